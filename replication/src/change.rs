@@ -1,0 +1,336 @@
+//! Content-addressed Automerge changes, built and read without a document.
+//!
+//! Every change is its own actor: the actor id is the first 16 bytes of a SHA-256 over the document key, the
+//! dependencies, the time and the operations, and its seq is 1. Equal content gives the same change hash and
+//! merges to one; two different changes never share an actor (I11), so no lock is needed anywhere.
+//!
+//! # Invariants
+//! - [`Change::from_foreign`] accepts only a chunk whose checksum fits and whose actor is the one that its
+//!   content gives: `automerge::Change::from_bytes` itself accepts flipped bits.
+//! - A document is flat: every operation puts or deletes a scalar under the root.
+
+use std::num::NonZeroU64;
+
+use automerge::legacy::{Key, ObjectId, Op, OpId, OpType, SortedVec};
+use automerge::{ActorId, ExpandedChange, ScalarValue};
+use sha2::{Digest, Sha256};
+
+use crate::key::DocumentKey;
+
+/// SHA-256 of an Automerge change chunk: its identity.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct ChangeHash(pub [u8; 32]);
+
+impl std::fmt::Debug for ChangeHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for byte in &self.0[..4] {
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A scalar that a field can hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Value {
+    /// Unicode text.
+    Text(String),
+    /// A number, such as milliseconds.
+    Int(i64),
+    /// Anything else.
+    Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// The text, if it is text.
+    #[must_use]
+    pub fn as_text(&self) -> Option<&str> {
+        if let Value::Text(text) = self { Some(text) } else { None }
+    }
+
+    /// The number, if it is one.
+    #[must_use]
+    pub fn as_int(&self) -> Option<i64> {
+        if let Value::Int(int) = self { Some(*int) } else { None }
+    }
+
+    /// The bytes, if it is bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        if let Value::Bytes(bytes) = self { Some(bytes) } else { None }
+    }
+
+    fn to_scalar(&self) -> ScalarValue {
+        match self {
+            Value::Text(text) => ScalarValue::Str(text.as_str().into()),
+            Value::Int(int) => ScalarValue::Int(*int),
+            Value::Bytes(bytes) => ScalarValue::Bytes(bytes.clone()),
+        }
+    }
+
+    pub(crate) fn from_scalar(scalar: &ScalarValue) -> Option<Value> {
+        match scalar {
+            ScalarValue::Str(text) => Some(Value::Text(text.to_string())),
+            ScalarValue::Int(int) => Some(Value::Int(*int)),
+            ScalarValue::Bytes(bytes) => Some(Value::Bytes(bytes.clone())),
+            _ => None,
+        }
+    }
+}
+
+/// Why bytes are no change of a document of ours.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// Automerge cannot read the chunk.
+    #[error("no Automerge change")]
+    Parse(#[source] automerge::LoadChangeError),
+    /// The chunk's checksum is not that of its bytes.
+    #[error("checksum of a change does not fit its bytes")]
+    Checksum,
+    /// The change is not addressed by its content.
+    #[error("a change's actor is not derived from its content")]
+    Actor,
+    /// The change does something other than put or delete scalars under the root.
+    #[error("a change has operations that no document of ours has")]
+    Operations,
+    /// A row of stored changes does not load.
+    #[error("stored changes do not merge")]
+    Merge(#[source] automerge::AutomergeError),
+    /// A stored row is not in the form that we write.
+    #[error("undecodable row")]
+    Row,
+}
+
+/// Id of one operation: Lamport counter and actor.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpRef {
+    pub(crate) counter: u64,
+    pub(crate) actor: Vec<u8>,
+}
+
+/// What an operation does to a field: the new value or none, and the operations that it replaces.
+pub(crate) struct FieldOp<'a> {
+    pub(crate) field: &'a str,
+    pub(crate) value: Option<&'a Value>,
+    pub(crate) replaces: Vec<OpRef>,
+}
+
+/// One encoded Automerge change and its hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Change {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) hash: ChangeHash,
+}
+
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Change({:?}, {} bytes)", self.hash, self.bytes.len())
+    }
+}
+
+/// A chunk's head: magic 4, checksum 4, type 1. Then come LEB128 length, LEB128 dependency count, the
+/// dependencies, the actor's length, the actor.
+const HEAD: usize = 9;
+const ACTOR_LEN: usize = 16;
+
+impl Change {
+    /// Creates a document: every field put once, in the given order.
+    #[must_use]
+    pub fn create(key: &DocumentKey, fields: &[(&str, Value)]) -> Change {
+        let ops = fields.iter().map(|(field, value)| FieldOp { field, value: Some(value), replaces: Vec::new() });
+        Change::build(key, &[], 1, ops.collect())
+    }
+
+    pub(crate) fn build(key: &DocumentKey, deps: &[ChangeHash], start_op: u64, ops: Vec<FieldOp<'_>>) -> Change {
+        let operations: Vec<Op> = ops
+            .into_iter()
+            .map(|op| Op {
+                action: op.value.map_or(OpType::Delete, |value| OpType::Put(value.to_scalar())),
+                obj: ObjectId::Root,
+                key: Key::Map(op.field.into()),
+                pred: op
+                    .replaces
+                    .iter()
+                    .map(|p| OpId(p.counter, ActorId::from(p.actor.as_slice())))
+                    .collect::<SortedVec<OpId>>(),
+                insert: false,
+            })
+            .collect();
+        let mut deps: Vec<_> = deps.iter().map(|hash| automerge::ChangeHash(hash.0)).collect();
+        deps.sort_unstable();
+        let mut expanded = ExpandedChange {
+            operations,
+            actor_id: ActorId::from([0u8; ACTOR_LEN]),
+            hash: None,
+            seq: 1,
+            start_op: NonZeroU64::new(start_op).unwrap_or(NonZeroU64::MIN),
+            // Automerge's default; what a request says of time is a field, so that a repeat is the same change.
+            time: 0,
+            message: None,
+            deps,
+            extra_bytes: Vec::new(),
+            author: None,
+        };
+        expanded.actor_id = ActorId::from(content_actor(key, &expanded));
+        let change = automerge::Change::from(expanded);
+        Change { hash: ChangeHash(change.hash().0), bytes: change.raw_bytes().to_vec() }
+    }
+
+    /// A change that we stored ourselves: nothing is parsed or checked again, the hash is computed.
+    #[must_use]
+    pub(crate) fn from_stored(bytes: Vec<u8>) -> Change {
+        Change { hash: chunk_hash(&bytes), bytes }
+    }
+
+    /// Reads a change from outside and checks its checksum, its shape and that its content gives its actor.
+    ///
+    /// # Errors
+    /// Any [`ChangeError`] but those of rows.
+    pub fn from_foreign(key: &DocumentKey, bytes: Vec<u8>) -> Result<Change, ChangeError> {
+        let parsed = automerge::Change::try_from(bytes.as_slice()).map_err(ChangeError::Parse)?;
+        let hash = parsed.hash();
+        if bytes.get(4..8) != Some(&hash.0[..4]) {
+            return Err(ChangeError::Checksum);
+        }
+        // Only what passes the shape check reaches `content_actor`.
+        let expanded = checked(&parsed)?;
+        if expanded.actor_id.to_bytes() != content_actor(key, &expanded) {
+            return Err(ChangeError::Actor);
+        }
+        Ok(Change { hash: ChangeHash(hash.0), bytes })
+    }
+
+    /// The chunk with its actor id blanked: the actor follows from the content, so 16 incompressible bytes
+    /// need not travel. [`Change::restore`] puts it back.
+    #[must_use]
+    pub(crate) fn blanked(mut self) -> Vec<u8> {
+        if let Some(at) = actor_offset(&self.bytes) {
+            self.bytes[at..at + ACTOR_LEN].fill(0);
+        }
+        self.bytes
+    }
+
+    /// Rebuilds what [`Change::blanked`] sent. The checksum, which travelled, proves the result.
+    ///
+    /// # Errors
+    /// As [`Change::from_foreign`].
+    pub(crate) fn restore(key: &DocumentKey, mut bytes: Vec<u8>) -> Result<Change, ChangeError> {
+        let at = actor_offset(&bytes).ok_or(ChangeError::Operations)?;
+        let parsed = automerge::Change::try_from(bytes.as_slice()).map_err(ChangeError::Parse)?;
+        let actor = content_actor(key, &checked(&parsed)?);
+        bytes[at..at + ACTOR_LEN].copy_from_slice(&actor);
+        let hash = chunk_hash(&bytes);
+        if bytes[4..8] != hash.0[..4] {
+            return Err(ChangeError::Checksum);
+        }
+        Ok(Change { hash, bytes })
+    }
+
+    /// The change's identity.
+    #[must_use]
+    pub fn hash(&self) -> ChangeHash {
+        self.hash
+    }
+
+    /// The encoded chunk.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn expanded(&self) -> Result<ExpandedChange, ChangeError> {
+        Ok(automerge::Change::try_from(self.bytes.as_slice()).map_err(ChangeError::Parse)?.decode())
+    }
+}
+
+/// Decodes a change after making sure that it has the only shape that we write.
+fn checked(parsed: &automerge::Change) -> Result<ExpandedChange, ChangeError> {
+    // Bounds first: `decode` allocates for what the change claims.
+    if parsed.seq() != 1 || parsed.len() > 1_024 || parsed.message().is_some() || !parsed.extra_bytes().is_empty() {
+        return Err(ChangeError::Operations);
+    }
+    let expanded = parsed.decode();
+    let flat = expanded.operations.iter().all(|op| {
+        let scalar = match &op.action {
+            OpType::Put(value) => Value::from_scalar(value).is_some(),
+            OpType::Delete => true,
+            _ => false,
+        };
+        scalar && op.obj == ObjectId::Root && op.key.is_map_key() && !op.insert
+    });
+    if flat { Ok(expanded) } else { Err(ChangeError::Operations) }
+}
+
+/// First 16 bytes of SHA-256 over key, dependencies, start, time and operations, each length-prefixed.
+fn content_actor(key: &DocumentKey, change: &ExpandedChange) -> [u8; ACTOR_LEN] {
+    let mut hasher = Sha256::new();
+    let mut sized = |bytes: &[u8]| {
+        hasher.update((bytes.len() as u64).to_be_bytes());
+        hasher.update(bytes);
+    };
+    sized(b"meridian change 1");
+    sized(&key.encode());
+    sized(&(change.deps.len() as u64).to_be_bytes());
+    for dep in &change.deps {
+        sized(&dep.0);
+    }
+    sized(&change.start_op.get().to_be_bytes());
+    sized(&change.time.to_be_bytes());
+    for op in &change.operations {
+        if let Key::Map(field) = &op.key {
+            sized(field.as_bytes());
+        }
+        match &op.action {
+            OpType::Put(ScalarValue::Str(text)) => {
+                sized(b"text");
+                sized(text.as_bytes());
+            }
+            OpType::Put(ScalarValue::Int(int)) => {
+                sized(b"int");
+                sized(&int.to_be_bytes());
+            }
+            OpType::Put(ScalarValue::Bytes(bytes)) => {
+                sized(b"bytes");
+                sized(bytes);
+            }
+            _ => sized(b"delete"),
+        }
+        sized(&(op.pred.len() as u64).to_be_bytes());
+        for pred in op.pred.iter() {
+            sized(&pred.0.to_be_bytes());
+            sized(pred.1.to_bytes());
+        }
+    }
+    let mut actor = [0u8; ACTOR_LEN];
+    actor.copy_from_slice(&hasher.finalize()[..ACTOR_LEN]);
+    actor
+}
+
+/// The hash covers the chunk from its type byte on (Automerge binary format, "Chunk").
+fn chunk_hash(bytes: &[u8]) -> ChangeHash {
+    ChangeHash(Sha256::digest(bytes.get(HEAD - 1..).unwrap_or_default()).into())
+}
+
+/// Offset of the actor id in a change chunk (Automerge binary format, "Change"), if it has one of 16 bytes.
+fn actor_offset(bytes: &[u8]) -> Option<usize> {
+    let mut at = HEAD;
+    leb128(bytes, &mut at)?;
+    let deps = usize::try_from(leb128(bytes, &mut at)?).ok()?;
+    at = at.checked_add(deps.checked_mul(32)?)?;
+    let len = leb128(bytes, &mut at)?;
+    (len == ACTOR_LEN as u64 && bytes.len() >= at + ACTOR_LEN).then_some(at)
+}
+
+fn leb128(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..63).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}

@@ -1,0 +1,138 @@
+//! Complete-through: how a replica says, and a peer knows, up to which moment it has everything.
+//!
+//! A claim says "all that I acknowledged before `through` lies within `needs`". Whoever covers `needs` is
+//! complete for that node through that moment, whichever way the entries came. Claims are passed on, so that a
+//! region that hears another only through a third still knows how complete it is.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{NodeName, RegionId, ReplicaId};
+use crate::time::Wall;
+use crate::version::VersionVector;
+
+/// "All that I acknowledged before `through` has seq <= n in the log of each of my incarnations."
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// Who says so.
+    pub node: NodeName,
+    /// Its region.
+    pub region: RegionId,
+    /// The moment.
+    pub through: Wall,
+    /// Every incarnation of the node with the last seq that it needs.
+    pub needs: Vec<(ReplicaId, u64)>,
+}
+
+/// More than a minute of heartbeats; beyond that the newest claim replaces the second newest.
+const PENDING: usize = 128;
+
+#[derive(Clone, Debug, Default)]
+struct Heard {
+    region: Option<RegionId>,
+    reached: Wall,
+    pending: VecDeque<Claim>,
+}
+
+/// Through which moment this replica is complete, for every node that it has heard of.
+#[derive(Clone, Debug, Default)]
+pub struct Completeness(BTreeMap<NodeName, Heard>);
+
+impl Completeness {
+    /// Makes a node known before it was ever heard, so that its silence shows.
+    pub fn expect(&mut self, node: &NodeName, region: &RegionId) {
+        self.0.entry(node.clone()).or_default().region = Some(region.clone());
+    }
+
+    /// Hears a claim; an older one than known is ignored.
+    pub fn hear(&mut self, claim: Claim, known: &VersionVector) {
+        let heard = self.0.entry(claim.node.clone()).or_default();
+        heard.region = Some(claim.region.clone());
+        let newest = heard.pending.back().map_or(heard.reached, |c| c.through);
+        if claim.through <= newest {
+            return;
+        }
+        if heard.pending.len() >= PENDING {
+            heard.pending.pop_back();
+        }
+        heard.pending.push_back(claim);
+        heard.settle(known);
+    }
+
+    /// Entries arrived: claims that `known` covers are met.
+    pub fn settle(&mut self, known: &VersionVector) {
+        for heard in self.0.values_mut() {
+            heard.settle(known);
+        }
+    }
+
+    /// The newest claim of each node, met or not, to be passed on.
+    pub fn newest(&self) -> impl Iterator<Item = &Claim> {
+        self.0.values().filter_map(|heard| heard.pending.back())
+    }
+
+    /// For each region the moment through which this replica has all that the region's nodes acknowledged;
+    /// the epoch for a region never heard.
+    #[must_use]
+    pub fn by_region(&self) -> BTreeMap<RegionId, Wall> {
+        let mut regions = BTreeMap::new();
+        for heard in self.0.values() {
+            if let Some(region) = &heard.region {
+                let through = regions.entry(region.clone()).or_insert(heard.reached);
+                *through = heard.reached.min(*through);
+            }
+        }
+        regions
+    }
+}
+
+impl Heard {
+    /// Drops the met claims but the newest one, which stays to be passed on.
+    fn settle(&mut self, known: &VersionVector) {
+        while let Some(first) = self.pending.front() {
+            if !first.needs.iter().all(|(origin, seq)| known.get(*origin) >= *seq) {
+                break;
+            }
+            self.reached = self.reached.max(first.through);
+            if self.pending.len() == 1 {
+                break;
+            }
+            self.pending.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Claim, Completeness};
+    use crate::ids::ReplicaId;
+    use crate::time::Wall;
+    use crate::version::VersionVector;
+
+    fn claim(through: u64, seq: u64) -> Claim {
+        Claim {
+            node: "us-east".parse().unwrap(),
+            region: "us-east".parse().unwrap(),
+            through: Wall(through),
+            needs: vec![(ReplicaId(1), seq), (ReplicaId(2), 1)],
+        }
+    }
+
+    #[test]
+    fn complete_only_when_every_incarnation_is_covered() {
+        let mut known: VersionVector = [(ReplicaId(1), 5)].into_iter().collect();
+        let mut completeness = Completeness::default();
+        completeness.hear(claim(100, 5), &known);
+        completeness.hear(claim(200, 9), &known);
+        let region = "us-east".parse().unwrap();
+        assert_eq!(completeness.by_region()[&region], Wall(0));
+        known.advance(ReplicaId(2), 1);
+        completeness.settle(&known);
+        assert_eq!(completeness.by_region()[&region], Wall(100));
+        known.advance(ReplicaId(1), 9);
+        completeness.settle(&known);
+        assert_eq!(completeness.by_region()[&region], Wall(200));
+        assert_eq!(completeness.newest().count(), 1);
+    }
+}

@@ -1,0 +1,44 @@
+//! A multi-region store of CRDT documents that expire, and its replication, without any I/O.
+//!
+//! [`Replica`] is one incarnation of a node's store. A driver feeds it writes, frames and the time, and carries
+//! out what it asks for: make a batch durable, send a frame. The node runs it over real sockets and disks, tests
+//! and the simulator run the very same code over a network and disks of their own. The rules and the argument
+//! why they are safe stand in `ALGORITHM.md` of this crate.
+//!
+//! # Architecture invariant
+//! Nothing here reads a clock, opens a socket or a file, starts a thread or draws a random number, and nothing
+//! here knows what a visit is.
+
+pub mod change;
+pub mod claim;
+pub mod document;
+pub mod frame;
+pub mod ids;
+pub mod key;
+pub mod log;
+pub mod memory;
+pub mod read;
+mod recent;
+pub mod replica;
+pub mod row;
+pub mod seal;
+pub mod session;
+pub mod storage;
+pub mod time;
+pub mod trust;
+pub mod version;
+
+pub use change::{Change, ChangeError, ChangeHash, Value};
+pub use claim::Claim;
+pub use document::Document;
+pub use frame::{Frame, FrameError};
+pub use ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
+pub use key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
+pub use log::{Delta, Reason, Tombstone};
+pub use read::Reader;
+pub use replica::{BatchId, Event, LinkError, Outcome, Replica, ReplicaConfig, Ticket, Transmit, Write, WriteError};
+pub use row::Row;
+pub use session::SessionToken;
+pub use storage::{Storage, StorageError, WriteBatch};
+pub use time::{Hlc, Monotonic, Now, Wall};
+pub use version::VersionVector;

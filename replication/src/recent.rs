@@ -1,0 +1,64 @@
+//! The newest entries of this replica's own log, kept so that live replication reads nothing back from storage.
+//!
+//! Holds payloads, so an erased document's entries leave it at once (I4).
+
+use std::collections::VecDeque;
+
+use crate::log::{Body, Delta};
+
+/// A bounded window on the end of one log.
+#[derive(Debug)]
+pub(crate) struct Recent {
+    entries: VecDeque<Delta>,
+    bytes: usize,
+    max_bytes: usize,
+    /// Everything after this seq that is left to know is in `entries`.
+    after: u64,
+}
+
+impl Recent {
+    /// An empty window at the end of a log.
+    pub(crate) fn new(after: u64, max_bytes: usize) -> Recent {
+        Recent { entries: VecDeque::new(), bytes: 0, max_bytes, after }
+    }
+
+    /// Appends an entry, in log order; the oldest ones go when the window is full.
+    pub(crate) fn push(&mut self, delta: Delta) {
+        self.bytes += size(&delta);
+        self.entries.push_back(delta);
+        while self.bytes > self.max_bytes {
+            let Some(oldest) = self.entries.pop_front() else { break };
+            self.bytes -= size(&oldest);
+            self.after = oldest.dot.seq;
+        }
+    }
+
+    /// Forgets an entry that must not be sent any more.
+    pub(crate) fn remove(&mut self, seq: u64) {
+        if let Ok(at) = self.entries.binary_search_by_key(&seq, |delta| delta.dot.seq)
+            && let Some(gone) = self.entries.remove(at)
+        {
+            self.bytes -= size(&gone);
+        }
+    }
+
+    /// The entries in `(after, through]`, at most `limit`; `None` if the window does not reach back that far.
+    pub(crate) fn read(&self, after: u64, through: u64, limit: usize) -> Option<Vec<Delta>> {
+        if after < self.after {
+            return None;
+        }
+        let start = self.entries.partition_point(|delta| delta.dot.seq <= after);
+        let wanted = self.entries.range(start..).take_while(|delta| delta.dot.seq <= through);
+        Some(wanted.take(limit).cloned().collect())
+    }
+
+    /// When the first entry after `seq` was written, if the window reaches back that far.
+    pub(crate) fn first_after(&self, seq: u64) -> Option<&Delta> {
+        self.entries.get(self.entries.partition_point(|delta| delta.dot.seq <= seq))
+    }
+}
+
+fn size(delta: &Delta) -> usize {
+    let payload = if let Body::Change(change) = &delta.body { change.bytes().len() } else { 0 };
+    size_of::<Delta>() + payload
+}

@@ -1,0 +1,128 @@
+//! The batch that is being gathered, and those on their way to the disk.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BatchId, Outcome, Ticket};
+use crate::ids::ReplicaId;
+use crate::key::{Bucket, DocumentName};
+use crate::log::Delta;
+use crate::storage::{BucketBatch, MARK_KEY, WriteBatch};
+use crate::version::VersionVector;
+
+/// What a bucket says about itself, written atomically with every batch that touches it.
+///
+/// At most one batch is unsynced at a time, so after a crash the mark with the highest batch number tells
+/// exactly what is durable: `vector` if every bucket that the batch touched has it, else `previous`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Who wrote last; 0 before anyone did.
+    pub(super) replica: u64,
+    /// The last seq issued under that id, whatever has been removed from the log since.
+    pub(super) issued: u64,
+    pub(super) documents: u64,
+    pub(super) tombstones: u64,
+    pub(super) batch: u64,
+    pub(super) touched: Vec<Bucket>,
+    pub(super) vector: VersionVector,
+    pub(super) previous: VersionVector,
+    /// Tombstones up to here have had their rows removed, durably once this batch is.
+    pub(super) settled: VersionVector,
+}
+
+/// Where a batch stands in the life of the replica.
+pub(super) struct Place<'a> {
+    pub(super) id: ReplicaId,
+    pub(super) issued: u64,
+    pub(super) batch: BatchId,
+    pub(super) vector: &'a VersionVector,
+    pub(super) durable: &'a VersionVector,
+    pub(super) settled: &'a VersionVector,
+}
+
+/// Writes not yet applied and what is to happen once they are durable.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    writes: BTreeMap<Bucket, BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    counts: BTreeMap<Bucket, (i64, i64)>,
+    /// Own entries, in log order.
+    pub(super) issued: Vec<Delta>,
+    pub(super) changed: Vec<DocumentName>,
+    /// Names whose tombstones are in this batch: their rows go in the next.
+    pub(super) erased: Vec<DocumentName>,
+    pub(super) done: Vec<(Ticket, Outcome)>,
+    pub(super) done_when_removed: Vec<(Ticket, Outcome)>,
+    pub(super) records: usize,
+    /// A batch is wanted though it writes nothing: the vector moved, or a repeat waits for durability.
+    pub(super) force: bool,
+}
+
+/// A batch that was applied and is not durable yet.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    pub(super) id: BatchId,
+    pub(super) vector: VersionVector,
+    pub(super) pending: Pending,
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && !self.force
+    }
+
+    pub(super) fn put(&mut self, bucket: Bucket, key: Vec<u8>, value: Vec<u8>) {
+        self.writes.entry(bucket).or_default().insert(key, Some(value));
+    }
+
+    pub(super) fn remove(&mut self, bucket: Bucket, key: Vec<u8>) {
+        self.writes.entry(bucket).or_default().insert(key, None);
+    }
+
+    /// Drops what was gathered for a bucket that goes.
+    pub(super) fn forget(&mut self, bucket: Bucket) {
+        self.writes.remove(&bucket);
+        self.counts.remove(&bucket);
+    }
+
+    pub(super) fn count(&mut self, bucket: Bucket, documents: i64, tombstones: i64) {
+        let counts = self.counts.entry(bucket).or_default();
+        counts.0 += documents;
+        counts.1 += tombstones;
+    }
+
+    /// `Some(None)` if the key is about to be removed.
+    #[allow(clippy::option_option)]
+    pub(super) fn get(&self, bucket: Bucket, key: &[u8]) -> Option<Option<Vec<u8>>> {
+        self.writes.get(&bucket)?.get(key).cloned()
+    }
+
+    /// The gathered writes with every touched bucket's new mark.
+    pub(super) fn batch(&mut self, place: &Place<'_>, marks: &mut BTreeMap<Bucket, Mark>) -> WriteBatch {
+        if place.vector != place.durable {
+            // What was refused or dead stored nothing, and yet the vector must not go back.
+            self.writes.entry(Bucket::Lasting).or_default();
+        }
+        let touched: Vec<Bucket> = self.writes.keys().copied().collect();
+        let mut batch = WriteBatch::default();
+        for (bucket, mut writes) in std::mem::take(&mut self.writes) {
+            let mark = marks.entry(bucket).or_default();
+            let (documents, tombstones) = self.counts.get(&bucket).copied().unwrap_or_default();
+            *mark = Mark {
+                replica: place.id.0,
+                issued: place.issued,
+                documents: mark.documents.saturating_add_signed(documents),
+                tombstones: mark.tombstones.saturating_add_signed(tombstones),
+                batch: place.batch.0,
+                touched: touched.clone(),
+                vector: place.vector.clone(),
+                previous: place.durable.clone(),
+                settled: place.settled.clone(),
+            };
+            // In memory this cannot fail; an empty mark would read as corrupt, not as a low one.
+            writes.insert(MARK_KEY.to_vec(), Some(postcard::to_stdvec(mark).unwrap_or_default()));
+            batch.buckets.push((bucket, BucketBatch { writes: writes.into_iter().collect() }));
+        }
+        batch
+    }
+}

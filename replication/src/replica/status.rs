@@ -1,0 +1,120 @@
+//! What operators, readers and metrics may know of a replica.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Replica, Standing};
+use crate::ids::{NodeName, RegionId, ReplicaId};
+use crate::storage::Storage;
+use crate::time::{Now, Wall};
+use crate::trust::Doubt;
+use crate::version::VersionVector;
+
+/// A replica at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Present incarnation.
+    pub replica: ReplicaId,
+    /// What it durably knows.
+    pub durable: VersionVector,
+    /// What is dead for every reader.
+    pub dead_through: Wall,
+    /// Time as far as it may be believed.
+    pub trusted: Wall,
+    /// All that expired up to here is gone.
+    pub horizon: Wall,
+    /// Why the clock is not believed, if it is not.
+    pub doubt: Option<Doubt>,
+    /// Whether it does not write yet, for it waits for its peers' word on its log.
+    pub starting: bool,
+    /// Whether entries that were lost by a roll-back are still being fetched back.
+    pub recovering: bool,
+    /// Documents in storage.
+    pub documents: u64,
+    /// Tombstones in storage.
+    pub tombstones: u64,
+    /// Buckets in storage.
+    pub buckets: usize,
+    /// For each region the moment through which everything acknowledged there is here.
+    pub complete_through: BTreeMap<RegionId, Wall>,
+    /// Every configured peer.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// One peer as this replica sees it.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Which node.
+    pub node: NodeName,
+    /// Its region.
+    pub region: RegionId,
+    /// Its incarnation, if a link to it is up.
+    pub replica: Option<ReplicaId>,
+    /// What it durably knows, if a link to it is up.
+    pub vector: VersionVector,
+    /// Entries that we know and it has not acknowledged.
+    pub lag_entries: u64,
+    /// Age of the oldest entry of ours that it has not acknowledged, if that entry is still in memory.
+    pub lag: Duration,
+    /// Its clock less ours, as last heard.
+    pub clock_offset_ms: Option<i64>,
+}
+
+impl<S: Storage> Replica<S> {
+    /// Everything that may be known.
+    #[must_use]
+    pub fn status(&self, now: Now) -> Status {
+        let mut complete_through = self.completeness.by_region();
+        // Another node of this region may be behind; with none, this replica is the region.
+        let own = complete_through.entry(self.config.region.clone()).or_insert(self.clock.trusted());
+        *own = self.clock.trusted().min(*own);
+        Status {
+            replica: self.id,
+            durable: self.durable.clone(),
+            dead_through: self.dead_through(),
+            trusted: self.clock.trusted(),
+            horizon: self.horizon,
+            doubt: self.clock.doubt(),
+            starting: self.standing != Standing::Running,
+            recovering: !self.durable.covers(&self.recover),
+            documents: self.buckets.values().map(|mark| mark.documents).sum(),
+            tombstones: self.buckets.values().map(|mark| mark.tombstones).sum(),
+            buckets: self.buckets.len(),
+            complete_through,
+            peers: self.config.peers.iter().map(|(node, region)| self.peer(now, node, region)).collect(),
+        }
+    }
+
+    fn peer(&self, now: Now, node: &NodeName, region: &RegionId) -> PeerStatus {
+        let link = self.links.values().find(|link| link.peer == *node && link.replica.is_some());
+        let vector = link.map(|link| link.acked.clone()).unwrap_or_default();
+        let oldest = self.recent.first_after(vector.get(self.id));
+        PeerStatus {
+            node: node.clone(),
+            region: region.clone(),
+            replica: link.and_then(|link| link.replica),
+            lag_entries: self.durable.ahead_of(&vector),
+            lag: oldest.map_or(Duration::ZERO, |delta| self.clock.trusted().since(delta.hlc.wall())),
+            clock_offset_ms: self.clock.offset_ms(now, node),
+            vector,
+        }
+    }
+
+    /// The present incarnation.
+    #[must_use]
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// What is durably known.
+    #[must_use]
+    pub fn durable(&self) -> &VersionVector {
+        &self.durable
+    }
+
+    /// The horizon.
+    #[must_use]
+    pub fn horizon(&self) -> Wall {
+        self.horizon
+    }
+}

@@ -1,0 +1,206 @@
+//! Local writes, and the door that no dead document passes.
+
+use super::{Outcome, Replica, Standing, Ticket};
+use crate::change::Change;
+use crate::ids::{Dot, ReplicaId};
+use crate::key::{Bucket, DocumentKey, DocumentName};
+use crate::log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
+use crate::row::Row;
+use crate::storage::{Storage, StorageError, document_key, log_key, tombstone_key};
+use crate::time::{Hlc, Now, Wall};
+
+/// What a client wants.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// Adds a change to a document, creating it if need be.
+    Change {
+        /// The document.
+        key: DocumentKey,
+        /// Built by [`Change::create`] or [`crate::Document::amend`] for this very key.
+        change: Change,
+    },
+    /// Erases whatever documents have this name, seen or not.
+    Erase {
+        /// The name.
+        name: DocumentName,
+        /// Whether documents of this name have no expiry.
+        lasting: bool,
+        /// Who asked.
+        reason: Reason,
+    },
+}
+
+/// Why a write was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// Erased or expired: nothing of this name can live again.
+    #[error("the document is erased or expired")]
+    Gone,
+    /// The expiry lies beyond the id's arrival + `max_retention`.
+    #[error("the document would outlive the longest retention")]
+    TooLong,
+    /// The replica does not believe its clock.
+    #[error("the clock of this replica is in doubt")]
+    ClockInDoubt,
+    /// The replica started just now and does not know yet under which id to write.
+    #[error("the replica is starting")]
+    Starting,
+    /// The engine failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl<S: Storage> Replica<S> {
+    /// Takes a write. [`super::Event::Written`] reports it once it is durable (an erasure: once its bytes are
+    /// gone as well).
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing is written then.
+    pub fn handle_write(&mut self, now: Now, write: Write) -> Result<Ticket, WriteError> {
+        self.observe(now);
+        if self.clock.doubt().is_some() {
+            return Err(WriteError::ClockInDoubt);
+        }
+        if self.standing != Standing::Running {
+            return Err(WriteError::Starting);
+        }
+        let ticket = self.next_ticket;
+        match write {
+            Write::Change { key, change } => {
+                if self.outlives(&key) {
+                    return Err(WriteError::TooLong);
+                }
+                if self.is_dead(&key)? {
+                    return Err(WriteError::Gone);
+                }
+                let outcome = self.write_change(key, change)?;
+                self.pending.done.push((ticket, outcome));
+            }
+            Write::Erase { name, lasting, reason } => {
+                let until = self.latest_expiry(&name, lasting);
+                let key = name.expiring(until);
+                if self.is_dead(&key)? {
+                    self.pending.done.push((ticket, Outcome::AlreadyErased));
+                } else {
+                    let (dot, hlc) = self.issue();
+                    self.put_tombstone(&key, reason, dot, hlc)?;
+                    self.pending.issued.push(Delta { dot, hlc, key, body: Body::Tombstone(reason) });
+                    self.pending.done_when_removed.push((ticket, Outcome::Erased(dot)));
+                }
+            }
+        }
+        self.pending.force = true;
+        self.next_ticket.0 += 1;
+        Ok(ticket)
+    }
+
+    fn write_change(&mut self, key: DocumentKey, change: Change) -> Result<Outcome, StorageError> {
+        let (row, existed) = self.row(&key)?;
+        if row.contains(change.hash()) {
+            return Ok(Outcome::Repeat);
+        }
+        let (dot, hlc) = self.issue();
+        self.put_change(&key, row, existed, dot, hlc, change.clone())?;
+        self.pending.issued.push(Delta { dot, hlc, key, body: Body::Change(change) });
+        Ok(if existed { Outcome::Amended(dot) } else { Outcome::Created(dot) })
+    }
+
+    /// The next dot of this replica's log.
+    fn issue(&mut self) -> (Dot, Hlc) {
+        self.issued += 1;
+        self.vector.advance(self.id, self.issued);
+        self.hlc = self.hlc.tick(self.clock.trusted());
+        (Dot { origin: self.id, seq: self.issued }, self.hlc)
+    }
+
+    pub(super) fn row(&self, key: &DocumentKey) -> Result<(Row, bool), StorageError> {
+        let bucket = key.bucket();
+        match self.get(bucket, &document_key(key))? {
+            Some(stored) => {
+                let row = Row::decode(key, stored).map_err(|_| StorageError::Corrupt { what: "row", bucket })?;
+                Ok((row, true))
+            }
+            None => Ok((Row::default(), false)),
+        }
+    }
+
+    /// The row and the log entry that refers to it, in one bucket.
+    pub(super) fn put_change(
+        &mut self,
+        key: &DocumentKey,
+        mut row: Row,
+        existed: bool,
+        dot: Dot,
+        hlc: Hlc,
+        change: Change,
+    ) -> Result<(), StorageError> {
+        let bucket = key.bucket();
+        let corrupt = |_| StorageError::Corrupt { what: "row", bucket };
+        row.add(dot, change).map_err(corrupt)?;
+        self.pending.put(bucket, document_key(key), row.encode(key).map_err(corrupt)?);
+        self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Change(*key) });
+        if !existed {
+            self.pending.count(bucket, 1, 0);
+        }
+        self.pending.changed.push(key.name);
+        Ok(())
+    }
+
+    /// The tombstone and its log entry, in the bucket of the latest expiry that the id allows.
+    pub(super) fn put_tombstone(
+        &mut self,
+        key: &DocumentKey,
+        reason: Reason,
+        dot: Dot,
+        hlc: Hlc,
+    ) -> Result<(), StorageError> {
+        let bucket = key.bucket();
+        let tombstone = Tombstone { until: key.expires_at, reason, dot };
+        let value = postcard::to_stdvec(&tombstone).map_err(|_| StorageError::Corrupt { what: "tombstone", bucket })?;
+        self.pending.put(bucket, tombstone_key(&key.name), value);
+        self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Tombstone(key.name, key.expires_at, reason) });
+        self.pending.count(bucket, 0, 1);
+        self.pending.erased.push(key.name);
+        self.pending.changed.push(key.name);
+        Ok(())
+    }
+
+    fn put_log(&mut self, bucket: Bucket, dot: Dot, entry: LogEntry) {
+        // In memory this cannot fail; an undecodable entry would be reported as corrupt when it is read.
+        self.pending.put(bucket, log_key(dot), postcard::to_stdvec(&entry).unwrap_or_default());
+        self.pending.records += 1;
+    }
+
+    /// Whether the document may not exist any more, whatever anyone says (rule 2).
+    pub(super) fn is_dead(&self, key: &DocumentKey) -> Result<bool, StorageError> {
+        if key.expires_at <= self.dead_through() {
+            return Ok(true);
+        }
+        let until = self.latest_expiry(&key.name, key.expires_at == Wall::NEVER);
+        Ok(self.get(Bucket::of(until), &tombstone_key(&key.name))?.is_some())
+    }
+
+    /// Whether the key claims a longer life than its id allows.
+    pub(super) fn outlives(&self, key: &DocumentKey) -> bool {
+        key.expires_at != Wall::NEVER && key.expires_at > self.latest_expiry(&key.name, false)
+    }
+
+    /// The latest expiry that any document of this name can have.
+    pub(super) fn latest_expiry(&self, name: &DocumentName, lasting: bool) -> Wall {
+        if lasting { Wall::NEVER } else { name.id.arrival().plus(self.config.max_retention) }
+    }
+
+    /// A value as it will be once everything gathered is applied.
+    pub(super) fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        if let Some(pending) = self.pending.get(bucket, key) {
+            return Ok(pending);
+        }
+        if self.buckets.contains_key(&bucket) { self.storage.get(bucket, key) } else { Ok(None) }
+    }
+
+    /// This node's incarnations, the present one included.
+    pub(super) fn is_own(&self, origin: ReplicaId) -> bool {
+        origin == self.id || self.past.contains(&origin)
+    }
+}

@@ -1,0 +1,262 @@
+//! Trusted time: the wall clock as far as it may be believed.
+//!
+//! # Rules
+//! - The wall clock is believed while it advances with the monotonic clock and no majority of the peers heard
+//!   disagrees with it by more than `max_clock_skew`.
+//! - A jump is believed only if it brings the clock to the majority of the peers heard.
+//! - At start, a clock behind the persisted trusted time, or more than a day ahead of it, needs the same.
+//! - In doubt the last trusted time runs on by the monotonic clock; the replica takes no writes and drops nothing.
+//!
+//! Trusted time does not go back, except when a clock that was wrong by more than the skew comes back to the
+//! majority: staying a month ahead would hide everything here for a month.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::ids::NodeName;
+use crate::time::{Monotonic, Now, Wall, millis};
+
+/// Longest downtime after which a clock ahead of the persisted time is believed without a peer.
+const UNQUESTIONED_DOWNTIME: Duration = Duration::from_hours(24);
+/// A clock that deviates from the monotonic one by up to this share is being slewed, not stepped (NTP's own bound is 500 ppm).
+const SLEW_PPM: u128 = 1_000;
+
+/// Why a clock is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doubt {
+    /// It moved against the monotonic clock.
+    Jumped,
+    /// It contradicts the time persisted before the restart.
+    Restarted,
+    /// Most peers say otherwise.
+    Outvoted,
+}
+
+/// A peer's clock as last heard.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    wall: Wall,
+    at: Monotonic,
+}
+
+/// The state of belief.
+#[derive(Clone, Debug)]
+pub struct TrustedClock {
+    max_skew: Duration,
+    /// Silence after which a peer no longer counts as heard.
+    forget_after: Duration,
+    /// The believed relation of the clocks: `wall` at `at`.
+    anchor: (Wall, Monotonic),
+    trusted: Wall,
+    last: Monotonic,
+    doubt: Option<Doubt>,
+    peers: BTreeMap<NodeName, Heard>,
+}
+
+impl TrustedClock {
+    /// A clock at start; `persisted` is the last trusted time of the store. With nobody to ask (`has_peers` is
+    /// false) a long downtime is believed.
+    #[must_use]
+    pub fn new(
+        now: Now,
+        persisted: Option<Wall>,
+        has_peers: bool,
+        max_skew: Duration,
+        forget_after: Duration,
+    ) -> TrustedClock {
+        let doubt = persisted.and_then(|persisted| {
+            let behind = now.wall.plus(max_skew) < persisted;
+            let ahead = has_peers && now.wall > persisted.plus(UNQUESTIONED_DOWNTIME.max(max_skew));
+            (behind || ahead).then_some(Doubt::Restarted)
+        });
+        let trusted = match (doubt, persisted) {
+            (Some(_), Some(persisted)) => persisted,
+            (None, Some(persisted)) => now.wall.max(persisted),
+            (_, None) => now.wall,
+        };
+        TrustedClock {
+            max_skew,
+            forget_after,
+            anchor: (now.wall, now.mono),
+            trusted,
+            last: now.mono,
+            doubt,
+            peers: BTreeMap::new(),
+        }
+    }
+
+    /// A peer told its wall clock.
+    pub fn hear(&mut self, now: Now, peer: &NodeName, wall: Wall) {
+        self.peers.insert(peer.clone(), Heard { wall, at: now.mono });
+        self.observe(now);
+    }
+
+    /// A peer is out of reach: what its clock said no longer counts.
+    pub fn lose(&mut self, peer: &NodeName) {
+        self.peers.remove(peer);
+    }
+
+    /// Looks at both clocks; to be called at least every heartbeat.
+    pub fn observe(&mut self, now: Now) {
+        let passed = now.mono.since(self.last);
+        self.last = now.mono;
+        let running = self.trusted.plus(passed);
+        let (agree, disagree) = self.votes(now);
+        let majority_agrees = agree > disagree && agree > 0;
+        let outvoted = agree + disagree >= 2 && disagree > agree;
+
+        let expected = self.anchor.0.plus(now.mono.since(self.anchor.1));
+        let slew = Duration::from_millis(
+            u64::try_from(now.mono.since(self.anchor.1).as_millis() * SLEW_PPM / 1_000_000).unwrap_or(u64::MAX),
+        );
+        let jumped = now.wall.distance(expected) > (self.max_skew / 2).saturating_add(slew);
+
+        let doubt = match self.doubt {
+            _ if majority_agrees => None,
+            Some(Doubt::Restarted) => Some(Doubt::Restarted),
+            _ if jumped => Some(Doubt::Jumped),
+            _ if outvoted => Some(Doubt::Outvoted),
+            _ => None,
+        };
+        if doubt.is_none() {
+            let far_ahead = running > now.wall.plus(self.max_skew);
+            self.trusted = if far_ahead { now.wall } else { self.trusted.max(now.wall) };
+            if majority_agrees {
+                self.anchor = (now.wall, now.mono);
+            }
+        } else {
+            self.trusted = running;
+        }
+        self.doubt = doubt;
+    }
+
+    /// An operator's word: the wall clock is right.
+    pub fn believe(&mut self, now: Now) {
+        self.anchor = (now.wall, now.mono);
+        self.last = now.mono;
+        self.trusted = now.wall;
+        self.doubt = None;
+    }
+
+    /// Trusted time at the last observation.
+    #[must_use]
+    pub fn trusted(&self) -> Wall {
+        self.trusted
+    }
+
+    /// Why the wall clock is not believed, if it is not.
+    #[must_use]
+    pub fn doubt(&self) -> Option<Doubt> {
+        self.doubt
+    }
+
+    /// How far a peer's clock is ahead of ours (negative: behind), as last heard, in milliseconds. One-way
+    /// latency is not taken out: it is small against the skew that matters here.
+    #[must_use]
+    pub fn offset_ms(&self, now: Now, peer: &NodeName) -> Option<i64> {
+        let heard = self.peers.get(peer)?;
+        let theirs = heard.wall.0.saturating_add(millis(now.mono.since(heard.at)));
+        Some(theirs.wrapping_sub(now.wall.0).cast_signed())
+    }
+
+    /// Whether a peer was heard lately.
+    #[must_use]
+    pub fn hears_any(&self, now: Now) -> bool {
+        self.peers.values().any(|heard| now.mono.since(heard.at) <= self.forget_after)
+    }
+
+    /// How many of the peers heard lately agree with our wall clock, and how many do not.
+    fn votes(&self, now: Now) -> (usize, usize) {
+        let mut votes = (0, 0);
+        for heard in self.peers.values().filter(|heard| now.mono.since(heard.at) <= self.forget_after) {
+            let theirs = heard.wall.plus(now.mono.since(heard.at));
+            if theirs.distance(now.wall) <= self.max_skew {
+                votes.0 += 1;
+            } else {
+                votes.1 += 1;
+            }
+        }
+        votes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Doubt, TrustedClock};
+    use crate::time::{Monotonic, Now, Wall};
+
+    const MONTH: u64 = 30 * 86_400_000;
+    const T0: u64 = 1_800_000_000_000;
+
+    fn now(seconds: u64, wall_offset_ms: i64) -> Now {
+        let wall = (T0 + seconds * 1_000).saturating_add_signed(wall_offset_ms);
+        Now { mono: Monotonic(Duration::from_secs(seconds)), wall: Wall(wall) }
+    }
+
+    fn clock(persisted: Option<u64>) -> TrustedClock {
+        TrustedClock::new(now(0, 0), persisted.map(Wall), true, Duration::from_secs(60), Duration::from_secs(5))
+    }
+
+    fn hear(clock: &mut TrustedClock, at: Now, peer: &str, wall: u64) {
+        clock.hear(at, &peer.parse().unwrap(), Wall(wall));
+    }
+
+    #[test]
+    fn a_jump_is_not_believed_and_trusted_time_runs_on() {
+        let mut clock = clock(None);
+        clock.observe(now(10, i64::try_from(MONTH).unwrap()));
+        assert_eq!(clock.doubt(), Some(Doubt::Jumped));
+        assert_eq!(clock.trusted(), Wall(T0 + 10_000));
+        clock.observe(now(20, 0));
+        assert_eq!(clock.doubt(), None);
+    }
+
+    #[test]
+    fn a_jump_to_the_majority_is_believed() {
+        let mut clock = clock(None);
+        hear(&mut clock, now(1, 0), "b", T0 + 1_000 + 600_000);
+        assert_eq!(clock.doubt(), None, "a single peer is reported, not obeyed");
+        hear(&mut clock, now(1, 0), "c", T0 + 1_000 + 600_000);
+        assert_eq!(clock.doubt(), Some(Doubt::Outvoted));
+        clock.observe(now(2, 600_000));
+        assert_eq!(clock.doubt(), None);
+        assert_eq!(clock.trusted(), Wall(T0 + 2_000 + 600_000));
+    }
+
+    #[test]
+    fn silent_peers_do_not_vote() {
+        let mut clock = clock(None);
+        hear(&mut clock, now(1, 0), "b", T0 + MONTH);
+        hear(&mut clock, now(1, 0), "c", T0 + MONTH);
+        assert_eq!(clock.doubt(), Some(Doubt::Outvoted));
+        clock.observe(now(30, 0));
+        assert_eq!(clock.doubt(), None);
+    }
+
+    #[test]
+    fn a_restart_needs_a_peer_when_the_clock_contradicts_the_store() {
+        assert_eq!(clock(Some(T0 - 3_600_000)).doubt(), None, "an hour of downtime is plausible");
+        let mut behind = clock(Some(T0 + 3_600_000));
+        assert_eq!(behind.doubt(), Some(Doubt::Restarted));
+        assert_eq!(behind.trusted(), Wall(T0 + 3_600_000));
+        behind.observe(now(5, 0));
+        assert_eq!(behind.doubt(), Some(Doubt::Restarted));
+        behind.believe(now(6, 0));
+        assert_eq!((behind.doubt(), behind.trusted()), (None, Wall(T0 + 6_000)));
+
+        let mut ahead = clock(Some(T0 - MONTH));
+        assert_eq!((ahead.doubt(), ahead.trusted()), (Some(Doubt::Restarted), Wall(T0 - MONTH)));
+        hear(&mut ahead, now(1, 0), "b", T0 + 1_000);
+        assert_eq!(ahead.doubt(), None);
+    }
+
+    #[test]
+    fn trusted_time_does_not_go_back_for_a_small_step() {
+        let mut clock = clock(None);
+        clock.observe(now(10, 0));
+        clock.observe(now(11, -5_000));
+        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + 10_000)));
+    }
+}

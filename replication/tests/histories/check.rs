@@ -1,0 +1,223 @@
+//! The invariants of a history, named as in the README.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Storage, Wall};
+
+use crate::steps::REPLICAS;
+use crate::world::{MAX_RETENTION, SKEW, World, payload};
+
+/// Ticks within which healed replicas must agree: reconnecting, doubt about clocks, relays and retransmissions
+/// each take a few heartbeats of five ticks.
+const CONVERGENCE_TICKS: usize = 300;
+
+/// I4: an acknowledged erasure left no readable byte behind.
+pub fn erased_from_disk(world: &World, at: usize, name: &DocumentName) -> Result<(), String> {
+    for content in 0..=u8::MAX {
+        let canary = payload(name, content);
+        let canary = canary.as_bytes();
+        for value in world.nodes[at].storage.values() {
+            if value.windows(canary.len()).any(|window| window == canary) {
+                return Err(format!("I4: replica {at} still holds bytes of an erased document"));
+            }
+        }
+        // Contents 0 and 1 are creations; amendments are checked by a sample.
+        if content == 3 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+type Live = BTreeMap<DocumentKey, BTreeSet<ChangeHash>>;
+
+impl World {
+    fn live(&self, at: usize) -> Live {
+        let Some(replica) = &self.nodes[at].replica else { return Live::new() };
+        let rows = self.reader(at).all(replica.dead_through()).expect("readable");
+        rows.into_iter().map(|(key, row)| (key, row.hashes())).collect()
+    }
+
+    /// What must hold at every moment.
+    pub fn check_safety(&mut self) -> Result<(), String> {
+        for at in 0..REPLICAS {
+            let live = self.live(at);
+            self.no_resurrection(at, &live)?;
+            self.sessions_hold(at, &live)?;
+            let phantom = live.iter().find(|(key, hashes)| !hashes.is_subset(&self.model.may(key)));
+            if let Some((key, _)) = phantom {
+                return Err(format!("replica {at} shows a change of {key:?} that nobody wrote"));
+            }
+        }
+        self.no_dot_stands_for_two_entries()?;
+        self.equal_vectors_mean_equal_documents()
+    }
+
+    /// I11: whatever two stores have at one dot is the same entry, its time included.
+    fn no_dot_stands_for_two_entries(&self) -> Result<(), String> {
+        let mut entries: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        for node in &self.nodes {
+            for bucket in node.storage.buckets() {
+                let mut fork = None;
+                let scanned = node.storage.scan(bucket, b"l", b"m", &mut |dot, entry| {
+                    let known = entries.entry(dot.to_vec()).or_insert_with(|| entry.to_vec());
+                    if known != entry {
+                        fork = Some(dot.to_vec());
+                    }
+                    std::ops::ControlFlow::Continue(())
+                });
+                scanned.map_err(|e| e.to_string())?;
+                if let Some(dot) = fork {
+                    return Err(format!("I11: {dot:x?} stands for two entries"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// I3: what was dead in a replica is not alive there again (a restart may lose an erasure that was not
+    /// acknowledged, a roll-back any; both start the observation anew).
+    fn no_resurrection(&mut self, at: usize, live: &Live) -> Result<(), String> {
+        let resurrected = live.keys().find(|key| self.nodes[at].dead.contains(key));
+        if let Some(key) = resurrected {
+            return Err(format!("I3: {key:?} is alive again in replica {at}"));
+        }
+        let Some(replica) = &self.nodes[at].replica else { return Ok(()) };
+        let reader = self.reader(at);
+        let dead_through = replica.dead_through();
+        // A clock that was wrong beyond the skew and came back may show again what only it had hidden.
+        let honest = dead_through <= self.true_time().plus(SKEW);
+        let mut dead = BTreeSet::new();
+        for taken in &self.model.changes {
+            let lasting = taken.key.expires_at == Wall::NEVER;
+            let erased = reader.is_erased(&taken.key.name, lasting).expect("readable");
+            if erased || (honest && taken.key.expires_at <= dead_through) {
+                dead.insert(taken.key);
+            }
+        }
+        self.nodes[at].dead.extend(dead);
+        Ok(())
+    }
+
+    /// I7: a replica that covers a session's token shows what the session wrote.
+    fn sessions_hold(&self, at: usize, live: &Live) -> Result<(), String> {
+        let Some(replica) = &self.nodes[at].replica else { return Ok(()) };
+        for (token, key, hash) in &self.model.sessions {
+            let shows = live.get(key).is_some_and(|hashes| hashes.contains(hash));
+            let excused =
+                key.expires_at <= replica.dead_through().max(self.true_time()) || self.model.maybe_erased(&key.name);
+            if replica.durable().covers(token) && !shows && !excused {
+                return Err(format!("I7: replica {at} covers {token:?} and does not show {key:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// I2: equal version vectors and equal horizons mean equal live documents.
+    fn equal_vectors_mean_equal_documents(&self) -> Result<(), String> {
+        for a in 0..REPLICAS {
+            for b in a + 1..REPLICAS {
+                let (Some(one), Some(two)) = (&self.nodes[a].replica, &self.nodes[b].replica) else { continue };
+                // Only settled replicas: with nothing gathered, what is visible is what the vector says.
+                if self.nodes[a].restarted || self.nodes[b].restarted {
+                    continue;
+                }
+                if one.durable() != two.durable()
+                    || one.horizon() != two.horizon()
+                    || !self.settled(a)
+                    || !self.settled(b)
+                {
+                    continue;
+                }
+                let moment = one.dead_through().max(two.dead_through());
+                let (mine, theirs) = (self.live(a), self.live(b));
+                let alive =
+                    |live: Live| -> Live { live.into_iter().filter(|(key, _)| key.expires_at > moment).collect() };
+                if alive(mine) != alive(theirs) {
+                    return Err(format!("I2: replicas {a} and {b} have equal vectors and differ"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of every history: all faults end, and within bounded time all replicas agree with the model.
+    pub fn heal_and_compare(&mut self) -> Result<(), String> {
+        self.heal();
+        let mut last = String::new();
+        for _ in 0..CONVERGENCE_TICKS {
+            self.tick()?;
+            match self.agrees_with_model() {
+                Ok(()) if (0..REPLICAS).all(|at| self.settled(at)) => {
+                    for node in &mut self.nodes {
+                        node.restarted = false;
+                    }
+                    self.check_safety()?;
+                    return self.check_forgetting();
+                }
+                Ok(()) => last = "batches never settle".to_owned(),
+                Err(why) => last = why,
+            }
+        }
+        Err(format!("I9: not converged: {last}"))
+    }
+
+    fn agrees_with_model(&self) -> Result<(), String> {
+        let now = self.true_time();
+        let must = self.model.must(now.plus(SKEW));
+        let vectors: Vec<_> = self.nodes.iter().filter_map(|n| n.replica.as_ref()).map(|r| r.durable()).collect();
+        if vectors.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err("vectors differ".to_owned());
+        }
+        for at in 0..REPLICAS {
+            if self.nodes[at].replica.as_ref().is_some_and(|r| r.status(self.now(at)).doubt.is_some()) {
+                return Err(format!("replica {at} doubts its clock"));
+            }
+            let live = self.live(at);
+            for (key, hashes) in &must {
+                if !live.get(key).is_some_and(|have| hashes.is_subset(have)) {
+                    return Err(format!("I1: replica {at} lacks an acknowledged change of {key:?}"));
+                }
+            }
+            for key in live.keys() {
+                if key.expires_at <= now {
+                    return Err(format!("I5: replica {at} shows {key:?} after its expiry"));
+                }
+                if self.model.surely_erased(&key.name) {
+                    return Err(format!("I3: replica {at} shows {key:?}, which is erased"));
+                }
+            }
+            for (name, erasures) in &self.model.erased {
+                // An expired day's bytes go with its bucket, and its tombstones need not travel any more.
+                let expired = name.id.arrival().plus(MAX_RETENTION) <= now;
+                if erasures.iter().any(|e| e.acknowledged && !e.lost) && !expired {
+                    erased_from_disk(self, at, name)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn settled(&self, at: usize) -> bool {
+        self.nodes[at].replica.as_ref().is_some_and(|r| r.gathered() == 0) && self.idle(at)
+    }
+
+    /// I5: when the longest retention has passed only lasting documents are stored.
+    fn check_forgetting(&mut self) -> Result<(), String> {
+        for _ in 0..3 {
+            self.elapsed += MAX_RETENTION / 2 + Duration::from_hours(13);
+            for _ in 0..30 {
+                self.tick()?;
+            }
+            self.check_safety()?;
+        }
+        for at in 0..REPLICAS {
+            let buckets = self.nodes[at].storage.buckets();
+            if buckets.iter().any(|bucket| *bucket != Bucket::Lasting) {
+                return Err(format!("I5: replica {at} still has {buckets:?}"));
+            }
+        }
+        Ok(())
+    }
+}
