@@ -264,6 +264,12 @@ impl<S: Storage> Replica<S> {
         Ok(Some(id))
     }
 
+    /// The batch that [`Replica::poll_batch`] would apply now, if any.
+    #[must_use]
+    pub fn next_batch(&self) -> Option<BatchId> {
+        (!self.pending.is_empty() && self.in_flight.is_none()).then_some(self.next_batch)
+    }
+
     /// A batch and all before it are durable.
     ///
     /// # Errors

@@ -1,0 +1,31 @@
+//! The one place that reads clocks.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use replication::{Monotonic, Now, Wall};
+
+/// Where the time comes from.
+pub trait Clock: Send + Sync {
+    /// What both clocks say.
+    fn now(&self) -> Now;
+}
+
+/// The machine's clocks.
+#[derive(Debug)]
+pub struct SystemClock(Instant);
+
+impl SystemClock {
+    /// Clocks whose monotonic reading starts now.
+    #[must_use]
+    pub fn start() -> SystemClock {
+        SystemClock(Instant::now())
+    }
+}
+
+impl Clock for SystemClock {
+    fn now(&self) -> Now {
+        // Before 1970 there is no reading; such a clock is in doubt as soon as a peer is heard.
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Now { mono: Monotonic(self.0.elapsed()), wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
+    }
+}

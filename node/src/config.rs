@@ -1,0 +1,321 @@
+//! Configuration of one node: to hold a [`NodeConfig`] is proof that every bound below was checked.
+//!
+//! A file is read in two steps. What is *written* ([`NodeFile`]: plain values, unknown keys refused) becomes what is
+//! *proven* (this module: durations, addresses, absolute paths) by `try_from`, section by section, and an error
+//! names the key as an operator finds it in the file.
+//!
+//! # Not here
+//! Whether the certificates are any good ([`crate::certs`]) and which policy packs exist (`registry`): a file can
+//! be right while what it points to is not there yet.
+
+mod address;
+mod prove;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use replication::{NodeName, RegionId};
+use serde::{Deserialize, Serialize};
+
+pub use address::PeerAddress;
+pub use written::{
+    LimitsSection, ListenSection, NodeFile, PeerSection, PositionSection, RegistrySection, ReplicationSection,
+    StorageSection, TlsSection,
+};
+
+/// Everything a node is told before it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NodeConfig {
+    /// The region this node serves.
+    pub region: RegionId,
+    /// The name on its certificate.
+    pub name: NodeName,
+    /// Where the region is.
+    pub position: Position,
+    /// Folder of the store.
+    pub data: PathBuf,
+    /// File that holds the process id while the node runs.
+    pub pid_file: Option<PathBuf>,
+    /// Where it listens.
+    pub listen: ListenConfig,
+    /// Files of the private certificate authority and of this node's identity.
+    pub tls: TlsConfig,
+    /// The other nodes it replicates with.
+    pub peers: Vec<PeerConfig>,
+    /// Storage engine and its memory.
+    pub storage: StorageConfig,
+    /// Pace and bounds of replication.
+    pub replication: ReplicationConfig,
+    /// Policy packs and public address.
+    pub registry: RegistryConfig,
+    /// What clients may take.
+    pub limits: LimitsConfig,
+}
+
+/// A place on the globe, in degrees (WGS 84).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "PositionSection", into = "PositionSection")]
+pub struct Position {
+    /// North is positive: -90 to 90.
+    pub latitude: f64,
+    /// East is positive: -180 to 180.
+    pub longitude: f64,
+}
+
+/// The three listeners of a node; no two share an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenConfig {
+    /// Guests, owners and probes (HTTP).
+    pub public: SocketAddr,
+    /// Peers (mutual TLS).
+    pub replication: SocketAddr,
+    /// Operators: metrics, status (HTTP, not for the public).
+    pub admin: SocketAddr,
+}
+
+/// PEM files of the node's identity, as absolute paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Certificate of the authority that every peer must have been certified by.
+    pub ca: PathBuf,
+    /// This node's certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// One other node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerConfig {
+    /// The name that its certificate must show.
+    pub name: NodeName,
+    /// The region that it serves.
+    pub region: RegionId,
+    /// Its replication listener.
+    pub address: PeerAddress,
+    /// Where its region is, if known.
+    pub position: Option<Position>,
+}
+
+/// A storage engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// sled 0.34, one database per bucket: the default.
+    #[default]
+    Sled,
+    /// fjall, a log-structured merge tree: for stores that outgrow sled.
+    Fjall,
+}
+
+impl std::fmt::Display for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Engine::Sled => "sled",
+            Engine::Fjall => "fjall",
+        })
+    }
+}
+
+/// `[storage]`, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "StorageSection")]
+pub struct StorageConfig {
+    /// Which engine keeps the data.
+    pub engine: Engine,
+    /// Memory for its cache, in bytes, over all buckets together.
+    pub cache_bytes: u64,
+}
+
+/// `[replication]`, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ReplicationSection")]
+pub struct ReplicationConfig {
+    /// Longest silence on a link.
+    pub heartbeat: Duration,
+    /// Largest clock difference at which a peer's expiry horizon is believed.
+    pub max_clock_skew: Duration,
+    /// How long a peer may lack another origin's entries before this node relays them.
+    pub relay_after: Duration,
+    /// Bytes on their way to one peer at most.
+    pub in_flight_bytes: u64,
+}
+
+/// `[registry]`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistryConfig {
+    /// Id of the policy pack for new venues.
+    pub policy: String,
+    /// Folder with packs besides the built-in ones.
+    pub policies: Option<PathBuf>,
+    /// Where guests reach the service, without a slash at the end.
+    pub public_url: Option<String>,
+}
+
+/// `[limits]`, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "LimitsSection")]
+pub struct LimitsConfig {
+    /// Client connections at one time.
+    pub connections: usize,
+}
+
+/// Why a configuration file was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No TOML, a wrong type, a missing or an unknown key; the source shows the line.
+    #[error("the configuration {} is not understood", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and key.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of its bounds or contradicts another one.
+    #[error("the configuration {} is refused", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Which key and why.
+        #[source]
+        source: ValueError,
+    },
+}
+
+/// A value that is well formed and yet can't be used; every message begins with its key.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// A whole number outside its bounds.
+    #[error("{key} = {value}: must be {min} to {max}")]
+    OutOfRange {
+        /// Its key.
+        key: &'static str,
+        /// What was written.
+        value: u64,
+        /// Least.
+        min: u64,
+        /// Most.
+        max: u64,
+    },
+    /// Degrees that are nowhere on the globe.
+    #[error("{key} = {value}: must be -{limit} to {limit} degrees")]
+    NoSuchPlace {
+        /// Its key.
+        key: &'static str,
+        /// What was written.
+        value: f64,
+        /// Largest absolute value.
+        limit: f64,
+    },
+    /// Relaying would begin before a healthy peer can have said what it has.
+    #[error(
+        "replication.relay_after_ms = {relay_after_ms}: must be more than replication.heartbeat_ms = {heartbeat_ms}"
+    )]
+    RelayTooSoon {
+        /// Written delay.
+        relay_after_ms: u64,
+        /// Written heartbeat.
+        heartbeat_ms: u64,
+    },
+    /// Port 0 means "any free port", which no peer and no probe could find.
+    #[error("{key}: port 0 is no port that anyone could be told")]
+    PortZero {
+        /// Its key.
+        key: &'static str,
+    },
+    /// Two listeners on one address.
+    #[error("{key}: {address} is taken by {other} already")]
+    ListenTwice {
+        /// The later key.
+        key: &'static str,
+        /// The earlier key.
+        other: &'static str,
+        /// Their address.
+        address: SocketAddr,
+    },
+    /// A peer address that is no `host:port`.
+    #[error("peers[{index}].address = \"{address}\": must be host:port, such as 127.0.1.2:7081 or [::1]:7081")]
+    BadAddress {
+        /// Which peer, from 0.
+        index: usize,
+        /// What was written.
+        address: String,
+    },
+    /// A peer that is this node itself.
+    #[error("peers[{index}].name = \"{name}\": is this node's own name")]
+    PeerIsSelf {
+        /// Which peer, from 0.
+        index: usize,
+        /// The name.
+        name: NodeName,
+    },
+    /// A peer at this node's own replication listener.
+    #[error("peers[{index}].address = \"{address}\": is this node's own listen.replication")]
+    PeerIsOwnListener {
+        /// Which peer, from 0.
+        index: usize,
+        /// The address.
+        address: PeerAddress,
+    },
+    /// Two peers of one name or one address: a certificate and a socket each belong to one node.
+    #[error("peers[{index}].{field}: the same as that of peers[{other}]")]
+    PeerTwice {
+        /// The later peer, from 0.
+        index: usize,
+        /// The earlier peer, from 0.
+        other: usize,
+        /// `name` or `address`.
+        field: &'static str,
+    },
+    /// An empty path or one text that must not be empty.
+    #[error("{key}: must not be empty")]
+    Empty {
+        /// Its key.
+        key: &'static str,
+    },
+    /// A policy id that no pack can have.
+    #[error("registry.policy = \"{policy}\": must be 1 to 40 of a-z, 0-9 and '-', as the id in a pack")]
+    BadPolicy {
+        /// What was written.
+        policy: String,
+    },
+    /// A public URL that clients could not use as a prefix.
+    #[error("registry.public_url = \"{url}\": must be http:// or https:// with a host, and no query")]
+    BadUrl {
+        /// What was written.
+        url: String,
+    },
+}
+
+impl NodeConfig {
+    /// Reads and checks a file; its relative paths count from the folder that the file is in.
+    ///
+    /// # Errors
+    /// If the file can't be read, has an unknown or missing key, or a value out of bounds.
+    pub fn load(path: &Path) -> Result<NodeConfig, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let file: NodeFile = toml::from_str(&text)
+            .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let absolute = std::path::absolute(path).map_err(read)?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        prove::node(file, folder).map_err(|source| ConfigError::Value { path: path.to_owned(), source })
+    }
+}

@@ -1,0 +1,142 @@
+//! The example is loaded, every table refuses an unknown key, and every bound is refused by its key's name.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Engine, NodeConfig, NodeFile, PeerAddress, ValueError, prove};
+
+fn example() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/node.toml")
+}
+
+fn example_table() -> toml::Table {
+    std::fs::read_to_string(example()).unwrap().parse().unwrap()
+}
+
+/// Paths to every table in `value`, such as `peers.0.position`; the root is the empty path.
+fn tables(value: &toml::Value, path: &[String], found: &mut Vec<Vec<String>>) {
+    let mut child = |key: String, value: &toml::Value| tables(value, &[path, &[key]].concat(), found);
+    match value {
+        toml::Value::Table(table) => {
+            table.iter().for_each(|(key, value)| child(key.clone(), value));
+            found.push(path.to_vec());
+        }
+        toml::Value::Array(items) => items.iter().enumerate().for_each(|(i, item)| child(i.to_string(), item)),
+        _ => {}
+    }
+}
+
+fn at<'a>(value: &'a mut toml::Value, path: &[String]) -> &'a mut toml::Value {
+    path.iter().fold(value, |value, key| match value {
+        toml::Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
+        other => &mut other[key.as_str()],
+    })
+}
+
+/// The example with the value at `path` replaced, proven.
+fn with(path: &[&str], value: impl Into<toml::Value>) -> Result<NodeConfig, ValueError> {
+    let mut file = toml::Value::Table(example_table());
+    let (last, parents) = path.split_last().unwrap();
+    let parents: Vec<String> = parents.iter().map(ToString::to_string).collect();
+    at(&mut file, &parents).as_table_mut().unwrap().insert((*last).to_owned(), value.into());
+    let file: NodeFile = file.try_into().unwrap();
+    prove::node(file, Path::new("/etc/meridian"))
+}
+
+#[test]
+fn the_example_loads() {
+    let config = NodeConfig::load(&example()).unwrap();
+    assert_eq!(config.name.as_str(), config.region.as_str());
+    assert_eq!(config.storage.engine, Engine::Sled);
+    assert_eq!(config.replication.heartbeat, Duration::from_millis(500));
+    assert!(config.data.is_absolute() && config.tls.ca.is_absolute());
+    assert!(!config.peers.is_empty());
+}
+
+#[test]
+fn the_example_shows_every_key() {
+    let written =
+        toml::Table::try_from(toml::from_str::<NodeFile>(&std::fs::read_to_string(example()).unwrap()).unwrap());
+    assert_eq!(written.unwrap(), example_table());
+    let mut found = Vec::new();
+    tables(&toml::Value::Table(example_table()), &[], &mut found);
+    assert!(found.len() >= 9, "{found:?}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_in_every_table() {
+    let file = toml::Value::Table(example_table());
+    let mut found = Vec::new();
+    tables(&file, &[], &mut found);
+    for path in found {
+        let mut bogus = file.clone();
+        at(&mut bogus, &path).as_table_mut().unwrap().insert("heartbeet".to_owned(), 1.into());
+        let text = toml::to_string(&bogus).unwrap();
+        let error = toml::from_str::<NodeFile>(&text).expect_err(&format!("{path:?} took an unknown key"));
+        assert!(error.to_string().contains("heartbeet"), "{path:?}: {error}");
+    }
+}
+
+#[test]
+fn what_up_writes_is_what_a_node_reads() {
+    let file: NodeFile = example_table().try_into().unwrap();
+    let again: NodeFile = toml::from_str(&toml::to_string_pretty(&file).unwrap()).unwrap();
+    assert_eq!(again, file);
+}
+
+#[test]
+fn values_out_of_bounds_are_refused_by_name() {
+    let cases: [(&[&str], toml::Value); 14] = [
+        (&["replication", "heartbeat_ms"], 49.into()),
+        (&["replication", "heartbeat_ms"], 10_001.into()),
+        (&["replication", "max_clock_skew_s"], 0.into()),
+        (&["replication", "max_clock_skew_s"], 3_601.into()),
+        (&["replication", "relay_after_ms"], 500.into()),
+        (&["replication", "in_flight_kib"], 1.into()),
+        (&["storage", "cache_mib"], 0.into()),
+        (&["limits", "connections"], 0.into()),
+        (&["position", "latitude"], 90.5.into()),
+        (&["position", "longitude"], f64::NAN.into()),
+        (&["listen", "public"], "127.0.1.1:0".into()),
+        (&["registry", "policy"], "../etc".into()),
+        (&["registry", "public_url"], "ftp://example.org".into()),
+        (&["tls", "ca"], "".into()),
+    ];
+    for (path, value) in cases {
+        let error = with(path, value.clone()).expect_err(&format!("{path:?} = {value} was taken")).to_string();
+        assert!(error.starts_with(&path.join(".")), "{path:?}: {error}");
+    }
+}
+
+#[test]
+fn peers_that_contradict_are_refused() {
+    let own = with(&["peers", "0", "name"], "eu-central").unwrap_err();
+    assert!(matches!(own, ValueError::PeerIsSelf { index: 0, .. }), "{own}");
+    let twice = with(&["peers", "1", "name"], "us-east").unwrap_err();
+    assert_eq!(twice, ValueError::PeerTwice { index: 1, other: 0, field: "name" });
+    let listener = with(&["peers", "0", "address"], "127.0.1.1:7081").unwrap_err();
+    assert!(matches!(listener, ValueError::PeerIsOwnListener { index: 0, .. }), "{listener}");
+    let portless = with(&["peers", "0", "address"], "us-east.example.org").unwrap_err();
+    assert!(portless.to_string().starts_with("peers[0].address"), "{portless}");
+    let shared = with(&["listen", "admin"], "0.0.0.0:7080").unwrap_err();
+    assert!(matches!(shared, ValueError::ListenTwice { key: "listen.admin", other: "listen.public", .. }), "{shared}");
+}
+
+#[test]
+fn addresses_are_hosts_with_ports() {
+    for good in ["127.0.1.2:7081", "[::1]:7081", "us-east.example.org:7081", "node_1:1", "a.:65535"] {
+        assert_eq!(good.parse::<PeerAddress>().unwrap().to_string(), good);
+    }
+    for bad in ["", ":1", "a", "a:", "a:0", "a:+1", "a:65536", "::1:7081", "[a]:1", "a b:1", "-a:1", "a..b:1"] {
+        assert!(bad.parse::<PeerAddress>().is_err(), "{bad}");
+    }
+    assert!("[::1]:7081".parse::<PeerAddress>().unwrap().literal().is_some());
+    assert!("us-east:7081".parse::<PeerAddress>().unwrap().literal().is_none());
+}
+
+#[test]
+fn relative_paths_count_from_the_file() {
+    let config = with(&["data"], "store").unwrap();
+    assert_eq!(config.data, Path::new("/etc/meridian/store"));
+    assert_eq!(with(&["data"], "/srv/store").unwrap().data, Path::new("/srv/store"));
+}

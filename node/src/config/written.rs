@@ -1,0 +1,171 @@
+//! The configuration file as it is written: plain values, defaults, no unknown keys.
+//!
+//! These types are also serialised, so that `meridian up` writes its files with the very structs that read them.
+//! Never `flatten` and never a unit enum variant with fields: both let unknown keys through.
+//!
+//! # Not here
+//! Bounds: [`super::prove`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use replication::{NodeName, RegionId};
+use serde::{Deserialize, Serialize};
+
+use super::Engine;
+
+/// A whole `node.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeFile {
+    /// The region this node serves.
+    pub region: RegionId,
+    /// The name on its certificate; the region's name unless it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<NodeName>,
+    /// Folder of the store.
+    pub data: PathBuf,
+    /// File for the process id while the node runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
+    /// Where the region is.
+    pub position: PositionSection,
+    /// `[listen]`
+    pub listen: ListenSection,
+    /// `[tls]`
+    pub tls: TlsSection,
+    /// `[storage]`
+    #[serde(default)]
+    pub storage: StorageSection,
+    /// `[replication]`
+    #[serde(default)]
+    pub replication: ReplicationSection,
+    /// `[registry]`
+    #[serde(default)]
+    pub registry: RegistrySection,
+    /// `[limits]`
+    #[serde(default)]
+    pub limits: LimitsSection,
+    /// `[[peers]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub peers: Vec<PeerSection>,
+}
+
+/// `position = { latitude = .., longitude = .. }`, in degrees.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionSection {
+    /// North is positive.
+    pub latitude: f64,
+    /// East is positive.
+    pub longitude: f64,
+}
+
+/// `[listen]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenSection {
+    /// Guests, owners and probes.
+    pub public: SocketAddr,
+    /// Peers.
+    pub replication: SocketAddr,
+    /// Operators.
+    pub admin: SocketAddr,
+}
+
+/// `[tls]`: PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    /// The authority's certificate.
+    pub ca: PathBuf,
+    /// This node's certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+/// One of `[[peers]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSection {
+    /// The name on the peer's certificate.
+    pub name: NodeName,
+    /// The region it serves.
+    pub region: RegionId,
+    /// `host:port` of its replication listener; a host name is resolved again at each attempt.
+    pub address: String,
+    /// Where its region is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<PositionSection>,
+}
+
+/// `[storage]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StorageSection {
+    /// `sled` or `fjall`.
+    pub engine: Engine,
+    /// Cache in MiB.
+    pub cache_mib: u64,
+}
+
+impl Default for StorageSection {
+    fn default() -> Self {
+        Self { engine: Engine::default(), cache_mib: 8 }
+    }
+}
+
+/// `[replication]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReplicationSection {
+    /// Longest silence on a link.
+    pub heartbeat_ms: u64,
+    /// Largest believed clock difference; the same in every node.
+    pub max_clock_skew_s: u64,
+    /// When this node steps in for an origin that a peer can't hear.
+    pub relay_after_ms: u64,
+    /// Bytes on their way to one peer at most, in KiB.
+    pub in_flight_kib: u64,
+}
+
+impl Default for ReplicationSection {
+    fn default() -> Self {
+        Self { heartbeat_ms: 500, max_clock_skew_s: 60, relay_after_ms: 2_000, in_flight_kib: 4_096 }
+    }
+}
+
+/// `[registry]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistrySection {
+    /// Id of the policy pack for new venues.
+    pub policy: String,
+    /// Folder with more packs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policies: Option<PathBuf>,
+    /// Prefix of the links that guests are given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+}
+
+impl Default for RegistrySection {
+    fn default() -> Self {
+        Self { policy: "default".to_owned(), policies: None, public_url: None }
+    }
+}
+
+/// `[limits]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsSection {
+    /// Client connections at one time.
+    pub connections: u64,
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self { connections: 10_000 }
+    }
+}

@@ -1,0 +1,106 @@
+//! What the rest of the node may ask of the driver.
+
+use std::sync::Arc;
+
+use replication::replica::Status;
+use replication::{BatchId, DocumentName, Now, Outcome, Reader, Write, WriteError};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+
+use super::{Control, LinkInput};
+use crate::clock::Clock;
+use crate::storage::Store;
+
+/// A write on its way to the driver.
+pub(super) struct Asked {
+    pub(super) write: Write,
+    pub(super) reply: oneshot::Sender<Result<Outcome, WriteError>>,
+}
+
+/// Why a write was not taken, or not known to be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// The replica says no.
+    #[error(transparent)]
+    Replica(#[from] WriteError),
+    /// More writes wait than may wait.
+    #[error("too many writes are waiting")]
+    Overloaded,
+    /// The node is stopping; whether the write is durable is not known.
+    #[error("the node is stopping")]
+    Stopping,
+}
+
+/// A shared door to the driver.
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) writes: mpsc::Sender<Asked>,
+    pub(crate) links: mpsc::Sender<LinkInput>,
+    pub(super) control: mpsc::UnboundedSender<Control>,
+    pub(super) status: watch::Receiver<Arc<Status>>,
+    pub(super) applied: watch::Receiver<BatchId>,
+    pub(super) durable: watch::Receiver<BatchId>,
+    pub(super) changes: broadcast::Sender<DocumentName>,
+    pub(super) reader: Reader<Store>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Handle {
+    /// Writes, and returns once the write is durable here.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn write(&self, write: Write) -> Result<Outcome, Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.writes.try_send(Asked { write, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => Refused::Overloaded,
+            TrySendError::Closed(_) => Refused::Stopping,
+        })?;
+        Ok(answer.await.map_err(|_| Refused::Stopping)??)
+    }
+
+    /// The replica as of the last batch or heartbeat.
+    #[must_use]
+    pub fn status(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+
+    /// Follows the replica's status.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+
+    /// Reads documents. Before an answer leaves, call [`Handle::settled`].
+    #[must_use]
+    pub fn reader(&self) -> &Reader<Store> {
+        &self.reader
+    }
+
+    /// Waits until everything that a read could have seen until now is durable, so that no answer tells of
+    /// what a crash may undo.
+    pub async fn settled(&self) {
+        let seen = *self.applied.borrow();
+        // An error means that the driver is gone; then nothing more becomes durable and the node is stopping.
+        let _ = self.durable.clone().wait_for(|durable| *durable >= seen).await;
+    }
+
+    /// Names of documents as they change here, by whomever; a slow receiver misses some and is told so.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<DocumentName> {
+        self.changes.subscribe()
+    }
+
+    /// What the clocks say.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// An operator's word: this machine's wall clock is right.
+    pub fn believe_clock(&self) {
+        // If the driver is gone there is nobody to tell.
+        let _ = self.control.send(Control::BelieveClock);
+    }
+}

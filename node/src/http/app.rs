@@ -1,0 +1,114 @@
+//! What all handlers share: who this node is, the driver's handle, packs, metrics, recently read venues.
+//!
+//! # Invariants
+//! - "Now" is the wall clock only while the replica believes it; in doubt it is the replica's trusted time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use replication::replica::Status;
+use replication::{DocumentKey, DocumentName, NodeName, Outcome, RegionId, Row, Wall, Write};
+
+use super::packs::Packs;
+use super::problem::Problem;
+use super::venues::Known;
+use crate::config::{NodeConfig, Position};
+use crate::driver::{Handle, Refused};
+use crate::metrics::Metrics;
+use crate::registry::VenueId;
+
+/// How long a venue is taken as it was read. Every check-in needs its venue, and a region may lag by a second
+/// anyway; a client that knows better says so by its session token, which no stale entry covers.
+const VENUE_FRESH: Duration = Duration::from_secs(1);
+
+/// How many venues are remembered.
+const VENUES: u64 = 100_000;
+
+/// How far the wall clock may be ahead of the status without the replica having looked at it: it looks at every
+/// heartbeat, so more than this is a jump that it has not judged yet.
+const UNJUDGED: Duration = Duration::from_secs(5);
+
+/// What the API knows.
+pub struct App {
+    pub(super) region: RegionId,
+    pub(super) name: NodeName,
+    /// Every region of the configuration, this one included, with its position if known.
+    pub(super) regions: BTreeMap<RegionId, Option<Position>>,
+    /// Where guests reach the service, without a slash at the end.
+    pub(super) public_url: String,
+    pub(super) connections: usize,
+    pub(super) handle: Handle,
+    pub(super) packs: Packs,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) venues: Cache<VenueId, Arc<Known>>,
+}
+
+impl App {
+    /// The API of one node.
+    #[must_use]
+    pub fn new(config: &NodeConfig, handle: Handle, packs: Packs, metrics: Arc<Metrics>) -> App {
+        let mut regions: BTreeMap<RegionId, Option<Position>> = BTreeMap::new();
+        for peer in &config.peers {
+            let position = regions.entry(peer.region.clone()).or_default();
+            *position = position.or(peer.position);
+        }
+        regions.insert(config.region.clone(), Some(config.position));
+        let public_url =
+            config.registry.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen.public));
+        App {
+            region: config.region.clone(),
+            name: config.name.clone(),
+            regions,
+            public_url: public_url.trim_end_matches('/').to_owned(),
+            connections: config.limits.connections,
+            handle,
+            packs,
+            metrics,
+            venues: Cache::builder().max_capacity(VENUES).time_to_live(VENUE_FRESH).build(),
+        }
+    }
+
+    /// Time as far as it may be believed. The status is as old as the last heartbeat, the clock is not; but a clock
+    /// that has jumped since then has not been judged yet and counts for nothing.
+    pub(super) fn now(&self, status: &Status) -> Wall {
+        let wall = self.handle.now().wall;
+        let believed = status.doubt.is_none() && wall >= status.trusted && wall <= status.trusted.plus(UNJUDGED);
+        if believed { wall } else { status.trusted }
+    }
+
+    /// What expired up to here is dead for every reader.
+    pub(super) fn as_of(&self, status: &Status) -> Wall {
+        status.dead_through.max(self.now(status))
+    }
+
+    /// Live rows of a document that expires. A point read of recent pages: cheaper than a change of threads.
+    pub(super) fn rows(&self, name: &DocumentName, as_of: Wall) -> Result<Vec<(DocumentKey, Row)>, Problem> {
+        Ok(self.handle.reader().rows(name, false, as_of)?)
+    }
+
+    /// Writes and counts. Returns once the write is durable here.
+    pub(super) async fn write(&self, kind: &'static str, write: Write) -> Result<Outcome, Refused> {
+        let result = self.handle.write(write).await;
+        let outcome = match &result {
+            Ok(Outcome::Created(_)) => "created",
+            Ok(Outcome::Amended(_)) => "amended",
+            Ok(Outcome::Repeat) => "repeat",
+            Ok(Outcome::Erased(_)) => "erased",
+            Ok(Outcome::AlreadyErased) => "already_erased",
+            Err(_) => "refused",
+        };
+        self.metrics.wrote(kind, outcome);
+        result
+    }
+}
+
+/// Why the node is not fit to serve; empty if it is.
+pub(super) fn reasons(status: &Status, stopping: bool) -> Vec<&'static str> {
+    let doubt = status.doubt.is_some().then_some("the clock is in doubt");
+    let starting = status.starting.then_some("starting: peers are asked for this node's own log");
+    let recovering = status.recovering.then_some("recovering: own entries are fetched back from peers");
+    let stopping = stopping.then_some("stopping");
+    [doubt, starting, recovering, stopping].into_iter().flatten().collect()
+}

@@ -1,0 +1,82 @@
+//! With what right: the owner's key and the guest's secret.
+//!
+//! # Invariants
+//! - A secret is compared with the id before anything is looked up, so a wrong one learns nothing.
+//! - A key that is not this venue's answers like a venue that does not exist.
+
+use std::sync::Arc;
+
+use hyper::HeaderMap;
+use hyper::header::AUTHORIZATION;
+
+use super::App;
+use super::problem::{Kind, Problem};
+use super::session::Session;
+use super::venues::{self, Known};
+use crate::registry::{OwnerKey, Secret, VenueId, VisitId};
+
+const SECRET: &str = "meridian-secret";
+
+/// The owner's key of `Authorization: Bearer`.
+pub(super) fn owner_key(headers: &HeaderMap) -> Result<OwnerKey, Problem> {
+    let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let key = text
+        .and_then(|text| text.split_once(' '))
+        .and_then(|(scheme, key)| if scheme.eq_ignore_ascii_case("bearer") { key.trim().parse().ok() } else { None });
+    key.ok_or_else(|| Problem::new(Kind::OwnerKeyMissing, "send Authorization: Bearer with the venue's owner key"))
+}
+
+/// The venue, if the key is its owner's.
+pub(super) fn owned(app: &App, id: VenueId, key: &OwnerKey, session: &Session) -> Result<Arc<Known>, Problem> {
+    let known = venues::open(app, id, session)?;
+    if known.venue.owned_by(key) { Ok(known) } else { Err(venues::unknown()) }
+}
+
+/// The guest's secret, which makes `id`.
+pub(super) fn proven(headers: &HeaderMap, id: VisitId) -> Result<Secret, Problem> {
+    let value = headers
+        .get(SECRET)
+        .ok_or_else(|| Problem::new(Kind::SecretMissing, "send Meridian-Secret with the receipt's secret"))?;
+    let secret = value.to_str().ok().and_then(|text| text.trim().parse::<Secret>().ok());
+    secret
+        .filter(|secret| id.proves(secret))
+        .ok_or_else(|| Problem::new(Kind::SecretWrong, "the secret of this visit's receipt is expected"))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::HeaderMap;
+    use hyper::header::{AUTHORIZATION, HeaderValue};
+    use replication::Wall;
+
+    use super::super::problem::Kind;
+    use super::{owner_key, proven};
+    use crate::registry::{OwnerKey, Secret, VisitId};
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_str(value).expect("a header"));
+        headers
+    }
+
+    #[test]
+    fn only_a_bearer_key_is_a_key() {
+        let key = OwnerKey([7; 32]);
+        assert_eq!(owner_key(&headers(AUTHORIZATION.as_str(), &format!("bearer {key}"))).ok(), Some(key.clone()));
+        for bad in ["", "Bearer", "Bearer ", "Bearer x", &format!("Basic {key}"), &key.to_string()] {
+            let problem = owner_key(&headers(AUTHORIZATION.as_str(), bad)).expect_err("refused");
+            assert_eq!(problem.kind, Kind::OwnerKeyMissing, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_missing_or_wrong_or_the_one() {
+        let secret = Secret([3; 16]);
+        let id = VisitId::of(Wall(1_767_225_600_000), &secret);
+        let kind = |headers: &HeaderMap| proven(headers, id).err().map(|problem| problem.kind);
+        assert_eq!(kind(&HeaderMap::new()), Some(Kind::SecretMissing));
+        assert_eq!(kind(&headers("meridian-secret", &Secret([4; 16]).to_string())), Some(Kind::SecretWrong));
+        assert_eq!(kind(&headers("meridian-secret", "?")), Some(Kind::SecretWrong));
+        assert_eq!(kind(&headers("meridian-secret", &secret.to_string())), None);
+    }
+}

@@ -1,0 +1,158 @@
+//! `?durability=`: an answer that waits until a write is durable in several regions, or says honestly that it is not.
+//!
+//! A write is always durable here before it is answered. With `?durability=2` (or more, or `all`) the answer waits up
+//! to `?wait=` (5 s) for that many regions, this one included. If they do not confirm in time the write is stored all
+//! the same, so the status stays 200, 201 or 204, and `Meridian-Durability: local; wanted=all; confirmed=2` tells.
+//!
+//! # Invariants
+//! - A region counts once, however many nodes it has, and only by the word of a node whose link is up.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hyper::header::HeaderName;
+use replication::replica::Status;
+use replication::{Dot, Outcome, RegionId, VersionVector};
+
+use super::App;
+use super::problem::Problem;
+use super::query::Query;
+use super::reply::{Reply, header};
+use super::session::dot_of;
+
+/// The regions that have the write.
+const CONFIRMED: HeaderName = HeaderName::from_static("meridian-confirmed");
+
+/// What was reached, if it is less than what was wanted.
+const DURABILITY: HeaderName = HeaderName::from_static("meridian-durability");
+
+/// How long a write waits for other regions if the request does not say.
+const WAIT: Duration = Duration::from_secs(5);
+
+/// The query parameters of every write.
+pub(super) const PARAMETERS: &[&str] = &["durability", "wait"];
+
+/// In how many regions a write must be durable before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// This one.
+    Local,
+    /// So many.
+    Regions(usize),
+    /// All that are configured.
+    All,
+}
+
+/// What a peer must know to have the write.
+pub(super) enum Proof {
+    /// Any one of these entries, which are the same change.
+    AnyOf(Vec<Dot>),
+    /// All of this: what was known when the write turned out to be a repeat.
+    All(VersionVector),
+}
+
+/// What a write asks besides its body.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    durability: Durability,
+    /// The limit for all waiting, if the client says one.
+    pub(super) wait: Option<Duration>,
+}
+
+impl Wanted {
+    /// Reads the query of a write.
+    pub(super) fn read(raw: Option<&str>, regions: usize) -> Result<Wanted, Problem> {
+        let query = Query::parse(raw, PARAMETERS)?;
+        let durability = match query.get("durability") {
+            None | Some("local") => Durability::Local,
+            Some("all") => Durability::All,
+            Some(_) => match query.count("durability", regions) {
+                Ok(Some(1) | None) => Durability::Local,
+                Ok(Some(count)) => Durability::Regions(count),
+                Err(_) => {
+                    let words = format!("`local`, `all` or a number of regions up to {regions} is expected");
+                    return Err(Problem::parameter("durability", words));
+                }
+            },
+        };
+        Ok(Wanted { durability, wait: query.wait()? })
+    }
+
+    /// Waits for the regions and says in the answer which have the write; `always` names them even if nobody asked.
+    pub(super) async fn confirm(self, app: &App, proof: &Proof, always: bool, reply: &mut Reply) {
+        if self.durability == Durability::Local {
+            if always {
+                let has = proof.regions(&app.handle.status(), &app.region);
+                reply.headers_mut().insert(CONFIRMED, header(list(&has)));
+            }
+            return;
+        }
+        let count = match self.durability {
+            Durability::Local => 1,
+            Durability::Regions(count) => count,
+            Durability::All => app.regions.len(),
+        };
+        let mut status = app.handle.watch();
+        let reached = status.wait_for(|status| proof.regions(status, &app.region).len() >= count);
+        // Too late, or the driver is gone: then the answer says what was reached.
+        let _ = tokio::time::timeout(self.wait.unwrap_or(WAIT), reached).await;
+        let has = proof.regions(&app.handle.status(), &app.region);
+        let headers = reply.headers_mut();
+        headers.insert(CONFIRMED, header(list(&has)));
+        if has.len() < count {
+            let wanted = match self.durability {
+                Durability::All => "all".to_owned(),
+                _ => count.to_string(),
+            };
+            headers.insert(DURABILITY, header(format!("local; wanted={wanted}; confirmed={}", has.len())));
+        }
+    }
+}
+
+impl Proof {
+    /// The proof of a write; of one that wrote nothing, that everything known now is known.
+    pub(super) fn of(app: &App, outcome: Outcome) -> Proof {
+        match dot_of(outcome) {
+            Some(dot) => Proof::AnyOf(vec![dot]),
+            None => Proof::All(app.handle.status().durable.clone()),
+        }
+    }
+
+    fn regions(&self, status: &Status, own: &RegionId) -> BTreeSet<RegionId> {
+        let has = |vector: &VersionVector| match self {
+            Proof::AnyOf(dots) => dots.iter().any(|dot| vector.contains(*dot)),
+            Proof::All(all) => vector.covers(all),
+        };
+        let peers = status.peers.iter().filter(|peer| peer.replica.is_some() && has(&peer.vector));
+        peers.map(|peer| peer.region.clone()).chain([own.clone()]).collect()
+    }
+}
+
+fn list(regions: &BTreeSet<RegionId>) -> String {
+    regions.iter().map(RegionId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Durability, Wanted};
+
+    fn read(raw: &str) -> Option<Durability> {
+        Wanted::read(Some(raw), 3).ok().map(|wanted| wanted.durability)
+    }
+
+    #[test]
+    fn durability_is_local_all_or_a_number_that_can_be_reached() {
+        assert_eq!(read(""), Some(Durability::Local));
+        assert_eq!(read("durability=local"), Some(Durability::Local));
+        assert_eq!(read("durability=1"), Some(Durability::Local));
+        assert_eq!(read("durability=2&wait=9"), Some(Durability::Regions(2)));
+        assert_eq!(read("durability=all"), Some(Durability::All));
+        for bad in ["durability=0", "durability=4", "durability=", "durability=ALL", "wait=1h", "durable=2"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+        let wanted = Wanted::read(Some("wait=2"), 1).expect("reads");
+        assert_eq!(wanted.wait, Some(Duration::from_secs(2)));
+    }
+}

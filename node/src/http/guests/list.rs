@@ -1,0 +1,150 @@
+//! `GET /v1/venues/{venue}/guests`: who was here.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use replication::{DocumentId, Wall};
+
+use super::super::auth;
+use super::super::problem::{Kind, Problem};
+use super::super::public::Call;
+use super::super::query::Query;
+use super::super::reply::{BrokeOff, Reply, full, header, stream as streamed};
+use super::super::session::Session;
+use super::accept::Format;
+use super::listing::Listing;
+use super::pages::Pages;
+use super::{completeness, cursor};
+use crate::registry::visit_body::EARLIEST_ARRIVAL;
+use crate::registry::{VenueId, Window};
+
+/// The longest window: more than any visit is kept.
+const LONGEST_WINDOW: Duration = Duration::from_secs(31 * 86_400);
+
+/// Rows of a JSON page if the request does not say.
+const LIMIT: usize = 1_000;
+
+/// Rows of a JSON page at most.
+const MOST: usize = 10_000;
+
+/// How complete a table is: it has no place for it in itself.
+const COMPLETENESS: HeaderName = HeaderName::from_static("meridian-completeness");
+
+/// What a request asks of the list.
+struct Asked {
+    window: Window,
+    area: Option<String>,
+    limit: usize,
+    after: Option<DocumentId>,
+}
+
+/// `GET /v1/venues/{venue}/guests`.
+pub(in super::super) async fn list(call: Call, venue: VenueId) -> Result<Reply, Problem> {
+    let app = &call.app;
+    let owner = auth::owner_key(&call.parts.headers)?;
+    let format = Format::of(&call.parts.headers)?;
+    let query = Query::parse(call.parts.uri.query(), &["from", "to", "area", "limit", "cursor", "wait"])?;
+    let session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
+    let asked = Asked::read(&query, venue, format, app.now(&session.status))?;
+    let known = auth::owned(app, venue, &owner, &session)?;
+    let through = completeness(&session.status);
+    let table = (format == Format::Csv).then(|| through.clone());
+    let pages = Pages::new(call.app.clone(), known, asked.window, asked.area, asked.after);
+    let listing = Listing::new(pages, format, asked.limit, venue, app.region.to_string(), through);
+    let mut reply = send(listing, format.media_type()).await?;
+    reply.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    if let Some(through) = table {
+        let through = through.iter().map(|(region, moment)| format!("{region}={moment}")).collect::<Vec<_>>();
+        reply.headers_mut().insert(COMPLETENESS, header(through.join(", ")));
+        reply
+            .headers_mut()
+            .insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"guests.csv\""));
+    }
+    session.sign_read(&mut reply);
+    Ok(reply)
+}
+
+/// A short list goes out in one piece with its length, a long one as a stream.
+async fn send(mut listing: Listing, media_type: HeaderValue) -> Result<Reply, Problem> {
+    let first = listing.next().await?.unwrap_or_default();
+    if listing.has_ended() {
+        let mut reply = full(StatusCode::OK, first);
+        reply.headers_mut().insert(CONTENT_TYPE, media_type);
+        reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        return Ok(reply);
+    }
+    let rest = stream::unfold(Some(listing), |listing| async move {
+        let mut listing = listing?;
+        match listing.next().await {
+            Ok(piece) => piece.map(|piece| (Ok(piece), Some(listing))),
+            // The status is out already; all that is left is to break off.
+            Err(_) => Some((Err(BrokeOff), None)),
+        }
+    });
+    let pieces = stream::once(async move { Ok::<Bytes, BrokeOff>(first) }).chain(rest);
+    Ok(streamed(media_type, pieces))
+}
+
+impl Asked {
+    fn read(query: &Query<'_>, venue: VenueId, format: Format, now: Wall) -> Result<Asked, Problem> {
+        let to = query.time("to")?;
+        let from = query.time("from")?;
+        let window = window(from, to, now)?;
+        if format != Format::Json && (query.get("limit").is_some() || query.get("cursor").is_some()) {
+            let words = "`limit` and `cursor` page through JSON; the other formats have the whole window";
+            return Err(Problem::new(Kind::MalformedQuery, words));
+        }
+        let after = match query.get("cursor") {
+            None => None,
+            Some(text) => Some(cursor::read(venue, text).ok_or_else(|| {
+                Problem::parameter("cursor", "the cursor of an earlier page of this venue's list is expected")
+            })?),
+        };
+        let area = query.get("area").map(str::to_owned);
+        Ok(Asked { window, area, limit: query.count("limit", MOST)?.unwrap_or(LIMIT), after })
+    }
+}
+
+/// The window that is asked for. Without `to` it ends after all that can have arrived, without `from` it begins so
+/// early that it has all that is kept.
+fn window(from: Option<Wall>, to: Option<Wall>, now: Wall) -> Result<Window, Problem> {
+    let to = to.unwrap_or(from.map_or(Wall(0), |from| Wall(from.0.saturating_add(1))).max(now.plus(EARLIEST_ARRIVAL)));
+    let from = from.unwrap_or(to.minus(LONGEST_WINDOW));
+    if to <= from {
+        return Err(Problem::parameter("to", "a moment after `from` is expected"));
+    }
+    if to.since(from) > LONGEST_WINDOW {
+        return Err(Problem::parameter("from", "the window may be 31 days at most"));
+    }
+    Ok(Window { from, to })
+}
+
+#[cfg(test)]
+mod tests {
+    use replication::Wall;
+
+    use super::window;
+
+    const NOW: Wall = Wall(1_767_225_600_000);
+    const DAY: u64 = 86_400_000;
+
+    #[test]
+    fn a_window_is_half_open_and_bounded() {
+        let of = |from: Option<u64>, to: Option<u64>| window(from.map(Wall), to.map(Wall), NOW).ok();
+        assert_eq!(of(Some(5), Some(6)).map(|w| (w.from, w.to)), Some((Wall(5), Wall(6))));
+        assert!(of(Some(6), Some(6)).is_none() && of(Some(7), Some(6)).is_none());
+        assert!(of(Some(0), Some(31 * DAY)).is_some() && of(Some(0), Some(31 * DAY + 1)).is_none());
+    }
+
+    #[test]
+    fn without_bounds_it_is_all_that_is_kept() {
+        let all = window(None, None, NOW).expect("a window");
+        assert!(all.to > NOW && all.from < Wall(NOW.0 - 28 * DAY - DAY));
+        let open = window(Some(NOW), None, NOW).expect("a window");
+        assert_eq!(open.from, NOW);
+        assert!(window(Some(Wall(NOW.0 - 32 * DAY)), None, NOW).is_err());
+    }
+}

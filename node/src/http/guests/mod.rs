@@ -1,0 +1,37 @@
+//! Guest lists and contacts: what a venue's owner, and through the owner a health office, reads.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `list.rs` | `/guests`: what is asked and how the answer begins |
+//! | `pages.rs` | reading a window page by page, off the runtime's threads |
+//! | `listing.rs` | rows as JSON, NDJSON or CSV, streamed |
+//! | `cursor.rs` | where the next page begins |
+//! | `accept.rs` | which format the client wants |
+//! | `contacts.rs` | `/contacts` |
+//!
+//! # Invariants
+//! - A list is streamed: at most one page of it is in memory, however long it is and however slowly it is read.
+//! - Completeness is taken before the first row is read, so it never promises a row that was not looked for.
+//! - A row that does not read is left out and counted; it never takes the list with it.
+
+mod accept;
+mod contacts;
+mod cursor;
+mod list;
+mod listing;
+mod pages;
+
+use std::collections::BTreeMap;
+
+use replication::replica::Status;
+
+use crate::registry::instant;
+
+pub(super) use contacts::contacts;
+pub(super) use list::list;
+
+/// For each region the moment through which everything acknowledged there is in what is read after now; the epoch
+/// for a region that was never heard.
+pub(super) fn completeness(status: &Status) -> BTreeMap<String, String> {
+    status.complete_through.iter().map(|(region, through)| (region.to_string(), instant::show(*through))).collect()
+}

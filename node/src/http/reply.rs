@@ -1,0 +1,73 @@
+//! Building answers: bodies, media types, who may keep a copy.
+//!
+//! # Invariants
+//! - Nothing is cached unless its handler says so: personal data is the rule here.
+//! - A stream that fails breaks its connection off, so a cut list is never taken for a whole one.
+
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use serde::Serialize;
+
+use super::problem::Problem;
+
+/// A stream ended early; the log says why.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off")]
+pub(super) struct BrokeOff;
+
+/// What an answer carries: mostly one piece, lists and events in many.
+pub(super) type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BrokeOff>>;
+
+/// An answer.
+pub(super) type Reply = Response<Body>;
+
+/// JSON.
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An answer in one piece, without headers.
+pub(super) fn full(status: StatusCode, body: impl Into<Bytes>) -> Reply {
+    let mut reply = Response::new(Either::Left(Full::new(body.into())));
+    *reply.status_mut() = status;
+    reply
+}
+
+/// No content, not to be kept.
+pub(super) fn no_content() -> Reply {
+    let mut reply = full(StatusCode::NO_CONTENT, Bytes::new());
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// JSON, not to be kept.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, Problem> {
+    let body = serde_json::to_vec(value).map_err(|error| {
+        tracing::error!(%error, "an answer does not serialise");
+        Problem::internal()
+    })?;
+    let mut reply = full(status, body);
+    reply.headers_mut().insert(CONTENT_TYPE, JSON);
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(reply)
+}
+
+/// An answer in many pieces, not to be kept.
+pub(super) fn stream<S>(media_type: HeaderValue, pieces: S) -> Reply
+where
+    S: Stream<Item = Result<Bytes, BrokeOff>> + Send + 'static,
+{
+    let body = StreamBody::new(pieces.map_ok(Frame::data)).boxed_unsync();
+    let mut reply = Response::new(Either::Right(body));
+    reply.headers_mut().insert(CONTENT_TYPE, media_type);
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// A header value out of text that we made ourselves; empty if it has a character that no header may have.
+pub(super) fn header(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}

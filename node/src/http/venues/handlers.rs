@@ -1,0 +1,171 @@
+//! The handlers of venues: open one, show its profile, change it, close it.
+//!
+//! # Invariants
+//! - The owner's key is in one answer alone, that which made it.
+//! - A profile is cached by anyone only if the request carried no session token: an answer out of a cache would
+//!   hand an old token to a client that has a newer one.
+
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
+use hyper::{HeaderMap, StatusCode};
+use replication::{Change, Reason, Write};
+use serde::Serialize;
+
+use super::super::durability::{Proof, Wanted};
+use super::super::problem::{Kind, Problem};
+use super::super::public::Call;
+use super::super::query::Query;
+use super::super::reply::{Reply, full, header, json, no_content};
+use super::super::session::Session;
+use super::super::{auth, body};
+use super::{Found, Known, open, read, unknown};
+use crate::registry::{NewVenue, OwnerKey, VenueId, VenuePatch};
+
+/// How long anyone may keep a profile.
+const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+#[derive(Serialize)]
+struct Created {
+    venue_id: VenueId,
+    owner_key: String,
+    checkin_url: String,
+}
+
+/// `POST /v1/venues`.
+pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
+    let app = &call.app;
+    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let body = body::read(&call.parts.headers, call.body).await?;
+    let checked = NewVenue::parse(&body)?.check(app.packs.default_pack())?;
+    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let (mut id, mut owner) = ([0; 16], [0; 32]);
+    random(&mut id)?;
+    random(&mut owner)?;
+    let (id, owner) = (VenueId(id), OwnerKey(owner));
+    let venue = checked.open(id, &owner);
+    let key = venue.key();
+    let change = Change::create(&key, &venue.to_fields());
+    let outcome = app.write("venue", Write::Change { key, change }).await?;
+    let created =
+        Created { venue_id: id, owner_key: owner.to_string(), checkin_url: format!("{}/c/{id}", app.public_url) };
+    let mut reply = json(StatusCode::CREATED, &created)?;
+    reply.headers_mut().insert(LOCATION, header(format!("/v1/venues/{id}")));
+    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    session.sign_write(&mut reply, app, outcome);
+    Ok(reply)
+}
+
+/// `GET /v1/venues/{venue}`.
+pub(in super::super) async fn show(call: Call, id: VenueId) -> Result<Reply, Problem> {
+    let app = &call.app;
+    let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
+    let session = Session::begin(app, &call.parts.headers, wait).await?;
+    let known = open(app, id, &session)?;
+    app.handle.settled().await;
+    let mut reply = if matches(&call.parts.headers, &known.etag) {
+        full(StatusCode::NOT_MODIFIED, "")
+    } else {
+        json(StatusCode::OK, &known.venue.profile(&known.pack))?
+    };
+    let headers = reply.headers_mut();
+    headers.insert(ETAG, header(known.etag.clone()));
+    headers.insert(VARY, HeaderValue::from_static("meridian-session"));
+    if session.is_given() {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        session.sign_read(&mut reply);
+    } else {
+        headers.insert(CACHE_CONTROL, PUBLIC);
+    }
+    Ok(reply)
+}
+
+/// `PATCH /v1/venues/{venue}`.
+pub(in super::super) async fn change(call: Call, id: VenueId) -> Result<Reply, Problem> {
+    let app = &call.app;
+    let owner = auth::owner_key(&call.parts.headers)?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let body = body::read(&call.parts.headers, call.body).await?;
+    let patch = VenuePatch::parse(&body)?;
+    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    auth::owned(app, id, &owner, &session)?;
+    // Not out of the cache: a change is built on what is there now.
+    let Found::Open(known) = read(app, id)? else { return Err(unknown()) };
+    let updates = patch.check(&known.pack)?;
+    let Some(change) = known.amend(&updates) else {
+        app.handle.settled().await;
+        let mut reply = profile(&known)?;
+        wanted.confirm(app, &Proof::All(session.status.durable.clone()), false, &mut reply).await;
+        session.sign_read(&mut reply);
+        return Ok(reply);
+    };
+    let outcome = app.write("venue_change", Write::Change { key: known.key, change }).await.map_err(closed)?;
+    app.venues.invalidate(&id);
+    let Found::Open(known) = read(app, id)? else { return Err(unknown()) };
+    app.handle.settled().await;
+    let mut reply = profile(&known)?;
+    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    session.sign_write(&mut reply, app, outcome);
+    Ok(reply)
+}
+
+/// `DELETE /v1/venues/{venue}`. Its visits stay readable for their guests until they expire.
+pub(in super::super) async fn close(call: Call, id: VenueId) -> Result<Reply, Problem> {
+    let app = &call.app;
+    let owner = auth::owner_key(&call.parts.headers)?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    auth::owned(app, id, &owner, &session)?;
+    let erase = Write::Erase { name: id.name(), lasting: true, reason: Reason::Owner };
+    let outcome = app.write("venue_close", erase).await?;
+    app.venues.invalidate(&id);
+    let mut reply = no_content();
+    wanted.confirm(app, &Proof::of(app, outcome), true, &mut reply).await;
+    session.sign_write(&mut reply, app, outcome);
+    Ok(reply)
+}
+
+fn profile(known: &Known) -> Result<Reply, Problem> {
+    let mut reply = json(StatusCode::OK, &known.venue.profile(&known.pack))?;
+    reply.headers_mut().insert(ETAG, header(known.etag.clone()));
+    Ok(reply)
+}
+
+/// A venue that was closed while it was being changed.
+fn closed(refused: crate::driver::Refused) -> Problem {
+    let problem = Problem::from(refused);
+    if problem.kind == Kind::Erased { Problem::new(Kind::Closed, "it was closed meanwhile") } else { problem }
+}
+
+fn random(bytes: &mut [u8]) -> Result<(), Problem> {
+    getrandom::fill(bytes).map_err(|error| {
+        tracing::error!(%error, "the system has no randomness");
+        Problem::internal()
+    })
+}
+
+/// `If-None-Match` (RFC 9110, section 13.1.2): weak comparison.
+fn matches(headers: &HeaderMap, etag: &str) -> bool {
+    let values = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::HeaderMap;
+    use hyper::header::{HeaderValue, IF_NONE_MATCH};
+
+    use super::matches;
+
+    #[test]
+    fn a_tag_matches_in_a_list_weak_or_not() {
+        let matches = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_static(value));
+            matches(&headers, "\"a\"")
+        };
+        assert!(matches("\"a\"") && matches("\"b\", W/\"a\"") && matches("*"));
+        assert!(!matches("\"b\"") && !matches("a") && !matches(""));
+    }
+}

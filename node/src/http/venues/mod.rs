@@ -1,0 +1,129 @@
+//! Venues: finding one for a request, and the handlers of `/v1/venues` and `/v1/venues/{venue}`.
+//!
+//! # Invariants
+//! - What a cached venue was read from covers the client's session token, or it is read again.
+//! - Only venues that exist are remembered, so one that arrives from another region is known at once.
+
+mod handlers;
+
+use std::sync::Arc;
+
+use replication::{Change, ChangeHash, Document, DocumentKey, VersionVector};
+use sha2::{Digest, Sha256};
+
+use super::App;
+use super::problem::{Kind, Problem};
+use super::session::Session;
+use crate::registry::{PolicyPack, Venue, VenueId};
+
+pub(super) use handlers::{change, close, create, show};
+
+/// A venue as it was read.
+pub(super) struct Known {
+    pub(super) venue: Venue,
+    /// What its guests are asked for.
+    pub(super) pack: Arc<PolicyPack>,
+    /// Of its public profile; the same in every region that has the same changes.
+    etag: String,
+    key: DocumentKey,
+    document: Document,
+    /// What was known before it was read.
+    vector: VersionVector,
+}
+
+impl Known {
+    /// The change that makes `updates`; `None` if the venue says all that already.
+    fn amend(&self, updates: &[(&str, Option<replication::Value>)]) -> Option<Change> {
+        self.document.amend(&self.key, updates)
+    }
+}
+
+/// What the store says of a venue.
+pub(super) enum Found {
+    /// It takes check-ins.
+    Open(Arc<Known>),
+    /// Its owner closed it.
+    Closed,
+    /// Nothing is known of it here.
+    Unknown,
+}
+
+/// Looks a venue up, in memory if what is there is good enough for the client.
+pub(super) fn find(app: &App, id: VenueId, session: &Session) -> Result<Found, Problem> {
+    if let Some(known) = app.venues.get(&id)
+        && session.is_covered_by(&known.vector)
+    {
+        return Ok(Found::Open(known));
+    }
+    read(app, id)
+}
+
+/// Reads a venue from the store.
+pub(super) fn read(app: &App, id: VenueId) -> Result<Found, Problem> {
+    let vector = app.handle.status().durable.clone();
+    let reader = app.handle.reader();
+    let rows = reader.rows(&id.name(), true, replication::Wall(0))?;
+    let Some((key, row)) = rows.into_iter().next() else {
+        app.venues.invalidate(&id);
+        return Ok(if reader.is_erased(&id.name(), true)? { Found::Closed } else { Found::Unknown });
+    };
+    let document = row.document().map_err(|error| {
+        app.metrics.unreadable_rows.inc();
+        tracing::error!(error = &error as &dyn std::error::Error, "a venue does not read");
+        Problem::internal()
+    })?;
+    // Not whole yet: its creation is still on its way here.
+    let Some(venue) = Venue::from_document(id, &document) else { return Ok(Found::Unknown) };
+    let pack = app.packs.of(&venue.policy).clone();
+    let etag = etag(document.heads(), &pack);
+    let known = Arc::new(Known { venue, pack, etag, key, document, vector });
+    app.venues.insert(id, known.clone());
+    Ok(Found::Open(known))
+}
+
+/// The venue, or the problem that it is not open.
+pub(super) fn open(app: &App, id: VenueId, session: &Session) -> Result<Arc<Known>, Problem> {
+    match find(app, id, session)? {
+        Found::Open(known) => Ok(known),
+        Found::Closed => Err(Problem::new(Kind::Closed, "its owner closed it; it takes no check-ins any more")),
+        Found::Unknown => Err(unknown()),
+    }
+}
+
+/// The answer for a venue that is unknown, and for an owner's key that is not its own.
+pub(super) fn unknown() -> Problem {
+    Problem::new(
+        Kind::NoVenue,
+        "a venue made a moment ago in another region may take a second; send Meridian-Session to wait for it",
+    )
+}
+
+fn etag(heads: &[ChangeHash], pack: &PolicyPack) -> String {
+    let mut heads: Vec<&[u8; 32]> = heads.iter().map(|hash| &hash.0).collect();
+    heads.sort_unstable();
+    let mut hasher = Sha256::new();
+    heads.into_iter().for_each(|hash| hasher.update(hash));
+    hasher.update(pack.id.as_bytes());
+    hasher.update(pack.version.to_be_bytes());
+    format!("\"{}\"", data_encoding::BASE64URL_NOPAD.encode(&hasher.finalize()[..12]))
+}
+
+#[cfg(test)]
+mod tests {
+    use replication::ChangeHash;
+
+    use super::etag;
+    use crate::registry::PolicyPack;
+
+    #[test]
+    fn an_etag_follows_the_heads_whatever_their_order_and_the_pack() {
+        let (a, b) = (ChangeHash([1; 32]), ChangeHash([2; 32]));
+        let mut pack = PolicyPack::built_in("default").expect("a pack");
+        let first = etag(&[a, b], &pack);
+        assert_eq!(first, etag(&[b, a], &pack));
+        assert_ne!(first, etag(&[a], &pack));
+        pack.version += 1;
+        assert_ne!(first, etag(&[a, b], &pack));
+        assert!(first.len() == 18 && first.starts_with('"'), "{first}");
+    }
+}

@@ -1,0 +1,199 @@
+//! Check-in: `POST` (the server makes id and secret) and `PUT` (the guest's device made them).
+//!
+//! # Invariants
+//! - A repeat is recognised before anything is checked: what was accepted once is answered 200 in every region, for
+//!   as long as it lives, whatever the rules have become since.
+//! - The same body makes the same change in every region, so two copies of one check-in are one visit.
+
+use std::sync::LazyLock;
+
+use hyper::StatusCode;
+use hyper::header::LOCATION;
+use replication::{Change, DocumentKey, Outcome, Row, Wall, Write};
+use serde::Serialize;
+
+use super::super::durability::{Proof, Wanted};
+use super::super::problem::{Kind, Problem};
+use super::super::public::Call;
+use super::super::reply::{Reply, header, json};
+use super::super::session::Session;
+use super::super::venues::Known;
+use super::super::{App, auth, body, venues};
+use super::{missing, of_rows};
+use crate::registry::{CheckAt, CheckedVisit, PolicyPack, Secret, Venue, VenueId, VisitBody, VisitId};
+
+/// The answer to a check-in.
+#[derive(Serialize)]
+struct Receipt<'a> {
+    visit_id: VisitId,
+    /// For a guest who sent none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
+    expires_at: String,
+    region: &'a str,
+    receipt_url: String,
+}
+
+/// `POST /v1/venues/{venue}/visits`.
+pub(in super::super) async fn post(call: Call, venue: VenueId) -> Result<Reply, Problem> {
+    let app = &call.app;
+    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let body = body::read(&call.parts.headers, call.body).await?;
+    let written = VisitBody::parse(&body)?;
+    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let known = venues::open(app, venue, &session)?;
+    let at = CheckAt { now: app.now(&session.status), arrival: None };
+    let checked = written.check(&known.venue, &known.pack, at)?;
+    let mut secret = Secret([0; 16]);
+    getrandom::fill(&mut secret.0).map_err(|error| {
+        tracing::error!(%error, "the system has no randomness");
+        Problem::internal()
+    })?;
+    let id = VisitId::of(checked.arrival, &secret);
+    let (outcome, expires_at) = store(app, &known, id, &checked).await?;
+    let mut reply = receipt(app, StatusCode::CREATED, venue, id, expires_at, &secret, true)?;
+    reply.headers_mut().insert(LOCATION, header(format!("/v1/venues/{venue}/visits/{id}")));
+    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    session.sign_write(&mut reply, app, outcome);
+    Ok(reply)
+}
+
+/// `PUT /v1/venues/{venue}/visits/{visit}`.
+pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Result<Reply, Problem> {
+    let app = &call.app;
+    let secret = auth::proven(&call.parts.headers, id)?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let body = body::read(&call.parts.headers, call.body).await?;
+    let written = VisitBody::parse(&body)?;
+    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let stored = app.rows(&id.name(venue), app.as_of(&session.status))?;
+    if let Some((key, row)) = repeated(&written, id, &stored) {
+        app.handle.settled().await;
+        let mut reply = receipt(app, StatusCode::OK, venue, id, key.expires_at, &secret, false)?;
+        wanted.confirm(app, &Proof::AnyOf(row.dots()), false, &mut reply).await;
+        session.sign_read(&mut reply);
+        return Ok(reply);
+    }
+    // A row without a visible field holds corrections that came before their check-in, which this may be.
+    if of_rows(app, id, &stored).is_some() {
+        app.handle.settled().await;
+        return Err(Problem::new(Kind::Conflict, "correct it with PATCH"));
+    }
+    let known = venues::open(app, venue, &session)?;
+    let at = CheckAt { now: app.now(&session.status), arrival: Some(id.arrival()) };
+    let checked = match written.check(&known.venue, &known.pack, at) {
+        Ok(checked) => checked,
+        Err(invalid) => {
+            // Of a visit that is gone the guest should hear that, not what is wrong with its time.
+            let gone = missing(app, venue, id, &session)?;
+            return Err(if gone.kind == Kind::NoVisit { invalid.into() } else { gone });
+        }
+    };
+    let (outcome, expires_at) = store(app, &known, id, &checked).await?;
+    let status = if outcome == Outcome::Repeat { StatusCode::OK } else { StatusCode::CREATED };
+    let mut reply = receipt(app, status, venue, id, expires_at, &secret, false)?;
+    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    session.sign_write(&mut reply, app, outcome);
+    Ok(reply)
+}
+
+async fn store(app: &App, known: &Known, id: VisitId, checked: &CheckedVisit) -> Result<(Outcome, Wall), Problem> {
+    let key = checked.key(id, &known.venue);
+    let change = Change::create(&key, &checked.to_fields());
+    match app.write("check_in", Write::Change { key, change }).await {
+        Ok(outcome) => Ok((outcome, key.expires_at)),
+        Err(refused) => {
+            let problem = Problem::from(refused);
+            let expired = problem.kind == Kind::Erased && key.expires_at <= app.as_of(&app.handle.status());
+            Err(if expired { Problem::new(Kind::Expired, "its time is over") } else { problem })
+        }
+    }
+}
+
+fn receipt(
+    app: &App,
+    status: StatusCode,
+    venue: VenueId,
+    id: VisitId,
+    expires_at: Wall,
+    secret: &Secret,
+    minted: bool,
+) -> Result<Reply, Problem> {
+    let receipt = Receipt {
+        visit_id: id,
+        secret: minted.then(|| secret.to_string()),
+        expires_at: crate::registry::instant::show(expires_at),
+        region: app.region.as_str(),
+        // What follows the # stays in the browser: no log and no referrer has the secret.
+        receipt_url: format!("{}/r/{id}?v={venue}#{secret}", app.public_url),
+    };
+    json(status, &receipt)
+}
+
+/// The stored document that this very body made, if there is one.
+fn repeated<'a>(written: &VisitBody, id: VisitId, stored: &'a [(DocumentKey, Row)]) -> Option<&'a (DocumentKey, Row)> {
+    if stored.is_empty() {
+        return None;
+    }
+    let fields = as_accepted(written, id)?.to_fields();
+    stored.iter().find(|(key, row)| row.contains(Change::create(key, &fields).hash()))
+}
+
+/// The body as it was stored if it was ever accepted: checked against a venue and a pack that ask for nothing, at
+/// the moment of its arrival. What the rules ask for never changes what is stored, only whether it is.
+fn as_accepted(written: &VisitBody, id: VisitId) -> Option<CheckedVisit> {
+    static ASKS_NOTHING: LazyLock<PolicyPack> = LazyLock::new(|| {
+        let text = "id = \"none\"\nversion = 1\ntitle = \"\"\nsource = \"\"\nhousehold = \"representative\"\n\
+            max_stay = \"1d\"\n[required]\nperson = [\"name\"]\n[retention]\nmin = \"1s\"\ndefault = \"1d\"\n\
+            max = \"28d\"\n[notice]\nen = \"none\"\n";
+        PolicyPack::from_toml(text).expect("a constant pack, proven by a test of this file")
+    });
+    let nowhere = Venue {
+        id: VenueId([0; 16]),
+        name: String::new(),
+        address: None,
+        timezone: String::new(),
+        retention: std::time::Duration::ZERO,
+        areas: Vec::new(),
+        policy: String::new(),
+        owner_key_hashes: Vec::new(),
+        conflicts: std::collections::BTreeMap::new(),
+    };
+    let at = CheckAt { now: id.arrival(), arrival: Some(id.arrival()) };
+    written.check(&nowhere, &ASKS_NOTHING, at).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use replication::{Change, Dot, ReplicaId, Row, Wall};
+
+    use super::{as_accepted, repeated};
+    use crate::registry::{CheckAt, NewVenue, OwnerKey, PolicyPack, Secret, VenueId, VisitBody, VisitId};
+
+    const ARRIVAL: Wall = Wall(1_767_225_600_000);
+
+    /// What is recognised as a repeat must be what the real rules stored, for any body that they accept.
+    #[test]
+    fn a_repeat_is_recognised_whatever_the_rules_have_become() {
+        let pack = PolicyPack::built_in("de-bw").expect("a pack");
+        let new = NewVenue::parse(br#"{"name": "Adler", "timezone": "Europe/Berlin", "areas": ["Garten"]}"#);
+        let venue = new.and_then(|new| new.check(&pack)).expect("a venue").open(VenueId([1; 16]), &OwnerKey([2; 32]));
+        let id = VisitId::of(ARRIVAL, &Secret([3; 16]));
+        let body = "{\"area\": \" Garten \", \"arrived\": \"2026-01-01T01:00:00+01:00\", \"persons\": [{\"name\": \
+            \"  Ju\u{308}rgen  Ærø\", \"phone\": \"0711 / 123-45\", \"street\": \"Weg 1\", \"postal_code\": \
+            \"70173\", \"city\": \"Stuttgart\", \"country\": \"DE\"}, {\"name\": \"Zoë\"}]}";
+        let written = VisitBody::parse(body.as_bytes()).expect("reads");
+        let checked = written.check(&venue, &pack, CheckAt { now: ARRIVAL, arrival: Some(ARRIVAL) });
+        let checked = checked.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(as_accepted(&written, id), Some(checked.clone()));
+
+        let key = checked.key(id, &venue);
+        let mut row = Row::default();
+        row.add(Dot { origin: ReplicaId(1), seq: 1 }, Change::create(&key, &checked.to_fields())).expect("adds");
+        let stored = [(key, row)];
+        assert!(repeated(&written, id, &stored).is_some());
+        assert!(repeated(&written, id, &[]).is_none());
+        let other = VisitBody::parse(body.replace("Zoë", "Zoe").as_bytes()).expect("reads");
+        assert!(repeated(&other, id, &stored).is_none());
+    }
+}

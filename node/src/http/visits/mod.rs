@@ -1,0 +1,64 @@
+//! Visits: check-in, and what a guest does with the receipt.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `check_in.rs` | `POST` and `PUT` |
+//! | `own.rs` | `GET`, `PATCH` and `DELETE` |
+//!
+//! # Invariants
+//! - Whoever has the secret needs nothing else, and whoever has not learns nothing, not even whether the id exists.
+
+mod check_in;
+mod own;
+
+use replication::{DocumentKey, Row, Wall};
+
+use super::App;
+use super::problem::{Kind, Problem};
+use super::session::Session;
+use super::venues::{self, Found};
+use crate::registry::policy::LONGEST_RETENTION;
+use crate::registry::{VenueId, Visit, VisitId};
+
+pub(super) use check_in::{post, put};
+pub(super) use own::{correct, erase, show};
+
+/// The visit that rows of one name hold, and when the last of them expires. A row that does not read is counted and
+/// left out: it must not take the others with it.
+pub(super) fn of_rows(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) -> Option<(Visit, Wall)> {
+    let mut found: Option<(Visit, Wall)> = None;
+    for (key, row) in rows {
+        let document = match row.document() {
+            Ok(document) => document,
+            Err(error) => {
+                app.metrics.unreadable_rows.inc();
+                tracing::error!(error = &error as &dyn std::error::Error, "a visit does not read");
+                continue;
+            }
+        };
+        let Some(visit) = Visit::from_document(id, &document) else { continue };
+        found = Some(match found {
+            None => (visit, key.expires_at),
+            Some((other, expires_at)) => (other.merge(visit), expires_at.max(key.expires_at)),
+        });
+    }
+    found
+}
+
+/// Why a visit is not here: erased, expired, or not known.
+pub(super) fn missing(app: &App, venue: VenueId, id: VisitId, session: &Session) -> Result<Problem, Problem> {
+    if app.handle.reader().is_erased(&id.name(venue), false)? {
+        return Ok(Problem::new(Kind::Erased, "it is gone for good"));
+    }
+    let retention = match venues::find(app, venue, session)? {
+        Found::Open(known) => known.venue.retention,
+        Found::Closed | Found::Unknown => LONGEST_RETENTION,
+    };
+    if id.arrival().plus(retention) <= app.as_of(&session.status) {
+        return Ok(Problem::new(Kind::Expired, "its time is over and it is gone"));
+    }
+    Ok(Problem::new(
+        Kind::NoVisit,
+        "a check-in of a moment ago in another region may take a second; send Meridian-Session to wait for it",
+    ))
+}

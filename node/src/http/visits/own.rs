@@ -1,0 +1,172 @@
+//! What a guest does with the receipt: read the record, correct it, check out, erase it.
+//!
+//! # Invariants
+//! - An erasure needs nothing but the secret: not the visit, not the venue, not this region ever having seen them.
+//! - A correction of a closed venue's visit is still possible: the right to it does not end with the venue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use replication::{Reason, Wall, Write};
+use serde::Serialize;
+
+use super::super::durability::{Proof, Wanted};
+use super::super::problem::{Kind, Problem};
+use super::super::public::Call;
+use super::super::query::Query;
+use super::super::reply::{Reply, json, no_content};
+use super::super::session::Session;
+use super::super::venues::{self, Found};
+use super::super::{App, auth, body};
+use super::{missing, of_rows};
+use crate::registry::policy::LONGEST_RETENTION;
+use crate::registry::visit_body::EARLIEST_ARRIVAL;
+use crate::registry::{PolicyPack, Venue, VenueId, Visit, VisitId, VisitPatch, instant};
+
+/// The guest's own record.
+#[derive(Serialize)]
+struct Record<'a> {
+    #[serde(flatten)]
+    visit: &'a Visit,
+    venue_id: VenueId,
+    expires_at: String,
+    region: &'a str,
+}
+
+/// `GET /v1/venues/{venue}/visits/{visit}`.
+pub(in super::super) async fn show(call: Call, venue: VenueId, id: VisitId) -> Result<Reply, Problem> {
+    let app = &call.app;
+    auth::proven(&call.parts.headers, id)?;
+    let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
+    let session = Session::begin(app, &call.parts.headers, wait).await?;
+    let rows = app.rows(&id.name(venue), app.as_of(&session.status))?;
+    let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
+        let problem = missing(app, venue, id, &session)?;
+        app.handle.settled().await;
+        let mut reply = problem.into_reply();
+        session.sign_read(&mut reply);
+        return Ok(reply);
+    };
+    app.handle.settled().await;
+    let mut reply = record(app, &visit, venue, expires_at)?;
+    session.sign_read(&mut reply);
+    Ok(reply)
+}
+
+/// `PATCH /v1/venues/{venue}/visits/{visit}`.
+pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -> Result<Reply, Problem> {
+    let app = &call.app;
+    auth::proven(&call.parts.headers, id)?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let body = body::read(&call.parts.headers, call.body).await?;
+    let patch = VisitPatch::parse(&body)?;
+    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let rows = app.rows(&id.name(venue), app.as_of(&session.status))?;
+    let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
+        return Err(missing(app, venue, id, &session)?);
+    };
+    let (rules, pack) = rules(app, venue, &session)?;
+    let updates = patch.check(&visit, &rules, &pack)?;
+    let mut last = None;
+    for (key, row) in &rows {
+        // A document that does not read was counted when the visit was put together.
+        let Ok(document) = row.document() else { continue };
+        if document.is_empty() {
+            continue;
+        }
+        if let Some(change) = document.amend(key, &updates) {
+            last = Some(app.write("correction", Write::Change { key: *key, change }).await?);
+        }
+    }
+    let Some(outcome) = last else {
+        app.handle.settled().await;
+        let mut reply = record(app, &visit, venue, expires_at)?;
+        let dots = rows.iter().flat_map(|(_, row)| row.dots());
+        wanted.confirm(app, &all_of(dots), false, &mut reply).await;
+        session.sign_read(&mut reply);
+        return Ok(reply);
+    };
+    let rows = app.rows(&id.name(venue), app.as_of(&app.handle.status()))?;
+    // Erased or expired since: the correction went the same way.
+    let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
+        return Err(missing(app, venue, id, &session)?);
+    };
+    app.handle.settled().await;
+    let mut reply = record(app, &visit, venue, expires_at)?;
+    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    session.sign_write(&mut reply, app, outcome);
+    Ok(reply)
+}
+
+/// `DELETE /v1/venues/{venue}/visits/{visit}`.
+pub(in super::super) async fn erase(call: Call, venue: VenueId, id: VisitId) -> Result<Reply, Problem> {
+    let app = &call.app;
+    auth::proven(&call.parts.headers, id)?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    within(id, app.now(&session.status))?;
+    let erase = Write::Erase { name: id.name(venue), lasting: false, reason: Reason::Subject };
+    let outcome = app.write("erasure", erase).await?;
+    let mut reply = no_content();
+    wanted.confirm(app, &Proof::of(app, outcome), true, &mut reply).await;
+    session.sign_write(&mut reply, app, outcome);
+    Ok(reply)
+}
+
+/// Refuses to remember the erasure of a visit that can't be: every tombstone takes room in every region.
+fn within(id: VisitId, now: Wall) -> Result<(), Problem> {
+    if id.arrival().plus(LONGEST_RETENTION) <= now {
+        return Err(Problem::new(Kind::Expired, "its time is over and it is gone"));
+    }
+    if id.arrival() > now.plus(EARLIEST_ARRIVAL) {
+        return Err(Problem::new(Kind::Invalid, "the visit id lies more than 5 minutes ahead"));
+    }
+    Ok(())
+}
+
+/// By which rules a correction is judged: the venue's, or the node's own once the venue is closed.
+fn rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<PolicyPack>), Problem> {
+    if let Found::Open(known) = venues::find(app, id, session)? {
+        return Ok((known.venue.clone(), known.pack.clone()));
+    }
+    let nameless = Venue {
+        id,
+        name: String::new(),
+        address: None,
+        timezone: String::new(),
+        retention: Duration::ZERO,
+        areas: Vec::new(),
+        policy: String::new(),
+        owner_key_hashes: Vec::new(),
+        conflicts: std::collections::BTreeMap::new(),
+    };
+    Ok((nameless, app.packs.default_pack().clone()))
+}
+
+/// A region that has all these entries has the visit as it is.
+fn all_of(dots: impl Iterator<Item = replication::Dot>) -> Proof {
+    Proof::All(dots.map(|dot| (dot.origin, dot.seq)).collect())
+}
+
+fn record(app: &App, visit: &Visit, venue: VenueId, expires_at: Wall) -> Result<Reply, Problem> {
+    let expires_at = instant::show(expires_at);
+    json(StatusCode::OK, &Record { visit, venue_id: venue, expires_at, region: app.region.as_str() })
+}
+
+#[cfg(test)]
+mod tests {
+    use replication::Wall;
+
+    use super::within;
+    use crate::registry::{Secret, VisitId};
+
+    #[test]
+    fn an_erasure_is_taken_for_ids_that_can_live() {
+        const DAY: u64 = 86_400_000;
+        let now = Wall(1_767_225_600_000);
+        let taken = |ms: u64| within(VisitId::of(Wall(ms), &Secret([1; 16])), now).is_ok();
+        assert!(taken(now.0) && taken(now.0 + 300_000) && taken(now.0 - 28 * DAY + 1));
+        assert!(!taken(now.0 + 300_001) && !taken(now.0 - 28 * DAY));
+    }
+}

@@ -1,0 +1,20 @@
+//! One Meridian region server: storage engines, the driver around the replica, peer links, the HTTP API, the
+//! registry of venues and visits.
+//!
+//! # Architecture invariants
+//! - `registry` is pure: it knows neither HTTP nor storage nor a clock.
+//! - `http` knows nothing of the engines; `storage` is the only place that names them.
+//! - `driver` is the one loop that sees both the replica and the I/O.
+
+pub mod certs;
+pub mod clock;
+pub mod config;
+pub mod driver;
+pub mod http;
+pub mod metrics;
+pub mod peer;
+pub mod registry;
+mod run;
+pub mod storage;
+
+pub use run::{RunError, run, run_with_clock};

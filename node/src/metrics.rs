@@ -1,0 +1,341 @@
+//! The node's Prometheus metrics: one struct, registered once, in a registry of its own.
+//!
+//! # Invariants
+//! - Labels are regions, peers, routes and kinds; never a document, a venue or a client.
+//! - What mirrors the replica's status is brought up to date at the scrape ([`Metrics::mirror`]), not before.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Error, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
+};
+use replication::replica::Status;
+use replication::{NodeName, Outcome};
+
+/// All metrics of one node.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Client connections that are open.
+    pub http_connections: IntGauge,
+    http_requests: IntCounterVec,
+    http_seconds: HistogramVec,
+    http_writes: IntCounterVec,
+    /// Stored rows that did not decode and were left out of an answer.
+    pub unreadable_rows: IntCounter,
+    writes: IntCounterVec,
+    /// Records of each batch that was made durable.
+    pub batch_records: Histogram,
+    /// Seconds from a batch's being applied to its being durable.
+    pub commit_seconds: Histogram,
+    frame_bytes: IntCounterVec,
+    frames: IntCounterVec,
+    /// Frames that did not decode or broke the protocol; each closed its link.
+    pub bad_frames: IntCounter,
+    /// Handshakes on the replication listener that were refused: no certificate of ours, or another name.
+    pub refused_peers: IntCounter,
+    refused_deltas: IntCounterVec,
+    horizon_refused: IntCounterVec,
+    /// Times that a peer knew more of our log than we did.
+    pub rollbacks: IntCounter,
+    lag_entries: IntGaugeVec,
+    lag_seconds: GaugeVec,
+    peer_connected: IntGaugeVec,
+    clock_offset_seconds: GaugeVec,
+    complete_through_seconds: GaugeVec,
+    clock_in_doubt: IntGauge,
+    starting: IntGauge,
+    recovering: IntGauge,
+    trusted_seconds: Gauge,
+    horizon_seconds: Gauge,
+    live_documents: IntGauge,
+    tombstones: IntGauge,
+    buckets: IntGauge,
+}
+
+/// Registers what it makes.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn keep<C: Collector + Clone + 'static>(&self, made: Result<C, Error>) -> Result<C, Error> {
+        let made = made?;
+        self.0.register(Box::new(made.clone()))?;
+        Ok(made)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> Result<IntCounter, Error> {
+        self.keep(IntCounter::new(name, help))
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, Error> {
+        self.keep(IntCounterVec::new(Opts::new(name, help), labels))
+    }
+
+    fn int(&self, name: &str, help: &str) -> Result<IntGauge, Error> {
+        self.keep(IntGauge::new(name, help))
+    }
+
+    fn ints(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, Error> {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> Result<Gauge, Error> {
+        self.keep(Gauge::new(name, help))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, Error> {
+        self.keep(GaugeVec::new(Opts::new(name, help), labels))
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> Result<Histogram, Error> {
+        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)))
+    }
+}
+
+impl Metrics {
+    /// Makes and registers all metrics, those of the process included.
+    ///
+    /// # Errors
+    /// [`Error`] if a name is used twice or not allowed: a mistake in this file.
+    pub fn new() -> Result<Metrics, Error> {
+        let registry = Registry::new();
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let make = Maker(&registry);
+        let (peer, peer_region) = (&["peer"], &["peer", "region"]);
+        // Half a millisecond to about 16 seconds.
+        let seconds = exponential_buckets(0.000_5, 2.0, 16)?;
+        let http_seconds = HistogramOpts::new(
+            "meridian_http_request_seconds",
+            "Time from a request's head to its answer's, in seconds, by route template",
+        );
+        Ok(Metrics {
+            http_connections: make.int("meridian_http_connections", "Client connections that are open")?,
+            http_requests: make.counters(
+                "meridian_http_requests_total",
+                "Requests answered, by route template and class of status (2xx, 4xx, ...)",
+                &["route", "status"],
+            )?,
+            http_seconds: make.keep(HistogramVec::new(http_seconds.buckets(seconds.clone()), &["route"]))?,
+            http_writes: make.counters(
+                "meridian_http_writes_total",
+                "Writes that clients asked for, by kind and outcome (created, amended, repeat, erased, refused, ...)",
+                &["kind", "outcome"],
+            )?,
+            unreadable_rows: make.counter(
+                "meridian_unreadable_rows_total",
+                "Stored rows that did not decode and were left out of an answer",
+            )?,
+            writes: make.counters(
+                "meridian_writes_total",
+                "Local writes that the replica made durable, by outcome",
+                &["outcome"],
+            )?,
+            batch_records: make.histogram(
+                "meridian_commit_records",
+                "Records in a group commit",
+                exponential_buckets(1.0, 2.0, 10)?,
+            )?,
+            commit_seconds: make.histogram(
+                "meridian_commit_seconds",
+                "Time to make a group commit durable, in seconds",
+                seconds,
+            )?,
+            frame_bytes: make.counters(
+                "meridian_replication_bytes_total",
+                "Bytes of replication frames, by peer and direction (in, out)",
+                &["peer", "direction"],
+            )?,
+            frames: make.counters(
+                "meridian_replication_frames_total",
+                "Replication frames, by peer and direction (in, out)",
+                &["peer", "direction"],
+            )?,
+            bad_frames: make.counter(
+                "meridian_replication_bad_frames_total",
+                "Frames that did not decode or broke the protocol; each closed its link",
+            )?,
+            refused_peers: make.counter(
+                "meridian_replication_refused_peers_total",
+                "Handshakes on the replication listener that were refused",
+            )?,
+            refused_deltas: make.counters(
+                "meridian_replication_refused_deltas_total",
+                "Log entries of a peer that break the rules and were not stored",
+                peer,
+            )?,
+            horizon_refused: make.counters(
+                "meridian_horizon_refused_total",
+                "Expiry horizons of a peer that lie in this node's future and were not believed",
+                peer,
+            )?,
+            rollbacks: make.counter(
+                "meridian_rollbacks_total",
+                "Times that a peer knew more of this node's log than the node itself: its disk went back in time",
+            )?,
+            lag_entries: make.ints(
+                "meridian_replication_lag_entries",
+                "Log entries known here that the peer has not acknowledged",
+                peer_region,
+            )?,
+            lag_seconds: make.gauges(
+                "meridian_replication_lag_seconds",
+                "Age of the oldest entry of this node that the peer has not acknowledged, in seconds",
+                peer_region,
+            )?,
+            peer_connected: make.ints("meridian_peer_connected", "1 while a link to the peer is up", peer_region)?,
+            clock_offset_seconds: make.gauges(
+                "meridian_clock_offset_seconds",
+                "The peer's clock less this node's, as last heard, in seconds",
+                peer_region,
+            )?,
+            complete_through_seconds: make.gauges(
+                "meridian_complete_through_timestamp_seconds",
+                "Moment (Unix seconds) through which all that a region acknowledged is here",
+                &["region"],
+            )?,
+            clock_in_doubt: make.int("meridian_clock_in_doubt", "1 while this node does not believe its clock")?,
+            starting: make.int("meridian_starting", "1 while this node waits for its peers' word on its log")?,
+            recovering: make.int("meridian_recovering", "1 while own entries are fetched back after a roll-back")?,
+            trusted_seconds: make.gauge("meridian_trusted_timestamp_seconds", "Trusted time (Unix seconds)")?,
+            horizon_seconds: make.gauge(
+                "meridian_horizon_timestamp_seconds",
+                "Moment (Unix seconds) up to which all that expired is gone",
+            )?,
+            live_documents: make.int("meridian_live_documents", "Documents in storage")?,
+            tombstones: make.int("meridian_tombstones", "Tombstones in storage")?,
+            buckets: make.int("meridian_buckets", "Day buckets in storage, the lasting one included")?,
+            registry,
+        })
+    }
+
+    /// A request was answered; `route` is a template.
+    pub fn answered(&self, route: &str, status: u16, took: Duration) {
+        let class = match status / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.http_requests.with_label_values(&[route, class]).inc();
+        self.http_seconds.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// A client's write ended.
+    pub fn wrote(&self, kind: &str, outcome: &str) {
+        self.http_writes.with_label_values(&[kind, outcome]).inc();
+    }
+
+    /// The replica made a local write durable.
+    pub fn written(&self, outcome: &Outcome) {
+        let outcome = match outcome {
+            Outcome::Created(_) => "created",
+            Outcome::Amended(_) => "amended",
+            Outcome::Repeat => "repeat",
+            Outcome::Erased(_) => "erased",
+            Outcome::AlreadyErased => "already_erased",
+        };
+        self.writes.with_label_values(&[outcome]).inc();
+    }
+
+    /// A frame of so many bytes went (`out`) to a peer or came (`in`) from it.
+    pub fn frame_bytes(&self, peer: &NodeName, direction: &str, bytes: usize) {
+        let labels = [peer.as_str(), direction];
+        self.frame_bytes.with_label_values(&labels).inc_by(bytes as u64);
+        self.frames.with_label_values(&labels).inc();
+    }
+
+    /// A peer's entry was refused.
+    pub fn refused_delta(&self, peer: &NodeName) {
+        self.refused_deltas.with_label_values(&[peer.as_str()]).inc();
+    }
+
+    /// A peer's horizon was refused.
+    pub fn horizon_refused(&self, peer: &NodeName) {
+        self.horizon_refused.with_label_values(&[peer.as_str()]).inc();
+    }
+
+    /// Takes over what the replica says of itself.
+    pub fn mirror(&self, status: &Status) {
+        for peer in &status.peers {
+            let labels = [peer.node.as_str(), peer.region.as_str()];
+            self.lag_entries.with_label_values(&labels).set(int(peer.lag_entries));
+            self.lag_seconds.with_label_values(&labels).set(peer.lag.as_secs_f64());
+            self.peer_connected.with_label_values(&labels).set(i64::from(peer.replica.is_some()));
+            match peer.clock_offset_ms {
+                Some(offset) => self.clock_offset_seconds.with_label_values(&labels).set(offset as f64 / 1_000.0),
+                // What was last heard says nothing any more; if there never was anything there is nothing to remove.
+                None => drop(self.clock_offset_seconds.remove_label_values(&labels)),
+            }
+        }
+        for (region, through) in &status.complete_through {
+            self.complete_through_seconds.with_label_values(&[region.as_str()]).set(seconds(through.0));
+        }
+        self.clock_in_doubt.set(i64::from(status.doubt.is_some()));
+        self.starting.set(i64::from(status.starting));
+        self.recovering.set(i64::from(status.recovering));
+        self.trusted_seconds.set(seconds(status.trusted.0));
+        self.horizon_seconds.set(seconds(status.horizon.0));
+        self.live_documents.set(int(status.documents));
+        self.tombstones.set(int(status.tombstones));
+        self.buckets.set(int(status.buckets as u64));
+    }
+
+    /// All metrics in Prometheus' text format.
+    ///
+    /// # Errors
+    /// [`Error`] if a metric cannot be written.
+    pub fn render(&self) -> Result<String, Error> {
+        let mut text = Vec::with_capacity(16 * 1024);
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| Error::Msg(error.to_string()))
+    }
+}
+
+fn int(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn seconds(ms: u64) -> f64 {
+    ms as f64 / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use replication::{NodeName, Outcome};
+
+    use super::Metrics;
+
+    #[test]
+    fn what_happened_is_in_the_text_with_help_and_unit() {
+        let metrics = Metrics::new().expect("every name is used once");
+        let peer: NodeName = "us-east".parse().expect("a name");
+        metrics.answered("/v1/venues", 201, Duration::from_millis(3));
+        metrics.wrote("check_in", "created");
+        metrics.written(&Outcome::Repeat);
+        metrics.frame_bytes(&peer, "out", 100);
+        metrics.refused_delta(&peer);
+        metrics.horizon_refused(&peer);
+        metrics.batch_records.observe(7.0);
+        let text = metrics.render().expect("renders");
+        for line in [
+            "meridian_http_requests_total{route=\"/v1/venues\",status=\"2xx\"} 1",
+            "meridian_http_writes_total{kind=\"check_in\",outcome=\"created\"} 1",
+            "meridian_writes_total{outcome=\"repeat\"} 1",
+            "meridian_replication_bytes_total{direction=\"out\",peer=\"us-east\"} 100",
+            "meridian_replication_refused_deltas_total{peer=\"us-east\"} 1",
+            "meridian_horizon_refused_total{peer=\"us-east\"} 1",
+            "meridian_commit_records_sum 7",
+            "meridian_live_documents 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+        }
+        let own = text.lines().filter(|line| line.starts_with("# HELP meridian_")).count();
+        assert!(own > 20, "{own} families");
+    }
+}

@@ -1,0 +1,96 @@
+//! Accepting links from peers with smaller names.
+
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use replication::{Frame, NodeName};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::link::{framed, run};
+use super::{Links, tls};
+
+/// A peer that has not shown a certificate and greeted by then is none.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes at a time: strangers cannot make us hold more sockets than that.
+const HANDSHAKES: usize = 64;
+
+/// Why a stranger stays one.
+#[derive(Debug, thiserror::Error)]
+enum Stranger {
+    #[error("TLS handshake failed")]
+    Tls(#[source] std::io::Error),
+    #[error("no greeting")]
+    Silent,
+    #[error("the first frame is no greeting")]
+    NoHello,
+    #[error("its certificate does not prove the name {0}")]
+    WrongName(NodeName),
+}
+
+/// Accepts links until `shutdown` turns true.
+pub async fn accept(listener: TcpListener, links: Links, mut shutdown: watch::Receiver<bool>) {
+    let handshakes = std::sync::Arc::new(tokio::sync::Semaphore::new(HANDSHAKES));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = shutdown.wait_for(|stop| *stop) => return,
+        };
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a peer");
+                // Out of descriptors, most likely: give others the time to close some.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = handshakes.clone().try_acquire_owned() else { continue };
+        let (links, mut shutdown) = (links.clone(), shutdown.clone());
+        tokio::spawn(async move {
+            let serve = async {
+                match tokio::time::timeout(HANDSHAKE_TIMEOUT, greet(&links, socket)).await {
+                    Ok(Ok((peer, frames, hello))) => {
+                        drop(permit);
+                        if let Err(error) = run(&links, &peer, frames, Some(hello)).await {
+                            tracing::info!(%peer, %error, "link broke");
+                        }
+                    }
+                    Ok(Err(stranger)) => {
+                        links.metrics.refused_peers.inc();
+                        tracing::warn!(%address, error = %stranger, "refused a connection on the replication port");
+                    }
+                    Err(_) => {
+                        links.metrics.refused_peers.inc();
+                        tracing::warn!(%address, "refused a connection that did not greet in time");
+                    }
+                }
+            };
+            tokio::select! {
+                () = serve => {}
+                _ = shutdown.wait_for(|stop| *stop) => {}
+            }
+        });
+    }
+}
+
+type Greeted = (NodeName, super::link::Frames<tokio_rustls::server::TlsStream<TcpStream>>, bytes::Bytes);
+
+/// TLS, then the greeting, whose name the certificate must prove.
+async fn greet(links: &Links, socket: TcpStream) -> Result<Greeted, Stranger> {
+    // Without it small frames would wait for acknowledgements; if it cannot be set they do.
+    let _ = socket.set_nodelay(true);
+    let stream = TlsAcceptor::from(links.identity.server.clone()).accept(socket).await.map_err(Stranger::Tls)?;
+    let mut frames = framed(stream);
+    let first = match frames.next().await {
+        Some(Ok(first)) => first.freeze(),
+        _ => return Err(Stranger::Silent),
+    };
+    let Ok(Frame::Hello(hello)) = Frame::decode(&first) else { return Err(Stranger::NoHello) };
+    let (_, connection) = frames.get_ref().get_ref();
+    if !tls::proves(connection.peer_certificates(), &hello.node) {
+        return Err(Stranger::WrongName(hello.node));
+    }
+    Ok((hello.node, frames, first))
+}

@@ -1,0 +1,108 @@
+//! Dialling peers with larger names: found by host name, again at each attempt.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use hickory_resolver::TokioResolver;
+use rustls_pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use super::Links;
+use super::link::{framed, run};
+use crate::config::{PeerAddress, PeerConfig};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A link that held so long was good: the next attempt comes at once.
+const GOOD_LINK: Duration = Duration::from_secs(5);
+
+fn backoff() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(2))
+        .with_jitter()
+        .without_max_times()
+        .build()
+}
+
+/// Why a peer was not reached.
+#[derive(Debug, thiserror::Error)]
+enum Unreached {
+    #[error("its host name does not resolve")]
+    Resolve(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("its host name has no address")]
+    NoAddress,
+    #[error("cannot connect")]
+    Connect(#[source] io::Error),
+    #[error("TLS handshake failed")]
+    Tls(#[source] io::Error),
+    #[error("no connection in time")]
+    Timeout,
+}
+
+/// Keeps a link to one peer until `shutdown` turns true.
+pub async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Receiver<bool>) {
+    let keep = async {
+        let mut delays = backoff();
+        loop {
+            let started = Instant::now();
+            let reached = timeout(CONNECT_TIMEOUT, connect(&peer, &links)).await.unwrap_or(Err(Unreached::Timeout));
+            match reached {
+                Ok(frames) => {
+                    if let Err(error) = run(&links, &peer.name, frames, None).await {
+                        tracing::info!(peer = %peer.name, %error, "link broke");
+                    }
+                }
+                Err(error) => {
+                    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+                    tracing::debug!(peer = %peer.name, %error, source, "peer not reached");
+                }
+            }
+            if started.elapsed() >= GOOD_LINK {
+                delays = backoff();
+            }
+            sleep(delays.next().unwrap_or(CONNECT_TIMEOUT)).await;
+        }
+    };
+    tokio::select! {
+        () = keep => {}
+        _ = shutdown.wait_for(|stop| *stop) => {}
+    }
+}
+
+type Dialled = super::link::Frames<tokio_rustls::client::TlsStream<TcpStream>>;
+
+async fn connect(peer: &PeerConfig, links: &Links) -> Result<Dialled, Unreached> {
+    let mut last = Unreached::NoAddress;
+    for address in resolve(&peer.address).await? {
+        let socket = match TcpStream::connect(address).await {
+            Ok(socket) => socket,
+            Err(error) => {
+                last = Unreached::Connect(error);
+                continue;
+            }
+        };
+        // Without it small frames would wait for acknowledgements; if it cannot be set they do.
+        let _ = socket.set_nodelay(true);
+        // The certificate must be the peer's own: another region's name is refused here.
+        let name = ServerName::try_from(peer.name.as_str().to_owned())
+            .map_err(|error| Unreached::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+        let connector = TlsConnector::from(links.identity.client.clone());
+        return connector.connect(name, socket).await.map(framed).map_err(Unreached::Tls);
+    }
+    Err(last)
+}
+
+async fn resolve(address: &PeerAddress) -> Result<Vec<SocketAddr>, Unreached> {
+    if let Some(literal) = address.literal() {
+        return Ok(vec![literal]);
+    }
+    let failed = |error: hickory_resolver::net::NetError| Unreached::Resolve(Box::new(error));
+    let resolver = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build).map_err(failed)?;
+    let found = resolver.lookup_ip(address.host()).await.map_err(failed)?;
+    Ok(found.iter().map(|ip: IpAddr| SocketAddr::new(ip, address.port())).collect())
+}

@@ -1,0 +1,90 @@
+//! One connection: frames from the socket to the driver, frames from the driver to the socket.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use replication::frame::MAX_FRAME;
+use replication::{LinkId, NodeName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use super::Links;
+use crate::driver::LinkInput;
+
+/// Frames that may wait for the socket; the replica's own bound on bytes in flight is reached first.
+const WAITING: usize = 1024;
+/// Longest time that a peer may take to read what we send.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) type Frames<S> = Framed<S, LengthDelimitedCodec>;
+
+pub(super) fn framed<S: AsyncRead + AsyncWrite>(stream: S) -> Frames<S> {
+    LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream)
+}
+
+/// Runs a link to its end. `first` is a frame that was read already.
+pub(super) async fn run<S>(links: &Links, peer: &NodeName, frames: Frames<S>, first: Option<Bytes>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let link = links.next_id();
+    let (frames_in, frames_out) = mpsc::channel(WAITING);
+    let up = LinkInput::Up { link, peer: peer.clone(), frames: frames_in };
+    if links.handle.links.send(up).await.is_err() {
+        return Ok(());
+    }
+    tracing::info!(link = link.0, %peer, "link up");
+    let result = pump(links, link, frames, first, frames_out).await;
+    // If the driver is gone the node is stopping.
+    let _ = links.handle.links.send(LinkInput::Down { link }).await;
+    result
+}
+
+async fn pump<S>(
+    links: &Links,
+    link: LinkId,
+    frames: Frames<S>,
+    first: Option<Bytes>,
+    mut out: mpsc::Receiver<Arc<[u8]>>,
+) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let (mut sink, mut stream) = frames.split();
+    let reading = async {
+        if let Some(first) = first
+            && links.handle.links.send(LinkInput::Frame { link, bytes: first.to_vec() }).await.is_err()
+        {
+            return Ok(());
+        }
+        while let Some(frame) = stream.next().await {
+            let frame = LinkInput::Frame { link, bytes: frame?.to_vec() };
+            if links.handle.links.send(frame).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    let writing = async {
+        // The driver closes a link by dropping its end of the channel.
+        while let Some(frame) = out.recv().await {
+            let write = async {
+                sink.feed(Bytes::from_owner(frame)).await?;
+                while let Ok(more) = out.try_recv() {
+                    sink.feed(Bytes::from_owner(more)).await?;
+                }
+                sink.flush().await
+            };
+            tokio::time::timeout(WRITE_TIMEOUT, write).await??;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        result = reading => result,
+        result = writing => result,
+    }
+}

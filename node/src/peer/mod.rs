@@ -1,0 +1,49 @@
+//! Links to peers: TCP with mutual TLS, one connection per pair of nodes.
+//!
+//! The node with the smaller name dials, the other accepts, so that two nodes never hold two links. A frame on the
+//! wire is a length (4 bytes, big-endian) and that many bytes.
+//!
+//! # Invariants
+//! - Nothing of a peer reaches the replica before its certificate has proved its name.
+//! - A peer that is slow to read is closed, not waited for; one that sends faster than we apply waits.
+//!
+//! # Not here
+//! What the frames mean ([`replication::frame`]); certificates as files ([`crate::certs`]).
+
+mod accept;
+mod dial;
+mod link;
+mod tls;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use replication::LinkId;
+
+pub use accept::accept;
+pub use dial::dial;
+pub use tls::{TlsError, TlsIdentity};
+
+use crate::driver::Handle;
+use crate::metrics::Metrics;
+
+/// What every link needs.
+#[derive(Clone)]
+pub struct Links {
+    handle: Handle,
+    identity: Arc<TlsIdentity>,
+    metrics: Arc<Metrics>,
+    next: Arc<AtomicU64>,
+}
+
+impl Links {
+    /// Links of one node.
+    #[must_use]
+    pub fn new(handle: Handle, identity: Arc<TlsIdentity>, metrics: Arc<Metrics>) -> Links {
+        Links { handle, identity, metrics, next: Arc::new(AtomicU64::new(1)) }
+    }
+
+    fn next_id(&self) -> LinkId {
+        LinkId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}

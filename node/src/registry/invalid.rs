@@ -1,0 +1,133 @@
+//! What is wrong with a body: which field, which rule, in words. Becomes `errors[]` of a problem answer.
+//!
+//! # Invariants
+//! - No detail repeats what was typed: an error may reach a log, a phone call or a screenshot.
+//! - All that is wrong is said at once, so that a guest corrects a form in one go.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+
+/// Which rule a field breaks. Stable: clients choose their own words by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Code {
+    /// The body is not JSON.
+    Malformed,
+    /// A field that no body of this kind has.
+    UnknownField,
+    /// A field given twice.
+    DuplicateField,
+    /// A value of another JSON type than the field's.
+    WrongType,
+    /// A field that must be given is not.
+    Required,
+    /// None of several ways to be reached is given.
+    ContactRequired,
+    /// Longer than the field may be.
+    TooLong,
+    /// More elements than the list may have.
+    TooMany,
+    /// The same element twice.
+    Repeated,
+    /// A control character (Unicode category Cc).
+    ControlCharacter,
+    /// A character that reorders text on a screen (bidirectional override or isolate).
+    BidiCharacter,
+    /// No telephone number.
+    Phone,
+    /// No e-mail address.
+    Email,
+    /// No postal code of the country.
+    PostalCode,
+    /// No ISO 3166-1 alpha-2 code.
+    Country,
+    /// No RFC 3339 time with an offset.
+    Time,
+    /// An arrival too long ago.
+    TooOld,
+    /// An arrival in the future.
+    TooEarly,
+    /// A departure that is not after the arrival.
+    NotAfterArrival,
+    /// A departure more than a day after the arrival.
+    StayTooLong,
+    /// The arrival is not the one that the visit id carries.
+    ArrivalMismatch,
+    /// A field that never changes.
+    Immutable,
+    /// An area that the venue does not have.
+    UnknownArea,
+    /// No IANA time zone.
+    Timezone,
+    /// No length of time.
+    Duration,
+    /// A retention outside the policy pack's bounds.
+    Retention,
+}
+
+/// One field that breaks one rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// RFC 6901 JSON pointer into the body; empty for the body as a whole.
+    pub pointer: String,
+    /// The rule.
+    pub code: Code,
+    /// The rule in words, without the value.
+    pub detail: Cow<'static, str>,
+}
+
+/// Everything that is wrong with a body.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Invalid {
+    /// At least one once it is returned as an error.
+    pub errors: Vec<FieldError>,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("invalid:")?;
+        for error in &self.errors {
+            write!(f, " {} {};", error.pointer, error.detail)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl Invalid {
+    /// Notes one broken rule.
+    pub(crate) fn add(&mut self, pointer: impl Into<String>, code: Code, detail: impl Into<Cow<'static, str>>) {
+        self.errors.push(FieldError { pointer: pointer.into(), code, detail: detail.into() });
+    }
+
+    /// `value` if nothing is wrong.
+    pub(crate) fn or<T>(self, value: T) -> Result<T, Invalid> {
+        if self.errors.is_empty() { Ok(value) } else { Err(self) }
+    }
+
+    /// One broken rule alone.
+    pub(crate) fn one(pointer: impl Into<String>, code: Code, detail: impl Into<Cow<'static, str>>) -> Invalid {
+        let mut invalid = Invalid::default();
+        invalid.add(pointer, code, detail);
+        invalid
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Code, Invalid};
+
+    #[test]
+    fn serialises_as_a_problem_lists_it() {
+        let refused = Invalid::one("/persons/0/name", Code::TooLong, "at most 120 characters");
+        let json = serde_json::to_value(&refused).expect("serialises");
+        assert_eq!(
+            json,
+            serde_json::json!({"errors": [{"pointer": "/persons/0/name", "code": "too_long", "detail": "at most 120 characters"}]})
+        );
+    }
+}

@@ -1,0 +1,335 @@
+//! Policy packs: what a rule-maker asks of guests and venues, as versioned data. `config/policies/*.toml`.
+//!
+//! # Invariants
+//! - To hold a [`PolicyPack`] is proof that its bounds hold: `min <= default <= max <= 28 days`, a longest stay of
+//!   a minute to a day, a name always required, a notice in English.
+//! - An unknown key or a misspelt field name in a pack is refused.
+//!
+//! # Not here
+//! Which pack a region uses: its configuration.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::duration;
+use super::person::{Person, PersonField};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// The longest retention that any pack may allow: the four weeks of German and Austrian law.
+pub const LONGEST_RETENTION: Duration = Duration::from_secs(28 * 86_400);
+
+/// A pack as written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PackFile {
+    id: String,
+    version: u32,
+    title: String,
+    source: String,
+    household: Household,
+    max_stay: String,
+    default_country: Option<String>,
+    required: Required,
+    retention: RetentionSection,
+    #[serde(default)]
+    postal_code_digits: BTreeMap<String, usize>,
+    notice: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RetentionSection {
+    min: String,
+    default: String,
+    max: String,
+}
+
+/// A field of a visit, beside those of its persons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VisitField {
+    /// Table or room.
+    Area,
+}
+
+/// What must be given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Required {
+    /// By every person who answers for a household (see [`Household`]); the name by every person at all.
+    pub person: Vec<PersonField>,
+    /// One of these groups, whole; empty if none is asked for.
+    #[serde(default)]
+    pub one_of: Vec<Vec<PersonField>>,
+    /// By the visit.
+    #[serde(default)]
+    pub visit: Vec<VisitField>,
+}
+
+/// Who of the persons of one visit must say how to be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Household {
+    /// Everyone.
+    Each,
+    /// The persons are one household: all are named, the first one's details stand for those who give none.
+    Shared,
+    /// One person of a household is enough; who else is named need not be reachable.
+    Representative,
+}
+
+/// A pack, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyPack {
+    /// Name, such as `de-bw`; stored with each venue.
+    pub id: String,
+    /// Grows with every change of the pack's content.
+    pub version: u32,
+    /// For people.
+    pub title: String,
+    /// The rule that the pack follows.
+    pub source: String,
+    /// What must be given.
+    pub required: Required,
+    /// By whom.
+    pub household: Household,
+    /// The shortest retention that a venue may choose.
+    pub min_retention: Duration,
+    /// The retention of a venue that chooses none.
+    pub default_retention: Duration,
+    /// The longest retention that a venue may choose.
+    pub max_retention: Duration,
+    /// How long a guest who never checked out is taken to have stayed.
+    pub max_stay: Duration,
+    /// The country of an address that names none.
+    pub default_country: Option<String>,
+    /// Privacy notice (GDPR article 13) by language; always has `en`.
+    pub notice: BTreeMap<String, String>,
+    postal_code_digits: BTreeMap<String, usize>,
+}
+
+/// Why a pack is refused. Whoever wrote the pack must act.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// Not TOML, a key too many, a key too few, or a field that no person has.
+    #[error("not a policy pack")]
+    Read(#[from] toml::de::Error),
+    /// An id that would not do in a URL.
+    #[error("`id` must be 1 to 40 of a-z, 0-9 and '-'")]
+    Id,
+    /// A length of time that does not read.
+    #[error("`{key}` must be a number and a unit, such as 14d, 36h, 90m, 20s")]
+    Duration {
+        /// Which key.
+        key: &'static str,
+    },
+    /// Retention bounds in the wrong order, zero, or beyond the longest ever.
+    #[error("`retention` must keep 1s <= min <= default <= max <= 28d")]
+    Retention,
+    /// A longest stay outside its bounds.
+    #[error("`max_stay` must be from 1m to 1d")]
+    MaxStay,
+    /// A pack without a name is no contact tracing.
+    #[error("`required.person` must have `name`")]
+    Name,
+    /// An alternative that asks for nothing would always be met.
+    #[error("`required.one_of` has an empty group")]
+    EmptyGroup,
+    /// A country that is no code.
+    #[error("`default_country` and the keys of `postal_code_digits` must be two capital letters")]
+    Country,
+    /// No notice that every guest can be shown.
+    #[error("`notice` must have a text for `en`, and no empty text")]
+    Notice,
+}
+
+/// The packs that every binary carries, by id.
+const BUILT_IN: [(&str, &str); 6] = [
+    ("default", include_str!("../../../config/policies/default.toml")),
+    ("development", include_str!("../../../config/policies/development.toml")),
+    ("de-bw", include_str!("../../../config/policies/de-bw.toml")),
+    ("de-be", include_str!("../../../config/policies/de-be.toml")),
+    ("de-by", include_str!("../../../config/policies/de-by.toml")),
+    ("at-2021", include_str!("../../../config/policies/at-2021.toml")),
+];
+
+impl PolicyPack {
+    /// Reads and checks a pack.
+    ///
+    /// # Errors
+    /// [`PackError`], which names the key.
+    pub fn from_toml(text: &str) -> Result<PolicyPack, PackError> {
+        PolicyPack::try_from(toml::from_str::<PackFile>(text)?)
+    }
+
+    /// A pack that the binary carries.
+    #[must_use]
+    pub fn built_in(id: &str) -> Option<PolicyPack> {
+        let (_, text) = BUILT_IN.iter().find(|(name, _)| *name == id)?;
+        // That every one of them reads is held by a test of this file.
+        PolicyPack::from_toml(text).ok()
+    }
+
+    /// Ids of the packs that the binary carries.
+    pub fn built_in_ids() -> impl Iterator<Item = &'static str> {
+        BUILT_IN.iter().map(|(id, _)| *id)
+    }
+
+    /// Whether a postal code can be one of its country. Judges only the countries that the pack names.
+    #[must_use]
+    pub fn postal_code_fits(&self, country: Option<&str>, code: &str) -> bool {
+        let country = country.map(str::to_ascii_uppercase).or_else(|| self.default_country.clone());
+        let Some(&digits) = country.and_then(|country| self.postal_code_digits.get(&country)) else { return true };
+        code.len() == digits && code.bytes().all(|b| b.is_ascii_digit()) && code.bytes().any(|b| b != b'0')
+    }
+
+    /// Whether `person` gives one of the groups of which one must be given.
+    pub(crate) fn reaches(&self, person: &Person) -> bool {
+        let given = |group: &Vec<PersonField>| group.iter().all(|&field| person.get(field).is_some());
+        self.required.one_of.is_empty() || self.required.one_of.iter().any(given)
+    }
+
+    /// The groups of which one must be given, in words.
+    pub(crate) fn ways_to_reach(&self) -> String {
+        let group =
+            |fields: &Vec<PersonField>| fields.iter().map(|field| field.json()).collect::<Vec<_>>().join(" with ");
+        self.required.one_of.iter().map(group).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+impl TryFrom<PackFile> for PolicyPack {
+    type Error = PackError;
+
+    fn try_from(file: PackFile) -> Result<PolicyPack, PackError> {
+        let read = |key, text: &str| duration::parse(text).ok_or(PackError::Duration { key });
+        let min_retention = read("retention.min", &file.retention.min)?;
+        let default_retention = read("retention.default", &file.retention.default)?;
+        let max_retention = read("retention.max", &file.retention.max)?;
+        let max_stay = read("max_stay", &file.max_stay)?;
+        let id_fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if !(1..=40).contains(&file.id.len()) || !file.id.bytes().all(id_fits) {
+            return Err(PackError::Id);
+        }
+        let bounds = [Duration::from_secs(1), min_retention, default_retention, max_retention, LONGEST_RETENTION];
+        if !bounds.is_sorted() {
+            return Err(PackError::Retention);
+        }
+        if !(MINUTE..=DAY).contains(&max_stay) {
+            return Err(PackError::MaxStay);
+        }
+        if !file.required.person.contains(&PersonField::Name) {
+            return Err(PackError::Name);
+        }
+        if file.required.one_of.iter().any(Vec::is_empty) {
+            return Err(PackError::EmptyGroup);
+        }
+        let is_country = |code: &String| code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase());
+        if !file.default_country.iter().chain(file.postal_code_digits.keys()).all(is_country) {
+            return Err(PackError::Country);
+        }
+        if !file.notice.contains_key("en") || file.notice.values().any(|text| text.trim().is_empty()) {
+            return Err(PackError::Notice);
+        }
+        Ok(PolicyPack {
+            id: file.id,
+            version: file.version,
+            title: file.title,
+            source: file.source,
+            required: file.required,
+            household: file.household,
+            min_retention,
+            default_retention,
+            max_retention,
+            max_stay,
+            default_country: file.default_country,
+            notice: file.notice,
+            postal_code_digits: file.postal_code_digits,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{BUILT_IN, PackError, PolicyPack};
+
+    fn default_with(from: &str, to: &str) -> Result<PolicyPack, PackError> {
+        let text = BUILT_IN[0].1;
+        assert!(text.contains(from), "{from}");
+        PolicyPack::from_toml(&text.replacen(from, to, 1))
+    }
+
+    #[test]
+    fn every_built_in_pack_reads_under_its_own_name() {
+        for (id, text) in BUILT_IN {
+            let pack = PolicyPack::from_toml(text).unwrap_or_else(|error| panic!("{id}: {error:?}"));
+            assert_eq!(pack.id, id);
+            assert!(pack.notice.contains_key("de"), "{id}");
+            assert_eq!(PolicyPack::built_in(id), Some(pack));
+        }
+        assert_eq!(PolicyPack::built_in("atlantis"), None);
+    }
+
+    #[test]
+    fn the_default_keeps_two_weeks() {
+        let pack = PolicyPack::built_in("default").expect("built in");
+        assert_eq!(pack.default_retention, Duration::from_secs(14 * 86_400));
+        assert_eq!(pack.ways_to_reach(), "phone or email");
+    }
+
+    #[test]
+    fn the_development_pack_differs_in_its_shortest_retention_alone() {
+        let (default, mut development) = (
+            PolicyPack::built_in("default").expect("built in"),
+            PolicyPack::built_in("development").expect("built in"),
+        );
+        assert_eq!(development.min_retention, Duration::from_secs(1));
+        development.min_retention = default.min_retention;
+        development.id.clone_from(&default.id);
+        development.title.clone_from(&default.title);
+        development.source.clone_from(&default.source);
+        assert_eq!(development, default);
+    }
+
+    #[test]
+    fn unproven_packs_are_refused() {
+        assert!(matches!(default_with("version", "colour = 1\nversion"), Err(PackError::Read(_))));
+        assert!(matches!(default_with("min =", "mean = \"1d\"\nmin ="), Err(PackError::Read(_))));
+        assert!(matches!(default_with("person = [", "shoe_size = 3\nperson = ["), Err(PackError::Read(_))));
+        assert!(matches!(default_with("\"phone\"", "\"fax\""), Err(PackError::Read(_))));
+        assert!(matches!(default_with("\"default\"", "\"De fault\""), Err(PackError::Id)));
+        assert!(matches!(
+            default_with("\"14d\"", "\"14 days\""),
+            Err(PackError::Duration { key: "retention.default" })
+        ));
+        assert!(matches!(default_with("\"28d\"", "\"29d\""), Err(PackError::Retention)));
+        assert!(matches!(default_with("\"28d\"", "\"13d\""), Err(PackError::Retention)));
+        assert!(matches!(default_with("\"1d\"", "\"0s\""), Err(PackError::Retention)));
+        assert!(matches!(default_with("max_stay = \"4h\"", "max_stay = \"25h\""), Err(PackError::MaxStay)));
+        assert!(matches!(default_with("person = [\"name\"]", "person = [\"city\"]"), Err(PackError::Name)));
+        assert!(matches!(default_with("[\"phone\"]", "[]"), Err(PackError::EmptyGroup)));
+        assert!(matches!(default_with("DE = 5", "de = 5"), Err(PackError::Country)));
+        assert!(matches!(default_with("en = ", "fr = "), Err(PackError::Notice)));
+    }
+
+    #[test]
+    fn postal_codes_are_judged_only_where_the_pack_knows_them() {
+        let pack = PolicyPack::built_in("de-bw").expect("built in");
+        assert!(pack.postal_code_fits(None, "70173"));
+        assert!(pack.postal_code_fits(Some("de"), "01067"));
+        assert!(!pack.postal_code_fits(None, "00000"));
+        assert!(!pack.postal_code_fits(Some("DE"), "7017"));
+        assert!(!pack.postal_code_fits(Some("DE"), "D-701"));
+        assert!(pack.postal_code_fits(Some("GB"), "SW1A 1AA"));
+        // Abroad the default country would judge wrongly, so the world-wide default pack has none.
+        let default = PolicyPack::built_in("default").expect("built in");
+        assert!(default.postal_code_fits(None, "100-0001"));
+        assert!(!default.postal_code_fits(Some("DE"), "00000"));
+    }
+}

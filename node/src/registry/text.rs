@@ -1,0 +1,124 @@
+//! What text may be: kept as typed, or refused. Nothing is ever removed from within it.
+//!
+//! Names are whatever people are called: no list of letters, no capitalisation, no collapsing of spaces. Only two
+//! kinds of character are refused, because they deceive whoever reads a list: control characters, and those that
+//! reorder the text around them (Unicode UAX #9 overrides, embeddings and isolates). Encoding for a place of
+//! output (HTML, CSV, a log) happens there.
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_segmentation::UnicodeSegmentation;
+
+use super::invalid::{Code, Invalid};
+
+/// Bytes allowed per character: enough for any script, too few to pile a page of marks on one letter.
+const BYTES_PER_CHAR: usize = 8;
+
+/// Whether a character reorders the text around it.
+fn reorders(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Text in its one stored form: outer white space trimmed, NFC. `None` if nothing is left, which a form sends for
+/// a field that was not touched. What is wrong is noted at `pointer`.
+///
+/// `max_chars` counts what a reader sees as one character (UAX #29 grapheme clusters).
+pub(crate) fn clean(typed: Option<&str>, pointer: &str, max_chars: usize, invalid: &mut Invalid) -> Option<String> {
+    let trimmed = typed?.trim();
+    if trimmed.is_empty() {
+        return None;
+    }
+    if trimmed.chars().any(char::is_control) {
+        invalid.add(pointer, Code::ControlCharacter, "no control characters");
+        return None;
+    }
+    if trimmed.chars().any(reorders) {
+        invalid.add(pointer, Code::BidiCharacter, "no characters that change the direction of writing");
+        return None;
+    }
+    let text: String = trimmed.nfc().collect();
+    if text.len() > max_chars * BYTES_PER_CHAR || text.graphemes(true).count() > max_chars {
+        invalid.add(pointer, Code::TooLong, format!("at most {max_chars} characters"));
+        return None;
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::proptest;
+    use proptest::{prop_assert, prop_assert_eq};
+    use unicode_normalization::UnicodeNormalization;
+
+    use super::clean;
+    use crate::registry::invalid::{Code, Invalid};
+
+    fn refused(text: &str, max_chars: usize) -> Code {
+        let mut invalid = Invalid::default();
+        assert_eq!(clean(Some(text), "/x", max_chars, &mut invalid), None);
+        invalid.errors.first().expect("noted").code
+    }
+
+    #[test]
+    fn names_survive() {
+        for name in [
+            "O'Connor",
+            "Ærø",
+            "Nguyễn",
+            "Παπαδόπουλος",
+            "Halle (Saale)",
+            "=cmd",
+            "Null",
+            "X",
+            "עִברִית",
+            "5/2",
+            "Zoë  Müller-Lüdenscheidt",
+            "D’Angelo",
+            "می\u{200c}خواهم",
+        ] {
+            let mut invalid = Invalid::default();
+            assert_eq!(clean(Some(name), "/x", 120, &mut invalid), Some(name.nfc().collect()));
+            assert_eq!(invalid, Invalid::default());
+        }
+    }
+
+    #[test]
+    fn decomposed_text_is_stored_composed_and_blank_text_is_absent() {
+        let mut invalid = Invalid::default();
+        assert_eq!(clean(Some("Mu\u{308}ller\u{a0}"), "/x", 120, &mut invalid).as_deref(), Some("Müller"));
+        assert_eq!(clean(Some(" \t "), "/x", 120, &mut invalid), None);
+        assert_eq!(invalid, Invalid::default());
+    }
+
+    #[test]
+    fn deceiving_characters_and_excess_are_refused() {
+        assert_eq!(refused("a\u{0}b", 120), Code::ControlCharacter);
+        assert_eq!(refused("a\nb", 120), Code::ControlCharacter);
+        assert_eq!(refused("a\u{85}b", 120), Code::ControlCharacter);
+        assert_eq!(refused("\u{202E}nomis", 120), Code::BidiCharacter);
+        assert_eq!(refused("a\u{2066}b", 120), Code::BidiCharacter);
+        assert_eq!(refused(&"n".repeat(121), 120), Code::TooLong);
+        assert_eq!(refused(&format!("Z{}", "\u{317}".repeat(600)), 120), Code::TooLong);
+    }
+
+    #[test]
+    fn length_is_what_a_reader_counts() {
+        let mut invalid = Invalid::default();
+        // One letter with two marks that have no composed form counts once.
+        let typed = "q\u{323}\u{307}".repeat(120);
+        assert!(clean(Some(&typed), "/x", 120, &mut invalid).is_some());
+    }
+
+    proptest! {
+        /// What is accepted differs from what was typed by outer white space and normalisation alone, and is stable.
+        #[test]
+        fn accepted_text_is_the_typed_text(typed in "\\PC{0,40}") {
+            let mut invalid = Invalid::default();
+            if let Some(text) = clean(Some(&typed), "/x", 120, &mut invalid) {
+                prop_assert_eq!(&text, &typed.trim().nfc().collect::<String>());
+                prop_assert_eq!(clean(Some(&text), "/x", 120, &mut invalid), Some(text));
+            } else {
+                prop_assert!(typed.trim().is_empty() || !invalid.errors.is_empty());
+            }
+        }
+    }
+}

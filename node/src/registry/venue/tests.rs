@@ -1,0 +1,86 @@
+//! Venues read from documents, and what the public sees.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use replication::{Change, Document, Value};
+
+use super::{Venue, field};
+use crate::registry::policy::PolicyPack;
+use crate::registry::venue_id::{OwnerKey, VenueId};
+
+const OWNER: OwnerKey = OwnerKey([5; 32]);
+
+/// A venue with these areas.
+pub(crate) fn venue(areas: &[&str]) -> Venue {
+    use unicode_normalization::UnicodeNormalization;
+    Venue {
+        id: VenueId([9; 16]),
+        name: "Zum Goldenen Anker".into(),
+        address: None,
+        timezone: "Europe/Berlin".into(),
+        retention: Duration::from_secs(14 * 86_400),
+        areas: areas.iter().map(|area| area.nfc().collect()).collect(),
+        policy: "default".into(),
+        owner_key_hashes: vec![OWNER.hash()],
+        conflicts: BTreeMap::new(),
+    }
+}
+
+#[test]
+fn a_venue_comes_back_from_its_document() {
+    let full = Venue { address: Some("Am Markt 1, Halle (Saale)".into()), ..venue(&["Table 1", "Garden, left"]) };
+    for opened in [venue(&[]), full] {
+        let change = Change::create(&opened.key(), &opened.to_fields());
+        let document = Document::of_changes(&[change]).expect("reads");
+        assert_eq!(Venue::from_document(opened.id, &document), Some(opened));
+    }
+    assert_eq!(Venue::from_document(VenueId([9; 16]), &Document::default()), None);
+}
+
+#[test]
+fn only_the_owner_owns() {
+    assert!(venue(&[]).owned_by(&OWNER));
+    assert!(!venue(&[]).owned_by(&OwnerKey([6; 32])));
+    assert!(!Venue { owner_key_hashes: Vec::new(), ..venue(&[]) }.owned_by(&OWNER));
+}
+
+#[test]
+fn keys_set_concurrently_both_own_and_conflicts_are_shown() {
+    let opened = venue(&["1"]);
+    let key = opened.key();
+    let mut changes = vec![Change::create(&key, &opened.to_fields())];
+    let document = Document::of_changes(&changes).expect("reads");
+    for owner in [6u8, 7] {
+        let updates = [
+            (field::OWNER, Some(Value::Bytes(OwnerKey([owner; 32]).hash().to_vec()))),
+            (field::RETENTION, Some(Value::Int(i64::from(owner) * 86_400))),
+            (field::AREAS, Some(Value::Text(format!("1\n{owner}")))),
+        ];
+        changes.extend(document.amend(&key, &updates));
+    }
+    let merged = Venue::from_document(opened.id, &Document::of_changes(&changes).expect("merges")).expect("visible");
+    assert!(merged.owned_by(&OwnerKey([6; 32])) && merged.owned_by(&OwnerKey([7; 32])) && !merged.owned_by(&OWNER));
+    assert_eq!(merged.conflicts.keys().collect::<Vec<_>>(), ["/areas", "/retention"]);
+    assert!(merged.conflicts["/retention"].contains(&"6d".into()));
+    assert!(merged.conflicts["/areas"].contains(&serde_json::json!(["1", "7"])));
+}
+
+#[test]
+fn the_profile_is_public_and_says_nothing_of_the_key() {
+    let opened = venue(&["1"]);
+    let pack = PolicyPack::built_in("de-bw").expect("built in");
+    let json = serde_json::to_value(opened.profile(&pack)).expect("serialises");
+    assert_eq!(json["venue_id"], opened.id.to_string());
+    assert_eq!(json["retention"], "14d");
+    assert_eq!(json["areas"], serde_json::json!(["1"]));
+    assert_eq!(json["policy"]["id"], "de-bw");
+    assert_eq!(json["policy"]["household"], "shared");
+    assert_eq!(
+        json["policy"]["required"],
+        serde_json::json!({"person": ["name"], "one_of": [["phone"], ["street", "postal_code", "city"]], "visit": []})
+    );
+    assert!(json["policy"]["notice"]["de"].as_str().is_some_and(|text| text.contains("DSGVO")));
+    let keys: Vec<_> = json.as_object().expect("an object").keys().collect();
+    assert_eq!(keys, ["areas", "name", "policy", "retention", "timezone", "venue_id"]);
+}

@@ -1,0 +1,218 @@
+//! What a guest sends at check-in, and its proof.
+//!
+//! # Invariants
+//! - To hold a [`CheckedVisit`] is proof that the policy pack and the venue accept it.
+//! - Equal bodies give equal fields, byte for byte and in one order, whatever region reads them.
+
+use std::time::Duration;
+
+use replication::{DocumentKey, Value, Wall};
+use serde::Deserialize;
+
+use super::body::{objects, read_json};
+use super::instant;
+use super::invalid::{Code, Invalid};
+use super::person::{Person, PersonField};
+use super::policy::{Household, PolicyPack, VisitField};
+use super::text::clean;
+use super::venue::Venue;
+use super::visit::LONGEST_STAY;
+use super::visit_fields::{MAX_PERSONS, Slot};
+use super::visit_id::VisitId;
+
+/// How long a check-in may wait in the outbox of a phone without a network.
+pub const OLDEST_ARRIVAL: Duration = Duration::from_secs(86_400);
+
+/// How far a phone's clock may be ahead.
+pub const EARLIEST_ARRIVAL: Duration = Duration::from_secs(300);
+
+/// How long the name of an area may be.
+pub const MAX_AREA_CHARS: usize = 32;
+
+/// The body of a check-in, as written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VisitBody {
+    /// Table or room.
+    #[serde(default)]
+    pub area: Option<String>,
+    /// RFC 3339 with an offset; the visit id's arrival, or now, if absent.
+    #[serde(default)]
+    pub arrived: Option<String>,
+    /// RFC 3339 with an offset; absent while the guests are there.
+    #[serde(default)]
+    pub left: Option<String>,
+    /// 1 to [`MAX_PERSONS`].
+    #[serde(default, deserialize_with = "objects")]
+    pub persons: Vec<Person>,
+}
+
+/// What the request says of time.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckAt {
+    /// Trusted time.
+    pub now: Wall,
+    /// The arrival that the request's visit id carries, if it has one.
+    pub arrival: Option<Wall>,
+}
+
+/// A check-in that may be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedVisit {
+    /// When the guests came; part of the visit id and no field.
+    pub arrival: Wall,
+    /// When they left.
+    pub left: Option<Wall>,
+    /// Table or room.
+    pub area: Option<String>,
+    /// 1 to [`MAX_PERSONS`], all with a name.
+    pub persons: Vec<Person>,
+}
+
+impl VisitBody {
+    /// Reads a JSON body.
+    ///
+    /// # Errors
+    /// [`Invalid`] if it is not JSON, or not of this shape.
+    pub fn parse(body: &[u8]) -> Result<VisitBody, Invalid> {
+        read_json(body)
+    }
+
+    /// Proves the body.
+    ///
+    /// # Errors
+    /// [`Invalid`] with all that is wrong.
+    pub fn check(&self, venue: &Venue, pack: &PolicyPack, at: CheckAt) -> Result<CheckedVisit, Invalid> {
+        let mut invalid = Invalid::default();
+        let arrival = check_arrival(self.arrived.as_deref(), at, &mut invalid);
+        let left = check_left(self.left.as_deref(), arrival, &mut invalid);
+        let area = check_area(self.area.as_deref(), venue, pack, &mut invalid);
+        let persons = check_persons(&self.persons, pack, &mut invalid);
+        invalid.or(CheckedVisit { arrival, left, area, persons })
+    }
+}
+
+impl CheckedVisit {
+    /// The document's fields in their one order.
+    #[must_use]
+    pub fn to_fields(&self) -> Vec<(&'static str, Value)> {
+        Slot::all().filter_map(|slot| self.value(slot).map(|value| (slot.name(), value))).collect()
+    }
+
+    /// The key of the visit's document: it expires when the venue's retention has passed since the arrival.
+    #[must_use]
+    pub fn key(&self, id: VisitId, venue: &Venue) -> DocumentKey {
+        id.name(venue.id).expiring(self.arrival.plus(venue.retention))
+    }
+
+    fn value(&self, slot: Slot) -> Option<Value> {
+        match slot {
+            Slot::Area => self.area.clone().map(Value::Text),
+            Slot::Left => self.left.and_then(left_value),
+            Slot::Person(index, field) => person_value(&self.persons, index, field),
+        }
+    }
+}
+
+/// A departure as the document holds it.
+pub(crate) fn left_value(left: Wall) -> Option<Value> {
+    i64::try_from(left.0).ok().map(Value::Int)
+}
+
+/// A person's field as the document holds it.
+pub(crate) fn person_value(persons: &[Person], index: u8, field: PersonField) -> Option<Value> {
+    persons.get(usize::from(index))?.get(field).map(|text| Value::Text(text.to_owned()))
+}
+
+fn check_arrival(written: Option<&str>, at: CheckAt, invalid: &mut Invalid) -> Wall {
+    let mut arrival = at.arrival.unwrap_or(at.now);
+    if let Some(text) = written {
+        match instant::parse(text) {
+            None => invalid.add("/arrived", Code::Time, TIME),
+            Some(said) if at.arrival.is_some_and(|in_id| in_id != said) => {
+                invalid.add("/arrived", Code::ArrivalMismatch, "not the arrival that the visit id carries");
+            }
+            Some(said) => arrival = said,
+        }
+    }
+    if arrival < at.now.minus(OLDEST_ARRIVAL) {
+        invalid.add("/arrived", Code::TooOld, "an arrival is accepted for 24 hours");
+    }
+    if arrival > at.now.plus(EARLIEST_ARRIVAL) {
+        invalid.add("/arrived", Code::TooEarly, "an arrival may be at most 5 minutes ahead");
+    }
+    arrival
+}
+
+const TIME: &str = "an RFC 3339 time with an offset, such as 2026-01-01T18:30:00+01:00";
+
+pub(crate) fn check_left(written: Option<&str>, arrival: Wall, invalid: &mut Invalid) -> Option<Wall> {
+    let Some(left) = instant::parse(written?) else {
+        invalid.add("/left", Code::Time, TIME);
+        return None;
+    };
+    if left <= arrival {
+        invalid.add("/left", Code::NotAfterArrival, "the departure must be after the arrival");
+    }
+    if left > arrival.plus(LONGEST_STAY) {
+        invalid.add("/left", Code::StayTooLong, "the departure may be at most 24 hours after the arrival");
+    }
+    Some(left)
+}
+
+pub(crate) fn check_area(
+    written: Option<&str>,
+    venue: &Venue,
+    pack: &PolicyPack,
+    invalid: &mut Invalid,
+) -> Option<String> {
+    let before = invalid.errors.len();
+    let area = clean(written, "/area", MAX_AREA_CHARS, invalid);
+    match &area {
+        Some(area) if !venue.areas.is_empty() && !venue.areas.contains(area) => {
+            invalid.add("/area", Code::UnknownArea, "the venue has no such area");
+        }
+        None if invalid.errors.len() == before && pack.required.visit.contains(&VisitField::Area) => {
+            invalid.add("/area", Code::Required, "the table or room is required");
+        }
+        _ => {}
+    }
+    area
+}
+
+pub(crate) fn check_persons(written: &[Person], pack: &PolicyPack, invalid: &mut Invalid) -> Vec<Person> {
+    if written.is_empty() {
+        invalid.add("/persons", Code::Required, "at least one person");
+    }
+    if written.len() > MAX_PERSONS {
+        invalid.add("/persons", Code::TooMany, format!("at most {MAX_PERSONS} persons"));
+        return Vec::new();
+    }
+    let mut persons = Vec::with_capacity(written.len());
+    for (index, person) in written.iter().enumerate() {
+        let pointer = format!("/persons/{index}");
+        let mut own = Invalid::default();
+        let checked = person.checked(&pointer, pack, &mut own);
+        // A field that is wrong is not also reported as missing.
+        let wrong = |at: &str| own.errors.iter().any(|error| error.pointer == at);
+        let mut missing = Invalid::default();
+        // In a household the first person's details stand for those who give none, so these need a name alone.
+        let answers = index == 0 || pack.household == Household::Each;
+        for &field in &pack.required.person {
+            let at = format!("{pointer}/{}", field.json());
+            if checked.get(field).is_none() && (answers || field == PersonField::Name) && !wrong(&at) {
+                missing.add(at, Code::Required, "required");
+            }
+        }
+        if answers && own.errors.is_empty() && !pack.reaches(&checked) {
+            missing.add(pointer, Code::ContactRequired, format!("required: {}", pack.ways_to_reach()));
+        }
+        invalid.errors.append(&mut own.errors);
+        invalid.errors.append(&mut missing.errors);
+        persons.push(checked);
+    }
+    persons
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! Correcting a visit, or checking out: a JSON merge patch (RFC 7396) over the visit's JSON.
+//!
+//! What is absent stays, `null` removes, `persons` is replaced whole as every array is. Only what the patch names is
+//! checked and written: two guests who correct different things concurrently do not undo each other.
+//!
+//! # Invariants
+//! - The arrival never changes: the visit id carries it.
+
+use replication::Value;
+use serde::Deserialize;
+
+use super::body::{present, present_objects, read_json};
+use super::instant;
+use super::invalid::{Code, Invalid};
+use super::person::Person;
+use super::policy::PolicyPack;
+use super::venue::Venue;
+use super::visit::Visit;
+use super::visit_body::{check_area, check_left, check_persons, left_value, person_value};
+use super::visit_fields::Slot;
+
+/// What a visit's correction says, as written. `None`: not named. `Some(None)`: `null`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VisitPatch {
+    #[serde(default, deserialize_with = "present")]
+    area: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    arrived: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    left: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present_objects")]
+    persons: Option<Option<Vec<Person>>>,
+}
+
+impl VisitPatch {
+    /// Reads a JSON body.
+    ///
+    /// # Errors
+    /// [`Invalid`] if it is not JSON, or not of this shape.
+    pub fn parse(body: &[u8]) -> Result<VisitPatch, Invalid> {
+        read_json(body)
+    }
+
+    /// Proves the patch against the visit as it is now: each field to set, or to remove (`None`).
+    ///
+    /// # Errors
+    /// [`Invalid`] with all that is wrong.
+    pub fn check(
+        &self,
+        current: &Visit,
+        venue: &Venue,
+        pack: &PolicyPack,
+    ) -> Result<Vec<(&'static str, Option<Value>)>, Invalid> {
+        let mut invalid = Invalid::default();
+        let mut updates = Vec::new();
+        if let Some(arrived) = &self.arrived
+            && arrived.as_deref().and_then(instant::parse) != Some(current.arrived())
+        {
+            invalid.add("/arrived", Code::Immutable, "the arrival never changes");
+        }
+        if let Some(area) = &self.area {
+            let area = check_area(area.as_deref(), venue, pack, &mut invalid);
+            updates.push((Slot::Area.name(), area.map(Value::Text)));
+        }
+        if let Some(left) = &self.left {
+            let left = check_left(left.as_deref(), current.arrived(), &mut invalid);
+            updates.push((Slot::Left.name(), left.and_then(left_value)));
+        }
+        if let Some(persons) = &self.persons {
+            let persons = check_persons(persons.as_deref().unwrap_or_default(), pack, &mut invalid);
+            // Every place is named, so that one that a concurrent correction filled is emptied as well.
+            for slot in Slot::all_of_persons() {
+                if let Slot::Person(index, field) = slot {
+                    updates.push((slot.name(), person_value(&persons, index, field)));
+                }
+            }
+        }
+        invalid.or(updates)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! One node from start to stop.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use replication::{Reader, Replica, ReplicaConfig, ReplicaId, StorageError};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::NodeConfig;
+use crate::http::{self, App, Packs};
+use crate::metrics::Metrics;
+use crate::peer::{Links, TlsError, TlsIdentity, accept, dial};
+use crate::registry::policy::LONGEST_RETENTION;
+use crate::{driver, storage};
+
+/// Requests in flight get so long to end before the node stops anyway.
+const DRAIN: Duration = Duration::from_secs(6);
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address}: is another node running there?")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The policy packs cannot be used.
+    #[error(transparent)]
+    Packs(#[from] http::PacksError),
+    /// The metrics cannot be registered.
+    #[error("cannot register metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// The engine failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A thread could not be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+}
+
+/// Runs a node until `shutdown` resolves; everything acknowledged is durable when it returns.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+    run_with_clock(config, Arc::new(SystemClock::start()), shutdown).await
+}
+
+/// Runs a node on a clock of the caller's choice.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run_with_clock(
+    config: NodeConfig,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    let public = listen(config.listen.public).await?;
+    let replication = listen(config.listen.replication).await?;
+    let admin = listen(config.listen.admin).await?;
+    let identity = Arc::new(TlsIdentity::load(&config.tls)?);
+    let packs = Packs::load(&config.registry)?;
+    let metrics = Arc::new(Metrics::new()?);
+
+    let data = config.data.clone();
+    let storage_config = config.storage;
+    // Recovery may read gigabytes; the runtime's threads must stay free meanwhile.
+    let opened = tokio::task::spawn_blocking(move || storage::open(&data, &storage_config));
+    let store = opened.await.map_err(|_| engine_panicked())??;
+    let replica_config = replica_config(&config);
+    let reader = Reader::new(store.clone(), replica_config.max_retention);
+    let replica = Replica::open(replica_config, store.clone(), Box::new(mint), clock.now())?;
+    tracing::info!(region = %config.region, node = %config.name, replica = %replica.id(), engine = %config.storage.engine, "store open");
+    let (handle, mut running) =
+        driver::start(replica, store, reader, clock, metrics.clone()).map_err(RunError::Thread)?;
+
+    let (stop_in, stop) = watch::channel(false);
+    let (stop_links_in, stop_links) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    let app = Arc::new(App::new(&config, handle.clone(), packs, metrics.clone()));
+    servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
+    servers.spawn(http::admin::serve(admin, app, stop));
+    let links = Links::new(handle, identity, metrics);
+    let mut peers = JoinSet::new();
+    peers.spawn(accept(replication, links.clone(), stop_links.clone()));
+    for peer in config.peers.iter().filter(|peer| config.name < peer.name) {
+        peers.spawn(dial(peer.clone(), links.clone(), stop_links.clone()));
+    }
+    drop(links);
+    tracing::info!(public = %config.listen.public, replication = %config.listen.replication, admin = %config.listen.admin, "serving");
+
+    tokio::select! {
+        () = shutdown => {}
+        failed = running.failed() => return Err(failed.into()),
+    }
+    // Clients first, so that whoever was acknowledged has been; then peers; then the store.
+    stop_in.send_replace(true);
+    let drained = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    stop_links_in.send_replace(true);
+    peers.shutdown().await;
+    running.stop().await?;
+    tracing::info!("stopped; everything acknowledged is durable");
+    Ok(())
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+}
+
+fn replica_config(config: &NodeConfig) -> ReplicaConfig {
+    let peers: BTreeMap<_, _> = config.peers.iter().map(|peer| (peer.name.clone(), peer.region.clone())).collect();
+    ReplicaConfig {
+        max_retention: LONGEST_RETENTION,
+        max_clock_skew: config.replication.max_clock_skew,
+        heartbeat: config.replication.heartbeat,
+        relay_after: config.replication.relay_after,
+        in_flight_bytes: usize::try_from(config.replication.in_flight_bytes).unwrap_or(usize::MAX),
+        ..ReplicaConfig::new(config.name.clone(), config.region.clone(), peers)
+    }
+}
+
+fn mint() -> ReplicaId {
+    loop {
+        // 0 marks a bucket that nobody has written yet. Without random bytes there is no safe id, so ask again.
+        match getrandom::u64() {
+            Ok(id) if id != 0 => return ReplicaId(id),
+            _ => std::thread::yield_now(),
+        }
+    }
+}
+
+fn engine_panicked() -> StorageError {
+    StorageError::Engine { action: "opened", source: "the engine panicked; its message is in the log".into() }
+}

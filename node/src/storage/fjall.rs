@@ -1,0 +1,105 @@
+//! fjall 3, one keyspace per bucket in one database: a log-structured merge tree for those who outgrow sled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use replication::storage::{Visit, WriteBatch};
+use replication::{Bucket, Storage, StorageError};
+
+use super::engine;
+
+/// A bucket's memtable is written out at this size; with a month of days open this bounds memory.
+const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// One fjall keyspace per bucket.
+pub struct FjallStorage {
+    db: Database,
+    open: RwLock<BTreeMap<Bucket, Keyspace>>,
+}
+
+impl FjallStorage {
+    /// Opens the database in `data`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if it does not open.
+    pub fn open(data: &Path, cache_bytes: u64) -> Result<FjallStorage, StorageError> {
+        let folder = data.join("fjall");
+        fs::create_dir_all(&folder).map_err(engine("created its folder"))?;
+        let db = Database::builder(&folder)
+            .cache_size(cache_bytes)
+            .manual_journal_persist(true)
+            .open()
+            .map_err(engine("opened its database"))?;
+        let storage = FjallStorage { db, open: RwLock::default() };
+        for name in storage.db.list_keyspace_names() {
+            if let Ok(bucket) = name.parse() {
+                storage.bucket(bucket)?;
+            }
+        }
+        Ok(storage)
+    }
+
+    fn existing(&self, bucket: Bucket) -> Option<Keyspace> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned()
+    }
+
+    fn bucket(&self, bucket: Bucket) -> Result<Keyspace, StorageError> {
+        if let Some(open) = self.existing(bucket) {
+            return Ok(open);
+        }
+        let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+        let keyspace = self.db.keyspace(&bucket.to_string(), options).map_err(engine("opened a bucket"))?;
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(bucket, keyspace.clone());
+        Ok(keyspace)
+    }
+}
+
+impl Storage for FjallStorage {
+    fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(keyspace) = self.existing(bucket) else { return Ok(None) };
+        Ok(keyspace.get(key).map_err(engine("read a key"))?.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        let Some(keyspace) = self.existing(bucket) else { return Ok(()) };
+        for pair in keyspace.range(start.to_vec()..end.to_vec()) {
+            let (key, value) = pair.into_inner().map_err(engine("scanned keys"))?;
+            if let ControlFlow::Break(()) = visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
+        let mut fjall_batch = self.db.batch();
+        for (bucket, writes) in &batch.buckets {
+            let keyspace = self.bucket(*bucket)?;
+            for (key, value) in &writes.writes {
+                match value {
+                    Some(value) => fjall_batch.insert(&keyspace, key.as_slice(), value.as_slice()),
+                    None => fjall_batch.remove(&keyspace, key.as_slice()),
+                }
+            }
+        }
+        fjall_batch.commit().map_err(engine("applied a batch"))
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.db.persist(PersistMode::SyncAll).map_err(engine("forced its journal to the disk"))
+    }
+
+    fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
+        let removed = self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&bucket);
+        let Some(keyspace) = removed else { return Ok(()) };
+        self.db.delete_keyspace(keyspace).map_err(engine("removed an expired day"))
+    }
+
+    fn buckets(&self) -> BTreeSet<Bucket> {
+        self.open.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+}

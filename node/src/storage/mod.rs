@@ -1,0 +1,37 @@
+//! Storage engines behind the trait of [`replication::storage`].
+//!
+//! `sled.rs` and `fjall.rs` are the only places that name their engines. Each bucket is a thing of its own, so
+//! that an expired day gives its disk space back.
+
+mod fjall;
+mod sled;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use replication::{Storage, StorageError};
+
+pub use fjall::FjallStorage;
+pub use sled::SledStorage;
+
+use crate::config::{Engine, StorageConfig};
+
+/// A storage engine, shared by the replica and its readers.
+pub type Store = Arc<dyn Storage + Send + Sync>;
+
+/// Opens the configured engine in `data`, creating the folder if need be.
+///
+/// # Errors
+/// [`StorageError`] if the folder or what lies in it cannot be opened.
+pub fn open(data: &Path, config: &StorageConfig) -> Result<Store, StorageError> {
+    let cache_bytes = config.cache_bytes;
+    Ok(match config.engine {
+        Engine::Sled => Arc::new(SledStorage::open(data, cache_bytes)?),
+        Engine::Fjall => Arc::new(FjallStorage::open(data, cache_bytes)?),
+    })
+}
+
+/// Wraps an engine's error with what was being done.
+fn engine<E: std::error::Error + Send + Sync + 'static>(action: &'static str) -> impl FnOnce(E) -> StorageError {
+    move |source| StorageError::Engine { action, source: Box::new(source) }
+}

@@ -1,0 +1,107 @@
+//! kill -9 at random moments, also while the store opens.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+const KILLS: usize = 20;
+
+/// A writer process and the last batch that it acknowledged.
+pub struct Writer {
+    child: Child,
+    pub acknowledged: Arc<AtomicU64>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub fn start(engine: &str, folder: &Path) -> Result<Writer, String> {
+        let program = std::env::current_exe().map_err(|e| e.to_string())?;
+        let mut command = Command::new(program);
+        command.args(["--write", engine]).arg(folder).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().map_err(|e| e.to_string())?;
+        let out = child.stdout.take().ok_or("no output")?;
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let seen = acknowledged.clone();
+        let reader = std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                // A line cut off by the kill was not acknowledged to anyone.
+                if let Ok(number) = line.parse() {
+                    seen.store(number, Ordering::SeqCst);
+                }
+            }
+        });
+        Ok(Writer { child, acknowledged, reader: Some(reader) })
+    }
+
+    /// Waits until at least so many batches are acknowledged.
+    pub fn wait_for(&mut self, batches: u64) -> Result<(), String> {
+        let deadline = Instant::now() + Duration::from_secs(300);
+        while self.acknowledged.load(Ordering::SeqCst) < batches {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Err(format!("the writer ended: {status}"));
+            }
+            if Instant::now() > deadline {
+                return Err("the writer makes no progress".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// SIGKILL; the number of the last acknowledged batch.
+    pub fn kill(mut self) -> u64 {
+        self.child.kill().expect("our own child");
+        self.child.wait().expect("our own child");
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("the reader does not panic");
+        }
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+}
+
+/// Opens the store in another process, for sled may panic, and checks it.
+pub fn check(engine: &str, folder: &Path, least: u64, most: u64) -> Result<(), String> {
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    let mut command = Command::new(program);
+    command.args(["--check", engine]).arg(folder).arg(least.to_string()).arg(most.to_string());
+    let output = command.output().map_err(|e| e.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(format!(
+        "after {least} acknowledged batches: {} {}",
+        output.status,
+        said.lines().take(4).collect::<Vec<_>>().join(" | ")
+    ))
+}
+
+pub fn kill_at_random(engine: &'static str) -> Result<(), String> {
+    let mut rng = rand::rng();
+    let mut total = 0;
+    for kill in 0..KILLS {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let mut writer = Writer::start(engine, folder.path())?;
+        writer.wait_for(rng.random_range(1..400))?;
+        let acknowledged = writer.kill();
+        // A second process is killed while it opens the same store, a few milliseconds after its start.
+        let opening = Writer::start(engine, folder.path())?;
+        std::thread::sleep(Duration::from_millis(rng.random_range(1..30)));
+        let again = opening.kill();
+        if again > 0 {
+            // It got as far as writing batches anew: the same ones, so nothing about the contents is new.
+            total += again;
+            continue;
+        }
+        check(engine, folder.path(), acknowledged, acknowledged + 1).map_err(|e| format!("kill {kill}: {e}"))?;
+        total += acknowledged;
+    }
+    println!("{engine}: {KILLS} kills, {total} acknowledged batches, nothing lost");
+    Ok(())
+}

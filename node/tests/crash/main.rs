@@ -1,0 +1,36 @@
+//! Storage engines under kill -9 and under simulated power cuts.
+//!
+//! A writer process applies and syncs batches and prints the number of each one that is durable; it is killed at a
+//! random moment (or the block device under it is copied, which is what a power cut leaves), and another process
+//! reopens the store: every acknowledged batch must be there, and none in part.
+//!
+//! This test has a main of its own because the writer and the checker are this very program, run again.
+
+mod kill;
+mod power;
+mod store;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+const ENGINES: [&str; 2] = ["sled", "fjall"];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [_, "--write", engine, folder] => return store::write(engine, folder.as_ref()),
+        [_, "--check", engine, folder, least, most] => return store::check(engine, folder.as_ref(), least, most),
+        _ => {}
+    }
+    let mut trials = Vec::new();
+    for engine in ENGINES {
+        trials.push(Trial::test(format!("{engine}_survives_kill_9"), move || Ok(kill::kill_at_random(engine)?)));
+        trials
+            .push(Trial::test(format!("{engine}_survives_power_cuts"), move || Ok(power::cuts_lose_nothing(engine)?)));
+    }
+    trials.push(Trial::test("power_cuts_are_noticed_when_sled_is_not_forced", || Ok(power::cuts_break_plain_sled()?)));
+    // One at a time: each wants the disk to itself.
+    let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
+    libtest_mimic::run(&arguments, trials).exit_code()
+}

@@ -1,0 +1,182 @@
+//! What the writer writes and the checker expects.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use node::storage::{FjallStorage, SledStorage, Store};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use replication::storage::{BucketBatch, WriteBatch};
+use replication::{Bucket, Storage as _, StorageError};
+
+const BUCKETS: [Bucket; 3] = [Bucket::Day(20_000), Bucket::Day(20_014), Bucket::Lasting];
+const CACHE: u64 = 8 << 20;
+
+fn open(engine: &str, folder: &Path) -> Result<Store, StorageError> {
+    Ok(match engine {
+        "sled" => Arc::new(SledStorage::open(folder, CACHE)?),
+        "fjall" => Arc::new(FjallStorage::open(folder, CACHE)?),
+        "plain-sled" => Arc::new(plain::PlainSled::open(folder)),
+        other => panic!("no engine {other}"),
+    })
+}
+
+/// The records of one batch: its size and contents follow from its number.
+fn batch(number: u64) -> WriteBatch {
+    let mut rng = StdRng::seed_from_u64(number);
+    let mut buckets: BTreeMap<Bucket, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
+    for record in 0..rng.random_range(1..=64u32) {
+        let bucket = BUCKETS[rng.random_range(0..BUCKETS.len())];
+        let mut value = vec![0u8; rng.random_range(50..600)];
+        rng.fill(&mut value[..]);
+        buckets.entry(bucket).or_default().push((key(number, record), Some(value)));
+    }
+    // What an earlier batch wrote goes again, as rows of erased documents do.
+    if number > 20 && number.is_multiple_of(5) {
+        for (bucket, writes) in batch(number - 19).buckets.into_iter().take(1) {
+            let removed = writes.writes.into_iter().map(|(key, _)| (key, None));
+            buckets.entry(bucket).or_default().extend(removed);
+        }
+    }
+    let buckets = buckets.into_iter().map(|(bucket, mut writes)| {
+        writes.sort();
+        (bucket, BucketBatch { writes })
+    });
+    WriteBatch { buckets: buckets.collect() }
+}
+
+fn key(number: u64, record: u32) -> Vec<u8> {
+    // Spread over the tree, as ids of many venues are.
+    let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(record);
+    [&spread.to_be_bytes()[..2], &number.to_be_bytes(), &record.to_be_bytes()].concat()
+}
+
+/// Writes until it is killed; the number of each durable batch goes to standard output.
+pub fn write(engine: &str, folder: &Path) -> ExitCode {
+    let store = open(engine, folder).expect("the store opens");
+    let mut out = std::io::stdout().lock();
+    for number in 1.. {
+        store.apply(&batch(number)).expect("the batch applies");
+        store.sync().expect("the batch becomes durable");
+        if writeln!(out, "{number}").and_then(|()| out.flush()).is_err() {
+            break;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Reopens a store and checks it: at least `least` batches were acknowledged, at most `most` were begun.
+pub fn check(engine: &str, folder: &Path, least: &str, most: &str) -> ExitCode {
+    let (least, most): (u64, u64) = (least.parse().expect("a number"), most.parse().expect("a number"));
+    let found =
+        open(engine, folder).map_err(|e| format!("does not open: {e}")).and_then(|store| compare(&store, least, most));
+    match found {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(broken) => {
+            eprintln!("{broken}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Each bucket must hold exactly its part of batches `1..=n` for one n from `least` to `most`.
+fn compare(store: &Store, least: u64, most: u64) -> Result<(), String> {
+    let batches: Vec<WriteBatch> = (1..=most).map(batch).collect();
+    for bucket in BUCKETS {
+        let mut stored = BTreeMap::new();
+        let scan = store.scan(bucket, &[0], &[0xff; 16], &mut |key, value| {
+            stored.insert(key.to_vec(), value.to_vec());
+            ControlFlow::Continue(())
+        });
+        scan.map_err(|e| format!("{bucket} cannot be read: {e}"))?;
+        let mut expected = BTreeMap::new();
+        let mut fits = least == 0 && stored.is_empty();
+        for (number, batch) in (1..).zip(&batches) {
+            for (_, part) in batch.buckets.iter().filter(|(of, _)| *of == bucket) {
+                for (key, value) in &part.writes {
+                    match value {
+                        Some(value) => expected.insert(key.clone(), value.clone()),
+                        None => expected.remove(key),
+                    };
+                }
+            }
+            fits |= number >= least && expected == stored;
+        }
+        if !fits {
+            return Err(format!("{bucket} holds {} records, which fits no count from {least} to {most}", stored.len()));
+        }
+    }
+    Ok(())
+}
+
+/// sled as its documentation says it is to be used: `flush` before each acknowledgement, and nothing more.
+mod plain {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+
+    use replication::storage::{Visit, WriteBatch};
+    use replication::{Bucket, Storage, StorageError};
+
+    use super::{BUCKETS, CACHE};
+
+    pub struct PlainSled(BTreeMap<Bucket, sled::Db>);
+
+    impl PlainSled {
+        pub fn open(folder: &Path) -> PlainSled {
+            let open = |bucket: Bucket| {
+                let config = sled::Config::new().path(folder.join(bucket.to_string())).cache_capacity(CACHE);
+                (bucket, config.flush_every_ms(None).open().expect("sled opens"))
+            };
+            PlainSled(BUCKETS.into_iter().map(open).collect())
+        }
+    }
+
+    impl Storage for PlainSled {
+        fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+            Ok(self.0[&bucket].get(key).expect("sled reads").map(|value| value.to_vec()))
+        }
+
+        fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+            for pair in self.0[&bucket].range(start..end) {
+                let (key, value) = pair.expect("sled scans");
+                if visit(&key, &value).is_break() {
+                    break;
+                }
+            }
+            Ok(())
+        }
+
+        fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
+            for (bucket, writes) in &batch.buckets {
+                let mut sled_batch = sled::Batch::default();
+                for (key, value) in &writes.writes {
+                    match value {
+                        Some(value) => sled_batch.insert(key.as_slice(), value.as_slice()),
+                        None => sled_batch.remove(key.as_slice()),
+                    }
+                }
+                self.0[bucket].apply_batch(sled_batch).expect("sled applies");
+            }
+            Ok(())
+        }
+
+        fn sync(&self) -> Result<(), StorageError> {
+            for db in self.0.values() {
+                db.flush().expect("sled flushes");
+            }
+            Ok(())
+        }
+
+        fn drop_bucket(&self, _: Bucket) -> Result<(), StorageError> {
+            Ok(())
+        }
+
+        fn buckets(&self) -> BTreeSet<Bucket> {
+            self.0.keys().copied().collect()
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! A deployment that `meridian up` made, as it lies on the disk: one folder for each node.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use node::config::NodeConfig;
+
+/// One node's folder.
+#[derive(Debug)]
+pub(crate) struct Deployed {
+    /// Its checked configuration.
+    pub(crate) config: NodeConfig,
+}
+
+/// Reads every `<folder>/node.toml` below `data`, in the order of their names.
+pub(crate) fn read(data: &Path) -> anyhow::Result<Vec<Deployed>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(data)
+        .with_context(|| format!("can't read {}", data.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path().join("node.toml")))
+        .filter(|file| file.is_file())
+        .collect();
+    files.sort();
+    files.into_iter().map(|file| Ok(Deployed { config: NodeConfig::load(&file)? })).collect()
+}
+
+impl Deployed {
+    /// The id of the node's process, if it runs.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        running(self.config.pid_file.as_deref()?)
+    }
+}
+
+/// The process whose id is in a file, if there is such a process.
+pub(crate) fn running(pid_file: &Path) -> Option<Pid> {
+    let pid = Pid::from_raw(std::fs::read_to_string(pid_file).ok()?.trim().parse().ok().filter(|pid| *pid > 0)?);
+    // "Not permitted" is an answer too: the process is there and belongs to another user.
+    matches!(kill(pid, None), Ok(()) | Err(nix::Error::EPERM)).then_some(pid)
+}

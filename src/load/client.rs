@@ -1,0 +1,108 @@
+//! How one operation is sent: one connection to each target, opened when first needed and again after it broke.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Uri};
+
+use super::measure::Outcome;
+use crate::http::{Base, Failure, Line};
+
+const SECRET: HeaderName = HeaderName::from_static("meridian-secret");
+
+/// A request that can be sent to any target, and again.
+pub(crate) struct Prepared {
+    /// `PUT`, `PATCH` or `DELETE`.
+    pub(crate) method: Method,
+    /// From `/v1` on.
+    pub(crate) path: String,
+    /// The guest's secret, as text.
+    pub(crate) secret: HeaderValue,
+    /// JSON, rendered once for many requests.
+    pub(crate) body: Option<(HeaderValue, Bytes)>,
+}
+
+/// The connections of one worker.
+pub(crate) struct Client {
+    targets: Arc<[Base]>,
+    lines: Vec<Option<Line>>,
+    timeout: Duration,
+}
+
+impl Client {
+    /// A client without a connection.
+    pub(crate) fn new(targets: Arc<[Base]>, timeout: Duration) -> Self {
+        let lines = targets.iter().map(|_| None).collect();
+        Self { targets, lines, timeout }
+    }
+
+    /// Connects to a target ahead of the first request, if it can.
+    pub(crate) async fn warm(&mut self, target: usize) {
+        if let Ok(Ok(line)) = tokio::time::timeout(self.timeout, Line::open(&self.targets[target])).await {
+            self.lines[target] = Some(line);
+        }
+    }
+
+    /// Sends one request and reads the whole answer.
+    pub(crate) async fn call(&mut self, target: usize, prepared: &Prepared) -> Outcome {
+        let timeout = self.timeout;
+        // Out of its place while in use: after a timeout the connection is in the middle of an answer and must go.
+        let mut line = self.lines[target].take();
+        let exchange = exchange(&self.targets[target], &mut line, prepared);
+        let outcome = tokio::time::timeout(timeout, exchange).await.unwrap_or(Outcome::TimedOut);
+        if matches!(outcome, Outcome::Status(_)) {
+            self.lines[target] = line;
+        }
+        outcome
+    }
+}
+
+async fn exchange(base: &Base, line: &mut Option<Line>, prepared: &Prepared) -> Outcome {
+    let Some(mut request) = build(base, prepared) else { return Outcome::NoConnection };
+    if let Some(open) = line {
+        match send(open, request).await {
+            Ok(outcome) => return outcome,
+            Err(Failure::Unanswered) => return Outcome::NoAnswer,
+            // The server closed a connection that was idle: nothing was sent, so a new one is tried at once.
+            Err(Failure::Unsent) => match build(base, prepared) {
+                Some(again) => request = again,
+                None => return Outcome::NoConnection,
+            },
+        }
+    }
+    let Ok(opened) = Line::open(base).await else { return Outcome::NoConnection };
+    match send(line.insert(opened), request).await {
+        Ok(outcome) => outcome,
+        Err(Failure::Unanswered) => Outcome::NoAnswer,
+        Err(Failure::Unsent) => Outcome::NoConnection,
+    }
+}
+
+async fn send(line: &mut Line, request: Request<Full<Bytes>>) -> Result<Outcome, Failure> {
+    let answer = line.call(request).await?;
+    let status = answer.status().as_u16();
+    let mut body = answer.into_body();
+    while let Some(frame) = line.drive(body.frame()).await {
+        frame.map_err(|_| Failure::Unanswered)?;
+    }
+    Ok(Outcome::Status(status))
+}
+
+fn build(base: &Base, prepared: &Prepared) -> Option<Request<Full<Bytes>>> {
+    let path = Bytes::from(format!("{}{}", base.prefix(), prepared.path));
+    let uri = Uri::from(PathAndQuery::from_maybe_shared(path).ok()?);
+    let mut request = Request::new(Full::default());
+    *request.method_mut() = prepared.method.clone();
+    *request.uri_mut() = uri;
+    request.headers_mut().insert(HOST, base.authority());
+    request.headers_mut().insert(SECRET, prepared.secret.clone());
+    if let Some((kind, body)) = &prepared.body {
+        request.headers_mut().insert(CONTENT_TYPE, kind.clone());
+        *request.body_mut() = Full::new(body.clone());
+    }
+    Some(request)
+}

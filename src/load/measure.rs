@@ -1,0 +1,176 @@
+//! What one connection measures: latencies by kind of operation, and failures by cause.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Longer latencies are counted as this one.
+const LONGEST: Duration = Duration::from_secs(3_600);
+
+/// A kind of operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// `PUT` of a new visit.
+    CheckIn,
+    /// `PATCH` of a phone number.
+    Correction,
+    /// `DELETE` of a visit.
+    Erasure,
+}
+
+impl Kind {
+    /// All of them, in the order of reports.
+    pub(crate) const ALL: [Kind; 3] = [Kind::CheckIn, Kind::Correction, Kind::Erasure];
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::CheckIn => "check-in",
+            Kind::Correction => "correction",
+            Kind::Erasure => "erasure",
+        })
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    /// The server answered.
+    Status(u16),
+    /// No connection: the request had no effect.
+    NoConnection,
+    /// The connection broke: the request may have had effect.
+    NoAnswer,
+    /// No answer in time: the request may have had effect.
+    TimedOut,
+}
+
+impl Outcome {
+    /// The operation is acknowledged.
+    pub(crate) fn is_success(self) -> bool {
+        matches!(self, Outcome::Status(200..=299))
+    }
+
+    /// The request may have had effect although nobody said so.
+    pub(crate) fn is_unknown(self) -> bool {
+        matches!(self, Outcome::Status(500..=599) | Outcome::NoAnswer | Outcome::TimedOut)
+    }
+
+    /// Another region may do better.
+    pub(crate) fn is_retryable(self) -> bool {
+        !matches!(self, Outcome::Status(status) if !matches!(status, 502..=504))
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Status(status) => write!(f, "{status}"),
+            Outcome::NoConnection => f.write_str("no connection"),
+            Outcome::NoAnswer => f.write_str("no answer"),
+            Outcome::TimedOut => f.write_str("timed out"),
+        }
+    }
+}
+
+/// Latencies in microseconds and counts.
+pub(crate) struct Recorder {
+    /// One histogram for each of [`Kind::ALL`].
+    pub(crate) latencies: [Histogram<u64>; 3],
+    /// Operations that failed for good.
+    pub(crate) failures: BTreeMap<(Kind, Outcome), u64>,
+    /// Attempts that were repeated at another target.
+    pub(crate) retries: BTreeMap<Outcome, u64>,
+    /// Check-ins that the server had already (200 instead of 201).
+    pub(crate) repeats: u64,
+    /// Latencies since the last look, for the progress line.
+    recent: Histogram<u64>,
+}
+
+/// A histogram of microseconds that grows with its largest value. Errors only name bad precisions, and these are good.
+pub(crate) fn histogram(digits: u8) -> anyhow::Result<Histogram<u64>> {
+    Ok(Histogram::new(digits)?)
+}
+
+impl Recorder {
+    /// Nothing measured yet.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            latencies: [histogram(3)?, histogram(3)?, histogram(3)?],
+            failures: BTreeMap::new(),
+            retries: BTreeMap::new(),
+            repeats: 0,
+            recent: histogram(2)?,
+        })
+    }
+
+    /// Notes an acknowledged operation.
+    pub(crate) fn success(&mut self, kind: Kind, latency: Duration) {
+        let us = u64::try_from(latency.min(LONGEST).as_micros()).unwrap_or(u64::MAX);
+        // Never `saturating_record`: it cuts off at what the histogram has grown to, while `record` lets it grow.
+        let _ = self.latencies[kind as usize].record(us);
+        let _ = self.recent.record(us);
+    }
+
+    /// Notes an operation that failed for good.
+    pub(crate) fn failure(&mut self, kind: Kind, outcome: Outcome) {
+        *self.failures.entry((kind, outcome)).or_default() += 1;
+    }
+
+    /// Notes an attempt that is repeated elsewhere.
+    pub(crate) fn retry(&mut self, outcome: Outcome) {
+        *self.retries.entry(outcome).or_default() += 1;
+    }
+
+    /// Adds the latencies since the last call to `sum`.
+    pub(crate) fn drain_recent(&mut self, sum: &mut Histogram<u64>) {
+        // Both grow by themselves: nothing is out of range.
+        let _ = sum.add(&self.recent);
+        self.recent.reset();
+    }
+
+    /// Adds what another connection measured.
+    pub(crate) fn add(&mut self, other: &Recorder) {
+        for (sum, one) in self.latencies.iter_mut().zip(&other.latencies) {
+            let _ = sum.add(one);
+        }
+        for (key, count) in &other.failures {
+            *self.failures.entry(*key).or_default() += count;
+        }
+        for (key, count) in &other.retries {
+            *self.retries.entry(*key).or_default() += count;
+        }
+        self.repeats += other.repeats;
+    }
+
+    /// Operations that failed for good.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failures.values().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Kind, Outcome, Recorder};
+
+    #[test]
+    fn long_latencies_are_not_cut_off() {
+        let (mut one, mut sum) = (Recorder::new().unwrap(), Recorder::new().unwrap());
+        one.success(Kind::CheckIn, Duration::from_micros(80));
+        one.success(Kind::CheckIn, Duration::from_secs(90));
+        one.failure(Kind::Erasure, Outcome::TimedOut);
+        sum.add(&one);
+        let latencies = &sum.latencies[0];
+        assert_eq!((latencies.len(), sum.latencies[2].len(), sum.failed()), (2, 0, 1));
+        assert!((89_900_000..=90_100_000).contains(&latencies.max()), "{}", latencies.max());
+        let mut recent = super::histogram(2).unwrap();
+        one.drain_recent(&mut recent);
+        one.drain_recent(&mut recent);
+        assert_eq!(recent.len(), 2);
+    }
+}

@@ -1,0 +1,35 @@
+//! The venues of a run: made through the first target, then awaited in all.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::payload::Pool;
+use crate::http::{self, Base};
+use crate::poll;
+use crate::venue::{self, Created, NewVenue};
+
+/// How long a new venue may take to be readable in every region.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Makes `count` venues that have the areas of the pool.
+pub(crate) async fn make(targets: &[Base], count: usize, pool: &Pool) -> anyhow::Result<Vec<Created>> {
+    let [first, others @ ..] = targets else { anyhow::bail!("no target") };
+    let mut venues = Vec::with_capacity(count);
+    for number in 1..=count {
+        let name = format!("Load test {number}");
+        let new =
+            NewVenue { name: &name, timezone: "Europe/Berlin", retention: None, address: None, areas: pool.areas() };
+        venues.push(venue::make(first, &new).await.context("can't make the venues of the load test")?);
+    }
+    for target in others {
+        for venue in &venues {
+            let path = format!("/v1/venues/{}", venue.venue_id);
+            poll::until(LIMIT, async || http::get::<Value>(target, &path).await)
+                .await
+                .with_context(|| format!("{target} does not know the new venues"))?;
+        }
+    }
+    Ok(venues)
+}

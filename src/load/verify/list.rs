@@ -1,0 +1,83 @@
+//! Reading guest lists: the whole list as a stream of lines, and its completeness alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use http_body_util::BodyExt as _;
+use hyper::{Method, StatusCode};
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::http::{self, Base, Line, Options, Reply};
+use crate::venue::Created;
+
+/// How long a stream may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// For each region, through which time a list is complete.
+pub(super) type Completeness = BTreeMap<String, Option<Timestamp>>;
+
+#[derive(Deserialize)]
+struct Page {
+    completeness: Completeness,
+}
+
+fn path(venue: &Created, query: &str) -> String {
+    format!("/v1/venues/{}/guests{query}", venue.venue_id)
+}
+
+/// Asks how complete a venue's guest list is.
+pub(super) async fn completeness(base: &Base, venue: &Created) -> anyhow::Result<Completeness> {
+    let options = Options { bearer: Some(&venue.owner_key), ..Options::default() };
+    let reply: Reply = http::request(base, Method::GET, &path(venue, "?limit=1"), options).await?;
+    Ok(reply.json::<Page>()?.completeness)
+}
+
+/// Streams a venue's whole guest list and hands each line to `row`; fails if the list breaks off.
+pub(super) async fn stream(
+    base: &Base,
+    venue: &Created,
+    mut row: impl FnMut(&[u8]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let options =
+        Options { bearer: Some(&venue.owner_key), accept: Some("application/x-ndjson"), ..Options::default() };
+    let request = http::build(base, Method::GET, &path(venue, ""), options)?;
+    let mut line = Line::open(base).await.with_context(|| format!("can't connect to {base}"))?;
+    let answer = tokio::time::timeout(SILENCE, line.call(request)).await.context("no answer")?;
+    let answer = answer.map_err(|_| anyhow::anyhow!("the connection to {base} broke"))?;
+    anyhow::ensure!(answer.status() == StatusCode::OK, "{base} answered {}", answer.status());
+    let mut body = answer.into_body();
+    let mut rest: Vec<u8> = Vec::new();
+    let mut last = false;
+    while let Some(frame) = tokio::time::timeout(SILENCE, line.drive(body.frame())).await.context("the list stalled")? {
+        let Ok(data) = frame.context("the list broke off")?.into_data() else { continue };
+        let mut data = &data[..];
+        while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
+            let (head, tail) = data.split_at(end);
+            data = &tail[1..];
+            if rest.is_empty() {
+                last |= take(head, &mut row)?;
+            } else {
+                rest.extend_from_slice(head);
+                last |= take(&rest, &mut row)?;
+                rest.clear();
+            }
+        }
+        rest.extend_from_slice(data);
+    }
+    last |= take(&rest, &mut row)?;
+    anyhow::ensure!(last, "the list of {base} ended without its completeness");
+    Ok(())
+}
+
+/// Takes one line; whether it is the closing one.
+fn take(line: &[u8], row: &mut impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<bool> {
+    if line.starts_with(b"{\"completeness\"") {
+        return Ok(true);
+    }
+    if !line.trim_ascii().is_empty() {
+        row(line)?;
+    }
+    Ok(false)
+}

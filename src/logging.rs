@@ -1,0 +1,24 @@
+//! Log lines of every command, on standard error: standard output belongs to results.
+
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::cli::{LogFormat, Usage};
+
+/// Starts logging, filtered by `MERIDIAN_LOG`.
+pub(crate) fn init(format: LogFormat) -> anyhow::Result<()> {
+    let filter = match std::env::var("MERIDIAN_LOG") {
+        Ok(text) if !text.is_empty() => text
+            .parse::<EnvFilter>()
+            .map_err(|error| Usage::error(format!("MERIDIAN_LOG=\"{text}\" is no log filter: {error}")))?,
+        _ => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! `meridian`: one binary for every role. This file starts the process and turns its outcome into an exit code.
+//!
+//! # Not here
+//! What the commands are called ([`cli`]) and what they do (a module each).
+
+mod certs;
+mod cli;
+mod deployment;
+mod http;
+mod load;
+mod logging;
+mod manual;
+mod poll;
+mod serve;
+mod status;
+mod table;
+mod up;
+mod venue;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+
+use crate::cli::{CertsCommand, Cli, Command, Usage, VenueCommand};
+
+// Many small values of many threads live and die with each request; the system's allocator is slower at that and
+// gives memory back late.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Whether the caller has to change the command line or a configuration file.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Usage>() || cause.is::<node::config::ConfigError>())
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    logging::init(cli.log_format)?;
+    match cli.command {
+        Command::Completions(args) => return manual::completions(&args),
+        Command::Man(args) => return manual::pages(&args),
+        Command::Certs(CertsCommand::Init(args)) => return certs::init(&args),
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Up(args) => up::up(args).await,
+            Command::Node(args) => serve::node(args).await,
+            Command::Status(args) => status::status(args).await,
+            Command::Load(args) => load::load(*args).await,
+            Command::Venue(VenueCommand::Create(args)) => venue::create(args).await,
+            Command::Completions(_) | Command::Man(_) | Command::Certs(_) => Ok(ExitCode::SUCCESS),
+        }
+    });
+    // A blocking call that never returns must not keep a finished process alive.
+    runtime.shutdown_timeout(Duration::from_secs(2));
+    outcome
+}

@@ -1,0 +1,249 @@
+//! The processes of a deployment: started, watched, stopped.
+//!
+//! # Invariants
+//! - Each child has one task that owns it, so a signal never goes to a process id that is somebody else's by now.
+//! - A child's standard input stays open as long as its task: if this process dies in any way, it closes, and the
+//!   child stops by itself.
+
+use std::fs::OpenOptions;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Deserialize;
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::layout::{Layout, NodePlace};
+use crate::deployment;
+use crate::http::{self, Base, Options};
+use crate::poll;
+
+/// How long a node may take to stop in peace.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// How often a dead node is looked for, in case somebody started it again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Unanswered looks after which a node that was started by hand is gone again.
+const LOOKS: u32 = 3;
+
+/// Something to tell the user.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A child ended by itself, or somebody killed it.
+    Died { node: usize, how: String },
+    /// A dead node answers again.
+    Back { node: usize, pid: Option<Pid> },
+    /// A node that was started by hand answers no more.
+    GoneAgain { node: usize },
+}
+
+/// How children are to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Run,
+    Stop,
+    Kill,
+}
+
+/// All children.
+pub(super) struct Children {
+    tasks: JoinSet<bool>,
+    events: mpsc::UnboundedReceiver<Event>,
+    order: watch::Sender<Order>,
+}
+
+#[derive(Deserialize)]
+struct Readiness {
+    #[serde(default)]
+    reasons: Vec<serde_json::Value>,
+}
+
+impl Children {
+    /// Starts every node.
+    pub(super) fn start(layout: &Layout) -> anyhow::Result<Self> {
+        let (order, orders) = watch::channel(Order::Run);
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        for (index, node) in layout.nodes.iter().enumerate() {
+            let child = spawn(node).with_context(|| format!("can't start {}", node.name))?;
+            let watched = Watched {
+                index,
+                public: Base::from(node.public),
+                pid_file: node.pid_file(),
+                events: sender.clone(),
+                orders: orders.clone(),
+            };
+            tasks.spawn(watched.watch(child));
+        }
+        Ok(Self { tasks, events, order })
+    }
+
+    /// Waits until every node is ready; fails as soon as one dies, or if it takes too long.
+    pub(super) async fn all_ready(&mut self, layout: &Layout, limit: Duration) -> anyhow::Result<()> {
+        let events = &mut self.events;
+        let ready = async {
+            for node in &layout.nodes {
+                poll::until(limit, async || ready(node).await).await.with_context(|| {
+                    format!("{} is not ready after {} s; its log: {}", node.name, limit.as_secs(), node.log().display())
+                })?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            ready = ready => ready,
+            event = events.recv() => match event {
+                Some(Event::Died { node, how }) => {
+                    let node = &layout.nodes[node];
+                    anyhow::bail!("{} died at its start: {how}\n{}", node.name, log_end(node))
+                }
+                _ => anyhow::bail!("no node is left"),
+            },
+        }
+    }
+
+    /// The next thing to tell.
+    pub(super) async fn next(&mut self) -> Event {
+        match self.events.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops all children: SIGTERM, and SIGKILL for those that do not stop in time or once `impatient` resolves.
+    /// Whether all stopped in peace.
+    pub(super) async fn stop(mut self, impatient: impl Future<Output = ()>) -> bool {
+        // Nobody listens if all tasks have ended.
+        let _ = self.order.send(Order::Stop);
+        let mut impatient = std::pin::pin!(impatient);
+        let mut clean = true;
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next() => match ended {
+                    Some(ended) => clean &= ended.unwrap_or(false),
+                    None => return clean,
+                },
+                () = &mut impatient, if !asked => {
+                    asked = true;
+                    let _ = self.order.send(Order::Kill);
+                }
+            }
+        }
+    }
+}
+
+fn spawn(node: &NodePlace) -> anyhow::Result<Child> {
+    let log = OpenOptions::new().create(true).append(true).open(node.log())?;
+    let child = Command::new(std::env::current_exe()?)
+        .args(["node", "--exit-with-parent", "--config"])
+        .arg(node.config())
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        // A group of its own: Ctrl-C in a terminal goes to `up` alone, which then stops the nodes in order.
+        .process_group(0)
+        .spawn()?;
+    Ok(child)
+}
+
+async fn ready(node: &NodePlace) -> anyhow::Result<()> {
+    let reply = http::request(&Base::from(node.public), hyper::Method::GET, "/readyz", Options::default()).await?;
+    if reply.status.is_success() {
+        return Ok(());
+    }
+    let reasons = reply.json_whatever_status::<Readiness>().map_or(Vec::new(), |readiness| readiness.reasons);
+    anyhow::bail!("not ready: {}", serde_json::to_string(&reasons)?)
+}
+
+/// The last lines of a node's log.
+fn log_end(node: &NodePlace) -> String {
+    let log = std::fs::read(node.log()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&log[log.len().saturating_sub(4_096)..]).into_owned();
+    let lines: Vec<&str> = text.lines().rev().take(10).collect();
+    lines.into_iter().rev().map(|line| format!("  {line}\n")).collect()
+}
+
+/// One child's task.
+struct Watched {
+    index: usize,
+    public: Base,
+    pid_file: std::path::PathBuf,
+    events: mpsc::UnboundedSender<Event>,
+    orders: watch::Receiver<Order>,
+}
+
+impl Watched {
+    /// Watches the child, later its place; ends when told to. Whether it ended in peace.
+    async fn watch(mut self, mut child: Child) -> bool {
+        // Held here, because waiting for a child closes the pipe that the child still holds.
+        let _stdin = child.stdin.take();
+        let mut orders = self.orders.clone();
+        let died = tokio::select! {
+            status = child.wait() => Some(status.map_or_else(|error| error.to_string(), describe)),
+            _ = orders.wait_for(|order| *order != Order::Run) => None,
+        };
+        let Some(how) = died else { return self.stop(child).await };
+        self.tell(Event::Died { node: self.index, how });
+        tokio::select! {
+            () = self.look() => {}
+            _ = orders.wait_for(|order| *order != Order::Run) => {}
+        }
+        true
+    }
+
+    async fn stop(&mut self, mut child: Child) -> bool {
+        // The id is there as long as the child was not waited for, so it is still this child's.
+        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok())
+            && *self.orders.borrow() == Order::Stop
+        {
+            // A child that is gone by now is found so below.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        tokio::select! {
+            status = child.wait() => return status.is_ok_and(|status| status.success()),
+            () = tokio::time::sleep(STOP_LIMIT) => {}
+            _ = self.orders.wait_for(|order| *order == Order::Kill) => {}
+        }
+        let _ = child.kill().await;
+        false
+    }
+
+    /// Looks again and again whether somebody started the node by hand.
+    async fn look(&self) {
+        let (mut back, mut silent) = (false, 0);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            looks.tick().await;
+            let answers = http::request(&self.public, hyper::Method::GET, "/readyz", Options::default()).await;
+            let ready = answers.is_ok_and(|reply| reply.status.is_success());
+            silent = if ready { 0 } else { silent + 1 };
+            if ready && !back {
+                back = true;
+                self.tell(Event::Back { node: self.index, pid: deployment::running(&self.pid_file) });
+            } else if back && silent >= LOOKS && deployment::running(&self.pid_file).is_none() {
+                back = false;
+                self.tell(Event::GoneAgain { node: self.index });
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // If nobody listens, everything is stopping.
+        let _ = self.events.send(event);
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => match Signal::try_from(signal) {
+            Ok(name) => format!("killed by {name}"),
+            Err(_) => format!("killed by signal {signal}"),
+        },
+        (None, None) => status.to_string(),
+    }
+}

@@ -1,0 +1,187 @@
+//! Which nodes a deployment on one machine has, and where each of them listens and keeps its files.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use node::config::{
+    LimitsSection, ListenSection, NodeFile, PeerSection, PositionSection, RegistrySection, ReplicationSection,
+    StorageSection, TlsSection,
+};
+use replication::{NodeName, RegionId};
+
+use super::addresses::Addresses;
+use super::folder::Settings;
+
+/// The regions in their order: name, latitude, longitude.
+const REGIONS: [(&str, f64, f64); 5] = [
+    ("eu-central", 50.11, 8.68),
+    ("us-east", 39.04, -77.49),
+    ("ap-southeast", 1.35, 103.82),
+    ("sa-east", -23.55, -46.63),
+    ("ap-northeast", 35.68, 139.69),
+];
+
+/// A whole deployment.
+pub(super) struct Layout {
+    /// The folder of everything, absolute.
+    pub(super) data: PathBuf,
+    /// All nodes: first the first node of every region, then the second, and so on.
+    pub(super) nodes: Vec<NodePlace>,
+    /// How many regions there are.
+    pub(super) regions: usize,
+    engine: node::config::Engine,
+}
+
+/// One node.
+pub(super) struct NodePlace {
+    /// Its region.
+    pub(super) region: RegionId,
+    /// Its name, which is its folder's too.
+    pub(super) name: NodeName,
+    /// Public listener.
+    pub(super) public: SocketAddr,
+    /// Replication listener.
+    pub(super) replication: SocketAddr,
+    /// Admin listener.
+    pub(super) admin: SocketAddr,
+    /// `DIR/<name>`.
+    pub(super) folder: PathBuf,
+    position: PositionSection,
+}
+
+impl NodePlace {
+    /// Its configuration file.
+    pub(super) fn config(&self) -> PathBuf {
+        self.folder.join("node.toml")
+    }
+
+    /// Its log.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// The file with its process id.
+    pub(super) fn pid_file(&self) -> PathBuf {
+        self.folder.join("pid")
+    }
+}
+
+impl Layout {
+    /// The deployment with these settings at these addresses.
+    pub(super) fn new(data: &Path, settings: &Settings, addresses: &Addresses) -> Self {
+        let mut nodes = Vec::new();
+        for k in 1..=settings.nodes {
+            for (i, (region, latitude, longitude)) in (1..=settings.regions).zip(REGIONS) {
+                let name = if settings.nodes == 1 { region.to_owned() } else { format!("{region}-{k}") };
+                // The names above are labels, and so they are with a number.
+                let (Ok(region), Ok(label)) = (region.parse(), name.parse()) else { continue };
+                let [public, replication, admin] = addresses.of(i, k);
+                let folder = data.join(name);
+                let position = PositionSection { latitude, longitude };
+                nodes.push(NodePlace { region, name: label, public, replication, admin, folder, position });
+            }
+        }
+        Self { data: data.to_owned(), nodes, regions: usize::from(settings.regions), engine: settings.engine }
+    }
+
+    /// The certificates' folder.
+    pub(super) fn certs(&self) -> PathBuf {
+        self.data.join("certs")
+    }
+
+    /// The first node of a region, counted from 1; the last region if there are fewer.
+    pub(super) fn region(&self, number: usize) -> &NodePlace {
+        &self.nodes[number.clamp(1, self.regions) - 1]
+    }
+
+    /// What starts a node again by hand.
+    pub(super) fn start_line(&self, node: usize) -> String {
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("meridian"));
+        format!("{} node --config {}", quoted(&program), quoted(&self.nodes[node].config()))
+    }
+
+    /// What a node's configuration file says.
+    pub(super) fn file(&self, node: &NodePlace) -> NodeFile {
+        let certs = Path::new("../certs");
+        let peers = self.nodes.iter().filter(|peer| peer.name != node.name).map(|peer| PeerSection {
+            name: peer.name.clone(),
+            region: peer.region.clone(),
+            address: peer.replication.to_string(),
+            position: Some(peer.position),
+        });
+        NodeFile {
+            region: node.region.clone(),
+            name: Some(node.name.clone()),
+            data: "store".into(),
+            pid_file: Some("pid".into()),
+            position: node.position,
+            listen: ListenSection { public: node.public, replication: node.replication, admin: node.admin },
+            tls: TlsSection {
+                ca: certs.join("ca.pem"),
+                certificate: certs.join(format!("{}.pem", node.name)),
+                key: certs.join(format!("{}.key", node.name)),
+            },
+            storage: StorageSection { engine: self.engine, ..StorageSection::default() },
+            replication: ReplicationSection::default(),
+            registry: RegistrySection {
+                policy: "development".to_owned(),
+                policies: None,
+                public_url: Some(format!("http://{}", node.public)),
+            },
+            limits: LimitsSection::default(),
+            peers: peers.collect(),
+        }
+    }
+}
+
+/// A path as a shell reads it back.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use node::config::{Engine, NodeConfig};
+
+    use super::super::addresses::Addresses;
+    use super::super::folder::Settings;
+    use super::Layout;
+
+    fn layout(data: &Path, regions: u8, nodes: u8, aliased: bool) -> Layout {
+        let settings = Settings { regions, nodes, engine: Engine::Fjall };
+        Layout::new(data, &settings, &Addresses { aliased, base_port: 7080, regions })
+    }
+
+    #[test]
+    fn places_are_as_documented() {
+        let one = layout(Path::new("/d"), 3, 1, true);
+        assert_eq!(one.nodes[2].name.as_str(), "ap-southeast");
+        assert_eq!(one.nodes[2].public.to_string(), "127.0.1.3:7080");
+        assert_eq!(one.nodes[2].admin.to_string(), "127.0.1.3:7082");
+        let two = layout(Path::new("/d"), 2, 2, true);
+        assert_eq!(two.nodes[3].folder, Path::new("/d/us-east-2"));
+        assert_eq!(two.nodes[3].replication.to_string(), "127.0.2.2:7081");
+        let shared = layout(Path::new("/d"), 2, 2, false);
+        let ports: Vec<String> = shared.nodes.iter().map(|node| node.public.to_string()).collect();
+        assert_eq!(ports, ["127.0.0.1:7090", "127.0.0.1:7100", "127.0.0.1:7110", "127.0.0.1:7120"]);
+    }
+
+    #[test]
+    fn every_node_reads_the_file_that_is_written_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for (nodes, aliased) in [(1, true), (2, true), (2, false)] {
+            let layout = layout(folder.path(), 5, nodes, aliased);
+            for node in &layout.nodes {
+                std::fs::create_dir_all(&node.folder).unwrap();
+                std::fs::write(node.config(), toml::to_string(&layout.file(node)).unwrap()).unwrap();
+                let config = NodeConfig::load(&node.config()).unwrap();
+                assert_eq!(config.peers.len(), layout.nodes.len() - 1);
+                assert_eq!(config.pid_file, Some(node.pid_file()));
+            }
+        }
+    }
+}

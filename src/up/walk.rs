@@ -1,0 +1,75 @@
+//! What `up` prints once all nodes are ready: addresses, and a walk through the product to copy and paste.
+
+use std::time::SystemTime;
+
+use node::registry::{Secret, VisitId};
+use replication::Wall;
+
+use super::layout::Layout;
+use crate::venue::Created;
+
+/// Prints addresses and the walk.
+pub(super) fn print(layout: &Layout, demo: &Created) {
+    println!("\nReady. Each node stores what it accepts and tells the others.\n");
+    for node in &layout.nodes {
+        println!("  {:<16} http://{}   admin http://{}", node.name.as_str(), node.public, node.admin);
+    }
+    println!("\nFiles     {}: for each node node.toml, pid, log, store/", layout.data.display());
+    println!("Check-in  {}", demo.checkin_url);
+    println!("\nA walk to copy and paste, in another terminal:\n");
+    println!("{}", walk(layout, demo));
+    println!("Kill a node (kill -9 $(cat {})) and see that the others go on.", layout.region(2).pid_file().display());
+    println!("Ctrl-C stops all.");
+}
+
+/// The walk as shell commands that need nothing but curl and sed.
+fn walk(layout: &Layout, demo: &Created) -> String {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let secret = Secret(rand::random());
+    // A browser makes id and secret itself; an id is taken for a day.
+    let id = VisitId::of(Wall(replication::time::millis(now)), &secret);
+    let [one, two, three] = [1, 2, 3].map(|number| layout.region(number));
+    let (venue, key) = (&demo.venue_id, &demo.owner_key);
+    let url = |address: std::net::SocketAddr| format!("http://{address}/v1/venues");
+    let (at_one, at_two, at_three) = (url(one.public), url(two.public), url(three.public));
+    let json = "-H 'Content-Type: application/json'";
+    let patch = "-H 'Content-Type: application/merge-patch+json'";
+    format!(
+        r#"VENUE={venue}
+KEY={key}
+VISIT={id}
+SECRET={secret}
+
+# Check in at {two}, with an id and a secret made by the guest, and at {three}
+curl -sS -X PUT {at_two}/$VENUE/visits/$VISIT -H "Meridian-Secret: $SECRET" {json} \
+  -d '{{"area":"Terrace","persons":[{{"name":"Zoë Nguyễn","phone":"+49 151 2345678"}}]}}'; echo
+curl -sS -X POST {at_three}/$VENUE/visits {json} \
+  -d '{{"persons":[{{"name":"Søren Ærø","phone":"0170 9876543"}}]}}'; echo
+
+# The guest list at {one} shows both, and how complete it is
+curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
+
+# Correct the same phone number in two regions at once: both values are shown
+curl -sS -X PATCH {at_two}/$VENUE/visits/$VISIT -H "Meridian-Secret: $SECRET" {patch} \
+  -d '{{"persons":[{{"name":"Zoë Nguyễn","phone":"+49 151 1111111"}}]}}' & \
+curl -sS -X PATCH {at_three}/$VENUE/visits/$VISIT -H "Meridian-Secret: $SECRET" {patch} \
+  -d '{{"persons":[{{"name":"Zoë Nguyễn","phone":"+49 151 2222222"}}]}}'; wait; echo
+curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
+
+# Erase it at {three} with the receipt's secret: it is gone everywhere
+curl -sS -X DELETE {at_three}/$VENUE/visits/$VISIT -H "Meridian-Secret: $SECRET" -w '%{{http_code}}\n'
+curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
+
+# A venue that keeps visits for 20 seconds: they vanish for every reader in all regions
+MADE=$(curl -sS -X POST {at_one} {json} -d '{{"name":"Pop-up","timezone":"Europe/Berlin","retention":"20s"}}')
+SHORT=$(echo "$MADE" | sed -E 's/.*"venue_id": *"([^"]+)".*/\1/')
+SHORTKEY=$(echo "$MADE" | sed -E 's/.*"owner_key": *"([^"]+)".*/\1/')
+curl -sS -X POST {at_one}/$SHORT/visits {json} \
+  -d '{{"persons":[{{"name":"Ane O’Connor","phone":"(030) 1234-5678"}}]}}'; echo
+for s in 0 10 20; do sleep $s; curl -sS {at_three}/$SHORT/guests -H "Authorization: Bearer $SHORTKEY"; echo; done
+"#,
+        one = one.name,
+        two = two.name,
+        three = three.name,
+    )
+}
