@@ -12,7 +12,8 @@ use std::time::Duration;
 use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 use crate::row::Row;
 use crate::storage::{
-    Storage, StorageError, document_range, read_document_key, read_tombstone_key, tombstone_key, tombstone_range,
+    Storage, StorageError, document_key, document_range, read_document_key, read_tombstone_key, tombstone_key,
+    tombstone_range,
 };
 use crate::time::Wall;
 
@@ -64,6 +65,22 @@ impl<S: Storage> Reader<S> {
             found.clear();
         }
         Ok(found)
+    }
+
+    /// The live row of one key.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the engine fails or the row is corrupt.
+    pub fn row(&self, key: &DocumentKey, as_of: Wall) -> Result<Option<Row>, StorageError> {
+        let bucket = key.bucket();
+        if key.expires_at <= as_of {
+            return Ok(None);
+        }
+        let Some(stored) = self.storage.get(bucket, &document_key(key))? else { return Ok(None) };
+        if self.is_erased(&key.name, key.expires_at == Wall::NEVER)? {
+            return Ok(None);
+        }
+        Row::decode(key, stored).map(Some).map_err(|_| StorageError::Corrupt { what: "row", bucket })
     }
 
     /// Whether a tombstone says that the name is gone for good.

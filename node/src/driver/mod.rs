@@ -17,7 +17,8 @@ use std::thread;
 use std::time::Duration;
 
 use replication::{
-    BatchId, Event, LinkError, LinkId, NodeName, Outcome, Reader, Replica, Storage, StorageError, Ticket, WriteError,
+    BatchId, Event, LinkError, LinkId, NodeName, Now, Outcome, Reader, Replica, Storage, StorageError, Ticket,
+    WriteError,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -35,6 +36,8 @@ const BATCH_RECORDS: usize = 256;
 const WAITING_WRITES: usize = 16 * 1024;
 /// Most frames that may wait for the driver, over all links.
 const WAITING_FRAMES: usize = 64;
+/// What peers say is published at most so often.
+const STATUS_EVERY: Duration = Duration::from_millis(5);
 /// Events that a slow reader of changes may lag behind.
 const CHANGES: usize = 4 * 1024;
 
@@ -73,6 +76,9 @@ struct Driver {
     durable: watch::Sender<BatchId>,
     changes: broadcast::Sender<replication::DocumentName>,
     batch_started: Duration,
+    status_at: Duration,
+    /// A peer said something since the status was published: a client may wait for its confirmation.
+    peers_told: bool,
 }
 
 /// The driver's thread; `join` tells how it ended.
@@ -150,6 +156,8 @@ pub fn start(
         durable,
         changes,
         batch_started: Duration::ZERO,
+        status_at: Duration::ZERO,
+        peers_told: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("replica".into()).spawn(move || {
@@ -185,7 +193,10 @@ impl Driver {
             self.turn()?;
             let room = BATCH_RECORDS.saturating_sub(self.replica.gathered());
             let now = self.clock.now().mono;
-            let timeout = self.replica.poll_timeout().since(now);
+            let mut timeout = self.replica.poll_timeout().since(now);
+            if self.peers_told {
+                timeout = timeout.min(STATUS_EVERY);
+            }
             tokio::select! {
                 biased;
                 Some(control) = control.recv() => match control {
@@ -241,7 +252,10 @@ impl Driver {
         let now = self.clock.now();
         if now.mono >= self.replica.poll_timeout() {
             self.replica.handle_timeout(now)?;
-            self.status.send_replace(Arc::new(self.replica.status(now)));
+            self.publish(now);
+        }
+        if self.peers_told && now.mono.0.saturating_sub(self.status_at) >= STATUS_EVERY {
+            self.publish(now);
         }
         if let Some(batch) = self.replica.next_batch() {
             // Before it is visible, so that no reader sees it without knowing for which batch to wait.
@@ -266,12 +280,18 @@ impl Driver {
         Ok(())
     }
 
+    fn publish(&mut self, now: Now) {
+        self.status.send_replace(Arc::new(self.replica.status(now)));
+        self.status_at = now.mono.0;
+        self.peers_told = false;
+    }
+
     fn committed(&mut self, batch: BatchId) -> Result<(), StorageError> {
         let now = self.clock.now();
         self.metrics.commit_seconds.observe(now.mono.0.saturating_sub(self.batch_started).as_secs_f64());
         self.replica.handle_durable(now, batch)?;
         // Before the answers leave: who gets one must find its own write in the status.
-        self.status.send_replace(Arc::new(self.replica.status(now)));
+        self.publish(now);
         self.durable.send_replace(batch);
         Ok(())
     }
@@ -300,6 +320,7 @@ impl Driver {
             LinkInput::Frame { link, bytes } => {
                 let Some(door) = self.doors.get(&link) else { return Ok(()) };
                 self.metrics.frame_bytes(&door.peer, "in", bytes.len());
+                self.peers_told = true;
                 (link, self.replica.handle_frame(now, link, &bytes))
             }
             LinkInput::Down { link } => {

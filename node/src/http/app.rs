@@ -88,6 +88,11 @@ impl App {
         Ok(self.handle.reader().rows(name, false, as_of)?)
     }
 
+    /// The live row at exactly this key, as a list of one or none.
+    pub(super) fn row(&self, key: &DocumentKey, as_of: Wall) -> Result<Vec<(DocumentKey, Row)>, Problem> {
+        Ok(self.handle.reader().row(key, as_of)?.map(|row| (*key, row)).into_iter().collect())
+    }
+
     /// Writes and counts. Returns once the write is durable here.
     pub(super) async fn write(&self, kind: &'static str, write: Write) -> Result<Outcome, Refused> {
         let result = self.handle.write(write).await;

@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn every_template_leads_to_itself() {
         for resource in &ROUTES {
-            let path = resource.template.replace('{', "").replace('}', "");
+            let path = resource.template.replace(['{', '}'], "");
             let route = Route::find(&path).unwrap_or_else(|| panic!("{path}"));
             assert_eq!(route.resource(), resource);
         }

@@ -141,22 +141,22 @@ impl Person {
     pub(crate) fn checked(&self, pointer: &str, pack: &PolicyPack, invalid: &mut Invalid) -> Person {
         let mut checked = Person::default();
         for field in PersonField::ALL {
-            let at = format!("{pointer}/{}", field.json());
-            let text = clean(self.get(field), &at, field.max_chars(), invalid);
+            let at = || format!("{pointer}/{}", field.json());
+            let text = clean(self.get(field), at, field.max_chars(), invalid);
             if let Some(text) = &text {
                 match field {
                     PersonField::Phone if !looks_like_phone(text) => {
                         invalid.add(
-                            at,
+                            at(),
                             Code::Phone,
                             "a telephone number has 3 to 20 digits, and + - ( ) . / or spaces",
                         );
                     }
                     PersonField::Email if !looks_like_email(text) => {
-                        invalid.add(at, Code::Email, "an e-mail address has one @ and a domain with a dot");
+                        invalid.add(at(), Code::Email, "an e-mail address has one @ and a domain with a dot");
                     }
                     PersonField::Country if !(text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic())) => {
-                        invalid.add(at, Code::Country, "a country is two letters of ISO 3166-1, such as DE");
+                        invalid.add(at(), Code::Country, "a country is two letters of ISO 3166-1, such as DE");
                     }
                     _ => {}
                 }

@@ -73,7 +73,7 @@ impl NewVenue {
         let mut invalid = Invalid::default();
         let checked = CheckedVenue {
             name: check_name(self.name.as_deref(), &mut invalid),
-            address: clean(self.address.as_deref(), "/address", MAX_ADDRESS_CHARS, &mut invalid),
+            address: clean(self.address.as_deref(), || "/address".to_owned(), MAX_ADDRESS_CHARS, &mut invalid),
             timezone: check_timezone(self.timezone.as_deref(), &mut invalid),
             retention: check_retention(self.retention.as_deref(), pack, &mut invalid),
             areas: check_areas(self.areas.as_deref(), &mut invalid),
@@ -139,7 +139,7 @@ impl VenuePatch {
             updates.push((field::NAME, Some(Value::Text(check_name(name.as_deref(), &mut invalid)))));
         }
         if let Some(address) = &self.address {
-            let address = clean(address.as_deref(), "/address", MAX_ADDRESS_CHARS, &mut invalid);
+            let address = clean(address.as_deref(), || "/address".to_owned(), MAX_ADDRESS_CHARS, &mut invalid);
             updates.push((field::ADDRESS, address.map(Value::Text)));
         }
         if let Some(timezone) = &self.timezone {
@@ -159,7 +159,7 @@ impl VenuePatch {
 
 fn check_name(written: Option<&str>, invalid: &mut Invalid) -> String {
     let before = invalid.errors.len();
-    let name = clean(written, "/name", MAX_NAME_CHARS, invalid);
+    let name = clean(written, || "/name".to_owned(), MAX_NAME_CHARS, invalid);
     if name.is_none() && invalid.errors.len() == before {
         invalid.add("/name", Code::Required, "required");
     }
@@ -204,7 +204,7 @@ fn check_areas(written: Option<&[String]>, invalid: &mut Invalid) -> Vec<String>
     for (index, area) in written.iter().enumerate() {
         let pointer = format!("/areas/{index}");
         let before = invalid.errors.len();
-        match clean(Some(area), &pointer, MAX_AREA_CHARS, invalid) {
+        match clean(Some(area), || pointer.clone(), MAX_AREA_CHARS, invalid) {
             Some(area) if areas.contains(&area) => invalid.add(pointer, Code::Repeated, "an area is listed twice"),
             Some(area) => areas.push(area),
             None if invalid.errors.len() == before => invalid.add(pointer, Code::Required, "an area has a name"),

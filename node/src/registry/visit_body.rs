@@ -167,7 +167,7 @@ pub(crate) fn check_area(
     invalid: &mut Invalid,
 ) -> Option<String> {
     let before = invalid.errors.len();
-    let area = clean(written, "/area", MAX_AREA_CHARS, invalid);
+    let area = clean(written, || "/area".to_owned(), MAX_AREA_CHARS, invalid);
     match &area {
         Some(area) if !venue.areas.is_empty() && !venue.areas.contains(area) => {
             invalid.add("/area", Code::UnknownArea, "the venue has no such area");

@@ -15,6 +15,9 @@ use super::engine;
 /// A bucket's memtable is written out at this size; with a month of days open this bounds memory.
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Bytes of a dropped day stay in the journal until it has moved on by this much: fjall's least.
+const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+
 /// One fjall keyspace per bucket.
 pub struct FjallStorage {
     db: Database,
@@ -32,6 +35,7 @@ impl FjallStorage {
         let db = Database::builder(&folder)
             .cache_size(cache_bytes)
             .manual_journal_persist(true)
+            .max_journaling_size(JOURNAL_BYTES)
             .open()
             .map_err(engine("opened its database"))?;
         let storage = FjallStorage { db, open: RwLock::default() };
