@@ -19,7 +19,10 @@ const CACHE: u64 = 8 << 20;
 const DAY: Duration = Duration::from_hours(24);
 const T0: u64 = 1_800_000_000_000 / 86_400_000 * 86_400_000;
 
-fn engines() -> [(&'static str, fn(&Path) -> Store); 3] {
+/// An engine's name and how to open it.
+type Engine = (&'static str, fn(&Path) -> Store);
+
+fn engines() -> [Engine; 3] {
     [
         ("memory", |_| Arc::new(MemoryStorage::default())),
         ("sled", |folder| Arc::new(SledStorage::open(folder, CACHE).unwrap())),

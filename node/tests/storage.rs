@@ -15,7 +15,10 @@ use replication::{Bucket, Storage as _};
 
 const CACHE: u64 = 8 << 20;
 
-fn engines() -> [(&'static str, fn(&Path) -> Store); 3] {
+/// An engine's name and how to open it.
+type Engine = (&'static str, fn(&Path) -> Store);
+
+fn engines() -> [Engine; 3] {
     [
         ("memory", |_| Arc::new(MemoryStorage::default())),
         ("sled", |folder| Arc::new(SledStorage::open(folder, CACHE).unwrap())),
@@ -23,7 +26,10 @@ fn engines() -> [(&'static str, fn(&Path) -> Store); 3] {
     ]
 }
 
-fn batch(writes: &[(Bucket, &[u8], Option<&[u8]>)]) -> WriteBatch {
+/// Where, which key, which value (`None` removes).
+type KeyWrite<'a> = (Bucket, &'a [u8], Option<&'a [u8]>);
+
+fn batch(writes: &[KeyWrite<'_>]) -> WriteBatch {
     let mut buckets: BTreeMap<Bucket, BucketBatch> = BTreeMap::new();
     for (bucket, key, value) in writes {
         buckets.entry(*bucket).or_default().writes.push((key.to_vec(), value.map(<[u8]>::to_vec)));

@@ -177,10 +177,13 @@ impl Change {
         Change { hash: ChangeHash(change.hash().0), bytes: change.raw_bytes().to_vec() }
     }
 
-    /// A change that we stored ourselves: nothing is parsed or checked again, the hash is computed.
-    #[must_use]
-    pub(crate) fn from_stored(bytes: Vec<u8>) -> Change {
-        Change { hash: chunk_hash(&bytes), bytes }
+    /// A change that we stored ourselves: not parsed again, but its checksum must fit.
+    ///
+    /// # Errors
+    /// [`ChangeError::Checksum`] if the bytes are damaged.
+    pub(crate) fn from_stored(bytes: Vec<u8>) -> Result<Change, ChangeError> {
+        let hash = chunk_hash(&bytes);
+        if bytes.get(4..8) == Some(&hash.0[..4]) { Ok(Change { hash, bytes }) } else { Err(ChangeError::Checksum) }
     }
 
     /// Reads a change from outside and checks its checksum, its shape and that its content gives its actor.

@@ -52,12 +52,12 @@ impl Row {
     /// Reads a stored row.
     ///
     /// # Errors
-    /// [`ChangeError::Row`] if the bytes are not what [`Row::encode`] wrote.
+    /// [`ChangeError`] if the bytes are not what [`Row::encode`] wrote.
     pub fn decode(key: &DocumentKey, sealed: Vec<u8>) -> Result<Row, ChangeError> {
         let stored: StoredRow = postcard::from_bytes(&seal::open(key, sealed)).map_err(|_| ChangeError::Row)?;
         let loose = stored.loose.into_iter();
-        let loose = loose.map(|(dots, bytes)| Loose { dots, change: Change::from_stored(bytes.into_vec()) });
-        Ok(Row { chunk: stored.chunk, loose: loose.collect() })
+        let loose = loose.map(|(dots, bytes)| Ok(Loose { dots, change: Change::from_stored(bytes.into_vec())? }));
+        Ok(Row { chunk: stored.chunk, loose: loose.collect::<Result<_, ChangeError>>()? })
     }
 
     /// The stored form.

@@ -96,6 +96,16 @@ pub enum StorageError {
         /// Where.
         bucket: Bucket,
     },
+    /// Tombstones are kept as long as the longest retention that a store began with.
+    #[error(
+        "the store keeps documents for up to {stored} ms, the configuration says {configured} ms: begin a new store"
+    )]
+    Retention {
+        /// What the store began with.
+        stored: u64,
+        /// What is configured now.
+        configured: u64,
+    },
     /// The store was written by a version that this one does not know.
     #[error("store has format {found}, this version reads {expected}")]
     Format {

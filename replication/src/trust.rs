@@ -7,6 +7,11 @@
 //! - At start, a clock behind the persisted trusted time, or more than a day ahead of it, needs the same.
 //! - In doubt the last trusted time runs on by the monotonic clock; the replica takes no writes and drops nothing.
 //!
+//! After a start there are two times: *trusted* time hides from readers at once, *certain* time decides what cannot
+//! be taken back (refusing a peer's entry, dropping a day, leaving an entry out of a frame). Certain time follows the
+//! persisted time until a majority of the peers heard agrees with the clock, so a clock that is a few hours ahead
+//! after a restart costs nobody a document.
+//!
 //! Trusted time does not go back, except when a clock that was wrong by more than the skew comes back to the
 //! majority: staying a month ahead would hide everything here for a month.
 
@@ -48,6 +53,9 @@ pub struct TrustedClock {
     /// The believed relation of the clocks: `wall` at `at`.
     anchor: (Wall, Monotonic),
     trusted: Wall,
+    /// What is certain until the clock is confirmed; runs on by the monotonic clock. The epoch at a first start.
+    floor: Wall,
+    confirmed: bool,
     last: Monotonic,
     doubt: Option<Doubt>,
     peers: BTreeMap<NodeName, Heard>,
@@ -79,6 +87,8 @@ impl TrustedClock {
             forget_after,
             anchor: (now.wall, now.mono),
             trusted,
+            floor: persisted.unwrap_or_default(),
+            confirmed: !has_peers || persisted.is_some_and(|persisted| persisted.distance(now.wall) <= max_skew),
             last: now.mono,
             doubt,
             peers: BTreeMap::new(),
@@ -100,6 +110,9 @@ impl TrustedClock {
     pub fn observe(&mut self, now: Now) {
         let passed = now.mono.since(self.last);
         self.last = now.mono;
+        if self.floor > Wall::default() {
+            self.floor = self.floor.plus(passed);
+        }
         let running = self.trusted.plus(passed);
         let (agree, disagree) = self.votes(now);
         let majority_agrees = agree > disagree && agree > 0;
@@ -124,6 +137,7 @@ impl TrustedClock {
             if majority_agrees {
                 self.anchor = (now.wall, now.mono);
             }
+            self.confirmed |= majority_agrees;
         } else {
             self.trusted = running;
         }
@@ -136,12 +150,19 @@ impl TrustedClock {
         self.last = now.mono;
         self.trusted = now.wall;
         self.doubt = None;
+        self.confirmed = true;
     }
 
     /// Trusted time at the last observation.
     #[must_use]
     pub fn trusted(&self) -> Wall {
         self.trusted
+    }
+
+    /// The time up to which something may be taken for dead for good, and which is persisted.
+    #[must_use]
+    pub fn certain(&self) -> Wall {
+        if self.confirmed { self.trusted } else { self.floor.min(self.trusted) }
     }
 
     /// Why the wall clock is not believed, if it is not.
@@ -157,12 +178,6 @@ impl TrustedClock {
         let heard = self.peers.get(peer)?;
         let theirs = heard.wall.0.saturating_add(millis(now.mono.since(heard.at)));
         Some(theirs.wrapping_sub(now.wall.0).cast_signed())
-    }
-
-    /// Whether a peer was heard lately.
-    #[must_use]
-    pub fn hears_any(&self, now: Now) -> bool {
-        self.peers.values().any(|heard| now.mono.since(heard.at) <= self.forget_after)
     }
 
     /// How many of the peers heard lately agree with our wall clock, and how many do not.
@@ -250,6 +265,17 @@ mod tests {
         assert_eq!((ahead.doubt(), ahead.trusted()), (Some(Doubt::Restarted), Wall(T0 - MONTH)));
         hear(&mut ahead, now(1, 0), "b", T0 + 1_000);
         assert_eq!(ahead.doubt(), None);
+    }
+
+    #[test]
+    fn nothing_is_certain_before_a_peer_agrees() {
+        // Three hours ahead after a restart: hidden from readers here, and yet nothing is dead for good.
+        let mut clock = clock(Some(T0 - 3 * 3_600_000));
+        clock.observe(now(10, 0));
+        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + 10_000)));
+        assert_eq!(clock.certain(), Wall(T0 - 3 * 3_600_000 + 10_000));
+        hear(&mut clock, now(20, 0), "b", T0 + 20_000);
+        assert_eq!(clock.certain(), Wall(T0 + 20_000));
     }
 
     #[test]

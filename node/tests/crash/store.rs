@@ -28,25 +28,24 @@ fn open(engine: &str, folder: &Path) -> Result<Store, StorageError> {
 /// The records of one batch: its size and contents follow from its number.
 fn batch(number: u64) -> WriteBatch {
     let mut rng = StdRng::seed_from_u64(number);
-    let mut buckets: BTreeMap<Bucket, Vec<(Vec<u8>, Option<Vec<u8>>)>> = BTreeMap::new();
+    let mut buckets: BTreeMap<Bucket, BucketBatch> = BTreeMap::new();
     for record in 0..rng.random_range(1..=64u32) {
         let bucket = BUCKETS[rng.random_range(0..BUCKETS.len())];
         let mut value = vec![0u8; rng.random_range(50..600)];
         rng.fill(&mut value[..]);
-        buckets.entry(bucket).or_default().push((key(number, record), Some(value)));
+        buckets.entry(bucket).or_default().writes.push((key(number, record), Some(value)));
     }
     // What an earlier batch wrote goes again, as rows of erased documents do.
     if number > 20 && number.is_multiple_of(5) {
         for (bucket, writes) in batch(number - 19).buckets.into_iter().take(1) {
             let removed = writes.writes.into_iter().map(|(key, _)| (key, None));
-            buckets.entry(bucket).or_default().extend(removed);
+            buckets.entry(bucket).or_default().writes.extend(removed);
         }
     }
-    let buckets = buckets.into_iter().map(|(bucket, mut writes)| {
-        writes.sort();
-        (bucket, BucketBatch { writes })
-    });
-    WriteBatch { buckets: buckets.collect() }
+    for batch in buckets.values_mut() {
+        batch.writes.sort();
+    }
+    WriteBatch { buckets: buckets.into_iter().collect() }
 }
 
 fn key(number: u64, record: u32) -> Vec<u8> {

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - A tombstone is durable before the rows that it erases go.
 //! - Before a bucket goes, the last seq issued, the horizon and the trusted time are durable.
-//! - Nothing is dropped by a clock in doubt, nor right after a start before a peer could object.
+//! - Nothing is dropped by a clock in doubt, nor by one that no peer has confirmed since the start.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -49,13 +49,13 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Drops the days that have passed (rule 3).
-    pub(super) fn forget(&mut self, now: Now) -> Result<(), StorageError> {
-        if self.clock.doubt().is_some() || !self.may_forget(now) {
+    pub(super) fn forget(&mut self) -> Result<(), StorageError> {
+        if self.clock.doubt().is_some() {
             return Ok(());
         }
-        let trusted = self.clock.trusted();
+        let certain = self.clock.certain();
         let skew = self.config.max_clock_skew;
-        let passed: Vec<Bucket> = self.buckets.keys().filter(|b| b.end().plus(skew) <= trusted).copied().collect();
+        let passed: Vec<Bucket> = self.buckets.keys().filter(|b| b.end().plus(skew) <= certain).copied().collect();
         let Some(latest) = passed.last() else { return Ok(()) };
         self.horizon = self.horizon.max(latest.end());
         self.write_meta_now()?;
@@ -69,14 +69,7 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// A clock that was wrong before the start is noticed by the first peer heard; until then nothing is
-    /// dropped, unless nobody can be heard for a while.
-    fn may_forget(&self, now: Now) -> bool {
-        const ALONE_FOR: Duration = Duration::from_mins(1);
-        self.config.peers.is_empty() || self.clock.hears_any(now) || now.mono.since(self.opened) >= ALONE_FOR
-    }
-
-    /// Keeps the persisted trusted time young, so that a restart can tell a downtime from a wrong clock.
+    /// Keeps the persisted time young, so that a restart can tell a downtime from a wrong clock.
     pub(super) fn note_time(&mut self, now: Now) {
         const EVERY: Duration = Duration::from_mins(1);
         if now.mono.since(self.meta_written) >= EVERY {

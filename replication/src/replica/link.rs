@@ -239,7 +239,7 @@ impl<S: Storage> Replica<S> {
         }
         if progress.horizon > self.horizon {
             // A region whose clock is a month ahead must not make us forget anything (rule 5).
-            if progress.horizon <= self.clock.trusted().plus(self.config.max_clock_skew) {
+            if progress.horizon <= self.clock.certain().plus(self.config.max_clock_skew) {
                 self.horizon = progress.horizon;
                 self.put_meta();
             } else {

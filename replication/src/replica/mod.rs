@@ -230,7 +230,6 @@ pub struct Replica<S> {
     frame_cache: Option<send::CachedFrame>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
-    opened: Monotonic,
     next_tick: Monotonic,
 }
 
@@ -315,7 +314,7 @@ impl<S: Storage> Replica<S> {
         }
         self.tick_links(now);
         self.note_time(now);
-        self.forget(now)
+        self.forget()
     }
 
     /// When [`Replica::handle_timeout`] wants to be called.
@@ -350,7 +349,12 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// The moment up to which everything is dead: `max(trusted time, horizon)`.
+    /// The moment up to which everything is dead for good: `max(certain time, horizon)`. Doors go by it.
+    pub(super) fn gone_through(&self) -> Wall {
+        self.clock.certain().max(self.horizon)
+    }
+
+    /// The moment up to which everything is dead for readers: `max(trusted time, horizon)`.
     #[must_use]
     pub fn dead_through(&self) -> Wall {
         self.clock.trusted().max(self.horizon)

@@ -22,7 +22,7 @@ use crate::storage::{
     BucketBatch, MARK_KEY, META_KEY, Storage, StorageError, WriteBatch, document_key, log_key, read_log_seq,
     read_tombstone_key, tombstone_key, tombstone_range,
 };
-use crate::time::{Hlc, Now, Wall};
+use crate::time::{Hlc, Now, Wall, millis};
 use crate::trust::TrustedClock;
 use crate::version::VersionVector;
 
@@ -39,8 +39,11 @@ pub(super) struct Meta {
     settled: VersionVector,
     issued: u64,
     batch: u64,
+    /// Tombstones lie where this puts them, so it can never change for a store.
+    max_retention_ms: u64,
     horizon: Wall,
-    trusted: Wall,
+    /// Certain time; the epoch if no peer ever confirmed the clock.
+    certain: Wall,
 }
 
 impl<S: Storage> Replica<S> {
@@ -68,7 +71,7 @@ impl<S: Storage> Replica<S> {
             None => None,
         };
         let restarted = meta.is_some();
-        let persisted = meta.as_ref().map(|m| m.trusted);
+        let persisted = meta.as_ref().map(|m| m.certain).filter(|certain| *certain > Wall::default());
         let clock =
             TrustedClock::new(now, persisted, !config.peers.is_empty(), config.max_clock_skew, config.dead_after());
         let meta = meta.unwrap_or_else(|| Meta {
@@ -79,10 +82,15 @@ impl<S: Storage> Replica<S> {
             settled: VersionVector::default(),
             issued: 0,
             batch: 0,
+            max_retention_ms: millis(config.max_retention),
             horizon: Wall(0),
-            trusted: clock.trusted(),
+            certain: clock.certain(),
         });
 
+        if meta.max_retention_ms != millis(config.max_retention) {
+            let configured = millis(config.max_retention);
+            return Err(StorageError::Retention { stored: meta.max_retention_ms, configured });
+        }
         let mut past = meta.past.clone();
         let mut vector = meta.vector.clone();
         let mut settled = meta.settled.clone();
@@ -136,7 +144,6 @@ impl<S: Storage> Replica<S> {
             frame_cache: None,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
-            opened: now.mono,
             next_tick: now.mono,
             config,
             storage,
@@ -271,8 +278,9 @@ impl<S: Storage> Replica<S> {
             settled: self.settled.clone(),
             issued: self.issued,
             batch: self.next_batch.0,
+            max_retention_ms: millis(self.config.max_retention),
             horizon: self.horizon,
-            trusted: self.clock.trusted(),
+            certain: self.clock.certain(),
         };
         postcard::to_stdvec(&meta).unwrap_or_default()
     }

@@ -219,7 +219,7 @@ impl<S: Storage> Replica<S> {
         let delta = |key, body| Delta { dot, hlc: entry.hlc, key, body };
         match entry.what {
             Reference::Tombstone(name, until, reason) => Ok(Some(delta(name.expiring(until), Body::Tombstone(reason)))),
-            Reference::Change(key) if key.expires_at <= self.dead_through() => Ok(None),
+            Reference::Change(key) if key.expires_at <= self.gone_through() => Ok(None),
             Reference::Change(key) => {
                 let (row, _) = self.row(&key)?;
                 let corrupt = |_| StorageError::Corrupt { what: "row", bucket: key.bucket() };

@@ -71,7 +71,7 @@ impl<S: Storage> Replica<S> {
                 if self.outlives(&key) {
                     return Err(WriteError::TooLong);
                 }
-                if self.is_dead(&key)? {
+                if key.expires_at <= self.dead_through() || self.is_dead(&key)? {
                     return Err(WriteError::Gone);
                 }
                 let outcome = self.write_change(key, change)?;
@@ -174,7 +174,7 @@ impl<S: Storage> Replica<S> {
 
     /// Whether the document may not exist any more, whatever anyone says (rule 2).
     pub(super) fn is_dead(&self, key: &DocumentKey) -> Result<bool, StorageError> {
-        if key.expires_at <= self.dead_through() {
+        if key.expires_at <= self.gone_through() {
             return Ok(true);
         }
         let until = self.latest_expiry(&key.name, key.expires_at == Wall::NEVER);

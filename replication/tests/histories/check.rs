@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Storage, Wall};
 
-use crate::steps::REPLICAS;
+use crate::steps::Ending;
 use crate::world::{MAX_RETENTION, SKEW, World, payload};
 
 /// Ticks within which healed replicas must agree: reconnecting, doubt about clocks, relays and retransmissions
@@ -41,7 +41,7 @@ impl World {
 
     /// What must hold at every moment.
     pub fn check_safety(&mut self) -> Result<(), String> {
-        for at in 0..REPLICAS {
+        for at in 0..self.nodes.len() {
             let live = self.live(at);
             self.no_resurrection(at, &live)?;
             self.sessions_hold(at, &live)?;
@@ -116,8 +116,8 @@ impl World {
 
     /// I2: equal version vectors and equal horizons mean equal live documents.
     fn equal_vectors_mean_equal_documents(&self) -> Result<(), String> {
-        for a in 0..REPLICAS {
-            for b in a + 1..REPLICAS {
+        for a in 0..self.nodes.len() {
+            for b in a + 1..self.nodes.len() {
                 let (Some(one), Some(two)) = (&self.nodes[a].replica, &self.nodes[b].replica) else { continue };
                 // Only settled replicas: with nothing gathered, what is visible is what the vector says.
                 if self.nodes[a].restarted || self.nodes[b].restarted {
@@ -143,13 +143,13 @@ impl World {
     }
 
     /// The end of every history: all faults end, and within bounded time all replicas agree with the model.
-    pub fn heal_and_compare(&mut self) -> Result<(), String> {
-        self.heal();
+    pub fn heal_and_compare(&mut self, ending: Ending) -> Result<(), String> {
+        self.heal(ending);
         let mut last = String::new();
         for _ in 0..CONVERGENCE_TICKS {
             self.tick()?;
             match self.agrees_with_model() {
-                Ok(()) if (0..REPLICAS).all(|at| self.settled(at)) => {
+                Ok(()) if (0..self.nodes.len()).all(|at| self.settled(at)) => {
                     for node in &mut self.nodes {
                         node.restarted = false;
                     }
@@ -163,24 +163,40 @@ impl World {
         Err(format!("I9: not converged: {last}"))
     }
 
+    /// I1: every acknowledged change that is neither erased nor expired.
+    pub fn shows_what_it_must(&self, at: usize) -> Result<(), String> {
+        let live = self.live(at);
+        for (key, hashes) in self.model.must(self.true_time().plus(SKEW)) {
+            if !live.get(&key).is_some_and(|have| hashes.is_subset(have)) {
+                return Err(format!("I1: replica {at} lacks an acknowledged change of {key:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether all agree within so many ticks.
+    pub fn converges(&mut self, ticks: usize) -> Result<bool, String> {
+        for _ in 0..ticks {
+            self.tick()?;
+            if self.agrees_with_model().is_ok() && (0..self.nodes.len()).all(|at| self.settled(at)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn agrees_with_model(&self) -> Result<(), String> {
         let now = self.true_time();
-        let must = self.model.must(now.plus(SKEW));
         let vectors: Vec<_> = self.nodes.iter().filter_map(|n| n.replica.as_ref()).map(|r| r.durable()).collect();
         if vectors.windows(2).any(|pair| pair[0] != pair[1]) {
             return Err("vectors differ".to_owned());
         }
-        for at in 0..REPLICAS {
+        for at in 0..self.nodes.len() {
             if self.nodes[at].replica.as_ref().is_some_and(|r| r.status(self.now(at)).doubt.is_some()) {
                 return Err(format!("replica {at} doubts its clock"));
             }
-            let live = self.live(at);
-            for (key, hashes) in &must {
-                if !live.get(key).is_some_and(|have| hashes.is_subset(have)) {
-                    return Err(format!("I1: replica {at} lacks an acknowledged change of {key:?}"));
-                }
-            }
-            for key in live.keys() {
+            self.shows_what_it_must(at)?;
+            for key in self.live(at).keys() {
                 if key.expires_at <= now {
                     return Err(format!("I5: replica {at} shows {key:?} after its expiry"));
                 }
@@ -212,7 +228,7 @@ impl World {
             }
             self.check_safety()?;
         }
-        for at in 0..REPLICAS {
+        for at in 0..self.nodes.len() {
             let buckets = self.nodes[at].storage.buckets();
             if buckets.iter().any(|bucket| *bucket != Bucket::Lasting) {
                 return Err(format!("I5: replica {at} still has {buckets:?}"));

@@ -3,11 +3,16 @@
 //! Each history is a list of steps (writes, partitions, crashes, roll-backs, clock steps, a lossy network); the
 //! world runs the shipped replica over the in-memory engine. After every step the safety invariants are checked,
 //! at the end everything heals and the replicas must agree with the model (I1 to I8 and I11).
+//!
+//! Three variables of the environment change a run: `HISTORIES` (how many per test), `HISTORIES_SEED` (0 to 255,
+//! other histories) and `HISTORIES_SHRINK` (how many attempts to shorten a history that failed). A run with the
+//! same three draws the same histories, so a failure is repeated by running it again.
 
 #![allow(clippy::unwrap_used)]
 
 mod check;
 mod model;
+mod play;
 mod steps;
 mod world;
 
@@ -18,10 +23,22 @@ use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, Test
 /// Histories of one test; two tests run side by side.
 const HISTORIES: u32 = 5_000;
 
+/// A number from the environment.
+fn setting(name: &str, default: u32) -> u32 {
+    std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
+}
+
 /// Runs histories drawn from `seed`; a failure prints the shrunk steps and how many histories it took.
 fn run(seed: u8, steps: std::ops::Range<usize>) {
-    let config = Config { cases: HISTORIES, max_shrink_iters: 3_000, failure_persistence: None, ..Config::default() };
-    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[seed; 32]);
+    let config = Config {
+        cases: setting("HISTORIES", HISTORIES),
+        max_shrink_iters: setting("HISTORIES_SHRINK", 3_000),
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let mut bytes = [seed; 32];
+    bytes[0] ^= u8::try_from(setting("HISTORIES_SEED", 0)).expect("at most 255");
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
     let mut runner = TestRunner::new_with_rng(config, rng);
     let count = AtomicU32::new(0);
     let first_failure = AtomicU32::new(0);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use replication::{ChangeHash, DocumentKey, DocumentName, Dot, VersionVector, Wall};
+use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, VersionVector, Wall};
 
 /// One change that some replica took.
 #[derive(Clone, Debug)]
@@ -24,6 +24,15 @@ pub struct Model {
     pub erased: BTreeMap<DocumentName, Vec<Erasure>>,
     /// Tokens of acknowledged writes: who covers the vector must show the change.
     pub sessions: Vec<(VersionVector, DocumentKey, ChangeHash)>,
+    /// What was acknowledged under each dot, whatever became of it since.
+    dots: BTreeMap<(ReplicaId, u64), What>,
+}
+
+/// What a dot stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Change(DocumentKey, ChangeHash),
+    Erasure(DocumentName),
 }
 
 /// One erasure that some replica took.
@@ -36,6 +45,21 @@ pub struct Erasure {
 }
 
 impl Model {
+    /// I11: an acknowledged dot stands for one entry for ever, though the entry may be gone from every log.
+    pub fn acknowledge(&mut self, dot: Dot, what: What) -> Result<(), String> {
+        match self.dots.insert((dot.origin, dot.seq), what.clone()) {
+            Some(earlier) if earlier != what => {
+                Err(format!("I11: {dot:?} was acknowledged for {earlier:?} and now for {what:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A disk went back in time: dots that no other replica has seen may be used again, for only clients know.
+    pub fn forget_dots(&mut self, seen_elsewhere: impl Fn(Dot) -> bool) {
+        self.dots.retain(|(origin, seq), _| seen_elsewhere(Dot { origin: *origin, seq: *seq }));
+    }
+
     /// Whether an erasure of the name was ever asked for.
     pub fn maybe_erased(&self, name: &DocumentName) -> bool {
         self.erased.contains_key(name)

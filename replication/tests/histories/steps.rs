@@ -2,7 +2,7 @@
 
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 
-/// Number of replicas.
+/// Most replicas of a history.
 pub const REPLICAS: usize = 3;
 
 /// How a wall clock is wrong.
@@ -10,6 +10,8 @@ pub const REPLICAS: usize = 3;
 pub enum Wrong {
     /// Within the skew that is taken for normal.
     Seconds(i8),
+    /// Hours ahead: after a restart that looks like a downtime.
+    HoursAhead(u8),
     /// A month ahead.
     MonthAhead,
     /// A month behind.
@@ -51,12 +53,27 @@ pub enum Step {
     Resume { at: usize },
     /// The disk is slow: batches stay unsynced until it recovers.
     SlowDisk { at: usize, slow: bool },
+    /// When all agree, one replica is cut off and restarted with a clock so few hours ahead that it believes
+    /// it; it forgets a day too early, its clock is put right, it meets the others again and tells its horizon.
+    ForgetTooEarly { at: usize, hours: u8 },
+}
+
+/// Which links work again in the end. Any connected graph must converge.
+#[derive(Clone, Copy, Debug)]
+pub enum Ending {
+    /// All of them.
+    Mesh,
+    /// All but the one between the two others: they meet only through the one in the middle.
+    Line { middle: usize },
 }
 
 /// A history and the seed of everything that the world draws.
 #[derive(Clone, Debug)]
 pub struct History {
     pub seed: u64,
+    /// How many replicas; steps count on three, and are folded onto fewer.
+    pub replicas: usize,
+    pub ending: Ending,
     pub steps: Vec<Step>,
 }
 
@@ -64,6 +81,7 @@ fn wrong() -> BoxedStrategy<Option<Wrong>> {
     prop_oneof![
         3 => Just(None),
         2 => (-9i8..10).prop_map(|s| Some(Wrong::Seconds(s))),
+        1 => (3u8..22).prop_map(|hours| Some(Wrong::HoursAhead(hours))),
         1 => Just(Some(Wrong::MonthAhead)),
         1 => Just(Some(Wrong::MonthBehind)),
     ]
@@ -91,11 +109,15 @@ fn step() -> BoxedStrategy<Step> {
         1 => at().prop_map(|at| Step::Pause { at }),
         1 => at().prop_map(|at| Step::Resume { at }),
         2 => (at(), any::<bool>()).prop_map(|(at, slow)| Step::SlowDisk { at, slow }),
+        1 => (at(), 6u8..23).prop_map(|(at, hours)| Step::ForgetTooEarly { at, hours }),
     ]
     .boxed()
 }
 
 /// Histories of so many steps.
 pub fn history(steps: std::ops::Range<usize>) -> impl Strategy<Value = History> {
-    (any::<u64>(), proptest::collection::vec(step(), steps)).prop_map(|(seed, steps)| History { seed, steps })
+    let replicas = prop_oneof![8 => Just(REPLICAS), 1 => Just(2usize), 1 => Just(1usize)];
+    let ending = prop_oneof![Just(Ending::Mesh), (0..REPLICAS).prop_map(|middle| Ending::Line { middle })];
+    (any::<u64>(), replicas, ending, proptest::collection::vec(step(), steps))
+        .prop_map(|(seed, replicas, ending, steps)| History { seed, replicas, ending, steps })
 }
