@@ -1,0 +1,276 @@
+//! A deployment of several nodes, each its own process, whose replication links run through proxies.
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use node::certs::CertificateAuthority;
+use node::config::{
+    LimitsSection, ListenSection, NodeFile, PeerSection, PositionSection, RegistrySection, ReplicationSection,
+    StorageSection, TlsSection,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::client::{Answer, Call};
+use super::guest::Venue;
+use super::process::Process;
+use super::proxy::Proxy;
+use super::wait::{holds, within};
+use super::{MERIDIAN, net};
+
+/// How long a node may take to be ready, on a busy machine.
+const READY: Duration = Duration::from_secs(30);
+/// How long a node may take to stop in peace.
+const STOPPED: Duration = Duration::from_secs(15);
+/// How long all regions may take to agree.
+pub const AGREED: Duration = Duration::from_secs(30);
+
+const REGIONS: [&str; 5] = ["eu-central", "us-east", "ap-southeast", "sa-east", "ap-northeast"];
+
+/// Several nodes, one in each region; everything is gone when this is dropped.
+pub struct Deployment {
+    pub nodes: Vec<Node>,
+    /// The two nodes that each link joins, and what is in its way.
+    links: Vec<(usize, usize, Proxy)>,
+    folder: TempDir,
+}
+
+/// One node.
+pub struct Node {
+    pub region: &'static str,
+    pub public: SocketAddr,
+    pub replication: SocketAddr,
+    pub admin: SocketAddr,
+    pub folder: PathBuf,
+    log_filter: &'static str,
+    process: Option<Process>,
+}
+
+impl Deployment {
+    /// So many nodes under the development pack, all ready.
+    pub fn start(nodes: usize) -> Deployment {
+        Deployment::with(&vec!["development"; nodes], "info")
+    }
+
+    /// One node for each of these policy packs, with this log filter, all ready.
+    pub fn with(packs: &[&str], log_filter: &'static str) -> Deployment {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = CertificateAuthority::create(&folder.path().join("certs"), false).unwrap();
+        let address = net::address();
+        let ports = net::free(address, 3 * packs.len());
+        let mut nodes: Vec<Node> = REGIONS
+            .iter()
+            .zip(ports.chunks(3))
+            .map(|(region, ports)| Node {
+                region,
+                public: ports[0],
+                replication: ports[1],
+                admin: ports[2],
+                folder: folder.path().join(region),
+                log_filter,
+                process: None,
+            })
+            .collect();
+        let mut links = Vec::new();
+        for (index, pack) in packs.iter().enumerate() {
+            authority.issue(&nodes[index].region.parse().unwrap(), false).unwrap();
+            std::fs::create_dir(&nodes[index].folder).unwrap();
+            let mut file = nodes[index].file(pack);
+            for (other, peer) in nodes.iter().enumerate().filter(|(other, _)| *other != index) {
+                let mut address = peer.replication;
+                // The node with the smaller name dials: its side of the link has the proxy.
+                if nodes[index].region < peer.region {
+                    let listener = TcpListener::bind((address.ip(), 0)).unwrap();
+                    address = listener.local_addr().unwrap();
+                    links.push((index, other, Proxy::start(listener, peer.replication)));
+                }
+                file.peers.push(PeerSection {
+                    name: peer.region.parse().unwrap(),
+                    region: peer.region.parse().unwrap(),
+                    address: address.to_string(),
+                    position: None,
+                });
+            }
+            std::fs::write(nodes[index].config(), toml::to_string(&file).unwrap()).unwrap();
+        }
+        nodes.iter_mut().for_each(Node::spawn);
+        let deployment = Deployment { nodes, links, folder };
+        deployment.nodes.iter().for_each(Node::wait_ready);
+        deployment.wait_linked();
+        deployment
+    }
+
+    /// The folder with the authority and all certificates.
+    pub fn certs(&self) -> PathBuf {
+        self.folder.path().join("certs")
+    }
+
+    /// A folder for what a test needs besides.
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Cuts a region off from all others.
+    pub fn isolate(&self, node: usize) {
+        self.links.iter().filter(|(a, b, _)| *a == node || *b == node).for_each(|(.., proxy)| proxy.set_cut(true));
+    }
+
+    /// Heals every link.
+    pub fn heal(&self) {
+        self.links.iter().for_each(|(.., proxy)| proxy.set_cut(false));
+    }
+
+    /// Waits until every node that runs hears every other one that runs.
+    #[track_caller]
+    pub fn wait_linked(&self) {
+        let running: Vec<&Node> = self.nodes.iter().filter(|node| node.process.is_some()).collect();
+        holds("all links are up", AGREED, || running.iter().all(|node| node.linked().len() + 1 == running.len()));
+    }
+
+    /// Waits until every region has all that was acknowledged anywhere before now, by the lists' own word.
+    #[track_caller]
+    pub fn wait_complete(&self, venue: &Venue) {
+        let now = jiff::Timestamp::now();
+        for node in &self.nodes {
+            within("the list is complete", AGREED, || {
+                let through = venue.completeness(node.public);
+                let done = through.len() == self.nodes.len() && through.values().all(|through| *through >= now);
+                if done { Ok(()) } else { Err((node.region, now, through)) }
+            });
+        }
+    }
+
+    /// Waits until a venue that was made in one region is known in all.
+    #[track_caller]
+    pub fn wait_known(&self, venue: &Venue) {
+        for node in &self.nodes {
+            holds("the venue is known", AGREED, || Call::new("GET", &venue.path).to(node.public).status == 200);
+        }
+    }
+
+    /// The log of every node.
+    pub fn logs(&self) -> String {
+        self.nodes.iter().map(Node::log).collect()
+    }
+
+    /// All public addresses, as a command line takes them.
+    pub fn targets(&self) -> String {
+        self.nodes.iter().map(|node| format!("http://{}", node.public)).collect::<Vec<_>>().join(",")
+    }
+}
+
+impl Node {
+    fn file(&self, pack: &str) -> NodeFile {
+        let certs = Path::new("../certs");
+        NodeFile {
+            region: self.region.parse().unwrap(),
+            name: None,
+            data: "store".into(),
+            pid_file: Some("pid".into()),
+            position: PositionSection { latitude: 0.0, longitude: 0.0 },
+            listen: ListenSection { public: self.public, replication: self.replication, admin: self.admin },
+            tls: TlsSection {
+                ca: certs.join("ca.pem"),
+                certificate: certs.join(format!("{}.pem", self.region)),
+                key: certs.join(format!("{}.key", self.region)),
+            },
+            storage: StorageSection::default(),
+            replication: ReplicationSection::default(),
+            registry: RegistrySection { policy: pack.to_owned(), ..RegistrySection::default() },
+            limits: LimitsSection::default(),
+            peers: Vec::new(),
+        }
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.join("node.toml")
+    }
+
+    /// Where its data lies.
+    pub fn store(&self) -> PathBuf {
+        self.folder.join("store")
+    }
+
+    fn spawn(&mut self) {
+        let mut command = Command::new(MERIDIAN);
+        command.args(["node", "--exit-with-parent", "--config"]).arg(self.config());
+        command.env("MERIDIAN_LOG", self.log_filter);
+        self.process = Some(Process::logged(&mut command, &self.folder.join("log")));
+    }
+
+    /// Starts it again and waits until it is ready.
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        assert!(self.process.is_none(), "{} runs", self.region);
+        self.spawn();
+        self.wait_ready();
+    }
+
+    /// Waits until it is fit to serve.
+    #[track_caller]
+    pub fn wait_ready(&self) {
+        within("the node is ready", READY, || match Call::new("GET", "/readyz").send(self.public) {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            other => Err((self.region, other.map(|answer| answer.body), self.log())),
+        });
+    }
+
+    /// Its process.
+    #[track_caller]
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().unwrap_or_else(|| panic!("{} is down", self.region))
+    }
+
+    /// kill -9.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.process.take().unwrap_or_else(|| panic!("{} is down", self.region)).kill();
+    }
+
+    /// SIGTERM; it must end in peace. How long that took.
+    #[track_caller]
+    pub fn stop(&mut self) -> Duration {
+        let mut process = self.process.take().unwrap_or_else(|| panic!("{} is down", self.region));
+        process.signal(Signal::SIGTERM);
+        let (status, took) = process.ended(STOPPED);
+        assert!(status.success(), "{} ended with {status}\n{}", self.region, self.log());
+        took
+    }
+
+    /// Everything that it ever logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap()
+    }
+
+    /// What it says of itself to operators.
+    #[track_caller]
+    pub fn status(&self) -> Value {
+        Call::new("GET", "/v1/admin/status").to(self.admin).expect(200).json()
+    }
+
+    /// The regions that it has a link to.
+    pub fn linked(&self) -> Vec<String> {
+        let status = self.status();
+        let peers = status["peers"].as_array().unwrap().iter().filter(|peer| peer["connected"] == true);
+        peers.map(|peer| peer["region"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The sum of a metric over all its labels.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = Call::new("GET", "/metrics").to(self.admin).expect(200);
+        let lines = text.text().lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])) && !line.starts_with('#')
+        });
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+
+    /// Sends a request to its public listener.
+    #[track_caller]
+    pub fn ask(&self, call: &Call) -> Answer {
+        call.to(self.public)
+    }
+}

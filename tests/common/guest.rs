@@ -1,0 +1,152 @@
+//! Venues and visits as their owners and guests use them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use jiff::Timestamp;
+use node::registry::{Secret, VisitId};
+use replication::Wall;
+use serde_json::{Value, json};
+
+use super::client::{Answer, Call};
+
+/// A venue that a test made.
+#[derive(Clone, Debug)]
+pub struct Venue {
+    pub id: String,
+    pub key: String,
+    /// `/v1/venues/{id}`
+    pub path: String,
+}
+
+/// A visit whose id and secret the guest's device made.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    pub id: String,
+    pub secret: String,
+    path: String,
+    /// What was typed.
+    pub body: Value,
+}
+
+/// A guest list by visit id.
+pub type List = BTreeMap<String, Value>;
+
+impl Venue {
+    /// Makes a venue.
+    #[track_caller]
+    pub fn make(at: SocketAddr, retention: &str) -> Venue {
+        let body = json!({"name": "Zum Test", "timezone": "Europe/Berlin", "retention": retention, "areas": ["Bar"]});
+        Venue::make_of(at, &body)
+    }
+
+    /// Makes a venue of any body.
+    #[track_caller]
+    pub fn make_of(at: SocketAddr, body: &Value) -> Venue {
+        let made = Call::new("POST", "/v1/venues").json(body).to(at).expect(201).json();
+        let text = |name: &str| made[name].as_str().unwrap().to_owned();
+        Venue { id: text("venue_id"), key: text("owner_key"), path: format!("/v1/venues/{}", text("venue_id")) }
+    }
+
+    /// A request with the owner's key; `rest` follows the venue's path.
+    pub fn call(&self, method: &str, rest: &str) -> Call {
+        Call::new(method, format!("{}{rest}", self.path)).header("Authorization", format!("Bearer {}", self.key))
+    }
+
+    /// The whole answer to "who was here".
+    #[track_caller]
+    pub fn guests(&self, at: SocketAddr) -> Value {
+        self.call("GET", "/guests?limit=10000").to(at).expect(200).json()
+    }
+
+    /// Who was here, by visit id, without what differs between regions; panics if a visit is there twice.
+    #[track_caller]
+    pub fn list(&self, at: SocketAddr) -> List {
+        let guests = self.guests(at);
+        assert!(guests.get("cursor").is_none(), "one page is enough for a test");
+        let mut list = List::new();
+        for row in guests["visits"].as_array().unwrap() {
+            let mut row = row.clone();
+            // It names the region that answers.
+            row.as_object_mut().unwrap().remove("region");
+            let id = row["visit_id"].as_str().unwrap().to_owned();
+            assert!(list.insert(id, row).is_none(), "twice in one list: {guests}");
+        }
+        list
+    }
+
+    /// For each region, through which moment a region's list is complete.
+    #[track_caller]
+    pub fn completeness(&self, at: SocketAddr) -> BTreeMap<String, Timestamp> {
+        let answer = self.call("GET", "/guests?limit=1").to(at).expect(200).json();
+        serde_json::from_value(answer["completeness"].clone()).unwrap()
+    }
+
+    /// A visit that begins now.
+    pub fn visit(&self, name: &str, phone: &str) -> Visit {
+        self.visit_at(now(), json!({"persons": [{"name": name, "phone": phone}]}))
+    }
+
+    /// A visit that began at some time, with any body.
+    pub fn visit_at(&self, arrival: Wall, body: Value) -> Visit {
+        let secret = Secret(rand::random());
+        let id = VisitId::of(arrival, &secret).to_string();
+        Visit { path: format!("{}/visits/{id}", self.path), id, secret: secret.to_string(), body }
+    }
+}
+
+impl Visit {
+    fn call(&self, method: &str) -> Call {
+        Call::new(method, &self.path).header("Meridian-Secret", &self.secret)
+    }
+
+    /// The check-in.
+    pub fn put(&self) -> Call {
+        self.call("PUT").json(&self.body)
+    }
+
+    /// A correction of the first person's phone number.
+    pub fn correct(&self, phone: &str) -> Call {
+        let mut persons = self.body["persons"].clone();
+        persons[0]["phone"] = phone.into();
+        let patch = json!({"persons": persons}).to_string();
+        self.call("PATCH").header("Content-Type", "application/merge-patch+json").bytes(patch)
+    }
+
+    /// The guest's own record.
+    pub fn get(&self) -> Call {
+        self.call("GET")
+    }
+
+    /// The erasure.
+    pub fn erase(&self) -> Call {
+        self.call("DELETE")
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Checks in where it is new.
+    #[track_caller]
+    pub fn check_in(&self, at: SocketAddr) -> Answer {
+        self.put().to(at).expect(201)
+    }
+}
+
+/// The first person's phone number in a row of a guest list.
+#[track_caller]
+pub fn phone(row: &Value) -> &str {
+    row["persons"][0]["phone"].as_str().unwrap_or_else(|| panic!("no phone number: {row}"))
+}
+
+/// All concurrent values that a row shows, as one text.
+pub fn conflicts(row: &Value) -> String {
+    row.get("conflicts").map_or_else(String::new, Value::to_string)
+}
+
+/// This machine's clock, which all nodes of a test share.
+pub fn now() -> Wall {
+    Wall(u64::try_from(Timestamp::now().as_millisecond()).unwrap())
+}

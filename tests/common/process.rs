@@ -1,0 +1,78 @@
+//! A child process that ends with the test.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::wait::within;
+
+/// A child; killed when dropped.
+pub struct Process {
+    child: Child,
+}
+
+impl Process {
+    /// Starts a command whose output goes to the end of a file.
+    pub fn logged(command: &mut Command, log: &Path) -> Process {
+        let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
+        Process::start(command.stdout(log.try_clone().unwrap()).stderr(log))
+    }
+
+    /// Starts a command. Its standard input stays open as long as this value lives.
+    pub fn start(command: &mut Command) -> Process {
+        Process { child: command.stdin(Stdio::piped()).spawn().unwrap() }
+    }
+
+    /// Its id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap())
+    }
+
+    /// Sends a signal. The child was not waited for yet, so the id is still its own.
+    pub fn signal(&mut self, signal: Signal) {
+        assert_eq!(self.child.try_wait().unwrap(), None, "it has ended already");
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Kills it with SIGKILL and waits until it is gone.
+    pub fn kill(mut self) {
+        self.signal(Signal::SIGKILL);
+        self.child.wait().unwrap();
+    }
+
+    /// Whether it still runs.
+    pub fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end; how it ended and how long that took.
+    #[track_caller]
+    pub fn ended(&mut self, limit: Duration) -> (ExitStatus, Duration) {
+        let begun = Instant::now();
+        let status = within("the process ends", limit, || self.child.try_wait().unwrap().ok_or("it runs"));
+        (status, begun.elapsed())
+    }
+
+    /// Its standard output, if it was piped.
+    pub fn stdout(&mut self) -> Option<impl io::Read + use<>> {
+        self.child.stdout.take()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended long ago: then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether there is a process with this id.
+pub fn exists(pid: Pid) -> bool {
+    kill(pid, None).is_ok()
+}

@@ -1,0 +1,159 @@
+//! The replication port: whoever has not a certificate of this authority with the name that it claims adds nothing,
+//! and neither does a peer whose frames break the rules. Links of honest peers stay up meanwhile.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use node::certs::CertificateAuthority;
+use node::registry::VISITS;
+use replication::frame::{Deltas, MAX_FRAME};
+use replication::key::TenantId;
+use replication::log::Body;
+use replication::{Change, Delta, DocumentName, Dot, Frame, Hlc, Value};
+
+use crate::Guarded;
+use crate::common::{Node, client, guest, holds};
+use crate::impostor::{Impostor, hello};
+
+const AGREED: Duration = Duration::from_secs(30);
+const REFUSED: &str = "meridian_replication_refused_peers_total";
+const BAD: &str = "meridian_replication_bad_frames_total";
+const REFUSED_DELTAS: &str = "meridian_replication_refused_deltas_total";
+/// The node that is attacked: both others dial it.
+const VICTIM: usize = 1;
+const VICTIM_NAME: &str = "us-east";
+
+/// Does harm and waits until the victim has counted it.
+#[track_caller]
+fn counted(victim: &Node, metric: &str, harm: impl FnOnce()) {
+    let before = victim.metric(metric);
+    harm();
+    holds("it is counted", AGREED, || victim.metric(metric) > before);
+}
+
+#[test]
+fn strangers_on_the_replication_port_add_nothing() {
+    let guarded = Guarded::start(&["development"; 3]);
+    let (victim, certs) = (&guarded.deployment.nodes[VICTIM], guarded.deployment.certs());
+    let documents = victim.status()["live_documents"].clone();
+    let links = victim.log().matches("link up").count();
+    let other = guarded.deployment.scratch().join("other-authority");
+    let authority = CertificateAuthority::create(&other, false).unwrap();
+    authority.issue(&"eu-central".parse().unwrap(), false).unwrap();
+    // Certified by our authority, but no peer of the victim.
+    let ours = CertificateAuthority::load(&certs).unwrap();
+    ours.issue(&"sa-east".parse().unwrap(), false).unwrap();
+    let connect =
+        |identity: Option<(&Path, &str)>| Impostor::connect(victim.replication, VICTIM_NAME, &certs, identity);
+    let as_ours = |name: &'static str| Some((certs.as_path(), name));
+    let greeting = |name: &str| Frame::Hello(hello(name, name)).encode();
+
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], &[0; 64]] {
+        counted(victim, REFUSED, || {
+            let mut stream = client::connect(victim.replication).unwrap();
+            // It may be closed while this is being sent.
+            let _ = stream.write_all(garbage).and(stream.read_to_end(&mut Vec::new()));
+        });
+    }
+    let refused = |identity: Option<(&Path, &str)>, first: &[u8]| {
+        counted(victim, REFUSED, || {
+            let mut impostor = connect(identity);
+            // The victim may have closed by now, which is what is wanted.
+            let _ = impostor.send(first);
+            impostor.closed();
+        });
+    };
+    refused(None, &greeting("eu-central"));
+    refused(Some((&other, "eu-central")), &greeting("eu-central"));
+    refused(as_ours("ap-southeast"), &greeting("eu-central"));
+    refused(as_ours("sa-east"), &greeting("eu-central"));
+    refused(as_ours("sa-east"), b"no frame at all");
+    refused(as_ours("sa-east"), b"");
+    counted(victim, REFUSED, || {
+        let mut impostor = connect(as_ours("sa-east"));
+        // A length that no frame has: the victim neither reads nor reserves so much.
+        impostor.send_raw(&u32::MAX.to_be_bytes()).unwrap();
+        impostor.closed();
+    });
+    counted(victim, BAD, || {
+        let mut impostor = connect(as_ours("sa-east"));
+        impostor.send(&greeting("sa-east")).unwrap();
+        impostor.closed();
+    });
+
+    assert_eq!(victim.status()["live_documents"], documents);
+    assert_eq!(victim.linked(), ["ap-southeast", "eu-central"], "in the order of names");
+    // The one more is the certified stranger, which was linked for the moment of its greeting; no honest link broke.
+    assert_eq!(victim.log().matches("link up").count(), links + 1, "{}", victim.log());
+    let visit = guarded.venue.visit("late", "030 1234");
+    visit.check_in(guarded.deployment.nodes[0].public);
+    guarded.deployment.wait_complete(&guarded.venue);
+    visit.get().to(victim.public).expect(200);
+    visit.erase().to(victim.public).expect(204);
+    guarded.deployment.wait_complete(&guarded.venue);
+    guarded.unharmed();
+}
+
+/// Somebody has stolen a peer's key while that peer is down: its frames are judged all the same.
+#[test]
+fn a_peers_frames_are_judged() {
+    let mut guarded = Guarded::start(&["development"; 3]);
+    guarded.deployment.nodes[2].kill();
+    let (victim, certs) = (&guarded.deployment.nodes[VICTIM], guarded.deployment.certs());
+    holds("the peer is gone", AGREED, || victim.linked() == ["eu-central"]);
+    let documents = victim.status()["live_documents"].clone();
+    let connect = |hello: replication::frame::Hello| {
+        let identity = Some((certs.as_path(), "ap-southeast"));
+        let mut impostor = Impostor::connect(victim.replication, VICTIM_NAME, &certs, identity);
+        impostor.send(&Frame::Hello(hello).encode()).unwrap();
+        impostor
+    };
+    let honest = || hello("ap-southeast", "ap-southeast");
+
+    // Another region than the configuration says, another longest retention, the victim's own replica id.
+    let own = u64::from_str_radix(victim.status()["replica"].as_str().unwrap(), 16).unwrap();
+    for wrong in [
+        hello("ap-southeast", "eu-central"),
+        replication::frame::Hello { max_retention_ms: 1, ..honest() },
+        replication::frame::Hello { replica: replication::ReplicaId(own), ..honest() },
+    ] {
+        counted(victim, BAD, || connect(wrong).closed());
+    }
+    for garbage in [&b""[..], b"\x01", &[0xff; 1000], &[1, 2, 0xff, 0xff, 0xff, 0xff], &[1; MAX_FRAME]] {
+        counted(victim, BAD, || {
+            let mut impostor = connect(honest());
+            impostor.send(garbage).unwrap();
+            impostor.closed();
+        });
+    }
+    let mut oversized = connect(honest());
+    oversized.send_raw(&(MAX_FRAME as u32 + 1).to_be_bytes()).unwrap();
+    oversized.closed();
+
+    // A proper frame with a visit that would outlive every rule: the entry is left out, the link goes on.
+    let greeting = honest();
+    let origin = greeting.replica;
+    let mut impostor = connect(greeting);
+    assert!(matches!(impostor.read().unwrap(), Frame::Hello(_)));
+    counted(victim, REFUSED_DELTAS, || {
+        let arrival = guest::now();
+        let mut id = [7; 16];
+        id[..6].copy_from_slice(&arrival.0.to_be_bytes()[2..]);
+        let name = DocumentName { collection: VISITS, tenant: TenantId([7; 16]), id: replication::DocumentId(id) };
+        let key = name.expiring(arrival.plus(Duration::from_secs(29 * 86_400)));
+        let body = Body::Change(Change::create(&key, &[("name", Value::Text("Quux".to_owned()))]));
+        let delta = Delta { dot: Dot { origin, seq: 1 }, hlc: Hlc::default().tick(arrival), key, body };
+        let deltas = Deltas { origin, after: 0, through: 1, entries: vec![delta] };
+        impostor.send(&Frame::Deltas(deltas).encode()).unwrap();
+    });
+    assert!(matches!(impostor.read().unwrap(), Frame::Progress(_) | Frame::Deltas(_)), "the link goes on");
+    drop(impostor);
+
+    assert_eq!(victim.status()["live_documents"], documents);
+    assert!(victim.linked().contains(&"eu-central".to_owned()));
+    guarded.deployment.nodes[2].start_again();
+    guarded.deployment.wait_linked();
+    guarded.deployment.wait_complete(&guarded.venue);
+    guarded.unharmed();
+}
