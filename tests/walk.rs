@@ -145,6 +145,17 @@ fn check_in_at_two(up: &Up, venue: &Venue) -> Visit {
         let names = [&*zoe.id, posted_id].map(|id| Some(list.get(id)?["persons"][0]["name"].as_str()?.to_owned()));
         if names == [Some("Zoë Nguyễn".into()), Some("Søren Ærø".into())] { Ok(()) } else { Err(list) }
     });
+    for at in up.public {
+        within("every region says who took the check-in", SOON, || {
+            let guests = venue.guests(at);
+            let took = |id: &str| {
+                let row = guests["visits"].as_array().unwrap().iter().find(|row| row["visit_id"] == id)?;
+                Some(row["region"].as_str().unwrap().to_owned())
+            };
+            let said = (took(&zoe.id), took(posted_id));
+            if said == (Some("us-east".into()), Some("ap-southeast".into())) { Ok(()) } else { Err(said) }
+        });
+    }
     within("the list is complete", SOON, || {
         let through = venue.completeness(eu);
         assert!(through.keys().all(|region| REGIONS.contains(&&**region)), "{through:?}");

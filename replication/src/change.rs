@@ -230,6 +230,13 @@ impl Change {
         Ok(Change { hash, bytes })
     }
 
+    /// Whether it depends on no other change: it creates its document.
+    pub(crate) fn is_root(&self) -> bool {
+        let mut at = HEAD;
+        leb128(&self.bytes, &mut at);
+        leb128(&self.bytes, &mut at) == Some(0)
+    }
+
     /// The change's identity.
     #[must_use]
     pub fn hash(&self) -> ChangeHash {

@@ -72,6 +72,11 @@ impl Completeness {
         self.0.values().filter_map(|heard| heard.pending.back())
     }
 
+    /// The region of every incarnation that a claim named.
+    pub fn origins(&self) -> impl Iterator<Item = (ReplicaId, &RegionId)> {
+        self.newest().flat_map(|claim| claim.needs.iter().map(|(origin, _)| (*origin, &claim.region)))
+    }
+
     /// For each region the moment through which this replica has all that the region's nodes acknowledged;
     /// the epoch for a region never heard.
     #[must_use]

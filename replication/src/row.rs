@@ -130,6 +130,15 @@ impl Row {
         self.loose.iter().flat_map(|l| &l.dots).chain(held).copied().collect()
     }
 
+    /// The dots of the changes that created the document: where it was taken first, or at once. Empty while the
+    /// creation has not arrived; a compacted row no longer tells it from what followed.
+    #[must_use]
+    pub fn creators(&self) -> Vec<Dot> {
+        let held = self.chunk.iter().flat_map(|c| &c.holds).flat_map(|(_, dots)| dots);
+        let roots = self.loose.iter().filter(|l| l.change.is_root()).flat_map(|l| &l.dots);
+        roots.chain(held).copied().collect()
+    }
+
     /// The change that stands at `dot`.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ impl Venue {
         let mut list = List::new();
         for row in guests["visits"].as_array().unwrap() {
             let mut row = row.clone();
-            // It names the region that answers.
+            // Right after a restart it is unknown until a peer is heard.
             row.as_object_mut().unwrap().remove("region");
             let id = row["visit_id"].as_str().unwrap().to_owned();
             assert!(list.insert(id, row).is_none(), "twice in one list: {guests}");

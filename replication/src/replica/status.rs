@@ -37,6 +37,8 @@ pub struct Status {
     pub buckets: usize,
     /// For each region the moment through which everything acknowledged there is here.
     pub complete_through: BTreeMap<RegionId, Wall>,
+    /// The region of every incarnation that this replica knows of since its start.
+    pub origins: BTreeMap<ReplicaId, RegionId>,
     /// Every configured peer.
     pub peers: Vec<PeerStatus>,
 }
@@ -81,8 +83,17 @@ impl<S: Storage> Replica<S> {
             tombstones: self.buckets.values().map(|mark| mark.tombstones).sum(),
             buckets: self.buckets.len(),
             complete_through,
+            origins: self.origins(),
             peers: self.config.peers.iter().map(|(node, region)| self.peer(now, node, region)).collect(),
         }
+    }
+
+    fn origins(&self) -> BTreeMap<ReplicaId, RegionId> {
+        let claimed = self.completeness.origins().map(|(origin, region)| (origin, region.clone()));
+        let linked =
+            self.links.values().filter_map(|link| Some((link.replica?, self.config.peers.get(&link.peer)?.clone())));
+        let own = self.past.iter().chain([&self.id]).map(|id| (*id, self.config.region.clone()));
+        claimed.chain(linked).chain(own).collect()
     }
 
     fn peer(&self, now: Now, node: &NodeName, region: &RegionId) -> PeerStatus {

@@ -9,7 +9,7 @@ use super::super::public::Call;
 use super::super::query::Query;
 use super::super::reply::{Reply, json};
 use super::super::session::Session;
-use super::super::visits::{missing, of_rows};
+use super::super::visits::{missing, of_rows, region_of};
 use super::completeness;
 use super::pages::Pages;
 use crate::registry::{ContactRow, GuestRow, VenueId, VisitId, Window, contacts as overlaps};
@@ -44,10 +44,9 @@ pub(in super::super) async fn contacts(call: Call, venue: VenueId) -> Result<Rep
     while let Some(visits) = pages.next().await? {
         others.extend(visits);
     }
-    let region = app.region.as_str();
-    let contacts = overlaps(&index, others.iter().map(|visit| (visit, region)), max_stay);
+    let contacts = overlaps(&index, others.iter().map(|(visit, region)| (visit, region.as_str())), max_stay);
     app.handle.settled().await;
-    let visit = GuestRow::of(&index, region, max_stay);
+    let visit = GuestRow::of(&index, &region_of(&session.status, &rows), max_stay);
     let mut reply = json(StatusCode::OK, &Contacts { visit, contacts, completeness })?;
     session.sign_read(&mut reply);
     Ok(reply)

@@ -53,7 +53,7 @@ pub(in super::super) async fn list(call: Call, venue: VenueId) -> Result<Reply, 
     let through = completeness(&session.status);
     let table = (format == Format::Csv).then(|| through.clone());
     let pages = Pages::new(call.app.clone(), known, asked.window, asked.area, asked.after);
-    let listing = Listing::new(pages, format, asked.limit, venue, app.region.to_string(), through);
+    let listing = Listing::new(pages, format, asked.limit, venue, through);
     let mut reply = send(listing, format.media_type()).await?;
     reply.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
     if let Some(through) = table {

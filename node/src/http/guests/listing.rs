@@ -22,7 +22,6 @@ use crate::registry::{GuestRow, VenueId, guest_csv};
 pub(super) struct Listing {
     pages: Pages,
     format: Format,
-    region: String,
     venue: VenueId,
     completeness: BTreeMap<String, String>,
     /// Rows that may still be written; the other formats have no end.
@@ -39,11 +38,10 @@ impl Listing {
         format: Format,
         limit: usize,
         venue: VenueId,
-        region: String,
         completeness: BTreeMap<String, String>,
     ) -> Listing {
         let left = if format == Format::Json { limit } else { usize::MAX };
-        Listing { pages, format, region, venue, completeness, left, last: None, begun: false, ended: false }
+        Listing { pages, format, venue, completeness, left, last: None, begun: false, ended: false }
     }
 
     /// Whether the last piece is out.
@@ -72,13 +70,13 @@ impl Listing {
                 break;
             };
             let max_stay = self.pages.max_stay();
-            for visit in visits {
+            for (visit, region) in visits {
                 if self.left == 0 {
                     let cursor = self.last.map(|last| cursor::after(self.venue, last));
                     self.end(&mut out, cursor)?;
                     return Ok(Some(out.into()));
                 }
-                self.row(&GuestRow::of(&visit, &self.region, max_stay), &mut out)?;
+                self.row(&GuestRow::of(&visit, &region, max_stay), &mut out)?;
                 self.left -= 1;
                 self.last = Some(visit.id.document_id());
             }

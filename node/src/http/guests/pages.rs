@@ -13,7 +13,7 @@ use replication::read::Query;
 use super::super::App;
 use super::super::problem::Problem;
 use super::super::venues::Known;
-use super::super::visits::of_rows;
+use super::super::visits::{of_rows, region_of};
 use crate::registry::{VISITS, Visit, VisitId, Window};
 
 /// Ids read in one turn.
@@ -49,8 +49,8 @@ impl Pages {
         self.known.pack.max_stay
     }
 
-    /// The visits of the next page, perhaps none of interest; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Visit>>, Problem> {
+    /// The visits of the next page with the regions that took them, perhaps none of interest; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<(Visit, String)>>, Problem> {
         if self.done || self.from >= self.to {
             return Ok(None);
         }
@@ -79,8 +79,9 @@ fn read(
     window: Window,
     area: Option<&str>,
     max_stay: Duration,
-) -> Result<(Option<DocumentId>, Vec<Visit>), Problem> {
-    let as_of = app.as_of(&app.handle.status());
+) -> Result<(Option<DocumentId>, Vec<(Visit, String)>), Problem> {
+    let status = app.handle.status();
+    let as_of = app.as_of(&status);
     let rows = app.handle.reader().scan(query, as_of)?;
     let last = rows.keys().next_back().copied();
     let mut visits = Vec::with_capacity(rows.len());
@@ -88,7 +89,7 @@ fn read(
         let Some(id) = VisitId::from_document_id(id) else { continue };
         let Some((visit, _)) = of_rows(app, id, &rows) else { continue };
         if window.names(&visit, max_stay) && area.is_none_or(|wanted| visit.areas().any(|area| area == wanted)) {
-            visits.push(visit);
+            visits.push((visit, region_of(&status, &rows)));
         }
     }
     Ok((last, visits))

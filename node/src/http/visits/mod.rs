@@ -11,6 +11,7 @@
 mod check_in;
 mod own;
 
+use replication::replica::Status;
 use replication::{DocumentKey, Row, Wall};
 
 use super::App;
@@ -43,6 +44,13 @@ pub(super) fn of_rows(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) -> Op
         });
     }
     found
+}
+
+/// The region that took the check-in; the first by name if several took the same one. `unknown` until a peer has told
+/// which region an origin belongs to, which it does as soon as a link is up.
+pub(super) fn region_of(status: &Status, rows: &[(DocumentKey, Row)]) -> String {
+    let regions = rows.iter().flat_map(|(_, row)| row.creators()).filter_map(|dot| status.origins.get(&dot.origin));
+    regions.min().map_or_else(|| "unknown".to_owned(), ToString::to_string)
 }
 
 /// Why a visit is not here: erased, expired, or not known.
