@@ -1,6 +1,6 @@
 //! Durable writes through the whole engine against the bare bytes.
 //!
-//! Both sides write the same keys and values to sled with the same fsync; the bare side knows the grouping that the
+//! Both sides write the same keys and values with the same fsync; the bare side is given the grouping that the
 //! engine came to and does nothing else. Compare within one run: the ratio is printed at the end.
 
 use std::collections::BTreeMap;
@@ -54,6 +54,7 @@ struct Engine {
     runtime: Runtime,
     handle: Handle,
     store: Store,
+    metrics: Arc<Metrics>,
     next: AtomicU64,
     _folder: tempfile::TempDir,
 }
@@ -69,9 +70,15 @@ impl Engine {
         let mint = Box::new(|| ReplicaId(1));
         let replica = Replica::open(config, store.clone(), mint, clock.now()).expect("opens");
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let (handle, _running) = driver::start(replica, store.clone(), reader, clock, metrics).expect("starts");
+        let (handle, _running) = driver::start(replica, store.clone(), reader, clock, metrics.clone()).expect("starts");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
-        Engine { runtime, handle, store, next: AtomicU64::new(0), _folder: folder }
+        Engine { runtime, handle, store, metrics, next: AtomicU64::new(0), _folder: folder }
+    }
+
+    /// Records per batch, on average.
+    fn grouping(&self) -> u64 {
+        let records = &self.metrics.batch_records;
+        (records.get_sample_sum() / records.get_sample_count().max(1) as f64).round().max(1.0) as u64
     }
 
     /// So many durable writes by 64 writers, each waiting for its own.
@@ -151,8 +158,9 @@ fn main() {
                 took
             });
         });
-        let mut bare = bare(name, 32);
-        group.bench_function("bare batches of 32", |b| {
+        let grouping = engine.grouping();
+        let mut bare = bare(name, grouping);
+        group.bench_function("bare batches of the same size", |b| {
             b.iter_custom(|writes| {
                 let took = bare(writes);
                 alone = (alone.0 + writes, alone.1 + took);
@@ -163,7 +171,7 @@ fn main() {
         if through.0 > 0 && alone.0 > 0 {
             let rate = |(writes, took): (u64, Duration)| writes as f64 / took.as_secs_f64();
             println!(
-                "{name}: {:.0} writes/s through the replica, {:.0} bare, ratio {:.2}\n",
+                "{name}: {:.0} writes/s through the replica, {:.0} bare in batches of {grouping}, ratio {:.2}\n",
                 rate(through),
                 rate(alone),
                 rate(through) / rate(alone)

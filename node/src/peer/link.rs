@@ -62,7 +62,13 @@ where
             return Ok(());
         }
         while let Some(frame) = stream.next().await {
-            let frame = LinkInput::Frame { link, bytes: frame?.to_vec() };
+            // The codec refuses a length beyond any frame before it allocates.
+            let frame = frame.inspect_err(|error| {
+                if error.kind() == io::ErrorKind::InvalidData {
+                    links.metrics.bad_frames.inc();
+                }
+            })?;
+            let frame = LinkInput::Frame { link, bytes: frame.to_vec() };
             if links.handle.links.send(frame).await.is_err() {
                 break;
             }

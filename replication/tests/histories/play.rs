@@ -70,6 +70,14 @@ impl World {
             Step::Pause { at } => self.nodes[at].paused = true,
             Step::Resume { at } => self.nodes[at].paused = false,
             Step::SlowDisk { at, slow } => self.nodes[at].slow_disk = slow,
+            Step::EraseThenCrash { at, pick } => {
+                if let Some(key) = self.pick(pick) {
+                    self.erase(at, key);
+                    self.run_node(at)?;
+                    self.crash(at);
+                    self.start(at)?;
+                }
+            }
             Step::ForgetTooEarly { at, hours } => self.forget_too_early(at, hours)?,
         }
         Ok(())
@@ -111,6 +119,7 @@ impl World {
             | Step::Pause { at }
             | Step::Resume { at }
             | Step::SlowDisk { at, .. }
+            | Step::EraseThenCrash { at, .. }
             | Step::ForgetTooEarly { at, .. } => fold(at),
             Step::Run { .. } | Step::Sleep { .. } | Step::Heal | Step::Lossy { .. } => {}
         }
@@ -130,6 +139,10 @@ impl World {
         self.crash(at);
         self.nodes[at].clock_error_ms = i64::from(hours) * 3_600_000;
         self.start(at)?;
+        let now = self.now(at);
+        if let Some(replica) = &mut self.nodes[at].replica {
+            replica.believe_clock(now);
+        }
         self.elapsed += Duration::from_hours(1);
         self.tick()?;
         self.nodes[at].clock_error_ms = 0;
@@ -139,6 +152,10 @@ impl World {
         }
         for other in others {
             self.shows_what_it_must(other).map_err(|why| format!("I6: a clock of replica {at} harms: {why}"))?;
+        }
+        // What it forgot it cannot give again to a disk that goes back beyond this: the operator's word was wrong.
+        for node in &mut self.nodes {
+            node.backup = None;
         }
         // Until its horizon has come true the replica takes live entries for dead ones.
         self.elapsed += Duration::from_hours(u64::from(hours));

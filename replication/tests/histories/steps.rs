@@ -53,8 +53,10 @@ pub enum Step {
     Resume { at: usize },
     /// The disk is slow: batches stay unsynced until it recovers.
     SlowDisk { at: usize, slow: bool },
-    /// When all agree, one replica is cut off and restarted with a clock so few hours ahead that it believes
-    /// it; it forgets a day too early, its clock is put right, it meets the others again and tells its horizon.
+    /// An erasure is on its way to the disk when the process dies: some buckets have it, others have not.
+    EraseThenCrash { at: usize, pick: u8 },
+    /// When all agree, one replica is cut off and restarted with a clock a few hours ahead, and an operator gives
+    /// his word for it; it forgets a day too early, its clock is put right, it meets the others again and tells its horizon.
     ForgetTooEarly { at: usize, hours: u8 },
 }
 
@@ -109,6 +111,7 @@ fn step() -> BoxedStrategy<Step> {
         1 => at().prop_map(|at| Step::Pause { at }),
         1 => at().prop_map(|at| Step::Resume { at }),
         2 => (at(), any::<bool>()).prop_map(|(at, slow)| Step::SlowDisk { at, slow }),
+        2 => (at(), any::<u8>()).prop_map(|(at, pick)| Step::EraseThenCrash { at, pick }),
         1 => (at(), 6u8..23).prop_map(|(at, hours)| Step::ForgetTooEarly { at, hours }),
     ]
     .boxed()

@@ -253,7 +253,7 @@ impl World {
         Ok(())
     }
 
-    fn run_node(&mut self, at: usize) -> Result<(), String> {
+    pub fn run_node(&mut self, at: usize) -> Result<(), String> {
         let now = self.now(at);
         let node = &mut self.nodes[at];
         if node.paused {
