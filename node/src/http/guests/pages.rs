@@ -19,6 +19,9 @@ use crate::registry::{VISITS, Visit, VisitId, Window};
 /// Ids read in one turn.
 const PAGE: usize = 500;
 
+/// A visit and the region that took it.
+pub(super) type Taken = (Visit, String);
+
 /// What is left of a window.
 pub(super) struct Pages {
     app: Arc<App>,
@@ -50,7 +53,7 @@ impl Pages {
     }
 
     /// The visits of the next page with the regions that took them, perhaps none of interest; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<(Visit, String)>>, Problem> {
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Taken>>, Problem> {
         if self.done || self.from >= self.to {
             return Ok(None);
         }
@@ -79,7 +82,7 @@ fn read(
     window: Window,
     area: Option<&str>,
     max_stay: Duration,
-) -> Result<(Option<DocumentId>, Vec<(Visit, String)>), Problem> {
+) -> Result<(Option<DocumentId>, Vec<Taken>), Problem> {
     let status = app.handle.status();
     let as_of = app.as_of(&status);
     let rows = app.handle.reader().scan(query, as_of)?;
