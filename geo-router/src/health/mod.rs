@@ -1,0 +1,1 @@
+//! Health: which regions are well.

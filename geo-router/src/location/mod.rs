@@ -1,0 +1,107 @@
+//! Where a client is: an operator's overrides first, then the country or city database, else unknown.
+//!
+//! [`Locator`] says it for one address, with its reasons. [`Places`] is the same knowledge folded for the data plane
+//! into classes of places that prefer the same regions in the same order.
+//!
+//! # Not here
+//! Which regions suit a place: [`crate::policy`].
+
+mod countries;
+mod database;
+mod places;
+mod ranges;
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use serde::Serialize;
+
+pub use countries::Country;
+pub use database::{Database, DatabaseError};
+pub use places::{Leaf, Place, PlaceClass, Places, PlacesError};
+
+use crate::fleet::{Position, RegionIndex};
+
+/// An operator's word on where a network is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Override {
+    /// Which addresses.
+    pub network: IpNetwork,
+    /// Where they are, or belong.
+    pub to: Target,
+}
+
+/// Where an override leads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// The clients are here.
+    Position(Position),
+    /// The clients prefer this region; the others follow as seen from it.
+    Region(RegionIndex),
+}
+
+/// Where a client is, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Located {
+    /// By whose word.
+    pub source: Source,
+    /// The country, if the database knows one.
+    pub country: Option<Country>,
+    /// The position: exact, a city's, or the middle of the country.
+    pub position: Option<Position>,
+    /// A region that an operator gave.
+    #[serde(skip)]
+    pub region: Option<RegionIndex>,
+}
+
+/// By whose word a client is somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// An operator's override.
+    Override,
+    /// The database.
+    Database,
+    /// Nobody's: the database does not have the address, or a country without a known position.
+    Unknown,
+}
+
+impl Located {
+    /// Nothing is known.
+    pub const UNKNOWN: Located = Located { source: Source::Unknown, country: None, position: None, region: None };
+}
+
+/// Overrides and database: where one address is.
+#[derive(Debug)]
+pub struct Locator {
+    overrides: Vec<Override>,
+    database: Database,
+}
+
+impl Locator {
+    /// A locator; among overrides the longest prefix wins.
+    #[must_use]
+    pub fn new(mut overrides: Vec<Override>, database: Database) -> Locator {
+        overrides.sort_by_key(|one| one.network.prefix());
+        Locator { overrides, database }
+    }
+
+    /// Where `address` is. An IPv4 address in IPv6 clothes (`::ffff:0:0/96`) counts as what it is.
+    #[must_use]
+    pub fn locate(&self, address: IpAddr) -> Located {
+        let address = address.to_canonical();
+        let known = self.overrides.iter().rev().find(|one| one.network.contains(address));
+        match known {
+            Some(one) => Self::located(&one.to),
+            None => self.database.locate(address),
+        }
+    }
+
+    fn located(target: &Target) -> Located {
+        let (position, region) = match target {
+            Target::Position(position) => (Some(*position), None),
+            Target::Region(region) => (None, Some(*region)),
+        };
+        Located { source: Source::Override, country: None, position, region }
+    }
+}

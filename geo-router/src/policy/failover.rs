@@ -1,0 +1,26 @@
+//! One configured order for everybody.
+
+use super::{Assignment, Moment, Policy};
+use crate::fleet::{Fleet, RegionIndex};
+use crate::location::Located;
+
+/// All clients go to the first region of the order that serves.
+#[derive(Clone, Debug)]
+pub struct Failover {
+    /// Every region once.
+    pub order: Vec<RegionIndex>,
+}
+
+impl Policy for Failover {
+    fn order(&self, _fleet: &Fleet, _located: &Located) -> Vec<RegionIndex> {
+        self.order.clone()
+    }
+
+    fn assign(&self, moment: &Moment<'_>) -> Assignment {
+        let mut assignment = Assignment::default();
+        for place in moment.places {
+            assignment.push_waterfall(&place.order, moment.admission);
+        }
+        assignment
+    }
+}

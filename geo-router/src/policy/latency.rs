@@ -1,0 +1,49 @@
+//! Nearest by a configured table of latencies.
+
+use super::nearest::{by_distance, push_unknown};
+use super::{Assignment, Moment, Policy};
+use crate::fleet::{Fleet, RegionIndex};
+use crate::location::{Country, Located};
+
+/// Latencies from one country.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatencyRow {
+    /// Clients there.
+    pub from: Country,
+    /// Milliseconds to regions; a region that is not named comes after those that are, by distance.
+    pub to: Vec<(RegionIndex, f64)>,
+}
+
+/// Each client goes to the region with the least latency; countries without a row go by distance.
+#[derive(Clone, Debug)]
+pub struct Latency {
+    /// One row a country.
+    pub table: Vec<LatencyRow>,
+}
+
+impl Policy for Latency {
+    fn order(&self, fleet: &Fleet, located: &Located) -> Vec<RegionIndex> {
+        let mut order = by_distance(fleet, located);
+        let row = self.table.iter().find(|row| Some(row.from) == located.country);
+        // An operator's word on a network says more than a table of countries.
+        if let (Some(row), None) = (row, located.region) {
+            let ms = |region: &RegionIndex| {
+                row.to.iter().find(|(named, _)| named == region).map_or(f64::INFINITY, |(_, ms)| *ms)
+            };
+            order.sort_by(|one, other| ms(one).total_cmp(&ms(other)));
+        }
+        order
+    }
+
+    fn assign(&self, moment: &Moment<'_>) -> Assignment {
+        let mut assignment = Assignment::default();
+        for place in moment.places {
+            if place.is_known() {
+                assignment.push_waterfall(&place.order, moment.admission);
+            } else {
+                push_unknown(&mut assignment, moment);
+            }
+        }
+        assignment
+    }
+}

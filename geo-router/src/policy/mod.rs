@@ -1,0 +1,52 @@
+//! Which regions suit a place, and which share of its clients each takes now.
+//!
+//! A [`Policy`] answers two questions. `order` is asked once at start, for every kind of place, without health.
+//! `assign` is asked whenever health, load or demand changed, for all classes of places at once, because a region's
+//! capacity is shared by all of them.
+//!
+//! # Invariants
+//! - A share is given only to regions that are on offer; of each class the shares and what is shed make 1.
+//! - Without capacity limits nothing is shed.
+//! - No clock, no randomness: the same input gives the same assignment in every router.
+
+mod assignment;
+mod failover;
+mod latency;
+mod nearest;
+mod spill;
+mod weighted;
+
+#[cfg(test)]
+mod battery;
+
+pub use assignment::Assignment;
+pub use failover::Failover;
+pub use latency::{Latency, LatencyRow};
+pub use nearest::Nearest;
+pub use spill::Spill;
+pub use weighted::Weighted;
+
+use crate::fleet::{Fleet, RegionIndex};
+use crate::location::{Located, Place};
+
+/// What a policy is told of the moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// The regions as configured.
+    pub fleet: &'a Fleet,
+    /// How much of its share each region may take: 0 if it is out, 1 if it is well, between while ramping.
+    pub admission: &'a [f64],
+    /// The classes of places.
+    pub places: &'a [Place],
+    /// Requests per second of each class.
+    pub demand: &'a [f64],
+}
+
+/// A way to choose regions.
+pub trait Policy: Send + Sync + std::fmt::Debug {
+    /// Every region once, the most suitable first.
+    fn order(&self, fleet: &Fleet, located: &Located) -> Vec<RegionIndex>;
+
+    /// Which share of each class goes where.
+    fn assign(&self, moment: &Moment<'_>) -> Assignment;
+}

@@ -1,0 +1,51 @@
+//! Nearest by great-circle distance.
+
+use super::{Assignment, Moment, Policy};
+use crate::fleet::{Fleet, RegionIndex};
+use crate::location::Located;
+
+/// Each client goes to the nearest region that serves; one whose place is unknown is spread over all by weight.
+#[derive(Clone, Copy, Debug)]
+pub struct Nearest;
+
+/// Regions by distance from a place; in configured order if the place is unknown.
+pub(super) fn by_distance(fleet: &Fleet, located: &Located) -> Vec<RegionIndex> {
+    let mut order: Vec<RegionIndex> = fleet.indices().collect();
+    let seen_from = located.position.or_else(|| located.region.map(|region| fleet.region(region).position));
+    if let Some(from) = seen_from {
+        let km = |region: &RegionIndex| fleet.region(*region).position.km_to(from);
+        order.sort_by(|one, other| km(one).total_cmp(&km(other)));
+    }
+    if let Some(first) = located.region {
+        order.sort_by_key(|region| *region != first);
+    }
+    order
+}
+
+/// Adds a class whose place is unknown: there is no nearest region, so all take their part by weight and capacity.
+pub(super) fn push_unknown(assignment: &mut Assignment, moment: &Moment<'_>) {
+    let part = |region: RegionIndex| {
+        let known = moment.fleet.region(region);
+        moment.admission[region.at()] * known.weight * known.capacity.unwrap_or(1.0)
+    };
+    let sum: f64 = moment.fleet.indices().map(part).sum();
+    assignment.push(moment.fleet.indices().map(|region| (region, part(region) / sum)));
+}
+
+impl Policy for Nearest {
+    fn order(&self, fleet: &Fleet, located: &Located) -> Vec<RegionIndex> {
+        by_distance(fleet, located)
+    }
+
+    fn assign(&self, moment: &Moment<'_>) -> Assignment {
+        let mut assignment = Assignment::default();
+        for place in moment.places {
+            if place.is_known() {
+                assignment.push_waterfall(&place.order, moment.admission);
+            } else {
+                push_unknown(&mut assignment, moment);
+            }
+        }
+        assignment
+    }
+}

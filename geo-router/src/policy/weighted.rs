@@ -1,0 +1,26 @@
+//! A split by configured weights, wherever clients are.
+
+use super::nearest::by_distance;
+use super::{Assignment, Moment, Policy};
+use crate::fleet::{Fleet, RegionIndex};
+use crate::location::Located;
+
+/// Each region takes its weight's share of every place; regions that are out leave theirs to the others.
+#[derive(Clone, Copy, Debug)]
+pub struct Weighted;
+
+impl Policy for Weighted {
+    fn order(&self, fleet: &Fleet, located: &Located) -> Vec<RegionIndex> {
+        by_distance(fleet, located)
+    }
+
+    fn assign(&self, moment: &Moment<'_>) -> Assignment {
+        let part = |region: RegionIndex| moment.fleet.region(region).weight * moment.admission[region.at()];
+        let sum: f64 = moment.fleet.indices().map(part).sum();
+        let mut assignment = Assignment::default();
+        for _ in moment.places {
+            assignment.push(moment.fleet.indices().map(|region| (region, part(region) / sum)));
+        }
+        assignment
+    }
+}

@@ -1,0 +1,153 @@
+//! Server certificates that can be renewed while they are in use.
+//!
+//! # Invariants
+//! - A connection gets the certificate of the latest files that could be read; files that cannot be used change
+//!   nothing and are reported.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::{self, PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// PEM files of a certificate chain and its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateSection {
+    /// The chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl CertificateSection {
+    /// The same files, with relative paths counted from `base`.
+    #[must_use]
+    pub fn within(self, base: &Path) -> CertificateSection {
+        CertificateSection { certificate: base.join(self.certificate), key: base.join(self.key) }
+    }
+}
+
+/// Why certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CertificateError {
+    /// A file cannot be read, or is no PEM file of the right kind.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
+    /// Certificate and key do not belong together, or are of a kind that is not spoken.
+    #[error("{} and its key cannot be used together", path.display())]
+    Unusable {
+        /// The certificate's file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+}
+
+/// The certificate in use.
+#[derive(Debug)]
+pub struct Certificates {
+    files: CertificateSection,
+    current: ArcSwap<CertifiedKey>,
+    seen: Mutex<[Option<SystemTime>; 2]>,
+}
+
+impl Certificates {
+    /// Reads certificate and key.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub fn load(files: CertificateSection) -> Result<Arc<Certificates>, CertificateError> {
+        // Times before bytes: a file that changes in between is read again.
+        let seen = times(&files);
+        let current = ArcSwap::from_pointee(read(&files)?);
+        Ok(Arc::new(Certificates { files, current, seen: Mutex::new(seen) }))
+    }
+
+    /// Reads the files again if they have changed. Whether they had.
+    ///
+    /// # Errors
+    /// [`CertificateError`]; the old certificate stays in use.
+    pub fn reload(&self) -> Result<bool, CertificateError> {
+        let times = times(&self.files);
+        if std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), times) == times {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(read(&self.files)?));
+        Ok(true)
+    }
+
+    /// Looks for renewed files until `stop` is true.
+    pub async fn keep_fresh(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let stopped = stop.wait_for(|stop| *stop);
+        let looks = async {
+            loop {
+                tokio::time::sleep(LOOK_EVERY).await;
+                match self.reload() {
+                    Ok(true) => tracing::info!(file = %self.files.certificate.display(), "certificate renewed"),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(error = &error as &dyn std::error::Error, "the old certificate stays in use");
+                    }
+                }
+            }
+        };
+        tokio::select! { _ = stopped => {}, () = looks => {} }
+    }
+
+    /// A server's TLS settings with these certificates, offering these protocols in this order.
+    ///
+    /// # Errors
+    /// [`rustls::Error`] if the cryptography has no safe protocol version, which it has.
+    pub fn server_config(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let mut config = builder
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Ok(config)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.current.load_full())
+    }
+}
+
+fn times(files: &CertificateSection) -> [Option<SystemTime>; 2] {
+    let changed = |path: &Path| -> io::Result<SystemTime> { path.metadata()?.modified() };
+    [changed(&files.certificate).ok(), changed(&files.key).ok()]
+}
+
+fn read(files: &CertificateSection) -> Result<CertifiedKey, CertificateError> {
+    let unread = |path: &Path| {
+        let path = path.to_owned();
+        move |source| CertificateError::Read { path, source }
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate).map_err(unread(&files.certificate))?;
+    let chain = chain.collect::<Result<Vec<_>, _>>().map_err(unread(&files.certificate))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unread(&files.key))?;
+    CertifiedKey::from_der(chain, key, &ring::default_provider())
+        .map_err(|source| CertificateError::Unusable { path: files.certificate.clone(), source })
+}

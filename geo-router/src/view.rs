@@ -1,0 +1,204 @@
+//! All that the data plane needs to answer: built by the control plane, immutable, swapped whole.
+//!
+//! # Invariants
+//! - Within a leaf every client gets the same region, so an answer may be kept for the leaf's whole scope.
+//! - Which leaf an address is in never depends on health.
+//! - Some region is always named: fail-open is decided before a view is made, and a router never has nothing to say.
+
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Serialize;
+use siphasher::sip::SipHasher13;
+
+use crate::fleet::{Fleet, RegionIndex};
+use crate::location::{Leaf, PlaceClass, Places};
+use crate::policy::Assignment;
+
+/// What a region is fit for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RegionState {
+    /// No verdict yet: it is taken as well.
+    Unknown,
+    /// Well.
+    Up,
+    /// Well again, and taking its share back step by step.
+    Ramping,
+    /// An operator sends new clients elsewhere; what is under way ends in peace.
+    Drained,
+    /// An operator took it out: nothing is sent there.
+    Maintenance,
+    /// Down by the routers' verdict.
+    Down,
+}
+
+impl RegionState {
+    /// Whether new clients may be sent there.
+    #[must_use]
+    pub fn serves(self) -> bool {
+        matches!(self, RegionState::Unknown | RegionState::Up | RegionState::Ramping)
+    }
+
+    /// Its name in metrics and explanations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RegionState::Unknown => "unknown",
+            RegionState::Up => "up",
+            RegionState::Ramping => "ramping",
+            RegionState::Drained => "drained",
+            RegionState::Maintenance => "maintenance",
+            RegionState::Down => "down",
+        }
+    }
+}
+
+/// One region as of a view.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegionView {
+    /// What it is fit for.
+    pub state: RegionState,
+    /// How much of its share it takes: 1, or less while ramping or when the edge sees it fail.
+    pub admission: f64,
+    /// Which of its nodes this router's own probes find well, in the configuration's order. An unprobed node is.
+    pub nodes_up: Vec<bool>,
+}
+
+/// Why an address goes to a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Reason {
+    /// The first of its order.
+    Preferred,
+    /// The first of its order is not serving.
+    Failover,
+    /// The first of its order serves, but not all of its clients: weights, ramp or capacity.
+    Split,
+    /// All regions are out; health is ignored.
+    FailOpen,
+}
+
+impl Reason {
+    /// Its name in metrics and explanations.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Reason::Preferred => "preferred",
+            Reason::Failover => "failover",
+            Reason::Split => "split",
+            Reason::FailOpen => "fail-open",
+        }
+    }
+}
+
+/// Where an address goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// To this region.
+    pub region: RegionIndex,
+    /// For this reason.
+    pub reason: Reason,
+    /// Because it is here.
+    pub leaf: Leaf,
+}
+
+/// Regions, places and shares as of one moment.
+#[derive(Debug)]
+pub struct View {
+    /// Grows by one with each view of this process.
+    pub epoch: u64,
+    /// What was configured.
+    pub fleet: Arc<Fleet>,
+    /// Which address is where.
+    pub places: Arc<Places>,
+    /// In the fleet's order.
+    pub regions: Vec<RegionView>,
+    /// Which share of each class goes to which region.
+    pub assignment: Assignment,
+    /// How long a DNS answer may be kept, in seconds: until the next possible change, within the configured bounds.
+    pub ttl: u32,
+    /// All regions are out, so health is ignored.
+    pub fail_open: bool,
+    /// Too few routers are heard for a verdict, so the last one holds.
+    pub frozen: bool,
+}
+
+impl View {
+    /// Where a client at `address` is sent.
+    #[must_use]
+    pub fn route(&self, address: IpAddr) -> Route {
+        let leaf = self.places.leaf(address);
+        let region = self.pick(&leaf);
+        let first = self.places.place(leaf.class).order[0];
+        let reason = if self.fail_open {
+            Reason::FailOpen
+        } else if region == first {
+            Reason::Preferred
+        } else if self.regions[first.at()].state.serves() {
+            Reason::Split
+        } else {
+            Reason::Failover
+        };
+        Route { region, reason, leaf }
+    }
+
+    /// The regions in which the edge tries a request of `address`: its region first, then the others that serve in
+    /// its order of preference, then those that are drained or down, which may still be better than a refusal.
+    /// Never one under maintenance, unless all are.
+    #[must_use]
+    pub fn ranking(&self, address: IpAddr) -> Vec<RegionIndex> {
+        let route = self.route(address);
+        let order = &self.places.place(route.leaf.class).order;
+        let rank = |region: &RegionIndex| match self.regions[region.at()].state {
+            _ if *region == route.region => 0,
+            state if state.serves() => 1,
+            RegionState::Drained => 2,
+            _ => 3,
+        };
+        let allowed = |region: &&RegionIndex| {
+            **region == route.region || self.regions[region.at()].state != RegionState::Maintenance
+        };
+        let mut ranking: Vec<RegionIndex> = order.iter().filter(allowed).copied().collect();
+        ranking.sort_by_key(rank);
+        ranking
+    }
+
+    /// The nodes of a region whose addresses DNS gives: those that are well, or all if none is.
+    pub fn published(&self, region: RegionIndex) -> impl Iterator<Item = IpAddr> + '_ {
+        let up = &self.regions[region.at()].nodes_up;
+        let none = !up.contains(&true);
+        let nodes = self.fleet.region(region).nodes.iter().zip(up);
+        nodes.filter(move |(_, up)| **up || none).flat_map(|(node, _)| node.addresses.iter().copied())
+    }
+
+    /// Weighted rendezvous hashing (Schindelhauer and Schomaker 2005): when shares change, only as many leaves move
+    /// as must.
+    fn pick(&self, leaf: &Leaf) -> RegionIndex {
+        let shares = self.assignment.shares(leaf.class);
+        if let [(region, _)] = shares {
+            return *region;
+        }
+        let score = |region: RegionIndex, share: f64| -share / unit(leaf, region).ln();
+        let best = shares.iter().max_by(|(a, x), (b, y)| score(*a, *x).total_cmp(&score(*b, *y)));
+        best.map_or_else(|| self.places.place(leaf.class).order[0], |(region, _)| *region)
+    }
+
+    /// Which part of the clients of a class nobody has capacity for.
+    #[must_use]
+    pub fn shed(&self, class: PlaceClass) -> f64 {
+        self.assignment.shed(class)
+    }
+}
+
+/// A number in (0, 1) that is fixed for a leaf and a region, in every router and every version.
+fn unit(leaf: &Leaf, region: RegionIndex) -> f64 {
+    let mut hasher = SipHasher13::new();
+    match leaf.network {
+        IpAddr::V4(network) => hasher.write(&network.octets()),
+        IpAddr::V6(network) => hasher.write(&network.octets()),
+    }
+    hasher.write(&[leaf.prefix, region.0]);
+    ((hasher.finish() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+}
