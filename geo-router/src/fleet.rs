@@ -112,7 +112,8 @@ mod tests {
         // Across the date line.
         assert!((tokyo.km_to(los_angeles) - 8_815.0).abs() < 60.0, "{}", tokyo.km_to(los_angeles));
         assert!(frankfurt.km_to(frankfurt) < 1e-6);
-        let (north, south) = (Position { latitude: 90.0, longitude: 0.0 }, Position { latitude: -90.0, longitude: 9.0 });
+        let (north, south) =
+            (Position { latitude: 90.0, longitude: 0.0 }, Position { latitude: -90.0, longitude: 9.0 });
         assert!((north.km_to(south) - 20_015.0).abs() < 1.0);
     }
 }

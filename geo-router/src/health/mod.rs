@@ -1,1 +1,82 @@
-//! Health: which regions are well.
+//! Which regions are fit to be sent to: probes make a verdict on each node, routers agree on each region, operators
+//! have their word, and what comes out is the state and admission of each region.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | [`track`] | probes of one node, with hysteresis |
+//! | [`quorum`] | the verdicts of several routers on one region |
+//! | [`orders`] | operators' words: drained, under maintenance |
+//! | [`state`] | all of it together, ramp, passive signals, time to the next possible change |
+//!
+//! # Invariants
+//! - No clock and no I/O: `now` is the time since the router's start, `wall` is Unix time, both given.
+//! - Passive signals lower a region's admission; they never take it out.
+
+pub mod orders;
+pub mod quorum;
+pub mod state;
+pub mod track;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use orders::{Order, OrderKind};
+pub use quorum::{Ballot, Decision};
+pub use state::{Fitness, Health};
+pub use track::Track;
+
+/// What is thought of a node or a region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Not enough was seen.
+    #[default]
+    Unknown,
+    /// Well.
+    Up,
+    /// Not well.
+    Down,
+}
+
+/// When a verdict changes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HealthRules {
+    /// Time between probes of a node.
+    pub interval: Duration,
+    /// Within which a probe must be answered.
+    pub timeout: Duration,
+    /// So many failures make an up node down.
+    pub down_after: u32,
+    /// So many successes in a row forgive all failures of an up node.
+    pub ok_after: u32,
+    /// So many successes in a row make a down node up; more after flaps.
+    pub up_after: u32,
+    /// A down node stays so at least this long.
+    pub hold_down: Duration,
+    /// How long a flap is remembered.
+    pub flap_memory: Duration,
+    /// The longest that flaps can hold a node down once it answers again.
+    pub hold_cap: Duration,
+    /// How long a region takes to get its whole share back.
+    pub ramp: Duration,
+}
+
+impl Default for HealthRules {
+    fn default() -> HealthRules {
+        HealthRules {
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_millis(900),
+            down_after: 3,
+            ok_after: 3,
+            up_after: 5,
+            hold_down: Duration::from_secs(20),
+            flap_memory: Duration::from_mins(10),
+            hold_cap: Duration::from_mins(5),
+            ramp: Duration::from_secs(30),
+        }
+    }
+}

@@ -73,10 +73,11 @@ impl Policy for Spill {
 impl Pour<'_> {
     /// Every class asks its own region first, as far as that admits it.
     fn at_home(&mut self) {
-        let wants = self.moment.places.iter().enumerate().filter(|(_, place)| place.is_known()).map(|(class, place)| {
-            let home = place.order[0];
-            (class, home, self.left[class] * self.moment.admission[home.at()])
-        });
+        let wants =
+            self.moment.places.iter().enumerate().filter(|(_, place)| place.is_known()).map(|(class, place)| {
+                let home = place.order[0];
+                (class, home, self.left[class] * self.moment.admission[home.at()])
+            });
         let wants = wants.collect();
         self.grant(wants);
     }

@@ -1,0 +1,246 @@
+//! The health of all regions as one state machine.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::orders::Orders;
+use super::quorum::{Ballot, Decision, Heard, decide};
+use super::{HealthRules, OrderKind, Track, Verdict};
+use crate::fleet::{Fleet, RegionIndex};
+use crate::view::{RegionState, RegionView};
+
+/// Admission grows in so many steps, so that DNS answers do not move at every moment of a ramp.
+const STEPS: f64 = 20.0;
+
+/// A ramp begins with this part of a region's share.
+const RAMP_START: f64 = 0.1;
+
+/// The least that passive signals leave of a region's share.
+const PASSIVE_FLOOR: f64 = 0.2;
+
+/// So many requests must have been seen before their failures say anything.
+const PASSIVE_LEAST: u64 = 10;
+
+/// Of each region, how fit it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitness {
+    /// In the fleet's order.
+    pub regions: Vec<RegionView>,
+    /// For the policy: admission, with those let in that serve only for want of better.
+    pub admission: Vec<f64>,
+    /// All regions are out and health is ignored.
+    pub fail_open: bool,
+    /// Too few routers are heard for a verdict.
+    pub frozen: bool,
+    /// How long nothing of this can change.
+    pub until_change: Duration,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Agreed {
+    verdict: Verdict,
+    /// When its share began to come back.
+    ramp_from: Option<Duration>,
+    order: Option<OrderKind>,
+    /// Part of the edge's requests that failed there lately.
+    failing: f64,
+}
+
+/// What is known of all regions.
+#[derive(Debug)]
+pub struct Health {
+    fleet: Arc<Fleet>,
+    rules: HealthRules,
+    /// This router's name and region.
+    me: (String, Option<String>),
+    /// How many routers there are, this one included.
+    routers: usize,
+    tracks: Vec<Vec<Track>>,
+    heard: BTreeMap<String, Heard>,
+    orders: Orders,
+    agreed: Vec<Agreed>,
+    frozen: bool,
+}
+
+impl Health {
+    /// Nothing is known yet. `restored` is what was agreed before a restart, by region; `orders` what operators said.
+    #[must_use]
+    pub fn new(
+        fleet: Arc<Fleet>,
+        rules: HealthRules,
+        me: (String, Option<String>),
+        routers: usize,
+        restored: &BTreeMap<String, Verdict>,
+        orders: Orders,
+    ) -> Health {
+        let tracks = fleet.regions.iter().map(|region| vec![Track::default(); region.nodes.len()]).collect();
+        let agreed = fleet.regions.iter().map(|region| Agreed {
+            verdict: restored.get(region.name.as_str()).copied().unwrap_or_default(),
+            ..Agreed::default()
+        });
+        let agreed = agreed.collect();
+        Health { fleet, rules, me, routers, tracks, heard: BTreeMap::new(), orders, agreed, frozen: false }
+    }
+
+    /// A probe of a node ended.
+    pub fn handle_probe(&mut self, now: Duration, region: RegionIndex, node: usize, good: bool) {
+        self.tracks[region.at()][node].record(now, good, &self.rules);
+    }
+
+    /// Another router said what it thinks.
+    pub fn handle_ballot(&mut self, now: Duration, ballot: Ballot) {
+        if ballot.router != self.me.0 {
+            self.heard.insert(ballot.router.clone(), Heard { ballot, at: now });
+        }
+    }
+
+    /// A node showed an operator's order. Whether it is news.
+    pub fn handle_order(&mut self, region: &str, order: super::Order) -> bool {
+        self.fleet.find(region).is_some() && self.orders.take(region, order)
+    }
+
+    /// What became of the edge's requests to a region lately.
+    pub fn handle_passive(&mut self, region: RegionIndex, answered: u64, failed: u64) {
+        let all = answered + failed;
+        let failing = if all < PASSIVE_LEAST { 0.0 } else { failed as f64 / all as f64 };
+        // A tenth is as fine as this is known.
+        self.agreed[region.at()].failing = (failing * 10.0).round() / 10.0;
+    }
+
+    /// What this router thinks of every region by its own probes: a region is up while one of its nodes is.
+    #[must_use]
+    pub fn ballot(&self) -> Ballot {
+        let verdict = |tracks: &[Track]| {
+            let any = |verdict| tracks.iter().any(|track| track.verdict() == verdict);
+            if any(Verdict::Up) {
+                Verdict::Up
+            } else if any(Verdict::Unknown) {
+                Verdict::Unknown
+            } else {
+                Verdict::Down
+            }
+        };
+        let names = self.fleet.regions.iter().map(|region| region.name.to_string());
+        let verdicts = names.zip(self.tracks.iter().map(|tracks| verdict(tracks))).collect();
+        Ballot { router: self.me.0.clone(), region: self.me.1.clone(), verdicts }
+    }
+
+    /// Names of the routers that are heard now, this one not among them.
+    #[must_use]
+    pub fn heard(&self, now: Duration) -> Vec<&str> {
+        self.fresh(now).map(|heard| heard.ballot.router.as_str()).collect()
+    }
+
+    /// The verdict that holds for each region, by name: what is kept over a restart.
+    #[must_use]
+    pub fn agreed(&self) -> BTreeMap<String, Verdict> {
+        let names = self.fleet.regions.iter().map(|region| region.name.to_string());
+        names.zip(self.agreed.iter().map(|agreed| agreed.verdict)).collect()
+    }
+
+    /// Every order that is known.
+    #[must_use]
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// Decides what can be decided now, and says how fit every region is.
+    pub fn assess(&mut self, now: Duration, wall: Timestamp) -> Fitness {
+        self.decide(now, wall);
+        let regions: Vec<RegionView> = self.fleet.indices().map(|region| self.region(now, region)).collect();
+        let (admission, fail_open) = admission(&regions);
+        Fitness { fail_open, admission, frozen: self.frozen, until_change: self.until_change(now, wall), regions }
+    }
+
+    fn fresh(&self, now: Duration) -> impl Iterator<Item = &Heard> {
+        // A router tells what it thinks at every interval: three missed ones, and it is not heard any more.
+        let oldest = now.saturating_sub(self.rules.interval * 3);
+        self.heard.values().filter(move |heard| heard.at >= oldest)
+    }
+
+    fn decide(&mut self, now: Duration, wall: Timestamp) {
+        let own = self.ballot();
+        let mut frozen = false;
+        let decisions: Vec<Decision> = self
+            .fleet
+            .regions
+            .iter()
+            .map(|region| {
+                let fresh = self.fresh(now).map(|heard| &heard.ballot).chain([&own]);
+                decide(region.name.as_str(), fresh, self.routers)
+            })
+            .collect();
+        for ((agreed, decision), region) in self.agreed.iter_mut().zip(decisions).zip(&self.fleet.regions) {
+            frozen |= decision == Decision::Frozen;
+            let order = self.orders.on(region.name.as_str()).map(|order| order.at(wall));
+            let was_out = out(agreed);
+            agreed.order = order;
+            if let Decision::Is(verdict) = decision {
+                agreed.verdict = verdict;
+            }
+            match (was_out, out(agreed)) {
+                (true, false) => agreed.ramp_from = Some(now),
+                (_, true) => agreed.ramp_from = None,
+                _ => {}
+            }
+            if agreed.ramp_from.is_some_and(|from| now >= from + self.rules.ramp) {
+                agreed.ramp_from = None;
+            }
+        }
+        self.frozen = frozen;
+    }
+
+    fn region(&self, now: Duration, region: RegionIndex) -> RegionView {
+        let agreed = &self.agreed[region.at()];
+        let state = match (agreed.order, agreed.verdict) {
+            (Some(OrderKind::Maintenance), _) => RegionState::Maintenance,
+            (_, Verdict::Down) => RegionState::Down,
+            (Some(OrderKind::Drained), _) => RegionState::Drained,
+            (_, Verdict::Unknown) => RegionState::Unknown,
+            (_, Verdict::Up) if agreed.ramp_from.is_some() => RegionState::Ramping,
+            (_, Verdict::Up) => RegionState::Up,
+        };
+        let ramp = agreed.ramp_from.map_or(1.0, |from| {
+            let done = (now - from).as_secs_f64() / self.rules.ramp.as_secs_f64().max(f64::MIN_POSITIVE);
+            let steps = ((RAMP_START + (1.0 - RAMP_START) * done) * STEPS).floor() / STEPS;
+            steps.clamp(RAMP_START, 1.0)
+        });
+        let passive = (1.0 - agreed.failing).max(PASSIVE_FLOOR);
+        let nodes_up = self.tracks[region.at()].iter().map(|track| track.verdict() != Verdict::Down).collect();
+        let admission = if state.serves() { ramp * passive } else { 0.0 };
+        RegionView { state, admission, nodes_up }
+    }
+
+    fn until_change(&self, now: Duration, wall: Timestamp) -> Duration {
+        let tracks = self.tracks.iter().flatten().map(|track| track.until_change(now, &self.rules));
+        let ramps = self.agreed.iter().filter(|agreed| agreed.ramp_from.is_some());
+        let ramps = ramps.map(|_| self.rules.ramp.div_f64(STEPS));
+        let lapses = self.fleet.regions.iter().filter_map(|region| self.orders.on(region.name.as_str())?.until);
+        let lapses = lapses.filter_map(|until| Duration::try_from(until.duration_since(wall)).ok());
+        tracks.chain(ramps).chain(lapses).min().unwrap_or(Duration::MAX)
+    }
+}
+
+fn out(agreed: &Agreed) -> bool {
+    agreed.verdict == Verdict::Down || matches!(agreed.order, Some(OrderKind::Drained | OrderKind::Maintenance))
+}
+
+/// What the policy may use: the regions that serve; if there is none the drained ones, which are well; if there is
+/// none all that are not under maintenance, whatever their health; if there is none all. Whether health is ignored.
+fn admission(regions: &[RegionView]) -> (Vec<f64>, bool) {
+    if regions.iter().any(|region| region.admission > 0.0) {
+        return (regions.iter().map(|region| region.admission).collect(), false);
+    }
+    let only = |wanted: fn(RegionState) -> bool| -> Vec<f64> {
+        regions.iter().map(|region| f64::from(u8::from(wanted(region.state)))).collect()
+    };
+    let drained = only(|state| state == RegionState::Drained);
+    if drained.contains(&1.0) {
+        return (drained, false);
+    }
+    let not_in_hand = only(|state| state != RegionState::Maintenance);
+    if not_in_hand.contains(&1.0) { (not_in_hand, true) } else { (vec![1.0; regions.len()], true) }
+}

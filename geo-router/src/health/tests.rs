@@ -1,0 +1,209 @@
+//! Several routers and regions in one test: who decides what, and what clients get of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::orders::Orders;
+use super::{Fitness, Health, HealthRules, Order, OrderKind, Verdict};
+use crate::fleet::{Fleet, Node, Position, Region, RegionIndex};
+use crate::view::RegionState;
+
+const NAMES: [&str; 3] = ["eu", "us", "ap"];
+
+fn fleet() -> Arc<Fleet> {
+    let regions = NAMES.iter().enumerate().map(|(index, name)| Region {
+        name: name.parse().unwrap(),
+        position: Position { latitude: 0.0, longitude: index as f64 * 90.0 },
+        weight: 1.0,
+        capacity: None,
+        nodes: vec![Node {
+            name: name.parse().unwrap(),
+            http: SocketAddr::from(([127, 0, 1, index as u8 + 1], 7080)),
+            addresses: vec![],
+            weight: 1,
+        }],
+    });
+    Arc::new(Fleet { regions: regions.collect() })
+}
+
+/// Routers that probe once a second and hear each other as `cut` allows.
+struct World {
+    routers: Vec<Health>,
+    second: u64,
+    /// Whether router `.0` reaches region `.1`.
+    reaches: fn(usize, usize, u64) -> bool,
+    /// Whether two routers hear each other.
+    hears: fn(usize, usize, u64) -> bool,
+    fitness: Vec<Fitness>,
+}
+
+impl World {
+    fn new(count: usize, reaches: fn(usize, usize, u64) -> bool, hears: fn(usize, usize, u64) -> bool) -> World {
+        let router = |index: usize| {
+            let me = (format!("router-{index}"), Some(NAMES[index].to_owned()));
+            Health::new(fleet(), HealthRules::default(), me, count, &BTreeMap::new(), Orders::default())
+        };
+        World { routers: (0..count).map(router).collect(), second: 0, reaches, hears, fitness: Vec::new() }
+    }
+
+    fn run_until(&mut self, second: u64) {
+        while self.second < second {
+            let (now, at) = (Duration::from_secs(self.second), self.second);
+            for index in 0..self.routers.len() {
+                for region in 0..NAMES.len() {
+                    let good = (self.reaches)(index, region, at);
+                    self.routers[index].handle_probe(now, RegionIndex(region as u8), 0, good);
+                }
+            }
+            let ballots: Vec<_> = self.routers.iter().map(Health::ballot).collect();
+            for (index, router) in self.routers.iter_mut().enumerate() {
+                for (other, ballot) in ballots.iter().enumerate() {
+                    if (self.hears)(index, other, at) {
+                        router.handle_ballot(now, ballot.clone());
+                    }
+                }
+            }
+            self.fitness = self.routers.iter_mut().map(|router| router.assess(now, wall(at))).collect();
+            self.second += 1;
+        }
+    }
+
+    fn states(&self, router: usize) -> [RegionState; 3] {
+        let states: Vec<_> = self.fitness[router].regions.iter().map(|region| region.state).collect();
+        states.try_into().unwrap()
+    }
+}
+
+fn wall(second: u64) -> Timestamp {
+    Timestamp::from_second(1_780_000_000 + second as i64).unwrap()
+}
+
+const UP: [RegionState; 3] = [RegionState::Up; 3];
+
+#[test]
+fn a_router_that_is_cut_off_from_everything_keeps_its_last_answer() {
+    let mut world = World::new(3, |router, _, at| router != 2 || at < 30, |a, b, at| (a != 2 && b != 2) || at < 30);
+    world.run_until(30);
+    assert_eq!(world.states(2), UP);
+    world.run_until(300);
+    assert_eq!(world.states(2), UP, "it sees nothing, and says what it said");
+    assert!(world.fitness[2].frozen && !world.fitness[2].fail_open);
+    assert_eq!(world.states(0), UP);
+    assert!(!world.fitness[0].frozen);
+}
+
+#[test]
+fn a_region_that_a_majority_cannot_reach_is_down_for_all_who_hear() {
+    // Region 2 and its router are cut off together.
+    let reaches = |router: usize, region: usize, at: u64| at < 10 || (router == 2) == (region == 2);
+    let hears = |a: usize, b: usize, at: u64| at < 10 || (a == 2) == (b == 2);
+    let mut world = World::new(3, reaches, hears);
+    world.run_until(10);
+    world.run_until(14);
+    let seen = [RegionState::Up, RegionState::Up, RegionState::Down];
+    assert_eq!(world.states(0), seen);
+    assert_eq!(world.states(1), seen);
+    assert_eq!(world.states(2), UP, "the lone side decides nothing");
+}
+
+#[test]
+fn two_routers_that_lose_each_other_do_not_split() {
+    let reaches = |router: usize, region: usize, at: u64| at < 10 || router == region;
+    let mut world = World::new(2, reaches, |_, _, at| at < 10);
+    world.run_until(100);
+    for router in [0, 1] {
+        assert_eq!(world.states(router), UP);
+        assert!(world.fitness[router].frozen);
+    }
+}
+
+#[test]
+fn one_router_finds_a_dead_region_in_three_probes_and_takes_it_back_by_ramp() {
+    let mut world = World::new(1, |_, region, at| region != 0 || !(10..60).contains(&at), |_, _, _| false);
+    world.run_until(12);
+    assert_eq!(world.states(0), UP);
+    world.run_until(13);
+    assert_eq!(world.states(0)[0], RegionState::Down);
+    assert_eq!(world.fitness[0].admission[0], 0.0);
+    world.run_until(64);
+    assert_eq!(world.states(0)[0], RegionState::Down);
+    world.run_until(65);
+    assert_eq!(world.states(0)[0], RegionState::Ramping);
+    let mut last = world.fitness[0].admission[0];
+    assert!((0.05..0.2).contains(&last), "{last}");
+    for second in 66..94 {
+        world.run_until(second);
+        let now = world.fitness[0].admission[0];
+        assert!(now >= last && now < last + 0.2, "{last} {now}");
+        last = now;
+    }
+    world.run_until(100);
+    assert_eq!(world.states(0), UP);
+    assert_eq!(world.fitness[0].admission, [1.0; 3]);
+}
+
+#[test]
+fn all_down_is_fail_open_with_everybody_on_offer() {
+    let mut world = World::new(1, |_, _, at| at < 10, |_, _, _| false);
+    world.run_until(20);
+    assert_eq!(world.states(0), [RegionState::Down; 3]);
+    assert!(world.fitness[0].fail_open);
+    assert_eq!(world.fitness[0].admission, [1.0; 3]);
+}
+
+fn order(kind: OrderKind, since: u64, until: Option<u64>) -> Order {
+    Order { order: kind, since: wall(since), by: "mk".into(), reason: "drill".into(), until: until.map(wall) }
+}
+
+#[test]
+fn drained_is_not_down() {
+    let mut world = World::new(1, |_, _, _| true, |_, _, _| false);
+    world.run_until(10);
+    world.routers[0].handle_order("eu", order(OrderKind::Drained, 10, Some(100)));
+    world.run_until(12);
+    assert_eq!(world.states(0)[0], RegionState::Drained);
+    assert_eq!(world.fitness[0].admission, [0.0, 1.0, 1.0]);
+    // It lapses by itself, and the region returns by ramp.
+    world.run_until(99);
+    assert_eq!(world.states(0)[0], RegionState::Drained);
+    world.run_until(101);
+    assert_eq!(world.states(0)[0], RegionState::Ramping);
+    // All are drained: better a region that is well than none.
+    for region in NAMES {
+        world.routers[0].handle_order(region, order(OrderKind::Drained, 101, None));
+    }
+    world.run_until(103);
+    assert!(!world.fitness[0].fail_open);
+    assert_eq!(world.fitness[0].admission, [1.0; 3]);
+    world.routers[0].handle_order("eu", order(OrderKind::Maintenance, 104, None));
+    world.run_until(106);
+    assert_eq!(world.fitness[0].admission, [0.0, 1.0, 1.0]);
+}
+
+#[test]
+fn passive_signals_lower_a_share_and_never_take_it() {
+    let mut world = World::new(1, |_, _, _| true, |_, _, _| false);
+    world.run_until(10);
+    world.routers[0].handle_passive(RegionIndex(0), 0, 1_000);
+    world.run_until(11);
+    assert_eq!(world.states(0), UP);
+    assert_eq!(world.fitness[0].admission[0], 0.2);
+    world.routers[0].handle_passive(RegionIndex(0), 0, 5);
+    world.run_until(12);
+    assert_eq!(world.fitness[0].admission[0], 1.0, "a handful says nothing");
+}
+
+#[test]
+fn what_was_agreed_holds_over_a_restart_until_probes_say_otherwise() {
+    let restored = BTreeMap::from([("eu".to_owned(), Verdict::Down)]);
+    let me = ("router-0".to_owned(), None);
+    let mut health = Health::new(fleet(), HealthRules::default(), me, 1, &restored, Orders::default());
+    let fitness = health.assess(Duration::ZERO, wall(0));
+    assert_eq!(fitness.regions[0].state, RegionState::Down);
+    assert_eq!(fitness.admission, [0.0, 1.0, 1.0]);
+    assert_eq!(health.agreed()["eu"], Verdict::Down);
+}
