@@ -12,6 +12,7 @@ pub mod config;
 pub mod driver;
 pub mod http;
 pub mod metrics;
+pub mod orders;
 pub mod peer;
 pub mod registry;
 mod run;

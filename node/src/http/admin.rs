@@ -1,5 +1,5 @@
-//! The admin listener: metrics, status, an operator's word on the clock. Not for the public: whoever reaches it is
-//! trusted.
+//! The admin listener: metrics, status, an operator's word on the clock and on regions. Not for the public: whoever
+//! reaches it is trusted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,26 +16,40 @@ use super::app::reasons;
 use super::guests::completeness;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, full, json, no_content};
-use super::{App, listen, probes};
+use super::{App, listen, orders, probes};
 use crate::registry::instant;
 
 /// Operators are few; scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;
+
+/// What a lost operator is told.
+const HERE: &str = "/metrics, /v1/admin/status, /v1/admin/regions, /v1/admin/regions/{region}/order and \
+                    /v1/admin/clock/believe are here";
 
 /// Serves the admin routes on `listener` until `shutdown` is true.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: watch::Receiver<bool>) {
     let stopping = shutdown.clone();
     let answer = move |request: Request<Incoming>| {
         let stopping = *stopping.borrow();
-        let mut reply = handle(&app, &request, stopping).unwrap_or_else(Problem::into_reply);
-        reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        async move { reply }
+        let app = app.clone();
+        async move {
+            let mut reply = handle(&app, request, stopping).await.unwrap_or_else(Problem::into_reply);
+            reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            reply
+        }
     };
     listen::serve(listener, CONNECTIONS, None, shutdown, answer).await;
 }
 
-fn handle(app: &App, request: &Request<Incoming>, stopping: bool) -> Result<Reply, Problem> {
+async fn handle(app: &App, request: Request<Incoming>, stopping: bool) -> Result<Reply, Problem> {
     let get = matches!(*request.method(), Method::GET | Method::HEAD);
+    if let Some(region) = ordered(request.uri().path()).map(str::to_owned) {
+        if request.method() != Method::PUT {
+            return Err(Problem::method("PUT"));
+        }
+        let (parts, body) = request.into_parts();
+        return orders::give(app, &region, &parts, body).await;
+    }
     match request.uri().path() {
         "/metrics" if get => metrics(app),
         "/v1/admin/status" if get => json(StatusCode::OK, &NodeStatus::of(app, &app.handle.status(), stopping)),
@@ -44,12 +58,20 @@ fn handle(app: &App, request: &Request<Incoming>, stopping: bool) -> Result<Repl
             app.handle.believe_clock();
             Ok(no_content())
         }
+        "/v1/admin/regions" if get => orders::list(app).await,
         "/healthz" if get => probes::healthz(),
         "/readyz" if get => probes::readyz(app, stopping),
-        "/metrics" | "/v1/admin/status" | "/healthz" | "/readyz" => Err(Problem::method("GET, HEAD")),
+        "/metrics" | "/v1/admin/status" | "/v1/admin/regions" | "/healthz" | "/readyz" => {
+            Err(Problem::method("GET, HEAD"))
+        }
         "/v1/admin/clock/believe" => Err(Problem::method("POST")),
-        _ => Err(Problem::new(Kind::NoRoute, "/metrics, /v1/admin/status and /v1/admin/clock/believe are here")),
+        _ => Err(Problem::new(Kind::NoRoute, HERE)),
     }
+}
+
+/// The region in `/v1/admin/regions/{region}/order`.
+fn ordered(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1/admin/regions/")?.strip_suffix("/order")
 }
 
 fn metrics(app: &App) -> Result<Reply, Problem> {

@@ -7,10 +7,12 @@ use hyper::header::{CACHE_CONTROL, HeaderValue};
 use serde::Serialize;
 
 use super::app::reasons;
+use super::orders::{self, Shown};
 use super::problem::Problem;
 use super::public::Call;
 use super::reply::{Reply, json};
 use crate::config::Position;
+use crate::orders::OrderKind;
 use crate::registry::instant;
 
 #[derive(Serialize)]
@@ -28,7 +30,11 @@ struct Region<'a> {
     position: Option<Position>,
     /// Whether this node hears the region; it always hears itself.
     connected: bool,
+    /// Whether an operator has new clients sent elsewhere now.
     drain: bool,
+    /// The operator's last order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<Shown>,
     /// Through which moment this node has all that the region acknowledged; absent if it never heard the region.
     #[serde(skip_serializing_if = "Option::is_none")]
     complete_through: Option<String>,
@@ -49,6 +55,9 @@ struct Node<'a> {
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let status = app.handle.status();
+    let orders = orders::read(app)?;
+    app.handle.settled().await;
+    let now = app.now(&status);
     let mut nodes: BTreeMap<&str, Vec<Node<'_>>> = BTreeMap::new();
     let own =
         Node { name: app.name.as_str(), connected: true, lag_entries: 0, lag_seconds: 0.0, clock_offset_ms: Some(0) };
@@ -64,12 +73,14 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     }
     let regions = app.regions.iter().map(|(region, position)| {
         let nodes = nodes.remove(region.as_str()).unwrap_or_default();
+        let order = orders.get(region);
         let through = status.complete_through.get(region).filter(|through| through.0 > 0);
         Region {
             region: region.as_str(),
             position: *position,
             connected: nodes.iter().any(|node| node.connected),
-            drain: false,
+            drain: order.is_some_and(|order| order.at(now) != OrderKind::Serving),
+            order: order.map(Shown::to_public),
             complete_through: through.map(|through| instant::show(*through)),
             nodes,
         }

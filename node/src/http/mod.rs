@@ -8,7 +8,7 @@
 //! | `problem.rs`, `reply.rs` | how an answer looks |
 //! | `session.rs`, `durability.rs` | what a client may rely on across regions |
 //! | `app.rs`, `packs.rs` | what all handlers share |
-//! | `venues/`, `visits/`, `guests/`, `changes.rs`, `cluster.rs`, `probes.rs` | the handlers |
+//! | `venues/`, `visits/`, `guests/`, `changes.rs`, `cluster.rs`, `orders.rs`, `probes.rs` | the handlers |
 //!
 //! # Invariants
 //! - No answer tells of what a crash may undo: before a read is answered, all that it saw is durable.
@@ -28,6 +28,7 @@ mod cluster;
 mod durability;
 mod guests;
 mod listen;
+mod orders;
 mod packs;
 mod probes;
 mod problem;

@@ -61,6 +61,8 @@ kinds! {
     NoVenue: NOT_FOUND, "no-such-venue", "The venue is not known here";
     /// A visit that is unknown.
     NoVisit: NOT_FOUND, "no-such-visit", "The visit is not known here";
+    /// A region that is not configured.
+    NoRegion: NOT_FOUND, "no-such-region", "The region is not known here";
     /// A method that the resource does not have.
     Method: METHOD_NOT_ALLOWED, "method-not-allowed", "The resource does not have this method";
     /// No representation that the client accepts.
@@ -69,6 +71,8 @@ kinds! {
     BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
     /// An id that is taken.
     Conflict: CONFLICT, "visit-differs", "The visit exists with other content";
+    /// An order that would leave no region to serve.
+    NobodyLeft: CONFLICT, "no-region-left", "No region would be left to serve";
     /// Erased by its guest or with its venue.
     Erased: GONE, "erased", "The visit is erased";
     /// Beyond its retention.

@@ -1,0 +1,127 @@
+//! Operators' orders on the admin listener: `/v1/admin/regions` and `/v1/admin/regions/{region}/order`.
+//!
+//! An order lies in the replicated cluster document, so any live node can be told and every node shows it; routers
+//! read it from any of them. Who gave it and why is shown here and not to the public.
+
+use std::collections::BTreeMap;
+
+use hyper::StatusCode;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use replication::{Change, RegionId, Wall, Write};
+use serde::Serialize;
+
+use super::problem::{Kind, Problem};
+use super::reply::{Reply, json};
+use super::{App, body};
+use crate::orders::{self, NewOrder, Order, OrderError, OrderKind};
+use crate::registry::instant;
+
+/// An order as it is shown.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    order: OrderKind,
+    since: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Shown {
+    /// For everybody: without its author.
+    pub(super) fn to_public(order: &Order) -> Shown {
+        Shown {
+            order: order.kind,
+            since: instant::show(order.since),
+            until: order.until.map(instant::show),
+            by: None,
+            reason: None,
+        }
+    }
+
+    fn to_operators(order: &Order) -> Shown {
+        let reason = Some(order.reason.clone()).filter(|reason| !reason.is_empty());
+        Shown { by: Some(order.by.clone()), reason, ..Shown::to_public(order) }
+    }
+}
+
+#[derive(Serialize)]
+struct Line {
+    region: String,
+    /// Whether new clients are sent elsewhere now.
+    drain: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<Shown>,
+}
+
+/// Every order that this node knows.
+pub(super) fn read(app: &App) -> Result<BTreeMap<RegionId, Order>, Problem> {
+    let rows = app.handle.reader().rows(&orders::name(), true, Wall(0))?;
+    let Some((_, row)) = rows.into_iter().next() else { return Ok(BTreeMap::new()) };
+    let document = row.document().map_err(|error| unreadable(app, &error))?;
+    Ok(orders::read(&document))
+}
+
+fn unreadable(app: &App, error: &(dyn std::error::Error + 'static)) -> Problem {
+    app.metrics.unreadable_rows.inc();
+    tracing::error!(error, "the cluster document does not read");
+    Problem::internal()
+}
+
+/// `GET /v1/admin/regions`.
+pub(super) async fn list(app: &App) -> Result<Reply, Problem> {
+    let known = read(app)?;
+    app.handle.settled().await;
+    let now = app.now(&app.handle.status());
+    let lines: Vec<Line> = app.regions.keys().map(|region| line(region, known.get(region), now)).collect();
+    json(StatusCode::OK, &lines)
+}
+
+fn line(region: &RegionId, order: Option<&Order>, now: Wall) -> Line {
+    Line {
+        region: region.to_string(),
+        drain: order.is_some_and(|order| order.at(now) != OrderKind::Serving),
+        order: order.map(Shown::to_operators),
+    }
+}
+
+/// `PUT /v1/admin/regions/{region}/order`.
+pub(super) async fn give(app: &App, region: &str, parts: &Parts, body: Incoming) -> Result<Reply, Problem> {
+    let region = region.parse::<RegionId>().ok().filter(|region| app.regions.contains_key(region));
+    let Some(region) = region else {
+        let names: Vec<&str> = app.regions.keys().map(RegionId::as_str).collect();
+        return Err(Problem::new(Kind::NoRegion, format!("the regions are {}", names.join(", "))));
+    };
+    let body = body::read(&parts.headers, body).await?;
+    let new: NewOrder = serde_json::from_slice(&body).map_err(|_| {
+        let form = r#"{"order": "drained", "by": "...", "reason"?: "...", "until"?: "2026-...Z", "force"?: true}"#;
+        Problem::new(Kind::MalformedBody, format!("an order is {form}; `order` is drained, maintenance or serving"))
+    })?;
+    let rows = app.handle.reader().rows(&orders::name(), true, Wall(0))?;
+    let document = match rows.into_iter().next() {
+        Some((_, row)) => Some(row.document().map_err(|error| unreadable(app, &error))?),
+        None => None,
+    };
+    let known = document.as_ref().map(orders::read).unwrap_or_default();
+    let now = app.now(&app.handle.status());
+    let order = new.give(&region, now, &known, app.regions.keys()).map_err(refused)?;
+    let (field, value) = (region.as_str(), orders::value(&order));
+    let key = orders::key();
+    let change = match document.filter(|document| !document.is_empty()) {
+        Some(document) => document.amend(&key, &[(field, Some(value))]),
+        None => Some(Change::create(&key, &[(field, value)])),
+    };
+    if let Some(change) = change {
+        app.write("order", Write::Change { key, change }).await?;
+    }
+    tracing::warn!(region = %region, order = ?order.kind, "an operator's order");
+    json(StatusCode::OK, &line(&region, Some(&order), now))
+}
+
+fn refused(error: OrderError) -> Problem {
+    let kind = if error == OrderError::NobodyLeft { Kind::NobodyLeft } else { Kind::Invalid };
+    Problem::new(kind, error.to_string())
+}

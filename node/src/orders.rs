@@ -1,0 +1,238 @@
+//! The cluster document: operators' orders on regions, one lasting document that every region has.
+//!
+//! Each region is one field, so orders on two regions never conflict. Orders on one region that were given in two
+//! places at once are concurrent values; all who read them take the newest, and of two of the same moment the one that
+//! sends fewer clients there. An order is given a moment later than any that is known of its region, so a clock that is
+//! behind does not make it count for nothing.
+//!
+//! # Invariants
+//! - Pure: reading and writing the document is the caller's.
+//! - The fields are named and encoded here and nowhere else.
+
+use std::collections::BTreeMap;
+
+use replication::{Collection, Document, DocumentId, DocumentKey, DocumentName, RegionId, TenantId, Value, Wall};
+use serde::{Deserialize, Serialize};
+
+use crate::registry::instant;
+
+/// The one document's collection; it belongs to no tenant.
+const CLUSTER: Collection = Collection(3);
+
+/// Longest name of an author and longest reason, in bytes: what operators type.
+const LONGEST: usize = 400;
+
+/// What an operator wants of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderKind {
+    /// As usual.
+    Serving,
+    /// New clients are sent elsewhere; what is under way ends in peace.
+    Drained,
+    /// Nothing is sent there.
+    Maintenance,
+}
+
+/// One order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// What is wanted.
+    pub kind: OrderKind,
+    /// When it was given.
+    pub since: Wall,
+    /// When it lapses.
+    pub until: Option<Wall>,
+    /// By whom.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// An order as it is kept in its field.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    order: OrderKind,
+    since: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<u64>,
+    by: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    reason: String,
+}
+
+/// An order as an operator writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrder {
+    order: OrderKind,
+    by: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    until: Option<String>,
+    /// Give it even if no region is left to serve.
+    #[serde(default)]
+    pub force: bool,
+}
+
+/// Why an order is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// Nobody signs it.
+    #[error("`by`: say who gives the order, in at most 400 bytes without control characters")]
+    By,
+    /// A reason that cannot be shown.
+    #[error("`reason`: at most 400 bytes without control characters")]
+    Reason,
+    /// No such time, or one that has passed.
+    #[error("`until`: an RFC 3339 time with an offset that is still to come")]
+    Until,
+    /// Nobody would be left to serve.
+    #[error("no other region would be left to serve; give `force` if that is what you want")]
+    NobodyLeft,
+}
+
+impl Order {
+    /// What holds at `now`.
+    #[must_use]
+    pub fn at(&self, now: Wall) -> OrderKind {
+        if self.until.is_some_and(|until| until <= now) { OrderKind::Serving } else { self.kind }
+    }
+
+    fn encode(&self) -> String {
+        let kept = Kept {
+            order: self.kind,
+            since: self.since.0,
+            until: self.until.map(|until| until.0),
+            by: self.by.clone(),
+            reason: self.reason.clone(),
+        };
+        // Text and numbers alone: this cannot fail.
+        serde_json::to_string(&kept).unwrap_or_default()
+    }
+
+    fn decode(text: &str) -> Option<Order> {
+        let kept: Kept = serde_json::from_str(text).ok()?;
+        let Kept { order, since, until, by, reason } = kept;
+        Some(Order { kind: order, since: Wall(since), until: until.map(Wall), by, reason })
+    }
+}
+
+impl NewOrder {
+    /// The order on `region`, given at `now` where `known` are the orders so far and `regions` are all there are.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub fn give<'a>(
+        self,
+        region: &RegionId,
+        now: Wall,
+        known: &BTreeMap<RegionId, Order>,
+        mut regions: impl Iterator<Item = &'a RegionId>,
+    ) -> Result<Order, OrderError> {
+        let plain = |text: &str| text.len() <= LONGEST && !text.chars().any(char::is_control);
+        if self.by.trim().is_empty() || !plain(&self.by) {
+            return Err(OrderError::By);
+        }
+        if !plain(&self.reason) {
+            return Err(OrderError::Reason);
+        }
+        let until = self.until.map(|until| instant::parse(&until).filter(|until| *until > now).ok_or(OrderError::Until));
+        let serves = |other: &RegionId| known.get(other).is_none_or(|order| order.at(now) == OrderKind::Serving);
+        let left = self.order == OrderKind::Serving || regions.any(|other| other != region && serves(other));
+        if !left && !self.force {
+            return Err(OrderError::NobodyLeft);
+        }
+        let after = known.get(region).map_or(Wall(0), |order| Wall(order.since.0.saturating_add(1)));
+        Ok(Order { kind: self.order, since: now.max(after), until: until.transpose()?, by: self.by, reason: self.reason })
+    }
+}
+
+/// The cluster document's name.
+#[must_use]
+pub fn name() -> DocumentName {
+    DocumentName { collection: CLUSTER, tenant: TenantId([0; 16]), id: DocumentId([0; 16]) }
+}
+
+/// Its key: it lasts.
+#[must_use]
+pub fn key() -> DocumentKey {
+    name().expiring(Wall::NEVER)
+}
+
+/// The orders that a document holds; a value that is none is skipped.
+#[must_use]
+pub fn read(document: &Document) -> BTreeMap<RegionId, Order> {
+    let newest = |field: &str| {
+        let values = document.all(field).into_iter().filter_map(Value::as_text).filter_map(Order::decode);
+        values.max_by_key(|order| (order.since, order.kind))
+    };
+    document.fields().filter_map(|field| Some((field.parse().ok()?, newest(field)?))).collect()
+}
+
+/// The value of a region's field.
+#[must_use]
+pub fn value(order: &Order) -> Value {
+    Value::Text(order.encode())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use replication::{Change, Document, RegionId, Wall};
+
+    use super::{NewOrder, Order, OrderError, OrderKind, key, read, value};
+
+    const NOW: Wall = Wall(1_780_000_000_000);
+
+    fn region(name: &str) -> RegionId {
+        name.parse().unwrap()
+    }
+
+    fn drain() -> NewOrder {
+        NewOrder { order: OrderKind::Drained, by: "mk".into(), reason: "kernel".into(), until: None, force: false }
+    }
+
+    fn give(new: NewOrder, known: &BTreeMap<RegionId, Order>) -> Result<Order, OrderError> {
+        let regions = [region("eu"), region("us")];
+        new.give(&region("eu"), NOW, known, regions.iter())
+    }
+
+    #[test]
+    fn orders_given_in_two_places_at_once_read_the_same_everywhere() {
+        let first = give(drain(), &BTreeMap::new()).unwrap();
+        let restore = NewOrder { order: OrderKind::Serving, ..drain() };
+        let second = give(restore, &BTreeMap::from([(region("eu"), first.clone())])).unwrap();
+        assert!(second.since > first.since, "given later, it counts, whatever the clocks say");
+        let one = Change::create(&key(), &[("eu", value(&first))]);
+        let other = Change::create(&key(), &[("eu", value(&second))]);
+        for changes in [[one.clone(), other.clone()], [other, one]] {
+            let document = Document::of_changes(&changes).unwrap();
+            assert_eq!(read(&document), BTreeMap::from([(region("eu"), second.clone())]));
+        }
+    }
+
+    #[test]
+    fn the_last_region_that_serves_is_not_taken_by_accident() {
+        let known = BTreeMap::from([(region("us"), give(drain(), &BTreeMap::new()).unwrap())]);
+        assert_eq!(give(drain(), &known), Err(OrderError::NobodyLeft));
+        assert!(give(NewOrder { force: true, ..drain() }, &known).is_ok());
+        assert!(give(NewOrder { order: OrderKind::Serving, ..drain() }, &known).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_an_order_is_refused() {
+        let give = |new| give(new, &BTreeMap::new());
+        assert_eq!(give(NewOrder { by: " ".into(), ..drain() }), Err(OrderError::By));
+        assert_eq!(give(NewOrder { by: "m\nk".into(), ..drain() }), Err(OrderError::By));
+        assert_eq!(give(NewOrder { reason: "x".repeat(401), ..drain() }), Err(OrderError::Reason));
+        for until in ["yesterday", "2020-01-01T00:00:00Z"] {
+            assert_eq!(give(NewOrder { until: Some(until.into()), ..drain() }), Err(OrderError::Until));
+        }
+        let order = give(NewOrder { until: Some("2030-01-01T00:00:00Z".into()), ..drain() }).unwrap();
+        assert_eq!(order.at(NOW), OrderKind::Drained);
+        assert_eq!(order.at(order.until.unwrap()), OrderKind::Serving);
+    }
+}
