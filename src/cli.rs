@@ -33,10 +33,17 @@ pub(crate) enum LogFormat {
 /// What `meridian` does.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a whole deployment on this machine until Ctrl-C: regions, certificates, a demo venue
+    /// Run a whole deployment on this machine until Ctrl-C: regions, router, a demo venue
     Up(crate::up::UpArgs),
     /// Run one node of a region until SIGTERM, losing nothing
     Node(crate::serve::NodeArgs),
+    /// Run one geo-router (DNS and HTTP edge) until SIGTERM
+    Router(crate::router::RouterArgs),
+    /// Stop sending new clients to a region, or start again
+    #[command(subcommand)]
+    Region(RegionCommand),
+    /// Say to which region an address is sent, and why
+    Explain(crate::explain::ExplainArgs),
     /// Show each node's health, lag, horizon and clock; exit 1 unless all answer and are ready
     Status(crate::status::StatusArgs),
     /// Send check-ins, corrections and erasures, measure them, then prove every acknowledged one in every region
@@ -60,6 +67,17 @@ pub(crate) enum Command {
 pub(crate) enum VenueCommand {
     /// Make a venue and print its id, the owner's key and the check-in link
     Create(crate::venue::CreateArgs),
+}
+
+/// What can be done with regions.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegionCommand {
+    /// Send new clients elsewhere; what is under way ends in peace
+    Drain(crate::region::DrainArgs),
+    /// Take the region back into service
+    Restore(crate::region::RestoreArgs),
+    /// Show what operators have ordered, by whom and why
+    List(crate::region::ListArgs),
 }
 
 /// What can be done with certificates.

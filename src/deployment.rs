@@ -1,8 +1,9 @@
-//! A deployment that `meridian up` made, as it lies on the disk: one folder for each node.
+//! A deployment that `meridian up` made, as it lies on the disk: one folder for each node and each router.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use geo_router::config::RouterConfig;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use node::config::NodeConfig;
@@ -16,13 +17,23 @@ pub(crate) struct Deployed {
 
 /// Reads every `<folder>/node.toml` below `data`, in the order of their names.
 pub(crate) fn read(data: &Path) -> anyhow::Result<Vec<Deployed>> {
+    let files = files(data, "node.toml")?;
+    files.into_iter().map(|file| Ok(Deployed { config: NodeConfig::load(&file)? })).collect()
+}
+
+/// Reads every `<folder>/router.toml` below `data`, in the order of their names.
+pub(crate) fn routers(data: &Path) -> anyhow::Result<Vec<RouterConfig>> {
+    files(data, "router.toml")?.iter().map(|file| Ok(RouterConfig::load(file)?)).collect()
+}
+
+fn files(data: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(data)
         .with_context(|| format!("can't read {}", data.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path().join("node.toml")))
+        .filter_map(|entry| Some(entry.ok()?.path().join(name)))
         .filter(|file| file.is_file())
         .collect();
     files.sort();
-    files.into_iter().map(|file| Ok(Deployed { config: NodeConfig::load(&file)? })).collect()
+    Ok(files)
 }
 
 impl Deployed {

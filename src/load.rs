@@ -36,7 +36,7 @@ use crate::http::Base;
 /// Options of `meridian load`.
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
-    /// Public addresses of one or several regions; connections are spread over them
+    /// Public addresses of one or several regions, or of a router; connections are spread over them
     #[arg(long, value_name = "URL", value_delimiter = ',', required = true)]
     target: Vec<Base>,
     /// Operations per second, all connections together
@@ -72,6 +72,12 @@ pub(crate) struct LoadArgs {
     /// How long to wait for one answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
+    /// Addresses that connections seem to come from, in turn (X-Forwarded-For), for a router that trusts this machine
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    from: Vec<std::net::IpAddr>,
+    /// Where to read everything back afterwards, if not at the targets: every region, when the target is a router
+    #[arg(long, value_name = "URL", value_delimiter = ',', conflicts_with = "no_verify")]
+    verify_at: Vec<Base>,
     /// Do not read everything back afterwards
     #[arg(long)]
     no_verify: bool,
@@ -117,8 +123,9 @@ pub(crate) async fn load(args: LoadArgs) -> anyhow::Result<ExitCode> {
         Some(file) => payload::Pool::read(file)?,
         None => payload::Pool::made_up(seed),
     };
-    let venues = venues::make(&args.target, usize::from(args.venues), &pool).await?;
-    let servers = server::Servers::find(&args.server_pid, &args.data, &args.target);
+    let read_at = if args.verify_at.is_empty() { &args.target } else { &args.verify_at };
+    let venues = venues::make(&args.target, read_at, usize::from(args.venues), &pool).await?;
+    let servers = server::Servers::find(&args.server_pid, &args.data, read_at);
     let before = servers.sample();
     let shared = Arc::new(run::Shared::new(&args, seed, pool, venues));
     let ran = run::run(&shared).await?;

@@ -6,11 +6,14 @@
 mod certs;
 mod cli;
 mod deployment;
+mod explain;
 mod http;
 mod load;
 mod logging;
 mod manual;
 mod poll;
+mod region;
+mod router;
 mod serve;
 mod status;
 mod table;
@@ -22,7 +25,7 @@ use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::cli::{CertsCommand, Cli, Command, Usage, VenueCommand};
+use crate::cli::{CertsCommand, Cli, Command, RegionCommand, Usage, VenueCommand};
 
 // Many small values of many threads live and die with each request; the system's allocator is slower at that and
 // gives memory back late.
@@ -42,7 +45,9 @@ fn main() -> ExitCode {
 
 /// Whether the caller has to change the command line or a configuration file.
 fn is_usage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Usage>() || cause.is::<node::config::ConfigError>())
+    error.chain().any(|cause| {
+        cause.is::<Usage>() || cause.is::<node::config::ConfigError>() || cause.is::<geo_router::config::ConfigError>()
+    })
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -58,6 +63,11 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
         match cli.command {
             Command::Up(args) => up::up(args).await,
             Command::Node(args) => serve::node(args).await,
+            Command::Router(args) => router::router(args).await,
+            Command::Region(RegionCommand::Drain(args)) => region::drain(args).await,
+            Command::Region(RegionCommand::Restore(args)) => region::restore(args).await,
+            Command::Region(RegionCommand::List(args)) => region::list(args).await,
+            Command::Explain(args) => explain::explain(args).await,
             Command::Status(args) => status::status(args).await,
             Command::Load(args) => load::load(*args).await,
             Command::Venue(VenueCommand::Create(args)) => venue::create(args).await,

@@ -1,4 +1,5 @@
-//! `meridian node`: reads a configuration, runs one node, stops it in peace.
+//! `meridian node`: reads a configuration, runs one node, stops it in peace. What it shares with `meridian router`
+//! is here too.
 //!
 //! # Not here
 //! The node itself: the crate `node`.
@@ -45,20 +46,25 @@ pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
     }
     checked.context("peers would refuse this node")?;
     raise_open_files();
+    let shutdown = shutdown(args.exit_with_parent)?;
+    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
+    node::run(config, shutdown).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves on SIGTERM, on Ctrl-C, and if asked for when standard input closes.
+pub(crate) fn shutdown(with_parent: bool) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let orphaned = args.exit_with_parent.then(parent_gone).transpose()?;
-    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
-    let shutdown = async move {
+    let orphaned = with_parent.then(parent_gone).transpose()?;
+    Ok(async move {
         let reason = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
             _ = interrupt.recv() => "SIGINT",
             () = async { match orphaned { Some(gone) => drop(gone.await), None => std::future::pending().await } } => "parent gone",
         };
         tracing::info!(reason, "stopping");
-    };
-    node::run(config, shutdown).await?;
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// Resolves when standard input has closed.
@@ -90,10 +96,11 @@ pub(crate) fn raise_open_files() {
 }
 
 /// A file that holds this process's id and goes with it.
-struct PidFile(PathBuf);
+pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
-    fn write(path: &Path) -> anyhow::Result<Self> {
+    /// Writes it.
+    pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
         std::fs::write(path, format!("{}\n", std::process::id()))
             .with_context(|| format!("can't write the process id to {}", path.display()))?;
         Ok(Self(path.to_owned()))

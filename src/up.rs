@@ -1,4 +1,4 @@
-//! `meridian up`: a whole deployment on this machine, each node its own process, until Ctrl-C.
+//! `meridian up`: a whole deployment on this machine, each node and router its own process, until Ctrl-C.
 //!
 //! # Invariants
 //! - Only a folder that `up` itself made is ever deleted, and only processes that it started are ever killed.
@@ -12,6 +12,7 @@ mod children;
 mod demo;
 mod folder;
 mod layout;
+mod router_file;
 mod walk;
 
 use std::path::PathBuf;
@@ -39,15 +40,18 @@ pub(crate) struct UpArgs {
     /// Nodes in each region [default: 1, or as the folder was made]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: Option<u8>,
+    /// Routers, each with DNS and HTTP edge; 0 for none [default: 1, or as the folder was made]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=5))]
+    routers: Option<u8>,
     /// Folder for everything: configuration, certificates, logs, data
     #[arg(long, value_name = "DIR", default_value_os_t = default_data())]
     data: PathBuf,
     /// Delete the folder first, if an earlier `up` made it
     #[arg(long)]
     fresh: bool,
-    /// First of the ports: public P, replication P+1, admin P+2
-    #[arg(long, value_name = "P", default_value_t = 7080, value_parser = clap::value_parser!(u16).range(1024..=64_000))]
-    base_port: u16,
+    /// First of the ports: public P, replication P+1, admin P+2, DNS P+3 [default: 7080, 7081, 7082, 7053]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1024..=64_000))]
+    base_port: Option<u16>,
     /// Storage engine [default: sled, or as the folder was made]
     #[arg(long, value_enum)]
     engine: Option<EngineArg>,
@@ -75,10 +79,10 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let folder = folder::Folder::open(&args.data, args.fresh)?;
-    let settings = folder.settle(args.regions, args.nodes, args.engine.map(Engine::from))?;
+    let settings = folder.settle(args.regions, args.nodes, args.routers, args.engine.map(Engine::from))?;
     let (addresses, aliased) = addresses::choose(&settings, args.base_port);
     if !aliased {
-        println!("127.0.1.x can't be bound on this machine: all nodes share 127.0.0.1 and differ by port.");
+        println!("127.0.1.x can't be bound on this machine: all processes share 127.0.0.1 and differ by port.");
     }
     let layout = Layout::new(folder.path(), &settings, &addresses);
     addresses::check_free(&layout)?;
@@ -87,8 +91,8 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     let mut children = Children::start(&layout)?;
     let began = tokio::select! {
         began = begin(&layout, &mut children) => began,
-        _ = terminate.recv() => Err(anyhow::anyhow!("stopped before all nodes were ready")),
-        _ = interrupt.recv() => Err(anyhow::anyhow!("stopped before all nodes were ready")),
+        _ = terminate.recv() => Err(anyhow::anyhow!("stopped before all were ready")),
+        _ = interrupt.recv() => Err(anyhow::anyhow!("stopped before all were ready")),
     };
     if let Err(error) = began {
         children.stop(std::future::pending()).await;
@@ -106,13 +110,14 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
         interrupt.recv().await;
     };
     let clean = children.stop(impatient).await;
-    println!("{}", if clean { "All nodes stopped." } else { "Not all nodes stopped in peace: see their logs." });
+    println!("{}", if clean { "All stopped." } else { "Not all stopped in peace: see the logs." });
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Waits until all are ready, makes the demo venue and says where everything is.
 async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
-    println!("Starting {} nodes in {} ...", layout.nodes.len(), layout.data.display());
+    let (nodes, routers) = (layout.nodes.len(), layout.routers.len());
+    println!("Starting {nodes} nodes and {routers} routers in {} ...", layout.data.display());
     children.all_ready(layout, READY_LIMIT).await?;
     let demo = demo::venue(layout).await.context("can't make the demo venue")?;
     walk::print(layout, &demo);
@@ -122,17 +127,17 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
 fn tell(layout: &Layout, event: Event) {
     let at = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
     match event {
-        Event::Died { node, how } => {
-            println!("\n{at}  {} died: {how}. The others go on. Start it again with:", layout.nodes[node].name);
-            println!("  {}", layout.start_line(node));
+        Event::Died { number, how } => {
+            println!("\n{at}  {} died: {how}. The others go on. Start it again with:", layout.place(number).name);
+            println!("  {}", layout.start_line(number));
         }
-        Event::Back { node, pid } => {
+        Event::Back { number, pid } => {
             let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            println!("{at}  {} is back{pid}, started by hand: it is yours to stop.", layout.nodes[node].name);
+            println!("{at}  {} is back{pid}, started by hand: it is yours to stop.", layout.place(number).name);
         }
-        Event::GoneAgain { node } => {
-            println!("\n{at}  {} does not answer any more. Start it again with:", layout.nodes[node].name);
-            println!("  {}", layout.start_line(node));
+        Event::GoneAgain { number } => {
+            println!("\n{at}  {} does not answer any more. Start it again with:", layout.place(number).name);
+            println!("  {}", layout.start_line(number));
         }
     }
 }

@@ -40,7 +40,9 @@ impl Up {
         // An earlier start in the same folder was ready too.
         std::fs::write(&log, "").unwrap();
         let mut command = Command::new(MERIDIAN);
-        command.args(["up", "--regions", "3", "--base-port", &base_port.to_string(), "--data"]).arg(data);
+        command
+            .args(["up", "--regions", "3", "--routers", "0", "--base-port", &base_port.to_string(), "--data"])
+            .arg(data);
         let mut process = Process::logged(&mut command, &log);
         within("`up` is ready", MINUTE, || {
             let said = std::fs::read_to_string(&log).unwrap();

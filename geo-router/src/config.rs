@@ -1,1 +1,216 @@
-//! Configuration.
+//! Configuration of one router: to hold a [`RouterConfig`] is proof that every bound below was checked.
+//!
+//! What is *written* ([`RouterFile`]: plain values, unknown keys refused) becomes what is *proven* here, and an error
+//! names the key as an operator finds it in the file.
+//!
+//! # Not here
+//! Whether the certificates and databases it names are any good: that shows when they are opened.
+
+mod prove;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use replication::NodeName;
+
+use crate::dns::{DnsConfig, DnsConfigError};
+use crate::edge::{EdgeConfig, EdgeConfigError};
+use crate::fleet::Fleet;
+use crate::health::{HealthRules, quorum};
+use crate::location::Override;
+use crate::policy::Policy;
+
+pub use written::{
+    AdminSection, HealthSection, LocationSection, NodeSection, OverrideSection, PeerSection, PeersSection,
+    PolicySection, PositionSection, RegionSection, RouterFile,
+};
+
+/// Everything a router is told before it starts.
+#[derive(Clone, Debug)]
+pub struct RouterConfig {
+    /// Its name among the routers.
+    pub name: NodeName,
+    /// The region it stands in.
+    pub region: Option<String>,
+    /// Folder for what it keeps over a restart.
+    pub data: PathBuf,
+    /// File that holds the process id while the router runs.
+    pub pid_file: Option<PathBuf>,
+    /// Where operators and other routers reach it.
+    pub admin: SocketAddr,
+    /// DNS, if it answers any.
+    pub dns: Option<DnsConfig>,
+    /// Bounds of the TTL of answers that depend on health.
+    pub ttl: (Duration, Duration),
+    /// The edge, if it takes HTTP.
+    pub edge: Option<EdgeConfig>,
+    /// The location database, if not the one in the binary.
+    pub database: Option<PathBuf>,
+    /// Networks whose place an operator knows better.
+    pub overrides: Vec<Override>,
+    /// Which regions suit whom.
+    pub policy: Arc<dyn Policy>,
+    /// When verdicts change.
+    pub health: HealthRules,
+    /// The file with the routers' common secret.
+    pub key_file: Option<PathBuf>,
+    /// The other routers.
+    pub peers: Vec<Peer>,
+    /// Regions and nodes.
+    pub fleet: Arc<Fleet>,
+}
+
+/// Another router.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its name.
+    pub name: NodeName,
+    /// The region it stands in.
+    pub region: Option<String>,
+    /// Its admin listener.
+    pub admin: SocketAddr,
+}
+
+/// Why a configuration file was refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// No TOML, a wrong type, a missing or an unknown key; the source shows the line.
+    #[error("the configuration {} is not understood", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and key.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A value is out of its bounds or contradicts another one.
+    #[error("the configuration {} is refused", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// Which key and why.
+        #[source]
+        source: Box<ValueError>,
+    },
+}
+
+/// A value that is well formed and yet can't be used; every message begins with its key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ValueError {
+    /// A number outside its bounds.
+    #[error("{key} = {value}: must be {min} to {max}")]
+    OutOfRange {
+        /// Its key.
+        key: String,
+        /// What was written.
+        value: f64,
+        /// Least.
+        min: f64,
+        /// Most.
+        max: f64,
+    },
+    /// A name that must be unique.
+    #[error("{key} = \"{name}\": there is one already")]
+    Twice {
+        /// Its key.
+        key: String,
+        /// The name.
+        name: String,
+    },
+    /// A region that is not configured.
+    #[error("{key} = \"{name}\": there is no such region under [[regions]]")]
+    NoSuchRegion {
+        /// Its key.
+        key: String,
+        /// The name.
+        name: String,
+    },
+    /// A country code that is none.
+    #[error("policy.latency.table.{code}: must be an ISO 3166 code of two letters, such as DE")]
+    NoSuchCountry {
+        /// What was written.
+        code: String,
+    },
+    /// A failover order that misses a region.
+    #[error("policy.failover.order: must name every region once; \"{missing}\" is missing")]
+    OrderIncomplete {
+        /// A region that is not in it.
+        missing: String,
+    },
+    /// An override that says nothing, or too much.
+    #[error("location.overrides[{index}]: must have either a position or a region")]
+    OverrideUnclear {
+        /// Which override, from 0.
+        index: usize,
+    },
+    /// A text or list that must not be empty.
+    #[error("{key}: must not be empty")]
+    Empty {
+        /// Its key.
+        key: String,
+    },
+    /// Neither DNS nor HTTP.
+    #[error("[dns] or [edge]: at least one must be there, or the router has nothing to do")]
+    NothingToDo,
+    /// Other routers are named, and nothing by which they could be known.
+    #[error("peers.key_file: needed as soon as there are other routers, the same file content on all of them")]
+    KeyFileMissing,
+    /// Two listeners on one address.
+    #[error("{key}: {address} is taken by {other} already")]
+    ListenTwice {
+        /// The later key.
+        key: &'static str,
+        /// The earlier key.
+        other: &'static str,
+        /// Their address.
+        address: SocketAddr,
+    },
+    /// A value under `[dns]`.
+    #[error(transparent)]
+    Dns(#[from] DnsConfigError),
+    /// A value under `[edge]`.
+    #[error(transparent)]
+    Edge(#[from] EdgeConfigError),
+}
+
+impl RouterConfig {
+    /// Why the routers could not decide when it matters, if they could not.
+    #[must_use]
+    pub fn weakness(&self) -> Option<&'static str> {
+        let others = self.peers.iter().map(|peer| peer.region.as_deref());
+        let routers: Vec<Option<&str>> = others.chain([self.region.as_deref()]).collect();
+        quorum::weakness(&routers)
+    }
+
+    /// Reads and checks a file; its relative paths count from the folder that the file is in.
+    ///
+    /// # Errors
+    /// If the file can't be read, has an unknown or missing key, or a value out of bounds.
+    pub fn load(path: &Path) -> Result<RouterConfig, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        let file: RouterFile = toml::from_str(&text)
+            .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
+        let absolute = std::path::absolute(path).map_err(read)?;
+        let folder = absolute.parent().unwrap_or(Path::new("/"));
+        prove::router(file, folder)
+            .map_err(|source| ConfigError::Value { path: path.to_owned(), source: Box::new(source) })
+    }
+}

@@ -11,14 +11,18 @@
 //! - Nothing here knows of visits, venues' contents or storage: nodes are reached over HTTP alone.
 //! - A client's address is in no log and no metric.
 
+pub mod admin;
 pub mod config;
+pub mod control;
 pub mod dns;
 pub mod edge;
 pub mod explain;
 pub mod fleet;
 pub mod health;
 pub mod location;
+pub mod metrics;
 pub mod policy;
+pub mod run;
 pub mod signals;
 pub mod tls;
 pub mod view;

@@ -138,14 +138,21 @@ impl NewOrder {
         if !plain(&self.reason) {
             return Err(OrderError::Reason);
         }
-        let until = self.until.map(|until| instant::parse(&until).filter(|until| *until > now).ok_or(OrderError::Until));
+        let until =
+            self.until.map(|until| instant::parse(&until).filter(|until| *until > now).ok_or(OrderError::Until));
         let serves = |other: &RegionId| known.get(other).is_none_or(|order| order.at(now) == OrderKind::Serving);
         let left = self.order == OrderKind::Serving || regions.any(|other| other != region && serves(other));
         if !left && !self.force {
             return Err(OrderError::NobodyLeft);
         }
         let after = known.get(region).map_or(Wall(0), |order| Wall(order.since.0.saturating_add(1)));
-        Ok(Order { kind: self.order, since: now.max(after), until: until.transpose()?, by: self.by, reason: self.reason })
+        Ok(Order {
+            kind: self.order,
+            since: now.max(after),
+            until: until.transpose()?,
+            by: self.by,
+            reason: self.reason,
+        })
     }
 }
 

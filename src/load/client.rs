@@ -1,5 +1,6 @@
 //! How one operation is sent: one connection to each target, opened when first needed and again after it broke.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use hyper::{Method, Request, Uri};
 use super::measure::Outcome;
 use crate::http::{Base, Failure, Line};
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const SECRET: HeaderName = HeaderName::from_static("meridian-secret");
 
 /// A request that can be sent to any target, and again.
@@ -31,13 +33,16 @@ pub(crate) struct Client {
     targets: Arc<[Base]>,
     lines: Vec<Option<Line>>,
     timeout: Duration,
+    /// Where every request seems to come from.
+    from: Option<HeaderValue>,
 }
 
 impl Client {
     /// A client without a connection.
-    pub(crate) fn new(targets: Arc<[Base]>, timeout: Duration) -> Self {
+    pub(crate) fn new(targets: Arc<[Base]>, timeout: Duration, from: Option<IpAddr>) -> Self {
         let lines = targets.iter().map(|_| None).collect();
-        Self { targets, lines, timeout }
+        let from = from.and_then(|address| HeaderValue::from_str(&address.to_string()).ok());
+        Self { targets, lines, timeout, from }
     }
 
     /// Connects to a target ahead of the first request, if it can.
@@ -52,7 +57,7 @@ impl Client {
         let timeout = self.timeout;
         // Out of its place while in use: after a timeout the connection is in the middle of an answer and must go.
         let mut line = self.lines[target].take();
-        let exchange = exchange(&self.targets[target], &mut line, prepared);
+        let exchange = exchange(&self.targets[target], &mut line, prepared, self.from.as_ref());
         let outcome = tokio::time::timeout(timeout, exchange).await.unwrap_or(Outcome::TimedOut);
         if matches!(outcome, Outcome::Status(_)) {
             self.lines[target] = line;
@@ -61,14 +66,14 @@ impl Client {
     }
 }
 
-async fn exchange(base: &Base, line: &mut Option<Line>, prepared: &Prepared) -> Outcome {
-    let Some(mut request) = build(base, prepared) else { return Outcome::NoConnection };
+async fn exchange(base: &Base, line: &mut Option<Line>, prepared: &Prepared, from: Option<&HeaderValue>) -> Outcome {
+    let Some(mut request) = build(base, prepared, from) else { return Outcome::NoConnection };
     if let Some(open) = line {
         match send(open, request).await {
             Ok(outcome) => return outcome,
             Err(Failure::Unanswered) => return Outcome::NoAnswer,
             // The server closed a connection that was idle: nothing was sent, so a new one is tried at once.
-            Err(Failure::Unsent) => match build(base, prepared) {
+            Err(Failure::Unsent) => match build(base, prepared, from) {
                 Some(again) => request = again,
                 None => return Outcome::NoConnection,
             },
@@ -92,7 +97,7 @@ async fn send(line: &mut Line, request: Request<Full<Bytes>>) -> Result<Outcome,
     Ok(Outcome::Status(status))
 }
 
-fn build(base: &Base, prepared: &Prepared) -> Option<Request<Full<Bytes>>> {
+fn build(base: &Base, prepared: &Prepared, from: Option<&HeaderValue>) -> Option<Request<Full<Bytes>>> {
     let path = Bytes::from(format!("{}{}", base.prefix(), prepared.path));
     let uri = Uri::from(PathAndQuery::from_maybe_shared(path).ok()?);
     let mut request = Request::new(Full::default());
@@ -100,6 +105,9 @@ fn build(base: &Base, prepared: &Prepared) -> Option<Request<Full<Bytes>>> {
     *request.uri_mut() = uri;
     request.headers_mut().insert(HOST, base.authority());
     request.headers_mut().insert(SECRET, prepared.secret.clone());
+    if let Some(from) = from {
+        request.headers_mut().insert(FORWARDED_FOR, from.clone());
+    }
     if let Some((kind, body)) = &prepared.body {
         request.headers_mut().insert(CONTENT_TYPE, kind.clone());
         *request.body_mut() = Full::new(body.clone());

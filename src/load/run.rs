@@ -23,6 +23,10 @@ use crate::venue::Created;
 pub(crate) struct Shared {
     /// Where to send.
     pub(crate) targets: Arc<[Base]>,
+    /// Where to read everything back.
+    pub(crate) read_at: Arc<[Base]>,
+    /// Where connections seem to come from, in turn.
+    pub(crate) from: Vec<std::net::IpAddr>,
     /// What to send.
     pub(crate) pool: Pool,
     /// For which venues.
@@ -46,8 +50,11 @@ pub(crate) struct Shared {
 impl Shared {
     /// All that a run needs.
     pub(crate) fn new(args: &LoadArgs, seed: u64, pool: Pool, venues: Vec<Created>) -> Self {
+        let read_at = if args.verify_at.is_empty() { &args.target } else { &args.verify_at };
         Self {
             targets: args.target.clone().into(),
+            read_at: read_at.clone().into(),
+            from: args.from.clone(),
             pool,
             venues,
             plan: Plan::new(args),

@@ -1,4 +1,4 @@
-//! The venues of a run: made through the first target, then awaited in all.
+//! The venues of a run: made through the first target, then awaited wherever they are needed.
 
 use std::time::Duration;
 
@@ -13,9 +13,14 @@ use crate::venue::{self, Created, NewVenue};
 /// How long a new venue may take to be readable in every region.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Makes `count` venues that have the areas of the pool.
-pub(crate) async fn make(targets: &[Base], count: usize, pool: &Pool) -> anyhow::Result<Vec<Created>> {
-    let [first, others @ ..] = targets else { anyhow::bail!("no target") };
+/// Makes `count` venues that have the areas of the pool; all are known at every target and wherever they are read.
+pub(crate) async fn make(
+    targets: &[Base],
+    read_at: &[Base],
+    count: usize,
+    pool: &Pool,
+) -> anyhow::Result<Vec<Created>> {
+    let first = targets.first().context("no target")?;
     let mut venues = Vec::with_capacity(count);
     for number in 1..=count {
         let name = format!("Load test {number}");
@@ -23,7 +28,7 @@ pub(crate) async fn make(targets: &[Base], count: usize, pool: &Pool) -> anyhow:
             NewVenue { name: &name, timezone: "Europe/Berlin", retention: None, address: None, areas: pool.areas() };
         venues.push(venue::make(first, &new).await.context("can't make the venues of the load test")?);
     }
-    for target in others {
+    for target in targets.iter().chain(read_at) {
         for venue in &venues {
             let path = format!("/v1/venues/{}", venue.venue_id);
             poll::until(LIMIT, async || http::get::<Value>(target, &path).await)

@@ -79,7 +79,7 @@ pub(crate) async fn verify(shared: &Arc<Shared>, ran: &Ran, patience: Duration, 
     let bar = if progress { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     let begun = Instant::now();
     let mut incomplete = Vec::new();
-    for target in shared.targets.iter() {
+    for target in shared.read_at.iter() {
         bar.set_message(format!("waiting until {target} is complete"));
         bar.tick();
         let left = patience.saturating_sub(begun.elapsed());

@@ -46,7 +46,8 @@ struct Done {
 impl Worker {
     /// Worker `number`, which prefers one target.
     pub(crate) fn new(shared: Arc<Shared>, number: usize, rng: SmallRng, recorder: SharedRecorder) -> Self {
-        let client = Client::new(Arc::clone(&shared.targets), shared.timeout);
+        let from = shared.from.get(number % shared.from.len().max(1)).copied();
+        let client = Client::new(Arc::clone(&shared.targets), shared.timeout, from);
         let home = number % shared.targets.len();
         let (current, away_until, pause) = (home, Instant::now(), PAUSES.0);
         Self { shared, client, rng, recorder, visits: Vec::new(), home, current, away_until, pause }

@@ -7,14 +7,34 @@ use super::folder::Settings;
 use super::layout::Layout;
 use crate::cli::Usage;
 
+/// Public port of every node and of the router's edge.
+const DEFAULT_PORT: u16 = 7080;
+/// The router's DNS.
+const DEFAULT_DNS_PORT: u16 = 7053;
+
 /// How nodes are told apart.
 pub(super) struct Addresses {
     /// Each node has an address of its own.
     pub(super) aliased: bool,
     /// Public port, followed by those of replication and admin.
     pub(super) base_port: u16,
+    /// The routers' DNS port.
+    pub(super) dns_port: u16,
     /// How many regions there are.
     pub(super) regions: u8,
+    /// How many nodes each has.
+    pub(super) nodes: u8,
+}
+
+/// Where a router listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RouterAddresses {
+    /// HTTP.
+    pub(super) edge: SocketAddr,
+    /// DNS over UDP and TCP.
+    pub(super) dns: SocketAddr,
+    /// Operators and other routers.
+    pub(super) admin: SocketAddr,
 }
 
 impl Addresses {
@@ -28,28 +48,45 @@ impl Addresses {
         };
         [0, 1, 2].map(|offset| SocketAddr::new(IpAddr::V4(ip), port + offset))
     }
+
+    /// The listeners of router `r`, counted from 1.
+    pub(super) fn of_router(&self, r: u8) -> RouterAddresses {
+        let (ip, shift) = if self.aliased || r == 1 {
+            (Ipv4Addr::new(127, 0, 0, r), 0)
+        } else {
+            (Ipv4Addr::LOCALHOST, 10 * (u16::from(self.regions) * u16::from(self.nodes) + u16::from(r) - 1))
+        };
+        let at = |port: u16| SocketAddr::new(IpAddr::V4(ip), port + shift);
+        RouterAddresses { edge: at(self.base_port), dns: at(self.dns_port), admin: at(self.base_port + 2) }
+    }
 }
 
 /// The addresses for a deployment, and whether each node has one of its own.
 ///
 /// All of 127.0.0.0/8 is this machine on Linux; elsewhere (macOS) only what was configured.
-pub(super) fn choose(settings: &Settings, base_port: u16) -> (Addresses, bool) {
-    let aliased = (1..=settings.nodes)
-        .all(|k| (1..=settings.regions).all(|i| TcpListener::bind((Ipv4Addr::new(127, 0, k, i), 0)).is_ok()));
-    (Addresses { aliased, base_port, regions: settings.regions }, aliased)
+///
+/// Ports begin at `base_port`, with DNS three above; without one they are the documented ones.
+pub(super) fn choose(settings: &Settings, base_port: Option<u16>) -> (Addresses, bool) {
+    let nodes = (1..=settings.nodes).flat_map(|k| (1..=settings.regions).map(move |i| Ipv4Addr::new(127, 0, k, i)));
+    let routers = (1..=settings.routers).map(|r| Ipv4Addr::new(127, 0, 0, r));
+    let aliased = nodes.chain(routers).all(|ip| TcpListener::bind((ip, 0)).is_ok());
+    let (base_port, dns_port) = base_port.map_or((DEFAULT_PORT, DEFAULT_DNS_PORT), |port| (port, port + 3));
+    (Addresses { aliased, base_port, dns_port, regions: settings.regions, nodes: settings.nodes }, aliased)
 }
 
 /// Proves that every listener's port is free, so that the trouble is told here and not in some node's log.
 pub(super) fn check_free(layout: &Layout) -> anyhow::Result<()> {
-    for node in &layout.nodes {
-        for address in [node.public, node.replication, node.admin] {
+    let nodes = layout.nodes.iter().map(|node| (&node.place, [node.public, node.replication, node.admin]));
+    let routers = layout.routers.iter().map(|router| (&router.place, [router.at.edge, router.at.dns, router.at.admin]));
+    for (place, addresses) in nodes.chain(routers) {
+        for address in addresses {
             match TcpListener::bind(address) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
                     return Err(Usage::error(format!(
                         "{address} is in use by another process (a deployment that still runs, or a node that was \
                          started by hand: {}). Stop it, or choose other ports, such as --base-port {}",
-                        node.pid_file().display(),
+                        place.pid_file().display(),
                         address.port().saturating_add(1000)
                     )));
                 }

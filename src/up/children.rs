@@ -1,4 +1,4 @@
-//! The processes of a deployment: started, watched, stopped.
+//! The processes of a deployment, nodes and routers: started, watched, stopped.
 //!
 //! # Invariants
 //! - Each child has one task that owns it, so a signal never goes to a process id that is somebody else's by now.
@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::layout::{Layout, NodePlace};
+use super::layout::{Layout, Place};
 use crate::deployment;
 use crate::http::{self, Base, Options};
 use crate::poll;
@@ -33,11 +33,11 @@ const LOOKS: u32 = 3;
 #[derive(Debug)]
 pub(super) enum Event {
     /// A child ended by itself, or somebody killed it.
-    Died { node: usize, how: String },
+    Died { number: usize, how: String },
     /// A dead node answers again.
-    Back { node: usize, pid: Option<Pid> },
+    Back { number: usize, pid: Option<Pid> },
     /// A node that was started by hand answers no more.
-    GoneAgain { node: usize },
+    GoneAgain { number: usize },
 }
 
 /// How children are to stop.
@@ -62,17 +62,17 @@ struct Readiness {
 }
 
 impl Children {
-    /// Starts every node.
+    /// Starts every process.
     pub(super) fn start(layout: &Layout) -> anyhow::Result<Self> {
         let (order, orders) = watch::channel(Order::Run);
         let (sender, events) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        for (index, node) in layout.nodes.iter().enumerate() {
-            let child = spawn(node).with_context(|| format!("can't start {}", node.name))?;
+        for (index, place) in layout.places().enumerate() {
+            let child = spawn(place).with_context(|| format!("can't start {}", place.name))?;
             let watched = Watched {
                 index,
-                public: Base::from(node.public),
-                pid_file: node.pid_file(),
+                probed: Base::from(place.probed),
+                pid_file: place.pid_file(),
                 events: sender.clone(),
                 orders: orders.clone(),
             };
@@ -81,13 +81,18 @@ impl Children {
         Ok(Self { tasks, events, order })
     }
 
-    /// Waits until every node is ready; fails as soon as one dies, or if it takes too long.
+    /// Waits until every process is ready; fails as soon as one dies, or if it takes too long.
     pub(super) async fn all_ready(&mut self, layout: &Layout, limit: Duration) -> anyhow::Result<()> {
         let events = &mut self.events;
         let ready = async {
-            for node in &layout.nodes {
-                poll::until(limit, async || ready(node).await).await.with_context(|| {
-                    format!("{} is not ready after {} s; its log: {}", node.name, limit.as_secs(), node.log().display())
+            for place in layout.places() {
+                poll::until(limit, async || ready(place).await).await.with_context(|| {
+                    format!(
+                        "{} is not ready after {} s; its log: {}",
+                        place.name,
+                        limit.as_secs(),
+                        place.log().display()
+                    )
                 })?;
             }
             Ok(())
@@ -95,9 +100,9 @@ impl Children {
         tokio::select! {
             ready = ready => ready,
             event = events.recv() => match event {
-                Some(Event::Died { node, how }) => {
-                    let node = &layout.nodes[node];
-                    anyhow::bail!("{} died at its start: {how}\n{}", node.name, log_end(node))
+                Some(Event::Died { number, how }) => {
+                    let place = layout.place(number);
+                    anyhow::bail!("{} died at its start: {how}\n{}", place.name, log_end(place))
                 }
                 _ => anyhow::bail!("no node is left"),
             },
@@ -135,11 +140,11 @@ impl Children {
     }
 }
 
-fn spawn(node: &NodePlace) -> anyhow::Result<Child> {
-    let log = OpenOptions::new().create(true).append(true).open(node.log())?;
+fn spawn(place: &Place) -> anyhow::Result<Child> {
+    let log = OpenOptions::new().create(true).append(true).open(place.log())?;
     let child = Command::new(std::env::current_exe()?)
-        .args(["node", "--exit-with-parent", "--config"])
-        .arg(node.config())
+        .args([place.role, "--exit-with-parent", "--config"])
+        .arg(place.config())
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -149,8 +154,8 @@ fn spawn(node: &NodePlace) -> anyhow::Result<Child> {
     Ok(child)
 }
 
-async fn ready(node: &NodePlace) -> anyhow::Result<()> {
-    let reply = http::request(&Base::from(node.public), hyper::Method::GET, "/readyz", Options::default()).await?;
+async fn ready(place: &Place) -> anyhow::Result<()> {
+    let reply = http::request(&Base::from(place.probed), hyper::Method::GET, "/readyz", Options::default()).await?;
     if reply.status.is_success() {
         return Ok(());
     }
@@ -158,9 +163,9 @@ async fn ready(node: &NodePlace) -> anyhow::Result<()> {
     anyhow::bail!("not ready: {}", serde_json::to_string(&reasons)?)
 }
 
-/// The last lines of a node's log.
-fn log_end(node: &NodePlace) -> String {
-    let log = std::fs::read(node.log()).unwrap_or_default();
+/// The last lines of a process's log.
+fn log_end(place: &Place) -> String {
+    let log = std::fs::read(place.log()).unwrap_or_default();
     let text = String::from_utf8_lossy(&log[log.len().saturating_sub(4_096)..]).into_owned();
     let lines: Vec<&str> = text.lines().rev().take(10).collect();
     lines.into_iter().rev().map(|line| format!("  {line}\n")).collect()
@@ -169,7 +174,7 @@ fn log_end(node: &NodePlace) -> String {
 /// One child's task.
 struct Watched {
     index: usize,
-    public: Base,
+    probed: Base,
     pid_file: std::path::PathBuf,
     events: mpsc::UnboundedSender<Event>,
     orders: watch::Receiver<Order>,
@@ -186,7 +191,7 @@ impl Watched {
             _ = orders.wait_for(|order| *order != Order::Run) => None,
         };
         let Some(how) = died else { return self.stop(child).await };
-        self.tell(Event::Died { node: self.index, how });
+        self.tell(Event::Died { number: self.index, how });
         tokio::select! {
             () = self.look() => {}
             _ = orders.wait_for(|order| *order != Order::Run) => {}
@@ -217,15 +222,15 @@ impl Watched {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             looks.tick().await;
-            let answers = http::request(&self.public, hyper::Method::GET, "/readyz", Options::default()).await;
+            let answers = http::request(&self.probed, hyper::Method::GET, "/readyz", Options::default()).await;
             let ready = answers.is_ok_and(|reply| reply.status.is_success());
             silent = if ready { 0 } else { silent + 1 };
             if ready && !back {
                 back = true;
-                self.tell(Event::Back { node: self.index, pid: deployment::running(&self.pid_file) });
+                self.tell(Event::Back { number: self.index, pid: deployment::running(&self.pid_file) });
             } else if back && silent >= LOOKS && deployment::running(&self.pid_file).is_none() {
                 back = false;
-                self.tell(Event::GoneAgain { node: self.index });
+                self.tell(Event::GoneAgain { number: self.index });
             }
         }
     }

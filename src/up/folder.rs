@@ -1,6 +1,8 @@
 //! The folder of a deployment: made, recognised, locked, filled, and deleted only if `up` made it.
 
 use std::fs::{File, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -8,7 +10,7 @@ use node::certs::CertificateAuthority;
 use node::config::Engine;
 use serde::{Deserialize, Serialize};
 
-use super::layout::Layout;
+use super::layout::{Layout, Place};
 use crate::cli::Usage;
 
 /// The file by which `up` knows a folder of its own; it holds the [`Settings`].
@@ -21,8 +23,15 @@ pub(super) struct Settings {
     pub(super) regions: u8,
     /// Nodes in each.
     pub(super) nodes: u8,
+    /// Routers.
+    #[serde(default = "one")]
+    pub(super) routers: u8,
     /// What keeps the data.
     pub(super) engine: Engine,
+}
+
+fn one() -> u8 {
+    1
 }
 
 /// A deployment's folder, ours alone as long as this value lives.
@@ -72,11 +81,12 @@ impl Folder {
         &self,
         regions: Option<u8>,
         nodes: Option<u8>,
+        routers: Option<u8>,
         engine: Option<Engine>,
     ) -> anyhow::Result<Settings> {
         let Some(made) = self.made_with else {
-            let (regions, nodes) = (regions.unwrap_or(3), nodes.unwrap_or(1));
-            return Ok(Settings { regions, nodes, engine: engine.unwrap_or_default() });
+            let (regions, nodes, routers) = (regions.unwrap_or(3), nodes.unwrap_or(1), routers.unwrap_or(1));
+            return Ok(Settings { regions, nodes, routers, engine: engine.unwrap_or_default() });
         };
         let fixed = |what: &str, asked: String, made: String| {
             Usage::error(format!(
@@ -92,7 +102,8 @@ impl Folder {
             return Err(fixed("--engine", engine.to_string(), made.engine.to_string()));
         }
         // A region more begins empty and catches up; one that is left out keeps its folder until it is asked for again.
-        Ok(Settings { regions: regions.unwrap_or(made.regions), ..made })
+        let (regions, routers) = (regions.unwrap_or(made.regions), routers.unwrap_or(made.routers));
+        Ok(Settings { regions, routers, ..made })
     }
 
     /// Writes certificates and configuration; what is good already stays.
@@ -101,22 +112,47 @@ impl Folder {
         std::fs::write(self.path.join(MARKER), toml::to_string(settings)?)?;
         let authority = CertificateAuthority::load_or_create(&layout.certs())?;
         for node in &layout.nodes {
-            authority.issue(&node.name, false)?;
-            std::fs::create_dir_all(&node.folder).with_context(|| format!("can't make {}", node.folder.display()))?;
-            let text = format!(
-                "# Written by `meridian up` at each start: changes are lost. config/node.toml explains the keys.\n\n{}",
-                toml::to_string(&layout.file(node))?
-            );
-            std::fs::write(node.config(), text).with_context(|| format!("can't write {}", node.config().display()))?;
+            authority.issue(&node.place.name, false)?;
+            write_config(&node.place, toml::to_string(&layout.file(node))?)?;
+        }
+        if !layout.routers.is_empty() {
+            keep_router_key(&layout.router_key())?;
+        }
+        for router in &layout.routers {
+            write_config(&router.place, toml::to_string(&layout.router_file(router)?)?)?;
         }
         // A configuration of a region that is left out now would be asked by `status` and missed.
         for entry in self.path.read_dir()?.flatten() {
-            let config = entry.path().join("node.toml");
-            if config.is_file() && !layout.nodes.iter().any(|node| node.config() == config) {
-                std::fs::remove_file(config)?;
+            for config in ["node.toml", "router.toml"].map(|name| entry.path().join(name)) {
+                if config.is_file() && !layout.places().any(|place| place.config() == config) {
+                    std::fs::remove_file(config)?;
+                }
             }
         }
         Ok(())
+    }
+}
+
+fn write_config(place: &Place, text: String) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&place.folder).with_context(|| format!("can't make {}", place.folder.display()))?;
+    let role = place.role;
+    let text = format!(
+        "# Written by `meridian up` at each start: changes are lost. config/{role}.toml explains the keys.\n\n{text}"
+    );
+    std::fs::write(place.config(), text).with_context(|| format!("can't write {}", place.config().display()))
+}
+
+/// Makes the routers' common secret unless there is one, for nobody else on this machine to read.
+fn keep_router_key(file: &Path) -> anyhow::Result<()> {
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
+    match made {
+        Ok(mut made) => {
+            let secret: [u8; 32] = rand::random();
+            let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+            writeln!(made, "{text}").with_context(|| format!("can't write {}", file.display()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("can't write {}", file.display())),
     }
 }
 
@@ -169,13 +205,13 @@ mod tests {
         std::fs::write(path.join(MARKER), "regions = 5\nnodes = 1\nengine = \"fjall\"\n").unwrap();
         let folder = Folder::open(&path, false).unwrap();
         assert!(Folder::open(&path, false).is_err(), "two at one time");
-        assert_eq!(folder.settle(None, None, None).unwrap().regions, 5);
-        assert_eq!(folder.settle(Some(2), Some(1), None).unwrap().engine, Engine::Fjall);
-        assert!(folder.settle(None, None, Some(Engine::Sled)).is_err());
-        assert!(folder.settle(None, Some(2), None).is_err());
+        assert_eq!(folder.settle(None, None, None, None).unwrap().regions, 5);
+        assert_eq!(folder.settle(Some(2), Some(1), Some(3), None).unwrap().engine, Engine::Fjall);
+        assert!(folder.settle(None, None, None, Some(Engine::Sled)).is_err());
+        assert!(folder.settle(None, Some(2), None, None).is_err());
         drop(folder);
         let folder = Folder::open(&path, true).unwrap();
         assert!(!path.join("thesis.txt").exists() && !path.join(MARKER).exists());
-        assert_eq!(folder.settle(None, None, None).unwrap().regions, 3);
+        assert_eq!(folder.settle(None, None, None, None).unwrap().regions, 3);
     }
 }

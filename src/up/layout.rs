@@ -1,4 +1,4 @@
-//! Which nodes a deployment on one machine has, and where each of them listens and keeps its files.
+//! Which nodes and routers a deployment on one machine has, and where each of them listens and keeps its files.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use node::config::{
 };
 use replication::{NodeName, RegionId};
 
-use super::addresses::Addresses;
+use super::addresses::{Addresses, RouterAddresses};
 use super::folder::Settings;
 
 /// The regions in their order: name, latitude, longitude.
@@ -27,32 +27,60 @@ pub(super) struct Layout {
     pub(super) data: PathBuf,
     /// All nodes: first the first node of every region, then the second, and so on.
     pub(super) nodes: Vec<NodePlace>,
+    /// The routers.
+    pub(super) routers: Vec<RouterPlace>,
     /// How many regions there are.
     pub(super) regions: usize,
     engine: node::config::Engine,
 }
 
-/// One node.
-pub(super) struct NodePlace {
-    /// Its region.
-    pub(super) region: RegionId,
+/// One process and its folder.
+#[derive(Clone)]
+pub(super) struct Place {
     /// Its name, which is its folder's too.
     pub(super) name: NodeName,
+    /// `DIR/<name>`.
+    pub(super) folder: PathBuf,
+    /// The command that runs it: `node` or `router`.
+    pub(super) role: &'static str,
+    /// Where it says whether it is ready.
+    pub(super) probed: SocketAddr,
+}
+
+/// One node.
+pub(super) struct NodePlace {
+    /// Its process.
+    pub(super) place: Place,
+    /// Its region.
+    pub(super) region: RegionId,
     /// Public listener.
     pub(super) public: SocketAddr,
     /// Replication listener.
     pub(super) replication: SocketAddr,
     /// Admin listener.
     pub(super) admin: SocketAddr,
-    /// `DIR/<name>`.
-    pub(super) folder: PathBuf,
     position: PositionSection,
 }
 
+/// One router.
+pub(super) struct RouterPlace {
+    /// Its process.
+    pub(super) place: Place,
+    /// HTTP edge, DNS and admin listener.
+    pub(super) at: RouterAddresses,
+}
+
 impl NodePlace {
+    /// Latitude and longitude of its region.
+    pub(super) fn coordinates(&self) -> (f64, f64) {
+        (self.position.latitude, self.position.longitude)
+    }
+}
+
+impl Place {
     /// Its configuration file.
     pub(super) fn config(&self) -> PathBuf {
-        self.folder.join("node.toml")
+        self.folder.join(format!("{}.toml", self.role))
     }
 
     /// Its log.
@@ -76,12 +104,42 @@ impl Layout {
                 // The names above are labels, and so they are with a number.
                 let (Ok(region), Ok(label)) = (region.parse(), name.parse()) else { continue };
                 let [public, replication, admin] = addresses.of(i, k);
-                let folder = data.join(name);
+                let place = Place { name: label, folder: data.join(name), role: "node", probed: public };
                 let position = PositionSection { latitude, longitude };
-                nodes.push(NodePlace { region, name: label, public, replication, admin, folder, position });
+                nodes.push(NodePlace { place, region, public, replication, admin, position });
             }
         }
-        Self { data: data.to_owned(), nodes, regions: usize::from(settings.regions), engine: settings.engine }
+        let routers = (1..=settings.routers).filter_map(|r| {
+            let name = format!("router-{r}");
+            let at = addresses.of_router(r);
+            let place = Place { name: name.parse().ok()?, folder: data.join(name), role: "router", probed: at.admin };
+            Some(RouterPlace { place, at })
+        });
+        let (regions, engine) = (usize::from(settings.regions), settings.engine);
+        Self { data: data.to_owned(), nodes, routers: routers.collect(), regions, engine }
+    }
+
+    /// All processes: first the nodes, then the routers.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        self.nodes.iter().map(|node| &node.place).chain(self.routers.iter().map(|router| &router.place))
+    }
+
+    /// The process of a number, counted as in [`Layout::places`].
+    pub(super) fn place(&self, number: usize) -> &Place {
+        match number.checked_sub(self.nodes.len()) {
+            None => &self.nodes[number].place,
+            Some(router) => &self.routers[router].place,
+        }
+    }
+
+    /// Where guests reach the service: the router, or the first node if there is none.
+    pub(super) fn service(&self) -> SocketAddr {
+        self.routers.first().map_or(self.nodes[0].public, |router| router.at.edge)
+    }
+
+    /// The file with the secret that the routers share.
+    pub(super) fn router_key(&self) -> PathBuf {
+        self.data.join("router-key")
     }
 
     /// The certificates' folder.
@@ -95,38 +153,39 @@ impl Layout {
     }
 
     /// What starts a node again by hand.
-    pub(super) fn start_line(&self, node: usize) -> String {
+    pub(super) fn start_line(&self, number: usize) -> String {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("meridian"));
-        format!("{} node --config {}", quoted(&program), quoted(&self.nodes[node].config()))
+        let place = self.place(number);
+        format!("{} {} --config {}", quoted(&program), place.role, quoted(&place.config()))
     }
 
     /// What a node's configuration file says.
     pub(super) fn file(&self, node: &NodePlace) -> NodeFile {
         let certs = Path::new("../certs");
-        let peers = self.nodes.iter().filter(|peer| peer.name != node.name).map(|peer| PeerSection {
-            name: peer.name.clone(),
+        let peers = self.nodes.iter().filter(|peer| peer.place.name != node.place.name).map(|peer| PeerSection {
+            name: peer.place.name.clone(),
             region: peer.region.clone(),
             address: peer.replication.to_string(),
             position: Some(peer.position),
         });
         NodeFile {
             region: node.region.clone(),
-            name: Some(node.name.clone()),
+            name: Some(node.place.name.clone()),
             data: "store".into(),
             pid_file: Some("pid".into()),
             position: node.position,
             listen: ListenSection { public: node.public, replication: node.replication, admin: node.admin },
             tls: TlsSection {
                 ca: certs.join("ca.pem"),
-                certificate: certs.join(format!("{}.pem", node.name)),
-                key: certs.join(format!("{}.key", node.name)),
+                certificate: certs.join(format!("{}.pem", node.place.name)),
+                key: certs.join(format!("{}.key", node.place.name)),
             },
             storage: StorageSection { engine: self.engine, ..StorageSection::default() },
             replication: ReplicationSection::default(),
             registry: RegistrySection {
                 policy: "development".to_owned(),
                 policies: None,
-                public_url: Some(format!("http://{}", node.public)),
+                public_url: Some(format!("http://{}", self.service())),
             },
             limits: LimitsSection::default(),
             peers: peers.collect(),
@@ -152,18 +211,18 @@ mod tests {
     use super::Layout;
 
     fn layout(data: &Path, regions: u8, nodes: u8, aliased: bool) -> Layout {
-        let settings = Settings { regions, nodes, engine: Engine::Fjall };
-        Layout::new(data, &settings, &Addresses { aliased, base_port: 7080, regions })
+        let settings = Settings { regions, nodes, routers: 1, engine: Engine::Fjall };
+        Layout::new(data, &settings, &Addresses { aliased, base_port: 7080, dns_port: 7053, regions, nodes })
     }
 
     #[test]
     fn places_are_as_documented() {
         let one = layout(Path::new("/d"), 3, 1, true);
-        assert_eq!(one.nodes[2].name.as_str(), "ap-southeast");
+        assert_eq!(one.nodes[2].place.name.as_str(), "ap-southeast");
         assert_eq!(one.nodes[2].public.to_string(), "127.0.1.3:7080");
         assert_eq!(one.nodes[2].admin.to_string(), "127.0.1.3:7082");
         let two = layout(Path::new("/d"), 2, 2, true);
-        assert_eq!(two.nodes[3].folder, Path::new("/d/us-east-2"));
+        assert_eq!(two.nodes[3].place.folder, Path::new("/d/us-east-2"));
         assert_eq!(two.nodes[3].replication.to_string(), "127.0.2.2:7081");
         let shared = layout(Path::new("/d"), 2, 2, false);
         let ports: Vec<String> = shared.nodes.iter().map(|node| node.public.to_string()).collect();
@@ -176,11 +235,11 @@ mod tests {
         for (nodes, aliased) in [(1, true), (2, true), (2, false)] {
             let layout = layout(folder.path(), 5, nodes, aliased);
             for node in &layout.nodes {
-                std::fs::create_dir_all(&node.folder).unwrap();
-                std::fs::write(node.config(), toml::to_string(&layout.file(node)).unwrap()).unwrap();
-                let config = NodeConfig::load(&node.config()).unwrap();
+                std::fs::create_dir_all(&node.place.folder).unwrap();
+                std::fs::write(node.place.config(), toml::to_string(&layout.file(node)).unwrap()).unwrap();
+                let config = NodeConfig::load(&node.place.config()).unwrap();
                 assert_eq!(config.peers.len(), layout.nodes.len() - 1);
-                assert_eq!(config.pid_file, Some(node.pid_file()));
+                assert_eq!(config.pid_file, Some(node.place.pid_file()));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What `up` prints once all nodes are ready: addresses, and a walk through the product to copy and paste.
+//! What `up` prints once all are ready: addresses, and a walk through the product to copy and paste.
 
 use std::time::SystemTime;
 
@@ -6,19 +6,36 @@ use node::registry::{Secret, VisitId};
 use replication::Wall;
 
 use super::layout::Layout;
+use super::router_file::{SERVICE, ZONE};
 use crate::venue::Created;
+
+/// Addresses of clients in Germany, the United States and Singapore, who reach regions 1 to 3.
+const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
 
 /// Prints addresses and the walk.
 pub(super) fn print(layout: &Layout, demo: &Created) {
-    println!("\nReady. Each node stores what it accepts and tells the others.\n");
-    for node in &layout.nodes {
-        println!("  {:<16} http://{}   admin http://{}", node.name.as_str(), node.public, node.admin);
+    println!(
+        "\nReady. Each node stores what it accepts and tells the others; the router leads clients to the nearest.\n"
+    );
+    for router in &layout.routers {
+        let (name, at) = (router.place.name.as_str(), router.at);
+        println!("  {name:<16} http://{}   admin http://{}   DNS {}", at.edge, at.admin, at.dns);
     }
-    println!("\nFiles     {}: for each node node.toml, pid, log, store/", layout.data.display());
+    for node in &layout.nodes {
+        println!("  {:<16} http://{}   admin http://{}", node.place.name.as_str(), node.public, node.admin);
+    }
+    println!("\nService   http://{}", layout.service());
+    println!("Files     {}: for each process its configuration, pid, log, store/", layout.data.display());
     println!("Check-in  {}", demo.checkin_url);
     println!("\nA walk to copy and paste, in another terminal:\n");
     println!("{}", walk(layout, demo));
-    println!("Kill a node (kill -9 $(cat {})) and see that the others go on.", layout.region(2).pid_file().display());
+    if let Some(router) = layout.routers.first() {
+        let (ip, port) = (router.at.dns.ip(), router.at.dns.port());
+        println!("# The same by DNS, and why\ndig @{ip} -p {port} +short {SERVICE}.{ZONE} +subnet={}", CLIENTS[2]);
+        println!("dig @{ip} -p {port} +short TXT explain.{SERVICE}.{ZONE} +subnet={}\n", CLIENTS[2]);
+    }
+    println!("Kill a node (kill -9 $(cat {})): the others go on, and", layout.region(2).place.pid_file().display());
+    println!("the router leads its clients to the next region.");
     println!("Ctrl-C stops all.");
 }
 
@@ -30,8 +47,12 @@ fn walk(layout: &Layout, demo: &Created) -> String {
     let id = VisitId::of(Wall(replication::time::millis(now)), &secret);
     let [one, two, three] = [1, 2, 3].map(|number| layout.region(number));
     let (venue, key) = (&demo.venue_id, &demo.owner_key);
-    let url = |address: std::net::SocketAddr| format!("http://{address}/v1/venues");
-    let (at_one, at_two, at_three) = (url(one.public), url(two.public), url(three.public));
+    // Through the router a client's address decides; without one each region is asked itself.
+    let url = |number: usize| match layout.routers.first() {
+        Some(router) => format!("-H 'X-Forwarded-For: {}' http://{}/v1/venues", CLIENTS[number - 1], router.at.edge),
+        None => format!("http://{}/v1/venues", layout.region(number).public),
+    };
+    let (at_one, at_two, at_three) = (url(1), url(2), url(3));
     let json = "-H 'Content-Type: application/json'";
     let patch = "-H 'Content-Type: application/merge-patch+json'";
     format!(
@@ -68,8 +89,8 @@ curl -sS -X POST {at_one}/$SHORT/visits {json} \
   -d '{{"persons":[{{"name":"Ane O’Connor","phone":"(030) 1234-5678"}}]}}'; echo
 for s in 0 10 20; do sleep $s; curl -sS {at_three}/$SHORT/guests -H "Authorization: Bearer $SHORTKEY"; echo; done
 "#,
-        one = one.name,
-        two = two.name,
-        three = three.name,
+        one = one.place.name,
+        two = two.place.name,
+        three = three.place.name,
     )
 }

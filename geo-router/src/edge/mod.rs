@@ -1,1 +1,267 @@
-//! Edge.
+//! The HTTP edge: takes clients' requests and forwards each to a node that answers it.
+//!
+//! A request's way: [`listen`] reads it, [`gate`] lets it in, [`client`] says who asks, [`limit`] whether they may,
+//! [`cache`] answers what is public, [`forward`] walks regions and nodes in the order of view and [`balance`] under
+//! [`breaker`]s and the table of [`retry`]; [`hygiene`] cleans heads both ways, [`body`] streams.
+//!
+//! # Invariants
+//! - Nothing reaches a node that its client did not send, or more than the retry table allows.
+//! - Memory is bounded: connections, bodies, heads, caches and tables have limits; what streams is never gathered.
+//! - The view is the only word on regions: the edge never waits for the control plane.
+//!
+//! # Not here
+//! Which regions are well ([`crate::health`]) and which suit whom ([`crate::policy`]).
+
+pub mod balance;
+pub mod breaker;
+pub mod cache;
+pub mod client;
+pub mod framing;
+pub mod hygiene;
+pub mod limit;
+pub mod retry;
+pub mod sticky;
+
+mod body;
+mod config;
+mod forward;
+mod gate;
+mod io;
+mod listen;
+mod metrics;
+mod pool;
+mod problem;
+mod serve;
+mod upgrade;
+
+#[cfg(test)]
+mod testing;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::header::HeaderValue;
+use hyper_util::rt::TokioExecutor;
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use breaker::{BreakerState, Breakers};
+pub use config::{
+    Balance, BreakerSection, CacheSection, EdgeConfig, EdgeConfigError, EdgeSection, LimitsSection, RateLimitSection,
+    RetrySection, TimeoutsSection, TlsSection,
+};
+pub use metrics::EdgeMetrics;
+
+use self::balance::Balancer;
+use self::cache::Cache;
+use self::client::Trusted;
+use self::limit::{Capacity, Prefixes};
+use self::pool::Pool;
+use self::sticky::Sticky;
+use crate::signals::Signals;
+use crate::tls::{CertificateError, Certificates};
+use crate::view::View;
+
+/// How often tables are swept.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Why the edge does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EdgeError {
+    /// An address that cannot be listened on.
+    #[error("can't listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Certificate or key.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// TLS settings.
+    #[error("TLS can't be set up")]
+    Tls(#[from] rustls::Error),
+}
+
+/// What all connections share.
+struct Edge {
+    config: EdgeConfig,
+    views: watch::Receiver<Arc<View>>,
+    signals: Arc<Signals>,
+    metrics: Arc<EdgeMetrics>,
+    trusted: Trusted,
+    balancer: Arc<Balancer>,
+    breakers: Breakers,
+    pool: Arc<Pool>,
+    prefixes: Option<Prefixes>,
+    capacity: Capacity,
+    sticky: Option<Sticky>,
+    cache: Option<Arc<Cache>>,
+    via: HeaderValue,
+    /// Each region's name as a header.
+    regions: Vec<HeaderValue>,
+    http: Builder<TokioExecutor>,
+    connections: TaskTracker,
+    tunnels: TaskTracker,
+    /// Drops whatever is still there.
+    kill: CancellationToken,
+}
+
+/// A running edge.
+#[derive(Debug)]
+pub struct EdgeServer {
+    address: SocketAddr,
+    tls_address: Option<SocketAddr>,
+    breakers: Breakers,
+    running: JoinHandle<()>,
+}
+
+impl EdgeServer {
+    /// Binds the listeners and starts to serve, until `stop` is true.
+    ///
+    /// # Errors
+    /// [`EdgeError`]: an address is taken, or a certificate is no good.
+    pub async fn start(
+        config: EdgeConfig,
+        views: watch::Receiver<Arc<View>>,
+        signals: Arc<Signals>,
+        metrics: Arc<EdgeMetrics>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<EdgeServer, EdgeError> {
+        let (listener, address) = bind(config.listen).await?;
+        let tls = match &config.tls {
+            None => None,
+            Some((listen, files)) => {
+                let certificates = Certificates::load(files.clone())?;
+                let settings = certificates.server_config(&[b"h2", b"http/1.1"])?;
+                Some((bind(*listen).await?, TlsAcceptor::from(Arc::new(settings)), certificates))
+            }
+        };
+        let permits = Arc::new(Semaphore::new(config.limits.connections));
+        let edge = Arc::new(Edge::new(config, views, signals, metrics));
+        let breakers = edge.breakers.clone();
+        let mut tasks = Vec::new();
+        let tls_address = tls.map(|((listener, address), acceptor, certificates)| {
+            tasks.push(tokio::spawn(certificates.keep_fresh(stop.clone())));
+            let accepting = listen::accept(edge.clone(), listener, Some(acceptor), permits.clone(), stop.clone());
+            tasks.push(tokio::spawn(accepting));
+            address
+        });
+        tasks.push(tokio::spawn(listen::accept(edge.clone(), listener, None, permits, stop.clone())));
+        let sweeping = tokio::spawn(sweep(edge.clone()));
+        let running = tokio::spawn(async move {
+            for task in tasks {
+                // A task that panicked has ended, too.
+                let _ = task.await;
+            }
+            edge.drain().await;
+            sweeping.abort();
+        });
+        tracing::info!(%address, tls = ?tls_address, "edge");
+        Ok(EdgeServer { address, tls_address, breakers, running })
+    }
+
+    /// Where it takes HTTP.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it takes HTTP with TLS.
+    #[must_use]
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
+    }
+
+    /// The nodes' breakers, for operators.
+    #[must_use]
+    pub fn breakers(&self) -> Breakers {
+        self.breakers.clone()
+    }
+
+    /// Resolves once it was stopped and everything under way is over.
+    pub async fn stopped(self) {
+        // A panic was reported where it happened.
+        let _ = self.running.await;
+    }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), EdgeError> {
+    let failed = |source| EdgeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn sweep(edge: Arc<Edge>) {
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        edge.pool.sweep();
+        if let Some(prefixes) = &edge.prefixes {
+            prefixes.sweep();
+        }
+        if let Some(cache) = &edge.cache {
+            cache.sweep();
+        }
+    }
+}
+
+impl Edge {
+    fn new(
+        config: EdgeConfig,
+        views: watch::Receiver<Arc<View>>,
+        signals: Arc<Signals>,
+        metrics: Arc<EdgeMetrics>,
+    ) -> Edge {
+        let fleet = views.borrow().fleet.clone();
+        let balancer = Arc::new(Balancer::new(config.balance, &fleet));
+        let header = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+        let connects = metrics.connects.clone();
+        Edge {
+            trusted: Trusted::new(config.trusted_proxies.clone()),
+            breakers: Breakers::new(config.breaker, fleet.clone(), metrics.clone()),
+            pool: Arc::new(Pool::new(fleet.clone(), balancer.clone(), config.timeouts.connect, connects)),
+            prefixes: config.rate_limit.as_ref().map(Prefixes::new),
+            capacity: Capacity::new(&fleet, config.capacity_limit),
+            sticky: config.sticky.then(|| Sticky::new(&config.secret, &fleet)),
+            cache: config.cache.map(|rules| Cache::new(rules, metrics.clone())),
+            via: header(format!("1.1 {}", config.name)),
+            regions: fleet.regions.iter().map(|region| header(region.name.to_string())).collect(),
+            http: listen::http(&config.limits, &config.timeouts),
+            connections: TaskTracker::new(),
+            tunnels: TaskTracker::new(),
+            kill: CancellationToken::new(),
+            balancer,
+            config,
+            views,
+            signals,
+            metrics,
+        }
+    }
+
+    /// Waits for what is under way, then drops what does not end.
+    async fn drain(&self) {
+        self.connections.close();
+        self.tunnels.close();
+        let ended = async {
+            self.connections.wait().await;
+            self.tunnels.wait().await;
+        };
+        if tokio::time::timeout(self.config.timeouts.drain, ended).await.is_err() {
+            let (connections, tunnels) = (self.connections.len(), self.tunnels.len());
+            tracing::warn!(connections, tunnels, "dropping what does not end");
+            self.kill.cancel();
+            self.connections.wait().await;
+            self.tunnels.wait().await;
+        }
+    }
+}

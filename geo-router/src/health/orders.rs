@@ -1,4 +1,5 @@
 //! Operators' words on regions: they lie in the nodes' replicated cluster document, and the router follows the newest.
+//! Who gave an order and why is told by the nodes' admin listeners alone.
 
 use std::collections::BTreeMap;
 
@@ -24,11 +25,6 @@ pub struct Order {
     pub order: OrderKind,
     /// When it was given.
     pub since: Timestamp,
-    /// By whom.
-    pub by: String,
-    /// Why.
-    #[serde(default)]
-    pub reason: String,
     /// When it lapses; absent: when another is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
@@ -71,13 +67,7 @@ mod tests {
     use super::{Order, OrderKind, Orders};
 
     fn order(order: OrderKind, since: &str, until: Option<&str>) -> Order {
-        Order {
-            order,
-            since: since.parse().unwrap(),
-            by: "mk".into(),
-            reason: String::new(),
-            until: until.map(|until| until.parse().unwrap()),
-        }
+        Order { order, since: since.parse().unwrap(), until: until.map(|until| until.parse().unwrap()) }
     }
 
     #[test]

@@ -156,7 +156,7 @@ fn all_down_is_fail_open_with_everybody_on_offer() {
 }
 
 fn order(kind: OrderKind, since: u64, until: Option<u64>) -> Order {
-    Order { order: kind, since: wall(since), by: "mk".into(), reason: "drill".into(), until: until.map(wall) }
+    Order { order: kind, since: wall(since), until: until.map(wall) }
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Truth {
 
     /// How many targets there are to read.
     pub(super) fn targets(&self) -> usize {
-        self.shared.targets.len()
+        self.shared.read_at.len()
     }
 
     /// A target of which nothing was read yet.
@@ -73,7 +73,7 @@ impl Truth {
 
     /// Reads all venues of one target.
     pub(super) async fn read(&self, target: usize, seen: &mut Seen, bar: &ProgressBar) -> anyhow::Result<()> {
-        let base = &self.shared.targets[target];
+        let base = &self.shared.read_at[target];
         for (index, venue) in self.shared.venues.iter().enumerate() {
             bar.set_message(format!("reading {base}: venue {} of {}", index + 1, self.shared.venues.len()));
             bar.tick();
@@ -118,7 +118,7 @@ impl Truth {
 
     /// Compares what a target shows with what it may show.
     pub(super) fn judge(&self, target: usize, seen: &Seen, examples: &mut Vec<String>) -> Checked {
-        let name = self.shared.targets[target].to_string();
+        let name = self.shared.read_at[target].to_string();
         let mut checked =
             Checked { rows: seen.rows, strangers: seen.stranger_count, target: name.clone(), ..Checked::default() };
         let mut tell = |what: &str, id: &str| {

@@ -1,0 +1,111 @@
+//! A DNS server with a view that never changes, for measuring: three regions, the shipped database, no health.
+//!
+//! - `dns_static serve <threads> <address>` answers until its standard input ends, and says so when it is ready.
+//! - `dns_static nets` prints the table of places in the form of gdnsd's `nets`, so that it can be measured with the
+//!   same one.
+
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::sync::Arc;
+
+use geo_router::dns::{DnsConfig, DnsMetrics, DnsSection, DnsServer};
+use geo_router::explain::Explainer;
+use geo_router::fleet::{Fleet, Node, Position, Region};
+use geo_router::location::{Database, Leaf, Locator, Places};
+use geo_router::policy::{Moment, Nearest, Policy};
+use geo_router::view::{RegionState, RegionView, View};
+use tokio::sync::watch;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn fleet() -> Result<Fleet, Failure> {
+    let places = [("eu-central", 50.11, 8.68, 1), ("us-east", 39.04, -77.49, 2), ("ap-south", 1.35, 103.82, 3)];
+    let mut regions = Vec::new();
+    for (name, latitude, longitude, index) in places {
+        let addresses = vec![Ipv4Addr::new(192, 0, 2, index).into(), format!("2001:db8::{index}").parse()?];
+        let http = ([127, 0, 0, 1], 80).into();
+        let node = Node { name: name.to_owned().try_into()?, http, addresses, weight: 1 };
+        regions.push(Region {
+            name: name.to_owned().try_into()?,
+            position: Position { latitude, longitude },
+            weight: 1.0,
+            capacity: None,
+            nodes: vec![node],
+        });
+    }
+    Ok(Fleet { regions })
+}
+
+fn view(locator: &Locator) -> Result<View, Failure> {
+    let fleet = fleet()?;
+    let places = Places::build(locator, |located| Nearest.order(&fleet, located))?;
+    let demand = vec![1.0; places.classes().len()];
+    let moment = Moment { fleet: &fleet, admission: &[1.0; 3], places: places.classes(), demand: &demand };
+    let assignment = Nearest.assign(&moment);
+    let well = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true] };
+    Ok(View {
+        epoch: 1,
+        regions: vec![well; 3],
+        fleet: Arc::new(fleet),
+        places: Arc::new(places),
+        assignment,
+        ttl: 30,
+        fail_open: false,
+        frozen: false,
+    })
+}
+
+async fn serve(threads: &str, address: &str) -> Result<(), Failure> {
+    let section: DnsSection = toml::from_str(&format!(
+        "listen = '{address}'\nzone = 'meridian.test'\nservice = 'checkin'\nthreads = {threads}\n\
+         [[nameservers]]\nname = 'ns1'\naddresses = ['192.0.2.53']\n"
+    ))?;
+    let config = DnsConfig::prove(section, Path::new("."))?;
+    let locator = Arc::new(Locator::new(Vec::new(), Database::shipped()?));
+    let (_views, view) = watch::channel(Arc::new(view(&locator)?));
+    let (stop, stopping) = watch::channel(false);
+    let metrics = Arc::new(DnsMetrics::register(&prometheus::Registry::new())?);
+    let server = DnsServer::start(config, view, Arc::new(Explainer::new(locator)), metrics, stopping).await?;
+    println!("ready on {}", server.udp_address());
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    stop.send(true)?;
+    Ok(server.stopped().await?)
+}
+
+fn print(view: &View, leaf: &Leaf) {
+    let order = &view.places.place(leaf.class).order;
+    let names: Vec<&str> = order.iter().map(|region| view.fleet.region(*region).name.as_str()).collect();
+    println!("{}/{} => [ {} ]", leaf.network, leaf.prefix, names.join(", "));
+}
+
+fn nets() -> Result<(), Failure> {
+    let view = view(&Locator::new(Vec::new(), Database::shipped()?))?;
+    let mut next = 0_u64;
+    while let Ok(address) = u32::try_from(next) {
+        let leaf = view.places.leaf(IpAddr::V4(address.into()));
+        // gdnsd maps the rest of these to IPv4 itself.
+        print(&view, &leaf);
+        next += 1 << (32 - leaf.prefix);
+    }
+    // Of IPv6 what is in use: 2000::/3.
+    let mut next = 0x2000_u128 << 112;
+    while next < 0x4000_u128 << 112 {
+        let leaf = view.places.leaf(IpAddr::V6(Ipv6Addr::from(next)));
+        if leaf.network.to_string() != "2001::" && leaf.network.to_string() != "2002::" {
+            print(&view, &leaf);
+        }
+        next += 1 << (128 - leaf.prefix);
+    }
+    Ok(())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["serve", threads, address] => serve(threads, address).await,
+        ["nets"] => nets(),
+        _ => Err("usage: dns_static serve <threads> <address> | dns_static nets".into()),
+    }
+}

@@ -1,0 +1,65 @@
+//! An edge before given nodes, without control plane: every node counts as well. For measurements.
+//!
+//! `cargo run --release -p geo-router --example edge -- 127.0.0.1:8080 127.0.0.1:7080 [more nodes]`
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use geo_router::edge::{EdgeConfig, EdgeMetrics, EdgeSection, EdgeServer};
+use geo_router::fleet::{Fleet, Node, Position, Region};
+use geo_router::location::{Database, Locator, Places};
+use geo_router::policy::{Moment, Nearest, Policy};
+use geo_router::signals::Signals;
+use geo_router::view::{RegionState, RegionView, View};
+use tokio::sync::watch;
+
+type Failed = Box<dyn std::error::Error>;
+
+#[tokio::main(worker_threads = 1)]
+async fn main() -> Result<(), Failed> {
+    let mut addresses = std::env::args().skip(1).map(|address| address.parse::<SocketAddr>());
+    let listen = addresses.next().ok_or("where to listen is missing")??;
+    let nodes = addresses.enumerate().map(|(index, http)| {
+        let name = format!("node-{index}").try_into()?;
+        Ok(Node { name, http: http?, addresses: Vec::new(), weight: 1 })
+    });
+    let region = Region {
+        name: "local".to_owned().try_into()?,
+        position: Position { latitude: 50.11, longitude: 8.68 },
+        weight: 1.0,
+        capacity: None,
+        nodes: nodes.collect::<Result<_, Failed>>()?,
+    };
+    let fleet = Arc::new(Fleet { regions: vec![region] });
+    let locator = Locator::new(Vec::new(), Database::shipped()?);
+    let places = Arc::new(Places::build(&locator, |located| Nearest.order(&fleet, located))?);
+    let demand = vec![0.0; places.classes().len()];
+    let moment = Moment { fleet: &fleet, admission: &[1.0], places: places.classes(), demand: &demand };
+    let up = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true; fleet.regions[0].nodes.len()] };
+    let view = View {
+        epoch: 1,
+        fleet: fleet.clone(),
+        regions: vec![up],
+        assignment: Nearest.assign(&moment),
+        places: places.clone(),
+        ttl: 30,
+        fail_open: false,
+        frozen: false,
+    };
+    let signals = Arc::new(Signals::new(&fleet, places.classes().len()));
+    let metrics = Arc::new(EdgeMetrics::register(&prometheus::Registry::new())?);
+    let (_views, views) = watch::channel(Arc::new(view));
+    let (stop, stopping) = watch::channel(false);
+    let mut section = EdgeSection::new(listen);
+    // Idle connections are what is measured.
+    section.timeouts.idle_ms = 600_000;
+    section.timeouts.head_ms = 600_000;
+    let config = EdgeConfig::prove(section, Path::new("/"))?;
+    let server = EdgeServer::start(config, views, signals, metrics, stopping).await?;
+    println!("{}", server.address());
+    tokio::signal::ctrl_c().await?;
+    stop.send_replace(true);
+    server.stopped().await;
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! `router.toml` as it is written: plain values, defaults, no unknown keys.
+//!
+//! These types are also serialised, so that `meridian up` writes its files with the very structs that read them.
+//! Never `flatten` and never a unit enum variant with fields: both let unknown keys through.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnetwork::IpNetwork;
+use replication::{NodeName, RegionId};
+use serde::{Deserialize, Serialize};
+
+use crate::dns::DnsSection;
+use crate::edge::EdgeSection;
+
+/// A whole `router.toml`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouterFile {
+    /// This router's name.
+    pub name: NodeName,
+    /// The region it stands in, if it stands in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<RegionId>,
+    /// Folder for what it keeps over a restart.
+    pub data: PathBuf,
+    /// File for the process id while the router runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid_file: Option<PathBuf>,
+    /// `[admin]`
+    pub admin: AdminSection,
+    /// `[dns]`; left out, it answers no DNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<DnsSection>,
+    /// `[edge]`; left out, it takes no HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<EdgeSection>,
+    /// `[location]`
+    #[serde(default)]
+    pub location: LocationSection,
+    /// `[policy]`
+    #[serde(default)]
+    pub policy: PolicySection,
+    /// `[health]`
+    #[serde(default)]
+    pub health: HealthSection,
+    /// `[peers]`
+    #[serde(default)]
+    pub peers: PeersSection,
+    /// `[[regions]]`
+    pub regions: Vec<RegionSection>,
+}
+
+/// `[admin]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSection {
+    /// Metrics, explanations, other routers.
+    pub listen: SocketAddr,
+}
+
+/// `[location]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LocationSection {
+    /// A country or city database in MaxMind DB format; the one in the binary unless it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<PathBuf>,
+    /// `[[location.overrides]]`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<OverrideSection>,
+}
+
+/// One of `[[location.overrides]]`: a position or a region.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideSection {
+    /// Which addresses.
+    pub network: IpNetwork,
+    /// Where they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<PositionSection>,
+    /// Which region they prefer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<RegionId>,
+}
+
+/// `{ latitude = .., longitude = .. }`, in degrees.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionSection {
+    /// North is positive.
+    pub latitude: f64,
+    /// East is positive.
+    pub longitude: f64,
+}
+
+/// `[policy.<kind>]`: exactly one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub enum PolicySection {
+    /// By great-circle distance.
+    Nearest {},
+    /// By a table of latencies: milliseconds by country and region.
+    Latency {
+        /// Country, then region, then milliseconds.
+        table: BTreeMap<String, BTreeMap<RegionId, f64>>,
+    },
+    /// By the regions' weights.
+    Weighted {},
+    /// All to the first of this order that serves.
+    Failover {
+        /// Every region once.
+        order: Vec<RegionId>,
+    },
+    /// By distance within the regions' capacity.
+    Spill {
+        /// The part of each capacity that may be used.
+        limit: f64,
+    },
+}
+
+impl Default for PolicySection {
+    fn default() -> Self {
+        Self::Nearest {}
+    }
+}
+
+/// `[health]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthSection {
+    /// Time between probes of a node.
+    pub interval_ms: u64,
+    /// Within which a probe must be answered.
+    pub timeout_ms: u64,
+    /// So many failures make a node down.
+    pub down_after: u64,
+    /// So many successes in a row forgive failures before.
+    pub ok_after: u64,
+    /// So many successes in a row make a node up.
+    pub up_after: u64,
+    /// A down node stays so at least this long.
+    pub hold_down_s: u64,
+    /// How long a region takes to get its whole share back.
+    pub ramp_s: u64,
+}
+
+impl Default for HealthSection {
+    fn default() -> Self {
+        Self {
+            interval_ms: 1_000,
+            timeout_ms: 900,
+            down_after: 3,
+            ok_after: 3,
+            up_after: 5,
+            hold_down_s: 20,
+            ramp_s: 30,
+        }
+    }
+}
+
+/// `[peers]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PeersSection {
+    /// A file with the secret that all routers share; needed as soon as there is another router.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_file: Option<PathBuf>,
+    /// `[[peers.routers]]`: the others, not this one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routers: Vec<PeerSection>,
+}
+
+/// One of `[[peers.routers]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerSection {
+    /// Its name.
+    pub name: NodeName,
+    /// The region it stands in, if it stands in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<RegionId>,
+    /// Its admin listener.
+    pub admin: SocketAddr,
+}
+
+/// One of `[[regions]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionSection {
+    /// Its name.
+    pub name: RegionId,
+    /// Where it is.
+    pub position: PositionSection,
+    /// Its part in a weighted split.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Requests per second that it can take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<f64>,
+    /// `[[regions.nodes]]`
+    pub nodes: Vec<NodeSection>,
+}
+
+/// One of `[[regions.nodes]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeSection {
+    /// Its name.
+    pub name: NodeName,
+    /// Its public listener.
+    pub http: SocketAddr,
+    /// What DNS answers for it; the address of `http` unless given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
+    /// Its part of the region's requests.
+    #[serde(default = "one_whole")]
+    pub weight: u32,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+fn one_whole() -> u32 {
+    1
+}

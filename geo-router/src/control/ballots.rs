@@ -1,0 +1,166 @@
+//! Routers tell each other what they think: each asks every other one over its admin listener.
+//!
+//! # Invariants
+//! - A ballot counts only with the keyed MAC (HMAC-SHA-256, RFC 2104) over the nonce of this very question, so nobody
+//!   without the routers' common secret has a vote, and no old ballot can be replayed.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use hyper::header::HeaderName;
+use sha2::Sha256;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Event, fetch};
+use crate::config::RouterConfig;
+use crate::health::Ballot;
+
+/// Where a ballot is asked for; `?nonce=` follows.
+pub(crate) const PATH: &str = "/v1/router/ballot";
+
+/// Where its MAC is.
+pub(crate) const MAC: HeaderName = HeaderName::from_static("meridian-mac");
+
+/// Shortest secret.
+const SHORTEST: usize = 16;
+
+/// Longest nonce that is answered.
+const LONGEST_NONCE: usize = 64;
+
+/// The routers' common secret.
+#[derive(Clone)]
+pub struct PeerKey(Arc<[u8]>);
+
+/// Why a key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerKeyError {
+    /// It cannot be read.
+    #[error("cannot read the routers' key {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is too short to be a secret.
+    #[error("the routers' key {} is shorter than 16 bytes", path.display())]
+    Short {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl PeerKey {
+    /// Reads the secret; white space around it does not count.
+    ///
+    /// # Errors
+    /// [`PeerKeyError`].
+    pub fn load(path: &Path) -> Result<PeerKey, PeerKeyError> {
+        let bytes = std::fs::read(path).map_err(|source| PeerKeyError::Read { path: path.to_owned(), source })?;
+        let key = bytes.trim_ascii();
+        if key.len() < SHORTEST {
+            return Err(PeerKeyError::Short { path: path.to_owned() });
+        }
+        Ok(PeerKey(key.into()))
+    }
+
+    fn mac(&self, nonce: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
+        // HMAC takes keys of any length, so there always is one.
+        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).ok()?;
+        mac.update(b"meridian ballot\0");
+        mac.update(nonce.as_bytes());
+        mac.update(b"\0");
+        mac.update(body);
+        Some(mac)
+    }
+
+    /// The MAC of a ballot for this question; `None` for a nonce that none of us would send.
+    #[must_use]
+    pub fn sign(&self, nonce: &str, body: &[u8]) -> Option<String> {
+        let fits = (1..=LONGEST_NONCE).contains(&nonce.len()) && nonce.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !fits {
+            return None;
+        }
+        Some(hex(&self.mac(nonce, body)?.finalize().into_bytes()))
+    }
+
+    fn is_signed(&self, nonce: &str, body: &[u8], mac: &str) -> bool {
+        let Some(bytes) = unhex(mac) else { return false };
+        self.mac(nonce, body).is_some_and(|expected| expected.verify_slice(&bytes).is_ok())
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Option<Vec<u8>> = text.chars().map(|digit| digit.to_digit(16).map(|value| value as u8)).collect();
+    let digits = digits?;
+    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// Starts one task for each other router.
+pub(super) fn spawn_all(
+    tasks: &mut JoinSet<()>,
+    config: &Arc<RouterConfig>,
+    key: &PeerKey,
+    events: &mpsc::Sender<Event>,
+) {
+    let every = config.health.interval / 2;
+    for peer in &config.peers {
+        let (events, key, peer, limit) = (events.clone(), key.clone(), peer.clone(), config.health.interval);
+        tasks.spawn(async move {
+            let mut rounds = tokio::time::interval(every);
+            rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                rounds.tick().await;
+                let nonce = hex(&rand::random::<[u8; 16]>());
+                let Ok(answer) = fetch::get(peer.admin, &format!("{PATH}?nonce={nonce}"), limit).await else {
+                    continue;
+                };
+                let mac = answer.headers().get(MAC).and_then(|mac| mac.to_str().ok()).unwrap_or_default();
+                if !key.is_signed(&nonce, answer.body(), mac) {
+                    tracing::warn!(router = %peer.name, "a ballot without the routers' common secret does not count");
+                    continue;
+                }
+                let ballot = serde_json::from_slice::<Ballot>(answer.body());
+                // The name it was asked by: two routers that were given the same name must not count as one.
+                let ballot = ballot.ok().filter(|ballot| ballot.router == peer.name.as_str());
+                if let Some(ballot) = ballot
+                    && events.send(Event::Heard(ballot)).await.is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PeerKey;
+
+    fn key(secret: &str) -> PeerKey {
+        PeerKey(secret.as_bytes().into())
+    }
+
+    #[test]
+    fn a_ballot_counts_for_its_nonce_and_key_alone() {
+        let ours = key("0123456789abcdef");
+        let mac = ours.sign("a0b1", b"ballot").unwrap();
+        assert!(ours.is_signed("a0b1", b"ballot", &mac));
+        assert!(!ours.is_signed("a0b2", b"ballot", &mac));
+        assert!(!ours.is_signed("a0b1", b"ballo", &mac));
+        assert!(!key("0123456789abcdeX").is_signed("a0b1", b"ballot", &mac));
+        for garbage in ["", "zz", "abc", &mac[2..]] {
+            assert!(!ours.is_signed("a0b1", b"ballot", garbage));
+        }
+        assert_eq!(ours.sign("", b""), None);
+        assert_eq!(ours.sign("no hex", b""), None);
+    }
+}

@@ -1,0 +1,237 @@
+//! The control plane: the one task that sees both health and I/O, and that makes views.
+//!
+//! Probes, other routers' ballots and nodes' orders come in from tasks of their own as [`Event`]s; each is handed to
+//! [`Health`], and if what comes out differs from the last view, a new one is published. The data plane goes on with
+//! the last view whatever happens here.
+//!
+//! # Invariants
+//! - Probes, ballots and orders are fetched at a fixed rate, however many regions are down: trouble makes no more work.
+//! - Every fetch has a deadline and a size limit.
+
+mod ballots;
+mod demand;
+mod fetch;
+mod kept;
+mod orders;
+mod probe;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+pub(crate) use ballots::{MAC, PATH as BALLOT_PATH};
+pub use ballots::{PeerKey, PeerKeyError};
+pub use kept::Kept;
+
+use crate::config::RouterConfig;
+use crate::fleet::{Fleet, RegionIndex};
+use crate::health::orders::Orders;
+use crate::health::{Ballot, Fitness, Health, Order};
+use crate::location::Places;
+use crate::metrics::ControlMetrics;
+use crate::policy::Moment;
+use crate::signals::Signals;
+use crate::view::View;
+use demand::Demand;
+
+/// How often time alone is looked at: ramps, lapsed orders, routers that fell silent.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Events that may wait.
+const QUEUE: usize = 1_024;
+
+/// Something that was learnt.
+#[derive(Debug)]
+enum Event {
+    Probed { region: RegionIndex, node: usize, good: bool },
+    Heard(Ballot),
+    Ordered(Vec<(String, Order)>),
+}
+
+/// What the admin listener may know of the control plane.
+#[derive(Clone, Debug, Serialize)]
+pub struct Standing {
+    /// What this router thinks by its own probes: sent to other routers.
+    #[serde(skip)]
+    pub ballot: Ballot,
+    /// The other routers that are heard.
+    pub heard: Vec<String>,
+    /// Operators' orders.
+    pub orders: Orders,
+}
+
+/// What the control plane works with.
+pub struct Control {
+    config: Arc<RouterConfig>,
+    places: Arc<Places>,
+    signals: Arc<Signals>,
+    metrics: Arc<ControlMetrics>,
+    health: Health,
+    demand: Demand,
+    start: Instant,
+    views: watch::Sender<Arc<View>>,
+    standing: watch::Sender<Arc<Standing>>,
+    kept: Kept,
+    file: PathBuf,
+}
+
+impl Control {
+    /// A control plane that goes on where the last run of this router ended; with the first view and its standing.
+    #[must_use]
+    pub fn new(
+        config: Arc<RouterConfig>,
+        places: Arc<Places>,
+        signals: Arc<Signals>,
+        metrics: Arc<ControlMetrics>,
+    ) -> (Control, watch::Receiver<Arc<View>>, watch::Receiver<Arc<Standing>>) {
+        let file = config.data.join("state.json");
+        let kept = Kept::load(&file);
+        let me = (config.name.to_string(), config.region.clone());
+        let (fleet, rules, routers) = (Arc::clone(&config.fleet), config.health, config.peers.len() + 1);
+        let mut health = Health::new(Arc::clone(&fleet), rules, me, routers, &kept.agreed, kept.orders.clone());
+        let fitness = health.assess(Duration::ZERO, Timestamp::now());
+        let demand = Demand::new(places.classes().len(), fleet.regions.len());
+        let view = view_of(0, &config, &places, &demand, fitness);
+        let standing = Standing { ballot: health.ballot(), heard: Vec::new(), orders: health.orders().clone() };
+        let (views, view) = watch::channel(Arc::new(view));
+        let (standing_in, standing) = watch::channel(Arc::new(standing));
+        let control = Control {
+            config,
+            places,
+            signals,
+            metrics,
+            health,
+            demand,
+            start: Instant::now(),
+            views,
+            standing: standing_in,
+            kept,
+            file,
+        };
+        (control, view, standing)
+    }
+
+    /// Probes, listens and publishes until `stop` is true.
+    pub async fn run(mut self, key: Option<PeerKey>, mut stop: watch::Receiver<bool>) {
+        let (sender, mut events) = mpsc::channel(QUEUE);
+        let mut tasks = JoinSet::new();
+        probe::spawn_all(&mut tasks, &self.config, &self.metrics, &sender);
+        orders::spawn(&mut tasks, &self.config, self.views.subscribe(), sender.clone());
+        if let Some(key) = key {
+            ballots::spawn_all(&mut tasks, &self.config, &key, &sender);
+        }
+        drop(sender);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                // An error means that nobody is left to stop us, which is the end as well.
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(event) = events.recv() => self.handle(event),
+                _ = ticks.tick() => self.tick(),
+                Some(ended) = tasks.join_next() => tracing::error!(?ended, "a task of the control plane ended"),
+            }
+            self.publish().await;
+        }
+        tasks.shutdown().await;
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.start.elapsed();
+        match event {
+            Event::Probed { region, node, good } => self.health.handle_probe(now, region, node, good),
+            Event::Heard(ballot) => self.health.handle_ballot(now, ballot),
+            Event::Ordered(orders) => {
+                for (region, order) in orders {
+                    let kind = order.order;
+                    if self.health.handle_order(&region, order) {
+                        tracing::info!(region, order = ?kind, "an operator's order");
+                    }
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        if let Some(passive) = self.demand.sample(self.start.elapsed(), &self.signals, &self.config.fleet) {
+            for (region, (answered, failed)) in self.config.fleet.indices().zip(passive) {
+                self.health.handle_passive(region, answered, failed);
+            }
+        }
+    }
+
+    async fn publish(&mut self) {
+        let now = self.start.elapsed();
+        let fitness = self.health.assess(now, Timestamp::now());
+        let last = Arc::clone(&self.views.borrow());
+        let next = view_of(last.epoch + 1, &self.config, &self.places, &self.demand, fitness);
+        if !same(&last, &next) {
+            log_changes(&self.config.fleet, &last, &next);
+            self.metrics.mirror(&next);
+            self.views.send_replace(Arc::new(next));
+        }
+        let heard: Vec<String> = self.health.heard(now).into_iter().map(str::to_owned).collect();
+        self.metrics.routers_heard.set(heard.len() as i64 + 1);
+        let standing = Standing { ballot: self.health.ballot(), heard, orders: self.health.orders().clone() };
+        self.standing.send_if_modified(|old| {
+            let changed = old.ballot != standing.ballot || old.heard != standing.heard || old.orders != standing.orders;
+            if changed {
+                *old = Arc::new(standing);
+            }
+            changed
+        });
+        let kept = Kept { agreed: self.health.agreed(), orders: self.health.orders().clone() };
+        if kept != self.kept {
+            kept.save(&self.file).await;
+            self.kept = kept;
+        }
+    }
+}
+
+fn view_of(epoch: u64, config: &RouterConfig, places: &Arc<Places>, demand: &Demand, fitness: Fitness) -> View {
+    let moment = Moment {
+        fleet: &config.fleet,
+        admission: &fitness.admission,
+        places: places.classes(),
+        demand: demand.by_class(),
+    };
+    let (min, max) = config.ttl;
+    let ttl = fitness.until_change.clamp(min, max.max(min)).as_secs();
+    View {
+        epoch,
+        assignment: config.policy.assign(&moment),
+        fleet: Arc::clone(&config.fleet),
+        places: Arc::clone(places),
+        ttl: u32::try_from(ttl).unwrap_or(u32::MAX),
+        fail_open: fitness.fail_open,
+        frozen: fitness.frozen,
+        regions: fitness.regions,
+    }
+}
+
+fn same(one: &View, other: &View) -> bool {
+    one.regions == other.regions
+        && one.assignment == other.assignment
+        && (one.ttl, one.fail_open, one.frozen) == (other.ttl, other.fail_open, other.frozen)
+}
+
+fn log_changes(fleet: &Fleet, old: &View, new: &View) {
+    for (region, (before, after)) in fleet.regions.iter().zip(old.regions.iter().zip(&new.regions)) {
+        if before.state != after.state {
+            tracing::info!(region = %region.name, from = before.state.name(), to = after.state.name(), epoch = new.epoch, "region");
+        }
+    }
+    if old.frozen != new.frozen {
+        tracing::warn!(frozen = new.frozen, "too few routers are heard while this is true; the last verdicts hold");
+    }
+    if old.fail_open != new.fail_open {
+        tracing::warn!(fail_open = new.fail_open, "no region is fit while this is true; health is ignored");
+    }
+}

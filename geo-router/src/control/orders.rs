@@ -1,0 +1,66 @@
+//! Operators' orders, read from the replicated cluster document of any live node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::{Event, fetch};
+use crate::config::RouterConfig;
+use crate::health::Order;
+use crate::view::View;
+
+/// How long one node may take to say what it knows.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// What is read of `GET /v1/cluster`; the rest is for others.
+#[derive(Deserialize)]
+struct Cluster {
+    regions: Vec<Region>,
+}
+
+#[derive(Deserialize)]
+struct Region {
+    region: String,
+    #[serde(default)]
+    order: Option<Order>,
+}
+
+/// Starts the task that asks one node after the other: a lagging node is not the only one heard, and a dead one holds
+/// nothing up.
+pub(super) fn spawn(
+    tasks: &mut JoinSet<()>,
+    config: &Arc<RouterConfig>,
+    views: watch::Receiver<Arc<View>>,
+    events: mpsc::Sender<Event>,
+) {
+    let config = Arc::clone(config);
+    tasks.spawn(async move {
+        let mut rounds = tokio::time::interval(config.health.interval);
+        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut next = 0;
+        loop {
+            rounds.tick().await;
+            let addresses = live(&views.borrow());
+            let Some(address) = addresses.get(next % addresses.len().max(1)).copied() else { continue };
+            next = next.wrapping_add(1);
+            let Ok(answer) = fetch::get(address, "/v1/cluster", LIMIT).await else { continue };
+            let Ok(cluster) = serde_json::from_slice::<Cluster>(answer.body()) else { continue };
+            let orders = cluster.regions.into_iter().filter_map(|one| Some((one.region, one.order?))).collect();
+            if events.send(Event::Ordered(orders)).await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+fn live(view: &View) -> Vec<std::net::SocketAddr> {
+    let nodes = view.fleet.regions.iter().zip(&view.regions);
+    nodes
+        .flat_map(|(region, seen)| region.nodes.iter().zip(&seen.nodes_up))
+        .filter(|(_, up)| **up)
+        .map(|(node, _)| node.http)
+        .collect()
+}

@@ -1,0 +1,43 @@
+//! Probes: is a node ready, asked again and again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::RngExt as _;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::{Event, fetch};
+use crate::config::RouterConfig;
+use crate::metrics::ControlMetrics;
+
+/// Probes of many routers must not fall into step.
+const JITTER: f64 = 0.1;
+
+/// Starts one task for each node.
+pub(super) fn spawn_all(
+    tasks: &mut JoinSet<()>,
+    config: &Arc<RouterConfig>,
+    metrics: &Arc<ControlMetrics>,
+    events: &mpsc::Sender<Event>,
+) {
+    let rules = config.health;
+    for region in config.fleet.indices() {
+        for (index, node) in config.fleet.region(region).nodes.iter().enumerate() {
+            let (events, address, probes) = (events.clone(), node.http, metrics.probes(node.name.as_str()));
+            tasks.spawn(async move {
+                loop {
+                    let begun = Instant::now();
+                    let answer = fetch::get(address, "/readyz", rules.timeout).await;
+                    let good = answer.is_ok_and(|answer| answer.status().is_success());
+                    probes.ended(good, begun.elapsed());
+                    if events.send(Event::Probed { region, node: index, good }).await.is_err() {
+                        return;
+                    }
+                    let pause = rules.interval.mul_f64(1.0 + JITTER * rand::rng().random_range(-1.0..=1.0));
+                    tokio::time::sleep(pause.saturating_sub(begun.elapsed()).max(Duration::from_millis(1))).await;
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! From the octets of a query to the octets of its answer: one function for every transport, without I/O.
+//!
+//! # Invariants
+//! - The question comes back octet by octet, in the case in which it was asked (0x20).
+//! - An answer with OPT goes to whom sent one, and to nobody else; the client's subnet comes back as it was sent.
+//! - What depends on the client says for which network it holds: the leaf of the merged, disjoint table, which health
+//!   never changes. Everything else, and every "no", holds for all (scope 0; RFC 7871, section 7.4).
+//! - Over UDP an answer is no longer than the client takes, nor than we think travels well.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::answers::{Answers, Node, RecordSet};
+use super::edns::ClientSubnet;
+use super::query::{self, DropReason, Fault, Query, Question};
+use super::wire::{
+    CLASS_IN, HEADER, Rcode, TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_IXFR, TYPE_OPT, TYPE_TXT,
+};
+use crate::explain::AddressSource;
+use crate::fleet::RegionIndex;
+use crate::view::Reason;
+
+/// How a query came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Transport {
+    /// In a datagram.
+    Udp,
+    /// Over TCP.
+    Tcp,
+    /// Over TLS.
+    Tls,
+}
+
+/// What is known of a query besides its octets.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// Who asks: a resolver, as a rule.
+    pub from: IpAddr,
+    /// How.
+    pub transport: Transport,
+    /// It asks too much: it is only told to come back over TCP.
+    pub limited: bool,
+}
+
+/// What became of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The answer was written.
+    Answered(Answered),
+    /// There is none.
+    Dropped(DropReason),
+}
+
+/// What was answered, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The type that was asked for, if it could be read.
+    pub kind: Option<u16>,
+    /// The outcome.
+    pub rcode: Rcode,
+    /// The answer did not fit and was left out.
+    pub truncated: bool,
+    /// The query told a client's subnet.
+    pub subnet: bool,
+    /// Where the client was sent.
+    pub routed: Option<Routed>,
+}
+
+/// Where a client was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// To this region.
+    pub region: RegionIndex,
+    /// For this reason.
+    pub reason: Reason,
+    /// By this address.
+    pub source: AddressSource,
+    /// Whether it is known where that address is.
+    pub known: bool,
+}
+
+/// An answer before it is written.
+struct Reply<'a> {
+    rcode: Rcode,
+    authoritative: bool,
+    records: Records<'a>,
+    scope: u8,
+    routed: Option<Routed>,
+}
+
+enum Records<'a> {
+    None,
+    Kept(&'a RecordSet),
+    Made(RecordSet),
+    /// The SOA record, for the zone whose name begins so far within the question's.
+    Start(usize),
+}
+
+const AUTHORITATIVE: u16 = 0x0400;
+const TRUNCATED: u16 = 0x0200;
+/// Operation, "recursion desired" and "checking disabled" come back as they were sent.
+const KEPT_FLAGS: u16 = 0x7910;
+const RESPONSE: u16 = 0x8000;
+
+/// Answers one query into `out`, whatever was in it.
+pub fn answer(message: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>) -> Outcome {
+    out.clear();
+    let query = match query::read(message) {
+        Ok(query) => query,
+        Err(reason) => return Outcome::Dropped(reason),
+    };
+    let reply = match (query.fault, &query.question) {
+        // Nobody who counts on an answer sends nonsense at such a rate.
+        (Some(_), _) if asked.limited => return Outcome::Dropped(DropReason::Limited),
+        (Some(Fault::Operation), _) => Reply::refusal(Rcode::NotImp),
+        (Some(Fault::Version), _) => Reply::refusal(Rcode::BadVers),
+        (Some(Fault::Format), _) | (None, None) => Reply::refusal(Rcode::FormErr),
+        (None, Some(_)) if asked.limited => Reply::refusal(Rcode::NoError),
+        (None, Some(question)) => resolve(question, query.edns.and_then(|edns| edns.subnet), asked.from, answers),
+    };
+    let truncated = write(&query, &reply, asked, answers, out);
+    Outcome::Answered(Answered {
+        kind: query.question.map(|question| question.kind),
+        rcode: reply.rcode,
+        truncated,
+        subnet: query.edns.is_some_and(|edns| edns.subnet.is_some()),
+        routed: reply.routed,
+    })
+}
+
+/// What the zone has for a question.
+fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAddr, answers: &'a Answers) -> Reply<'a> {
+    if question.kind == TYPE_OPT {
+        return Reply::refusal(Rcode::FormErr);
+    }
+    let mut lower = [0; 256];
+    let name = &mut lower[..question.name.len()];
+    name.copy_from_slice(question.name);
+    // Lengths of labels are below the letters.
+    name.make_ascii_lowercase();
+    let node = answers.node(name);
+    let Some(zone) = (match node {
+        Some(_) => name.len().checked_sub(answers.apex_len()),
+        None => answers.zone_within(name),
+    }) else {
+        return Reply::refusal(Rcode::Refused);
+    };
+    if question.class != CLASS_IN || matches!(question.kind, TYPE_AXFR | TYPE_IXFR) {
+        return Reply::refusal(Rcode::Refused);
+    }
+    let negative = |rcode| Reply { authoritative: true, records: Records::Start(zone), ..Reply::refusal(rcode) };
+    let Some(node) = node else { return negative(Rcode::NxDomain) };
+    let kept = |set: &'a RecordSet| match set.count {
+        0 => negative(Rcode::NoError),
+        _ => Reply { authoritative: true, records: Records::Kept(set), ..Reply::refusal(Rcode::NoError) },
+    };
+    match (node, question.kind) {
+        (Node::Fixed(sets), TYPE_ANY) if sets.is_empty() => negative(Rcode::NoError),
+        (_, TYPE_ANY) => kept(&answers.any),
+        (Node::Fixed(sets), kind) => {
+            let set = sets.iter().find(|(known, _)| *known == kind);
+            set.map_or_else(|| negative(Rcode::NoError), |(_, set)| kept(set))
+        }
+        (Node::Routed, TYPE_A | TYPE_AAAA) => {
+            let client = Client::of(subnet, from);
+            let route = answers.view.route(client.address);
+            let addresses = &answers.regions[route.region.at()];
+            let reply = kept(if question.kind == TYPE_A { &addresses.a } else { &addresses.aaaa });
+            if matches!(reply.records, Records::Start(_)) {
+                return reply;
+            }
+            let known = answers.view.places.place(route.leaf.class).is_known();
+            let routed = Routed { region: route.region, reason: route.reason, source: client.source, known };
+            Reply { routed: Some(routed), scope: client.scope(route.leaf.prefix), ..reply }
+        }
+        (Node::Explain, TYPE_TXT) => {
+            let client = Client::of(subnet, from);
+            let records = Records::Made(answers.explanation(client.address, client.source));
+            let scope = client.scope(answers.view.places.leaf(client.address).prefix);
+            Reply { authoritative: true, records, scope, ..Reply::refusal(Rcode::NoError) }
+        }
+        (Node::Routed | Node::Explain, _) => negative(Rcode::NoError),
+    }
+}
+
+/// For whom an answer is.
+struct Client {
+    address: IpAddr,
+    source: AddressSource,
+    /// It told an IPv4 address in IPv6 clothes.
+    dressed: bool,
+}
+
+impl Client {
+    /// The client whose subnet was told; the resolver if none was, or nothing of it (RFC 7871, section 7.1.2).
+    fn of(subnet: Option<ClientSubnet>, from: IpAddr) -> Client {
+        match subnet {
+            Some(ClientSubnet { address, source: 1.. }) => {
+                let dressed = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
+                // It would be found in the other family's table, whose prefixes are no scopes here. There is no such
+                // network on the Internet; it gets what its neighbourhood in IPv6 gets.
+                let address = if dressed { Ipv6Addr::UNSPECIFIED.into() } else { address };
+                Client { address, source: AddressSource::ClientSubnet, dressed }
+            }
+            _ => Client { address: from, source: AddressSource::Resolver, dressed: false },
+        }
+    }
+
+    /// The scope of an answer that holds for a prefix of the table.
+    fn scope(&self, prefix: u8) -> u8 {
+        match self.source {
+            // ::ffff:0:0/96 is no part of a leaf that begins at :: and is this narrow.
+            AddressSource::ClientSubnet if self.dressed && prefix > 80 => 128,
+            AddressSource::ClientSubnet => prefix,
+            AddressSource::Resolver | AddressSource::Given => 0,
+        }
+    }
+}
+
+impl Reply<'_> {
+    /// Nothing but a code.
+    fn refusal(rcode: Rcode) -> Reply<'static> {
+        Reply { rcode, authoritative: false, records: Records::None, scope: 0, routed: None }
+    }
+}
+
+/// Writes an answer. Whether something had to be left out that the client must ask for again.
+fn write(query: &Query<'_>, reply: &Reply<'_>, asked: Asked, answers: &Answers, out: &mut Vec<u8>) -> bool {
+    let limit = match asked.transport {
+        Transport::Udp => query.edns.map_or(512, |edns| edns.payload.clamp(512, answers.udp_size)),
+        Transport::Tcp | Transport::Tls => u16::MAX,
+    };
+    let question = query.question.map_or(&[][..], |question| question.bytes);
+    let always = HEADER + question.len() + query.edns.map_or(0, |edns| edns.written_len());
+    let room = usize::from(limit).saturating_sub(always);
+
+    let (mut counts, mut authority, mut additional) = ([0_u16; 3], None, &[][..]);
+    let mut records = match &reply.records {
+        Records::Kept(set) => Some(*set),
+        Records::Made(set) => Some(set),
+        Records::None | Records::Start(_) => None,
+    };
+    let mut truncated = asked.limited;
+    if let Some(set) = records {
+        truncated |= set.bytes.len() > room;
+        if truncated {
+            records = None;
+        } else {
+            counts[0] = set.count;
+            // Helpful, but not what was asked for: no reason to ask again.
+            if set.bytes.len() + set.additional.len() <= room {
+                additional = &set.additional;
+                counts[2] = set.additional_count;
+            }
+        }
+    } else if let Records::Start(zone) = reply.records {
+        truncated |= 2 + answers.negative.len() > room;
+        if !truncated {
+            authority = Some(TO_QUESTION + zone as u16);
+            counts[1] = 1;
+        }
+    }
+    counts[2] += u16::from(query.edns.is_some());
+
+    let code = reply.rcode as u8;
+    let mut flags = RESPONSE | query.flags & KEPT_FLAGS | u16::from(code & 0x0F);
+    flags |= if reply.authoritative { AUTHORITATIVE } else { 0 } | if truncated { TRUNCATED } else { 0 };
+    out.extend_from_slice(&query.id);
+    out.extend_from_slice(&flags.to_be_bytes());
+    out.extend_from_slice(&[0, u8::from(query.question.is_some())]);
+    counts.iter().for_each(|count| out.extend_from_slice(&count.to_be_bytes()));
+    out.extend_from_slice(question);
+    if let Some(set) = records {
+        out.extend_from_slice(&set.bytes);
+    }
+    if let Some(owner) = authority {
+        out.extend_from_slice(&owner.to_be_bytes());
+        out.extend_from_slice(&answers.negative);
+    }
+    out.extend_from_slice(additional);
+    if let Some(edns) = query.edns {
+        edns.write(out, answers.udp_size, code >> 4, reply.scope);
+    }
+    truncated
+}

@@ -1,0 +1,219 @@
+//! All answers as of one view, ready to be sent: made when the view changes, swapped whole.
+//!
+//! # Invariants
+//! - Nothing is encoded while a query waits, but for explanations, which nobody asks for by the thousand.
+//! - Every name that has something below it exists, so that no resolver concludes from an empty non-terminal that
+//!   there is nothing below it (RFC 8020).
+//!
+//! # Not here
+//! Which of the answers a query gets: [`super::answer`].
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hickory_proto::ProtoError;
+use hickory_proto::rr::rdata::{HINFO, NS, SOA, TXT};
+use hickory_proto::rr::{Name, RData};
+
+use super::config::DnsConfig;
+use super::wire::{
+    TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT, data_bytes, name_bytes, push_record,
+};
+use crate::explain::{AddressSource, Explainer};
+use crate::view::View;
+
+/// The label below the service that explains.
+pub(super) const EXPLAIN: &str = "explain";
+
+/// Records of one type at the name that is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct RecordSet {
+    pub count: u16,
+    /// Whole records; their owner is the question's name.
+    pub bytes: Vec<u8>,
+    /// Records of other names that will be asked for next.
+    pub additional: Vec<u8>,
+    pub additional_count: u16,
+}
+
+/// What a name has.
+#[derive(Clone, Debug)]
+pub(super) enum Node {
+    /// The same for everybody. Nothing at all if only names below it exist.
+    Fixed(Vec<(u16, RecordSet)>),
+    /// The addresses of the client's region.
+    Routed,
+    /// Why the client's region is what it is.
+    Explain,
+}
+
+/// Addresses of one region.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Addresses {
+    pub a: RecordSet,
+    pub aaaa: RecordSet,
+}
+
+/// Every answer of the zone.
+#[derive(Debug)]
+pub struct Answers {
+    pub(super) view: Arc<View>,
+    /// In the fleet's order.
+    pub(super) regions: Vec<Addresses>,
+    /// The SOA record of a negative answer, but for its owner.
+    pub(super) negative: Vec<u8>,
+    pub(super) any: RecordSet,
+    pub(super) udp_size: u16,
+    names: HashMap<Box<[u8]>, Node>,
+    apex: Box<[u8]>,
+    explainer: Arc<Explainer>,
+}
+
+impl Answers {
+    /// The answers of a zone as of `view`.
+    ///
+    /// # Errors
+    /// [`ProtoError`] if the regions' names make one that is too long.
+    pub fn build(config: &DnsConfig, view: Arc<View>, explainer: Arc<Explainer>) -> Result<Answers, ProtoError> {
+        let regions: Vec<Addresses> =
+            view.fleet.indices().map(|region| Addresses::new(view.published(region), view.ttl)).collect();
+        let mut names = Names { apex: config.zone.clone(), known: HashMap::new() };
+        names.insert(&config.zone, Node::Fixed(apex(config)?))?;
+        for server in &config.nameservers {
+            let addresses = Addresses::new(server.addresses.iter().copied(), config.static_ttl);
+            names.insert(&server.name, addresses.into_node())?;
+        }
+        names.insert(&config.service, Node::Routed)?;
+        for (region, addresses) in view.fleet.regions.iter().zip(&regions) {
+            names.insert(&config.service.prepend_label(region.name.as_str())?, addresses.clone().into_node())?;
+        }
+        names.insert(&config.service.prepend_label(EXPLAIN)?, Node::Explain)?;
+
+        let mut negative = Vec::new();
+        push_record(&mut negative, TYPE_SOA, config.negative_ttl, &soa(config)?);
+        // RFC 8482: one small record instead of everything that a forger could have sent to his victim.
+        let mut any = RecordSet::default();
+        any.push(TYPE_HINFO, config.static_ttl, &data_bytes(&RData::HINFO(HINFO::new("RFC8482".into(), "".into())))?);
+        Ok(Answers {
+            regions,
+            negative,
+            any,
+            udp_size: config.edns_udp_size,
+            names: names.known,
+            apex: name_bytes(&config.zone)?.into(),
+            view,
+            explainer,
+        })
+    }
+
+    /// What a name, written in lower case, has.
+    pub(super) fn node(&self, name: &[u8]) -> Option<&Node> {
+        self.names.get(name)
+    }
+
+    /// How many octets the zone's name has.
+    pub(super) fn apex_len(&self) -> usize {
+        self.apex.len()
+    }
+
+    /// Where in a name, written in lower case, the zone's name begins; `None` outside the zone.
+    pub(super) fn zone_within(&self, name: &[u8]) -> Option<usize> {
+        let at = name.len().checked_sub(self.apex.len())?;
+        // The same octets inside of a label are no zone.
+        let mut label = 0;
+        while label < at {
+            label += usize::from(name[label]) + 1;
+        }
+        (label == at && name[at..] == *self.apex).then_some(at)
+    }
+
+    /// The explanation as a TXT record; not to be kept, because it is about this very moment.
+    pub(super) fn explanation(&self, address: IpAddr, source: AddressSource) -> RecordSet {
+        let texts = self.explainer.explain(&self.view, address, source).to_texts();
+        let mut set = RecordSet::default();
+        if let Ok(data) = data_bytes(&RData::TXT(TXT::new(texts))) {
+            set.push(TYPE_TXT, 0, &data);
+        }
+        set
+    }
+}
+
+impl RecordSet {
+    fn push(&mut self, kind: u16, ttl: u32, data: &[u8]) {
+        self.count += 1;
+        self.bytes.extend_from_slice(&TO_QUESTION.to_be_bytes());
+        push_record(&mut self.bytes, kind, ttl, data);
+    }
+
+    fn push_additional(&mut self, owner: &[u8], kind: u16, ttl: u32, data: &[u8]) {
+        self.additional_count += 1;
+        self.additional.extend_from_slice(owner);
+        push_record(&mut self.additional, kind, ttl, data);
+    }
+}
+
+impl Addresses {
+    fn new(addresses: impl Iterator<Item = IpAddr>, ttl: u32) -> Addresses {
+        let mut all = Addresses::default();
+        for address in addresses {
+            match address.to_canonical() {
+                IpAddr::V4(address) => all.a.push(TYPE_A, ttl, &address.octets()),
+                IpAddr::V6(address) => all.aaaa.push(TYPE_AAAA, ttl, &address.octets()),
+            }
+        }
+        all
+    }
+
+    fn into_node(self) -> Node {
+        let sets = [(TYPE_A, self.a), (TYPE_AAAA, self.aaaa)];
+        Node::Fixed(sets.into_iter().filter(|(_, set)| set.count > 0).collect())
+    }
+}
+
+struct Names {
+    apex: Name,
+    known: HashMap<Box<[u8]>, Node>,
+}
+
+impl Names {
+    /// Adds a name and those between it and the apex.
+    fn insert(&mut self, name: &Name, node: Node) -> Result<(), ProtoError> {
+        self.known.insert(name_bytes(&name.to_lowercase())?.into(), node);
+        let mut parent = name.clone();
+        while parent.num_labels() > self.apex.num_labels() {
+            parent = parent.base_name();
+            if let Entry::Vacant(free) = self.known.entry(name_bytes(&parent)?.into()) {
+                free.insert(Node::Fixed(Vec::new()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// SOA and NS.
+fn apex(config: &DnsConfig) -> Result<Vec<(u16, RecordSet)>, ProtoError> {
+    let (mut start, mut servers) = (RecordSet::default(), RecordSet::default());
+    start.push(TYPE_SOA, config.static_ttl, &soa(config)?);
+    for server in &config.nameservers {
+        servers.push(TYPE_NS, config.static_ttl, &data_bytes(&RData::NS(NS(server.name.clone())))?);
+        let owner = name_bytes(&server.name)?;
+        for address in &server.addresses {
+            match address {
+                IpAddr::V4(one) => servers.push_additional(&owner, TYPE_A, config.static_ttl, &one.octets()),
+                IpAddr::V6(one) => servers.push_additional(&owner, TYPE_AAAA, config.static_ttl, &one.octets()),
+            }
+        }
+    }
+    Ok(vec![(TYPE_SOA, start), (TYPE_NS, servers)])
+}
+
+/// Nobody transfers this zone, so its serial never changes: if it did, monitors would compare those of two routers
+/// that rightly differ.
+fn soa(config: &DnsConfig) -> Result<Vec<u8>, ProtoError> {
+    let first = config.nameservers.first().map_or(&config.zone, |server| &server.name);
+    let (refresh, retry, expire) = (3_600, 600, 604_800);
+    let negative = config.negative_ttl;
+    data_bytes(&RData::SOA(SOA::new(first.clone(), config.hostmaster.clone(), 1, refresh, retry, expire, negative)))
+}

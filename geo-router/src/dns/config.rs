@@ -1,0 +1,90 @@
+//! Configuration of the DNS server: to hold a [`DnsConfig`] is proof that every bound was checked.
+//!
+//! What is *written* ([`DnsSection`], the `[dns]` table: plain values, unknown keys refused) becomes what is *proven*
+//! (this module: whole names, durations, absolute paths) by [`DnsConfig::prove`], and an error names the key as an
+//! operator finds it in the file.
+//!
+//! # Invariants
+//! - All names lie within the zone, are lower-case and are different.
+//!
+//! # Not here
+//! Whether the certificates are any good ([`crate::tls`]), and the regions' names ([`super::DnsServer::start`]).
+
+mod prove;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::{NonZeroU32, NonZeroUsize};
+
+use hickory_proto::rr::Name;
+use ipnetwork::IpNetwork;
+
+pub use prove::DnsConfigError;
+pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection};
+
+use crate::tls::CertificateSection;
+
+/// `[dns]`, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsConfig {
+    /// Where it listens, UDP and TCP; port 0 takes any port that is free for both.
+    pub listen: SocketAddr,
+    /// The zone's apex.
+    pub zone: Name,
+    /// The name whose answer depends on the client.
+    pub service: Name,
+    /// Whom to write to, as a name (RFC 1035, section 8).
+    pub hostmaster: Name,
+    /// At least one.
+    pub nameservers: Vec<Nameserver>,
+    /// How many sockets and threads answer UDP.
+    pub threads: NonZeroUsize,
+    /// Bounds of [`View::ttl`](crate::view::View::ttl) in seconds, for those who make views.
+    pub ttl_min: u32,
+    /// The upper bound, not below `ttl_min`.
+    pub ttl_max: u32,
+    /// Seconds for which what only a configuration changes may be kept: SOA and NS and the nameservers' addresses.
+    pub static_ttl: u32,
+    /// Seconds for which "there is no such thing" may be kept.
+    pub negative_ttl: u32,
+    /// The largest answer over UDP, in bytes.
+    pub edns_udp_size: u16,
+    /// How much one network may ask.
+    pub rate_limit: RateLimitConfig,
+    /// TCP and TLS connections at one time, over all clients.
+    pub connections: usize,
+    /// DNS over TLS.
+    pub tls: Option<DnsTlsConfig>,
+}
+
+/// A name server of the zone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Nameserver {
+    /// Its whole name.
+    pub name: Name,
+    /// At least one.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// `[dns.rate_limit]`, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimitConfig {
+    /// UDP answers per second to one /24 (IPv6: /56); `None`: as many as are asked for.
+    pub responses_per_second: Option<NonZeroU32>,
+    /// Every so many answers above the limit is sent truncated, so that a real resolver comes back over TCP; 0: none.
+    pub slip: u32,
+    /// Networks without a limit.
+    pub exempt: Vec<IpNetwork>,
+}
+
+/// `[dns.tls]`, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DnsTlsConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its files, as absolute paths if the base of [`DnsConfig::prove`] was one.
+    pub files: CertificateSection,
+}

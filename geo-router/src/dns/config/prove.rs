@@ -1,0 +1,182 @@
+//! From what is written to what is proven: bounds of single values, then contradictions between them.
+
+use std::collections::BTreeSet;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
+
+use hickory_proto::rr::Name;
+
+use super::{DnsConfig, DnsSection, DnsTlsConfig, NameserverSection, RateLimitConfig};
+use super::{Nameserver, RateLimitSection};
+use crate::tls::CertificateSection;
+
+/// What is wrong with a `[dns]` table.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DnsConfigError {
+    /// A number out of its bounds.
+    #[error("{key} is {value}; allowed: {min} to {max}")]
+    OutOfRange {
+        /// The key.
+        key: &'static str,
+        /// What it says.
+        value: u64,
+        /// The least that is allowed.
+        min: u64,
+        /// The most that is allowed.
+        max: u64,
+    },
+    /// The shortest TTL is longer than the longest.
+    #[error("dns.ttl_min_s ({min}) is more than dns.ttl_max_s ({max})")]
+    TtlBounds {
+        /// `ttl_min_s`
+        min: u32,
+        /// `ttl_max_s`
+        max: u32,
+    },
+    /// Not a host name.
+    #[error("{key}: {name:?} is no host name of labels of letters, digits and '-', or is too long")]
+    BadName {
+        /// The key.
+        key: &'static str,
+        /// What it says.
+        name: String,
+    },
+    /// Two things of one name.
+    #[error("{key}: {name} is used twice")]
+    NameTwice {
+        /// The key.
+        key: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A name server without an address.
+    #[error("dns.nameservers: {name} has no address")]
+    NoAddress {
+        /// Its name.
+        name: String,
+    },
+    /// A path that says nothing.
+    #[error("{key} is empty")]
+    Empty {
+        /// The key.
+        key: &'static str,
+    },
+}
+
+impl DnsConfig {
+    /// Proves a `[dns]` table whose relative paths count from `base`.
+    ///
+    /// # Errors
+    /// [`DnsConfigError`] names the key.
+    pub fn prove(section: DnsSection, base: &Path) -> Result<DnsConfig, DnsConfigError> {
+        let zone = name("dns.zone", &section.zone, &Name::root())?;
+        let service = name("dns.service", &section.service, &zone)?;
+        let hostmaster = match &section.hostmaster {
+            Some(whole) => name("dns.hostmaster", whole, &Name::root())?,
+            None => name("dns.zone", "hostmaster", &zone)?,
+        };
+        let ttl_min = range("dns.ttl_min_s", section.ttl_min_s, 1, 86_400)?;
+        let ttl_max = range("dns.ttl_max_s", section.ttl_max_s, 1, 86_400)?;
+        if ttl_min > ttl_max {
+            return Err(DnsConfigError::TtlBounds { min: ttl_min, max: ttl_max });
+        }
+        let threads = match section.threads {
+            0 => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            written => NonZeroUsize::new(range("dns.threads", written, 1, 256)?).unwrap_or(NonZeroUsize::MIN),
+        };
+        Ok(DnsConfig {
+            listen: section.listen,
+            nameservers: nameservers(section.nameservers, &zone, &service)?,
+            threads,
+            ttl_min,
+            ttl_max,
+            static_ttl: range("dns.static_ttl_s", section.static_ttl_s, 1, 604_800)?,
+            negative_ttl: range("dns.negative_ttl_s", section.negative_ttl_s.unwrap_or(ttl_min), 1, 86_400)?,
+            // Below 512 no resolver expects a truncated answer; above 4096 fragments get lost on the way.
+            edns_udp_size: range("dns.edns_udp_size", section.edns_udp_size, 512, 4_096)?,
+            rate_limit: rate_limit(section.rate_limit)?,
+            connections: range("dns.connections", section.connections, 1, 1_000_000)?,
+            tls: section
+                .tls
+                .map(|tls| {
+                    let path = |key, path: &Path| {
+                        if path.as_os_str().is_empty() { Err(DnsConfigError::Empty { key }) } else { Ok(()) }
+                    };
+                    path("dns.tls.certificate", &tls.certificate)?;
+                    path("dns.tls.key", &tls.key)?;
+                    let files = CertificateSection { certificate: tls.certificate, key: tls.key }.within(base);
+                    Ok(DnsTlsConfig { listen: tls.listen, files })
+                })
+                .transpose()?,
+            zone,
+            service,
+            hostmaster,
+        })
+    }
+}
+
+fn range<N: Copy + PartialOrd + TryFrom<u64> + TryInto<u64>>(
+    key: &'static str,
+    value: N,
+    min: u64,
+    max: u64,
+) -> Result<N, DnsConfigError> {
+    let number = value.try_into().unwrap_or(u64::MAX);
+    if (min..=max).contains(&number) {
+        Ok(value)
+    } else {
+        Err(DnsConfigError::OutOfRange { key, value: number, min, max })
+    }
+}
+
+/// `text` within `parent`, whole and in lower case.
+fn name(key: &'static str, text: &str, parent: &Name) -> Result<Name, DnsConfigError> {
+    let bad = || DnsConfigError::BadName { key, name: text.to_owned() };
+    let relative = text.strip_suffix('.').filter(|_| parent.is_root()).unwrap_or(text);
+    let label = |label: &str| {
+        let allowed = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        allowed && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if !relative.split('.').all(label) {
+        return Err(bad());
+    }
+    let mut name = Name::from_ascii(relative.to_ascii_lowercase()).map_err(|_| bad())?;
+    name.set_fqdn(false);
+    name.append_domain(parent).map_err(|_| bad())
+}
+
+fn nameservers(
+    written: Vec<NameserverSection>,
+    zone: &Name,
+    service: &Name,
+) -> Result<Vec<Nameserver>, DnsConfigError> {
+    const KEY: &str = "dns.nameservers";
+    range("dns.nameservers (their number)", written.len(), 1, 13)?;
+    let mut known = BTreeSet::new();
+    let mut proven = Vec::with_capacity(written.len());
+    for one in written {
+        let name = name(KEY, &one.name, zone)?;
+        // Below the service are the regions' names.
+        if service.zone_of(&name) || !known.insert(name.clone()) {
+            return Err(DnsConfigError::NameTwice { key: KEY, name: name.to_ascii() });
+        }
+        if one.addresses.is_empty() {
+            return Err(DnsConfigError::NoAddress { name: name.to_ascii() });
+        }
+        let mut addresses = one.addresses;
+        addresses.sort_unstable();
+        addresses.dedup();
+        proven.push(Nameserver { name, addresses });
+    }
+    Ok(proven)
+}
+
+fn rate_limit(written: RateLimitSection) -> Result<RateLimitConfig, DnsConfigError> {
+    range("dns.rate_limit.slip", written.slip, 0, 100)?;
+    Ok(RateLimitConfig {
+        responses_per_second: NonZeroU32::new(written.responses_per_second),
+        slip: written.slip,
+        exempt: written.exempt,
+    })
+}

@@ -1,0 +1,142 @@
+//! The `[dns]` table as it is written: plain values, defaults, no unknown keys.
+//!
+//! These types are also serialised, so that a file can be written with the very structs that read it. Never `flatten`:
+//! it lets unknown keys through.
+//!
+//! # Not here
+//! Bounds: [`super::prove`].
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+/// `[dns]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsSection {
+    /// Where to listen, UDP and TCP.
+    pub listen: SocketAddr,
+    /// The zone, such as `meridian.test`.
+    pub zone: String,
+    /// The service's name within the zone, such as `checkin`.
+    pub service: String,
+    /// The zone's mailbox as a name; `hostmaster.<zone>` unless it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostmaster: Option<String>,
+    /// UDP sockets and threads; 0: one for each core.
+    #[serde(default)]
+    pub threads: usize,
+    /// Shortest time for which a client's region may be kept.
+    #[serde(default = "ttl_min_s")]
+    pub ttl_min_s: u32,
+    /// Longest time for which a client's region may be kept.
+    #[serde(default = "ttl_max_s")]
+    pub ttl_max_s: u32,
+    /// How long SOA, NS and the name servers' addresses may be kept.
+    #[serde(default = "static_ttl_s")]
+    pub static_ttl_s: u32,
+    /// How long "there is no such thing" may be kept; `ttl_min_s` unless it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub negative_ttl_s: Option<u32>,
+    /// Largest answer over UDP in bytes.
+    #[serde(default = "edns_udp_size")]
+    pub edns_udp_size: u16,
+    /// TCP and TLS connections at one time.
+    #[serde(default = "connections")]
+    pub connections: usize,
+    /// `[[dns.nameservers]]`
+    pub nameservers: Vec<NameserverSection>,
+    /// `[dns.rate_limit]`
+    #[serde(default)]
+    pub rate_limit: RateLimitSection,
+    /// `[dns.tls]`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<DnsTlsSection>,
+}
+
+/// One of `[[dns.nameservers]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NameserverSection {
+    /// Its name within the zone, such as `ns1`.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// `[dns.rate_limit]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimitSection {
+    /// UDP answers per second to one /24 (IPv6: /56); 0: no limit.
+    pub responses_per_second: u32,
+    /// Every so many answers above the limit is sent truncated; 0: none.
+    pub slip: u32,
+    /// Networks without a limit.
+    pub exempt: Vec<IpNetwork>,
+}
+
+impl Default for RateLimitSection {
+    fn default() -> Self {
+        let loopback = [([127, 0, 0, 0].into(), 8), (std::net::Ipv6Addr::LOCALHOST.into(), 128)];
+        let exempt = loopback.into_iter().filter_map(|(address, prefix)| IpNetwork::new(address, prefix).ok());
+        Self { responses_per_second: 1_000, slip: 2, exempt: exempt.collect() }
+    }
+}
+
+/// `[dns.tls]`: DNS over TLS, with PEM files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DnsTlsSection {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+fn ttl_min_s() -> u32 {
+    5
+}
+
+fn ttl_max_s() -> u32 {
+    60
+}
+
+fn static_ttl_s() -> u32 {
+    3_600
+}
+
+fn edns_udp_size() -> u16 {
+    1_232
+}
+
+fn connections() -> usize {
+    1_024
+}
+
+impl DnsSection {
+    /// Defaults, listening here for this service.
+    #[must_use]
+    pub fn new(listen: SocketAddr, zone: &str, service: &str, nameservers: Vec<NameserverSection>) -> DnsSection {
+        DnsSection {
+            listen,
+            zone: zone.to_owned(),
+            service: service.to_owned(),
+            hostmaster: None,
+            threads: 0,
+            ttl_min_s: ttl_min_s(),
+            ttl_max_s: ttl_max_s(),
+            static_ttl_s: static_ttl_s(),
+            negative_ttl_s: None,
+            edns_udp_size: edns_udp_size(),
+            connections: connections(),
+            nameservers,
+            rate_limit: RateLimitSection::default(),
+            tls: None,
+        }
+    }
+}

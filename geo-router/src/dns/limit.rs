@@ -1,0 +1,127 @@
+//! Response rate limiting over UDP, where a sender's address may be forged: per network, with a way out over TCP.
+//!
+//! # Invariants
+//! - Memory follows the networks of the last moments, not those ever seen: a network that has its whole allowance
+//!   again is forgotten within a second.
+//! - A real resolver above the limit still gets through: every so many of its answers tell it to come over TCP.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use governor::clock::DefaultClock;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use ipnetwork::IpNetwork;
+use tokio::sync::watch;
+
+use super::config::RateLimitConfig;
+
+/// How often networks are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+
+/// What a query gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Answer,
+    /// The advice to come over TCP.
+    Slip,
+    Drop,
+}
+
+/// The allowances of all networks, shared by all threads.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    allowances: Option<RateLimiter<u64, DashMapStateStore<u64>, DefaultClock>>,
+    exempt: Vec<IpNetwork>,
+    slip: u32,
+    above: AtomicU32,
+}
+
+impl Limiter {
+    pub fn new(config: &RateLimitConfig) -> Limiter {
+        Limiter {
+            allowances: config.responses_per_second.map(|rate| RateLimiter::dashmap(Quota::per_second(rate))),
+            exempt: config.exempt.clone(),
+            slip: config.slip,
+            above: AtomicU32::new(0),
+        }
+    }
+
+    /// What to do with a query from an address in its canonical form.
+    pub fn check(&self, from: IpAddr) -> Verdict {
+        let Some(allowances) = &self.allowances else { return Verdict::Answer };
+        if self.exempt.iter().any(|network| network.contains(from)) || allowances.check_key(&network(from)).is_ok() {
+            return Verdict::Answer;
+        }
+        // Counted over all networks: whose turn it is cannot be forced by one that sends in a rhythm.
+        let above = self.above.fetch_add(1, Ordering::Relaxed);
+        if self.slip > 0 && above.is_multiple_of(self.slip) { Verdict::Slip } else { Verdict::Drop }
+    }
+
+    /// Forgets networks until `stop` is true.
+    pub async fn forget(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let Some(allowances) = &self.allowances else { return };
+        let rounds = async {
+            loop {
+                tokio::time::sleep(FORGET_EVERY).await;
+                allowances.retain_recent();
+                allowances.shrink_to_fit();
+            }
+        };
+        tokio::select! { _ = stop.wait_for(|stop| *stop) => {}, () = rounds => {} }
+    }
+}
+
+/// The network that an address is counted in: its /24, or its /56 and a bit that no IPv4 network has.
+pub(super) fn network(address: IpAddr) -> u64 {
+    match address {
+        IpAddr::V4(address) => u64::from(u32::from(address) >> 8),
+        IpAddr::V6(address) => (u128::from(address) >> 72) as u64 | 1 << 63,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::{Limiter, RateLimitConfig, Verdict, network};
+
+    fn limiter(rate: u32, slip: u32) -> Limiter {
+        let exempt = vec!["192.0.2.0/24".parse().unwrap()];
+        Limiter::new(&RateLimitConfig { responses_per_second: NonZeroU32::new(rate), slip, exempt })
+    }
+
+    #[test]
+    fn a_network_has_its_allowance_and_every_second_answer_above_slips() {
+        let limiter = limiter(3, 2);
+        let verdicts: Vec<Verdict> = (0..7).map(|host| limiter.check([198, 51, 100, host].into())).collect();
+        assert_eq!(verdicts[..3], [Verdict::Answer; 3]);
+        assert_eq!(verdicts[3..], [Verdict::Slip, Verdict::Drop, Verdict::Slip, Verdict::Drop]);
+        assert_eq!(limiter.check([198, 51, 101, 0].into()), Verdict::Answer);
+        for _ in 0..9 {
+            assert_eq!(limiter.check([192, 0, 2, 1].into()), Verdict::Answer);
+        }
+    }
+
+    #[test]
+    fn no_limit_and_no_slip() {
+        let (unlimited, silent) = (limiter(0, 2), limiter(1, 0));
+        for _ in 0..9 {
+            assert_eq!(unlimited.check([198, 51, 100, 1].into()), Verdict::Answer);
+        }
+        assert_eq!(silent.check([198, 51, 100, 1].into()), Verdict::Answer);
+        assert_eq!(silent.check([198, 51, 100, 1].into()), Verdict::Drop);
+    }
+
+    #[test]
+    fn networks_are_those_that_are_given_to_one_client() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("198.51.100.1"), of("198.51.100.255"));
+        assert_ne!(of("198.51.100.1"), of("198.51.101.1"));
+        assert_eq!(of("2001:db8:0:aa00::1"), of("2001:db8:0:aaff::2"));
+        assert_ne!(of("2001:db8:0:aa00::1"), of("2001:db8:0:ab00::1"));
+        assert_ne!(of("::1"), of("0.0.0.1"));
+    }
+}

@@ -1,0 +1,215 @@
+//! The DNS server's metrics, and the tallies that spare the hot path their cost.
+//!
+//! # Invariants
+//! - Labels are transports, types, codes, regions and reasons; never a name that was asked for, nor an address.
+//! - A thread counts for itself, in plain numbers, and hands them over a few times per second.
+
+use std::sync::Arc;
+
+use prometheus::core::Collector;
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use super::answer::{Answered, Outcome, Routed, Transport};
+use super::query::DropReason;
+use super::wire::{Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT};
+use crate::explain::AddressSource;
+use crate::fleet::Fleet;
+use crate::view::Reason;
+
+/// Types with a label of their own.
+const KINDS: [(u16, &str); 7] = [
+    (TYPE_A, "A"),
+    (TYPE_AAAA, "AAAA"),
+    (TYPE_NS, "NS"),
+    (TYPE_SOA, "SOA"),
+    (TYPE_TXT, "TXT"),
+    (TYPE_ANY, "ANY"),
+    (TYPE_HINFO, "HINFO"),
+];
+const REASONS: [Reason; 4] = [Reason::Preferred, Reason::Failover, Reason::Split, Reason::FailOpen];
+const DROPS: [DropReason; 3] = [DropReason::Short, DropReason::Response, DropReason::Limited];
+
+/// All metrics of the DNS server.
+#[derive(Clone, Debug)]
+pub struct DnsMetrics {
+    queries: IntCounterVec,
+    responses: IntCounterVec,
+    routed: IntCounterVec,
+    unknown_location: IntCounterVec,
+    client_subnet: IntCounterVec,
+    truncated: IntCounterVec,
+    dropped: IntCounterVec,
+    slipped: IntCounter,
+    /// Answers that the system did not take.
+    pub(super) unsent: IntCounter,
+    /// Open connections by transport.
+    pub(super) connections: IntGaugeVec,
+    /// Connections that were closed unheard because too many were open.
+    pub(super) refused_connections: IntCounterVec,
+    /// Views that could not be turned into answers.
+    pub(super) bad_views: IntCounter,
+}
+
+impl DnsMetrics {
+    /// Makes and registers all metrics of the DNS server.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`] if the registry has them already.
+    pub fn register(registry: &Registry) -> prometheus::Result<DnsMetrics> {
+        fn keep<C: Collector + Clone + 'static>(registry: &Registry, made: C) -> prometheus::Result<C> {
+            registry.register(Box::new(made.clone()))?;
+            Ok(made)
+        }
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            keep(registry, IntCounterVec::new(Opts::new(format!("meridian_router_dns_{name}"), help), labels)?)
+        };
+        let counter =
+            |name: &str, help: &str| keep(registry, IntCounter::new(format!("meridian_router_dns_{name}"), help)?);
+        Ok(DnsMetrics {
+            queries: counters("queries_total", "Queries by transport and type", &["transport", "type"])?,
+            responses: counters("responses_total", "Answers by transport and code", &["transport", "rcode"])?,
+            routed: counters("answers_total", "Clients sent to a region, by reason", &["region", "reason"])?,
+            unknown_location: counters(
+                "unknown_location_total",
+                "Clients sent to a region though nobody knows where they are, by whose address was looked up",
+                &["source"],
+            )?,
+            client_subnet: counters("client_subnet_total", "Queries that told a client's subnet", &["transport"])?,
+            truncated: counters("truncated_total", "Answers that did not fit and were left out", &["transport"])?,
+            dropped: counters("dropped_total", "Messages without an answer", &["transport", "reason"])?,
+            slipped: counter("rate_limited_truncated_total", "Queries above the limit that were told to use TCP")?,
+            unsent: counter("unsent_total", "Answers that the system did not take")?,
+            connections: keep(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new("meridian_router_dns_connections", "Open connections by transport"),
+                    &["transport"],
+                )?,
+            )?,
+            refused_connections: counters(
+                "refused_connections_total",
+                "Connections closed unheard because too many were open, in all or from one network",
+                &["transport"],
+            )?,
+            bad_views: counter("bad_views_total", "Views that could not be turned into answers")?,
+        })
+    }
+}
+
+impl Transport {
+    /// Its name in metrics and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp => "tcp",
+            Transport::Tls => "tls",
+        }
+    }
+}
+
+/// Counts of one thread or connection that have not been handed over yet.
+#[derive(Debug)]
+pub(super) struct Tally {
+    transport: Transport,
+    metrics: Arc<DnsMetrics>,
+    /// The last one is of all other types.
+    kinds: [u64; KINDS.len() + 1],
+    rcodes: [u64; Rcode::ALL.len()],
+    drops: [u64; DROPS.len()],
+    regions: Vec<[u64; REASONS.len()]>,
+    /// By client subnet, by resolver.
+    unknown: [u64; 2],
+    subnets: u64,
+    truncated: u64,
+    slipped: u64,
+}
+
+impl Tally {
+    pub fn new(transport: Transport, metrics: Arc<DnsMetrics>) -> Tally {
+        Tally {
+            transport,
+            metrics,
+            kinds: Default::default(),
+            rcodes: Default::default(),
+            drops: Default::default(),
+            regions: Vec::new(),
+            unknown: Default::default(),
+            subnets: 0,
+            truncated: 0,
+            slipped: 0,
+        }
+    }
+
+    pub fn count(&mut self, outcome: &Outcome) {
+        match outcome {
+            Outcome::Answered(answered) => self.answered(answered),
+            Outcome::Dropped(reason) => {
+                self.drops[DROPS.iter().position(|known| known == reason).unwrap_or_default()] += 1;
+            }
+        }
+    }
+
+    /// A query above the limit was told to use TCP.
+    pub fn slipped(&mut self) {
+        self.slipped += 1;
+    }
+
+    fn answered(&mut self, answered: &Answered) {
+        let kind = KINDS.iter().position(|(known, _)| Some(*known) == answered.kind);
+        self.kinds[kind.unwrap_or(KINDS.len())] += 1;
+        self.rcodes[Rcode::ALL.iter().position(|known| *known == answered.rcode).unwrap_or_default()] += 1;
+        self.subnets += u64::from(answered.subnet);
+        self.truncated += u64::from(answered.truncated);
+        if let Some(Routed { region, reason, source, known }) = answered.routed {
+            if self.regions.len() <= region.at() {
+                self.regions.resize(region.at() + 1, Default::default());
+            }
+            self.regions[region.at()][REASONS.iter().position(|one| *one == reason).unwrap_or_default()] += 1;
+            if !known {
+                self.unknown[usize::from(source != AddressSource::ClientSubnet)] += 1;
+            }
+        }
+    }
+
+    /// Hands everything over.
+    pub fn flush(&mut self, fleet: &Fleet) {
+        let transport = self.transport.name();
+        let add = |counters: &IntCounterVec, labels: &[&str], count: &mut u64| {
+            if *count > 0 {
+                counters.with_label_values(labels).inc_by(std::mem::take(count));
+            }
+        };
+        let metrics = &self.metrics;
+        for (at, count) in self.kinds.iter_mut().enumerate() {
+            add(&metrics.queries, &[transport, KINDS.get(at).map_or("other", |(_, name)| name)], count);
+        }
+        for (rcode, count) in Rcode::ALL.iter().zip(&mut self.rcodes) {
+            add(&metrics.responses, &[transport, rcode.name()], count);
+        }
+        for (reason, count) in DROPS.iter().zip(&mut self.drops) {
+            add(&metrics.dropped, &[transport, reason.name()], count);
+        }
+        for (region, counts) in fleet.regions.iter().zip(&mut self.regions) {
+            for (reason, count) in REASONS.iter().zip(counts) {
+                add(&metrics.routed, &[region.name.as_str(), reason.name()], count);
+            }
+        }
+        for (source, count) in ["client-subnet", "resolver"].iter().zip(&mut self.unknown) {
+            add(&metrics.unknown_location, &[source], count);
+        }
+        add(&metrics.client_subnet, &[transport], &mut self.subnets);
+        add(&metrics.truncated, &[transport], &mut self.truncated);
+        metrics.slipped.inc_by(std::mem::take(&mut self.slipped));
+    }
+}
+
+impl DropReason {
+    fn name(self) -> &'static str {
+        match self {
+            DropReason::Short => "short",
+            DropReason::Response => "response",
+            DropReason::Limited => "rate-limited",
+        }
+    }
+}

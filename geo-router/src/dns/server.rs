@@ -1,0 +1,261 @@
+//! The running server: binds everything, starts threads and tasks, and notices when one of them dies.
+//!
+//! # Invariants
+//! - A port that is taken and a certificate that cannot be used are errors of the start, not of a task.
+//! - A part that dies is reported by [`DnsServer::stopped`] at once, whatever `stop` says.
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::answers::{Answers, EXPLAIN};
+use super::config::DnsConfig;
+use super::limit::Limiter;
+use super::metrics::DnsMetrics;
+use super::stream::{Connections, Listener};
+use super::udp::{self, Worker};
+use crate::explain::Explainer;
+use crate::fleet::Fleet;
+use crate::tls::{CertificateError, Certificates};
+use crate::view::View;
+
+/// How often port 0 is tried until the same port is free for UDP and TCP.
+const TRIES: u32 = 32;
+
+/// Why there is no DNS server, or no longer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DnsError {
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({transport})")]
+    Listen {
+        /// `udp`, `tcp` or `tls`.
+        transport: &'static str,
+        /// Which address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A region's name is one that the zone needs for itself.
+    #[error("no region may be called {EXPLAIN}: explain.<service> is taken")]
+    RegionName,
+    /// The names of zone, service and regions are too long together.
+    #[error("a name of the zone cannot be encoded")]
+    Name(#[from] hickory_proto::ProtoError),
+    /// The certificate for DNS over TLS.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// The settings for DNS over TLS.
+    #[error("DNS over TLS cannot be set up")]
+    Tls(#[from] rustls::Error),
+    /// A thread cannot be started.
+    #[error("cannot start a thread")]
+    Thread(#[source] io::Error),
+    /// A socket failed for good.
+    #[error("a UDP socket failed")]
+    Socket(#[source] io::Error),
+    /// A part ended without having been told to.
+    #[error("a part of the DNS server died: {0}")]
+    Died(&'static str),
+}
+
+/// A running DNS server. Dropping it stops TCP and TLS; the UDP threads end when `stop` is true or gone.
+#[derive(Debug)]
+pub struct DnsServer {
+    udp: SocketAddr,
+    tcp: SocketAddr,
+    tls: Option<SocketAddr>,
+    parts: JoinSet<Result<(), DnsError>>,
+    stop: watch::Receiver<bool>,
+}
+
+impl DnsServer {
+    /// Binds every socket and starts threads and tasks.
+    ///
+    /// # Errors
+    /// [`DnsError`]; then nothing runs.
+    pub async fn start(
+        config: DnsConfig,
+        mut views: watch::Receiver<Arc<View>>,
+        explainer: Arc<Explainer>,
+        metrics: Arc<DnsMetrics>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<DnsServer, DnsError> {
+        let view = Arc::clone(&views.borrow_and_update());
+        if view.fleet.find(EXPLAIN).is_some() {
+            return Err(DnsError::RegionName);
+        }
+        warn_of_mixed_families(&view.fleet);
+        let answers = Answers::build(&config, view, Arc::clone(&explainer))?;
+        let answers = Arc::new(ArcSwap::from_pointee(answers));
+        let (tcp, sockets) = bind(&config).await?;
+        let tls = match &config.tls {
+            Some(tls) => {
+                let certificates = Certificates::load(tls.files.clone())?;
+                let settings = Arc::new(certificates.server_config(&[b"dot"])?);
+                let refused = |source| DnsError::Listen { transport: "tls", address: tls.listen, source };
+                let listener = TcpListener::bind(tls.listen).await.map_err(refused)?;
+                let address = listener.local_addr().map_err(refused)?;
+                Some((listener, address, TlsAcceptor::from(settings), certificates))
+            }
+            None => None,
+        };
+        let address = |listener: &TcpListener| {
+            listener.local_addr().map_err(|source| DnsError::Listen {
+                transport: "tcp",
+                address: config.listen,
+                source,
+            })
+        };
+        // UDP has the same address.
+        let local = address(&tcp)?;
+        let mut server = DnsServer {
+            udp: local,
+            tcp: local,
+            tls: tls.as_ref().map(|(_, address, ..)| *address),
+            parts: JoinSet::new(),
+            stop: stop.clone(),
+        };
+
+        let limiter = Arc::new(Limiter::new(&config.rate_limit));
+        for (index, socket) in sockets.into_iter().enumerate() {
+            let worker = Worker::new(Arc::clone(&answers), Arc::clone(&limiter), Arc::clone(&metrics), stop.clone());
+            server.thread(index, socket, worker)?;
+        }
+        server.task("rate limiter", limiter.forget(stop.clone()));
+        let listener = Listener {
+            answers: Arc::clone(&answers),
+            metrics: Arc::clone(&metrics),
+            connections: Connections::new(config.connections),
+            tls: None,
+            stop: stop.clone(),
+        };
+        if let Some((socket, _, acceptor, certificates)) = tls {
+            server.task("tls", Listener { tls: Some(acceptor), ..listener.clone() }.serve(socket));
+            server.task("certificates", certificates.keep_fresh(stop.clone()));
+        }
+        server.task("tcp", listener.serve(tcp));
+        server.task("views", follow(config, views, explainer, answers, metrics, stop));
+        Ok(server)
+    }
+
+    /// Where it listens for UDP.
+    #[must_use]
+    pub fn udp_address(&self) -> SocketAddr {
+        self.udp
+    }
+
+    /// Where it listens for TCP.
+    #[must_use]
+    pub fn tcp_address(&self) -> SocketAddr {
+        self.tcp
+    }
+
+    /// Where it listens for TLS, if it does.
+    #[must_use]
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls
+    }
+
+    /// Waits until everything has ended after `stop` became true.
+    ///
+    /// # Errors
+    /// [`DnsError`] as soon as a part ends by itself.
+    pub async fn stopped(mut self) -> Result<(), DnsError> {
+        while let Some(ended) = self.parts.join_next().await {
+            ended.map_err(|_| DnsError::Died("a task"))??;
+        }
+        Ok(())
+    }
+
+    /// Starts a thread whose end a task waits for.
+    fn thread(&mut self, index: usize, socket: UdpSocket, worker: Worker) -> Result<(), DnsError> {
+        // A panic drops the sender, which is how the task learns of it.
+        let (done, ended) = oneshot::channel();
+        std::thread::Builder::new()
+            .name(format!("dns-udp-{index}"))
+            .spawn(move || {
+                // Nobody may be left to hear it.
+                let _ = done.send(worker.serve(&socket));
+            })
+            .map_err(DnsError::Thread)?;
+        self.parts
+            .spawn(async move { ended.await.map_err(|_| DnsError::Died("a UDP thread"))?.map_err(DnsError::Socket) });
+        Ok(())
+    }
+
+    fn task(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.parts.spawn(async move {
+            work.await;
+            // The rate limiter has nothing to do if there is no limit.
+            if *stop.borrow() || stop.has_changed().is_err() || name == "rate limiter" {
+                Ok(())
+            } else {
+                Err(DnsError::Died(name))
+            }
+        });
+    }
+}
+
+/// One port for TCP and UDP.
+async fn bind(config: &DnsConfig) -> Result<(TcpListener, Vec<UdpSocket>), DnsError> {
+    let refused = |transport| move |source| DnsError::Listen { transport, address: config.listen, source };
+    let threads = if cfg!(target_os = "linux") { config.threads.get() } else { 1 };
+    let mut tries = 0;
+    loop {
+        let tcp = TcpListener::bind(config.listen).await.map_err(refused("tcp"))?;
+        let address = tcp.local_addr().map_err(refused("tcp"))?;
+        match udp::bind(address, threads) {
+            Ok(sockets) => return Ok((tcp, sockets)),
+            Err(_) if config.listen.port() == 0 && tries < TRIES => tries += 1,
+            Err(error) => return Err(refused("udp")(error)),
+        }
+    }
+}
+
+/// Makes the answers of each new view, until `stop` is true. Without new views the last one holds.
+async fn follow(
+    config: DnsConfig,
+    mut views: watch::Receiver<Arc<View>>,
+    explainer: Arc<Explainer>,
+    answers: Arc<ArcSwap<Answers>>,
+    metrics: Arc<DnsMetrics>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let changes = async {
+        while views.changed().await.is_ok() {
+            let view = Arc::clone(&views.borrow_and_update());
+            match Answers::build(&config, view, Arc::clone(&explainer)) {
+                Ok(new) => answers.store(Arc::new(new)),
+                Err(error) => {
+                    metrics.bad_views.inc();
+                    tracing::error!(error = &error as &dyn std::error::Error, "the last answers stay");
+                }
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! { _ = stop.wait_for(|stop| *stop) => {}, () = changes => {} }
+}
+
+/// A region that has nothing of a family that others have says so to resolvers, who may believe it of all.
+fn warn_of_mixed_families(fleet: &Fleet) {
+    for (family, of_family) in [("IPv4", true), ("IPv6", false)] {
+        let has = |region: &crate::fleet::Region| {
+            region.nodes.iter().flat_map(|node| &node.addresses).any(|one| one.to_canonical().is_ipv4() == of_family)
+        };
+        let without: Vec<&str> =
+            fleet.regions.iter().filter(|region| !has(region)).map(|region| region.name.as_str()).collect();
+        if !without.is_empty() && without.len() < fleet.regions.len() {
+            tracing::warn!(family, ?without, "some regions have no address of a family that others have");
+        }
+    }
+}

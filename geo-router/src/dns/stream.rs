@@ -1,0 +1,228 @@
+//! DNS over TCP and TLS (RFC 7766, RFC 7858).
+//!
+//! # Invariants
+//! - A client may send many queries without waiting; it gets as many answers in the same order, and is not read
+//!   further while it does not take them.
+//! - Each wait for a client ends: for its greeting, for its next query, for the rest of a query that it has begun, and
+//!   for its taking an answer.
+//! - Nothing that `accept` can report ends the listener.
+//! - One network cannot take all connections.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use super::answer::{Asked, Outcome, Transport, answer};
+use super::answers::Answers;
+use super::limit::network;
+use super::metrics::{DnsMetrics, Tally};
+
+/// How long a client may be silent between two queries (RFC 7766, section 6.2.3: a few seconds).
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How long one query, one answer or one greeting may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers that wait to be sent together, in octets.
+const WRITE_TOGETHER: usize = 16 << 10;
+
+/// Which part of all connections one network may have: a quarter.
+const PART_OF_ONE: usize = 4;
+
+/// Connections that are open.
+#[derive(Debug)]
+pub(super) struct Connections {
+    most: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_network: HashMap<u64, usize>,
+}
+
+impl Connections {
+    pub fn new(most: usize) -> Arc<Connections> {
+        Arc::new(Connections { most, open: Mutex::default() })
+    }
+
+    /// One more from there, if there is room.
+    fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Admitted> {
+        let network = network(from);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let theirs = open.by_network.get(&network).copied().unwrap_or_default();
+        if open.all >= self.most || theirs >= self.most.div_ceil(PART_OF_ONE) {
+            return None;
+        }
+        open.all += 1;
+        open.by_network.insert(network, theirs + 1);
+        Some(Admitted { connections: Arc::clone(self), network })
+    }
+}
+
+/// Counts as open until it is dropped.
+struct Admitted {
+    connections: Arc<Connections>,
+    network: u64,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.all -= 1;
+        match open.by_network.get_mut(&self.network) {
+            Some(theirs) if *theirs > 1 => *theirs -= 1,
+            _ => {
+                open.by_network.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// A listener and what its connections need.
+#[derive(Clone)]
+pub(super) struct Listener {
+    pub answers: Arc<ArcSwap<Answers>>,
+    pub metrics: Arc<DnsMetrics>,
+    pub connections: Arc<Connections>,
+    /// Speaks TLS with this.
+    pub tls: Option<TlsAcceptor>,
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Listener {
+    fn transport(&self) -> Transport {
+        if self.tls.is_some() { Transport::Tls } else { Transport::Tcp }
+    }
+
+    /// Accepts connections until `stop` is true, then waits until they have ended.
+    pub async fn serve(self, listener: TcpListener) {
+        let tasks = TaskTracker::new();
+        let mut stop = self.stop.clone();
+        let transport = self.transport().name();
+        loop {
+            let accepted = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Either that one client is gone already, or there is no free descriptor, and waiting helps.
+                    tracing::warn!(transport, error = &error as &dyn std::error::Error, "accepting failed");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            };
+            match self.connections.admit(from.ip().to_canonical()) {
+                Some(admitted) => {
+                    let this = self.clone();
+                    tasks.spawn(async move {
+                        this.connection(stream, from).await;
+                        drop(admitted);
+                    });
+                }
+                None => self.metrics.refused_connections.with_label_values(&[transport]).inc(),
+            }
+        }
+        drop(listener);
+        tasks.close();
+        tasks.wait().await;
+    }
+
+    /// One connection, until either side has enough of it. Its errors are the client's affair.
+    async fn connection(self, stream: TcpStream, from: SocketAddr) {
+        let transport = self.transport();
+        let open = self.metrics.connections.with_label_values(&[transport.name()]);
+        open.inc();
+        let asked = Asked { from: from.ip().to_canonical(), transport, limited: false };
+        let mut stop = self.stop.clone();
+        let work = async {
+            stream.set_nodelay(true)?;
+            match &self.tls {
+                Some(tls) => {
+                    let stream = timeout(PATIENCE, tls.accept(stream)).await??;
+                    self.converse(stream, asked).await
+                }
+                None => self.converse(stream, asked).await,
+            }
+        };
+        let ended: Option<io::Result<()>> = tokio::select! {
+            ended = work => Some(ended),
+            _ = stop.wait_for(|stop| *stop) => None,
+        };
+        if let Some(Err(error)) = ended {
+            tracing::trace!(transport = transport.name(), kind = ?error.kind(), "connection ended early");
+        }
+        open.dec();
+    }
+
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin, asked: Asked) -> io::Result<()> {
+        let mut tally = Tally::new(asked.transport, Arc::clone(&self.metrics));
+        let result = self.exchange(stream, asked, &mut tally).await;
+        tally.flush(&self.answers.load().view.fleet);
+        result
+    }
+
+    async fn exchange(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        asked: Asked,
+        tally: &mut Tally,
+    ) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        let (mut query, mut reply, mut together) = (Vec::new(), Vec::new(), Vec::new());
+        loop {
+            // While more queries are here already, their answers leave together.
+            if !together.is_empty() && (!holds_query(stream.buffer()) || together.len() >= WRITE_TOGETHER) {
+                tally.flush(&self.answers.load().view.fleet);
+                send(&mut stream, &together).await?;
+                together.clear();
+            }
+            // The first octet may take its time, the rest may not: else a client could hold us for years.
+            let first = match timeout(IDLE, stream.read_u8()).await? {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                first => first?,
+            };
+            timeout(PATIENCE, async {
+                let length = u16::from_be_bytes([first, stream.read_u8().await?]);
+                query.resize(usize::from(length), 0);
+                stream.read_exact(&mut query).await
+            })
+            .await??;
+            let outcome = answer(&query, asked, &self.answers.load(), &mut reply);
+            tally.count(&outcome);
+            if let Outcome::Dropped(_) = outcome {
+                break;
+            }
+            together.extend_from_slice(&u16::try_from(reply.len()).unwrap_or(u16::MAX).to_be_bytes());
+            together.extend_from_slice(&reply);
+        }
+        send(&mut stream, &together).await?;
+        timeout(PATIENCE, stream.shutdown()).await?
+    }
+}
+
+/// Whether what has been read holds a whole query.
+fn holds_query(read: &[u8]) -> bool {
+    matches!(read, [high, low, query @ ..] if query.len() >= usize::from(u16::from_be_bytes([*high, *low])))
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), answers: &[u8]) -> io::Result<()> {
+    timeout(PATIENCE, async {
+        stream.write_all(answers).await?;
+        stream.flush().await
+    })
+    .await?
+}

@@ -1,0 +1,158 @@
+//! DNS over UDP: one socket and one thread per core, the kernel spreads the queries over them (`SO_REUSEPORT`).
+//!
+//! # Invariants
+//! - A thread waits for nothing but its socket: it answers from the latest [`Answers`], counts for itself, and looks
+//!   at `stop` between two batches.
+//! - A port that somebody else uses is an error, although the sockets would share it with him.
+
+#[cfg(target_os = "linux")]
+#[path = "udp/batch.rs"]
+mod exchange;
+#[cfg(not(target_os = "linux"))]
+#[path = "udp/single.rs"]
+mod exchange;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, Cache};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+
+use super::answer::{Asked, Outcome, Transport, answer};
+use super::answers::Answers;
+use super::limit::{Limiter, Verdict};
+use super::metrics::{DnsMetrics, Tally};
+use super::query::DropReason;
+
+/// How long a thread waits for a query before it looks whether it should stop.
+const WAIT: Duration = Duration::from_millis(200);
+
+/// How often a thread hands its counts over.
+const FLUSH_EVERY: Duration = Duration::from_millis(200);
+
+/// What the kernel may keep for us while a thread is not scheduled: more than the default, which overflows at once.
+const BUFFER: usize = 4 << 20;
+
+/// Longest query that is read whole; a longer one is cut off, which its reader notices.
+const LONGEST_QUERY: usize = 4_096;
+
+/// How many failures of a socket one after the other end its thread.
+const TOO_MANY_FAILURES: u32 = 100;
+
+/// Binds `count` sockets to one address.
+pub(super) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
+    // Alone first: sockets that share a port do so with another process of the same user, too.
+    drop(UdpSocket::bind(address)?);
+    (0..count).map(|_| shared(address, count > 1)).collect()
+}
+
+fn shared(address: SocketAddr, share: bool) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    #[cfg(unix)]
+    socket.set_reuse_port(share)?;
+    // A system that allows less gives what it allows.
+    let larger = socket.set_recv_buffer_size(BUFFER).and_then(|()| socket.set_send_buffer_size(BUFFER));
+    if let Err(error) = larger {
+        tracing::debug!(error = &error as &dyn std::error::Error, "socket buffers stay as they are");
+    }
+    socket.set_read_timeout(Some(WAIT))?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// What a thread answers with.
+pub(super) struct Worker {
+    answers: Cache<Arc<ArcSwap<Answers>>, Arc<Answers>>,
+    limiter: Arc<Limiter>,
+    metrics: Arc<DnsMetrics>,
+    tally: Tally,
+    flushed: Instant,
+    stop: watch::Receiver<bool>,
+}
+
+impl Worker {
+    pub fn new(
+        answers: Arc<ArcSwap<Answers>>,
+        limiter: Arc<Limiter>,
+        metrics: Arc<DnsMetrics>,
+        stop: watch::Receiver<bool>,
+    ) -> Worker {
+        let tally = Tally::new(Transport::Udp, Arc::clone(&metrics));
+        Worker { answers: Cache::new(answers), limiter, metrics, tally, flushed: Instant::now(), stop }
+    }
+
+    /// Answers what comes in until it is told to stop.
+    pub fn serve(mut self, socket: &UdpSocket) -> io::Result<()> {
+        exchange::serve(socket, &mut self)
+    }
+
+    /// Answers one query. Whether there is an answer to send.
+    fn answer(&mut self, message: &[u8], from: SocketAddr, out: &mut Vec<u8>) -> bool {
+        // Nobody listens on port 0, and no answer can be sent there.
+        if from.port() == 0 {
+            return false;
+        }
+        let from: IpAddr = from.ip().to_canonical();
+        let verdict = self.limiter.check(from);
+        let outcome = match verdict {
+            Verdict::Drop => Outcome::Dropped(DropReason::Limited),
+            Verdict::Answer | Verdict::Slip => {
+                let asked = Asked { from, transport: Transport::Udp, limited: verdict == Verdict::Slip };
+                answer(message, asked, self.answers.load(), out)
+            }
+        };
+        self.tally.count(&outcome);
+        let answered = matches!(outcome, Outcome::Answered(_));
+        if answered && verdict == Verdict::Slip {
+            self.tally.slipped();
+        }
+        answered
+    }
+
+    /// Between two batches. Whether to go on.
+    fn breathe(&mut self) -> bool {
+        let now = Instant::now();
+        if now.duration_since(self.flushed) >= FLUSH_EVERY {
+            self.flushed = now;
+            self.tally.flush(&self.answers.load().view.fleet);
+        }
+        let stop = *self.stop.borrow() || self.stop.has_changed().is_err();
+        if stop {
+            self.tally.flush(&self.answers.load().view.fleet);
+        }
+        !stop
+    }
+
+    /// The system refused an answer.
+    fn unsent(&self) {
+        self.metrics.unsent.inc();
+    }
+}
+
+/// Counts failures of a socket, and ends its thread when there is nothing but failures.
+#[derive(Debug, Default)]
+struct Failures(u32);
+
+impl Failures {
+    fn success(&mut self) {
+        self.0 = 0;
+    }
+
+    /// A receive failed; nothing came in time is no failure.
+    fn failure(&mut self, error: io::Error) -> io::Result<()> {
+        use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
+        if matches!(error.kind(), Interrupted | TimedOut | WouldBlock) {
+            return Ok(());
+        }
+        self.0 += 1;
+        if self.0 >= TOO_MANY_FAILURES {
+            return Err(error);
+        }
+        tracing::warn!(error = &error as &dyn std::error::Error, "receiving queries failed");
+        std::thread::sleep(Duration::from_millis(10));
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! Many datagrams per system call (`recvmmsg`, `sendmmsg`), which halves what a query costs.
+//!
+//! # Not here
+//! Systems without these calls: `single.rs`.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::AsRawFd;
+
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
+use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
+
+use super::{Failures, LONGEST_QUERY, Worker};
+
+/// Datagrams per system call: beyond this there is nothing more to gain.
+const BATCH: usize = 32;
+
+/// Answers to be sent.
+struct Outbox {
+    answers: [Vec<u8>; BATCH],
+    to: [SocketAddr; BATCH],
+    filled: usize,
+}
+
+/// Receives a batch, answers it, sends the answers; until it is told to stop.
+pub(super) fn serve(socket: &UdpSocket, worker: &mut Worker) -> io::Result<()> {
+    let mut inbox = vec![[0_u8; LONGEST_QUERY]; BATCH];
+    let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
+    let mut outbox = Outbox { answers: Default::default(), to: [nobody; BATCH], filled: 0 };
+    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+    let mut failures = Failures::default();
+    while worker.breathe() {
+        match receive(socket, &mut inbox, &mut headers, &mut outbox, worker) {
+            Ok(()) => failures.success(),
+            Err(error) => failures.failure(error)?,
+        }
+        send(socket, &outbox, worker);
+        outbox.filled = 0;
+    }
+    Ok(())
+}
+
+/// Waits for one datagram and takes what else is there.
+fn receive(
+    socket: &UdpSocket,
+    inbox: &mut [[u8; LONGEST_QUERY]],
+    headers: &mut MultiHeaders<SockaddrStorage>,
+    outbox: &mut Outbox,
+    worker: &mut Worker,
+) -> io::Result<()> {
+    let mut places = inbox.iter_mut().map(|place| [IoSliceMut::new(place)]);
+    let mut places: [[IoSliceMut<'_>; 1]; BATCH] =
+        std::array::from_fn(|_| places.next().unwrap_or_else(|| [IoSliceMut::new(&mut [])]));
+    let received = recvmmsg(socket.as_raw_fd(), headers, places.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
+    for message in received {
+        let Some(from) = message.address.as_ref().and_then(address) else { continue };
+        let octets = message.iovs().next().unwrap_or_default();
+        if worker.answer(octets, from, &mut outbox.answers[outbox.filled]) {
+            outbox.to[outbox.filled] = from;
+            outbox.filled += 1;
+        }
+    }
+    Ok(())
+}
+
+fn address(from: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = from.as_sockaddr_in().map(|from| SocketAddrV4::from(*from).into());
+    v4.or_else(|| from.as_sockaddr_in6().map(|from| SocketAddrV6::from(*from).into()))
+}
+
+/// Sends all answers. One that the system refuses is given up, and the others are sent.
+fn send(socket: &UdpSocket, outbox: &Outbox, worker: &Worker) {
+    let mut first = 0;
+    while first < outbox.filled {
+        let left = outbox.filled - first;
+        let to: [SocketAddrAny; BATCH] = std::array::from_fn(|at| outbox.to[(first + at).min(BATCH - 1)].into());
+        let parts: [[IoSlice<'_>; 1]; BATCH] =
+            std::array::from_fn(|at| [IoSlice::new(&outbox.answers[(first + at).min(BATCH - 1)])]);
+        let mut controls: [SendAncillaryBuffer<'_, '_, '_>; BATCH] = std::array::from_fn(|_| Default::default());
+        let mut controls = controls.iter_mut();
+        let mut headers = Vec::with_capacity(left);
+        for (to, part) in to.iter().zip(&parts).take(left) {
+            let Some(control) = controls.next() else { break };
+            headers.push(MMsgHdr::new_with_addr(to, part, control));
+        }
+        match sendmmsg(socket, &mut headers, SendFlags::empty()) {
+            Ok(sent) => first += sent.max(1),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => {
+                worker.unsent();
+                first += 1;
+            }
+        }
+    }
+}

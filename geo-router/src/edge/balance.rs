@@ -1,0 +1,304 @@
+//! In which order the nodes of a region are tried.
+//!
+//! # Invariants
+//! - Every order holds every node of the region once: who is unwell is decided by whoever walks it.
+//! - What hashes gives the same order in every router and at every time, and when a node is passed over, only its
+//!   own clients go elsewhere.
+
+use std::cell::Cell;
+use std::hash::Hasher;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use pingora_ketama::{Bucket, Continuum};
+use siphasher::sip::SipHasher13;
+
+use super::client::prefix;
+use super::config::Balance;
+use crate::fleet::{Fleet, Region, RegionIndex};
+
+/// A node by its place in the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId {
+    /// Its region.
+    pub region: RegionIndex,
+    /// Its place in the region.
+    pub node: usize,
+}
+
+/// What of a request decides.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Who asks.
+    pub client: IpAddr,
+    /// Of which venue.
+    pub venue: Option<&'a str>,
+}
+
+/// The venue that a path is about.
+#[must_use]
+pub fn venue(path: &str) -> Option<&str> {
+    path.strip_prefix("/v1/venues/")?.split('/').next().filter(|venue| !venue.is_empty())
+}
+
+/// One region's nodes.
+struct Nodes {
+    weights: Vec<u32>,
+    /// Requests under way.
+    busy: Vec<AtomicUsize>,
+    turn: AtomicUsize,
+    /// nginx's smooth weighted round robin: what each node has saved up.
+    credit: Mutex<Vec<i64>>,
+    names: Vec<u64>,
+    ring: Option<(Continuum, Vec<std::net::SocketAddr>)>,
+}
+
+/// The nodes of all regions.
+pub struct Balancer {
+    how: Balance,
+    regions: Vec<Nodes>,
+}
+
+impl std::fmt::Debug for Balancer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Balancer").field("how", &self.how).finish_non_exhaustive()
+    }
+}
+
+impl Balancer {
+    /// A balancer for a fleet.
+    #[must_use]
+    pub fn new(how: Balance, fleet: &Fleet) -> Balancer {
+        Balancer { how, regions: fleet.regions.iter().map(|region| Nodes::new(region, how)).collect() }
+    }
+
+    /// All nodes of a region, the one that should have the request first.
+    #[must_use]
+    pub fn order(&self, region: RegionIndex, asked: &Asked<'_>) -> Vec<usize> {
+        let nodes = &self.regions[region.at()];
+        if nodes.weights.len() == 1 {
+            return vec![0];
+        }
+        match self.how {
+            Balance::RoundRobin => nodes.in_turn(),
+            Balance::Weighted => nodes.weighted(),
+            Balance::LeastConnections => nodes.least_busy(),
+            Balance::Random => nodes.by_chance(),
+            Balance::IpHash => nodes.by_client(asked.client),
+            Balance::VenueHash => asked.venue.map_or_else(|| nodes.in_turn(), |venue| nodes.by_venue(venue)),
+        }
+    }
+
+    /// A request is under way at a node, until this is dropped.
+    pub(super) fn busy(&self, node: NodeId) -> &AtomicUsize {
+        &self.regions[node.region.at()].busy[node.node]
+    }
+}
+
+impl Nodes {
+    fn new(region: &Region, how: Balance) -> Nodes {
+        let count = region.nodes.len();
+        let ring = (how == Balance::VenueHash).then(|| {
+            // The address is what the ring hashes; weights of 0 are refused long before.
+            let buckets: Vec<_> = region.nodes.iter().map(|node| Bucket::new(node.http, node.weight.max(1))).collect();
+            (Continuum::new(&buckets), region.nodes.iter().map(|node| node.http).collect())
+        });
+        Nodes {
+            weights: region.nodes.iter().map(|node| node.weight.max(1)).collect(),
+            busy: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            turn: AtomicUsize::new(0),
+            credit: Mutex::new(vec![0; count]),
+            names: region.nodes.iter().map(|node| hash(0, node.name.as_str().as_bytes())).collect(),
+            ring,
+        }
+    }
+
+    fn from(&self, first: usize) -> Vec<usize> {
+        let count = self.weights.len();
+        (0..count).map(|step| (first + step) % count).collect()
+    }
+
+    fn in_turn(&self) -> Vec<usize> {
+        self.from(self.turn.fetch_add(1, Ordering::Relaxed) % self.weights.len())
+    }
+
+    fn weighted(&self) -> Vec<usize> {
+        let mut credit = self.credit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = 0;
+        let mut best = 0;
+        for node in 0..credit.len() {
+            let weight = i64::from(self.weights[node]);
+            credit[node] += weight;
+            all += weight;
+            if credit[node] > credit[best] {
+                best = node;
+            }
+        }
+        credit[best] -= all;
+        drop(credit);
+        self.from(best)
+    }
+
+    fn least_busy(&self) -> Vec<usize> {
+        // Ties go in turn.
+        let mut order = self.in_turn();
+        let load = |node: usize| self.busy[node].load(Ordering::Relaxed) as f64 + 1.0;
+        // Read once: an order of numbers that change while they are sorted is none.
+        let loads: Vec<f64> = (0..order.len()).map(|node| load(node) / f64::from(self.weights[node])).collect();
+        order.sort_by(|one, other| loads[*one].total_cmp(&loads[*other]));
+        order
+    }
+
+    fn by_chance(&self) -> Vec<usize> {
+        let mut order = self.from(0);
+        for last in (1..order.len()).rev() {
+            order.swap(last, rand::random_range(0..=last));
+        }
+        order
+    }
+
+    /// Weighted rendezvous hashing (Schindelhauer and Schomaker 2005).
+    fn by_client(&self, client: IpAddr) -> Vec<usize> {
+        let key = prefix(client).to_be_bytes();
+        let score = |node: usize| {
+            let unit = ((hash(self.names[node], &key) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+            -f64::from(self.weights[node]) / unit.ln()
+        };
+        let mut order = self.from(0);
+        order.sort_by(|one, other| score(*other).total_cmp(&score(*one)));
+        order
+    }
+
+    fn by_venue(&self, venue: &str) -> Vec<usize> {
+        let Some((ring, addresses)) = &self.ring else { return self.from(0) };
+        let count = addresses.len();
+        let mut order = Vec::with_capacity(count);
+        for address in ring.node_iter(venue.as_bytes()) {
+            if let Some(node) = addresses.iter().position(|one| one == address)
+                && !order.contains(&node)
+            {
+                order.push(node);
+            }
+            if order.len() == count {
+                break;
+            }
+        }
+        order
+    }
+}
+
+fn hash(key: u64, bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(key, 0);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+thread_local! {
+    static CHANCE: Cell<u64> = Cell::new(rand::random());
+}
+
+/// Whether something of this probability happens now. Not for secrets.
+pub(super) fn happens(probability: f64) -> bool {
+    if probability <= 0.0 {
+        return false;
+    }
+    // SplitMix64 (Steele, Lea and Flood 2014): a system call less per request.
+    let next = CHANCE.with(|state| {
+        state.set(state.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
+        let mut z = state.get();
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    });
+    ((next >> 11) as f64) < probability * (1_u64 << 53) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::atomic::Ordering;
+
+    use super::super::testing::{fleet, weighted_fleet};
+    use super::{Asked, Balance, Balancer, NodeId, venue};
+    use crate::fleet::RegionIndex;
+
+    const REGION: RegionIndex = RegionIndex(0);
+
+    fn asked(number: u32) -> (IpAddr, String) {
+        (IpAddr::V4(Ipv4Addr::from(0x0808_0000 + number)), format!("venue-{number}"))
+    }
+
+    fn orders(balancer: &Balancer, count: u32) -> Vec<Vec<usize>> {
+        let order = |number| {
+            let (client, venue) = asked(number);
+            balancer.order(REGION, &Asked { client, venue: Some(&venue) })
+        };
+        (0..count).map(order).collect()
+    }
+
+    /// What holds of every way to balance.
+    #[test]
+    fn battery() {
+        for how in Balance::ALL {
+            for nodes in [1, 2, 5] {
+                let orders = orders(&Balancer::new(how, &fleet(&[nodes])), 600);
+                for order in &orders {
+                    let distinct: HashSet<_> = order.iter().collect();
+                    assert_eq!((order.len(), distinct.len()), (nodes, nodes), "{how:?}");
+                }
+                for node in 0..nodes {
+                    let first = orders.iter().filter(|order| order[0] == node).count();
+                    // Every node has at least half of its fair share.
+                    assert!(first >= 300 / nodes, "{how:?}: node {node} of {nodes} is first {first} times");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_hashes_stays_and_only_the_clients_of_a_lost_node_move() {
+        for how in [Balance::IpHash, Balance::VenueHash] {
+            let before = orders(&Balancer::new(how, &fleet(&[5])), 400);
+            assert_eq!(before, orders(&Balancer::new(how, &fleet(&[5])), 400), "{how:?}");
+            // The same nodes without the last one.
+            let after = orders(&Balancer::new(how, &fleet(&[4])), 400);
+            for (before, after) in before.iter().zip(&after) {
+                let expected = before.iter().find(|node| **node != 4).copied();
+                assert_eq!(expected, after.first().copied(), "{how:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn weights_are_shares() {
+        for how in [Balance::Weighted, Balance::IpHash, Balance::VenueHash] {
+            let orders = orders(&Balancer::new(how, &weighted_fleet(&[3, 1])), 4_000);
+            let first = orders.iter().filter(|order| order[0] == 0).count();
+            assert!((2_700..=3_300).contains(&first), "{how:?}: {first}");
+        }
+        // Smooth: never three in a row of (2, 1).
+        let orders = orders(&Balancer::new(Balance::Weighted, &weighted_fleet(&[2, 1])), 6);
+        assert_eq!(orders.iter().map(|order| order[0]).collect::<Vec<_>>(), [0, 1, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn the_least_busy_comes_first() {
+        let balancer = Balancer::new(Balance::LeastConnections, &weighted_fleet(&[1, 1, 4]));
+        let busy = |node| balancer.busy(NodeId { region: REGION, node });
+        for (node, requests) in [(0, 3), (1, 1), (2, 11)] {
+            busy(node).store(requests, Ordering::Relaxed);
+        }
+        assert_eq!(orders(&balancer, 1)[0], [1, 2, 0]);
+    }
+
+    #[test]
+    fn the_venue_is_in_the_path() {
+        assert_eq!(venue("/v1/venues/abc/visits/x"), Some("abc"));
+        assert_eq!(venue("/v1/venues/abc"), Some("abc"));
+        for path in ["/v1/venues/", "/v1/venues", "/", "/v2/venues/abc", "//v1/venues/abc"] {
+            assert_eq!(venue(path), None, "{path}");
+        }
+    }
+}

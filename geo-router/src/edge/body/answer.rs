@@ -1,0 +1,139 @@
+//! An answer's body.
+//!
+//! # Invariants
+//! - A node's body that breaks off breaks off the client's connection (HTTP/2: stream) too: never a clean end.
+//! - The connection to the node goes back to the pool only after the whole body was read.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{Either, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use prometheus::IntCounter;
+use tokio::time::Sleep;
+
+use super::Cut;
+use crate::edge::cache::Filling;
+use crate::edge::listen::UnderWay;
+use crate::edge::pool::Lease;
+
+/// What a client is sent: the edge's own words, or a node's.
+pub(in crate::edge) struct Answer {
+    body: Either<Full<Bytes>, Box<Relay>>,
+    /// Keeps the connection from being taken for an idle one.
+    _under_way: UnderWay,
+}
+
+/// Whose words.
+pub(in crate::edge) type Origin = Either<Bytes, Box<Relay>>;
+
+impl Answer {
+    pub(in crate::edge) fn new(origin: Origin, under_way: UnderWay) -> Answer {
+        let body = match origin {
+            Either::Left(bytes) => Either::Left(Full::new(bytes)),
+            Either::Right(relay) => Either::Right(relay),
+        };
+        Answer { body, _under_way: under_way }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match &mut self.body {
+            Either::Left(full) => Pin::new(full).poll_frame(cx).map_err(|never| match never {}),
+            Either::Right(relay) => relay.poll(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.body {
+            Either::Left(full) => full.is_end_stream(),
+            Either::Right(relay) => relay.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Either::Left(full) => full.size_hint(),
+            Either::Right(relay) => relay.body.size_hint(),
+        }
+    }
+}
+
+/// A node's body, read as fast as the client takes it.
+pub(in crate::edge) struct Relay {
+    body: Incoming,
+    lease: Option<Lease>,
+    filling: Option<Filling>,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    broke_off: IntCounter,
+}
+
+impl Relay {
+    pub(in crate::edge) fn new(body: Incoming, lease: Lease, idle: Duration, broke_off: IntCounter) -> Relay {
+        let mut relay = Relay { body, lease: Some(lease), filling: None, idle, timer: None, broke_off };
+        relay.end_if_ended();
+        relay
+    }
+
+    /// Keeps what passes, for the cache.
+    pub(in crate::edge) fn fill(&mut self, filling: Filling) {
+        self.filling = Some(filling);
+        self.end_if_ended();
+    }
+
+    fn end_if_ended(&mut self) {
+        if self.body.is_end_stream() {
+            self.end();
+        }
+    }
+
+    fn end(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        if let Some(filling) = self.filling.take() {
+            filling.finish();
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let cut = match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.timer = None;
+                match (frame.data_ref(), &mut self.filling) {
+                    (Some(data), Some(filling)) => {
+                        if !filling.push(data) {
+                            self.filling = None;
+                        }
+                    }
+                    // An answer with trailers is not kept: nobody has need of one.
+                    (None, filling) => *filling = None,
+                    _ => {}
+                }
+                self.end_if_ended();
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            Poll::Ready(None) => {
+                self.end();
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => Cut::Broke(error),
+            Poll::Pending => {
+                let idle = self.idle;
+                let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                std::task::ready!(timer.as_mut().poll(cx));
+                Cut::Silent
+            }
+        };
+        self.broke_off.inc();
+        tracing::debug!(error = &cut as &dyn std::error::Error, "an answer broke off");
+        Poll::Ready(Some(Err(cut)))
+    }
+}

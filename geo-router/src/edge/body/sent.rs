@@ -1,0 +1,198 @@
+//! A request's body: kept whole if it is small, so that it can be sent again; else sent once, as it comes.
+//!
+//! # Invariants
+//! - Of one request no more is in memory than the buffer and one piece.
+//! - A body that its client breaks off is never sent as if it were whole.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Instant, Sleep};
+
+use super::Cut;
+use crate::edge::config::{Limits, Timeouts};
+use crate::edge::problem::{Kind, Problem};
+
+/// A body on its way to a node.
+pub(in crate::edge) type Outgoing = Either<Full<Bytes>, Streamed>;
+
+/// A request's body before it is sent.
+#[derive(Debug)]
+pub(in crate::edge) enum Prepared {
+    /// All of it.
+    Whole(Bytes),
+    /// It is sent once.
+    Once(Box<Streamed>),
+    /// It was sent.
+    Gone,
+}
+
+impl Prepared {
+    /// Whether it can be sent (again).
+    pub(in crate::edge) fn is_there(&self) -> bool {
+        !matches!(self, Prepared::Gone)
+    }
+
+    /// The body for an attempt, and how to see that it makes progress.
+    pub(in crate::edge) fn take(&mut self) -> (Outgoing, Option<Progress>) {
+        match std::mem::replace(self, Prepared::Gone) {
+            Prepared::Whole(bytes) => {
+                *self = Prepared::Whole(bytes.clone());
+                (Either::Left(Full::new(bytes)), None)
+            }
+            Prepared::Once(streamed) => {
+                let progress = streamed.progress.clone();
+                (Either::Right(*streamed), Some(progress))
+            }
+            Prepared::Gone => (Either::Left(Full::default()), None),
+        }
+    }
+
+    /// An attempt that never left gives its body back.
+    pub(in crate::edge) fn give_back(&mut self, body: Outgoing) {
+        if let Either::Right(streamed) = body {
+            *self = Prepared::Once(Box::new(streamed));
+        }
+    }
+}
+
+/// Takes in a request's body: all of it if it fits into `buffer` bytes.
+pub(in crate::edge) async fn prepare(
+    mut body: Incoming,
+    buffer: usize,
+    limits: &Limits,
+    timeouts: &Timeouts,
+) -> Result<Prepared, Problem> {
+    let hint = body.size_hint();
+    if hint.lower() > limits.body {
+        return Err(too_large());
+    }
+    if body.is_end_stream() {
+        return Ok(Prepared::Whole(Bytes::new()));
+    }
+    let mut kept: Vec<Bytes> = Vec::new();
+    let mut size = 0;
+    if hint.exact().is_none_or(|exact| exact <= buffer as u64) {
+        let until = Instant::now() + timeouts.body;
+        loop {
+            let deadline = until.min(Instant::now() + timeouts.body_idle);
+            let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
+                Err(_) => return Err(Problem::new(Kind::BodyTimeout, "send the body faster")),
+                Ok(None) => return Ok(Prepared::Whole(join(kept, size))),
+                Ok(Some(Err(_))) => return Err(Problem::new(Kind::BadRequest, "the body broke off")),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            // Trailers end here: a field that comes after the body must never count as one of the head.
+            let Ok(data) = frame.into_data() else { continue };
+            size += data.len();
+            kept.push(data);
+            if size as u64 > limits.body {
+                return Err(too_large());
+            }
+            if size > buffer {
+                break;
+            }
+        }
+    }
+    Ok(Prepared::Once(Box::new(Streamed {
+        first: Some(join(kept, size)).filter(|first| !first.is_empty()),
+        rest: body,
+        taken: size as u64,
+        limit: limits.body,
+        idle: timeouts.body_idle,
+        timer: None,
+        progress: Progress::default(),
+    })))
+}
+
+fn too_large() -> Problem {
+    Problem::new(Kind::TooLarge, "the edge's limit of body sizes is smaller")
+}
+
+fn join(mut pieces: Vec<Bytes>, size: usize) -> Bytes {
+    if pieces.len() == 1 {
+        return pieces.pop().unwrap_or_default();
+    }
+    let mut whole = BytesMut::with_capacity(size);
+    for piece in pieces {
+        whole.extend_from_slice(&piece);
+    }
+    whole.freeze()
+}
+
+/// Counts pieces, so that a slow upload is not taken for a silent node.
+#[derive(Clone, Debug, Default)]
+pub(in crate::edge) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    /// So many pieces were sent.
+    pub(in crate::edge) fn pieces(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A body that is sent as it comes.
+#[derive(Debug)]
+pub(in crate::edge) struct Streamed {
+    first: Option<Bytes>,
+    rest: Incoming,
+    taken: u64,
+    limit: u64,
+    idle: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    progress: Progress,
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let this = &mut *self;
+        this.progress.0.fetch_add(1, Ordering::Relaxed);
+        if let Some(first) = this.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        loop {
+            match Pin::new(&mut this.rest).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    this.timer = None;
+                    let Ok(data) = frame.into_data() else { continue };
+                    this.taken += data.len() as u64;
+                    if this.taken > this.limit {
+                        return Poll::Ready(Some(Err(Cut::TooLarge)));
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(Cut::Broke(error)))),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    let idle = this.idle;
+                    let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                    return timer.as_mut().poll(cx).map(|()| Some(Err(Cut::Silent)));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let first = self.first.as_ref().map_or(0, |first| first.len() as u64);
+        let rest = self.rest.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(first + rest.lower());
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(first + upper);
+        }
+        hint
+    }
+}

@@ -1,0 +1,325 @@
+//! One circuit breaker per node: a node that keeps failing is left alone, then tried with one request at a time.
+//!
+//! # Invariants
+//! - `now` is an argument: the state machine reads no clock.
+//! - Half-open lets one request through, and a second only after the first is over or given up.
+//! - Each trial that fails doubles the time until the next, up to a bound; a trial that succeeds closes.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::balance::NodeId;
+use super::config::BreakerRules;
+use super::metrics::EdgeMetrics;
+use crate::fleet::{Fleet, RegionIndex};
+
+/// What a breaker lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BreakerState {
+    /// All.
+    Closed,
+    /// Nothing for a time.
+    Open,
+    /// One request, to see.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// Its name for operators.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            BreakerState::Closed => "closed",
+            BreakerState::Open => "open",
+            BreakerState::HalfOpen => "half-open",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Closed { in_a_row: u32, answered: u32, failed: u32, since: Instant },
+    Open { until: Instant, wait: Duration },
+    HalfOpen { wait: Duration },
+}
+
+/// The state machine of one node.
+#[derive(Clone, Copy, Debug)]
+pub struct Breaker {
+    rules: BreakerRules,
+    state: State,
+}
+
+impl Breaker {
+    /// Closed.
+    #[must_use]
+    pub fn new(rules: BreakerRules, now: Instant) -> Breaker {
+        Breaker { rules, state: closed(now) }
+    }
+
+    /// Whether a request may be sent now. If this is a trial, it must be ended by [`record`](Self::record) or
+    /// [`give_up`](Self::give_up).
+    pub fn admit(&mut self, now: Instant) -> Admission {
+        match self.state {
+            State::Closed { .. } => Admission::Yes,
+            State::Open { until, wait } if now >= until => {
+                self.state = State::HalfOpen { wait };
+                Admission::Trial
+            }
+            State::Open { .. } | State::HalfOpen { .. } => Admission::No,
+        }
+    }
+
+    /// What became of a request, whether it was a trial or not.
+    pub fn record(&mut self, now: Instant, answered: bool) {
+        match &mut self.state {
+            State::HalfOpen { .. } if answered => self.state = closed(now),
+            State::HalfOpen { wait } => {
+                let wait = wait.saturating_mul(2).min(self.rules.open_max);
+                self.state = State::Open { until: now + wait, wait };
+            }
+            // Sent before it opened, or as a last resort. That the node answers is news, that it fails is not.
+            State::Open { .. } if answered => self.state = closed(now),
+            State::Open { .. } => {}
+            State::Closed { in_a_row, answered: good, failed, since } => {
+                if now.saturating_duration_since(*since) > self.rules.window {
+                    (*good, *failed, *since) = (0, 0, now);
+                }
+                if answered {
+                    *good = good.saturating_add(1);
+                    *in_a_row = 0;
+                } else {
+                    *failed = failed.saturating_add(1);
+                    *in_a_row += 1;
+                }
+                let all = good.saturating_add(*failed);
+                let often = all >= self.rules.requests && f64::from(*failed) >= self.rules.ratio * f64::from(all);
+                if !answered && (*in_a_row >= self.rules.failures || often) {
+                    self.state = State::Open { until: now + self.rules.open, wait: self.rules.open };
+                }
+            }
+        }
+    }
+
+    /// A trial ended without an outcome, such as when its client went away: the next request is one.
+    pub fn give_up(&mut self, now: Instant) {
+        if let State::HalfOpen { wait } = self.state {
+            self.state = State::Open { until: now, wait };
+        }
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        match self.state {
+            State::Closed { .. } => BreakerState::Closed,
+            State::Open { .. } => BreakerState::Open,
+            State::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+}
+
+fn closed(now: Instant) -> State {
+    State::Closed { in_a_row: 0, answered: 0, failed: 0, since: now }
+}
+
+/// Whether a request may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Yes.
+    Yes,
+    /// Yes, and what becomes of it decides.
+    Trial,
+    /// No.
+    No,
+}
+
+/// The breakers of all nodes; a cheap handle.
+#[derive(Clone, Debug)]
+pub struct Breakers {
+    nodes: Arc<Vec<Vec<Mutex<Breaker>>>>,
+    metrics: Arc<EdgeMetrics>,
+    fleet: Arc<Fleet>,
+}
+
+impl Breakers {
+    pub(super) fn new(rules: BreakerRules, fleet: Arc<Fleet>, metrics: Arc<EdgeMetrics>) -> Breakers {
+        let now = Instant::now();
+        let breakers = |count| (0..count).map(|_| Mutex::new(Breaker::new(rules, now))).collect();
+        let nodes = fleet.regions.iter().map(|region| breakers(region.nodes.len())).collect();
+        let breakers = Breakers { nodes: Arc::new(nodes), metrics, fleet };
+        for region in breakers.fleet.indices() {
+            for node in 0..breakers.fleet.region(region).nodes.len() {
+                breakers.show(NodeId { region, node }, BreakerState::Closed);
+            }
+        }
+        breakers
+    }
+
+    /// The breaker's state of a node; closed for a node that is not known.
+    #[must_use]
+    pub fn state(&self, region: RegionIndex, node: usize) -> BreakerState {
+        self.lock(NodeId { region, node }).map_or(BreakerState::Closed, |breaker| breaker.state())
+    }
+
+    /// Leave to send one request, if there is; what becomes of it is to be told.
+    pub(super) fn admit(&self, node: NodeId) -> Option<Leave> {
+        let mut breaker = self.lock(node)?;
+        let admission = breaker.admit(Instant::now());
+        let state = breaker.state();
+        drop(breaker);
+        if admission == Admission::Trial {
+            self.show(node, state);
+        }
+        (admission != Admission::No).then(|| self.leave(node, admission == Admission::Trial))
+    }
+
+    /// Leave to send one request for want of a better node, whatever the breaker says.
+    pub(super) fn insist(&self, node: NodeId) -> Leave {
+        self.leave(node, false)
+    }
+
+    fn leave(&self, node: NodeId, trial: bool) -> Leave {
+        Leave { breakers: self.clone(), node, trial }
+    }
+
+    fn lock(&self, node: NodeId) -> Option<MutexGuard<'_, Breaker>> {
+        let breaker = self.nodes.get(node.region.at())?.get(node.node)?;
+        Some(breaker.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, node: NodeId, change: impl FnOnce(&mut Breaker)) {
+        let Some(mut breaker) = self.lock(node) else { return };
+        let before = breaker.state();
+        change(&mut breaker);
+        let after = breaker.state();
+        drop(breaker);
+        if before != after {
+            self.show(node, after);
+            let region = self.fleet.region(node.region);
+            tracing::info!(region = %region.name, node = %region.nodes[node.node].name, from = ?before, to = ?after, "breaker");
+        }
+    }
+
+    fn show(&self, node: NodeId, state: BreakerState) {
+        let region = self.fleet.region(node.region);
+        self.metrics.breaker(region.name.as_str(), region.nodes[node.node].name.as_str(), state);
+    }
+}
+
+/// Leave to send one request.
+#[derive(Debug)]
+pub(super) struct Leave {
+    breakers: Breakers,
+    node: NodeId,
+    trial: bool,
+}
+
+impl Leave {
+    /// What became of it.
+    pub(super) fn record(mut self, answered: bool) {
+        self.trial = false;
+        self.breakers.change(self.node, |breaker| breaker.record(Instant::now(), answered));
+    }
+}
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        if self.trial {
+            self.breakers.change(self.node, |breaker| breaker.give_up(Instant::now()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use proptest::prelude::*;
+
+    use super::{Admission, Breaker, BreakerRules, BreakerState};
+
+    const RULES: BreakerRules = BreakerRules {
+        failures: 3,
+        ratio: 0.5,
+        requests: 10,
+        window: Duration::from_secs(10),
+        open: Duration::from_secs(1),
+        open_max: Duration::from_secs(4),
+    };
+
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = Breaker::new(RULES, now);
+        for _ in 0..3 {
+            assert_eq!(breaker.state(), BreakerState::Closed);
+            breaker.record(now, false);
+        }
+        breaker
+    }
+
+    #[test]
+    fn failures_in_a_row_open_and_answers_between_do_not() {
+        let now = Instant::now();
+        assert_eq!(opened(now).state(), BreakerState::Open);
+        let mut breaker = Breaker::new(RULES, now);
+        for _ in 0..3 {
+            breaker.record(now, false);
+            breaker.record(now, false);
+            breaker.record(now, true);
+            breaker.record(now + Duration::from_secs(11), true);
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+    }
+
+    #[test]
+    fn half_of_a_window_opens() {
+        let now = Instant::now();
+        let mut breaker = Breaker::new(RULES, now);
+        for step in 0..10 {
+            assert_eq!(breaker.state(), BreakerState::Closed, "{step}");
+            breaker.record(now, step % 2 == 0);
+        }
+        assert_eq!(breaker.state(), BreakerState::Open);
+    }
+
+    #[test]
+    fn one_trial_at_a_time_and_each_that_fails_doubles_the_wait() {
+        let mut now = Instant::now();
+        let mut breaker = opened(now);
+        for wait in [1, 2, 4, 4] {
+            assert_eq!(breaker.admit(now + Duration::from_millis(wait * 1_000 - 1)), Admission::No);
+            now += Duration::from_secs(wait);
+            assert_eq!(breaker.admit(now), Admission::Trial);
+            assert_eq!(breaker.admit(now), Admission::No);
+            breaker.give_up(now);
+            assert_eq!(breaker.admit(now), Admission::Trial, "a trial that was given up is repeated");
+            breaker.record(now, false);
+        }
+        now += Duration::from_secs(4);
+        assert_eq!(breaker.admit(now), Admission::Trial);
+        breaker.record(now, true);
+        assert_eq!(breaker.admit(now), Admission::Yes);
+    }
+
+    proptest! {
+        /// Whatever happens, time alone brings a trial: no node is left alone for ever.
+        #[test]
+        fn no_node_is_left_alone_for_ever(steps in prop::collection::vec((0_u64..5_000, 0_u8..4), 0..200)) {
+            let mut now = Instant::now();
+            let mut breaker = Breaker::new(RULES, now);
+            for (wait, step) in steps {
+                now += Duration::from_millis(wait);
+                match step {
+                    0 => drop(breaker.admit(now)),
+                    1 => breaker.record(now, true),
+                    2 => breaker.record(now, false),
+                    _ => breaker.give_up(now),
+                }
+            }
+            // Whoever has the trial must end it.
+            breaker.give_up(now);
+            prop_assert_ne!(breaker.admit(now + RULES.open_max), Admission::No);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! `[edge]`, checked: to hold an [`EdgeConfig`] is proof that its bounds hold.
+//!
+//! # Not here
+//! What is written: [`written`]. Whether certificates are any good: [`crate::tls`].
+
+mod prove;
+mod written;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+
+pub use written::{
+    Balance, BreakerSection, CacheSection, EdgeSection, LimitsSection, RateLimitSection, RetrySection, TimeoutsSection,
+    TlsSection,
+};
+
+use super::sticky::Secret;
+use crate::tls::CertificateSection;
+
+/// Everything the edge is told before it starts.
+#[derive(Clone, Debug)]
+pub struct EdgeConfig {
+    /// Where it takes HTTP without TLS.
+    pub listen: SocketAddr,
+    /// Where it takes HTTP with TLS, and with which certificate.
+    pub tls: Option<(SocketAddr, CertificateSection)>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNetwork>,
+    /// Its pseudonym in `Via` and `Cache-Status`.
+    pub name: String,
+    /// How the nodes of a region share its requests.
+    pub balance: Balance,
+    /// Whether a cookie keeps a client at its node.
+    pub sticky: bool,
+    /// The key of what the edge signs.
+    pub secret: Secret,
+    /// What one client and all together may take.
+    pub limits: Limits,
+    /// How long everything may take.
+    pub timeouts: Timeouts,
+    /// How often a request is tried.
+    pub retry: Retry,
+    /// When a node is left alone.
+    pub breaker: BreakerRules,
+    /// How much one client prefix may ask.
+    pub rate_limit: Option<RateLimit>,
+    /// What is kept of answers.
+    pub cache: Option<CacheRules>,
+    /// The part of a region's capacity that is used.
+    pub capacity_limit: f64,
+}
+
+/// What one client and all together may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections at one time.
+    pub connections: usize,
+    /// Bytes of a request body.
+    pub body: u64,
+    /// Bytes of a request head.
+    pub head: usize,
+    /// Header lines of a request.
+    pub headers: usize,
+    /// Requests at one time on one HTTP/2 connection.
+    pub streams: u32,
+}
+
+/// How long everything may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TLS handshake and the first request's head, each.
+    pub head: Duration,
+    /// Between two pieces of a request body.
+    pub body_idle: Duration,
+    /// A whole request body that is kept for a repetition.
+    pub body: Duration,
+    /// A connection without a request, and a later request's head.
+    pub idle: Duration,
+    /// How long a client may take nothing of what it is sent.
+    pub write: Duration,
+    /// Connecting to a node.
+    pub connect: Duration,
+    /// A node's silence before its answer begins.
+    pub answer: Duration,
+    /// A node's silence within its answer, and silence of both sides of an upgraded connection.
+    pub answer_idle: Duration,
+    /// All attempts of one request together, until an answer begins.
+    pub request: Duration,
+    /// What is under way when the edge stops.
+    pub drain: Duration,
+}
+
+/// How often a request is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// All attempts, the first included.
+    pub attempts: u32,
+    /// Bytes of a body that are kept for a repetition.
+    pub buffer: usize,
+}
+
+/// When a node is left alone.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BreakerRules {
+    /// Failures in a row that open it.
+    pub failures: u32,
+    /// The part of failures within a window that opens it...
+    pub ratio: f64,
+    /// ...among at least so many requests.
+    pub requests: u32,
+    /// The window.
+    pub window: Duration,
+    /// How long it stays open at first; doubled each time a trial fails.
+    pub open: Duration,
+    /// How long it stays open at most.
+    pub open_max: Duration,
+}
+
+/// How much one client prefix may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests per second for ever.
+    pub per_second: NonZeroU32,
+    /// Requests at once.
+    pub burst: NonZeroU32,
+    /// Who is not limited.
+    pub exempt: Vec<IpNetwork>,
+}
+
+/// What is kept of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheRules {
+    /// Bytes of all answers together.
+    pub bytes: u64,
+    /// Bytes of one answer.
+    pub object: usize,
+    /// How long beyond its time an answer serves while the nodes fail, unless it says so itself.
+    pub stale_if_error: Duration,
+}
+
+/// A value under `[edge]` that can't be used; every message begins with its key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EdgeConfigError {
+    /// A number outside its bounds.
+    #[error("edge.{key} = {value}: must be {min} to {max}")]
+    OutOfRange {
+        /// Its key.
+        key: &'static str,
+        /// What was written.
+        value: f64,
+        /// Least.
+        min: f64,
+        /// Most.
+        max: f64,
+    },
+    /// A pseudonym that can't stand in `Via`.
+    #[error("edge.name = \"{name}\": must be 1 to 40 letters, digits, \"-\", \".\" or \"_\"")]
+    BadName {
+        /// What was written.
+        name: String,
+    },
+    /// Both listeners on one address.
+    #[error("edge.tls.listen = {address}: edge.listen has it already")]
+    ListenTwice {
+        /// Their address.
+        address: SocketAddr,
+    },
+    /// The secret's file can't be read.
+    #[error("edge.secret_file: can't read {}", path.display())]
+    SecretUnread {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The secret's file holds something else.
+    #[error("edge.secret_file: {} must hold 32 random bytes in hexadecimal or base64", path.display())]
+    BadSecret {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl EdgeConfig {
+    /// Checks what is written; relative paths count from `base`.
+    ///
+    /// # Errors
+    /// [`EdgeConfigError`], which names the key.
+    pub fn prove(section: EdgeSection, base: &Path) -> Result<EdgeConfig, EdgeConfigError> {
+        prove::edge(section, base)
+    }
+}

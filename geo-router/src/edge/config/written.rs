@@ -1,0 +1,269 @@
+//! `[edge]` as it is written: plain values, defaults, no unknown keys.
+//!
+//! These types are also serialised, so that what writes a `router.toml` does it with the structs that read it.
+//! Never `flatten`: it lets unknown keys through.
+//!
+//! # Not here
+//! Bounds: [`super::prove`].
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use ipnetwork::IpNetwork;
+use serde::{Deserialize, Serialize};
+
+use crate::tls::CertificateSection;
+
+/// `[edge]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EdgeSection {
+    /// Where HTTP without TLS is taken.
+    pub listen: SocketAddr,
+    /// The pseudonym in `Via` and `Cache-Status`.
+    #[serde(default = "name")]
+    pub name: String,
+    /// Peers whose `X-Forwarded-For` is believed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<IpNetwork>,
+    /// How the nodes of a region share its requests.
+    #[serde(default)]
+    pub balance: Balance,
+    /// Whether a cookie keeps a client at its node.
+    #[serde(default)]
+    pub sticky: bool,
+    /// File with the key of the cookie, the same on all routers; without it the key is random and dies with the
+    /// process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_file: Option<PathBuf>,
+    /// The part of a region's `capacity` that is used; beyond it requests go elsewhere or are refused.
+    #[serde(default = "capacity_limit")]
+    pub capacity_limit: f64,
+    /// `[edge.tls]`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSection>,
+    /// `[edge.limits]`
+    #[serde(default)]
+    pub limits: LimitsSection,
+    /// `[edge.timeouts]`
+    #[serde(default)]
+    pub timeouts: TimeoutsSection,
+    /// `[edge.retry]`
+    #[serde(default)]
+    pub retry: RetrySection,
+    /// `[edge.breaker]`
+    #[serde(default)]
+    pub breaker: BreakerSection,
+    /// `[edge.rate_limit]`
+    #[serde(default)]
+    pub rate_limit: RateLimitSection,
+    /// `[edge.cache]`
+    #[serde(default)]
+    pub cache: CacheSection,
+}
+
+fn name() -> String {
+    "meridian".to_owned()
+}
+
+fn capacity_limit() -> f64 {
+    0.85
+}
+
+impl EdgeSection {
+    /// Defaults, listening here.
+    #[must_use]
+    pub fn new(listen: SocketAddr) -> EdgeSection {
+        EdgeSection {
+            listen,
+            name: name(),
+            trusted_proxies: Vec::new(),
+            balance: Balance::default(),
+            sticky: false,
+            secret_file: None,
+            capacity_limit: capacity_limit(),
+            tls: None,
+            limits: LimitsSection::default(),
+            timeouts: TimeoutsSection::default(),
+            retry: RetrySection::default(),
+            breaker: BreakerSection::default(),
+            rate_limit: RateLimitSection::default(),
+            cache: CacheSection::default(),
+        }
+    }
+}
+
+impl Default for EdgeSection {
+    /// On the port of `meridian up`.
+    fn default() -> Self {
+        EdgeSection::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 7080)))
+    }
+}
+
+/// How the nodes of a region share its requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Balance {
+    /// One after the other.
+    #[default]
+    RoundRobin,
+    /// One after the other, in proportion to their weights.
+    Weighted,
+    /// Where the fewest requests are under way, in proportion to the weights.
+    LeastConnections,
+    /// By chance.
+    Random,
+    /// A client's requests to one node, as long as it is there.
+    IpHash,
+    /// A venue's requests to one node, as long as it is there; what has no venue one after the other.
+    VenueHash,
+}
+
+impl Balance {
+    /// All of them.
+    pub const ALL: [Balance; 6] = [
+        Balance::RoundRobin,
+        Balance::Weighted,
+        Balance::LeastConnections,
+        Balance::Random,
+        Balance::IpHash,
+        Balance::VenueHash,
+    ];
+}
+
+/// `[edge.tls]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    /// Where HTTP with TLS is taken.
+    pub listen: SocketAddr,
+    /// The chain, the server's own certificate first; renewed files are taken up while the edge runs.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
+impl TlsSection {
+    pub(super) fn files(self) -> CertificateSection {
+        CertificateSection { certificate: self.certificate, key: self.key }
+    }
+}
+
+/// A section of numbers with their defaults.
+macro_rules! numbers {
+    ($(#[$doc:meta])* $section:ident { $($(#[$key_doc:meta])* $key:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $section {
+            $($(#[$key_doc])* pub $key: $type,)*
+        }
+
+        impl Default for $section {
+            fn default() -> Self {
+                Self { $($key: $default,)* }
+            }
+        }
+    };
+}
+
+numbers! {
+    /// `[edge.limits]`
+    LimitsSection {
+        /// Client connections at one time; beyond that clients wait in the system's queue.
+        connections: u64 = 20_000,
+        /// Largest request body in KiB.
+        body_kib: u64 = 64,
+        /// Largest request head in KiB.
+        head_kib: u64 = 32,
+        /// Header lines of a request.
+        headers: u64 = 100,
+        /// Requests at one time on one HTTP/2 connection.
+        streams: u64 = 100,
+    }
+}
+
+numbers! {
+    /// `[edge.timeouts]`, in milliseconds
+    TimeoutsSection {
+        /// TLS handshake and the first request's head, each.
+        head_ms: u64 = 10_000,
+        /// Between two pieces of a request body.
+        body_idle_ms: u64 = 10_000,
+        /// A whole request body that is kept for a repetition.
+        body_ms: u64 = 30_000,
+        /// A connection without a request, and a later request's head.
+        idle_ms: u64 = 60_000,
+        /// How long a client may take nothing of what it is sent.
+        write_ms: u64 = 30_000,
+        /// Connecting to a node.
+        connect_ms: u64 = 1_000,
+        /// A node's silence before its answer begins.
+        answer_ms: u64 = 5_000,
+        /// A node's silence within its answer, and silence of both sides of an upgraded connection.
+        answer_idle_ms: u64 = 120_000,
+        /// All attempts of one request together, until an answer begins.
+        request_ms: u64 = 30_000,
+        /// What is under way when the edge stops.
+        drain_ms: u64 = 10_000,
+    }
+}
+
+numbers! {
+    /// `[edge.retry]`
+    RetrySection {
+        /// All attempts of a request, the first included.
+        attempts: u64 = 6,
+        /// How much of a body is kept for a repetition, in KiB; a larger one is sent once, as it comes.
+        buffer_kib: u64 = 64,
+    }
+}
+
+numbers! {
+    /// `[edge.breaker]`
+    BreakerSection {
+        /// Failures in a row after which a node is left alone.
+        failures: u64 = 5,
+        /// The part of failures within a window after which it is.
+        ratio: f64 = 0.5,
+        /// How many requests a window must have for that.
+        requests: u64 = 20,
+        /// The window in milliseconds.
+        window_ms: u64 = 10_000,
+        /// How long at first, in milliseconds; doubled each time that it fails again.
+        open_ms: u64 = 1_000,
+        /// How long at most, in milliseconds.
+        open_max_ms: u64 = 30_000,
+    }
+}
+
+/// `[edge.rate_limit]`: per IPv4 address, or IPv6 /56
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimitSection {
+    /// Requests per second for ever; 0 is no limit.
+    pub requests_per_second: u64,
+    /// Requests at once.
+    pub burst: u64,
+    /// Who is not limited.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exempt: Vec<IpNetwork>,
+}
+
+impl Default for RateLimitSection {
+    fn default() -> Self {
+        Self { requests_per_second: 0, burst: 100, exempt: Vec::new() }
+    }
+}
+
+numbers! {
+    /// `[edge.cache]`
+    CacheSection {
+        /// All answers together, in MiB; 0 keeps none.
+        mib: u64 = 64,
+        /// One answer, in KiB.
+        max_object_kib: u64 = 1_024,
+        /// How long beyond its time an answer serves while the nodes fail, unless it says so itself.
+        stale_if_error_s: u64 = 300,
+    }
+}

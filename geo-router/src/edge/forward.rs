@@ -1,0 +1,273 @@
+//! One request's way through the nodes: attempt after attempt until one answers.
+//!
+//! The order: the node of a sticky cookie; then, region by region as the view ranks them, the nodes that are well and
+//! whose breakers let it through, in the order of the balance; then, for want of better, the others. A region
+//! without room is passed over, except by a write that may have been done already: its client must learn the outcome.
+//!
+//! # Invariants
+//! - No node is tried twice for one request, but for a connection that turned out to be closed.
+//! - Whether there is another attempt is decided by [`retry::again`] alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{HOST, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::Edge;
+use super::balance::{Asked, NodeId};
+use super::body::Prepared;
+use super::breaker::Leave;
+use super::pool::{Lease, SendError};
+use super::problem::{Kind, Problem};
+use super::retry::{self, Outcome};
+use crate::fleet::RegionIndex;
+use crate::signals::Observed;
+use crate::view::{RegionState, View};
+
+/// A node's answer.
+pub(super) struct Answered {
+    pub(super) node: NodeId,
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Lease,
+}
+
+/// A request on its way.
+pub(super) struct Sending<'a> {
+    pub(super) edge: &'a Edge,
+    pub(super) view: Arc<View>,
+    pub(super) parts: &'a Parts,
+    pub(super) body: Prepared,
+    pub(super) asked: Asked<'a>,
+    pub(super) sticky: Option<NodeId>,
+    pub(super) websocket: bool,
+}
+
+/// How far it has come.
+struct Progress {
+    until: Instant,
+    attempts: u32,
+    tried: Vec<NodeId>,
+    orders: Vec<Option<Vec<usize>>>,
+    last: Option<Outcome>,
+    may_be_done: bool,
+    /// An answer that was worth another attempt, and is better than none.
+    poor: Option<Answered>,
+    full: bool,
+}
+
+/// Which nodes are tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Those that are well, in regions that have room.
+    Well,
+    /// All, in regions that have room.
+    All,
+    /// All.
+    Anywhere,
+}
+
+/// Whether it goes on.
+enum Step {
+    Next,
+    Done(Box<Answered>),
+    Over,
+}
+
+impl Sending<'_> {
+    /// The answer of the first node that gives a good one, or what to tell the client.
+    pub(super) async fn run(mut self, ranking: Vec<RegionIndex>) -> Result<Answered, Problem> {
+        let mut progress = Progress {
+            until: Instant::now() + self.edge.config.timeouts.request,
+            attempts: 0,
+            tried: Vec::new(),
+            orders: vec![None; self.view.regions.len()],
+            last: None,
+            may_be_done: false,
+            poor: None,
+            full: false,
+        };
+        match self.walk(&ranking, &mut progress).await {
+            Some(answered) => Ok(answered),
+            None => progress.poor.take().ok_or_else(|| progress.problem()),
+        }
+    }
+
+    async fn walk(&mut self, ranking: &[RegionIndex], progress: &mut Progress) -> Option<Answered> {
+        if let Some(node) = self.sticky.filter(|node| self.may_stay(*node)) {
+            match self.try_node(node, Pass::Well, progress).await {
+                Step::Done(answered) => return Some(*answered),
+                Step::Over => return None,
+                Step::Next => {}
+            }
+        }
+        for pass in [Pass::Well, Pass::All, Pass::Anywhere] {
+            let must_place =
+                progress.may_be_done && self.parts.method != Method::GET && self.parts.method != Method::HEAD;
+            if pass == Pass::Anywhere && !(progress.full && must_place) {
+                break;
+            }
+            for region in ranking {
+                let at = region.at();
+                let asked = self.asked;
+                let order =
+                    progress.orders[at].get_or_insert_with(|| self.edge.balancer.order(*region, &asked)).clone();
+                for node in order {
+                    match self.try_node(NodeId { region: *region, node }, pass, progress).await {
+                        Step::Done(answered) => return Some(*answered),
+                        Step::Over => return None,
+                        Step::Next => {}
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a client may stay at its node: a drained region's clients may, until it is down.
+    fn may_stay(&self, node: NodeId) -> bool {
+        let region = &self.view.regions[node.region.at()];
+        (region.state.serves() || region.state == RegionState::Drained)
+            && region.nodes_up.get(node.node).copied().unwrap_or(true)
+    }
+
+    async fn try_node(&mut self, node: NodeId, pass: Pass, progress: &mut Progress) -> Step {
+        if progress.tried.contains(&node) {
+            return Step::Next;
+        }
+        let edge = self.edge;
+        let well = self.view.regions[node.region.at()].nodes_up.get(node.node).copied().unwrap_or(true);
+        let leave = match pass {
+            Pass::Well if !well => return Step::Next,
+            Pass::Well => match edge.breakers.admit(node) {
+                Some(leave) => leave,
+                None => return Step::Next,
+            },
+            Pass::All | Pass::Anywhere => edge.breakers.insist(node),
+        };
+        if pass != Pass::Anywhere && !edge.capacity.take(node.region) {
+            progress.full = true;
+            return Step::Next;
+        }
+        if let Some(last) = progress.last {
+            edge.metrics.retried(last.name());
+        }
+        progress.attempts += 1;
+        progress.tried.push(node);
+        let patience = edge.config.timeouts.answer.min(progress.until.saturating_duration_since(Instant::now()));
+        let (outcome, answered) = self.attempt(node, leave, patience, &mut progress.may_be_done).await;
+        progress.last = Some(outcome);
+        progress.may_be_done |= outcome.may_be_done();
+        let again = retry::again(&self.parts.method, outcome, self.body.is_there())
+            && progress.attempts < edge.config.retry.attempts
+            && Instant::now() < progress.until;
+        match answered {
+            Some(answered) if again => {
+                progress.poor = Some(answered);
+                Step::Next
+            }
+            Some(answered) => Step::Done(Box::new(answered)),
+            None if again => Step::Next,
+            None => Step::Over,
+        }
+    }
+
+    /// One attempt at one node.
+    async fn attempt(
+        &mut self,
+        node: NodeId,
+        leave: Leave,
+        patience: Duration,
+        may_be_done: &mut bool,
+    ) -> (Outcome, Option<Answered>) {
+        let edge = self.edge;
+        edge.signals.forwarded(node.region);
+        let begun = Instant::now();
+        let (outcome, answered) = self.exchange(node, patience, may_be_done).await;
+        let failed = outcome.is_failure();
+        if answered.is_some() {
+            edge.metrics.upstream(begun.elapsed());
+        }
+        leave.record(!failed);
+        let observed = if failed { Observed::Failed } else { Observed::Answered };
+        edge.signals.observed(node.region, node.node, observed);
+        (outcome, answered)
+    }
+
+    async fn exchange(
+        &mut self,
+        node: NodeId,
+        patience: Duration,
+        may_be_done: &mut bool,
+    ) -> (Outcome, Option<Answered>) {
+        let mut fresh = false;
+        loop {
+            let mut lease = match self.edge.pool.connection(node, fresh).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "an attempt failed");
+                    return (Outcome::NeverLeft, None);
+                }
+            };
+            let (body, uploaded) = self.body.take();
+            let mut request = Request::new(body);
+            *request.method_mut() = self.parts.method.clone();
+            *request.uri_mut() = self.parts.uri.clone();
+            *request.headers_mut() = self.parts.headers.clone();
+            if !self.parts.headers.contains_key(HOST) {
+                // HTTP/1.0 knew no hosts; HTTP/1.1, which we speak, has one always.
+                let address = self.view.fleet.region(node.region).nodes[node.node].http.to_string();
+                request
+                    .headers_mut()
+                    .insert(HOST, HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("")));
+            }
+            let error = match lease.send(request, uploaded, patience).await {
+                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !self.websocket => {
+                    return (Outcome::Broke, None);
+                }
+                Ok(response) => {
+                    return (Outcome::Status(response.status()), Some(Answered { node, response, lease }));
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(error = &error as &dyn std::error::Error, "an attempt failed");
+            match error {
+                SendError::Connect(_) => return (Outcome::NeverLeft, None),
+                SendError::NeverLeft(body) => {
+                    self.body.give_back(*body);
+                    if fresh {
+                        return (Outcome::NeverLeft, None);
+                    }
+                    // The node had closed the idle connection; all that are as old are suspect.
+                    fresh = true;
+                }
+                SendError::Broke { reused: true, .. }
+                    if self.body.is_there() && retry::is_idempotent(&self.parts.method) =>
+                {
+                    *may_be_done = true;
+                    fresh = true;
+                }
+                SendError::Broke { .. } => return (Outcome::Broke, None),
+                SendError::Silent => return (Outcome::Silent, None),
+            }
+        }
+    }
+}
+
+impl Progress {
+    /// What to say when nothing answered.
+    fn problem(&self) -> Problem {
+        match self.last {
+            None if self.full => Problem::new(Kind::Overloaded, "all regions are at their limits; repeat in a moment"),
+            Some(Outcome::NeverLeft) if self.full && !self.may_be_done => {
+                Problem::new(Kind::Overloaded, "the regions that answer are at their limits; repeat in a moment")
+            }
+            Some(Outcome::Silent) => Problem::new(Kind::Timeout, "whether it was done is not known"),
+            _ if self.may_be_done => Problem::new(Kind::BadGateway, "whether it was done is not known"),
+            _ => Problem::new(Kind::Unavailable, "nothing was done; repeat in a moment"),
+        }
+    }
+}

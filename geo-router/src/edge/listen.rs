@@ -1,0 +1,230 @@
+//! Listeners: accept connections, speak TLS, HTTP/1.1 and HTTP/2 on them, end in peace.
+//!
+//! # Invariants
+//! - Never more than `limits.connections` connections: beyond that clients wait in the system's queue.
+//! - A connection that brings no whole request head in time is closed, whatever it sends meanwhile; so is one on
+//!   which nothing is under way for too long, and one that takes nothing of what it is sent.
+//! - Once stopped: no new connection; what is under way is finished; what is left after `timeouts.drain` is dropped.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
+
+use super::Edge;
+use super::framing::Framing;
+use super::io::Guarded;
+use super::metrics::Counted;
+
+/// How long to wait when the system refuses connections, such as for want of file descriptors.
+const REFUSED: Duration = Duration::from_millis(100);
+
+/// A client's connection, as long as anything of it is there.
+pub(super) struct Connection {
+    pub(super) peer: IpAddr,
+    pub(super) secure: bool,
+    /// Requests under way.
+    busy: AtomicUsize,
+    begun: AtomicBool,
+    quiet_since: Mutex<Instant>,
+    _counted: Counted,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+
+    /// Since when nothing is under way.
+    fn quiet_since(&self) -> Option<Instant> {
+        let since = *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner);
+        (self.busy.load(Ordering::Acquire) == 0).then_some(since)
+    }
+}
+
+/// A request under way.
+pub(super) struct UnderWay(Arc<Connection>);
+
+impl UnderWay {
+    pub(super) fn begin(connection: Arc<Connection>) -> UnderWay {
+        connection.busy.fetch_add(1, Ordering::AcqRel);
+        connection.begun.store(true, Ordering::Relaxed);
+        UnderWay(connection)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        *self.0.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.0.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Accepts until `stop` is true. Connections end by themselves, being told of `stop` as well.
+pub(super) async fn accept(
+    edge: Arc<Edge>,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    permits: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let stopped = stop.clone();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            // An error means that nobody is left to stop us, which is the end as well.
+            _ = stop.wait_for(|stop| *stop) => return,
+            accepted = one(&listener, &permits) => accepted,
+        };
+        let (stream, peer, permit) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection is refused by the system");
+                tokio::time::sleep(REFUSED).await;
+                continue;
+            }
+        };
+        let connection = Arc::new(Connection {
+            peer: peer.ip().to_canonical(),
+            secure: tls.is_some(),
+            busy: AtomicUsize::new(0),
+            begun: AtomicBool::new(false),
+            quiet_since: Mutex::new(Instant::now()),
+            _counted: Counted::new(&edge.metrics.connections),
+            _permit: permit,
+        });
+        let serving = begin(edge.clone(), stream, tls.clone(), connection, stopped.clone());
+        let kill = edge.kill.clone();
+        edge.connections.spawn(async move {
+            tokio::select! { () = serving => {}, () = kill.cancelled() => {} }
+        });
+    }
+}
+
+async fn one(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, permit))
+}
+
+async fn begin(
+    edge: Arc<Edge>,
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    connection: Arc<Connection>,
+    stop: watch::Receiver<bool>,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    let timeouts = edge.config.timeouts;
+    let Some(tls) = tls else {
+        let stream = Guarded::new(stream, Framing::http1(), timeouts.write);
+        return speak(edge, stream, connection, stop).await;
+    };
+    match tokio::time::timeout(timeouts.head, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let framing = if http2 { Framing::none() } else { Framing::http1() };
+            // Boxed, because TLS is large, and most connections are idle most of the time.
+            let stream = Guarded::new(Box::new(stream), framing, timeouts.write);
+            Box::pin(speak(edge, stream, connection, stop)).await;
+        }
+        Ok(Err(error)) => {
+            edge.metrics.handshakes_failed.inc();
+            tracing::debug!(%error, "a TLS handshake failed");
+        }
+        Err(_) => edge.metrics.handshakes_failed.inc(),
+    }
+}
+
+async fn speak<S>(edge: Arc<Edge>, stream: S, connection: Arc<Connection>, mut stop: watch::Receiver<bool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let timeouts = edge.config.timeouts;
+    let service = service_fn({
+        let (edge, connection) = (edge.clone(), connection.clone());
+        move |request| {
+            let answer = edge.clone().serve(connection.clone(), request);
+            async move { Ok::<_, Infallible>(answer.await) }
+        }
+    });
+    let served = edge.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    tokio::pin!(served);
+    let first = Instant::now() + timeouts.head;
+    let tick = tokio::time::sleep_until(first);
+    tokio::pin!(tick);
+    let mut stopping = false;
+    let mut ending = false;
+    let result = loop {
+        tokio::select! {
+            result = served.as_mut() => break result,
+            _ = stop.wait_for(|stop| *stop), if !stopping => {
+                stopping = true;
+                served.as_mut().graceful_shutdown();
+            }
+            () = tick.as_mut() => {
+                if !connection.begun.load(Ordering::Relaxed) {
+                    return;
+                }
+                let now = Instant::now();
+                let quiet = connection.quiet_since();
+                match quiet {
+                    // It was told to end and has nothing to do, yet does not end: it is broken or hostile.
+                    Some(_) if ending => return,
+                    Some(since) if now >= since + timeouts.idle => {
+                        ending = true;
+                        served.as_mut().graceful_shutdown();
+                        tick.as_mut().reset(now + timeouts.head);
+                    }
+                    Some(since) => tick.as_mut().reset(since + timeouts.idle),
+                    None => tick.as_mut().reset(now + timeouts.idle),
+                }
+            }
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// hyper, with the limits of `config`.
+pub(super) fn http(limits: &super::config::Limits, timeouts: &super::config::Timeouts) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeouts.idle)
+        .max_headers(limits.headers)
+        .max_buf_size(limits.head);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
+        // The window of a stream is what one client can make us keep; bodies are small here.
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(256 * 1024)
+        .max_send_buf_size(64 * 1024)
+        // A client that opens streams only to reset them is sent away (CVE-2023-44487).
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(Some(100))
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}

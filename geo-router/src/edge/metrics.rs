@@ -1,0 +1,144 @@
+//! The edge's Prometheus metrics: one struct, registered once.
+//!
+//! # Invariants
+//! - Labels are regions, nodes and kinds; never a path, a venue or a client.
+
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    exponential_buckets,
+};
+
+use super::breaker::BreakerState;
+
+/// All metrics of the edge.
+#[derive(Debug)]
+pub struct EdgeMetrics {
+    requests: IntCounterVec,
+    retries: IntCounterVec,
+    refused: IntCounterVec,
+    breakers: IntGaugeVec,
+    cache: IntCounterVec,
+    upstream_seconds: Histogram,
+    /// Client connections that are open.
+    pub connections: IntGauge,
+    /// Connections that were upgraded and are open.
+    pub upgraded: IntGauge,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: IntCounter,
+    /// Answers that broke off after their head was sent.
+    pub broke_off: IntCounter,
+    /// Bytes of answers in the cache.
+    pub cache_bytes: IntGauge,
+    /// Connections opened to nodes.
+    pub connects: IntCounter,
+}
+
+impl EdgeMetrics {
+    /// Makes and registers them.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`] if the registry has them already.
+    pub fn register(registry: &Registry) -> prometheus::Result<EdgeMetrics> {
+        let name = |name: &str| format!("meridian_router_edge_{name}");
+        let opts = |short: &str, help: &str| Opts::new(name(short), help);
+        let counters = |short, help, labels: &[&str]| keep(registry, IntCounterVec::new(opts(short, help), labels));
+        let gauge = |short, help| keep(registry, IntGauge::with_opts(opts(short, help)));
+        let counter = |short, help| keep(registry, IntCounter::with_opts(opts(short, help)));
+        let seconds = HistogramOpts::from(opts(
+            "upstream_seconds",
+            "Seconds from sending a request to a node to the head of its answer",
+        ))
+        .buckets(exponential_buckets(0.0005, 2.0, 16)?);
+        Ok(EdgeMetrics {
+            requests: counters(
+                "requests_total",
+                "Answers by region (edge: no node's) and status class",
+                &["region", "status"],
+            )?,
+            retries: counters(
+                "retries_total",
+                "Attempts after the first, by what became of the one before",
+                &["reason"],
+            )?,
+            refused: counters("refused_total", "Requests that the edge refused to forward", &["reason"])?,
+            breakers: keep(
+                registry,
+                IntGaugeVec::new(opts("breaker_state", "0 closed, 1 half-open, 2 open"), &["region", "node"]),
+            )?,
+            cache: counters(
+                "cache_total",
+                "Requests that may be answered from the cache, by what became of them",
+                &["result"],
+            )?,
+            upstream_seconds: keep(registry, Histogram::with_opts(seconds))?,
+            connections: gauge("connections", "Client connections that are open")?,
+            upgraded: gauge("upgraded_connections", "Upgraded connections that are open")?,
+            handshakes_failed: counter("tls_handshakes_failed_total", "TLS handshakes that failed")?,
+            broke_off: counter("answers_broken_off_total", "Answers that broke off after their head was sent")?,
+            cache_bytes: gauge("cache_bytes", "Bytes of answers in the cache")?,
+            connects: counter("upstream_connects_total", "Connections opened to nodes")?,
+        })
+    }
+
+    /// An answer left.
+    pub(super) fn answered(&self, region: Option<&str>, status: hyper::StatusCode) {
+        let class = match status.as_u16() / 100 {
+            1 => "1xx",
+            2 => "2xx",
+            3 => "3xx",
+            4 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.with_label_values(&[region.unwrap_or("edge"), class]).inc();
+    }
+
+    pub(super) fn retried(&self, reason: &str) {
+        self.retries.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn refused(&self, reason: &str) {
+        self.refused.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn cached(&self, result: &str) {
+        self.cache.with_label_values(&[result]).inc();
+    }
+
+    pub(super) fn upstream(&self, took: Duration) {
+        self.upstream_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn breaker(&self, region: &str, node: &str, state: BreakerState) {
+        let value = match state {
+            BreakerState::Closed => 0,
+            BreakerState::HalfOpen => 1,
+            BreakerState::Open => 2,
+        };
+        self.breakers.with_label_values(&[region, node]).set(value);
+    }
+}
+
+fn keep<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C, Error>) -> Result<C, Error> {
+    let made = made?;
+    registry.register(Box::new(made.clone()))?;
+    Ok(made)
+}
+
+/// Something that is there as long as this is: counted.
+pub(super) struct Counted(IntGauge);
+
+impl Counted {
+    pub(super) fn new(gauge: &IntGauge) -> Counted {
+        gauge.inc();
+        Counted(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

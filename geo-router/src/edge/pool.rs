@@ -1,0 +1,201 @@
+//! Connections to nodes: HTTP/1.1, kept open between requests.
+//!
+//! hyper-util's pooled client hides what the retry rules need to know: whether a request left at all, and whether
+//! the connection had been used before. So the pool is here, around hyper's own connection.
+//!
+//! # Invariants
+//! - A connection serves one request at a time, and goes back only after the whole answer was read.
+//! - A request on a connection that its node had closed meanwhile never left: it goes on with another connection.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use prometheus::IntCounter;
+use tokio::net::TcpStream;
+
+use super::balance::{Balancer, NodeId};
+use super::body::{Outgoing, Progress};
+use crate::fleet::Fleet;
+
+/// Idle connections that are kept for one node.
+const MOST_IDLE: usize = 512;
+
+/// How long an idle connection is kept: well below the 60 s after which nodes close theirs.
+const IDLE: Duration = Duration::from_secs(20);
+
+/// How long a connection may take to get ready again after its answer was read.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub(super) enum SendError {
+    /// No connection; the request is untouched.
+    #[error("no connection to the node")]
+    Connect(#[source] std::io::Error),
+    /// The request was not sent; here is its body.
+    #[error("the connection was closed before the request was sent")]
+    NeverLeft(Box<Outgoing>),
+    /// The connection broke; the node may have acted.
+    #[error("the connection to the node broke")]
+    Broke {
+        /// Whether it had served requests before: then nodes may just have closed it as idle.
+        reused: bool,
+        /// How.
+        #[source]
+        source: hyper::Error,
+    },
+    /// No answer in time; the node may have acted.
+    #[error("the node did not answer in time")]
+    Silent,
+}
+
+struct Idle {
+    sender: SendRequest<Outgoing>,
+    since: Instant,
+}
+
+/// The connections to all nodes.
+pub(super) struct Pool {
+    fleet: Arc<Fleet>,
+    balancer: Arc<Balancer>,
+    idle: Vec<Vec<Mutex<Vec<Idle>>>>,
+    connect: Duration,
+    connects: IntCounter,
+}
+
+impl Pool {
+    pub(super) fn new(fleet: Arc<Fleet>, balancer: Arc<Balancer>, connect: Duration, connects: IntCounter) -> Pool {
+        let nodes = |count: usize| (0..count).map(|_| Mutex::new(Vec::new())).collect();
+        let idle = fleet.regions.iter().map(|region| nodes(region.nodes.len())).collect();
+        Pool { fleet, balancer, idle, connect, connects }
+    }
+
+    fn slot(&self, node: NodeId) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+        self.idle[node.region.at()][node.node].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection that is ready: the one used last, or, if there is none or `fresh` is asked for, a new one.
+    pub(super) async fn connection(self: &Arc<Self>, node: NodeId, fresh: bool) -> Result<Lease, SendError> {
+        if !fresh && let Some(sender) = self.idle_one(node) {
+            return Ok(self.lease(node, sender, true));
+        }
+        let address = self.fleet.region(node.region).nodes[node.node].http;
+        let connect = tokio::time::timeout(self.connect, TcpStream::connect(address));
+        let stream = match connect.await {
+            Ok(connected) => connected.map_err(SendError::Connect)?,
+            Err(late) => return Err(SendError::Connect(late.into())),
+        };
+        self.connects.inc();
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let (sender, connection) = http1::Builder::new()
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| SendError::Connect(std::io::Error::other(error)))?;
+        // Ends when the sender and the answer's body are gone, or when the node closes.
+        tokio::spawn(async move {
+            if let Err(error) = connection.with_upgrades().await {
+                tracing::debug!(%error, "a connection to a node broke");
+            }
+        });
+        Ok(self.lease(node, sender, false))
+    }
+
+    fn idle_one(&self, node: NodeId) -> Option<SendRequest<Outgoing>> {
+        let mut slot = self.slot(node);
+        while let Some(idle) = slot.pop() {
+            if idle.sender.is_ready() && idle.since.elapsed() < IDLE {
+                return Some(idle.sender);
+            }
+        }
+        None
+    }
+
+    fn lease(self: &Arc<Self>, node: NodeId, sender: SendRequest<Outgoing>, reused: bool) -> Lease {
+        self.balancer.busy(node).fetch_add(1, Ordering::Relaxed);
+        Lease { pool: self.clone(), node, sender: Some(sender), reused }
+    }
+
+    /// Closes what was idle for too long. To be called every few seconds.
+    pub(super) fn sweep(&self) {
+        for slot in self.idle.iter().flatten() {
+            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            slot.retain(|idle| idle.since.elapsed() < IDLE && !idle.sender.is_closed());
+            slot.shrink_to(16);
+        }
+    }
+}
+
+/// One connection in use. Dropped without [`give_back`](Self::give_back), it is closed.
+pub(super) struct Lease {
+    pool: Arc<Pool>,
+    node: NodeId,
+    sender: Option<SendRequest<Outgoing>>,
+    reused: bool,
+}
+
+impl Lease {
+    /// Sends a request and waits for the head of its answer, at most `patience` long after the last progress.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Outgoing>,
+        progress: Option<Progress>,
+        patience: Duration,
+    ) -> Result<Response<Incoming>, SendError> {
+        let Some(sender) = &mut self.sender else { return Err(SendError::NeverLeft(Box::new(request.into_body()))) };
+        let answer = sender.try_send_request(request);
+        tokio::pin!(answer);
+        let mut seen = progress.as_ref().map(Progress::pieces);
+        let result = loop {
+            match tokio::time::timeout(patience, &mut answer).await {
+                Ok(result) => break result,
+                Err(_) => {
+                    let now = progress.as_ref().map(Progress::pieces);
+                    if now == seen {
+                        return Err(SendError::Silent);
+                    }
+                    seen = now;
+                }
+            }
+        };
+        result.map_err(|mut error| match error.take_message() {
+            Some(request) => SendError::NeverLeft(Box::new(request.into_body())),
+            None => SendError::Broke { reused: self.reused, source: error.into_error() },
+        })
+    }
+
+    /// The whole answer was read: the connection may serve again.
+    pub(super) fn give_back(mut self) {
+        let Some(mut sender) = self.sender.take() else { return };
+        if sender.is_ready() {
+            self.put(sender);
+        } else if !sender.is_closed() {
+            // The request's last piece may still be on its way.
+            tokio::spawn(async move {
+                if let Ok(Ok(())) = tokio::time::timeout(SETTLE, sender.ready()).await {
+                    self.put(sender);
+                }
+            });
+        }
+    }
+
+    fn put(&self, sender: SendRequest<Outgoing>) {
+        let mut slot = self.pool.slot(self.node);
+        if slot.len() < MOST_IDLE {
+            slot.push(Idle { sender, since: Instant::now() });
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.pool.balancer.busy(self.node).fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,96 @@
+//! Whether a request is tried again: one table.
+//!
+//! | what became of the attempt | idempotent | other methods |
+//! | --- | --- | --- |
+//! | it never left | again | again |
+//! | the connection broke, or the node stayed silent | again | no: it may be done |
+//! | the node said 502, 503 or 504 | again | no: a node that stops says 503 to writes that may be durable |
+//! | any other answer | no | no |
+//!
+//! and nothing is tried again whose body is no longer there.
+
+use hyper::{Method, StatusCode};
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// No byte of it reached the node.
+    NeverLeft,
+    /// The connection broke after some of it may have.
+    Broke,
+    /// No answer in time.
+    Silent,
+    /// The node answered.
+    Status(StatusCode),
+}
+
+impl Outcome {
+    /// Whether the node failed.
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        match self {
+            Outcome::NeverLeft | Outcome::Broke | Outcome::Silent => true,
+            Outcome::Status(status) => matches!(status.as_u16(), 502..=504),
+        }
+    }
+
+    /// Whether what was asked may have been done.
+    #[must_use]
+    pub fn may_be_done(self) -> bool {
+        self != Outcome::NeverLeft
+    }
+
+    /// Its name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::NeverLeft => "never-left",
+            Outcome::Broke => "broke",
+            Outcome::Silent => "silent",
+            Outcome::Status(_) => "status",
+        }
+    }
+}
+
+/// Whether doing it twice is doing it once (RFC 9110, section 9.2.2).
+#[must_use]
+pub fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS)
+}
+
+/// Whether a request is tried again.
+#[must_use]
+pub fn again(method: &Method, outcome: Outcome, body_is_there: bool) -> bool {
+    body_is_there && outcome.is_failure() && (!outcome.may_be_done() || is_idempotent(method))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::{Method, StatusCode};
+
+    use super::{Outcome, again};
+
+    #[test]
+    fn the_table() {
+        let idempotent = [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS];
+        let others = [Method::POST, Method::PATCH, Method::from_bytes(b"PURGE").unwrap()];
+        let failed = [502, 503, 504].map(|status| Outcome::Status(StatusCode::from_u16(status).unwrap()));
+        for method in &idempotent {
+            for outcome in [Outcome::NeverLeft, Outcome::Broke, Outcome::Silent].into_iter().chain(failed) {
+                assert!(again(method, outcome, true), "{method} {outcome:?}");
+                assert!(!again(method, outcome, false), "{method} {outcome:?}");
+            }
+        }
+        for method in &others {
+            assert!(again(method, Outcome::NeverLeft, true));
+            assert!(!again(method, Outcome::NeverLeft, false));
+            for outcome in [Outcome::Broke, Outcome::Silent].into_iter().chain(failed) {
+                assert!(!again(method, outcome, true), "{method} {outcome:?}");
+            }
+        }
+        for status in [100, 200, 201, 204, 301, 304, 400, 404, 409, 410, 429, 500, 501, 505] {
+            let outcome = Outcome::Status(StatusCode::from_u16(status).unwrap());
+            assert!(idempotent.iter().chain(&others).all(|method| !again(method, outcome, true)), "{status}");
+        }
+    }
+}

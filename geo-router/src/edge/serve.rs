@@ -1,0 +1,279 @@
+//! One request from its head to its answer: let in, counted, answered from the cache or by a node.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::upgrade::OnUpgrade;
+use hyper::{Method, Request, Response, StatusCode, Version};
+
+use super::balance::{Asked, NodeId, happens, venue};
+use super::body::{Answer, Origin, Prepared, Relay, prepare};
+use super::cache::{self, Cache, Flight, Found, Stored, Turn};
+use super::forward::{Answered, Sending};
+use super::listen::{Connection, UnderWay};
+use super::problem::{Kind, Problem};
+use super::{Edge, gate, hygiene, sticky, upgrade};
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
+/// A request that was let in.
+struct Admitted<'a> {
+    connection: &'a Arc<Connection>,
+    parts: Parts,
+    client: std::net::IpAddr,
+    sticky: Option<NodeId>,
+    websocket: Option<OnUpgrade>,
+}
+
+impl Edge {
+    /// Answers a request.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        request: Request<Incoming>,
+    ) -> Response<Answer> {
+        let under_way = UnderWay::begin(connection.clone());
+        let (parts, body) = request.into_parts();
+        let (version, head) = (parts.version, parts.method == Method::HEAD);
+        let id = hygiene::request_id(&parts.headers, self.trusted.contains(connection.peer));
+        let mut response = match self.handle(&connection, parts, body, &id).await {
+            Ok(response) => response,
+            Err(problem) => {
+                let mut response = problem.into_response().map(Either::Left);
+                hygiene::response(response.headers_mut(), &self.via, &id);
+                if problem.closes() && version != Version::HTTP_2 {
+                    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                }
+                if head {
+                    *response.body_mut() = Either::Left(bytes::Bytes::new());
+                }
+                response
+            }
+        };
+        let region = response.headers().get(hygiene::REGION).and_then(|region| region.to_str().ok());
+        self.metrics.answered(region, response.status());
+        // hyper sets it from the body; a wrong one from elsewhere would be a second end.
+        if response.status() == StatusCode::NO_CONTENT {
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        response.map(|origin| Answer::new(origin, under_way))
+    }
+
+    async fn handle(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        mut parts: Parts,
+        body: Incoming,
+        id: &HeaderValue,
+    ) -> Result<Response<Origin>, Problem> {
+        gate::check(&mut parts).inspect_err(|_| self.metrics.refused("malformed"))?;
+        if hygiene::came_through(&parts.headers, &self.config.name) {
+            self.metrics.refused("loop");
+            return Err(Problem::new(Kind::Loop, "a node's address leads back to this router"));
+        }
+        let client = self.trusted.client(connection.peer, &parts.headers);
+        if let Some(prefixes) = &self.prefixes
+            && let Err(wait) = prefixes.take(client)
+        {
+            self.metrics.refused("rate-limit");
+            let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+            return Err(Problem::new(Kind::Limited, "wait before the next request").after(seconds));
+        }
+        let sticky = self.sticky.as_ref().and_then(|sticky| sticky.node(&parts.headers));
+        sticky::strip(&mut parts.headers);
+        let wants_websocket = parts.version == Version::HTTP_11 && hygiene::wants_websocket(&parts.headers);
+        let websocket = if wants_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
+        hygiene::request(&mut parts.headers, connection.scheme(), &self.via, id);
+        if websocket.is_some() {
+            hygiene::upgrade(&mut parts.headers);
+        }
+        // The length is that of the body as it is sent.
+        parts.headers.remove(CONTENT_LENGTH);
+        let admitted = Admitted { connection, parts, client, sticky, websocket };
+        let limits = &self.config.limits;
+        let body = prepare(body, self.config.retry.buffer, limits, &self.config.timeouts)
+            .await
+            .inspect_err(|_| self.metrics.refused("body"))?;
+        let mut response = match &self.cache {
+            Some(cache) if admitted.websocket.is_none() => self.through_cache(cache, admitted, body).await?,
+            _ => {
+                let (answered, admitted) = self.forward(admitted, body).await;
+                self.answer(answered?, admitted)
+            }
+        };
+        let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        hygiene::response(response.headers_mut(), &self.via, id);
+        if upgraded {
+            hygiene::upgrade(response.headers_mut());
+        }
+        Ok(response)
+    }
+
+    /// Sends a request to the nodes, if there is room for its kind.
+    async fn forward<'a>(&self, admitted: Admitted<'a>, body: Prepared) -> (Result<Answered, Problem>, Admitted<'a>) {
+        let view = self.views.borrow().clone();
+        let class = view.places.leaf(admitted.client).class;
+        self.signals.asked(class);
+        if happens(view.shed(class)) {
+            self.metrics.refused("shed");
+            let problem = Problem::new(Kind::Overloaded, "all regions are at their limits; repeat in a moment");
+            return (Err(problem), admitted);
+        }
+        let ranking = view.ranking(admitted.client);
+        let sending = Sending {
+            edge: self,
+            view,
+            parts: &admitted.parts,
+            body,
+            asked: Asked { client: admitted.client, venue: venue(admitted.parts.uri.path()) },
+            sticky: admitted.sticky,
+            websocket: admitted.websocket.is_some(),
+        };
+        let result = sending.run(ranking).await;
+        if let Err(problem) = &result {
+            self.metrics.refused(match problem.kind {
+                Kind::Overloaded => "capacity",
+                _ => "no-answer",
+            });
+        }
+        (result, admitted)
+    }
+
+    /// A node's answer as the client gets it.
+    fn answer(self: &Arc<Self>, answered: Answered, admitted: Admitted<'_>) -> Response<Origin> {
+        let Answered { node, mut response, lease } = answered;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS
+            && let Some(client) = admitted.websocket
+        {
+            let upstream = hyper::upgrade::on(&mut response);
+            upgrade::tunnel(self, admitted.connection.clone(), client, upstream, lease);
+            let mut response = response.map(|_| Either::Left(bytes::Bytes::new()));
+            response.headers_mut().insert(hygiene::REGION, self.regions[node.region.at()].clone());
+            return response;
+        }
+        if let Some(cache) = &self.cache
+            && !matches!(admitted.parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
+            && (response.status().is_success() || response.status().is_redirection())
+        {
+            cache.written(&cache::path(&admitted.parts, admitted.connection.secure));
+        }
+        let public = response
+            .headers()
+            .get(hyper::header::CACHE_CONTROL)
+            .is_some_and(|value| value.as_bytes().windows(6).any(|word| word.eq_ignore_ascii_case(b"public")));
+        // A cookie on a public answer would be everybody's.
+        if let Some(sticky) = &self.sticky
+            && admitted.sticky != Some(node)
+            && !public
+            && let Some(cookie) = sticky.set_cookie(node, admitted.connection.secure)
+        {
+            response.headers_mut().append(hyper::header::SET_COOKIE, cookie);
+        }
+        response.headers_mut().insert(hygiene::REGION, self.regions[node.region.at()].clone());
+        let (idle, broke_off) = (self.config.timeouts.answer_idle, self.metrics.broke_off.clone());
+        response.map(|body| Either::Right(Box::new(Relay::new(body, lease, idle, broke_off))))
+    }
+
+    async fn through_cache(
+        self: &Arc<Self>,
+        cache: &Arc<Cache>,
+        mut admitted: Admitted<'_>,
+        body: Prepared,
+    ) -> Result<Response<Origin>, Problem> {
+        let Some(asked) = cache.asked(&admitted.parts, admitted.connection.secure) else {
+            let (answered, admitted) = self.forward(admitted, body).await;
+            return Ok(self.answer(answered?, admitted));
+        };
+        let (found, flight) = self.look(cache, &asked).await;
+        let stale = match found {
+            Found::Fresh(stored) => {
+                self.metrics.cached("hit");
+                return Ok(self.kept(&stored, &asked, "hit"));
+            }
+            Found::Stale(stored) => Some(stored),
+            Found::Missing | Found::Unknown => None,
+        };
+        if asked.wishes.only_if_cached {
+            return Err(Problem::new(Kind::Timeout, "it is not in the cache, and only that was asked for"));
+        }
+        let revalidates = match &stale {
+            Some(stored) if asked.method == Method::GET => {
+                cache::rules::revalidate(&mut admitted.parts.headers, &stored.headers)
+            }
+            _ => false,
+        };
+        let (answered, admitted) = self.forward(admitted, body).await;
+        let failed = match &answered {
+            Ok(answered) => matches!(answered.response.status().as_u16(), 500 | 502..=504),
+            Err(problem) => {
+                matches!(problem.kind, Kind::BadGateway | Kind::Unavailable | Kind::Timeout | Kind::Overloaded)
+            }
+        };
+        if let Some(stored) = stale.as_ref().filter(|stored| failed && stored.serves_on_error(Instant::now())) {
+            self.metrics.cached("stale");
+            return Ok(self.kept(stored, &asked, "hit; detail=stale-if-error"));
+        }
+        let answered = answered?;
+        if let Some(stored) = stale.filter(|_| revalidates && answered.response.status() == StatusCode::NOT_MODIFIED) {
+            self.metrics.cached("confirmed");
+            let fresh = cache.confirmed(&asked, &stored, answered.response.headers());
+            // Reads the answer's end, so that the connection serves again.
+            drop(self.answer(answered, admitted));
+            return Ok(self.kept(&fresh, &asked, "fwd=stale; fwd-status=304"));
+        }
+        self.metrics.cached("miss");
+        let mut response = self.answer(answered, admitted);
+        let mut status = if asked.wishes.no_cache { "fwd=request" } else { "fwd=uri-miss" };
+        if asked.method == Method::GET
+            && let Some(region) = response.headers().get(hygiene::REGION).cloned()
+            && let Some(filling) = cache.fill(asked, flight, (response.status(), &cleaned(response.headers())), region)
+            && let Either::Right(relay) = response.body_mut()
+        {
+            relay.fill(filling);
+            status = if status == "fwd=request" { "fwd=request; stored" } else { "fwd=uri-miss; stored" };
+        }
+        self.show_status(&mut response, status);
+        Ok(response)
+    }
+
+    /// What there is; while somebody else asks a node for it, their answer.
+    async fn look(&self, cache: &Arc<Cache>, asked: &cache::Asked) -> (Found, Option<Flight>) {
+        let found = cache.find(asked, Instant::now());
+        let alone = matches!(found, Found::Fresh(_) | Found::Unknown);
+        if alone || asked.method != Method::GET || asked.wishes.no_cache || asked.wishes.only_if_cached {
+            return (found, None);
+        }
+        match cache.flights.begin(&asked.path) {
+            Turn::Ours(flight) => (found, Some(flight)),
+            Turn::Theirs(mut over) => {
+                // Whether it ended well or took too long: what there is now decides.
+                let _ = tokio::time::timeout(self.config.timeouts.answer, over.changed()).await;
+                (cache.find(asked, Instant::now()), None)
+            }
+        }
+    }
+
+    fn kept(&self, stored: &Stored, asked: &cache::Asked, status: &str) -> Response<Origin> {
+        let mut response = stored.answer(asked, Instant::now()).map(Either::Left);
+        response.headers_mut().insert(hygiene::REGION, stored.region.clone());
+        self.show_status(&mut response, status);
+        response
+    }
+
+    fn show_status(&self, response: &mut Response<Origin>, status: &str) {
+        if let Ok(value) = HeaderValue::try_from(format!("{}; {status}", self.config.name)) {
+            response.headers_mut().append(CACHE_STATUS, value);
+        }
+    }
+}
+
+/// The head of an answer as it is kept: without what concerns one connection.
+fn cleaned(headers: &hyper::HeaderMap) -> hyper::HeaderMap {
+    let mut headers = headers.clone();
+    hygiene::strip_hop_by_hop(&mut headers);
+    headers
+}

@@ -1,0 +1,189 @@
+//! The cookie that keeps a client at its node.
+//!
+//! Its value is a keyed MAC over region and node, so it reveals neither an address nor a name, nobody but a router
+//! with the key can make one, and every router with the key understands it.
+//!
+//! # Invariants
+//! - Names go into the MAC, never addresses or positions: a node keeps its cookie when others come and go.
+//! - A cookie that no node has is as good as none.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use hyper::header::{COOKIE, HeaderMap, HeaderValue};
+use sha2::Sha256;
+
+use super::balance::NodeId;
+use crate::fleet::Fleet;
+
+/// The cookie's name.
+pub const COOKIE_NAME: &str = "meridian-node";
+
+/// 32 bytes that sign what the edge hands out.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// A new one, which dies with the process.
+    #[must_use]
+    pub fn random() -> Secret {
+        Secret(rand::random())
+    }
+
+    /// 32 bytes in hexadecimal or base64.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Secret> {
+        let text = text.trim_ascii();
+        if text.len() == 64 {
+            let mut bytes = [0; 32];
+            for (byte, pair) in bytes.iter_mut().zip(text.chunks(2)) {
+                *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+            }
+            return Some(Secret(bytes));
+        }
+        let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok()?;
+        Some(Secret(bytes.try_into().ok()?))
+    }
+
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 16] {
+        // A key of any length is taken, so there is always a MAC.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return [0; 16] };
+        for part in parts {
+            // The length first, or the same bytes could be split in two ways.
+            mac.update(&(part.len() as u64).to_be_bytes());
+            mac.update(part);
+        }
+        let mut short = [0; 16];
+        short.copy_from_slice(&mac.finalize().into_bytes()[..16]);
+        short
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The cookies of all nodes.
+#[derive(Debug)]
+pub struct Sticky {
+    values: Vec<Vec<String>>,
+    nodes: HashMap<String, NodeId>,
+}
+
+impl Sticky {
+    /// Those of a fleet.
+    #[must_use]
+    pub fn new(secret: &Secret, fleet: &Fleet) -> Sticky {
+        let mut nodes = HashMap::new();
+        let mut values = Vec::new();
+        for region in fleet.indices() {
+            let named = fleet.region(region);
+            let of_region = named.nodes.iter().enumerate().map(|(node, one)| {
+                let parts = [b"sticky".as_slice(), named.name.as_str().as_bytes(), one.name.as_str().as_bytes()];
+                let value = URL_SAFE_NO_PAD.encode(secret.mac(&parts));
+                nodes.insert(value.clone(), NodeId { region, node });
+                value
+            });
+            values.push(of_region.collect());
+        }
+        Sticky { values, nodes }
+    }
+
+    /// The node that a request's cookie names.
+    #[must_use]
+    pub fn node(&self, headers: &HeaderMap) -> Option<NodeId> {
+        pairs(headers).find_map(|(name, value)| (name == COOKIE_NAME).then(|| self.nodes.get(value).copied())?)
+    }
+
+    /// What makes a client stay at a node.
+    #[must_use]
+    pub fn set_cookie(&self, node: NodeId, secure: bool) -> Option<HeaderValue> {
+        let value = self.values.get(node.region.at())?.get(node.node)?;
+        let secure = if secure { "; Secure" } else { "" };
+        HeaderValue::try_from(format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()
+    }
+}
+
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
+}
+
+/// Takes our cookie out of a request: it is the edge's business alone.
+pub fn strip(headers: &mut HeaderMap) {
+    if !pairs(headers).any(|(name, _)| name == COOKIE_NAME) {
+        return;
+    }
+    let ours =
+        |pair: &&[u8]| pair.trim_ascii().strip_prefix(COOKIE_NAME.as_bytes()).is_some_and(|r| r.starts_with(b"="));
+    let lines: Vec<Vec<u8>> = headers
+        .get_all(COOKIE)
+        .iter()
+        .map(|line| line.as_bytes().split(|b| *b == b';').filter(|pair| !ours(pair)).collect::<Vec<_>>().join(&b';'))
+        .collect();
+    headers.remove(COOKIE);
+    for line in lines {
+        // Parts of a valid value are valid.
+        if let Ok(value) = HeaderValue::from_bytes(line.trim_ascii())
+            && !value.is_empty()
+        {
+            headers.append(COOKIE, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::{COOKIE, HeaderMap, HeaderValue};
+
+    use super::super::testing::fleet;
+    use super::{NodeId, Secret, Sticky, strip};
+    use crate::fleet::RegionIndex;
+
+    fn cookie(value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn a_cookie_names_its_node_in_every_router_with_the_key_and_in_no_other() {
+        let fleet = fleet(&[2, 1]);
+        let secret = Secret::parse("ab".repeat(32).as_bytes()).unwrap();
+        let sticky = Sticky::new(&secret, &fleet);
+        let node = NodeId { region: RegionIndex(0), node: 1 };
+        let set = sticky.set_cookie(node, true).unwrap();
+        let set = set.to_str().unwrap();
+        assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Lax; Secure"), "{set}");
+        let pair = set.split(';').next().unwrap();
+        for name in ["127.0.0", "region", "node-1"] {
+            assert!(!pair.split_once('=').unwrap().1.contains(name));
+        }
+        let headers = cookie(&format!("a=b; {pair}; c=d"));
+        assert_eq!(Sticky::new(&secret, &fleet).node(&headers), Some(node));
+        assert_eq!(Sticky::new(&Secret::random(), &fleet).node(&headers), None);
+        assert_eq!(sticky.node(&cookie("meridian-node=AAAAAAAAAAAAAAAAAAAAAA")), None);
+    }
+
+    #[test]
+    fn our_cookie_stays_here_and_others_pass() {
+        let mut headers = cookie("a=b; meridian-node=x; c=d");
+        strip(&mut headers);
+        assert_eq!(headers[COOKIE], "a=b; c=d");
+        let mut headers = cookie("meridian-node=x");
+        strip(&mut headers);
+        assert!(!headers.contains_key(COOKIE));
+    }
+
+    #[test]
+    fn a_secret_has_32_bytes() {
+        use base64::Engine as _;
+        let base64 = base64::engine::general_purpose::STANDARD.encode([7_u8; 32]);
+        assert_eq!(Secret::parse(base64.as_bytes()), Secret::parse("07".repeat(32).as_bytes()));
+        assert!(Secret::parse(b"").is_none() && Secret::parse("zz".repeat(32).as_bytes()).is_none());
+        assert_eq!(format!("{:?}", Secret::random()), "Secret(..)");
+    }
+}

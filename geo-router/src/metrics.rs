@@ -1,0 +1,115 @@
+//! The control plane's metrics. DNS and edge have their own: [`crate::dns::DnsMetrics`], [`crate::edge::EdgeMetrics`].
+
+use std::time::Duration;
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
+};
+
+use crate::view::{RegionState, View};
+
+const STATES: [RegionState; 6] = [
+    RegionState::Unknown,
+    RegionState::Up,
+    RegionState::Ramping,
+    RegionState::Drained,
+    RegionState::Maintenance,
+    RegionState::Down,
+];
+
+/// What the control plane counts.
+#[derive(Debug)]
+pub struct ControlMetrics {
+    /// Routers that are heard, this one included.
+    pub routers_heard: IntGauge,
+    epoch: IntGauge,
+    state: IntGaugeVec,
+    admission: GaugeVec,
+    ttl: Gauge,
+    frozen: IntGauge,
+    fail_open: IntGauge,
+    probes: IntCounterVec,
+    probe_seconds: HistogramVec,
+}
+
+/// Probes of one node.
+pub(crate) struct ProbeMetrics {
+    good: IntCounter,
+    bad: IntCounter,
+    seconds: Histogram,
+}
+
+impl ProbeMetrics {
+    /// A probe ended.
+    pub(crate) fn ended(&self, good: bool, took: Duration) {
+        if good { &self.good } else { &self.bad }.inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+}
+
+impl ControlMetrics {
+    /// Registers all of them.
+    ///
+    /// # Errors
+    /// [`prometheus::Error`] if a name is taken.
+    pub fn register(registry: &Registry) -> prometheus::Result<ControlMetrics> {
+        let name = |name: &str| format!("meridian_router_{name}");
+        let buckets = prometheus::exponential_buckets(0.001, 2.0, 11)?;
+        let seconds = HistogramOpts::new(name("probe_seconds"), "Time that probes of a node took.").buckets(buckets);
+        let metrics = ControlMetrics {
+            routers_heard: IntGauge::new(name("routers_heard"), "Routers that are heard, this one included.")?,
+            epoch: IntGauge::new(name("view_epoch"), "Number of the view that answers come from.")?,
+            state: IntGaugeVec::new(
+                Opts::new(name("region_state"), "1 for the state that a region is in, 0 for the others."),
+                &["region", "state"],
+            )?,
+            admission: GaugeVec::new(
+                Opts::new(name("region_admission"), "How much of its share a region takes, 0 to 1."),
+                &["region"],
+            )?,
+            ttl: Gauge::new(name("ttl_seconds"), "TTL of DNS answers that depend on health.")?,
+            frozen: IntGauge::new(name("view_frozen"), "1 while too few routers are heard for a verdict.")?,
+            fail_open: IntGauge::new(name("fail_open"), "1 while no region is fit and health is ignored.")?,
+            probes: IntCounterVec::new(
+                Opts::new(name("probes_total"), "Probes of a node by result."),
+                &["node", "result"],
+            )?,
+            probe_seconds: HistogramVec::new(seconds, &["node"])?,
+        };
+        registry.register(Box::new(metrics.routers_heard.clone()))?;
+        registry.register(Box::new(metrics.epoch.clone()))?;
+        registry.register(Box::new(metrics.state.clone()))?;
+        registry.register(Box::new(metrics.admission.clone()))?;
+        registry.register(Box::new(metrics.ttl.clone()))?;
+        registry.register(Box::new(metrics.frozen.clone()))?;
+        registry.register(Box::new(metrics.fail_open.clone()))?;
+        registry.register(Box::new(metrics.probes.clone()))?;
+        registry.register(Box::new(metrics.probe_seconds.clone()))?;
+        Ok(metrics)
+    }
+
+    /// The counters of one node's probes.
+    pub(crate) fn probes(&self, node: &str) -> ProbeMetrics {
+        ProbeMetrics {
+            good: self.probes.with_label_values(&[node, "good"]),
+            bad: self.probes.with_label_values(&[node, "bad"]),
+            seconds: self.probe_seconds.with_label_values(&[node]),
+        }
+    }
+
+    /// Shows a view.
+    pub(crate) fn mirror(&self, view: &View) {
+        self.epoch.set(i64::try_from(view.epoch).unwrap_or(i64::MAX));
+        self.ttl.set(view.ttl.into());
+        self.frozen.set(view.frozen.into());
+        self.fail_open.set(view.fail_open.into());
+        for (region, seen) in view.fleet.regions.iter().zip(&view.regions) {
+            let name = region.name.as_str();
+            self.admission.with_label_values(&[name]).set(seen.admission);
+            for state in STATES {
+                self.state.with_label_values(&[name, state.name()]).set((state == seen.state).into());
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! One router from start to stop.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::admin::Admin;
+use crate::config::RouterConfig;
+use crate::control::{Control, PeerKey, PeerKeyError};
+use crate::dns::{DnsError, DnsMetrics, DnsServer};
+use crate::edge::{EdgeError, EdgeMetrics, EdgeServer};
+use crate::explain::Explainer;
+use crate::location::{Database, DatabaseError, Locator, Places, PlacesError};
+use crate::metrics::ControlMetrics;
+use crate::signals::Signals;
+
+/// Requests in flight get so long to end before the router stops anyway.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Why a router does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The admin address is taken or not ours.
+    #[error("cannot listen on {address}: is another router running there?")]
+    Listen {
+        /// Which address.
+        address: SocketAddr,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The location database cannot be used.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// Nor can what is made of it.
+    #[error(transparent)]
+    Places(#[from] PlacesError),
+    /// The routers' key cannot be used.
+    #[error(transparent)]
+    Key(#[from] PeerKeyError),
+    /// The metrics cannot be registered.
+    #[error("cannot register metrics")]
+    Metrics(#[from] prometheus::Error),
+    /// DNS does not start.
+    #[error(transparent)]
+    Dns(#[from] DnsError),
+    /// The edge does not start.
+    #[error(transparent)]
+    Edge(#[from] EdgeError),
+    /// A part of it panicked; its message is in the log.
+    #[error("a part of the router panicked")]
+    Panicked,
+}
+
+/// Reads the location database and folds it into the table that answers come from.
+///
+/// # Errors
+/// [`RunError`] if the database cannot be used.
+pub fn locate(config: &RouterConfig) -> Result<(Arc<Locator>, Arc<Places>), RunError> {
+    let database = match &config.database {
+        Some(path) => Database::open(path)?,
+        None => Database::shipped()?,
+    };
+    let locator = Locator::new(config.overrides.clone(), database);
+    let places = Places::build(&locator, |located| config.policy.order(&config.fleet, located))?;
+    Ok((Arc::new(locator), Arc::new(places)))
+}
+
+/// Runs a router until `shutdown` resolves.
+///
+/// # Errors
+/// [`RunError`].
+pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+    let config = Arc::new(config);
+    let admin = TcpListener::bind(config.admin).await;
+    let admin = admin.map_err(|source| RunError::Listen { address: config.admin, source })?;
+    let key = config.key_file.as_deref().map(PeerKey::load).transpose()?;
+    if let Some(weakness) = config.weakness() {
+        tracing::warn!(weakness, "the routers cannot always decide");
+    }
+    let registry = Registry::new();
+    let metrics = Arc::new(ControlMetrics::register(&registry)?);
+    let dns_metrics = Arc::new(DnsMetrics::register(&registry)?);
+    let edge_metrics = Arc::new(EdgeMetrics::register(&registry)?);
+
+    // A city database has millions of networks; the runtime's threads must stay free meanwhile.
+    let blocking = Arc::clone(&config);
+    let (locator, places) =
+        tokio::task::spawn_blocking(move || locate(&blocking)).await.map_err(|_| RunError::Panicked)??;
+    let (v4, v6) = places.size();
+    tracing::info!(v4, v6, classes = places.classes().len(), "places are known");
+    let explainer = Arc::new(Explainer::new(locator));
+    let signals = Arc::new(Signals::new(&config.fleet, places.classes().len()));
+    let (control, views, standing) = Control::new(Arc::clone(&config), places, Arc::clone(&signals), metrics);
+
+    let (stop_in, stop) = watch::channel(false);
+    let (stop_control_in, stop_control) = watch::channel(false);
+    let mut servers = JoinSet::new();
+    let mut breakers = None;
+    if let Some(dns) = config.dns.clone() {
+        let server = DnsServer::start(dns, views.clone(), Arc::clone(&explainer), dns_metrics, stop.clone()).await?;
+        tracing::info!(udp = %server.udp_address(), tcp = %server.tcp_address(), "answering DNS");
+        servers.spawn(async { server.stopped().await.map_err(RunError::Dns) });
+    }
+    if let Some(edge) = config.edge.clone() {
+        let server = EdgeServer::start(edge, views.clone(), signals, edge_metrics, stop.clone()).await?;
+        tracing::info!(address = %server.address(), "forwarding HTTP");
+        breakers = Some(server.breakers());
+        servers.spawn(async {
+            server.stopped().await;
+            Ok(())
+        });
+    }
+    let name = config.name.to_string();
+    let admin_api = Arc::new(Admin { name, views, standing, explainer, breakers, key: key.clone(), registry });
+    let mut control_tasks = JoinSet::new();
+    control_tasks.spawn(admin_api.serve(admin, stop_control.clone()));
+    control_tasks.spawn(control.run(key, stop_control));
+    tracing::info!(router = %config.name, admin = %config.admin, "serving");
+
+    let mut outcome = Ok(());
+    tokio::select! {
+        () = shutdown => {}
+        // Nothing ends before it is told to, unless it broke: then the process ends as well, for others to see.
+        Some(ended) = servers.join_next() => outcome = ended.unwrap_or(Err(RunError::Panicked)),
+    }
+    // Clients first: while their requests end, health goes on.
+    stop_in.send_replace(true);
+    let drained = async { while servers.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN, drained).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    stop_control_in.send_replace(true);
+    while control_tasks.join_next().await.is_some() {}
+    tracing::info!("stopped");
+    outcome
+}

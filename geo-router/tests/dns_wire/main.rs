@@ -1,0 +1,10 @@
+//! The DNS server from outside: raw packets in, raw packets out, hickory-proto as the judge of what is well formed.
+
+mod answers;
+mod battery;
+mod craft;
+mod gdnsd;
+mod properties;
+mod server;
+mod streams;
+mod world;

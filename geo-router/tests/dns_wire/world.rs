@@ -1,0 +1,164 @@
+//! Three regions, a table of places, and servers that answer for them.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use geo_router::dns::{Answered, answer};
+use geo_router::dns::{Answers, Asked, DnsConfig, DnsError, DnsMetrics, DnsSection, DnsServer, Outcome, Transport};
+use geo_router::explain::Explainer;
+use geo_router::fleet::{Fleet, Node, Position, Region, RegionIndex};
+use geo_router::location::{Database, Locator, Override, Places, Target};
+use geo_router::policy::{Moment, Nearest, Policy};
+use geo_router::view::{RegionState, RegionView, View};
+use prometheus::Registry;
+use tokio::sync::watch;
+
+pub const EU: usize = 0;
+pub const US: usize = 1;
+pub const AP: usize = 2;
+
+pub const UP: [RegionState; 3] = [RegionState::Up; 3];
+pub const US_DOWN: [RegionState; 3] = [RegionState::Up, RegionState::Down, RegionState::Up];
+
+/// Networks that belong to a region, besides what the database knows; gdnsd is given the same.
+pub const NETWORKS: [(&str, usize); 4] =
+    [("10.0.0.0/8", US), ("11.0.0.0/8", AP), ("127.0.0.0/8", EU), ("2001:db8:1::/48", US)];
+pub const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-south"];
+
+pub fn fleet() -> Fleet {
+    let positions = [(50.11, 8.68), (39.04, -77.49), (1.35, 103.82)];
+    let region = |(index, (latitude, longitude)): (usize, (f64, f64))| {
+        let node = |node: u8| Node {
+            name: format!("{}-{node}", REGIONS[index]).try_into().unwrap(),
+            http: ([127, 0, 0, 1], 80).into(),
+            addresses: vec![
+                [192, 0, 2, 16 * (index as u8 + 1) + node].into(),
+                format!("2001:db8::{}:{node}", index + 1).parse().unwrap(),
+            ],
+            weight: 1,
+        };
+        Region {
+            name: REGIONS[index].to_owned().try_into().unwrap(),
+            position: Position { latitude, longitude },
+            weight: 1.0,
+            capacity: None,
+            nodes: vec![node(1), node(2)],
+        }
+    };
+    Fleet { regions: positions.into_iter().enumerate().map(region).collect() }
+}
+
+fn known() -> &'static (Arc<Locator>, Arc<Places>) {
+    static KNOWN: OnceLock<(Arc<Locator>, Arc<Places>)> = OnceLock::new();
+    KNOWN.get_or_init(|| {
+        let to = |region: usize| Target::Region(RegionIndex(region as u8));
+        let overrides =
+            NETWORKS.map(|(network, region)| Override { network: network.parse().unwrap(), to: to(region) });
+        let locator = Locator::new(overrides.to_vec(), Database::shipped().unwrap());
+        let places = Places::build(&locator, |located| Nearest.order(&fleet(), located)).unwrap();
+        (Arc::new(locator), Arc::new(places))
+    })
+}
+
+pub fn explainer() -> Arc<Explainer> {
+    Arc::new(Explainer::new(Arc::clone(&known().0)))
+}
+
+pub fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
+    let (fleet, places) = (fleet(), Arc::clone(&known().1));
+    let admission = states.map(|state| if state.serves() { 1.0 } else { 0.0 });
+    let demand = vec![1.0; places.classes().len()];
+    let moment = Moment { fleet: &fleet, admission: &admission, places: places.classes(), demand: &demand };
+    let assignment = Nearest.assign(&moment);
+    let region =
+        |at: usize| RegionView { state: states[at], admission: admission[at], nodes_up: vec![states[at].serves(); 2] };
+    Arc::new(View {
+        epoch: 1,
+        regions: (0..3).map(region).collect(),
+        fleet: Arc::new(fleet),
+        places,
+        assignment,
+        ttl,
+        fail_open: false,
+        frozen: false,
+    })
+}
+
+/// The configuration of all tests, with more lines at its end.
+pub fn config(more: &str) -> DnsConfig {
+    let written = "listen = '127.0.0.1:0'\nzone = 'meridian.test'\nservice = 'checkin'\n\
+         nameservers = [{ name = 'ns1', addresses = ['192.0.2.53', '2001:db8::53'] }]\n";
+    let section: DnsSection = toml::from_str(&format!("{written}{more}")).unwrap();
+    DnsConfig::prove(section, Path::new("/")).unwrap()
+}
+
+pub fn snapshot(states: [RegionState; 3]) -> Answers {
+    Answers::build(&config(""), view(states, 30), explainer()).unwrap()
+}
+
+/// The answer of the pure function over UDP.
+pub fn ask(answers: &Answers, from: IpAddr, query: &[u8]) -> Option<(Answered, Vec<u8>)> {
+    let mut out = Vec::new();
+    let asked = Asked { from, transport: Transport::Udp, limited: false };
+    match answer(query, asked, answers, &mut out) {
+        Outcome::Answered(answered) => Some((answered, out)),
+        Outcome::Dropped(_) => None,
+    }
+}
+
+/// A running server.
+pub struct Running {
+    pub server: DnsServer,
+    pub views: watch::Sender<Arc<View>>,
+    pub registry: Registry,
+    pub stop: watch::Sender<bool>,
+}
+
+impl Running {
+    pub fn udp(&self) -> SocketAddr {
+        self.server.udp_address()
+    }
+
+    pub async fn stop(self) {
+        self.stop.send(true).unwrap();
+        self.server.stopped().await.unwrap();
+    }
+
+    /// A counter's or gauge's value; 0 if it has none.
+    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let families = self.registry.gather();
+        let family = families.iter().find(|family| family.name() == format!("meridian_router_dns_{name}"));
+        let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
+        let wanted = metrics.iter().filter(|metric| {
+            labels.iter().all(|(label, value)| {
+                metric.get_label().iter().any(|known| known.name() == *label && known.value() == *value)
+            })
+        });
+        wanted.map(|metric| metric.get_counter().value() + metric.get_gauge().value()).sum()
+    }
+
+    /// Waits until a metric has a value, which threads report a few times per second.
+    pub async fn until(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let reached = async {
+            while self.metric(name, labels) != value {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        };
+        let reached = tokio::time::timeout(std::time::Duration::from_secs(20), reached).await;
+        assert!(reached.is_ok(), "{name} {labels:?} is {}, not {value}", self.metric(name, labels));
+    }
+}
+
+pub async fn try_start(config: DnsConfig) -> Result<Running, DnsError> {
+    let (views, current) = watch::channel(view(UP, 30));
+    let (stop, stopping) = watch::channel(false);
+    let registry = Registry::new();
+    let metrics = Arc::new(DnsMetrics::register(&registry).unwrap());
+    let server = DnsServer::start(config, current, explainer(), metrics, stopping).await?;
+    Ok(Running { server, views, registry, stop })
+}
+
+pub async fn start(more: &str) -> Running {
+    try_start(config(more)).await.unwrap()
+}

@@ -1,0 +1,182 @@
+//! Nodes that die, hang or say no: what is tried again, and what never is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use geo_router::edge::BreakerState;
+use geo_router::fleet::RegionIndex;
+
+use crate::support::{Act, Client, RawNode, World, nowhere, ok, put, say, soon, until};
+
+fn post(body: &str) -> String {
+    put("/", "", body).replace("PUT", "POST")
+}
+
+#[tokio::test]
+async fn a_killed_region_fails_no_check_in() {
+    let (eu, us) = (RawNode::named("eu").await, RawNode::named("us").await);
+    let world = Arc::new(World::new([&[eu.address], &[us.address], &[]], "").await);
+    let killed = Arc::new(AtomicBool::new(false));
+    let clients = (0..16).map(|client| {
+        let (world, killed) = (world.clone(), killed.clone());
+        tokio::spawn(async move {
+            let mut connection = Client::connect(world.address).await;
+            let mut after = 0;
+            let mut number = 0;
+            while after < 20 {
+                let body = format!("{{\"client\":{client},\"number\":{number}}}");
+                connection.send(put(&format!("/v1/venues/v/visits/{client}-{number}"), "", &body)).await;
+                let reply = connection.reply(false).await;
+                assert_eq!(reply.status, 200, "{}", reply.raw);
+                after += u32::from(killed.load(Ordering::Relaxed));
+                number += 1;
+            }
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    until(|| eu.count() > 200).await;
+    eu.kill();
+    killed.store(true, Ordering::Relaxed);
+    for client in clients {
+        soon(client).await.unwrap();
+    }
+    assert!(us.count() >= 16 * 19, "{}", us.count());
+    assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Open);
+    assert_eq!(world.metric("requests_total", "5xx"), 0.0);
+}
+
+#[tokio::test]
+async fn what_was_sent_once_is_not_sent_twice_unless_that_is_the_same() {
+    for (act, status) in [("", 502), ("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", 503)] {
+        let eu = RawNode::start(move |_, _| Act::SayAndClose(act.to_owned())).await;
+        let us = RawNode::named("us").await;
+        let world = World::new([&[eu.address], &[us.address], &[]], "").await;
+        assert_eq!(world.ask(&post("x")).await.status, status);
+        assert_eq!(world.ask(&post("x").replace("POST", "PATCH")).await.status, status);
+        assert_eq!((eu.count(), us.count()), (2, 0));
+        for method in ["PUT", "DELETE", "GET", "OPTIONS"] {
+            assert_eq!(world.ask(&post("x").replace("POST", method)).await.status, 200, "{method}");
+        }
+        assert_eq!(us.count(), 4);
+    }
+}
+
+#[tokio::test]
+async fn what_never_left_is_sent_elsewhere_whatever_it_is() {
+    let us = RawNode::named("us").await;
+    let world = World::new([&[nowhere()], &[us.address], &[]], "").await;
+    for method in ["POST", "PATCH", "PUT", "PURGE"] {
+        assert_eq!(world.ask(&post("body").replace("POST", method)).await.status, 200, "{method}");
+    }
+    assert!(us.request(0).ends_with("body"));
+    // A body beyond the buffer is still untouched when no connection could be made.
+    let world = World::new([&[nowhere()], &[us.address], &[]], "[limits]\nbody_kib=1024\n[retry]\nbuffer_kib=1").await;
+    assert_eq!(world.ask(&post(&"x".repeat(100_000))).await.status, 200);
+    // But once it was on its way it is gone.
+    let eu = RawNode::start(|_, _| Act::SayAndClose(String::new())).await;
+    let world = World::new([&[eu.address], &[us.address], &[]], "[limits]\nbody_kib=1024\n[retry]\nbuffer_kib=1").await;
+    assert_eq!(world.ask(&put("/", "", &"x".repeat(100_000))).await.status, 502);
+}
+
+#[tokio::test]
+async fn the_next_node_of_the_region_comes_before_the_next_region() {
+    let (second, us) = (RawNode::named("second").await, RawNode::named("us").await);
+    let world = World::new([&[nowhere(), second.address], &[us.address], &[]], "").await;
+    for _ in 0..6 {
+        assert_eq!(world.ask(&put("/", "", "x")).await.body, "second");
+    }
+    assert_eq!(us.count(), 0);
+}
+
+#[tokio::test]
+async fn a_node_that_hangs_is_left_after_its_time_and_only_by_what_may_be_repeated() {
+    let (eu, us) = (RawNode::start(|_, _| Act::Hang).await, RawNode::named("us").await);
+    let world = World::new([&[eu.address], &[us.address], &[]], "[timeouts]\nanswer_ms = 100").await;
+    assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
+    assert_eq!(world.ask(&post("x")).await.status, 504);
+    assert_eq!((eu.count(), us.count()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_poor_answer_is_better_than_none() {
+    let eu = RawNode::start(|_, _| {
+        say("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 4\r\n\r\nwhy?")
+    })
+    .await;
+    let world = World::new([&[eu.address], &[nowhere()], &[]], "").await;
+    let reply = world.ask(&put("/", "", "x")).await;
+    assert_eq!((reply.status, reply.body.as_str(), reply.header("retry-after")), (503, "why?", Some("5")));
+    let world = World::new([&[nowhere()], &[nowhere()], &[]], "").await;
+    let reply = world.ask(&put("/", "", "x")).await;
+    assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")));
+    assert!(reply.body.contains("urn:meridian:problem:unreachable"), "{}", reply.body);
+}
+
+#[tokio::test]
+async fn attempts_are_counted() {
+    let nodes: Vec<_> = (0..8).map(|_| nowhere()).collect();
+    let world = World::new([&nodes, &[], &[]], "[retry]\nattempts = 3").await;
+    assert_eq!(world.ask(&put("/", "", "x")).await.status, 503);
+    assert_eq!(world.signals.load()[0], 3);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_node_closed_meanwhile_costs_nothing() {
+    // Closes after each answer without saying so: the race that every pool has.
+    let eu = RawNode::start(|_, _| Act::SayAndClose("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\neu".to_owned())).await;
+    let us = RawNode::named("us").await;
+    let world = World::new([&[eu.address], &[us.address], &[]], "").await;
+    for _ in 0..50 {
+        let reply = world.ask(&put("/", "", "x")).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "eu"));
+    }
+    assert_eq!(us.count(), 0);
+}
+
+#[tokio::test]
+async fn connections_to_nodes_are_used_again() {
+    let eu = RawNode::named("eu").await;
+    let world = World::one(&eu, "").await;
+    for _ in 0..20 {
+        assert_eq!(world.ask(&put("/", "", "x")).await.status, 200);
+    }
+    assert!(world.metric("upstream_connects_total", "") <= 2.0);
+}
+
+#[tokio::test]
+async fn a_breaker_opens_tries_one_and_closes() {
+    let well = Arc::new(AtomicBool::new(false));
+    let eu = RawNode::start({
+        let well = well.clone();
+        move |_, _| if well.load(Ordering::Relaxed) { ok("eu") } else { Act::SayAndClose(String::new()) }
+    })
+    .await;
+    let us = RawNode::named("us").await;
+    let world = World::new([&[eu.address], &[us.address], &[]], "[breaker]\nfailures = 3\nopen_ms = 100").await;
+    let state = || world.server.breakers().state(RegionIndex(0), 0);
+    for _ in 0..3 {
+        assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
+    }
+    assert_eq!(state(), BreakerState::Open);
+    let before = eu.count();
+    assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
+    assert_eq!(eu.count(), before, "left alone");
+    assert_eq!(world.metric("breaker_state", "node-0-0"), 2.0);
+    well.store(true, Ordering::Relaxed);
+    soon(async { while world.ask(&put("/", "", "x")).await.body != "eu" {} }).await;
+    assert_eq!(state(), BreakerState::Closed);
+}
+
+#[tokio::test]
+async fn the_last_resort_is_a_node_that_is_left_alone() {
+    let eu = RawNode::start(|number, _| if number < 3 { Act::SayAndClose(String::new()) } else { ok("eu") }).await;
+    let world =
+        World::new([&[eu.address], &[nowhere()], &[]], "[breaker]\nfailures = 1\nopen_ms = 60000\nopen_max_ms = 60000")
+            .await;
+    for _ in 0..3 {
+        assert!(world.ask(&put("/", "", "x")).await.status >= 500);
+    }
+    assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Open);
+    assert_eq!(world.ask(&put("/", "", "x")).await.body, "eu");
+    assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Closed);
+}

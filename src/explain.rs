@@ -1,0 +1,121 @@
+//! `meridian explain`: to which region an address is sent, and why.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{Usage, default_data};
+use crate::deployment;
+use crate::http::{self, Base};
+use crate::table::table;
+
+/// Options of `meridian explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// A client's address, IPv4 or IPv6
+    address: IpAddr,
+    /// A router's admin address, such as http://127.0.0.1:7082
+    #[arg(long, value_name = "URL")]
+    admin: Option<Base>,
+    /// Without --admin: the folder of a deployment that `meridian up` made
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin")]
+    data: PathBuf,
+    /// Print the router's answer as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What the router says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Explanation {
+    prefix: String,
+    located: Located,
+    region: String,
+    reason: String,
+    ranking: Vec<Ranked>,
+    shed: f64,
+    ttl: u32,
+    epoch: u64,
+    frozen: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Located {
+    source: String,
+    country: Option<String>,
+    position: Option<Position>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Position {
+    latitude: f64,
+    longitude: f64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Ranked {
+    region: String,
+    state: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    km: Option<u32>,
+    share: f64,
+}
+
+/// Asks a router and prints what it says.
+pub(crate) async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
+    let admin = match args.admin {
+        Some(admin) => admin,
+        None => first_router(&args.data)?,
+    };
+    let explanation: Explanation = http::get(&admin, &format!("/v1/admin/explain?address={}", args.address)).await?;
+    if args.json {
+        println!("{}", serde_json::to_string(&explanation)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let located = &explanation.located;
+    let place = match (&located.country, &located.position) {
+        (Some(country), _) => format!("{country}, by the {}", located.source),
+        (None, Some(at)) => format!("{} {}, by the {}", at.latitude, at.longitude, located.source),
+        (None, None) => "unknown: its prefix is given to a region by a stable hash".to_owned(),
+    };
+    println!(
+        "{} goes to {} ({}), and so does all of {}.",
+        args.address, explanation.region, explanation.reason, explanation.prefix
+    );
+    println!("Place: {place}. DNS answers hold {} s. View {}.", explanation.ttl, explanation.epoch);
+    if explanation.frozen {
+        println!("Too few routers are heard for a verdict: the last one holds.");
+    }
+    if explanation.shed > 0.0 {
+        println!(
+            "{:.0} % of the clients there are refused: no region has capacity for them.",
+            explanation.shed * 100.0
+        );
+    }
+    let mut rows = table(&["rank", "region", "state", "km", "share"]);
+    for (rank, one) in explanation.ranking.iter().enumerate() {
+        let km = one.km.map_or_else(|| "?".to_owned(), |km| km.to_string());
+        rows.add_row([
+            (rank + 1).to_string(),
+            one.region.clone(),
+            one.state.clone(),
+            km,
+            format!("{:.0} %", one.share * 100.0),
+        ]);
+    }
+    println!("{rows}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn first_router(data: &std::path::Path) -> anyhow::Result<Base> {
+    let routers = deployment::routers(data).context("no --admin is given, and there is no deployment to ask")?;
+    let first = routers.first().ok_or_else(|| {
+        let words = "has no router-1/router.toml; give --admin URL, or --data with a folder of `meridian up`";
+        Usage::error(format!("{} {words}", data.display()))
+    })?;
+    Ok(Base::from(first.admin))
+}

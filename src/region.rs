@@ -1,0 +1,200 @@
+//! `meridian region`: tells a live node what an operator wants of a region; all nodes and routers follow.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use hyper::Method;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{Usage, default_data, duration};
+use crate::deployment;
+use crate::http::{self, Base, Options};
+use crate::table::table;
+
+/// Where orders are given.
+#[derive(Debug, Args)]
+struct Nodes {
+    /// A node's admin address, such as http://127.0.1.1:7082; repeat it for more: the first that answers is told
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    admin: Vec<Base>,
+    /// Without --admin: the folder of a deployment that `meridian up` made
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin")]
+    data: PathBuf,
+}
+
+/// Options of `meridian region drain`.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// The region, such as us-east
+    region: String,
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Why: shown to other operators
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// When the order lapses by itself, such as 2h; without it, it holds until `region restore`
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    lasting: Option<Duration>,
+    /// Send nothing there at all, not even the rest of what is under way
+    #[arg(long)]
+    maintenance: bool,
+    /// Do it even if no region is left to serve
+    #[arg(long)]
+    force: bool,
+    /// Who gives the order
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: String,
+}
+
+/// Options of `meridian region restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The region, such as us-east
+    region: String,
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Why: shown to other operators
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Who gives the order
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: String,
+}
+
+/// Options of `meridian region list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Print the node's answer as a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct NewOrder<'a> {
+    order: &'a str,
+    by: &'a str,
+    reason: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    force: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    region: String,
+    drain: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<Order>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    order: String,
+    since: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    by: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+impl Nodes {
+    fn bases(&self) -> anyhow::Result<Vec<Base>> {
+        if !self.admin.is_empty() {
+            return Ok(self.admin.clone());
+        }
+        let nodes = deployment::read(&self.data).context("no --admin is given, and there is no deployment to tell")?;
+        if nodes.is_empty() {
+            return Err(Usage::error(format!(
+                "{} has no <region>/node.toml; give --admin URL, or --data with a folder of `meridian up`",
+                self.data.display()
+            )));
+        }
+        Ok(nodes.into_iter().map(|node| Base::from(node.config.listen.admin)).collect())
+    }
+
+    /// The first answer of any node; a node that does not answer or cannot write now is passed over.
+    async fn ask(&self, method: Method, path: &str, body: Option<&NewOrder<'_>>) -> anyhow::Result<http::Reply> {
+        let mut last = anyhow::anyhow!("there is no node to ask");
+        for base in self.bases()? {
+            let options = body.map(Options::json).transpose()?.unwrap_or_default();
+            match http::request(&base, method.clone(), path, options).await {
+                Ok(reply) if reply.status.is_server_error() => {
+                    last = reply.problem().context(format!("{base} refused"))
+                }
+                Ok(reply) => return Ok(reply),
+                Err(error) => last = error.context(format!("{base} does not answer")),
+            }
+        }
+        Err(last.context("no node took the order"))
+    }
+}
+
+/// Drains a region, or puts it under maintenance.
+pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<ExitCode> {
+    let until = args.lasting.map(|time| Timestamp::now().checked_add(time)).transpose();
+    let until = until.map_err(|_| Usage::error("--for is too long"))?;
+    let order = NewOrder {
+        order: if args.maintenance { "maintenance" } else { "drained" },
+        by: &args.by,
+        reason: &args.reason,
+        until: until.map(|until| until.to_string()),
+        force: args.force,
+    };
+    give(&args.nodes, &args.region, &order).await
+}
+
+/// Takes a region back into service.
+pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
+    let order = NewOrder { order: "serving", by: &args.by, reason: &args.reason, until: None, force: false };
+    give(&args.nodes, &args.region, &order).await
+}
+
+async fn give(nodes: &Nodes, region: &str, order: &NewOrder<'_>) -> anyhow::Result<ExitCode> {
+    if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(Usage::error(format!("`{region}` is no name of a region")));
+    }
+    let path = format!("/v1/admin/regions/{region}/order");
+    let line: Line = nodes.ask(Method::PUT, &path, Some(order)).await?.json()?;
+    let what = match order.order {
+        "serving" => "serves again; its clients come back step by step".to_owned(),
+        "maintenance" => "is under maintenance: nothing is sent there".to_owned(),
+        _ => "is drained: new clients go elsewhere, what is under way ends in peace".to_owned(),
+    };
+    println!("{} {what}.", line.region);
+    if let Some(until) = line.order.and_then(|order| order.until) {
+        println!("The order lapses at {until}.");
+    } else if order.order != "serving" {
+        println!("It holds until: meridian region restore {region}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what operators have ordered.
+pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
+    let lines: Vec<Line> = args.nodes.ask(Method::GET, "/v1/admin/regions", None).await?.json()?;
+    if args.json {
+        println!("{}", serde_json::to_string(&lines)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = table(&["region", "drained now", "last order", "since", "until", "by", "reason"]);
+    for line in lines {
+        let drain = if line.drain { "yes" } else { "no" }.to_owned();
+        let dash = || "-".to_owned();
+        let row = match line.order {
+            Some(one) => {
+                [one.order, one.since, one.until.unwrap_or_else(dash), one.by, one.reason.unwrap_or_else(dash)]
+            }
+            None => [(); 5].map(|()| dash()),
+        };
+        rows.add_row([line.region, drain].into_iter().chain(row));
+    }
+    println!("{rows}");
+    Ok(ExitCode::SUCCESS)
+}

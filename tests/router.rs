@@ -1,0 +1,314 @@
+//! `meridian up` with its router: the nearest region by DNS and by HTTP, a region that dies under load, operators'
+//! orders, and a router that has lost the others.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::process::Process;
+use common::{Call, MERIDIAN, Venue, holds, net, within};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
+use hickory_proto::rr::{Name, RData, RecordType};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-southeast"];
+/// Clients in Germany, the United States and Singapore.
+const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
+/// How long a whole deployment may take to be ready, or to stop.
+const MINUTE: Duration = Duration::from_secs(60);
+/// What takes seconds, on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A running `meridian up` with routers.
+struct Up {
+    process: Process,
+    data: PathBuf,
+    port: u16,
+}
+
+impl Up {
+    fn start(data: &Path, routers: u8) -> Up {
+        let addresses = [[0, 1], [0, 2], [0, 3], [1, 1], [1, 2], [1, 3]];
+        let addresses = addresses.map(|[k, i]| IpAddr::V4(Ipv4Addr::new(127, 0, k, i)));
+        let port = net::free_base(&addresses, 4);
+        let log = data.with_extension("out");
+        std::fs::write(&log, "").unwrap();
+        let mut command = Command::new(MERIDIAN);
+        command.args(["up", "--regions", "3", "--routers", &routers.to_string(), "--base-port", &port.to_string()]);
+        let mut process = Process::logged(command.arg("--data").arg(data), &log);
+        within("`up` is ready", MINUTE, || {
+            let said = std::fs::read_to_string(&log).unwrap();
+            assert!(process.runs(), "`up` ended: {said}");
+            if said.contains("\nReady.") { Ok(()) } else { Err(said) }
+        });
+        Up { process, data: data.to_owned(), port }
+    }
+
+    fn at(&self, k: u8, i: u8, offset: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, k, i], self.port + offset))
+    }
+
+    fn edge(&self) -> SocketAddr {
+        self.at(0, 1, 0)
+    }
+
+    fn node(&self, region: usize) -> SocketAddr {
+        self.at(1, region as u8 + 1, 0)
+    }
+
+    fn pid(&self, name: &str) -> Pid {
+        Pid::from_raw(std::fs::read_to_string(self.data.join(name).join("pid")).unwrap().trim().parse().unwrap())
+    }
+
+    /// Kills a process of this deployment, which `up` reports and survives.
+    fn kill(&self, name: &str) {
+        kill(self.pid(name), Signal::SIGKILL).unwrap();
+    }
+
+    /// Starts a node or router again, as `up` says how.
+    fn start_again(&self, name: &str) -> Process {
+        let role = if name.starts_with("router") { "router" } else { "node" };
+        let folder = self.data.join(name);
+        let mut command = Command::new(MERIDIAN);
+        Process::logged(command.args([role, "--config"]).arg(folder.join(format!("{role}.toml"))), &folder.join("log"))
+    }
+
+    /// The status of a router, counted from 1.
+    fn status(&self, router: u8) -> Value {
+        Call::new("GET", "/v1/admin/status").to(self.at(0, router, 2)).expect(200).json()
+    }
+
+    fn state(&self, router: u8, region: &str) -> String {
+        let status = self.status(router);
+        let all = status["regions"].as_array().unwrap();
+        all.iter().find(|one| one["region"] == region).unwrap()["state"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn all_up(&self) {
+        holds("every region is up", SOON, || REGIONS.iter().all(|region| self.state(1, region) == "up"));
+    }
+
+    /// The region whose address DNS gives to a client, and the TTL.
+    fn resolved(&self, router: u8, client: &str) -> Option<(String, u32)> {
+        let message = self.ask(router, "checkin.meridian.test.", RecordType::A, client)?;
+        let record = message.answers.first()?;
+        let RData::A(address) = &record.data else { return None };
+        Some((REGIONS[usize::from(address.0.octets()[3]) - 1].to_owned(), record.ttl))
+    }
+
+    fn ask(&self, router: u8, name: &str, kind: RecordType, client: &str) -> Option<Message> {
+        let mut query = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+        query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+        let mut edns = Edns::new();
+        edns.set_max_payload(1_232);
+        let subnet = ClientSubnet::new(client.parse().unwrap(), 24, 0);
+        edns.options_mut().insert(EdnsOption::Subnet(subnet));
+        query.edns = Some(edns);
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        socket.send_to(&query.to_vec().unwrap(), self.at(0, router, 3)).unwrap();
+        let mut bytes = [0; 4_096];
+        let length = socket.recv(&mut bytes).ok()?;
+        let answer = Message::from_vec(&bytes[..length]).unwrap();
+        assert_eq!(answer.metadata.id, query.metadata.id);
+        Some(answer)
+    }
+
+    /// The region that answers a client at the edge.
+    fn answered(&self, client: &str) -> String {
+        let answer = Call::new("GET", "/v1/cluster").header("X-Forwarded-For", client).to(self.edge()).expect(200);
+        let region = answer.json()["region"].as_str().unwrap().to_owned();
+        assert_eq!(answer.header("meridian-region"), Some(&*region));
+        region
+    }
+
+    fn region_command(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = Command::new(MERIDIAN);
+        command.arg("region").args(arguments).args(["--by", "test"]).arg("--data").arg(&self.data);
+        command.output().unwrap()
+    }
+
+    fn stop(mut self) {
+        self.process.signal(Signal::SIGTERM);
+        let (status, _) = self.process.ended(MINUTE);
+        assert!(status.success(), "{status}");
+    }
+}
+
+#[test]
+fn every_client_reaches_the_nearest_region() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    up.all_up();
+    for (client, region) in CLIENTS.into_iter().zip(REGIONS) {
+        let message = up.ask(1, "checkin.meridian.test.", RecordType::A, client).unwrap();
+        assert!(message.metadata.authoritative);
+        let edns = message.edns.as_ref().unwrap();
+        let Some(EdnsOption::Subnet(subnet)) = edns.option(EdnsCode::Subnet) else { panic!("{message:?}") };
+        assert_eq!(subnet.source_prefix(), 24);
+        assert!((16..=24).contains(&subnet.scope_prefix()), "{subnet:?}");
+        assert_eq!(up.resolved(1, client).unwrap().0, region);
+        assert_eq!(up.answered(client), region);
+        let texts = up.ask(1, "explain.checkin.meridian.test.", RecordType::TXT, client).unwrap();
+        let texts: String = texts.answers.iter().map(|record| record.data.to_string()).collect();
+        assert!(texts.contains(&format!("region={region} reason=preferred")), "{texts}");
+        assert!(!texts.contains(client), "a prefix, not the address: {texts}");
+        let said = Command::new(MERIDIAN).args(["explain", client, "--data"]).arg(&up.data).output().unwrap();
+        let said = String::from_utf8(said.stdout).unwrap();
+        assert!(said.contains(&format!("goes to {region} (preferred)")), "{said}");
+    }
+    // Without a subnet it is the resolver's address, here this machine's, whose place nobody knows: it goes somewhere.
+    let answer = Call::new("GET", "/v1/cluster").to(up.edge()).expect(200);
+    assert!(REGIONS.contains(&answer.header("meridian-region").unwrap()));
+    // A check-in through the one URL, read in another region through the same.
+    let venue = Venue::make(up.edge(), "14d");
+    holds("the venue is known everywhere", SOON, || {
+        CLIENTS
+            .iter()
+            .all(|client| Call::new("GET", &venue.path).header("X-Forwarded-For", *client).to(up.edge()).status == 200)
+    });
+    let visit = venue.visit("Zoë Nguyễn", "+49 151 2345678");
+    visit.put().header("X-Forwarded-For", CLIENTS[1]).to(up.edge()).expect(201);
+    holds("it is in the list in Europe", SOON, || venue.list(up.node(0)).contains_key(&visit.id));
+    let mut check = Command::new(MERIDIAN);
+    check.args(["router", "--check", "--config"]).arg(up.data.join("router-1/router.toml"));
+    let check = check.output().unwrap();
+    assert!(check.status.success(), "{check:?}");
+    up.stop();
+}
+
+#[test]
+fn a_region_that_dies_under_load_fails_no_check_in_and_returns_by_ramp() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    up.all_up();
+    let targets: Vec<String> = (0..3).map(|region| format!("http://{}", up.node(region))).collect();
+    let mut command = Command::new(MERIDIAN);
+    command.args(["load", "--json", "--rate", "150", "--duration", "15s", "--connections", "24", "--venues", "3"]);
+    command.args(["--corrections", "0", "--erasures", "0", "--seed", "1", "--timeout", "30s"]);
+    command.args(["--target", &format!("http://{}", up.edge()), "--from", &CLIENTS.join(",")]);
+    command.args(["--verify-at", &targets.join(","), "--verify-timeout", "60s"]);
+    command.arg("--data").arg(folder.path().join("no-deployment"));
+    let mut load = Process::start(command.stdout(Stdio::piped()));
+    holds("the load reaches America", SOON, || {
+        assert!(load.runs(), "the load has ended already");
+        forwarded(&up, "us-east") >= 50.0
+    });
+    assert_eq!(up.resolved(1, CLIENTS[1]).unwrap().0, "us-east");
+    let killed = Instant::now();
+    up.kill("us-east");
+    holds("DNS sends Americans elsewhere", SOON, || up.resolved(1, CLIENTS[1]).unwrap().0 != "us-east");
+    println!("DNS changed {:.2} s after the kill", killed.elapsed().as_secs_f64());
+    assert_eq!(up.state(1, "us-east"), "down");
+    assert_ne!(up.answered(CLIENTS[1]), "us-east");
+    let _node = up.start_again("us-east");
+    let mut report = String::new();
+    load.stdout().unwrap().read_to_string(&mut report).unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
+    assert_eq!(report["verification"]["passed"], true, "{report:#}");
+    let check_ins = &report["operations"].as_array().unwrap()[0];
+    assert_eq!(check_ins["failed"], 0, "{report:#}");
+    assert!(check_ins["acknowledged"].as_u64().unwrap() > 1_000, "{report:#}");
+    // It comes back step by step.
+    let mut seen = Vec::new();
+    within("the region is up again", Duration::from_secs(120), || {
+        let status = up.status(1);
+        let region = status["regions"].as_array().unwrap().iter().find(|one| one["region"] == "us-east").unwrap();
+        let (state, admission) = (region["state"].as_str().unwrap(), region["admission"].as_f64().unwrap());
+        if state == "ramping" && !seen.contains(&admission.to_bits()) {
+            seen.push(admission.to_bits());
+        }
+        if state == "up" { Ok(()) } else { Err(region.clone()) }
+    });
+    let seen: Vec<f64> = seen.into_iter().map(f64::from_bits).collect();
+    assert!(seen.len() >= 5 && seen.is_sorted(), "{seen:?}");
+    assert_eq!(up.resolved(1, CLIENTS[1]).unwrap().0, "us-east");
+    up.stop();
+}
+
+/// Requests that the edge sent to a region.
+fn forwarded(up: &Up, region: &str) -> f64 {
+    let metrics = Call::new("GET", "/metrics").to(up.at(0, 1, 2)).expect(200);
+    let lines = metrics.text().lines().filter(|line| line.starts_with("meridian_router_edge_requests_total{"));
+    let lines = lines.filter(|line| line.contains(&format!("region=\"{region}\"")));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+#[test]
+fn operators_orders_are_followed_from_any_live_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    up.all_up();
+    // The first node that would be told is dead.
+    up.kill("ap-southeast");
+    let said = up.region_command(&["drain", "us-east", "--reason", "kernel update"]);
+    assert!(said.status.success(), "{said:?}");
+    holds("the router follows", SOON, || up.state(1, "us-east") == "drained");
+    assert_eq!(up.resolved(1, CLIENTS[1]).unwrap().0, "eu-central");
+    assert_eq!(up.answered(CLIENTS[1]), "eu-central");
+    let cluster = Call::new("GET", "/v1/cluster").to(up.node(0)).expect(200).json();
+    let us = cluster["regions"].as_array().unwrap().iter().find(|one| one["region"] == "us-east").unwrap();
+    assert_eq!((us["drain"].as_bool(), us["order"]["order"].as_str()), (Some(true), Some("drained")));
+    assert!(!cluster.to_string().contains("kernel"), "who and why is for operators");
+    let list = Command::new(MERIDIAN).args(["region", "list", "--data"]).arg(&up.data).output().unwrap();
+    assert!(String::from_utf8(list.stdout).unwrap().contains("kernel update"));
+
+    // The order outlives the router, even while no node can be asked.
+    up.kill("router-1");
+    let router = up.start_again("router-1");
+    holds("the router is back", SOON, || Call::new("GET", "/readyz").send(up.at(0, 1, 2)).is_ok());
+    assert_eq!(up.state(1, "us-east"), "drained");
+
+    // Two of three are out; the last one is not drained by accident.
+    let _node = up.start_again("ap-southeast");
+    holds("it is there", SOON, || {
+        Call::new("GET", "/readyz").send(up.node(2)).is_ok_and(|answer| answer.status == 200)
+    });
+    assert!(up.region_command(&["drain", "ap-southeast", "--for", "1h"]).status.success());
+    let last = up.region_command(&["drain", "eu-central"]);
+    let words = String::from_utf8_lossy(&last.stderr).into_owned();
+    assert!(!last.status.success() && words.contains("no other region would be left"), "{words}");
+    assert!(!up.region_command(&["drain", "mars"]).status.success());
+    assert!(up.region_command(&["restore", "us-east"]).status.success());
+    holds("it serves again", SOON, || ["ramping", "up"].contains(&&*up.state(1, "us-east")));
+    drop(router);
+    up.stop();
+}
+
+#[test]
+fn a_router_that_has_lost_the_others_keeps_its_last_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 3);
+    up.all_up();
+    holds("the routers hear each other", SOON, || up.status(1)["heard"].as_array().unwrap().len() == 2);
+    // Together they see a region die.
+    up.kill("ap-southeast");
+    for router in 1..=3 {
+        holds("all routers agree", SOON, || up.state(router, "ap-southeast") == "down");
+        assert_ne!(up.resolved(router, CLIENTS[2]).unwrap().0, "ap-southeast");
+    }
+    // Alone, the first one decides nothing any more; the edge still finds a node that answers.
+    up.kill("router-2");
+    up.kill("router-3");
+    holds("it knows that it is alone", SOON, || up.status(1)["frozen"] == true);
+    up.kill("us-east");
+    holds("its own probes see it", SOON, || {
+        let status = up.status(1);
+        let us = status["regions"].as_array().unwrap().iter().find(|one| one["region"] == "us-east").unwrap().clone();
+        us["nodes"][0]["up"] == false
+    });
+    assert_eq!(up.state(1, "us-east"), "up");
+    assert_eq!(up.resolved(1, CLIENTS[1]).unwrap().0, "us-east", "the last answer");
+    assert_eq!(up.answered(CLIENTS[1]), "eu-central");
+    up.stop();
+}
