@@ -37,6 +37,8 @@ struct NodeStatus {
     replica: String,
     ready: bool,
     #[serde(default)]
+    drain: bool,
+    #[serde(default)]
     reasons: Vec<String>,
     clock: Clock,
     horizon: Option<String>,
@@ -112,7 +114,7 @@ fn admins(args: &StatusArgs) -> anyhow::Result<Vec<Base>> {
 }
 
 fn print(asked: &[Asked]) {
-    let mut nodes = table(&["node", "region", "ready", "horizon", "live", "tombstones", "clock"]);
+    let mut nodes = table(&["node", "region", "ready", "drain", "horizon", "live", "tombstones", "clock"]);
     let mut peers = table(&["node", "peer", "link", "lag entries", "lag s", "clock"]);
     let mut notes = Vec::new();
     for Asked { admin, status, error } in asked {
@@ -125,6 +127,7 @@ fn print(asked: &[Asked]) {
             status.name.clone(),
             status.region.clone(),
             if status.ready { "yes" } else { "no" }.to_owned(),
+            if status.drain { "yes" } else { "no" }.to_owned(),
             status.horizon.clone().unwrap_or_else(|| "-".to_owned()),
             status.live_documents.to_string(),
             status.tombstones.to_string(),

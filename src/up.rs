@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use geo_router::health::quorum;
 use node::config::Engine;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -121,6 +122,9 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
     children.all_ready(layout, READY_LIMIT).await?;
     let demo = demo::venue(layout).await.context("can't make the demo venue")?;
     walk::print(layout, &demo);
+    if let Some(weakness) = quorum::weakness(&vec![None; layout.routers.len()]) {
+        println!("\nWarning: {weakness}.");
+    }
     Ok(())
 }
 

@@ -236,6 +236,82 @@ fn a_region_that_dies_under_load_fails_no_check_in_and_returns_by_ramp() {
     up.stop();
 }
 
+/// Three regions that take 100 requests a second each, 85 % of which may be used, and one dies.
+#[test]
+fn what_nobody_has_capacity_for_is_shed_and_what_was_accepted_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 0);
+    let router = folder.path().join("router.toml");
+    std::fs::write(&router, with_capacity(&up)).unwrap();
+    let mut command = Command::new(MERIDIAN);
+    command.args(["router", "--config"]).arg(&router);
+    let _router = Process::logged(&mut command, &folder.path().join("router.out"));
+    holds("the router runs", SOON, || Call::new("GET", "/readyz").send(up.at(0, 1, 2)).is_ok());
+    up.all_up();
+    up.kill("us-east");
+    holds("it is seen", SOON, || up.state(1, "us-east") == "down");
+    let before = [0, 2].map(|region| forwarded(&up, REGIONS[region]));
+    let mut command = Command::new(MERIDIAN);
+    command.args(["load", "--json", "--rate", "300", "--duration", "10s", "--connections", "48", "--venues", "1"]);
+    command.args(["--corrections", "0", "--erasures", "0", "--seed", "1"]);
+    command.args(["--target", &format!("http://{}", up.edge()), "--from", &CLIENTS.join(",")]);
+    command.args(["--verify-at", &format!("http://{}", up.node(0))]);
+    // The dead region's word is missing, so the list can't be complete; what it has is compared all the same.
+    command.args(["--verify-timeout", "3s"]).arg("--data").arg(folder.path().join("no-deployment"));
+    let report = command.output().unwrap();
+    let report: Value = serde_json::from_slice(&report.stdout).unwrap_or_else(|error| panic!("{error}: {report:?}"));
+    for (region, before) in [0, 2].into_iter().zip(before) {
+        let rate = (forwarded(&up, REGIONS[region]) - before) / 10.0;
+        // A bucket that was full at the beginning adds up to a second's worth.
+        assert!((40.0..=94.0).contains(&rate), "{} takes {rate} a second", REGIONS[region]);
+    }
+    let check_ins = &report["operations"].as_array().unwrap()[0];
+    let (taken, shed) = (check_ins["acknowledged"].as_u64().unwrap(), check_ins["failed"].as_u64().unwrap());
+    assert!(taken > 800 && shed > 800, "{report:#}");
+    let failures = report["failures"].as_array().unwrap();
+    assert!(failures.iter().all(|failure| failure["outcome"] == "429"), "{report:#}");
+    let read = &report["verification"]["targets"].as_array().unwrap()[0];
+    for wrong in ["missing", "twice", "wrong", "strangers"] {
+        assert_eq!(read[wrong], 0, "{report:#}");
+    }
+    up.stop();
+}
+
+fn with_capacity(up: &Up) -> String {
+    let positions = ["latitude = 50.11, longitude = 8.68", "latitude = 39.04, longitude = -77.49", "latitude = 1.35, longitude = 103.82"];
+    let mut text = format!(
+        r#"
+        name = "router-1"
+        data = "store"
+        [admin]
+        listen = "{}"
+        [edge]
+        listen = "{}"
+        trusted_proxies = ["127.0.0.0/8"]
+        [policy.spill]
+        limit = 0.85
+        "#,
+        up.at(0, 1, 2),
+        up.edge()
+    );
+    for (number, region) in REGIONS.into_iter().enumerate() {
+        text.push_str(&format!(
+            r#"
+            [[regions]]
+            name = "{region}"
+            position = {{ {} }}
+            capacity = 100.0
+            [[regions.nodes]]
+            name = "{region}"
+            http = "{}"
+            "#,
+            positions[number],
+            up.node(number)
+        ));
+    }
+    text
+}
+
 /// Requests that the edge sent to a region.
 fn forwarded(up: &Up, region: &str) -> f64 {
     let metrics = Call::new("GET", "/metrics").to(up.at(0, 1, 2)).expect(200);

@@ -202,3 +202,6 @@ fn unit(leaf: &Leaf, region: RegionIndex) -> f64 {
     hasher.write(&[leaf.prefix, region.0]);
     ((hasher.finish() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
 }
+
+#[cfg(test)]
+mod tests;

@@ -21,6 +21,7 @@ use super::Edge;
 use super::balance::{Asked, NodeId};
 use super::body::Prepared;
 use super::breaker::Leave;
+use super::patience;
 use super::pool::{Lease, SendError};
 use super::problem::{Kind, Problem};
 use super::retry::{self, Outcome};
@@ -44,11 +45,15 @@ pub(super) struct Sending<'a> {
     pub(super) asked: Asked<'a>,
     pub(super) sticky: Option<NodeId>,
     pub(super) websocket: bool,
+    /// What to tell a client that did not send all of its body.
+    pub(super) withdrawn: Option<Problem>,
 }
 
 /// How far it has come.
 struct Progress {
     until: Instant,
+    /// How long one node may be silent.
+    patience: Duration,
     attempts: u32,
     tried: Vec<NodeId>,
     orders: Vec<Option<Vec<usize>>>,
@@ -80,8 +85,10 @@ enum Step {
 impl Sending<'_> {
     /// The answer of the first node that gives a good one, or what to tell the client.
     pub(super) async fn run(mut self, ranking: Vec<RegionIndex>) -> Result<Answered, Problem> {
+        let waits = patience::asked_for(self.parts.uri.query(), &self.parts.headers);
         let mut progress = Progress {
-            until: Instant::now() + self.edge.config.timeouts.request,
+            until: Instant::now() + self.edge.config.timeouts.request + waits,
+            patience: self.edge.config.timeouts.answer + waits,
             attempts: 0,
             tried: Vec::new(),
             orders: vec![None; self.view.regions.len()],
@@ -92,7 +99,7 @@ impl Sending<'_> {
         };
         match self.walk(&ranking, &mut progress).await {
             Some(answered) => Ok(answered),
-            None => progress.poor.take().ok_or_else(|| progress.problem()),
+            None => progress.poor.take().ok_or_else(|| self.withdrawn.unwrap_or_else(|| progress.problem())),
         }
     }
 
@@ -157,7 +164,7 @@ impl Sending<'_> {
         }
         progress.attempts += 1;
         progress.tried.push(node);
-        let patience = edge.config.timeouts.answer.min(progress.until.saturating_duration_since(Instant::now()));
+        let patience = progress.patience.min(progress.until.saturating_duration_since(Instant::now()));
         let (outcome, answered) = self.attempt(node, leave, patience, &mut progress.may_be_done).await;
         progress.last = Some(outcome);
         progress.may_be_done |= outcome.may_be_done();
@@ -190,6 +197,9 @@ impl Sending<'_> {
         let failed = outcome.is_failure();
         if answered.is_some() {
             edge.metrics.upstream(begun.elapsed());
+        }
+        if outcome == Outcome::Withdrawn {
+            return (outcome, answered);
         }
         leave.record(!failed);
         let observed = if failed { Observed::Failed } else { Observed::Answered };
@@ -251,6 +261,10 @@ impl Sending<'_> {
                     fresh = true;
                 }
                 SendError::Broke { .. } => return (Outcome::Broke, None),
+                SendError::Withdrawn(problem) => {
+                    self.withdrawn = Some(problem);
+                    return (Outcome::Withdrawn, None);
+                }
                 SendError::Silent => return (Outcome::Silent, None),
             }
         }

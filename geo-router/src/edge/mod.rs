@@ -19,6 +19,7 @@ pub mod client;
 pub mod framing;
 pub mod hygiene;
 pub mod limit;
+pub mod patience;
 pub mod retry;
 pub mod sticky;
 

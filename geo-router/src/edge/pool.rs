@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 
 use super::balance::{Balancer, NodeId};
 use super::body::{Outgoing, Progress};
+use super::problem::Problem;
 use crate::fleet::Fleet;
 
 /// Idle connections that are kept for one node.
@@ -50,6 +51,9 @@ pub(super) enum SendError {
         #[source]
         source: hyper::Error,
     },
+    /// The client's body ended early, which is not the node's fault.
+    #[error("the client did not send the whole body")]
+    Withdrawn(Problem),
     /// No answer in time; the node may have acted.
     #[error("the node did not answer in time")]
     Silent,
@@ -158,16 +162,18 @@ impl Lease {
                 Ok(result) => break result,
                 Err(_) => {
                     let now = progress.as_ref().map(Progress::pieces);
-                    if now == seen {
+                    let client_is_slow = progress.as_ref().is_some_and(Progress::waits_for_client);
+                    if now == seen && !client_is_slow {
                         return Err(SendError::Silent);
                     }
                     seen = now;
                 }
             }
         };
-        result.map_err(|mut error| match error.take_message() {
-            Some(request) => SendError::NeverLeft(Box::new(request.into_body())),
-            None => SendError::Broke { reused: self.reused, source: error.into_error() },
+        result.map_err(|mut error| match (error.take_message(), progress.and_then(|progress| progress.cut())) {
+            (Some(request), _) => SendError::NeverLeft(Box::new(request.into_body())),
+            (None, Some(problem)) => SendError::Withdrawn(problem),
+            (None, None) => SendError::Broke { reused: self.reused, source: error.into_error() },
         })
     }
 

@@ -5,6 +5,7 @@
 //! | it never left | again | again |
 //! | the connection broke, or the node stayed silent | again | no: it may be done |
 //! | the node said 502, 503 or 504 | again | no: a node that stops says 503 to writes that may be durable |
+//! | the client did not send all of it | no | no |
 //! | any other answer | no | no |
 //!
 //! and nothing is tried again whose body is no longer there.
@@ -20,6 +21,8 @@ pub enum Outcome {
     Broke,
     /// No answer in time.
     Silent,
+    /// The client did not send all of it, which says nothing of the node.
+    Withdrawn,
     /// The node answered.
     Status(StatusCode),
 }
@@ -30,6 +33,7 @@ impl Outcome {
     pub fn is_failure(self) -> bool {
         match self {
             Outcome::NeverLeft | Outcome::Broke | Outcome::Silent => true,
+            Outcome::Withdrawn => false,
             Outcome::Status(status) => matches!(status.as_u16(), 502..=504),
         }
     }
@@ -47,6 +51,7 @@ impl Outcome {
             Outcome::NeverLeft => "never-left",
             Outcome::Broke => "broke",
             Outcome::Silent => "silent",
+            Outcome::Withdrawn => "withdrawn",
             Outcome::Status(_) => "status",
         }
     }

@@ -132,6 +132,7 @@ impl Edge {
             asked: Asked { client: admitted.client, venue: venue(admitted.parts.uri.path()) },
             sticky: admitted.sticky,
             websocket: admitted.websocket.is_some(),
+            withdrawn: None,
         };
         let result = sending.run(ranking).await;
         if let Err(problem) = &result {

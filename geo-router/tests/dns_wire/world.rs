@@ -135,7 +135,7 @@ impl Running {
                 metric.get_label().iter().any(|known| known.name() == *label && known.value() == *value)
             })
         });
-        wanted.map(|metric| metric.get_counter().value() + metric.get_gauge().value()).sum()
+        wanted.map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value()).sum()
     }
 
     /// Waits until a metric has a value, which threads report a few times per second.

@@ -95,6 +95,10 @@ async fn a_node_that_hangs_is_left_after_its_time_and_only_by_what_may_be_repeat
     assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
     assert_eq!(world.ask(&post("x")).await.status, 504);
     assert_eq!((eu.count(), us.count()), (2, 1));
+    // A node that waits because it was asked to is not hanging.
+    let asked = std::time::Instant::now();
+    assert_eq!(world.ask(&put("/?durability=all&wait=400ms", "", "x")).await.body, "us");
+    assert!(asked.elapsed().as_millis() >= 450);
 }
 
 #[tokio::test]

@@ -35,6 +35,24 @@ async fn bodies_have_limits() {
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_send_its_body_is_no_fault_of_the_node() {
+    let node = RawNode::named("eu").await;
+    let more = "[limits]\nbody_kib = 32\n[retry]\nbuffer_kib = 1\n[breaker]\nfailures = 1\n\
+                [timeouts]\nanswer_ms = 50\nbody_idle_ms = 300";
+    let world = World::one(&node, more).await;
+    let chunk = format!("4000\r\n{}\r\n", "x".repeat(16 << 10));
+    let head = "PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let reply = world.ask(&format!("{head}{}0\r\n\r\n", chunk.repeat(3))).await;
+    assert_eq!(reply.status, 413, "{}", reply.raw);
+    let reply = world.ask(&format!("{head}{chunk}")).await;
+    assert_eq!(reply.status, 408, "{}", reply.raw);
+    let broken = world.ask(&format!("{head}{chunk}zz\r\n")).await;
+    assert_eq!(broken.status, 400, "{}", broken.raw);
+    let state = world.server.breakers().state(geo_router::fleet::RegionIndex(0), 0);
+    assert_eq!((state, node.count()), (geo_router::edge::BreakerState::Closed, 0));
+}
+
+#[tokio::test]
 async fn slow_clients_are_closed() {
     let node = RawNode::named("eu").await;
     let world = World::one(&node, "[timeouts]\nhead_ms = 150\nbody_idle_ms = 150\nidle_ms = 300").await;
@@ -167,13 +185,13 @@ async fn two_thousand_idle_connections_are_counted_and_served() {
     let node = RawNode::start(|_, _| ok("eu")).await;
     let world = World::one(&node, "").await;
     let mut idle = Vec::new();
-    for _ in 0..500 {
+    for _ in 0..2_000 {
         let mut client = Client::connect(world.address).await;
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         assert_eq!(client.reply(false).await.status, 200);
         idle.push(client);
     }
-    until(|| world.metric("connections", "") == 500.0).await;
+    until(|| world.metric("connections", "") == 2_000.0).await;
     assert_eq!(soon(world.get("/", "")).await.status, 200);
     drop(idle);
     until(|| world.metric("connections", "") == 0.0).await;

@@ -2,6 +2,9 @@
 //!
 //! No fixed ports, no sleeps as synchronisation: waits are for conditions, each with a deadline that fails the test.
 
+// The helpers below are tests as well, though clippy can't see it.
+#![allow(clippy::unwrap_used)]
+
 mod support;
 
 mod cache;

@@ -332,8 +332,6 @@ pub struct Reply {
     pub body: String,
     /// All of it, also what came after.
     pub raw: String,
-    /// The connection was closed after it.
-    pub closed: bool,
 }
 
 impl Reply {
@@ -386,11 +384,11 @@ impl Client {
                 let end = if head { find(&self.1, b"\r\n\r\n").map(|at| at + 4) } else { answer_end(&self.1) };
                 if let Some(end) = end {
                     let raw: Vec<u8> = self.1.drain(..end).collect();
-                    return parse(&raw, false);
+                    return parse(&raw);
                 }
                 if !self.more().await {
                     let raw = std::mem::take(&mut self.1);
-                    return parse(&raw, true);
+                    return parse(&raw);
                 }
             }
         })
@@ -414,11 +412,11 @@ fn answer_end(buffer: &[u8]) -> Option<usize> {
     }
 }
 
-fn parse(raw: &[u8], closed: bool) -> Reply {
+fn parse(raw: &[u8]) -> Reply {
     let text = String::from_utf8_lossy(raw).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
-    Reply { status, head: head.to_owned(), body: body.to_owned(), raw: text.clone(), closed }
+    Reply { status, head: head.to_owned(), body: body.to_owned(), raw: text.clone() }
 }
 
 /// Asks once on a connection of its own.

@@ -52,7 +52,7 @@ async fn handle(app: &App, request: Request<Incoming>, stopping: bool) -> Result
     }
     match request.uri().path() {
         "/metrics" if get => metrics(app),
-        "/v1/admin/status" if get => json(StatusCode::OK, &NodeStatus::of(app, &app.handle.status(), stopping)),
+        "/v1/admin/status" if get => status(app, stopping),
         "/v1/admin/clock/believe" if request.method() == Method::POST => {
             tracing::warn!("an operator says that this machine's clock is right");
             app.handle.believe_clock();
@@ -72,6 +72,11 @@ async fn handle(app: &App, request: Request<Incoming>, stopping: bool) -> Result
 /// The region in `/v1/admin/regions/{region}/order`.
 fn ordered(path: &str) -> Option<&str> {
     path.strip_prefix("/v1/admin/regions/")?.strip_suffix("/order")
+}
+
+fn status(app: &App, stopping: bool) -> Result<Reply, Problem> {
+    let drain = orders::is_drained(app, &app.region)?;
+    json(StatusCode::OK, &NodeStatus::of(app, &app.handle.status(), stopping, drain))
 }
 
 fn metrics(app: &App) -> Result<Reply, Problem> {
@@ -94,6 +99,8 @@ struct NodeStatus<'a> {
     name: &'a str,
     replica: String,
     ready: bool,
+    /// Whether an operator has new clients of this region sent elsewhere.
+    drain: bool,
     reasons: Vec<&'static str>,
     clock: Clock,
     /// `null` until something has expired.
@@ -124,7 +131,7 @@ struct Peer<'a> {
 }
 
 impl<'a> NodeStatus<'a> {
-    fn of(app: &'a App, status: &'a Status, stopping: bool) -> NodeStatus<'a> {
+    fn of(app: &'a App, status: &'a Status, stopping: bool, drain: bool) -> NodeStatus<'a> {
         let reasons = reasons(status, stopping);
         let peers = status.peers.iter().map(|peer| Peer {
             name: peer.node.as_str(),
@@ -139,6 +146,7 @@ impl<'a> NodeStatus<'a> {
             name: app.name.as_str(),
             replica: status.replica.to_string(),
             ready: reasons.is_empty(),
+            drain,
             reasons,
             clock: Clock {
                 trusted_ms: app.now(status).0,

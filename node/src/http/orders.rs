@@ -65,6 +65,12 @@ pub(super) fn read(app: &App) -> Result<BTreeMap<RegionId, Order>, Problem> {
     Ok(orders::read(&document))
 }
 
+/// Whether an operator has new clients of a region sent elsewhere now.
+pub(super) fn is_drained(app: &App, region: &RegionId) -> Result<bool, Problem> {
+    let now = app.now(&app.handle.status());
+    Ok(read(app)?.get(region).is_some_and(|order| order.at(now) != OrderKind::Serving))
+}
+
 fn unreadable(app: &App, error: &(dyn std::error::Error + 'static)) -> Problem {
     app.metrics.unreadable_rows.inc();
     tracing::error!(error, "the cluster document does not read");

@@ -72,17 +72,14 @@ fn address(from: &SockaddrStorage) -> Option<SocketAddr> {
 fn send(socket: &UdpSocket, outbox: &Outbox, worker: &Worker) {
     let mut first = 0;
     while first < outbox.filled {
-        let left = outbox.filled - first;
-        let to: [SocketAddrAny; BATCH] = std::array::from_fn(|at| outbox.to[(first + at).min(BATCH - 1)].into());
-        let parts: [[IoSlice<'_>; 1]; BATCH] =
-            std::array::from_fn(|at| [IoSlice::new(&outbox.answers[(first + at).min(BATCH - 1)])]);
-        let mut controls: [SendAncillaryBuffer<'_, '_, '_>; BATCH] = std::array::from_fn(|_| Default::default());
-        let mut controls = controls.iter_mut();
-        let mut headers = Vec::with_capacity(left);
-        for (to, part) in to.iter().zip(&parts).take(left) {
-            let Some(control) = controls.next() else { break };
-            headers.push(MMsgHdr::new_with_addr(to, part, control));
-        }
+        // Most batches are small, so nothing is made for places that are empty.
+        let left = first..outbox.filled;
+        let to: Vec<SocketAddrAny> = outbox.to[left.clone()].iter().map(|to| (*to).into()).collect();
+        let parts: Vec<[IoSlice<'_>; 1]> = outbox.answers[left].iter().map(|answer| [IoSlice::new(answer)]).collect();
+        let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> = to.iter().map(|_| Default::default()).collect();
+        let with = to.iter().zip(&parts).zip(&mut controls);
+        let mut headers: Vec<MMsgHdr<'_>> =
+            with.map(|((to, part), control)| MMsgHdr::new_with_addr(to, part, control)).collect();
         match sendmmsg(socket, &mut headers, SendFlags::empty()) {
             Ok(sent) => first += sent.max(1),
             Err(rustix::io::Errno::INTR) => {}

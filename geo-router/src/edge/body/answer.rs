@@ -107,15 +107,13 @@ impl Relay {
         let cut = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.timer = None;
-                match (frame.data_ref(), &mut self.filling) {
-                    (Some(data), Some(filling)) => {
-                        if !filling.push(data) {
-                            self.filling = None;
-                        }
-                    }
-                    // An answer with trailers is not kept: nobody has need of one.
-                    (None, filling) => *filling = None,
-                    _ => {}
+                // An answer with trailers is not kept: nobody has need of one.
+                let keeps = match (&mut self.filling, frame.data_ref()) {
+                    (Some(filling), Some(data)) => filling.push(data),
+                    _ => false,
+                };
+                if !keeps {
+                    self.filling = None;
                 }
                 self.end_if_ended();
                 return Poll::Ready(Some(Ok(frame)));

@@ -5,8 +5,8 @@
 //! - A body that its client breaks off is never sent as if it were whole.
 
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -83,9 +83,9 @@ pub(in crate::edge) async fn prepare(
         loop {
             let deadline = until.min(Instant::now() + timeouts.body_idle);
             let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
-                Err(_) => return Err(Problem::new(Kind::BodyTimeout, "send the body faster")),
+                Err(_) => return Err(slow()),
                 Ok(None) => return Ok(Prepared::Whole(join(kept, size))),
-                Ok(Some(Err(_))) => return Err(Problem::new(Kind::BadRequest, "the body broke off")),
+                Ok(Some(Err(_))) => return Err(broke_off()),
                 Ok(Some(Ok(frame))) => frame,
             };
             // Trailers end here: a field that comes after the body must never count as one of the head.
@@ -115,6 +115,14 @@ fn too_large() -> Problem {
     Problem::new(Kind::TooLarge, "the edge's limit of body sizes is smaller")
 }
 
+fn slow() -> Problem {
+    Problem::new(Kind::BodyTimeout, "send the body faster")
+}
+
+fn broke_off() -> Problem {
+    Problem::new(Kind::BadRequest, "the body broke off")
+}
+
 fn join(mut pieces: Vec<Bytes>, size: usize) -> Bytes {
     if pieces.len() == 1 {
         return pieces.pop().unwrap_or_default();
@@ -126,14 +134,35 @@ fn join(mut pieces: Vec<Bytes>, size: usize) -> Bytes {
     whole.freeze()
 }
 
-/// Counts pieces, so that a slow upload is not taken for a silent node.
+/// What whoever waits for the answer needs to know of the upload: a slow client is no silent node.
 #[derive(Clone, Debug, Default)]
-pub(in crate::edge) struct Progress(Arc<AtomicU64>);
+pub(in crate::edge) struct Progress(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    pieces: AtomicU64,
+    waits: AtomicBool,
+    cut: OnceLock<Kind>,
+}
 
 impl Progress {
-    /// So many pieces were sent.
+    /// So many times more of it was asked for.
     pub(in crate::edge) fn pieces(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0.pieces.load(Ordering::Relaxed)
+    }
+
+    /// Whether the client is to send more.
+    pub(in crate::edge) fn waits_for_client(&self) -> bool {
+        self.0.waits.load(Ordering::Relaxed)
+    }
+
+    /// Why the client's body ended early, if it did.
+    pub(in crate::edge) fn cut(&self) -> Option<Problem> {
+        self.0.cut.get().map(|kind| match kind {
+            Kind::TooLarge => too_large(),
+            Kind::BodyTimeout => slow(),
+            _ => broke_off(),
+        })
     }
 }
 
@@ -149,23 +178,18 @@ pub(in crate::edge) struct Streamed {
     progress: Progress,
 }
 
-impl Body for Streamed {
-    type Data = Bytes;
-    type Error = Cut;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let this = &mut *self;
-        this.progress.0.fetch_add(1, Ordering::Relaxed);
-        if let Some(first) = this.first.take() {
+impl Streamed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         loop {
-            match Pin::new(&mut this.rest).poll_frame(cx) {
+            match Pin::new(&mut self.rest).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    this.timer = None;
+                    self.timer = None;
                     let Ok(data) = frame.into_data() else { continue };
-                    this.taken += data.len() as u64;
-                    if this.taken > this.limit {
+                    self.taken += data.len() as u64;
+                    if self.taken > self.limit {
                         return Poll::Ready(Some(Err(Cut::TooLarge)));
                     }
                     return Poll::Ready(Some(Ok(Frame::data(data))));
@@ -173,12 +197,34 @@ impl Body for Streamed {
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(Cut::Broke(error)))),
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => {
-                    let idle = this.idle;
-                    let timer = this.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
+                    let idle = self.idle;
+                    let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(idle)));
                     return timer.as_mut().poll(cx).map(|()| Some(Err(Cut::Silent)));
                 }
             }
         }
+    }
+}
+
+impl Body for Streamed {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        let progress = self.progress.0.clone();
+        progress.pieces.fetch_add(1, Ordering::Relaxed);
+        let came = self.poll(cx);
+        progress.waits.store(came.is_pending(), Ordering::Relaxed);
+        if let Poll::Ready(Some(Err(cut))) = &came {
+            let kind = match cut {
+                Cut::Silent => Kind::BodyTimeout,
+                Cut::TooLarge => Kind::TooLarge,
+                Cut::Broke(_) => Kind::BadRequest,
+            };
+            // The first reason counts.
+            let _ = progress.cut.set(kind);
+        }
+        came
     }
 
     fn is_end_stream(&self) -> bool {

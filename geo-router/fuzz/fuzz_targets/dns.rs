@@ -1,0 +1,76 @@
+//! Datagrams from anybody: answering never panics, and whatever is answered is a sound message that fits.
+#![no_main]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use geo_router::dns::{Answers, Asked, DnsConfig, DnsSection, Outcome, Transport, answer};
+use geo_router::explain::Explainer;
+use geo_router::fleet::{Fleet, Node, Position, Region};
+use geo_router::location::{Database, Locator, Places};
+use geo_router::policy::{Moment, Nearest, Policy};
+use geo_router::view::{RegionState, RegionView, View};
+use hickory_proto::op::Message;
+use libfuzzer_sys::fuzz_target;
+
+const ZONE: &str = "listen = '127.0.0.1:0'\nzone = 'a.test'\nservice = 's'\n\
+                    nameservers = [{ name = 'n', addresses = ['192.0.2.1'] }]";
+
+fn region(name: &str, latitude: f64) -> Region {
+    let node = Node {
+        name: name.to_owned().try_into().expect("a label"),
+        http: ([127, 0, 0, 1], 80).into(),
+        addresses: (1..=60).map(|host| [192, 0, 2, host].into()).collect(),
+        weight: 1,
+    };
+    Region {
+        name: name.to_owned().try_into().expect("a label"),
+        position: Position { latitude, longitude: 0.0 },
+        weight: 1.0,
+        capacity: None,
+        nodes: vec![node],
+    }
+}
+
+fn answers() -> &'static Answers {
+    static ANSWERS: OnceLock<Answers> = OnceLock::new();
+    ANSWERS.get_or_init(|| {
+        let section: DnsSection = toml::from_str(ZONE).expect("a [dns] table");
+        let config = DnsConfig::prove(section, Path::new("/")).expect("a sound table");
+        let locator = Arc::new(Locator::new(Vec::new(), Database::shipped().expect("the shipped database")));
+        let fleet = Fleet { regions: vec![region("x", 50.0), region("y", -30.0)] };
+        let places = Places::build(&locator, |located| Nearest.order(&fleet, located)).expect("places");
+        let demand = vec![1.0; places.classes().len()];
+        let moment = Moment { fleet: &fleet, admission: &[1.0; 2], places: places.classes(), demand: &demand };
+        let assignment = Nearest.assign(&moment);
+        let well = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true] };
+        let view = View {
+            epoch: 1,
+            regions: vec![well; 2],
+            fleet: Arc::new(fleet),
+            places: Arc::new(places),
+            assignment,
+            ttl: 30,
+            fail_open: false,
+            frozen: false,
+        };
+        Answers::build(&config, Arc::new(view), Arc::new(Explainer::new(locator))).expect("answers")
+    })
+}
+
+fuzz_target!(init: { answers(); }, |octets: &[u8]| {
+    let mut out = Vec::new();
+    for (transport, limited, most) in
+        [(Transport::Udp, false, 1_232), (Transport::Udp, true, 1_232), (Transport::Tcp, false, 65_535)]
+    {
+        let asked = Asked { from: IpAddr::V4(Ipv4Addr::LOCALHOST), transport, limited };
+        if let Outcome::Answered(answered) = answer(octets, asked, answers(), &mut out) {
+            assert!(out.len() <= most, "{} octets over {transport:?}", out.len());
+            assert_eq!(out[..2], octets[..2], "the identifier");
+            let message = Message::from_vec(&out).expect("a sound answer");
+            assert_eq!(message.metadata.truncation, answered.truncated);
+            assert!(!limited || message.answers.is_empty());
+        }
+    }
+});

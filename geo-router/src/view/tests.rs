@@ -1,0 +1,123 @@
+//! Shares as clients feel them: who goes where, who moves when something fails, in which order the edge tries.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, LazyLock};
+
+use super::{Reason, RegionState, RegionView, View};
+use crate::fleet::{Fleet, Node, Position, Region, RegionIndex};
+use crate::location::{Database, Locator, Places};
+use crate::policy::{Moment, Nearest, Policy, Weighted};
+
+fn fleet() -> Arc<Fleet> {
+    let regions = [("eu", 50.11, 8.68, 1.0), ("us", 39.04, -77.49, 2.0), ("ap", 1.35, 103.82, 1.0)];
+    let regions = regions.into_iter().enumerate().map(|(index, (name, latitude, longitude, weight))| Region {
+        name: name.parse().unwrap(),
+        position: Position { latitude, longitude },
+        weight,
+        capacity: None,
+        nodes: (1..=2)
+            .map(|k| Node {
+                name: format!("{name}-{k}").parse().unwrap(),
+                http: SocketAddr::from(([127, 0, k, index as u8 + 1], 7080)),
+                addresses: vec![IpAddr::from([127, 0, k, index as u8 + 1])],
+                weight: 1,
+            })
+            .collect(),
+    });
+    Arc::new(Fleet { regions: regions.collect() })
+}
+
+static PLACES: LazyLock<Arc<Places>> = LazyLock::new(|| {
+    let locator = Locator::new(Vec::new(), Database::shipped().unwrap());
+    Arc::new(Places::build(&locator, |located| Nearest.order(&fleet(), located)).unwrap())
+});
+
+fn view(policy: &dyn Policy, states: [RegionState; 3]) -> View {
+    let fleet = fleet();
+    let admission = states.map(|state| f64::from(u8::from(state.serves())));
+    let demand = vec![0.0; PLACES.classes().len()];
+    let moment = Moment { fleet: &fleet, admission: &admission, places: PLACES.classes(), demand: &demand };
+    let assignment = policy.assign(&moment);
+    let regions = states.into_iter().zip(admission);
+    let regions = regions.map(|(state, admission)| RegionView { state, admission, nodes_up: vec![true, true] });
+    View {
+        epoch: 1,
+        places: Arc::clone(&PLACES),
+        regions: regions.collect(),
+        assignment,
+        ttl: 5,
+        fail_open: false,
+        frozen: false,
+        fleet,
+    }
+}
+
+/// Addresses all over the space, the same in every run.
+fn clients() -> impl Iterator<Item = IpAddr> {
+    (0..40_000_u32).map(|number| Ipv4Addr::from(number.wrapping_mul(2_654_435_769)).into())
+}
+
+const ALL_UP: [RegionState; 3] = [RegionState::Up; 3];
+
+#[test]
+fn weights_are_what_clients_feel() {
+    let view = view(&Weighted, ALL_UP);
+    let mut counts = [0_u32; 3];
+    clients().for_each(|client| counts[view.route(client).region.at()] += 1);
+    let shares = counts.map(|count| f64::from(count) / 40_000.0);
+    for (share, wanted) in shares.into_iter().zip([0.25, 0.5, 0.25]) {
+        assert!((share - wanted).abs() < 0.02, "{shares:?}");
+    }
+}
+
+/// When a region goes, its clients move and nobody else does.
+#[test]
+fn only_the_clients_of_a_lost_region_move() {
+    for policy in [&Nearest as &dyn Policy, &Weighted] {
+        let before = view(policy, ALL_UP);
+        let after = view(policy, [RegionState::Up, RegionState::Down, RegionState::Up]);
+        for client in clients() {
+            let (was, is) = (before.route(client), after.route(client));
+            assert_eq!(was.leaf, is.leaf, "scopes do not depend on health");
+            assert_ne!(is.region, RegionIndex(1));
+            assert!(was.region == is.region || was.region == RegionIndex(1), "{policy:?} {client}");
+        }
+    }
+}
+
+#[test]
+fn all_clients_of_a_leaf_get_the_same() {
+    let view = view(&Weighted, ALL_UP);
+    for client in clients().step_by(50) {
+        let route = view.route(client);
+        let IpAddr::V4(first) = route.leaf.network else { panic!("{route:?}") };
+        let last = u32::from(first) | u32::MAX.checked_shr(route.leaf.prefix.into()).unwrap_or(0);
+        for other in [u32::from(first), last] {
+            assert_eq!(view.route(Ipv4Addr::from(other).into()), route);
+        }
+    }
+}
+
+#[test]
+fn the_edge_tries_what_serves_first_and_never_what_is_in_hand() {
+    use RegionState::{Down, Drained, Maintenance, Up};
+    let german: IpAddr = "46.4.0.1".parse().unwrap();
+    let names = |states| -> Vec<u8> { view(&Nearest, states).ranking(german).into_iter().map(|one| one.0).collect() };
+    assert_eq!(names([Up, Up, Up]), [0, 1, 2]);
+    assert_eq!(names([Down, Up, Up]), [1, 2, 0]);
+    assert_eq!(names([Down, Drained, Up]), [2, 1, 0]);
+    assert_eq!(names([Maintenance, Up, Up]), [1, 2]);
+    let view = view(&Nearest, [Down, Up, Up]);
+    assert_eq!(view.route(german).reason, Reason::Failover);
+}
+
+#[test]
+fn addresses_of_nodes_that_are_well_are_published() {
+    let mut view = view(&Nearest, ALL_UP);
+    let published = |view: &View| view.published(RegionIndex(0)).map(|address| address.to_string()).collect::<Vec<_>>();
+    assert_eq!(published(&view), ["127.0.1.1", "127.0.2.1"]);
+    view.regions[0].nodes_up = vec![false, true];
+    assert_eq!(published(&view), ["127.0.2.1"]);
+    view.regions[0].nodes_up = vec![false, false];
+    assert_eq!(published(&view), ["127.0.1.1", "127.0.2.1"], "none is well: all, rather than nothing");
+}
