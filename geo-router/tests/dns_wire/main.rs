@@ -1,5 +1,7 @@
 //! The DNS server from outside: raw packets in, raw packets out, hickory-proto as the judge of what is well formed.
 
+#![allow(clippy::unwrap_used)]
+
 mod answers;
 mod battery;
 mod craft;

@@ -1,0 +1,176 @@
+//! Nodes that run in this process: on a clock that runs fast, and with peers that are known by host name.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use common::{Call, Venue, holds, net};
+use node::certs::CertificateAuthority;
+use node::clock::{Clock, SystemClock};
+use node::config::{
+    Engine, LimitsSection, ListenSection, NodeConfig, NodeFile, PeerSection, PositionSection, RegistrySection,
+    ReplicationSection, StorageSection, TlsSection,
+};
+use replication::{Monotonic, Now, Wall};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+/// What takes seconds, on a busy machine.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Both clocks run so many times faster than time does: a day passes in four seconds.
+struct FastClock {
+    start: Instant,
+    wall: Duration,
+    factor: u32,
+}
+
+impl FastClock {
+    fn new(factor: u32) -> FastClock {
+        FastClock { start: Instant::now(), wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap(), factor }
+    }
+}
+
+impl Clock for FastClock {
+    fn now(&self) -> Now {
+        let passed = self.start.elapsed() * self.factor;
+        let wall = (self.wall + passed).as_millis();
+        Now { mono: Monotonic(passed), wall: Wall(u64::try_from(wall).unwrap()) }
+    }
+}
+
+/// A node that stops in peace when it is dropped.
+struct Running {
+    public: SocketAddr,
+    admin: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Running {
+    fn start(file: &NodeFile, folder: &Path, clock: Arc<dyn Clock>) -> Running {
+        let path = folder.join("node.toml");
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(&path, toml::to_string(file).unwrap()).unwrap();
+        let config = NodeConfig::load(&path).unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let shutdown = async { stopped.await.unwrap_or(()) };
+            runtime.block_on(node::run_with_clock(config, clock, shutdown)).unwrap();
+        });
+        let running =
+            Running { public: file.listen.public, admin: file.listen.admin, stop: Some(stop), thread: Some(thread) };
+        holds("the node answers", SOON, || Call::new("GET", "/healthz").send(running.public).is_ok());
+        running
+    }
+
+    fn status(&self) -> Value {
+        Call::new("GET", "/v1/admin/status").to(self.admin).expect(200).json()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let ended = self.thread.take().unwrap().join();
+        if !std::thread::panicking() {
+            ended.unwrap();
+        }
+    }
+}
+
+fn file(name: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSection>) -> NodeFile {
+    NodeFile {
+        region: name.parse().unwrap(),
+        name: None,
+        data: "store".into(),
+        pid_file: None,
+        position: PositionSection { latitude: 0.0, longitude: 0.0 },
+        listen: ListenSection { public: ports[0], replication: ports[1], admin: ports[2] },
+        tls: TlsSection {
+            ca: "../certs/ca.pem".into(),
+            certificate: format!("../certs/{name}.pem").into(),
+            key: format!("../certs/{name}.key").into(),
+        },
+        storage: StorageSection { engine, ..StorageSection::default() },
+        replication: ReplicationSection::default(),
+        registry: RegistrySection { policy: "development".to_owned(), policies: None, public_url: None },
+        limits: LimitsSection::default(),
+        peers,
+    }
+}
+
+fn certificates(folder: &Path, names: &[&str]) {
+    let authority = CertificateAuthority::create(&folder.join("certs"), false).unwrap();
+    for name in names {
+        authority.issue(&name.parse().unwrap(), false).unwrap();
+    }
+}
+
+/// Names of the day folders (sled) or keyspaces' files: whatever there is.
+fn days(store: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(store.join("buckets")).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// A day's documents go with their folder while the node serves; venues stay.
+#[test]
+fn a_days_folder_goes_when_its_day_has_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path(), &["eu"]);
+    let ports = net::free(net::address(), 3);
+    let own = folder.path().join("eu");
+    let node = Running::start(&file("eu", &ports, Engine::Sled, Vec::new()), &own, Arc::new(FastClock::new(20_000)));
+    // Nobody else can confirm this clock.
+    Call::new("POST", "/v1/admin/clock/believe").to(node.admin).expect(204);
+    let venue = Venue::make(node.public, "1h");
+    let lasting = days(&own.join("store"));
+    for number in 0..20 {
+        Call::new("POST", format!("{}/visits", venue.path))
+            .json(&json!({"persons": [{"name": format!("Guest {number}"), "phone": "030 23125 001"}]}))
+            .to(node.public)
+            .expect(201);
+    }
+    let with_visits = days(&own.join("store"));
+    assert!(with_visits.len() > lasting.len(), "{with_visits:?}");
+    holds("only what lasts is left", SOON, || days(&own.join("store")) == lasting);
+    holds("and the node knows it", SOON, || node.status()["tombstones"] == 0 && node.status()["live_documents"] == 1);
+    assert!(node.status()["horizon"].is_string());
+    Call::new("GET", &venue.path).to(node.public).expect(200);
+}
+
+/// `localhost` is a host name as any: it is looked up at each attempt to connect.
+#[test]
+fn peers_are_found_by_host_name() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path(), &["eu", "us"]);
+    let ports = net::free(IpAddr::V4(Ipv4Addr::LOCALHOST), 6);
+    let peer = |name: &str, port: u16| {
+        let address = format!("localhost:{port}");
+        vec![PeerSection { name: name.parse().unwrap(), region: name.parse().unwrap(), address, position: None }]
+    };
+    let start = |name: &str, ports: &[SocketAddr], peers| {
+        let file = file(name, ports, Engine::Fjall, peers);
+        Running::start(&file, &folder.path().join(name), Arc::new(SystemClock::start()))
+    };
+    let eu = start("eu", &ports[..3], peer("us", ports[4].port()));
+    let us = start("us", &ports[3..], peer("eu", ports[1].port()));
+    for node in [&eu, &us] {
+        holds("they are linked", SOON, || node.status()["peers"][0]["connected"] == true);
+    }
+    holds("they take writes", SOON, || node_ready(&eu) && node_ready(&us));
+    let venue = Venue::make(eu.public, "14d");
+    holds("what one takes the other has", SOON, || Call::new("GET", &venue.path).to(us.public).status == 200);
+}
+
+fn node_ready(node: &Running) -> bool {
+    Call::new("GET", "/readyz").to(node.public).status == 200
+}
