@@ -73,8 +73,14 @@ pub enum PlacesError {
 struct Table {
     starts: Vec<u128>,
     leaves: Vec<(u8, PlaceClass)>,
+    /// For each value of an address's first 16 bits, how many leaves start before it: every query looks a leaf up,
+    /// and this leaves a handful to search.
+    index: Vec<usize>,
     family: Family,
 }
+
+/// So many first bits of an address are looked up and not searched.
+const INDEXED: u8 = 16;
 
 #[derive(Clone, Copy, Debug)]
 struct Family {
@@ -211,8 +217,11 @@ impl<F: Fn(&Located) -> Vec<RegionIndex>> Classes<F> {
 
 impl Table {
     fn build(ranges: &Ranges, fine: &[(u128, u128)], family: Family) -> Table {
-        let mut table = Table { starts: Vec::new(), leaves: Vec::new(), family };
+        let mut table = Table { starts: Vec::new(), leaves: Vec::new(), index: Vec::new(), family };
         table.split(ranges, fine, 0, 0);
+        let shift = family.width - INDEXED;
+        let before = |bits: u128| table.starts.partition_point(|start| start >> shift < bits);
+        table.index = (0..=1_u128 << INDEXED).map(before).collect();
         table
     }
 
@@ -237,7 +246,9 @@ impl Table {
 
     /// First address, prefix length and class of the leaf that holds an address.
     fn find(&self, address: u128) -> (u128, u8, PlaceClass) {
-        let index = self.starts.partition_point(|start| *start <= address) - 1;
+        let bits = (address >> (self.family.width - INDEXED)) as usize;
+        let (from, to) = (self.index[bits], self.index[bits + 1]);
+        let index = from + self.starts[from..to].partition_point(|start| *start <= address) - 1;
         let (prefix, class) = self.leaves[index];
         let prefix = prefix.max(self.family.widest);
         let host = self.family.width - prefix;
