@@ -278,7 +278,11 @@ fn what_nobody_has_capacity_for_is_shed_and_what_was_accepted_is_kept() {
 }
 
 fn with_capacity(up: &Up) -> String {
-    let positions = ["latitude = 50.11, longitude = 8.68", "latitude = 39.04, longitude = -77.49", "latitude = 1.35, longitude = 103.82"];
+    let positions = [
+        "latitude = 50.11, longitude = 8.68",
+        "latitude = 39.04, longitude = -77.49",
+        "latitude = 1.35, longitude = 103.82",
+    ];
     let mut text = format!(
         r#"
         name = "router-1"

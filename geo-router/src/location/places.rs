@@ -327,7 +327,7 @@ mod tests {
             let leaf = places.leaf(IpAddr::V4((next as u32).into()));
             let IpAddr::V4(first) = leaf.network else { panic!("{leaf:?}") };
             assert_eq!(u64::from(u32::from(first)), next, "a gap or an overlap");
-            if leaves % 7 == 0 {
+            if leaves.is_multiple_of(7) {
                 assert_eq!(places.place(leaf.class).order, nearest(&locator.locate(leaf.network)), "{leaf:?}");
             }
             next += 1 << (32 - leaf.prefix);

@@ -99,17 +99,17 @@ proptest! {
                 let sum: f64 = (0..count).map(|region| share(&assignment, class, region)).sum();
                 let shed = assignment.shed(PlaceClass(class as u16));
                 prop_assert!((sum + shed - 1.0).abs() < 1e-6, "{policy:?} {sum} {shed}");
-                for region in 0..count {
+                for (region, admission) in admission.iter().enumerate() {
                     let share = share(&assignment, class, region);
                     prop_assert!((0.0..=1.0 + 1e-9).contains(&share));
-                    prop_assert!(admission[region] > 0.0 || share == 0.0, "{policy:?} gives to one that is out");
+                    prop_assert!(*admission > 0.0 || share == 0.0, "{policy:?} gives to one that is out");
                 }
             }
             let limited = format!("{policy:?}").starts_with("Spill");
-            for region in 0..count {
-                if let (true, Some(capacity)) = (limited, capacities[region]) {
+            for (region, (capacity, admission)) in capacities.iter().zip(admission).enumerate() {
+                if let (true, Some(capacity)) = (limited, capacity) {
                     let given = load(&assignment, demand, region);
-                    prop_assert!(given <= capacity * LIMIT * admission[region] + 1e-3, "{given} of {capacity}");
+                    prop_assert!(given <= capacity * LIMIT * admission + 1e-3, "{given} of {capacity}");
                 }
             }
             if !limited {

@@ -1,3 +1,5 @@
+//! What `[edge]` says, proven or refused.
+
 use std::path::Path;
 
 use super::{EdgeConfig, EdgeSection};
