@@ -9,11 +9,11 @@
 //! - A leaf is as wide as its class allows, at most a /16 (IPv6: /32), so that a weighted split has grain, and at
 //!   least a /24 (/56), because resolvers send no more of a client's address; only an operator's override is finer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::ranges::Ranges;
-use super::{DatabaseError, Located, Locator, Source};
+use super::{Country, DatabaseError, Located, Locator, Source};
 use crate::fleet::RegionIndex;
 
 /// Places that prefer the same regions in the same order.
@@ -109,7 +109,7 @@ impl Places {
     /// # Errors
     /// [`PlacesError`].
     pub fn build(locator: &Locator, order: impl Fn(&Located) -> Vec<RegionIndex>) -> Result<Places, PlacesError> {
-        let mut classes = Classes { order, known: BTreeMap::new(), by_place: Vec::new() };
+        let mut classes = Classes { order, known: BTreeMap::new(), by_place: HashMap::new() };
         let unknown = classes.of(&Located::UNKNOWN)?;
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for (network, located) in locator.database.networks()? {
@@ -193,24 +193,27 @@ fn bits(address: IpAddr) -> u128 {
 struct Classes<F> {
     order: F,
     known: BTreeMap<Place, PlaceClass>,
-    /// The database names few places many times.
-    by_place: Vec<(Located, PlaceClass)>,
+    /// A database names few places many times.
+    by_place: HashMap<Spot, PlaceClass>,
+}
+
+/// All that an order of regions can depend on; degrees by their bits.
+type Spot = (Source, Option<Country>, Option<(u64, u64)>, Option<RegionIndex>);
+
+fn spot(located: &Located) -> Spot {
+    let degrees = located.position.map(|at| (at.latitude.to_bits(), at.longitude.to_bits()));
+    (located.source, located.country, degrees, located.region)
 }
 
 impl<F: Fn(&Located) -> Vec<RegionIndex>> Classes<F> {
     fn of(&mut self, located: &Located) -> Result<PlaceClass, PlacesError> {
-        if let Some(at) = self.by_place.iter().position(|(known, _)| known == located) {
-            // What was just met will soon be met again.
-            let class = self.by_place[at].1;
-            self.by_place.swap(at, at / 2);
-            return Ok(class);
+        if let Some(class) = self.by_place.get(&spot(located)) {
+            return Ok(*class);
         }
         let place = Place { source: located.source, order: (self.order)(located) };
         let next = u16::try_from(self.known.len()).map_err(|_| PlacesError::TooMany)?;
         let class = *self.known.entry(place).or_insert(PlaceClass(next));
-        if self.by_place.len() < 1_024 {
-            self.by_place.push((*located, class));
-        }
+        self.by_place.insert(spot(located), class);
         Ok(class)
     }
 }
