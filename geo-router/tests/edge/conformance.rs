@@ -83,7 +83,8 @@ async fn trailers_of_an_answer_pass_to_whoever_takes_them() {
     assert!(takes.body.contains("fine") && takes.body.to_ascii_lowercase().contains("x-sum: 42"), "{}", takes.raw);
     assert!(node.request(0).to_ascii_lowercase().contains("te: trailers"));
     let does_not = world.get("/", "").await;
-    assert!(does_not.body.contains("fine") && !does_not.raw.contains("42"), "{}", does_not.raw);
+    // Not in the whole answer: the id of the request may well have a 42.
+    assert!(does_not.body.contains("fine") && !does_not.body.contains("42"), "{}", does_not.raw);
 }
 
 #[tokio::test]
