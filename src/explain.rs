@@ -77,10 +77,11 @@ pub(crate) async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let located = &explanation.located;
-    let place = match (&located.country, &located.position) {
-        (Some(country), _) => format!("{country}, by the {}", located.source),
-        (None, Some(at)) => format!("{} {}, by the {}", at.latitude, at.longitude, located.source),
-        (None, None) => "unknown: its prefix is given to a region by a stable hash".to_owned(),
+    let place = match (located.source.as_str(), &located.country, &located.position) {
+        ("unknown", ..) => "unknown: its prefix is given to a region by a stable hash".to_owned(),
+        (source, Some(country), _) => format!("{country}, by the {source}"),
+        (source, None, Some(at)) => format!("{} {}, by the {source}", at.latitude, at.longitude),
+        (source, None, None) => format!("given to a region by the {source}"),
     };
     println!(
         "{} goes to {} ({}), and so does all of {}.",

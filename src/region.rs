@@ -132,7 +132,7 @@ impl Nodes {
                 Err(error) => last = error.context(format!("{base} does not answer")),
             }
         }
-        Err(last.context("no node took the order"))
+        Err(last.context("no node could be asked"))
     }
 }
 

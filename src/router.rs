@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use geo_router::config::RouterConfig;
+use geo_router::control::PeerKey;
 use geo_router::run;
 
 use crate::cli::Usage;
@@ -40,6 +41,9 @@ pub(crate) async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
             "{} regions; {v4} IPv4 and {v6} IPv6 prefixes in {classes} classes of places",
             config.fleet.regions.len()
         );
+        if let Some(key) = &config.key_file {
+            PeerKey::load(key).map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
+        }
         if let Some(weakness) = config.weakness() {
             println!("warning: {weakness}");
         }

@@ -182,6 +182,14 @@ pub enum ValueError {
         /// Their address.
         address: SocketAddr,
     },
+    /// An address at which nobody can be reached.
+    #[error("{key} = {address}: name the address and port at which it is reached")]
+    NoAddress {
+        /// Its key.
+        key: String,
+        /// What was written.
+        address: SocketAddr,
+    },
     /// A value under `[dns]`.
     #[error(transparent)]
     Dns(#[from] DnsConfigError),

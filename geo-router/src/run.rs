@@ -131,6 +131,7 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
         () = shutdown => {}
         // Nothing ends before it is told to, unless it broke: then the process ends as well, for others to see.
         Some(ended) = servers.join_next() => outcome = ended.unwrap_or(Err(RunError::Panicked)),
+        Some(_) = control_tasks.join_next() => outcome = Err(RunError::Panicked),
     }
     // Clients first: while their requests end, health goes on.
     stop_in.send_replace(true);

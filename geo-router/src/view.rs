@@ -134,7 +134,7 @@ impl View {
         let first = self.places.place(leaf.class).order[0];
         let reason = if self.fail_open {
             Reason::FailOpen
-        } else if region == first {
+        } else if region == first && self.regions[first.at()].state.serves() {
             Reason::Preferred
         } else if self.regions[first.at()].state.serves() {
             Reason::Split
@@ -182,7 +182,17 @@ impl View {
         }
         let score = |region: RegionIndex, share: f64| -share / unit(leaf, region).ln();
         let best = shares.iter().max_by(|(a, x), (b, y)| score(*a, *x).total_cmp(&score(*b, *y)));
-        best.map_or_else(|| self.places.place(leaf.class).order[0], |(region, _)| *region)
+        best.map_or_else(|| self.least_bad(leaf.class), |(region, _)| *region)
+    }
+
+    /// Where a class is sent that nobody has capacity for: DNS must name a region, and the edge sheds. One that serves,
+    /// else one that is drained and so well.
+    fn least_bad(&self, class: PlaceClass) -> RegionIndex {
+        let order = &self.places.place(class).order;
+        let state = |region: &RegionIndex| self.regions[region.at()].state;
+        let serving = order.iter().find(|region| state(region).serves());
+        let drained = || order.iter().find(|region| state(region) == RegionState::Drained);
+        *serving.or_else(drained).unwrap_or(&order[0])
     }
 
     /// Which part of the clients of a class nobody has capacity for.

@@ -14,9 +14,11 @@ const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
 
 /// Prints addresses and the walk.
 pub(super) fn print(layout: &Layout, demo: &Created) {
-    println!(
-        "\nReady. Each node stores what it accepts and tells the others; the router leads clients to the nearest.\n"
-    );
+    println!("\nReady. Each node stores what it accepts and tells the others.");
+    if !layout.routers.is_empty() {
+        println!("The router leads each client to the nearest region.");
+    }
+    println!();
     for router in &layout.routers {
         let (name, at) = (router.place.name.as_str(), router.at);
         println!("  {name:<16} http://{}   admin http://{}   DNS {}", at.edge, at.admin, at.dns);
@@ -34,8 +36,10 @@ pub(super) fn print(layout: &Layout, demo: &Created) {
         println!("# The same by DNS, and why\ndig @{ip} -p {port} +short {SERVICE}.{ZONE} +subnet={}", CLIENTS[2]);
         println!("dig @{ip} -p {port} +short TXT explain.{SERVICE}.{ZONE} +subnet={}\n", CLIENTS[2]);
     }
-    println!("Kill a node (kill -9 $(cat {})): the others go on, and", layout.region(2).place.pid_file().display());
-    println!("the router leads its clients to the next region.");
+    println!("Kill a node (kill -9 $(cat {})): the others go on.", layout.region(2).place.pid_file().display());
+    if !layout.routers.is_empty() {
+        println!("The router leads a region's clients to the next one once no node of it is left.");
+    }
     println!("Ctrl-C stops all.");
 }
 
@@ -49,7 +53,11 @@ fn walk(layout: &Layout, demo: &Created) -> String {
     let (venue, key) = (&demo.venue_id, &demo.owner_key);
     // Through the router a client's address decides; without one each region is asked itself.
     let url = |number: usize| match layout.routers.first() {
-        Some(router) => format!("-H 'X-Forwarded-For: {}' http://{}/v1/venues", CLIENTS[number - 1], router.at.edge),
+        Some(router) => format!(
+            "-H 'X-Forwarded-For: {}' http://{}/v1/venues",
+            CLIENTS[number.min(layout.regions) - 1],
+            router.at.edge
+        ),
         None => format!("http://{}/v1/venues", layout.region(number).public),
     };
     let (at_one, at_two, at_three) = (url(1), url(2), url(3));

@@ -1,6 +1,7 @@
 //! From what is written to what is proven: bounds of single values, then contradictions between them.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,12 +22,21 @@ use crate::policy::{Failover, Latency, LatencyRow, Nearest, Policy, Spill, Weigh
 /// Proves a whole file whose relative paths count from `folder`.
 pub(super) fn router(file: RouterFile, folder: &Path) -> Result<RouterConfig, ValueError> {
     let fleet = fleet(file.regions)?;
-    let mut listeners: Vec<(&'static str, std::net::SocketAddr)> = vec![("admin.listen", file.admin.listen)];
+    let mut listeners: Vec<(&'static str, SocketAddr)> = vec![("admin.listen", file.admin.listen)];
     if let Some(edge) = &file.edge {
         listeners.push(("edge.listen", edge.listen));
+        listeners.extend(edge.tls.as_ref().map(|tls| ("edge.tls.listen", tls.listen)));
     }
+    if let Some(dns) = &file.dns {
+        listeners.push(("dns.listen", dns.listen));
+        listeners.extend(dns.tls.as_ref().map(|tls| ("dns.tls.listen", tls.listen)));
+    }
+    let clash = |one: SocketAddr, other: SocketAddr| {
+        let same_ip = one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified();
+        one.port() != 0 && one.port() == other.port() && same_ip
+    };
     for (index, (key, address)) in listeners.iter().enumerate() {
-        if let Some((other, _)) = listeners[..index].iter().find(|(_, earlier)| earlier == address) {
+        if let Some((other, _)) = listeners[..index].iter().find(|(_, earlier)| clash(*earlier, *address)) {
             return Err(ValueError::ListenTwice { key, other, address: *address });
         }
     }
@@ -99,6 +109,9 @@ fn fleet(written: Vec<RegionSection>) -> Result<Fleet, ValueError> {
         }
         for node in &region.nodes {
             range(format!("{key}.nodes.weight"), node.weight.into(), 1.0, 1_000.0)?;
+            if node.http.port() == 0 || node.http.ip().is_unspecified() {
+                return Err(ValueError::NoAddress { key: format!("{key}.nodes.http"), address: node.http });
+            }
             if !nodes.insert(node.name.clone()) {
                 return Err(ValueError::Twice { key: format!("{key}.nodes.name"), name: node.name.to_string() });
             }
@@ -171,9 +184,11 @@ fn health(written: &HealthSection) -> Result<HealthRules, ValueError> {
     };
     let count = |key: &str, value: u64| whole(key, value, 1, 100).map(|value| value as u32);
     let interval = whole("interval_ms", written.interval_ms, 50, 60_000)?;
+    // A probe that outlasts the interval would make three failures last as long as three timeouts.
+    let timeout = whole("timeout_ms", written.timeout_ms, 10, interval)?;
     Ok(HealthRules {
         interval: Duration::from_millis(interval),
-        timeout: Duration::from_millis(whole("timeout_ms", written.timeout_ms, 10, 60_000)?),
+        timeout: Duration::from_millis(timeout),
         down_after: count("down_after", written.down_after)?,
         ok_after: count("ok_after", written.ok_after)?,
         up_after: count("up_after", written.up_after)?,

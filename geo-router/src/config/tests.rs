@@ -110,6 +110,9 @@ fn what_is_wrong_is_named() {
         ("name = \"router-2\"", "name = \"router-1\"", "peers.routers[0].name = \"router-1\""),
         ("weight = 1\n", "weight = 0\n", "regions[0].nodes.weight = 0"),
         ("listen = \"127.0.0.1:7082\"", "listen = \"127.0.0.1:7080\"", "edge.listen"),
+        ("timeout_ms = 900", "timeout_ms = 5000", "health.timeout_ms = 5000"),
+        ("http = \"127.0.1.2:7080\"", "http = \"0.0.0.0:7080\"", "regions[1].nodes.http = 0.0.0.0:7080"),
+        ("listen = \"127.0.0.1:7053\"", "listen = \"0.0.0.0:7080\"", "dns.listen"),
         ("ttl_min_s = 5", "ttl_min_s = 500", "dns.ttl_min_s"),
     ];
     for (good, bad, wanted) in cases {

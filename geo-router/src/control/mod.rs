@@ -98,6 +98,7 @@ impl Control {
         let fitness = health.assess(Duration::ZERO, Timestamp::now());
         let demand = Demand::new(places.classes().len(), fleet.regions.len());
         let view = view_of(0, &config, &places, &demand, fitness);
+        metrics.mirror(&view);
         let standing = Standing { ballot: health.ballot(), heard: Vec::new(), orders: health.orders().clone() };
         let (views, view) = watch::channel(Arc::new(view));
         let (standing_in, standing) = watch::channel(Arc::new(standing));
@@ -117,7 +118,7 @@ impl Control {
         (control, view, standing)
     }
 
-    /// Probes, listens and publishes until `stop` is true.
+    /// Probes, listens and publishes until `stop` is true, or until a part of it breaks.
     pub async fn run(mut self, key: Option<PeerKey>, mut stop: watch::Receiver<bool>) {
         let (sender, mut events) = mpsc::channel(QUEUE);
         let mut tasks = JoinSet::new();
@@ -136,7 +137,11 @@ impl Control {
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(event) = events.recv() => self.handle(event),
                 _ = ticks.tick() => self.tick(),
-                Some(ended) = tasks.join_next() => tracing::error!(?ended, "a task of the control plane ended"),
+                Some(ended) = tasks.join_next() => {
+                    // Without it a verdict would stand still for ever: better to end, for others to see.
+                    tracing::error!(?ended, "a task of the control plane ended");
+                    break;
+                }
             }
             self.publish().await;
         }

@@ -48,7 +48,8 @@ impl Orders {
     /// given at the same moment the one that sends fewer clients there. Whether anything changed.
     pub fn take(&mut self, region: &str, order: Order) -> bool {
         let known = self.0.get(region);
-        let newer = known.is_none_or(|known| (known.since, known.order) < (order.since, order.order));
+        let newer =
+            known.is_none_or(|known| (known.since, known.order, known.until) < (order.since, order.order, order.until));
         if newer {
             self.0.insert(region.to_owned(), order);
         }

@@ -76,11 +76,11 @@ impl Health {
         restored: &BTreeMap<String, Verdict>,
         orders: Orders,
     ) -> Health {
-        let tracks = fleet.regions.iter().map(|region| vec![Track::default(); region.nodes.len()]).collect();
-        let agreed = fleet.regions.iter().map(|region| Agreed {
-            verdict: restored.get(region.name.as_str()).copied().unwrap_or_default(),
-            ..Agreed::default()
-        });
+        let known = |name: &str| restored.get(name).copied().unwrap_or_default();
+        let track = |name: &str| if known(name) == Verdict::Down { Track::down() } else { Track::default() };
+        let tracks = fleet.regions.iter().map(|region| vec![track(region.name.as_str()); region.nodes.len()]).collect();
+        let agreed =
+            fleet.regions.iter().map(|region| Agreed { verdict: known(region.name.as_str()), ..Agreed::default() });
         let agreed = agreed.collect();
         Health { fleet, rules, me, routers, tracks, heard: BTreeMap::new(), orders, agreed, frozen: false }
     }
@@ -231,8 +231,10 @@ fn out(agreed: &Agreed) -> bool {
 /// What the policy may use: the regions that serve; if there is none the drained ones, which are well; if there is
 /// none all that are not under maintenance, whatever their health; if there is none all. Whether health is ignored.
 fn admission(regions: &[RegionView]) -> (Vec<f64>, bool) {
-    if regions.iter().any(|region| region.admission > 0.0) {
-        return (regions.iter().map(|region| region.admission).collect(), false);
+    let most = regions.iter().map(|region| region.admission).fold(0.0, f64::max);
+    if most > 0.0 {
+        // What counts is who is fitter than whom: if all return at once, nobody has to be kept from the nearest.
+        return (regions.iter().map(|region| region.admission / most).collect(), false);
     }
     let only = |wanted: fn(RegionState) -> bool| -> Vec<f64> {
         regions.iter().map(|region| f64::from(u8::from(wanted(region.state)))).collect()

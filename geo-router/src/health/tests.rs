@@ -155,6 +155,16 @@ fn all_down_is_fail_open_with_everybody_on_offer() {
     assert_eq!(world.fitness[0].admission, [1.0; 3]);
 }
 
+/// After a total outage nobody has to be kept from the nearest region: all return alike.
+#[test]
+fn regions_that_return_together_take_their_whole_shares() {
+    let mut world = World::new(1, |_, _, at| !(10..40).contains(&at), |_, _, _| false);
+    world.run_until(50);
+    assert_eq!(world.states(0), [RegionState::Ramping; 3]);
+    assert_eq!(world.fitness[0].admission, [1.0; 3]);
+    assert!(world.fitness[0].regions[0].admission < 1.0);
+}
+
 fn order(kind: OrderKind, since: u64, until: Option<u64>) -> Order {
     Order { order: kind, since: wall(since), until: until.map(wall) }
 }
@@ -206,4 +216,11 @@ fn what_was_agreed_holds_over_a_restart_until_probes_say_otherwise() {
     assert_eq!(fitness.regions[0].state, RegionState::Down);
     assert_eq!(fitness.admission, [0.0, 1.0, 1.0]);
     assert_eq!(health.agreed()["eu"], Verdict::Down);
+    // A restart is no proof: one good probe does not undo what made it down.
+    for second in 1..=19 {
+        health.handle_probe(Duration::from_secs(second), RegionIndex(0), 0, true);
+    }
+    assert_eq!(health.assess(Duration::from_secs(19), wall(19)).regions[0].state, RegionState::Down);
+    health.handle_probe(Duration::from_secs(20), RegionIndex(0), 0, true);
+    assert_eq!(health.assess(Duration::from_secs(20), wall(20)).regions[0].state, RegionState::Ramping);
 }

@@ -27,6 +27,12 @@ pub struct Track {
 }
 
 impl Track {
+    /// A node that was down when the router stopped: it has to prove itself as any that is down.
+    #[must_use]
+    pub fn down() -> Track {
+        Track { verdict: Verdict::Down, down_since: Some(Duration::ZERO), ..Track::default() }
+    }
+
     /// The verdict so far.
     #[must_use]
     pub fn verdict(&self) -> Verdict {

@@ -24,9 +24,12 @@ pub(super) fn by_distance(fleet: &Fleet, located: &Located) -> Vec<RegionIndex> 
 
 /// Adds a class whose place is unknown: there is no nearest region, so all take their part by weight and capacity.
 pub(super) fn push_unknown(assignment: &mut Assignment, moment: &Moment<'_>) {
+    // Capacities can be compared only if all have one.
+    let comparable = moment.fleet.regions.iter().all(|region| region.capacity.is_some());
     let part = |region: RegionIndex| {
         let known = moment.fleet.region(region);
-        moment.admission[region.at()] * known.weight * known.capacity.unwrap_or(1.0)
+        let capacity = known.capacity.filter(|_| comparable).unwrap_or(1.0);
+        moment.admission[region.at()] * known.weight * capacity
     };
     let sum: f64 = moment.fleet.indices().map(part).sum();
     assignment.push(moment.fleet.indices().map(|region| (region, part(region) / sum)));

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use super::{Reason, RegionState, RegionView, View};
 use crate::fleet::{Fleet, Node, Position, Region, RegionIndex};
 use crate::location::{Database, Locator, Places};
-use crate::policy::{Moment, Nearest, Policy, Weighted};
+use crate::policy::{Moment, Nearest, Policy, Spill, Weighted};
 
 fn fleet() -> Arc<Fleet> {
     let regions = [("eu", 50.11, 8.68, 1.0), ("us", 39.04, -77.49, 2.0), ("ap", 1.35, 103.82, 1.0)];
@@ -109,6 +109,24 @@ fn the_edge_tries_what_serves_first_and_never_what_is_in_hand() {
     assert_eq!(names([Maintenance, Up, Up]), [1, 2]);
     let view = view(&Nearest, [Down, Up, Up]);
     assert_eq!(view.route(german).reason, Reason::Failover);
+}
+
+/// Under overload a class may be shed whole; DNS still names a region that is there.
+#[test]
+fn who_is_shed_is_not_sent_to_a_dead_region() {
+    let fleet = Fleet {
+        regions: fleet().regions.iter().map(|region| Region { capacity: Some(4.0), ..region.clone() }).collect(),
+    };
+    let demand = vec![30.0; PLACES.classes().len()];
+    let admission = [1.0, 0.0, 1.0];
+    let moment = Moment { fleet: &fleet, admission: &admission, places: PLACES.classes(), demand: &demand };
+    let mut view = view(&Nearest, [RegionState::Up, RegionState::Down, RegionState::Up]);
+    view.assignment = Spill { limit: 0.85 }.assign(&moment);
+    let american: IpAddr = "8.8.8.8".parse().unwrap();
+    let class = view.places.leaf(american).class;
+    assert!(view.shed(class) > 0.9, "{}", view.shed(class));
+    let route = view.route(american);
+    assert!(route.region != RegionIndex(1) && route.reason == Reason::Failover, "{route:?}");
 }
 
 #[test]
