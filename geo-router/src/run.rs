@@ -130,7 +130,7 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
     tokio::select! {
         () = shutdown => {}
         // Nothing ends before it is told to, unless it broke: then the process ends as well, for others to see.
-        Some(ended) = servers.join_next() => outcome = ended.unwrap_or(Err(RunError::Panicked)),
+        Some(ended) = servers.join_next() => outcome = ended.unwrap_or(Ok(())).and(Err(RunError::Panicked)),
         Some(_) = control_tasks.join_next() => outcome = Err(RunError::Panicked),
     }
     // Clients first: while their requests end, health goes on.

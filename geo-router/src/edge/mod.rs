@@ -47,7 +47,7 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -150,19 +150,22 @@ impl EdgeServer {
         let permits = Arc::new(Semaphore::new(config.limits.connections));
         let edge = Arc::new(Edge::new(config, views, signals, metrics));
         let breakers = edge.breakers.clone();
-        let mut tasks = Vec::new();
+        let mut tasks = JoinSet::new();
         let tls_address = tls.map(|((listener, address), acceptor, certificates)| {
-            tasks.push(tokio::spawn(certificates.keep_fresh(stop.clone())));
+            tasks.spawn(certificates.keep_fresh(stop.clone()));
             let accepting = listen::accept(edge.clone(), listener, Some(acceptor), permits.clone(), stop.clone());
-            tasks.push(tokio::spawn(accepting));
+            tasks.spawn(accepting);
             address
         });
-        tasks.push(tokio::spawn(listen::accept(edge.clone(), listener, None, permits, stop.clone())));
-        let sweeping = tokio::spawn(sweep(edge.clone()));
+        tasks.spawn(listen::accept(edge.clone(), listener, None, permits, stop.clone()));
+        let mut sweeping = tokio::spawn(sweep(edge.clone()));
         let running = tokio::spawn(async move {
-            for task in tasks {
-                // A task that panicked has ended, too.
-                let _ = task.await;
+            // Nothing ends before it is told to, unless it panicked: then the edge is no whole one any more and ends.
+            tokio::select! { _ = tasks.join_next() => {}, _ = &mut sweeping => {} }
+            if *stop.borrow() {
+                while tasks.join_next().await.is_some() {}
+            } else {
+                tasks.shutdown().await;
             }
             edge.drain().await;
             sweeping.abort();
@@ -189,7 +192,7 @@ impl EdgeServer {
         self.breakers.clone()
     }
 
-    /// Resolves once it was stopped and everything under way is over.
+    /// Resolves once it was stopped, or has broken, and everything under way is over.
     pub async fn stopped(self) {
         // A panic was reported where it happened.
         let _ = self.running.await;
