@@ -132,15 +132,15 @@ fn tell(layout: &Layout, event: Event) {
     let at = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
     match event {
         Event::Died { number, how } => {
-            println!("\n{at}  {} died: {how}. The others go on. Start it again with:", layout.place(number).name);
+            println!("\n{at}  {} died: {how}. The others go on. Start it again with:", layout.process(number).name);
             println!("  {}", layout.start_line(number));
         }
         Event::Back { number, pid } => {
             let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            println!("{at}  {} is back{pid}, started by hand: it is yours to stop.", layout.place(number).name);
+            println!("{at}  {} is back{pid}, started by hand: it is yours to stop.", layout.process(number).name);
         }
         Event::GoneAgain { number } => {
-            println!("\n{at}  {} does not answer any more. Start it again with:", layout.place(number).name);
+            println!("\n{at}  {} does not answer any more. Start it again with:", layout.process(number).name);
             println!("  {}", layout.start_line(number));
         }
     }

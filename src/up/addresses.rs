@@ -76,9 +76,10 @@ pub(super) fn choose(settings: &Settings, base_port: Option<u16>) -> (Addresses,
 
 /// Proves that every listener's port is free, so that the trouble is told here and not in some node's log.
 pub(super) fn check_free(layout: &Layout) -> anyhow::Result<()> {
-    let nodes = layout.nodes.iter().map(|node| (&node.place, [node.public, node.replication, node.admin]));
-    let routers = layout.routers.iter().map(|router| (&router.place, [router.at.edge, router.at.dns, router.at.admin]));
-    for (place, addresses) in nodes.chain(routers) {
+    let nodes = layout.nodes.iter().map(|node| (&node.process, [node.public, node.replication, node.admin]));
+    let routers =
+        layout.routers.iter().map(|router| (&router.process, [router.at.edge, router.at.dns, router.at.admin]));
+    for (process, addresses) in nodes.chain(routers) {
         for address in addresses {
             match TcpListener::bind(address) {
                 Ok(_) => {}
@@ -86,7 +87,7 @@ pub(super) fn check_free(layout: &Layout) -> anyhow::Result<()> {
                     return Err(Usage::error(format!(
                         "{address} is in use by another process (a deployment that still runs, or a node that was \
                          started by hand: {}). Stop it, or choose other ports, such as --base-port {}",
-                        place.pid_file().display(),
+                        process.pid_file().display(),
                         address.port().saturating_add(1000)
                     )));
                 }

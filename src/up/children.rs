@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::layout::{Layout, Place};
+use super::layout::{Layout, Process};
 use crate::deployment;
 use crate::http::{self, Base, Options};
 use crate::poll;
@@ -67,12 +67,12 @@ impl Children {
         let (order, orders) = watch::channel(Order::Run);
         let (sender, events) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        for (index, place) in layout.places().enumerate() {
-            let child = spawn(place).with_context(|| format!("can't start {}", place.name))?;
+        for (index, process) in layout.processes().enumerate() {
+            let child = spawn(process).with_context(|| format!("can't start {}", process.name))?;
             let watched = Watched {
                 index,
-                probed: Base::from(place.probed),
-                pid_file: place.pid_file(),
+                probed: Base::from(process.probed),
+                pid_file: process.pid_file(),
                 events: sender.clone(),
                 orders: orders.clone(),
             };
@@ -85,13 +85,13 @@ impl Children {
     pub(super) async fn all_ready(&mut self, layout: &Layout, limit: Duration) -> anyhow::Result<()> {
         let events = &mut self.events;
         let ready = async {
-            for place in layout.places() {
-                poll::until(limit, async || ready(place).await).await.with_context(|| {
+            for process in layout.processes() {
+                poll::until(limit, async || ready(process).await).await.with_context(|| {
                     format!(
                         "{} is not ready after {} s; its log: {}",
-                        place.name,
+                        process.name,
                         limit.as_secs(),
-                        place.log().display()
+                        process.log().display()
                     )
                 })?;
             }
@@ -101,8 +101,8 @@ impl Children {
             ready = ready => ready,
             event = events.recv() => match event {
                 Some(Event::Died { number, how }) => {
-                    let place = layout.place(number);
-                    anyhow::bail!("{} died at its start: {how}\n{}", place.name, log_end(place))
+                    let process = layout.process(number);
+                    anyhow::bail!("{} died at its start: {how}\n{}", process.name, log_end(process))
                 }
                 _ => anyhow::bail!("no node is left"),
             },
@@ -140,11 +140,11 @@ impl Children {
     }
 }
 
-fn spawn(place: &Place) -> anyhow::Result<Child> {
-    let log = OpenOptions::new().create(true).append(true).open(place.log())?;
+fn spawn(process: &Process) -> anyhow::Result<Child> {
+    let log = OpenOptions::new().create(true).append(true).open(process.log())?;
     let child = Command::new(std::env::current_exe()?)
-        .args([place.role, "--exit-with-parent", "--config"])
-        .arg(place.config())
+        .args([process.role, "--exit-with-parent", "--config"])
+        .arg(process.config())
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)
@@ -154,8 +154,8 @@ fn spawn(place: &Place) -> anyhow::Result<Child> {
     Ok(child)
 }
 
-async fn ready(place: &Place) -> anyhow::Result<()> {
-    let reply = http::request(&Base::from(place.probed), hyper::Method::GET, "/readyz", Options::default()).await?;
+async fn ready(process: &Process) -> anyhow::Result<()> {
+    let reply = http::request(&Base::from(process.probed), hyper::Method::GET, "/readyz", Options::default()).await?;
     if reply.status.is_success() {
         return Ok(());
     }
@@ -164,8 +164,8 @@ async fn ready(place: &Place) -> anyhow::Result<()> {
 }
 
 /// The last lines of a process's log.
-fn log_end(place: &Place) -> String {
-    let log = std::fs::read(place.log()).unwrap_or_default();
+fn log_end(process: &Process) -> String {
+    let log = std::fs::read(process.log()).unwrap_or_default();
     let text = String::from_utf8_lossy(&log[log.len().saturating_sub(4_096)..]).into_owned();
     let lines: Vec<&str> = text.lines().rev().take(10).collect();
     lines.into_iter().rev().map(|line| format!("  {line}\n")).collect()
@@ -181,7 +181,7 @@ struct Watched {
 }
 
 impl Watched {
-    /// Watches the child, later its place; ends when told to. Whether it ended in peace.
+    /// Watches the child, later whether somebody started it again; ends when told to. Whether it ended in peace.
     async fn watch(mut self, mut child: Child) -> bool {
         // Held here, because waiting for a child closes the pipe that the child still holds.
         let _stdin = child.stdin.take();

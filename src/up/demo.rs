@@ -46,7 +46,7 @@ pub(super) async fn venue(layout: &Layout) -> anyhow::Result<Created> {
         let base = Base::from(node.public);
         poll::until(LIMIT, async || http::get::<Value>(&base, &path).await)
             .await
-            .with_context(|| format!("{} does not know the demo venue of {}", node.place.name, file.display()))?;
+            .with_context(|| format!("{} does not know the demo venue of {}", node.process.name, file.display()))?;
     }
     Ok(made)
 }

@@ -10,7 +10,7 @@ use node::certs::CertificateAuthority;
 use node::config::Engine;
 use serde::{Deserialize, Serialize};
 
-use super::layout::{Layout, Place};
+use super::layout::{Layout, Process};
 use crate::cli::Usage;
 
 /// The file by which `up` knows a folder of its own; it holds the [`Settings`].
@@ -112,19 +112,19 @@ impl Folder {
         std::fs::write(self.path.join(MARKER), toml::to_string(settings)?)?;
         let authority = CertificateAuthority::load_or_create(&layout.certs())?;
         for node in &layout.nodes {
-            authority.issue(&node.place.name, false)?;
-            write_config(&node.place, toml::to_string(&layout.file(node))?)?;
+            authority.issue(&node.process.name, false)?;
+            write_config(&node.process, toml::to_string(&layout.file(node))?)?;
         }
         if !layout.routers.is_empty() {
             keep_router_key(&layout.router_key())?;
         }
         for router in &layout.routers {
-            write_config(&router.place, toml::to_string(&layout.router_file(router)?)?)?;
+            write_config(&router.process, toml::to_string(&layout.router_file(router)?)?)?;
         }
         // A configuration of a region that is left out now would be asked by `status` and missed.
         for entry in self.path.read_dir()?.flatten() {
             for config in ["node.toml", "router.toml"].map(|name| entry.path().join(name)) {
-                if config.is_file() && !layout.places().any(|place| place.config() == config) {
+                if config.is_file() && !layout.processes().any(|process| process.config() == config) {
                     std::fs::remove_file(config)?;
                 }
             }
@@ -133,13 +133,13 @@ impl Folder {
     }
 }
 
-fn write_config(place: &Place, text: String) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&place.folder).with_context(|| format!("can't make {}", place.folder.display()))?;
-    let role = place.role;
+fn write_config(process: &Process, text: String) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&process.folder).with_context(|| format!("can't make {}", process.folder.display()))?;
+    let role = process.role;
     let text = format!(
         "# Written by `meridian up` at each start: changes are lost. config/{role}.toml explains the keys.\n\n{text}"
     );
-    std::fs::write(place.config(), text).with_context(|| format!("can't write {}", place.config().display()))
+    std::fs::write(process.config(), text).with_context(|| format!("can't write {}", process.config().display()))
 }
 
 /// Makes the routers' common secret unless there is one, for nobody else on this machine to read.

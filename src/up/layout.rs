@@ -36,7 +36,7 @@ pub(super) struct Layout {
 
 /// One process and its folder.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct Process {
     /// Its name, which is its folder's too.
     pub(super) name: NodeName,
     /// `DIR/<name>`.
@@ -50,7 +50,7 @@ pub(super) struct Place {
 /// One node.
 pub(super) struct NodePlace {
     /// Its process.
-    pub(super) place: Place,
+    pub(super) process: Process,
     /// Its region.
     pub(super) region: RegionId,
     /// Public listener.
@@ -65,7 +65,7 @@ pub(super) struct NodePlace {
 /// One router.
 pub(super) struct RouterPlace {
     /// Its process.
-    pub(super) place: Place,
+    pub(super) process: Process,
     /// HTTP edge, DNS and admin listener.
     pub(super) at: RouterAddresses,
 }
@@ -77,7 +77,7 @@ impl NodePlace {
     }
 }
 
-impl Place {
+impl Process {
     /// Its configuration file.
     pub(super) fn config(&self) -> PathBuf {
         self.folder.join(format!("{}.toml", self.role))
@@ -104,31 +104,32 @@ impl Layout {
                 // The names above are labels, and so they are with a number.
                 let (Ok(region), Ok(label)) = (region.parse(), name.parse()) else { continue };
                 let [public, replication, admin] = addresses.of(i, k);
-                let place = Place { name: label, folder: data.join(name), role: "node", probed: public };
+                let process = Process { name: label, folder: data.join(name), role: "node", probed: public };
                 let position = PositionSection { latitude, longitude };
-                nodes.push(NodePlace { place, region, public, replication, admin, position });
+                nodes.push(NodePlace { process, region, public, replication, admin, position });
             }
         }
         let routers = (1..=settings.routers).filter_map(|r| {
             let name = format!("router-{r}");
             let at = addresses.of_router(r);
-            let place = Place { name: name.parse().ok()?, folder: data.join(name), role: "router", probed: at.admin };
-            Some(RouterPlace { place, at })
+            let process =
+                Process { name: name.parse().ok()?, folder: data.join(name), role: "router", probed: at.admin };
+            Some(RouterPlace { process, at })
         });
         let (regions, engine) = (usize::from(settings.regions), settings.engine);
         Self { data: data.to_owned(), nodes, routers: routers.collect(), regions, engine }
     }
 
     /// All processes: first the nodes, then the routers.
-    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.nodes.iter().map(|node| &node.place).chain(self.routers.iter().map(|router| &router.place))
+    pub(super) fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.nodes.iter().map(|node| &node.process).chain(self.routers.iter().map(|router| &router.process))
     }
 
-    /// The process of a number, counted as in [`Layout::places`].
-    pub(super) fn place(&self, number: usize) -> &Place {
+    /// The process of a number, counted as in [`Layout::processes`].
+    pub(super) fn process(&self, number: usize) -> &Process {
         match number.checked_sub(self.nodes.len()) {
-            None => &self.nodes[number].place,
-            Some(router) => &self.routers[router].place,
+            None => &self.nodes[number].process,
+            Some(router) => &self.routers[router].process,
         }
     }
 
@@ -155,30 +156,30 @@ impl Layout {
     /// What starts a node again by hand.
     pub(super) fn start_line(&self, number: usize) -> String {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("meridian"));
-        let place = self.place(number);
-        format!("{} {} --config {}", quoted(&program), place.role, quoted(&place.config()))
+        let process = self.process(number);
+        format!("{} {} --config {}", quoted(&program), process.role, quoted(&process.config()))
     }
 
     /// What a node's configuration file says.
     pub(super) fn file(&self, node: &NodePlace) -> NodeFile {
         let certs = Path::new("../certs");
-        let peers = self.nodes.iter().filter(|peer| peer.place.name != node.place.name).map(|peer| PeerSection {
-            name: peer.place.name.clone(),
+        let peers = self.nodes.iter().filter(|peer| peer.process.name != node.process.name).map(|peer| PeerSection {
+            name: peer.process.name.clone(),
             region: peer.region.clone(),
             address: peer.replication.to_string(),
             position: Some(peer.position),
         });
         NodeFile {
             region: node.region.clone(),
-            name: Some(node.place.name.clone()),
+            name: Some(node.process.name.clone()),
             data: "store".into(),
             pid_file: Some("pid".into()),
             position: node.position,
             listen: ListenSection { public: node.public, replication: node.replication, admin: node.admin },
             tls: TlsSection {
                 ca: certs.join("ca.pem"),
-                certificate: certs.join(format!("{}.pem", node.place.name)),
-                key: certs.join(format!("{}.key", node.place.name)),
+                certificate: certs.join(format!("{}.pem", node.process.name)),
+                key: certs.join(format!("{}.key", node.process.name)),
             },
             storage: StorageSection { engine: self.engine, ..StorageSection::default() },
             replication: ReplicationSection::default(),
@@ -218,11 +219,11 @@ mod tests {
     #[test]
     fn places_are_as_documented() {
         let one = layout(Path::new("/d"), 3, 1, true);
-        assert_eq!(one.nodes[2].place.name.as_str(), "ap-southeast");
+        assert_eq!(one.nodes[2].process.name.as_str(), "ap-southeast");
         assert_eq!(one.nodes[2].public.to_string(), "127.0.1.3:7080");
         assert_eq!(one.nodes[2].admin.to_string(), "127.0.1.3:7082");
         let two = layout(Path::new("/d"), 2, 2, true);
-        assert_eq!(two.nodes[3].place.folder, Path::new("/d/us-east-2"));
+        assert_eq!(two.nodes[3].process.folder, Path::new("/d/us-east-2"));
         assert_eq!(two.nodes[3].replication.to_string(), "127.0.2.2:7081");
         let shared = layout(Path::new("/d"), 2, 2, false);
         let ports: Vec<String> = shared.nodes.iter().map(|node| node.public.to_string()).collect();
@@ -235,11 +236,11 @@ mod tests {
         for (nodes, aliased) in [(1, true), (2, true), (2, false)] {
             let layout = layout(folder.path(), 5, nodes, aliased);
             for node in &layout.nodes {
-                std::fs::create_dir_all(&node.place.folder).unwrap();
-                std::fs::write(node.place.config(), toml::to_string(&layout.file(node)).unwrap()).unwrap();
-                let config = NodeConfig::load(&node.place.config()).unwrap();
+                std::fs::create_dir_all(&node.process.folder).unwrap();
+                std::fs::write(node.process.config(), toml::to_string(&layout.file(node)).unwrap()).unwrap();
+                let config = NodeConfig::load(&node.process.config()).unwrap();
                 assert_eq!(config.peers.len(), layout.nodes.len() - 1);
-                assert_eq!(config.pid_file, Some(node.place.pid_file()));
+                assert_eq!(config.pid_file, Some(node.process.pid_file()));
             }
         }
     }

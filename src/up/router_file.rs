@@ -26,13 +26,13 @@ impl Layout {
             name: format!("ns{}", index + 1),
             addresses: vec![router.at.dns.ip()],
         });
-        let peers = self.routers.iter().filter(|peer| peer.place.name != router.place.name).map(|peer| PeerSection {
-            name: peer.place.name.clone(),
-            region: None,
-            admin: peer.at.admin,
-        });
+        let peers = self
+            .routers
+            .iter()
+            .filter(|peer| peer.process.name != router.process.name)
+            .map(|peer| PeerSection { name: peer.process.name.clone(), region: None, admin: peer.at.admin });
         Ok(RouterFile {
-            name: router.place.name.clone(),
+            name: router.process.name.clone(),
             region: None,
             data: "store".into(),
             pid_file: Some("pid".into()),
@@ -56,7 +56,7 @@ impl Layout {
         let mut regions: Vec<RegionSection> = Vec::new();
         for node in &self.nodes {
             let section =
-                NodeSection { name: node.place.name.clone(), http: node.public, addresses: Vec::new(), weight: 1 };
+                NodeSection { name: node.process.name.clone(), http: node.public, addresses: Vec::new(), weight: 1 };
             let known = regions.iter_mut().find(|region: &&mut RegionSection| region.name == node.region);
             match known {
                 Some(region) => region.nodes.push(section),
@@ -91,10 +91,10 @@ mod tests {
             std::fs::write(layout.router_key(), "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
                 .unwrap();
             for router in &layout.routers {
-                std::fs::create_dir_all(&router.place.folder).unwrap();
+                std::fs::create_dir_all(&router.process.folder).unwrap();
                 let text = toml::to_string(&layout.router_file(router).unwrap()).unwrap();
-                std::fs::write(router.place.config(), text).unwrap();
-                let config = RouterConfig::load(&router.place.config()).unwrap();
+                std::fs::write(router.process.config(), text).unwrap();
+                let config = RouterConfig::load(&router.process.config()).unwrap();
                 assert_eq!(config.peers.len(), usize::from(routers) - 1);
                 assert_eq!(config.fleet.regions.len(), 3);
                 assert!(config.fleet.regions.iter().all(|region| region.nodes.len() == 2));

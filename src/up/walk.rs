@@ -20,11 +20,11 @@ pub(super) fn print(layout: &Layout, demo: &Created) {
     }
     println!();
     for router in &layout.routers {
-        let (name, at) = (router.place.name.as_str(), router.at);
+        let (name, at) = (router.process.name.as_str(), router.at);
         println!("  {name:<16} http://{}   admin http://{}   DNS {}", at.edge, at.admin, at.dns);
     }
     for node in &layout.nodes {
-        println!("  {:<16} http://{}   admin http://{}", node.place.name.as_str(), node.public, node.admin);
+        println!("  {:<16} http://{}   admin http://{}", node.process.name.as_str(), node.public, node.admin);
     }
     println!("\nService   http://{}", layout.service());
     println!("Files     {}: for each process its configuration, pid, log, store/", layout.data.display());
@@ -36,7 +36,7 @@ pub(super) fn print(layout: &Layout, demo: &Created) {
         println!("# The same by DNS, and why\ndig @{ip} -p {port} +short {SERVICE}.{ZONE} +subnet={}", CLIENTS[2]);
         println!("dig @{ip} -p {port} +short TXT explain.{SERVICE}.{ZONE} +subnet={}\n", CLIENTS[2]);
     }
-    println!("Kill a node (kill -9 $(cat {})): the others go on.", layout.region(2).place.pid_file().display());
+    println!("Kill a node (kill -9 $(cat {})): the others go on.", layout.region(2).process.pid_file().display());
     if !layout.routers.is_empty() {
         println!("The router leads a region's clients to the next one once no node of it is left.");
     }
@@ -97,8 +97,8 @@ curl -sS -X POST {at_one}/$SHORT/visits {json} \
   -d '{{"persons":[{{"name":"Ane O’Connor","phone":"(030) 1234-5678"}}]}}'; echo
 for s in 0 10 20; do sleep $s; curl -sS {at_three}/$SHORT/guests -H "Authorization: Bearer $SHORTKEY"; echo; done
 "#,
-        one = one.place.name,
-        two = two.place.name,
-        three = three.place.name,
+        one = one.process.name,
+        two = two.process.name,
+        three = three.process.name,
     )
 }

@@ -150,15 +150,8 @@ mod tests {
     use hyper::header::{HeaderMap, HeaderName, HeaderValue, TE, VIA};
     use proptest::prelude::*;
 
+    use super::super::testing::headers;
     use super::{REQUEST_ID, came_through, request, request_id, response, wants_websocket};
-
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
-        }
-        headers
-    }
 
     fn via() -> HeaderValue {
         HeaderValue::from_static("1.1 edge")

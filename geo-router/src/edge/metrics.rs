@@ -22,6 +22,8 @@ pub struct EdgeMetrics {
     breakers: IntGaugeVec,
     cache: IntCounterVec,
     upstream_seconds: Histogram,
+    /// Requests of clients whose place nobody knows.
+    pub unknown_location: IntCounter,
     /// Client connections that are open.
     pub connections: IntGauge,
     /// Connections that were upgraded and are open.
@@ -74,6 +76,10 @@ impl EdgeMetrics {
                 &["result"],
             )?,
             upstream_seconds: keep(registry, Histogram::with_opts(seconds))?,
+            unknown_location: counter(
+                "unknown_location_total",
+                "Requests of clients whose place is unknown, so that a stable hash chose their region",
+            )?,
             connections: gauge("connections", "Client connections that are open")?,
             upgraded: gauge("upgraded_connections", "Upgraded connections that are open")?,
             handshakes_failed: counter("tls_handshakes_failed_total", "TLS handshakes that failed")?,

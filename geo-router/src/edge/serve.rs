@@ -118,6 +118,9 @@ impl Edge {
         let view = self.views.borrow().clone();
         let class = view.places.leaf(admitted.client).class;
         self.signals.asked(class);
+        if !view.places.place(class).is_known() {
+            self.metrics.unknown_location.inc();
+        }
         if happens(view.shed(class)) {
             self.metrics.refused("shed");
             let problem = Problem::new(Kind::Overloaded, "all regions are at their limits; repeat in a moment");

@@ -1,4 +1,6 @@
-//! Fleets for unit tests.
+//! What unit tests share: fleets, heads.
+
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::fleet::{Fleet, Node, Position, Region};
 
@@ -11,6 +13,15 @@ pub(super) fn fleet(nodes: &[usize]) -> Fleet {
 /// One region with nodes of these weights.
 pub(super) fn weighted_fleet(weights: &[u32]) -> Fleet {
     Fleet { regions: vec![region(0, weights)] }
+}
+
+/// A head of these lines.
+pub(super) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        headers.append(name.parse::<HeaderName>().expect("a name"), HeaderValue::from_str(value).expect("a value"));
+    }
+    headers
 }
 
 fn region(index: usize, weights: &[u32]) -> Region {

@@ -1,6 +1,6 @@
 //! Nearest by a configured table of latencies.
 
-use super::nearest::{by_distance, push_unknown};
+use super::nearest::{by_distance, down_the_order};
 use super::{Assignment, Moment, Policy};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::{Country, Located};
@@ -36,14 +36,6 @@ impl Policy for Latency {
     }
 
     fn assign(&self, moment: &Moment<'_>) -> Assignment {
-        let mut assignment = Assignment::default();
-        for place in moment.places {
-            if place.is_known() {
-                assignment.push_waterfall(&place.order, moment.admission);
-            } else {
-                push_unknown(&mut assignment, moment);
-            }
-        }
-        assignment
+        down_the_order(moment)
     }
 }

@@ -22,8 +22,21 @@ pub(super) fn by_distance(fleet: &Fleet, located: &Located) -> Vec<RegionIndex> 
     order
 }
 
+/// Each class goes down its order; one whose place is unknown is spread over all.
+pub(super) fn down_the_order(moment: &Moment<'_>) -> Assignment {
+    let mut assignment = Assignment::default();
+    for place in moment.places {
+        if place.is_known() {
+            assignment.push_waterfall(&place.order, moment.admission);
+        } else {
+            push_unknown(&mut assignment, moment);
+        }
+    }
+    assignment
+}
+
 /// Adds a class whose place is unknown: there is no nearest region, so all take their part by weight and capacity.
-pub(super) fn push_unknown(assignment: &mut Assignment, moment: &Moment<'_>) {
+fn push_unknown(assignment: &mut Assignment, moment: &Moment<'_>) {
     // Capacities can be compared only if all have one.
     let comparable = moment.fleet.regions.iter().all(|region| region.capacity.is_some());
     let part = |region: RegionIndex| {
@@ -41,14 +54,6 @@ impl Policy for Nearest {
     }
 
     fn assign(&self, moment: &Moment<'_>) -> Assignment {
-        let mut assignment = Assignment::default();
-        for place in moment.places {
-            if place.is_known() {
-                assignment.push_waterfall(&place.order, moment.admission);
-            } else {
-                push_unknown(&mut assignment, moment);
-            }
-        }
-        assignment
+        down_the_order(moment)
     }
 }

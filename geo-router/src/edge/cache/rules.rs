@@ -198,15 +198,8 @@ impl Directives {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::testing::headers;
     use super::*;
-
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in lines {
-            headers.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
-        }
-        headers
-    }
 
     fn kept(lines: &[(&str, &str)]) -> Option<Term> {
         term(StatusCode::OK, &headers(lines), Duration::from_secs(300))
