@@ -8,6 +8,9 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use node::config::NodeConfig;
 
+use crate::cli::Usage;
+use crate::http::Base;
+
 /// One node's folder.
 #[derive(Debug)]
 pub(crate) struct Deployed {
@@ -21,9 +24,31 @@ pub(crate) fn read(data: &Path) -> anyhow::Result<Vec<Deployed>> {
     files.into_iter().map(|file| Ok(Deployed { config: NodeConfig::load(&file)? })).collect()
 }
 
-/// Reads every `<folder>/router.toml` below `data`, in the order of their names.
-pub(crate) fn routers(data: &Path) -> anyhow::Result<Vec<RouterConfig>> {
-    files(data, "router.toml")?.iter().map(|file| Ok(RouterConfig::load(file)?)).collect()
+/// The admin listeners of nodes: those given, else those of the deployment in `data`.
+pub(crate) fn node_admins(given: &[Base], data: &Path) -> anyhow::Result<Vec<Base>> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    let nodes = read(data).context(NOBODY)?;
+    if nodes.is_empty() {
+        return Err(nothing_in(data, "<region>/node.toml"));
+    }
+    Ok(nodes.into_iter().map(|node| Base::from(node.config.listen.admin)).collect())
+}
+
+/// The admin listener of the first router of the deployment in `data`.
+pub(crate) fn router_admin(data: &Path) -> anyhow::Result<Base> {
+    let files = files(data, "router.toml").context(NOBODY)?;
+    let first = files.first().ok_or_else(|| nothing_in(data, "router-1/router.toml"))?;
+    Ok(Base::from(RouterConfig::load(first)?.admin))
+}
+
+/// What a command says that has nobody to ask.
+const NOBODY: &str = "no --admin is given, and there is no deployment to ask";
+
+fn nothing_in(data: &Path, file: &str) -> anyhow::Error {
+    let data = data.display();
+    Usage::error(format!("{data} has no {file}; give --admin URL, or --data with a folder of `meridian up`"))
 }
 
 fn files(data: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {

@@ -4,11 +4,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Usage, default_data};
+use crate::cli::default_data;
 use crate::deployment;
 use crate::http::{self, Base};
 use crate::table::table;
@@ -69,7 +68,7 @@ struct Ranked {
 pub(crate) async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let admin = match args.admin {
         Some(admin) => admin,
-        None => first_router(&args.data)?,
+        None => deployment::router_admin(&args.data)?,
     };
     let explanation: Explanation = http::get(&admin, &format!("/v1/admin/explain?address={}", args.address)).await?;
     if args.json {
@@ -110,13 +109,4 @@ pub(crate) async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     }
     println!("{rows}");
     Ok(ExitCode::SUCCESS)
-}
-
-fn first_router(data: &std::path::Path) -> anyhow::Result<Base> {
-    let routers = deployment::routers(data).context("no --admin is given, and there is no deployment to ask")?;
-    let first = routers.first().ok_or_else(|| {
-        let words = "has no router-1/router.toml; give --admin URL, or --data with a folder of `meridian up`";
-        Usage::error(format!("{} {words}", data.display()))
-    })?;
-    Ok(Base::from(first.admin))
 }

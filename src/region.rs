@@ -4,7 +4,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::Args;
 use hyper::Method;
 use jiff::Timestamp;
@@ -105,24 +104,10 @@ struct Order {
 }
 
 impl Nodes {
-    fn bases(&self) -> anyhow::Result<Vec<Base>> {
-        if !self.admin.is_empty() {
-            return Ok(self.admin.clone());
-        }
-        let nodes = deployment::read(&self.data).context("no --admin is given, and there is no deployment to tell")?;
-        if nodes.is_empty() {
-            return Err(Usage::error(format!(
-                "{} has no <region>/node.toml; give --admin URL, or --data with a folder of `meridian up`",
-                self.data.display()
-            )));
-        }
-        Ok(nodes.into_iter().map(|node| Base::from(node.config.listen.admin)).collect())
-    }
-
     /// The first answer of any node; a node that does not answer or cannot write now is passed over.
     async fn ask(&self, method: Method, path: &str, body: Option<&NewOrder<'_>>) -> anyhow::Result<http::Reply> {
         let mut last = anyhow::anyhow!("there is no node to ask");
-        for base in self.bases()? {
+        for base in deployment::node_admins(&self.admin, &self.data)? {
             let options = body.map(Options::json).transpose()?.unwrap_or_default();
             match http::request(&base, method.clone(), path, options).await {
                 Ok(reply) if reply.status.is_server_error() => {

@@ -6,11 +6,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Usage, default_data};
+use crate::cli::default_data;
 use crate::deployment;
 use crate::http::{self, Base};
 use crate::table::table;
@@ -78,7 +77,7 @@ struct Asked {
 /// Asks every node and prints what they say; fails unless all answer and are ready.
 pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let mut asking = tokio::task::JoinSet::new();
-    for (index, base) in admins(&args)?.into_iter().enumerate() {
+    for (index, base) in deployment::node_admins(&args.admin, &args.data)?.into_iter().enumerate() {
         asking.spawn(async move {
             let (status, error) = match http::get(&base, "/v1/admin/status").await {
                 Ok(status) => (Some(status), None),
@@ -97,20 +96,6 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
     }
     let good = asked.iter().all(|asked| asked.status.as_ref().is_some_and(|status| status.ready));
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn admins(args: &StatusArgs) -> anyhow::Result<Vec<Base>> {
-    if !args.admin.is_empty() {
-        return Ok(args.admin.clone());
-    }
-    let nodes = deployment::read(&args.data).context("no --admin is given, and there is no deployment to ask")?;
-    if nodes.is_empty() {
-        return Err(Usage::error(format!(
-            "{} has no <region>/node.toml; give --admin URL, or --data with a folder of `meridian up`",
-            args.data.display()
-        )));
-    }
-    Ok(nodes.into_iter().map(|node| Base::from(node.config.listen.admin)).collect())
 }
 
 fn print(asked: &[Asked]) {

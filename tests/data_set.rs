@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
+use common::venues::{self, VenueLine};
 use common::{Call, Deployment, Venue, Visit, guest};
 use jiff::Timestamp;
 use node::registry::{PersonField, guest_csv};
@@ -15,19 +16,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization as _;
 
-const VENUES: &str = include_str!("data/venues.json");
 const CHECKINS: &str = include_str!("data/checkins.ndjson");
 /// A venue's rules are those of the node that makes it, so there is one node for each pack of the data set.
 const PACKS: [&str; 5] = ["development", "default", "de-be", "de-bw", "at-2021"];
 /// One pack more than there are regions: its venues are made under a pack that asks for less.
 const ALSO: (&str, &str) = ("de-by", "de-bw");
-
-#[derive(Deserialize)]
-struct VenueLine {
-    label: String,
-    policy: String,
-    venue: Value,
-}
 
 #[derive(Deserialize)]
 struct Checkin {
@@ -97,7 +90,7 @@ fn what_guests_typed_comes_back() {
 
 /// Every venue of the data set, made at the node that has its rules.
 fn venues(deployment: &Deployment) -> BTreeMap<String, Venue> {
-    let lines: Vec<VenueLine> = serde_json::from_str(VENUES).unwrap();
+    let lines = venues::lines();
     let make = |mut line: VenueLine| {
         let policy = if line.policy == ALSO.0 { ALSO.1 } else { &line.policy };
         let node = PACKS.iter().position(|pack| *pack == policy).unwrap();

@@ -15,6 +15,7 @@ pub mod load;
 pub mod net;
 pub mod process;
 pub mod proxy;
+pub mod venues;
 pub mod wait;
 
 pub use client::{Answer, Call};

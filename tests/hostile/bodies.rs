@@ -7,19 +7,11 @@ use replication::Wall;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::common::{Call, Venue};
+use crate::common::{Call, Venue, venues};
 use crate::{CANARY, Guarded};
 
-const VENUES: &str = include_str!("../data/venues.json");
 const HOSTILE: &str = include_str!("../data/hostile.ndjson");
 const PACKS: [&str; 4] = ["default", "de-be", "de-bw", "at-2021"];
-
-#[derive(Deserialize)]
-struct VenueLine {
-    label: String,
-    policy: String,
-    venue: Value,
-}
 
 #[derive(Deserialize)]
 struct Hostile {
@@ -61,7 +53,7 @@ fn every_hostile_body_is_refused_with_its_code() {
     let guarded = Guarded::start(&PACKS);
     let node = &guarded.deployment.nodes[0];
     let mut venues = BTreeMap::new();
-    for line in serde_json::from_str::<Vec<VenueLine>>(VENUES).unwrap() {
+    for line in venues::lines() {
         // A venue keeps the pack of the node that made it, and every node has all packs.
         if let Some(index) = PACKS.iter().position(|pack| *pack == line.policy) {
             venues.insert(line.label, Venue::make_of(guarded.deployment.nodes[index].public, &line.venue));
