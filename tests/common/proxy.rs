@@ -91,8 +91,8 @@ impl State {
             let read = from.read(&mut bytes);
             match read {
                 Ok(0) => break,
-                // Asked again: what was read since the cut is lost.
-                Ok(n) if !self.is_cut() => {
+                // Asked again: what was read since the cut is lost, and nothing may follow what was lost.
+                Ok(n) if !was_cut && !self.is_cut() => {
                     if to.write_all(&bytes[..n]).is_err() {
                         break;
                     }
