@@ -140,14 +140,14 @@ async fn a_venue_has_its_node() {
     let all: Vec<_> = nodes.iter().map(|node| node.address).collect();
     let world = World::new([&all, &[], &[]], "balance = \"venue-hash\"").await;
     let mut homes = Vec::new();
-    for venue in 0..12 {
+    for venue in 0..60 {
         let home = world.get(&format!("/v1/venues/v{venue}"), "").await.body;
         for path in ["", "/guests", "/visits/x"] {
             assert_eq!(world.get(&format!("/v1/venues/v{venue}{path}"), "").await.body, home);
         }
         homes.push(home);
     }
-    assert!(nodes.iter().all(|node| node.count() > 0), "12 venues are not all at home in one node");
+    assert!(nodes.iter().all(|node| node.count() > 0), "60 venues are not all at home in one node");
     nodes[0].kill();
     for (venue, home) in homes.iter().enumerate().filter(|(_, home)| *home != "eu") {
         assert_eq!(world.get(&format!("/v1/venues/v{venue}"), "").await.body, *home, "others stay");
