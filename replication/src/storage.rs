@@ -145,7 +145,7 @@ impl WriteBatch {
 }
 
 const DOCUMENTS: u8 = b'd';
-const LOG: u8 = b'l';
+pub(crate) const LOG: u8 = b'l';
 const TOMBSTONES: u8 = b't';
 const META: u8 = b'm';
 

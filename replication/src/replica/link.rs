@@ -84,6 +84,8 @@ pub(super) struct Link {
     pub(super) rewound: Monotonic,
     pub(super) missing: BTreeSet<ReplicaId>,
     pub(super) hello_due: bool,
+    /// The peer has our greeting: it has sent something that it sends to nobody whom it does not know.
+    pub(super) greeted: bool,
     pub(super) progress_due: bool,
     /// Entries of this peer are on their way to the disk.
     pub(super) owes_progress: bool,
@@ -114,6 +116,7 @@ impl<S: Storage> Replica<S> {
             rewound: now.mono,
             missing: BTreeSet::new(),
             hello_due: true,
+            greeted: false,
             progress_due: false,
             owes_progress: false,
         };
@@ -149,12 +152,25 @@ impl<S: Storage> Replica<S> {
         match frame {
             Frame::Hello(hello) => self.hello(now, id, hello),
             // Before the greeting nothing else counts (it may have been lost on the way).
-            _ if self.links.get(&id).is_none_or(|link| link.replica.is_none()) => Ok(()),
-            Frame::Deltas(deltas) => Ok(self.deltas(id, &peer, deltas)?),
+            _ if self.links.get(&id).is_none_or(|link| link.replica.is_none()) => {
+                self.greeted(id);
+                Ok(())
+            }
+            Frame::Deltas(deltas) => {
+                self.greeted(id);
+                Ok(self.deltas(id, &peer, deltas)?)
+            }
             Frame::Progress(progress) => {
+                self.greeted(id);
                 self.progress(now, id, &peer, progress);
                 Ok(())
             }
+        }
+    }
+
+    fn greeted(&mut self, id: LinkId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.greeted = true;
         }
     }
 
@@ -181,11 +197,13 @@ impl<S: Storage> Replica<S> {
         let Some(link) = self.links.get_mut(&id) else { return Err(LinkError::Unknown) };
         match link.replica {
             Some(known) if known == hello.replica => {
-                // The peer greets again: our greeting was lost on the way.
-                link.hello_due = true;
+                // It greets again: our greeting was lost, or crossed it. Whoever has our greeting needs no other, or two
+                // replicas would greet each other for ever.
+                link.hello_due |= !link.greeted;
             }
             _ => {
                 link.replica = Some(hello.replica);
+                link.greeted = false;
                 link.acked = VersionVector::default();
                 link.sent.clear();
                 link.in_flight.clear();
