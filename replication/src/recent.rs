@@ -42,6 +42,12 @@ impl Recent {
         }
     }
 
+    /// Forgets all but some entries.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&Delta) -> bool) {
+        self.entries.retain(|delta| keep(delta));
+        self.bytes = self.entries.iter().map(size).sum();
+    }
+
     /// The entries in `(after, through]`, at most `limit`; `None` if the window does not reach back that far.
     pub(crate) fn read(&self, after: u64, through: u64, limit: usize) -> Option<Vec<Delta>> {
         if after < self.after {

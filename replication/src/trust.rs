@@ -58,6 +58,8 @@ pub struct TrustedClock {
     confirmed: bool,
     last: Monotonic,
     doubt: Option<Doubt>,
+    /// How far the clock could have been slewed when it jumped: time that passes in doubt proves nothing.
+    slewed_at_jump: Duration,
     peers: BTreeMap<NodeName, Heard>,
 }
 
@@ -91,6 +93,7 @@ impl TrustedClock {
             confirmed: !has_peers || persisted.is_some_and(|persisted| persisted.distance(now.wall) <= max_skew),
             last: now.mono,
             doubt,
+            slewed_at_jump: Duration::ZERO,
             peers: BTreeMap::new(),
         }
     }
@@ -119,10 +122,16 @@ impl TrustedClock {
         let outvoted = agree + disagree >= 2 && disagree > agree;
 
         let expected = self.anchor.0.plus(now.mono.since(self.anchor.1));
-        let slew = Duration::from_millis(
-            u64::try_from(now.mono.since(self.anchor.1).as_millis() * SLEW_PPM / 1_000_000).unwrap_or(u64::MAX),
-        );
+        let slew = if self.doubt == Some(Doubt::Jumped) {
+            self.slewed_at_jump
+        } else {
+            let passed_ms = now.mono.since(self.anchor.1).as_millis();
+            Duration::from_millis(u64::try_from(passed_ms * SLEW_PPM / 1_000_000).unwrap_or(u64::MAX))
+        };
         let jumped = now.wall.distance(expected) > (self.max_skew / 2).saturating_add(slew);
+        if jumped {
+            self.slewed_at_jump = slew;
+        }
 
         let doubt = match self.doubt {
             _ if majority_agrees => None,
@@ -238,6 +247,19 @@ mod tests {
         clock.observe(now(2, 600_000));
         assert_eq!(clock.doubt(), None);
         assert_eq!(clock.trusted(), Wall(T0 + 2_000 + 600_000));
+    }
+
+    /// Two minutes are within what a clock may be slewed by in two days; a step of two minutes is a step all the same.
+    #[test]
+    fn a_jump_is_not_believed_for_having_waited() {
+        let mut clock = clock(None);
+        clock.observe(now(10, 120_000));
+        for day in 1..5 {
+            clock.observe(now(day * 86_400, 120_000));
+            assert_eq!(clock.doubt(), Some(Doubt::Jumped), "day {day}");
+        }
+        clock.observe(now(5 * 86_400, 0));
+        assert_eq!(clock.doubt(), None);
     }
 
     #[test]

@@ -65,6 +65,8 @@ impl<S: Storage> Replica<S> {
             self.buckets.remove(&bucket);
             self.events.push_back(Event::Forgot(bucket));
         }
+        let buckets = &self.buckets;
+        self.recent.retain(|delta| buckets.contains_key(&delta.key.bucket()));
         self.frame_cache = None;
         Ok(())
     }

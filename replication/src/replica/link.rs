@@ -265,7 +265,10 @@ impl<S: Storage> Replica<S> {
             }
         }
         let heartbeat = self.config.heartbeat;
+        let own = self.id;
         let Some(link) = self.links.get_mut(&id) else { return };
+        // It knows us by an earlier id, or not at all: the greeting that said otherwise was lost.
+        link.hello_due |= !progress.direct.contains(&own);
         link.acked.merge(&progress.vector);
         link.direct = progress.direct.into_iter().collect();
         let before = link.in_flight.len();

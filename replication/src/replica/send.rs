@@ -158,6 +158,7 @@ impl<S: Storage> Replica<S> {
             return Ok((cached.through, cached.frame.clone()));
         }
         let recent = if origin == self.id { self.recent.read(after, have, MAX_ENTRIES) } else { None };
+        let gone_through = self.gone_through();
         let (mut entries, mut through) = match recent {
             Some(entries) if entries.len() < MAX_ENTRIES => (entries, have),
             Some(entries) => {
@@ -166,6 +167,8 @@ impl<S: Storage> Replica<S> {
             }
             None => self.read_log(origin, after, have)?,
         };
+        // As in the log: what has expired since is not sent.
+        entries.retain(|delta| delta.key.expires_at > gone_through || matches!(delta.body, Body::Tombstone(_)));
         let mut bytes = 0;
         let fits = entries.iter().take_while(|delta| {
             let room = bytes < FRAME_BYTES;
