@@ -48,6 +48,9 @@ pub(crate) enum Command {
     Status(crate::status::StatusArgs),
     /// Send check-ins, corrections and erasures, measure them, then prove every acknowledged one in every region
     Load(Box<crate::load::LoadArgs>),
+    /// Simulate regions, partitions, wrong clocks and failing disks, deterministically, with reports
+    #[command(subcommand)]
+    Simulate(crate::simulate::SimulateCommand),
     /// Make a venue
     #[command(subcommand)]
     Venue(VenueCommand),

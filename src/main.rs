@@ -15,6 +15,7 @@ mod poll;
 mod region;
 mod router;
 mod serve;
+mod simulate;
 mod status;
 mod table;
 mod up;
@@ -56,6 +57,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => return manual::completions(&args),
         Command::Man(args) => return manual::pages(&args),
         Command::Certs(CertsCommand::Init(args)) => return certs::init(&args),
+        Command::Simulate(command) => return simulate::simulate(command),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -71,7 +73,9 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Status(args) => status::status(args).await,
             Command::Load(args) => load::load(*args).await,
             Command::Venue(VenueCommand::Create(args)) => venue::create(args).await,
-            Command::Completions(_) | Command::Man(_) | Command::Certs(_) => Ok(ExitCode::SUCCESS),
+            Command::Completions(_) | Command::Man(_) | Command::Certs(_) | Command::Simulate(_) => {
+                Ok(ExitCode::SUCCESS)
+            }
         }
     });
     // A blocking call that never returns must not keep a finished process alive.

@@ -12,7 +12,7 @@
 //! persisted time until a majority of the peers heard agrees with the clock, so a clock that is a few hours ahead
 //! after a restart costs nobody a document.
 //!
-//! Trusted time does not go back, except when a clock that was wrong by more than the skew comes back to the
+//! Trusted time does not go back, except when a clock that was wrong by more than twice the skew comes back to the
 //! majority: staying a month ahead would hide everything here for a month.
 
 use std::collections::BTreeMap;
@@ -141,7 +141,8 @@ impl TrustedClock {
             _ => None,
         };
         if doubt.is_none() {
-            let far_ahead = running > now.wall.plus(self.max_skew);
+            // Two readings that are each within the skew can be twice as far apart: that is no reason to go back.
+            let far_ahead = running > now.wall.plus(self.max_skew * 2);
             self.trusted = if far_ahead { now.wall } else { self.trusted.max(now.wall) };
             if majority_agrees {
                 self.anchor = (now.wall, now.mono);
@@ -298,6 +299,15 @@ mod tests {
         assert_eq!(clock.certain(), Wall(T0 - 3 * 3_600_000 + 10_000));
         hear(&mut clock, now(20, 0), "b", T0 + 20_000);
         assert_eq!(clock.certain(), Wall(T0 + 20_000));
+    }
+
+    #[test]
+    fn trusted_time_does_not_go_back_between_two_clocks_that_may_be_right() {
+        let mut clock = clock(None);
+        hear(&mut clock, now(1, 59_000), "b", T0 + 1_000);
+        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + 60_000)));
+        hear(&mut clock, now(2, -59_000), "b", T0 + 2_000);
+        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + 60_000)));
     }
 
     #[test]

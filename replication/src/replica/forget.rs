@@ -53,9 +53,7 @@ impl<S: Storage> Replica<S> {
         if self.clock.doubt().is_some() {
             return Ok(());
         }
-        let certain = self.clock.certain();
-        let skew = self.config.max_clock_skew;
-        let passed: Vec<Bucket> = self.buckets.keys().filter(|b| b.end().plus(skew) <= certain).copied().collect();
+        let passed: Vec<Bucket> = self.buckets.keys().filter(|bucket| self.has_passed(**bucket)).copied().collect();
         let Some(latest) = passed.last() else { return Ok(()) };
         self.horizon = self.horizon.max(latest.end());
         self.write_meta_now()?;
@@ -69,6 +67,16 @@ impl<S: Storage> Replica<S> {
         self.recent.retain(|delta| buckets.contains_key(&delta.key.bucket()));
         self.frame_cache = None;
         Ok(())
+    }
+
+    /// Whether a day is over, by whatever clock is right within the skew.
+    fn has_passed(&self, bucket: Bucket) -> bool {
+        bucket.end().plus(self.config.max_clock_skew) <= self.clock.certain()
+    }
+
+    /// Whether nothing of a day needs to be kept, here or elsewhere.
+    pub(super) fn is_droppable(&self, bucket: Bucket) -> bool {
+        self.has_passed(bucket) || bucket.end() <= self.horizon
     }
 
     /// Keeps the persisted time young, so that a restart can tell a downtime from a wrong clock.

@@ -320,7 +320,12 @@ impl<S: Storage> Replica<S> {
             self.events.push_back(Event::Refused { peer: peer.clone(), dot });
             return Ok(());
         }
-        if self.is_dead(&key)? {
+        // A tombstone is passed on until its day may be dropped everywhere: who is behind by the skew still needs it.
+        let needless = match &body {
+            Body::Change(_) => self.is_dead(&key)?,
+            Body::Tombstone(_) => self.is_droppable(key.bucket()) || self.is_erased(&key)?,
+        };
+        if needless {
             return Ok(());
         }
         match body {

@@ -174,9 +174,11 @@ impl<S: Storage> Replica<S> {
 
     /// Whether the document may not exist any more, whatever anyone says (rule 2).
     pub(super) fn is_dead(&self, key: &DocumentKey) -> Result<bool, StorageError> {
-        if key.expires_at <= self.gone_through() {
-            return Ok(true);
-        }
+        Ok(key.expires_at <= self.gone_through() || self.is_erased(key)?)
+    }
+
+    /// Whether a tombstone says so.
+    pub(super) fn is_erased(&self, key: &DocumentKey) -> Result<bool, StorageError> {
         let until = self.latest_expiry(&key.name, key.expires_at == Wall::NEVER);
         Ok(self.get(Bucket::of(until), &tombstone_key(&key.name))?.is_some())
     }

@@ -1,0 +1,78 @@
+//! I2: replicas with equal vectors and equal horizons show the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use replication::{ChangeHash, DocumentKey, Reader};
+
+use super::Invariant;
+use crate::world::World;
+
+type Live = BTreeMap<DocumentKey, BTreeSet<ChangeHash>>;
+
+impl World {
+    /// What readers of a replica see, by change.
+    pub(crate) fn live(&self, at: usize) -> Option<Live> {
+        let process = self.nodes[at].process.as_ref()?;
+        let reader = Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention);
+        let rows = reader.all(process.replica.dead_through()).ok()?;
+        Some(rows.into_iter().map(|(key, row)| (key, row.hashes())).collect())
+    }
+
+    /// Whether what is visible in a replica is exactly what its vector says.
+    pub(crate) fn is_settled(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        node.process.as_ref().is_some_and(|process| process.replica.gathered() == 0 && process.syncing.is_none())
+    }
+
+    /// Compares each pair that must be equal. `completely` also after a restart, when a replica's data may be
+    /// ahead of its vector until it has caught up.
+    pub(crate) fn equal_vectors_mean_equal_documents(&mut self, completely: bool) {
+        for a in 0..self.nodes.len() {
+            for b in a + 1..self.nodes.len() {
+                let restarted = self.nodes[a].restarted || self.nodes[b].restarted;
+                if !self.is_settled(a) || !self.is_settled(b) || (restarted && !completely) {
+                    continue;
+                }
+                let (Some(one), Some(two)) = (&self.nodes[a].process, &self.nodes[b].process) else { continue };
+                let (one, two) = (&one.replica, &two.replica);
+                if one.durable() != two.durable() || one.horizon() != two.horizon() {
+                    continue;
+                }
+                // Who relayed it may have taken it for expired, by a clock that was ahead as far as it may be.
+                let skew = self.scenario.replica.max_clock_skew;
+                let moment = one.dead_through().max(two.dead_through()).plus(skew);
+                let (Some(mine), Some(theirs)) = (self.live(a), self.live(b)) else { continue };
+                let differ = mine
+                    .iter()
+                    .chain(theirs.iter())
+                    .filter(|(key, _)| key.expires_at > moment)
+                    .find(|(key, _)| mine.get(key) != theirs.get(key));
+                let visit = differ.and_then(|(key, _)| self.model.names.get(&key.name).copied());
+                let equal = differ.is_none();
+                let other = self.nodes[b].name.clone();
+                self.must(Invariant::Convergence, Some(a), equal, || {
+                    format!("knows exactly what {other} knows, and they differ in visit {}", visit.unwrap_or_default())
+                });
+                if !equal {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// In the end: the same changes give the same values.
+    pub(crate) fn equal_values(&mut self, a: usize, b: usize) {
+        let read = |world: &World, at: usize| {
+            let process = world.nodes[at].process.as_ref()?;
+            let reader = Reader::new(world.nodes[at].disk.contents().clone(), world.scenario.replica.max_retention);
+            let rows = reader.all(process.replica.dead_through()).ok()?;
+            let rows = rows.into_iter().filter(|(key, _)| world.model.names.contains_key(&key.name));
+            Some(rows.map(|(key, row)| (key, row.document().ok())).collect::<BTreeMap<_, _>>())
+        };
+        let (Some(mine), Some(theirs)) = (read(self, a), read(self, b)) else { return };
+        let same = mine.iter().all(|(key, value)| theirs.get(key).is_none_or(|other| other == value));
+        self.must(Invariant::Convergence, Some(a), same, || {
+            "shows other values than another replica, of the same changes".to_owned()
+        });
+    }
+}

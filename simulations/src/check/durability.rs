@@ -1,0 +1,70 @@
+//! I1: an acknowledged write is in its replica after any crash, and in every region in the end.
+
+use std::collections::BTreeSet;
+
+use replication::{ChangeHash, DocumentKey};
+
+use super::Invariant;
+use crate::world::World;
+
+impl World {
+    /// Changes that must be alive: acknowledged, within what `at` knows, not lost by contract, not erased, not expired.
+    fn must_show(&self, at: usize) -> Vec<(u32, DocumentKey, ChangeHash)> {
+        let Some(process) = &self.nodes[at].process else { return Vec::new() };
+        let known = process.replica.durable();
+        let horizon = self.true_wall().plus(self.scenario.replica.max_clock_skew);
+        let mut must = Vec::new();
+        for (visit, truth) in &self.model.visits {
+            if truth.erase_asked || truth.key.expires_at <= horizon {
+                continue;
+            }
+            let due =
+                truth.taken.iter().filter(|taken| !taken.lost && taken.dot.is_some_and(|dot| known.contains(dot)));
+            must.extend(due.map(|taken| (*visit, truth.key, taken.hash)));
+        }
+        must
+    }
+
+    /// The first acknowledged change that a replica knows of and does not show.
+    pub(crate) fn lacks(&self, at: usize) -> Option<u32> {
+        let live = self.live(at)?;
+        let has = |key: &DocumentKey, hash: &ChangeHash| live.get(key).is_some_and(|hashes| hashes.contains(hash));
+        self.must_show(at).into_iter().find(|(_, key, hash)| !has(key, hash)).map(|(visit, _, _)| visit)
+    }
+
+    /// In the end, in the core: nothing acknowledged in the core is unknown there, and everything known is shown.
+    pub(crate) fn nothing_is_lost(&mut self, core: &BTreeSet<usize>) {
+        for at in core {
+            let Some(process) = &self.nodes[*at].process else { continue };
+            let known = process.replica.durable().clone();
+            let unknown = self.model.visits.iter().find(|(_, truth)| {
+                truth.taken.iter().any(|taken| {
+                    core.contains(&taken.node) && !taken.lost && taken.dot.is_some_and(|dot| !known.contains(dot))
+                })
+            });
+            let unknown = unknown.map(|(visit, _)| *visit);
+            self.must(Invariant::Durability, Some(*at), unknown.is_none(), || {
+                format!("does not know of visit {}, acknowledged in the core", unknown.unwrap_or_default())
+            });
+            // Whose operator took a wrong clock for right has forgotten too early, by his own word.
+            let lacks = if self.nodes[*at].misled { None } else { self.lacks(*at) };
+            self.must(Invariant::Durability, Some(*at), lacks.is_none(), || {
+                format!("does not show visit {}, which was acknowledged", lacks.unwrap_or_default())
+            });
+            let risen = self.model.visits.iter().find(|(visit, truth)| {
+                truth.surely_erased() && self.erasure_reached(*at, **visit) && self.shows(*at, &truth.key)
+            });
+            let risen = risen.map(|(visit, _)| *visit);
+            self.must(Invariant::Resurrection, Some(*at), risen.is_none(), || {
+                format!("shows visit {}, which is erased", risen.unwrap_or_default())
+            });
+        }
+    }
+
+    fn shows(&self, at: usize, key: &DocumentKey) -> bool {
+        let reader =
+            replication::Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention);
+        let as_of = self.nodes[at].process.as_ref().map(|process| process.replica.dead_through());
+        as_of.is_some_and(|as_of| reader.rows(&key.name, false, as_of).is_ok_and(|rows| !rows.is_empty()))
+    }
+}

@@ -1,0 +1,84 @@
+//! I4: nothing readable is left of what was erased.
+
+use memchr::memmem::Finder;
+use replication::{Reader, Wall};
+
+use super::Invariant;
+use crate::world::World;
+
+const MARK: &[u8] = b"canary-";
+
+impl World {
+    /// An erasure was acknowledged here just now: its rows are gone.
+    pub(crate) fn erased_from_disk(&mut self, at: usize, visit: u32) {
+        let Some(truth) = self.model.visits.get(&visit) else { return };
+        let reader = Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention);
+        let hidden = reader.is_erased(&truth.key.name, false).unwrap_or(false);
+        let left = reader.row(&truth.key, Wall(0)).ok().flatten().is_some();
+        self.must(Invariant::Erasure, Some(at), hidden, || {
+            format!("acknowledged the erasure of visit {visit} and has no tombstone of it")
+        });
+        self.must(Invariant::Erasure, Some(at), !left, || {
+            format!("acknowledged the erasure of visit {visit} and still has its row")
+        });
+        if self.scenario.checks.deep {
+            self.no_erased_bytes(at, Some(visit));
+        }
+    }
+
+    /// No stored byte says anything of a visit whose erasure has been acknowledged here (of `only` that one).
+    pub(crate) fn no_erased_bytes(&mut self, at: usize, only: Option<u32>) {
+        let finder = Finder::new(MARK);
+        let mut left = None;
+        for value in self.nodes[at].disk.contents().values() {
+            for found in finder.find_iter(&value) {
+                let digits = value.get(found + MARK.len()..found + MARK.len() + 8);
+                let visit = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+                let Some(visit) = visit.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else { continue };
+                let erased = self
+                    .model
+                    .visits
+                    .get(&visit)
+                    .is_some_and(|truth| truth.erased.iter().any(|erased| erased.node == at && !erased.lost));
+                if erased && only.is_none_or(|only| only == visit) {
+                    left = Some(visit);
+                }
+            }
+        }
+        self.must(Invariant::Erasure, Some(at), left.is_none(), || {
+            format!("holds bytes of visit {}, which is erased", left.unwrap_or_default())
+        });
+    }
+
+    /// In the end: an acknowledged erasure, wherever it was made, left no byte anywhere in the core.
+    pub(crate) fn no_erased_bytes_anywhere(&mut self, at: usize) {
+        let finder = Finder::new(MARK);
+        let mut left = None;
+        for value in self.nodes[at].disk.contents().values() {
+            for found in finder.find_iter(&value) {
+                let digits = value.get(found + MARK.len()..found + MARK.len() + 8);
+                let visit = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+                let Some(visit) = visit.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else { continue };
+                if self.erasure_reached(at, visit) {
+                    left = Some(visit);
+                }
+            }
+        }
+        self.must(Invariant::Erasure, Some(at), left.is_none(), || {
+            format!("holds bytes of visit {}, whose erasure it knows", left.unwrap_or_default())
+        });
+    }
+
+    /// Whether an acknowledged erasure of the visit is within what this replica knows. When the longest retention has
+    /// passed, tombstones need not travel any more: what is left of the visit goes with its day.
+    pub(crate) fn erasure_reached(&self, at: usize, visit: u32) -> bool {
+        let Some(process) = &self.nodes[at].process else { return false };
+        let known = process.replica.durable();
+        let settings = &self.scenario.replica;
+        let needless_from = self.true_wall().plus(settings.max_clock_skew);
+        self.model.visits.get(&visit).is_some_and(|truth| {
+            truth.key.name.id.arrival().plus(settings.max_retention) > needless_from
+                && truth.erased.iter().any(|erased| !erased.lost && known.contains(erased.dot))
+        })
+    }
+}

@@ -1,0 +1,37 @@
+//! I11: whatever two stores have at one dot is the same entry, its time included.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use replication::Storage as _;
+
+use super::Invariant;
+use crate::world::World;
+
+impl World {
+    /// Compares the logs of all stores, of processes that are down as well.
+    pub(crate) fn no_dot_stands_for_two_entries(&mut self) {
+        let mut entries: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut fork = None;
+        for (at, node) in self.nodes.iter().enumerate() {
+            let storage = node.disk.contents();
+            for bucket in storage.buckets() {
+                let scanned = storage.scan(bucket, b"l", b"m", &mut |dot, entry| {
+                    let known = entries.entry(dot.to_vec()).or_insert_with(|| entry.to_vec());
+                    if known != entry {
+                        fork = Some((at, dot.to_vec()));
+                    }
+                    ControlFlow::Continue(())
+                });
+                if scanned.is_err() {
+                    fork = Some((at, Vec::new()));
+                }
+            }
+        }
+        if let Some((at, dot)) = fork {
+            self.must(Invariant::NoFork, Some(at), false, || {
+                format!("has another entry at dot {dot:02x?} than others")
+            });
+        }
+    }
+}

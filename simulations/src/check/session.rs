@@ -1,0 +1,76 @@
+//! I7 (read your writes, monotonic reads) and I10 (isolation), for every answer that a reader is given.
+
+use std::collections::BTreeSet;
+
+use replication::{ChangeHash, DocumentKey, Row, Wall};
+
+use super::Invariant;
+use crate::scenario::{Operation, OperationKind};
+use crate::world::World;
+
+impl World {
+    /// A guest list shows visits of its own venue and of no other.
+    pub(crate) fn only_its_own(&mut self, at: usize, asked: &Operation, key: &DocumentKey, row: &Row) {
+        let Some(visit) = self.model.names.get(&key.name).copied() else {
+            self.must(Invariant::Isolation, Some(at), false, || format!("shows {key:?}, which nobody made"));
+            return;
+        };
+        let Ok(document) = row.document() else {
+            self.must(Invariant::Convergence, Some(at), false, || "stored changes do not merge".to_owned());
+            return;
+        };
+        if document.all("phone").len() > 1 {
+            self.note_conflict();
+        }
+        // The creation may still be on its way: then nothing of the document is visible.
+        let says = document.get("venue").and_then(replication::Value::as_int);
+        let own = says.is_none_or(|venue| venue == i64::from(asked.venue));
+        self.must(Invariant::Isolation, Some(at), own, || {
+            format!("shows visit {visit} of venue {says:?} to venue {}", asked.venue)
+        });
+    }
+
+    /// What a session wrote or saw before is in what it is shown now, unless it is erased or has expired.
+    pub(crate) fn session_holds(
+        &mut self,
+        at: usize,
+        asked: &Operation,
+        seen: &[(u32, BTreeSet<ChangeHash>)],
+        as_of: Wall,
+    ) {
+        let is_list = asked.kind == OperationKind::Read;
+        let sessions = if is_list { &self.model.owners } else { &self.model.guests };
+        let Some(session) = sessions.get(&asked.visit) else { return };
+        let now = self.true_wall();
+        // Some clock may be ahead as far as it may be, and have taken it for expired on the way.
+        let dead_by = as_of.max(now.plus(self.scenario.replica.max_clock_skew));
+        let mut missing = None;
+        let shown =
+            |visit: u32, hash: &ChangeHash| seen.iter().any(|(other, hashes)| *other == visit && hashes.contains(hash));
+        for (visit, hashes) in &session.seen {
+            let Some(truth) = self.model.visits.get(visit) else { continue };
+            // A list shows the last hour, and a reader may ask for several venues.
+            let out_of_view = is_list
+                && (truth.venue != asked.venue
+                    || truth.key.name.id.arrival() < now.minus(std::time::Duration::from_mins(59)));
+            let lost = |hash: &ChangeHash| truth.taken.iter().any(|taken| taken.hash == *hash && taken.lost);
+            if truth.erase_asked || truth.key.expires_at <= dead_by || out_of_view {
+                continue;
+            }
+            if hashes.iter().any(|hash| !shown(*visit, hash) && !lost(hash)) {
+                missing = Some(*visit);
+            }
+        }
+        if !is_list && let Some(truth) = self.model.visits.get(&asked.visit) {
+            let own = truth.taken.iter().filter(|taken| !taken.lost);
+            let covered = own.filter(|taken| taken.dot.is_some_and(|dot| session.token.contains(dot)));
+            let alive = !truth.erase_asked && truth.key.expires_at > dead_by;
+            if alive && covered.clone().any(|taken| !shown(asked.visit, &taken.hash)) {
+                missing = Some(asked.visit);
+            }
+        }
+        self.must(Invariant::Session, Some(at), missing.is_none(), || {
+            format!("covers a session's token and does not show visit {}, which it knows", missing.unwrap_or_default())
+        });
+    }
+}

@@ -1,0 +1,87 @@
+//! Maelstrom's messages: one JSON object a line, and the errors that its protocol knows.
+//!
+//! # Invariant
+//! Nothing that comes in makes this fail other than by a [`Malformed`].
+
+use serde_json::{Map, Value, json};
+
+/// What a line said.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    /// Who asks.
+    pub(super) src: String,
+    /// Under which number; without one no answer is wanted.
+    pub(super) msg_id: Option<u64>,
+    /// What is asked.
+    pub(super) kind: String,
+    /// The whole body.
+    pub(super) body: Map<String, Value>,
+}
+
+/// A line that is no message.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Malformed {
+    #[error("no JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    #[error("no {0}")]
+    Lacks(&'static str),
+}
+
+/// Errors as Maelstrom numbers them. All of these are definite, but for `Crash`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Code {
+    NotSupported = 10,
+    TemporarilyUnavailable = 11,
+    MalformedRequest = 12,
+    Crash = 13,
+    Abort = 14,
+}
+
+impl Request {
+    /// Reads a line. A message with a sender and a number but without a type is a request that can be refused.
+    pub(super) fn read(line: &str) -> Result<Request, Malformed> {
+        let message: Value = serde_json::from_str(line)?;
+        let src = message.get("src").and_then(Value::as_str).ok_or(Malformed::Lacks("src"))?;
+        let body = message.get("body").and_then(Value::as_object).ok_or(Malformed::Lacks("body"))?;
+        let kind = body.get("type").and_then(Value::as_str).unwrap_or_default();
+        Ok(Request {
+            src: src.to_owned(),
+            msg_id: body.get("msg_id").and_then(Value::as_u64),
+            kind: kind.to_owned(),
+            body: body.clone(),
+        })
+    }
+
+    /// Where an answer goes.
+    pub(super) fn asker(&self) -> Asker {
+        Asker { src: self.src.clone(), msg_id: self.msg_id }
+    }
+}
+
+/// Who waits for an answer.
+#[derive(Clone, Debug)]
+pub(super) struct Asker {
+    src: String,
+    msg_id: Option<u64>,
+}
+
+impl Asker {
+    /// The line with an answer, if one is wanted.
+    pub(super) fn answer(&self, from: &str, kind: &str, more: &[(&str, Value)]) -> Option<String> {
+        let mut body = Map::new();
+        body.insert("type".to_owned(), json!(kind));
+        body.insert("in_reply_to".to_owned(), json!(self.msg_id?));
+        body.extend(more.iter().map(|(field, value)| ((*field).to_owned(), value.clone())));
+        Some(line(from, &self.src, body))
+    }
+
+    /// The line with an error, if an answer is wanted.
+    pub(super) fn refuse(&self, from: &str, code: Code, text: &str) -> Option<String> {
+        self.answer(from, "error", &[("code", json!(code as u8)), ("text", json!(text))])
+    }
+}
+
+/// One line out.
+pub(super) fn line(src: &str, dest: &str, body: Map<String, Value>) -> String {
+    json!({ "src": src, "dest": dest, "body": body }).to_string()
+}

@@ -1,0 +1,171 @@
+//! What one run measured, as plain numbers: what reports draw, and what their data files hold.
+//!
+//! Times are seconds of true virtual time since the start of the run, unless a name says otherwise. Regions are
+//! indices into [`Measured::regions`]. Nothing here depends on how fast the machine was.
+
+use serde::{Deserialize, Serialize};
+
+/// One run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Measured {
+    /// The scenario's name, and the setting if several are compared.
+    pub name: String,
+    /// What the scenario is about, in a sentence or two.
+    pub about: String,
+    /// The seed.
+    pub seed: u64,
+    /// The regions in the scenario's order.
+    pub regions: Vec<String>,
+    /// The settings that matter for reading the figures: `("heartbeat", "500ms")`.
+    pub settings: Vec<(String, String)>,
+    /// The end of the phase with faults; then everything in the core heals.
+    pub healed_at: f64,
+    /// The end of the run.
+    pub ended_at: f64,
+    /// Faults, for bands in time.
+    pub faults: Vec<FaultBand>,
+    /// What happened after the last fault.
+    pub convergence: Convergence,
+    /// After each fault that ended: how long until each region had what each other one had by then.
+    pub recoveries: Vec<Recovery>,
+    /// Per ordered pair of regions: after how long a write acknowledged in the first is shown by the second.
+    pub staleness: Vec<Staleness>,
+    /// Regular looks at every region.
+    pub samples: Vec<Sample>,
+    /// Requests of clients whose nearest region it is, in slices of time.
+    pub availability: Vec<Availability>,
+    /// What went over each directed pair of regions.
+    pub traffic: Vec<Traffic>,
+    /// Requests by kind.
+    pub requests: Vec<RequestCount>,
+    /// Broken invariants, empty if all held.
+    pub broken: Vec<String>,
+}
+
+/// A fault's time.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FaultBand {
+    /// The kind, as scenarios write it: `partition`, `crash`, `clock-step`, ...
+    pub kind: String,
+    /// For people: `partition us-east | others`.
+    pub label: String,
+    /// From.
+    pub from: f64,
+    /// Until; equal to `from` for a moment.
+    pub until: f64,
+}
+
+/// The phase after the last fault.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Convergence {
+    /// Seconds within which the core must converge, computed from the network and the timers.
+    pub bound: f64,
+    /// Seconds that it took; `None` if it did not within the bound.
+    pub took: Option<f64>,
+    /// The first condition that was not met, if any.
+    pub unmet: Option<String>,
+}
+
+/// One pair of regions after one fault.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recovery {
+    /// Whose writes.
+    pub from: usize,
+    /// Who had to learn of them.
+    pub to: usize,
+    /// When the fault ended.
+    pub at: f64,
+    /// How long it took; `None` if it never did.
+    pub took: Option<f64>,
+}
+
+/// How old one region's view of another's writes is (probabilistically bounded staleness, Bailis et al., 2012).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Staleness {
+    /// Where writes were acknowledged.
+    pub from: usize,
+    /// Where they were looked for.
+    pub to: usize,
+    /// Milliseconds from the acknowledgement until it is shown, one for each write, ascending.
+    pub delays_ms: Vec<f32>,
+    /// Writes that were never shown there.
+    pub never: u64,
+}
+
+/// One region at one moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Sample {
+    /// When.
+    pub at: f64,
+    /// Which region.
+    pub region: usize,
+    /// Whether its process runs.
+    pub up: bool,
+    /// Whether it takes writes.
+    pub ready: bool,
+    /// Documents stored.
+    pub documents: u64,
+    /// Tombstones stored.
+    pub tombstones: u64,
+    /// Log entries stored.
+    pub log_entries: u64,
+    /// Bytes stored, keys and values.
+    pub bytes: u64,
+    /// Per region: entries of that region that this one does not know.
+    pub lag_entries: Vec<u64>,
+    /// Per region: seconds since the oldest such entry was acknowledged.
+    pub lag_s: Vec<f64>,
+    /// Per region: how far behind the present a guest list here is complete, in seconds; `None` if it cannot say.
+    pub completeness_s: Vec<Option<f64>>,
+}
+
+/// A slice of time as the clients of one place knew it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Availability {
+    /// Begin of the slice.
+    pub at: f64,
+    /// Length of the slice.
+    pub seconds: f64,
+    /// The region nearest to the clients.
+    pub region: usize,
+    /// Requests answered by that region.
+    pub at_home: u64,
+    /// Requests answered by another region.
+    pub elsewhere: u64,
+    /// Requests that no region answered.
+    pub failed: u64,
+}
+
+/// Bytes of one directed pair.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Sender.
+    pub from: usize,
+    /// Receiver.
+    pub to: usize,
+    /// Frames sent.
+    pub frames: u64,
+    /// Bytes of changes, before compression.
+    pub payload: u64,
+    /// Bytes of frames with entries less `payload` as it was compressed: names, dots, times.
+    pub metadata: u64,
+    /// Bytes of greetings and progress.
+    pub control: u64,
+    /// Bytes that were sent and did not arrive.
+    pub lost: u64,
+}
+
+/// Requests of one kind.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct RequestCount {
+    /// `check-in`, `correct`, `erase`, `read`.
+    pub kind: String,
+    /// Answered.
+    pub ok: u64,
+    /// Answered by another than the nearest region.
+    pub elsewhere: u64,
+    /// Refused or not answered by anyone.
+    pub failed: u64,
+    /// Median, 99th percentile and maximum of the time to the answer, in milliseconds.
+    pub latency_ms: [f64; 3],
+}

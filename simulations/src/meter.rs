@@ -1,0 +1,230 @@
+//! Takes the measurements of a run while it is on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use replication::{Dot, ReplicaId, VersionVector};
+
+use crate::measure::{Availability, Recovery, RequestCount, Sample, Staleness, Traffic};
+use crate::scenario::{OperationKind, Scenario};
+
+/// Slices of time for availability.
+const SLICES: u32 = 100;
+
+/// Acknowledged entries of one incarnation, and how far each region has followed.
+struct OwnLog {
+    node: usize,
+    entries: Vec<(u64, Duration)>,
+    followed: Vec<usize>,
+}
+
+/// A fault ended: who waits for what.
+struct Waiting {
+    from: usize,
+    to: usize,
+    at: Duration,
+    origin: ReplicaId,
+    seq: u64,
+}
+
+/// Counters and times.
+pub struct Meter {
+    regions: usize,
+    slice: Duration,
+    logs: BTreeMap<ReplicaId, OwnLog>,
+    delays: BTreeMap<(usize, usize), Vec<f32>>,
+    waiting: Vec<Waiting>,
+    recoveries: Vec<Recovery>,
+    traffic: BTreeMap<(usize, usize), Traffic>,
+    slices: BTreeMap<(u32, usize), Availability>,
+    requests: BTreeMap<OperationKind, (RequestCount, Vec<f32>)>,
+    batches: u64,
+    records: u64,
+    /// Regular looks.
+    pub(crate) samples: Vec<Sample>,
+}
+
+impl Meter {
+    pub(crate) fn new(regions: usize, scenario: &Scenario) -> Meter {
+        Meter {
+            regions,
+            slice: (scenario.duration / SLICES).max(Duration::from_secs(1)),
+            logs: BTreeMap::new(),
+            delays: BTreeMap::new(),
+            waiting: Vec::new(),
+            recoveries: Vec::new(),
+            traffic: BTreeMap::new(),
+            slices: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            batches: 0,
+            records: 0,
+            samples: Vec::new(),
+        }
+    }
+
+    pub(crate) fn batch(&mut self, records: usize) {
+        self.batches += 1;
+        self.records += records as u64;
+    }
+
+    fn path(&mut self, from: usize, to: usize) -> &mut Traffic {
+        self.traffic.entry((from, to)).or_insert_with(|| Traffic { from, to, ..Traffic::default() })
+    }
+
+    /// A frame with entries: what the payload would be by itself is known only where frames are looked into.
+    pub(crate) fn deltas(&mut self, from: usize, to: usize, bytes: usize, payload: usize) {
+        let path = self.path(from, to);
+        path.frames += 1;
+        // Compression makes a frame smaller than its changes: then all of it is payload.
+        let payload = payload.min(bytes);
+        path.payload += payload as u64;
+        path.metadata += (bytes - payload) as u64;
+    }
+
+    pub(crate) fn control(&mut self, from: usize, to: usize, bytes: usize) {
+        let path = self.path(from, to);
+        path.frames += 1;
+        path.control += bytes as u64;
+    }
+
+    pub(crate) fn lost(&mut self, from: usize, to: usize, bytes: usize) {
+        self.path(from, to).lost += bytes as u64;
+    }
+
+    /// A write was acknowledged.
+    pub(crate) fn acknowledged(&mut self, now: Duration, node: usize, dot: Dot) {
+        let regions = self.regions;
+        let log = self.logs.entry(dot.origin).or_insert_with(|| OwnLog {
+            node,
+            entries: Vec::new(),
+            followed: vec![0; regions],
+        });
+        log.entries.push((dot.seq, now));
+    }
+
+    /// What a region durably knows by now.
+    pub(crate) fn durable(&mut self, now: Duration, at: usize, durable: &VersionVector) {
+        for (origin, seq) in durable.iter() {
+            let Some(log) = self.logs.get_mut(&origin).filter(|log| log.node != at) else { continue };
+            let (node, followed) = (log.node, log.followed[at]);
+            let mut next = followed;
+            while let Some((_, acknowledged)) = log.entries.get(next).filter(|(entry, _)| *entry <= seq) {
+                let delay = now.saturating_sub(*acknowledged);
+                self.delays.entry((node, at)).or_default().push(delay.as_secs_f32() * 1_000.0);
+                next += 1;
+            }
+            log.followed[at] = next;
+        }
+        let recoveries = &mut self.recoveries;
+        self.waiting.retain(|waiting| {
+            let done = waiting.to == at && durable.get(waiting.origin) >= waiting.seq;
+            if done {
+                let took = Some(now.saturating_sub(waiting.at).as_secs_f64());
+                recoveries.push(Recovery { from: waiting.from, to: at, at: waiting.at.as_secs_f64(), took });
+            }
+            !done
+        });
+    }
+
+    /// A fault ended: from now on it is measured how long `to` needs for what `from` has by now.
+    pub(crate) fn await_recovery(&mut self, now: Duration, from: usize, to: usize, origin: ReplicaId, seq: u64) {
+        self.waiting.push(Waiting { from, to, at: now, origin, seq });
+    }
+
+    /// Age of the oldest acknowledged entry of `node` that `at` does not know.
+    pub(crate) fn lag(&self, now: Duration, node: usize, at: usize) -> Duration {
+        let oldest =
+            self.logs.values().filter(|log| log.node == node).filter_map(|log| log.entries.get(log.followed[at]));
+        oldest.map(|(_, acknowledged)| now.saturating_sub(*acknowledged)).max().unwrap_or_default()
+    }
+
+    /// A request is over; `answered_by` is `None` if nobody answered.
+    pub(crate) fn request(
+        &mut self,
+        now: Duration,
+        asked_at: Duration,
+        kind: OperationKind,
+        home: usize,
+        answered_by: Option<usize>,
+    ) {
+        let number = u32::try_from(asked_at.as_nanos() / self.slice.as_nanos().max(1)).unwrap_or(u32::MAX);
+        let slice = self.slice;
+        let availability = self.slices.entry((number, home)).or_insert_with(|| Availability {
+            at: (slice * number).as_secs_f64(),
+            seconds: slice.as_secs_f64(),
+            region: home,
+            at_home: 0,
+            elsewhere: 0,
+            failed: 0,
+        });
+        let (count, latencies) = self.requests.entry(kind).or_default();
+        kind.name().clone_into(&mut count.kind);
+        match answered_by {
+            Some(region) => {
+                count.ok += 1;
+                latencies.push(now.saturating_sub(asked_at).as_secs_f32() * 1_000.0);
+                if region == home {
+                    availability.at_home += 1;
+                } else {
+                    availability.elsewhere += 1;
+                    count.elsewhere += 1;
+                }
+            }
+            None => {
+                availability.failed += 1;
+                count.failed += 1;
+            }
+        }
+    }
+
+    /// Mean records per batch.
+    pub(crate) fn mean_batch(&self) -> f64 {
+        if self.batches == 0 { 0.0 } else { self.records as f64 / self.batches as f64 }
+    }
+
+    pub(crate) fn staleness(&mut self) -> Vec<Staleness> {
+        let mut all = Vec::new();
+        for from in 0..self.regions {
+            for to in (0..self.regions).filter(|to| *to != from) {
+                let mut delays_ms = self.delays.remove(&(from, to)).unwrap_or_default();
+                delays_ms.sort_by(f32::total_cmp);
+                let logs = self.logs.values().filter(|log| log.node == from);
+                let never = logs.map(|log| (log.entries.len() - log.followed[to]) as u64).sum();
+                all.push(Staleness { from, to, delays_ms, never });
+            }
+        }
+        all
+    }
+
+    pub(crate) fn recoveries(&mut self) -> Vec<Recovery> {
+        let mut all = std::mem::take(&mut self.recoveries);
+        all.extend(self.waiting.drain(..).map(|waiting| Recovery {
+            from: waiting.from,
+            to: waiting.to,
+            at: waiting.at.as_secs_f64(),
+            took: None,
+        }));
+        all
+    }
+
+    pub(crate) fn traffic(&self) -> Vec<Traffic> {
+        self.traffic.values().cloned().collect()
+    }
+
+    pub(crate) fn availability(&self) -> Vec<Availability> {
+        self.slices.values().cloned().collect()
+    }
+
+    pub(crate) fn requests(&mut self) -> Vec<RequestCount> {
+        let finish = |(mut count, mut latencies): (RequestCount, Vec<f32>)| {
+            latencies.sort_by(f32::total_cmp);
+            let at = |share: f64| {
+                let index = ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
+                latencies.get(index).map_or(0.0, |ms| f64::from(*ms))
+            };
+            count.latency_ms = [at(0.5), at(0.99), at(1.0)];
+            count
+        };
+        std::mem::take(&mut self.requests).into_values().map(finish).collect()
+    }
+}

@@ -1,0 +1,172 @@
+//! What is true: every request and answer for ever, nothing forgotten. The replicas are compared with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, VersionVector};
+
+use crate::check::{Broken, Invariant};
+
+/// One change of a visit that some replica took.
+#[derive(Clone, Debug)]
+pub struct Taken {
+    /// Its hash.
+    pub hash: ChangeHash,
+    /// Where.
+    pub node: usize,
+    /// Its place in that replica's log, once it is durable there.
+    pub dot: Option<Dot>,
+    /// The only disk that had it went back in time, or was taken away: lost by contract.
+    pub lost: bool,
+}
+
+/// An erasure that was acknowledged.
+#[derive(Clone, Debug)]
+pub struct Erased {
+    /// Its dot.
+    pub dot: Dot,
+    /// Where.
+    pub node: usize,
+    /// See [`Taken::lost`].
+    pub lost: bool,
+}
+
+/// Everything about one visit.
+#[derive(Clone, Debug)]
+pub struct VisitTruth {
+    /// Its document.
+    pub key: DocumentKey,
+    /// Its venue.
+    pub venue: u32,
+    /// Changes that were taken, acknowledged or not.
+    pub taken: Vec<Taken>,
+    /// Whether an erasure was ever asked for: from then on it may be gone anywhere.
+    pub erase_asked: bool,
+    /// Erasures that were acknowledged.
+    pub erased: Vec<Erased>,
+}
+
+impl VisitTruth {
+    /// Whether an acknowledged erasure must hold everywhere in the end.
+    #[must_use]
+    pub fn surely_erased(&self) -> bool {
+        self.erased.iter().any(|erased| !erased.lost)
+    }
+}
+
+/// What a dot stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Change(u32, ChangeHash),
+    Erasure(u32),
+}
+
+/// What one client has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Its token.
+    pub token: VersionVector,
+    /// Visits that it was shown, or wrote itself, with the changes seen.
+    pub seen: BTreeMap<u32, BTreeSet<ChangeHash>>,
+}
+
+/// Everything that happened.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// By number.
+    pub visits: BTreeMap<u32, VisitTruth>,
+    /// By document.
+    pub names: BTreeMap<DocumentName, u32>,
+    /// Guests' sessions by visit.
+    pub guests: BTreeMap<u32, Session>,
+    /// Owners' sessions by reader.
+    pub owners: BTreeMap<u32, Session>,
+    dots: BTreeMap<(ReplicaId, u64), What>,
+}
+
+impl Model {
+    /// A replica took a change; it is not durable yet.
+    pub fn take(&mut self, visit: u32, hash: ChangeHash, node: usize) {
+        if let Some(truth) = self.visits.get_mut(&visit) {
+            truth.taken.push(Taken { hash, node, dot: None, lost: false });
+        }
+    }
+
+    /// A change is acknowledged. `dot` is `None` for a repeat: whoever has the first has this.
+    ///
+    /// # Errors
+    /// [`Broken`] (I11) if the dot stands for something else already.
+    pub fn changed(
+        &mut self,
+        at: Duration,
+        visit: u32,
+        hash: ChangeHash,
+        node: usize,
+        dot: Option<Dot>,
+    ) -> Result<(), Broken> {
+        let Some(truth) = self.visits.get_mut(&visit) else { return Ok(()) };
+        let Some(dot) = dot else { return Ok(()) };
+        let waiting = |t: &&mut Taken| t.hash == hash && t.node == node && t.dot.is_none();
+        if let Some(taken) = truth.taken.iter_mut().find(waiting) {
+            taken.dot = Some(dot);
+        }
+        self.stands_for(at, node, dot, What::Change(visit, hash))
+    }
+
+    /// An erasure is acknowledged.
+    ///
+    /// # Errors
+    /// [`Broken`] (I11) if the dot stands for something else already.
+    pub fn erased(&mut self, at: Duration, visit: u32, node: usize, dot: Dot) -> Result<(), Broken> {
+        if let Some(truth) = self.visits.get_mut(&visit) {
+            truth.erased.push(Erased { dot, node, lost: false });
+        }
+        self.stands_for(at, node, dot, What::Erasure(visit))
+    }
+
+    fn stands_for(&mut self, at: Duration, node: usize, dot: Dot, what: What) -> Result<(), Broken> {
+        match self.dots.insert((dot.origin, dot.seq), what) {
+            Some(earlier) if earlier != what => Err(Broken::new(
+                Invariant::NoFork,
+                at,
+                Some(node),
+                format!("{dot:?} was acknowledged for {earlier:?} and now for {what:?}"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was acknowledged and is in no store any more is lost by contract: `is_left` says of a dot, the
+    /// node that made it and its change (none for an erasure) whether someone has it. Tokens that name what is lost are worth nothing any more: its dots
+    /// may stand for something else from now on (assumption A8).
+    pub fn lose(&mut self, is_left: impl Fn(Dot, usize, &DocumentKey, Option<ChangeHash>) -> bool) {
+        let mut lost: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+        let mut note = |dot: Dot| {
+            let first = lost.entry(dot.origin).or_insert(dot.seq);
+            *first = dot.seq.min(*first);
+        };
+        for truth in self.visits.values_mut() {
+            let key = truth.key;
+            for taken in truth.taken.iter_mut().filter(|taken| !taken.lost) {
+                if let Some(dot) = taken.dot.filter(|dot| !is_left(*dot, taken.node, &key, Some(taken.hash))) {
+                    taken.lost = true;
+                    note(dot);
+                }
+            }
+            for erased in truth.erased.iter_mut().filter(|erased| !erased.lost) {
+                if !is_left(erased.dot, erased.node, &key, None) {
+                    erased.lost = true;
+                    note(erased.dot);
+                }
+            }
+        }
+        self.dots.retain(|(origin, seq), _| lost.get(origin).is_none_or(|first| seq < first));
+        for session in self.guests.values_mut().chain(self.owners.values_mut()) {
+            let names_lost =
+                session.token.iter().any(|(origin, seq)| lost.get(&origin).is_some_and(|first| seq >= *first));
+            if names_lost {
+                *session = Session::default();
+            }
+        }
+    }
+}

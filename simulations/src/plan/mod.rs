@@ -1,0 +1,26 @@
+//! What a seed decides before anything happens: every request and every fault, as data.
+//!
+//! [`draw`] turns a scenario that leaves things to chance into one that says everything. So a plan can be saved, cut
+//! down ([`crate::shrink`]) and run again, and a knob of one concern does not change the draws of another.
+
+mod citizens;
+mod swarm;
+
+use crate::scenario::Scenario;
+
+pub(crate) use swarm::kinds;
+
+/// The scenario with all requests and faults written out.
+#[must_use]
+pub fn draw(scenario: &Scenario, seed: u64) -> Scenario {
+    let mut plan = scenario.clone();
+    if let Some(swarm) = plan.swarm.take() {
+        swarm::draw(&mut plan, &swarm, seed);
+    }
+    let generated = citizens::draw(&plan, seed);
+    plan.workload = crate::scenario::Workload { rate: 0.0, reads: 0.0, ..plan.workload };
+    plan.operations.extend(generated);
+    plan.operations.sort_by_key(|operation| operation.at);
+    plan.faults.sort_by_key(|fault| fault.at);
+    plan
+}

@@ -1,0 +1,230 @@
+//! Swarm testing (Groce et al., 2012): each seed leaves out some kinds of faults altogether and draws the ranges of the
+//! rest, so that what usually hides a bug is now and then missing.
+//!
+//! What the algorithm assumes is kept: at most one region's clock is wrong beyond the skew (A2), disks sync honestly
+//! (A3). One kind is forced in by the seed itself, so that no kind is missing from as many seeds in a row as there are
+//! kinds.
+
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
+
+use crate::scenario::{Fault, FaultKind, Flap, Scenario, Swarm, Topology};
+use crate::seed::{Stream, stream};
+
+/// Kinds that keep to the assumptions.
+const HONEST: [FaultKind; 16] = [
+    FaultKind::Partition,
+    FaultKind::Bridge,
+    FaultKind::Degrade,
+    FaultKind::Crash,
+    FaultKind::Restart,
+    FaultKind::Pause,
+    FaultKind::SlowNode,
+    FaultKind::SlowDisk,
+    FaultKind::FullDisk,
+    FaultKind::ReadErrors,
+    FaultKind::Restore,
+    FaultKind::ClockStep,
+    FaultKind::ClockDrift,
+    FaultKind::Add,
+    FaultKind::Remove,
+    FaultKind::Night,
+];
+
+/// Which kinds a swarm draws from.
+pub(crate) fn kinds(swarm: &Swarm) -> Vec<FaultKind> {
+    if swarm.kinds.is_empty() { HONEST.to_vec() } else { swarm.kinds.clone() }
+}
+
+/// These need a third region: a majority of clocks, a bridge, someone left after a removal.
+fn needs_three(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::Bridge | FaultKind::ClockStep | FaultKind::ClockDrift | FaultKind::Add | FaultKind::Remove
+    )
+}
+
+pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
+    let kinds = kinds(swarm);
+    let forced = kinds[usize::try_from(seed % kinds.len() as u64).unwrap_or(0)];
+    let mut draws = stream(seed, "settings", 0);
+    let least = if needs_three(forced) { swarm.regions[0].max(3) } else { swarm.regions[0] };
+    let regions = draws.random_range(least.min(swarm.regions[1])..=swarm.regions[1]);
+    plan.regions.truncate(regions);
+    if swarm.settings {
+        settings(plan, &mut draws);
+    }
+    let visits = draws.random_range(swarm.visits[0]..=swarm.visits[1]);
+    plan.workload.rate = f64::from(visits) / plan.duration.as_secs_f64();
+    let mut faults = stream(seed, "faults", 0);
+    let left_out: Vec<bool> = kinds.iter().map(|_| faults.random_bool(swarm.omit)).collect();
+    let kept = kinds.iter().zip(&left_out).filter(|(kind, out)| **kind == forced || !**out).map(|(kind, _)| *kind);
+    let kept: Vec<FaultKind> = kept.filter(|kind| regions >= 3 || !needs_three(*kind)).collect();
+    let mut world = Drawn { odd: faults.random_range(0..regions), added: None, removed: None };
+    let count = faults.random_range(swarm.faults[0]..=swarm.faults[1]);
+    for number in 0..count {
+        let kind = if number == 0 { forced } else { kept.choose(&mut faults).copied().unwrap_or(forced) };
+        // A stream for each fault: taking one out leaves the others as they are.
+        let mut draws = stream(seed, "fault", u64::from(number));
+        plan.faults.extend(fault(plan, kind, &mut world, &mut draws));
+    }
+    core(plan, &world, &mut stream(seed, "core", 0));
+}
+
+/// What faults of one plan must know of each other.
+struct Drawn {
+    /// The region whose clock may be wrong beyond the skew.
+    odd: usize,
+    added: Option<usize>,
+    removed: Option<usize>,
+}
+
+fn seconds(range: std::ops::Range<f64>, draws: &mut Stream) -> Duration {
+    Duration::from_millis((draws.random_range(range) * 1_000.0) as u64)
+}
+
+fn settings(plan: &mut Scenario, draws: &mut Stream) {
+    let ms = Duration::from_millis;
+    let pick = |all: &[Duration], draws: &mut Stream| all.choose(draws).copied().unwrap_or_default();
+    plan.duration = seconds(40.0..150.0, draws);
+    // Around midnight, so that days end while things go wrong.
+    plan.start = Duration::from_hours(24) - seconds(20.0..600.0, draws);
+    plan.network.topology = *[Topology::Mesh, Topology::Mesh, Topology::Mesh, Topology::Ring, Topology::Star]
+        .choose(draws)
+        .unwrap_or(&Topology::Mesh);
+    plan.network.jitter = draws.random_range(0.0..0.5);
+    if draws.random_bool(0.4) {
+        plan.network.loss = draws.random_range(0.0..0.2);
+        plan.network.duplicate = draws.random_range(0.0..0.2);
+        plan.network.reorder = draws.random_range(0.0..0.3);
+    }
+    if draws.random_bool(0.2) {
+        plan.network.bandwidth_mbps = draws.random_range(0.2..5.0);
+    }
+    plan.replica.heartbeat = pick(&[ms(200), ms(500), ms(500), ms(1_000)], draws);
+    plan.replica.relay_after = pick(&[ms(500), ms(1_000), ms(2_000)], draws);
+    plan.replica.max_clock_skew = pick(&[ms(2_000), ms(10_000), ms(60_000)], draws);
+    plan.replica.batch_records = *[1, 8, 256].choose(draws).unwrap_or(&256);
+    let hours = Duration::from_hours;
+    plan.replica.max_retention = pick(&[Duration::from_mins(10), hours(2), hours(24), hours(96)], draws);
+    plan.clocks.skew = plan.replica.max_clock_skew / 10;
+    plan.disks.sync = pick(&[ms(1), ms(4), ms(20), ms(100)], draws);
+    let longest = plan.replica.max_retention;
+    plan.workload.retentions = [Duration::from_secs(20), Duration::from_secs(90), longest / 3, longest, longest]
+        .into_iter()
+        .filter(|kept| *kept <= longest)
+        .collect();
+    plan.workload.venues = draws.random_range(1..6);
+    plan.workload.corrections = draws.random_range(0.0..0.6);
+    plan.workload.erasures = draws.random_range(0.0..0.4);
+    plan.workload.repeats = draws.random_range(0.0..0.4);
+    plan.workload.roaming = draws.random_range(0.0..0.8);
+    plan.workload.concurrent = draws.random_range(0.2..0.8);
+    plan.workload.reads = draws.random_range(0.0..1.0);
+}
+
+fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream) -> Option<Fault> {
+    let regions = plan.regions.len();
+    let length = plan.duration.as_secs_f64();
+    let at = seconds(length * 0.03..length * 0.85, draws);
+    let lasts = if draws.random_bool(0.3) { seconds(8.0..60.0, draws) } else { seconds(0.3..8.0, draws) };
+    let some = draws.random_range(0..regions);
+    let name = |region: usize| plan.regions[region].clone();
+    let mut fault = Fault { lasts: Some(lasts), region: Some(name(some)), ..Fault::new(kind, at) };
+    let skew = plan.replica.max_clock_skew;
+    match kind {
+        FaultKind::Partition | FaultKind::Degrade => {
+            fault.region = None;
+            let mut all: Vec<usize> = (0..regions).collect();
+            all.shuffle(draws);
+            let side = draws.random_range(1..=(regions - 1).max(1));
+            fault.from = all.iter().take(side).map(|region| name(*region)).collect();
+            // A single link now and then.
+            if draws.random_bool(0.3) {
+                fault.from.truncate(1);
+                fault.to = all.iter().skip(1).take(1).map(|region| name(*region)).collect();
+            }
+            fault.one_way = draws.random_bool(0.3);
+            if kind == FaultKind::Degrade {
+                fault.loss = Some(draws.random_range(0.0..0.5));
+                fault.duplicate = Some(draws.random_range(0.0..0.5));
+                fault.reorder = Some(draws.random_range(0.0..0.5));
+                fault.latency = Some(seconds(0.0..1.0, draws));
+                fault.bandwidth_mbps = draws.random_bool(0.3).then(|| draws.random_range(0.05..1.0));
+            } else if draws.random_bool(0.25) {
+                fault.flap = Some(Flap { down: seconds(0.1..4.0, draws), up: seconds(0.1..4.0, draws) });
+            }
+        }
+        FaultKind::Crash
+        | FaultKind::Restart
+        | FaultKind::Pause
+        | FaultKind::FullDisk
+        | FaultKind::Bridge
+        | FaultKind::LyingDisk => {}
+        FaultKind::SlowNode => fault.by = Some(format!("{}ms", draws.random_range(5..200))),
+        FaultKind::SlowDisk => fault.by = Some(format!("{}ms", draws.random_range(200..4_000))),
+        FaultKind::ReadErrors => fault.share = Some(draws.random_range(0.001..0.2)),
+        FaultKind::Restore => fault.by = Some(format!("{}ms", draws.random_range(200..60_000))),
+        FaultKind::ClockStep => {
+            fault.lasts = Some(seconds(2.0..60.0, draws));
+            let sign = if draws.random_bool(0.5) { "-" } else { "" };
+            let beyond = [2 * skew.as_millis() as u64, 3_600_000, 12 * 3_600_000, 30 * 86_400_000];
+            let ms = if draws.random_bool(0.3) {
+                u64::try_from(skew.as_millis() / 4).unwrap_or(0)
+            } else {
+                fault.region = Some(name(world.odd));
+                beyond.choose(draws).copied().unwrap_or(3_600_000)
+            };
+            fault.by = Some(format!("{sign}{ms}ms"));
+        }
+        FaultKind::ClockDrift => {
+            fault.region = Some(name(world.odd));
+            fault.ppm = Some(draws.random_range(-50_000.0..50_000.0));
+        }
+        FaultKind::BelieveClock => fault.lasts = None,
+        FaultKind::Add => {
+            let last = regions - 1;
+            if world.added.is_some() || world.removed == Some(last) {
+                return None;
+            }
+            world.added = Some(last);
+            (fault.region, fault.lasts) = (Some(name(last)), None);
+        }
+        FaultKind::Remove => {
+            // Of three, two are left: enough for everything but a majority of clocks.
+            let free = world.removed.is_none() && world.added != Some(some) && some != 0;
+            if !free {
+                return None;
+            }
+            world.removed = Some(some);
+            fault.lasts = None;
+        }
+        FaultKind::Night => {
+            fault.region = None;
+            let hours = [2, 9, 23, 49, 120].choose(draws).copied().unwrap_or(9);
+            fault.lasts = Some(Duration::from_hours(hours));
+        }
+    }
+    Some(fault)
+}
+
+/// Now and then only a part of the regions heals. Only in a mesh: there every part is connected.
+fn core(plan: &mut Scenario, world: &Drawn, draws: &mut Stream) {
+    let regions = plan.regions.len();
+    if regions < 3 || plan.network.topology != Topology::Mesh || !draws.random_bool(0.25) {
+        return;
+    }
+    let mut core: Vec<usize> = (0..regions).filter(|region| world.removed != Some(*region)).collect();
+    core.shuffle(draws);
+    core.truncate(draws.random_range(2..regions));
+    // The region whose clock may be wrong needs a majority that is right.
+    if core.len() < 3 {
+        core.retain(|region| *region != world.odd);
+    }
+    if core.len() >= 2 {
+        core.sort_unstable();
+        plan.checks.core = core.into_iter().map(|region| plan.regions[region].clone()).collect();
+    }
+}

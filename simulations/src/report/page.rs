@@ -1,0 +1,161 @@
+//! The page: figures, verdict, plots and tables in one file that needs nothing else. Everything is escaped by the
+//! template engine, except for the plots, whose text plotters has escaped.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{Environment, UndefinedBehavior};
+use serde::Serialize;
+
+use super::compare::Row;
+use super::summary::Summary;
+use super::tables::Shown;
+use super::units;
+use crate::measure::Measured;
+
+const TEMPLATE: &str = include_str!("page.html.j2");
+
+/// The ending makes the engine escape.
+const NAME: &str = "page.html.j2";
+
+/// How many seeds are spelt out.
+const SEEDS: usize = 24;
+
+/// Everything that the template uses.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Page<'a> {
+    pub(super) title: String,
+    pub(super) about: String,
+    pub(super) command: &'a str,
+    pub(super) seeds: String,
+    pub(super) runs: usize,
+    pub(super) settings: Vec<(String, String)>,
+    pub(super) verdict: Verdict,
+    pub(super) figures: Vec<Figure>,
+    /// Labels of the sides and the folders of their own reports.
+    pub(super) sides: Vec<(String, String)>,
+    pub(super) comparison: Vec<Row>,
+    /// Which run the plots over time show, if there are several.
+    pub(super) shown: String,
+    pub(super) sections: Vec<Section>,
+    pub(super) tables: Vec<Shown>,
+}
+
+/// Whether all is well, and what is not.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Verdict {
+    pub(super) held: bool,
+    pub(super) headline: String,
+    /// Where and what.
+    pub(super) broken: Vec<(String, String)>,
+    pub(super) unmet: Vec<(String, String)>,
+}
+
+/// A key figure.
+#[derive(Debug, Serialize)]
+pub(super) struct Figure {
+    pub(super) label: &'static str,
+    pub(super) value: String,
+    pub(super) note: String,
+}
+
+/// A plot with its caption.
+#[derive(Debug, Serialize)]
+pub(super) struct Section {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    pub(super) caption: &'static str,
+    pub(super) svg: String,
+}
+
+impl Page<'_> {
+    /// The page as HTML.
+    pub(super) fn render(&self) -> Result<String, minijinja::Error> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
+        environment.add_template(NAME, TEMPLATE)?;
+        environment.get_template(NAME)?.render(Serde(self))
+    }
+}
+
+/// The verdict on all sides.
+pub(super) fn verdict<'s>(sides: impl IntoIterator<Item = (Option<&'s str>, &'s Summary)>) -> Verdict {
+    let mut verdict = Verdict::default();
+    let mut runs = 0;
+    for (label, side) in sides {
+        runs += side.runs;
+        let place = |seed: &u64| label.map_or_else(|| format!("seed {seed}"), |l| format!("{l}, seed {seed}"));
+        verdict.broken.extend(side.broken.iter().map(|(seed, name)| (place(seed), name.clone())));
+        verdict.unmet.extend(side.unmet.iter().map(|(seed, unmet)| (place(seed), unmet.clone())));
+    }
+    verdict.held = verdict.broken.is_empty() && verdict.unmet.is_empty();
+    verdict.headline = match (runs, verdict.broken.len(), verdict.unmet.len()) {
+        (0, ..) => "No runs.".into(),
+        (1, 0, 0) => "All invariants held, and the regions converged.".into(),
+        (_, 0, 0) => format!("All invariants held and the regions converged in all {runs} runs."),
+        (_, 0, late) => format!("All invariants held, but {late} of {runs} runs did not converge within the bound."),
+        (_, 1, _) => "1 invariant is broken.".into(),
+        (_, broken, _) => format!("{broken} invariants are broken."),
+    };
+    verdict
+}
+
+/// The key figures of one scenario.
+pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
+    let seconds = |value: Option<f64>| units::or_none(value, units::seconds);
+    let bound = units::seconds(summary.bound);
+    let converged = if summary.runs > 1 {
+        let slowest = seconds(summary.converged.max());
+        let value = format!("{} of {} runs", summary.runs - summary.unmet.len(), summary.runs);
+        Figure { label: "Converged", value, note: format!("slowest {slowest}, bound {bound}") }
+    } else {
+        let value = if summary.unmet.is_empty() { seconds(summary.converged.max()) } else { "no".into() };
+        Figure { label: "Converged in", value, note: format!("after the last fault; bound {bound}") }
+    };
+    let stale = |q| {
+        summary.staleness.quantile(q).map_or_else(
+            || if summary.staleness.total() > 0 { "never".into() } else { units::NONE.into() },
+            units::millis,
+        )
+    };
+    let never = format!(
+        "p99 {}; {} of {} never seen",
+        stale(0.99),
+        units::count(summary.staleness.never()),
+        units::count(summary.staleness.total())
+    );
+    let home = units::or_none(summary.answered_at_home(), units::percent);
+    let parts = summary.bytes.parts().map(|part| units::or_none(summary.per_write(part), units::bytes));
+    let [payload, metadata, control] = parts;
+    vec![
+        converged,
+        Figure { label: "Median staleness", value: stale(0.5), note: never },
+        Figure {
+            label: "Requests answered",
+            value: units::or_none(summary.answered(), units::percent),
+            note: format!("{home} by the nearest region; {} failed", units::count(summary.failed)),
+        },
+        Figure {
+            label: "Bytes per acknowledged write",
+            value: units::or_none(summary.per_write(summary.bytes.all()), units::bytes),
+            note: format!("payload {payload}, metadata {metadata}, control {control}"),
+        },
+    ]
+}
+
+/// The seeds in words.
+pub(super) fn seeds<'m>(runs: impl IntoIterator<Item = &'m Measured>) -> String {
+    let mut seeds: Vec<u64> = runs.into_iter().map(|run| run.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let said: Vec<String> = seeds.iter().take(SEEDS).map(u64::to_string).collect();
+    let rest = seeds.len().saturating_sub(SEEDS);
+    match (seeds.as_slice(), rest) {
+        ([], _) => units::NONE.into(),
+        ([first, .., last], _) if seeds.len() > 2 && last - first == seeds.len() as u64 - 1 => {
+            format!("{first} to {last}")
+        }
+        (_, 0) => said.join(", "),
+        _ => format!("{} and {rest} more", said.join(", ")),
+    }
+}

@@ -1,0 +1,143 @@
+//! One run: a plan and a seed in, a verdict and figures out.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::check::{Broken, Invariant};
+use crate::history::Recorder;
+use crate::measure::{self, Measured};
+use crate::plan;
+use crate::scenario::{Replay, Scenario, ScenarioError};
+use crate::trace::TraceHash;
+use crate::world::{Convergence, Mark, World};
+
+/// What a run is to keep beside its verdict.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Keep {
+    /// Figures for reports.
+    pub measured: bool,
+    /// The history.
+    pub history: bool,
+    /// The hash after every event.
+    pub trace: bool,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// The scenario with everything written out.
+    pub plan: Scenario,
+    /// The invariant that did not hold, if any.
+    pub broken: Option<Broken>,
+    /// How the last phase went.
+    pub convergence: Convergence,
+    /// The hash of everything that happened.
+    pub trace: TraceHash,
+    /// How many things happened.
+    pub events: u64,
+    /// Virtual time that passed, nights included.
+    pub elapsed: Duration,
+    /// What a sweep must have seen.
+    pub marks: BTreeSet<Mark>,
+    /// If asked for.
+    pub measured: Option<Measured>,
+    /// If asked for.
+    pub history: Option<Recorder>,
+    /// If asked for.
+    pub kept_trace: Option<Vec<u64>>,
+}
+
+/// Whether a broken invariant is one of safety.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Something happened that never must.
+    Safety,
+    /// Something did not happen that must.
+    Liveness,
+}
+
+impl Broken {
+    /// Of which class it is.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        if self.invariant == Invariant::Liveness { Class::Liveness } else { Class::Safety }
+    }
+}
+
+impl Outcome {
+    /// `ok`, or the invariant's name.
+    #[must_use]
+    pub fn verdict(&self) -> &'static str {
+        self.broken.as_ref().map_or("ok", |broken| broken.invariant.name())
+    }
+
+    /// The plan as a file that repeats this run.
+    #[must_use]
+    pub fn replayable(&self) -> Scenario {
+        let outcome = self.verdict().to_owned();
+        let replay = Replay { seed: self.seed.to_string(), trace: self.trace, outcome };
+        Scenario { replay: Some(replay), ..self.plan.clone() }
+    }
+}
+
+/// Runs a scenario with a seed.
+///
+/// # Errors
+/// [`ScenarioError`] if the scenario contradicts itself.
+pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
+    let plan = plan::draw(scenario, seed);
+    let recorder = keep.history.then(|| Recorder::new(plan.regions.len()));
+    let mut world = World::new(plan.clone(), seed, recorder, keep.trace)?;
+    let convergence = world.run();
+    let measured = keep.measured.then(|| measured(&mut world, &plan, seed, &convergence));
+    Ok(Outcome {
+        seed,
+        broken: world.broken.clone(),
+        convergence,
+        trace: world.trace.hash(),
+        events: world.trace.events(),
+        elapsed: world.elapsed(),
+        marks: std::mem::take(&mut world.marks),
+        measured,
+        history: world.recorder.take(),
+        kept_trace: world.trace.into_kept(),
+        plan,
+    })
+}
+
+fn measured(world: &mut World, plan: &Scenario, seed: u64, convergence: &Convergence) -> Measured {
+    let settings = [
+        ("heartbeat", format!("{:?}", plan.replica.heartbeat)),
+        ("relay after", format!("{:?}", plan.replica.relay_after)),
+        ("batch", format!("up to {} records, {:.1} on average", plan.replica.batch_records, world.meter.mean_batch())),
+        ("topology", format!("{:?}", plan.network.topology).to_lowercase()),
+        ("sync", format!("{:?}", plan.disks.sync)),
+    ];
+    Measured {
+        name: plan.name.clone(),
+        about: plan.about.clone(),
+        seed,
+        regions: plan.regions.clone(),
+        settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        healed_at: convergence.healed_at.as_secs_f64(),
+        ended_at: plan.duration.as_secs_f64() + convergence.took.unwrap_or(convergence.bound).as_secs_f64(),
+        faults: world.bands(),
+        convergence: measure::Convergence {
+            bound: convergence.bound.as_secs_f64(),
+            took: convergence.took.map(|took| took.as_secs_f64()),
+            unmet: convergence.unmet.clone(),
+        },
+        recoveries: world.meter.recoveries(),
+        staleness: world.meter.staleness(),
+        samples: std::mem::take(&mut world.meter.samples),
+        availability: world.meter.availability(),
+        traffic: world.meter.traffic(),
+        requests: world.meter.requests(),
+        broken: world.broken.iter().map(|broken| format!("{}: {}", broken.invariant, broken.what)).collect(),
+    }
+}

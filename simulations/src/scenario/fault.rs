@@ -1,0 +1,305 @@
+//! `[[fault]]`: something that goes wrong at a set time.
+//!
+//! Every kind is one line of [`FaultKind`]; which keys it takes is said once, in [`Fault::prove`], and a key that it
+//! does not take is refused.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Scenario, ScenarioError};
+use crate::world::fault::{Act, Degradation};
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultKind {
+    /// No frame passes from `from` to `to` (the others if `to` is empty), nor back unless `one-way`; `flap` opens and closes it.
+    Partition,
+    /// The others fall into two halves that see only `region` in common.
+    Bridge,
+    /// Links from `from` to `to` get worse: `loss`, `duplicate`, `reorder`, `latency`, `bandwidth_mbps`.
+    Degrade,
+    /// The process of `region` is killed and started again after `for`; what was not synced is lost in part.
+    Crash,
+    /// The process is stopped in peace and started again after `for`.
+    Restart,
+    /// The process stands still for `for`, its memory intact.
+    Pause,
+    /// Every input costs `by` more for `for`.
+    SlowNode,
+    /// Each sync takes `by` for `for`.
+    SlowDisk,
+    /// Nothing can be written for `for`.
+    FullDisk,
+    /// A share of reads fails for `for`.
+    ReadErrors,
+    /// For `for` the disk says that it has synced and has not (beyond what the algorithm assumes: A3).
+    LyingDisk,
+    /// The process is killed and its disk goes back to how it was `by` earlier.
+    Restore,
+    /// The wall clock steps by `by` (which may begin with `-`), for `for`.
+    ClockStep,
+    /// The wall clock runs wrong by `ppm` for `for`.
+    ClockDrift,
+    /// An operator says that the clock of `region` is right, whatever it says.
+    BelieveClock,
+    /// `region` exists only from now on.
+    Add,
+    /// `region` is shut down for good and the others forget it.
+    Remove,
+    /// Every machine is suspended for `for`: clocks go on, nothing happens.
+    Night,
+}
+
+impl FaultKind {
+    /// Every kind.
+    pub const ALL: [FaultKind; 18] = [
+        FaultKind::Partition,
+        FaultKind::Bridge,
+        FaultKind::Degrade,
+        FaultKind::Crash,
+        FaultKind::Restart,
+        FaultKind::Pause,
+        FaultKind::SlowNode,
+        FaultKind::SlowDisk,
+        FaultKind::FullDisk,
+        FaultKind::ReadErrors,
+        FaultKind::LyingDisk,
+        FaultKind::Restore,
+        FaultKind::ClockStep,
+        FaultKind::ClockDrift,
+        FaultKind::BelieveClock,
+        FaultKind::Add,
+        FaultKind::Remove,
+        FaultKind::Night,
+    ];
+}
+
+impl fmt::Display for FaultKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+/// Opens and closes a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flap {
+    /// Cut for so long,
+    #[serde(with = "humantime_serde")]
+    pub down: Duration,
+    /// then open for so long.
+    #[serde(with = "humantime_serde")]
+    pub up: Duration,
+}
+
+/// One fault as written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs)]
+pub struct Fault {
+    #[serde(with = "humantime_serde")]
+    pub at: Duration,
+    pub kind: FaultKind,
+    #[serde(default, rename = "for", with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub lasts: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<String>,
+    #[serde(default, rename = "one-way", skip_serializing_if = "std::ops::Not::not")]
+    pub one_way: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ppm: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duplicate: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reorder: Option<f64>,
+    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth_mbps: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flap: Option<Flap>,
+}
+
+/// Milliseconds of `90s` or `-90s`.
+fn signed_ms(text: &str) -> Option<i64> {
+    let (sign, length) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let read = toml::from_str::<std::collections::BTreeMap<String, humantime_serde::Serde<Duration>>>(&format!(
+        "by = {}",
+        toml::Value::String(length.to_owned())
+    ));
+    let length = read.ok()?.remove("by")?.into_inner();
+    Some(sign * i64::try_from(length.as_millis()).ok()?)
+}
+
+impl Fault {
+    /// A fault with nothing but its kind and time.
+    #[must_use]
+    pub fn new(kind: FaultKind, at: Duration) -> Fault {
+        Fault {
+            at,
+            kind,
+            lasts: None,
+            region: None,
+            from: Vec::new(),
+            to: Vec::new(),
+            one_way: false,
+            by: None,
+            ppm: None,
+            share: None,
+            loss: None,
+            duplicate: None,
+            reorder: None,
+            latency: None,
+            bandwidth_mbps: None,
+            flap: None,
+        }
+    }
+
+    /// In a few words, for people.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let mut label = self.kind.to_string();
+        let mut add = |text: &str| {
+            label.push(' ');
+            label.push_str(text);
+        };
+        if let Some(region) = &self.region {
+            add(region);
+        }
+        if !self.from.is_empty() {
+            add(&self.from.join(", "));
+        }
+        if matches!(self.kind, FaultKind::Partition | FaultKind::Degrade) {
+            add(if self.one_way { "to" } else { "|" });
+            add(&if self.to.is_empty() { "others".to_owned() } else { self.to.join(", ") });
+        }
+        if self.flap.is_some() {
+            add("(flapping)");
+        }
+        if let Some(by) = &self.by {
+            add(by);
+        }
+        label
+    }
+
+    /// What it does, with every key checked.
+    pub(crate) fn prove(&self, scenario: &Scenario) -> Result<Act, ScenarioError> {
+        let wrong = |wrong| ScenarioError::Fault { kind: self.kind, at: self.at, wrong };
+        self.only_known_keys()?;
+        let region = || scenario.region(self.region.as_deref().ok_or_else(|| wrong("needs `region`"))?);
+        let set = |names: &[String]| names.iter().map(|name| scenario.region(name)).collect::<Result<BTreeSet<_>, _>>();
+        let by_ms = || self.by.as_deref().and_then(signed_ms).ok_or_else(|| wrong("needs `by`, such as \"90s\""));
+        let by = || {
+            let ms = u64::try_from(by_ms()?).map_err(|_| wrong("`by` is negative"))?;
+            Ok::<_, ScenarioError>(Duration::from_millis(ms))
+        };
+        let pairs = || {
+            let mut from = set(&self.from)?;
+            if let Some(one) = &self.region {
+                from.insert(scenario.region(one)?);
+            }
+            let mut to = set(&self.to)?;
+            if to.is_empty() {
+                to = (0..scenario.regions.len()).filter(|region| !from.contains(region)).collect();
+            }
+            if from.is_empty() {
+                from.clone_from(&to);
+            }
+            let mut pairs = BTreeSet::new();
+            for a in &from {
+                for b in to.iter().filter(|b| *b != a) {
+                    pairs.insert((*a, *b));
+                    if !self.one_way {
+                        pairs.insert((*b, *a));
+                    }
+                }
+            }
+            Ok::<_, ScenarioError>(pairs)
+        };
+        Ok(match self.kind {
+            FaultKind::Partition => Act::Cut { pairs: pairs()?, flap: self.flap.map(|flap| (flap.down, flap.up)) },
+            FaultKind::Bridge => {
+                let bridge = region()?;
+                let others: Vec<usize> = (0..scenario.regions.len()).filter(|other| *other != bridge).collect();
+                let (left, right) = others.split_at(others.len() / 2);
+                let across = left.iter().flat_map(|a| right.iter().flat_map(move |b| [(*a, *b), (*b, *a)]));
+                Act::Cut { pairs: across.collect(), flap: None }
+            }
+            FaultKind::Degrade => Act::Degrade {
+                pairs: pairs()?,
+                how: Degradation {
+                    loss: self.loss.unwrap_or(0.0).clamp(0.0, 1.0),
+                    duplicate: self.duplicate.unwrap_or(0.0).clamp(0.0, 1.0),
+                    reorder: self.reorder.unwrap_or(0.0).clamp(0.0, 1.0),
+                    latency: self.latency.unwrap_or_default(),
+                    bandwidth_mbps: self.bandwidth_mbps.filter(|mbps| *mbps > 0.0),
+                },
+            },
+            FaultKind::Crash => Act::Crash { region: region()? },
+            FaultKind::Restart => Act::Restart { region: region()? },
+            FaultKind::Pause => Act::Pause { region: region()? },
+            FaultKind::SlowNode => Act::SlowNode { region: region()?, by: by()? },
+            FaultKind::SlowDisk => Act::SlowDisk { region: region()?, sync: by()? },
+            FaultKind::FullDisk => Act::FullDisk { region: region()? },
+            FaultKind::ReadErrors => {
+                Act::ReadErrors { region: region()?, share: self.share.unwrap_or(0.01).clamp(0.0, 1.0) }
+            }
+            FaultKind::LyingDisk => Act::LyingDisk { region: region()? },
+            FaultKind::Restore => Act::Restore { region: region()?, age: by()? },
+            FaultKind::ClockStep => Act::ClockStep { region: region()?, by_ms: by_ms()? },
+            FaultKind::ClockDrift => {
+                Act::ClockDrift { region: region()?, ppm: self.ppm.ok_or_else(|| wrong("needs `ppm`"))? }
+            }
+            FaultKind::BelieveClock => Act::BelieveClock { region: region()? },
+            FaultKind::Add => Act::Add { region: region()? },
+            FaultKind::Remove => Act::Remove { region: region()? },
+            FaultKind::Night => Act::Night { lasts: self.lasts.ok_or_else(|| wrong("needs `for`"))? },
+        })
+    }
+
+    fn only_known_keys(&self) -> Result<(), ScenarioError> {
+        use FaultKind as K;
+        let takes = |name: &str| match name {
+            "for" => !matches!(self.kind, K::BelieveClock | K::Add | K::Remove),
+            "region" => self.kind != K::Night,
+            "from" | "to" | "one-way" => matches!(self.kind, K::Partition | K::Degrade),
+            "flap" => self.kind == K::Partition,
+            "by" => matches!(self.kind, K::SlowNode | K::SlowDisk | K::Restore | K::ClockStep),
+            "ppm" => self.kind == K::ClockDrift,
+            "share" => self.kind == K::ReadErrors,
+            _ => self.kind == K::Degrade,
+        };
+        let given = [
+            ("for", self.lasts.is_some(), "takes no `for`"),
+            ("region", self.region.is_some(), "takes no `region`"),
+            ("from", !self.from.is_empty(), "takes no `from`"),
+            ("to", !self.to.is_empty(), "takes no `to`"),
+            ("one-way", self.one_way, "takes no `one-way`"),
+            ("flap", self.flap.is_some(), "takes no `flap`"),
+            ("by", self.by.is_some(), "takes no `by`"),
+            ("ppm", self.ppm.is_some(), "takes no `ppm`"),
+            ("share", self.share.is_some(), "takes no `share`"),
+            ("loss", self.loss.is_some(), "takes no `loss`"),
+            ("duplicate", self.duplicate.is_some(), "takes no `duplicate`"),
+            ("reorder", self.reorder.is_some(), "takes no `reorder`"),
+            ("latency", self.latency.is_some(), "takes no `latency`"),
+            ("bandwidth_mbps", self.bandwidth_mbps.is_some(), "takes no `bandwidth_mbps`"),
+        ];
+        let unknown = given.into_iter().find(|(name, is_given, _)| *is_given && !takes(name));
+        unknown.map_or(Ok(()), |(_, _, wrong)| Err(ScenarioError::Fault { kind: self.kind, at: self.at, wrong }))
+    }
+}

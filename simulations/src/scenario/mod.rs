@@ -1,0 +1,221 @@
+//! A scenario: what a researcher writes. Unknown keys are refused, and every key has a default or is required.
+//!
+//! A scenario may leave things to chance: `[workload]` generates requests, `[swarm]` draws regions, faults and
+//! settings. [`crate::plan::draw`] settles all of that for one seed; the result is a scenario again, with every
+//! operation and fault written out, so it can be saved, read, cut down and run as it is.
+
+mod fault;
+mod sections;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::trace::TraceHash;
+
+pub use fault::{Fault, FaultKind, Flap};
+pub use sections::{
+    Checks, Clocks, Disks, Matrix, Network, Operation, OperationKind, ReplicaSettings, Swarm, Topology, Workload,
+};
+
+/// A scenario as written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Short, as in the file's name.
+    pub name: String,
+    /// What it is about, in a sentence or two.
+    #[serde(default)]
+    pub about: String,
+    /// How long faults and requests go on; afterwards everything in the core heals and must agree.
+    #[serde(with = "humantime_serde")]
+    pub duration: Duration,
+    /// Time of day (UTC) at which it begins.
+    #[serde(default = "ten_o_clock", with = "humantime_serde")]
+    pub start: Duration,
+    /// Names as in `meridian up`, of AWS, or of IBM Cloud with `ibm-` before them; others need a position.
+    pub regions: Vec<String>,
+    /// Latitude and longitude of regions that are not in the table.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub positions: BTreeMap<String, [f64; 2]>,
+    /// The links between regions.
+    #[serde(default)]
+    pub network: Network,
+    /// The replicas' settings.
+    #[serde(default)]
+    pub replica: ReplicaSettings,
+    /// The wall clocks.
+    #[serde(default)]
+    pub clocks: Clocks,
+    /// The disks.
+    #[serde(default)]
+    pub disks: Disks,
+    /// Generated requests.
+    #[serde(default)]
+    pub workload: Workload,
+    /// What is drawn for each seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<Swarm>,
+    /// What is checked.
+    #[serde(default)]
+    pub checks: Checks,
+    /// Faults at set times.
+    #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// Requests at set times.
+    #[serde(default, rename = "operation", skip_serializing_if = "Vec::is_empty")]
+    pub operations: Vec<Operation>,
+    /// In files that a failure wrote: how to repeat it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Replay>,
+}
+
+/// How to repeat a run exactly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replay {
+    /// The seed, in decimal.
+    pub seed: String,
+    /// The trace hash that it must end with.
+    pub trace: TraceHash,
+    /// What it must end as: `ok`, or the name of what broke first (`I3`).
+    pub outcome: String,
+}
+
+fn ten_o_clock() -> Duration {
+    Duration::from_hours(10)
+}
+
+/// Why a file is no scenario.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScenarioError {
+    /// Not TOML, an unknown key, a wrong type.
+    #[error("not a scenario")]
+    Toml(#[from] toml::de::Error),
+    /// It cannot be written as TOML.
+    #[error("a scenario that cannot be written down")]
+    Write(#[from] toml::ser::Error),
+    /// A region that is neither in the table nor has a position.
+    #[error("no region called `{0}`: give it a position in [positions], or use one of the table (see the README)")]
+    UnknownRegion(String),
+    /// A value out of bounds.
+    #[error("`{key}` {wrong}")]
+    Value {
+        /// Which key.
+        key: &'static str,
+        /// What is wrong with it.
+        wrong: &'static str,
+    },
+    /// A fault lacks a key, or has one that its kind does not know.
+    #[error("fault `{kind}` at {at:?}: {wrong}")]
+    Fault {
+        /// Its kind.
+        kind: FaultKind,
+        /// Its time.
+        at: Duration,
+        /// What is wrong.
+        wrong: &'static str,
+    },
+    /// `--set` with a key that no scenario has.
+    #[error("cannot set `{0}`: write section.key=value")]
+    Setting(String),
+}
+
+impl Scenario {
+    /// Reads a scenario.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] naming the key and what to write instead.
+    pub fn parse(text: &str) -> Result<Scenario, ScenarioError> {
+        let scenario: Scenario = toml::from_str(text)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Reads a scenario and changes some of its keys: `("replica.heartbeat", "100ms")`.
+    ///
+    /// # Errors
+    /// [`ScenarioError`], also if there is no such key.
+    pub fn parse_with(text: &str, settings: &[(String, String)]) -> Result<Scenario, ScenarioError> {
+        let mut table: toml::Table = toml::from_str(text)?;
+        for (key, value) in settings {
+            let wrong = || ScenarioError::Setting(key.clone());
+            // A number or a boolean if it reads as one, else a string: as in the file, without its quotes.
+            let read = toml::from_str::<toml::Table>(&format!("value = {value}")).ok();
+            let value = read.and_then(|mut table| table.remove("value"));
+            let value = value.unwrap_or_else(|| toml::Value::String(key_value(settings, key)));
+            let mut at = &mut table;
+            let mut parts = key.split('.').peekable();
+            while let Some(part) = parts.next() {
+                if parts.peek().is_none() {
+                    at.insert(part.to_owned(), value);
+                    break;
+                }
+                let section = at.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+                at = section.as_table_mut().ok_or_else(wrong)?;
+            }
+        }
+        let scenario: Scenario = table.try_into()?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// The scenario as a file.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Write`] if TOML cannot say it.
+    pub fn to_toml(&self) -> Result<String, ScenarioError> {
+        Ok(toml::to_string(self)?)
+    }
+
+    /// The index of a region.
+    ///
+    /// # Errors
+    /// [`ScenarioError::UnknownRegion`].
+    pub fn region(&self, name: &str) -> Result<usize, ScenarioError> {
+        self.regions
+            .iter()
+            .position(|region| region == name)
+            .ok_or_else(|| ScenarioError::UnknownRegion(name.to_owned()))
+    }
+
+    fn check(&self) -> Result<(), ScenarioError> {
+        let value = |key, wrong| Err(ScenarioError::Value { key, wrong });
+        let regions: std::collections::BTreeSet<&String> = self.regions.iter().collect();
+        if self.regions.is_empty() || self.regions.len() > 12 || regions.len() < self.regions.len() {
+            return value("regions", "must be 1 to 12 different names");
+        }
+        for region in &self.regions {
+            let known = crate::regions::position(region).is_some() || self.positions.contains_key(region);
+            if !known || region.parse::<replication::NodeName>().is_err() {
+                return Err(ScenarioError::UnknownRegion(region.clone()));
+            }
+        }
+        if self.duration < Duration::from_secs(1) || self.duration > Duration::from_hours(24 * 400) {
+            return value("duration", "must be between 1s and 400 days");
+        }
+        if self.start >= Duration::from_hours(24) {
+            return value("start", "is a time of day, below 24h");
+        }
+        self.sections()?;
+        for fault in &self.faults {
+            fault.prove(self)?;
+        }
+        for operation in &self.operations {
+            self.region(&operation.from)?;
+            if operation.retention > self.replica.max_retention {
+                return value("operation.retention", "is longer than replica.max_retention");
+            }
+        }
+        for region in &self.checks.core {
+            self.region(region)?;
+        }
+        Ok(())
+    }
+}
+
+fn key_value(settings: &[(String, String)], key: &str) -> String {
+    settings.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.clone()).unwrap_or_default()
+}

@@ -1,0 +1,349 @@
+//! The sections of a scenario and their defaults.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Scenario, ScenarioError};
+
+/// `[network]`: the links between regions, each direction by itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Network {
+    /// Where one-way times come from.
+    pub matrix: Matrix,
+    /// Who has a link with whom.
+    pub topology: Topology,
+    /// Spread of the one-way time: sigma of a log-normal factor.
+    pub jitter: f64,
+    /// Megabits per second of each direction.
+    pub bandwidth_mbps: f64,
+    /// What a direction may have waiting; beyond that frames are lost.
+    pub queue_kib: u64,
+    /// Share of frames that vanish. Harsher than TCP, where they would be late.
+    pub loss: f64,
+    /// Share of frames that arrive twice.
+    pub duplicate: f64,
+    /// Share of frames that are overtaken.
+    pub reorder: f64,
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network {
+            matrix: Matrix::Measured,
+            topology: Topology::Mesh,
+            jitter: 0.08,
+            bandwidth_mbps: 200.0,
+            queue_kib: 4096,
+            loss: 0.0,
+            duplicate: 0.0,
+            reorder: 0.0,
+        }
+    }
+}
+
+/// Where one-way times come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Matrix {
+    /// The table of measured round-trip times; pairs that it lacks by distance.
+    Measured,
+    /// All by distance.
+    Positions,
+}
+
+/// Who has a link with whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Topology {
+    /// All with all.
+    Mesh,
+    /// Each with the one before and the one after, in the order of `regions`.
+    Ring,
+    /// All with the first.
+    Star,
+}
+
+/// `[replica]`: what production sets in a node's configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplicaSettings {
+    /// Longest silence on a link.
+    #[serde(with = "humantime_serde")]
+    pub heartbeat: Duration,
+    /// How long another origin's entry may be late before it is relayed.
+    #[serde(with = "humantime_serde")]
+    pub relay_after: Duration,
+    /// The longest life of a visit.
+    #[serde(with = "humantime_serde")]
+    pub max_retention: Duration,
+    /// The largest clock difference that is normal.
+    #[serde(with = "humantime_serde")]
+    pub max_clock_skew: Duration,
+    /// Most records of one batch.
+    pub batch_records: usize,
+    /// Most unacknowledged bytes of a link.
+    pub in_flight_kib: usize,
+}
+
+impl Default for ReplicaSettings {
+    fn default() -> ReplicaSettings {
+        ReplicaSettings {
+            heartbeat: Duration::from_millis(500),
+            relay_after: Duration::from_secs(2),
+            max_retention: Duration::from_hours(28 * 24),
+            max_clock_skew: Duration::from_mins(1),
+            batch_records: 256,
+            in_flight_kib: 4096,
+        }
+    }
+}
+
+/// `[clocks]`: how wrong a healthy clock is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Clocks {
+    /// Each clock is off by up to this, either way.
+    #[serde(with = "humantime_serde")]
+    pub skew: Duration,
+    /// And drifts by up to so many millionths until it is set right, every ten minutes.
+    pub drift_ppm: f64,
+}
+
+impl Default for Clocks {
+    fn default() -> Clocks {
+        Clocks { skew: Duration::from_millis(50), drift_ppm: 20.0 }
+    }
+}
+
+/// `[disks]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Disks {
+    /// Mean time of a sync (exponential, at least a tenth of it).
+    #[serde(with = "humantime_serde")]
+    pub sync: Duration,
+}
+
+impl Default for Disks {
+    fn default() -> Disks {
+        Disks { sync: Duration::from_millis(4) }
+    }
+}
+
+/// `[workload]`: generated citizens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Workload {
+    /// Check-ins per second over all regions; with `by_hour` the mean over a day.
+    pub rate: f64,
+    /// Whether the rate follows the hours of a day, in each region's own time.
+    pub by_hour: bool,
+    /// How many venues there are.
+    pub venues: u32,
+    /// Exponent of Zipf's law by which venues are popular; 0 makes them equal.
+    pub popularity: f64,
+    /// Share of visits that are corrected later.
+    pub corrections: f64,
+    /// Share of those that are corrected in two regions at once.
+    pub concurrent: f64,
+    /// Share of visits that their guest erases.
+    pub erasures: f64,
+    /// Share of check-ins that are sent again, to any region.
+    pub repeats: f64,
+    /// Guest lists read per second, each by a reader with a session token.
+    pub reads: f64,
+    /// Share of later requests that come from another region than the first.
+    pub roaming: f64,
+    /// How long visits are kept; each takes one of them.
+    #[serde(with = "durations")]
+    pub retentions: Vec<Duration>,
+}
+
+impl Default for Workload {
+    fn default() -> Workload {
+        Workload {
+            rate: 0.0,
+            by_hour: false,
+            venues: 20,
+            popularity: 1.0,
+            corrections: 0.05,
+            concurrent: 0.2,
+            erasures: 0.03,
+            repeats: 0.05,
+            reads: 0.0,
+            roaming: 0.2,
+            retentions: vec![Duration::from_hours(14 * 24)],
+        }
+    }
+}
+
+/// `[swarm]`: what is drawn for each seed. Each kind of fault is left out of a run with probability `omit`, so that
+/// rare combinations come up (swarm testing: Groce et al., 2012).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Swarm {
+    /// The kinds to draw from; all if empty.
+    pub kinds: Vec<super::FaultKind>,
+    /// Probability that a kind does not occur in a run.
+    pub omit: f64,
+    /// Least and greatest number of faults.
+    pub faults: [u32; 2],
+    /// Least and greatest number of regions, taken from the front of `regions`.
+    pub regions: [usize; 2],
+    /// Least and greatest number of check-ins.
+    pub visits: [u32; 2],
+    /// Whether network, disks, settings and topology are drawn as well.
+    pub settings: bool,
+}
+
+impl Default for Swarm {
+    fn default() -> Swarm {
+        Swarm { kinds: Vec::new(), omit: 0.5, faults: [1, 8], regions: [2, 5], visits: [10, 80], settings: true }
+    }
+}
+
+/// `[checks]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Checks {
+    /// Regions that heal in the end and must agree; the faults of the others become permanent. All if empty.
+    pub core: Vec<String>,
+    /// Whether every stored byte and every frame is looked at as well. Slow for large worlds.
+    pub deep: bool,
+    /// Whether in the end time goes on until everything has expired, and only venues may be left.
+    pub forget: bool,
+    /// Factor on the computed convergence bound.
+    pub bound: f64,
+}
+
+impl Default for Checks {
+    fn default() -> Checks {
+        Checks { core: Vec::new(), deep: true, forget: true, bound: 1.0 }
+    }
+}
+
+/// What a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OperationKind {
+    /// A new visit, or the same one again.
+    CheckIn,
+    /// Another phone number.
+    Correct,
+    /// The guest erases the visit.
+    Erase,
+    /// The guest reads the own record.
+    Look,
+    /// The owner reads the guest list of the last hour.
+    Read,
+}
+
+impl OperationKind {
+    /// As in scenarios.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            OperationKind::CheckIn => "check-in",
+            OperationKind::Correct => "correct",
+            OperationKind::Erase => "erase",
+            OperationKind::Look => "look",
+            OperationKind::Read => "read",
+        }
+    }
+}
+
+/// `[[operation]]`: one request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// When the client asks.
+    #[serde(with = "humantime_serde")]
+    pub at: Duration,
+    /// What for.
+    pub kind: OperationKind,
+    /// The region nearest to the client.
+    pub from: String,
+    /// Which visit; for `read` which reader.
+    pub visit: u32,
+    /// At which venue.
+    #[serde(default)]
+    pub venue: u32,
+    /// When the guest arrived: part of the visit's name, the same for all requests about it.
+    #[serde(default, with = "humantime_serde")]
+    pub arrived: Duration,
+    /// How long the visit is kept.
+    #[serde(default, with = "humantime_serde")]
+    pub retention: Duration,
+}
+
+impl Scenario {
+    pub(super) fn sections(&self) -> Result<(), ScenarioError> {
+        let wrong = |key, wrong| Err(ScenarioError::Value { key, wrong });
+        let is_share = |value: f64| (0.0..=1.0).contains(&value);
+        let network = &self.network;
+        if ![network.loss, network.duplicate, network.reorder].into_iter().all(is_share) {
+            return wrong("network", "has shares (loss, duplicate, reorder) that are not between 0 and 1");
+        }
+        if !(0.0..=2.0).contains(&network.jitter) || !(0.001..=1e6).contains(&network.bandwidth_mbps) {
+            return wrong("network", "has jitter outside 0..2 or bandwidth_mbps outside 0.001..1000000");
+        }
+        let replica = &self.replica;
+        if replica.heartbeat < Duration::from_millis(10) || replica.heartbeat > Duration::from_hours(1) {
+            return wrong("replica.heartbeat", "must be between 10ms and 1h");
+        }
+        if replica.batch_records == 0 || replica.in_flight_kib == 0 {
+            return wrong("replica", "needs batch_records and in_flight_kib above 0");
+        }
+        if replica.max_clock_skew < self.clocks.skew * 2 {
+            return wrong("clocks.skew", "must be at most half of replica.max_clock_skew: healthy clocks agree");
+        }
+        let workload = &self.workload;
+        let shares = [workload.corrections, workload.concurrent, workload.erasures, workload.repeats, workload.roaming];
+        if !shares.into_iter().all(is_share) {
+            return wrong("workload", "has shares that are not between 0 and 1");
+        }
+        if !(0.0..=100_000.0).contains(&workload.rate) || !(0.0..=10_000.0).contains(&workload.reads) {
+            return wrong("workload", "has rates that are negative or beyond reason");
+        }
+        if workload.venues == 0 || !(0.0..=5.0).contains(&workload.popularity) {
+            return wrong("workload", "needs venues above 0 and popularity between 0 and 5");
+        }
+        if workload.retentions.is_empty() {
+            return wrong("workload.retentions", "is empty");
+        }
+        // A scenario that draws its settings draws retentions that fit.
+        let drawn = self.swarm.as_ref().is_some_and(|swarm| swarm.settings);
+        if !drawn && workload.rate > 0.0 && workload.retentions.iter().any(|kept| *kept > replica.max_retention) {
+            return wrong("workload.retentions", "has one that is longer than replica.max_retention");
+        }
+        if let Some(swarm) = &self.swarm
+            && (!is_share(swarm.omit)
+                || swarm.faults[0] > swarm.faults[1]
+                || swarm.visits[0] > swarm.visits[1]
+                || swarm.regions[0] > swarm.regions[1]
+                || swarm.regions[0] == 0
+                || swarm.regions[1] > self.regions.len())
+        {
+            return wrong("swarm", "has a share outside 0..1 or a range that is empty or beyond `regions`");
+        }
+        Ok(())
+    }
+}
+
+/// Lists of lengths of time, written as people write them.
+mod durations {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(all: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
+        all.iter().copied().map(humantime_serde::Serde::from).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
+        let all = Vec::<humantime_serde::Serde<Duration>>::deserialize(deserializer)?;
+        Ok(all.into_iter().map(humantime_serde::Serde::into_inner).collect())
+    }
+}

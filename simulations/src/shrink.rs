@@ -1,0 +1,155 @@
+//! Cuts a failing plan down to what is needed to fail (delta debugging: Zeller and Hildebrandt, 2002).
+//!
+//! The plan is cut, not the seed: faults are taken out, operations are taken out, regions are taken off the end,
+//! lengths are halved, the network is made simple. Each attempt is run in full; one that breaks the same invariant is
+//! kept. Streams are independent, so what is left draws what it drew before.
+
+use std::time::Duration;
+
+use crate::check::Invariant;
+use crate::run::{Keep, Outcome, run};
+use crate::scenario::{Scenario, ScenarioError};
+
+/// The smallest plan found, and how it fails.
+#[derive(Debug)]
+pub struct Shrunk {
+    /// How it ends; its plan is the scenario to save.
+    pub outcome: Outcome,
+    /// Runs that were made.
+    pub attempts: u32,
+}
+
+struct Search<'a> {
+    seed: u64,
+    invariant: Invariant,
+    best: Outcome,
+    attempts: u32,
+    go_on: &'a dyn Fn(u32, &Scenario) -> bool,
+    stopped: bool,
+}
+
+/// Shrinks a plan that fails with `seed`. `go_on` is told of every attempt and of the best plan so far, and may stop
+/// the search. `None` if the plan does not fail.
+///
+/// # Errors
+/// [`ScenarioError`] if the plan contradicts itself.
+pub fn shrink(
+    plan: &Scenario,
+    seed: u64,
+    go_on: &dyn Fn(u32, &Scenario) -> bool,
+) -> Result<Option<Shrunk>, ScenarioError> {
+    let best = run(plan, seed, Keep::default())?;
+    let Some(invariant) = best.broken.as_ref().map(|broken| broken.invariant) else { return Ok(None) };
+    let mut search = Search { seed, invariant, best, attempts: 1, go_on, stopped: false };
+    loop {
+        let before = size(&search.best.plan);
+        search.faults()?;
+        search.operations()?;
+        search.regions()?;
+        search.simplify()?;
+        if search.stopped || size(&search.best.plan) >= before {
+            return Ok(Some(Shrunk { outcome: search.best, attempts: search.attempts }));
+        }
+    }
+}
+
+fn size(plan: &Scenario) -> (usize, usize, usize, Duration) {
+    (plan.faults.len(), plan.operations.len(), plan.regions.len(), plan.duration)
+}
+
+impl Search<'_> {
+    /// Runs a candidate and keeps it if it breaks the same invariant.
+    fn attempt(&mut self, candidate: Scenario) -> Result<bool, ScenarioError> {
+        if self.stopped {
+            return Ok(false);
+        }
+        self.attempts += 1;
+        // A candidate may make no sense (a fault of a region that is gone): then it is none.
+        let Ok(outcome) = run(&candidate, self.seed, Keep::default()) else { return Ok(false) };
+        let same = outcome.broken.as_ref().is_some_and(|broken| broken.invariant == self.invariant);
+        if same {
+            self.best = outcome;
+        }
+        self.stopped = !(self.go_on)(self.attempts, &self.best.plan);
+        Ok(same)
+    }
+
+    /// Takes out parts of a list, large ones first.
+    fn take_out<T: Clone>(
+        &mut self,
+        list: impl Fn(&Scenario) -> &Vec<T>,
+        set: impl Fn(&mut Scenario, Vec<T>),
+    ) -> Result<(), ScenarioError> {
+        let mut part = list(&self.best.plan).len();
+        while part > 0 && !self.stopped {
+            let mut from = 0;
+            while from < list(&self.best.plan).len() && !self.stopped {
+                let mut kept = list(&self.best.plan).clone();
+                kept.drain(from..(from + part).min(kept.len()));
+                let mut candidate = self.best.plan.clone();
+                set(&mut candidate, kept);
+                if !self.attempt(candidate)? {
+                    from += part;
+                }
+            }
+            part /= 2;
+        }
+        Ok(())
+    }
+
+    fn faults(&mut self) -> Result<(), ScenarioError> {
+        self.take_out(|plan| &plan.faults, |plan, faults| plan.faults = faults)
+    }
+
+    fn operations(&mut self) -> Result<(), ScenarioError> {
+        self.take_out(|plan| &plan.operations, |plan, operations| plan.operations = operations)
+    }
+
+    fn regions(&mut self) -> Result<(), ScenarioError> {
+        for name in self.best.plan.regions.clone().into_iter().rev() {
+            let mut plan = self.best.plan.clone();
+            if plan.regions.len() < 2 {
+                break;
+            }
+            plan.regions.retain(|region| *region != name);
+            plan.checks.core.retain(|region| *region != name);
+            plan.operations.retain(|operation| operation.from != name);
+            plan.faults.retain_mut(|fault| {
+                fault.from.retain(|region| *region != name);
+                fault.to.retain(|region| *region != name);
+                fault.region.as_ref() != Some(&name)
+            });
+            self.attempt(plan)?;
+        }
+        Ok(())
+    }
+
+    fn simplify(&mut self) -> Result<(), ScenarioError> {
+        let halve = |length: &mut Option<Duration>| *length = length.map(|length| length / 2);
+        let last = |plan: &Scenario| {
+            let faults = plan.faults.iter().map(|fault| fault.at + fault.lasts.unwrap_or_default());
+            let operations = plan.operations.iter().map(|operation| operation.at);
+            faults.chain(operations).max().unwrap_or_default() + Duration::from_secs(2)
+        };
+        for index in 0..self.best.plan.faults.len() {
+            let mut plan = self.best.plan.clone();
+            halve(&mut plan.faults[index].lasts);
+            self.attempt(plan)?;
+        }
+        let simpler: [fn(&mut Scenario); 4] = [
+            |plan| (plan.network.loss, plan.network.duplicate, plan.network.reorder) = (0.0, 0.0, 0.0),
+            |plan| plan.network.jitter = 0.0,
+            |plan| plan.network.bandwidth_mbps = plan.network.bandwidth_mbps.max(200.0),
+            |plan| plan.clocks.drift_ppm = 0.0,
+        ];
+        for simpler in simpler {
+            let mut plan = self.best.plan.clone();
+            simpler(&mut plan);
+            self.attempt(plan)?;
+        }
+        let mut plan = self.best.plan.clone();
+        plan.duration = last(&plan).min(plan.duration);
+        self.attempt(plan)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! Many seeds of one scenario, on several threads.
+//!
+//! A share of the seeds is run twice and must give the same trace. Over any [`WINDOW`] seeds in a row every kind of
+//! fault that the swarm draws from must really have happened, else the sweep proves less than it says.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::check::Broken;
+use crate::measure::Measured;
+use crate::plan;
+use crate::run::{Keep, run};
+use crate::scenario::{FaultKind, Scenario, ScenarioError};
+use crate::trace::TraceHash;
+use crate::world::Mark;
+
+/// A kind of fault that is missing from so many seeds in a row is a gap.
+pub const WINDOW: u64 = 64;
+/// Every so-manieth seed is run twice: 5 %.
+const TWICE_EVERY: u64 = 20;
+
+/// What happens during a sweep, for a progress bar.
+pub trait Progress: Sync {
+    /// A seed is done; whether to go on.
+    fn done(&self, seed: u64, failed: bool) -> bool;
+}
+
+/// One seed that failed.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// An invariant did not hold.
+    Broken {
+        /// The seed.
+        seed: u64,
+        /// What did not hold.
+        broken: Broken,
+    },
+    /// Two runs of the same seed differ.
+    Undetermined {
+        /// The seed.
+        seed: u64,
+        /// The two hashes.
+        traces: [TraceHash; 2],
+    },
+    /// The simulator or the replica panicked.
+    Panicked {
+        /// The seed.
+        seed: u64,
+        /// What the panic said.
+        said: String,
+    },
+}
+
+impl Failure {
+    /// The seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        match self {
+            Failure::Broken { seed, .. } | Failure::Undetermined { seed, .. } | Failure::Panicked { seed, .. } => *seed,
+        }
+    }
+}
+
+/// What came of many seeds.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Seeds that were run.
+    pub seeds: u64,
+    /// Seeds that were run twice.
+    pub twice: u64,
+    /// Those that failed, by seed.
+    pub failures: Vec<Failure>,
+    /// For each mark: seeds in which it came up.
+    pub marks: BTreeMap<Mark, u64>,
+    /// Kinds of faults that were missing from [`WINDOW`] seeds in a row.
+    pub gaps: BTreeSet<FaultKind>,
+    /// Events of all runs.
+    pub events: u64,
+    /// Virtual time of all runs, awake.
+    pub simulated: Duration,
+    /// Hash over all traces, in the order of seeds.
+    pub trace: u128,
+    /// Figures, if asked for.
+    pub measured: Vec<Measured>,
+}
+
+struct One {
+    seed: u64,
+    failure: Option<Failure>,
+    marks: BTreeSet<Mark>,
+    events: u64,
+    simulated: Duration,
+    trace: TraceHash,
+    twice: bool,
+    measured: Option<Measured>,
+}
+
+/// Runs all `seeds` with so many `jobs`; stops early if `progress` says so.
+///
+/// # Errors
+/// [`ScenarioError`] if the scenario contradicts itself.
+pub fn sweep(
+    scenario: &Scenario,
+    seeds: Range<u64>,
+    jobs: usize,
+    measure: bool,
+    progress: &impl Progress,
+) -> Result<Swept, ScenarioError> {
+    let next = AtomicU64::new(seeds.start);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs.max(1))
+            .map(|_| {
+                scope.spawn(|| {
+                    loop {
+                        let seed = next.fetch_add(1, Ordering::Relaxed);
+                        if seed >= seeds.end {
+                            return Ok::<(), ScenarioError>(());
+                        }
+                        let one = one(scenario, seed, measure)?;
+                        let go_on = progress.done(seed, one.failure.is_some());
+                        done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
+                        if !go_on {
+                            next.store(seeds.end, Ordering::Relaxed);
+                        }
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
+    })?;
+    let mut all = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    all.sort_by_key(|one| one.seed);
+    Ok(collect(scenario, all))
+}
+
+fn one(scenario: &Scenario, seed: u64, measure: bool) -> Result<One, ScenarioError> {
+    let keep = Keep { measured: measure, ..Keep::default() };
+    let twice = seed.is_multiple_of(TWICE_EVERY);
+    let outcome = match catch_unwind(AssertUnwindSafe(|| run(scenario, seed, keep))) {
+        Ok(outcome) => outcome?,
+        Err(said) => return Ok(One::panicked(seed, &*said)),
+    };
+    let mut failure = outcome.broken.map(|broken| Failure::Broken { seed, broken });
+    if twice && failure.is_none() {
+        let again = match catch_unwind(AssertUnwindSafe(|| run(scenario, seed, Keep::default()))) {
+            Ok(again) => again?.trace,
+            Err(said) => return Ok(One::panicked(seed, &*said)),
+        };
+        if again != outcome.trace {
+            failure = Some(Failure::Undetermined { seed, traces: [outcome.trace, again] });
+        }
+    }
+    Ok(One {
+        seed,
+        failure,
+        marks: outcome.marks,
+        events: outcome.events,
+        simulated: outcome.plan.duration + outcome.convergence.took.unwrap_or_default(),
+        trace: outcome.trace,
+        twice,
+        measured: outcome.measured,
+    })
+}
+
+impl One {
+    fn panicked(seed: u64, said: &(dyn std::any::Any + Send)) -> One {
+        let text = said.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| said.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        One {
+            seed,
+            failure: Some(Failure::Panicked { seed, said: text.unwrap_or_default() }),
+            marks: BTreeSet::new(),
+            events: 0,
+            simulated: Duration::ZERO,
+            trace: TraceHash::default(),
+            twice: false,
+            measured: None,
+        }
+    }
+}
+
+fn collect(scenario: &Scenario, all: Vec<One>) -> Swept {
+    let mut swept = Swept::default();
+    let drawn = scenario.swarm.as_ref().map(plan::kinds).unwrap_or_default();
+    let mut missing: BTreeMap<FaultKind, u64> = BTreeMap::new();
+    for one in all {
+        swept.seeds += 1;
+        swept.twice += u64::from(one.twice);
+        swept.events += one.events;
+        swept.simulated += one.simulated;
+        swept.trace = swept.trace.rotate_left(1) ^ one.trace.0;
+        for mark in &one.marks {
+            *swept.marks.entry(*mark).or_default() += 1;
+        }
+        for kind in &drawn {
+            let missing = missing.entry(*kind).or_default();
+            *missing = if one.marks.contains(&Mark::Fault(*kind)) { 0 } else { *missing + 1 };
+            if *missing >= WINDOW {
+                swept.gaps.insert(*kind);
+            }
+        }
+        swept.failures.extend(one.failure);
+        swept.measured.extend(one.measured);
+    }
+    swept
+}

@@ -1,0 +1,438 @@
+//! Citizens and owners: they ask the nearest healthy region, wait, and ask the next one.
+//!
+//! A request is the same wherever and however often it is sent: ids and changes follow from the visit alone.
+
+use std::collections::BTreeSet;
+use std::hash::Hasher as _;
+use std::time::Duration;
+
+use replication::read::Query;
+use replication::{
+    Change, ChangeHash, Collection, DocumentId, DocumentName, Dot, Reader, Reason, TenantId, Value, Write, WriteError,
+};
+use siphasher::sip128::{Hasher128 as _, SipHasher13};
+
+use super::{Event, Input, Mark, World};
+use crate::check::Invariant;
+use crate::model::VisitTruth;
+use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
+
+/// Kind of document: visits.
+const VISITS: Collection = Collection(2);
+/// How long a client waits for one region.
+const ATTEMPT: Duration = Duration::from_secs(3);
+/// How often a client goes round before it gives up.
+const ROUNDS: u32 = 2;
+/// How long a region waits for what a session has seen.
+const SESSION_WAIT: Duration = Duration::from_secs(2);
+/// Between a client and the region nearest to it.
+const LAST_MILE: Duration = Duration::from_millis(8);
+/// A guest list of the last hour.
+const HOUR: Duration = Duration::from_hours(1);
+
+/// What a ticket is for.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub(super) operation: usize,
+    pub(super) attempt: u32,
+    pub(super) visit: u32,
+    /// `None` for an erasure.
+    pub(super) hash: Option<ChangeHash>,
+}
+
+/// A read that waits for what its session has seen.
+#[derive(Clone, Debug)]
+pub struct WaitingRead {
+    operation: usize,
+    attempt: u32,
+    until: Duration,
+}
+
+/// What a region answers.
+#[derive(Clone, Debug)]
+pub(super) enum Answer {
+    /// A write is durable.
+    Done { dot: Option<Dot> },
+    /// What a reader was shown, and what the region knew.
+    Shown { seen: Vec<(u32, BTreeSet<ChangeHash>)>, vector: replication::VersionVector },
+    /// Erased or expired.
+    Gone,
+    /// Not known here (yet).
+    Unknown,
+    /// The session has seen more than this region has.
+    Stale,
+    /// Not fit to serve.
+    Unfit,
+    /// Nobody listens.
+    Refused,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Request {
+    attempt: u32,
+    asked_at: Duration,
+    ranking: Vec<usize>,
+    over: bool,
+}
+
+/// All requests, by the number of their operation.
+pub(super) struct Clients {
+    requests: Vec<Request>,
+    homes: Vec<usize>,
+    next: usize,
+}
+
+impl Clients {
+    pub(super) fn new(scenario: &Scenario, operations: &[Operation]) -> Result<Clients, ScenarioError> {
+        let homes = operations.iter().map(|operation| scenario.region(&operation.from));
+        let homes = homes.collect::<Result<_, _>>()?;
+        Ok(Clients { requests: vec![Request::default(); operations.len()], homes, next: 0 })
+    }
+}
+
+fn id_of(seed: u64, visit: u32, arrival_ms: u64) -> DocumentId {
+    let mut hasher = SipHasher13::new_with_keys(seed, u64::from(visit));
+    hasher.write_u64(arrival_ms);
+    let mut id = hasher.finish128().as_bytes();
+    id[..6].copy_from_slice(&arrival_ms.to_be_bytes()[2..]);
+    DocumentId(id)
+}
+
+fn venue_id(venue: u32) -> TenantId {
+    let mut id = [0x56; 16];
+    id[12..].copy_from_slice(&venue.to_be_bytes());
+    TenantId(id)
+}
+
+/// The mark that every payload of a visit carries, so that a byte of it is recognised wherever it lies.
+pub(crate) fn canary(visit: u32) -> String {
+    format!("canary-{visit:08x};")
+}
+
+impl World {
+    /// Names all visits beforehand: a request about one that nobody has seen yet names it all the same.
+    pub(super) fn introduce_visits(&mut self) {
+        for operation in self.operations.clone().iter().filter(|operation| operation.kind != OperationKind::Read) {
+            if self.model.visits.contains_key(&operation.visit) {
+                continue;
+            }
+            let arrived = self.wall_at(operation.arrived);
+            let id = id_of(self.seed, operation.visit, arrived.0);
+            let name = DocumentName { collection: VISITS, tenant: venue_id(operation.venue), id };
+            let key = name.expiring(arrived.plus(operation.retention));
+            let truth =
+                VisitTruth { key, venue: operation.venue, taken: Vec::new(), erase_asked: false, erased: Vec::new() };
+            self.model.visits.insert(operation.visit, truth);
+            self.model.names.insert(name, operation.visit);
+        }
+    }
+
+    /// Puts the next operation on the calendar; operations are in order of time.
+    pub(super) fn next_operation(&mut self) {
+        let next = self.clients.next;
+        if let Some(operation) = self.operations.get(next) {
+            self.clients.next += 1;
+            self.schedule(operation.at, Event::Ask(next));
+        }
+    }
+
+    /// A client asks for the first time.
+    pub(super) fn ask(&mut self, operation: usize) {
+        if !self.open {
+            return;
+        }
+        let home = self.clients.homes[operation];
+        let ranking = self.router.ranking(home);
+        let ranking: Vec<usize> = ranking.into_iter().filter(|region| self.nodes[*region].exists).collect();
+        self.clients.requests[operation] = Request { attempt: 0, asked_at: self.now, ranking, over: false };
+        if let Some(recorder) = &mut self.recorder {
+            recorder.asked(self.now, operation, &self.operations[operation]);
+        }
+        self.attempt(operation);
+    }
+
+    fn region_of(&self, operation: usize) -> Option<usize> {
+        let request = &self.clients.requests[operation];
+        request.ranking.get(request.attempt as usize % request.ranking.len().max(1)).copied()
+    }
+
+    fn way(&self, home: usize, region: usize) -> Duration {
+        LAST_MILE + if home == region { Duration::ZERO } else { self.net.latency(home, region) }
+    }
+
+    fn attempt(&mut self, operation: usize) {
+        let attempt = self.clients.requests[operation].attempt;
+        let Some(region) = self.region_of(operation) else { return self.over(operation, None) };
+        let way = self.way(self.clients.homes[operation], region);
+        self.schedule(self.now + way, Event::Input { node: region, input: Input::Request { operation, attempt } });
+        self.schedule(self.now + ATTEMPT, Event::GiveUp { operation, attempt });
+    }
+
+    pub(super) fn attempt_timed_out(&mut self, operation: usize, attempt: u32) {
+        let request = &self.clients.requests[operation];
+        if !request.over && request.attempt == attempt {
+            self.try_next(operation);
+        }
+    }
+
+    fn try_next(&mut self, operation: usize) {
+        let regions = self.clients.requests[operation].ranking.len().max(1);
+        self.clients.requests[operation].attempt += 1;
+        if !self.open || self.clients.requests[operation].attempt as usize >= regions * ROUNDS as usize {
+            self.over(operation, None);
+        } else {
+            self.attempt(operation);
+        }
+    }
+
+    /// A region answers: on the way back to the client.
+    pub(super) fn reply(&mut self, at: usize, operation: usize, attempt: u32, answer: Answer) {
+        let way = self.way(self.clients.homes[operation], at);
+        self.schedule(self.now + way, Event::Answer { operation, attempt, answer });
+    }
+
+    pub(super) fn answered(&mut self, operation: usize, attempt: u32, answer: Answer) {
+        let request = &self.clients.requests[operation];
+        if request.over || request.attempt != attempt {
+            return;
+        }
+        match answer {
+            Answer::Refused | Answer::Unfit => self.try_next(operation),
+            // Whoever asks about a visit that has not arrived there yet asks elsewhere, then gives up.
+            Answer::Unknown if (attempt as usize) + 1 < request.ranking.len() => self.try_next(operation),
+            answer => {
+                self.remember(operation, &answer);
+                self.over(operation, Some(answer));
+            }
+        }
+    }
+
+    /// What the client takes along to its next request.
+    fn remember(&mut self, operation: usize, answer: &Answer) {
+        let asked = self.operations[operation].clone();
+        let sessions = if asked.kind == OperationKind::Read { &mut self.model.owners } else { &mut self.model.guests };
+        let session = sessions.entry(asked.visit).or_default();
+        match answer {
+            Answer::Done { dot: Some(dot) } => session.token.advance(dot.origin, dot.seq),
+            Answer::Shown { seen, vector } => {
+                session.token.merge(vector);
+                for (visit, hashes) in seen {
+                    session.seen.entry(*visit).or_default().extend(hashes);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn over(&mut self, operation: usize, answer: Option<Answer>) {
+        self.clients.requests[operation].over = true;
+        let home = self.clients.homes[operation];
+        let region = self.region_of(operation);
+        let answered_by = answer.as_ref().and(region);
+        if answered_by.is_some_and(|region| region != home) {
+            self.marks.insert(Mark::Failover);
+        }
+        if matches!(answer, Some(Answer::Stale)) {
+            self.marks.insert(Mark::Stale);
+        }
+        let kind = self.operations[operation].kind;
+        let asked_at = self.clients.requests[operation].asked_at;
+        self.meter.request(self.now, asked_at, kind, home, answered_by);
+        if let Some(recorder) = &mut self.recorder {
+            let seen = if let Some(Answer::Shown { seen, .. }) = &answer { Some(seen.as_slice()) } else { None };
+            let done = matches!(answer, Some(Answer::Done { .. } | Answer::Shown { .. }));
+            recorder.over(self.now, operation, done, answer.is_some(), seen, &self.model);
+        }
+    }
+
+    /// A region is asked.
+    pub(super) fn serve(&mut self, at: usize, operation: usize, attempt: u32) {
+        let full = self.nodes[at]
+            .process
+            .as_ref()
+            .is_some_and(|process| process.replica.gathered() >= self.scenario.replica.batch_records);
+        if let Some(process) = self.nodes[at].process.as_mut().filter(|_| full) {
+            process.waiting.push_back((operation, attempt));
+            return;
+        }
+        self.trace.note(self.now, b'r', at, &u64::try_from(operation).unwrap_or(u64::MAX).to_be_bytes());
+        let asked = self.operations[operation].clone();
+        let answer = match asked.kind {
+            OperationKind::CheckIn => {
+                let change = self.check_in(asked.visit);
+                self.write_change(at, operation, attempt, change)
+            }
+            OperationKind::Correct => self.correct(at, operation, attempt),
+            OperationKind::Erase => self.erase(at, operation, attempt),
+            OperationKind::Look | OperationKind::Read => self.read(at, operation, attempt, self.now + SESSION_WAIT),
+        };
+        if let Some(answer) = answer {
+            self.reply(at, operation, attempt, answer);
+        }
+    }
+
+    pub(super) fn serve_waiting_writes(&mut self, at: usize) {
+        while let Some(process) = &mut self.nodes[at].process {
+            if process.replica.gathered() >= self.scenario.replica.batch_records {
+                return;
+            }
+            let Some((operation, attempt)) = process.waiting.pop_front() else { return };
+            self.serve(at, operation, attempt);
+        }
+    }
+
+    fn check_in(&self, visit: u32) -> Option<Change> {
+        let truth = self.model.visits.get(&visit)?;
+        let fields = [
+            ("name", Value::Text(format!("{}Maria Musterfrau", canary(visit)))),
+            ("phone", Value::Text(format!("{}+49 30 {visit:06}", canary(visit)))),
+            ("venue", Value::Int(i64::from(truth.venue))),
+        ];
+        Some(Change::create(&truth.key, &fields))
+    }
+
+    fn write_change(&mut self, at: usize, operation: usize, attempt: u32, change: Option<Change>) -> Option<Answer> {
+        let visit = self.operations[operation].visit;
+        let (Some(change), Some(truth)) = (change, self.model.visits.get(&visit)) else { return Some(Answer::Unknown) };
+        let (key, hash) = (truth.key, change.hash());
+        let now = self.now_of(at);
+        let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
+        match process.replica.handle_write(now, Write::Change { key, change }) {
+            Ok(ticket) => {
+                process.tickets.insert(ticket, Asked { operation, attempt, visit, hash: Some(hash) });
+                self.model.take(visit, hash, at);
+                None
+            }
+            Err(error) => self.refused(at, &error),
+        }
+    }
+
+    fn refused(&mut self, at: usize, error: &WriteError) -> Option<Answer> {
+        match error {
+            WriteError::Gone => Some(Answer::Gone),
+            WriteError::Storage(_) => {
+                self.fail(at);
+                Some(Answer::Refused)
+            }
+            WriteError::TooLong => {
+                self.must(Invariant::Clocks, Some(at), false, || "refused a visit as kept too long".to_owned());
+                None
+            }
+            _ => Some(Answer::Unfit),
+        }
+    }
+
+    fn correct(&mut self, at: usize, operation: usize, attempt: u32) -> Option<Answer> {
+        let asked = &self.operations[operation];
+        let (visit, key) = (asked.visit, self.model.visits.get(&asked.visit)?.key);
+        let node = &self.nodes[at];
+        let Some(process) = &node.process else { return Some(Answer::Refused) };
+        let as_of = process.replica.dead_through();
+        let reader = Reader::new(node.disk.clone(), self.scenario.replica.max_retention);
+        let row = match reader.row(&key, as_of) {
+            Ok(Some(row)) => row,
+            Ok(None) if key.expires_at <= as_of || reader.is_erased(&key.name, false).unwrap_or(false) => {
+                return Some(Answer::Gone);
+            }
+            Ok(None) => return Some(Answer::Unknown),
+            Err(_) => {
+                self.fail(at);
+                return Some(Answer::Refused);
+            }
+        };
+        let Ok(document) = row.document() else {
+            self.must(Invariant::Convergence, Some(at), false, || "stored changes do not merge".to_owned());
+            return None;
+        };
+        if document.is_empty() {
+            return Some(Answer::Unknown);
+        }
+        let phone = Value::Text(format!("{}0171 {operation}", canary(visit)));
+        match document.amend(&key, &[("phone", Some(phone))]) {
+            Some(change) => self.write_change(at, operation, attempt, Some(change)),
+            None => Some(Answer::Done { dot: None }),
+        }
+    }
+
+    fn erase(&mut self, at: usize, operation: usize, attempt: u32) -> Option<Answer> {
+        let visit = self.operations[operation].visit;
+        let now = self.now_of(at);
+        let truth = self.model.visits.get_mut(&visit)?;
+        let key = truth.key;
+        let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
+        let erase = Write::Erase { name: key.name, lasting: false, reason: Reason::Subject };
+        match process.replica.handle_write(now, erase) {
+            Ok(ticket) => {
+                process.tickets.insert(ticket, Asked { operation, attempt, visit, hash: None });
+                truth.erase_asked = true;
+                let reader = Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention);
+                if reader.rows(&key.name, false, replication::Wall(0)).is_ok_and(|rows| rows.is_empty()) {
+                    self.marks.insert(Mark::ErasedUnseen);
+                }
+                None
+            }
+            Err(error) => self.refused(at, &error),
+        }
+    }
+
+    /// A read is answered from what is durable; it waits for what its session has seen.
+    fn read(&mut self, at: usize, operation: usize, attempt: u32, until: Duration) -> Option<Answer> {
+        let asked = self.operations[operation].clone();
+        let sessions = if asked.kind == OperationKind::Read { &self.model.owners } else { &self.model.guests };
+        let token = sessions.get(&asked.visit).map(|session| session.token.clone()).unwrap_or_default();
+        let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
+        let covered = process.replica.durable().covers(&token);
+        if process.syncing.is_some() || !covered {
+            if self.now >= until {
+                return Some(if covered { Answer::Unfit } else { Answer::Stale });
+            }
+            process.readers.push(WaitingRead { operation, attempt, until });
+            return None;
+        }
+        let (as_of, vector) = (process.replica.dead_through(), process.replica.durable().clone());
+        let reader = Reader::new(self.nodes[at].disk.clone(), self.scenario.replica.max_retention);
+        let rows = if asked.kind == OperationKind::Read {
+            let now = self.true_wall();
+            let (mut from, mut to) = ([0; 16], [0xff; 16]);
+            from[..6].copy_from_slice(&now.minus(HOUR).0.to_be_bytes()[2..]);
+            to[..6].copy_from_slice(&now.plus(HOUR).0.to_be_bytes()[2..]);
+            let query = Query {
+                collection: VISITS,
+                tenant: venue_id(asked.venue),
+                from: DocumentId(from),
+                to: DocumentId(to),
+                limit: 10_000,
+            };
+            reader.scan(&query, as_of).map(|rows| rows.into_values().flatten().collect::<Vec<_>>())
+        } else {
+            self.model
+                .visits
+                .get(&asked.visit)
+                .map_or(Ok(Vec::new()), |truth| reader.rows(&truth.key.name, false, as_of))
+        };
+        let Ok(rows) = rows else {
+            self.fail(at);
+            return Some(Answer::Refused);
+        };
+        let mut seen = Vec::new();
+        for (key, row) in rows {
+            seen.extend(self.model.names.get(&key.name).map(|visit| (*visit, row.hashes())));
+            self.only_its_own(at, &asked, &key, &row);
+        }
+        self.session_holds(at, &asked, &seen, as_of);
+        Some(Answer::Shown { seen, vector })
+    }
+
+    /// Something became durable, or time has passed: whoever waited may be answered.
+    pub(super) fn serve_waiting_reads(&mut self, at: usize) {
+        let Some(process) = &mut self.nodes[at].process else { return };
+        if process.readers.is_empty() {
+            return;
+        }
+        for WaitingRead { operation, attempt, until } in std::mem::take(&mut process.readers) {
+            if let Some(answer) = self.read(at, operation, attempt, until) {
+                self.reply(at, operation, attempt, answer);
+            }
+        }
+    }
+}

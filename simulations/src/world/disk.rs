@@ -1,0 +1,128 @@
+//! A disk that fails: the memory engine, and in front of it errors of the device.
+//!
+//! A failed call returns an error and changes nothing; the replica must stop then. What a crash takes is decided
+//! when it happens ([`Disk::crash`]).
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand::RngExt as _;
+use replication::memory::{MemoryStorage, Snapshot};
+use replication::storage::Visit;
+use replication::{Bucket, Storage, StorageError, WriteBatch};
+
+use crate::seed::Stream;
+
+/// The device reported an error.
+#[derive(Debug, thiserror::Error)]
+enum DeviceError {
+    #[error("no space left on the device")]
+    Full,
+    #[error("input/output error")]
+    Io,
+}
+
+struct Faults {
+    full: bool,
+    read_errors: f64,
+    draws: Stream,
+    /// How many calls failed so far.
+    failed: u64,
+}
+
+/// One machine's disk; clones share it.
+#[derive(Clone)]
+pub struct Disk {
+    memory: MemoryStorage,
+    faults: Arc<Mutex<Faults>>,
+}
+
+impl Disk {
+    /// An empty disk; `draws` decides which reads fail.
+    #[must_use]
+    pub fn new(draws: Stream) -> Disk {
+        let faults = Faults { full: false, read_errors: 0.0, draws, failed: 0 };
+        Disk { memory: MemoryStorage::default(), faults: Arc::new(Mutex::new(faults)) }
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What lies on the disk, for checks: without errors.
+    #[must_use]
+    pub fn contents(&self) -> &MemoryStorage {
+        &self.memory
+    }
+
+    /// How many calls failed so far.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.faults().failed
+    }
+
+    pub(super) fn set_full(&self, full: bool) {
+        self.faults().full = full;
+    }
+
+    pub(super) fn set_read_errors(&self, share: f64) {
+        self.faults().read_errors = share;
+    }
+
+    /// The process dies: of each bucket's unsynced batches a prefix survives.
+    pub(super) fn crash(&self) {
+        let draws = &mut self.faults().draws;
+        self.memory.crash(|_, count| draws.random_range(0..=count));
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        self.memory.snapshot()
+    }
+
+    pub(super) fn restore(&self, snapshot: &Snapshot) {
+        self.memory.restore(snapshot);
+    }
+
+    fn read(&self, action: &'static str) -> Result<(), StorageError> {
+        let mut faults = self.faults();
+        let share = faults.read_errors;
+        if share > 0.0 && faults.draws.random_bool(share) {
+            faults.failed += 1;
+            return Err(StorageError::Engine { action, source: Box::new(DeviceError::Io) });
+        }
+        Ok(())
+    }
+}
+
+impl Storage for Disk {
+    fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.read("read a value")?;
+        self.memory.get(bucket, key)
+    }
+
+    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        self.read("scanned a bucket")?;
+        self.memory.scan(bucket, start, end, visit)
+    }
+
+    fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
+        let mut faults = self.faults();
+        if faults.full {
+            faults.failed += 1;
+            return Err(StorageError::Engine { action: "wrote a batch", source: Box::new(DeviceError::Full) });
+        }
+        self.memory.apply(batch)
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.memory.sync()
+    }
+
+    fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
+        self.memory.drop_bucket(bucket)
+    }
+
+    fn buckets(&self) -> BTreeSet<Bucket> {
+        self.memory.buckets()
+    }
+}

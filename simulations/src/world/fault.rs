@@ -1,0 +1,265 @@
+//! What a fault does when it begins and when it ends.
+//!
+//! A fault is matched exhaustively wherever it matters, so that a new one is a list of compile errors.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Event, World};
+use crate::scenario::FaultKind;
+
+/// How much worse a path gets.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Degradation {
+    /// Share of messages that vanish.
+    pub loss: f64,
+    /// Share that arrives twice.
+    pub duplicate: f64,
+    /// Share that is overtaken.
+    pub reorder: f64,
+    /// Added to the one-way time.
+    pub latency: Duration,
+    /// Upper limit.
+    pub bandwidth_mbps: Option<f64>,
+}
+
+/// A fault with regions as indices; see [`FaultKind`] for what each does.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)]
+pub enum Act {
+    Cut { pairs: BTreeSet<(usize, usize)>, flap: Option<(Duration, Duration)> },
+    Degrade { pairs: BTreeSet<(usize, usize)>, how: Degradation },
+    Crash { region: usize },
+    Restart { region: usize },
+    Pause { region: usize },
+    SlowNode { region: usize, by: Duration },
+    SlowDisk { region: usize, sync: Duration },
+    FullDisk { region: usize },
+    ReadErrors { region: usize, share: f64 },
+    LyingDisk { region: usize },
+    Restore { region: usize, age: Duration },
+    ClockStep { region: usize, by_ms: i64 },
+    ClockDrift { region: usize, ppm: f64 },
+    BelieveClock { region: usize },
+    Add { region: usize },
+    Remove { region: usize },
+    Night { lasts: Duration },
+}
+
+/// A planned fault and where it stands.
+#[derive(Clone, Debug)]
+pub(super) struct Planned {
+    pub(super) kind: FaultKind,
+    pub(super) act: Act,
+    pub(super) lasts: Duration,
+    pub(super) on: bool,
+    /// For a flapping partition: whether it is cut at this moment.
+    cut: bool,
+    /// For a restore: what the disk goes back to.
+    backup: Option<replication::memory::Snapshot>,
+}
+
+impl Planned {
+    pub(super) fn new(kind: FaultKind, act: Act, lasts: Duration) -> Planned {
+        Planned { kind, act, lasts, on: false, cut: false, backup: None }
+    }
+}
+
+/// Between two restarts of a change of configuration that goes round.
+const ROLLING: Duration = Duration::from_secs(2);
+
+impl World {
+    /// Puts all faults of the scenario on the calendar.
+    pub(super) fn plan_faults(&mut self, at: &[Duration]) {
+        for (fault, at) in at.iter().enumerate() {
+            if let Act::Restore { age, .. } = &self.faults[fault].act {
+                self.schedule(at.saturating_sub(*age), Event::Backup(fault));
+            }
+            self.schedule(*at, Event::FaultBegins(fault));
+        }
+    }
+
+    pub(super) fn backup(&mut self, fault: usize) {
+        if let Act::Restore { region, .. } = self.faults[fault].act {
+            self.faults[fault].backup = Some(self.nodes[region].disk.snapshot());
+        }
+    }
+
+    pub(super) fn fault_begins(&mut self, fault: usize) {
+        let Planned { kind, act, lasts, .. } = self.faults[fault].clone();
+        self.faults[fault].on = true;
+        let before = self.marks.len();
+        match &act {
+            Act::Cut { pairs, flap } => {
+                self.net.cut(pairs.iter().copied());
+                self.faults[fault].cut = true;
+                if let Some((down, _)) = flap {
+                    self.schedule(self.now + *down, Event::Flap(fault));
+                }
+                self.mark(kind);
+            }
+            Act::Degrade { pairs, how } => {
+                self.net.degrade(fault, pairs.iter().copied(), *how);
+                self.mark(kind);
+            }
+            Act::Crash { region } => {
+                self.mark_if(kind, self.nodes[*region].process.is_some());
+                self.kill(*region);
+            }
+            Act::Restart { region } => {
+                self.mark_if(kind, self.nodes[*region].process.is_some());
+                self.stop(*region);
+            }
+            Act::Pause { region } => {
+                self.mark_if(kind, self.nodes[*region].process.is_some());
+                self.nodes[*region].paused += 1;
+            }
+            Act::SlowNode { region, by } => {
+                self.nodes[*region].slow = *by;
+                self.mark(kind);
+            }
+            Act::SlowDisk { region, sync } => {
+                self.nodes[*region].slow_sync = Some(*sync);
+                self.mark(kind);
+            }
+            // These two are marked when a call fails.
+            Act::FullDisk { region } => self.nodes[*region].disk.set_full(true),
+            Act::ReadErrors { region, share } => self.nodes[*region].disk.set_read_errors(*share),
+            Act::LyingDisk { region } => {
+                self.nodes[*region].lying = true;
+                self.mark(kind);
+            }
+            Act::Restore { region, .. } => {
+                if let Some(backup) = self.faults[fault].backup.take() {
+                    self.mark(kind);
+                    self.roll_back(*region, &backup);
+                }
+            }
+            Act::ClockStep { region, by_ms } => {
+                self.nodes[*region].clock.stepped_ms += by_ms;
+                self.clocks_touched.insert(*region);
+                self.mark(kind);
+            }
+            Act::ClockDrift { region, ppm } => {
+                self.nodes[*region].clock.drifting = Some((*ppm, self.elapsed()));
+                self.clocks_touched.insert(*region);
+                self.mark(kind);
+            }
+            Act::BelieveClock { region } => {
+                let now = self.now_of(*region);
+                let skew = self.scenario.replica.max_clock_skew.as_millis();
+                self.nodes[*region].misled |= u128::from(self.clock_error(*region).unsigned_abs()) > skew;
+                if let Some(process) = &mut self.nodes[*region].process {
+                    process.replica.believe_clock(now);
+                    self.mark(kind);
+                }
+            }
+            Act::Add { region } => {
+                self.nodes[*region].exists = true;
+                self.mark(kind);
+                self.start(*region);
+                self.reconfigure(*region);
+            }
+            Act::Remove { region } => {
+                self.mark(kind);
+                self.stop(*region);
+                self.nodes[*region].exists = false;
+                self.lost_by_contract();
+                self.reconfigure(*region);
+            }
+            Act::Night { lasts } => {
+                self.slept += *lasts;
+                self.mark(kind);
+                self.wake_all();
+            }
+        }
+        if self.marks.len() > before {
+            self.note_fault(kind);
+        }
+        if !matches!(act, Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Night { .. }) {
+            self.schedule(self.now + lasts, Event::FaultEnds(fault));
+        }
+    }
+
+    pub(super) fn fault_ends(&mut self, fault: usize) {
+        if !std::mem::take(&mut self.faults[fault].on) {
+            return;
+        }
+        let act = self.faults[fault].act.clone();
+        match &act {
+            Act::Cut { pairs, .. } => {
+                if std::mem::take(&mut self.faults[fault].cut) {
+                    self.net.mend(pairs.iter().copied());
+                }
+            }
+            Act::Degrade { .. } => self.net.restore(fault),
+            Act::Crash { region } | Act::Restart { region } | Act::Restore { region, .. } => self.start(*region),
+            Act::Pause { region } => self.resume(*region),
+            Act::SlowNode { region, .. } => self.speed_up(*region),
+            Act::SlowDisk { region, .. } => self.nodes[*region].slow_sync = None,
+            Act::FullDisk { region } => self.nodes[*region].disk.set_full(false),
+            Act::ReadErrors { region, .. } => self.nodes[*region].disk.set_read_errors(0.0),
+            // What it did not sync before is not synced now.
+            Act::LyingDisk { region } => self.nodes[*region].lying = false,
+            Act::ClockStep { region, by_ms } => self.nodes[*region].clock.stepped_ms -= by_ms,
+            Act::ClockDrift { region, .. } => {
+                let elapsed = self.elapsed();
+                self.nodes[*region].clock.stop_drift(elapsed);
+                self.nodes[*region].clock.heal();
+            }
+            Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Night { .. } => {}
+        }
+        self.watch_recovery();
+    }
+
+    /// A flapping partition opens or closes.
+    pub(super) fn flap(&mut self, fault: usize) {
+        let Act::Cut { pairs, flap: Some((down, up)) } = self.faults[fault].act.clone() else { return };
+        if !self.faults[fault].on {
+            return;
+        }
+        let cut = !self.faults[fault].cut;
+        self.faults[fault].cut = cut;
+        if cut {
+            self.net.cut(pairs)
+        } else {
+            self.net.mend(pairs)
+        }
+        self.schedule(self.now + if cut { down } else { up }, Event::Flap(fault));
+    }
+
+    /// Everyone else learns of a region that came or went: a restart with a new configuration, one after the other.
+    fn reconfigure(&mut self, changed: usize) {
+        let mut at = self.now;
+        for node in 0..self.nodes.len() {
+            if node == changed || !self.nodes[node].exists {
+                continue;
+            }
+            at += ROLLING;
+            self.schedule(at, Event::Reconfigure(node));
+        }
+    }
+
+    /// The last phase begins: the core is healed for good, the rest stays as it is and is cut off.
+    pub(super) fn heal(&mut self, core: &BTreeSet<usize>) {
+        for fault in 0..self.faults.len() {
+            self.faults[fault].on = false;
+        }
+        self.net.heal(core);
+        for region in core {
+            let node = &mut self.nodes[*region];
+            node.clock.heal();
+            node.slow_sync = None;
+            node.lying = false;
+            node.disk.set_full(false);
+            node.disk.set_read_errors(0.0);
+            self.speed_up(*region);
+            while self.nodes[*region].paused > 0 {
+                self.resume(*region);
+            }
+            if self.nodes[*region].process.is_none() {
+                self.start(*region);
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Connections between machines: dialled with backoff, lost in silence or with a word.
+//!
+//! A connection needs both directions open while it is made. A process that dies says goodbye if the way is open (the
+//! kernel does); otherwise the other end notices by silence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use replication::LinkId;
+
+use super::{Event, Input, World};
+use crate::seed::{Stream, stream};
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+/// The longest wait between two attempts.
+pub(super) const LAST_BACKOFF: Duration = Duration::from_secs(2);
+
+/// Connections being made.
+pub(super) struct Links {
+    next: u64,
+    dialling: BTreeSet<(usize, usize)>,
+    backoff: BTreeMap<(usize, usize), Duration>,
+    pub(super) draws: Stream,
+}
+
+impl Links {
+    pub(super) fn new(seed: u64) -> Links {
+        Links { next: 1, dialling: BTreeSet::new(), backoff: BTreeMap::new(), draws: stream(seed, "links", 0) }
+    }
+}
+
+impl World {
+    /// A process is new: it dials everyone, and everyone who waits will dial it.
+    pub(super) fn dial_all(&mut self, at: usize) {
+        for peer in 0..self.nodes.len() {
+            if self.are_neighbours(at, peer) {
+                self.links.backoff.remove(&pair(at, peer));
+                self.dial_soon(at, peer);
+            }
+        }
+    }
+
+    fn dial_soon(&mut self, a: usize, b: usize) {
+        let pair = pair(a, b);
+        if self.links.dialling.insert(pair) {
+            let wait = self.links.backoff.get(&pair).copied().unwrap_or(FIRST_BACKOFF);
+            self.links.backoff.insert(pair, (wait * 2).min(LAST_BACKOFF));
+            let wait = wait.mul_f64(0.5 + self.link_draw() / 2.0);
+            self.schedule(self.now + wait, Event::Dial { pair });
+        }
+    }
+
+    fn can_connect(&self, (a, b): (usize, usize)) -> bool {
+        let ready = |node: usize| self.nodes[node].process.is_some() && self.nodes[node].paused == 0;
+        self.are_neighbours(a, b) && ready(a) && ready(b) && self.net.is_open(a, b) && self.net.is_open(b, a)
+    }
+
+    /// Whether both ends have a connection with each other.
+    pub(crate) fn are_linked(&self, a: usize, b: usize) -> bool {
+        let has = |node: usize, peer: usize| {
+            self.nodes[node].process.as_ref().is_some_and(|process| process.links.values().any(|other| *other == peer))
+        };
+        has(a, b) && has(b, a)
+    }
+
+    pub(super) fn dial(&mut self, pair: (usize, usize)) {
+        if self.are_linked(pair.0, pair.1) {
+            self.links.dialling.remove(&pair);
+            return;
+        }
+        if self.can_connect(pair) {
+            // TCP and TLS take three crossings before the first frame.
+            let (a, b) = pair;
+            let crossings = self.net.latency(a, b) * 2 + self.net.latency(b, a);
+            self.schedule(self.now + crossings, Event::Established { pair });
+            return;
+        }
+        self.links.dialling.remove(&pair);
+        let (a, b) = pair;
+        let wanted = self.are_neighbours(a, b) && (self.nodes[a].process.is_some() || self.nodes[b].process.is_some());
+        if wanted {
+            self.dial_soon(a, b);
+        }
+    }
+
+    pub(super) fn established(&mut self, pair: (usize, usize)) {
+        self.links.dialling.remove(&pair);
+        let (a, b) = pair;
+        if !self.can_connect(pair) {
+            self.dial_soon(a, b);
+            return;
+        }
+        self.links.backoff.remove(&pair);
+        let link = LinkId(self.links.next);
+        self.links.next += 1;
+        self.trace.note(self.now, b'u', a, &[u8::try_from(b).unwrap_or(u8::MAX)]);
+        for (end, peer) in [(a, b), (b, a)] {
+            let now = self.now_of(end);
+            let name = self.nodes[peer].name.clone();
+            let Some(process) = &mut self.nodes[end].process else { continue };
+            if process.replica.handle_link_up(now, link, name).is_ok() {
+                process.links.insert(link, peer);
+            }
+        }
+        // A process that was started with an older configuration may not know the other: then there is no link.
+        self.turn(a);
+        self.turn(b);
+    }
+
+    /// This end closes a connection.
+    pub(super) fn close(&mut self, at: usize, link: LinkId) {
+        let now = self.now_of(at);
+        let Some(process) = &mut self.nodes[at].process else { return };
+        let Some(peer) = process.links.remove(&link) else { return };
+        process.replica.handle_link_down(now, link);
+        self.say_closed(at, peer, link);
+        self.redial(at, peer);
+    }
+
+    /// The other end has closed it.
+    pub(super) fn lose_link(&mut self, at: usize, link: LinkId) {
+        let now = self.now_of(at);
+        let Some(process) = &mut self.nodes[at].process else { return };
+        let Some(peer) = process.links.remove(&link) else { return };
+        process.replica.handle_link_down(now, link);
+        self.redial(at, peer);
+    }
+
+    fn redial(&mut self, at: usize, peer: usize) {
+        let still =
+            self.nodes[at].process.as_ref().is_some_and(|process| process.links.values().any(|other| *other == peer));
+        if !still {
+            self.dial_soon(at, peer);
+        }
+    }
+
+    /// Tells the other end, if the way is open; otherwise that end notices by silence.
+    pub(super) fn say_closed(&mut self, at: usize, peer: usize, link: LinkId) {
+        for arrives in self.net.send(self.now, at, peer, 40).into_iter().flatten() {
+            self.schedule(arrives, Event::Input { node: peer, input: Input::Closed { link } });
+        }
+    }
+}
+
+fn pair(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}

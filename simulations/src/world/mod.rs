@@ -1,0 +1,365 @@
+//! The world: replicas with their disks and clocks, the network between them, citizens, and a calendar of events.
+//!
+//! One event at a time, in the order of virtual time and, at one moment, in the order in which they were put on the
+//! calendar. Nothing else decides what happens next, so a seed says everything.
+//!
+//! Two times are kept: `now` is awake time, which a night does not advance; `elapsed()` is true time since the start.
+
+mod client;
+mod clock;
+mod disk;
+pub mod fault;
+mod links;
+mod network;
+mod node;
+mod phases;
+mod router;
+mod sample;
+mod turn;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use replication::{BatchId, LinkId, Monotonic, Now, Wall};
+
+use crate::check::{Broken, Invariant};
+use crate::history::Recorder;
+use crate::measure::FaultBand;
+use crate::meter::Meter;
+use crate::model::Model;
+use crate::scenario::{FaultKind, Operation, Scenario};
+use crate::trace::Trace;
+
+pub use network::Network;
+pub use node::{Node, Process};
+pub use phases::Convergence;
+
+/// Midnight before 2027-01-15, from which true time counts.
+const MIDNIGHT_MS: u64 = 1_799_971_200_000;
+
+/// What can happen.
+#[derive(Clone, Debug)]
+enum Event {
+    Timer { node: usize, epoch: u64 },
+    Synced { node: usize, epoch: u64, batch: BatchId },
+    Input { node: usize, input: Input },
+    Ready { node: usize, epoch: u64 },
+    Dial { pair: (usize, usize) },
+    Established { pair: (usize, usize) },
+    Restart { node: usize, epoch: u64 },
+    Reconfigure(usize),
+    Ask(usize),
+    Answer { operation: usize, attempt: u32, answer: client::Answer },
+    GiveUp { operation: usize, attempt: u32 },
+    FaultBegins(usize),
+    FaultEnds(usize),
+    Flap(usize),
+    Backup(usize),
+    Probe(usize),
+    Detect { node: usize, epoch: u64 },
+    Sample,
+    Check,
+}
+
+/// What reaches a machine from outside.
+#[derive(Clone, Debug)]
+enum Input {
+    Frame { link: LinkId, from: usize, bytes: Arc<[u8]>, clock: Option<Arc<[u64]>> },
+    Closed { link: LinkId },
+    Request { operation: usize, attempt: u32 },
+}
+
+struct Queued {
+    at: Duration,
+    order: u64,
+    event: Event,
+}
+
+impl PartialEq for Queued {
+    fn eq(&self, other: &Queued) -> bool {
+        (self.at, self.order) == (other.at, other.order)
+    }
+}
+impl Eq for Queued {}
+impl PartialOrd for Queued {
+    fn partial_cmp(&self, other: &Queued) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Queued {
+    fn cmp(&self, other: &Queued) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+/// Everything in motion.
+pub struct World {
+    pub(crate) scenario: Arc<Scenario>,
+    pub(crate) operations: Arc<[Operation]>,
+    seed: u64,
+    now: Duration,
+    slept: Duration,
+    /// Begin and length of each night, to know true time ahead.
+    nights: Vec<(Duration, Duration)>,
+    calendar: BinaryHeap<Reverse<Queued>>,
+    order: u64,
+    pub(crate) nodes: Vec<Node>,
+    net: Network,
+    links: links::Links,
+    router: router::Router,
+    clients: client::Clients,
+    pub(crate) model: Model,
+    pub(crate) meter: Meter,
+    pub(crate) trace: Trace,
+    pub(crate) recorder: Option<Recorder>,
+    faults: Vec<fault::Planned>,
+    /// Kinds of faults that really happened, and other things that a sweep must have seen.
+    pub(crate) marks: BTreeSet<Mark>,
+    /// The first broken invariant ends the run.
+    pub(crate) broken: Option<Broken>,
+    /// Machines whose clocks a fault has touched.
+    clocks_touched: BTreeSet<usize>,
+    /// Requests are still being made.
+    open: bool,
+}
+
+/// Something that must happen in some run of a sweep, else the sweep has a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    /// A fault had an effect.
+    Fault(FaultKind),
+    /// A replica took a new id.
+    Reincarnated,
+    /// A clock was doubted.
+    Doubt,
+    /// A day's bucket went while the run was on.
+    Forgot,
+    /// A visit was erased where it had not been seen.
+    ErasedUnseen,
+    /// Two values of one field were shown.
+    Conflict,
+    /// An answer said that it was stale.
+    Stale,
+    /// A request was answered by another region than the nearest.
+    Failover,
+    /// A peer's horizon was refused.
+    HorizonRefused,
+    /// A link was closed for silence.
+    SilentLink,
+}
+
+impl World {
+    /// A world at its first moment. Everything in the scenario is settled: no workload, no swarm.
+    ///
+    /// # Errors
+    /// [`crate::scenario::ScenarioError`] if the scenario contradicts itself.
+    pub fn new(
+        scenario: Scenario,
+        seed: u64,
+        recorder: Option<Recorder>,
+        keep_trace: bool,
+    ) -> Result<World, crate::scenario::ScenarioError> {
+        let mut faults = Vec::new();
+        let mut begins = Vec::new();
+        for fault in &scenario.faults {
+            faults.push(fault::Planned::new(
+                fault.kind,
+                fault.prove(&scenario)?,
+                fault.lasts.unwrap_or(Duration::ZERO),
+            ));
+            begins.push(fault.at);
+        }
+        let nights = faults.iter().zip(&begins).filter_map(|(fault, at)| match fault.act {
+            fault::Act::Night { lasts } => Some((*at, lasts)),
+            _ => None,
+        });
+        let nights = nights.collect();
+        let added: BTreeSet<usize> = faults
+            .iter()
+            .filter_map(|fault| if let fault::Act::Add { region } = fault.act { Some(region) } else { None })
+            .collect();
+        let net = Network::new(&scenario, seed);
+        let nodes = Node::all(&scenario, seed, &added);
+        let regions = scenario.regions.len();
+        let mut scenario = scenario;
+        let operations: Arc<[Operation]> = std::mem::take(&mut scenario.operations).into();
+        let mut world = World {
+            seed,
+            now: Duration::ZERO,
+            slept: Duration::ZERO,
+            nights,
+            calendar: BinaryHeap::new(),
+            order: 0,
+            links: links::Links::new(seed),
+            router: router::Router::new(&scenario, &net, seed),
+            clients: client::Clients::new(&scenario, &operations)?,
+            model: Model::default(),
+            meter: Meter::new(regions, &scenario),
+            trace: Trace::new(keep_trace),
+            recorder,
+            faults,
+            marks: BTreeSet::new(),
+            broken: None,
+            clocks_touched: BTreeSet::new(),
+            open: true,
+            net,
+            nodes,
+            operations,
+            scenario: Arc::new(scenario),
+        };
+        world.introduce_visits();
+        world.plan_faults(&begins);
+        for node in 0..regions {
+            if world.nodes[node].exists {
+                world.start(node);
+            }
+            world.schedule_probe(node);
+        }
+        world.plan_samples();
+        world.next_operation();
+        Ok(world)
+    }
+
+    fn schedule(&mut self, at: Duration, event: Event) {
+        self.order += 1;
+        self.calendar.push(Reverse(Queued { at: at.max(self.now), order: self.order, event }));
+    }
+
+    /// Runs until `until` of awake time, or until something broke.
+    fn run_until(&mut self, until: Duration) {
+        while self.broken.is_none() && self.calendar.peek().is_some_and(|Reverse(next)| next.at <= until) {
+            let Some(Reverse(next)) = self.calendar.pop() else { break };
+            self.now = next.at;
+            self.happen(next.event);
+        }
+        if self.broken.is_none() {
+            self.now = self.now.max(until);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Timer { node, epoch } => self.timer(node, epoch),
+            Event::Synced { node, epoch, batch } => self.synced(node, epoch, batch),
+            Event::Input { node, input } => self.arrive(node, input),
+            Event::Ready { node, epoch } => self.work_off(node, epoch),
+            Event::Dial { pair } => self.dial(pair),
+            Event::Established { pair } => self.established(pair),
+            Event::Restart { node, epoch } => {
+                if self.nodes[node].epoch == epoch {
+                    self.start(node);
+                }
+            }
+            Event::Reconfigure(node) => {
+                if self.nodes[node].process.is_some() {
+                    self.stop(node);
+                    self.start(node);
+                }
+            }
+            Event::Ask(operation) => {
+                self.ask(operation);
+                self.next_operation();
+            }
+            Event::Answer { operation, attempt, answer } => self.answered(operation, attempt, answer),
+            Event::GiveUp { operation, attempt } => self.attempt_timed_out(operation, attempt),
+            Event::FaultBegins(fault) => self.fault_begins(fault),
+            Event::FaultEnds(fault) => self.fault_ends(fault),
+            Event::Flap(fault) => self.flap(fault),
+            Event::Backup(fault) => self.backup(fault),
+            Event::Probe(region) => self.probe(region),
+            Event::Detect { node, epoch } => self.must_be_detected(node, epoch),
+            Event::Sample => self.sample(),
+            Event::Check => self.checkpoint(),
+        }
+    }
+
+    /// True time since the start.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.now + self.slept
+    }
+
+    /// True time, as a wall clock that is right would show it.
+    #[must_use]
+    pub fn true_wall(&self) -> Wall {
+        Wall(MIDNIGHT_MS).plus(self.scenario.start).plus(self.elapsed())
+    }
+
+    /// What such a clock will show when it is `awake` in the run.
+    fn wall_at(&self, awake: Duration) -> Wall {
+        let slept = self.nights.iter().filter(|(at, _)| *at < awake).map(|(_, lasts)| *lasts).sum();
+        Wall(MIDNIGHT_MS).plus(self.scenario.start).plus(awake).plus(slept)
+    }
+
+    /// What the clocks of a machine show.
+    pub(crate) fn now_of(&self, node: usize) -> Now {
+        let elapsed = self.elapsed();
+        let node = &self.nodes[node];
+        let started = node.process.as_ref().map_or(elapsed, |process| process.started);
+        let wall = self.true_wall().0.saturating_add_signed(node.clock.error_ms(elapsed));
+        Now { mono: Monotonic(elapsed.saturating_sub(started)), wall: Wall(wall) }
+    }
+
+    fn mark(&mut self, kind: FaultKind) {
+        self.marks.insert(Mark::Fault(kind));
+    }
+
+    fn mark_if(&mut self, kind: FaultKind, happened: bool) {
+        if happened {
+            self.mark(kind);
+        }
+    }
+
+    fn note_fault(&mut self, kind: FaultKind) {
+        self.trace.note(self.now, b'F', kind as usize, &[]);
+    }
+
+    /// Something that must never happen has happened.
+    fn break_off(&mut self, broken: Broken) {
+        if self.broken.is_none() {
+            self.broken = Some(broken);
+        }
+    }
+
+    pub(crate) fn must(
+        &mut self,
+        invariant: Invariant,
+        node: Option<usize>,
+        holds: bool,
+        what: impl FnOnce() -> String,
+    ) {
+        if !holds {
+            self.break_off(Broken::new(invariant, self.now, node, what()));
+        }
+    }
+
+    /// Two values of one field were shown.
+    pub(crate) fn note_conflict(&mut self) {
+        self.marks.insert(Mark::Conflict);
+    }
+
+    /// How far a machine's wall clock is ahead of true time.
+    pub(crate) fn clock_error(&self, at: usize) -> i64 {
+        self.nodes[at].clock.error_ms(self.elapsed())
+    }
+
+    /// Whether a fault has touched a machine's clock so far.
+    pub(crate) fn was_clock_wrong(&self, at: usize) -> bool {
+        self.clocks_touched.contains(&at)
+    }
+
+    /// The faults as bands in time.
+    pub(crate) fn bands(&self) -> Vec<FaultBand> {
+        let ends = self.scenario.duration;
+        let band = |fault: &crate::scenario::Fault| FaultBand {
+            kind: fault.kind.to_string(),
+            label: fault.label(),
+            from: fault.at.as_secs_f64(),
+            until: (fault.at + fault.lasts.unwrap_or_default()).min(ends).as_secs_f64(),
+        };
+        self.scenario.faults.iter().map(band).collect()
+    }
+}

@@ -1,0 +1,183 @@
+//! The network: for each ordered pair of regions how long a message takes, and whether it arrives at all.
+//!
+//! Messages of a pair arrive in order unless they are drawn to be overtaken, as on one connection.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::RngExt as _;
+use rand_distr::{Distribution as _, LogNormal};
+
+use super::fault::Degradation;
+use crate::regions;
+use crate::scenario::{Matrix, Scenario};
+use crate::seed::{Stream, stream};
+
+/// One direction between two regions.
+struct Path {
+    latency: Duration,
+    /// Partitions that are in force on it.
+    cuts: u32,
+    degraded: BTreeMap<usize, Degradation>,
+    /// When what was sent before has left.
+    free_at: Duration,
+    last_arrival: Duration,
+    draws: Stream,
+}
+
+/// All directions.
+pub struct Network {
+    paths: BTreeMap<(usize, usize), Path>,
+    jitter: Option<LogNormal<f64>>,
+    bytes_per_second: f64,
+    queue: Duration,
+    loss: f64,
+    duplicate: f64,
+    reorder: f64,
+}
+
+/// When a message arrives, if it does, and when its copy does.
+pub type Arrivals = [Option<Duration>; 2];
+
+impl Network {
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> Network {
+        let network = &scenario.network;
+        let position = |name: &String| {
+            let written = scenario.positions.get(name);
+            let written = written.map(|[latitude, longitude]| geo_router::fleet::Position {
+                latitude: *latitude,
+                longitude: *longitude,
+            });
+            written
+                .or_else(|| regions::position(name))
+                .unwrap_or(geo_router::fleet::Position { latitude: 0.0, longitude: 0.0 })
+        };
+        let mut paths = BTreeMap::new();
+        for (a, from) in scenario.regions.iter().enumerate() {
+            for (b, to) in scenario.regions.iter().enumerate().filter(|(b, _)| *b != a) {
+                let estimated = regions::estimated(position(from), position(to));
+                let latency = match network.matrix {
+                    Matrix::Measured => regions::measured(from, to).unwrap_or(estimated),
+                    Matrix::Positions => estimated,
+                };
+                let path = Path {
+                    latency,
+                    cuts: 0,
+                    degraded: BTreeMap::new(),
+                    free_at: Duration::ZERO,
+                    last_arrival: Duration::ZERO,
+                    draws: stream(seed, "path", (a as u64) << 8 | b as u64),
+                };
+                paths.insert((a, b), path);
+            }
+        }
+        let bytes_per_second = network.bandwidth_mbps * 125_000.0;
+        Network {
+            paths,
+            jitter: LogNormal::new(0.0, network.jitter).ok().filter(|_| network.jitter > 0.0),
+            bytes_per_second,
+            queue: Duration::from_secs_f64(network.queue_kib as f64 * 1024.0 / bytes_per_second),
+            loss: network.loss,
+            duplicate: network.duplicate,
+            reorder: network.reorder,
+        }
+    }
+
+    fn path(&mut self, from: usize, to: usize) -> Option<&mut Path> {
+        self.paths.get_mut(&(from, to))
+    }
+
+    /// Sends so many bytes.
+    pub(super) fn send(&mut self, now: Duration, from: usize, to: usize, bytes: usize) -> Arrivals {
+        let (loss, duplicate, reorder) = (self.loss, self.duplicate, self.reorder);
+        let (jitter, mut rate, queue) = (self.jitter, self.bytes_per_second, self.queue);
+        let Some(path) = self.path(from, to) else { return [None, None] };
+        if path.cuts > 0 {
+            return [None, None];
+        }
+        let mut how = Degradation { loss, duplicate, reorder, ..Degradation::default() };
+        for degraded in path.degraded.values() {
+            how.loss = how.loss.max(degraded.loss);
+            how.duplicate = how.duplicate.max(degraded.duplicate);
+            how.reorder = how.reorder.max(degraded.reorder);
+            how.latency += degraded.latency;
+            rate = degraded.bandwidth_mbps.map_or(rate, |mbps| rate.min(mbps * 125_000.0));
+        }
+        // All draws are made for every message, so that one knob does not shift the others' draws.
+        let [lost, twice, overtaken] = [path.draws.random::<f64>(), path.draws.random(), path.draws.random()];
+        let stretch = jitter.map_or(1.0, |jitter| jitter.sample(&mut path.draws));
+        let late = path.draws.random_range(0.0..4.0);
+        let starts = path.free_at.max(now);
+        if starts - now > queue {
+            return [None, None];
+        }
+        path.free_at = starts + Duration::from_secs_f64(bytes as f64 / rate);
+        if lost < how.loss {
+            return [None, None];
+        }
+        let takes = path.latency.mul_f64(stretch) + how.latency;
+        let arrives = path.free_at + takes;
+        let first = if overtaken < how.reorder {
+            arrives + takes.mul_f64(late)
+        } else {
+            path.last_arrival = arrives.max(path.last_arrival);
+            path.last_arrival
+        };
+        [Some(first), (twice < how.duplicate).then(|| first + takes.mul_f64(late))]
+    }
+
+    /// Whether messages pass.
+    pub(super) fn is_open(&self, from: usize, to: usize) -> bool {
+        self.paths.get(&(from, to)).is_some_and(|path| path.cuts == 0)
+    }
+
+    /// One way, without jitter and queues.
+    pub(super) fn latency(&self, from: usize, to: usize) -> Duration {
+        let added = |path: &Path| path.degraded.values().map(|how| how.latency).sum::<Duration>();
+        self.paths.get(&(from, to)).map_or(Duration::ZERO, |path| path.latency + added(path))
+    }
+
+    pub(super) fn cut(&mut self, pairs: impl IntoIterator<Item = (usize, usize)>) {
+        for (from, to) in pairs {
+            if let Some(path) = self.path(from, to) {
+                path.cuts += 1;
+            }
+        }
+    }
+
+    pub(super) fn mend(&mut self, pairs: impl IntoIterator<Item = (usize, usize)>) {
+        for (from, to) in pairs {
+            if let Some(path) = self.path(from, to) {
+                path.cuts = path.cuts.saturating_sub(1);
+            }
+        }
+    }
+
+    pub(super) fn degrade(&mut self, fault: usize, pairs: impl IntoIterator<Item = (usize, usize)>, how: Degradation) {
+        for (from, to) in pairs {
+            if let Some(path) = self.path(from, to) {
+                path.degraded.insert(fault, how);
+            }
+        }
+    }
+
+    pub(super) fn restore(&mut self, fault: usize) {
+        for path in self.paths.values_mut() {
+            path.degraded.remove(&fault);
+        }
+    }
+
+    /// Everything works between these regions and nothing passes between them and the others.
+    pub(super) fn heal(&mut self, core: &std::collections::BTreeSet<usize>) {
+        (self.loss, self.duplicate, self.reorder) = (0.0, 0.0, 0.0);
+        for ((from, to), path) in &mut self.paths {
+            path.degraded.clear();
+            path.cuts = u32::from(core.contains(from) != core.contains(to));
+        }
+    }
+
+    /// Bytes per second of each direction.
+    pub(super) fn bytes_per_second(&self) -> f64 {
+        self.bytes_per_second
+    }
+}

@@ -1,0 +1,370 @@
+//! A machine: its disk and clock, and the process that runs on it or does not.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use rand::RngExt as _;
+use replication::memory::Snapshot;
+use replication::{
+    BatchId, LinkId, NodeName, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _, Ticket,
+    VersionVector, Wall,
+};
+
+use super::clock::WallClock;
+use super::disk::Disk;
+use super::{Event, Input, Mark, World};
+use crate::check::{Broken, Invariant};
+use crate::scenario::{Scenario, Topology};
+use crate::seed::{Stream, stream};
+
+/// A supervisor starts a process again that died of its disk.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
+
+/// One machine; a region has one.
+pub struct Node {
+    pub(crate) name: NodeName,
+    pub(crate) region: RegionId,
+    pub(crate) disk: Disk,
+    pub(super) clock: WallClock,
+    pub(crate) process: Option<Process>,
+    /// Whether the region is part of the deployment.
+    pub(crate) exists: bool,
+    /// Counts starts and stops, so that what was meant for an earlier process does not reach this one.
+    pub(super) epoch: u64,
+    /// How many faults hold the process still.
+    pub(super) paused: u32,
+    /// What arrived meanwhile.
+    backlog: VecDeque<Input>,
+    /// Time that each input takes, and when the last one is done.
+    pub(super) slow: Duration,
+    busy_until: Duration,
+    pub(super) slow_sync: Option<Duration>,
+    pub(super) lying: bool,
+    pub(super) sync_draws: Stream,
+    /// What it told peers that it durably knows: a crash may not take it back.
+    pub(super) told: VersionVector,
+    /// Own entries that were acknowledged to clients, by incarnation.
+    pub(super) acked: VersionVector,
+    /// Its disk went back in time and it has not taken a new id since.
+    pub(super) rolled_back: bool,
+    /// Visits that were dead here, since the disk last went back.
+    pub(crate) dead: BTreeSet<u32>,
+    /// After a crash the vector may lag behind the data until everything has settled.
+    pub(crate) restarted: bool,
+    /// An operator gave his word for its clock while that was wrong.
+    pub(crate) misled: bool,
+    /// When it last went down, awake time.
+    pub(super) down_since: Option<Duration>,
+}
+
+/// A running process.
+pub struct Process {
+    pub(crate) replica: Replica<Disk>,
+    /// Zero of its monotonic clock, in elapsed time.
+    pub(super) started: Duration,
+    pub(crate) syncing: Option<BatchId>,
+    pub(super) timer_at: Option<Duration>,
+    pub(super) tickets: BTreeMap<Ticket, super::client::Asked>,
+    pub(super) links: BTreeMap<LinkId, usize>,
+    /// Requests that wait for room in a batch, or for what a session has seen.
+    pub(super) waiting: VecDeque<(usize, u32)>,
+    pub(super) readers: Vec<super::client::WaitingRead>,
+}
+
+impl Node {
+    pub(super) fn all(scenario: &Scenario, seed: u64, added_later: &BTreeSet<usize>) -> Vec<Node> {
+        let mut nodes = Vec::new();
+        for (index, name) in scenario.regions.iter().enumerate() {
+            let mut draws = stream(seed, "clock", index as u64);
+            let skew = i64::try_from(scenario.clocks.skew.as_millis()).unwrap_or(0);
+            let off = draws.random_range(-skew..=skew);
+            let ppm = scenario.clocks.drift_ppm * draws.random_range(-1.0..=1.0);
+            // Checked when the scenario was read.
+            let (Ok(node), Ok(region)) = (name.parse(), name.parse()) else { continue };
+            nodes.push(Node {
+                name: node,
+                region,
+                disk: Disk::new(stream(seed, "disk", index as u64)),
+                clock: WallClock::new(off, ppm),
+                process: None,
+                exists: !added_later.contains(&index),
+                epoch: 0,
+                paused: 0,
+                backlog: VecDeque::new(),
+                slow: Duration::ZERO,
+                busy_until: Duration::ZERO,
+                slow_sync: None,
+                lying: false,
+                sync_draws: stream(seed, "sync", index as u64),
+                told: VersionVector::default(),
+                acked: VersionVector::default(),
+                rolled_back: false,
+                dead: BTreeSet::new(),
+                restarted: false,
+                misled: false,
+                down_since: None,
+            });
+        }
+        nodes
+    }
+}
+
+impl World {
+    /// Whether two regions are configured to have a link.
+    pub(crate) fn are_neighbours(&self, a: usize, b: usize) -> bool {
+        let exist: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].exists).collect();
+        let place = |node| exist.iter().position(|other| *other == node);
+        let (Some(a), Some(b)) = (place(a), place(b)) else { return false };
+        a != b
+            && match self.scenario.network.topology {
+                Topology::Mesh => true,
+                Topology::Ring => a.abs_diff(b) == 1 || a.abs_diff(b) == exist.len() - 1,
+                Topology::Star => a == 0 || b == 0,
+            }
+    }
+
+    fn config(&self, node: usize) -> ReplicaConfig {
+        let settings = &self.scenario.replica;
+        let peers = (0..self.nodes.len()).filter(|peer| self.are_neighbours(node, *peer));
+        let peers = peers.map(|peer| (self.nodes[peer].name.clone(), self.nodes[peer].region.clone())).collect();
+        ReplicaConfig {
+            max_retention: settings.max_retention,
+            max_clock_skew: settings.max_clock_skew,
+            heartbeat: settings.heartbeat,
+            relay_after: settings.relay_after,
+            in_flight_bytes: settings.in_flight_kib * 1024,
+            ..ReplicaConfig::new(self.nodes[node].name.clone(), self.nodes[node].region.clone(), peers)
+        }
+    }
+
+    /// Starts the process, unless it runs or its region does not exist.
+    pub(super) fn start(&mut self, at: usize) {
+        if self.nodes[at].process.is_some() || !self.nodes[at].exists {
+            return;
+        }
+        let config = self.config(at);
+        let now = self.now_of(at);
+        let started = self.elapsed();
+        self.nodes[at].epoch += 1;
+        let epoch = self.nodes[at].epoch;
+        let mut ids = stream(self.seed, "ids", (at as u64) << 32 | epoch);
+        let mint = Box::new(move || ReplicaId(ids.random()));
+        let disk = self.nodes[at].disk.clone();
+        let failed = disk.failed();
+        let Ok(replica) = Replica::open(config, disk, mint, now) else {
+            // It read or wrote in vain; the supervisor tries again. Anything else is a store that does not open.
+            let excused = self.nodes[at].disk.failed() > failed;
+            self.must(Invariant::Durability, Some(at), excused, || "its store does not open any more".to_owned());
+            self.note_disk_failures(at);
+            self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+            return;
+        };
+        let known = replica.durable().clone();
+        let node = &mut self.nodes[at];
+        node.process = Some(Process {
+            replica,
+            started,
+            syncing: None,
+            timer_at: None,
+            tickets: BTreeMap::new(),
+            links: BTreeMap::new(),
+            waiting: VecDeque::new(),
+            readers: Vec::new(),
+        });
+        node.down_since = None;
+        let kept = (known.covers(&node.told), known.covers(&node.acked));
+        let expected = !node.rolled_back && !node.lying;
+        self.trace.note(self.now, b'S', at, &epoch.to_be_bytes());
+        if expected {
+            self.must(Invariant::Durability, Some(at), kept.1, || "a crash took what it had acknowledged".to_owned());
+            self.must(Invariant::Durability, Some(at), kept.0, || "a crash took what it had told its peers".to_owned());
+        } else if !kept.1 && !self.nodes[at].rolled_back {
+            self.must(Invariant::Durability, Some(at), false, || {
+                "a crash took what it had acknowledged: its disk lied".to_owned()
+            });
+        }
+        self.dial_all(at);
+        self.turn(at);
+    }
+
+    /// The process dies; what was not synced is lost in part.
+    pub(super) fn kill(&mut self, at: usize) {
+        let Some(process) = self.nodes[at].process.take() else { return };
+        self.trace.note(self.now, b'K', at, &[]);
+        let now = self.now;
+        let node = &mut self.nodes[at];
+        node.disk.crash();
+        node.epoch += 1;
+        node.restarted = true;
+        node.paused = 0;
+        node.backlog.clear();
+        node.busy_until = now;
+        node.down_since = Some(now);
+        // An erasure that was not durable may be forgotten, and be alive again.
+        node.dead.clear();
+        let epoch = node.epoch;
+        for (link, peer) in process.links {
+            self.say_closed(at, peer, link);
+        }
+        self.watch_detection(at, epoch);
+    }
+
+    /// The process stops in peace: everything is made durable first.
+    pub(super) fn stop(&mut self, at: usize) {
+        let now = self.now_of(at);
+        if let Some(process) = &mut self.nodes[at].process {
+            process.replica.handle_stop(now);
+            let disk = self.nodes[at].disk.clone();
+            let Some(process) = &mut self.nodes[at].process else { return };
+            // One batch may be on its way, one is gathered, and removals of erased rows make a third.
+            for _ in 0..4 {
+                let syncing = process.syncing.take();
+                let done = syncing
+                    .map_or(Ok(()), |batch| disk.sync().and_then(|()| process.replica.handle_durable(now, batch)));
+                match done.and_then(|()| process.replica.poll_batch()) {
+                    Ok(next) => process.syncing = next,
+                    Err(_) => break,
+                }
+            }
+            self.drain_events(at);
+        }
+        self.kill(at);
+    }
+
+    /// The process died of its disk.
+    pub(super) fn fail(&mut self, at: usize) {
+        self.note_disk_failures(at);
+        let excused = self.nodes[at].disk.failed() > 0;
+        self.must(Invariant::Durability, Some(at), excused, || "the replica gave its store up for corrupt".to_owned());
+        self.kill(at);
+        let epoch = self.nodes[at].epoch;
+        self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+    }
+
+    fn note_disk_failures(&mut self, at: usize) {
+        use super::fault::Act;
+        let mut kinds = Vec::new();
+        for fault in self.faults.iter().filter(|fault| fault.on) {
+            match fault.act {
+                Act::FullDisk { region } | Act::ReadErrors { region, .. } if region == at => kinds.push(fault.kind),
+                _ => {}
+            }
+        }
+        for kind in kinds {
+            self.mark(kind);
+        }
+    }
+
+    /// The process dies and its disk goes back in time.
+    pub(super) fn roll_back(&mut self, at: usize, to: &Snapshot) {
+        self.kill(at);
+        self.nodes[at].disk.restore(to);
+        self.nodes[at].told = VersionVector::default();
+        self.nodes[at].acked = VersionVector::default();
+        self.nodes[at].rolled_back = true;
+        self.nodes[at].dead.clear();
+        self.lost_by_contract();
+    }
+
+    /// What no machine has any longer is lost by contract.
+    pub(super) fn lost_by_contract(&mut self) {
+        let mut known = VersionVector::default();
+        let mut rows = BTreeSet::new();
+        let mut tombstones = BTreeSet::new();
+        for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.exists) {
+            // A process that is down still has its disk: what it told is there.
+            match &node.process {
+                Some(process) => known.merge(process.replica.durable()),
+                None => known.merge(&node.told),
+            }
+            let reader = Reader::new(node.disk.contents().clone(), self.scenario.replica.max_retention);
+            for (key, row) in reader.all(Wall(0)).unwrap_or_default() {
+                rows.extend(row.hashes().into_iter().map(|hash| (at, key, hash)));
+            }
+            let erased = self.model.visits.values().map(|truth| truth.key.name);
+            let erased = erased.filter(|name| reader.is_erased(name, false).unwrap_or(false));
+            tombstones.extend(erased.map(|name| (at, name)));
+        }
+        // What a store has of its own log it keeps; what it has of others' beyond its vector it may take out again.
+        self.model.lose(|dot, by, key, hash| {
+            known.contains(dot)
+                || hash.map_or(tombstones.contains(&(by, key.name)), |hash| rows.contains(&(by, *key, hash)))
+        });
+    }
+
+    /// Something reaches the machine.
+    pub(super) fn arrive(&mut self, at: usize, input: Input) {
+        let node = &mut self.nodes[at];
+        if node.paused > 0 {
+            node.backlog.push_back(input);
+            return;
+        }
+        if !node.slow.is_zero() || node.busy_until > self.now {
+            let begins = node.busy_until.max(self.now);
+            node.busy_until = begins + node.slow;
+            node.backlog.push_back(input);
+            let (ready, epoch) = (node.busy_until, node.epoch);
+            self.schedule(ready, Event::Ready { node: at, epoch });
+            return;
+        }
+        self.handle(at, input);
+    }
+
+    /// A slow machine is done with one input.
+    pub(super) fn work_off(&mut self, at: usize, epoch: u64) {
+        if self.nodes[at].epoch != epoch || self.nodes[at].paused > 0 {
+            return;
+        }
+        if let Some(input) = self.nodes[at].backlog.pop_front() {
+            self.mark_slow(at);
+            self.handle(at, input);
+        }
+    }
+
+    fn mark_slow(&mut self, _at: usize) {
+        self.marks.insert(Mark::Fault(crate::scenario::FaultKind::SlowNode));
+    }
+
+    /// A machine is as fast again as it was: what has piled up is done at once.
+    pub(super) fn speed_up(&mut self, at: usize) {
+        self.nodes[at].slow = Duration::ZERO;
+        self.nodes[at].busy_until = self.now;
+        if self.nodes[at].paused == 0 {
+            for input in std::mem::take(&mut self.nodes[at].backlog) {
+                self.handle(at, input);
+            }
+        }
+    }
+
+    /// A process that stood still goes on.
+    pub(super) fn resume(&mut self, at: usize) {
+        self.nodes[at].paused = self.nodes[at].paused.saturating_sub(1);
+        if self.nodes[at].paused > 0 {
+            return;
+        }
+        for input in std::mem::take(&mut self.nodes[at].backlog) {
+            self.handle(at, input);
+        }
+        if let Some(process) = &mut self.nodes[at].process {
+            process.timer_at = None;
+        }
+        self.turn(at);
+    }
+
+    /// After a night every timer is due.
+    pub(super) fn wake_all(&mut self) {
+        for at in 0..self.nodes.len() {
+            if let Some(process) = &mut self.nodes[at].process {
+                process.timer_at = None;
+                self.turn(at);
+            }
+        }
+    }
+
+    /// A broken invariant, as one line.
+    pub(super) fn breaks(&mut self, result: Result<(), Broken>) {
+        if let Err(broken) = result {
+            self.break_off(broken);
+        }
+    }
+}

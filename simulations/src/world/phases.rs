@@ -1,0 +1,192 @@
+//! The phases of a run: faults; then the core heals and must converge within a bound; then time passes until
+//! everything has expired.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use replication::VersionVector;
+
+use super::World;
+use super::links::LAST_BACKOFF;
+use crate::check::{Broken, Invariant};
+
+/// How often convergence is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How the second phase went.
+#[derive(Clone, Debug, Default)]
+pub struct Convergence {
+    /// Within which it had to be done.
+    pub bound: Duration,
+    /// How long it took.
+    pub took: Option<Duration>,
+    /// The first condition that was not met.
+    pub unmet: Option<String>,
+    /// When it began.
+    pub healed_at: Duration,
+}
+
+impl World {
+    /// Runs all phases.
+    pub fn run(&mut self) -> Convergence {
+        let duration = self.scenario.duration;
+        self.run_until(duration);
+        let mut convergence = Convergence { healed_at: self.now, ..Convergence::default() };
+        if self.broken.is_some() {
+            return convergence;
+        }
+        self.open = false;
+        let core = self.core();
+        self.heal(&core);
+        convergence.bound = self.bound(&core);
+        let deadline = self.now + convergence.bound;
+        loop {
+            self.run_until((self.now + LOOK).min(deadline));
+            if self.broken.is_some() {
+                return convergence;
+            }
+            convergence.unmet = self.unmet(&core);
+            if convergence.unmet.is_none() {
+                break;
+            }
+            if self.now >= deadline {
+                let why = convergence.unmet.clone().unwrap_or_default();
+                self.break_off(Broken::new(Invariant::Liveness, self.now, None, format!("not converged: {why}")));
+                return convergence;
+            }
+        }
+        convergence.took = Some(self.now - convergence.healed_at);
+        self.check_completely(&core);
+        if self.scenario.checks.forget && self.broken.is_none() {
+            self.forget(&core);
+        }
+        convergence
+    }
+
+    /// The regions that heal: those named, else all that exist.
+    fn core(&self) -> BTreeSet<usize> {
+        let named = self.scenario.checks.core.iter().filter_map(|name| self.scenario.region(name).ok());
+        let named: BTreeSet<usize> = named.filter(|region| self.nodes[*region].exists).collect();
+        if named.is_empty() {
+            (0..self.nodes.len()).filter(|region| self.nodes[*region].exists).collect()
+        } else {
+            named
+        }
+    }
+
+    /// The longest that healed replicas may need, from what they are configured with and how far apart they are:
+    /// dead links are noticed and dialled again; a restarted replica waits for its peers; clocks are heard; then along
+    /// each hop what is missing is asked for and sent, relays waiting their time, and the backlog has to pass.
+    fn bound(&self, core: &BTreeSet<usize>) -> Duration {
+        let settings = &self.scenario.replica;
+        let heartbeat = settings.heartbeat;
+        let pairs = || core.iter().flat_map(|a| core.iter().filter(move |b| *b != a).map(move |b| (*a, *b)));
+        let crossing = pairs().map(|(a, b)| self.net.latency(a, b)).max().unwrap_or_default();
+        let rtt = crossing * 2;
+        let hops = u32::try_from(self.hops(core)).unwrap_or(u32::MAX);
+        let backlog = core.iter().map(|at| self.nodes[*at].disk.contents().bytes()).max().unwrap_or(0);
+        let backlog = Duration::from_secs_f64(backlog as f64 * 2.0 / self.net.bytes_per_second());
+        // Closing a silent link, dialling, greeting (repeated at heartbeats until answered).
+        let connect = heartbeat * 11 + LAST_BACKOFF + rtt * 3 + heartbeat * 2;
+        // A restarted replica waits six heartbeats; a clock is heard with the next.
+        let start = heartbeat * 8;
+        // What is missing is noticed by a heartbeat or by silence on acknowledgements (four of them, doubled once).
+        let per_hop = heartbeat * 14 + settings.relay_after + rtt * 2;
+        let sync = self.scenario.disks.sync * 40;
+        (connect + start + per_hop * hops.max(1) + backlog + sync).mul_f64(self.scenario.checks.bound)
+    }
+
+    /// The longest shortest way in the core, in links.
+    fn hops(&self, core: &BTreeSet<usize>) -> usize {
+        let mut longest = 0;
+        for start in core {
+            let mut reached = BTreeSet::from([*start]);
+            let mut steps = 0;
+            loop {
+                let next = core.iter().filter(|to| reached.iter().any(|from| self.are_neighbours(*from, **to)));
+                let before = reached.len();
+                let next: Vec<usize> = next.copied().collect();
+                reached.extend(next);
+                if reached.len() == before {
+                    break;
+                }
+                steps += 1;
+            }
+            longest = longest.max(steps);
+        }
+        longest
+    }
+
+    /// The first condition of convergence that is not met, by name.
+    fn unmet(&self, core: &BTreeSet<usize>) -> Option<String> {
+        let name = |at: usize| self.scenario.regions[at].as_str();
+        for at in core {
+            let Some(process) = &self.nodes[*at].process else { return Some(format!("{} does not run", name(*at))) };
+            let status = process.replica.status(self.now_of(*at));
+            if let Some(doubt) = status.doubt {
+                return Some(format!("{} doubts its clock ({doubt:?})", name(*at)));
+            }
+            if status.starting {
+                return Some(format!("{} waits for its peers' word on its log", name(*at)));
+            }
+        }
+        for a in core {
+            for b in core.range(a + 1..) {
+                if self.are_neighbours(*a, *b) && !self.are_linked(*a, *b) {
+                    return Some(format!("no link between {} and {}", name(*a), name(*b)));
+                }
+            }
+        }
+        let mut all = VersionVector::default();
+        for at in core {
+            all.merge(self.nodes[*at].process.as_ref()?.replica.durable());
+        }
+        for at in core {
+            let known = self.nodes[*at].process.as_ref()?.replica.durable();
+            if *known != all {
+                return Some(format!("{} lacks {} entries that others have", name(*at), all.ahead_of(known)));
+            }
+            if !self.is_settled(*at) {
+                return Some(format!("a batch of {} is not durable", name(*at)));
+            }
+        }
+        None
+    }
+
+    /// Everything that must hold of healed replicas.
+    fn check_completely(&mut self, core: &BTreeSet<usize>) {
+        for at in core {
+            self.nodes[*at].restarted = false;
+        }
+        self.equal_vectors_mean_equal_documents(true);
+        self.no_dot_stands_for_two_entries();
+        self.nothing_is_lost(core);
+        self.clocks_of_others_do_no_harm();
+        self.nothing_outlives_its_expiry(core);
+        self.everything_is_there_once(core);
+        for at in core {
+            self.no_resurrection_at_all(*at);
+            self.no_erased_bytes_anywhere(*at);
+        }
+        if let Some(first) = core.first() {
+            for other in core.range(first + 1..) {
+                self.equal_values(*first, *other);
+            }
+        }
+    }
+
+    /// Time passes, in nights with a minute of waking between them.
+    fn forget(&mut self, core: &BTreeSet<usize>) {
+        let heartbeat = self.scenario.replica.heartbeat;
+        let night = self.scenario.replica.max_retention / 2 + Duration::from_hours(13);
+        for _ in 0..3 {
+            self.slept += night;
+            self.wake_all();
+            self.run_until(self.now + heartbeat * 30);
+            for at in core {
+                self.no_resurrection_at_all(*at);
+            }
+        }
+        self.everything_is_forgotten(core);
+    }
+}

@@ -1,0 +1,93 @@
+//! Regular looks: measurements, and the checks that are too dear to make at every event.
+
+use std::time::Duration;
+
+use super::{Event, World};
+use crate::measure::Sample;
+
+/// So many looks in a run.
+const SAMPLES: u32 = 200;
+/// So many comparisons of everything.
+const CHECKS: u32 = 24;
+
+impl World {
+    pub(super) fn plan_samples(&mut self) {
+        self.schedule(Duration::ZERO, Event::Sample);
+        self.schedule(self.scenario.duration / CHECKS, Event::Check);
+    }
+
+    pub(super) fn sample(&mut self) {
+        for at in 0..self.nodes.len() {
+            let sample = self.look(at);
+            self.meter.samples.push(sample);
+        }
+        let every = (self.scenario.duration / SAMPLES).max(Duration::from_millis(500));
+        self.schedule(self.now + every, Event::Sample);
+    }
+
+    fn look(&self, at: usize) -> Sample {
+        let regions = self.nodes.len();
+        let node = &self.nodes[at];
+        let mut sample = Sample {
+            at: self.now.as_secs_f64(),
+            region: at,
+            up: node.process.is_some() && node.paused == 0,
+            ready: false,
+            documents: 0,
+            tombstones: 0,
+            log_entries: node.disk.contents().log_entries(),
+            bytes: node.disk.contents().bytes(),
+            lag_entries: vec![0; regions],
+            lag_s: vec![0.0; regions],
+            completeness_s: vec![None; regions],
+        };
+        let Some(process) = &node.process else { return sample };
+        let status = process.replica.status(self.now_of(at));
+        sample.ready = sample.up && status.doubt.is_none() && !status.starting;
+        sample.documents = status.documents;
+        sample.tombstones = status.tombstones;
+        let now = self.true_wall();
+        for other in 0..regions {
+            if other != at {
+                sample.lag_s[other] = self.meter.lag(self.now, other, at).as_secs_f64();
+                if let Some(peer) = &self.nodes[other].process {
+                    let id = peer.replica.id();
+                    sample.lag_entries[other] = peer.replica.durable().get(id).saturating_sub(status.durable.get(id));
+                }
+            }
+            let through = status.complete_through.get(&self.nodes[other].region);
+            sample.completeness_s[other] = through.map(|through| now.since(*through).as_secs_f64());
+        }
+        sample
+    }
+
+    /// A fault ended: how long until everyone has what everyone else has by now?
+    pub(super) fn watch_recovery(&mut self) {
+        for from in 0..self.nodes.len() {
+            let Some(process) = &self.nodes[from].process else { continue };
+            let (origin, seq) = (process.replica.id(), process.replica.durable().get(process.replica.id()));
+            for to in 0..self.nodes.len() {
+                let behind =
+                    self.nodes[to].process.as_ref().is_some_and(|process| process.replica.durable().get(origin) < seq);
+                if from != to && behind {
+                    self.meter.await_recovery(self.now, from, to, origin, seq);
+                }
+            }
+        }
+    }
+
+    /// Compares everything with everything.
+    pub(super) fn checkpoint(&mut self) {
+        self.equal_vectors_mean_equal_documents(false);
+        if self.scenario.checks.deep {
+            self.no_dot_stands_for_two_entries();
+            self.clocks_of_others_do_no_harm();
+            for at in 0..self.nodes.len() {
+                self.no_resurrection_at_all(at);
+            }
+        }
+        if self.open {
+            self.schedule(self.now + self.scenario.duration / CHECKS, Event::Check);
+        }
+    }
+}

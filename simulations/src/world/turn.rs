@@ -1,0 +1,286 @@
+//! One turn of a machine: what the node's driver does after every input. Timers, the next batch, frames, events.
+
+use std::sync::Arc;
+
+use rand::RngExt as _;
+use rand_distr::{Distribution as _, Exp1};
+use replication::frame::Deltas;
+use replication::{BatchId, Event as Told, Frame, Outcome, Storage as _, StorageError};
+
+use super::client::{Answer, Asked};
+use super::{Event, Input, Mark, World};
+use crate::check::Invariant;
+
+/// The kind byte of frames with entries.
+const DELTAS: u8 = 2;
+
+impl World {
+    /// What has arrived is taken in.
+    pub(super) fn handle(&mut self, at: usize, input: Input) {
+        match input {
+            Input::Frame { link, from, bytes, clock } => {
+                self.trace.note(self.now, b'f', at, &bytes);
+                let now = self.now_of(at);
+                let Some(process) = &mut self.nodes[at].process else { return };
+                if !process.links.contains_key(&link) {
+                    return;
+                }
+                let taken = process.replica.handle_frame(now, link, &bytes);
+                if let Some(recorder) = &mut self.recorder {
+                    recorder.received(self.now, at, from, &bytes, clock.as_deref());
+                }
+                match taken {
+                    Ok(()) => {}
+                    Err(replication::LinkError::Storage(_)) => {
+                        self.fail(at);
+                        return;
+                    }
+                    Err(_) => self.close(at, link),
+                }
+            }
+            Input::Closed { link } => self.lose_link(at, link),
+            Input::Request { operation, attempt } => self.serve(at, operation, attempt),
+        }
+        self.turn(at);
+    }
+
+    /// The timer of a process has come.
+    pub(super) fn timer(&mut self, at: usize, epoch: u64) {
+        let node = &mut self.nodes[at];
+        if node.epoch != epoch || node.paused > 0 {
+            return;
+        }
+        let Some(process) = &mut node.process else { return };
+        if process.timer_at.is_none_or(|due| due > self.now) {
+            return;
+        }
+        process.timer_at = None;
+        self.trace.note(self.now, b't', at, &[]);
+        self.turn(at);
+    }
+
+    /// The disk says that a batch is durable.
+    pub(super) fn synced(&mut self, at: usize, epoch: u64, batch: BatchId) {
+        if self.nodes[at].epoch != epoch {
+            return;
+        }
+        if self.nodes[at].paused > 0 {
+            // The device goes on, the process learns of it later.
+            let later = self.now + self.scenario.replica.heartbeat;
+            self.schedule(later, Event::Synced { node: at, epoch, batch });
+            return;
+        }
+        self.trace.note(self.now, b's', at, &batch.0.to_be_bytes());
+        let now = self.now_of(at);
+        let node = &mut self.nodes[at];
+        // A disk that lies reports a sync that it has not made.
+        let synced = if node.lying { Ok(()) } else { node.disk.sync() };
+        let Some(process) = &mut node.process else { return };
+        process.syncing = None;
+        if synced.and_then(|()| process.replica.handle_durable(now, batch)).is_err() {
+            self.fail(at);
+            return;
+        }
+        self.drain_events(at);
+        self.serve_waiting_reads(at);
+        self.meter_durable(at);
+        self.turn(at);
+    }
+
+    /// Lets a process do what is to be done.
+    pub(super) fn turn(&mut self, at: usize) {
+        if self.broken.is_some() || self.nodes[at].paused > 0 {
+            return;
+        }
+        if self.try_turn(at).is_err() {
+            self.fail(at);
+        }
+    }
+
+    fn try_turn(&mut self, at: usize) -> Result<(), StorageError> {
+        let now = self.now_of(at);
+        let Some(process) = &mut self.nodes[at].process else { return Ok(()) };
+        if now.mono >= process.replica.poll_timeout() {
+            process.replica.handle_timeout(now)?;
+            self.serve_waiting_reads(at);
+        }
+        self.serve_waiting_writes(at);
+        self.next_batch(at)?;
+        while let Some(process) = &mut self.nodes[at].process {
+            let Some(transmit) = process.replica.poll_transmit(now)? else { break };
+            let Some(peer) = process.links.get(&transmit.link).copied() else { continue };
+            self.transmit(at, peer, transmit);
+        }
+        self.drain_events(at);
+        // When it wants to be called again.
+        let elapsed = self.elapsed();
+        let (awake, epoch) = (self.now, self.nodes[at].epoch);
+        if let Some(process) = &mut self.nodes[at].process {
+            let due = process.started + process.replica.poll_timeout().0;
+            let due = awake + due.saturating_sub(elapsed);
+            if process.timer_at != Some(due) {
+                process.timer_at = Some(due);
+                self.schedule(due, Event::Timer { node: at, epoch });
+            }
+        }
+        Ok(())
+    }
+
+    fn next_batch(&mut self, at: usize) -> Result<(), StorageError> {
+        let mean = self.scenario.disks.sync;
+        let node = &mut self.nodes[at];
+        let Some(process) = &mut node.process else { return Ok(()) };
+        let records = process.replica.gathered();
+        let Some(batch) = process.replica.poll_batch()? else { return Ok(()) };
+        process.syncing = Some(batch);
+        let drawn: f64 = Exp1.sample(&mut node.sync_draws);
+        let takes = node.slow_sync.unwrap_or_else(|| mean.mul_f64(drawn.clamp(0.1, 8.0)));
+        self.meter.batch(records);
+        let epoch = node.epoch;
+        self.schedule(self.now + takes, Event::Synced { node: at, epoch, batch });
+        Ok(())
+    }
+
+    fn transmit(&mut self, at: usize, peer: usize, transmit: replication::Transmit) {
+        let bytes = transmit.frame;
+        let is_deltas = bytes.get(1) == Some(&DELTAS);
+        if is_deltas {
+            let payload = if self.scenario.checks.deep { self.no_erased_in(at, &bytes) } else { 0 };
+            self.meter.deltas(at, peer, bytes.len(), payload);
+        } else {
+            self.meter.control(at, peer, bytes.len());
+            match Frame::decode(&bytes) {
+                Ok(Frame::Hello(hello)) => self.nodes[at].told.merge(&hello.vector),
+                Ok(Frame::Progress(progress)) => self.nodes[at].told.merge(&progress.vector),
+                other => self.must(Invariant::Durability, Some(at), false, || format!("sends {other:?}")),
+            }
+        }
+        let clock = self.recorder.as_mut().and_then(|recorder| recorder.sent(self.now, at, peer, &bytes));
+        let arrivals = self.net.send(self.now, at, peer, bytes.len());
+        if arrivals == [None, None] {
+            self.meter.lost(at, peer, bytes.len());
+        }
+        for arrives in arrivals.into_iter().flatten() {
+            let input = Input::Frame { link: transmit.link, from: at, bytes: Arc::clone(&bytes), clock: clock.clone() };
+            self.schedule(arrives, Event::Input { node: peer, input });
+        }
+    }
+
+    /// I4 for what leaves: nothing of an erased visit is sent once the erasure was acknowledged here. Returns the
+    /// payload bytes.
+    fn no_erased_in(&mut self, at: usize, bytes: &[u8]) -> usize {
+        let Ok(Frame::Deltas(Deltas { entries, .. })) = Frame::decode(bytes) else {
+            self.must(Invariant::Erasure, Some(at), false, || "sends a frame that cannot be decoded".to_owned());
+            return 0;
+        };
+        let mut payload = 0;
+        for delta in entries {
+            let replication::log::Body::Change(change) = &delta.body else { continue };
+            payload += change.bytes().len();
+            let visit = self.model.names.get(&delta.key.name).copied();
+            let erased_here = visit
+                .and_then(|visit| self.model.visits.get(&visit))
+                .is_some_and(|truth| truth.erased.iter().any(|erased| erased.node == at && !erased.lost));
+            self.must(Invariant::Erasure, Some(at), !erased_here, || {
+                format!("sends visit {} after its erasure was acknowledged here", visit.unwrap_or_default())
+            });
+        }
+        payload
+    }
+
+    /// What the replica has to tell.
+    pub(super) fn drain_events(&mut self, at: usize) {
+        while let Some(process) = &mut self.nodes[at].process {
+            let Some(told) = process.replica.poll_event() else { return };
+            match told {
+                Told::Written { ticket, outcome } => {
+                    let Some(asked) = process.tickets.remove(&ticket) else {
+                        self.must(Invariant::Idempotence, Some(at), false, || "a write was reported twice".to_owned());
+                        continue;
+                    };
+                    self.acknowledge(at, &asked, outcome);
+                }
+                Told::RolledBack { .. } => {
+                    let excused = self.nodes[at].rolled_back;
+                    self.must(Invariant::Durability, Some(at), excused, || {
+                        "peers know more of its log than it does, and its disk did not go back".to_owned()
+                    });
+                }
+                Told::Reincarnated { .. } => {
+                    self.nodes[at].rolled_back = false;
+                    self.marks.insert(Mark::Reincarnated);
+                }
+                Told::CloseLink { link, silent } => {
+                    if silent {
+                        self.marks.insert(Mark::SilentLink);
+                    }
+                    self.close(at, link);
+                }
+                Told::Changed(name) => self.no_resurrection(at, &name),
+                Told::Clock(Some(_)) => {
+                    self.marks.insert(Mark::Doubt);
+                }
+                Told::Forgot(_) if self.open => {
+                    self.marks.insert(Mark::Forgot);
+                }
+                Told::HorizonRefused { .. } => {
+                    self.marks.insert(Mark::HorizonRefused);
+                }
+                Told::Refused { .. } => {
+                    self.must(Invariant::Isolation, Some(at), false, || {
+                        "refused an entry of an honest peer".to_owned()
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn acknowledge(&mut self, at: usize, asked: &Asked, outcome: Outcome) {
+        self.trace.note(self.now, b'a', at, &u64::try_from(asked.operation).unwrap_or(u64::MAX).to_be_bytes());
+        let now = self.now;
+        let mut dot = None;
+        let result = match (asked.hash, outcome) {
+            (Some(hash), Outcome::Created(made) | Outcome::Amended(made)) => {
+                dot = Some(made);
+                self.model.changed(now, asked.visit, hash, at, dot)
+            }
+            (Some(hash), Outcome::Repeat) => self.model.changed(now, asked.visit, hash, at, None),
+            (None, Outcome::Erased(made)) => {
+                dot = Some(made);
+                let done = self.model.erased(now, asked.visit, at, made);
+                self.erased_from_disk(at, asked.visit);
+                done
+            }
+            (None, Outcome::AlreadyErased) => Ok(()),
+            _ => {
+                self.must(Invariant::Idempotence, Some(at), false, || format!("a write ended as {outcome:?}"));
+                Ok(())
+            }
+        };
+        self.breaks(result);
+        if let Some(dot) = dot {
+            self.nodes[at].acked.advance(dot.origin, dot.seq);
+            self.meter.acknowledged(now, at, dot);
+        }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.acknowledged(now, at, asked.operation, dot);
+        }
+        self.reply(at, asked.operation, asked.attempt, Answer::Done { dot });
+    }
+
+    /// Lets the meter see what is durable by now.
+    fn meter_durable(&mut self, at: usize) {
+        if let Some(process) = &self.nodes[at].process {
+            self.meter.durable(self.now, at, process.replica.durable());
+            if let Some(recorder) = &mut self.recorder {
+                recorder.durable(self.now, at, process.replica.durable());
+            }
+        }
+    }
+
+    /// A fraction between 0 and 1 for a delay, from the stream of links.
+    pub(super) fn link_draw(&mut self) -> f64 {
+        self.links.draws.random()
+    }
+}

@@ -1,0 +1,89 @@
+//! What a run leaves behind for people and other tools.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use simulations::history::{edn, explain, json_lines, shiviz};
+use simulations::run::{Keep, Outcome, run};
+use simulations::scenario::Scenario;
+
+fn outcome() -> Outcome {
+    let text = "name = \"x\"\nduration = \"30s\"\nregions = [\"eu-central\", \"us-east\", \"ap-southeast\"]\n\
+                [workload]\nrate = 2.0\nreads = 1.0\nerasures = 0.2\n\
+                [[fault]]\nat = \"5s\"\nfor = \"10s\"\nkind = \"partition\"\nfrom = [\"us-east\"]\n";
+    run(&Scenario::parse(text).unwrap(), 3, Keep { history: true, measured: true, ..Keep::default() }).unwrap()
+}
+
+#[test]
+fn a_request_is_followed_through_all_regions() {
+    let outcome = outcome();
+    let entries = &outcome.history.as_ref().unwrap().entries;
+    let text = |op| explain(entries, op, &outcome.plan.regions).into_iter().map(|(_, line)| line).collect::<Vec<_>>();
+    let lines = text(0);
+    let has = |part: &str| lines.iter().any(|line| line.contains(part));
+    assert!(has("a client near") && has("acknowledges it") && has("sends it to") && has("the client has its answer"));
+    assert_eq!(lines.iter().filter(|line| line.contains("durably knows it")).count(), 2, "{lines:#?}");
+}
+
+/// Every operation that is asked for ends once, and the same number of lines comes out of both formats.
+#[test]
+fn operations_are_well_formed_for_jepsen() {
+    let outcome = outcome();
+    let entries = &outcome.history.as_ref().unwrap().entries;
+    let mut open = BTreeMap::new();
+    let json = json_lines(entries);
+    for (index, line) in json.lines().enumerate() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["index"], index);
+        let process = line["process"].as_u64().unwrap();
+        match line["type"].as_str().unwrap() {
+            "invoke" => assert_eq!(open.insert(process, line["f"].clone()), None),
+            "ok" | "fail" | "info" => assert_eq!(open.remove(&process), Some(line["f"].clone())),
+            other => panic!("{other}"),
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+    let edn = edn(entries);
+    assert_eq!(edn.lines().count(), json.lines().count());
+    assert!(edn.lines().all(|line| line.starts_with("{:index ") && line.ends_with("]}")));
+    assert!(edn.contains(":f :add") && edn.contains(":type :ok") && edn.contains(":f :remove"));
+}
+
+/// A frame is received after it was sent: its receiver's clock covers its sender's.
+#[test]
+fn vector_clocks_grow_and_follow_frames() {
+    let outcome = outcome();
+    let text = shiviz(&outcome.history.as_ref().unwrap().entries, &outcome.plan.regions);
+    let mut own: BTreeMap<String, u64> = BTreeMap::new();
+    let mut received = 0;
+    for line in text.lines() {
+        let (host, rest) = line.split_once(' ').unwrap();
+        let clock = &rest[rest.rfind('{').unwrap()..];
+        let clock: BTreeMap<String, u64> = serde_json::from_str(clock).unwrap();
+        let before = own.insert(host.to_owned(), clock[host]).unwrap_or(0);
+        assert_eq!(clock[host], before + 1, "{line}");
+        if rest.contains("receives") {
+            received += 1;
+            assert!(clock.len() > 1, "{line}");
+            assert!(clock.iter().all(|(other, count)| own.get(other).is_some_and(|seen| count <= seen)), "{line}");
+        }
+    }
+    assert!(received > 10);
+}
+
+#[test]
+fn what_is_measured_adds_up() {
+    let outcome = outcome();
+    let measured = outcome.measured.unwrap();
+    let requests: u64 = measured.requests.iter().map(|count| count.ok + count.failed).sum();
+    assert_eq!(requests as usize, outcome.plan.operations.len());
+    let slices: u64 = measured.availability.iter().map(|slice| slice.at_home + slice.elsewhere + slice.failed).sum();
+    assert_eq!(slices, requests);
+    assert!(measured.staleness.iter().all(|pair| pair.never == 0 && pair.delays_ms.is_sorted()));
+    // Frankfurt to Ashburn is 46 ms: nothing is seen sooner.
+    let pair = measured.staleness.iter().find(|pair| (pair.from, pair.to) == (0, 1)).unwrap();
+    assert!(pair.delays_ms[0] > 25.0, "{pair:?}");
+    assert!(pair.delays_ms.last().unwrap() > &1_000.0, "the partition shows");
+    assert!(measured.convergence.took.unwrap() <= measured.convergence.bound);
+}

@@ -1,0 +1,126 @@
+//! Every scenario that ships: it is read, an unknown key in any of its tables is refused, and its invariants hold.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use simulations::run::{Keep, run};
+use simulations::scenario::Scenario;
+
+/// These are run for a part of their length: a day takes a minute, and a test is no place for it.
+const LONG: [&str; 2] = ["berlin-day", "reopening-day"];
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+        .collect();
+    files.sort();
+    files
+}
+
+fn read(file: &Path) -> (String, Scenario) {
+    let text = std::fs::read_to_string(file).unwrap();
+    let scenario = Scenario::parse(&text).unwrap_or_else(|error| panic!("{}: {error:?}", file.display()));
+    (text, scenario)
+}
+
+#[test]
+fn every_scenario_holds() {
+    let mut all = files("scenarios");
+    assert!(all.len() >= 15);
+    all.extend(files("scenarios/regressions"));
+    let waiting = Mutex::new(all);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(file) = { waiting.lock().unwrap().pop() } {
+                    let (_, mut scenario) = read(&file);
+                    if LONG.contains(&scenario.name.as_str()) {
+                        // From eleven in the morning: there are guests.
+                        (scenario.start, scenario.duration) = (Duration::from_hours(11), Duration::from_mins(5));
+                        scenario.faults.clear();
+                    }
+                    let seed = scenario.replay.as_ref().map_or(1, |replay| replay.seed.parse().unwrap());
+                    let outcome = run(&scenario, seed, Keep::default()).unwrap();
+                    let broken = outcome.broken.as_ref();
+                    if scenario.name == "canary" {
+                        assert_eq!(broken.map(|broken| broken.invariant.name()), Some("I1"), "the canary sings");
+                    } else {
+                        assert_eq!(broken, None, "{}", file.display());
+                        assert!(outcome.convergence.took.is_some());
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn an_unknown_key_is_refused_in_every_table() {
+    for file in files("scenarios") {
+        let (text, _) = read(&file);
+        let mut table: toml::Table = toml::from_str(&text).unwrap();
+        table.insert("bogus".to_owned(), true.into());
+        assert!(Scenario::parse(&table.to_string()).is_err(), "{}: at the top", file.display());
+        for (name, section) in toml::from_str::<toml::Table>(&text).unwrap() {
+            let mut with = toml::from_str::<toml::Table>(&text).unwrap();
+            let bogus = |section: &mut toml::Table| section.insert("bogus".to_owned(), true.into());
+            match section {
+                toml::Value::Table(mut section) => {
+                    bogus(&mut section);
+                    with.insert(name.clone(), section.into());
+                }
+                toml::Value::Array(mut all) if all.iter().any(toml::Value::is_table) => {
+                    bogus(all[0].as_table_mut().unwrap());
+                    with.insert(name.clone(), all.into());
+                }
+                _ => continue,
+            }
+            assert!(Scenario::parse(&with.to_string()).is_err(), "{}: in {name}", file.display());
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_named() {
+    let good = "name = \"x\"\nduration = \"1m\"\nregions = [\"eu-central\", \"us-east\"]\n";
+    Scenario::parse(good).unwrap();
+    for (wrong, says) in [
+        ("[[fault]]\nat = \"1s\"\nkind = \"crash\"", "needs `region`"),
+        ("[[fault]]\nat = \"1s\"\nkind = \"crash\"\nregion = \"atlantis\"", "atlantis"),
+        ("[[fault]]\nat = \"1s\"\nkind = \"crash\"\nregion = \"us-east\"\nppm = 3", "takes no `ppm`"),
+        ("[[fault]]\nat = \"1s\"\nkind = \"restore\"\nregion = \"us-east\"\nby = \"-3s\"", "negative"),
+        ("[network]\nloss = 1.5", "between 0 and 1"),
+        ("[replica]\nheartbeat = \"1ms\"", "replica.heartbeat"),
+        ("[workload]\nrate = -1", "rates"),
+        ("[checks]\ncore = [\"atlantis\"]", "atlantis"),
+        ("[clocks]\nskew = \"50s\"", "clocks.skew"),
+    ] {
+        let error = Scenario::parse(&format!("{good}{wrong}\n")).unwrap_err().to_string();
+        assert!(error.contains(says), "{wrong}: {error}");
+    }
+    for wrong in ["regions = []", "regions = [\"us-east\", \"us-east\"]", "regions = [\"atlantis\"]"] {
+        assert!(Scenario::parse(&format!("name = \"x\"\nduration = \"1m\"\n{wrong}\n")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_region_anywhere_needs_only_a_position() {
+    let text = "name = \"x\"\nduration = \"20s\"\nregions = [\"eu-central\", \"atlantis\"]\n\
+                [positions]\natlantis = [31.0, -24.0]\n[workload]\nrate = 1.0\n";
+    let outcome = run(&Scenario::parse(text).unwrap(), 1, Keep::default()).unwrap();
+    assert_eq!(outcome.broken, None);
+}
+
+#[test]
+fn a_berlin_of_240_000_visits_is_drawn() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/berlin-day.toml");
+    let plan = simulations::plan::draw(&read(&file).1, 1);
+    let visits = plan.operations.iter().map(|operation| operation.visit).collect::<std::collections::BTreeSet<_>>();
+    assert!((235_000..245_000).contains(&visits.len()), "{}", visits.len());
+}

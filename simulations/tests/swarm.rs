@@ -1,0 +1,90 @@
+//! The swarm: seeds by the thousand, each with other regions, settings and faults.
+//!
+//! `SWARM_SEEDS=5000..9000` runs others. A failure prints the seed and what broke; `meridian simulate run
+//! simulations/scenarios/swarm.toml --seed N` shows it again, `meridian simulate shrink` cuts it down.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use simulations::run::{Keep, run};
+use simulations::scenario::Scenario;
+use simulations::sweep::{Progress, sweep};
+use simulations::world::Mark;
+
+const SEEDS: std::ops::Range<u64> = 0..2_000;
+
+fn scenario() -> Scenario {
+    Scenario::parse(include_str!("../scenarios/swarm.toml")).unwrap()
+}
+
+/// Stops at the first failure.
+struct First(AtomicU64);
+
+impl Progress for First {
+    fn done(&self, _: u64, failed: bool) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        !failed
+    }
+}
+
+#[test]
+fn the_swarm_finds_nothing() {
+    let asked = std::env::var("SWARM_SEEDS").ok().map(|range| {
+        let (from, to) = range.split_once("..").expect("SWARM_SEEDS=from..to");
+        from.parse().unwrap()..to.parse().unwrap()
+    });
+    let seeds = asked.clone().unwrap_or(SEEDS);
+    let progress = First(AtomicU64::new(0));
+    let swept = sweep(&scenario(), seeds.clone(), 2, false, &progress).unwrap();
+    assert!(swept.failures.is_empty(), "caught after {} seeds: {:?}", progress.0.into_inner(), swept.failures);
+    assert!(swept.gaps.is_empty(), "never happened in 64 seeds in a row: {:?}", swept.gaps);
+    if asked.is_none() {
+        assert_eq!((swept.seeds, swept.twice), (2_000, 100));
+        // What a sweep must have seen, or it proves less than it says.
+        for mark in [
+            Mark::Reincarnated,
+            Mark::Doubt,
+            Mark::Forgot,
+            Mark::ErasedUnseen,
+            Mark::Conflict,
+            Mark::Stale,
+            Mark::Failover,
+            Mark::SilentLink,
+        ] {
+            assert!(swept.marks.get(&mark).is_some_and(|seeds| *seeds >= 20), "{mark:?}: {:?}", swept.marks);
+        }
+    }
+}
+
+#[test]
+fn one_thread_and_two_give_the_same() {
+    let of = |jobs| sweep(&scenario(), 0..24, jobs, false, &First(AtomicU64::new(0))).unwrap().trace;
+    assert_eq!(of(1), of(2));
+}
+
+/// A knob of one concern leaves what others draw as it was: so a plan can be cut down.
+#[test]
+fn a_fault_that_is_taken_out_leaves_the_others() {
+    for seed in 0..50 {
+        let plan = simulations::plan::draw(&scenario(), seed);
+        let mut fewer = scenario();
+        if let Some(swarm) = &mut fewer.swarm {
+            swarm.faults[1] = 4;
+        }
+        let fewer = simulations::plan::draw(&fewer, seed);
+        let key = |plan: &Scenario| plan.operations.iter().map(|one| (one.at, one.visit)).collect::<Vec<_>>();
+        assert_eq!(key(&plan), key(&fewer), "seed {seed}");
+    }
+}
+
+/// A plan that was written down and read again is the same plan.
+#[test]
+fn a_plan_survives_its_file() {
+    for seed in 0..20 {
+        let outcome = run(&scenario(), seed, Keep::default()).unwrap();
+        let read = Scenario::parse(&outcome.replayable().to_toml().unwrap()).unwrap();
+        let again = run(&read, seed, Keep::default()).unwrap();
+        assert_eq!(again.trace, outcome.trace, "seed {seed}");
+    }
+}

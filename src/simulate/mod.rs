@@ -1,0 +1,240 @@
+//! `meridian simulate`: partition simulations, their reports, and what is left of a failure.
+//!
+//! All that happens is in [`simulations`]; here are the command line, files, progress and exit codes.
+
+mod compare;
+mod files;
+mod maelstrom;
+mod one;
+mod run;
+mod shrink;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use simulations::run::Class;
+
+const EXIT_CODES: &str = "Exit codes: 0 all invariants held; 1 something else failed; 2 wrong usage or scenario; \
+    3 safety (an invariant broke); 4 liveness (no convergence within the bound); 5 determinism (one seed, two traces); \
+    6 the simulator itself (a panic, or faults that never happened)";
+
+/// What a run ended with, for scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Exit {
+    Held = 0,
+    Safety = 3,
+    Liveness = 4,
+    Determinism = 5,
+    Simulator = 6,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+impl From<Class> for Exit {
+    fn from(class: Class) -> Exit {
+        match class {
+            Class::Safety => Exit::Safety,
+            Class::Liveness => Exit::Liveness,
+        }
+    }
+}
+
+/// What can be simulated.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SimulateCommand {
+    /// Run a scenario with one seed or many, and say whether every invariant held
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArgs),
+    /// Run the file of a failure again and say whether the very same happens
+    #[command(after_help = EXIT_CODES)]
+    Replay(ReplayArgs),
+    /// Cut a failing run down to what is needed to fail, and write that as a scenario
+    Shrink(ShrinkArgs),
+    /// Tell one request's life through all regions
+    Explain(ExplainArgs),
+    /// Run two scenarios, or one with several settings, and put them side by side
+    Compare(CompareArgs),
+    /// Write a run's history for other tools: Jepsen's checkers, ShiViz
+    Export(ExportArgs),
+    /// Serve one node to the Maelstrom workbench, on stdin and stdout
+    Maelstrom,
+}
+
+/// Which scenario.
+#[derive(Debug, Args)]
+pub(crate) struct Source {
+    /// The scenario's file, such as simulations/scenarios/transatlantic-cut.toml
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Change a key of the file: `replica.heartbeat=100ms`; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
+    pub(crate) settings: Vec<(String, String)>,
+}
+
+/// `simulate run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The seed
+    #[arg(long, value_name = "S", conflicts_with = "seeds")]
+    pub(crate) seed: Option<u64>,
+    /// Many seeds: `A..B` (B not included), or N for 0..N
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    pub(crate) seeds: Option<std::ops::Range<u64>>,
+    /// Threads; as many as there are processors if not given
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Stop after so much time, with the seeds done by then
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::duration)]
+    pub(crate) budget: Option<Duration>,
+    /// Go on after a failure, to count them all
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Write figures, plots and a page into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write the plan of a failure into this folder
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub(crate) failures: PathBuf,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `simulate replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A file that `run` or `shrink` has written
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// `simulate shrink`.
+#[derive(Debug, Args)]
+pub(crate) struct ShrinkArgs {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The seed that fails; the file's own if it is that of a failure
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Where to write what is left; FILE with `.small.toml` if not given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Stop after so much time
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = crate::cli::duration)]
+    pub(crate) budget: Duration,
+}
+
+/// `simulate explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The seed
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Number of the operation, counted from 0; without it all operations are listed
+    #[arg(long, value_name = "N")]
+    pub(crate) op: Option<usize>,
+}
+
+/// `simulate compare`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: meridian simulate compare simulations/scenarios/transatlantic-cut.toml \
+    --with network.topology=mesh --with network.topology=ring --with network.topology=star --report compared")]
+pub(crate) struct CompareArgs {
+    /// One scenario or several
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// A side of the comparison: settings, with commas between them
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    pub(crate) with: Vec<String>,
+    /// Seeds of each side: `A..B`, or N for 0..N
+    #[arg(long, value_name = "A..B", default_value = "4", value_parser = seeds)]
+    pub(crate) seeds: std::ops::Range<u64>,
+    /// Threads
+    #[arg(long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Write figures, plots and a page into this folder
+    #[arg(long, value_name = "DIR")]
+    pub(crate) report: PathBuf,
+}
+
+/// `simulate export`.
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) source: Source,
+    /// The seed
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// For whom
+    #[arg(long, value_enum)]
+    pub(crate) format: Format,
+    /// Where to; stdout if not given
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// What other tools read.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Format {
+    /// Operations as Jepsen's checkers read them
+    Edn,
+    /// The same, a JSON object a line
+    Json,
+    /// What replicas did, with vector clocks: (?<host>\w+) "(?<event>.*)" (?<clock>\{.*\})
+    Shiviz,
+}
+
+/// Does what was asked.
+pub(crate) fn simulate(command: SimulateCommand) -> anyhow::Result<ExitCode> {
+    match command {
+        SimulateCommand::Run(args) => run::run(&args),
+        SimulateCommand::Replay(args) => one::replay(&args),
+        SimulateCommand::Shrink(args) => shrink::shrink(&args),
+        SimulateCommand::Explain(args) => one::explain(&args),
+        SimulateCommand::Compare(args) => compare::compare(&args),
+        SimulateCommand::Export(args) => one::export(&args),
+        SimulateCommand::Maelstrom => maelstrom::run(),
+    }
+}
+
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no setting; write key=value"))?;
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
+}
+
+fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
+    let wrong = || format!("`{text}` is no range of seeds; write 0..1000, or 1000");
+    let number = |text: &str| text.parse::<u64>().map_err(|_| wrong());
+    let range = match text.split_once("..") {
+        Some((from, to)) => number(from)?..number(to)?,
+        None => 0..number(text)?,
+    };
+    if range.is_empty() { Err(wrong()) } else { Ok(range) }
+}
+
+/// How many threads to use.
+fn jobs(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn seeds_are_ranges() {
+        assert_eq!(super::seeds("5..9"), Ok(5..9));
+        assert_eq!(super::seeds("1000"), Ok(0..1000));
+        for wrong in ["", "..", "9..5", "0", "x", "1..", "-1"] {
+            assert!(super::seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `meridian simulate shrink`: what is needed to fail, and no more.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use indicatif::ProgressBar;
+use simulations::scenario::Scenario;
+
+use super::{ShrinkArgs, files};
+use crate::cli::Usage;
+
+/// Cuts a failing run down and writes what is left.
+pub(super) fn shrink(args: &ShrinkArgs) -> anyhow::Result<ExitCode> {
+    let scenario = files::read(&args.source)?;
+    let seed = files::seed(&scenario, args.seed);
+    let plan = simulations::plan::draw(&scenario, seed);
+    let size = |plan: &Scenario| {
+        format!(
+            "{} faults, {} operations, {} regions, {:.1?}",
+            plan.faults.len(),
+            plan.operations.len(),
+            plan.regions.len(),
+            plan.duration
+        )
+    };
+    println!("before: {}", size(&plan));
+    let bar = ProgressBar::new_spinner();
+    let deadline = Instant::now() + args.budget;
+    let go_on = |attempts: u32, best: &Scenario| {
+        bar.set_message(format!("{attempts} attempts; {}", size(best)));
+        bar.tick();
+        Instant::now() < deadline
+    };
+    let shrunk = simulations::shrink::shrink(&plan, seed, &go_on)?;
+    bar.finish_and_clear();
+    let Some(shrunk) = shrunk else {
+        return Err(Usage::error(format!("seed {seed} does not fail: there is nothing to shrink")));
+    };
+    let out = args.out.clone().unwrap_or_else(|| args.source.file.with_extension("small.toml"));
+    files::write(&out, &shrunk.outcome.replayable())?;
+    println!("after:  {} ({} attempts)", size(&shrunk.outcome.plan), shrunk.attempts);
+    if let Some(broken) = &shrunk.outcome.broken {
+        println!("BROKEN {} at {:.3?}: {}", broken.invariant, broken.at, broken.what);
+    }
+    println!("again: meridian simulate replay {}", out.display());
+    println!("a request's life: meridian simulate explain {} --op 0", out.display());
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,123 @@
+//! `meridian simulate` as people and scripts use it: what it prints, what it writes, and its exit codes.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn meridian(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_meridian")).current_dir(dir).arg("simulate").args(args).output().unwrap()
+}
+
+fn scenario(name: &str) -> String {
+    format!("{}/simulations/scenarios/{name}.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_run_in_two_processes_gives_one_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = || {
+        let output = meridian(dir.path(), &["run", &scenario("one-way"), "--seed", "7", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(json["outcome"], "ok");
+        json["trace"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(run(), run());
+}
+
+/// The canary: a failure is reported, can be repeated, cut down and explained.
+#[test]
+fn a_failure_is_reported_and_can_be_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let canary = scenario("canary");
+    let output = meridian(dir.path(), &["run", &canary, "--seed", "1"]);
+    assert_eq!(output.status.code(), Some(3), "safety");
+    assert!(text(&output.stdout).contains("BROKEN I1 (durability)"), "{}", text(&output.stdout));
+    let said = text(&output.stderr);
+    let again = said.lines().find_map(|line| line.strip_prefix("again: meridian simulate replay ")).unwrap();
+
+    let output = meridian(dir.path(), &["replay", again]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stdout).contains("the very same as when it was written"));
+
+    let output = meridian(dir.path(), &["shrink", again, "--out", "small.toml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let small = std::fs::read_to_string(dir.path().join("small.toml")).unwrap();
+    assert!(small.matches("[[operation]]").count() <= 3, "{small}");
+    assert!(small.contains("lying-disk") && small.contains("outcome = \"I1\""), "{small}");
+    assert_eq!(meridian(dir.path(), &["replay", "small.toml"]).status.code(), Some(3));
+
+    let output = meridian(dir.path(), &["explain", "small.toml", "--op", "0"]);
+    assert!(text(&output.stdout).contains("the run ends here: I1"), "{}", text(&output.stdout));
+
+    let output = meridian(dir.path(), &["run", &canary, "--seeds", "0..30", "--json"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(text(&output.stderr).contains("again: meridian simulate replay"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_bound_that_is_too_short_is_a_failure_of_liveness() {
+    let dir = tempfile::tempdir().unwrap();
+    let output =
+        meridian(dir.path(), &["run", &scenario("one-way"), "--set", "checks.bound=0.0001", "--set", "fault=[]"]);
+    let tight = meridian(
+        dir.path(),
+        &["run", &scenario("majority-and-minority"), "--set", "checks.bound=0.00001", "--set", "duration=3m"],
+    );
+    assert_eq!(tight.status.code(), Some(4), "{}{}", text(&tight.stdout), text(&tight.stderr));
+    assert!(text(&tight.stdout).contains("not converged: "), "the first unmet condition has a name");
+    assert!(matches!(output.status.code(), Some(0 | 4)));
+}
+
+#[test]
+fn wrong_use_is_told_and_exits_with_2() {
+    let dir = tempfile::tempdir().unwrap();
+    for (args, says) in [
+        (vec!["run", "nowhere.toml"], "nowhere.toml"),
+        (vec!["run", &scenario("one-way"), "--set", "replica.heartbeat=1ms"], "replica.heartbeat"),
+        (vec!["run", &scenario("one-way"), "--set", "replica.bogus=1"], "bogus"),
+        (vec!["run", &scenario("one-way"), "--seeds", "9..3"], "range of seeds"),
+        (vec!["replay", &scenario("one-way")], "no [replay]"),
+        (vec!["compare", &scenario("one-way"), "--report", "r"], "nothing to compare"),
+        (vec!["shrink", &scenario("one-way"), "--seed", "1"], "nothing to shrink"),
+        (vec!["explain", &scenario("one-way"), "--op", "999999"], "counted from 0"),
+    ] {
+        let output = meridian(dir.path(), &args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(says), "{args:?}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn reports_and_comparisons_are_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = meridian(dir.path(), &["run", &scenario("one-way"), "--seeds", "2", "--report", "report"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let page = std::fs::read_to_string(dir.path().join("report/index.html")).unwrap();
+    assert!(page.contains("<svg") && page.contains("--seeds 0..2"));
+    for file in
+        ["measured.json", "staleness.csv", "samples.csv", "convergence.svg", "staleness.svg", "completeness.svg"]
+    {
+        assert!(dir.path().join("report").join(file).exists(), "{file}");
+    }
+    let sides = ["--with", "network.topology=mesh", "--with", "network.topology=star"];
+    let args = [&["compare", &scenario("one-way")][..], &sides, &["--seeds", "1", "--report", "sides"]].concat();
+    let output = meridian(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let page = std::fs::read_to_string(dir.path().join("sides/index.html")).unwrap();
+    assert!(page.contains("network.topology=mesh") && page.contains("network.topology=star"));
+}
+
+#[test]
+fn histories_are_exported() {
+    let dir = tempfile::tempdir().unwrap();
+    for (format, has) in [("edn", ":type :invoke"), ("json", "\"type\":\"ok\""), ("shiviz", "eu_central \"")] {
+        let output = meridian(dir.path(), &["export", &scenario("one-way"), "--format", format]);
+        assert!(output.status.success() && text(&output.stdout).contains(has), "{format}");
+    }
+}
