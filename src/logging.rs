@@ -3,7 +3,6 @@
 use std::io::IsTerminal as _;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::cli::{LogFormat, Usage};
 
@@ -13,7 +12,9 @@ pub(crate) fn init(format: LogFormat) -> anyhow::Result<()> {
         Ok(text) if !text.is_empty() => text
             .parse::<EnvFilter>()
             .map_err(|error| Usage::error(format!("MERIDIAN_LOG=\"{text}\" is no log filter: {error}")))?,
-        _ => EnvFilter::default().add_directive(LevelFilter::INFO.into()),
+        // Automerge opens a span for every merge and writes its arguments out: at the usual level that costs more than
+        // the merge.
+        _ => EnvFilter::new("info,automerge=warn"),
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

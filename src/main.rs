@@ -52,12 +52,15 @@ fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    if let Command::Simulate(command) = cli.command {
+        // It logs nothing, and runs millions of merges.
+        return simulate::simulate(command);
+    }
     logging::init(cli.log_format)?;
     match cli.command {
         Command::Completions(args) => return manual::completions(&args),
         Command::Man(args) => return manual::pages(&args),
         Command::Certs(CertsCommand::Init(args)) => return certs::init(&args),
-        Command::Simulate(command) => return simulate::simulate(command),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -18,8 +18,10 @@ impl World {
             if truth.erase_asked || truth.key.expires_at <= horizon {
                 continue;
             }
-            let due =
-                truth.taken.iter().filter(|taken| !taken.lost && taken.dot.is_some_and(|dot| known.contains(dot)));
+            // Whose operator took a wrong clock for right leaves out what expires by that clock: its own writes are lost.
+            let due = truth.taken.iter().filter(|taken| {
+                !taken.lost && !self.nodes[taken.node].misled && taken.dot.is_some_and(|dot| known.contains(dot))
+            });
             must.extend(due.map(|taken| (*visit, truth.key, taken.hash)));
         }
         must

@@ -1,6 +1,6 @@
 //! I7 (read your writes, monotonic reads) and I10 (isolation), for every answer that a reader is given.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use replication::{ChangeHash, DocumentKey, Row, Wall};
 

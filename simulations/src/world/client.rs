@@ -27,6 +27,8 @@ const ROUNDS: u32 = 2;
 const SESSION_WAIT: Duration = Duration::from_secs(2);
 /// Between a client and the region nearest to it.
 const LAST_MILE: Duration = Duration::from_millis(8);
+/// So many documents of a guest list are read to see whose they are.
+const LOOKED_INTO: usize = 32;
 /// A guest list of the last hour.
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -415,9 +417,13 @@ impl World {
             return Some(Answer::Refused);
         };
         let mut seen = Vec::new();
-        for (key, row) in rows {
+        // Documents are dear to read: of a long list only some are, other ones each time.
+        let every = rows.len().div_ceil(LOOKED_INTO).max(1);
+        for (place, (key, row)) in rows.into_iter().enumerate() {
             seen.extend(self.model.names.get(&key.name).map(|visit| (*visit, row.hashes())));
-            self.only_its_own(at, &asked, &key, &row);
+            if (place + operation).is_multiple_of(every) {
+                self.only_its_own(at, &asked, &key, &row);
+            }
         }
         self.session_holds(at, &asked, &seen, as_of);
         Some(Answer::Shown { seen, vector })

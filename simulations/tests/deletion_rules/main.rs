@@ -187,7 +187,6 @@ fn that_a_peers_horizon_drops_nothing_is_caution_and_not_needed() {
 fn where_the_promises_end() {
     not_promised(SAME_DURING_ERASURE, WRITES);
     not_promised(SAME_AROUND_EXPIRY, CLOCKS);
-    not_promised(ERASED_ALWAYS, CLOCKS);
     not_promised(ERASED_ALWAYS, CRASHES);
     not_promised(TIME_SURVIVES, CRASHES);
 }
