@@ -71,7 +71,6 @@ fn a_bound_that_is_too_short_is_a_failure_of_liveness() {
     );
     assert_eq!(tight.status.code(), Some(4), "{}{}", text(&tight.stdout), text(&tight.stderr));
     assert!(text(&tight.stdout).contains("not converged: "), "the first unmet condition has a name");
-    assert!(matches!(output.status.code(), Some(0 | 4)));
 }
 
 #[test]
@@ -106,7 +105,8 @@ fn reports_and_comparisons_are_written() {
         assert!(dir.path().join("report").join(file).exists(), "{file}");
     }
     let sides = ["--with", "network.topology=mesh", "--with", "network.topology=star"];
-    let args = [&["compare", &scenario("one-way")][..], &sides, &["--seeds", "1", "--report", "sides"]].concat();
+    let one_way = scenario("one-way");
+    let args = [&["compare", one_way.as_str()][..], &sides, &["--seeds", "1", "--report", "sides"]].concat();
     let output = meridian(dir.path(), &args);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let page = std::fs::read_to_string(dir.path().join("sides/index.html")).unwrap();

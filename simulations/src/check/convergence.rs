@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use replication::memory::MemoryStorage;
 use replication::{ChangeHash, DocumentKey, Reader};
 
 use super::Invariant;
@@ -10,11 +11,15 @@ use crate::world::World;
 type Live = BTreeMap<DocumentKey, BTreeSet<ChangeHash>>;
 
 impl World {
+    /// Reads what lies on a disk, as the node would: without errors of the device.
+    pub(crate) fn reader(&self, at: usize) -> Reader<MemoryStorage> {
+        Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention)
+    }
+
     /// What readers of a replica see, by change.
     pub(crate) fn live(&self, at: usize) -> Option<Live> {
         let process = self.nodes[at].process.as_ref()?;
-        let reader = Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention);
-        let rows = reader.all(process.replica.dead_through()).ok()?;
+        let rows = self.reader(at).all(process.replica.dead_through()).ok()?;
         Some(rows.into_iter().map(|(key, row)| (key, row.hashes())).collect())
     }
 
@@ -62,12 +67,12 @@ impl World {
 
     /// In the end: the same changes give the same values.
     pub(crate) fn equal_values(&mut self, a: usize, b: usize) {
+        // One change has one value; only where several meet can replicas differ.
         let read = |world: &World, at: usize| {
             let process = world.nodes[at].process.as_ref()?;
-            let reader = Reader::new(world.nodes[at].disk.contents().clone(), world.scenario.replica.max_retention);
-            let rows = reader.all(process.replica.dead_through()).ok()?;
-            let rows = rows.into_iter().filter(|(key, _)| world.model.names.contains_key(&key.name));
-            Some(rows.map(|(key, row)| (key, row.document().ok())).collect::<BTreeMap<_, _>>())
+            let rows = world.reader(at).all(process.replica.dead_through()).ok()?;
+            let merged = rows.into_iter().filter(|(_, row)| row.hashes().len() > 1);
+            Some(merged.map(|(key, row)| (key, row.document().ok())).collect::<BTreeMap<_, _>>())
         };
         let (Some(mine), Some(theirs)) = (read(self, a), read(self, b)) else { return };
         let same = mine.iter().all(|(key, value)| theirs.get(key).is_none_or(|other| other == value));

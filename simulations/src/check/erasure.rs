@@ -1,7 +1,7 @@
 //! I4: nothing readable is left of what was erased.
 
 use memchr::memmem::Finder;
-use replication::{Reader, Wall};
+use replication::{Bucket, Wall};
 
 use super::Invariant;
 use crate::world::World;
@@ -12,8 +12,12 @@ impl World {
     /// An erasure was acknowledged here just now: its rows are gone.
     pub(crate) fn erased_from_disk(&mut self, at: usize, visit: u32) {
         let Some(truth) = self.model.visits.get(&visit) else { return };
-        let reader = Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention);
-        let hidden = reader.is_erased(&truth.key.name, false).unwrap_or(false);
+        let reader = self.reader(at);
+        // The last day on which anyone could see the visit may be over, and gone, by the time of the answer.
+        let until = truth.key.name.id.arrival().plus(self.scenario.replica.max_retention);
+        let horizon = self.nodes[at].process.as_ref().map(|process| process.replica.horizon());
+        let over = horizon.is_some_and(|horizon| Bucket::of(until).end() <= horizon);
+        let hidden = over || reader.is_erased(&truth.key.name, false).unwrap_or(false);
         let left = reader.row(&truth.key, Wall(0)).ok().flatten().is_some();
         self.must(Invariant::Erasure, Some(at), hidden, || {
             format!("acknowledged the erasure of visit {visit} and has no tombstone of it")

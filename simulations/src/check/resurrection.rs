@@ -1,6 +1,8 @@
 //! I3: what is dead in a replica is never alive there again.
 
-use replication::{DocumentName, Reader};
+use std::collections::BTreeSet;
+
+use replication::DocumentName;
 
 use super::Invariant;
 use crate::world::World;
@@ -9,7 +11,26 @@ impl World {
     /// A document changed somewhere: it may have died, and may not have risen.
     pub(crate) fn no_resurrection(&mut self, at: usize, name: &DocumentName) {
         let Some(visit) = self.model.names.get(name).copied() else { return };
-        let (alive, dead) = self.is_alive(at, visit);
+        let Some(process) = &self.nodes[at].process else { return };
+        let rows = self.reader(at).rows(name, false, process.replica.dead_through());
+        let alive = rows.is_ok_and(|rows| !rows.is_empty());
+        let dead = self.is_dead(at, visit);
+        self.not_risen(at, visit, alive, dead);
+    }
+
+    /// The same for every visit.
+    pub(crate) fn no_resurrection_at_all(&mut self, at: usize) {
+        let Some(live) = self.live(at) else { return };
+        let alive: BTreeSet<DocumentName> = live.into_keys().map(|key| key.name).collect();
+        let visits: Vec<(u32, DocumentName)> =
+            self.model.visits.iter().map(|(visit, truth)| (*visit, truth.key.name)).collect();
+        for (visit, name) in visits {
+            let dead = self.is_dead(at, visit);
+            self.not_risen(at, visit, alive.contains(&name), dead);
+        }
+    }
+
+    fn not_risen(&mut self, at: usize, visit: u32, alive: bool, dead: bool) {
         let was_dead = self.nodes[at].dead.contains(&visit);
         self.must(Invariant::Resurrection, Some(at), !(alive && was_dead), || {
             format!("visit {visit} was dead here and is alive again")
@@ -19,24 +40,14 @@ impl World {
         }
     }
 
-    /// The same for every visit.
-    pub(crate) fn no_resurrection_at_all(&mut self, at: usize) {
-        let names: Vec<DocumentName> = self.model.visits.values().map(|truth| truth.key.name).collect();
-        for name in names {
-            self.no_resurrection(at, &name);
-        }
-    }
-
-    /// Whether readers see a visit, and whether it is dead for good: erased, or expired by a clock that is right.
-    fn is_alive(&self, at: usize, visit: u32) -> (bool, bool) {
-        let Some(truth) = self.model.visits.get(&visit) else { return (false, false) };
-        let Some(process) = &self.nodes[at].process else { return (false, false) };
-        let reader = Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention);
+    /// Whether a visit is dead for good: erased, or expired by a clock that is right.
+    fn is_dead(&self, at: usize, visit: u32) -> bool {
+        let Some(truth) = self.model.visits.get(&visit) else { return false };
+        let Some(process) = &self.nodes[at].process else { return false };
         let dead_through = process.replica.dead_through();
-        let alive = reader.rows(&truth.key.name, false, dead_through).is_ok_and(|rows| !rows.is_empty());
-        let erased = reader.is_erased(&truth.key.name, false).unwrap_or(false);
         // A clock that was wrong beyond the skew and came back may show again what only it had hidden.
         let honest = dead_through <= self.true_wall().plus(self.scenario.replica.max_clock_skew);
-        (alive, erased || (honest && truth.key.expires_at <= dead_through))
+        (honest && truth.key.expires_at <= dead_through)
+            || (truth.erase_asked && self.reader(at).is_erased(&truth.key.name, false).unwrap_or(false))
     }
 }

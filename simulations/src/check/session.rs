@@ -45,8 +45,13 @@ impl World {
         // Some clock may be ahead as far as it may be, and have taken it for expired on the way.
         let dead_by = as_of.max(now.plus(self.scenario.replica.max_clock_skew));
         let mut missing = None;
-        let shown =
-            |visit: u32, hash: &ChangeHash| seen.iter().any(|(other, hashes)| *other == visit && hashes.contains(hash));
+        let mut by_visit: BTreeMap<u32, Vec<&BTreeSet<ChangeHash>>> = BTreeMap::new();
+        for (visit, hashes) in seen {
+            by_visit.entry(*visit).or_default().push(hashes);
+        }
+        let shown = |visit: u32, hash: &ChangeHash| {
+            by_visit.get(&visit).is_some_and(|rows| rows.iter().any(|hashes| hashes.contains(hash)))
+        };
         for (visit, hashes) in &session.seen {
             let Some(truth) = self.model.visits.get(visit) else { continue };
             // A list shows the last hour, and a reader may ask for several venues.

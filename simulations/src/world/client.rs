@@ -367,7 +367,7 @@ impl World {
             Ok(ticket) => {
                 process.tickets.insert(ticket, Asked { operation, attempt, visit, hash: None });
                 truth.erase_asked = true;
-                let reader = Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention);
+                let reader = self.reader(at);
                 if reader.rows(&key.name, false, replication::Wall(0)).is_ok_and(|rows| rows.is_empty()) {
                     self.marks.insert(Mark::ErasedUnseen);
                 }
