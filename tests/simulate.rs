@@ -63,8 +63,6 @@ fn a_failure_is_reported_and_can_be_followed() {
 #[test]
 fn a_bound_that_is_too_short_is_a_failure_of_liveness() {
     let dir = tempfile::tempdir().unwrap();
-    let output =
-        meridian(dir.path(), &["run", &scenario("one-way"), "--set", "checks.bound=0.0001", "--set", "fault=[]"]);
     let tight = meridian(
         dir.path(),
         &["run", &scenario("majority-and-minority"), "--set", "checks.bound=0.00001", "--set", "duration=3m"],

@@ -1,7 +1,7 @@
 //! The trace of a run: a running hash over everything that happened, in order.
 //!
 //! Two runs with the same scenario and seed must end with the same hash, in every process, build and thread. To find
-//! where two runs part, [`Trace::keep`] also keeps the hash after every event.
+//! where two runs part, [`Trace::new`] can be told to keep the hash after every event.
 
 use std::fmt;
 use std::hash::Hasher as _;

@@ -190,7 +190,7 @@ pub(crate) enum Format {
     Edn,
     /// The same, a JSON object a line
     Json,
-    /// What replicas did, with vector clocks: (?<host>\w+) "(?<event>.*)" (?<clock>\{.*\})
+    /// What replicas did, with vector clocks, for ShiViz (the expression to read it with is in simulations/README.md)
     Shiviz,
 }
 
