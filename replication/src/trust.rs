@@ -141,9 +141,17 @@ impl TrustedClock {
             _ => None,
         };
         if doubt.is_none() {
-            // Two readings that are each within the skew can be twice as far apart: that is no reason to go back.
+            // Two readings that are each within the skew can be twice as far apart: that is no reason to go back. What
+            // was only hidden by a clock that nobody had confirmed is another matter: nothing was taken for gone yet.
             let far_ahead = running > now.wall.plus(self.max_skew * 2);
-            self.trusted = if far_ahead { now.wall } else { self.trusted.max(now.wall) };
+            let confirmed_first = majority_agrees && !self.confirmed;
+            self.trusted = if far_ahead {
+                now.wall
+            } else if confirmed_first {
+                now.wall.max(self.floor)
+            } else {
+                self.trusted.max(now.wall)
+            };
             if majority_agrees {
                 self.anchor = (now.wall, now.mono);
             }
@@ -299,6 +307,17 @@ mod tests {
         assert_eq!(clock.certain(), Wall(T0 - 3 * 3_600_000 + 10_000));
         hear(&mut clock, now(20, 0), "b", T0 + 20_000);
         assert_eq!(clock.certain(), Wall(T0 + 20_000));
+    }
+
+    /// A new replica whose clock was two minutes ahead, and is right when its peers are first heard.
+    #[test]
+    fn what_nobody_confirmed_does_not_become_certain() {
+        let mut clock = TrustedClock::new(now(0, 120_000), None, true, Duration::from_secs(60), Duration::from_secs(5));
+        clock.observe(now(5, 120_000));
+        assert_eq!(clock.certain(), Wall(0));
+        clock.observe(now(10, 0));
+        hear(&mut clock, now(11, 0), "b", T0 + 11_000);
+        assert_eq!((clock.doubt(), clock.trusted(), clock.certain()), (None, Wall(T0 + 11_000), Wall(T0 + 11_000)));
     }
 
     #[test]
