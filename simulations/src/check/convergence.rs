@@ -32,6 +32,7 @@ impl World {
     /// Compares each pair that must be equal. `completely` also after a restart, when a replica's data may be
     /// ahead of its vector until it has caught up.
     pub(crate) fn equal_vectors_mean_equal_documents(&mut self, completely: bool) {
+        let mut live: BTreeMap<usize, Option<Live>> = BTreeMap::new();
         for a in 0..self.nodes.len() {
             for b in a + 1..self.nodes.len() {
                 let restarted = self.nodes[a].restarted || self.nodes[b].restarted;
@@ -46,7 +47,10 @@ impl World {
                 // Who relayed it may have taken it for expired, by a clock that was ahead as far as it may be.
                 let skew = self.scenario.replica.max_clock_skew;
                 let moment = one.dead_through().max(two.dead_through()).plus(skew);
-                let (Some(mine), Some(theirs)) = (self.live(a), self.live(b)) else { continue };
+                for at in [a, b] {
+                    live.entry(at).or_insert_with(|| self.live(at));
+                }
+                let (Some(Some(mine)), Some(Some(theirs))) = (live.get(&a), live.get(&b)) else { continue };
                 let differ = mine
                     .iter()
                     .chain(theirs.iter())

@@ -1,5 +1,6 @@
 //! Regular looks: measurements, and the checks that are too dear to make at every event.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Event, World};
@@ -7,13 +8,18 @@ use crate::measure::Sample;
 
 /// So many looks in a run.
 const SAMPLES: u32 = 200;
-/// So many comparisons of everything.
+/// So many comparisons of everything; fewer in worlds that are too large to be looked at closely.
 const CHECKS: u32 = 24;
+const FEW_CHECKS: u32 = 6;
 
 impl World {
     pub(super) fn plan_samples(&mut self) {
         self.schedule(Duration::ZERO, Event::Sample);
-        self.schedule(self.scenario.duration / CHECKS, Event::Check);
+        self.schedule(self.check_every(), Event::Check);
+    }
+
+    fn check_every(&self) -> Duration {
+        self.scenario.duration / if self.scenario.checks.deep { CHECKS } else { FEW_CHECKS }
     }
 
     pub(super) fn sample(&mut self) {
@@ -61,12 +67,12 @@ impl World {
         sample
     }
 
-    /// A fault ended: how long until everyone has what everyone else has by now?
+    /// A fault ended: how long until everyone who can be reached has what everyone else has by now?
     pub(super) fn watch_recovery(&mut self) {
         for from in 0..self.nodes.len() {
             let Some(process) = &self.nodes[from].process else { continue };
             let (origin, seq) = (process.replica.id(), process.replica.durable().get(process.replica.id()));
-            for to in 0..self.nodes.len() {
+            for to in self.reachable(from) {
                 let behind =
                     self.nodes[to].process.as_ref().is_some_and(|process| process.replica.durable().get(origin) < seq);
                 if from != to && behind {
@@ -74,6 +80,22 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The regions to which there is a way now, over others or not: another fault may still be on.
+    fn reachable(&self, from: usize) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::from([from]);
+        let mut waiting = vec![from];
+        while let Some(at) = waiting.pop() {
+            for next in 0..self.nodes.len() {
+                let open = self.are_neighbours(at, next) && self.net.is_open(at, next) && self.net.is_open(next, at);
+                let runs = self.nodes[next].process.is_some() && self.nodes[next].paused == 0;
+                if open && runs && reached.insert(next) {
+                    waiting.push(next);
+                }
+            }
+        }
+        reached
     }
 
     /// Compares everything with everything.
@@ -87,7 +109,7 @@ impl World {
             }
         }
         if self.open {
-            self.schedule(self.now + self.scenario.duration / CHECKS, Event::Check);
+            self.schedule(self.now + self.check_every(), Event::Check);
         }
     }
 }
