@@ -60,6 +60,10 @@ pub enum LinkError {
     Storage(#[from] StorageError),
 }
 
+/// The longest silence on acknowledgements before everything is sent again, in heartbeats: convergence after a lossy
+/// time is bounded by it.
+const MOST_PATIENCE: u32 = 32;
+
 /// What is known of the peer at the other end.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -75,7 +79,7 @@ pub(super) struct Link {
     pub(super) bytes_in_flight: usize,
     /// When something was last acknowledged, or nothing was outstanding.
     pub(super) advanced: Monotonic,
-    /// Silence on acknowledgements before everything is sent again, in heartbeats; doubles.
+    /// Silence on acknowledgements before everything is sent again, in heartbeats; doubles up to [`MOST_PATIENCE`].
     pub(super) patience: u32,
     /// Origins with which the peer has a link of its own.
     pub(super) direct: BTreeSet<ReplicaId>,
@@ -357,7 +361,7 @@ impl<S: Storage> Replica<S> {
                 if link.in_flight.is_empty() {
                     link.advanced = now.mono;
                 } else if now.mono.since(link.advanced) >= heartbeat * link.patience {
-                    link.patience = link.patience.saturating_mul(2);
+                    link.patience = (link.patience * 2).min(MOST_PATIENCE);
                     link.advanced = now.mono;
                     link.in_flight.clear();
                     link.bytes_in_flight = 0;

@@ -41,9 +41,12 @@ impl World {
         for at in core {
             let Some(process) = &self.nodes[*at].process else { continue };
             let known = process.replica.durable().clone();
+            // What a disk lost that went back, and only regions outside of the core still have, stays outside.
+            let partial = core.len() < self.nodes.iter().filter(|node| node.exists).count();
+            let reaches = |node: usize| core.contains(&node) && !(partial && self.nodes[node].was_restored);
             let unknown = self.model.visits.iter().find(|(_, truth)| {
                 truth.taken.iter().any(|taken| {
-                    core.contains(&taken.node) && !taken.lost && taken.dot.is_some_and(|dot| !known.contains(dot))
+                    reaches(taken.node) && !taken.lost && taken.dot.is_some_and(|dot| !known.contains(dot))
                 })
             });
             let unknown = unknown.map(|(visit, _)| *visit);

@@ -1,5 +1,7 @@
 //! I4: nothing readable is left of what was erased.
 
+use std::collections::BTreeSet;
+
 use memchr::memmem::Finder;
 use replication::{Bucket, Wall};
 
@@ -30,25 +32,10 @@ impl World {
         }
     }
 
-    /// No stored byte says anything of a visit whose erasure has been acknowledged here (of `only` that one).
+    /// No stored byte says anything of an erased visit whose erasure was acknowledged here (of `only` that one).
     pub(crate) fn no_erased_bytes(&mut self, at: usize, only: Option<u32>) {
-        let finder = Finder::new(MARK);
-        let mut left = None;
-        for value in self.nodes[at].disk.contents().values() {
-            for found in finder.find_iter(&value) {
-                let digits = value.get(found + MARK.len()..found + MARK.len() + 8);
-                let visit = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-                let Some(visit) = visit.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else { continue };
-                let erased = self
-                    .model
-                    .visits
-                    .get(&visit)
-                    .is_some_and(|truth| truth.erased.iter().any(|erased| erased.node == at && !erased.lost));
-                if erased && only.is_none_or(|only| only == visit) {
-                    left = Some(visit);
-                }
-            }
-        }
+        let wanted = |visit: u32| only.is_none_or(|only| only == visit) && self.erasure_acknowledged(at, visit);
+        let left = self.visits_in_bytes(at).into_iter().find(|visit| wanted(*visit));
         self.must(Invariant::Erasure, Some(at), left.is_none(), || {
             format!("holds bytes of visit {}, which is erased", left.unwrap_or_default())
         });
@@ -56,21 +43,33 @@ impl World {
 
     /// In the end: an acknowledged erasure, wherever it was made, left no byte anywhere in the core.
     pub(crate) fn no_erased_bytes_anywhere(&mut self, at: usize) {
-        let finder = Finder::new(MARK);
-        let mut left = None;
-        for value in self.nodes[at].disk.contents().values() {
-            for found in finder.find_iter(&value) {
-                let digits = value.get(found + MARK.len()..found + MARK.len() + 8);
-                let visit = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-                let Some(visit) = visit.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else { continue };
-                if self.erasure_reached(at, visit) {
-                    left = Some(visit);
-                }
-            }
-        }
+        let left = self.visits_in_bytes(at).into_iter().find(|visit| self.erasure_reached(at, *visit));
         self.must(Invariant::Erasure, Some(at), left.is_none(), || {
             format!("holds bytes of visit {}, whose erasure it knows", left.unwrap_or_default())
         });
+    }
+
+    /// Every visit of which a stored value says something.
+    fn visits_in_bytes(&self, at: usize) -> BTreeSet<u32> {
+        let finder = Finder::new(MARK);
+        let mut visits = BTreeSet::new();
+        for value in self.nodes[at].disk.contents().values() {
+            for found in finder.find_iter(&value) {
+                let digits = value.get(found + MARK.len()..found + MARK.len() + 8);
+                let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
+                visits.extend(digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()));
+            }
+        }
+        visits
+    }
+
+    /// Whether this replica has acknowledged an erasure of the visit, and has not lost it with its disk.
+    pub(crate) fn erasure_acknowledged(&self, at: usize, visit: u32) -> bool {
+        let Some(process) = &self.nodes[at].process else { return false };
+        let known = process.replica.durable();
+        self.model.visits.get(&visit).is_some_and(|truth| {
+            truth.erased.iter().any(|erased| erased.node == at && !erased.lost && known.contains(erased.dot))
+        })
     }
 
     /// Whether an acknowledged erasure of the visit is within what this replica knows. When the longest retention has

@@ -130,7 +130,9 @@ impl World {
                 self.mark(kind);
             }
             Act::Restore { region, .. } => {
-                if let Some(backup) = self.faults[fault].backup.take() {
+                // While nobody has noticed an earlier roll-back, an older backup could bring used dots back (A8).
+                let unnoticed = self.nodes[*region].rolled_back;
+                if let Some(backup) = self.faults[fault].backup.take().filter(|_| !unnoticed) {
                     self.mark(kind);
                     self.roll_back(*region, &backup);
                 }

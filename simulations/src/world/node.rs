@@ -47,6 +47,8 @@ pub struct Node {
     pub(super) acked: VersionVector,
     /// Its disk went back in time and it has not taken a new id since.
     pub(super) rolled_back: bool,
+    /// Its disk went back in time at least once.
+    pub(crate) was_restored: bool,
     /// Visits that were dead here, since the disk last went back.
     pub(crate) dead: BTreeSet<u32>,
     /// After a crash the vector may lag behind the data until everything has settled.
@@ -99,6 +101,7 @@ impl Node {
                 told: VersionVector::default(),
                 acked: VersionVector::default(),
                 rolled_back: false,
+                was_restored: false,
                 dead: BTreeSet::new(),
                 restarted: false,
                 misled: false,
@@ -262,6 +265,7 @@ impl World {
         self.nodes[at].told = VersionVector::default();
         self.nodes[at].acked = VersionVector::default();
         self.nodes[at].rolled_back = true;
+        self.nodes[at].was_restored = true;
         self.nodes[at].dead.clear();
         self.lost_by_contract();
     }

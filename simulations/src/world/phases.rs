@@ -90,10 +90,18 @@ impl World {
         let connect = heartbeat * 11 + LAST_BACKOFF + rtt * 3 + heartbeat * 2;
         // A restarted replica waits six heartbeats; a clock is heard with the next.
         let start = heartbeat * 8;
-        // What is missing is noticed by a heartbeat or by silence on acknowledgements (four of them, doubled once).
-        let per_hop = heartbeat * 14 + settings.relay_after + rtt * 2;
+        // What is missing is noticed by a heartbeat or by silence on acknowledgements: four heartbeats, doubled once, or
+        // up to 32 where acknowledgements were lost again and again.
+        let silence = if self.was_lossy() { 32 } else { 10 };
+        let per_hop = heartbeat * (silence + 4) + settings.relay_after + rtt * 2;
         let sync = self.scenario.disks.sync * 40;
         (connect + start + per_hop * hops.max(1) + backlog + sync).mul_f64(self.scenario.checks.bound)
+    }
+
+    /// Whether frames vanished on links that stayed up.
+    fn was_lossy(&self) -> bool {
+        self.scenario.network.loss > 0.0
+            || self.scenario.faults.iter().any(|fault| fault.loss.is_some_and(|loss| loss > 0.0))
     }
 
     /// The longest shortest way in the core, in links.

@@ -178,9 +178,7 @@ impl World {
             let replication::log::Body::Change(change) = &delta.body else { continue };
             payload += change.bytes().len();
             let visit = self.model.names.get(&delta.key.name).copied();
-            let erased_here = visit
-                .and_then(|visit| self.model.visits.get(&visit))
-                .is_some_and(|truth| truth.erased.iter().any(|erased| erased.node == at && !erased.lost));
+            let erased_here = visit.is_some_and(|visit| self.erasure_acknowledged(at, visit));
             self.must(Invariant::Erasure, Some(at), !erased_here, || {
                 format!("sends visit {} after its erasure was acknowledged here", visit.unwrap_or_default())
             });
