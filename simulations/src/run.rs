@@ -20,8 +20,6 @@ pub struct Keep {
     pub measured: bool,
     /// The history.
     pub history: bool,
-    /// The hash after every event.
-    pub trace: bool,
 }
 
 /// How a run ended.
@@ -47,8 +45,6 @@ pub struct Outcome {
     pub measured: Option<Measured>,
     /// If asked for.
     pub history: Option<Recorder>,
-    /// If asked for.
-    pub kept_trace: Option<Vec<u64>>,
 }
 
 /// Whether a broken invariant is one of safety.
@@ -92,7 +88,7 @@ impl Outcome {
 pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
     let plan = plan::draw(scenario, seed);
     let recorder = keep.history.then(|| Recorder::new(plan.regions.len()));
-    let mut world = World::new(plan.clone(), seed, recorder, keep.trace)?;
+    let mut world = World::new(plan.clone(), seed, recorder)?;
     let convergence = world.run();
     let measured = keep.measured.then(|| measured(&mut world, &plan, seed, &convergence));
     Ok(Outcome {
@@ -105,7 +101,6 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
         marks: std::mem::take(&mut world.marks),
         measured,
         history: world.recorder.take(),
-        kept_trace: world.trace.into_kept(),
         plan,
     })
 }

@@ -1,7 +1,6 @@
 //! The trace of a run: a running hash over everything that happened, in order.
 //!
-//! Two runs with the same scenario and seed must end with the same hash, in every process, build and thread. To find
-//! where two runs part, [`Trace::new`] can be told to keep the hash after every event.
+//! Two runs with the same scenario and seed must end with the same hash, in every process, build and thread.
 
 use std::fmt;
 use std::hash::Hasher as _;
@@ -34,20 +33,13 @@ impl<'de> Deserialize<'de> for TraceHash {
 }
 
 /// The running hash.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Trace {
     hasher: SipHasher13,
     events: u64,
-    kept: Option<Vec<u64>>,
 }
 
 impl Trace {
-    /// An empty trace; `keep` remembers the hash after every event.
-    #[must_use]
-    pub fn new(keep: bool) -> Trace {
-        Trace { hasher: SipHasher13::new(), events: 0, kept: keep.then(Vec::new) }
-    }
-
     /// Something of kind `tag` happened at `at`; `bytes` say what exactly.
     pub fn note(&mut self, at: Duration, tag: u8, place: usize, bytes: &[u8]) {
         // Widths are fixed, so that the hash is the same on every machine.
@@ -57,9 +49,6 @@ impl Trace {
         self.hasher.write_u64(bytes.len() as u64);
         self.hasher.write(bytes);
         self.events += 1;
-        if let Some(kept) = &mut self.kept {
-            kept.push(self.hasher.finish());
-        }
     }
 
     /// How many events there were.
@@ -72,11 +61,5 @@ impl Trace {
     #[must_use]
     pub fn hash(&self) -> TraceHash {
         TraceHash(self.hasher.finish128().as_u128())
-    }
-
-    /// The hash after each event, if they were to be kept.
-    #[must_use]
-    pub fn into_kept(self) -> Option<Vec<u64>> {
-        self.kept
     }
 }

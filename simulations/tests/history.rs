@@ -12,7 +12,7 @@ fn outcome() -> Outcome {
     let text = "name = \"x\"\nduration = \"30s\"\nregions = [\"eu-central\", \"us-east\", \"ap-southeast\"]\n\
                 [workload]\nrate = 2.0\nreads = 1.0\nerasures = 0.2\n\
                 [[fault]]\nat = \"5s\"\nfor = \"10s\"\nkind = \"partition\"\nfrom = [\"us-east\"]\n";
-    run(&Scenario::parse(text).unwrap(), 3, Keep { history: true, measured: true, ..Keep::default() }).unwrap()
+    run(&Scenario::parse(text).unwrap(), 3, Keep { history: true, measured: true }).unwrap()
 }
 
 #[test]

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use replication::{Dot, Frame, ReplicaId, VersionVector};
 
-use crate::model::Model;
 use crate::scenario::{Operation, OperationKind};
 
 pub use explain::explain;
@@ -128,7 +127,6 @@ impl Recorder {
         done: bool,
         answered: bool,
         seen: Option<&[(u32, std::collections::BTreeSet<replication::ChangeHash>)]>,
-        _model: &Model,
     ) {
         let seen = seen.map(|seen| seen.iter().map(|(visit, _)| *visit).collect());
         self.by_client(at, Record::Over { operation, done, answered, seen });

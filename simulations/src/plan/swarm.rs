@@ -13,29 +13,14 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use crate::scenario::{Fault, FaultKind, Flap, Scenario, Swarm, Topology};
 use crate::seed::{Stream, stream};
 
-/// Kinds that keep to the assumptions.
-const HONEST: [FaultKind; 16] = [
-    FaultKind::Partition,
-    FaultKind::Bridge,
-    FaultKind::Degrade,
-    FaultKind::Crash,
-    FaultKind::Restart,
-    FaultKind::Pause,
-    FaultKind::SlowNode,
-    FaultKind::SlowDisk,
-    FaultKind::FullDisk,
-    FaultKind::ReadErrors,
-    FaultKind::Restore,
-    FaultKind::ClockStep,
-    FaultKind::ClockDrift,
-    FaultKind::Add,
-    FaultKind::Remove,
-    FaultKind::Night,
-];
-
 /// Which kinds a swarm draws from.
 pub(crate) fn kinds(swarm: &Swarm) -> Vec<FaultKind> {
-    if swarm.kinds.is_empty() { HONEST.to_vec() } else { swarm.kinds.clone() }
+    if !swarm.kinds.is_empty() {
+        return swarm.kinds.clone();
+    }
+    // These two are beyond what the algorithm assumes.
+    let is_assumed = |kind: &FaultKind| !matches!(kind, FaultKind::LyingDisk | FaultKind::BelieveClock);
+    FaultKind::ALL.into_iter().filter(is_assumed).collect()
 }
 
 /// These need a third region: a majority of clocks, a bridge, someone left after a removal.

@@ -243,7 +243,7 @@ impl World {
         if let Some(recorder) = &mut self.recorder {
             let seen = if let Some(Answer::Shown { seen, .. }) = &answer { Some(seen.as_slice()) } else { None };
             let done = matches!(answer, Some(Answer::Done { .. } | Answer::Shown { .. }));
-            recorder.over(self.now, operation, done, answer.is_some(), seen, &self.model);
+            recorder.over(self.now, operation, done, answer.is_some(), seen);
         }
     }
 

@@ -88,7 +88,6 @@ impl World {
     pub(super) fn fault_begins(&mut self, fault: usize) {
         let Planned { kind, act, lasts, .. } = self.faults[fault].clone();
         self.faults[fault].on = true;
-        let before = self.marks.len();
         match &act {
             Act::Cut { pairs, flap } => {
                 self.net.cut(pairs.iter().copied());
@@ -115,8 +114,8 @@ impl World {
                 self.nodes[*region].paused += 1;
             }
             Act::SlowNode { region, by } => {
+                // Marked when an input is late.
                 self.nodes[*region].slow = *by;
-                self.mark(kind);
             }
             Act::SlowDisk { region, sync } => {
                 self.nodes[*region].slow_sync = Some(*sync);
@@ -175,9 +174,7 @@ impl World {
                 self.wake_all();
             }
         }
-        if self.marks.len() > before {
-            self.note_fault(kind);
-        }
+        self.trace.note(self.now, b'F', kind as usize, &[]);
         if !matches!(act, Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Night { .. }) {
             self.schedule(self.now + lasts, Event::FaultEnds(fault));
         }

@@ -160,7 +160,6 @@ impl World {
         scenario: Scenario,
         seed: u64,
         recorder: Option<Recorder>,
-        keep_trace: bool,
     ) -> Result<World, crate::scenario::ScenarioError> {
         let mut faults = Vec::new();
         let mut begins = Vec::new();
@@ -198,7 +197,7 @@ impl World {
             clients: client::Clients::new(&scenario, &operations)?,
             model: Model::default(),
             meter: Meter::new(regions, &scenario),
-            trace: Trace::new(keep_trace),
+            trace: Trace::default(),
             recorder,
             faults,
             marks: BTreeSet::new(),
@@ -311,10 +310,6 @@ impl World {
         if happened {
             self.mark(kind);
         }
-    }
-
-    fn note_fault(&mut self, kind: FaultKind) {
-        self.trace.note(self.now, b'F', kind as usize, &[]);
     }
 
     /// Something that must never happen has happened.

@@ -12,9 +12,9 @@ use replication::{
 
 use super::clock::WallClock;
 use super::disk::Disk;
-use super::{Event, Input, Mark, World};
+use super::{Event, Input, World};
 use crate::check::{Broken, Invariant};
-use crate::scenario::{Scenario, Topology};
+use crate::scenario::{FaultKind, Scenario, Topology};
 use crate::seed::{Stream, stream};
 
 /// A supervisor starts a process again that died of its disk.
@@ -40,6 +40,8 @@ pub struct Node {
     busy_until: Duration,
     pub(super) slow_sync: Option<Duration>,
     pub(super) lying: bool,
+    /// Errors of the device that are accounted for.
+    failures_seen: u64,
     pub(super) sync_draws: Stream,
     /// What it told peers that it durably knows: a crash may not take it back.
     pub(super) told: VersionVector,
@@ -97,6 +99,7 @@ impl Node {
                 busy_until: Duration::ZERO,
                 slow_sync: None,
                 lying: false,
+                failures_seen: 0,
                 sync_draws: stream(seed, "sync", index as u64),
                 told: VersionVector::default(),
                 acked: VersionVector::default(),
@@ -153,10 +156,9 @@ impl World {
         let mut ids = stream(self.seed, "ids", (at as u64) << 32 | epoch);
         let mint = Box::new(move || ReplicaId(ids.random()));
         let disk = self.nodes[at].disk.clone();
-        let failed = disk.failed();
         let Ok(replica) = Replica::open(config, disk, mint, now) else {
             // It read or wrote in vain; the supervisor tries again. Anything else is a store that does not open.
-            let excused = self.nodes[at].disk.failed() > failed;
+            let excused = self.disk_has_failed(at);
             self.must(Invariant::Durability, Some(at), excused, || "its store does not open any more".to_owned());
             self.note_disk_failures(at);
             self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
@@ -237,11 +239,17 @@ impl World {
     /// The process died of its disk.
     pub(super) fn fail(&mut self, at: usize) {
         self.note_disk_failures(at);
-        let excused = self.nodes[at].disk.failed() > 0;
+        let excused = self.disk_has_failed(at);
         self.must(Invariant::Durability, Some(at), excused, || "the replica gave its store up for corrupt".to_owned());
         self.kill(at);
         let epoch = self.nodes[at].epoch;
         self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+    }
+
+    /// Whether the device has reported an error since this was asked last.
+    fn disk_has_failed(&mut self, at: usize) -> bool {
+        let failed = self.nodes[at].disk.failed();
+        std::mem::replace(&mut self.nodes[at].failures_seen, failed) < failed
     }
 
     fn note_disk_failures(&mut self, at: usize) {
@@ -320,13 +328,9 @@ impl World {
             return;
         }
         if let Some(input) = self.nodes[at].backlog.pop_front() {
-            self.mark_slow(at);
+            self.mark(FaultKind::SlowNode);
             self.handle(at, input);
         }
-    }
-
-    fn mark_slow(&mut self, _at: usize) {
-        self.marks.insert(Mark::Fault(crate::scenario::FaultKind::SlowNode));
     }
 
     /// A machine is as fast again as it was: what has piled up is done at once.
