@@ -118,7 +118,13 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
 /// Waits until all are ready, makes the demo venue and says where everything is.
 async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
     let (nodes, routers) = (layout.nodes.len(), layout.routers.len());
-    println!("Starting {nodes} nodes and {routers} routers in {} ...", layout.data.display());
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    println!(
+        "Starting {nodes} node{} and {routers} router{} in {} ...",
+        plural(nodes),
+        plural(routers),
+        layout.data.display()
+    );
     children.all_ready(layout, READY_LIMIT).await?;
     let demo = demo::venue(layout).await.context("can't make the demo venue")?;
     walk::print(layout, &demo);
