@@ -31,14 +31,14 @@ pub(crate) fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
     } else {
         CertificateAuthority::load_or_create(&args.dir)?
     };
-    println!("authority        {}", args.dir.join("ca.pem").display());
+    say!("authority        {}", args.dir.join("ca.pem").display());
     for name in &args.nodes {
         let outcome = match authority.issue(name, args.renew)? {
             Issued::Written => "written",
             Issued::Kept => "kept, still good",
         };
-        println!("{outcome:<16} {}", args.dir.join(format!("{name}.pem")).display());
+        say!("{outcome:<16} {}", args.dir.join(format!("{name}.pem")).display());
     }
-    println!("\nGive each node ca.pem and its own two files. Keep ca.key here, away from the nodes.");
+    say!("\nGive each node ca.pem and its own two files. Keep ca.key here, away from the nodes.");
     Ok(ExitCode::SUCCESS)
 }

@@ -72,7 +72,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     };
     let explanation: Explanation = http::get(&admin, &format!("/v1/admin/explain?address={}", args.address)).await?;
     if args.json {
-        println!("{}", serde_json::to_string(&explanation)?);
+        say!("{}", serde_json::to_string(&explanation)?);
         return Ok(ExitCode::SUCCESS);
     }
     let located = &explanation.located;
@@ -82,19 +82,19 @@ pub(crate) async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
         (source, None, Some(at)) => format!("{} {}, by the {source}", at.latitude, at.longitude),
         (source, None, None) => format!("given to a region by the {source}"),
     };
-    println!(
+    say!(
         "{} goes to {} ({}), and so does all of {}.",
-        args.address, explanation.region, explanation.reason, explanation.prefix
+        args.address,
+        explanation.region,
+        explanation.reason,
+        explanation.prefix
     );
-    println!("Place: {place}. DNS answers hold {} s. View {}.", explanation.ttl, explanation.epoch);
+    say!("Place: {place}. DNS answers hold {} s. View {}.", explanation.ttl, explanation.epoch);
     if explanation.frozen {
-        println!("Too few routers are heard for a verdict: the last one holds.");
+        say!("Too few routers are heard for a verdict: the last one holds.");
     }
     if explanation.shed > 0.0 {
-        println!(
-            "{:.0} % of the clients there are refused: no region has capacity for them.",
-            explanation.shed * 100.0
-        );
+        say!("{:.0} % of the clients there are refused: no region has capacity for them.", explanation.shed * 100.0);
     }
     let mut rows = table(&["rank", "region", "state", "km", "share"]);
     for (rank, one) in explanation.ranking.iter().enumerate() {
@@ -107,6 +107,6 @@ pub(crate) async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
             format!("{:.0} %", one.share * 100.0),
         ]);
     }
-    println!("{rows}");
+    say!("{rows}");
     Ok(ExitCode::SUCCESS)
 }

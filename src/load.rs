@@ -134,7 +134,7 @@ pub(crate) async fn load(args: LoadArgs) -> anyhow::Result<ExitCode> {
         if args.no_verify { None } else { Some(verify::verify(&shared, &ran, args.verify_timeout, !args.json).await) };
     let report = report::Report::new(&shared, &ran, server, verification);
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&report)?);
     } else {
         report::print(&report);
     }

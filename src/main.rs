@@ -3,6 +3,11 @@
 //! # Not here
 //! What the commands are called ([`cli`]) and what they do (a module each).
 
+#![warn(clippy::print_stdout)]
+
+#[macro_use]
+mod out;
+
 mod certs;
 mod cli;
 mod deployment;

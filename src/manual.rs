@@ -24,7 +24,9 @@ pub(crate) struct ManArgs {
 
 /// Prints a completion script.
 pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(args.shell, &mut Cli::command(), "meridian", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "meridian", &mut script);
+    crate::out::text(format_args!("{}", String::from_utf8_lossy(&script)));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -34,6 +36,6 @@ pub(crate) fn pages(args: &ManArgs) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(folder)
         .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
         .with_context(|| format!("can't write the manual into {}", folder.display()))?;
-    println!("The manual is in {}: man -l {}", folder.display(), folder.join("meridian.1").display());
+    say!("The manual is in {}: man -l {}", folder.display(), folder.join("meridian.1").display());
     Ok(ExitCode::SUCCESS)
 }

@@ -152,11 +152,11 @@ async fn give(nodes: &Nodes, region: &str, order: &NewOrder<'_>) -> anyhow::Resu
         "maintenance" => "is under maintenance: nothing is sent there".to_owned(),
         _ => "is drained: new clients go elsewhere, what is under way ends in peace".to_owned(),
     };
-    println!("{} {what}.", line.region);
+    say!("{} {what}.", line.region);
     if let Some(until) = line.order.and_then(|order| order.until) {
-        println!("The order lapses at {until}.");
+        say!("The order lapses at {until}.");
     } else if order.order != "serving" {
-        println!("It holds until: meridian region restore {region}");
+        say!("It holds until: meridian region restore {region}");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -165,7 +165,7 @@ async fn give(nodes: &Nodes, region: &str, order: &NewOrder<'_>) -> anyhow::Resu
 pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let lines: Vec<Line> = args.nodes.ask(Method::GET, "/v1/admin/regions", None).await?.json()?;
     if args.json {
-        println!("{}", serde_json::to_string(&lines)?);
+        say!("{}", serde_json::to_string(&lines)?);
         return Ok(ExitCode::SUCCESS);
     }
     let mut rows = table(&["region", "drained now", "last order", "since", "until", "by", "reason"]);
@@ -180,6 +180,6 @@ pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
         };
         rows.add_row([line.region, drain].into_iter().chain(row));
     }
-    println!("{rows}");
+    say!("{rows}");
     Ok(ExitCode::SUCCESS)
 }

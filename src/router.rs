@@ -36,16 +36,13 @@ pub(crate) async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
             run::locate(&config).map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
         let (v4, v6) = places.size();
         let classes = places.classes().len();
-        println!("{}: good (router {})", args.config.display(), config.name);
-        println!(
-            "{} regions; {v4} IPv4 and {v6} IPv6 prefixes in {classes} classes of places",
-            config.fleet.regions.len()
-        );
+        say!("{}: good (router {})", args.config.display(), config.name);
+        say!("{} regions; {v4} IPv4 and {v6} IPv6 prefixes in {classes} classes of places", config.fleet.regions.len());
         if let Some(key) = &config.key_file {
             PeerKey::load(key).map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
         }
         if let Some(weakness) = config.weakness() {
-            println!("warning: {weakness}");
+            say!("warning: {weakness}");
         }
         return Ok(ExitCode::SUCCESS);
     }

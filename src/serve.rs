@@ -41,7 +41,7 @@ pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
     let checked = node::certs::check(&tls.ca, &tls.certificate, &tls.key, &config.name);
     if args.check {
         checked.map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
-        println!("{}: good (node {}, region {})", args.config.display(), config.name, config.region);
+        say!("{}: good (node {}, region {})", args.config.display(), config.name, config.region);
         return Ok(ExitCode::SUCCESS);
     }
     checked.context("peers would refuse this node")?;

@@ -90,7 +90,7 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
     asked.sort_by_key(|(index, _)| *index);
     let asked: Vec<Asked> = asked.into_iter().map(|(_, asked)| asked).collect();
     if args.json {
-        println!("{}", serde_json::to_string(&asked)?);
+        say!("{}", serde_json::to_string(&asked)?);
     } else {
         print(&asked);
     }
@@ -131,11 +131,11 @@ fn print(asked: &[Asked]) {
             ]);
         }
     }
-    println!("{nodes}");
+    say!("{nodes}");
     if !peers.is_empty() {
-        println!("\nWhat each node knows of its peers: entries and seconds of its log that the peer lacks\n{peers}");
+        say!("\nWhat each node knows of its peers: entries and seconds of its log that the peer lacks\n{peers}");
     }
     for note in notes {
-        println!("{note}");
+        say!("{note}");
     }
 }

@@ -83,7 +83,7 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     let settings = folder.settle(args.regions, args.nodes, args.routers, args.engine.map(Engine::from))?;
     let (addresses, aliased) = addresses::choose(&settings, args.base_port);
     if !aliased {
-        println!("127.0.1.x can't be bound on this machine: all processes share 127.0.0.1 and differ by port.");
+        say!("127.0.1.x can't be bound on this machine: all processes share 127.0.0.1 and differ by port.");
     }
     let layout = Layout::new(folder.path(), &settings, &addresses);
     addresses::check_free(&layout)?;
@@ -106,12 +106,12 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
             _ = interrupt.recv() => break,
         }
     }
-    println!("\nStopping ...");
+    say!("\nStopping ...");
     let impatient = async move {
         interrupt.recv().await;
     };
     let clean = children.stop(impatient).await;
-    println!("{}", if clean { "All stopped." } else { "Not all stopped in peace: see the logs." });
+    say!("{}", if clean { "All stopped." } else { "Not all stopped in peace: see the logs." });
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -119,7 +119,7 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
 async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
     let (nodes, routers) = (layout.nodes.len(), layout.routers.len());
     let plural = |count: usize| if count == 1 { "" } else { "s" };
-    println!(
+    say!(
         "Starting {nodes} node{} and {routers} router{} in {} ...",
         plural(nodes),
         plural(routers),
@@ -129,7 +129,7 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
     let demo = demo::venue(layout).await.context("can't make the demo venue")?;
     walk::print(layout, &demo);
     if let Some(weakness) = quorum::weakness(&vec![None; layout.routers.len()]) {
-        println!("\nWarning: {weakness}.");
+        say!("\nWarning: {weakness}.");
     }
     Ok(())
 }
@@ -138,16 +138,16 @@ fn tell(layout: &Layout, event: Event) {
     let at = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
     match event {
         Event::Died { number, how } => {
-            println!("\n{at}  {} died: {how}. The others go on. Start it again with:", layout.process(number).name);
-            println!("  {}", layout.start_line(number));
+            say!("\n{at}  {} died: {how}. The others go on. Start it again with:", layout.process(number).name);
+            say!("  {}", layout.start_line(number));
         }
         Event::Back { number, pid } => {
             let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            println!("{at}  {} is back{pid}, started by hand: it is yours to stop.", layout.process(number).name);
+            say!("{at}  {} is back{pid}, started by hand: it is yours to stop.", layout.process(number).name);
         }
         Event::GoneAgain { number } => {
-            println!("\n{at}  {} does not answer any more. Start it again with:", layout.process(number).name);
-            println!("  {}", layout.start_line(number));
+            say!("\n{at}  {} does not answer any more. Start it again with:", layout.process(number).name);
+            say!("  {}", layout.start_line(number));
         }
     }
 }

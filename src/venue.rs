@@ -79,14 +79,14 @@ pub(crate) async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
     };
     let made = make(&args.url, &venue).await?;
     if args.json {
-        println!("{}", serde_json::to_string(&made)?);
+        say!("{}", serde_json::to_string(&made)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("venue id      {}", made.venue_id);
-    println!("owner key     {}", made.owner_key);
-    println!("check-in URL  {}", made.checkin_url);
-    println!("\nKeep the owner key now: it is not shown again, and whoever has it reads the guest list.");
-    println!("Next: show the check-in URL to guests, and read the guest list with");
-    println!("  curl -H 'Authorization: Bearer {}' {}/v1/venues/{}/guests", made.owner_key, args.url, made.venue_id);
+    say!("venue id      {}", made.venue_id);
+    say!("owner key     {}", made.owner_key);
+    say!("check-in URL  {}", made.checkin_url);
+    say!("\nKeep the owner key now: it is not shown again, and whoever has it reads the guest list.");
+    say!("Next: show the check-in URL to guests, and read the guest list with");
+    say!("  curl -H 'Authorization: Bearer {}' {}/v1/venues/{}/guests", made.owner_key, args.url, made.venue_id);
     Ok(ExitCode::SUCCESS)
 }

@@ -55,9 +55,25 @@ fn a_failure_is_reported_and_can_be_followed() {
     let output = meridian(dir.path(), &["explain", "small.toml", "--op", "0"]);
     assert!(text(&output.stdout).contains("the run ends here: I1"), "{}", text(&output.stdout));
 
-    let output = meridian(dir.path(), &["run", &canary, "--seeds", "0..30", "--json"]);
+    let output = meridian(dir.path(), &["run", &canary, "--seeds", "0..30", "--json", "--failures", "new/folder"]);
     assert_eq!(output.status.code(), Some(3));
-    assert!(text(&output.stderr).contains("again: meridian simulate replay"), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    let again = said.lines().find_map(|line| line.trim().strip_prefix("again: meridian simulate replay "));
+    assert!(dir.path().join(again.unwrap()).exists(), "{said}");
+}
+
+/// As in `meridian simulate export ... | head -1`.
+#[test]
+fn a_reader_who_leaves_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    for args in [["export", &scenario("one-way"), "--format", "edn"], ["run", &scenario("one-way"), "--seed", "1"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));
+        command.current_dir(dir.path()).arg("simulate").args(args).stderr(std::process::Stdio::piped());
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {}", text(&output.stderr));
+    }
 }
 
 #[test]

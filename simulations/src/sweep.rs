@@ -25,8 +25,8 @@ const TWICE_EVERY: u64 = 20;
 
 /// What happens during a sweep, for a progress bar.
 pub trait Progress: Sync {
-    /// A seed is done; whether to go on.
-    fn done(&self, seed: u64, failed: bool) -> bool;
+    /// A seed is done, and failed or not; whether to go on.
+    fn done(&self, failure: Option<&Failure>) -> bool;
 }
 
 /// One seed that failed.
@@ -122,7 +122,7 @@ pub fn sweep(
                             return Ok::<(), ScenarioError>(());
                         }
                         let one = one(scenario, seed, measure)?;
-                        let go_on = progress.done(seed, one.failure.is_some());
+                        let go_on = progress.done(one.failure.as_ref());
                         done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
                         if !go_on {
                             next.store(seeds.end, Ordering::Relaxed);

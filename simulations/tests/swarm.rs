@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use simulations::run::{Keep, run};
 use simulations::scenario::Scenario;
-use simulations::sweep::{Progress, sweep};
+use simulations::sweep::{Failure, Progress, sweep};
 use simulations::world::Mark;
 
 const SEEDS: std::ops::Range<u64> = 0..2_000;
@@ -22,9 +22,9 @@ fn scenario() -> Scenario {
 struct First(AtomicU64);
 
 impl Progress for First {
-    fn done(&self, _: u64, failed: bool) -> bool {
+    fn done(&self, failure: Option<&Failure>) -> bool {
         self.0.fetch_add(1, Ordering::Relaxed);
-        !failed
+        failure.is_none()
     }
 }
 

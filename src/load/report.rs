@@ -118,7 +118,7 @@ fn operation(kind: Kind, latencies: &Histogram<u64>, ran: &Ran) -> Operation {
 
 /// Prints the figures for people.
 pub(crate) fn print(report: &Report) {
-    println!(
+    say!(
         "{:.1} s, {} connections, {} loop, seed {}: {:.0} operations/s, {:.0} check-ins/s",
         report.duration_s,
         report.connections,
@@ -135,23 +135,23 @@ pub(crate) fn print(report: &Report) {
         row.extend([one.p50_ms, one.p90_ms, one.p99_ms, one.p999_ms, one.max_ms].map(|ms| format!("{ms:.2}")));
         operations.add_row(row);
     }
-    println!("{operations}");
+    say!("{operations}");
     for failure in &report.failures {
-        println!("failed: {} {} times: {}", failure.operation.as_deref().unwrap_or(""), failure.count, failure.outcome);
+        say!("failed: {} {} times: {}", failure.operation.as_deref().unwrap_or(""), failure.count, failure.outcome);
     }
     for retry in &report.retries {
-        println!("repeated elsewhere: {} times: {}", retry.count, retry.outcome);
+        say!("repeated elsewhere: {} times: {}", retry.count, retry.outcome);
     }
     if report.repeats + report.unknown > 0 {
-        println!("check-ins: {} known already when repeated, {} without an answer", report.repeats, report.unknown);
+        say!("check-ins: {} known already when repeated, {} without an answer", report.repeats, report.unknown);
     }
     if report.never_sent > 0 {
-        println!("never sent: {} operations found no free connection: use more, or a lower rate", report.never_sent);
+        say!("never sent: {} operations found no free connection: use more, or a lower rate", report.never_sent);
     }
     print_servers(report);
     match &report.verification {
         Some(verification) => print_verification(verification),
-        None => println!("not verified (--no-verify)"),
+        None => say!("not verified (--no-verify)"),
     }
 }
 
@@ -180,7 +180,7 @@ fn print_servers(report: &Report) {
             one.stored_bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{:.0}", bytes as f64 / check_ins)),
         ]);
     }
-    println!("{servers}");
+    say!("{servers}");
 }
 
 fn print_verification(verification: &Verification) {
@@ -195,12 +195,12 @@ fn print_verification(verification: &Verification) {
         );
         targets.add_row(row);
     }
-    println!("{targets}");
+    say!("{targets}");
     for error in verification.targets.iter().filter_map(|one| Some((&one.target, one.error.as_ref()?))) {
-        println!("{}: {}", error.0, error.1);
+        say!("{}: {}", error.0, error.1);
     }
-    verification.examples.iter().for_each(|example| println!("{example}"));
-    println!(
+    verification.examples.iter().for_each(|example| say!("{example}"));
+    say!(
         "verification {}: {} visits in {} targets, {} differ between them; complete after {:.1} s, read in {:.1} s",
         if verification.passed { "passed" } else { "FAILED" },
         verification.visits,

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
-use simulations::sweep::{Progress, sweep};
+use simulations::sweep::{Failure, Progress, Swept, sweep};
 
-use super::{CompareArgs, files, jobs, setting};
+use super::{CompareArgs, files, jobs, run, setting};
 use crate::cli::Usage;
 
 struct Bar(ProgressBar);
 
 impl Progress for Bar {
-    fn done(&self, _seed: u64, _failed: bool) -> bool {
+    fn done(&self, _: Option<&Failure>) -> bool {
         self.0.inc(1);
         true
     }
@@ -39,10 +39,11 @@ pub(super) fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     }
     let bar = Bar(ProgressBar::new((args.seeds.end - args.seeds.start) * sides.len() as u64));
     let mut measured = Vec::new();
-    let mut broken = 0;
+    let mut all = Swept::default();
     for (label, scenario) in sides {
         let swept = sweep(&scenario, args.seeds.clone(), jobs(args.jobs), true, &bar)?;
-        broken += swept.failures.len();
+        all.failures.extend(swept.failures);
+        all.gaps.extend(swept.gaps);
         measured.push((label, swept.measured));
     }
     bar.0.finish_and_clear();
@@ -55,10 +56,10 @@ pub(super) fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         args.report.display()
     );
     let written = simulations::report::write_comparison(&args.report, &measured, &command)?;
-    println!("report: {}", written.index.display());
-    if broken > 0 {
-        eprintln!("{broken} runs broke an invariant; see the report");
-        return Ok(ExitCode::from(1));
+    say!("report: {}", written.index.display());
+    if !all.failures.is_empty() {
+        let failed = all.failures.len();
+        eprintln!("{failed} runs failed; `meridian simulate run` with the same settings and --seeds names them");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(run::exit(&all).into())
 }

@@ -36,9 +36,12 @@ pub(super) fn seed(scenario: &Scenario, asked: Option<u64>) -> u64 {
     asked.or(written).unwrap_or(0)
 }
 
-/// Writes a scenario.
+/// Writes a scenario; makes the folder if need be.
 pub(super) fn write(file: &Path, scenario: &Scenario) -> anyhow::Result<()> {
     let text = scenario.to_toml()?;
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 

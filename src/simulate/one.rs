@@ -1,6 +1,5 @@
 //! `meridian simulate replay`, `explain` and `export`: one run, looked at closely.
 
-use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -18,23 +17,25 @@ pub(super) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     };
     let outcome = simulations::run::run(&scenario, files::seed(&scenario, None), Keep::default())?;
     match &outcome.broken {
-        Some(broken) => println!("BROKEN {} at {:.3?}: {}", broken.invariant, broken.at, broken.what),
-        None => println!("all invariants held"),
+        Some(broken) => say!("BROKEN {} at {:.3?}: {}", broken.invariant, broken.at, broken.what),
+        None => say!("all invariants held"),
     }
     if outcome.trace == written.trace {
-        println!("the very same as when it was written: trace {}", outcome.trace);
+        say!("the very same as when it was written: trace {}", outcome.trace);
         return Ok(outcome.broken.map_or(Exit::Held, |broken| broken.class().into()).into());
     }
-    println!(
+    say!(
         "another run than when it was written ({}, trace {}): trace {}",
-        written.outcome, written.trace, outcome.trace
+        written.outcome,
+        written.trace,
+        outcome.trace
     );
     let again = simulations::run::run(&scenario, files::seed(&scenario, None), Keep::default())?;
     if again.trace == outcome.trace {
-        println!("the code has changed since; the simulator itself is deterministic");
+        say!("the code has changed since; the simulator itself is deterministic");
         return Ok(outcome.broken.map_or(Exit::Held, |broken| broken.class().into()).into());
     }
-    println!("and another one again: the simulator is not deterministic");
+    say!("and another one again: the simulator is not deterministic");
     Ok(Exit::Determinism.into())
 }
 
@@ -48,15 +49,16 @@ fn with_history(source: &super::Source, seed: Option<u64>) -> anyhow::Result<Out
 pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let outcome = with_history(&args.source, args.seed)?;
     let operations = &outcome.plan.operations;
-    let mut out = std::io::stdout().lock();
     let Some(op) = args.op else {
         for (number, operation) in operations.iter().enumerate() {
             let what = operation.kind.name();
-            writeln!(
-                out,
+            say!(
                 "{number:5}  {:>12.3?}  {what:<8} visit {:<5} venue {:<3} from {}",
-                operation.at, operation.visit, operation.venue, operation.from
-            )?;
+                operation.at,
+                operation.visit,
+                operation.venue,
+                operation.from
+            );
         }
         return Ok(ExitCode::SUCCESS);
     };
@@ -65,10 +67,10 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     }
     let entries = outcome.history.map(|history| history.entries).unwrap_or_default();
     for (at, line) in history::explain(&entries, op, &outcome.plan.regions) {
-        writeln!(out, "{at:>14.4?}  {line}")?;
+        say!("{at:>14.4?}  {line}");
     }
     if let Some(broken) = &outcome.broken {
-        writeln!(out, "{:>14.4?}  the run ends here: {} {}", broken.at, broken.invariant, broken.what)?;
+        say!("{:>14.4?}  the run ends here: {} {}", broken.at, broken.invariant, broken.what);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -84,7 +86,7 @@ pub(super) fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     };
     match &args.out {
         Some(file) => std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?,
-        None => std::io::stdout().lock().write_all(text.as_bytes())?,
+        None => crate::out::text(format_args!("{text}")),
     }
     Ok(ExitCode::SUCCESS)
 }

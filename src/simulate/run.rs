@@ -42,7 +42,7 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
             "real_s": took.as_secs_f64(),
             "marks": outcome.marks,
         });
-        println!("{value:#}");
+        say!("{value:#}");
     } else {
         say(scenario, &outcome, took);
     }
@@ -56,7 +56,7 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
 
 fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
     let awake = outcome.plan.duration + outcome.convergence.took.unwrap_or_default();
-    println!(
+    say!(
         "{} with seed {}: {} faults, {} operations",
         scenario.name,
         outcome.seed,
@@ -65,14 +65,14 @@ fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
     );
     match (&outcome.broken, outcome.convergence.took) {
         (None, Some(converged)) => {
-            println!(
+            say!(
                 "all invariants held; converged {converged:.2?} after everything healed (bound {:.1?})",
                 outcome.convergence.bound
             );
         }
         (Some(broken), _) => {
             let region = broken.region.and_then(|region| outcome.plan.regions.get(region));
-            println!(
+            say!(
                 "BROKEN {} at {:.3?}{}: {}",
                 broken.invariant,
                 broken.at,
@@ -82,7 +82,7 @@ fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
         }
         (None, None) => {}
     }
-    println!(
+    say!(
         "{} events, {:.0?} simulated in {took:.2?} ({:.0} times as fast, {:.0} events per second); trace {}",
         outcome.events,
         awake,
@@ -99,46 +99,76 @@ fn save(args: &RunArgs, outcome: &Outcome) -> anyhow::Result<std::path::PathBuf>
     Ok(file)
 }
 
-struct Bar {
+/// Failures told one by one; more of them are only counted.
+const TOLD: u64 = 20;
+/// How often a line is printed where there is no terminal for a bar.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// Shows how far a sweep is, and tells of a failure as soon as there is one: a long sweep may be stopped by hand.
+struct Watch<'a> {
+    args: &'a RunArgs,
+    scenario: &'a Scenario,
     bar: ProgressBar,
+    started: Instant,
+    lines: AtomicU64,
     failed: AtomicU64,
-    deadline: Option<Instant>,
-    keep_going: bool,
 }
 
-impl Progress for Bar {
-    fn done(&self, _seed: u64, failed: bool) -> bool {
-        let failures = self.failed.fetch_add(u64::from(failed), Ordering::Relaxed) + u64::from(failed);
+impl Progress for Watch<'_> {
+    fn done(&self, failure: Option<&Failure>) -> bool {
         self.bar.inc(1);
-        self.bar.set_message(if failures == 0 { String::new() } else { format!("{failures} failed") });
-        (self.keep_going || failures == 0) && self.deadline.is_none_or(|deadline| Instant::now() < deadline)
+        if let Some(failure) = failure {
+            let failures = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+            self.bar.set_message(format!("{failures} failed"));
+            if failures <= TOLD {
+                let told = self.bar.suspend(|| tell(self.args, self.scenario, failure));
+                if let Err(error) = told {
+                    self.bar.suspend(|| eprintln!("  {error:#}"));
+                }
+            }
+        }
+        self.line();
+        let failures = self.failed.load(Ordering::Relaxed);
+        let in_time = self.args.budget.is_none_or(|budget| self.started.elapsed() < budget);
+        (self.args.keep_going || failures == 0) && in_time
+    }
+}
+
+impl Watch<'_> {
+    /// For logs, which have no bar.
+    fn line(&self) {
+        let lines = self.lines.load(Ordering::Relaxed);
+        let due = LINE_EVERY * u32::try_from(lines + 1).unwrap_or(u32::MAX);
+        let mine = || self.lines.compare_exchange(lines, lines + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if self.bar.is_hidden() && self.started.elapsed() >= due && mine() {
+            let (position, failed) = (self.bar.position(), self.failed.load(Ordering::Relaxed));
+            eprintln!("{position}/{} seeds, {failed} failed", self.bar.length().unwrap_or_default());
+        }
     }
 }
 
 fn many(args: &RunArgs, scenario: &Scenario, seeds: std::ops::Range<u64>) -> anyhow::Result<ExitCode> {
-    let started = Instant::now();
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} seeds, {per_sec}, {eta} left {msg}")?;
-    let bar = Bar {
+    let watch = Watch {
+        args,
+        scenario,
         bar: ProgressBar::new(seeds.end - seeds.start).with_style(style),
+        started: Instant::now(),
+        lines: AtomicU64::new(0),
         failed: AtomicU64::new(0),
-        deadline: args.budget.map(|budget| started + budget),
-        keep_going: args.keep_going,
     };
     // A panic of one seed is reported with its seed, not in the middle of the bar.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let swept = sweep(scenario, seeds.clone(), jobs(args.jobs), args.report.is_some(), &bar);
+    let swept = sweep(scenario, seeds.clone(), jobs(args.jobs), args.report.is_some(), &watch);
     std::panic::set_hook(hook);
-    bar.bar.finish_and_clear();
+    watch.bar.finish_and_clear();
     let swept = swept?;
-    let took = started.elapsed();
+    let took = watch.started.elapsed();
     if args.json {
-        println!("{:#}", json(scenario, &swept, took));
+        say!("{:#}", json(scenario, &swept, took));
     } else {
         summary(scenario, &swept, took);
-    }
-    for failure in swept.failures.iter().take(20) {
-        tell(args, scenario, failure)?;
     }
     for kind in &swept.gaps {
         eprintln!(
@@ -152,7 +182,7 @@ fn many(args: &RunArgs, scenario: &Scenario, seeds: std::ops::Range<u64>) -> any
 }
 
 /// What is worst decides: a simulator that is wrong proves nothing.
-fn exit(swept: &Swept) -> Exit {
+pub(super) fn exit(swept: &Swept) -> Exit {
     let of = |failure: &Failure| match failure {
         Failure::Broken { broken, .. } => broken.class().into(),
         Failure::Undetermined { .. } => Exit::Determinism,
@@ -165,14 +195,8 @@ fn exit(swept: &Swept) -> Exit {
 }
 
 fn summary(scenario: &Scenario, swept: &Swept, took: Duration) {
-    println!(
-        "{}: {} seeds, {} of them twice; {} failed",
-        scenario.name,
-        swept.seeds,
-        swept.twice,
-        swept.failures.len()
-    );
-    println!(
+    say!("{}: {} seeds, {} of them twice; {} failed", scenario.name, swept.seeds, swept.twice, swept.failures.len());
+    say!(
         "{} events, {:.0?} simulated in {took:.1?} ({:.0} times as fast, {:.0} events per second); trace {:032x}",
         swept.events,
         swept.simulated,
@@ -181,7 +205,7 @@ fn summary(scenario: &Scenario, swept: &Swept, took: Duration) {
         swept.trace
     );
     let marks = swept.marks.iter().map(|(mark, seeds)| format!("{} {seeds}", serde_plain(mark)));
-    println!("seeds in which it came up: {}", marks.collect::<Vec<_>>().join(", "));
+    say!("seeds in which it came up: {}", marks.collect::<Vec<_>>().join(", "));
 }
 
 /// A mark as scenarios write it.

@@ -23,7 +23,7 @@ pub(super) fn shrink(args: &ShrinkArgs) -> anyhow::Result<ExitCode> {
             plan.duration
         )
     };
-    println!("before: {}", size(&plan));
+    say!("before: {}", size(&plan));
     let bar = ProgressBar::new_spinner();
     let deadline = Instant::now() + args.budget;
     let go_on = |attempts: u32, best: &Scenario| {
@@ -38,11 +38,11 @@ pub(super) fn shrink(args: &ShrinkArgs) -> anyhow::Result<ExitCode> {
     };
     let out = args.out.clone().unwrap_or_else(|| args.source.file.with_extension("small.toml"));
     files::write(&out, &shrunk.outcome.replayable())?;
-    println!("after:  {} ({} attempts)", size(&shrunk.outcome.plan), shrunk.attempts);
+    say!("after:  {} ({} attempts)", size(&shrunk.outcome.plan), shrunk.attempts);
     if let Some(broken) = &shrunk.outcome.broken {
-        println!("BROKEN {} at {:.3?}: {}", broken.invariant, broken.at, broken.what);
+        say!("BROKEN {} at {:.3?}: {}", broken.invariant, broken.at, broken.what);
     }
-    println!("again: meridian simulate replay {}", out.display());
-    println!("a request's life: meridian simulate explain {} --op 0", out.display());
+    say!("again: meridian simulate replay {}", out.display());
+    say!("a request's life: meridian simulate explain {} --op 0", out.display());
     Ok(ExitCode::SUCCESS)
 }

@@ -14,33 +14,33 @@ const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
 
 /// Prints addresses and the walk.
 pub(super) fn print(layout: &Layout, demo: &Created) {
-    println!("\nReady. Each node stores what it accepts and tells the others.");
+    say!("\nReady. Each node stores what it accepts and tells the others.");
     if !layout.routers.is_empty() {
-        println!("The router leads each client to the nearest region.");
+        say!("The router leads each client to the nearest region.");
     }
-    println!();
+    say!("");
     for router in &layout.routers {
         let (name, at) = (router.process.name.as_str(), router.at);
-        println!("  {name:<16} http://{}   admin http://{}   DNS {}", at.edge, at.admin, at.dns);
+        say!("  {name:<16} http://{}   admin http://{}   DNS {}", at.edge, at.admin, at.dns);
     }
     for node in &layout.nodes {
-        println!("  {:<16} http://{}   admin http://{}", node.process.name.as_str(), node.public, node.admin);
+        say!("  {:<16} http://{}   admin http://{}", node.process.name.as_str(), node.public, node.admin);
     }
-    println!("\nService   http://{}", layout.service());
-    println!("Files     {}: for each process its configuration, pid, log, store/", layout.data.display());
-    println!("Check-in  {}", demo.checkin_url);
-    println!("\nA walk to copy and paste, in another terminal:\n");
-    println!("{}", walk(layout, demo));
+    say!("\nService   http://{}", layout.service());
+    say!("Files     {}: for each process its configuration, pid, log, store/", layout.data.display());
+    say!("Check-in  {}", demo.checkin_url);
+    say!("\nA walk to copy and paste, in another terminal:\n");
+    say!("{}", walk(layout, demo));
     if let Some(router) = layout.routers.first() {
         let (ip, port) = (router.at.dns.ip(), router.at.dns.port());
-        println!("# The same by DNS, and why\ndig @{ip} -p {port} +short {SERVICE}.{ZONE} +subnet={}", CLIENTS[2]);
-        println!("dig @{ip} -p {port} +short TXT explain.{SERVICE}.{ZONE} +subnet={}\n", CLIENTS[2]);
+        say!("# The same by DNS, and why\ndig @{ip} -p {port} +short {SERVICE}.{ZONE} +subnet={}", CLIENTS[2]);
+        say!("dig @{ip} -p {port} +short TXT explain.{SERVICE}.{ZONE} +subnet={}\n", CLIENTS[2]);
     }
-    println!("Kill a node (kill -9 $(cat {})): the others go on.", layout.region(2).process.pid_file().display());
+    say!("Kill a node (kill -9 $(cat {})): the others go on.", layout.region(2).process.pid_file().display());
     if !layout.routers.is_empty() {
-        println!("The router leads a region's clients to the next one once no node of it is left.");
+        say!("The router leads a region's clients to the next one once no node of it is left.");
     }
-    println!("Ctrl-C stops all.");
+    say!("Ctrl-C stops all.");
 }
 
 /// The walk as shell commands that need nothing but curl and sed.

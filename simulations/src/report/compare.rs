@@ -2,9 +2,8 @@
 
 use serde::Serialize;
 
-use super::canvas::{fit, px};
-use super::cdf::{Line, Post};
-use super::style::{Look, look};
+use super::cdf::Line;
+use super::style::look;
 use super::summary::Summary;
 use super::units;
 
@@ -53,7 +52,9 @@ pub(super) fn rows(sides: &[(String, Summary)]) -> Vec<Row> {
         let cells = sides.iter().enumerate().map(|(at, (_, side))| {
             let own = value(side);
             let ratio = match (own, first) {
-                (Some(own), Some(first)) if at > 0 && first > 0.0 => format!("×{}", units::digits(own / first)),
+                (Some(own), Some(first)) if at > 0 && first > 0.0 && figure != "runs" => {
+                    format!("×{}", units::digits(own / first))
+                }
                 _ => String::new(),
             };
             Cell { value: own.map_or_else(|| missing(figure, side), unit), ratio }
@@ -75,23 +76,9 @@ fn missing(figure: &str, side: &Summary) -> String {
 }
 
 /// Convergence of every side: pairs after any fault, or all after the last one if no pair had to recover.
-pub(super) fn convergence(sides: &[(String, Summary)]) -> (Vec<Line>, Vec<Post>) {
+pub(super) fn convergence(sides: &[(String, Summary)]) -> Vec<Line> {
     let pairs = sides.iter().any(|(_, side)| side.recovered.total() > 0);
-    let cdf = |side: &Summary| if pairs { side.recovered.clone() } else { side.converged.clone() };
-    let lines = lines(sides, cdf);
-    let mut posts: Vec<Post> = Vec::new();
-    for (at, (label, side)) in sides.iter().enumerate() {
-        if let Some(took) = side.converged.max() {
-            let look = Look { mark: None, width: 1, ..look(at) };
-            posts.push(Post {
-                at: took,
-                label: format!("all: {} {}", fit(label, px(150), 11), units::seconds(took)),
-                look,
-            });
-        }
-    }
-    posts.sort_by(|a, b| a.at.total_cmp(&b.at));
-    (lines, posts)
+    lines(sides, |side| if pairs { side.recovered.clone() } else { side.converged.clone() })
 }
 
 /// Staleness of every side, all pairs pooled.

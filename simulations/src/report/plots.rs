@@ -15,7 +15,8 @@ const COMPLETENESS: &str = "A guest list in this region has every visit up to so
 const AVAILABILITY: &str = "One panel for the clients of each region, dashed lines where faults begin and end. Light: their nearest region answered. Hatched: another region answered. Dark: nobody did; any failure is drawn at least two pixels high.";
 const BYTES: &str = "Bytes sent over each directed pair, divided by all acknowledged writes of all regions, so that the bars add up to the cost of one write. Payload is counted before compression, metadata after it; control is greetings and progress, which flow without writes as well.";
 const STORAGE: &str = "What each region stores. Regions that hold the same lie on each other; a lasting distance means that they differ, and a line of tombstones that only climbs means that none are removed.";
-const SIDES_CONVERGENCE: &str = "One line for each setting: the share of region pairs that had caught up at most so long after any fault ended. Vertical lines: all regions converged after the last fault, slowest run.";
+const SIDES_CONVERGENCE: &str =
+    "One line for each setting: the share of region pairs that had caught up at most so long after any fault ended.";
 const SIDES_STALENESS: &str = "One line for each setting, all pairs of regions together: the probability that a read sees a write acknowledged at most so long before. Marks sit at 50 % and 99 %.";
 const SIDES_BYTES: &str = "Bytes sent between regions, divided by the acknowledged writes, for each setting. Payload is counted before compression, metadata after it; control is greetings and progress.";
 
@@ -39,9 +40,13 @@ pub(super) fn of_runs(runs: &[Measured], summary: &Summary) -> Result<Vec<Sectio
 
 /// The plots of a comparison.
 pub(super) fn of_sides(sides: &[(String, Summary)]) -> Result<Vec<Section>, ReportError> {
-    let (lines, posts) = compare::convergence(sides);
     Ok(vec![
-        section("convergence", "Convergence after a fault", SIDES_CONVERGENCE, cdf::convergence(&lines, &posts)?),
+        section(
+            "convergence",
+            "Convergence after a fault",
+            SIDES_CONVERGENCE,
+            cdf::convergence(&compare::convergence(sides), &[])?,
+        ),
         section("staleness", "Staleness", SIDES_STALENESS, cdf::staleness(&compare::staleness(sides))?),
         section("bytes", "Bytes per write", SIDES_BYTES, traffic::comparison(sides)?),
     ])
