@@ -51,6 +51,7 @@ fn the_swarm_finds_nothing() {
             Mark::Stale,
             Mark::Failover,
             Mark::SilentLink,
+            Mark::Rest,
         ] {
             assert!(swept.marks.get(&mark).is_some_and(|seeds| *seeds >= 20), "{mark:?}: {:?}", swept.marks);
         }

@@ -13,6 +13,7 @@ mod links;
 mod network;
 mod node;
 mod phases;
+mod rest;
 mod router;
 mod sample;
 mod turn;
@@ -149,6 +150,8 @@ pub enum Mark {
     HorizonRefused,
     /// A link was closed for silence.
     SilentLink,
+    /// All agreed and nobody wrote: whether they came to rest was looked at.
+    Rest,
 }
 
 impl World {

@@ -1,5 +1,5 @@
-//! The phases of a run: faults; then the core heals and must converge within a bound; then time passes until
-//! everything has expired.
+//! The phases of a run: faults; then the core heals, must converge within a bound and come to rest; then time passes
+//! until everything has expired.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -57,6 +57,7 @@ impl World {
         }
         convergence.took = Some(self.now - convergence.healed_at);
         self.check_completely(&core);
+        self.comes_to_rest(&core);
         if self.scenario.checks.forget && self.broken.is_none() {
             self.forget(&core);
         }
@@ -80,9 +81,7 @@ impl World {
     fn bound(&self, core: &BTreeSet<usize>) -> Duration {
         let settings = &self.scenario.replica;
         let heartbeat = settings.heartbeat;
-        let pairs = || core.iter().flat_map(|a| core.iter().filter(move |b| *b != a).map(move |b| (*a, *b)));
-        let crossing = pairs().map(|(a, b)| self.net.latency(a, b)).max().unwrap_or_default();
-        let rtt = crossing * 2;
+        let rtt = self.longest_crossing(core) * 2;
         let hops = u32::try_from(self.hops(core)).unwrap_or(u32::MAX);
         let backlog = core.iter().map(|at| self.nodes[*at].disk.contents().bytes()).max().unwrap_or(0);
         let backlog = Duration::from_secs_f64(backlog as f64 * 2.0 / self.net.bytes_per_second());
@@ -99,7 +98,7 @@ impl World {
     }
 
     /// Whether frames vanished on links that stayed up.
-    fn was_lossy(&self) -> bool {
+    pub(super) fn was_lossy(&self) -> bool {
         self.scenario.network.loss > 0.0
             || self.scenario.faults.iter().any(|fault| fault.loss.is_some_and(|loss| loss > 0.0))
     }

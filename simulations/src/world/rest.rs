@@ -1,0 +1,70 @@
+//! I9, the other half: replicas that agree come to rest.
+//!
+//! Repairs that go round for ever do no harm to what is stored and cost the links for ever (riak_kv #1813: tombstones
+//! that two clusters sent each other without end). Once nothing new is written, only heartbeats may pass.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use replication::VersionVector;
+
+use super::links::LAST_BACKOFF;
+use super::{Mark, World};
+use crate::check::{Broken, Invariant};
+
+/// Heartbeats for which rest is watched.
+const WATCHED: u32 = 10;
+/// Frames that may pass one way meanwhile: one a heartbeat, and one more at each end of the time.
+const FRAMES: u64 = WATCHED as u64 + 2;
+/// Heartbeats until a connection that only one end still has is noticed and made anew.
+const SILENCE: u32 = 14;
+/// The most heartbeats of silence on acknowledgements before a replica sends again.
+const PATIENCE: u32 = 32;
+
+impl World {
+    /// Everyone agrees. After a while that is long enough for the last acknowledgements nobody sends entries any more,
+    /// nor more than a frame a heartbeat.
+    pub(super) fn comes_to_rest(&mut self, core: &BTreeSet<usize>) {
+        // Regions outside the core may still bring what only they have.
+        if self.nodes.iter().enumerate().any(|(at, node)| node.exists && !core.contains(&at)) {
+            return;
+        }
+        let heartbeat = self.scenario.replica.heartbeat;
+        let until_heard = if self.was_lossy() { SILENCE + PATIENCE } else { SILENCE };
+        let settled = self.now + heartbeat * until_heard + LAST_BACKOFF + self.longest_crossing(core) * 6;
+        self.run_until(settled);
+        let (known, before) = (self.known(core), self.meter.traffic());
+        self.run_until(self.now + heartbeat * WATCHED);
+        // A client that had waited since before may have written.
+        if self.broken.is_some() || self.known(core) != known {
+            return;
+        }
+        self.marks.insert(Mark::Rest);
+        for path in self.meter.traffic() {
+            let old = before.iter().find(|old| (old.from, old.to) == (path.from, path.to)).cloned().unwrap_or_default();
+            let entries = path.payload + path.metadata - old.payload - old.metadata;
+            let frames = path.frames - old.frames;
+            if entries > 0 || frames > FRAMES {
+                let to = &self.nodes[path.to].name;
+                let what = format!(
+                    "not at rest: agrees with {to} and has sent it {frames} frames in {WATCHED} heartbeats, \
+                     {entries} bytes of entries in them"
+                );
+                self.break_off(Broken::new(Invariant::Liveness, self.now, Some(path.from), what));
+                return;
+            }
+        }
+    }
+
+    /// What each region of the core durably knows.
+    fn known(&self, core: &BTreeSet<usize>) -> Vec<Option<VersionVector>> {
+        let known = |at: &usize| self.nodes[*at].process.as_ref().map(|process| process.replica.durable().clone());
+        core.iter().map(known).collect()
+    }
+
+    /// The longest one-way time between two regions.
+    pub(super) fn longest_crossing(&self, core: &BTreeSet<usize>) -> Duration {
+        let pairs = core.iter().flat_map(|a| core.iter().filter(move |b| *b != a).map(move |b| (*a, *b)));
+        pairs.map(|(a, b)| self.net.latency(a, b)).max().unwrap_or_default()
+    }
+}
