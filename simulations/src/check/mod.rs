@@ -3,6 +3,7 @@
 //! Checks look at the disks and at what clients were told, and compare both with [`crate::model::Model`]. They change
 //! nothing in the world but its verdict.
 
+mod availability;
 mod clocks;
 mod convergence;
 mod durability;

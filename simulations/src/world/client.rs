@@ -305,11 +305,12 @@ impl World {
                 self.model.take(visit, hash, at);
                 None
             }
-            Err(error) => self.refused(at, &error),
+            Err(error) => self.refused(at, visit, &error),
         }
     }
 
-    fn refused(&mut self, at: usize, error: &WriteError) -> Option<Answer> {
+    fn refused(&mut self, at: usize, visit: u32, error: &WriteError) -> Option<Answer> {
+        self.may_refuse(at, visit, error);
         match error {
             WriteError::Gone => Some(Answer::Gone),
             WriteError::Storage(_) => {
@@ -373,7 +374,7 @@ impl World {
                 }
                 None
             }
-            Err(error) => self.refused(at, &error),
+            Err(error) => self.refused(at, visit, &error),
         }
     }
 

@@ -334,6 +334,11 @@ impl World {
         }
     }
 
+    /// Awake time since the start.
+    pub(crate) fn now(&self) -> Duration {
+        self.now
+    }
+
     /// Two values of one field were shown.
     pub(crate) fn note_conflict(&mut self) {
         self.marks.insert(Mark::Conflict);
