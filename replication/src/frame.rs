@@ -9,8 +9,11 @@
 //!   bounded first.
 //! - Entries of one frame are in log order, within `(after, through]`, and of one origin.
 
+use std::cell::RefCell;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use zstd::bulk::{Compressor, Decompressor};
 
 use crate::change::{Change, ChangeError};
 use crate::claim::Claim;
@@ -149,6 +152,12 @@ struct Columns {
     changes: Vec<u8>,
 }
 
+thread_local! {
+    // For a frame of a few entries a new context costs more than the compression.
+    static COMPRESSOR: RefCell<Compressor<'static>> = RefCell::new(Compressor::new(ZSTD_LEVEL).unwrap_or_default());
+    static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::default();
+}
+
 impl Frame {
     /// The frame's bytes.
     #[must_use]
@@ -160,7 +169,7 @@ impl Frame {
                 let mut out = vec![PROTOCOL, DELTAS];
                 // In memory neither step can fail; an empty payload would be refused by the peer.
                 let columns = postcard::to_stdvec(&Columns::of(deltas)).unwrap_or_default();
-                out.extend(zstd::bulk::compress(&columns, ZSTD_LEVEL).unwrap_or_default());
+                out.extend(COMPRESSOR.with_borrow_mut(|zstd| zstd.compress(&columns)).unwrap_or_default());
                 out
             }
         }
@@ -179,7 +188,8 @@ impl Frame {
             [_, HELLO, payload @ ..] => parse(payload).map(Frame::Hello),
             [_, PROGRESS, payload @ ..] => parse(payload).map(Frame::Progress),
             [_, DELTAS, payload @ ..] => {
-                let expanded = zstd::bulk::decompress(payload, MAX_EXPANDED).map_err(FrameError::Compression)?;
+                let expanded = DECOMPRESSOR.with_borrow_mut(|zstd| zstd.decompress(payload, MAX_EXPANDED));
+                let expanded = expanded.map_err(FrameError::Compression)?;
                 parse::<Columns>(&expanded)?.deltas().map(Frame::Deltas)
             }
             [_, kind, ..] => Err(FrameError::Kind(*kind)),
