@@ -2,7 +2,7 @@
 //!
 //! Tests and the simulator run on it. What is visible is kept once; beside it lies, for each unsynced batch, what it
 //! replaced. [`Storage::sync`] drops that; [`MemoryStorage::crash`] puts it back for all but a prefix of each bucket's
-//! unsynced batches, which is all that the contract promises.
+//! unsynced batches, which is all that the contract promises, and may bring back a bucket that was dropped since.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,8 @@ struct Inner {
     visible: BTreeMap<Bucket, Table>,
     /// Per bucket what its unsynced batches replaced, the oldest first.
     unsynced: BTreeMap<Bucket, VecDeque<Undo>>,
+    /// Dropped since the last sync: nothing says yet that they will stay away.
+    dropped: BTreeMap<Bucket, Table>,
 }
 
 /// An in-memory engine; clones share their contents.
@@ -42,7 +44,8 @@ impl MemoryStorage {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The machine dies: of each bucket's unsynced batches only the first `keep(bucket, count)` survive.
+    /// The machine dies: of each bucket's unsynced batches only the first `keep(bucket, count)` survive. A bucket that
+    /// was dropped since the last sync is back unless `keep(bucket, 1)` is 1.
     pub fn crash(&self, keep: impl FnMut(Bucket, usize) -> usize) {
         self.inner().crash(keep);
     }
@@ -57,7 +60,7 @@ impl MemoryStorage {
 
     /// Puts an old backup back: the disk goes back in time.
     pub fn restore(&self, snapshot: &Snapshot) {
-        *self.inner() = Inner { visible: snapshot.0.clone(), unsynced: BTreeMap::new() };
+        *self.inner() = Inner { visible: snapshot.0.clone(), ..Inner::default() };
     }
 
     /// Every stored value, for tests that look for bytes which must be gone.
@@ -82,6 +85,11 @@ impl MemoryStorage {
 
 impl Inner {
     fn crash(&mut self, mut keep: impl FnMut(Bucket, usize) -> usize) {
+        for (bucket, table) in std::mem::take(&mut self.dropped) {
+            if keep(bucket, 1) == 0 {
+                self.visible.entry(bucket).or_insert(table);
+            }
+        }
         for (bucket, mut batches) in std::mem::take(&mut self.unsynced) {
             let kept = keep(bucket, batches.len());
             let Some(table) = self.visible.get_mut(&bucket) else { continue };
@@ -148,13 +156,17 @@ impl Storage for MemoryStorage {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        self.inner().unsynced.clear();
+        let mut inner = self.inner();
+        inner.unsynced.clear();
+        inner.dropped.clear();
         Ok(())
     }
 
     fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
         let mut inner = self.inner();
-        inner.visible.remove(&bucket);
+        if let Some(table) = inner.visible.remove(&bucket) {
+            inner.dropped.insert(bucket, table);
+        }
         inner.unsynced.remove(&bucket);
         Ok(())
     }

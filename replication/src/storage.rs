@@ -5,7 +5,8 @@
 //!   given (days ascending, [`Bucket::Lasting`] last). Nothing is promised to survive a crash yet.
 //! - After [`Storage::sync`] returns, every batch applied before the call survives a crash and a power cut.
 //! - A crash may keep any prefix of the unsynced batches of each bucket, never a part of one batch in one bucket.
-//! - [`Storage::drop_bucket`] removes a bucket with all its files; a later `apply` may create it anew.
+//! - [`Storage::drop_bucket`] removes a bucket with all its files; a later `apply` may create it anew. Before the next
+//!   [`Storage::sync`] a crash may bring it back.
 //!
 //! Keys begin with a table's tag, so that one bucket is one ordered map in every engine.
 

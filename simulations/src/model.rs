@@ -31,6 +31,18 @@ pub struct Erased {
     pub lost: bool,
 }
 
+/// Acknowledged without an entry of its own: a repeat of what was there, or an erasure of what was erased. Whoever
+/// says so has it, durably.
+#[derive(Clone, Debug)]
+pub struct Again {
+    /// The change; none for an erasure.
+    pub hash: Option<ChangeHash>,
+    /// Where.
+    pub node: usize,
+    /// The disk went back in time.
+    pub lost: bool,
+}
+
 /// Everything about one visit.
 #[derive(Clone, Debug)]
 pub struct VisitTruth {
@@ -44,14 +56,8 @@ pub struct VisitTruth {
     pub erase_asked: bool,
     /// Erasures that were acknowledged.
     pub erased: Vec<Erased>,
-}
-
-impl VisitTruth {
-    /// Whether an acknowledged erasure must hold everywhere in the end.
-    #[must_use]
-    pub fn surely_erased(&self) -> bool {
-        self.erased.iter().any(|erased| !erased.lost)
-    }
+    /// Repeats that were acknowledged, of changes and of erasures.
+    pub again: Vec<Again>,
 }
 
 /// What a dot stands for.
@@ -92,20 +98,19 @@ impl Model {
         }
     }
 
-    /// A change is acknowledged. `dot` is `None` for a repeat: whoever has the first has this.
+    /// A repeat is acknowledged: of a change, or of an erasure.
+    pub fn repeated(&mut self, visit: u32, hash: Option<ChangeHash>, node: usize) {
+        if let Some(truth) = self.visits.get_mut(&visit) {
+            truth.again.push(Again { hash, node, lost: false });
+        }
+    }
+
+    /// A change is acknowledged.
     ///
     /// # Errors
     /// [`Broken`] (I11) if the dot stands for something else already.
-    pub fn changed(
-        &mut self,
-        at: Duration,
-        visit: u32,
-        hash: ChangeHash,
-        node: usize,
-        dot: Option<Dot>,
-    ) -> Result<(), Broken> {
+    pub fn changed(&mut self, at: Duration, visit: u32, hash: ChangeHash, node: usize, dot: Dot) -> Result<(), Broken> {
         let Some(truth) = self.visits.get_mut(&visit) else { return Ok(()) };
-        let Some(dot) = dot else { return Ok(()) };
         let waiting = |t: &&mut Taken| t.hash == hash && t.node == node && t.dot.is_none();
         if let Some(taken) = truth.taken.iter_mut().find(waiting) {
             taken.dot = Some(dot);
@@ -139,7 +144,8 @@ impl Model {
     /// What was acknowledged and is in no store any more is lost by contract: `is_left` says of a dot, the
     /// node that made it and its change (none for an erasure) whether someone has it. Tokens that name what is lost are worth nothing any more: its dots
     /// may stand for something else from now on (assumption A8).
-    pub fn lose(&mut self, is_left: impl Fn(Dot, usize, &DocumentKey, Option<ChangeHash>) -> bool) {
+    /// `went_back` is the machine whose disk it is: what it had repeated is its word no more.
+    pub fn lose(&mut self, went_back: usize, is_left: impl Fn(Dot, usize, &DocumentKey, Option<ChangeHash>) -> bool) {
         let mut lost: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut note = |dot: Dot| {
             let first = lost.entry(dot.origin).or_insert(dot.seq);
@@ -147,6 +153,7 @@ impl Model {
         };
         for truth in self.visits.values_mut() {
             let key = truth.key;
+            truth.again.iter_mut().filter(|again| again.node == went_back).for_each(|again| again.lost = true);
             for taken in truth.taken.iter_mut().filter(|taken| !taken.lost) {
                 if let Some(dot) = taken.dot.filter(|dot| !is_left(*dot, taken.node, &key, Some(taken.hash))) {
                     taken.lost = true;

@@ -80,7 +80,10 @@ impl<S: Storage> Replica<S> {
             Write::Erase { name, lasting, reason } => {
                 let until = self.latest_expiry(&name, lasting);
                 let key = name.expiring(until);
-                if self.is_dead(&key)? {
+                if self.pending.erased.contains(&name) {
+                    // The tombstone is in this very batch: the bytes go with the next.
+                    self.pending.done_when_removed.push((ticket, Outcome::AlreadyErased));
+                } else if self.is_dead(&key)? {
                     self.pending.done.push((ticket, Outcome::AlreadyErased));
                 } else {
                     let (dot, hlc) = self.issue();

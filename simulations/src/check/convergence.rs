@@ -29,14 +29,12 @@ impl World {
         node.process.as_ref().is_some_and(|process| process.replica.gathered() == 0 && process.syncing.is_none())
     }
 
-    /// Compares each pair that must be equal. `completely` also after a restart, when a replica's data may be
-    /// ahead of its vector until it has caught up.
-    pub(crate) fn equal_vectors_mean_equal_documents(&mut self, completely: bool) {
+    /// Compares each pair that must be equal.
+    pub(crate) fn equal_vectors_mean_equal_documents(&mut self) {
         let mut live: BTreeMap<usize, Option<Live>> = BTreeMap::new();
         for a in 0..self.nodes.len() {
             for b in a + 1..self.nodes.len() {
-                let restarted = self.nodes[a].restarted || self.nodes[b].restarted;
-                if !self.is_settled(a) || !self.is_settled(b) || (restarted && !completely) {
+                if !self.is_settled(a) || !self.is_settled(b) {
                     continue;
                 }
                 let (Some(one), Some(two)) = (&self.nodes[a].process, &self.nodes[b].process) else { continue };

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use replication::{ChangeHash, DocumentKey};
+use replication::{ChangeHash, DocumentKey, Dot};
 
 use super::Invariant;
 use crate::world::World;
 
 impl World {
     /// Changes that must be alive: acknowledged, within what `at` knows, not lost by contract, not erased, not expired.
-    fn must_show(&self, at: usize) -> Vec<(u32, DocumentKey, ChangeHash)> {
+    /// A repeat has no dot by which to know of it: it counts if `told` says so of who acknowledged it.
+    fn must_show(&self, at: usize, told: impl Fn(usize) -> bool) -> Vec<(u32, DocumentKey, ChangeHash)> {
         let Some(process) = &self.nodes[at].process else { return Vec::new() };
         let known = process.replica.durable();
         // A clock that was wrong and was believed at a start may stay ahead of a right one by twice the skew.
@@ -25,47 +26,70 @@ impl World {
                 !taken.lost && !self.nodes[taken.node].misled && taken.dot.is_some_and(|dot| known.contains(dot))
             });
             must.extend(due.map(|taken| (*visit, truth.key, taken.hash)));
+            let again = truth.again.iter().filter(|again| !again.lost && !self.nodes[again.node].misled);
+            let again = again.filter(|again| told(again.node)).filter_map(|again| again.hash);
+            must.extend(again.map(|hash| (*visit, truth.key, hash)));
         }
         must
     }
 
     /// The first acknowledged change that a replica knows of and does not show.
     pub(crate) fn lacks(&self, at: usize) -> Option<u32> {
+        self.lacks_of(at, |node| node == at)
+    }
+
+    /// The same, with the repeats that others have acknowledged.
+    fn lacks_of(&self, at: usize, told: impl Fn(usize) -> bool) -> Option<u32> {
         let live = self.live(at)?;
         let has = |key: &DocumentKey, hash: &ChangeHash| live.get(key).is_some_and(|hashes| hashes.contains(hash));
-        self.must_show(at).into_iter().find(|(_, key, hash)| !has(key, hash)).map(|(visit, _, _)| visit)
+        self.must_show(at, told).into_iter().find(|(_, key, hash)| !has(key, hash)).map(|(visit, _, _)| visit)
     }
 
     /// In the end, in the core: nothing acknowledged in the core is unknown there, and everything known is shown.
     pub(crate) fn nothing_is_lost(&mut self, core: &BTreeSet<usize>) {
+        // What a disk lost that went back, and only regions outside of the core still have, stays outside.
+        let partial = core.len() < self.nodes.iter().filter(|node| node.exists).count();
+        let heard: BTreeSet<usize> =
+            core.iter().copied().filter(|node| !(partial && self.nodes[*node].was_restored)).collect();
         for at in core {
-            let Some(process) = &self.nodes[*at].process else { continue };
-            let known = process.replica.durable().clone();
-            // What a disk lost that went back, and only regions outside of the core still have, stays outside.
-            let partial = core.len() < self.nodes.iter().filter(|node| node.exists).count();
-            let reaches = |node: usize| core.contains(&node) && !(partial && self.nodes[node].was_restored);
-            let unknown = self.model.visits.iter().find(|(_, truth)| {
-                truth.taken.iter().any(|taken| {
-                    reaches(taken.node) && !taken.lost && taken.dot.is_some_and(|dot| !known.contains(dot))
-                })
-            });
-            let unknown = unknown.map(|(visit, _)| *visit);
+            let unknown = self.unknown(*at, &heard);
             self.must(Invariant::Durability, Some(*at), unknown.is_none(), || {
                 format!("does not know of visit {}, acknowledged in the core", unknown.unwrap_or_default())
             });
             // Whose operator took a wrong clock for right has forgotten too early, by his own word.
-            let lacks = if self.nodes[*at].misled { None } else { self.lacks(*at) };
+            let misled = self.nodes[*at].misled;
+            let lacks = if misled { None } else { self.lacks_of(*at, |node| heard.contains(&node)) };
             self.must(Invariant::Durability, Some(*at), lacks.is_none(), || {
                 format!("does not show visit {}, which was acknowledged", lacks.unwrap_or_default())
             });
-            let risen = self.model.visits.iter().find(|(visit, truth)| {
-                truth.surely_erased() && self.erasure_reached(*at, **visit) && self.shows(*at, &truth.key)
-            });
-            let risen = risen.map(|(visit, _)| *visit);
+            let risen = self.risen(*at, &heard);
             self.must(Invariant::Resurrection, Some(*at), risen.is_none(), || {
                 format!("shows visit {}, which is erased", risen.unwrap_or_default())
             });
         }
+    }
+
+    /// A visit with a change or an erasure that was acknowledged by one of `heard` and of which a region does not know.
+    fn unknown(&self, at: usize, heard: &BTreeSet<usize>) -> Option<u32> {
+        let known = self.nodes[at].process.as_ref()?.replica.durable();
+        let is_unknown = |node: usize, lost: bool, dot: Option<Dot>| {
+            heard.contains(&node) && !lost && dot.is_some_and(|dot| !known.contains(dot))
+        };
+        let unknown = self.model.visits.iter().find(|(_, truth)| {
+            truth.taken.iter().any(|taken| is_unknown(taken.node, taken.lost, taken.dot))
+                || truth.erased.iter().any(|erased| is_unknown(erased.node, erased.lost, Some(erased.dot)))
+        });
+        unknown.map(|(visit, _)| *visit)
+    }
+
+    /// A visit that is shown though its erasure was acknowledged, and is known here or by one of `heard`.
+    fn risen(&self, at: usize, heard: &BTreeSet<usize>) -> Option<u32> {
+        let risen = self.model.visits.iter().find(|(visit, truth)| {
+            let again =
+                truth.again.iter().any(|again| again.hash.is_none() && !again.lost && heard.contains(&again.node));
+            (again || self.erasure_reached(at, **visit)) && self.shows(at, &truth.key)
+        });
+        risen.map(|(visit, _)| *visit)
     }
 
     fn shows(&self, at: usize, key: &DocumentKey) -> bool {

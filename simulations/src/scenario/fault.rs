@@ -34,7 +34,7 @@ pub enum FaultKind {
     SlowDisk,
     /// Nothing can be written for `for`.
     FullDisk,
-    /// A share of reads fails for `for`.
+    /// A share of reads and syncs fails for `for`.
     ReadErrors,
     /// For `for` the disk says that it has synced and has not (beyond what the algorithm assumes: A3).
     LyingDisk,

@@ -122,8 +122,14 @@ impl World {
             let id = id_of(self.seed, operation.visit, arrived.0);
             let name = DocumentName { collection: VISITS, tenant: venue_id(operation.venue), id };
             let key = name.expiring(arrived.plus(operation.retention));
-            let truth =
-                VisitTruth { key, venue: operation.venue, taken: Vec::new(), erase_asked: false, erased: Vec::new() };
+            let truth = VisitTruth {
+                key,
+                venue: operation.venue,
+                taken: Vec::new(),
+                erase_asked: false,
+                erased: Vec::new(),
+                again: Vec::new(),
+            };
             self.model.visits.insert(operation.visit, truth);
             self.model.names.insert(name, operation.visit);
         }
@@ -158,15 +164,18 @@ impl World {
         request.ranking.get(request.attempt as usize % request.ranking.len().max(1)).copied()
     }
 
-    fn way(&self, home: usize, region: usize) -> Duration {
-        LAST_MILE + if home == region { Duration::ZERO } else { self.net.latency(home, region) }
+    fn way(&self, from: usize, to: usize) -> Duration {
+        LAST_MILE + if from == to { Duration::ZERO } else { self.net.latency(from, to) }
     }
 
     fn attempt(&mut self, operation: usize) {
         let attempt = self.clients.requests[operation].attempt;
         let Some(region) = self.region_of(operation) else { return self.over(operation, None) };
-        let way = self.way(self.clients.homes[operation], region);
-        self.schedule(self.now + way, Event::Input { node: region, input: Input::Request { operation, attempt } });
+        let home = self.clients.homes[operation];
+        if home == region || self.net.is_open(home, region) {
+            let arrives = self.now + self.way(home, region);
+            self.schedule(arrives, Event::Input { node: region, input: Input::Request { operation, attempt } });
+        }
         self.schedule(self.now + ATTEMPT, Event::GiveUp { operation, attempt });
     }
 
@@ -189,8 +198,11 @@ impl World {
 
     /// A region answers: on the way back to the client.
     pub(super) fn reply(&mut self, at: usize, operation: usize, attempt: u32, answer: Answer) {
-        let way = self.way(self.clients.homes[operation], at);
-        self.schedule(self.now + way, Event::Answer { operation, attempt, answer });
+        let home = self.clients.homes[operation];
+        // What was done is done, whether the client hears of it or not.
+        if home == at || self.net.is_open(at, home) {
+            self.schedule(self.now + self.way(at, home), Event::Answer { operation, attempt, answer });
+        }
     }
 
     pub(super) fn answered(&mut self, operation: usize, attempt: u32, answer: Answer) {
@@ -427,6 +439,7 @@ impl World {
             }
         }
         self.session_holds(at, &asked, &seen, as_of);
+        self.shows_no_expired(at, &seen);
         Some(Answer::Shown { seen, vector })
     }
 

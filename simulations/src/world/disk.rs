@@ -83,7 +83,7 @@ impl Disk {
         self.memory.restore(snapshot);
     }
 
-    fn read(&self, action: &'static str) -> Result<(), StorageError> {
+    fn device(&self, action: &'static str) -> Result<(), StorageError> {
         let mut faults = self.faults();
         let share = faults.read_errors;
         if share > 0.0 && faults.draws.random_bool(share) {
@@ -96,12 +96,12 @@ impl Disk {
 
 impl Storage for Disk {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        self.read("read a value")?;
+        self.device("read a value")?;
         self.memory.get(bucket, key)
     }
 
     fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
-        self.read("scanned a bucket")?;
+        self.device("scanned a bucket")?;
         self.memory.scan(bucket, start, end, visit)
     }
 
@@ -115,6 +115,7 @@ impl Storage for Disk {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
+        self.device("synced")?;
         self.memory.sync()
     }
 

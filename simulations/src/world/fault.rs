@@ -165,7 +165,7 @@ impl World {
                 self.mark(kind);
                 self.stop(*region);
                 self.nodes[*region].exists = false;
-                self.lost_by_contract();
+                self.lost_by_contract(*region);
                 self.reconfigure(*region);
             }
             Act::Night { lasts } => {

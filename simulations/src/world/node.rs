@@ -53,8 +53,6 @@ pub struct Node {
     pub(crate) was_restored: bool,
     /// Visits that were dead here, since the disk last went back.
     pub(crate) dead: BTreeSet<u32>,
-    /// After a crash the vector may lag behind the data until everything has settled.
-    pub(crate) restarted: bool,
     /// An operator gave his word for its clock while that was wrong.
     pub(crate) misled: bool,
     /// When it last went down, awake time.
@@ -106,7 +104,6 @@ impl Node {
                 rolled_back: false,
                 was_restored: false,
                 dead: BTreeSet::new(),
-                restarted: false,
                 misled: false,
                 down_since: None,
             });
@@ -200,13 +197,19 @@ impl World {
         let node = &mut self.nodes[at];
         node.disk.crash();
         node.epoch += 1;
-        node.restarted = true;
         node.paused = 0;
         node.backlog.clear();
         node.busy_until = now;
         node.down_since = Some(now);
-        // An erasure that was not durable may be forgotten, and be alive again.
-        node.dead.clear();
+        // An erasure that was not durable may be forgotten, and be alive again. One that it told of may not.
+        let (told, visits) = (&node.told, &self.model.visits);
+        node.dead.retain(|visit| {
+            let truth = visits.get(visit);
+            truth.is_some_and(|truth| {
+                truth.erased.iter().any(|erased| !erased.lost && (erased.node == at || told.contains(erased.dot)))
+                    || truth.again.iter().any(|again| again.hash.is_none() && !again.lost && again.node == at)
+            })
+        });
         let epoch = node.epoch;
         for (link, peer) in process.links {
             self.say_closed(at, peer, link);
@@ -275,11 +278,11 @@ impl World {
         self.nodes[at].rolled_back = true;
         self.nodes[at].was_restored = true;
         self.nodes[at].dead.clear();
-        self.lost_by_contract();
+        self.lost_by_contract(at);
     }
 
-    /// What no machine has any longer is lost by contract.
-    pub(super) fn lost_by_contract(&mut self) {
+    /// What no machine has any longer, since this one's disk went back or away, is lost by contract.
+    pub(super) fn lost_by_contract(&mut self, went_back: usize) {
         let mut known = VersionVector::default();
         let mut rows = BTreeSet::new();
         let mut tombstones = BTreeSet::new();
@@ -298,7 +301,7 @@ impl World {
             tombstones.extend(erased.map(|name| (at, name)));
         }
         // What a store has of its own log it keeps; what it has of others' beyond its vector it may take out again.
-        self.model.lose(|dot, by, key, hash| {
+        self.model.lose(went_back, |dot, by, key, hash| {
             known.contains(dot)
                 || hash.map_or(tombstones.contains(&(by, key.name)), |hash| rows.contains(&(by, *key, hash)))
         });

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use replication::VersionVector;
+use replication::{Bucket, VersionVector};
 
 use super::World;
 use super::links::LAST_BACKOFF;
 use crate::check::{Broken, Invariant};
+use crate::model::VisitTruth;
 
 /// How often convergence is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -162,10 +163,7 @@ impl World {
 
     /// Everything that must hold of healed replicas.
     fn check_completely(&mut self, core: &BTreeSet<usize>) {
-        for at in core {
-            self.nodes[*at].restarted = false;
-        }
-        self.equal_vectors_mean_equal_documents(true);
+        self.equal_vectors_mean_equal_documents();
         self.no_dot_stands_for_two_entries();
         self.nothing_is_lost(core);
         self.clocks_of_others_do_no_harm();
@@ -182,14 +180,18 @@ impl World {
         }
     }
 
-    /// Time passes, in nights with a minute of waking between them.
+    /// Time passes, in nights with some waking between them, until nobody may have anything of any visit: the last day
+    /// of the longest retention is over by every clock that is right within the skew.
     fn forget(&mut self, core: &BTreeSet<usize>) {
-        let heartbeat = self.scenario.replica.heartbeat;
-        let night = self.scenario.replica.max_retention / 2 + Duration::from_hours(13);
-        for _ in 0..3 {
-            self.slept += night;
+        const NIGHTS: u32 = 3;
+        let settings = self.scenario.replica.clone();
+        let last_day = |truth: &VisitTruth| Bucket::of(truth.key.name.id.arrival().plus(settings.max_retention)).end();
+        let last = self.model.visits.values().map(last_day).max().unwrap_or_default();
+        for nights in (1..=NIGHTS).rev() {
+            let left = last.plus(settings.max_clock_skew * 2).since(self.true_wall());
+            self.slept += left / nights;
             self.wake_all();
-            self.run_until(self.now + heartbeat * 30);
+            self.run_until(self.now + settings.heartbeat * 30);
             for at in core {
                 self.no_resurrection_at_all(*at);
             }

@@ -35,11 +35,15 @@ impl World {
         self.run_until(settled);
         let (known, before) = (self.known(core), self.meter.traffic());
         self.run_until(self.now + heartbeat * WATCHED);
-        // A client that had waited since before may have written.
-        if self.broken.is_some() || self.known(core) != known {
+        if self.broken.is_some() {
             return;
         }
         self.marks.insert(Mark::Rest);
+        // By now the last client has given up.
+        let same = self.known(core) == known;
+        self.must(Invariant::Liveness, None, same, || {
+            "not at rest: replicas issue entries though nobody writes".to_owned()
+        });
         for path in self.meter.traffic() {
             let old = before.iter().find(|old| (old.from, old.to) == (path.from, path.to)).cloned().unwrap_or_default();
             let entries = path.payload + path.metadata - old.payload - old.metadata;

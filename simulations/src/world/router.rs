@@ -1,4 +1,5 @@
-//! The router's view: its probes and its verdicts, by the geo-router's own counters, and the nearest healthy region.
+//! The routers' views: each region has a router beside it that asks all regions over the network, by the geo-router's
+//! own counters, and sends the clients near it to the nearest one that is up for it.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::seed::{Stream, stream};
 /// What the routers think of each region.
 pub(super) struct Router {
     rules: HealthRules,
-    tracks: Vec<Track>,
+    /// By the router's own region, then by region.
+    tracks: Vec<Vec<Track>>,
     /// For clients nearest to each region: all regions, the nearest first.
     order: Vec<Vec<usize>>,
     draws: Stream,
@@ -29,7 +31,7 @@ impl Router {
         });
         Router {
             rules: HealthRules::default(),
-            tracks: vec![Track::default(); regions],
+            tracks: vec![vec![Track::default(); regions]; regions],
             order: order.collect(),
             draws: stream(seed, "probes", 0),
         }
@@ -39,7 +41,7 @@ impl Router {
     /// better, the others.
     pub(super) fn ranking(&self, home: usize) -> Vec<usize> {
         let mut ranking = self.order[home].clone();
-        ranking.sort_by_key(|region| self.tracks[*region].verdict() == Verdict::Down);
+        ranking.sort_by_key(|region| self.tracks[home][*region].verdict() == Verdict::Down);
         ranking
     }
 }
@@ -51,17 +53,27 @@ impl World {
         self.schedule(self.now + wait, Event::Probe(region));
     }
 
-    /// `/readyz` of a region is asked.
+    /// Every router asks `/readyz` of a region.
     pub(super) fn probe(&mut self, region: usize) {
         let ready = self.takes_writes(region);
         let (now, rules) = (self.elapsed(), self.router.rules);
-        let before = self.router.tracks[region].verdict();
-        self.router.tracks[region].record(now, ready, &rules);
-        let after = self.router.tracks[region].verdict();
-        if before != after {
-            self.trace.note(self.now, b'p', region, &[after as u8]);
+        for home in 0..self.nodes.len() {
+            let answers = ready && self.clients_pass(home, region);
+            let track = &mut self.router.tracks[home][region];
+            let before = track.verdict();
+            track.record(now, answers, &rules);
+            let after = track.verdict();
+            if before != after {
+                self.trace.note(self.now, b'p', region, &[u8::try_from(home).unwrap_or(u8::MAX), after as u8]);
+            }
         }
         self.schedule_probe(region);
+    }
+
+    /// Whether requests from near `home` reach a region, and answers come back. What is lost on the way is sent again
+    /// (TCP); a cut lets nothing pass.
+    fn clients_pass(&self, home: usize, region: usize) -> bool {
+        home == region || (self.net.is_open(home, region) && self.net.is_open(region, home))
     }
 
     /// Whether a region answers, and would take a write.
@@ -89,8 +101,8 @@ impl World {
 
     pub(super) fn must_be_detected(&mut self, node: usize, epoch: u64) {
         let still_down = self.nodes[node].epoch == epoch && self.nodes[node].process.is_none();
-        let verdict = self.router.tracks[node].verdict();
-        self.must(Invariant::Liveness, Some(node), !still_down || verdict == Verdict::Down, || {
+        let seen = self.router.tracks.iter().all(|view| view[node].verdict() == Verdict::Down);
+        self.must(Invariant::Liveness, Some(node), !still_down || seen, || {
             "has been down beyond the detection bound, and clients are still sent there".to_owned()
         });
     }

@@ -100,12 +100,15 @@ impl World {
 
     /// Compares everything with everything.
     pub(super) fn checkpoint(&mut self) {
-        self.equal_vectors_mean_equal_documents(false);
+        self.equal_vectors_mean_equal_documents();
         if self.scenario.checks.deep {
             self.no_dot_stands_for_two_entries();
             self.clocks_of_others_do_no_harm();
             for at in 0..self.nodes.len() {
                 self.no_resurrection_at_all(at);
+                if self.is_settled(at) {
+                    self.no_erased_bytes_anywhere(at);
+                }
             }
         }
         if self.open {

@@ -241,16 +241,25 @@ impl World {
         let result = match (asked.hash, outcome) {
             (Some(hash), Outcome::Created(made) | Outcome::Amended(made)) => {
                 dot = Some(made);
-                self.model.changed(now, asked.visit, hash, at, dot)
+                self.model.changed(now, asked.visit, hash, at, made)
             }
-            (Some(hash), Outcome::Repeat) => self.model.changed(now, asked.visit, hash, at, None),
+            (Some(hash), Outcome::Repeat) => {
+                self.model.repeated(asked.visit, Some(hash), at);
+                Ok(())
+            }
             (None, Outcome::Erased(made)) => {
                 dot = Some(made);
                 let done = self.model.erased(now, asked.visit, at, made);
                 self.erased_from_disk(at, asked.visit);
                 done
             }
-            (None, Outcome::AlreadyErased) => Ok(()),
+            (None, Outcome::AlreadyErased) => {
+                if self.has_tombstone(at, asked.visit) {
+                    self.model.repeated(asked.visit, None, at);
+                }
+                self.erased_from_disk(at, asked.visit);
+                Ok(())
+            }
             _ => {
                 self.must(Invariant::Idempotence, Some(at), false, || format!("a write ended as {outcome:?}"));
                 Ok(())
