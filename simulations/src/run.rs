@@ -84,9 +84,10 @@ impl Outcome {
 /// Runs a scenario with a seed.
 ///
 /// # Errors
-/// [`ScenarioError`] if the scenario contradicts itself.
+/// [`ScenarioError`] if the scenario contradicts itself, or what was drawn is none that could be read again.
 pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
     let plan = plan::draw(scenario, seed);
+    plan.check()?;
     let recorder = keep.history.then(|| Recorder::new(plan.regions.len()));
     let mut world = World::new(plan.clone(), seed, recorder)?;
     let convergence = world.run();

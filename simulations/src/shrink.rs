@@ -115,9 +115,14 @@ impl Search<'_> {
             plan.checks.core.retain(|region| *region != name);
             plan.operations.retain(|operation| operation.from != name);
             plan.faults.retain_mut(|fault| {
-                fault.from.retain(|region| *region != name);
-                fault.to.retain(|region| *region != name);
-                fault.region.as_ref() != Some(&name)
+                // A side that loses its last region goes with its fault: an empty one means the others.
+                let is_left = |side: &mut Vec<String>| {
+                    let was_empty = side.is_empty();
+                    side.retain(|region| *region != name);
+                    was_empty || !side.is_empty()
+                };
+                let sides = [is_left(&mut fault.from), is_left(&mut fault.to)];
+                fault.region.as_ref() != Some(&name) && sides == [true, true]
             });
             self.attempt(plan)?;
         }
