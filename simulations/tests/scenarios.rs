@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use simulations::run::{Keep, run};
-use simulations::scenario::Scenario;
+use simulations::scenario::{Replay, Scenario};
 
 /// These are run for a part of their length: a day takes a minute, and a test is no place for it.
 const LONG: [&str; 2] = ["berlin-day", "reopening-day"];
@@ -105,6 +105,47 @@ fn what_the_swarm_draws_can_be_read_again() {
             Scenario::parse(&plan.to_toml().unwrap()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         }
     }
+}
+
+/// `replay` must tell an edited plan from other code.
+#[test]
+fn an_edit_of_a_plan_is_noticed() {
+    let (_, scenario) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/one-way.toml"));
+    let written = run(&scenario, 1, Keep::default()).unwrap().replayable();
+    let (text, plan) = (written.to_toml().unwrap(), written.replay.unwrap().plan);
+    let hash = |text: &str| Some(Replay::plan_of(text).unwrap());
+    assert_eq!(hash(&text), plan);
+    assert_eq!(hash(&format!("# a comment\n{text}")), plan);
+    assert_eq!(hash(&text.replace("one-way\"", "another-name\"")), plan);
+    assert_eq!(Scenario::parse(&text).unwrap().to_toml().unwrap(), text, "what is read is what was written");
+    for (from, to) in [("bandwidth_mbps = 200.0", "bandwidth_mbps = 100.0"), ("for = \"3m\"", "for = \"2m\"")] {
+        assert!(text.contains(from), "{from}: {text}");
+        assert_ne!(hash(&text.replace(from, to)), plan, "{to}");
+    }
+}
+
+#[test]
+fn a_fault_without_effect_is_named() {
+    let of = |region: &str| {
+        let text = format!(
+            "name = \"x\"\nduration = \"20s\"\nregions = [\"eu-central\", \"us-east\"]\n\
+             [[fault]]\nat = \"5s\"\nfor = \"10s\"\nkind = \"crash\"\nregion = \"us-east\"\n\
+             [[fault]]\nat = \"8s\"\nfor = \"2s\"\nkind = \"restart\"\nregion = \"{region}\"\n"
+        );
+        let outcome = run(&Scenario::parse(&text).unwrap(), 1, Keep::default()).unwrap();
+        assert!(outcome.awake >= Duration::from_secs(20), "{:?}", outcome.awake);
+        outcome.without_effect().into_iter().map(|kind| kind.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("us-east"), ["restart"], "what does not run cannot be restarted");
+    assert!(of("eu-central").is_empty());
+}
+
+/// The figures of a run that broke end where it broke.
+#[test]
+fn a_broken_run_ends_when_it_broke() {
+    let (_, canary) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/canary.toml"));
+    let outcome = run(&canary, 1, Keep::default()).unwrap();
+    assert_eq!(outcome.broken.map(|broken| broken.at), Some(outcome.awake));
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::trace::TraceHash;
+use crate::trace::{Trace, TraceHash};
 
 pub use fault::{Fault, FaultKind, Flap};
 pub use sections::{
@@ -86,6 +86,26 @@ pub struct Replay {
     pub trace: TraceHash,
     /// What it must end as: `ok`, or the name of what broke first (`I3`).
     pub outcome: String,
+    /// [`Replay::plan_of`] the file, to notice an edit; older files lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<TraceHash>,
+}
+
+impl Replay {
+    /// The hash of everything in a file that has a say in its run: not of its words, comments and order of keys. It is
+    /// taken of the file and not of what was read from it, so that a key that is new since then changes nothing.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Toml`].
+    pub fn plan_of(text: &str) -> Result<TraceHash, ScenarioError> {
+        let mut table: toml::Table = toml::from_str(text)?;
+        for says_nothing in ["replay", "name", "about"] {
+            table.remove(says_nothing);
+        }
+        let mut trace = Trace::default();
+        trace.note(Duration::ZERO, b'P', 0, table.to_string().as_bytes());
+        Ok(trace.hash())
+    }
 }
 
 fn ten_o_clock() -> Duration {
