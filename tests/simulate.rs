@@ -159,6 +159,18 @@ fn a_plan_that_cannot_be_written_hides_nothing() {
     assert!(said.contains("could not be written") && said.contains("--seed 1"), "{said}");
 }
 
+#[test]
+fn regions_are_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = meridian(dir.path(), &["regions"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("eu-central") && said.contains("Frankfurt"), "{said}");
+    assert!(said.contains("at most 12"), "{said}");
+    let json: Vec<serde_json::Value> =
+        serde_json::from_slice(&meridian(dir.path(), &["regions", "--json"]).stdout).unwrap();
+    assert!(json.len() > 30 && json.iter().all(|one| one["name"].is_string() && one["city"].is_string()), "{json:?}");
+}
+
 /// As in `meridian simulate export ... | head -1`.
 #[test]
 fn a_reader_who_leaves_is_no_failure() {

@@ -6,6 +6,7 @@ mod compare;
 mod files;
 mod maelstrom;
 mod one;
+mod regions;
 mod run;
 mod shrink;
 
@@ -68,6 +69,8 @@ pub(crate) enum SimulateCommand {
     Compare(CompareArgs),
     /// Write a run's history for other tools: Jepsen's checkers, ShiViz
     Export(ExportArgs),
+    /// List the names of regions that scenarios may use
+    Regions(RegionsArgs),
     /// Serve one node to the Maelstrom workbench, on stdin and stdout
     Maelstrom,
 }
@@ -110,6 +113,14 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) failures: PathBuf,
     /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `simulate regions`.
+#[derive(Debug, Args)]
+pub(crate) struct RegionsArgs {
+    /// Print them as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -209,6 +220,7 @@ pub(crate) fn simulate(command: SimulateCommand) -> anyhow::Result<ExitCode> {
         SimulateCommand::Explain(args) => one::explain(&args),
         SimulateCommand::Compare(args) => compare::compare(&args),
         SimulateCommand::Export(args) => one::export(&args),
+        SimulateCommand::Regions(args) => regions::regions(&args),
         SimulateCommand::Maelstrom => maelstrom::run(),
     })
 }
