@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::check::Invariant;
-use crate::run::{Keep, Outcome, run};
+use crate::run::{Keep, Outcome, caught, run};
 use crate::scenario::{Scenario, ScenarioError};
 
 /// The smallest plan found, and how it fails.
@@ -64,8 +64,8 @@ impl Search<'_> {
             return Ok(false);
         }
         self.attempts += 1;
-        // A candidate may make no sense (a fault of a region that is gone): then it is none.
-        let Ok(outcome) = run(&candidate, self.seed, Keep::default()) else { return Ok(false) };
+        // A candidate may make no sense (a fault of a region that is gone), or fail in another way: then it is none.
+        let Ok(Ok(outcome)) = caught(|| run(&candidate, self.seed, Keep::default())) else { return Ok(false) };
         let same = outcome.broken.as_ref().is_some_and(|broken| broken.invariant == self.invariant);
         if same {
             self.best = outcome;

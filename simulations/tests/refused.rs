@@ -118,14 +118,7 @@ fn what_stands_at_the_top_is_checked() {
         (text("x", "400days", one), "between 1s and 31days"),
         (text("x", "0s", one), "duration"),
         (text("x", "30days", &format!("start = \"24h\"\n{one}")), "start"),
-        (
-            text(
-                "x",
-                "31days",
-                &format!("{}\n[replica]\nheartbeat = \"50ms\"", "regions = [\"eu-central\", \"us-east\", \"sa-east\"]"),
-            ),
-            "heartbeats",
-        ),
+        (GOOD.replace("1m", "31days") + "[replica]\nheartbeat = \"50ms\"\n", "heartbeats"),
         (text("../x", "1m", one), "name"),
         (text("", "1m", one), "name"),
         (text("x", "1m", "regions = []"), "regions"),
