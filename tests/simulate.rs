@@ -218,6 +218,7 @@ fn wrong_use_is_told_and_exits_with_2() {
         (vec!["replay", &scenario("one-way")], "no [replay]"),
         (vec!["compare", &scenario("one-way"), "--report", "r"], "nothing to compare"),
         (vec!["shrink", &scenario("one-way"), "--seed", "1"], "nothing to shrink"),
+        (vec!["shrink", &scenario("canary"), "--seed", "1", "--out", "a-file/small.toml"], "--out a-file"),
         (vec!["explain", &scenario("one-way"), "--op", "999999"], "counted from 0"),
     ] {
         let output = meridian(dir.path(), &args);
