@@ -34,7 +34,7 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let keep = Keep { measured: args.report.is_some(), ..Keep::default() };
     let spinner = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
-    spinner.set_message(format!("{} of {} awake", scenario.name, format_args!("{:.0?}", scenario.duration)));
+    spinner.set_message(format!("{}: {:.0?} to simulate", scenario.name, scenario.duration));
     spinner.enable_steady_tick(Duration::from_millis(200));
     let outcome = simulations::run::caught(|| simulations::run::run(scenario, seed, keep));
     spinner.finish_and_clear();
