@@ -62,6 +62,115 @@ fn a_failure_is_reported_and_can_be_followed() {
     assert!(dir.path().join(again.unwrap()).exists(), "{said}");
 }
 
+/// One seed with other settings is another failure: the first one's file must survive.
+#[test]
+fn failures_do_not_overwrite_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let again = |setting: &str| {
+        let output = meridian(dir.path(), &["run", &scenario("canary"), "--seed", "1", "--set", setting, "--json"]);
+        assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let (awake, broke) = (json["simulated_s"].as_f64().unwrap(), &json["broken"]);
+        assert!(awake < 120.0 && !broke.is_null(), "the run ended when it broke: {json}");
+        let said = text(&output.stderr);
+        let file = said.lines().find_map(|line| line.strip_prefix("again: meridian simulate replay ")).unwrap();
+        assert!(file.ends_with(&format!("-1-{}.toml", &json["trace"].as_str().unwrap()[..8])), "{file}");
+        file.to_owned()
+    };
+    let files = [again("workload.rate=5.0"), again("workload.rate=6.0")];
+    assert_ne!(files[0], files[1]);
+    for file in files {
+        let output = meridian(dir.path(), &["replay", &file]);
+        assert!(text(&output.stdout).contains("the very same"), "{file}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn an_edited_plan_is_told_from_other_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = meridian(dir.path(), &["run", &scenario("canary"), "--seed", "1"]);
+    let said = text(&output.stderr);
+    let file = said.lines().find_map(|line| line.strip_prefix("again: meridian simulate replay ")).unwrap();
+    let plan = std::fs::read_to_string(dir.path().join(file)).unwrap();
+    let trace = plan.lines().find(|line| line.starts_with("trace = ")).unwrap();
+    let hash = plan.lines().rfind(|line| line.starts_with("plan = ")).unwrap();
+    for (edited, says) in [
+        (plan.replace("bandwidth_mbps = 200.0", "bandwidth_mbps = 150.0"), "the plan was edited since;"),
+        (plan.replace(trace, "trace = \"0\""), "the code has changed since;"),
+        (plan.replace(trace, "trace = \"0\"").replace(hash, ""), "the code has changed since, or the plan was edited;"),
+    ] {
+        assert_ne!(edited, plan);
+        std::fs::write(dir.path().join("edited.toml"), edited).unwrap();
+        let output = meridian(dir.path(), &["replay", "edited.toml"]);
+        assert!(text(&output.stdout).contains(says), "{says}: {}", text(&output.stdout));
+    }
+}
+
+/// The last seeds that there are, and no more than those.
+#[test]
+fn the_last_seeds_end_the_sweep() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("short.toml"),
+        "name = \"short\"\nduration = \"2s\"\nregions = [\"eu-central\", \"us-east\"]\n",
+    )
+    .unwrap();
+    let seeds = "18446744073709551610..18446744073709551615";
+    let output = meridian(dir.path(), &["run", "short.toml", "--seeds", seeds, "--jobs", "3", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["seeds"], 5);
+}
+
+#[test]
+fn a_fault_without_effect_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(
+        dir.path().join("twice.toml"),
+        "name = \"twice\"\nduration = \"20s\"\nregions = [\"eu-central\", \"us-east\"]\n\
+         [[fault]]\nat = \"5s\"\nfor = \"10s\"\nkind = \"crash\"\nregion = \"us-east\"\n\
+         [[fault]]\nat = \"8s\"\nfor = \"2s\"\nkind = \"restart\"\nregion = \"us-east\"\n",
+    )
+    .unwrap();
+    let output = meridian(dir.path(), &["run", "twice.toml"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("no effect: restart") && !said.contains("no effect: crash"), "{said}");
+}
+
+/// A verdict is not lost with the file that should tell of it.
+#[cfg(unix)]
+#[test]
+fn a_plan_that_cannot_be_written_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("failures")).unwrap();
+    let args = ["run", &scenario("canary"), "--seed", "1", "--failures", "failures"];
+    let first = meridian(dir.path(), &args);
+    let said = text(&first.stderr);
+    let file = said.lines().find_map(|line| line.strip_prefix("again: meridian simulate replay ")).unwrap();
+    // A folder in the place of the file: nobody can write there, whoever runs this.
+    let file = dir.path().join(file);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    let output = meridian(dir.path(), &args);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("BROKEN I1"), "{}", text(&output.stdout));
+    let said = text(&output.stderr);
+    assert!(said.contains("could not be written") && said.contains("--seed 1"), "{said}");
+}
+
+#[test]
+fn regions_are_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = meridian(dir.path(), &["regions"]);
+    let said = text(&output.stdout);
+    assert!(output.status.success() && said.contains("eu-central") && said.contains("Frankfurt"), "{said}");
+    assert!(said.contains("at most 12"), "{said}");
+    let json: Vec<serde_json::Value> =
+        serde_json::from_slice(&meridian(dir.path(), &["regions", "--json"]).stdout).unwrap();
+    assert!(json.len() > 30 && json.iter().all(|one| one["name"].is_string() && one["city"].is_string()), "{json:?}");
+}
+
 /// As in `meridian simulate export ... | head -1`.
 #[test]
 fn a_reader_who_leaves_is_no_failure() {
@@ -90,14 +199,26 @@ fn a_bound_that_is_too_short_is_a_failure_of_liveness() {
 #[test]
 fn wrong_use_is_told_and_exits_with_2() {
     let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a-file"), "").unwrap();
     for (args, says) in [
         (vec!["run", "nowhere.toml"], "nowhere.toml"),
         (vec!["run", &scenario("one-way"), "--set", "replica.heartbeat=1ms"], "replica.heartbeat"),
         (vec!["run", &scenario("one-way"), "--set", "replica.bogus=1"], "bogus"),
+        (vec!["run", &scenario("one-way"), "--set", "checks.bound=-1"], "checks.bound"),
+        (vec!["run", &scenario("one-way"), "--set", "checks.bound=nan"], "checks.bound"),
+        (vec!["run", &scenario("one-way"), "--set", "replica.max_clock_skew=400days"], "between 1s and 1h"),
+        (vec!["run", &scenario("one-way"), "--set", "duration=30s"], "`duration` ends at 30s"),
+        (vec!["run", &scenario("one-way"), "--set", "workload.rate=100000"], "too many"),
         (vec!["run", &scenario("one-way"), "--seeds", "9..3"], "range of seeds"),
+        (vec!["run", &scenario("one-way"), "--seeds", "0..18446744073709551615"], "the most that one sweep"),
+        (vec!["run", &scenario("one-way"), "--budget", "1s"], "give --seeds"),
+        (vec!["run", &scenario("one-way"), "--report", "a-file/report"], "--report a-file/report"),
+        (vec!["run", &scenario("one-way"), "--failures", "a-file"], "--failures a-file"),
+        (vec!["compare", &scenario("one-way"), &scenario("bridge"), "--report", "a-file"], "--report a-file"),
         (vec!["replay", &scenario("one-way")], "no [replay]"),
         (vec!["compare", &scenario("one-way"), "--report", "r"], "nothing to compare"),
         (vec!["shrink", &scenario("one-way"), "--seed", "1"], "nothing to shrink"),
+        (vec!["shrink", &scenario("canary"), "--seed", "1", "--out", "a-file/small.toml"], "--out a-file"),
         (vec!["explain", &scenario("one-way"), "--op", "999999"], "counted from 0"),
     ] {
         let output = meridian(dir.path(), &args);

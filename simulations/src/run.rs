@@ -1,6 +1,7 @@
 //! One run: a plan and a seed in, a verdict and figures out.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,7 +10,7 @@ use crate::check::{Broken, Invariant};
 use crate::history::Recorder;
 use crate::measure::{self, Measured};
 use crate::plan;
-use crate::scenario::{Replay, Scenario, ScenarioError};
+use crate::scenario::{FaultKind, Replay, Scenario, ScenarioError};
 use crate::trace::TraceHash;
 use crate::world::{Convergence, Mark, World};
 
@@ -37,7 +38,9 @@ pub struct Outcome {
     pub trace: TraceHash,
     /// How many things happened.
     pub events: u64,
-    /// Virtual time that passed, nights included.
+    /// Virtual time until the run's end, without nights.
+    pub awake: Duration,
+    /// The same, nights included.
     pub elapsed: Duration,
     /// What a sweep must have seen.
     pub marks: BTreeSet<Mark>,
@@ -76,17 +79,27 @@ impl Outcome {
     #[must_use]
     pub fn replayable(&self) -> Scenario {
         let outcome = self.verdict().to_owned();
-        let replay = Replay { seed: self.seed.to_string(), trace: self.trace, outcome };
+        let plan = self.plan.to_toml().ok().and_then(|text| Replay::plan_of(&text).ok());
+        let replay = Replay { seed: self.seed.to_string(), trace: self.trace, outcome, plan };
         Scenario { replay: Some(replay), ..self.plan.clone() }
+    }
+
+    /// Kinds of faults that were planned, whose time came, and that changed nothing: a restart of what did not run, a
+    /// backup that was never used. A run that holds in spite of them says nothing about them.
+    #[must_use]
+    pub fn without_effect(&self) -> BTreeSet<FaultKind> {
+        let came = self.plan.faults.iter().filter(|fault| fault.at <= self.awake).map(|fault| fault.kind);
+        came.filter(|kind| !self.marks.contains(&Mark::Fault(*kind))).collect()
     }
 }
 
 /// Runs a scenario with a seed.
 ///
 /// # Errors
-/// [`ScenarioError`] if the scenario contradicts itself.
+/// [`ScenarioError`] if the scenario contradicts itself, or what was drawn is none that could be read again.
 pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
     let plan = plan::draw(scenario, seed);
+    plan.check()?;
     let recorder = keep.history.then(|| Recorder::new(plan.regions.len()));
     let mut world = World::new(plan.clone(), seed, recorder)?;
     let convergence = world.run();
@@ -97,11 +110,32 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
         convergence,
         trace: world.trace.hash(),
         events: world.trace.events(),
+        awake: world.now(),
         elapsed: world.elapsed(),
         marks: std::mem::take(&mut world.marks),
         measured,
         history: world.recorder.take(),
         plan,
+    })
+}
+
+/// A panic of the simulator or of the replica, and what it said.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("panicked: {said}")]
+pub struct Panicked {
+    /// What it said.
+    pub said: String,
+}
+
+/// Does `what`, which may panic: a run is judged, whatever becomes of it.
+///
+/// # Errors
+/// [`Panicked`].
+pub fn caught<T>(what: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(what)).map_err(|said| {
+        let text = said.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| said.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Panicked { said: text.unwrap_or_default() }
     })
 }
 

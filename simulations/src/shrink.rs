@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::check::Invariant;
-use crate::run::{Keep, Outcome, run};
+use crate::run::{Keep, Outcome, caught, run};
 use crate::scenario::{Scenario, ScenarioError};
 
 /// The smallest plan found, and how it fails.
@@ -64,8 +64,8 @@ impl Search<'_> {
             return Ok(false);
         }
         self.attempts += 1;
-        // A candidate may make no sense (a fault of a region that is gone): then it is none.
-        let Ok(outcome) = run(&candidate, self.seed, Keep::default()) else { return Ok(false) };
+        // A candidate may make no sense (a fault of a region that is gone), or fail in another way: then it is none.
+        let Ok(Ok(outcome)) = caught(|| run(&candidate, self.seed, Keep::default())) else { return Ok(false) };
         let same = outcome.broken.as_ref().is_some_and(|broken| broken.invariant == self.invariant);
         if same {
             self.best = outcome;
@@ -115,9 +115,14 @@ impl Search<'_> {
             plan.checks.core.retain(|region| *region != name);
             plan.operations.retain(|operation| operation.from != name);
             plan.faults.retain_mut(|fault| {
-                fault.from.retain(|region| *region != name);
-                fault.to.retain(|region| *region != name);
-                fault.region.as_ref() != Some(&name)
+                // A side that loses its last region goes with its fault: an empty one means the others.
+                let is_left = |side: &mut Vec<String>| {
+                    let was_empty = side.is_empty();
+                    side.retain(|region| *region != name);
+                    was_empty || !side.is_empty()
+                };
+                let sides = [is_left(&mut fault.from), is_left(&mut fault.to)];
+                fault.region.as_ref() != Some(&name) && sides == [true, true]
             });
             self.attempt(plan)?;
         }

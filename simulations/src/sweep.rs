@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use crate::check::Broken;
 use crate::measure::Measured;
 use crate::plan;
-use crate::run::{Keep, run};
+use crate::run::{Keep, Panicked, caught, run};
 use crate::scenario::{FaultKind, Scenario, ScenarioError};
 use crate::trace::TraceHash;
 use crate::world::Mark;
@@ -70,7 +69,7 @@ impl Failure {
 pub struct Swept {
     /// Seeds that were run.
     pub seeds: u64,
-    /// Seeds that were run twice.
+    /// Seeds that were run twice: those of the share that did not fail at once.
     pub twice: u64,
     /// Those that failed, by seed.
     pub failures: Vec<Failure>,
@@ -117,10 +116,11 @@ pub fn sweep(
             .map(|_| {
                 scope.spawn(|| {
                     loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= seeds.end {
+                        // Never beyond the end, which may be the last number there is.
+                        let after = |seed: u64| (seed < seeds.end).then(|| seed + 1);
+                        let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after) else {
                             return Ok::<(), ScenarioError>(());
-                        }
+                        };
                         let one = one(scenario, seed, measure)?;
                         let go_on = progress.done(one.failure.as_ref());
                         done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
@@ -140,16 +140,17 @@ pub fn sweep(
 
 fn one(scenario: &Scenario, seed: u64, measure: bool) -> Result<One, ScenarioError> {
     let keep = Keep { measured: measure, ..Keep::default() };
-    let twice = seed.is_multiple_of(TWICE_EVERY);
-    let outcome = match catch_unwind(AssertUnwindSafe(|| run(scenario, seed, keep))) {
+    let outcome = match caught(|| run(scenario, seed, keep)) {
         Ok(outcome) => outcome?,
-        Err(said) => return Ok(One::panicked(seed, &*said)),
+        Err(panicked) => return Ok(One::panicked(seed, panicked)),
     };
     let mut failure = outcome.broken.map(|broken| Failure::Broken { seed, broken });
-    if twice && failure.is_none() {
-        let again = match catch_unwind(AssertUnwindSafe(|| run(scenario, seed, Keep::default()))) {
+    // What has failed is run again by whoever looks into it.
+    let twice = seed.is_multiple_of(TWICE_EVERY) && failure.is_none();
+    if twice {
+        let again = match caught(|| run(scenario, seed, Keep::default())) {
             Ok(again) => again?.trace,
-            Err(said) => return Ok(One::panicked(seed, &*said)),
+            Err(panicked) => return Ok(One::panicked(seed, panicked)),
         };
         if again != outcome.trace {
             failure = Some(Failure::Undetermined { seed, traces: [outcome.trace, again] });
@@ -160,7 +161,7 @@ fn one(scenario: &Scenario, seed: u64, measure: bool) -> Result<One, ScenarioErr
         failure,
         marks: outcome.marks,
         events: outcome.events,
-        simulated: outcome.plan.duration + outcome.convergence.took.unwrap_or_default(),
+        simulated: outcome.awake,
         trace: outcome.trace,
         twice,
         measured: outcome.measured,
@@ -168,12 +169,10 @@ fn one(scenario: &Scenario, seed: u64, measure: bool) -> Result<One, ScenarioErr
 }
 
 impl One {
-    fn panicked(seed: u64, said: &(dyn std::any::Any + Send)) -> One {
-        let text = said.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| said.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+    fn panicked(seed: u64, Panicked { said }: Panicked) -> One {
         One {
             seed,
-            failure: Some(Failure::Panicked { seed, said: text.unwrap_or_default() }),
+            failure: Some(Failure::Panicked { seed, said }),
             marks: BTreeSet::new(),
             events: 0,
             simulated: Duration::ZERO,

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use simulations::run::{Keep, run};
-use simulations::scenario::Scenario;
+use simulations::scenario::{Replay, Scenario};
 
 /// These are run for a part of their length: a day takes a minute, and a test is no place for it.
 const LONG: [&str; 2] = ["berlin-day", "reopening-day"];
@@ -87,34 +87,65 @@ fn an_unknown_key_is_refused_in_every_table() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_and_named() {
-    let good = "name = \"x\"\nduration = \"1m\"\nregions = [\"eu-central\", \"us-east\"]\n";
-    Scenario::parse(good).unwrap();
-    for (wrong, says) in [
-        ("[[fault]]\nat = \"1s\"\nkind = \"crash\"", "needs `region`"),
-        ("[[fault]]\nat = \"1s\"\nkind = \"crash\"\nregion = \"atlantis\"", "atlantis"),
-        ("[[fault]]\nat = \"1s\"\nkind = \"crash\"\nregion = \"us-east\"\nppm = 3", "takes no `ppm`"),
-        ("[[fault]]\nat = \"1s\"\nkind = \"restore\"\nregion = \"us-east\"\nby = \"-3s\"", "negative"),
-        ("[network]\nloss = 1.5", "between 0 and 1"),
-        ("[replica]\nheartbeat = \"1ms\"", "replica.heartbeat"),
-        ("[workload]\nrate = -1", "rates"),
-        ("[checks]\ncore = [\"atlantis\"]", "atlantis"),
-        ("[clocks]\nskew = \"50s\"", "clocks.skew"),
-    ] {
-        let error = Scenario::parse(&format!("{good}{wrong}\n")).unwrap_err().to_string();
-        assert!(error.contains(says), "{wrong}: {error}");
-    }
-    for wrong in ["regions = []", "regions = [\"us-east\", \"us-east\"]", "regions = [\"atlantis\"]"] {
-        assert!(Scenario::parse(&format!("name = \"x\"\nduration = \"1m\"\n{wrong}\n")).is_err(), "{wrong}");
-    }
-}
-
-#[test]
 fn a_region_anywhere_needs_only_a_position() {
     let text = "name = \"x\"\nduration = \"20s\"\nregions = [\"eu-central\", \"atlantis\"]\n\
                 [positions]\natlantis = [31.0, -24.0]\n[workload]\nrate = 1.0\n";
     let outcome = run(&Scenario::parse(text).unwrap(), 1, Keep::default()).unwrap();
     assert_eq!(outcome.broken, None);
+}
+
+/// The swarm may not draw what nobody may write: its plans are files as well.
+#[test]
+fn what_the_swarm_draws_can_be_read_again() {
+    let (_, swarm) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/swarm.toml"));
+    for seed in 0..2_000 {
+        let plan = simulations::plan::draw(&swarm, seed);
+        plan.check().unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        if seed < 50 {
+            Scenario::parse(&plan.to_toml().unwrap()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        }
+    }
+}
+
+/// `replay` must tell an edited plan from other code.
+#[test]
+fn an_edit_of_a_plan_is_noticed() {
+    let (_, scenario) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/one-way.toml"));
+    let written = run(&scenario, 1, Keep::default()).unwrap().replayable();
+    let (text, plan) = (written.to_toml().unwrap(), written.replay.unwrap().plan);
+    let hash = |text: &str| Some(Replay::plan_of(text).unwrap());
+    assert_eq!(hash(&text), plan);
+    assert_eq!(hash(&format!("# a comment\n{text}")), plan);
+    assert_eq!(hash(&text.replace("one-way\"", "another-name\"")), plan);
+    assert_eq!(Scenario::parse(&text).unwrap().to_toml().unwrap(), text, "what is read is what was written");
+    for (from, to) in [("bandwidth_mbps = 200.0", "bandwidth_mbps = 100.0"), ("for = \"3m\"", "for = \"2m\"")] {
+        assert!(text.contains(from), "{from}: {text}");
+        assert_ne!(hash(&text.replace(from, to)), plan, "{to}");
+    }
+}
+
+#[test]
+fn a_fault_without_effect_is_named() {
+    let of = |region: &str| {
+        let text = format!(
+            "name = \"x\"\nduration = \"20s\"\nregions = [\"eu-central\", \"us-east\"]\n\
+             [[fault]]\nat = \"5s\"\nfor = \"10s\"\nkind = \"crash\"\nregion = \"us-east\"\n\
+             [[fault]]\nat = \"8s\"\nfor = \"2s\"\nkind = \"restart\"\nregion = \"{region}\"\n"
+        );
+        let outcome = run(&Scenario::parse(&text).unwrap(), 1, Keep::default()).unwrap();
+        assert!(outcome.awake >= Duration::from_secs(20), "{:?}", outcome.awake);
+        outcome.without_effect().into_iter().map(|kind| kind.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("us-east"), ["restart"], "what does not run cannot be restarted");
+    assert!(of("eu-central").is_empty());
+}
+
+/// The figures of a run that broke end where it broke.
+#[test]
+fn a_broken_run_ends_when_it_broke() {
+    let (_, canary) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/canary.toml"));
+    let outcome = run(&canary, 1, Keep::default()).unwrap();
+    assert_eq!(outcome.broken.map(|broken| broken.at), Some(outcome.awake));
 }
 
 #[test]

@@ -37,7 +37,9 @@ pub(super) fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     if sides.len() < 2 {
         return Err(Usage::error("give two files, or --with at least twice: there is nothing to compare"));
     }
-    let bar = Bar(ProgressBar::new((args.seeds.end - args.seeds.start) * sides.len() as u64));
+    files::folder("--report", &args.report)?;
+    let runs = (args.seeds.end - args.seeds.start).saturating_mul(sides.len() as u64);
+    let bar = Bar(ProgressBar::new(runs));
     let mut measured = Vec::new();
     let mut all = Swept::default();
     for (label, scenario) in sides {

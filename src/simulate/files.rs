@@ -1,9 +1,10 @@
 //! Scenario files, read and written.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use simulations::scenario::Scenario;
+use simulations::run::Outcome;
+use simulations::scenario::{Replay, Scenario};
 
 use super::Source;
 use crate::cli::Usage;
@@ -34,6 +35,30 @@ pub(super) fn read_with(file: &Path, settings: &[(String, String)]) -> anyhow::R
 pub(super) fn seed(scenario: &Scenario, asked: Option<u64>) -> u64 {
     let written = scenario.replay.as_ref().and_then(|replay| replay.seed.parse().ok());
     asked.or(written).unwrap_or(0)
+}
+
+/// Whether the file of a failure was edited since it was written; `None` if it does not say what it was.
+pub(super) fn was_edited(file: &Path, written: &Replay) -> anyhow::Result<Option<bool>> {
+    let Some(plan) = written.plan else { return Ok(None) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(Some(Replay::plan_of(&text)? != plan))
+}
+
+/// What the file of a failure is called: by scenario, verdict and seed, and by its trace, since the same seed with other
+/// settings is another failure.
+pub(super) fn failure(folder: &Path, outcome: &Outcome) -> PathBuf {
+    let trace = outcome.trace.to_string();
+    let trace = trace.get(..8).unwrap_or(&trace);
+    folder.join(format!("{}-{}-{}-{trace}.toml", outcome.plan.name, outcome.verdict(), outcome.seed))
+}
+
+/// Makes a folder and sees whether files can be made in it: better now than after a run of an hour.
+pub(super) fn folder(key: &str, folder: &Path) -> anyhow::Result<()> {
+    let probe = folder.join(format!(".meridian-simulate-{}", std::process::id()));
+    let made = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&probe, ""));
+    made.and_then(|()| std::fs::remove_file(&probe)).map_err(|error| {
+        Usage::error(format!("{key} {}: cannot write there ({error}); name another folder", folder.display()))
+    })
 }
 
 /// Writes a scenario; makes the folder if need be.

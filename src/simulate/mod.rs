@@ -6,6 +6,7 @@ mod compare;
 mod files;
 mod maelstrom;
 mod one;
+mod regions;
 mod run;
 mod shrink;
 
@@ -14,11 +15,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use simulations::run::Class;
+use simulations::run::{Class, caught};
+use simulations::scenario::ScenarioError;
+
+use crate::cli::Usage;
 
 const EXIT_CODES: &str = "Exit codes: 0 all invariants held; 1 something else failed; 2 wrong usage or scenario; \
     3 safety (an invariant broke); 4 liveness (no convergence within the bound); 5 determinism (one seed, two traces); \
     6 the simulator itself (a panic, or faults that never happened)";
+
+/// Seeds of one sweep: what came of each is kept until the end. So many take days.
+const MOST_SEEDS: u64 = 10_000_000;
 
 /// What a run ended with, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +69,8 @@ pub(crate) enum SimulateCommand {
     Compare(CompareArgs),
     /// Write a run's history for other tools: Jepsen's checkers, ShiViz
     Export(ExportArgs),
+    /// List the names of regions that scenarios may use
+    Regions(RegionsArgs),
     /// Serve one node to the Maelstrom workbench, on stdin and stdout
     Maelstrom,
 }
@@ -91,7 +100,7 @@ pub(crate) struct RunArgs {
     /// Threads; as many as there are processors if not given
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
-    /// Stop after so much time, with the seeds done by then
+    /// With --seeds: start no more of them after so much time
     #[arg(long, value_name = "TIME", value_parser = crate::cli::duration)]
     pub(crate) budget: Option<Duration>,
     /// Go on after a failure, to count them all
@@ -104,6 +113,14 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub(crate) failures: PathBuf,
     /// Print the result as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `simulate regions`.
+#[derive(Debug, Args)]
+pub(crate) struct RegionsArgs {
+    /// Print them as JSON
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -196,14 +213,29 @@ pub(crate) enum Format {
 
 /// Does what was asked.
 pub(crate) fn simulate(command: SimulateCommand) -> anyhow::Result<ExitCode> {
-    match command {
+    guarded(|| match command {
         SimulateCommand::Run(args) => run::run(&args),
         SimulateCommand::Replay(args) => one::replay(&args),
         SimulateCommand::Shrink(args) => shrink::shrink(&args),
         SimulateCommand::Explain(args) => one::explain(&args),
         SimulateCommand::Compare(args) => compare::compare(&args),
         SimulateCommand::Export(args) => one::export(&args),
+        SimulateCommand::Regions(args) => regions::regions(&args),
         SimulateCommand::Maelstrom => maelstrom::run(),
+    })
+}
+
+/// A panic has an exit code of its own, so that no script takes it for a verdict; so has a scenario that turns out to
+/// contradict itself only when its seed has drawn the rest of it.
+fn guarded(what: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    match caught(what) {
+        // The panic itself has been printed with its place.
+        Err(_) => {
+            eprintln!("the simulator or the replica panicked: no verdict; the same command shows it again");
+            Ok(Exit::Simulator.into())
+        }
+        Ok(Err(error)) if error.is::<ScenarioError>() => Err(Usage::error(format!("{error:#}"))),
+        Ok(done) => done,
     }
 }
 
@@ -219,7 +251,13 @@ fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
         Some((from, to)) => number(from)?..number(to)?,
         None => 0..number(text)?,
     };
-    if range.is_empty() { Err(wrong()) } else { Ok(range) }
+    if range.is_empty() {
+        return Err(wrong());
+    }
+    if range.end - range.start > MOST_SEEDS {
+        return Err(format!("`{text}` are more than {MOST_SEEDS} seeds, the most that one sweep can keep in memory"));
+    }
+    Ok(range)
 }
 
 /// How many threads to use.
@@ -229,12 +267,25 @@ fn jobs(asked: Option<usize>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitCode;
+
+    use super::{Exit, guarded, seeds};
+
     #[test]
     fn seeds_are_ranges() {
-        assert_eq!(super::seeds("5..9"), Ok(5..9));
-        assert_eq!(super::seeds("1000"), Ok(0..1000));
-        for wrong in ["", "..", "9..5", "0", "x", "1..", "-1"] {
-            assert!(super::seeds(wrong).is_err(), "{wrong}");
+        assert_eq!(seeds("5..9"), Ok(5..9));
+        assert_eq!(seeds("1000"), Ok(0..1000));
+        assert_eq!(seeds("18446744073709551610..18446744073709551615"), Ok(u64::MAX - 5..u64::MAX));
+        for wrong in ["", "..", "9..5", "0", "x", "1..", "-1", "18446744073709551616", "0..18446744073709551615"] {
+            assert!(seeds(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_panic_and_a_contradiction_have_exit_codes_of_their_own() {
+        let code = guarded(|| panic!("on purpose")).map(|code| format!("{code:?}"));
+        assert_eq!(code.ok(), Some(format!("{:?}", ExitCode::from(Exit::Simulator))));
+        let wrong = guarded(|| Ok(simulations::scenario::Scenario::parse("").map(|_| ExitCode::SUCCESS)?));
+        assert!(wrong.is_err_and(|error| error.is::<crate::cli::Usage>()));
     }
 }

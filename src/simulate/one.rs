@@ -32,7 +32,12 @@ pub(super) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     );
     let again = simulations::run::run(&scenario, files::seed(&scenario, None), Keep::default())?;
     if again.trace == outcome.trace {
-        say!("the code has changed since; the simulator itself is deterministic");
+        let why = match files::was_edited(&args.file, &written)? {
+            Some(true) => "the plan was edited since",
+            Some(false) => "the code has changed since",
+            None => "the code has changed since, or the plan was edited",
+        };
+        say!("{why}; the simulator itself is deterministic");
         return Ok(outcome.broken.map_or(Exit::Held, |broken| broken.class().into()).into());
     }
     say!("and another one again: the simulator is not deterministic");

@@ -11,10 +11,18 @@ use simulations::scenario::Scenario;
 use simulations::sweep::{Failure, Progress, Swept, sweep};
 
 use super::{Exit, RunArgs, files, jobs};
+use crate::cli::Usage;
 
 /// Runs what was asked for.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    if args.budget.is_some() && args.seeds.is_none() {
+        return Err(Usage::error("--budget ends between two seeds: give --seeds with it, or shorten `duration`"));
+    }
     let scenario = files::read(&args.source)?;
+    files::folder("--failures", &args.failures)?;
+    if let Some(folder) = &args.report {
+        files::folder("--report", folder)?;
+    }
     match &args.seeds {
         Some(seeds) => many(args, &scenario, seeds.clone()),
         None => one(args, &scenario),
@@ -25,9 +33,20 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
     let seed = files::seed(scenario, args.seed);
     let started = Instant::now();
     let keep = Keep { measured: args.report.is_some(), ..Keep::default() };
-    let outcome = simulations::run::run(scenario, seed, keep)?;
+    let spinner = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
+    spinner.set_message(format!("{}: {:.0?} to simulate", scenario.name, scenario.duration));
+    spinner.enable_steady_tick(Duration::from_millis(200));
+    let outcome = simulations::run::caught(|| simulations::run::run(scenario, seed, keep));
+    spinner.finish_and_clear();
+    let outcome = match outcome {
+        Ok(outcome) => outcome?,
+        Err(panicked) => {
+            eprintln!("seed {seed}: {panicked}\nagain: {}", again(args, seed));
+            return Ok(Exit::Simulator.into());
+        }
+    };
     let took = started.elapsed();
-    let failure = outcome.broken.is_some().then(|| save(args, &outcome)).transpose()?;
+    let without_effect = outcome.without_effect();
     if args.json {
         let value = serde_json::json!({
             "scenario": scenario.name,
@@ -38,24 +57,49 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
             "bound_s": outcome.convergence.bound.as_secs_f64(),
             "trace": outcome.trace,
             "events": outcome.events,
-            "simulated_s": outcome.elapsed.as_secs_f64(),
+            "simulated_s": outcome.awake.as_secs_f64(),
             "real_s": took.as_secs_f64(),
             "marks": outcome.marks,
+            "without_effect": without_effect,
         });
         say!("{value:#}");
     } else {
         say(scenario, &outcome, took);
     }
-    if let Some(failure) = failure {
-        eprintln!("again: meridian simulate replay {}", failure.display());
+    for kind in &without_effect {
+        eprintln!("no effect: {kind}; what held, held without it (another time, length or region may change that)");
+    }
+    let mut written = Ok(());
+    if outcome.broken.is_some() {
+        match save(args, &outcome) {
+            Ok(file) => eprintln!("again: meridian simulate replay {}", file.display()),
+            Err(error) => {
+                eprintln!("the plan could not be written; again: {}", again(args, seed));
+                written = Err(error);
+            }
+        }
     }
     let exit = outcome.broken.as_ref().map_or(Exit::Held, |broken| broken.class().into());
-    report(args, outcome.measured.into_iter().collect(), &format!("--seed {seed}"))?;
+    written = written.and(report(args, outcome.measured.into_iter().collect(), &format!("--seed {seed}")));
+    ended(exit, written)
+}
+
+/// A verdict is never hidden by a file that could not be written.
+fn ended(exit: Exit, written: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    match written {
+        Err(error) if exit != Exit::Held => eprintln!("error: {error:#}"),
+        written => written?,
+    }
     Ok(exit.into())
 }
 
+/// The command that runs one seed again.
+fn again(args: &RunArgs, seed: u64) -> String {
+    format!("meridian simulate run {}{} --seed {seed}", args.source.file.display(), files::settings(&args.source))
+}
+
 fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
-    let awake = outcome.plan.duration + outcome.convergence.took.unwrap_or_default();
+    let awake = outcome.awake;
     say!(
         "{} with seed {}: {} faults, {} operations",
         scenario.name,
@@ -94,7 +138,7 @@ fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
 
 /// Writes the plan of a run that failed, so that it can be repeated without the seed's draws.
 fn save(args: &RunArgs, outcome: &Outcome) -> anyhow::Result<std::path::PathBuf> {
-    let file = args.failures.join(format!("{}-{}-{}.toml", outcome.plan.name, outcome.verdict(), outcome.seed));
+    let file = files::failure(&args.failures, outcome);
     files::write(&file, &outcome.replayable())?;
     Ok(file)
 }
@@ -177,8 +221,7 @@ fn many(args: &RunArgs, scenario: &Scenario, seeds: std::ops::Range<u64>) -> any
         );
     }
     let exit = exit(&swept);
-    report(args, swept.measured, &format!("--seeds {}..{}", seeds.start, seeds.end))?;
-    Ok(exit.into())
+    ended(exit, report(args, swept.measured, &format!("--seeds {}..{}", seeds.start, seeds.end)))
 }
 
 /// What is worst decides: a simulator that is wrong proves nothing.
@@ -217,12 +260,7 @@ fn serde_plain(mark: &simulations::world::Mark) -> String {
 }
 
 fn tell(args: &RunArgs, scenario: &Scenario, failure: &Failure) -> anyhow::Result<()> {
-    let again = format!(
-        "meridian simulate run {}{} --seed {}",
-        args.source.file.display(),
-        files::settings(&args.source),
-        failure.seed()
-    );
+    let again = again(args, failure.seed());
     match failure {
         Failure::Broken { seed, broken } => {
             eprintln!("seed {seed}: BROKEN {} at {:.3?}: {}", broken.invariant, broken.at, broken.what);

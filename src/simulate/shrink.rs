@@ -1,5 +1,6 @@
 //! `meridian simulate shrink`: what is needed to fail, and no more.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -13,6 +14,9 @@ use crate::cli::Usage;
 pub(super) fn shrink(args: &ShrinkArgs) -> anyhow::Result<ExitCode> {
     let scenario = files::read(&args.source)?;
     let seed = files::seed(&scenario, args.seed);
+    let out = args.out.clone().unwrap_or_else(|| args.source.file.with_extension("small.toml"));
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty());
+    files::folder("--out", folder.unwrap_or(Path::new(".")))?;
     let plan = simulations::plan::draw(&scenario, seed);
     let size = |plan: &Scenario| {
         format!(
@@ -25,18 +29,17 @@ pub(super) fn shrink(args: &ShrinkArgs) -> anyhow::Result<ExitCode> {
     };
     say!("before: {}", size(&plan));
     let bar = ProgressBar::new_spinner();
-    let deadline = Instant::now() + args.budget;
+    let started = Instant::now();
     let go_on = |attempts: u32, best: &Scenario| {
         bar.set_message(format!("{attempts} attempts; {}", size(best)));
         bar.tick();
-        Instant::now() < deadline
+        started.elapsed() < args.budget
     };
     let shrunk = simulations::shrink::shrink(&plan, seed, &go_on)?;
     bar.finish_and_clear();
     let Some(shrunk) = shrunk else {
         return Err(Usage::error(format!("seed {seed} does not fail: there is nothing to shrink")));
     };
-    let out = args.out.clone().unwrap_or_else(|| args.source.file.with_extension("small.toml"));
     files::write(&out, &shrunk.outcome.replayable())?;
     say!("after:  {} ({} attempts)", size(&shrunk.outcome.plan), shrunk.attempts);
     if let Some(broken) = &shrunk.outcome.broken {

@@ -8,7 +8,7 @@ mod swarm;
 
 use crate::scenario::Scenario;
 
-pub(crate) use swarm::kinds;
+pub(crate) use swarm::{kinds, needs_three};
 
 /// The scenario with all requests and faults written out.
 #[must_use]

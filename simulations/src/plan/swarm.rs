@@ -24,7 +24,7 @@ pub(crate) fn kinds(swarm: &Swarm) -> Vec<FaultKind> {
 }
 
 /// These need a third region: a majority of clocks, a bridge, someone left after a removal.
-fn needs_three(kind: FaultKind) -> bool {
+pub(crate) fn needs_three(kind: FaultKind) -> bool {
     matches!(
         kind,
         FaultKind::Bridge | FaultKind::ClockStep | FaultKind::ClockDrift | FaultKind::Add | FaultKind::Remove

@@ -1,8 +1,9 @@
 //! `[[fault]]`: something that goes wrong at a set time.
 //!
-//! Every kind is one line of [`FaultKind`]; which keys it takes is said once, in [`Fault::prove`], and a key that it
-//! does not take is refused.
+//! Every kind is one line of [`FaultKind`]. What it does with its keys is said once, in [`Fault::prove`]; which keys it
+//! takes, and which values of them, in `keys.rs`.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -135,7 +136,7 @@ pub struct Fault {
 }
 
 /// Milliseconds of `90s` or `-90s`.
-fn signed_ms(text: &str) -> Option<i64> {
+pub(super) fn signed_ms(text: &str) -> Option<i64> {
     let (sign, length) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     let read = toml::from_str::<std::collections::BTreeMap<String, humantime_serde::Serde<Duration>>>(&format!(
         "by = {}",
@@ -198,7 +199,7 @@ impl Fault {
 
     /// What it does, with every key checked.
     pub(crate) fn prove(&self, scenario: &Scenario) -> Result<Act, ScenarioError> {
-        let wrong = |wrong| ScenarioError::Fault { kind: self.kind, at: self.at, wrong };
+        let wrong = |wrong: &'static str| self.wrong(wrong);
         self.only_known_keys()?;
         let region = || scenario.region(self.region.as_deref().ok_or_else(|| wrong("needs `region`"))?);
         let set = |names: &[String]| names.iter().map(|name| scenario.region(name)).collect::<Result<BTreeSet<_>, _>>();
@@ -213,6 +214,12 @@ impl Fault {
                 from.insert(scenario.region(one)?);
             }
             let mut to = set(&self.to)?;
+            if from.is_empty() && !to.is_empty() {
+                return Err(wrong("has `to` and lacks `from`"));
+            }
+            if let Some(both) = from.intersection(&to).next() {
+                return Err(self.wrong(format!("has {} in `from` and in `to`", scenario.regions[*both])));
+            }
             if to.is_empty() {
                 to = (0..scenario.regions.len()).filter(|region| !from.contains(region)).collect();
             }
@@ -228,25 +235,31 @@ impl Fault {
                     }
                 }
             }
+            if pairs.is_empty() {
+                return Err(wrong("has all regions on one side: leave some out of `from`"));
+            }
             Ok::<_, ScenarioError>(pairs)
         };
-        Ok(match self.kind {
+        let act = match self.kind {
             FaultKind::Partition => Act::Cut { pairs: pairs()?, flap: self.flap.map(|flap| (flap.down, flap.up)) },
             FaultKind::Bridge => {
                 let bridge = region()?;
                 let others: Vec<usize> = (0..scenario.regions.len()).filter(|other| *other != bridge).collect();
                 let (left, right) = others.split_at(others.len() / 2);
+                if left.is_empty() {
+                    return Err(wrong("needs at least three regions: one between two sides"));
+                }
                 let across = left.iter().flat_map(|a| right.iter().flat_map(move |b| [(*a, *b), (*b, *a)]));
                 Act::Cut { pairs: across.collect(), flap: None }
             }
             FaultKind::Degrade => Act::Degrade {
                 pairs: pairs()?,
                 how: Degradation {
-                    loss: self.loss.unwrap_or(0.0).clamp(0.0, 1.0),
-                    duplicate: self.duplicate.unwrap_or(0.0).clamp(0.0, 1.0),
-                    reorder: self.reorder.unwrap_or(0.0).clamp(0.0, 1.0),
+                    loss: self.loss.unwrap_or(0.0),
+                    duplicate: self.duplicate.unwrap_or(0.0),
+                    reorder: self.reorder.unwrap_or(0.0),
                     latency: self.latency.unwrap_or_default(),
-                    bandwidth_mbps: self.bandwidth_mbps.filter(|mbps| *mbps > 0.0),
+                    bandwidth_mbps: self.bandwidth_mbps,
                 },
             },
             FaultKind::Crash => Act::Crash { region: region()? },
@@ -255,9 +268,7 @@ impl Fault {
             FaultKind::SlowNode => Act::SlowNode { region: region()?, by: by()? },
             FaultKind::SlowDisk => Act::SlowDisk { region: region()?, sync: by()? },
             FaultKind::FullDisk => Act::FullDisk { region: region()? },
-            FaultKind::ReadErrors => {
-                Act::ReadErrors { region: region()?, share: self.share.unwrap_or(0.01).clamp(0.0, 1.0) }
-            }
+            FaultKind::ReadErrors => Act::ReadErrors { region: region()?, share: self.share.unwrap_or(0.01) },
             FaultKind::LyingDisk => Act::LyingDisk { region: region()? },
             FaultKind::Restore => Act::Restore { region: region()?, age: by()? },
             FaultKind::ClockStep => Act::ClockStep { region: region()?, by_ms: by_ms()? },
@@ -268,38 +279,12 @@ impl Fault {
             FaultKind::Add => Act::Add { region: region()? },
             FaultKind::Remove => Act::Remove { region: region()? },
             FaultKind::Night => Act::Night { lasts: self.lasts.ok_or_else(|| wrong("needs `for`"))? },
-        })
+        };
+        self.only_sensible_values(scenario)?;
+        Ok(act)
     }
 
-    fn only_known_keys(&self) -> Result<(), ScenarioError> {
-        use FaultKind as K;
-        let takes = |name: &str| match name {
-            "for" => !matches!(self.kind, K::BelieveClock | K::Add | K::Remove),
-            "region" => self.kind != K::Night,
-            "from" | "to" | "one-way" => matches!(self.kind, K::Partition | K::Degrade),
-            "flap" => self.kind == K::Partition,
-            "by" => matches!(self.kind, K::SlowNode | K::SlowDisk | K::Restore | K::ClockStep),
-            "ppm" => self.kind == K::ClockDrift,
-            "share" => self.kind == K::ReadErrors,
-            _ => self.kind == K::Degrade,
-        };
-        let given = [
-            ("for", self.lasts.is_some(), "takes no `for`"),
-            ("region", self.region.is_some(), "takes no `region`"),
-            ("from", !self.from.is_empty(), "takes no `from`"),
-            ("to", !self.to.is_empty(), "takes no `to`"),
-            ("one-way", self.one_way, "takes no `one-way`"),
-            ("flap", self.flap.is_some(), "takes no `flap`"),
-            ("by", self.by.is_some(), "takes no `by`"),
-            ("ppm", self.ppm.is_some(), "takes no `ppm`"),
-            ("share", self.share.is_some(), "takes no `share`"),
-            ("loss", self.loss.is_some(), "takes no `loss`"),
-            ("duplicate", self.duplicate.is_some(), "takes no `duplicate`"),
-            ("reorder", self.reorder.is_some(), "takes no `reorder`"),
-            ("latency", self.latency.is_some(), "takes no `latency`"),
-            ("bandwidth_mbps", self.bandwidth_mbps.is_some(), "takes no `bandwidth_mbps`"),
-        ];
-        let unknown = given.into_iter().find(|(name, is_given, _)| *is_given && !takes(name));
-        unknown.map_or(Ok(()), |(_, _, wrong)| Err(ScenarioError::Fault { kind: self.kind, at: self.at, wrong }))
+    pub(super) fn wrong(&self, wrong: impl Into<Cow<'static, str>>) -> ScenarioError {
+        ScenarioError::Fault { kind: self.kind, at: self.at, wrong: wrong.into() }
     }
 }

@@ -5,14 +5,19 @@
 //! operation and fault written out, so it can be saved, read, cut down and run as it is.
 
 mod fault;
+mod keys;
+mod presence;
+mod ranges;
 mod sections;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::trace::TraceHash;
+use crate::trace::{Trace, TraceHash};
 
 pub use fault::{Fault, FaultKind, Flap};
 pub use sections::{
@@ -81,6 +86,26 @@ pub struct Replay {
     pub trace: TraceHash,
     /// What it must end as: `ok`, or the name of what broke first (`I3`).
     pub outcome: String,
+    /// [`Replay::plan_of`] the file, to notice an edit; older files lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<TraceHash>,
+}
+
+impl Replay {
+    /// The hash of everything in a file that has a say in its run: not of its words, comments and order of keys. It is
+    /// taken of the file and not of what was read from it, so that a key that is new since then changes nothing.
+    ///
+    /// # Errors
+    /// [`ScenarioError::Toml`].
+    pub fn plan_of(text: &str) -> Result<TraceHash, ScenarioError> {
+        let mut table: toml::Table = toml::from_str(text)?;
+        for says_nothing in ["replay", "name", "about"] {
+            table.remove(says_nothing);
+        }
+        let mut trace = Trace::default();
+        trace.note(Duration::ZERO, b'P', 0, table.to_string().as_bytes());
+        Ok(trace.hash())
+    }
 }
 
 fn ten_o_clock() -> Duration {
@@ -98,15 +123,31 @@ pub enum ScenarioError {
     #[error("a scenario that cannot be written down")]
     Write(#[from] toml::ser::Error),
     /// A region that is neither in the table nor has a position.
-    #[error("no region called `{0}`: give it a position in [positions], or use one of the table (see the README)")]
-    UnknownRegion(String),
+    #[error(
+        "no region called `{name}`{near}; `meridian simulate regions` lists them all, and any other name needs a \
+         position in [positions]"
+    )]
+    UnknownRegion {
+        /// What was written.
+        name: String,
+        /// What may be meant.
+        near: Near,
+    },
+    /// A fault, an operation or the core names a region that the scenario does not have.
+    #[error("no region called `{name}` in `regions`, which has {regions}")]
+    ForeignRegion {
+        /// What was written.
+        name: String,
+        /// What there is.
+        regions: String,
+    },
     /// A value out of bounds.
     #[error("`{key}` {wrong}")]
     Value {
         /// Which key.
         key: &'static str,
         /// What is wrong with it.
-        wrong: &'static str,
+        wrong: Cow<'static, str>,
     },
     /// A fault lacks a key, or has one that its kind does not know.
     #[error("fault `{kind}` at {at:?}: {wrong}")]
@@ -116,11 +157,21 @@ pub enum ScenarioError {
         /// Its time.
         at: Duration,
         /// What is wrong.
-        wrong: &'static str,
+        wrong: Cow<'static, str>,
     },
     /// `--set` with a key that no scenario has.
     #[error("cannot set `{0}`: write section.key=value")]
     Setting(String),
+}
+
+/// Names that resemble one that does not exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Near(Vec<&'static str>);
+
+impl fmt::Display for Near {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { Ok(()) } else { write!(f, " (is it {}?)", self.0.join(", ")) }
+    }
 }
 
 impl Scenario {
@@ -178,39 +229,42 @@ impl Scenario {
         self.regions
             .iter()
             .position(|region| region == name)
-            .ok_or_else(|| ScenarioError::UnknownRegion(name.to_owned()))
+            .ok_or_else(|| ScenarioError::ForeignRegion { name: name.to_owned(), regions: self.regions.join(", ") })
     }
 
-    fn check(&self) -> Result<(), ScenarioError> {
-        let value = |key, wrong| Err(ScenarioError::Value { key, wrong });
-        let regions: std::collections::BTreeSet<&String> = self.regions.iter().collect();
-        if self.regions.is_empty() || self.regions.len() > 12 || regions.len() < self.regions.len() {
-            return value("regions", "must be 1 to 12 different names");
-        }
-        for region in &self.regions {
-            let known = crate::regions::position(region).is_some() || self.positions.contains_key(region);
-            if !known || region.parse::<replication::NodeName>().is_err() {
-                return Err(ScenarioError::UnknownRegion(region.clone()));
-            }
-        }
-        if self.duration < Duration::from_secs(1) || self.duration > Duration::from_hours(24 * 400) {
-            return value("duration", "must be between 1s and 400 days");
-        }
-        if self.start >= Duration::from_hours(24) {
-            return value("start", "is a time of day, below 24h");
-        }
-        self.sections()?;
+    /// Whether all of it makes sense: a run of it ends, tests something, and is wrong only if the replicas are.
+    ///
+    /// # Errors
+    /// [`ScenarioError`] naming the key and what to write instead.
+    pub fn check(&self) -> Result<(), ScenarioError> {
+        self.names()?;
+        ranges::check(self)?;
         for fault in &self.faults {
             fault.prove(self)?;
         }
-        for operation in &self.operations {
-            self.region(&operation.from)?;
-            if operation.retention > self.replica.max_retention {
-                return value("operation.retention", "is longer than replica.max_retention");
-            }
+        presence::check(self)
+    }
+
+    fn names(&self) -> Result<(), ScenarioError> {
+        let value = |key, wrong: &'static str| Err(ScenarioError::Value { key, wrong: wrong.into() });
+        // Files are called after it.
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if !(1..=64).contains(&self.name.len()) || !self.name.chars().all(fits) || self.name.starts_with('.') {
+            return value("name", "must be 1 to 64 letters, digits, `-`, `_` or `.`: files are called after it");
         }
-        for region in &self.checks.core {
-            self.region(region)?;
+        let different: BTreeSet<&String> = self.regions.iter().collect();
+        if self.regions.is_empty() || self.regions.len() > 12 || different.len() < self.regions.len() {
+            return value("regions", "must be 1 to 12 different names");
+        }
+        for region in &self.regions {
+            if crate::regions::position(region).is_none() && !self.positions.contains_key(region) {
+                let near = Near(crate::regions::near(region));
+                return Err(ScenarioError::UnknownRegion { name: region.clone(), near });
+            }
+            if let Err(error) = region.parse::<replication::NodeName>() {
+                let wrong = format!("has `{region}`: {error}");
+                return Err(ScenarioError::Value { key: "regions", wrong: wrong.into() });
+            }
         }
         Ok(())
     }

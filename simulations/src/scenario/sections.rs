@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Scenario, ScenarioError};
-
 /// `[network]`: the links between regions, each direction by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -276,60 +274,6 @@ pub struct Operation {
     /// How long the visit is kept.
     #[serde(default, with = "humantime_serde")]
     pub retention: Duration,
-}
-
-impl Scenario {
-    pub(super) fn sections(&self) -> Result<(), ScenarioError> {
-        let wrong = |key, wrong| Err(ScenarioError::Value { key, wrong });
-        let is_share = |value: f64| (0.0..=1.0).contains(&value);
-        let network = &self.network;
-        if ![network.loss, network.duplicate, network.reorder].into_iter().all(is_share) {
-            return wrong("network", "has shares (loss, duplicate, reorder) that are not between 0 and 1");
-        }
-        if !(0.0..=2.0).contains(&network.jitter) || !(0.001..=1e6).contains(&network.bandwidth_mbps) {
-            return wrong("network", "has jitter outside 0..2 or bandwidth_mbps outside 0.001..1000000");
-        }
-        let replica = &self.replica;
-        if replica.heartbeat < Duration::from_millis(10) || replica.heartbeat > Duration::from_hours(1) {
-            return wrong("replica.heartbeat", "must be between 10ms and 1h");
-        }
-        if replica.batch_records == 0 || replica.in_flight_kib == 0 {
-            return wrong("replica", "needs batch_records and in_flight_kib above 0");
-        }
-        if replica.max_clock_skew < self.clocks.skew * 2 {
-            return wrong("clocks.skew", "must be at most half of replica.max_clock_skew: healthy clocks agree");
-        }
-        let workload = &self.workload;
-        let shares = [workload.corrections, workload.concurrent, workload.erasures, workload.repeats, workload.roaming];
-        if !shares.into_iter().all(is_share) {
-            return wrong("workload", "has shares that are not between 0 and 1");
-        }
-        if !(0.0..=100_000.0).contains(&workload.rate) || !(0.0..=10_000.0).contains(&workload.reads) {
-            return wrong("workload", "has rates that are negative or beyond reason");
-        }
-        if workload.venues == 0 || !(0.0..=5.0).contains(&workload.popularity) {
-            return wrong("workload", "needs venues above 0 and popularity between 0 and 5");
-        }
-        if workload.retentions.is_empty() {
-            return wrong("workload.retentions", "is empty");
-        }
-        // A scenario that draws its settings draws retentions that fit.
-        let drawn = self.swarm.as_ref().is_some_and(|swarm| swarm.settings);
-        if !drawn && workload.rate > 0.0 && workload.retentions.iter().any(|kept| *kept > replica.max_retention) {
-            return wrong("workload.retentions", "has one that is longer than replica.max_retention");
-        }
-        if let Some(swarm) = &self.swarm
-            && (!is_share(swarm.omit)
-                || swarm.faults[0] > swarm.faults[1]
-                || swarm.visits[0] > swarm.visits[1]
-                || swarm.regions[0] > swarm.regions[1]
-                || swarm.regions[0] == 0
-                || swarm.regions[1] > self.regions.len())
-        {
-            return wrong("swarm", "has a share outside 0..1 or a range that is empty or beyond `regions`");
-        }
-        Ok(())
-    }
 }
 
 /// Lists of lengths of time, written as people write them.

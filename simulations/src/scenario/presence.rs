@@ -1,0 +1,78 @@
+//! Which regions exist when: what `add`, `remove` and `checks.core` say of them must fit together.
+//!
+//! Else a run would test nothing, or wait in the end for regions that cannot reach each other.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{FaultKind, Scenario, ScenarioError, Topology};
+
+/// Checks the regions' comings and goings, and the core against them.
+pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
+    let added = times(scenario, FaultKind::Add, "is added twice")?;
+    let removed = times(scenario, FaultKind::Remove, "is removed twice")?;
+    for (region, at) in &removed {
+        if added.get(region).is_some_and(|added| added >= at) {
+            return wrong(FaultKind::Remove, *at, "the region does not exist yet: remove it after it was added");
+        }
+    }
+    let all = scenario.regions.len();
+    if let Some(at) = added.values().max().filter(|_| added.len() == all) {
+        return wrong(FaultKind::Add, *at, "no region exists at the start: leave one that is not added");
+    }
+    if let Some(at) = removed.values().max().filter(|_| removed.len() == all) {
+        return wrong(FaultKind::Remove, *at, "no region is left: leave one that is not removed");
+    }
+    let exist: Vec<usize> = (0..all).filter(|region| !removed.contains_key(region)).collect();
+    core(scenario, &exist)
+}
+
+/// When each region comes or goes.
+fn times(
+    scenario: &Scenario,
+    kind: FaultKind,
+    twice: &'static str,
+) -> Result<BTreeMap<usize, Duration>, ScenarioError> {
+    let mut times = BTreeMap::new();
+    for fault in scenario.faults.iter().filter(|fault| fault.kind == kind) {
+        let region = scenario.region(fault.region.as_deref().unwrap_or_default())?;
+        if times.insert(region, fault.at).is_some() {
+            return wrong(kind, fault.at, twice);
+        }
+    }
+    Ok(times)
+}
+
+fn wrong<T>(kind: FaultKind, at: Duration, wrong: &'static str) -> Result<T, ScenarioError> {
+    Err(ScenarioError::Fault { kind, at, wrong: wrong.into() })
+}
+
+fn core(scenario: &Scenario, exist: &[usize]) -> Result<(), ScenarioError> {
+    let mut places = Vec::new();
+    for name in &scenario.checks.core {
+        let region = scenario.region(name)?;
+        let Some(place) = exist.iter().position(|other| *other == region) else {
+            let wrong = format!("names {name}, which a fault removes");
+            return Err(ScenarioError::Value { key: "checks.core", wrong: wrong.into() });
+        };
+        places.push(place);
+    }
+    let count = exist.len();
+    // As the world links those that exist; nobody outside the core passes anything on.
+    let linked = |a: usize, b: usize| match scenario.network.topology {
+        Topology::Mesh => true,
+        Topology::Ring => a.abs_diff(b) == 1 || a.abs_diff(b) == count - 1,
+        Topology::Star => a == 0 || b == 0,
+    };
+    let mut reached: Vec<usize> = places.first().copied().into_iter().collect();
+    while let Some(next) =
+        places.iter().find(|to| !reached.contains(to) && reached.iter().any(|from| linked(*from, **to)))
+    {
+        reached.push(*next);
+    }
+    if places.iter().any(|place| !reached.contains(place)) {
+        let wrong = "has regions that reach each other only through others: add those, or take network.topology mesh";
+        return Err(ScenarioError::Value { key: "checks.core", wrong: wrong.into() });
+    }
+    Ok(())
+}
