@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::OperationKind;
+
 /// One run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Measured {
@@ -128,10 +130,12 @@ pub struct Availability {
     pub seconds: f64,
     /// The region nearest to the clients.
     pub region: usize,
-    /// Requests answered by that region.
+    /// Requests answered by that region, whatever the answer was.
     pub at_home: u64,
-    /// Requests answered by another region.
+    /// Requests answered by another region, whatever the answer was.
     pub elsewhere: u64,
+    /// Those of them that were answered with gone, unknown there, or stale.
+    pub otherwise: u64,
     /// Requests that no region answered.
     pub failed: u64,
 }
@@ -158,14 +162,35 @@ pub struct Traffic {
 /// Requests of one kind.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RequestCount {
-    /// `check-in`, `correct`, `erase`, `read`.
+    /// `check-in`, `correct`, `erase`, `look`, `read`.
     pub kind: String,
-    /// Answered.
-    pub ok: u64,
-    /// Answered by another than the nearest region.
+    /// Writes that were acknowledged as durable, reads that were shown what is there.
+    pub done: u64,
+    /// Answered: the visit is erased or has expired. For such a visit it is the right answer.
+    pub gone: u64,
+    /// Answered: no region that was asked knows the visit (yet).
+    pub unknown: u64,
+    /// Answered: the region does not have what the session has seen.
+    pub stale: u64,
+    /// Answered, whatever the answer was, by another than the nearest region.
     pub elsewhere: u64,
     /// Refused or not answered by anyone.
     pub failed: u64,
     /// Median, 99th percentile and maximum of the time to the answer, in milliseconds.
     pub latency_ms: [f64; 3],
+}
+
+impl RequestCount {
+    /// Acknowledged writes: of reads and looks there are none.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        let write = [OperationKind::CheckIn, OperationKind::Correct, OperationKind::Erase];
+        if write.iter().any(|kind| kind.name() == self.kind) { self.done } else { 0 }
+    }
+
+    /// Answered, but not with what was asked for.
+    #[must_use]
+    pub fn otherwise(&self) -> u64 {
+        self.gone + self.unknown + self.stale
+    }
 }

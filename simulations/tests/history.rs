@@ -76,7 +76,7 @@ fn vector_clocks_grow_and_follow_frames() {
 fn what_is_measured_adds_up() {
     let outcome = outcome();
     let measured = outcome.measured.unwrap();
-    let requests: u64 = measured.requests.iter().map(|count| count.ok + count.failed).sum();
+    let requests: u64 = measured.requests.iter().map(|count| count.done + count.otherwise() + count.failed).sum();
     // A few are still under way when the run ends.
     let asked = outcome.plan.operations.len();
     assert!((asked - 5..=asked).contains(&(requests as usize)), "{requests} of {asked}");
@@ -88,4 +88,36 @@ fn what_is_measured_adds_up() {
     assert!(pair.delays_ms[0] > 25.0, "{pair:?}");
     assert!(pair.delays_ms.last().unwrap() > &1_000.0, "the partition shows");
     assert!(measured.convergence.took.unwrap() <= measured.convergence.bound);
+}
+
+/// A visit that comes, is erased, and is asked for again; and one that nobody knows.
+const ANSWERS: &str = "
+    name = \"answers\"
+    duration = \"30s\"
+    regions = [\"eu-central\", \"us-east\"]
+    operation = [
+        { at = \"2s\", kind = \"check-in\", from = \"eu-central\", visit = 0, arrived = \"2s\", retention = \"1h\" },
+        { at = \"4s\", kind = \"look\", from = \"eu-central\", visit = 0, arrived = \"2s\", retention = \"1h\" },
+        { at = \"6s\", kind = \"erase\", from = \"us-east\", visit = 0, arrived = \"2s\", retention = \"1h\" },
+        { at = \"9s\", kind = \"correct\", from = \"eu-central\", visit = 0, arrived = \"2s\", retention = \"1h\" },
+        { at = \"12s\", kind = \"correct\", from = \"eu-central\", visit = 1, arrived = \"2s\", retention = \"1h\" },
+    ]
+";
+
+fn answers() -> Outcome {
+    run(&Scenario::parse(ANSWERS).unwrap(), 1, Keep { history: true, measured: true }).unwrap()
+}
+
+#[test]
+fn requests_are_counted_by_what_was_answered() {
+    let measured = answers().measured.unwrap();
+    let of = |kind: &str| {
+        let count = measured.requests.iter().find(|count| count.kind == kind).unwrap();
+        [count.done, count.gone, count.unknown, count.stale, count.failed, count.writes()]
+    };
+    assert_eq!(of("check-in"), [1, 0, 0, 0, 0, 1]);
+    assert_eq!(of("look"), [1, 0, 0, 0, 0, 0]);
+    assert_eq!(of("erase"), [1, 0, 0, 0, 0, 1]);
+    assert_eq!(of("correct"), [0, 1, 1, 0, 0, 0]);
+    assert_eq!(measured.availability.iter().map(|slice| slice.otherwise).sum::<u64>(), 2);
 }

@@ -99,7 +99,8 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
                 let failed = if lost && at < 195.0 { 14 } else { u64::from(numbers.next() > 0.97) };
                 let elsewhere = if lost { 100 - failed } else { (numbers.next() * 3.0) as u64 };
                 let at_home = if lost { 0 } else { 100 - failed - elsewhere };
-                run.availability.push(Availability { at, seconds: 5.0, region, at_home, elsewhere, failed });
+                let otherwise = elsewhere.min(1);
+                run.availability.push(Availability { at, seconds: 5.0, region, at_home, elsewhere, otherwise, failed });
             }
         }
     }
@@ -115,9 +116,11 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
             lost: 20_000,
         });
     }
-    for (kind, ok) in [("check-in", 9000), ("correct", 700), ("erase", 300), ("read", 4000)] {
+    for (kind, done) in [("check-in", 9000), ("correct", 700), ("erase", 300), ("look", 5000), ("read", 4000)] {
+        let (gone, unknown, stale) = if kind == "correct" { (40, 8, 0) } else { (0, 0, u64::from(kind == "read")) };
         let latency_ms = [4.2, 81.0, 2350.0];
-        run.requests.push(RequestCount { kind: kind.into(), ok, elsewhere: ok / 20, failed: 12, latency_ms });
+        let count = RequestCount { kind: kind.into(), done, gone, unknown, stale, ..RequestCount::default() };
+        run.requests.push(RequestCount { elsewhere: done / 20, failed: 12, latency_ms, ..count });
     }
     run
 }
@@ -223,7 +226,9 @@ fn a_run_has_all_files_and_its_tables_add_up() {
     assert_eq!(rows("recoveries").iter().filter(|row| row["took_s"].is_empty()).count(), never);
     assert_eq!(sum(&rows("availability"), "failed"), run.availability.iter().map(|a| a.failed).sum::<u64>());
     assert_eq!(sum(&rows("traffic"), "metadata_bytes"), 12 * 500_000);
-    assert_eq!(sum(&rows("requests"), "answered"), 14_000);
+    let requests = rows("requests");
+    let sums = ["done", "gone", "unknown_there", "stale", "failed"].map(|column| sum(&requests, column));
+    assert_eq!(sums, [19_000, 40, 8, 1, 60]);
 
     let staleness = rows("staleness");
     assert_eq!((staleness.len(), sum(&staleness, "writes"), sum(&staleness, "never_seen")), (12, 12 * 400 + 9, 9));
@@ -244,6 +249,37 @@ fn a_run_has_all_files_and_its_tables_add_up() {
     }
     let back: Vec<Measured> = serde_json::from_slice(&fs::read(dir.path().join("measured.json")).unwrap()).unwrap();
     assert_eq!(back[0].staleness[3].delays_ms, run.staleness[3].delays_ms);
+}
+
+/// Answers that are not what was asked for are not counted as done, and each kind of them is named.
+#[test]
+fn an_answer_is_not_counted_as_done_for_being_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let html = |run: &Measured| {
+        let written = write(dir.path(), std::slice::from_ref(run), "").unwrap();
+        fs::read_to_string(written.index).unwrap()
+    };
+    let mut run = run(4, 7, 500.0);
+    // 19,000 of 19,109.
+    let page = html(&run);
+    assert!(
+        page.contains("99.43\u{202f}%")
+            && page.contains("40 gone (erased or expired), 8 unknown there, 1 stale, 60 failed")
+    );
+    let of_slices = run.availability.iter().map(|slice| slice.otherwise).sum::<u64>();
+    assert!(of_slices > 0 && sum(&table(dir.path(), "availability"), "of_these_otherwise") == of_slices);
+    run.requests[1].done += run.requests[1].gone;
+    run.requests[1].gone = 0;
+    assert!(!html(&run).contains("99.43\u{202f}%"));
+}
+
+/// Looks and reads are no writes, and neither is a correction of what is gone: 17.76 MB for 10,000 of the 19,000 that were done.
+#[test]
+fn bytes_are_divided_by_acknowledged_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &[run(4, 7, 500.0)], "").unwrap();
+    let plot = fs::read_to_string(dir.path().join("bytes.svg")).unwrap();
+    assert!(plot.contains("all links together: 1.78\u{202f}kB"), "{plot}");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) struct Cell {
 
 type Figure = (&'static str, fn(&Summary) -> Option<f64>, fn(f64) -> String);
 
-const FIGURES: [Figure; 18] = [
+const FIGURES: [Figure; 20] = [
     ("runs", |s| Some(s.runs as f64), units::digits),
     ("broken invariants", |s| Some(s.broken.len() as f64), units::digits),
     ("runs that did not converge within the bound", |s| Some(s.unmet.len() as f64), units::digits),
@@ -36,7 +36,9 @@ const FIGURES: [Figure; 18] = [
     ("staleness, p99", |s| s.staleness.quantile(0.99), units::millis),
     ("seen within 100 ms", |s| s.staleness.within(100.0), units::percent),
     ("seen within 1 s", |s| s.staleness.within(1000.0), units::percent),
-    ("requests answered", |s| s.answered(), units::percent),
+    ("requests done or shown", |s| s.done(), units::percent),
+    ("requests answered otherwise: gone, unknown there, stale", |s| s.otherwise(), units::percent),
+    ("requests failed", |s| s.unanswered(), units::percent),
     ("requests answered by the nearest region", |s| s.answered_at_home(), units::percent),
     ("acknowledged writes", |s| Some(s.writes as f64), units::digits),
     ("bytes per acknowledged write", |s| s.per_write(s.bytes.all()), units::bytes),

@@ -1,6 +1,8 @@
 //! The page: figures, verdict, plots and tables in one file that needs nothing else. Everything is escaped by the
 //! template engine, except for the plots, whose text plotters has escaped.
 
+use std::borrow::Cow;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
@@ -63,7 +65,7 @@ pub(super) struct Figure {
 pub(super) struct Section {
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    pub(super) caption: &'static str,
+    pub(super) caption: Cow<'static, str>,
     pub(super) svg: String,
 }
 
@@ -124,6 +126,7 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
         units::count(summary.staleness.never()),
         units::count(summary.staleness.total())
     );
+    let requests = summary.requests;
     let home = units::or_none(summary.answered_at_home(), units::percent);
     let parts = summary.bytes.parts().map(|part| units::or_none(summary.per_write(part), units::bytes));
     let [payload, metadata, control] = parts;
@@ -131,9 +134,16 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
         converged,
         Figure { label: "Median staleness", value: stale(0.5), note: never },
         Figure {
-            label: "Requests answered",
-            value: units::or_none(summary.answered(), units::percent),
-            note: format!("{home} by the nearest region; {} failed", units::count(summary.failed)),
+            label: "Requests done or shown",
+            value: units::or_none(summary.done(), units::percent),
+            note: format!(
+                "the others: {} gone (erased or expired), {} unknown there, {} stale, {} failed; {home} of all \
+                 answered by the nearest region",
+                units::count(requests.gone),
+                units::count(requests.unknown),
+                units::count(requests.stale),
+                units::count(requests.failed)
+            ),
         },
         Figure {
             label: "Bytes per acknowledged write",

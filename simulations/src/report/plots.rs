@@ -1,8 +1,10 @@
 //! Which plots a report has, and what its reader is told about each.
 
+use std::borrow::Cow;
+
 use super::error::ReportError;
 use super::page::Section;
-use super::summary::{Summary, telling};
+use super::summary::{Requests, Summary, telling};
 use super::{availability, cdf, compare, faults, heat, timelines, traffic};
 use crate::measure::Measured;
 
@@ -12,7 +14,7 @@ const MAP: &str = "Rows are where a write was acknowledged, columns where it was
 const FAULTS: &str = "Each bar is a fault; a thin one is a moment. The numbers are the same in all plots below; where very many overlap, those plots leave some numbers out.";
 const LAG: &str = "What each region does not know yet: the number of entries of all other regions together, and the age of the oldest of them. Hatched bands are faults; a gap in a line means that the region was down. In a long run each point is the worst of its slice of time.";
 const COMPLETENESS: &str = "A guest list in this region has every visit up to so long ago; the worst other region counts. Lower is better, and a line that climbs with time means that some region is not heard of. Bars below the plot show when a region cannot say.";
-const AVAILABILITY: &str = "One panel for the clients of each region, dashed lines where faults begin and end. Light: their nearest region answered. Hatched: another region answered. Dark: nobody did; any failure is drawn at least two pixels high.";
+const AVAILABILITY: &str = "One panel for the clients of each region, dashed lines where faults begin and end. Light: their nearest region answered. Hatched: another region answered. Dark: nobody did; any failure is drawn at least two pixels high. An answer counts here whatever it said.";
 const BYTES: &str = "Bytes sent over each directed pair, divided by all acknowledged writes of all regions, so that the bars add up to the cost of one write. Payload is counted before compression, metadata after it; control is greetings and progress, which flow without writes as well.";
 const STORAGE: &str = "What each region stores. Regions that hold the same lie on each other; a lasting distance means that they differ, and a line of tombstones that only climbs means that none are removed.";
 const SIDES_CONVERGENCE: &str =
@@ -25,6 +27,10 @@ pub(super) fn of_runs(runs: &[Measured], summary: &Summary) -> Result<Vec<Sectio
     let empty = Measured::default();
     let run = telling(runs).unwrap_or(&empty);
     let (lines, posts) = cdf::convergence_of(summary);
+    let answers = format!(
+        "{AVAILABILITY} Requests of this run: {}. Gone is the right answer for a visit that was erased.",
+        Requests::of(run).words()
+    );
     Ok(vec![
         section("convergence", "Convergence after a fault", CONVERGENCE, cdf::convergence(&lines, &posts)?),
         section("staleness", "Staleness", STALENESS, cdf::staleness(&cdf::staleness_of(runs))?),
@@ -33,7 +39,7 @@ pub(super) fn of_runs(runs: &[Measured], summary: &Summary) -> Result<Vec<Sectio
         section("faults", "Faults", FAULTS, faults::figure(run)?),
         section("lag", "Lag over time", LAG, timelines::lag(run)?),
         section("completeness", "Completeness of guest lists", COMPLETENESS, timelines::completeness(run)?),
-        section("availability", "Availability", AVAILABILITY, availability::figure(run)?),
+        section("availability", "Availability", answers, availability::figure(run)?),
         section("storage", "Stored data", STORAGE, timelines::storage(run)?),
     ])
 }
@@ -52,6 +58,6 @@ pub(super) fn of_sides(sides: &[(String, Summary)]) -> Result<Vec<Section>, Repo
     ])
 }
 
-fn section(id: &'static str, title: &'static str, caption: &'static str, svg: String) -> Section {
-    Section { id, title, caption, svg }
+fn section(id: &'static str, title: &'static str, caption: impl Into<Cow<'static, str>>, svg: String) -> Section {
+    Section { id, title, caption: caption.into(), svg }
 }

@@ -2,7 +2,8 @@
 //! order, other seeds.
 
 use super::stats::Cdf;
-use crate::measure::{Measured, Staleness, Traffic};
+use super::units;
+use crate::measure::{Measured, RequestCount, Staleness, Traffic};
 
 /// Bytes by what they were for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +31,55 @@ impl Bytes {
     }
 }
 
+/// Requests by how they ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Requests {
+    /// Done, or shown.
+    pub(super) done: u64,
+    pub(super) gone: u64,
+    pub(super) unknown: u64,
+    pub(super) stale: u64,
+    pub(super) failed: u64,
+}
+
+impl Requests {
+    fn add(&mut self, count: &RequestCount) {
+        self.done += count.done;
+        self.gone += count.gone;
+        self.unknown += count.unknown;
+        self.stale += count.stale;
+        self.failed += count.failed;
+    }
+
+    /// Of one run.
+    pub(super) fn of(run: &Measured) -> Self {
+        let mut out = Self::default();
+        run.requests.iter().for_each(|count| out.add(count));
+        out
+    }
+
+    fn all(&self) -> u64 {
+        self.done + self.gone + self.unknown + self.stale + self.failed
+    }
+
+    fn share(&self, part: u64) -> Option<f64> {
+        (self.all() > 0).then(|| part as f64 / self.all() as f64)
+    }
+
+    /// In words, for captions: what is not as it was asked for has its name, for it may be right.
+    pub(super) fn words(&self) -> String {
+        let count = units::count;
+        format!(
+            "{} done or shown, {} gone (erased or expired), {} unknown there, {} stale, {} failed",
+            count(self.done),
+            count(self.gone),
+            count(self.unknown),
+            count(self.stale),
+            count(self.failed)
+        )
+    }
+}
+
 /// One or many runs in figures.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Summary {
@@ -48,7 +98,9 @@ pub(super) struct Summary {
     pub(super) staleness: Cdf,
     pub(super) at_home: u64,
     pub(super) elsewhere: u64,
+    /// Requests that nobody answered.
     pub(super) failed: u64,
+    pub(super) requests: Requests,
     /// Acknowledged writes.
     pub(super) writes: u64,
     pub(super) bytes: Bytes,
@@ -72,7 +124,8 @@ impl Summary {
             for traffic in &run.traffic {
                 out.bytes.add(traffic);
             }
-            out.writes += writes(run);
+            run.requests.iter().for_each(|count| out.requests.add(count));
+            out.writes += run.requests.iter().map(RequestCount::writes).sum::<u64>();
         }
         out.converged = Cdf::of_options(runs.iter().map(|run| run.convergence.took));
         out.recovered = Cdf::of_options(runs.iter().flat_map(|run| &run.recoveries).map(|r| r.took));
@@ -80,10 +133,20 @@ impl Summary {
         out
     }
 
-    /// The share of requests that some region answered.
-    pub(super) fn answered(&self) -> Option<f64> {
-        let all = self.at_home + self.elsewhere + self.failed;
-        (all > 0).then(|| (self.at_home + self.elsewhere) as f64 / all as f64)
+    /// The share of requests that were done, or shown what is there.
+    pub(super) fn done(&self) -> Option<f64> {
+        self.requests.share(self.requests.done)
+    }
+
+    /// The share of requests that were answered with gone, unknown there, or stale.
+    pub(super) fn otherwise(&self) -> Option<f64> {
+        let Requests { gone, unknown, stale, .. } = self.requests;
+        self.requests.share(gone + unknown + stale)
+    }
+
+    /// The share of requests that no region answered.
+    pub(super) fn unanswered(&self) -> Option<f64> {
+        self.requests.share(self.requests.failed)
     }
 
     /// The share of requests that the nearest region answered.
@@ -96,11 +159,6 @@ impl Summary {
     pub(super) fn per_write(&self, bytes: u64) -> Option<f64> {
         (self.writes > 0).then(|| bytes as f64 / self.writes as f64)
     }
-}
-
-/// Acknowledged writes of a run: all requests but reads.
-pub(super) fn writes(run: &Measured) -> u64 {
-    run.requests.iter().filter(|r| r.kind != "read").map(|r| r.ok).sum()
 }
 
 /// The staleness of all pairs that are wanted, as one distribution.

@@ -202,10 +202,10 @@ fn parts(sample: &Sample) -> usize {
 }
 
 fn availability(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
-    let columns = ["at_s", "slice_s", "nearest_region", "at_home", "elsewhere", "failed"];
+    let columns = ["at_s", "slice_s", "nearest_region", "at_home", "elsewhere", "of_these_otherwise", "failed"];
     Table::create(dir, "availability.csv", "Availability by slice of time", sides, &columns)?.fill(|table, run| {
         for a in &run.availability {
-            let counts = [a.at_home, a.elsewhere, a.failed].map(|n| n.to_string());
+            let counts = [a.at_home, a.elsewhere, a.otherwise, a.failed].map(|n| n.to_string());
             table.row([number(a.at), number(a.seconds), name(run, a.region)].into_iter().chain(counts))?;
         }
         Ok(())
@@ -224,10 +224,21 @@ fn traffic(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
 }
 
 fn requests(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
-    let columns = ["kind", "answered", "elsewhere", "failed", "latency_p50_ms", "latency_p99_ms", "latency_max_ms"];
+    let columns = [
+        "kind",
+        "done",
+        "gone",
+        "unknown_there",
+        "stale",
+        "failed",
+        "answered_elsewhere",
+        "latency_p50_ms",
+        "latency_p99_ms",
+        "latency_max_ms",
+    ];
     Table::create(dir, "requests.csv", "Requests by kind", sides, &columns)?.fill(|table, run| {
         for r in &run.requests {
-            let counts = [r.ok, r.elsewhere, r.failed].map(|n| n.to_string());
+            let counts = [r.done, r.gone, r.unknown, r.stale, r.failed, r.elsewhere].map(|n| n.to_string());
             let latency = r.latency_ms.map(|ms| millis(Some(ms)));
             table.row([r.kind.clone()].into_iter().chain(counts).chain(latency))?;
         }

@@ -15,6 +15,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use super::{Event, Input, Mark, World};
 use crate::check::Invariant;
 use crate::model::VisitTruth;
+use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
 
 /// Kind of document: visits.
@@ -67,6 +68,20 @@ pub(super) enum Answer {
     Unfit,
     /// Nobody listens.
     Refused,
+}
+
+impl Answer {
+    fn reply(&self) -> Reply {
+        match self {
+            Answer::Done { .. } => Reply::Done,
+            Answer::Shown { .. } => Reply::Shown,
+            Answer::Gone => Reply::Gone,
+            Answer::Unknown => Reply::Unknown,
+            Answer::Stale => Reply::Stale,
+            Answer::Unfit => Reply::Unfit,
+            Answer::Refused => Reply::Refused,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -251,7 +266,8 @@ impl World {
         }
         let kind = self.operations[operation].kind;
         let asked_at = self.clients.requests[operation].asked_at;
-        self.meter.request(self.now, asked_at, kind, home, answered_by);
+        let answered = answered_by.zip(answer.as_ref().map(Answer::reply));
+        self.meter.request(self.now, asked_at, kind, home, answered);
         if let Some(recorder) = &mut self.recorder {
             let seen = if let Some(Answer::Shown { seen, .. }) = &answer { Some(seen.as_slice()) } else { None };
             let done = matches!(answer, Some(Answer::Done { .. } | Answer::Shown { .. }));
