@@ -32,8 +32,10 @@ pub struct Measured {
     pub recoveries: Vec<Recovery>,
     /// Per ordered pair of regions: after how long a write acknowledged in the first is shown by the second.
     pub staleness: Vec<Staleness>,
-    /// Regular looks at every region.
+    /// Regular looks at every region, the last one when it has converged.
     pub samples: Vec<Sample>,
+    /// How every region was when all that may be forgotten was forgotten; empty if the run did not come so far.
+    pub forgotten: Vec<Sample>,
     /// Requests of clients whose nearest region it is, in slices of time.
     pub availability: Vec<Availability>,
     /// What went over each directed pair of regions.

@@ -147,6 +147,7 @@ fn measured(world: &mut World, plan: &Scenario, seed: u64, convergence: &Converg
         ("topology", format!("{:?}", plan.network.topology).to_lowercase()),
         ("sync", format!("{:?}", plan.disks.sync)),
     ];
+    let forgets = convergence.took.is_some() && plan.checks.forget && world.broken.is_none();
     Measured {
         name: plan.name.clone(),
         about: plan.about.clone(),
@@ -164,6 +165,7 @@ fn measured(world: &mut World, plan: &Scenario, seed: u64, convergence: &Converg
         recoveries: world.meter.recoveries(),
         staleness: world.meter.staleness(),
         samples: std::mem::take(&mut world.meter.samples),
+        forgotten: if forgets { world.looks() } else { Vec::new() },
         availability: world.meter.availability(),
         traffic: world.meter.traffic(),
         requests: world.meter.requests(),

@@ -121,3 +121,28 @@ fn requests_are_counted_by_what_was_answered() {
     assert_eq!(of("correct"), [0, 1, 1, 0, 0, 0]);
     assert_eq!(measured.availability.iter().map(|slice| slice.otherwise).sum::<u64>(), 2);
 }
+
+/// Nobody has heard of anybody when a run begins: how complete a guest list is cannot be said then, and is not the age
+/// of the epoch.
+#[test]
+fn completeness_is_unknown_before_it_is_known() {
+    let measured = outcome().measured.unwrap();
+    let of = |wanted: &dyn Fn(f64) -> bool| {
+        let samples = measured.samples.iter().filter(|sample| wanted(sample.at));
+        samples.flat_map(|sample| sample.completeness_s.iter().copied()).collect::<Vec<_>>()
+    };
+    assert!(of(&|at| at == 0.0).contains(&None));
+    let longest = of(&|_| true).into_iter().flatten().fold(0.0, f64::max);
+    assert!(longest > 5.0 && longest < 60.0, "{longest} s, with a partition of 10 s in a run of 30 s");
+}
+
+/// What is stored at the end is what the run has stored, not what is left after all of it is forgotten.
+#[test]
+fn samples_end_when_the_regions_have_converged() {
+    let measured = outcome().measured.unwrap();
+    let last: Vec<_> = measured.samples.iter().rev().take(measured.regions.len()).collect();
+    assert!(measured.samples.iter().all(|sample| sample.at <= measured.ended_at));
+    assert!(last.iter().all(|sample| (sample.at - measured.ended_at).abs() < 1e-6 && sample.documents > 0));
+    assert_eq!(measured.forgotten.len(), measured.regions.len());
+    assert!(measured.forgotten.iter().all(|sample| sample.documents == 0 && sample.tombstones == 0));
+}

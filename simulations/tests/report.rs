@@ -12,8 +12,18 @@ use simulations::report::{ReportError, Written, write, write_comparison};
 
 const PLOTS: [&str; 9] =
     ["convergence", "staleness", "staleness-map", "bytes", "faults", "lag", "completeness", "availability", "storage"];
-const TABLES: [&str; 9] =
-    ["convergence", "recoveries", "staleness", "samples", "lags", "availability", "traffic", "requests", "faults"];
+const TABLES: [&str; 10] = [
+    "convergence",
+    "recoveries",
+    "staleness",
+    "samples",
+    "forgotten",
+    "lags",
+    "availability",
+    "traffic",
+    "requests",
+    "faults",
+];
 
 /// Even numbers between 0 and 1 without a generator of random numbers.
 struct Numbers(u64);

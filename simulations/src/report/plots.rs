@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::error::ReportError;
 use super::page::Section;
 use super::summary::{Requests, Summary, telling};
-use super::{availability, cdf, compare, faults, heat, timelines, traffic};
-use crate::measure::Measured;
+use super::{availability, cdf, compare, faults, heat, timelines, traffic, units};
+use crate::measure::{Measured, Sample};
 
 const CONVERGENCE: &str = "How to read it: the line shows which share of the ordered region pairs had caught up at most so long after a fault ended; steeper and further left is better. A line that ends below 100 % means that the rest never caught up. The dashed vertical line is the bound computed from the network and the timers.";
 const STALENESS: &str = "Probabilistically bounded staleness: the height of a line is the probability that a read sees a write that was acknowledged in the other region at most so long before. Marks sit at 50 % and 99 %; what was never shown keeps a line below 100 %.";
@@ -31,6 +31,7 @@ pub(super) fn of_runs(runs: &[Measured], summary: &Summary) -> Result<Vec<Sectio
         "{AVAILABILITY} Requests of this run: {}. Gone is the right answer for a visit that was erased.",
         Requests::of(run).words()
     );
+    let stored = format!("{STORAGE}{}", forgotten(run));
     Ok(vec![
         section("convergence", "Convergence after a fault", CONVERGENCE, cdf::convergence(&lines, &posts)?),
         section("staleness", "Staleness", STALENESS, cdf::staleness(&cdf::staleness_of(runs))?),
@@ -40,8 +41,24 @@ pub(super) fn of_runs(runs: &[Measured], summary: &Summary) -> Result<Vec<Sectio
         section("lag", "Lag over time", LAG, timelines::lag(run)?),
         section("completeness", "Completeness of guest lists", COMPLETENESS, timelines::completeness(run)?),
         section("availability", "Availability", answers, availability::figure(run)?),
-        section("storage", "Stored data", STORAGE, timelines::storage(run)?),
+        section("storage", "Stored data", stored, timelines::storage(run)?),
     ])
+}
+
+/// What became of the data after the run, in a sentence.
+fn forgotten(run: &Measured) -> String {
+    if run.forgotten.is_empty() {
+        return String::new();
+    }
+    let of = |value: fn(&Sample) -> u64| run.forgotten.iter().map(value).sum::<u64>();
+    format!(
+        " The lines end when the regions have converged. Then nights passed until the longest retention was over, and \
+         all regions together had {} documents, {} tombstones and {} log entries left ({}).",
+        units::count(of(|s| s.documents)),
+        units::count(of(|s| s.tombstones)),
+        units::count(of(|s| s.log_entries)),
+        units::bytes(of(|s| s.bytes) as f64)
+    )
 }
 
 /// The plots of a comparison.

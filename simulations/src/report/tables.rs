@@ -18,6 +18,9 @@ const SHOWN: usize = 60;
 /// The times for which tables say how likely a write is seen by then, in milliseconds.
 const WITHIN: [f64; 6] = [10.0, 50.0, 100.0, 500.0, 1000.0, 5000.0];
 
+/// What a row of samples says.
+const SAMPLE: [&str; 8] = ["at_s", "region", "up", "ready", "documents", "tombstones", "log_entries", "stored_bytes"];
+
 const QUANTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 0.999];
 
 /// A table as the page shows it: its first rows.
@@ -109,6 +112,7 @@ pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<Shown>, ReportErro
         requests(dir, sides)?,
         faults(dir, sides)?,
         samples(dir, sides)?,
+        forgotten(dir, sides)?,
         lags(dir, sides)?,
     ])
 }
@@ -170,15 +174,22 @@ fn staleness(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
 }
 
 fn samples(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
-    let columns = ["at_s", "region", "up", "ready", "documents", "tombstones", "log_entries", "stored_bytes"];
-    Table::create(dir, "samples.csv", "Samples of each region", sides, &columns)?.fill(|table, run| {
-        for s in &run.samples {
-            let stored = [s.documents, s.tombstones, s.log_entries, s.bytes].map(|n| n.to_string());
-            let head = [number(s.at), name(run, s.region), s.up.to_string(), s.ready.to_string()];
-            table.row(head.into_iter().chain(stored))?;
-        }
-        Ok(())
-    })
+    Table::create(dir, "samples.csv", "Samples of each region", sides, &SAMPLE)?
+        .fill(|table, run| each_sample(table, run, &run.samples))
+}
+
+fn forgotten(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+    Table::create(dir, "forgotten.csv", "Each region after all retentions were over", sides, &SAMPLE)?
+        .fill(|table, run| each_sample(table, run, &run.forgotten))
+}
+
+fn each_sample(table: &mut Table, run: &Measured, samples: &[Sample]) -> Result<(), ReportError> {
+    for s in samples {
+        let stored = [s.documents, s.tombstones, s.log_entries, s.bytes].map(|n| n.to_string());
+        let head = [number(s.at), name(run, s.region), s.up.to_string(), s.ready.to_string()];
+        table.row(head.into_iter().chain(stored))?;
+    }
+    Ok(())
 }
 
 fn lags(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {

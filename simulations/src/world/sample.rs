@@ -22,11 +22,23 @@ impl World {
         self.scenario.duration / if self.scenario.checks.deep { CHECKS } else { FEW_CHECKS }
     }
 
+    /// How every region is now.
+    pub(crate) fn looks(&self) -> Vec<Sample> {
+        (0..self.nodes.len()).map(|at| self.look(at)).collect()
+    }
+
+    /// The run proper ends: what everything looks like now is its last sample. While it is forgotten, nothing is to be
+    /// seen but lines that fall to zero.
+    pub(super) fn last_sample(&mut self) {
+        self.meter.samples.extend(self.looks());
+        self.sampling = false;
+    }
+
     pub(super) fn sample(&mut self) {
-        for at in 0..self.nodes.len() {
-            let sample = self.look(at);
-            self.meter.samples.push(sample);
+        if !self.sampling {
+            return;
         }
+        self.meter.samples.extend(self.looks());
         let every = (self.scenario.duration / SAMPLES).max(Duration::from_millis(500));
         self.schedule(self.now + every, Event::Sample);
     }
@@ -61,7 +73,8 @@ impl World {
                     sample.lag_entries[other] = peer.replica.durable().get(id).saturating_sub(status.durable.get(id));
                 }
             }
-            let through = status.complete_through.get(&self.nodes[other].region);
+            // Zero is where a replica begins that has not heard of the region: it cannot say.
+            let through = status.complete_through.get(&self.nodes[other].region).filter(|through| through.0 > 0);
             sample.completeness_s[other] = through.map(|through| now.since(*through).as_secs_f64());
         }
         sample
