@@ -26,9 +26,11 @@ pub struct Measured {
     pub ended_at: f64,
     /// Faults, for bands in time.
     pub faults: Vec<FaultBand>,
-    /// What happened after the last fault.
+    /// What happened after the final healing.
     pub convergence: Convergence,
-    /// After each fault that ended: how long until each region had what each other one had by then.
+    /// How many pairs of regions were behind each time a fault ended. What the end of the run heals is not among them.
+    pub fault_ends: Vec<FaultEnd>,
+    /// The pairs that were: how long until one region had what the other one had by then.
     pub recoveries: Vec<Recovery>,
     /// Per ordered pair of regions: after how long a write acknowledged in the first is shown by the second.
     pub staleness: Vec<Staleness>,
@@ -59,7 +61,7 @@ pub struct FaultBand {
     pub until: f64,
 }
 
-/// The phase after the last fault.
+/// The phase after the final healing: whatever fault is left ends there, and the core must agree.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Convergence {
     /// Seconds within which the core must converge, computed from the network and the timers.
@@ -70,7 +72,18 @@ pub struct Convergence {
     pub unmet: Option<String>,
 }
 
-/// One pair of regions after one fault.
+/// A fault ended while the run was on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FaultEnd {
+    /// When.
+    pub at: f64,
+    /// Ordered pairs of running regions with a way from one to the other, over others or not.
+    pub pairs: u64,
+    /// Those of them of which the second lacked something of the first.
+    pub behind: u64,
+}
+
+/// One pair of regions that was behind when a fault ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recovery {
     /// Whose writes.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use replication::{Dot, ReplicaId, VersionVector};
 
-use crate::measure::{Availability, Recovery, RequestCount, Sample, Staleness, Traffic};
+use crate::measure::{Availability, FaultEnd, Recovery, RequestCount, Sample, Staleness, Traffic};
 use crate::reply::Reply;
 use crate::scenario::{OperationKind, Scenario};
 
@@ -36,6 +36,8 @@ pub struct Meter {
     delays: BTreeMap<(usize, usize), Vec<f32>>,
     waiting: Vec<Waiting>,
     recoveries: Vec<Recovery>,
+    /// How many pairs were behind when a fault ended.
+    pub(crate) fault_ends: Vec<FaultEnd>,
     traffic: BTreeMap<(usize, usize), Traffic>,
     slices: BTreeMap<(u32, usize), Availability>,
     requests: BTreeMap<OperationKind, (RequestCount, Vec<f32>)>,
@@ -54,6 +56,7 @@ impl Meter {
             delays: BTreeMap::new(),
             waiting: Vec::new(),
             recoveries: Vec::new(),
+            fault_ends: Vec::new(),
             traffic: BTreeMap::new(),
             slices: BTreeMap::new(),
             requests: BTreeMap::new(),

@@ -162,6 +162,7 @@ fn measured(world: &mut World, plan: &Scenario, seed: u64, convergence: &Converg
             took: convergence.took.map(|took| took.as_secs_f64()),
             unmet: convergence.unmet.clone(),
         },
+        fault_ends: std::mem::take(&mut world.meter.fault_ends),
         recoveries: world.meter.recoveries(),
         staleness: world.meter.staleness(),
         samples: std::mem::take(&mut world.meter.samples),

@@ -146,3 +146,17 @@ fn samples_end_when_the_regions_have_converged() {
     assert_eq!(measured.forgotten.len(), measured.regions.len());
     assert!(measured.forgotten.iter().all(|sample| sample.documents == 0 && sample.tombstones == 0));
 }
+
+/// The partition ends in the middle of the run: both sides lack what the other wrote, and the third region lacks what
+/// was written behind the cut. Nobody lacks anything of a region that could reach it all the time.
+#[test]
+fn pairs_that_were_behind_are_counted_beside_all_pairs() {
+    let measured = outcome().measured.unwrap();
+    let [ended] = measured.fault_ends.as_slice() else { panic!("{:?}", measured.fault_ends) };
+    assert_eq!((ended.at, ended.pairs), (15.0, 6));
+    assert!((4..6).contains(&ended.behind), "{ended:?}");
+    assert_eq!(measured.recoveries.len() as u64, ended.behind);
+    let across = measured.recoveries.iter().filter(|pair| pair.from == 1 || pair.to == 1);
+    // Connections are made anew before anything is heard.
+    assert_eq!(across.filter(|pair| pair.took.is_some_and(|took| took > 0.1)).count(), 4);
+}

@@ -6,14 +6,15 @@ use std::fs;
 use std::path::Path;
 
 use simulations::measure::{
-    Availability, Convergence, FaultBand, Measured, Recovery, RequestCount, Sample, Staleness, Traffic,
+    Availability, Convergence, FaultBand, FaultEnd, Measured, Recovery, RequestCount, Sample, Staleness, Traffic,
 };
 use simulations::report::{ReportError, Written, write, write_comparison};
 
 const PLOTS: [&str; 9] =
     ["convergence", "staleness", "staleness-map", "bytes", "faults", "lag", "completeness", "availability", "storage"];
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "convergence",
+    "fault-ends",
     "recoveries",
     "staleness",
     "samples",
@@ -82,6 +83,9 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
         ..Measured::default()
     };
     for at in [210.0, 300.0, 480.0] {
+        // Of as many pairs again nobody was behind.
+        let behind = pairs(regions).count() as u64;
+        run.fault_ends.push(FaultEnd { at, pairs: behind * 2, behind });
         for (from, to) in pairs(regions) {
             let took = (numbers.next() > 0.02).then(|| 0.1 + heartbeat_ms / 500.0 + numbers.next().powi(2) * 3.0);
             run.recoveries.push(Recovery { from, to, at, took });
@@ -259,6 +263,34 @@ fn a_run_has_all_files_and_its_tables_add_up() {
     }
     let back: Vec<Measured> = serde_json::from_slice(&fs::read(dir.path().join("measured.json")).unwrap()).unwrap();
     assert_eq!(back[0].staleness[3].delays_ms, run.staleness[3].delays_ms);
+}
+
+/// The slowest pair after a fault leads; the final healing has its own name and its time.
+#[test]
+fn recovery_after_faults_is_not_the_final_healing() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = |run: &Measured| {
+        let written = write(dir.path(), std::slice::from_ref(run), "").unwrap();
+        let plot = fs::read_to_string(dir.path().join("convergence.svg")).unwrap();
+        (fs::read_to_string(written.index).unwrap(), plot)
+    };
+    let mut run = run(4, 7, 500.0);
+    for recovery in &mut run.recoveries {
+        recovery.took = recovery.took.or(Some(1.0));
+    }
+    run.recoveries[5].took = Some(77.0);
+    let (page, plot) = written(&run);
+    assert!(page.contains("<dt>Slowest recovery</dt><dd>77\u{202f}s</dd>"));
+    assert!(page.contains("36 of 72 pairs were behind") && plot.contains("behind: 36 of 72 pairs"));
+    assert!(page.contains("after the final healing at 8\u{202f}min") && !page.contains("last fault"));
+    assert!(!plot.contains("all converged") && plot.contains("since the fault ended"));
+    run.recoveries[5].took = None;
+    assert!(written(&run).0.contains("<dt>Slowest recovery</dt><dd>never</dd>"));
+    run.recoveries.clear();
+    run.fault_ends.iter_mut().for_each(|ended| ended.behind = 0);
+    let (page, plot) = written(&run);
+    assert!(page.contains("<dd>not needed</dd>") && page.contains("0 of 72 pairs were behind"));
+    assert!(plot.contains("all converged") && plot.contains("since the final healing"));
 }
 
 /// Answers that are not what was asked for are not counted as done, and each kind of them is named.

@@ -173,7 +173,8 @@ fn draw(canvas: &Canvas, plot: Area, run: &Measured, shown: &[(usize, &FaultBand
             canvas.text(&text, (start, middle), small)?;
         }
     }
-    let mut below = String::from("grey line: the last fault ends and everything heals");
+    let mut below =
+        format!("grey line: the final healing at {}, which ends what faults are left", units::seconds(run.healed_at));
     if all > shown.len() {
         below = format!("{} more faults are in faults.csv; {below}", all - shown.len());
     }

@@ -104,16 +104,7 @@ pub(super) fn verdict<'s>(sides: impl IntoIterator<Item = (Option<&'s str>, &'s 
 
 /// The key figures of one scenario.
 pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
-    let seconds = |value: Option<f64>| units::or_none(value, units::seconds);
-    let bound = units::seconds(summary.bound);
-    let converged = if summary.runs > 1 {
-        let slowest = seconds(summary.converged.max());
-        let value = format!("{} of {} runs", summary.runs - summary.unmet.len(), summary.runs);
-        Figure { label: "Converged", value, note: format!("slowest {slowest}, bound {bound}") }
-    } else {
-        let value = if summary.unmet.is_empty() { seconds(summary.converged.max()) } else { "no".into() };
-        Figure { label: "Converged in", value, note: format!("after the last fault; bound {bound}") }
-    };
+    let [recovered, converged] = [recovery(summary), convergence(summary)];
     let stale = |q| {
         summary.staleness.quantile(q).map_or_else(
             || if summary.staleness.total() > 0 { "never".into() } else { units::NONE.into() },
@@ -131,6 +122,7 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
     let parts = summary.bytes.parts().map(|part| units::or_none(summary.per_write(part), units::bytes));
     let [payload, metadata, control] = parts;
     vec![
+        recovered,
         converged,
         Figure { label: "Median staleness", value: stale(0.5), note: never },
         Figure {
@@ -151,6 +143,36 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
             note: format!("payload {payload}, metadata {metadata}, control {control}"),
         },
     ]
+}
+
+/// What a fault costs: the pair of regions that needed the longest after one.
+fn recovery(summary: &Summary) -> Figure {
+    let label = "Slowest recovery";
+    let (value, note) = match (summary.fault_ends, summary.recovered.total(), summary.slowest_recovery()) {
+        (0, 0, _) => (units::NONE.into(), "no fault ended before the final healing".into()),
+        (_, 0, _) => ("not needed".into(), format!("{} when a fault ended", summary.behind())),
+        (.., Some(slowest)) => (units::seconds(slowest), format!("after a fault; {}", summary.behind())),
+        (.., None) => {
+            let never = units::count(summary.recovered.never());
+            ("never".into(), format!("{never} pairs did not recover after a fault; {}", summary.behind()))
+        }
+    };
+    Figure { label, value, note }
+}
+
+/// What is left to do when all is healed in the end. Most faults are over by then, so it says little of them.
+fn convergence(summary: &Summary) -> Figure {
+    let seconds = |value: Option<f64>| units::or_none(value, units::seconds);
+    let (healed, bound) = (units::seconds(summary.healed_at), units::seconds(summary.bound));
+    if summary.runs > 1 {
+        let slowest = seconds(summary.converged.max());
+        let value = format!("{} of {} runs", summary.runs - summary.unmet.len(), summary.runs);
+        let note = format!("slowest {slowest} after the final healing at {healed}; bound {bound}");
+        Figure { label: "Converged", value, note }
+    } else {
+        let value = if summary.unmet.is_empty() { seconds(summary.converged.max()) } else { "no".into() };
+        Figure { label: "Converged in", value, note: format!("after the final healing at {healed}; bound {bound}") }
+    }
 }
 
 /// The seeds in words.

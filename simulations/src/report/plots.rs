@@ -8,7 +8,7 @@ use super::summary::{Requests, Summary, telling};
 use super::{availability, cdf, compare, faults, heat, timelines, traffic, units};
 use crate::measure::{Measured, Sample};
 
-const CONVERGENCE: &str = "How to read it: the line shows which share of the ordered region pairs had caught up at most so long after a fault ended; steeper and further left is better. A line that ends below 100 % means that the rest never caught up. The dashed vertical line is the bound computed from the network and the timers.";
+const CONVERGENCE: &str = "How to read it: of the ordered pairs of regions that were behind when a fault ended, the line shows which share had caught up at most so long after; steeper and further left is better. A line that ends below 100 % means that the rest never caught up. The dashed vertical line is the bound for the final healing, computed from the network and the timers.";
 const STALENESS: &str = "Probabilistically bounded staleness: the height of a line is the probability that a read sees a write that was acknowledged in the other region at most so long before. Marks sit at 50 % and 99 %; what was never shown keeps a line below 100 %.";
 const MAP: &str = "Rows are where a write was acknowledged, columns where it was looked for. Each cell has the median in bold and the 99th percentile below it; darker cells are staler.";
 const FAULTS: &str = "Each bar is a fault; a thin one is a moment. The numbers are the same in all plots below; where very many overlap, those plots leave some numbers out.";
@@ -17,8 +17,7 @@ const COMPLETENESS: &str = "A guest list in this region has every visit up to so
 const AVAILABILITY: &str = "One panel for the clients of each region, dashed lines where faults begin and end. Light: their nearest region answered. Hatched: another region answered. Dark: nobody did; any failure is drawn at least two pixels high. An answer counts here whatever it said.";
 const BYTES: &str = "Bytes sent over each directed pair, divided by all acknowledged writes of all regions, so that the bars add up to the cost of one write. Payload is counted before compression, metadata after it; control is greetings and progress, which flow without writes as well.";
 const STORAGE: &str = "What each region stores. Regions that hold the same lie on each other; a lasting distance means that they differ, and a line of tombstones that only climbs means that none are removed.";
-const SIDES_CONVERGENCE: &str =
-    "One line for each setting: the share of region pairs that had caught up at most so long after any fault ended.";
+const SIDES_CONVERGENCE: &str = "One line for each setting: of the ordered pairs of regions that were behind when a fault ended, the share that had caught up at most so long after. If no pair ever was, the share of runs that had converged at most so long after the final healing.";
 const SIDES_STALENESS: &str = "One line for each setting, all pairs of regions together: the probability that a read sees a write acknowledged at most so long before. Marks sit at 50 % and 99 %.";
 const SIDES_BYTES: &str = "Bytes sent between regions, divided by the acknowledged writes, for each setting. Payload is counted before compression, metadata after it; control is greetings and progress.";
 
@@ -26,14 +25,19 @@ const SIDES_BYTES: &str = "Bytes sent between regions, divided by the acknowledg
 pub(super) fn of_runs(runs: &[Measured], summary: &Summary) -> Result<Vec<Section>, ReportError> {
     let empty = Measured::default();
     let run = telling(runs).unwrap_or(&empty);
-    let (lines, posts) = cdf::convergence_of(summary);
+    let (lines, posts, since) = cdf::convergence_of(summary);
+    let caught_up = format!(
+        "{CONVERGENCE} When a fault ended ({} times), {}; the others had nothing to catch up with and are not counted.",
+        units::count(summary.fault_ends),
+        summary.behind()
+    );
     let answers = format!(
         "{AVAILABILITY} Requests of this run: {}. Gone is the right answer for a visit that was erased.",
         Requests::of(run).words()
     );
     let stored = format!("{STORAGE}{}", forgotten(run));
     Ok(vec![
-        section("convergence", "Convergence after a fault", CONVERGENCE, cdf::convergence(&lines, &posts)?),
+        section("convergence", "Convergence after a fault", caught_up, cdf::convergence(&lines, &posts, since)?),
         section("staleness", "Staleness", STALENESS, cdf::staleness(&cdf::staleness_of(runs))?),
         section("staleness-map", "Staleness from region to region", MAP, heat::figure(runs)?),
         section("bytes", "Bytes per write", BYTES, traffic::figure(runs, summary)?),
@@ -63,13 +67,9 @@ fn forgotten(run: &Measured) -> String {
 
 /// The plots of a comparison.
 pub(super) fn of_sides(sides: &[(String, Summary)]) -> Result<Vec<Section>, ReportError> {
+    let (lines, since) = compare::convergence(sides);
     Ok(vec![
-        section(
-            "convergence",
-            "Convergence after a fault",
-            SIDES_CONVERGENCE,
-            cdf::convergence(&compare::convergence(sides), &[])?,
-        ),
+        section("convergence", "Convergence after a fault", SIDES_CONVERGENCE, cdf::convergence(&lines, &[], since)?),
         section("staleness", "Staleness", SIDES_STALENESS, cdf::staleness(&compare::staleness(sides))?),
         section("bytes", "Bytes per write", SIDES_BYTES, traffic::comparison(sides)?),
     ])

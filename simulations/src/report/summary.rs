@@ -88,11 +88,18 @@ pub(super) struct Summary {
     pub(super) broken: Vec<(u64, String)>,
     /// Seed and the condition that was not met within the bound.
     pub(super) unmet: Vec<(u64, String)>,
-    /// After the last fault, one for each run.
+    /// After the final healing, one for each run.
     pub(super) converged: Cdf,
-    /// The largest bound of all runs.
+    /// The largest bound of all runs for that.
     pub(super) bound: f64,
-    /// After each fault, one for each pair.
+    /// When the final healing was, in the longest run.
+    pub(super) healed_at: f64,
+    /// Faults that ended before it.
+    pub(super) fault_ends: u64,
+    /// Pairs of regions at those moments, and how many of them were behind.
+    pub(super) pairs: u64,
+    pub(super) behind: u64,
+    /// How long these needed, one for each.
     pub(super) recovered: Cdf,
     /// All pairs of different regions, in milliseconds.
     pub(super) staleness: Cdf,
@@ -116,6 +123,12 @@ impl Summary {
                 out.unmet.push((run.seed, unmet));
             }
             out.bound = out.bound.max(run.convergence.bound);
+            out.healed_at = out.healed_at.max(run.healed_at);
+            out.fault_ends += run.fault_ends.len() as u64;
+            for ended in &run.fault_ends {
+                out.pairs += ended.pairs;
+                out.behind += ended.behind;
+            }
             for slice in &run.availability {
                 out.at_home += slice.at_home;
                 out.elsewhere += slice.elsewhere;
@@ -153,6 +166,21 @@ impl Summary {
     pub(super) fn answered_at_home(&self) -> Option<f64> {
         let all = self.at_home + self.elsewhere + self.failed;
         (all > 0).then(|| self.at_home as f64 / all as f64)
+    }
+
+    /// Of how many pairs a recovery could be measured at all.
+    pub(super) fn behind(&self) -> String {
+        format!("{} of {} pairs were behind", units::count(self.behind), units::count(self.pairs))
+    }
+
+    /// The same for a legend.
+    pub(super) fn behind_in_short(&self) -> String {
+        format!("behind: {} of {} pairs", units::count(self.behind), units::count(self.pairs))
+    }
+
+    /// The longest recovery; `None` if some never ended, or none was needed.
+    pub(super) fn slowest_recovery(&self) -> Option<f64> {
+        self.recovered.max().filter(|_| self.recovered.never() == 0)
     }
 
     /// Bytes between regions for each acknowledged write.

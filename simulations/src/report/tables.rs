@@ -105,6 +105,7 @@ fn millis(value: Option<f64>) -> String {
 pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<Shown>, ReportError> {
     Ok(vec![
         convergence(dir, sides)?,
+        fault_ends(dir, sides)?,
         recoveries(dir, sides)?,
         staleness(dir, sides)?,
         availability(dir, sides)?,
@@ -119,7 +120,7 @@ pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<Shown>, ReportErro
 
 fn convergence(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     let columns = ["healed_at_s", "ended_at_s", "bound_s", "took_s", "unmet", "broken_invariants"];
-    Table::create(dir, "convergence.csv", "Convergence after the last fault", sides, &columns)?.fill(|table, run| {
+    Table::create(dir, "convergence.csv", "Convergence after the final healing", sides, &columns)?.fill(|table, run| {
         let c = &run.convergence;
         table.row([
             number(run.healed_at),
@@ -132,9 +133,26 @@ fn convergence(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     })
 }
 
+fn fault_ends(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+    let columns = ["fault_ended_at_s", "pairs", "behind"];
+    Table::create(dir, "fault-ends.csv", "Pairs of regions when a fault ended", sides, &columns)?.fill(|table, run| {
+        for ended in &run.fault_ends {
+            table.row([number(ended.at), ended.pairs.to_string(), ended.behind.to_string()])?;
+        }
+        Ok(())
+    })
+}
+
 fn recoveries(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     let columns = ["from", "to", "fault_ended_at_s", "took_s"];
-    Table::create(dir, "recoveries.csv", "Recoveries after each fault", sides, &columns)?.fill(|table, run| {
+    Table::create(
+        dir,
+        "recoveries.csv",
+        "Recoveries of the pairs that were behind when a fault ended",
+        sides,
+        &columns,
+    )?
+    .fill(|table, run| {
         for r in &run.recoveries {
             table.row([name(run, r.from), name(run, r.to), number(r.at), maybe(r.took)])?;
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Event, World};
-use crate::measure::Sample;
+use crate::measure::{FaultEnd, Sample};
 
 /// So many looks in a run.
 const SAMPLES: u32 = 200;
@@ -81,18 +81,23 @@ impl World {
     }
 
     /// A fault ended: how long until everyone who can be reached has what everyone else has by now?
+    /// Whoever is not behind has nothing to recover from, and is counted only.
     pub(super) fn watch_recovery(&mut self) {
+        let mut ended = FaultEnd { at: self.now.as_secs_f64(), pairs: 0, behind: 0 };
         for from in 0..self.nodes.len() {
             let Some(process) = &self.nodes[from].process else { continue };
             let (origin, seq) = (process.replica.id(), process.replica.durable().get(process.replica.id()));
-            for to in self.reachable(from) {
+            for to in self.reachable(from).into_iter().filter(|to| *to != from) {
                 let behind =
                     self.nodes[to].process.as_ref().is_some_and(|process| process.replica.durable().get(origin) < seq);
-                if from != to && behind {
+                ended.pairs += 1;
+                if behind {
+                    ended.behind += 1;
                     self.meter.await_recovery(self.now, from, to, origin, seq);
                 }
             }
         }
+        self.meter.fault_ends.push(ended);
     }
 
     /// The regions to which there is a way now, over others or not: another fault may still be on.
