@@ -3,9 +3,12 @@
 //! Times are seconds of true virtual time since the start of the run, unless a name says otherwise. Regions are
 //! indices into [`Measured::regions`]. Nothing here depends on how fast the machine was.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::OperationKind;
+use crate::scenario::{OperationKind, Scenario};
+use crate::trace::TraceHash;
 
 /// One run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -16,6 +19,14 @@ pub struct Measured {
     pub about: String,
     /// The seed.
     pub seed: u64,
+    /// The hash of everything that happened: two reports with the same one tell of the same run.
+    pub trace: TraceHash,
+    /// The scenario as it was asked for, with its settings. A file of its own in a report of several runs.
+    #[serde(skip)]
+    pub asked: Option<Arc<Scenario>>,
+    /// What the seed made of it, to be repeated. A file of its own in a report of one run.
+    #[serde(skip)]
+    pub plan: Option<Arc<Scenario>>,
     /// The regions in the scenario's order.
     pub regions: Vec<String>,
     /// The settings that matter for reading the figures: `("heartbeat", "500ms")`.

@@ -160,3 +160,20 @@ fn pairs_that_were_behind_are_counted_beside_all_pairs() {
     // Connections are made anew before anything is heard.
     assert_eq!(across.filter(|pair| pair.took.is_some_and(|took| took > 0.1)).count(), 4);
 }
+
+/// The plan beside a report is the run itself.
+#[test]
+fn the_plan_of_a_report_gives_the_same_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = outcome();
+    simulations::report::write(dir.path(), &[first.measured.unwrap()], "").unwrap();
+    let plan = Scenario::parse(&std::fs::read_to_string(dir.path().join("plan-3.toml")).unwrap()).unwrap();
+    let written = plan.replay.clone().unwrap();
+    assert_eq!((written.trace, written.seed.as_str()), (first.trace, "3"));
+    let again = run(&plan, 3, Keep { measured: true, ..Keep::default() }).unwrap();
+    assert_eq!(again.trace, first.trace);
+    let settings = again.measured.unwrap().settings;
+    for name in ["rate", "retentions", "max retention", "max clock skew", "jitter", "loss", "bandwidth", "sync"] {
+        assert!(settings.iter().any(|(setting, value)| setting == name && !value.is_empty()), "{name}: {settings:?}");
+    }
+}

@@ -4,11 +4,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use simulations::measure::{
     Availability, Convergence, FaultBand, FaultEnd, Measured, Recovery, RequestCount, Sample, Staleness, Traffic,
 };
 use simulations::report::{ReportError, Written, write, write_comparison};
+use simulations::scenario::Scenario;
+use simulations::trace::TraceHash;
 
 const PLOTS: [&str; 9] =
     ["convergence", "staleness", "staleness-map", "bytes", "faults", "lag", "completeness", "availability", "storage"];
@@ -40,6 +43,11 @@ fn pairs(regions: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..regions).flat_map(move |from| (0..regions).map(move |to| (from, to))).filter(|(from, to)| from != to)
 }
 
+/// What a run may have been made from.
+fn scenario() -> Scenario {
+    Scenario::parse("name = \"x\"\nduration = \"10m\"\nregions = [\"eu-central\", \"us-east\"]").unwrap()
+}
+
 /// A run of ten minutes with a partition of region 1, a crash of region 2, and a moment of a stepped clock.
 fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
     const NAMES: [&str; 9] = [
@@ -65,6 +73,9 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
         about: "A region is cut off from the others while another one crashes. Guests keep checking in everywhere."
             .into(),
         seed,
+        trace: TraceHash(u128::from(seed) << 64 | 0xfeed),
+        asked: Some(Arc::new(scenario())),
+        plan: Some(Arc::new(scenario())),
         regions: NAMES[..regions].iter().map(|n| n.to_string()).collect(),
         settings: vec![("heartbeat".into(), format!("{heartbeat_ms} ms")), ("topology".into(), "mesh".into())],
         healed_at: 480.0,
@@ -291,6 +302,31 @@ fn recovery_after_faults_is_not_the_final_healing() {
     let (page, plot) = written(&run);
     assert!(page.contains("<dd>not needed</dd>") && page.contains("0 of 72 pairs were behind"));
     assert!(plot.contains("all converged") && plot.contains("since the final healing"));
+}
+
+/// Whoever has the page knows which run it tells of, and can make it again.
+#[test]
+fn a_report_identifies_its_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut runs = [run(4, 7, 500.0), run(4, 8, 500.0)];
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let written = write(&one, &runs[..1], "").unwrap();
+    let page = fs::read_to_string(&written.index).unwrap();
+    assert!(page.contains("<dd>0000000000000007000000000000feed</dd>") && page.contains("href=\"plan-7.toml\""));
+    assert!(written.files.contains(&one.join("plan-7.toml")));
+    Scenario::parse(&fs::read_to_string(one.join("plan-7.toml")).unwrap()).unwrap();
+    let data: serde_json::Value = serde_json::from_slice(&fs::read(one.join("measured.json")).unwrap()).unwrap();
+    assert_eq!(data[0]["trace"], "0000000000000007000000000000feed");
+    assert!(data[0].get("plan").is_none(), "it is a file of its own");
+
+    runs[1].settings[1].1 = "ring".into();
+    let written = write(&two, &runs, "").unwrap();
+    let page = fs::read_to_string(&written.index).unwrap();
+    assert!(page.contains("href=\"scenario.toml\"") && !two.join("plan-7.toml").exists());
+    assert!(page.contains("<dt>heartbeat</dt><dd>500 ms</dd>"));
+    assert!(page.contains("<dt>topology</dt><dd>differs by seed</dd>"));
+    let traces: Vec<String> = table(&two, "convergence").into_iter().map(|row| row["trace"].clone()).collect();
+    assert_eq!(traces, ["0000000000000007000000000000feed", "0000000000000008000000000000feed"]);
 }
 
 /// Answers that are not what was asked for are not counted as done, and each kind of them is named.

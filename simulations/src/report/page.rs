@@ -29,6 +29,8 @@ pub(super) struct Page<'a> {
     pub(super) about: String,
     pub(super) command: &'a str,
     pub(super) seeds: String,
+    pub(super) trace: String,
+    pub(super) source: Option<Source>,
     pub(super) runs: usize,
     pub(super) settings: Vec<(String, String)>,
     pub(super) verdict: Verdict,
@@ -40,6 +42,26 @@ pub(super) struct Page<'a> {
     pub(super) shown: String,
     pub(super) sections: Vec<Section>,
     pub(super) tables: Vec<Shown>,
+}
+
+/// The file that makes the runs again.
+#[derive(Debug, Serialize)]
+pub(super) struct Source {
+    pub(super) label: &'static str,
+    pub(super) file: String,
+    pub(super) note: String,
+}
+
+impl Source {
+    pub(super) fn plan(seed: u64) -> Self {
+        let file = format!("plan-{seed}.toml");
+        let note = format!("every request and every fault; `meridian simulate replay {file}` compares the trace");
+        Self { label: "Plan", file, note }
+    }
+
+    pub(super) fn scenario() -> Self {
+        Self { label: "Scenario", file: "scenario.toml".into(), note: "as it was run, with its settings".into() }
+    }
 }
 
 /// Whether all is well, and what is not.
@@ -143,6 +165,15 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
             note: format!("payload {payload}, metadata {metadata}, control {control}"),
         },
     ]
+}
+
+/// The trace of a run; several have theirs in a table.
+pub(super) fn trace(runs: &[Measured]) -> String {
+    match runs {
+        [] => units::NONE.into(),
+        [run] => run.trace.to_string(),
+        _ => "of each run in convergence.csv".into(),
+    }
 }
 
 /// What a fault costs: the pair of regions that needed the longest after one.

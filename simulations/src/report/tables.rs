@@ -119,10 +119,11 @@ pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<Shown>, ReportErro
 }
 
 fn convergence(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
-    let columns = ["healed_at_s", "ended_at_s", "bound_s", "took_s", "unmet", "broken_invariants"];
+    let columns = ["trace", "healed_at_s", "ended_at_s", "bound_s", "took_s", "unmet", "broken_invariants"];
     Table::create(dir, "convergence.csv", "Convergence after the final healing", sides, &columns)?.fill(|table, run| {
         let c = &run.convergence;
         table.row([
+            run.trace.to_string(),
             number(run.healed_at),
             number(run.ended_at),
             number(c.bound),
