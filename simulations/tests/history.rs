@@ -19,7 +19,7 @@ fn outcome() -> Outcome {
 fn a_request_is_followed_through_all_regions() {
     let outcome = outcome();
     let entries = &outcome.history.as_ref().unwrap().entries;
-    let text = |op| explain(entries, op, &outcome.plan.regions).into_iter().map(|(_, line)| line).collect::<Vec<_>>();
+    let text = |op| explain(entries, &outcome.plan, op).into_iter().map(|(_, line)| line).collect::<Vec<_>>();
     let lines = text(0);
     let has = |part: &str| lines.iter().any(|line| line.contains(part));
     assert!(has("a client near") && has("acknowledges it") && has("sends it to") && has("the client has its answer"));
@@ -176,4 +176,69 @@ fn the_plan_of_a_report_gives_the_same_run() {
     for name in ["rate", "retentions", "max retention", "max clock skew", "jitter", "loss", "bandwidth", "sync"] {
         assert!(settings.iter().any(|(setting, value)| setting == name && !value.is_empty()), "{name}: {settings:?}");
     }
+}
+
+/// A cut, a pause and a crash, each with a request in the middle of it.
+const TROUBLE: &str = "
+    name = \"trouble\"
+    duration = \"60s\"
+    regions = [\"eu-central\", \"us-east\"]
+    operation = [
+        { at = \"6s\", kind = \"check-in\", from = \"us-east\", visit = 0, arrived = \"6s\", retention = \"1h\" },
+        { at = \"20100ms\", kind = \"check-in\", from = \"us-east\", visit = 1, arrived = \"20s\", retention = \"1h\" },
+        { at = \"40s\", kind = \"check-in\", from = \"us-east\", visit = 2, arrived = \"40s\", retention = \"1h\" },
+    ]
+    fault = [
+        { at = \"5s\", for = \"10s\", kind = \"partition\", from = [\"us-east\"] },
+        { at = \"20s\", for = \"8s\", kind = \"pause\", region = \"us-east\" },
+        { at = \"35s\", for = \"10s\", kind = \"crash\", region = \"us-east\" },
+    ]
+";
+
+fn story(outcome: &Outcome, operation: usize) -> Vec<String> {
+    let lines = explain(&outcome.history.as_ref().unwrap().entries, &outcome.plan, operation);
+    assert!(lines.iter().is_sorted_by_key(|(at, _)| *at));
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+/// These lines are there, in this order.
+fn in_order(lines: &[String], wanted: &[&str]) {
+    let mut rest = lines.iter();
+    for part in wanted {
+        assert!(rest.any(|line| line.contains(part)), "no `{part}` at its place in {lines:#?}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_around_a_request_is_told() {
+    let outcome = run(&Scenario::parse(TROUBLE).unwrap(), 1, Keep { history: true, ..Keep::default() }).unwrap();
+    let cut = story(&outcome, 0);
+    assert!(cut[0].starts_with("fault begins: partition"), "it was on already: {cut:#?}");
+    in_order(&cut, &["a client near us-east asks", "the client tries us-east", "us-east answers: done"]);
+    let lost = "the frame from us-east to eu-central with it is lost";
+    in_order(&cut, &["us-east sends it to eu-central", lost, "fault ends: partition", "eu-central durably knows it"]);
+    in_order(&cut, &["fault begins: pause", "fault begins: crash", "us-east goes down", "us-east starts", "healed"]);
+
+    let crash = story(&outcome, 2);
+    in_order(&crash[..2], &["us-east goes down"]);
+    in_order(
+        &crash,
+        &["a client near us-east asks", "eu-central answers: done", "us-east starts", "us-east durably knows it"],
+    );
+    assert!(!crash.iter().any(|line| line.contains("partition")), "that was over: {crash:#?}");
+
+    let pause = story(&outcome, 1);
+    in_order(&pause, &["fault begins: pause", "no answer from us-east", "the client tries eu-central"]);
+    in_order(&pause, &["eu-central answers: done", "the client has its answer: done", "us-east answers too late"]);
+}
+
+#[test]
+fn every_answer_is_told_as_it_was() {
+    let outcome = answers();
+    in_order(&story(&outcome, 3), &["eu-central answers: gone", "the client has its answer: gone"]);
+    let unknown = ["eu-central answers: unknown there", "the client tries us-east", "us-east answers: unknown there"];
+    in_order(&story(&outcome, 4), &unknown);
+    // A run that broke before has no record of it.
+    let lines = explain(&[], &outcome.plan, 4);
+    assert_eq!(lines, [(std::time::Duration::from_secs(12), "not asked: the run ended before".to_owned())]);
 }

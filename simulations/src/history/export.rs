@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Entry, Record, is_write};
+use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind};
 
 /// One line of a history of operations.
@@ -54,12 +55,12 @@ fn lines(entries: &[Entry]) -> Vec<Line<'_>> {
                 asked.insert(*operation, what);
                 (*operation, "invoke", None)
             }
-            Record::Over { operation, done, answered, seen } => {
-                let kind = match (done, answered) {
-                    (true, _) => "ok",
-                    (false, true) => "fail",
+            Record::Over { operation, reply, seen } => {
+                let kind = match reply {
+                    Some(Reply::Done | Reply::Shown) => "ok",
+                    Some(Reply::Gone | Reply::Unknown | Reply::Stale) => "fail",
                     // It may have had its effect all the same.
-                    (false, false) => "info",
+                    Some(Reply::Unfit | Reply::Refused) | None => "info",
                 };
                 (*operation, kind, seen.as_deref())
             }
@@ -120,7 +121,7 @@ pub fn shiviz(entries: &[Entry], regions: &[String]) -> String {
             Record::Sent { to, dots, .. } => format!("sends {} entries to {}", dots.len(), host(*to)),
             Record::Received { from, dots, .. } => format!("receives {} entries from {}", dots.len(), host(*from)),
             Record::Learned { of, .. } => format!("durably knows {} more writes", of.len()),
-            Record::Asked { .. } | Record::Over { .. } => continue,
+            _ => continue,
         };
         let clock: std::collections::BTreeMap<String, u64> = clock
             .iter()
