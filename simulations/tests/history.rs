@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use simulations::history::{edn, explain, json_lines, shiviz};
 use simulations::run::{Keep, Outcome, run};
@@ -31,18 +31,29 @@ fn a_request_is_followed_through_all_regions() {
 fn operations_are_well_formed_for_jepsen() {
     let outcome = outcome();
     let entries = &outcome.history.as_ref().unwrap().entries;
-    let mut open = BTreeMap::new();
+    let (mut open, mut guests, mut ended) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
     let json = json_lines(entries);
     for (index, line) in json.lines().enumerate() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!(line["index"], index);
         let process = line["process"].as_u64().unwrap();
+        assert!(!ended.contains(&process), "process {process} goes on after an unknown outcome");
         match line["type"].as_str().unwrap() {
             "invoke" => assert_eq!(open.insert(process, line["f"].clone()), None),
             "ok" | "fail" | "info" => assert_eq!(open.remove(&process), Some(line["f"].clone())),
             other => panic!("{other}"),
         }
+        if line["type"] == "info" {
+            ended.insert(process);
+        }
+        // Reads have no visit before they are answered; writes of one guest are never another's.
+        if let Some(visit) = line["value"].as_u64() {
+            assert_eq!(*guests.entry(process).or_insert(visit), visit, "{line}");
+        }
     }
+    let processes = guests.len();
+    let visits = guests.values().collect::<BTreeSet<_>>().len();
+    assert!((visits..visits + visits / 4).contains(&processes), "{processes} processes for {visits} guests");
     assert!(open.is_empty(), "{open:?}");
     let edn = edn(entries);
     assert_eq!(edn.lines().count(), json.lines().count());
@@ -91,18 +102,18 @@ fn what_is_measured_adds_up() {
 }
 
 /// A visit that comes, is erased, and is asked for again; and one that nobody knows.
-const ANSWERS: &str = "
-    name = \"answers\"
-    duration = \"30s\"
-    regions = [\"eu-central\", \"us-east\"]
+const ANSWERS: &str = r#"
+    name = "answers"
+    duration = "30s"
+    regions = ["eu-central", "us-east"]
     operation = [
-        { at = \"2s\", kind = \"check-in\", from = \"eu-central\", visit = 0, arrived = \"2s\", retention = \"1h\" },
-        { at = \"4s\", kind = \"look\", from = \"eu-central\", visit = 0, arrived = \"2s\", retention = \"1h\" },
-        { at = \"6s\", kind = \"erase\", from = \"us-east\", visit = 0, arrived = \"2s\", retention = \"1h\" },
-        { at = \"9s\", kind = \"correct\", from = \"eu-central\", visit = 0, arrived = \"2s\", retention = \"1h\" },
-        { at = \"12s\", kind = \"correct\", from = \"eu-central\", visit = 1, arrived = \"2s\", retention = \"1h\" },
+        { at = "8s", kind = "check-in", from = "eu-central", visit = 0, arrived = "8s", retention = "1h" },
+        { at = "10s", kind = "look", from = "eu-central", visit = 0, arrived = "8s", retention = "1h" },
+        { at = "12s", kind = "erase", from = "us-east", visit = 0, arrived = "8s", retention = "1h" },
+        { at = "15s", kind = "correct", from = "eu-central", visit = 0, arrived = "8s", retention = "1h" },
+        { at = "18s", kind = "correct", from = "eu-central", visit = 1, arrived = "8s", retention = "1h" },
     ]
-";
+"#;
 
 fn answers() -> Outcome {
     run(&Scenario::parse(ANSWERS).unwrap(), 1, Keep { history: true, measured: true }).unwrap()
@@ -179,21 +190,21 @@ fn the_plan_of_a_report_gives_the_same_run() {
 }
 
 /// A cut, a pause and a crash, each with a request in the middle of it.
-const TROUBLE: &str = "
-    name = \"trouble\"
-    duration = \"60s\"
-    regions = [\"eu-central\", \"us-east\"]
+const TROUBLE: &str = r#"
+    name = "trouble"
+    duration = "60s"
+    regions = ["eu-central", "us-east"]
     operation = [
-        { at = \"6s\", kind = \"check-in\", from = \"us-east\", visit = 0, arrived = \"6s\", retention = \"1h\" },
-        { at = \"20100ms\", kind = \"check-in\", from = \"us-east\", visit = 1, arrived = \"20s\", retention = \"1h\" },
-        { at = \"40s\", kind = \"check-in\", from = \"us-east\", visit = 2, arrived = \"40s\", retention = \"1h\" },
+        { at = "6s", kind = "check-in", from = "us-east", visit = 0, arrived = "6s", retention = "1h" },
+        { at = "20100ms", kind = "check-in", from = "us-east", visit = 1, arrived = "20s", retention = "1h" },
+        { at = "40s", kind = "check-in", from = "us-east", visit = 2, arrived = "40s", retention = "1h" },
     ]
     fault = [
-        { at = \"5s\", for = \"10s\", kind = \"partition\", from = [\"us-east\"] },
-        { at = \"20s\", for = \"8s\", kind = \"pause\", region = \"us-east\" },
-        { at = \"35s\", for = \"10s\", kind = \"crash\", region = \"us-east\" },
+        { at = "5s", for = "10s", kind = "partition", from = ["us-east"] },
+        { at = "20s", for = "8s", kind = "pause", region = "us-east" },
+        { at = "35s", for = "10s", kind = "crash", region = "us-east" },
     ]
-";
+"#;
 
 fn story(outcome: &Outcome, operation: usize) -> Vec<String> {
     let lines = explain(&outcome.history.as_ref().unwrap().entries, &outcome.plan, operation);
@@ -240,5 +251,55 @@ fn every_answer_is_told_as_it_was() {
     in_order(&story(&outcome, 4), &unknown);
     // A run that broke before has no record of it.
     let lines = explain(&[], &outcome.plan, 4);
-    assert_eq!(lines, [(std::time::Duration::from_secs(12), "not asked: the run ended before".to_owned())]);
+    assert_eq!(lines, [(std::time::Duration::from_secs(18), "not asked: the run ended before".to_owned())]);
+}
+
+/// Kind, function and process of each line.
+fn processes(outcome: &Outcome) -> Vec<(String, String, u64)> {
+    let json = json_lines(&outcome.history.as_ref().unwrap().entries);
+    let line = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| line[key].as_str().unwrap().to_owned();
+        (text("type"), text("f"), line["process"].as_u64().unwrap())
+    };
+    json.lines().map(line).collect()
+}
+
+/// A guest is one process from the check-in to what comes after the erasure; another guest is another.
+#[test]
+fn a_session_is_a_process() {
+    let lines = processes(&answers());
+    let of: Vec<u64> = lines.iter().filter(|(kind, ..)| kind == "invoke").map(|(.., process)| *process).collect();
+    assert_eq!(of, [0, 0, 0, 0, 1], "{lines:?}");
+    let ended: Vec<&str> = lines.iter().filter(|(kind, ..)| kind != "invoke").map(|(kind, ..)| kind.as_str()).collect();
+    assert_eq!(ended, ["ok", "ok", "ok", "fail", "fail"]);
+}
+
+/// Nobody answers the check-in, which may be durable all the same; the guest goes on as another process. Two requests
+/// of one guest at once are two processes, since a process waits for its answer.
+#[test]
+fn an_unknown_outcome_ends_its_process() {
+    let text = r#"
+        name = "nobody"
+        duration = "60s"
+        regions = ["eu-central"]
+        operation = [
+            { at = "6s", kind = "check-in", from = "eu-central", visit = 0, arrived = "6s", retention = "1h" },
+            { at = "40s", kind = "check-in", from = "eu-central", visit = 0, arrived = "6s", retention = "1h" },
+            { at = "45s", kind = "correct", from = "eu-central", visit = 0, arrived = "6s", retention = "1h" },
+            { at = "45s", kind = "look", from = "eu-central", visit = 0, arrived = "6s", retention = "1h" },
+            { at = "50s", kind = "read", from = "eu-central", visit = 0 },
+        ]
+        fault = [{ at = "5s", for = "20s", kind = "pause", region = "eu-central" }]
+    "#;
+    let outcome = run(&Scenario::parse(text).unwrap(), 1, Keep { history: true, ..Keep::default() }).unwrap();
+    let lines = processes(&outcome);
+    let kind = |wanted: &str| -> Vec<(&str, u64)> {
+        let lines = lines.iter().filter(|(kind, ..)| kind == wanted);
+        lines.map(|(_, f, process)| (f.as_str(), *process)).collect()
+    };
+    assert_eq!(kind("info"), [("add", 0)]);
+    // The reader has the number of the visit, and is somebody else.
+    assert_eq!(kind("invoke"), [("add", 0), ("add", 1), ("correct", 1), ("look", 2), ("read", 3)]);
+    assert_eq!(kind("ok").len(), 4, "{lines:?}");
 }
