@@ -206,6 +206,15 @@ pub struct RequestCount {
     pub latency_ms: [f64; 3],
 }
 
+impl Measured {
+    /// The run was broken off before the final healing: `healed_at` is when that was, and nothing can be said of
+    /// convergence.
+    #[must_use]
+    pub fn broke_before_healing(&self) -> bool {
+        !self.broken.is_empty() && self.convergence.bound == 0.0
+    }
+}
+
 impl RequestCount {
     /// Acknowledged writes: of reads and looks there are none.
     #[must_use]

@@ -329,6 +329,21 @@ fn a_report_identifies_its_runs() {
     assert_eq!(traces, ["0000000000000007000000000000feed", "0000000000000008000000000000feed"]);
 }
 
+/// Whoever broke an invariant before the end was never healed: nothing is said of convergence.
+#[test]
+fn a_run_that_was_broken_off_has_not_failed_to_converge() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = run(4, 7, 500.0);
+    run.broken.push("no erased visit comes back".into());
+    run.healed_at = 250.0;
+    run.convergence = Convergence::default();
+    let written = write(dir.path(), &[run], "").unwrap();
+    let page = fs::read_to_string(written.index).unwrap();
+    assert!(page.contains("the run was broken off before the final healing") && !page.contains("Not met within"));
+    let plot = fs::read_to_string(dir.path().join("faults.svg")).unwrap();
+    assert!(plot.contains("the run was broken off at 4.17\u{202f}min"), "{plot}");
+}
+
 /// Answers that are not what was asked for are not counted as done, and each kind of them is named.
 #[test]
 fn an_answer_is_not_counted_as_done_for_being_an_answer() {

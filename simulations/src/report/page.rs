@@ -197,9 +197,16 @@ fn convergence(summary: &Summary) -> Figure {
     let (healed, bound) = (units::seconds(summary.healed_at), units::seconds(summary.bound));
     if summary.runs > 1 {
         let slowest = seconds(summary.converged.max());
-        let value = format!("{} of {} runs", summary.runs - summary.unmet.len(), summary.runs);
-        let note = format!("slowest {slowest} after the final healing at {healed}; bound {bound}");
+        let converged = summary.converged.total() - summary.converged.never();
+        let value = format!("{converged} of {} runs", summary.runs);
+        let mut note = format!("slowest {slowest} after the final healing at {healed}; bound {bound}");
+        if summary.unhealed > 0 {
+            note.push_str(&format!("; {} broken off before it", summary.unhealed));
+        }
         Figure { label: "Converged", value, note }
+    } else if summary.unhealed > 0 {
+        let note = "the run was broken off before the final healing".into();
+        Figure { label: "Converged in", value: units::NONE.into(), note }
     } else {
         let value = if summary.unmet.is_empty() { seconds(summary.converged.max()) } else { "no".into() };
         Figure { label: "Converged in", value, note: format!("after the final healing at {healed}; bound {bound}") }

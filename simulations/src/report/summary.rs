@@ -86,6 +86,8 @@ pub(super) struct Summary {
     pub(super) runs: usize,
     /// Seed and invariant.
     pub(super) broken: Vec<(u64, String)>,
+    /// Runs that were broken off before the final healing.
+    pub(super) unhealed: u64,
     /// Seed and the condition that was not met within the bound.
     pub(super) unmet: Vec<(u64, String)>,
     /// After the final healing, one for each run.
@@ -118,7 +120,8 @@ impl Summary {
         let mut out = Self { runs: runs.len(), ..Self::default() };
         for run in runs {
             out.broken.extend(run.broken.iter().map(|name| (run.seed, name.clone())));
-            if run.convergence.took.is_none() {
+            out.unhealed += u64::from(run.broke_before_healing());
+            if run.convergence.took.is_none() && !run.broke_before_healing() {
                 let unmet = run.convergence.unmet.clone().unwrap_or_else(|| "not converged within the bound".into());
                 out.unmet.push((run.seed, unmet));
             }
@@ -140,7 +143,8 @@ impl Summary {
             run.requests.iter().for_each(|count| out.requests.add(count));
             out.writes += run.requests.iter().map(RequestCount::writes).sum::<u64>();
         }
-        out.converged = Cdf::of_options(runs.iter().map(|run| run.convergence.took));
+        let healed = runs.iter().filter(|run| !run.broke_before_healing());
+        out.converged = Cdf::of_options(healed.map(|run| run.convergence.took));
         out.recovered = Cdf::of_options(runs.iter().flat_map(|run| &run.recoveries).map(|r| r.took));
         out.staleness = pool(runs, |pair| pair.from != pair.to);
         out
