@@ -17,6 +17,7 @@ mod meter;
 mod model;
 pub mod plan;
 pub mod regions;
+pub mod reply;
 pub mod report;
 pub mod run;
 pub mod scenario;

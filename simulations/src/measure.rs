@@ -3,7 +3,12 @@
 //! Times are seconds of true virtual time since the start of the run, unless a name says otherwise. Regions are
 //! indices into [`Measured::regions`]. Nothing here depends on how fast the machine was.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
+use crate::scenario::{OperationKind, Scenario};
+use crate::trace::TraceHash;
 
 /// One run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -14,6 +19,14 @@ pub struct Measured {
     pub about: String,
     /// The seed.
     pub seed: u64,
+    /// The hash of everything that happened: two reports with the same one tell of the same run.
+    pub trace: TraceHash,
+    /// The scenario as it was asked for, with its settings. A file of its own in a report of several runs.
+    #[serde(skip)]
+    pub asked: Option<Arc<Scenario>>,
+    /// What the seed made of it, to be repeated. A file of its own in a report of one run.
+    #[serde(skip)]
+    pub plan: Option<Arc<Scenario>>,
     /// The regions in the scenario's order.
     pub regions: Vec<String>,
     /// The settings that matter for reading the figures: `("heartbeat", "500ms")`.
@@ -24,14 +37,18 @@ pub struct Measured {
     pub ended_at: f64,
     /// Faults, for bands in time.
     pub faults: Vec<FaultBand>,
-    /// What happened after the last fault.
+    /// What happened after the final healing.
     pub convergence: Convergence,
-    /// After each fault that ended: how long until each region had what each other one had by then.
+    /// How many pairs of regions were behind each time a fault ended. What the end of the run heals is not among them.
+    pub fault_ends: Vec<FaultEnd>,
+    /// The pairs that were: how long until one region had what the other one had by then.
     pub recoveries: Vec<Recovery>,
     /// Per ordered pair of regions: after how long a write acknowledged in the first is shown by the second.
     pub staleness: Vec<Staleness>,
-    /// Regular looks at every region.
+    /// Regular looks at every region, the last one when it has converged.
     pub samples: Vec<Sample>,
+    /// How every region was when all that may be forgotten was forgotten; empty if the run did not come so far.
+    pub forgotten: Vec<Sample>,
     /// Requests of clients whose nearest region it is, in slices of time.
     pub availability: Vec<Availability>,
     /// What went over each directed pair of regions.
@@ -55,7 +72,7 @@ pub struct FaultBand {
     pub until: f64,
 }
 
-/// The phase after the last fault.
+/// The phase after the final healing: whatever fault is left ends there, and the core must agree.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Convergence {
     /// Seconds within which the core must converge, computed from the network and the timers.
@@ -66,7 +83,18 @@ pub struct Convergence {
     pub unmet: Option<String>,
 }
 
-/// One pair of regions after one fault.
+/// A fault ended while the run was on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FaultEnd {
+    /// When.
+    pub at: f64,
+    /// Ordered pairs of running regions with a way from one to the other, over others or not.
+    pub pairs: u64,
+    /// Those of them of which the second lacked something of the first.
+    pub behind: u64,
+}
+
+/// One pair of regions that was behind when a fault ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recovery {
     /// Whose writes.
@@ -128,10 +156,12 @@ pub struct Availability {
     pub seconds: f64,
     /// The region nearest to the clients.
     pub region: usize,
-    /// Requests answered by that region.
+    /// Requests answered by that region, whatever the answer was.
     pub at_home: u64,
-    /// Requests answered by another region.
+    /// Requests answered by another region, whatever the answer was.
     pub elsewhere: u64,
+    /// Those of them that were answered with gone, unknown there, or stale.
+    pub otherwise: u64,
     /// Requests that no region answered.
     pub failed: u64,
 }
@@ -158,14 +188,44 @@ pub struct Traffic {
 /// Requests of one kind.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RequestCount {
-    /// `check-in`, `correct`, `erase`, `read`.
+    /// `check-in`, `correct`, `erase`, `look`, `read`.
     pub kind: String,
-    /// Answered.
-    pub ok: u64,
-    /// Answered by another than the nearest region.
+    /// Writes that were acknowledged as durable, reads that were shown what is there.
+    pub done: u64,
+    /// Answered: the visit is erased or has expired. For such a visit it is the right answer.
+    pub gone: u64,
+    /// Answered: no region that was asked knows the visit (yet).
+    pub unknown: u64,
+    /// Answered: the region does not have what the session has seen.
+    pub stale: u64,
+    /// Answered, whatever the answer was, by another than the nearest region.
     pub elsewhere: u64,
     /// Refused or not answered by anyone.
     pub failed: u64,
     /// Median, 99th percentile and maximum of the time to the answer, in milliseconds.
     pub latency_ms: [f64; 3],
+}
+
+impl Measured {
+    /// The run was broken off before the final healing: `healed_at` is when that was, and nothing can be said of
+    /// convergence.
+    #[must_use]
+    pub fn broke_before_healing(&self) -> bool {
+        !self.broken.is_empty() && self.convergence.bound == 0.0
+    }
+}
+
+impl RequestCount {
+    /// Acknowledged writes: of reads and looks there are none.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        let write = [OperationKind::CheckIn, OperationKind::Correct, OperationKind::Erase];
+        if write.iter().any(|kind| kind.name() == self.kind) { self.done } else { 0 }
+    }
+
+    /// Answered, but not with what was asked for.
+    #[must_use]
+    pub fn otherwise(&self) -> u64 {
+        self.gone + self.unknown + self.stale
+    }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use replication::{Dot, ReplicaId, VersionVector};
 
-use crate::measure::{Availability, Recovery, RequestCount, Sample, Staleness, Traffic};
+use crate::measure::{Availability, FaultEnd, Recovery, RequestCount, Sample, Staleness, Traffic};
+use crate::reply::Reply;
 use crate::scenario::{OperationKind, Scenario};
 
 /// Slices of time for availability.
@@ -35,6 +36,8 @@ pub struct Meter {
     delays: BTreeMap<(usize, usize), Vec<f32>>,
     waiting: Vec<Waiting>,
     recoveries: Vec<Recovery>,
+    /// How many pairs were behind when a fault ended.
+    pub(crate) fault_ends: Vec<FaultEnd>,
     traffic: BTreeMap<(usize, usize), Traffic>,
     slices: BTreeMap<(u32, usize), Availability>,
     requests: BTreeMap<OperationKind, (RequestCount, Vec<f32>)>,
@@ -53,6 +56,7 @@ impl Meter {
             delays: BTreeMap::new(),
             waiting: Vec::new(),
             recoveries: Vec::new(),
+            fault_ends: Vec::new(),
             traffic: BTreeMap::new(),
             slices: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -138,14 +142,14 @@ impl Meter {
         oldest.map(|(_, acknowledged)| now.saturating_sub(*acknowledged)).max().unwrap_or_default()
     }
 
-    /// A request is over; `answered_by` is `None` if nobody answered.
+    /// A request is over; `answered` is the region that answered and what it said, `None` if nobody did.
     pub(crate) fn request(
         &mut self,
         now: Duration,
         asked_at: Duration,
         kind: OperationKind,
         home: usize,
-        answered_by: Option<usize>,
+        answered: Option<(usize, Reply)>,
     ) {
         let number = u32::try_from(asked_at.as_nanos() / self.slice.as_nanos().max(1)).unwrap_or(u32::MAX);
         let slice = self.slice;
@@ -155,24 +159,30 @@ impl Meter {
             region: home,
             at_home: 0,
             elsewhere: 0,
+            otherwise: 0,
             failed: 0,
         });
         let (count, latencies) = self.requests.entry(kind).or_default();
         kind.name().clone_into(&mut count.kind);
-        match answered_by {
-            Some(region) => {
-                count.ok += 1;
+        let ended = match answered.map(|(_, reply)| reply) {
+            Some(Reply::Done | Reply::Shown) => &mut count.done,
+            Some(Reply::Gone) => &mut count.gone,
+            Some(Reply::Unknown) => &mut count.unknown,
+            Some(Reply::Stale) => &mut count.stale,
+            Some(Reply::Unfit | Reply::Refused) | None => &mut count.failed,
+        };
+        *ended += 1;
+        match answered {
+            Some((_, Reply::Unfit | Reply::Refused)) | None => availability.failed += 1,
+            Some((region, reply)) => {
                 latencies.push(now.saturating_sub(asked_at).as_secs_f32() * 1_000.0);
+                availability.otherwise += u64::from(matches!(reply, Reply::Gone | Reply::Unknown | Reply::Stale));
                 if region == home {
                     availability.at_home += 1;
                 } else {
                     availability.elsewhere += 1;
                     count.elsewhere += 1;
                 }
-            }
-            None => {
-                availability.failed += 1;
-                count.failed += 1;
             }
         }
     }

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
+use humantime_serde::re::humantime::format_duration;
 use serde::Serialize;
 
 use crate::check::{Broken, Invariant};
 use crate::history::Recorder;
 use crate::measure::{self, Measured};
 use crate::plan;
-use crate::scenario::{FaultKind, Replay, Scenario, ScenarioError};
+use crate::scenario::{FaultKind, OperationKind, Replay, Scenario, ScenarioError};
 use crate::trace::TraceHash;
 use crate::world::{Convergence, Mark, World};
 
@@ -103,8 +105,7 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
     let recorder = keep.history.then(|| Recorder::new(plan.regions.len()));
     let mut world = World::new(plan.clone(), seed, recorder)?;
     let convergence = world.run();
-    let measured = keep.measured.then(|| measured(&mut world, &plan, seed, &convergence));
-    Ok(Outcome {
+    let mut outcome = Outcome {
         seed,
         broken: world.broken.clone(),
         convergence,
@@ -113,10 +114,14 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
         awake: world.now(),
         elapsed: world.elapsed(),
         marks: std::mem::take(&mut world.marks),
-        measured,
+        measured: None,
         history: world.recorder.take(),
         plan,
-    })
+    };
+    if keep.measured {
+        outcome.measured = Some(measured(&mut world, scenario, &outcome));
+    }
+    Ok(outcome)
 }
 
 /// A panic of the simulator or of the replica, and what it said.
@@ -139,20 +144,53 @@ pub fn caught<T>(what: impl FnOnce() -> T) -> Result<T, Panicked> {
     })
 }
 
-fn measured(world: &mut World, plan: &Scenario, seed: u64, convergence: &Convergence) -> Measured {
+/// The settings without which figures cannot be read, for people.
+fn settings(world: &World, asked: &Scenario, plan: &Scenario) -> Vec<(String, String)> {
+    let long = |time: Duration| format_duration(time).to_string();
+    // A plan has its requests written out; how often they were to come stands in the scenario.
+    let drawn = asked.swarm.is_none() && asked.workload.rate > 0.0;
+    let rate = if drawn {
+        format!("{} check-ins and {} reads a second", asked.workload.rate, asked.workload.reads)
+    } else {
+        format!("{} requests in {}", plan.operations.len(), long(plan.duration))
+    };
+    let kept = plan.operations.iter().filter(|operation| operation.kind != OperationKind::Read);
+    let kept: BTreeSet<Duration> = kept.map(|operation| operation.retention).collect();
+    let (network, replica) = (&plan.network, &plan.replica);
+    let share = |share: f64| if share > 0.0 { format!("{share} of all frames") } else { "none".to_owned() };
     let settings = [
-        ("heartbeat", format!("{:?}", plan.replica.heartbeat)),
-        ("relay after", format!("{:?}", plan.replica.relay_after)),
-        ("batch", format!("up to {} records, {:.1} on average", plan.replica.batch_records, world.meter.mean_batch())),
-        ("topology", format!("{:?}", plan.network.topology).to_lowercase()),
-        ("sync", format!("{:?}", plan.disks.sync)),
+        ("rate", rate),
+        ("retentions", kept.into_iter().map(long).collect::<Vec<_>>().join(", ")),
+        ("max retention", long(replica.max_retention)),
+        ("max clock skew", long(replica.max_clock_skew)),
+        ("heartbeat", long(replica.heartbeat)),
+        ("relay after", long(replica.relay_after)),
+        ("batch", format!("up to {} records", replica.batch_records)),
+        ("mean batch", format!("{:.1} records", world.meter.mean_batch())),
+        ("in flight", format!("up to {} KiB a link", replica.in_flight_kib)),
+        ("topology", format!("{:?}", network.topology).to_lowercase()),
+        ("jitter", format!("sigma {}", network.jitter)),
+        ("loss", share(network.loss)),
+        ("duplicates", share(network.duplicate)),
+        ("reordered", share(network.reorder)),
+        ("bandwidth", format!("{} Mbit/s", network.bandwidth_mbps)),
+        ("sync", format!("{} on average", long(plan.disks.sync))),
     ];
+    settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn measured(world: &mut World, asked: &Scenario, outcome: &Outcome) -> Measured {
+    let (plan, convergence) = (&outcome.plan, &outcome.convergence);
+    let forgets = convergence.took.is_some() && plan.checks.forget && world.broken.is_none();
     Measured {
         name: plan.name.clone(),
         about: plan.about.clone(),
-        seed,
+        seed: outcome.seed,
+        trace: outcome.trace,
+        asked: Some(Arc::new(asked.clone())),
+        plan: Some(Arc::new(outcome.replayable())),
         regions: plan.regions.clone(),
-        settings: settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        settings: settings(world, asked, plan),
         healed_at: convergence.healed_at.as_secs_f64(),
         ended_at: plan.duration.as_secs_f64() + convergence.took.unwrap_or(convergence.bound).as_secs_f64(),
         faults: world.bands(),
@@ -161,9 +199,11 @@ fn measured(world: &mut World, plan: &Scenario, seed: u64, convergence: &Converg
             took: convergence.took.map(|took| took.as_secs_f64()),
             unmet: convergence.unmet.clone(),
         },
+        fault_ends: std::mem::take(&mut world.meter.fault_ends),
         recoveries: world.meter.recoveries(),
         staleness: world.meter.staleness(),
         samples: std::mem::take(&mut world.meter.samples),
+        forgotten: if forgets { world.looks() } else { Vec::new() },
         availability: world.meter.availability(),
         traffic: world.meter.traffic(),
         requests: world.meter.requests(),

@@ -4,16 +4,30 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use simulations::measure::{
-    Availability, Convergence, FaultBand, Measured, Recovery, RequestCount, Sample, Staleness, Traffic,
+    Availability, Convergence, FaultBand, FaultEnd, Measured, Recovery, RequestCount, Sample, Staleness, Traffic,
 };
 use simulations::report::{ReportError, Written, write, write_comparison};
+use simulations::scenario::Scenario;
+use simulations::trace::TraceHash;
 
 const PLOTS: [&str; 9] =
     ["convergence", "staleness", "staleness-map", "bytes", "faults", "lag", "completeness", "availability", "storage"];
-const TABLES: [&str; 9] =
-    ["convergence", "recoveries", "staleness", "samples", "lags", "availability", "traffic", "requests", "faults"];
+const TABLES: [&str; 11] = [
+    "convergence",
+    "fault-ends",
+    "recoveries",
+    "staleness",
+    "samples",
+    "forgotten",
+    "lags",
+    "availability",
+    "traffic",
+    "requests",
+    "faults",
+];
 
 /// Even numbers between 0 and 1 without a generator of random numbers.
 struct Numbers(u64);
@@ -27,6 +41,11 @@ impl Numbers {
 
 fn pairs(regions: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..regions).flat_map(move |from| (0..regions).map(move |to| (from, to))).filter(|(from, to)| from != to)
+}
+
+/// What a run may have been made from.
+fn scenario() -> Scenario {
+    Scenario::parse("name = \"x\"\nduration = \"10m\"\nregions = [\"eu-central\", \"us-east\"]").unwrap()
 }
 
 /// A run of ten minutes with a partition of region 1, a crash of region 2, and a moment of a stepped clock.
@@ -54,6 +73,9 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
         about: "A region is cut off from the others while another one crashes. Guests keep checking in everywhere."
             .into(),
         seed,
+        trace: TraceHash(u128::from(seed) << 64 | 0xfeed),
+        asked: Some(Arc::new(scenario())),
+        plan: Some(Arc::new(scenario())),
         regions: NAMES[..regions].iter().map(|n| n.to_string()).collect(),
         settings: vec![("heartbeat".into(), format!("{heartbeat_ms} ms")), ("topology".into(), "mesh".into())],
         healed_at: 480.0,
@@ -72,6 +94,9 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
         ..Measured::default()
     };
     for at in [210.0, 300.0, 480.0] {
+        // Of as many pairs again nobody was behind.
+        let behind = pairs(regions).count() as u64;
+        run.fault_ends.push(FaultEnd { at, pairs: behind * 2, behind });
         for (from, to) in pairs(regions) {
             let took = (numbers.next() > 0.02).then(|| 0.1 + heartbeat_ms / 500.0 + numbers.next().powi(2) * 3.0);
             run.recoveries.push(Recovery { from, to, at, took });
@@ -99,7 +124,8 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
                 let failed = if lost && at < 195.0 { 14 } else { u64::from(numbers.next() > 0.97) };
                 let elsewhere = if lost { 100 - failed } else { (numbers.next() * 3.0) as u64 };
                 let at_home = if lost { 0 } else { 100 - failed - elsewhere };
-                run.availability.push(Availability { at, seconds: 5.0, region, at_home, elsewhere, failed });
+                let otherwise = elsewhere.min(1);
+                run.availability.push(Availability { at, seconds: 5.0, region, at_home, elsewhere, otherwise, failed });
             }
         }
     }
@@ -115,9 +141,11 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
             lost: 20_000,
         });
     }
-    for (kind, ok) in [("check-in", 9000), ("correct", 700), ("erase", 300), ("read", 4000)] {
+    for (kind, done) in [("check-in", 9000), ("correct", 700), ("erase", 300), ("look", 5000), ("read", 4000)] {
+        let (gone, unknown, stale) = if kind == "correct" { (40, 8, 0) } else { (0, 0, u64::from(kind == "read")) };
         let latency_ms = [4.2, 81.0, 2350.0];
-        run.requests.push(RequestCount { kind: kind.into(), ok, elsewhere: ok / 20, failed: 12, latency_ms });
+        let count = RequestCount { kind: kind.into(), done, gone, unknown, stale, ..RequestCount::default() };
+        run.requests.push(RequestCount { elsewhere: done / 20, failed: 12, latency_ms, ..count });
     }
     run
 }
@@ -223,7 +251,9 @@ fn a_run_has_all_files_and_its_tables_add_up() {
     assert_eq!(rows("recoveries").iter().filter(|row| row["took_s"].is_empty()).count(), never);
     assert_eq!(sum(&rows("availability"), "failed"), run.availability.iter().map(|a| a.failed).sum::<u64>());
     assert_eq!(sum(&rows("traffic"), "metadata_bytes"), 12 * 500_000);
-    assert_eq!(sum(&rows("requests"), "answered"), 14_000);
+    let requests = rows("requests");
+    let sums = ["done", "gone", "unknown_there", "stale", "failed"].map(|column| sum(&requests, column));
+    assert_eq!(sums, [19_000, 40, 8, 1, 60]);
 
     let staleness = rows("staleness");
     assert_eq!((staleness.len(), sum(&staleness, "writes"), sum(&staleness, "never_seen")), (12, 12 * 400 + 9, 9));
@@ -244,6 +274,105 @@ fn a_run_has_all_files_and_its_tables_add_up() {
     }
     let back: Vec<Measured> = serde_json::from_slice(&fs::read(dir.path().join("measured.json")).unwrap()).unwrap();
     assert_eq!(back[0].staleness[3].delays_ms, run.staleness[3].delays_ms);
+}
+
+/// The slowest pair after a fault leads; the final healing has its own name and its time.
+#[test]
+fn recovery_after_faults_is_not_the_final_healing() {
+    let dir = tempfile::tempdir().unwrap();
+    let written = |run: &Measured| {
+        let written = write(dir.path(), std::slice::from_ref(run), "").unwrap();
+        let plot = fs::read_to_string(dir.path().join("convergence.svg")).unwrap();
+        (fs::read_to_string(written.index).unwrap(), plot)
+    };
+    let mut run = run(4, 7, 500.0);
+    for recovery in &mut run.recoveries {
+        recovery.took = recovery.took.or(Some(1.0));
+    }
+    run.recoveries[5].took = Some(77.0);
+    let (page, plot) = written(&run);
+    assert!(page.contains("<dt>Slowest recovery</dt><dd>77\u{202f}s</dd>"));
+    assert!(page.contains("36 of 72 pairs were behind") && plot.contains("behind: 36 of 72 pairs"));
+    assert!(page.contains("after the final healing at 8\u{202f}min") && !page.contains("last fault"));
+    assert!(!plot.contains("all converged") && plot.contains("since the fault ended"));
+    run.recoveries[5].took = None;
+    assert!(written(&run).0.contains("<dt>Slowest recovery</dt><dd>never</dd>"));
+    run.recoveries.clear();
+    run.fault_ends.iter_mut().for_each(|ended| ended.behind = 0);
+    let (page, plot) = written(&run);
+    assert!(page.contains("<dd>not needed</dd>") && page.contains("0 of 72 pairs were behind"));
+    assert!(plot.contains("all converged") && plot.contains("since the final healing"));
+}
+
+/// Whoever has the page knows which run it tells of, and can make it again.
+#[test]
+fn a_report_identifies_its_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut runs = [run(4, 7, 500.0), run(4, 8, 500.0)];
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let written = write(&one, &runs[..1], "").unwrap();
+    let page = fs::read_to_string(&written.index).unwrap();
+    assert!(page.contains("<dd>0000000000000007000000000000feed</dd>") && page.contains("href=\"plan-7.toml\""));
+    assert!(written.files.contains(&one.join("plan-7.toml")));
+    Scenario::parse(&fs::read_to_string(one.join("plan-7.toml")).unwrap()).unwrap();
+    let data: serde_json::Value = serde_json::from_slice(&fs::read(one.join("measured.json")).unwrap()).unwrap();
+    assert_eq!(data[0]["trace"], "0000000000000007000000000000feed");
+    assert!(data[0].get("plan").is_none(), "it is a file of its own");
+
+    runs[1].settings[1].1 = "ring".into();
+    let written = write(&two, &runs, "").unwrap();
+    let page = fs::read_to_string(&written.index).unwrap();
+    assert!(page.contains("href=\"scenario.toml\"") && !two.join("plan-7.toml").exists());
+    assert!(page.contains("<dt>heartbeat</dt><dd>500 ms</dd>"));
+    assert!(page.contains("<dt>topology</dt><dd>differs by seed</dd>"));
+    let traces: Vec<String> = table(&two, "convergence").into_iter().map(|row| row["trace"].clone()).collect();
+    assert_eq!(traces, ["0000000000000007000000000000feed", "0000000000000008000000000000feed"]);
+}
+
+/// Whoever broke an invariant before the end was never healed: nothing is said of convergence.
+#[test]
+fn a_run_that_was_broken_off_has_not_failed_to_converge() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = run(4, 7, 500.0);
+    run.broken.push("no erased visit comes back".into());
+    run.healed_at = 250.0;
+    run.convergence = Convergence::default();
+    let written = write(dir.path(), &[run], "").unwrap();
+    let page = fs::read_to_string(written.index).unwrap();
+    assert!(page.contains("the run was broken off before the final healing") && !page.contains("Not met within"));
+    let plot = fs::read_to_string(dir.path().join("faults.svg")).unwrap();
+    assert!(plot.contains("the run was broken off at 4.17\u{202f}min"), "{plot}");
+}
+
+/// Answers that are not what was asked for are not counted as done, and each kind of them is named.
+#[test]
+fn an_answer_is_not_counted_as_done_for_being_an_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let html = |run: &Measured| {
+        let written = write(dir.path(), std::slice::from_ref(run), "").unwrap();
+        fs::read_to_string(written.index).unwrap()
+    };
+    let mut run = run(4, 7, 500.0);
+    // 19,000 of 19,109.
+    let page = html(&run);
+    assert!(
+        page.contains("99.43\u{202f}%")
+            && page.contains("40 gone (erased or expired), 8 unknown there, 1 stale, 60 failed")
+    );
+    let of_slices = run.availability.iter().map(|slice| slice.otherwise).sum::<u64>();
+    assert!(of_slices > 0 && sum(&table(dir.path(), "availability"), "of_these_otherwise") == of_slices);
+    run.requests[1].done += run.requests[1].gone;
+    run.requests[1].gone = 0;
+    assert!(!html(&run).contains("99.43\u{202f}%"));
+}
+
+/// Looks and reads are no writes, and neither is a correction of what is gone: 17.76 MB for 10,000 of the 19,000 that were done.
+#[test]
+fn bytes_are_divided_by_acknowledged_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &[run(4, 7, 500.0)], "").unwrap();
+    let plot = fs::read_to_string(dir.path().join("bytes.svg")).unwrap();
+    assert!(plot.contains("all links together: 1.78\u{202f}kB"), "{plot}");
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         return Err(Usage::error(format!("there are {} operations, counted from 0", operations.len())));
     }
     let entries = outcome.history.map(|history| history.entries).unwrap_or_default();
-    for (at, line) in history::explain(&entries, op, &outcome.plan.regions) {
+    for (at, line) in history::explain(&entries, &outcome.plan, op) {
         say!("{at:>14.4?}  {line}");
     }
     if let Some(broken) = &outcome.broken {

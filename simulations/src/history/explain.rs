@@ -1,63 +1,161 @@
-//! One request's life through all regions.
+//! One request's life through all regions, with what went wrong around it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use replication::Dot;
 
-use super::{Entry, Record};
+use super::{Entry, Machine, Record, Turn};
+use crate::reply::Reply;
+use crate::scenario::Scenario;
 
-/// Lines that tell what became of one operation: when it was asked for, acknowledged, sent, received and known where.
+type Line = (Duration, String);
+
+/// Lines that tell what became of one operation of a plan: who was asked and answered what, where it was acknowledged,
+/// sent, lost, received and known; and the faults, crashes, starts and roll-backs from then on. What was wrong already
+/// when it was asked for comes first.
 #[must_use]
-pub fn explain(entries: &[Entry], operation: usize, regions: &[String]) -> Vec<(Duration, String)> {
-    let mut dots: BTreeSet<Dot> = BTreeSet::new();
-    for entry in entries {
-        if let Record::Acknowledged { operation: of, dot: Some(dot), .. } = &entry.record
-            && *of == operation
-        {
-            dots.insert(*dot);
-        }
-    }
-    let name = |region: usize| regions.get(region).map_or("?", String::as_str);
-    let carries = |carried: &[Dot]| carried.iter().any(|dot| dots.contains(dot));
-    let mut lines = Vec::new();
-    for Entry { at, record, .. } in entries {
-        let line = match record {
-            Record::Asked { operation: of, asked } if *of == operation => {
-                format!(
-                    "a client near {} asks: {} of visit {} at venue {}",
-                    asked.from,
-                    asked.kind.name(),
-                    asked.visit,
-                    asked.venue
-                )
-            }
-            Record::Over { operation: of, done, answered, seen } if *of == operation => match (done, answered, seen) {
-                (true, _, Some(seen)) => format!("the client is shown {} visits", seen.len()),
-                (true, ..) => "the client has its answer: done".to_owned(),
-                (false, true, _) => "the client has its answer: gone, unknown there, or stale".to_owned(),
-                (false, false, _) => "the client gives up: nobody answered".to_owned(),
-            },
-            Record::Acknowledged { node, operation: of, dot } if *of == operation => match dot {
-                Some(dot) => {
-                    format!("{} has made it durable and acknowledges it, entry {} of its log", name(*node), dot.seq)
-                }
-                None => format!("{} acknowledges it: it had the very same already", name(*node)),
-            },
-            Record::Sent { from, to, dots } if carries(dots) => {
-                format!("{} sends it to {}, in a frame of {}", name(*from), name(*to), count(dots.len()))
-            }
-            Record::Received { at, from, dots } if carries(dots) => {
-                format!("{} receives it from {}", name(*at), name(*from))
-            }
-            Record::Learned { node, of } if of.iter().any(|(_, dot)| dots.contains(dot)) => {
-                format!("{} durably knows it", name(*node))
-            }
-            _ => continue,
-        };
-        lines.push((*at, line));
+pub fn explain(entries: &[Entry], plan: &Scenario, operation: usize) -> Vec<Line> {
+    let is_asked = |entry: &Entry| matches!(&entry.record, Record::Asked { operation: of, .. } if *of == operation);
+    let Some(begin) = entries.iter().position(is_asked) else {
+        let at = plan.operations.get(operation).map_or(Duration::ZERO, |operation| operation.at);
+        return vec![(at, "not asked: the run ended before".to_owned())];
+    };
+    let acknowledged = |entry: &Entry| match &entry.record {
+        Record::Acknowledged { operation: of, dot, .. } if *of == operation => *dot,
+        _ => None,
+    };
+    let story = Story { regions: &plan.regions, operation, dots: entries.iter().filter_map(acknowledged).collect() };
+    let mut lines = story.standing(&entries[..begin]);
+    for entry in &entries[begin..] {
+        let around = story.around(&entry.record).map(|(_, _, line)| line);
+        lines.extend(story.own(&entry.record).or(around).map(|line| (entry.at, line)));
     }
     lines
+}
+
+/// Something that lasts until something else ends it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Fault(usize),
+    Down(usize),
+    RolledBack(usize),
+}
+
+struct Story<'a> {
+    regions: &'a [String],
+    operation: usize,
+    dots: BTreeSet<Dot>,
+}
+
+impl Story<'_> {
+    fn name(&self, region: usize) -> &str {
+        self.regions.get(region).map_or("?", String::as_str)
+    }
+
+    fn carries(&self, carried: &[Dot]) -> bool {
+        carried.iter().any(|dot| self.dots.contains(dot))
+    }
+
+    /// What has begun by then and is not over.
+    fn standing(&self, before: &[Entry]) -> Vec<Line> {
+        let mut states: BTreeMap<State, Line> = BTreeMap::new();
+        for entry in before {
+            match self.around(&entry.record) {
+                Some((Some(state), true, line)) => {
+                    states.insert(state, (entry.at, line));
+                }
+                Some((Some(state), false, _)) => {
+                    states.remove(&state);
+                }
+                _ => {}
+            }
+        }
+        let mut lines: Vec<Line> = states.into_values().collect();
+        lines.sort_by_key(|(at, _)| *at);
+        lines
+    }
+
+    /// A line about faults and machines: what it tells of, and whether that is so from now on or is over.
+    fn around(&self, record: &Record) -> Option<(Option<State>, bool, String)> {
+        Some(match record {
+            Record::Fault { fault, label, turn } => {
+                let (lasts, words) = match turn {
+                    Turn::Begins => (true, "begins"),
+                    Turn::Opens => (true, "lets frames pass"),
+                    Turn::Cuts => (true, "cuts again"),
+                    Turn::Ends => (false, "ends"),
+                    Turn::Happens => return Some((None, false, format!("fault: {label}"))),
+                };
+                (Some(State::Fault(*fault)), lasts, format!("fault {words}: {label}"))
+            }
+            Record::Healed => (None, false, "all that is left of the faults is healed".to_owned()),
+            Record::Machine { node, what } => {
+                let name = self.name(*node);
+                let down = Some(State::Down(*node));
+                match what {
+                    Machine::Starts => (down, false, format!("{name} starts")),
+                    Machine::Stops => (None, false, format!("{name} makes everything durable and stops")),
+                    Machine::Down => (down, true, format!("{name} goes down")),
+                    Machine::DiskFailed => (None, false, format!("{name} gives up: its disk failed")),
+                    Machine::RolledBack => {
+                        let line = format!("the disk of {name} is back at what it was earlier");
+                        (Some(State::RolledBack(*node)), true, line)
+                    }
+                    Machine::Reincarnated => {
+                        let line = format!("{name} goes on under a new id: not all its peers vouched for its log");
+                        (Some(State::RolledBack(*node)), false, line)
+                    }
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    /// A line about the operation itself.
+    fn own(&self, record: &Record) -> Option<String> {
+        let name = |region: &usize| self.name(*region);
+        Some(match record {
+            Record::Asked { operation, asked } if *operation == self.operation => {
+                let (from, what) = (&asked.from, asked.kind.name());
+                format!("a client near {from} asks: {what} of visit {} at venue {}", asked.visit, asked.venue)
+            }
+            Record::Tried { operation, region } if *operation == self.operation => {
+                format!("the client tries {}", name(region))
+            }
+            Record::Answered { operation, region, reply, in_time } if *operation == self.operation => {
+                match (reply, in_time) {
+                    (None, _) => format!("no answer from {}", name(region)),
+                    (Some(reply), true) => format!("{} answers: {}", name(region), reply.words()),
+                    (Some(reply), false) => format!("{} answers too late: {}", name(region), reply.words()),
+                }
+            }
+            Record::Over { operation, reply, seen } if *operation == self.operation => match (reply, seen) {
+                (Some(Reply::Shown), Some(seen)) => format!("the client is shown {} visits", seen.len()),
+                (Some(reply), _) => format!("the client has its answer: {}", reply.words()),
+                (None, _) => "the client gives up: nobody served it".to_owned(),
+            },
+            Record::Acknowledged { node, operation, dot } if *operation == self.operation => match dot {
+                Some(dot) => {
+                    format!("{} has made it durable and acknowledges it, entry {} of its log", name(node), dot.seq)
+                }
+                None => format!("{} acknowledges it: it had the very same already", name(node)),
+            },
+            Record::Sent { from, to, dots } if self.carries(dots) => {
+                format!("{} sends it to {}, in a frame of {}", name(from), name(to), count(dots.len()))
+            }
+            Record::Lost { from, to, dots } if self.carries(dots) => {
+                format!("the frame from {} to {} with it is lost", name(from), name(to))
+            }
+            Record::Received { at, from, dots } if self.carries(dots) => {
+                format!("{} receives it from {}", name(at), name(from))
+            }
+            Record::Learned { node, of } if of.iter().any(|(_, dot)| self.dots.contains(dot)) => {
+                format!("{} durably knows it", name(node))
+            }
+            _ => return None,
+        })
+    }
 }
 
 fn count(entries: usize) -> String {

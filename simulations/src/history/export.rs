@@ -1,16 +1,19 @@
 //! Histories for other people's tools.
 //!
 //! - [`edn`]: operations as Jepsen's checkers read them (`:invoke`, then `:ok`, `:fail` or `:info`; values are
-//!   `[venue value]` pairs, as `jepsen.independent` has them; check-ins are `:add`, erasures `:remove`).
+//!   `[venue value]` pairs, as `jepsen.independent` has them; check-ins are `:add`, erasures `:remove`; a process is a
+//!   session: the guest of a visit, or a reader).
 //! - [`json_lines`]: the same, a JSON object a line.
 //! - [`shiviz`]: what the replicas did, with vector clocks; read it with the expression
 //!   `(?<host>\w+) "(?<event>.*)" (?<clock>\{.*\})`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use super::{Entry, Record, is_write};
+use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind};
 
 /// One line of a history of operations.
@@ -44,40 +47,102 @@ fn name(kind: OperationKind) -> &'static str {
     }
 }
 
-/// Each request is a process of its own: citizens do not wait for each other.
+/// Who asks: all requests about a visit are its guest's, all reads with a number are one reader's.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Session {
+    Guest(u32),
+    Reader(u32),
+}
+
+impl Session {
+    fn of(asked: &Operation) -> Session {
+        if asked.kind == OperationKind::Read { Session::Reader(asked.visit) } else { Session::Guest(asked.visit) }
+    }
+}
+
+/// A request on its way.
+struct Open<'a> {
+    process: usize,
+    asked: &'a Operation,
+    /// Some region may have taken it and did not say so.
+    doubtful: bool,
+}
+
+/// Numbers of processes. A process is one session, so that what a session was promised can be checked; it has one
+/// request on its way at a time, so a session that asks twice at once has another process for the second. Both share
+/// the session's token, so whichever is free goes on. A request of unknown outcome ends its process, as Jepsen demands.
+#[derive(Default)]
+struct Processes {
+    next: usize,
+    free: BTreeMap<Session, BTreeSet<usize>>,
+}
+
+impl Processes {
+    fn begin(&mut self, session: Session) -> usize {
+        if let Some(process) = self.free.get_mut(&session).and_then(BTreeSet::pop_first) {
+            return process;
+        }
+        self.next += 1;
+        self.next - 1
+    }
+
+    fn end(&mut self, session: Session, process: usize) {
+        self.free.entry(session).or_default().insert(process);
+    }
+}
+
 fn lines(entries: &[Entry]) -> Vec<Line<'_>> {
-    let mut asked: std::collections::BTreeMap<usize, &Operation> = std::collections::BTreeMap::new();
+    let mut processes = Processes::default();
+    let mut open: BTreeMap<usize, Open<'_>> = BTreeMap::new();
     let mut lines: Vec<Line<'_>> = Vec::new();
     for entry in entries {
-        let (operation, kind, seen) = match &entry.record {
-            Record::Asked { operation, asked: what } => {
-                asked.insert(*operation, what);
-                (*operation, "invoke", None)
+        match &entry.record {
+            Record::Asked { operation, asked } => {
+                let process = processes.begin(Session::of(asked));
+                open.insert(*operation, Open { process, asked, doubtful: false });
+                lines.push(line(lines.len(), entry, process, "invoke", asked, None));
             }
-            Record::Over { operation, done, answered, seen } => {
-                let kind = match (done, answered) {
-                    (true, _) => "ok",
-                    (false, true) => "fail",
-                    // It may have had its effect all the same.
-                    (false, false) => "info",
+            // A region that was asked in vain, or died of its disk, may have taken a write before.
+            Record::Answered { operation, reply: None | Some(Reply::Refused), in_time: true, .. } => {
+                if let Some(open) = open.get_mut(operation) {
+                    open.doubtful = true;
+                }
+            }
+            Record::Over { operation, reply, seen } => {
+                let Some(Open { process, asked, doubtful }) = open.remove(operation) else { continue };
+                let kind = match reply {
+                    Some(Reply::Done | Reply::Shown) => "ok",
+                    Some(Reply::Gone | Reply::Unknown | Reply::Stale) if !(doubtful && is_write(asked.kind)) => "fail",
+                    _ => "info",
                 };
-                (*operation, kind, seen.as_deref())
+                if kind != "info" {
+                    processes.end(Session::of(asked), process);
+                }
+                lines.push(line(lines.len(), entry, process, kind, asked, seen.as_deref()));
             }
-            _ => continue,
-        };
-        let Some(what) = asked.get(&operation) else { continue };
-        let value = if is_write(what.kind) { Some(Shown::One(what.visit)) } else { seen.map(Shown::All) };
-        lines.push(Line {
-            index: lines.len(),
-            time: entry.at.as_nanos(),
-            process: operation,
-            kind,
-            f: name(what.kind),
-            venue: what.venue,
-            value,
-        });
+            _ => {}
+        }
     }
     lines
+}
+
+fn line<'a>(
+    index: usize,
+    entry: &'a Entry,
+    process: usize,
+    kind: &'static str,
+    asked: &'a Operation,
+    seen: Option<&'a [u32]>,
+) -> Line<'a> {
+    Line {
+        index,
+        time: entry.at.as_nanos(),
+        process,
+        kind,
+        f: name(asked.kind),
+        venue: asked.venue,
+        value: if is_write(asked.kind) { Some(Shown::One(asked.visit)) } else { seen.map(Shown::All) },
+    }
 }
 
 /// As Jepsen's checkers read it.
@@ -120,9 +185,9 @@ pub fn shiviz(entries: &[Entry], regions: &[String]) -> String {
             Record::Sent { to, dots, .. } => format!("sends {} entries to {}", dots.len(), host(*to)),
             Record::Received { from, dots, .. } => format!("receives {} entries from {}", dots.len(), host(*from)),
             Record::Learned { of, .. } => format!("durably knows {} more writes", of.len()),
-            Record::Asked { .. } | Record::Over { .. } => continue,
+            _ => continue,
         };
-        let clock: std::collections::BTreeMap<String, u64> = clock
+        let clock: BTreeMap<String, u64> = clock
             .iter()
             .enumerate()
             .filter(|(_, count)| **count > 0)

@@ -4,6 +4,7 @@
 
 mod explain;
 mod export;
+mod record;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,78 +12,13 @@ use std::time::Duration;
 
 use replication::{Dot, Frame, ReplicaId, VersionVector};
 
-use crate::scenario::{Operation, OperationKind};
+use crate::reply::Reply;
+use crate::scenario::{FaultKind, Operation, OperationKind};
+use crate::world::World;
 
 pub use explain::explain;
 pub use export::{edn, json_lines, shiviz};
-
-/// A client's view of one request.
-#[derive(Clone, Debug)]
-pub enum Record {
-    /// A client asked.
-    Asked {
-        /// Number of the operation.
-        operation: usize,
-        /// What.
-        asked: Operation,
-    },
-    /// The request is over.
-    Over {
-        /// Number of the operation.
-        operation: usize,
-        /// It had its effect.
-        done: bool,
-        /// Somebody answered.
-        answered: bool,
-        /// What a reader was shown: visits.
-        seen: Option<Vec<u32>>,
-    },
-    /// A replica acknowledged a write.
-    Acknowledged {
-        /// Where.
-        node: usize,
-        /// Number of the operation.
-        operation: usize,
-        /// Its place in that replica's log; none for a repeat.
-        dot: Option<Dot>,
-    },
-    /// A replica sent a frame.
-    Sent {
-        /// From.
-        from: usize,
-        /// To.
-        to: usize,
-        /// Entries in it.
-        dots: Vec<Dot>,
-    },
-    /// A replica received a frame.
-    Received {
-        /// By.
-        at: usize,
-        /// From.
-        from: usize,
-        /// Entries in it.
-        dots: Vec<Dot>,
-    },
-    /// A replica durably knows of acknowledged writes of others.
-    Learned {
-        /// Which.
-        node: usize,
-        /// Operations and dots.
-        of: Vec<(usize, Dot)>,
-    },
-}
-
-/// A record with its time and, for what replicas do, a vector clock (Fidge and Mattern, 1988).
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// Awake time since the start.
-    pub at: Duration,
-    /// What.
-    pub record: Record,
-    /// The clock of the replica that did it.
-    pub clock: Option<Vec<u64>>,
-}
+pub use record::{Entry, Machine, Record, Turn};
 
 /// The history of a run.
 #[derive(Debug)]
@@ -106,7 +42,8 @@ impl Recorder {
         }
     }
 
-    fn by_client(&mut self, at: Duration, record: Record) {
+    /// Without a clock: nothing that a replica tells another.
+    fn plain(&mut self, at: Duration, record: Record) {
         self.entries.push(Entry { at, record, clock: None });
     }
 
@@ -117,19 +54,18 @@ impl Recorder {
     }
 
     pub(crate) fn asked(&mut self, at: Duration, operation: usize, asked: &Operation) {
-        self.by_client(at, Record::Asked { operation, asked: asked.clone() });
+        self.plain(at, Record::Asked { operation, asked: asked.clone() });
     }
 
     pub(crate) fn over(
         &mut self,
         at: Duration,
         operation: usize,
-        done: bool,
-        answered: bool,
+        reply: Option<Reply>,
         seen: Option<&[(u32, std::collections::BTreeSet<replication::ChangeHash>)]>,
     ) {
         let seen = seen.map(|seen| seen.iter().map(|(visit, _)| *visit).collect());
-        self.by_client(at, Record::Over { operation, done, answered, seen });
+        self.plain(at, Record::Over { operation, reply, seen });
     }
 
     pub(crate) fn acknowledged(&mut self, at: Duration, node: usize, operation: usize, dot: Option<Dot>) {
@@ -178,15 +114,31 @@ fn dots(bytes: &[u8]) -> Option<Vec<Dot>> {
     }
 }
 
-impl Record {
-    /// The region in which it happened, if it did in one.
-    #[must_use]
-    pub fn region(&self) -> Option<usize> {
-        match self {
-            Record::Asked { .. } | Record::Over { .. } => None,
-            Record::Acknowledged { node, .. } | Record::Learned { node, .. } => Some(*node),
-            Record::Sent { from, .. } => Some(*from),
-            Record::Received { at, .. } => Some(*at),
+impl World {
+    /// Adds to the history, if one is kept.
+    pub(crate) fn tell(&mut self, record: impl FnOnce() -> Record) {
+        let now = self.now();
+        if let Some(recorder) = &mut self.recorder {
+            recorder.plain(now, record());
+        }
+    }
+
+    pub(crate) fn tell_fault(&mut self, fault: usize, turn: Turn) {
+        let scenario = Arc::clone(&self.scenario);
+        self.tell(|| {
+            let written = &scenario.faults[fault];
+            let endless = [FaultKind::BelieveClock, FaultKind::Add, FaultKind::Remove, FaultKind::Night];
+            let turn = if endless.contains(&written.kind) { Turn::Happens } else { turn };
+            Record::Fault { fault, label: written.label(), turn }
+        });
+    }
+
+    pub(crate) fn tell_lost(&mut self, from: usize, to: usize, bytes: &[u8]) {
+        let now = self.now();
+        if let Some(recorder) = &mut self.recorder
+            && let Some(dots) = dots(bytes)
+        {
+            recorder.plain(now, Record::Lost { from, to, dots });
         }
     }
 }

@@ -28,13 +28,14 @@ struct Slice {
     until: f64,
     at_home: u64,
     elsewhere: u64,
+    otherwise: u64,
     failed: u64,
 }
 
 impl Slice {
     fn of(a: &Availability) -> Self {
-        let Availability { at, seconds, at_home, elsewhere, failed, .. } = *a;
-        Self { from: at, until: at + seconds, at_home, elsewhere, failed }
+        let Availability { at, seconds, at_home, elsewhere, otherwise, failed, .. } = *a;
+        Self { from: at, until: at + seconds, at_home, elsewhere, otherwise, failed }
     }
 
     fn all(&self) -> u64 {
@@ -47,6 +48,7 @@ impl Slice {
             until: other.until,
             at_home: self.at_home + other.at_home,
             elsewhere: self.elsewhere + other.elsewhere,
+            otherwise: self.otherwise + other.otherwise,
             failed: self.failed + other.failed,
         }
     }
@@ -168,7 +170,9 @@ fn beside(canvas: &Canvas, plot: Area, name: &str, slices: &[Slice]) -> Drawn {
         super::canvas::Type { bold: true, ..PLAIN },
     )?;
     let answered = format!("home {} · elsewhere {}", share(all.at_home), share(all.elsewhere));
-    canvas.text(&answered, (x, plot.top + px(26)), NOTE)?;
+    canvas.text(&answered, (x, plot.top + px(24)), NOTE)?;
+    let otherwise = format!("gone, unknown or stale {}", share(all.otherwise));
+    canvas.text(&otherwise, (x, plot.top + px(39)), NOTE)?;
     let failed = format!("failed {} ({} of {})", share(all.failed), units::count(all.failed), units::count(all.all()));
-    canvas.text(&failed, (x, plot.top + px(42)), NOTE)
+    canvas.text(&failed, (x, plot.top + px(54)), NOTE)
 }

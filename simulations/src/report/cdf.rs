@@ -26,6 +26,17 @@ pub(super) struct Line {
     pub(super) cdf: Cdf,
     /// Without a look of its own it is drawn faintly and has no label.
     pub(super) look: Option<Look>,
+    /// Said in the legend, below its figures.
+    pub(super) note: Option<String>,
+}
+
+/// From when on time is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    /// The end of any fault.
+    Fault,
+    /// The end of the phase with faults.
+    Healing,
 }
 
 impl Line {
@@ -35,6 +46,7 @@ impl Line {
         if self.cdf.never() > 0 {
             details.push(format!("never: {} of {}", units::count(self.cdf.never()), units::count(self.cdf.total())));
         }
+        details.extend(self.note.clone());
         details
     }
 }
@@ -107,50 +119,59 @@ fn post(chart: &Chart, posts: &[Post]) -> Drawn {
     Ok(())
 }
 
-/// Convergence: after each fault, by pair of regions, and after the last one.
-pub(super) fn convergence(lines: &[Line], posts: &[Post]) -> Result<String, ReportError> {
+/// Convergence: after each fault, by pair of regions, and after the final healing.
+pub(super) fn convergence(lines: &[Line], posts: &[Post], since: Since) -> Result<String, ReportError> {
     let about = "Cumulative shares: seconds after a fault ended, and the share of region pairs that had caught up.";
     sheet("convergence", ("Convergence after a fault ended", about), 366, |canvas| {
         let plot = Area::of(LEFT, 56, LEGEND - 24, 314);
-        if lines.iter().all(|line| line.cdf.total() == 0) {
+        if posts.is_empty() && lines.iter().all(|line| line.cdf.total() == 0) {
             return canvas.no_data(plot, "no fault ended and nothing converged");
         }
         let seen = lines.iter().filter_map(|line| line.cdf.max()).fold(0.0, f64::max);
         let max = posts.iter().map(|post| post.at).fold(seen, f64::max);
-        let middle = lines.iter().filter_map(|line| line.cdf.quantile(0.5)).fold(f64::INFINITY, f64::min);
+        let middles = lines.iter().filter_map(|line| line.cdf.quantile(0.5)).chain(posts.iter().map(|post| post.at));
+        let middle = middles.fold(f64::INFINITY, f64::min);
+        let since = match since {
+            Since::Fault => "time since the fault ended",
+            Since::Healing => "time since the final healing",
+        };
         let x = if middle < max / 12.0 {
-            Axis::log_seconds(max).titled("time since the fault ended (logarithmic from 0.1 s)")
+            Axis::log_seconds(max).titled(format!("{since} (logarithmic from 0.1 s)"))
         } else {
-            Axis::linear(max, 6, |v| format!("{}\u{202f}s", units::digits(v))).titled("time since the fault ended")
+            Axis::linear(max, 6, |v| format!("{}\u{202f}s", units::digits(v))).titled(since)
         };
         draw(canvas, plot, x, "share that has caught up", lines, posts, units::seconds)
     })
 }
 
-/// The lines and posts of the convergence of one scenario.
-pub(super) fn convergence_of(summary: &Summary) -> (Vec<Line>, Vec<Post>) {
-    let mut lines = Vec::new();
-    if summary.recovered.total() > 0 {
+/// The lines and posts of the convergence of one scenario. The final healing has a line only where there are many runs,
+/// and a post only if no pair ever had to recover: beside recoveries it would pass for the end of all of them.
+pub(super) fn convergence_of(summary: &Summary) -> (Vec<Line>, Vec<Post>, Since) {
+    let (mut lines, mut posts) = (Vec::new(), Vec::new());
+    let since = if summary.recovered.total() > 0 { Since::Fault } else { Since::Healing };
+    if since == Since::Fault {
         lines.push(Line {
             label: "pairs, after any fault".into(),
             cdf: summary.recovered.clone(),
             look: Some(look(0)),
+            note: Some(summary.behind_in_short()),
         });
     }
-    let mut posts = Vec::new();
     if summary.runs > 1 {
         lines.push(Line {
-            label: "all, after the last fault".into(),
+            label: "all, after the final healing".into(),
             cdf: summary.converged.clone(),
             look: Some(look(1)),
+            note: None,
         });
-    } else if let Some(took) = summary.converged.max() {
+    } else if let Some(took) = summary.converged.max().filter(|_| since == Since::Healing) {
         posts.push(Post { at: took, label: format!("all converged {}", units::seconds(took)), look: POST });
     }
-    if summary.bound > 0.0 {
-        posts.push(Post { at: summary.bound, label: format!("bound {}", units::seconds(summary.bound)), look: BOUND });
+    if summary.bound > 0.0 && !(lines.is_empty() && posts.is_empty()) {
+        let label = format!("bound of the final healing {}", units::seconds(summary.bound));
+        posts.push(Post { at: summary.bound, label, look: BOUND });
     }
-    (lines, posts)
+    (lines, posts, since)
 }
 
 /// Staleness: how likely a read sees a write that was acknowledged some time before.
@@ -182,6 +203,7 @@ pub(super) fn staleness_of(runs: &[Measured]) -> Vec<Line> {
             label: format!("{} → {}", name(first, *from), name(first, *to)),
             cdf: pool(runs, |pair| (pair.from, pair.to) == (*from, *to)),
             look: None,
+            note: None,
         })
         .collect();
     if !few {
@@ -191,7 +213,7 @@ pub(super) fn staleness_of(runs: &[Measured]) -> Vec<Line> {
             .into_iter()
             .map(|from| {
                 let cdf = pool(runs, |pair| pair.from == from && pair.to != from);
-                (from, Line { label: format!("written in {}", name(first, from)), cdf, look: None })
+                (from, Line { label: format!("written in {}", name(first, from)), cdf, look: None, note: None })
             })
             .collect();
         // Of many writing regions the slowest are worth a line; the others stay in grey with their pairs.

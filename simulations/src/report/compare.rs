@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::cdf::Line;
+use super::cdf::{Line, Since};
 use super::style::look;
 use super::summary::Summary;
 use super::units;
@@ -24,19 +24,24 @@ pub(super) struct Cell {
 
 type Figure = (&'static str, fn(&Summary) -> Option<f64>, fn(f64) -> String);
 
-const FIGURES: [Figure; 18] = [
+const FIGURES: [Figure; 23] = [
     ("runs", |s| Some(s.runs as f64), units::digits),
     ("broken invariants", |s| Some(s.broken.len() as f64), units::digits),
     ("runs that did not converge within the bound", |s| Some(s.unmet.len() as f64), units::digits),
-    ("convergence after the last fault, slowest run", |s| s.converged.max(), units::seconds),
-    ("bound of that convergence", |s| Some(s.bound), units::seconds),
+    ("recovery of the slowest pair after a fault", Summary::slowest_recovery, units::seconds),
     ("recovery of a pair after a fault, median", |s| s.recovered.quantile(0.5), units::seconds),
     ("recovery of a pair after a fault, p99", |s| s.recovered.quantile(0.99), units::seconds),
+    ("pairs when a fault ended", |s| Some(s.pairs as f64), units::digits),
+    ("of them behind", |s| Some(s.behind as f64), units::digits),
+    ("convergence after the final healing, slowest run", |s| s.converged.max(), units::seconds),
+    ("bound of that convergence", |s| Some(s.bound), units::seconds),
     ("staleness, median", |s| s.staleness.quantile(0.5), units::millis),
     ("staleness, p99", |s| s.staleness.quantile(0.99), units::millis),
     ("seen within 100 ms", |s| s.staleness.within(100.0), units::percent),
     ("seen within 1 s", |s| s.staleness.within(1000.0), units::percent),
-    ("requests answered", |s| s.answered(), units::percent),
+    ("requests done or shown", |s| s.done(), units::percent),
+    ("requests answered otherwise: gone, unknown there, stale", |s| s.otherwise(), units::percent),
+    ("requests failed", |s| s.unanswered(), units::percent),
     ("requests answered by the nearest region", |s| s.answered_at_home(), units::percent),
     ("acknowledged writes", |s| Some(s.writes as f64), units::digits),
     ("bytes per acknowledged write", |s| s.per_write(s.bytes.all()), units::bytes),
@@ -75,10 +80,16 @@ fn missing(figure: &str, side: &Summary) -> String {
     if seen > 0 { "never".into() } else { units::NONE.into() }
 }
 
-/// Convergence of every side: pairs after any fault, or all after the last one if no pair had to recover.
-pub(super) fn convergence(sides: &[(String, Summary)]) -> Vec<Line> {
-    let pairs = sides.iter().any(|(_, side)| side.recovered.total() > 0);
-    lines(sides, |side| if pairs { side.recovered.clone() } else { side.converged.clone() })
+/// Convergence of every side: pairs after any fault, or all after the final healing if no pair had to recover.
+pub(super) fn convergence(sides: &[(String, Summary)]) -> (Vec<Line>, Since) {
+    if sides.iter().all(|(_, side)| side.recovered.total() == 0) {
+        return (lines(sides, |side| side.converged.clone()), Since::Healing);
+    }
+    let mut lines = lines(sides, |side| side.recovered.clone());
+    for (line, (_, side)) in lines.iter_mut().zip(sides) {
+        line.note = Some(side.behind_in_short());
+    }
+    (lines, Since::Fault)
 }
 
 /// Staleness of every side, all pairs pooled.
@@ -91,6 +102,7 @@ fn lines(sides: &[(String, Summary)], cdf: impl Fn(&Summary) -> super::stats::Cd
         label: label.clone(),
         cdf: cdf(side),
         look: Some(look(at)),
+        note: None,
     };
     sides.iter().enumerate().map(line).collect()
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use plotters::drawing::DrawingAreaErrorKind;
 
+use crate::scenario::ScenarioError;
+
 /// Why a report was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
@@ -45,6 +47,14 @@ pub enum ReportError {
         path: PathBuf,
         /// Why.
         source: serde_json::Error,
+    },
+    /// The scenario or the plan cannot be written down.
+    #[error("cannot write the scenario to {}", path.display())]
+    Scenario {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: ScenarioError,
     },
     /// A plot cannot be drawn.
     #[error("cannot draw the plot {plot}")]

@@ -173,7 +173,12 @@ fn draw(canvas: &Canvas, plot: Area, run: &Measured, shown: &[(usize, &FaultBand
             canvas.text(&text, (start, middle), small)?;
         }
     }
-    let mut below = String::from("grey line: the last fault ends and everything heals");
+    let when = units::seconds(run.healed_at);
+    let mut below = if run.broke_before_healing() {
+        format!("grey line: the run was broken off at {when}")
+    } else {
+        format!("grey line: the final healing at {when}, which ends what faults are left")
+    };
     if all > shown.len() {
         below = format!("{} more faults are in faults.csv; {below}", all - shown.len());
     }

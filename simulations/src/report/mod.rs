@@ -34,7 +34,7 @@ use serde::Serialize;
 pub use error::ReportError;
 
 use crate::measure::Measured;
-use page::{Page, Section};
+use page::{Page, Section, Source};
 use summary::{Summary, telling};
 use tables::Side;
 
@@ -71,7 +71,9 @@ pub fn write(dir: &Path, runs: &[Measured], command: &str) -> Result<Written, Re
         command,
         seeds: page::seeds(runs),
         runs: runs.len(),
-        settings: first.map_or_else(Vec::new, |run| run.settings.clone()),
+        trace: page::trace(runs),
+        source: out.source(runs)?,
+        settings: settings(runs),
         verdict: page::verdict([(None, &summary)]),
         figures: page::figures(&summary),
         shown,
@@ -131,6 +133,18 @@ fn common(sides: &[(String, Vec<Measured>)]) -> Vec<(String, String)> {
     common
 }
 
+/// The settings of runs of one scenario; a swarm draws some of them for each seed.
+fn settings(runs: &[Measured]) -> Vec<(String, String)> {
+    let Some(first) = runs.first() else { return Vec::new() };
+    let mut settings = first.settings.clone();
+    for setting in &mut settings {
+        if runs.iter().any(|run| !run.settings.contains(setting)) {
+            "differs by seed".clone_into(&mut setting.1);
+        }
+    }
+    settings
+}
+
 /// The folder of a report while it is written.
 struct Folder {
     dir: PathBuf,
@@ -154,6 +168,20 @@ impl Folder {
         writer.flush().map_err(|source| ReportError::File { path: path.clone(), source })?;
         self.files.push(path);
         Ok(())
+    }
+
+    /// Writes what makes the runs again: the plan of a single run, the scenario of several.
+    fn source(&mut self, runs: &[Measured]) -> Result<Option<Source>, ReportError> {
+        let (scenario, source) = match runs {
+            [] => return Ok(None),
+            [run] => (run.plan.as_ref(), Source::plan(run.seed)),
+            [run, ..] => (run.asked.as_ref(), Source::scenario()),
+        };
+        let Some(scenario) = scenario else { return Ok(None) };
+        let path = || self.dir.join(&source.file);
+        let text = scenario.to_toml().map_err(|source| ReportError::Scenario { path: path(), source })?;
+        self.text(&source.file, &text)?;
+        Ok(Some(source))
     }
 
     fn text(&mut self, name: &str, text: &str) -> Result<PathBuf, ReportError> {

@@ -1,6 +1,8 @@
 //! The page: figures, verdict, plots and tables in one file that needs nothing else. Everything is escaped by the
 //! template engine, except for the plots, whose text plotters has escaped.
 
+use std::borrow::Cow;
+
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior};
@@ -27,6 +29,8 @@ pub(super) struct Page<'a> {
     pub(super) about: String,
     pub(super) command: &'a str,
     pub(super) seeds: String,
+    pub(super) trace: String,
+    pub(super) source: Option<Source>,
     pub(super) runs: usize,
     pub(super) settings: Vec<(String, String)>,
     pub(super) verdict: Verdict,
@@ -38,6 +42,26 @@ pub(super) struct Page<'a> {
     pub(super) shown: String,
     pub(super) sections: Vec<Section>,
     pub(super) tables: Vec<Shown>,
+}
+
+/// The file that makes the runs again.
+#[derive(Debug, Serialize)]
+pub(super) struct Source {
+    pub(super) label: &'static str,
+    pub(super) file: String,
+    pub(super) note: String,
+}
+
+impl Source {
+    pub(super) fn plan(seed: u64) -> Self {
+        let file = format!("plan-{seed}.toml");
+        let note = format!("every request and every fault; `meridian simulate replay {file}` compares the trace");
+        Self { label: "Plan", file, note }
+    }
+
+    pub(super) fn scenario() -> Self {
+        Self { label: "Scenario", file: "scenario.toml".into(), note: "as it was run, with its settings".into() }
+    }
 }
 
 /// Whether all is well, and what is not.
@@ -63,7 +87,7 @@ pub(super) struct Figure {
 pub(super) struct Section {
     pub(super) id: &'static str,
     pub(super) title: &'static str,
-    pub(super) caption: &'static str,
+    pub(super) caption: Cow<'static, str>,
     pub(super) svg: String,
 }
 
@@ -102,16 +126,7 @@ pub(super) fn verdict<'s>(sides: impl IntoIterator<Item = (Option<&'s str>, &'s 
 
 /// The key figures of one scenario.
 pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
-    let seconds = |value: Option<f64>| units::or_none(value, units::seconds);
-    let bound = units::seconds(summary.bound);
-    let converged = if summary.runs > 1 {
-        let slowest = seconds(summary.converged.max());
-        let value = format!("{} of {} runs", summary.runs - summary.unmet.len(), summary.runs);
-        Figure { label: "Converged", value, note: format!("slowest {slowest}, bound {bound}") }
-    } else {
-        let value = if summary.unmet.is_empty() { seconds(summary.converged.max()) } else { "no".into() };
-        Figure { label: "Converged in", value, note: format!("after the last fault; bound {bound}") }
-    };
+    let [recovered, converged] = [recovery(summary), convergence(summary)];
     let stale = |q| {
         summary.staleness.quantile(q).map_or_else(
             || if summary.staleness.total() > 0 { "never".into() } else { units::NONE.into() },
@@ -124,16 +139,25 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
         units::count(summary.staleness.never()),
         units::count(summary.staleness.total())
     );
+    let requests = summary.requests;
     let home = units::or_none(summary.answered_at_home(), units::percent);
     let parts = summary.bytes.parts().map(|part| units::or_none(summary.per_write(part), units::bytes));
     let [payload, metadata, control] = parts;
     vec![
+        recovered,
         converged,
         Figure { label: "Median staleness", value: stale(0.5), note: never },
         Figure {
-            label: "Requests answered",
-            value: units::or_none(summary.answered(), units::percent),
-            note: format!("{home} by the nearest region; {} failed", units::count(summary.failed)),
+            label: "Requests done or shown",
+            value: units::or_none(summary.done(), units::percent),
+            note: format!(
+                "the others: {} gone (erased or expired), {} unknown there, {} stale, {} failed; {home} of all \
+                 answered by the nearest region",
+                units::count(requests.gone),
+                units::count(requests.unknown),
+                units::count(requests.stale),
+                units::count(requests.failed)
+            ),
         },
         Figure {
             label: "Bytes per acknowledged write",
@@ -141,6 +165,52 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
             note: format!("payload {payload}, metadata {metadata}, control {control}"),
         },
     ]
+}
+
+/// The trace of a run; several have theirs in a table.
+pub(super) fn trace(runs: &[Measured]) -> String {
+    match runs {
+        [] => units::NONE.into(),
+        [run] => run.trace.to_string(),
+        _ => "of each run in convergence.csv".into(),
+    }
+}
+
+/// What a fault costs: the pair of regions that needed the longest after one.
+fn recovery(summary: &Summary) -> Figure {
+    let label = "Slowest recovery";
+    let (value, note) = match (summary.fault_ends, summary.recovered.total(), summary.slowest_recovery()) {
+        (0, 0, _) => (units::NONE.into(), "no fault ended before the final healing".into()),
+        (_, 0, _) => ("not needed".into(), format!("{} when a fault ended", summary.behind())),
+        (.., Some(slowest)) => (units::seconds(slowest), format!("after a fault; {}", summary.behind())),
+        (.., None) => {
+            let never = units::count(summary.recovered.never());
+            ("never".into(), format!("{never} pairs did not recover after a fault; {}", summary.behind()))
+        }
+    };
+    Figure { label, value, note }
+}
+
+/// What is left to do when all is healed in the end. Most faults are over by then, so it says little of them.
+fn convergence(summary: &Summary) -> Figure {
+    let seconds = |value: Option<f64>| units::or_none(value, units::seconds);
+    let (healed, bound) = (units::seconds(summary.healed_at), units::seconds(summary.bound));
+    if summary.runs > 1 {
+        let slowest = seconds(summary.converged.max());
+        let converged = summary.converged.total() - summary.converged.never();
+        let value = format!("{converged} of {} runs", summary.runs);
+        let mut note = format!("slowest {slowest} after the final healing at {healed}; bound {bound}");
+        if summary.unhealed > 0 {
+            note.push_str(&format!("; {} broken off before it", summary.unhealed));
+        }
+        Figure { label: "Converged", value, note }
+    } else if summary.unhealed > 0 {
+        let note = "the run was broken off before the final healing".into();
+        Figure { label: "Converged in", value: units::NONE.into(), note }
+    } else {
+        let value = if summary.unmet.is_empty() { seconds(summary.converged.max()) } else { "no".into() };
+        Figure { label: "Converged in", value, note: format!("after the final healing at {healed}; bound {bound}") }
+    }
 }
 
 /// The seeds in words.

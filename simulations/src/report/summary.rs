@@ -2,7 +2,8 @@
 //! order, other seeds.
 
 use super::stats::Cdf;
-use crate::measure::{Measured, Staleness, Traffic};
+use super::units;
+use crate::measure::{Measured, RequestCount, Staleness, Traffic};
 
 /// Bytes by what they were for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,25 +31,85 @@ impl Bytes {
     }
 }
 
+/// Requests by how they ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Requests {
+    /// Done, or shown.
+    pub(super) done: u64,
+    pub(super) gone: u64,
+    pub(super) unknown: u64,
+    pub(super) stale: u64,
+    pub(super) failed: u64,
+}
+
+impl Requests {
+    fn add(&mut self, count: &RequestCount) {
+        self.done += count.done;
+        self.gone += count.gone;
+        self.unknown += count.unknown;
+        self.stale += count.stale;
+        self.failed += count.failed;
+    }
+
+    /// Of one run.
+    pub(super) fn of(run: &Measured) -> Self {
+        let mut out = Self::default();
+        run.requests.iter().for_each(|count| out.add(count));
+        out
+    }
+
+    fn all(&self) -> u64 {
+        self.done + self.gone + self.unknown + self.stale + self.failed
+    }
+
+    fn share(&self, part: u64) -> Option<f64> {
+        (self.all() > 0).then(|| part as f64 / self.all() as f64)
+    }
+
+    /// In words, for captions: what is not as it was asked for has its name, for it may be right.
+    pub(super) fn words(&self) -> String {
+        let count = units::count;
+        format!(
+            "{} done or shown, {} gone (erased or expired), {} unknown there, {} stale, {} failed",
+            count(self.done),
+            count(self.gone),
+            count(self.unknown),
+            count(self.stale),
+            count(self.failed)
+        )
+    }
+}
+
 /// One or many runs in figures.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Summary {
     pub(super) runs: usize,
     /// Seed and invariant.
     pub(super) broken: Vec<(u64, String)>,
+    /// Runs that were broken off before the final healing.
+    pub(super) unhealed: u64,
     /// Seed and the condition that was not met within the bound.
     pub(super) unmet: Vec<(u64, String)>,
-    /// After the last fault, one for each run.
+    /// After the final healing, one for each run.
     pub(super) converged: Cdf,
-    /// The largest bound of all runs.
+    /// The largest bound of all runs for that.
     pub(super) bound: f64,
-    /// After each fault, one for each pair.
+    /// When the final healing was, in the longest run.
+    pub(super) healed_at: f64,
+    /// Faults that ended before it.
+    pub(super) fault_ends: u64,
+    /// Pairs of regions at those moments, and how many of them were behind.
+    pub(super) pairs: u64,
+    pub(super) behind: u64,
+    /// How long these needed, one for each.
     pub(super) recovered: Cdf,
     /// All pairs of different regions, in milliseconds.
     pub(super) staleness: Cdf,
     pub(super) at_home: u64,
     pub(super) elsewhere: u64,
+    /// Requests that nobody answered.
     pub(super) failed: u64,
+    pub(super) requests: Requests,
     /// Acknowledged writes.
     pub(super) writes: u64,
     pub(super) bytes: Bytes,
@@ -59,11 +120,18 @@ impl Summary {
         let mut out = Self { runs: runs.len(), ..Self::default() };
         for run in runs {
             out.broken.extend(run.broken.iter().map(|name| (run.seed, name.clone())));
-            if run.convergence.took.is_none() {
+            out.unhealed += u64::from(run.broke_before_healing());
+            if run.convergence.took.is_none() && !run.broke_before_healing() {
                 let unmet = run.convergence.unmet.clone().unwrap_or_else(|| "not converged within the bound".into());
                 out.unmet.push((run.seed, unmet));
             }
             out.bound = out.bound.max(run.convergence.bound);
+            out.healed_at = out.healed_at.max(run.healed_at);
+            out.fault_ends += run.fault_ends.len() as u64;
+            for ended in &run.fault_ends {
+                out.pairs += ended.pairs;
+                out.behind += ended.behind;
+            }
             for slice in &run.availability {
                 out.at_home += slice.at_home;
                 out.elsewhere += slice.elsewhere;
@@ -72,18 +140,30 @@ impl Summary {
             for traffic in &run.traffic {
                 out.bytes.add(traffic);
             }
-            out.writes += writes(run);
+            run.requests.iter().for_each(|count| out.requests.add(count));
+            out.writes += run.requests.iter().map(RequestCount::writes).sum::<u64>();
         }
-        out.converged = Cdf::of_options(runs.iter().map(|run| run.convergence.took));
+        let healed = runs.iter().filter(|run| !run.broke_before_healing());
+        out.converged = Cdf::of_options(healed.map(|run| run.convergence.took));
         out.recovered = Cdf::of_options(runs.iter().flat_map(|run| &run.recoveries).map(|r| r.took));
         out.staleness = pool(runs, |pair| pair.from != pair.to);
         out
     }
 
-    /// The share of requests that some region answered.
-    pub(super) fn answered(&self) -> Option<f64> {
-        let all = self.at_home + self.elsewhere + self.failed;
-        (all > 0).then(|| (self.at_home + self.elsewhere) as f64 / all as f64)
+    /// The share of requests that were done, or shown what is there.
+    pub(super) fn done(&self) -> Option<f64> {
+        self.requests.share(self.requests.done)
+    }
+
+    /// The share of requests that were answered with gone, unknown there, or stale.
+    pub(super) fn otherwise(&self) -> Option<f64> {
+        let Requests { gone, unknown, stale, .. } = self.requests;
+        self.requests.share(gone + unknown + stale)
+    }
+
+    /// The share of requests that no region answered.
+    pub(super) fn unanswered(&self) -> Option<f64> {
+        self.requests.share(self.requests.failed)
     }
 
     /// The share of requests that the nearest region answered.
@@ -92,15 +172,25 @@ impl Summary {
         (all > 0).then(|| self.at_home as f64 / all as f64)
     }
 
+    /// Of how many pairs a recovery could be measured at all.
+    pub(super) fn behind(&self) -> String {
+        format!("{} of {} pairs were behind", units::count(self.behind), units::count(self.pairs))
+    }
+
+    /// The same for a legend.
+    pub(super) fn behind_in_short(&self) -> String {
+        format!("behind: {} of {} pairs", units::count(self.behind), units::count(self.pairs))
+    }
+
+    /// The longest recovery; `None` if some never ended, or none was needed.
+    pub(super) fn slowest_recovery(&self) -> Option<f64> {
+        self.recovered.max().filter(|_| self.recovered.never() == 0)
+    }
+
     /// Bytes between regions for each acknowledged write.
     pub(super) fn per_write(&self, bytes: u64) -> Option<f64> {
         (self.writes > 0).then(|| bytes as f64 / self.writes as f64)
     }
-}
-
-/// Acknowledged writes of a run: all requests but reads.
-pub(super) fn writes(run: &Measured) -> u64 {
-    run.requests.iter().filter(|r| r.kind != "read").map(|r| r.ok).sum()
 }
 
 /// The staleness of all pairs that are wanted, as one distribution.

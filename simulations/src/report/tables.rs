@@ -18,6 +18,9 @@ const SHOWN: usize = 60;
 /// The times for which tables say how likely a write is seen by then, in milliseconds.
 const WITHIN: [f64; 6] = [10.0, 50.0, 100.0, 500.0, 1000.0, 5000.0];
 
+/// What a row of samples says.
+const SAMPLE: [&str; 8] = ["at_s", "region", "up", "ready", "documents", "tombstones", "log_entries", "stored_bytes"];
+
 const QUANTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 0.999];
 
 /// A table as the page shows it: its first rows.
@@ -102,6 +105,7 @@ fn millis(value: Option<f64>) -> String {
 pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<Shown>, ReportError> {
     Ok(vec![
         convergence(dir, sides)?,
+        fault_ends(dir, sides)?,
         recoveries(dir, sides)?,
         staleness(dir, sides)?,
         availability(dir, sides)?,
@@ -109,15 +113,17 @@ pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<Shown>, ReportErro
         requests(dir, sides)?,
         faults(dir, sides)?,
         samples(dir, sides)?,
+        forgotten(dir, sides)?,
         lags(dir, sides)?,
     ])
 }
 
 fn convergence(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
-    let columns = ["healed_at_s", "ended_at_s", "bound_s", "took_s", "unmet", "broken_invariants"];
-    Table::create(dir, "convergence.csv", "Convergence after the last fault", sides, &columns)?.fill(|table, run| {
+    let columns = ["trace", "healed_at_s", "ended_at_s", "bound_s", "took_s", "unmet", "broken_invariants"];
+    Table::create(dir, "convergence.csv", "Convergence after the final healing", sides, &columns)?.fill(|table, run| {
         let c = &run.convergence;
         table.row([
+            run.trace.to_string(),
             number(run.healed_at),
             number(run.ended_at),
             number(c.bound),
@@ -128,9 +134,26 @@ fn convergence(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     })
 }
 
+fn fault_ends(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+    let columns = ["fault_ended_at_s", "pairs", "behind"];
+    Table::create(dir, "fault-ends.csv", "Pairs of regions when a fault ended", sides, &columns)?.fill(|table, run| {
+        for ended in &run.fault_ends {
+            table.row([number(ended.at), ended.pairs.to_string(), ended.behind.to_string()])?;
+        }
+        Ok(())
+    })
+}
+
 fn recoveries(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     let columns = ["from", "to", "fault_ended_at_s", "took_s"];
-    Table::create(dir, "recoveries.csv", "Recoveries after each fault", sides, &columns)?.fill(|table, run| {
+    Table::create(
+        dir,
+        "recoveries.csv",
+        "Recoveries of the pairs that were behind when a fault ended",
+        sides,
+        &columns,
+    )?
+    .fill(|table, run| {
         for r in &run.recoveries {
             table.row([name(run, r.from), name(run, r.to), number(r.at), maybe(r.took)])?;
         }
@@ -170,15 +193,22 @@ fn staleness(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
 }
 
 fn samples(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
-    let columns = ["at_s", "region", "up", "ready", "documents", "tombstones", "log_entries", "stored_bytes"];
-    Table::create(dir, "samples.csv", "Samples of each region", sides, &columns)?.fill(|table, run| {
-        for s in &run.samples {
-            let stored = [s.documents, s.tombstones, s.log_entries, s.bytes].map(|n| n.to_string());
-            let head = [number(s.at), name(run, s.region), s.up.to_string(), s.ready.to_string()];
-            table.row(head.into_iter().chain(stored))?;
-        }
-        Ok(())
-    })
+    Table::create(dir, "samples.csv", "Samples of each region", sides, &SAMPLE)?
+        .fill(|table, run| each_sample(table, run, &run.samples))
+}
+
+fn forgotten(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+    Table::create(dir, "forgotten.csv", "Each region after all retentions were over", sides, &SAMPLE)?
+        .fill(|table, run| each_sample(table, run, &run.forgotten))
+}
+
+fn each_sample(table: &mut Table, run: &Measured, samples: &[Sample]) -> Result<(), ReportError> {
+    for s in samples {
+        let stored = [s.documents, s.tombstones, s.log_entries, s.bytes].map(|n| n.to_string());
+        let head = [number(s.at), name(run, s.region), s.up.to_string(), s.ready.to_string()];
+        table.row(head.into_iter().chain(stored))?;
+    }
+    Ok(())
 }
 
 fn lags(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
@@ -202,10 +232,10 @@ fn parts(sample: &Sample) -> usize {
 }
 
 fn availability(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
-    let columns = ["at_s", "slice_s", "nearest_region", "at_home", "elsewhere", "failed"];
+    let columns = ["at_s", "slice_s", "nearest_region", "at_home", "elsewhere", "of_these_otherwise", "failed"];
     Table::create(dir, "availability.csv", "Availability by slice of time", sides, &columns)?.fill(|table, run| {
         for a in &run.availability {
-            let counts = [a.at_home, a.elsewhere, a.failed].map(|n| n.to_string());
+            let counts = [a.at_home, a.elsewhere, a.otherwise, a.failed].map(|n| n.to_string());
             table.row([number(a.at), number(a.seconds), name(run, a.region)].into_iter().chain(counts))?;
         }
         Ok(())
@@ -224,10 +254,21 @@ fn traffic(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
 }
 
 fn requests(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
-    let columns = ["kind", "answered", "elsewhere", "failed", "latency_p50_ms", "latency_p99_ms", "latency_max_ms"];
+    let columns = [
+        "kind",
+        "done",
+        "gone",
+        "unknown_there",
+        "stale",
+        "failed",
+        "answered_elsewhere",
+        "latency_p50_ms",
+        "latency_p99_ms",
+        "latency_max_ms",
+    ];
     Table::create(dir, "requests.csv", "Requests by kind", sides, &columns)?.fill(|table, run| {
         for r in &run.requests {
-            let counts = [r.ok, r.elsewhere, r.failed].map(|n| n.to_string());
+            let counts = [r.done, r.gone, r.unknown, r.stale, r.failed, r.elsewhere].map(|n| n.to_string());
             let latency = r.latency_ms.map(|ms| millis(Some(ms)));
             table.row([r.kind.clone()].into_iter().chain(counts).chain(latency))?;
         }

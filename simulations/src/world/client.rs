@@ -14,7 +14,9 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use super::{Event, Input, Mark, World};
 use crate::check::Invariant;
+use crate::history::Record;
 use crate::model::VisitTruth;
+use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
 
 /// Kind of document: visits.
@@ -67,6 +69,20 @@ pub(super) enum Answer {
     Unfit,
     /// Nobody listens.
     Refused,
+}
+
+impl Answer {
+    fn reply(&self) -> Reply {
+        match self {
+            Answer::Done { .. } => Reply::Done,
+            Answer::Shown { .. } => Reply::Shown,
+            Answer::Gone => Reply::Gone,
+            Answer::Unknown => Reply::Unknown,
+            Answer::Stale => Reply::Stale,
+            Answer::Unfit => Reply::Unfit,
+            Answer::Refused => Reply::Refused,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -171,6 +187,7 @@ impl World {
     fn attempt(&mut self, operation: usize) {
         let attempt = self.clients.requests[operation].attempt;
         let Some(region) = self.region_of(operation) else { return self.over(operation, None) };
+        self.tell(|| Record::Tried { operation, region });
         let home = self.clients.homes[operation];
         if home == region || self.net.is_open(home, region) {
             let arrives = self.now + self.way(home, region);
@@ -182,7 +199,18 @@ impl World {
     pub(super) fn attempt_timed_out(&mut self, operation: usize, attempt: u32) {
         let request = &self.clients.requests[operation];
         if !request.over && request.attempt == attempt {
+            self.tell_answer(operation, attempt, None);
             self.try_next(operation);
+        }
+    }
+
+    /// For the history: what became of an attempt.
+    fn tell_answer(&mut self, operation: usize, attempt: u32, reply: Option<Reply>) {
+        let request = &self.clients.requests[operation];
+        let in_time = !request.over && request.attempt == attempt;
+        let region = request.ranking.get(attempt as usize % request.ranking.len().max(1)).copied();
+        if let Some(region) = region {
+            self.tell(|| Record::Answered { operation, region, reply, in_time });
         }
     }
 
@@ -206,6 +234,7 @@ impl World {
     }
 
     pub(super) fn answered(&mut self, operation: usize, attempt: u32, answer: Answer) {
+        self.tell_answer(operation, attempt, Some(answer.reply()));
         let request = &self.clients.requests[operation];
         if request.over || request.attempt != attempt {
             return;
@@ -251,11 +280,11 @@ impl World {
         }
         let kind = self.operations[operation].kind;
         let asked_at = self.clients.requests[operation].asked_at;
-        self.meter.request(self.now, asked_at, kind, home, answered_by);
+        let answered = answered_by.zip(answer.as_ref().map(Answer::reply));
+        self.meter.request(self.now, asked_at, kind, home, answered);
         if let Some(recorder) = &mut self.recorder {
             let seen = if let Some(Answer::Shown { seen, .. }) = &answer { Some(seen.as_slice()) } else { None };
-            let done = matches!(answer, Some(Answer::Done { .. } | Answer::Shown { .. }));
-            recorder.over(self.now, operation, done, answer.is_some(), seen);
+            recorder.over(self.now, operation, answer.as_ref().map(Answer::reply), seen);
         }
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Event, World};
+use crate::history::{Record, Turn};
 use crate::scenario::FaultKind;
 
 /// How much worse a path gets.
@@ -88,6 +89,7 @@ impl World {
     pub(super) fn fault_begins(&mut self, fault: usize) {
         let Planned { kind, act, lasts, .. } = self.faults[fault].clone();
         self.faults[fault].on = true;
+        self.tell_fault(fault, Turn::Begins);
         match &act {
             Act::Cut { pairs, flap } => {
                 self.net.cut(pairs.iter().copied());
@@ -184,6 +186,7 @@ impl World {
         if !std::mem::take(&mut self.faults[fault].on) {
             return;
         }
+        self.tell_fault(fault, Turn::Ends);
         let act = self.faults[fault].act.clone();
         match &act {
             Act::Cut { pairs, .. } => {
@@ -219,6 +222,7 @@ impl World {
         }
         let cut = !self.faults[fault].cut;
         self.faults[fault].cut = cut;
+        self.tell_fault(fault, if cut { Turn::Cuts } else { Turn::Opens });
         if cut {
             self.net.cut(pairs)
         } else {
@@ -241,6 +245,7 @@ impl World {
 
     /// The last phase begins: the core is healed for good, the rest stays as it is and is cut off.
     pub(super) fn heal(&mut self, core: &BTreeSet<usize>) {
+        self.tell(|| Record::Healed);
         for fault in 0..self.faults.len() {
             self.faults[fault].on = false;
         }

@@ -124,6 +124,8 @@ pub struct World {
     clocks_touched: BTreeSet<usize>,
     /// Requests are still being made.
     open: bool,
+    /// Regular looks are still being taken.
+    sampling: bool,
 }
 
 /// Something that must happen in some run of a sweep, else the sweep has a gap.
@@ -207,6 +209,7 @@ impl World {
             broken: None,
             clocks_touched: BTreeSet::new(),
             open: true,
+            sampling: true,
             net,
             nodes,
             operations,

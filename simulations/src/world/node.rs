@@ -14,6 +14,7 @@ use super::clock::WallClock;
 use super::disk::Disk;
 use super::{Event, Input, World};
 use crate::check::{Broken, Invariant};
+use crate::history::{Machine, Record};
 use crate::scenario::{FaultKind, Scenario, Topology};
 use crate::seed::{Stream, stream};
 
@@ -177,6 +178,7 @@ impl World {
         let kept = (known.covers(&node.told), known.covers(&node.acked));
         let expected = !node.rolled_back && !node.lying;
         self.trace.note(self.now, b'S', at, &epoch.to_be_bytes());
+        self.tell(|| Record::Machine { node: at, what: Machine::Starts });
         if expected {
             self.must(Invariant::Durability, Some(at), kept.1, || "a crash took what it had acknowledged".to_owned());
             self.must(Invariant::Durability, Some(at), kept.0, || "a crash took what it had told its peers".to_owned());
@@ -193,6 +195,7 @@ impl World {
     pub(super) fn kill(&mut self, at: usize) {
         let Some(process) = self.nodes[at].process.take() else { return };
         self.trace.note(self.now, b'K', at, &[]);
+        self.tell(|| Record::Machine { node: at, what: Machine::Down });
         let now = self.now;
         let node = &mut self.nodes[at];
         node.disk.crash();
@@ -235,6 +238,7 @@ impl World {
                 }
             }
             self.drain_events(at);
+            self.tell(|| Record::Machine { node: at, what: Machine::Stops });
         }
         self.kill(at);
     }
@@ -244,6 +248,7 @@ impl World {
         self.note_disk_failures(at);
         let excused = self.disk_has_failed(at);
         self.must(Invariant::Durability, Some(at), excused, || "the replica gave its store up for corrupt".to_owned());
+        self.tell(|| Record::Machine { node: at, what: Machine::DiskFailed });
         self.kill(at);
         let epoch = self.nodes[at].epoch;
         self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
@@ -273,6 +278,7 @@ impl World {
     pub(super) fn roll_back(&mut self, at: usize, to: &Snapshot) {
         self.kill(at);
         self.nodes[at].disk.restore(to);
+        self.tell(|| Record::Machine { node: at, what: Machine::RolledBack });
         self.nodes[at].told = VersionVector::default();
         self.nodes[at].acked = VersionVector::default();
         self.nodes[at].rolled_back = true;

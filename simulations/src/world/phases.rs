@@ -57,6 +57,7 @@ impl World {
             }
         }
         convergence.took = Some(self.now - convergence.healed_at);
+        self.last_sample();
         self.check_completely(&core);
         self.comes_to_rest(&core);
         if self.scenario.checks.forget && self.broken.is_none() {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Event, World};
-use crate::measure::Sample;
+use crate::measure::{FaultEnd, Sample};
 
 /// So many looks in a run.
 const SAMPLES: u32 = 200;
@@ -22,11 +22,23 @@ impl World {
         self.scenario.duration / if self.scenario.checks.deep { CHECKS } else { FEW_CHECKS }
     }
 
+    /// How every region is now.
+    pub(crate) fn looks(&self) -> Vec<Sample> {
+        (0..self.nodes.len()).map(|at| self.look(at)).collect()
+    }
+
+    /// The run proper ends: what everything looks like now is its last sample. While it is forgotten, nothing is to be
+    /// seen but lines that fall to zero.
+    pub(super) fn last_sample(&mut self) {
+        self.meter.samples.extend(self.looks());
+        self.sampling = false;
+    }
+
     pub(super) fn sample(&mut self) {
-        for at in 0..self.nodes.len() {
-            let sample = self.look(at);
-            self.meter.samples.push(sample);
+        if !self.sampling {
+            return;
         }
+        self.meter.samples.extend(self.looks());
         let every = (self.scenario.duration / SAMPLES).max(Duration::from_millis(500));
         self.schedule(self.now + every, Event::Sample);
     }
@@ -61,25 +73,31 @@ impl World {
                     sample.lag_entries[other] = peer.replica.durable().get(id).saturating_sub(status.durable.get(id));
                 }
             }
-            let through = status.complete_through.get(&self.nodes[other].region);
+            // Zero is where a replica begins that has not heard of the region: it cannot say.
+            let through = status.complete_through.get(&self.nodes[other].region).filter(|through| through.0 > 0);
             sample.completeness_s[other] = through.map(|through| now.since(*through).as_secs_f64());
         }
         sample
     }
 
     /// A fault ended: how long until everyone who can be reached has what everyone else has by now?
+    /// Whoever is not behind has nothing to recover from, and is counted only.
     pub(super) fn watch_recovery(&mut self) {
+        let mut ended = FaultEnd { at: self.now.as_secs_f64(), pairs: 0, behind: 0 };
         for from in 0..self.nodes.len() {
             let Some(process) = &self.nodes[from].process else { continue };
             let (origin, seq) = (process.replica.id(), process.replica.durable().get(process.replica.id()));
-            for to in self.reachable(from) {
+            for to in self.reachable(from).into_iter().filter(|to| *to != from) {
                 let behind =
                     self.nodes[to].process.as_ref().is_some_and(|process| process.replica.durable().get(origin) < seq);
-                if from != to && behind {
+                ended.pairs += 1;
+                if behind {
+                    ended.behind += 1;
                     self.meter.await_recovery(self.now, from, to, origin, seq);
                 }
             }
         }
+        self.meter.fault_ends.push(ended);
     }
 
     /// The regions to which there is a way now, over others or not: another fault may still be on.

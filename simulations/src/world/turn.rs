@@ -10,6 +10,7 @@ use replication::{BatchId, Event as Told, Frame, Outcome, Storage as _, StorageE
 use super::client::{Answer, Asked};
 use super::{Event, Input, Mark, World};
 use crate::check::Invariant;
+use crate::history::{Machine, Record};
 
 /// The kind byte of frames with entries.
 const DELTAS: u8 = 2;
@@ -21,9 +22,9 @@ impl World {
             Input::Frame { link, from, bytes, clock } => {
                 self.trace.note(self.now, b'f', at, &bytes);
                 let now = self.now_of(at);
-                let Some(process) = &mut self.nodes[at].process else { return };
+                let Some(process) = &mut self.nodes[at].process else { return self.tell_lost(from, at, &bytes) };
                 if !process.links.contains_key(&link) {
-                    return;
+                    return self.tell_lost(from, at, &bytes);
                 }
                 let taken = process.replica.handle_frame(now, link, &bytes);
                 if let Some(recorder) = &mut self.recorder {
@@ -159,6 +160,7 @@ impl World {
         let arrivals = self.net.send(self.now, at, peer, bytes.len());
         if arrivals == [None, None] {
             self.meter.lost(at, peer, bytes.len());
+            self.tell_lost(at, peer, &bytes);
         }
         for arrives in arrivals.into_iter().flatten() {
             let input = Input::Frame { link: transmit.link, from: at, bytes: Arc::clone(&bytes), clock: clock.clone() };
@@ -207,6 +209,7 @@ impl World {
                 Told::Reincarnated { .. } => {
                     self.nodes[at].rolled_back = false;
                     self.marks.insert(Mark::Reincarnated);
+                    self.tell(|| Record::Machine { node: at, what: Machine::Reincarnated });
                 }
                 Told::CloseLink { link, silent } => {
                     if silent {
