@@ -113,7 +113,7 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
         events: world.trace.events(),
         awake: world.now(),
         elapsed: world.elapsed(),
-        marks: std::mem::take(&mut world.marks),
+        marks: world.marks(),
         measured: None,
         history: world.recorder.take(),
         plan,

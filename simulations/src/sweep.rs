@@ -13,7 +13,7 @@ use crate::check::Broken;
 use crate::measure::Measured;
 use crate::plan;
 use crate::run::{Keep, Panicked, caught, run};
-use crate::scenario::{FaultKind, Scenario, ScenarioError};
+use crate::scenario::{FaultKind, Scenario, ScenarioError, Swarm};
 use crate::trace::TraceHash;
 use crate::world::Mark;
 
@@ -75,8 +75,8 @@ pub struct Swept {
     pub failures: Vec<Failure>,
     /// For each mark: seeds in which it came up.
     pub marks: BTreeMap<Mark, u64>,
-    /// Kinds of faults that were missing from [`WINDOW`] seeds in a row.
-    pub gaps: BTreeSet<FaultKind>,
+    /// Faults that were missing from [`WINDOW`] seeds in a row, by kind and by what they do.
+    pub gaps: BTreeSet<Mark>,
     /// Events of all runs.
     pub events: u64,
     /// Virtual time of all runs, awake.
@@ -185,8 +185,8 @@ impl One {
 
 fn collect(scenario: &Scenario, all: Vec<One>) -> Swept {
     let mut swept = Swept::default();
-    let drawn = scenario.swarm.as_ref().map(plan::kinds).unwrap_or_default();
-    let mut missing: BTreeMap<FaultKind, u64> = BTreeMap::new();
+    let drawn = scenario.swarm.as_ref().map(drawn).unwrap_or_default();
+    let mut missing: BTreeMap<Mark, u64> = BTreeMap::new();
     for one in all {
         swept.seeds += 1;
         swept.twice += u64::from(one.twice);
@@ -196,15 +196,27 @@ fn collect(scenario: &Scenario, all: Vec<One>) -> Swept {
         for mark in &one.marks {
             *swept.marks.entry(*mark).or_default() += 1;
         }
-        for kind in &drawn {
-            let missing = missing.entry(*kind).or_default();
-            *missing = if one.marks.contains(&Mark::Fault(*kind)) { 0 } else { *missing + 1 };
+        for mark in &drawn {
+            let missing = missing.entry(*mark).or_default();
+            *missing = if one.marks.contains(mark) { 0 } else { *missing + 1 };
             if *missing >= WINDOW {
-                swept.gaps.insert(*kind);
+                swept.gaps.insert(*mark);
             }
         }
         swept.failures.extend(one.failure);
         swept.measured.extend(one.measured);
     }
     swept
+}
+
+/// What must come up in a swarm: every kind that is drawn, and what some kinds do in more than one way.
+fn drawn(swarm: &Swarm) -> Vec<Mark> {
+    let kinds = plan::kinds(swarm);
+    let ways = |kind: &FaultKind| match kind {
+        FaultKind::Partition => &[Mark::OneWay, Mark::Flapping][..],
+        FaultKind::Degrade => &[Mark::Lost, Mark::Duplicated, Mark::Overtaken],
+        FaultKind::Crash => &[Mark::BatchLost],
+        _ => &[],
+    };
+    kinds.iter().flat_map(|kind| [Mark::Fault(*kind)].into_iter().chain(ways(kind).iter().copied())).collect()
 }

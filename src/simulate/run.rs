@@ -214,9 +214,10 @@ fn many(args: &RunArgs, scenario: &Scenario, seeds: std::ops::Range<u64>) -> any
     } else {
         summary(scenario, &swept, took);
     }
-    for kind in &swept.gaps {
+    for mark in &swept.gaps {
         eprintln!(
-            "GAP: {kind} happened in none of {} seeds in a row; draw more faults of it",
+            "GAP: {} happened in none of {} seeds in a row; draw more faults of it",
+            serde_plain(mark),
             simulations::sweep::WINDOW
         );
     }
@@ -290,7 +291,7 @@ fn json(scenario: &Scenario, swept: &Swept, took: Duration) -> serde_json::Value
         "seeds": swept.seeds,
         "twice": swept.twice,
         "failures": swept.failures.iter().map(failure).collect::<Vec<_>>(),
-        "gaps": swept.gaps,
+        "gaps": swept.gaps.iter().map(serde_plain).collect::<Vec<_>>(),
         "marks": marks,
         "events": swept.events,
         "simulated_s": swept.simulated.as_secs_f64(),

@@ -53,9 +53,26 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
         let kind = if number == 0 { forced } else { kept.choose(&mut faults).copied().unwrap_or(forced) };
         // A stream for each fault: taking one out leaves the others as they are.
         let mut draws = stream(seed, "fault", u64::from(number));
-        plan.faults.extend(fault(plan, kind, &mut world, &mut draws));
+        let mut drawn = fault(plan, kind, &mut world, &mut draws);
+        // The forced one goes round its ways.
+        if let Some(fault) = drawn.as_mut().filter(|_| number == 0 && kind == FaultKind::Partition) {
+            in_turn(fault, seed / kinds.len() as u64, &mut draws);
+        }
+        plan.faults.extend(drawn);
     }
     core(plan, &world, &mut stream(seed, "core", 0));
+}
+
+/// Partitions by turns flap, are one-way, and are as drawn.
+fn in_turn(partition: &mut Fault, turn: u64, draws: &mut Stream) {
+    match turn % 3 {
+        0 => {
+            partition.flap = Some(Flap { down: seconds(0.1..2.0, draws), up: seconds(0.1..2.0, draws) });
+            partition.lasts = partition.lasts.max(Some(Duration::from_secs(4)));
+        }
+        1 => partition.one_way = true,
+        _ => {}
+    }
 }
 
 /// What faults of one plan must know of each other.

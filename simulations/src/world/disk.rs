@@ -30,6 +30,15 @@ struct Faults {
     failed: u64,
 }
 
+/// What a crash did to unsynced batches.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Crash {
+    /// Some are gone.
+    pub(super) lost: bool,
+    /// Some are there.
+    pub(super) kept: bool,
+}
+
 /// One machine's disk; clones share it.
 #[derive(Clone)]
 pub struct Disk {
@@ -69,10 +78,17 @@ impl Disk {
         self.faults().read_errors = share;
     }
 
-    /// The process dies: of each bucket's unsynced batches a prefix survives.
-    pub(super) fn crash(&self) {
+    /// The process dies: of each bucket's unsynced batches a prefix survives. Says whether some were lost, and kept.
+    pub(super) fn crash(&self) -> Crash {
         let draws = &mut self.faults().draws;
-        self.memory.crash(|_, count| draws.random_range(0..=count));
+        let mut crash = Crash::default();
+        self.memory.crash(|_, count| {
+            let kept = draws.random_range(0..=count);
+            crash.lost |= kept < count;
+            crash.kept |= kept > 0;
+            kept
+        });
+        crash
     }
 
     pub(super) fn snapshot(&self) -> Snapshot {

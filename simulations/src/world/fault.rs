@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Event, World};
+use super::{Event, Mark, World};
 use crate::history::{Record, Turn};
 use crate::scenario::FaultKind;
 
@@ -94,6 +94,9 @@ impl World {
             Act::Cut { pairs, flap } => {
                 self.net.cut(pairs.iter().copied());
                 self.faults[fault].cut = true;
+                if pairs.iter().any(|(from, to)| !pairs.contains(&(*to, *from))) {
+                    self.marks.insert(Mark::OneWay);
+                }
                 if let Some((down, _)) = flap {
                     self.schedule(self.now + *down, Event::Flap(fault));
                 }
@@ -226,6 +229,7 @@ impl World {
         if cut {
             self.net.cut(pairs)
         } else {
+            self.marks.insert(Mark::Flapping);
             self.net.mend(pairs)
         }
         self.schedule(self.now + if cut { down } else { up }, Event::Flap(fault));

@@ -117,7 +117,7 @@ pub struct World {
     pub(crate) recorder: Option<Recorder>,
     faults: Vec<fault::Planned>,
     /// Kinds of faults that really happened, and other things that a sweep must have seen.
-    pub(crate) marks: BTreeSet<Mark>,
+    marks: BTreeSet<Mark>,
     /// The first broken invariant ends the run.
     pub(crate) broken: Option<Broken>,
     /// Machines whose clocks a fault has touched.
@@ -152,6 +152,20 @@ pub enum Mark {
     HorizonRefused,
     /// A link was closed for silence.
     SilentLink,
+    /// A partition let one direction pass.
+    OneWay,
+    /// A partition opened and closed again.
+    Flapping,
+    /// A frame was lost on an open path.
+    Lost,
+    /// A frame came twice.
+    Duplicated,
+    /// A frame was overtaken.
+    Overtaken,
+    /// A crash took a batch.
+    BatchLost,
+    /// A crash left a batch in some buckets and not in others.
+    BatchTorn,
     /// All agreed and nobody wrote: whether they came to rest was looked at.
     Rest,
 }
@@ -306,6 +320,12 @@ impl World {
         let started = node.process.as_ref().map_or(elapsed, |process| process.started);
         let wall = self.true_wall().0.saturating_add_signed(node.clock.error_ms(elapsed));
         Now { mono: Monotonic(elapsed.saturating_sub(started)), wall: Wall(wall) }
+    }
+
+    /// What came up: see [`Mark`].
+    #[must_use]
+    pub fn marks(&self) -> BTreeSet<Mark> {
+        self.marks.union(self.net.happened()).copied().collect()
     }
 
     fn mark(&mut self, kind: FaultKind) {

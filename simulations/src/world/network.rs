@@ -2,12 +2,13 @@
 //!
 //! Messages of a pair arrive in order unless they are drawn to be overtaken, as on one connection.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, LogNormal};
 
+use super::Mark;
 use super::fault::Degradation;
 use crate::regions;
 use crate::scenario::{Matrix, Scenario};
@@ -34,6 +35,7 @@ pub struct Network {
     loss: f64,
     duplicate: f64,
     reorder: f64,
+    happened: BTreeSet<Mark>,
 }
 
 /// When a message arrives, if it does, and when its copy does.
@@ -80,6 +82,7 @@ impl Network {
             loss: network.loss,
             duplicate: network.duplicate,
             reorder: network.reorder,
+            happened: BTreeSet::new(),
         }
     }
 
@@ -112,18 +115,22 @@ impl Network {
             return [None, None];
         }
         path.free_at = starts + Duration::from_secs_f64(bytes as f64 / rate);
-        if lost < how.loss {
+        let (lost, twice, overtaken) = (lost < how.loss, twice < how.duplicate, overtaken < how.reorder);
+        let happened = [(lost, Mark::Lost), (!lost && twice, Mark::Duplicated), (!lost && overtaken, Mark::Overtaken)];
+        self.happened.extend(happened.into_iter().filter(|(happened, _)| *happened).map(|(_, mark)| mark));
+        let Some(path) = self.path(from, to) else { return [None, None] };
+        if lost {
             return [None, None];
         }
         let takes = path.latency.mul_f64(stretch) + how.latency;
         let arrives = path.free_at + takes;
-        let first = if overtaken < how.reorder {
+        let first = if overtaken {
             arrives + takes.mul_f64(late)
         } else {
             path.last_arrival = arrives.max(path.last_arrival);
             path.last_arrival
         };
-        [Some(first), (twice < how.duplicate).then(|| first + takes.mul_f64(late))]
+        [Some(first), twice.then(|| first + takes.mul_f64(late))]
     }
 
     /// Whether messages pass.
@@ -168,12 +175,17 @@ impl Network {
     }
 
     /// Everything works between these regions and nothing passes between them and the others.
-    pub(super) fn heal(&mut self, core: &std::collections::BTreeSet<usize>) {
+    pub(super) fn heal(&mut self, core: &BTreeSet<usize>) {
         (self.loss, self.duplicate, self.reorder) = (0.0, 0.0, 0.0);
         for ((from, to), path) in &mut self.paths {
             path.degraded.clear();
             path.cuts = u32::from(core.contains(from) != core.contains(to));
         }
+    }
+
+    /// What came up on some path.
+    pub(super) fn happened(&self) -> &BTreeSet<Mark> {
+        &self.happened
     }
 
     /// Bytes per second of each direction.

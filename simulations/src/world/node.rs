@@ -12,7 +12,7 @@ use replication::{
 
 use super::clock::WallClock;
 use super::disk::Disk;
-use super::{Event, Input, World};
+use super::{Event, Input, Mark, World};
 use crate::check::{Broken, Invariant};
 use crate::history::{Machine, Record};
 use crate::scenario::{FaultKind, Scenario, Topology};
@@ -198,7 +198,7 @@ impl World {
         self.tell(|| Record::Machine { node: at, what: Machine::Down });
         let now = self.now;
         let node = &mut self.nodes[at];
-        node.disk.crash();
+        let crash = node.disk.crash();
         node.epoch += 1;
         node.paused = 0;
         node.backlog.clear();
@@ -214,6 +214,9 @@ impl World {
             })
         });
         let epoch = node.epoch;
+        if crash.lost {
+            self.marks.insert(if crash.kept { Mark::BatchTorn } else { Mark::BatchLost });
+        }
         for (link, peer) in process.links {
             self.say_closed(at, peer, link);
         }
