@@ -215,7 +215,6 @@ fn drawn(swarm: &Swarm) -> Vec<Mark> {
     let ways = |kind: &FaultKind| match kind {
         FaultKind::Partition => &[Mark::OneWay, Mark::Flapping][..],
         FaultKind::Degrade => &[Mark::Lost, Mark::Duplicated, Mark::Overtaken],
-        FaultKind::Crash => &[Mark::BatchLost],
         _ => &[],
     };
     kinds.iter().flat_map(|kind| [Mark::Fault(*kind)].into_iter().chain(ways(kind).iter().copied())).collect()

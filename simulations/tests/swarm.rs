@@ -52,6 +52,7 @@ fn the_swarm_finds_nothing() {
             Mark::Failover,
             Mark::SilentLink,
             Mark::Rest,
+            Mark::BatchLost,
             Mark::BatchTorn,
         ] {
             assert!(swept.marks.get(&mark).is_some_and(|seeds| *seeds >= 20), "{mark:?}: {:?}", swept.marks);

@@ -212,7 +212,7 @@ impl World {
                     self.tell(|| Record::Machine { node: at, what: Machine::Reincarnated });
                 }
                 Told::CloseLink { link, silent } => {
-                    if silent {
+                    if silent && self.open {
                         self.marks.insert(Mark::SilentLink);
                     }
                     self.close(at, link);
