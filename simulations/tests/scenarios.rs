@@ -155,3 +155,42 @@ fn a_berlin_of_240_000_visits_is_drawn() {
     let visits = plan.operations.iter().map(|operation| operation.visit).collect::<std::collections::BTreeSet<_>>();
     assert!((235_000..245_000).contains(&visits.len()), "{}", visits.len());
 }
+
+/// Europe is cut off and its only region is down: its guests reach nobody, and whoever is near the other region does not
+/// notice.
+#[test]
+fn a_cut_stops_clients_and_probes_as_well() {
+    let text = r#"
+        name = "cut-off"
+        duration = "5m"
+        regions = ["eu-central", "us-east"]
+        [workload]
+        rate = 2.0
+        roaming = 0.0
+        corrections = 0.0
+        repeats = 0.0
+        erasures = 0.0
+        [[fault]]
+        at = "1m"
+        for = "3m"
+        kind = "partition"
+        from = ["eu-central"]
+        [[fault]]
+        at = "90s"
+        for = "2m"
+        kind = "crash"
+        region = "eu-central"
+    "#;
+    let keep = Keep { measured: true, ..Keep::default() };
+    let outcome = run(&Scenario::parse(text).unwrap(), 1, keep).unwrap();
+    assert_eq!(outcome.broken, None);
+    let slices = outcome.measured.unwrap().availability;
+    let dark = slices.iter().filter(|slice| slice.at >= 100.0 && slice.at + slice.seconds <= 190.0);
+    let (mut failed, mut answered) = ([0; 2], [0; 2]);
+    for slice in dark {
+        failed[slice.region] += slice.failed;
+        answered[slice.region] += slice.at_home + slice.elsewhere;
+    }
+    assert!(failed[0] > 50 && answered[0] == 0, "near eu-central: {failed:?} failed, {answered:?} answered");
+    assert!(failed[1] == 0 && answered[1] > 50, "near us-east: {failed:?} failed, {answered:?} answered");
+}
