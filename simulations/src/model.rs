@@ -145,7 +145,12 @@ impl Model {
     /// node that made it and its change (none for an erasure) whether someone has it. Tokens that name what is lost are worth nothing any more: its dots
     /// may stand for something else from now on (assumption A8).
     /// `went_back` is the machine whose disk it is: what it had repeated is its word no more.
-    pub fn lose(&mut self, went_back: usize, is_left: impl Fn(Dot, usize, &DocumentKey, Option<ChangeHash>) -> bool) {
+    /// Returns whether a dot was lost.
+    pub fn lose(
+        &mut self,
+        went_back: usize,
+        is_left: impl Fn(Dot, usize, &DocumentKey, Option<ChangeHash>) -> bool,
+    ) -> bool {
         let mut lost: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut note = |dot: Dot| {
             let first = lost.entry(dot.origin).or_insert(dot.seq);
@@ -175,5 +180,6 @@ impl Model {
                 *session = Session::default();
             }
         }
+        !lost.is_empty()
     }
 }

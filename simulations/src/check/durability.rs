@@ -72,11 +72,14 @@ impl World {
     /// A visit with a change or an erasure that was acknowledged by one of `heard` and of which a region does not know.
     fn unknown(&self, at: usize, heard: &BTreeSet<usize>) -> Option<u32> {
         let known = self.nodes[at].process.as_ref()?.replica.durable();
+        let live = self.live(at)?;
         let is_unknown = |node: usize, lost: bool, dot: Option<Dot>| {
             heard.contains(&node) && !lost && dot.is_some_and(|dot| !known.contains(dot))
         };
         let unknown = self.model.visits.iter().find(|(_, truth)| {
-            truth.taken.iter().any(|taken| is_unknown(taken.node, taken.lost, taken.dot))
+            // The same change may be there under another dot: two regions took it, and one disk went back.
+            let has = |hash| live.get(&truth.key).is_some_and(|hashes| hashes.contains(hash));
+            truth.taken.iter().any(|taken| is_unknown(taken.node, taken.lost, taken.dot) && !has(&taken.hash))
                 || truth.erased.iter().any(|erased| is_unknown(erased.node, erased.lost, Some(erased.dot)))
         });
         unknown.map(|(visit, _)| *visit)

@@ -57,7 +57,7 @@ pub(super) struct Planned {
     /// For a flapping partition: whether it is cut at this moment.
     cut: bool,
     /// For a restore: what the disk goes back to.
-    backup: Option<replication::memory::Snapshot>,
+    backup: Option<(Duration, replication::memory::Snapshot)>,
 }
 
 impl Planned {
@@ -82,7 +82,7 @@ impl World {
 
     pub(super) fn backup(&mut self, fault: usize) {
         if let Act::Restore { region, .. } = self.faults[fault].act {
-            self.faults[fault].backup = Some(self.nodes[region].disk.snapshot());
+            self.faults[fault].backup = Some((self.now, self.nodes[region].disk.snapshot()));
         }
     }
 
@@ -134,9 +134,12 @@ impl World {
                 self.mark(kind);
             }
             Act::Restore { region, .. } => {
-                // While nobody has noticed an earlier roll-back, an older backup could bring used dots back (A8).
+                // A backup could bring dots back that were lost since and are used again (A8): while nobody has noticed
+                // this machine's earlier roll-back, and once something is lost that was there when it was made.
                 let unnoticed = self.nodes[*region].rolled_back;
-                if let Some(backup) = self.faults[fault].backup.take().filter(|_| !unnoticed) {
+                let is_safe = |made: Duration| !unnoticed && self.lost_at.is_none_or(|lost| lost < made);
+                let backup = self.faults[fault].backup.take().filter(|(made, _)| is_safe(*made));
+                if let Some((_, backup)) = backup {
                     self.mark(kind);
                     self.roll_back(*region, &backup);
                 }

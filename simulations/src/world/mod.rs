@@ -122,6 +122,8 @@ pub struct World {
     pub(crate) broken: Option<Broken>,
     /// Machines whose clocks a fault has touched.
     clocks_touched: BTreeSet<usize>,
+    /// When something was last lost by contract: its dots may be used again (A8).
+    lost_at: Option<Duration>,
     /// Requests are still being made.
     open: bool,
     /// Regular looks are still being taken.
@@ -222,6 +224,7 @@ impl World {
             marks: BTreeSet::new(),
             broken: None,
             clocks_touched: BTreeSet::new(),
+            lost_at: None,
             open: true,
             sampling: true,
             net,

@@ -310,10 +310,13 @@ impl World {
             tombstones.extend(erased.map(|name| (at, name)));
         }
         // What a store has of its own log it keeps; what it has of others' beyond its vector it may take out again.
-        self.model.lose(went_back, |dot, by, key, hash| {
+        let lost = self.model.lose(went_back, |dot, by, key, hash| {
             known.contains(dot)
                 || hash.map_or(tombstones.contains(&(by, key.name)), |hash| rows.contains(&(by, *key, hash)))
         });
+        if lost {
+            self.lost_at = Some(self.now);
+        }
     }
 
     /// Something reaches the machine.
