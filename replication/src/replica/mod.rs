@@ -350,7 +350,8 @@ impl<S: Storage> Replica<S> {
     }
 
     /// The moment up to which everything is dead for good: `max(certain time, horizon)`. Doors go by it.
-    pub(super) fn gone_through(&self) -> Wall {
+    #[must_use]
+    pub fn gone_through(&self) -> Wall {
         self.clock.certain().max(self.horizon)
     }
 

@@ -13,7 +13,8 @@ impl World {
     pub(crate) fn no_dot_stands_for_two_entries(&mut self) {
         let mut entries: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         let mut fork = None;
-        for (at, node) in self.nodes.iter().enumerate() {
+        // What was removed for good does not come back.
+        for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.exists) {
             let storage = node.disk.contents();
             for bucket in storage.buckets() {
                 let scanned = storage.scan(bucket, b"l", b"m", &mut |dot, entry| {

@@ -44,10 +44,11 @@ impl World {
     fn is_dead(&self, at: usize, visit: u32) -> bool {
         let Some(truth) = self.model.visits.get(&visit) else { return false };
         let Some(process) = &self.nodes[at].process else { return false };
-        let dead_through = process.replica.dead_through();
+        // Time that nobody has confirmed only hides, and may go back (ALGORITHM, section 4).
+        let gone_through = process.replica.gone_through();
         // A clock that was wrong beyond the skew and came back may show again what only it had hidden.
-        let honest = dead_through <= self.true_wall().plus(self.scenario.replica.max_clock_skew);
-        (honest && truth.key.expires_at <= dead_through)
+        let honest = gone_through <= self.true_wall().plus(self.scenario.replica.max_clock_skew);
+        (honest && truth.key.expires_at <= gone_through)
             || (truth.erase_asked && self.reader(at).is_erased(&truth.key.name, false).unwrap_or(false))
     }
 }
