@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{FaultKind, Scenario, ScenarioError, Topology};
+use super::{FaultKind, Scenario, ScenarioError};
 
 /// Checks the regions' comings and goings, and the core against them.
 pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
@@ -57,13 +57,8 @@ fn core(scenario: &Scenario, exist: &[usize]) -> Result<(), ScenarioError> {
         };
         places.push(place);
     }
-    let count = exist.len();
-    // As the world links those that exist; nobody outside the core passes anything on.
-    let linked = |a: usize, b: usize| match scenario.network.topology {
-        Topology::Mesh => true,
-        Topology::Ring => a.abs_diff(b) == 1 || a.abs_diff(b) == count - 1,
-        Topology::Star => a == 0 || b == 0,
-    };
+    // Nobody outside the core passes anything on.
+    let linked = |a: usize, b: usize| scenario.network.topology.links(a, b, exist.len());
     let mut reached: Vec<usize> = places.first().copied().into_iter().collect();
     while let Some(next) =
         places.iter().find(|to| !reached.contains(to) && reached.iter().any(|from| linked(*from, **to)))

@@ -63,6 +63,17 @@ pub enum Topology {
     Star,
 }
 
+impl Topology {
+    /// Whether two of so many regions have a link, by their places among those that exist.
+    pub(crate) fn links(self, a: usize, b: usize, count: usize) -> bool {
+        match self {
+            Topology::Mesh => true,
+            Topology::Ring => a.abs_diff(b) == 1 || a.abs_diff(b) == count - 1,
+            Topology::Star => a == 0 || b == 0,
+        }
+    }
+}
+
 /// `[replica]`: what production sets in a node's configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

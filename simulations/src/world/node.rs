@@ -15,7 +15,7 @@ use super::disk::Disk;
 use super::{Event, Input, Mark, World};
 use crate::check::{Broken, Invariant};
 use crate::history::{Machine, Record};
-use crate::scenario::{FaultKind, Scenario, Topology};
+use crate::scenario::{FaultKind, Scenario};
 use crate::seed::{Stream, stream};
 
 /// A supervisor starts a process again that died of its disk.
@@ -119,12 +119,7 @@ impl World {
         let exist: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].exists).collect();
         let place = |node| exist.iter().position(|other| *other == node);
         let (Some(a), Some(b)) = (place(a), place(b)) else { return false };
-        a != b
-            && match self.scenario.network.topology {
-                Topology::Mesh => true,
-                Topology::Ring => a.abs_diff(b) == 1 || a.abs_diff(b) == exist.len() - 1,
-                Topology::Star => a == 0 || b == 0,
-            }
+        a != b && self.scenario.network.topology.links(a, b, exist.len())
     }
 
     fn config(&self, node: usize) -> ReplicaConfig {
