@@ -12,7 +12,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
 };
 use replication::replica::Status;
-use replication::{NodeName, Outcome};
+use replication::{NodeName, Outcome, Wall};
 
 /// All metrics of one node.
 #[derive(Debug)]
@@ -259,7 +259,7 @@ impl Metrics {
     }
 
     /// Takes over what the replica says of itself.
-    pub fn mirror(&self, status: &Status) {
+    pub fn mirror(&self, status: &Status, trusted: Wall) {
         for peer in &status.peers {
             let labels = [peer.node.as_str(), peer.region.as_str()];
             self.lag_entries.with_label_values(&labels).set(int(peer.lag_entries));
@@ -277,7 +277,7 @@ impl Metrics {
         self.clock_in_doubt.set(i64::from(status.doubt.is_some()));
         self.starting.set(i64::from(status.starting));
         self.recovering.set(i64::from(status.recovering));
-        self.trusted_seconds.set(seconds(status.trusted.0));
+        self.trusted_seconds.set(seconds(trusted.0));
         self.horizon_seconds.set(seconds(status.horizon.0));
         self.live_documents.set(int(status.documents));
         self.tombstones.set(int(status.tombstones));

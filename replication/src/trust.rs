@@ -57,10 +57,30 @@ pub struct TrustedClock {
     floor: Wall,
     confirmed: bool,
     last: Monotonic,
+    /// The wall clock as last read.
+    wall: Wall,
     doubt: Option<Doubt>,
     /// How far the clock could have been slewed when it jumped: time that passes in doubt proves nothing.
     slewed_at_jump: Duration,
     peers: BTreeMap<NodeName, Heard>,
+}
+
+/// Trusted time as it was observed, and as it runs on until it is observed again: a process that stood still must not
+/// show what expired meanwhile to whoever asks before its next heartbeat.
+#[derive(Clone, Copy, Debug)]
+pub struct TrustedReading {
+    taken: Monotonic,
+    trusted: Wall,
+    /// The wall clock if it is believed, else trusted time itself.
+    runs_on: Wall,
+}
+
+impl TrustedReading {
+    /// Trusted time at a later moment, by the monotonic clock.
+    #[must_use]
+    pub fn at(&self, mono: Monotonic) -> Wall {
+        self.trusted.max(self.runs_on.plus(mono.since(self.taken)))
+    }
 }
 
 impl TrustedClock {
@@ -92,6 +112,7 @@ impl TrustedClock {
             floor: persisted.unwrap_or_default(),
             confirmed: !has_peers || persisted.is_some_and(|persisted| persisted.distance(now.wall) <= max_skew),
             last: now.mono,
+            wall: now.wall,
             doubt,
             slewed_at_jump: Duration::ZERO,
             peers: BTreeMap::new(),
@@ -112,7 +133,7 @@ impl TrustedClock {
     /// Looks at both clocks; to be called at least every heartbeat.
     pub fn observe(&mut self, now: Now) {
         let passed = now.mono.since(self.last);
-        self.last = now.mono;
+        (self.last, self.wall) = (now.mono, now.wall);
         if self.floor > Wall::default() {
             self.floor = self.floor.plus(passed);
         }
@@ -165,10 +186,17 @@ impl TrustedClock {
     /// An operator's word: the wall clock is right.
     pub fn believe(&mut self, now: Now) {
         self.anchor = (now.wall, now.mono);
-        self.last = now.mono;
+        (self.last, self.wall) = (now.mono, now.wall);
         self.trusted = now.wall;
         self.doubt = None;
         self.confirmed = true;
+    }
+
+    /// Trusted time for whoever asks between two observations.
+    #[must_use]
+    pub fn reading(&self) -> TrustedReading {
+        let runs_on = if self.doubt.is_none() { self.wall } else { self.trusted };
+        TrustedReading { taken: self.last, trusted: self.trusted, runs_on }
     }
 
     /// Trusted time at the last observation.
@@ -244,6 +272,21 @@ mod tests {
         assert_eq!(clock.trusted(), Wall(T0 + 10_000));
         clock.observe(now(20, 0));
         assert_eq!(clock.doubt(), None);
+    }
+
+    /// A process that was stopped for an hour hides what expired meanwhile before its next heartbeat.
+    #[test]
+    fn a_reading_runs_on() {
+        let hour = Monotonic(Duration::from_hours(1));
+        assert_eq!(clock(None).reading().at(hour), Wall(T0 + 3_600_000));
+        let mut ahead = clock(None);
+        ahead.observe(now(1, 5_000));
+        ahead.observe(now(2, 0));
+        assert_eq!(ahead.trusted(), Wall(T0 + 6_000), "time does not go back within the skew");
+        assert_eq!(ahead.reading().at(now(4, 0).mono), Wall(T0 + 6_000), "and waits for the clock");
+        ahead.observe(now(5, i64::from(u32::MAX)));
+        assert_eq!(ahead.doubt(), Some(Doubt::Jumped));
+        assert_eq!(ahead.reading().at(now(9, 0).mono), ahead.trusted().plus(Duration::from_secs(4)));
     }
 
     #[test]

@@ -80,7 +80,8 @@ fn status(app: &App, stopping: bool) -> Result<Reply, Problem> {
 }
 
 fn metrics(app: &App) -> Result<Reply, Problem> {
-    app.metrics.mirror(&app.handle.status());
+    let status = app.handle.status();
+    app.metrics.mirror(&status, app.now(&status));
     let text = app.metrics.render().map_err(|error| {
         tracing::error!(%error, "metrics do not render");
         Problem::internal()

@@ -26,10 +26,6 @@ const VENUE_FRESH: Duration = Duration::from_secs(1);
 /// How many venues are remembered.
 const VENUES: u64 = 100_000;
 
-/// How far the wall clock may be ahead of the status without the replica having looked at it: it looks at every
-/// heartbeat, so more than this is a jump that it has not judged yet.
-const UNJUDGED: Duration = Duration::from_secs(5);
-
 /// What the API knows.
 pub struct App {
     pub(super) region: RegionId,
@@ -70,17 +66,15 @@ impl App {
         }
     }
 
-    /// Time as far as it may be believed. The status is as old as the last heartbeat, the clock is not; but a clock
-    /// that has jumped since then has not been judged yet and counts for nothing.
+    /// Time as far as it may be believed. The status is as old as the last heartbeat, or older if this process has just
+    /// been woken; the wall clock may have jumped since, and counts for nothing before the replica has judged it.
     pub(super) fn now(&self, status: &Status) -> Wall {
-        let wall = self.handle.now().wall;
-        let believed = status.doubt.is_none() && wall >= status.trusted && wall <= status.trusted.plus(UNJUDGED);
-        if believed { wall } else { status.trusted }
+        status.clock.at(self.handle.now().mono)
     }
 
     /// What expired up to here is dead for every reader.
     pub(super) fn as_of(&self, status: &Status) -> Wall {
-        status.dead_through.max(self.now(status))
+        status.dead_through(self.handle.now().mono)
     }
 
     /// Live rows of a document that expires. A point read of recent pages: cheaper than a change of threads.

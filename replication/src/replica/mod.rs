@@ -355,9 +355,15 @@ impl<S: Storage> Replica<S> {
         self.clock.certain().max(self.horizon)
     }
 
-    /// The moment up to which everything is dead for readers: `max(trusted time, horizon)`.
+    /// The moment up to which everything is dead for readers: `max(trusted time, horizon)`, at the last call.
     #[must_use]
     pub fn dead_through(&self) -> Wall {
         self.clock.trusted().max(self.horizon)
+    }
+
+    /// The same for a reader who asks at `mono`.
+    #[must_use]
+    pub fn dead_through_at(&self, mono: Monotonic) -> Wall {
+        self.clock.reading().at(mono).max(self.horizon)
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::{Replica, Standing};
 use crate::ids::{NodeName, RegionId, ReplicaId};
 use crate::storage::Storage;
-use crate::time::{Now, Wall};
-use crate::trust::Doubt;
+use crate::time::{Monotonic, Now, Wall};
+use crate::trust::{Doubt, TrustedReading};
 use crate::version::VersionVector;
 
 /// A replica at one moment.
@@ -17,10 +17,8 @@ pub struct Status {
     pub replica: ReplicaId,
     /// What it durably knows.
     pub durable: VersionVector,
-    /// What is dead for every reader.
-    pub dead_through: Wall,
-    /// Time as far as it may be believed.
-    pub trusted: Wall,
+    /// Time as far as it may be believed, and how it runs on.
+    pub clock: TrustedReading,
     /// All that expired up to here is gone.
     pub horizon: Wall,
     /// Why the clock is not believed, if it is not.
@@ -62,6 +60,14 @@ pub struct PeerStatus {
     pub clock_offset_ms: Option<i64>,
 }
 
+impl Status {
+    /// The moment up to which everything is dead for readers, at `mono`.
+    #[must_use]
+    pub fn dead_through(&self, mono: Monotonic) -> Wall {
+        self.clock.at(mono).max(self.horizon)
+    }
+}
+
 impl<S: Storage> Replica<S> {
     /// Everything that may be known.
     #[must_use]
@@ -73,8 +79,7 @@ impl<S: Storage> Replica<S> {
         Status {
             replica: self.id,
             durable: self.durable.clone(),
-            dead_through: self.dead_through(),
-            trusted: self.clock.trusted(),
+            clock: self.clock.reading(),
             horizon: self.horizon,
             doubt: self.clock.doubt(),
             starting: self.standing != Standing::Running,

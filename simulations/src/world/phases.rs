@@ -139,7 +139,8 @@ impl World {
                 return Some(format!("{} waits for its peers' word on its log", name(*at)));
             }
             // A clock that was ahead is right again; its replica has yet to look at it.
-            if status.trusted > self.true_wall().plus(self.scenario.replica.max_clock_skew * 3) {
+            if status.clock.at(self.now_of(*at).mono) > self.true_wall().plus(self.scenario.replica.max_clock_skew * 3)
+            {
                 return Some(format!("the time of {} is still ahead", name(*at)));
             }
         }
