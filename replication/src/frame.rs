@@ -24,7 +24,7 @@ use crate::time::{Hlc, Wall};
 use crate::version::VersionVector;
 
 /// The one version that this code speaks.
-pub const PROTOCOL: u8 = 1;
+pub const PROTOCOL: u8 = 2;
 /// Largest frame on the wire.
 pub const MAX_FRAME: usize = 1 << 20;
 /// Largest frame after expansion.
@@ -144,7 +144,7 @@ struct Columns {
     ids: Vec<u8>,
     /// Expiry less the id's arrival, wrapping: nearly constant in a batch.
     lifetimes: Vec<u64>,
-    /// 0 change, else tombstone with reason `kind - 1`.
+    /// A change, a tombstone by reason, or what is erased by reason.
     #[serde(with = "serde_bytes")]
     kinds: Vec<u8>,
     lengths: Vec<u32>,
@@ -240,6 +240,8 @@ impl Columns {
                 }
                 Body::Tombstone(Reason::Subject) => columns.kinds.push(1),
                 Body::Tombstone(Reason::Owner) => columns.kinds.push(2),
+                Body::Erased(Reason::Subject) => columns.kinds.push(3),
+                Body::Erased(Reason::Owner) => columns.kinds.push(4),
             }
         }
         columns
@@ -284,6 +286,8 @@ impl Columns {
                 }
                 1 => Body::Tombstone(Reason::Subject),
                 2 => Body::Tombstone(Reason::Owner),
+                3 => Body::Erased(Reason::Subject),
+                4 => Body::Erased(Reason::Owner),
                 _ => return Err(FrameError::Entries),
             };
             entries.push(Delta { dot: Dot { origin, seq }, hlc: Hlc(hlc), key, body });

@@ -32,18 +32,42 @@ pub struct Tombstone {
 
 /// One stored log entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LogEntry {
-    pub(crate) hlc: Hlc,
-    pub(crate) what: Reference,
+pub struct LogEntry {
+    /// When the origin wrote it.
+    pub hlc: Hlc,
+    /// What it points to.
+    pub what: Reference,
+}
+
+impl LogEntry {
+    /// Reads a stored entry; `None` if the bytes are none.
+    #[must_use]
+    pub fn decode(stored: &[u8]) -> Option<LogEntry> {
+        postcard::from_bytes(stored).ok()
+    }
+
+    /// Whether what two stores have at one dot is one entry: what is a change in one may be erased in the other.
+    #[must_use]
+    pub fn is_same(&self, other: &LogEntry) -> bool {
+        let same = match (self.what, other.what) {
+            (Reference::Erased(one, ..), Reference::Erased(two, ..)) => one == two,
+            (Reference::Erased(name, ..), Reference::Change(key))
+            | (Reference::Change(key), Reference::Erased(name, ..)) => key.name == name,
+            (one, two) => one == two,
+        };
+        same && self.hlc == other.hlc
+    }
 }
 
 /// What a log entry points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Reference {
+pub enum Reference {
     /// The change with this entry's dot in the row of `key`.
     Change(DocumentKey),
     /// The tombstone of `name`.
     Tombstone(DocumentName, Wall, Reason),
+    /// A change of `name` was here until it was erased.
+    Erased(DocumentName, Wall, Reason),
 }
 
 /// One log entry on the wire: dot, HLC time, key, expiry, and a change or a tombstone.
@@ -53,7 +77,7 @@ pub struct Delta {
     pub dot: Dot,
     /// When the origin wrote it.
     pub hlc: Hlc,
-    /// Document and expiry; for a tombstone the expiry is its `until`.
+    /// Document and expiry; for a tombstone and for what is erased the expiry is the tombstone's `until`.
     pub key: DocumentKey,
     /// What happened.
     pub body: Body,
@@ -64,6 +88,8 @@ pub struct Delta {
 pub enum Body {
     /// A change of the document.
     Change(Change),
-    /// The document is erased.
+    /// This entry erases the document.
     Tombstone(Reason),
+    /// This entry was a change of a document that another entry, perhaps of another log, has erased since.
+    Erased(Reason),
 }

@@ -1,6 +1,6 @@
 //! The newest entries of this replica's own log, kept so that live replication reads nothing back from storage.
 //!
-//! Holds payloads, so an erased document's entries leave it at once (I4).
+//! Holds payloads, so an erased document's changes leave it at once (I4).
 
 use std::collections::VecDeque;
 
@@ -33,12 +33,11 @@ impl Recent {
         }
     }
 
-    /// Forgets an entry that must not be sent any more.
-    pub(crate) fn remove(&mut self, seq: u64) {
-        if let Ok(at) = self.entries.binary_search_by_key(&seq, |delta| delta.dot.seq)
-            && let Some(gone) = self.entries.remove(at)
-        {
-            self.bytes -= size(&gone);
+    /// Puts another entry at the same dot: that its change is erased.
+    pub(crate) fn replace(&mut self, delta: Delta) {
+        if let Ok(at) = self.entries.binary_search_by_key(&delta.dot.seq, |known| known.dot.seq) {
+            self.bytes += size(&delta);
+            self.bytes -= size(&std::mem::replace(&mut self.entries[at], delta));
         }
     }
 

@@ -1,18 +1,25 @@
-//! An erasure is acknowledged when the bytes are gone, whoever else erased the same.
+//! Erasures: acknowledged when the bytes are gone, and known wherever their gap in a log is known.
 
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use replication::log::Reason;
+use replication::frame::{Deltas, Hello};
+use replication::log::{Body, Reason};
 use replication::memory::MemoryStorage;
 use replication::{
-    Change, Collection, DocumentId, DocumentName, Event, Monotonic, Now, Outcome, Replica, ReplicaConfig, ReplicaId,
-    Storage as _, TenantId, Value, Wall, Write,
+    Change, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hlc, LinkId, Monotonic, Now,
+    Outcome, Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall, Write,
 };
 
 const NOW: Now = Now { mono: Monotonic(Duration::ZERO), wall: Wall(1_800_000_000_000) };
+
+const LINK: LinkId = LinkId(1);
+/// The replica that is tested, its peer, and one that it never meets.
+const OWN: ReplicaId = ReplicaId(1);
+const PEER: ReplicaId = ReplicaId(2);
+const FAR: ReplicaId = ReplicaId(3);
 
 fn holds(storage: &MemoryStorage, text: &[u8]) -> bool {
     storage.values().iter().any(|value| value.windows(text.len()).any(|part| part == text))
@@ -29,14 +36,8 @@ fn next(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage) -> Vec<Ou
 
 #[test]
 fn a_second_erasure_in_the_same_batch_waits_for_the_bytes_too() {
-    let storage = MemoryStorage::default();
-    let config = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), BTreeMap::new());
-    let mut replica = Replica::open(config, storage.clone(), Box::new(|| ReplicaId(1)), NOW).unwrap();
-    let mut id = [7; 16];
-    id[..6].copy_from_slice(&NOW.wall.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
-    let key = name.expiring(NOW.wall.plus(Duration::from_hours(24)));
-    let change = Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]);
+    let (mut replica, storage) = alone();
+    let (name, key, change) = visit();
     replica.handle_write(NOW, Write::Change { key, change }).unwrap();
     assert!(matches!(next(&mut replica, &storage)[..], [Outcome::Created(_)]));
     assert!(holds(&storage, b"Maria"));
@@ -47,4 +48,126 @@ fn a_second_erasure_in_the_same_batch_waits_for_the_bytes_too() {
     assert_eq!(next(&mut replica, &storage), [], "the tombstone is durable, the bytes are still there");
     assert!(matches!(next(&mut replica, &storage)[..], [Outcome::Erased(_), Outcome::AlreadyErased]));
     assert!(!holds(&storage, b"Maria"));
+}
+
+fn alone() -> (Replica<MemoryStorage>, MemoryStorage) {
+    let storage = MemoryStorage::default();
+    let config = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), BTreeMap::new());
+    (Replica::open(config, storage.clone(), Box::new(|| OWN), NOW).unwrap(), storage)
+}
+
+fn visit() -> (DocumentName, DocumentKey, Change) {
+    let mut id = [7; 16];
+    id[..6].copy_from_slice(&NOW.wall.0.to_be_bytes()[2..]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let key = name.expiring(NOW.wall.plus(Duration::from_hours(24)));
+    let change = Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]);
+    (name, key, change)
+}
+
+/// Opens a store with these peers, of whom `b` greets.
+fn greeted(storage: &MemoryStorage, peers: &[&str], id: ReplicaId) -> Replica<MemoryStorage> {
+    let peers = peers.iter().map(|peer| (peer.parse().unwrap(), peer.parse().unwrap())).collect();
+    let config = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers);
+    let hello = Hello {
+        replica: PEER,
+        node: "b".parse().unwrap(),
+        region: "b".parse().unwrap(),
+        vector: VersionVector::default(),
+        seen: VersionVector::default(),
+        wall: NOW.wall,
+        max_retention_ms: u64::try_from(config.max_retention.as_millis()).unwrap(),
+    };
+    let mut replica = Replica::open(config, storage.clone(), Box::new(move || id), NOW).unwrap();
+    replica.handle_link_up(NOW, LINK, "b".parse().unwrap()).unwrap();
+    replica.handle_frame(NOW, LINK, &Frame::Hello(hello).encode()).unwrap();
+    replica
+}
+
+/// The first entry of a log, sent by the peer.
+fn entry(origin: ReplicaId, body: Body) -> Vec<u8> {
+    let (name, key, _) = visit();
+    let until = name.expiring(NOW.wall.plus(Duration::from_hours(28 * 24)));
+    let key = if matches!(body, Body::Change(_)) { key } else { until };
+    let delta = Delta { dot: Dot { origin, seq: 1 }, hlc: Hlc(NOW.wall.0 << 16), key, body };
+    Frame::Deltas(Deltas { origin, after: 0, through: 1, entries: vec![delta] }).encode()
+}
+
+/// What the replica sends of its own log.
+fn own_entries(replica: &mut Replica<MemoryStorage>) -> Vec<Delta> {
+    let frames = std::iter::from_fn(|| replica.poll_transmit(NOW).unwrap());
+    let deltas = frames.filter_map(|transmit| match Frame::decode(&transmit.frame) {
+        Ok(Frame::Deltas(deltas)) if deltas.origin == OWN => Some(deltas.entries),
+        _ => None,
+    });
+    deltas.flatten().collect()
+}
+
+#[test]
+fn where_an_erased_document_was_the_log_says_so() {
+    let storage = MemoryStorage::default();
+    let mut replica = greeted(&storage, &["b"], OWN);
+    let (name, key, change) = visit();
+    replica.handle_write(NOW, Write::Change { key, change }).unwrap();
+    next(&mut replica, &storage);
+    replica.handle_write(NOW, Write::Erase { name, lasting: false, reason: Reason::Owner }).unwrap();
+    next(&mut replica, &storage);
+    next(&mut replica, &storage);
+    let from_memory = own_entries(&mut replica);
+    assert!(matches!(
+        from_memory[..],
+        [Delta { body: Body::Erased(Reason::Owner), .. }, Delta { body: Body::Tombstone(Reason::Owner), .. }]
+    ));
+
+    let mut restarted = greeted(&storage, &["b"], OWN);
+    assert_eq!(own_entries(&mut restarted), from_memory, "the log on the disk says the same");
+}
+
+#[test]
+fn who_learns_of_an_erasure_before_its_tombstone_passes_it_on() {
+    let storage = MemoryStorage::default();
+    let mut replica = greeted(&storage, &["b"], OWN);
+    replica.handle_frame(NOW, LINK, &entry(FAR, Body::Erased(Reason::Subject))).unwrap();
+    next(&mut replica, &storage);
+    assert_eq!((replica.durable().get(FAR), replica.durable().get(OWN)), (1, 1), "both or none");
+    let own = own_entries(&mut replica);
+    assert!(matches!(own[..], [Delta { body: Body::Tombstone(Reason::Subject), .. }]), "{own:?}");
+    let (_, key, change) = visit();
+    assert!(replica.handle_write(NOW, Write::Change { key, change }).is_err());
+}
+
+#[test]
+fn who_has_the_tombstone_in_time_says_nothing_of_its_own() {
+    for frames in [
+        [entry(FAR, Body::Erased(Reason::Owner)), entry(PEER, Body::Tombstone(Reason::Owner))],
+        [entry(PEER, Body::Tombstone(Reason::Owner)), entry(FAR, Body::Change(visit().2))],
+    ] {
+        let storage = MemoryStorage::default();
+        let mut replica = greeted(&storage, &["b"], OWN);
+        for frame in frames {
+            replica.handle_frame(NOW, LINK, &frame).unwrap();
+        }
+        next(&mut replica, &storage);
+        assert_eq!((replica.durable().get(FAR), replica.durable().get(PEER), replica.durable().get(OWN)), (1, 1, 0));
+        assert!(!holds(&storage, b"Maria"));
+    }
+}
+
+/// Before the peers have confirmed its log a replica writes nothing, so it may not take what it would have to pass on.
+#[test]
+fn an_erasure_before_its_tombstone_waits_until_the_replica_may_write() {
+    let storage = MemoryStorage::default();
+    drop(greeted(&storage, &["b", "c"], OWN));
+    let mut replica = greeted(&storage, &["b", "c"], ReplicaId(9));
+    let erased = entry(FAR, Body::Erased(Reason::Subject));
+    replica.handle_frame(NOW, LINK, &erased).unwrap();
+    next(&mut replica, &storage);
+    assert_eq!(replica.durable().get(FAR), 0);
+
+    let grace = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), BTreeMap::new()).start_grace();
+    let later = Now { mono: Monotonic(grace), wall: NOW.wall.plus(grace) };
+    replica.handle_timeout(later).unwrap();
+    replica.handle_frame(later, LINK, &erased).unwrap();
+    next(&mut replica, &storage);
+    assert_eq!((replica.durable().get(FAR), replica.durable().get(ReplicaId(9))), (1, 1), "under its new id");
 }

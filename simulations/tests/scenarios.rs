@@ -194,14 +194,3 @@ fn a_cut_stops_clients_and_probes_as_well() {
     assert!(failed[0] > 50 && answered[0] == 0, "near eu-central: {failed:?} failed, {answered:?} answered");
     assert!(failed[1] == 0 && answered[1] > 50, "near us-east: {failed:?} failed, {answered:?} answered");
 }
-
-/// What is found and not mended yet still shows; once it does not, its file belongs to `regressions/`.
-#[test]
-fn open_findings_still_show() {
-    for file in files("scenarios/open") {
-        let (_, scenario) = read(&file);
-        let written = scenario.replay.clone().unwrap();
-        let outcome = run(&scenario, written.seed.parse().unwrap(), Keep::default()).unwrap();
-        assert_eq!(outcome.verdict(), written.outcome, "{}", file.display());
-    }
-}

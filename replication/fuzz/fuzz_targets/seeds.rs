@@ -33,9 +33,10 @@ fn deltas(count: u8) -> Frame {
         dot: Dot { origin, seq: 10 + 3 * u64::from(at) },
         hlc: Hlc(1_800_000_000_000 << 16 | u64::from(at)),
         key: key(at),
-        body: match at % 4 {
+        body: match at % 5 {
             1 => Body::Tombstone(Reason::Subject),
             2 => Body::Tombstone(Reason::Owner),
+            3 => Body::Erased(Reason::Subject),
             _ => Body::Change(change(at, usize::from(at) + 1)),
         },
     };

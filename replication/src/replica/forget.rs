@@ -2,6 +2,8 @@
 //!
 //! # Invariants
 //! - A tombstone is durable before the rows that it erases go.
+//! - Where an erased document's changes were in the logs it says so: whoever gets such an entry, from whomever,
+//!   learns why there is no change.
 //! - Before a bucket goes, the last seq issued, the horizon and the trusted time are durable.
 //! - Nothing is dropped by a clock in doubt, nor by one that no peer has confirmed since the start.
 
@@ -9,14 +11,16 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use super::{Event, Replica};
+use crate::ids::Dot;
 use crate::key::{Bucket, DocumentName};
+use crate::log::{Body, Delta, LogEntry, Reference, Tombstone};
 use crate::row::Row;
 use crate::storage::{META_KEY, Storage, StorageError, document_range, log_key, read_document_key};
 use crate::time::Now;
 
 impl<S: Storage> Replica<S> {
-    /// Removes every row of `name`, what the log and the sending window have of it included.
-    pub(super) fn remove_rows(&mut self, name: &DocumentName) -> Result<(), StorageError> {
+    /// Removes every row of `name`; where its changes were, the log and the sending window say that they are erased.
+    pub(super) fn remove_rows(&mut self, name: &DocumentName, tombstone: &Tombstone) -> Result<(), StorageError> {
         let (start, end) = document_range(&name.encode());
         let (first, last) = name.buckets(self.config.max_retention);
         let candidates = self.buckets.keys().filter(|b| **b == Bucket::Lasting || (first..=last).contains(*b));
@@ -38,13 +42,29 @@ impl<S: Storage> Replica<S> {
             self.pending.remove(bucket, key);
             self.pending.count(bucket, -1, 0);
             for dot in dots {
-                self.pending.remove(bucket, log_key(dot));
-                if dot.origin == self.id {
-                    self.recent.remove(dot.seq);
-                }
+                self.erase_entry(bucket, dot, name, tombstone)?;
             }
         }
         self.frame_cache = None;
+        Ok(())
+    }
+
+    /// In the same bucket, so that half a batch cannot take the row and leave a gap in the log.
+    fn erase_entry(
+        &mut self,
+        bucket: Bucket,
+        dot: Dot,
+        name: &DocumentName,
+        tombstone: &Tombstone,
+    ) -> Result<(), StorageError> {
+        let Some(entry) = self.get(bucket, &log_key(dot))? else { return Ok(()) };
+        let corrupt = StorageError::Corrupt { what: "log entry", bucket };
+        let LogEntry { hlc, .. } = LogEntry::decode(&entry).ok_or(corrupt)?;
+        let Tombstone { until, reason, .. } = *tombstone;
+        self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Erased(*name, until, reason) });
+        if dot.origin == self.id {
+            self.recent.replace(Delta { dot, hlc, key: name.expiring(until), body: Body::Erased(reason) });
+        }
         Ok(())
     }
 

@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{Event, Replica, Standing};
 use crate::frame::{Deltas, Frame, FrameError, Hello, Progress};
 use crate::ids::{LinkId, NodeName, ReplicaId};
-use crate::log::{Body, Delta};
+use crate::key::Bucket;
+use crate::log::{Body, Delta, LogEntry, Reference};
 use crate::storage::{Storage, StorageError};
 use crate::time::{Monotonic, Now, millis};
 use crate::version::VersionVector;
@@ -300,21 +301,37 @@ impl<S: Storage> Replica<S> {
         }
         if let Some(link) = self.links.get_mut(&id) {
             link.owes_progress = true;
-            if deltas.after > known {
-                link.missing.insert(origin);
-                link.progress_due = true;
-                return Ok(());
-            }
         }
+        if deltas.after > known {
+            self.ask_again(id, origin);
+            return Ok(());
+        }
+        let mut through = deltas.through;
         for delta in deltas.entries {
             if delta.dot.seq > known {
+                // An erasure that is to be passed on in our own log waits until we may write there.
+                if self.standing != Standing::Running
+                    && matches!(delta.body, Body::Erased(_))
+                    && self.tombstone(&delta.key)?.is_none()
+                {
+                    through = delta.dot.seq - 1;
+                    self.ask_again(id, origin);
+                    break;
+                }
                 self.apply(peer, delta)?;
             }
         }
-        self.vector.advance(origin, deltas.through);
+        self.vector.advance(origin, through);
         // Even if nothing was stored the new vector must become durable before it is told.
         self.pending.force = true;
         Ok(())
+    }
+
+    fn ask_again(&mut self, id: LinkId, origin: ReplicaId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.missing.insert(origin);
+            link.progress_due = true;
+        }
     }
 
     /// Takes one entry of another replica through the door.
@@ -325,27 +342,37 @@ impl<S: Storage> Replica<S> {
             return Ok(());
         }
         // A tombstone is passed on until its day may be dropped everywhere: who is behind by the skew still needs it.
-        let needless = match &body {
-            Body::Change(_) => self.is_dead(&key)?,
-            Body::Tombstone(_) => self.is_droppable(key.bucket()) || self.is_erased(&key)?,
+        let over = match &body {
+            Body::Change(_) => key.expires_at <= self.gone_through(),
+            Body::Tombstone(_) | Body::Erased(_) => self.is_droppable(key.bucket()),
         };
-        if needless {
+        if over {
             return Ok(());
         }
-        match body {
-            Body::Tombstone(reason) => {
-                // Not exactly the latest expiry: it would be dropped too early, or outlive its day.
-                if key.expires_at != self.latest_expiry(&key.name, key.expires_at == crate::time::Wall::NEVER) {
-                    self.events.push_back(Event::Refused { peer: peer.clone(), dot });
-                    return Ok(());
-                }
-                self.put_tombstone(&key, reason, dot, hlc)
-            }
-            Body::Change(change) => {
-                let (row, existed) = self.row(&key)?;
-                self.put_change(&key, row, existed, dot, hlc, change)
-            }
+        // Not exactly the latest expiry: it would be dropped too early, or outlive its day.
+        if !matches!(&body, Body::Change(_)) && key.expires_at != self.until(&key) {
+            self.events.push_back(Event::Refused { peer: peer.clone(), dot });
+            return Ok(());
         }
+        let tombstone = self.tombstone(&key)?;
+        let (name, until) = (key.name, self.until(&key));
+        // Where nothing else is to be stored the log says why: a gap would be passed on without its reason.
+        let what = match (body, &tombstone) {
+            (Body::Change(change), None) => {
+                let (row, existed) = self.row(&key)?;
+                return self.put_change(&key, row, existed, dot, hlc, change);
+            }
+            (Body::Tombstone(reason), None) => return self.put_tombstone(&key, reason, dot, hlc),
+            (Body::Change(_), Some(tombstone)) => Reference::Erased(name, until, tombstone.reason),
+            (Body::Tombstone(reason), Some(_)) => Reference::Tombstone(name, until, reason),
+            (Body::Erased(reason), Some(_)) => Reference::Erased(name, until, reason),
+            (Body::Erased(reason), None) => {
+                self.pending.unexplained.push((key, reason));
+                Reference::Erased(name, until, reason)
+            }
+        };
+        self.put_log(Bucket::of(until), dot, LogEntry { hlc, what });
+        Ok(())
     }
 
     pub(super) fn tick_links(&mut self, now: Now) {

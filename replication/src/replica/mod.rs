@@ -244,6 +244,7 @@ impl<S: Storage> Replica<S> {
         if self.pending.is_empty() || self.in_flight.is_some() {
             return Ok(None);
         }
+        self.pass_on_erasures()?;
         let mut pending = std::mem::take(&mut self.pending);
         let id = self.next_batch;
         self.next_batch.0 += 1;
@@ -285,8 +286,8 @@ impl<S: Storage> Replica<S> {
             self.events.extend(done.pending.changed.into_iter().map(Event::Changed));
             // Only now that the tombstones are durable may the rows go: a crash between the two must never
             // leave a document removed here and alive elsewhere.
-            for name in done.pending.erased {
-                self.remove_rows(&name)?;
+            for (name, tombstone) in done.pending.erased {
+                self.remove_rows(&name, &tombstone)?;
             }
             self.pending.done.extend(done.pending.done_when_removed);
             self.pending.force |= !self.pending.done.is_empty();

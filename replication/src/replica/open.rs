@@ -26,7 +26,8 @@ use crate::time::{Hlc, Now, Wall, millis};
 use crate::trust::TrustedClock;
 use crate::version::VersionVector;
 
-const FORMAT: u16 = 1;
+/// Format 1 had gaps in the log where 2 says that something is erased; it reads as it is.
+const FORMAT: u16 = 2;
 
 /// The replica's own state, in [`Bucket::Lasting`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,7 +64,7 @@ impl<S: Storage> Replica<S> {
             Some(bytes) => {
                 let (format, _) = postcard::take_from_bytes::<u16>(&bytes)
                     .map_err(|_| StorageError::Corrupt { what: "meta", bucket: Bucket::Lasting })?;
-                if format != FORMAT {
+                if !(1..=FORMAT).contains(&format) {
                     return Err(StorageError::Format { found: format, expected: FORMAT });
                 }
                 Some(decode(&bytes, "meta", Bucket::Lasting)?)
@@ -170,8 +171,8 @@ impl<S: Storage> Replica<S> {
                 let mut entries = Vec::new();
                 let mut corrupt = false;
                 self.storage.scan(*bucket, &start, &end, &mut |key, value| {
-                    match (read_log_seq(key), postcard::from_bytes::<LogEntry>(value)) {
-                        (Some(seq), Ok(entry)) => entries.push((Dot { origin, seq }, entry.what)),
+                    match (read_log_seq(key), LogEntry::decode(value)) {
+                        (Some(seq), Some(entry)) => entries.push((Dot { origin, seq }, entry.what)),
                         _ => corrupt = true,
                     }
                     if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -189,9 +190,13 @@ impl<S: Storage> Replica<S> {
 
     fn undo_entry(&mut self, bucket: Bucket, dot: Dot, what: Reference) -> Result<(), StorageError> {
         match what {
-            Reference::Tombstone(name, _, _) => {
-                self.pending.remove(bucket, tombstone_key(&name));
-                self.pending.count(bucket, 0, -1);
+            Reference::Erased(..) => {}
+            Reference::Tombstone(name, until, _) => {
+                // Several entries may erase the same name; the tombstone goes with the one that brought it.
+                if self.tombstone(&name.expiring(until))?.is_some_and(|tombstone| tombstone.dot == dot) {
+                    self.pending.remove(bucket, tombstone_key(&name));
+                    self.pending.count(bucket, 0, -1);
+                }
             }
             Reference::Change(key) => {
                 let (mut row, existed) = self.row(&key)?;
@@ -217,7 +222,9 @@ impl<S: Storage> Replica<S> {
             let mut corrupt = false;
             self.storage.scan(*bucket, &start, &end, &mut |key, value| {
                 match (read_tombstone_key(key), postcard::from_bytes::<Tombstone>(value)) {
-                    (Some(name), Ok(tombstone)) if !self.settled.contains(tombstone.dot) => unfinished.push(name),
+                    (Some(name), Ok(tombstone)) if !self.settled.contains(tombstone.dot) => {
+                        unfinished.push((name, tombstone));
+                    }
                     (Some(_), Ok(_)) => {}
                     _ => corrupt = true,
                 }
@@ -227,8 +234,8 @@ impl<S: Storage> Replica<S> {
                 return Err(StorageError::Corrupt { what: "tombstone", bucket: *bucket });
             }
         }
-        for name in unfinished {
-            self.remove_rows(&name)?;
+        for (name, tombstone) in unfinished {
+            self.remove_rows(&name, &tombstone)?;
         }
         if let Some(batch) = self.poll_batch()? {
             self.storage.sync()?;
@@ -241,6 +248,8 @@ impl<S: Storage> Replica<S> {
 
     /// Goes on under a new id; the log until now becomes that of an earlier incarnation.
     pub(super) fn reincarnate(&mut self, now: Now) -> Result<(), StorageError> {
+        // Peers may know more of the old log than we do: nothing is issued under the old id any more.
+        let unexplained = std::mem::take(&mut self.pending.unexplained);
         // What was issued under the old id is made durable first, so that the old log's end is known for good.
         while let Some(last) = self.in_flight.as_ref().map(|batch| batch.id).or(self.poll_batch()?) {
             self.storage.sync()?;
@@ -252,6 +261,7 @@ impl<S: Storage> Replica<S> {
         self.issued = 0;
         self.recent = Recent::new(0, self.config.recent_bytes);
         self.standing = Standing::Running;
+        self.pending.unexplained = unexplained;
         self.write_meta_now()?;
         self.events.push_back(Event::Reincarnated { old, new: self.id });
         for link in self.links.values_mut() {

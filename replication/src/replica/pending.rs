@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{BatchId, Outcome, Ticket};
 use crate::ids::ReplicaId;
-use crate::key::{Bucket, DocumentName};
-use crate::log::Delta;
+use crate::key::{Bucket, DocumentKey, DocumentName};
+use crate::log::{Delta, Reason, Tombstone};
 use crate::storage::{BucketBatch, MARK_KEY, WriteBatch};
 use crate::version::VersionVector;
 
@@ -49,8 +49,10 @@ pub(super) struct Pending {
     /// Own entries, in log order.
     pub(super) issued: Vec<Delta>,
     pub(super) changed: Vec<DocumentName>,
+    /// What is erased by a tombstone that has not come yet.
+    pub(super) unexplained: Vec<(DocumentKey, Reason)>,
     /// Names whose tombstones are in this batch: their rows go in the next.
-    pub(super) erased: Vec<DocumentName>,
+    pub(super) erased: Vec<(DocumentName, Tombstone)>,
     pub(super) done: Vec<(Ticket, Outcome)>,
     pub(super) done_when_removed: Vec<(Ticket, Outcome)>,
     pub(super) records: usize,

@@ -168,7 +168,7 @@ impl<S: Storage> Replica<S> {
             None => self.read_log(origin, after, have)?,
         };
         // As in the log: what has expired since is not sent.
-        entries.retain(|delta| delta.key.expires_at > gone_through || matches!(delta.body, Body::Tombstone(_)));
+        entries.retain(|delta| delta.key.expires_at > gone_through || !matches!(delta.body, Body::Change(_)));
         let mut bytes = 0;
         let fits = entries.iter().take_while(|delta| {
             let room = bytes < FRAME_BYTES;
@@ -195,8 +195,8 @@ impl<S: Storage> Replica<S> {
             let mut taken = 0;
             let mut corrupt = false;
             self.storage.scan(*bucket, &start, &end, &mut |key, value| {
-                match (read_log_seq(key), postcard::from_bytes(value)) {
-                    (Some(seq), Ok(entry)) => found.push((seq, entry)),
+                match (read_log_seq(key), LogEntry::decode(value)) {
+                    (Some(seq), Some(entry)) => found.push((seq, entry)),
                     _ => corrupt = true,
                 }
                 taken += 1;
@@ -222,6 +222,7 @@ impl<S: Storage> Replica<S> {
         let delta = |key, body| Delta { dot, hlc: entry.hlc, key, body };
         match entry.what {
             Reference::Tombstone(name, until, reason) => Ok(Some(delta(name.expiring(until), Body::Tombstone(reason)))),
+            Reference::Erased(name, until, reason) => Ok(Some(delta(name.expiring(until), Body::Erased(reason)))),
             Reference::Change(key) if key.expires_at <= self.gone_through() => Ok(None),
             Reference::Change(key) => {
                 let (row, _) = self.row(&key)?;

@@ -80,15 +80,13 @@ impl<S: Storage> Replica<S> {
             Write::Erase { name, lasting, reason } => {
                 let until = self.latest_expiry(&name, lasting);
                 let key = name.expiring(until);
-                if self.pending.erased.contains(&name) {
+                if self.pending.erased.iter().any(|(erased, _)| *erased == name) {
                     // The tombstone is in this very batch: the bytes go with the next.
                     self.pending.done_when_removed.push((ticket, Outcome::AlreadyErased));
                 } else if self.is_dead(&key)? {
                     self.pending.done.push((ticket, Outcome::AlreadyErased));
                 } else {
-                    let (dot, hlc) = self.issue();
-                    self.put_tombstone(&key, reason, dot, hlc)?;
-                    self.pending.issued.push(Delta { dot, hlc, key, body: Body::Tombstone(reason) });
+                    let dot = self.erase(&key, reason)?;
                     self.pending.done_when_removed.push((ticket, Outcome::Erased(dot)));
                 }
             }
@@ -107,6 +105,26 @@ impl<S: Storage> Replica<S> {
         self.put_change(&key, row, existed, dot, hlc, change.clone())?;
         self.pending.issued.push(Delta { dot, hlc, key, body: Body::Change(change) });
         Ok(if existed { Outcome::Amended(dot) } else { Outcome::Created(dot) })
+    }
+
+    /// A tombstone in this replica's log.
+    fn erase(&mut self, key: &DocumentKey, reason: Reason) -> Result<Dot, StorageError> {
+        let (dot, hlc) = self.issue();
+        self.put_tombstone(key, reason, dot, hlc)?;
+        self.pending.issued.push(Delta { dot, hlc, key: *key, body: Body::Tombstone(reason) });
+        Ok(dot)
+    }
+
+    /// Whoever has learnt of an erasure before its tombstone says it in a log of its own. Else its vector would be
+    /// that of a replica which has the document, and if the tombstone were lost with its disks no one would tell
+    /// that one.
+    pub(super) fn pass_on_erasures(&mut self) -> Result<(), StorageError> {
+        for (key, reason) in std::mem::take(&mut self.pending.unexplained) {
+            if self.tombstone(&key)?.is_none() {
+                self.erase(&key, reason)?;
+            }
+        }
+        Ok(())
     }
 
     /// The next dot of this replica's log.
@@ -164,12 +182,12 @@ impl<S: Storage> Replica<S> {
         self.pending.put(bucket, tombstone_key(&key.name), value);
         self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Tombstone(key.name, key.expires_at, reason) });
         self.pending.count(bucket, 0, 1);
-        self.pending.erased.push(key.name);
+        self.pending.erased.push((key.name, tombstone));
         self.pending.changed.push(key.name);
         Ok(())
     }
 
-    fn put_log(&mut self, bucket: Bucket, dot: Dot, entry: LogEntry) {
+    pub(super) fn put_log(&mut self, bucket: Bucket, dot: Dot, entry: LogEntry) {
         // In memory this cannot fail; an undecodable entry would be reported as corrupt when it is read.
         self.pending.put(bucket, log_key(dot), postcard::to_stdvec(&entry).unwrap_or_default());
         self.pending.records += 1;
@@ -177,18 +195,25 @@ impl<S: Storage> Replica<S> {
 
     /// Whether the document may not exist any more, whatever anyone says (rule 2).
     pub(super) fn is_dead(&self, key: &DocumentKey) -> Result<bool, StorageError> {
-        Ok(key.expires_at <= self.gone_through() || self.is_erased(key)?)
+        Ok(key.expires_at <= self.gone_through() || self.tombstone(key)?.is_some())
     }
 
-    /// Whether a tombstone says so.
-    pub(super) fn is_erased(&self, key: &DocumentKey) -> Result<bool, StorageError> {
-        let until = self.latest_expiry(&key.name, key.expires_at == Wall::NEVER);
-        Ok(self.get(Bucket::of(until), &tombstone_key(&key.name))?.is_some())
+    /// The tombstone of a document, if it is erased.
+    pub(super) fn tombstone(&self, key: &DocumentKey) -> Result<Option<Tombstone>, StorageError> {
+        let bucket = Bucket::of(self.until(key));
+        let stored = self.get(bucket, &tombstone_key(&key.name))?;
+        let corrupt = |_| StorageError::Corrupt { what: "tombstone", bucket };
+        stored.map(|stored| postcard::from_bytes(&stored).map_err(corrupt)).transpose()
     }
 
     /// Whether the key claims a longer life than its id allows.
     pub(super) fn outlives(&self, key: &DocumentKey) -> bool {
         key.expires_at != Wall::NEVER && key.expires_at > self.latest_expiry(&key.name, false)
+    }
+
+    /// The latest expiry that any document with the name of `key` can have.
+    pub(super) fn until(&self, key: &DocumentKey) -> Wall {
+        self.latest_expiry(&key.name, key.expires_at == Wall::NEVER)
     }
 
     /// The latest expiry that any document of this name can have.

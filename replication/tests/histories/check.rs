@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use replication::log::LogEntry;
 use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Storage, Wall};
 
 use crate::steps::Ending;
@@ -56,13 +57,13 @@ impl World {
 
     /// I11: whatever two stores have at one dot is the same entry, its time included.
     fn no_dot_stands_for_two_entries(&self) -> Result<(), String> {
-        let mut entries: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut entries: BTreeMap<Vec<u8>, LogEntry> = BTreeMap::new();
         for node in &self.nodes {
             for bucket in node.storage.buckets() {
                 let mut fork = None;
                 let scanned = node.storage.scan(bucket, b"l", b"m", &mut |dot, entry| {
-                    let known = entries.entry(dot.to_vec()).or_insert_with(|| entry.to_vec());
-                    if known != entry {
+                    let entry = LogEntry::decode(entry).expect("readable");
+                    if !entries.entry(dot.to_vec()).or_insert(entry).is_same(&entry) {
                         fork = Some(dot.to_vec());
                     }
                     std::ops::ControlFlow::Continue(())

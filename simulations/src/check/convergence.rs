@@ -74,7 +74,8 @@ impl World {
             let process = world.nodes[at].process.as_ref()?;
             let rows = world.reader(at).all(process.replica.dead_through()).ok()?;
             let merged = rows.into_iter().filter(|(_, row)| row.hashes().len() > 1);
-            Some(merged.map(|(key, row)| (key, row.document().ok())).collect::<BTreeMap<_, _>>())
+            // By their changes too: of what expires within the skew one may have fewer, and so other values.
+            Some(merged.map(|(key, row)| ((key, row.hashes()), row.document().ok())).collect::<BTreeMap<_, _>>())
         };
         let (Some(mine), Some(theirs)) = (read(self, a), read(self, b)) else { return };
         let same = mine.iter().all(|(key, value)| theirs.get(key).is_none_or(|other| other == value));
