@@ -19,48 +19,73 @@ impl DeletionRules {
         for seq in after + 1..=through {
             let at = slot(origin, seq);
             // What the sender does not have, or holds expired, is a gap in its frame.
-            let key = Self::held_key(state, &sender, at);
+            let key = Self::held_key(state, &sender, at).filter(|_| !has(sender.erased, at));
             if !has(stored, at) || key.is_some_and(|key| EXPIRY[key] <= dead_at_sender) {
                 state.witness = Witness::Gap;
                 continue;
             }
-            if let Some(witness) = self.door(state, to, at, has(sender.extended, at)) {
+            if let Some(witness) = self.door(state, to, at, &sender) {
                 state.witness = witness;
             }
         }
         let receiver = &mut state.replicas[to];
         receiver.vector = with_seq(receiver.vector, origin, through);
+        self.pass_on(state, to);
+    }
+
+    /// Section 3: an erasure without a tombstone is said in one's own log, in the same batch.
+    fn pass_on(&self, state: &mut State, at: usize) {
+        let replica = &state.replicas[at];
+        if replica.erased == 0 || Self::tombstoned(state, replica.mem) || !self.rules.erasures_passed_on {
+            return;
+        }
+        let until = u8::try_from(Self::until(state)).unwrap_or_default();
+        if let Some(next) = Self::next_seq(state, at) {
+            self.append(state, at, next, Kind::Tombstone(until));
+            state.witness = Witness::PassedOn;
+        }
+    }
+
+    /// Whether the receiver of a frame could pass on what it learns: the model's logs are short.
+    pub fn has_room(&self, state: &State, from: usize, to: usize, origin: usize, frame: (usize, usize)) -> bool {
+        let (sender, receiver) = (&state.replicas[from], &state.replicas[to]);
+        let learns = (frame.0 + 1..=frame.1).any(|seq| has(sender.erased, slot(origin, seq)));
+        !learns || Self::tombstoned(state, receiver.mem) || Self::next_seq(state, to).is_some()
     }
 
     /// Section 3, the door. Says why an entry was refused.
-    pub fn door(&self, state: &mut State, to: usize, at: usize, extended: bool) -> Option<Witness> {
+    pub fn door(&self, state: &mut State, to: usize, at: usize, sender: &Replica) -> Option<Witness> {
         let receiver = state.replicas[to];
+        let extended = has(sender.extended, at);
         let erased = Self::tombstoned(state, receiver.mem);
         let gone_through = Self::gone_through(&receiver);
         match state.kinds[at] {
             Kind::None => return None,
             Kind::Tombstone(bucket) => {
-                let bucket = usize::from(bucket);
-                let over = if self.rules.tombstones_kept_until_droppable {
-                    END[bucket] + SKEW <= receiver.certain || END[bucket] <= receiver.horizon
-                } else {
-                    EXPIRY[bucket] <= gone_through
-                };
-                if erased || over {
+                if (erased && !self.rules.second_tombstones_stored) || self.is_over(&receiver, usize::from(bucket)) {
                     return None;
                 }
+            }
+            Kind::Document(_) if has(sender.erased, at) => {
+                if !self.is_over(&receiver, Self::until(state)) {
+                    Self::store_erased(&mut state.replicas[to], at);
+                }
+                return None;
             }
             Kind::Document(key) => {
                 let key = if extended { LONG } else { usize::from(key) };
                 if key == OVERLONG && self.rules.expiry_within_latest {
                     return None;
                 }
-                if erased && self.rules.door_refuses_erased {
-                    return Some(Witness::RefusedErased);
-                }
                 if EXPIRY[key] <= gone_through && self.rules.door_refuses_expired {
                     let dropped = has(receiver.dropped, key);
                     return Some(if dropped { Witness::RefusedAfterDrop } else { Witness::RefusedExpired });
+                }
+                if erased && self.rules.door_refuses_erased {
+                    if self.rules.erased_entries_say_so {
+                        Self::store_erased(&mut state.replicas[to], at);
+                    }
+                    return Some(Witness::RefusedErased);
                 }
             }
         }
@@ -68,13 +93,33 @@ impl DeletionRules {
         receiver.mem |= 1 << at;
         receiver.extended |= u8::from(extended) << at;
         if matches!(state.kinds[at], Kind::Tombstone(_)) && !self.rules.tombstone_before_rows {
-            Self::remove_rows(state, to);
+            self.remove_rows(state, to);
         }
         None
     }
 
+    /// Whether nobody needs a tombstone any more.
+    fn is_over(&self, replica: &Replica, bucket: usize) -> bool {
+        if self.rules.tombstones_kept_until_droppable {
+            END[bucket] + SKEW <= replica.certain || END[bucket] <= replica.horizon
+        } else {
+            EXPIRY[bucket] <= Self::gone_through(replica)
+        }
+    }
+
+    fn store_erased(replica: &mut Replica, at: usize) {
+        replica.mem |= 1 << at;
+        replica.erased |= 1 << at;
+        replica.beside |= 1 << at;
+    }
+
     pub fn issue(&self, state: &mut State, at: usize, kind: Kind) {
         let Some(next) = Self::issuable(state, at) else { return };
+        self.append(state, at, next, kind);
+        state.in_flight = u8::try_from(at + 1).unwrap_or_default();
+    }
+
+    fn append(&self, state: &mut State, at: usize, next: usize, kind: Kind) {
         let new = slot(at, next);
         state.forked |= state.replicas.iter().enumerate().any(|(other, r)| other != at && has(covered(r.vector), new));
         state.set(new, kind);
@@ -82,24 +127,25 @@ impl DeletionRules {
         replica.vector = with_seq(replica.vector, at, next);
         replica.mem |= 1 << new;
         if matches!(kind, Kind::Tombstone(_)) && !self.rules.tombstone_before_rows {
-            Self::remove_rows(state, at);
+            self.remove_rows(state, at);
         } else if matches!(kind, Kind::Document(_)) && !self.rules.acknowledged_when_durable {
             state.acknowledged |= 1 << new;
         }
-        state.in_flight = u8::try_from(at + 1).unwrap_or_default();
     }
 
     pub fn sync(state: &mut State, at: usize) {
         let replica = state.replicas[at];
         let new = replica.mem & !replica.disk;
-        state.acknowledged |= Self::documents(state, new) & 3 << (SEQS * at);
-        let rows = Self::documents(state, replica.mem);
+        let rows = Self::rows(state, &replica);
+        state.acknowledged |= new & rows & 3 << (SEQS * at);
+        let tombstones = new & state.tombstones;
         let replica = &mut state.replicas[at];
-        if new & !rows != 0 {
+        if tombstones != 0 {
             // A tombstone has become durable: now its rows may go.
             replica.removal_due = rows != 0;
         }
         replica.disk = replica.mem;
+        replica.erased_disk = replica.erased;
         replica.durable = replica.vector;
         replica.horizon_disk = replica.horizon;
     }
@@ -112,9 +158,14 @@ impl DeletionRules {
 
     /// The buckets that the batch on its way touches.
     pub fn touched(state: &State, replica: &Replica) -> u8 {
-        let rows = slots(replica.mem ^ replica.disk).map(|slot| 1 << Self::bucket(state, replica, slot));
+        let rows = slots(Self::unsynced(replica)).map(|slot| 1 << Self::bucket(state, replica, slot));
         let vector = u8::from(replica.vector != replica.durable) << LASTING;
         rows.fold(vector, |all, bucket| all | bucket)
+    }
+
+    /// The entries that are other than on the disk.
+    fn unsynced(replica: &Replica) -> u8 {
+        (replica.mem ^ replica.disk) | (replica.erased ^ replica.erased_disk)
     }
 
     pub fn crash(&self, state: &mut State, at: usize, kept: u8, stale: bool) {
@@ -125,9 +176,10 @@ impl DeletionRules {
         if torn && kept != 0 {
             state.witness = Witness::TornBatch;
         }
-        for slot in slots(before.mem ^ before.disk) {
+        for slot in slots(Self::unsynced(&before)) {
             if !has(kept, Self::bucket(state, &before, slot)) {
-                after.mem ^= 1 << slot;
+                after.mem ^= (before.mem ^ before.disk) & 1 << slot;
+                after.erased ^= (before.erased ^ before.erased_disk) & 1 << slot;
             }
         }
         if torn {
@@ -151,11 +203,13 @@ impl DeletionRules {
         after.horizon = after.horizon_disk;
         after.removal_due = false;
         after.dead &= after.gone;
+        after.forget_of_missing();
         if Self::tombstoned(state, after.mem) && self.rules.removals_finished_at_restart {
-            after.mem &= !Self::documents(state, after.mem);
+            after.erase(Self::rows(state, &after), self.rules.erased_entries_say_so);
         }
-        after.extended &= after.mem;
+        after.forget_of_missing();
         after.disk = after.mem;
+        after.erased_disk = after.erased;
         after.durable = after.vector;
         let persisted = if stale { before.certain_disk } else { before.certain };
         let wall = Self::wall(state.now, after.clock);
@@ -176,9 +230,10 @@ impl DeletionRules {
             }
             state.replicas[at].mem &= !(1 << slot);
             state.replicas[at].disk &= !(1 << slot);
-            state.replicas[at].extended &= !(1 << slot);
         }
-        let rows = Self::documents(state, state.replicas[at].mem);
+        state.replicas[at].forget_of_missing();
+        state.replicas[at].erased_disk &= state.replicas[at].disk;
+        let rows = Self::rows(state, &state.replicas[at]);
         state.replicas[at].removal_due &= rows != 0;
         state.replicas[at].dropped |= buckets;
         state.replicas[at].gone |= buckets;
@@ -205,12 +260,13 @@ impl DeletionRules {
             Step::Erase { at } => {
                 state.left[1] -= 1;
                 let replica = &state.replicas[at];
-                let held = slots(replica.mem).filter_map(|slot| Self::held_key(state, replica, slot)).max();
+                let held =
+                    slots(Self::rows(state, replica)).filter_map(|slot| Self::held_key(state, replica, slot)).max();
                 let until = if self.rules.tombstone_until_latest_expiry { LONG } else { held.unwrap_or(LONG) };
                 self.issue(state, at, Kind::Tombstone(u8::try_from(until).unwrap_or_default()));
             }
             Step::Remove { at } => {
-                Self::remove_rows(state, at);
+                self.remove_rows(state, at);
                 state.replicas[at].removal_due = false;
                 state.in_flight = u8::try_from(at + 1).unwrap_or_default();
             }
@@ -262,7 +318,7 @@ impl DeletionRules {
                 state.replicas[at].doubt = false;
                 self.observe(state.now, &mut state.replicas[at]);
             }
-            Step::Extend { at } => state.replicas[at].extended |= Self::documents(state, state.replicas[at].mem),
+            Step::Extend { at } => state.replicas[at].extended |= Self::rows(state, &state.replicas[at]),
             Step::Tick => {
                 let next = self.bounds.moments.iter().copied().find(|moment| *moment > state.now).unwrap_or(state.now);
                 for replica in &mut state.replicas {

@@ -44,6 +44,12 @@ pub struct Rules {
     pub time_back_beyond_twice_skew: bool,
     /// Section 3: a tombstone is taken at the door until its bucket is due to go. Off: only until it expires.
     pub tombstones_kept_until_droppable: bool,
+    /// Section 2: where an erased document's entry was the log says so. Off: there is a gap.
+    pub erased_entries_say_so: bool,
+    /// Section 3: who learns of an erasure before its tombstone erases in its own log. Off: it hides the document.
+    pub erasures_passed_on: bool,
+    /// Section 3: a second tombstone of a name keeps its place in the log. Off: there is a gap.
+    pub second_tombstones_stored: bool,
 }
 
 impl Rules {
@@ -69,6 +75,9 @@ impl Rules {
         sent_when_durable: true,
         time_back_beyond_twice_skew: true,
         tombstones_kept_until_droppable: true,
+        erased_entries_say_so: true,
+        erasures_passed_on: true,
+        second_tombstones_stored: true,
     };
 }
 

@@ -72,6 +72,12 @@ pub struct Replica {
     pub vector: u8,
     /// Stored documents whose expiry was changed to the long one; none with rule 1.
     pub extended: u8,
+    /// Entries of `mem` that were documents and only say that they are erased.
+    pub erased: u8,
+    /// The same, as a crash leaves them.
+    pub erased_disk: u8,
+    /// Those of them that lie beside the tombstone and not where the document was.
+    pub beside: u8,
     /// The wall clock.
     pub clock: Clock,
     /// The clock is not believed, or not confirmed since a restart: `C` runs on by itself.
@@ -136,6 +142,8 @@ pub enum Witness {
     RefusedAfterDrop,
     /// A frame said less than its sender's log once held.
     Gap,
+    /// A replica learnt of an erasure before its tombstone.
+    PassedOn,
     /// A replica's `max(C, H)` went back.
     TimeSank,
     /// A batch survived a crash in some of its buckets only.
@@ -238,6 +246,27 @@ impl Replica {
             | field(self.durable, 12)
             | field(self.vector, 18)
             | field(self.extended, 24)
+            | field(self.erased, 30)
+            | field(self.erased_disk, 36)
+            | field(self.beside, 42)
+    }
+}
+
+impl Replica {
+    /// Makes them say that they are erased, or gaps.
+    pub fn erase(&mut self, rows: u8, say_so: bool) {
+        if say_so {
+            self.erased |= rows;
+        } else {
+            self.mem &= !rows;
+        }
+    }
+
+    /// Forgets what is kept of entries that are not stored.
+    pub fn forget_of_missing(&mut self) {
+        self.extended &= self.mem;
+        self.erased &= self.mem;
+        self.beside &= self.erased;
     }
 }
 

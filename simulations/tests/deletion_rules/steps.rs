@@ -84,17 +84,28 @@ impl DeletionRules {
     pub fn bucket(state: &State, replica: &Replica, slot: usize) -> usize {
         match state.kinds[slot] {
             Kind::Tombstone(bucket) => usize::from(bucket),
+            Kind::Document(_) if has(replica.beside, slot) => Self::until(state),
             _ => Self::held_key(state, replica, slot).unwrap_or(LASTING),
         }
     }
 
-    /// The slots of a set that hold documents.
-    pub fn documents(state: &State, set: u8) -> u8 {
-        set & state.documents
+    /// The bucket in which tombstones of the name lie.
+    pub fn until(state: &State) -> usize {
+        let buckets = state.kinds.iter().filter_map(|kind| match kind {
+            Kind::Tombstone(bucket) => Some(usize::from(*bucket)),
+            _ => None,
+        });
+        buckets.max().unwrap_or(LONG)
     }
 
-    pub fn remove_rows(state: &mut State, at: usize) {
-        state.replicas[at].mem &= !Self::documents(state, state.replicas[at].mem);
+    /// The slots whose documents a replica stores.
+    pub fn rows(state: &State, replica: &Replica) -> u8 {
+        replica.mem & state.documents & !replica.erased
+    }
+
+    pub fn remove_rows(&self, state: &mut State, at: usize) {
+        let rows = Self::rows(state, &state.replicas[at]);
+        state.replicas[at].erase(rows, self.rules.erased_entries_say_so);
     }
 
     pub fn wall(now: u8, clock: Clock) -> u8 {
@@ -126,11 +137,15 @@ impl DeletionRules {
         slots(replica.mem).filter(passed).map(|slot| 1 << Self::bucket(state, replica, slot)).fold(0, |all, b| all | b)
     }
 
-    /// The seq under which `at` may issue an entry, if it may.
+    /// The seq under which a client's write at `at` is issued, if it may be.
     pub fn issuable(state: &State, at: usize) -> Option<usize> {
-        let replica = &state.replicas[at];
-        let next = seq(replica.vector, at) + 1;
-        (!replica.doubt && next <= SEQS).then_some(next)
+        Self::next_seq(state, at).filter(|_| !state.replicas[at].doubt)
+    }
+
+    /// The next seq of a log, if there is room for one.
+    pub fn next_seq(state: &State, at: usize) -> Option<usize> {
+        let next = seq(state.replicas[at].vector, at) + 1;
+        (next <= SEQS).then_some(next)
     }
 
     /// How old the certain time on the disk may be in a crash: if it makes a difference, both extremes.
@@ -145,7 +160,8 @@ impl DeletionRules {
         if creations > 0 && Self::issuable(state, at).is_some() {
             let keys = if self.rules.expiry_within_latest { LONG } else { OVERLONG };
             for (key, expiry) in EXPIRY.iter().enumerate().take(keys + 1) {
-                let stored = slots(replica.mem).any(|slot| Self::held_key(state, replica, slot) == Some(key));
+                let rows = Self::rows(state, replica);
+                let stored = slots(rows).any(|slot| Self::held_key(state, replica, slot) == Some(key));
                 let refused = (erased && self.rules.door_refuses_erased) || *expiry <= Self::gone_through(replica);
                 if !stored && !refused {
                     steps.push(Step::Create { at, key });
@@ -179,7 +195,7 @@ impl DeletionRules {
         if replica.doubt && replica.clock != Clock::Far {
             steps.push(Step::Confirm { at });
         }
-        if !self.rules.expiry_immutable && Self::documents(state, replica.mem) & !replica.extended != 0 {
+        if !self.rules.expiry_immutable && Self::rows(state, replica) & !replica.extended != 0 {
             steps.push(Step::Extend { at });
         }
         for to in (0..REPLICAS).filter(|to| *to != at) {
@@ -198,7 +214,9 @@ impl DeletionRules {
                 let have = seq(known, origin);
                 let latest = if self.rules.vector_not_past_gap { vector } else { have };
                 for after in vector..=latest {
-                    steps.extend((after + 1..=have).map(|through| Step::Deliver { from, to, origin, after, through }));
+                    let frames = (after + 1..=have).map(|through| (after, through));
+                    let fitting = frames.filter(|frame| self.has_room(state, from, to, origin, *frame));
+                    steps.extend(fitting.map(|(after, through)| Step::Deliver { from, to, origin, after, through }));
                 }
             }
         }
