@@ -166,7 +166,7 @@ pub(crate) fn document_range(prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Key of a log entry.
-pub(crate) fn log_key(dot: Dot) -> Vec<u8> {
+pub fn log_key(dot: Dot) -> Vec<u8> {
     let mut key = Vec::with_capacity(17);
     key.push(LOG);
     key.extend_from_slice(&dot.origin.0.to_be_bytes());

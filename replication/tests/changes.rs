@@ -9,7 +9,7 @@ use automerge::{ActorId, Automerge, ROOT};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use replication::frame::{Deltas, Frame};
-use replication::log::Body;
+use replication::log::{Body, Reason};
 use replication::{
     Change, Collection, Delta, Document, DocumentId, DocumentKey, DocumentName, Dot, Hlc, ReplicaId, TenantId, Value,
     Wall,
@@ -144,8 +144,18 @@ fn a_flipped_bit_of_a_change_is_refused() {
 
 #[test]
 fn frames_come_back_as_they_were_and_damage_never_panics() {
+    let gone = [
+        Body::Tombstone(Reason::Subject),
+        Body::Tombstone(Reason::Owner),
+        Body::Erased(Reason::Subject),
+        Body::Erased(Reason::Owner),
+    ];
     for count in [0, 1, 7, 256] {
-        let frame = Frame::Deltas(deltas(count, count));
+        let mut deltas = deltas(count, count);
+        for (at, delta) in deltas.entries.iter_mut().enumerate().filter(|(at, _)| at % 3 > 0) {
+            delta.body = gone[at % gone.len()].clone();
+        }
+        let frame = Frame::Deltas(deltas);
         assert_eq!(Frame::decode(&frame.encode()).unwrap(), frame);
     }
     let frame = Frame::Deltas(deltas(5, 3));

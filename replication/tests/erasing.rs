@@ -8,6 +8,7 @@ use std::time::Duration;
 use replication::frame::{Deltas, Hello};
 use replication::log::{Body, Reason};
 use replication::memory::MemoryStorage;
+use replication::storage::log_key;
 use replication::{
     Change, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hlc, LinkId, Monotonic, Now,
     Outcome, Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall, Write,
@@ -137,10 +138,12 @@ fn who_learns_of_an_erasure_before_its_tombstone_passes_it_on() {
 }
 
 #[test]
-fn who_has_the_tombstone_in_time_says_nothing_of_its_own() {
+fn who_has_the_tombstone_in_time_says_nothing_of_its_own_and_leaves_no_gap() {
+    let tombstone = |origin| entry(origin, Body::Tombstone(Reason::Owner));
     for frames in [
-        [entry(FAR, Body::Erased(Reason::Owner)), entry(PEER, Body::Tombstone(Reason::Owner))],
-        [entry(PEER, Body::Tombstone(Reason::Owner)), entry(FAR, Body::Change(visit().2))],
+        [entry(FAR, Body::Erased(Reason::Owner)), tombstone(PEER)],
+        [tombstone(PEER), entry(FAR, Body::Change(visit().2))],
+        [tombstone(PEER), tombstone(FAR)],
     ] {
         let storage = MemoryStorage::default();
         let mut replica = greeted(&storage, &["b"], OWN);
@@ -148,7 +151,11 @@ fn who_has_the_tombstone_in_time_says_nothing_of_its_own() {
             replica.handle_frame(NOW, LINK, &frame).unwrap();
         }
         next(&mut replica, &storage);
-        assert_eq!((replica.durable().get(FAR), replica.durable().get(PEER), replica.durable().get(OWN)), (1, 1, 0));
+        assert_eq!([FAR, PEER, OWN].map(|origin| replica.durable().get(origin)), [1, 1, 0]);
+        for origin in [FAR, PEER] {
+            let key = log_key(Dot { origin, seq: 1 });
+            assert!(storage.buckets().into_iter().any(|bucket| storage.get(bucket, &key).unwrap().is_some()));
+        }
         assert!(!holds(&storage, b"Maria"));
     }
 }

@@ -141,32 +141,27 @@ impl Model {
         }
     }
 
-    /// What was acknowledged and is in no store any more is lost by contract: `is_left` says of a dot, the
-    /// node that made it and its change (none for an erasure) whether someone has it. Tokens that name what is lost are worth nothing any more: its dots
-    /// may stand for something else from now on (assumption A8).
+    /// What was acknowledged and is in no store any more is lost by contract: `is_left` says of a dot and the node that
+    /// made it whether someone has it. Tokens that name what is lost are worth nothing any more: its dots may stand for
+    /// something else from now on (assumption A8).
     /// `went_back` is the machine whose disk it is: what it had repeated is its word no more.
     /// Returns whether a dot was lost.
-    pub fn lose(
-        &mut self,
-        went_back: usize,
-        is_left: impl Fn(Dot, usize, &DocumentKey, Option<ChangeHash>) -> bool,
-    ) -> bool {
+    pub fn lose(&mut self, went_back: usize, is_left: impl Fn(Dot, usize) -> bool) -> bool {
         let mut lost: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut note = |dot: Dot| {
             let first = lost.entry(dot.origin).or_insert(dot.seq);
             *first = dot.seq.min(*first);
         };
         for truth in self.visits.values_mut() {
-            let key = truth.key;
             truth.again.iter_mut().filter(|again| again.node == went_back).for_each(|again| again.lost = true);
             for taken in truth.taken.iter_mut().filter(|taken| !taken.lost) {
-                if let Some(dot) = taken.dot.filter(|dot| !is_left(*dot, taken.node, &key, Some(taken.hash))) {
+                if let Some(dot) = taken.dot.filter(|dot| !is_left(*dot, taken.node)) {
                     taken.lost = true;
                     note(dot);
                 }
             }
             for erased in truth.erased.iter_mut().filter(|erased| !erased.lost) {
-                if !is_left(erased.dot, erased.node, &key, None) {
+                if !is_left(erased.dot, erased.node) {
                     erased.lost = true;
                     note(erased.dot);
                 }

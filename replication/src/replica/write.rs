@@ -120,7 +120,8 @@ impl<S: Storage> Replica<S> {
     /// that one.
     pub(super) fn pass_on_erasures(&mut self) -> Result<(), StorageError> {
         for (key, reason) in std::mem::take(&mut self.pending.unexplained) {
-            if self.tombstone(&key)?.is_none() {
+            // Its day may have been dropped since the entry came.
+            if !self.is_droppable(key.bucket()) && self.tombstone(&key)?.is_none() {
                 self.erase(&key, reason)?;
             }
         }

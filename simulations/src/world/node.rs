@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use replication::memory::Snapshot;
+use replication::storage::log_key;
 use replication::{
-    BatchId, LinkId, NodeName, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _, Ticket,
-    VersionVector, Wall,
+    BatchId, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _, Ticket, VersionVector,
 };
 
 use super::clock::WallClock;
@@ -288,28 +288,22 @@ impl World {
     /// What no machine has any longer, since this one's disk went back or away, is lost by contract.
     pub(super) fn lost_by_contract(&mut self, went_back: usize) {
         let mut known = VersionVector::default();
-        let mut rows = BTreeSet::new();
-        let mut tombstones = BTreeSet::new();
-        for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.exists) {
+        for node in self.nodes.iter().filter(|node| node.exists) {
             // A process that is down still has its disk: what it told is there.
             match &node.process {
                 Some(process) => known.merge(process.replica.durable()),
                 None => known.merge(&node.told),
             }
-            let reader = Reader::new(node.disk.contents().clone(), self.scenario.replica.max_retention);
-            for (key, row) in reader.all(Wall(0)).unwrap_or_default() {
-                rows.extend(row.hashes().into_iter().map(|hash| (at, key, hash)));
-            }
-            let erased = self.model.visits.values().map(|truth| truth.key.name);
-            let erased = erased.filter(|name| reader.is_erased(name, false).unwrap_or(false));
-            tombstones.extend(erased.map(|name| (at, name)));
         }
         // What a store has of its own log it keeps; what it has of others' beyond its vector it may take out again.
-        let lost = self.model.lose(went_back, |dot, by, key, hash| {
-            known.contains(dot)
-                || hash.map_or(tombstones.contains(&(by, key.name)), |hash| rows.contains(&(by, *key, hash)))
-        });
-        if lost {
+        let logs: Vec<_> = self.nodes.iter().map(|node| node.exists.then(|| node.disk.contents())).collect();
+        let has = |by: usize, dot: Dot| {
+            logs[by].as_ref().is_some_and(|storage| {
+                let entry = |bucket| storage.get(bucket, &log_key(dot));
+                storage.buckets().into_iter().any(|bucket| entry(bucket).is_ok_and(|entry| entry.is_some()))
+            })
+        };
+        if self.model.lose(went_back, |dot, by| known.contains(dot) || has(by, dot)) {
             self.lost_at = Some(self.now);
         }
     }
