@@ -77,7 +77,8 @@ impl World {
         // A disk that lies reports a sync that it has not made.
         let synced = if node.lying { Ok(()) } else { node.disk.sync() };
         let Some(process) = &mut node.process else { return };
-        process.syncing = None;
+        // A replica that takes a new id makes its batches durable itself: meanwhile another one may be on its way.
+        process.syncing.take_if(|syncing| *syncing <= batch);
         if synced.and_then(|()| process.replica.handle_durable(now, batch)).is_err() {
             self.fail(at);
             return;
