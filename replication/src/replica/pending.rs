@@ -70,7 +70,7 @@ pub(super) struct InFlight {
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && !self.force
+        self.writes.is_empty() && self.unexplained.is_empty() && !self.force
     }
 
     pub(super) fn put(&mut self, bucket: Bucket, key: Vec<u8>, value: Vec<u8>) {
