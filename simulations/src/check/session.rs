@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use replication::{ChangeHash, DocumentKey, Row, Wall};
 
 use super::Invariant;
+use crate::model::Taken;
 use crate::scenario::{Operation, OperationKind};
 use crate::world::World;
 
@@ -44,6 +45,8 @@ impl World {
         let now = self.true_wall();
         // Some clock may be ahead as far as it may be, and have taken it for expired on the way.
         let dead_by = as_of.max(now.plus(self.scenario.replica.max_clock_skew));
+        // Who was led to believe a wrong clock may have left out of its own log what expires by it.
+        let is_lost = |taken: &Taken| taken.lost || self.nodes[taken.node].misled;
         let mut missing = None;
         let mut by_visit: BTreeMap<u32, Vec<&BTreeSet<ChangeHash>>> = BTreeMap::new();
         for (visit, hashes) in seen {
@@ -58,7 +61,7 @@ impl World {
             let out_of_view = is_list
                 && (truth.venue != asked.venue
                     || truth.key.name.id.arrival() < now.minus(std::time::Duration::from_mins(59)));
-            let lost = |hash: &ChangeHash| truth.taken.iter().any(|taken| taken.hash == *hash && taken.lost);
+            let lost = |hash: &ChangeHash| truth.taken.iter().any(|taken| taken.hash == *hash && is_lost(taken));
             if truth.erase_asked || truth.key.expires_at <= dead_by || out_of_view {
                 continue;
             }
@@ -67,7 +70,7 @@ impl World {
             }
         }
         if !is_list && let Some(truth) = self.model.visits.get(&asked.visit) {
-            let own = truth.taken.iter().filter(|taken| !taken.lost);
+            let own = truth.taken.iter().filter(|taken| !is_lost(taken));
             let covered = own.filter(|taken| taken.dot.is_some_and(|dot| session.token.contains(dot)));
             let alive = !truth.erase_asked && truth.key.expires_at > dead_by;
             if alive && covered.clone().any(|taken| !shown(asked.visit, &taken.hash)) {

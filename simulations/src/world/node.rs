@@ -54,7 +54,7 @@ pub struct Node {
     pub(crate) was_restored: bool,
     /// Visits that were dead here, since the disk last went back.
     pub(crate) dead: BTreeSet<u32>,
-    /// An operator gave his word for its clock while that was wrong.
+    /// An operator gave his word for its clock while that was wrong, or it believed that by itself at a lone start.
     pub(crate) misled: bool,
     /// When it last went down, awake time.
     pub(super) down_since: Option<Duration>,
@@ -114,7 +114,7 @@ impl Node {
 }
 
 impl World {
-    /// Whether two regions are configured to have a link.
+    /// Whether two regions can have a link.
     pub(crate) fn are_neighbours(&self, a: usize, b: usize) -> bool {
         let exist: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].exists).collect();
         let place = |node| exist.iter().position(|other| *other == node);
@@ -124,7 +124,8 @@ impl World {
 
     fn config(&self, node: usize) -> ReplicaConfig {
         let settings = &self.scenario.replica;
-        let peers = (0..self.nodes.len()).filter(|peer| self.are_neighbours(node, *peer));
+        // All others, linked or not: who is not asked about a log after a roll-back could hold entries of it.
+        let peers = (0..self.nodes.len()).filter(|peer| *peer != node && self.nodes[*peer].exists);
         let peers = peers.map(|peer| (self.nodes[peer].name.clone(), self.nodes[peer].region.clone())).collect();
         ReplicaConfig {
             max_retention: settings.max_retention,
@@ -142,6 +143,9 @@ impl World {
             return;
         }
         let config = self.config(at);
+        // A lone replica believes its clock at a start: what it takes for expired by that is its own loss.
+        let skew = self.scenario.replica.max_clock_skew.as_millis();
+        self.nodes[at].misled |= config.peers.is_empty() && u128::from(self.clock_error(at).unsigned_abs()) > skew;
         let now = self.now_of(at);
         let started = self.elapsed();
         self.nodes[at].epoch += 1;
