@@ -183,12 +183,18 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
         }
         FaultKind::ClockDrift => {
             fault.region = Some(name(world.odd));
-            fault.ppm = Some(draws.random_range(-50_000.0..50_000.0));
+            let ppm: f64 = draws.random_range(-50_000.0..50_000.0);
+            // What a clock may be slewed by is believed if no two others contradict it, however far it gets in a night (A2).
+            if ppm.abs() < 2_000.0 && regions <= 3 {
+                return None;
+            }
+            fault.ppm = Some(ppm);
         }
         FaultKind::BelieveClock => fault.lasts = None,
         FaultKind::Add => {
             let last = regions - 1;
-            if world.added.is_some() || world.removed == Some(last) {
+            // A region that is left alone believes its clock, and may then leave out of others' logs what it relays (A2).
+            if world.added.is_some() || world.removed == Some(last) || (regions <= 3 && world.removed.is_some()) {
                 return None;
             }
             world.added = Some(last);
@@ -196,7 +202,8 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
         }
         FaultKind::Remove => {
             // Of three, two are left: enough for everything but a majority of clocks.
-            let free = world.removed.is_none() && world.added != Some(some) && some != 0;
+            let alone = regions <= 3 && world.added.is_some();
+            let free = world.removed.is_none() && world.added != Some(some) && some != 0 && !alone;
             if !free {
                 return None;
             }

@@ -138,10 +138,13 @@ impl World {
             if status.starting {
                 return Some(format!("{} waits for its peers' word on its log", name(*at)));
             }
-            // A clock that was ahead is right again; its replica has yet to look at it.
-            if status.clock.at(self.now_of(*at).mono) > self.true_wall().plus(self.scenario.replica.max_clock_skew * 3)
-            {
+            // A clock that was wrong is right again; its replica has yet to look at it.
+            let (time, skew) = (status.clock.at(self.now_of(*at).mono), self.scenario.replica.max_clock_skew);
+            if time > self.true_wall().plus(skew * 3) {
                 return Some(format!("the time of {} is still ahead", name(*at)));
+            }
+            if time.plus(skew) < self.true_wall() {
+                return Some(format!("the time of {} is still behind", name(*at)));
             }
         }
         for a in core {
