@@ -152,6 +152,7 @@ impl Failures {
             return Err(error);
         }
         tracing::warn!(error = &error as &dyn std::error::Error, "receiving queries failed");
+        // A socket that does nothing but fail must not take a whole core while it is given up.
         std::thread::sleep(Duration::from_millis(10));
         Ok(())
     }

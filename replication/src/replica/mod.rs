@@ -361,10 +361,4 @@ impl<S: Storage> Replica<S> {
     pub fn dead_through(&self) -> Wall {
         self.clock.trusted().max(self.horizon)
     }
-
-    /// The same for a reader who asks at `mono`.
-    #[must_use]
-    pub fn dead_through_at(&self, mono: Monotonic) -> Wall {
-        self.clock.reading().at(mono).max(self.horizon)
-    }
 }

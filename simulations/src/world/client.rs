@@ -371,7 +371,8 @@ impl World {
         let (visit, key) = (asked.visit, self.model.visits.get(&asked.visit)?.key);
         let node = &self.nodes[at];
         let Some(process) = &node.process else { return Some(Answer::Refused) };
-        let as_of = process.replica.dead_through_at(self.now_of(at).mono);
+        let now = self.now_of(at);
+        let as_of = process.replica.status(now).dead_through(now.mono);
         let reader = Reader::new(node.disk.clone(), self.scenario.replica.max_retention);
         let row = match reader.row(&key, as_of) {
             Ok(Some(row)) => row,
@@ -423,7 +424,7 @@ impl World {
     fn read(&mut self, at: usize, operation: usize, attempt: u32, until: Duration) -> Option<Answer> {
         let asked = self.operations[operation].clone();
         let sessions = if asked.kind == OperationKind::Read { &self.model.owners } else { &self.model.guests };
-        let mono = self.now_of(at).mono;
+        let now = self.now_of(at);
         let token = sessions.get(&asked.visit).map(|session| session.token.clone()).unwrap_or_default();
         let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
         let covered = process.replica.durable().covers(&token);
@@ -434,7 +435,9 @@ impl World {
             process.readers.push(WaitingRead { operation, attempt, until });
             return None;
         }
-        let (as_of, vector) = (process.replica.dead_through_at(mono), process.replica.durable().clone());
+        // As a node does: the status runs on, so that a process that has just been woken shows nothing expired.
+        let as_of = process.replica.status(now).dead_through(now.mono);
+        let vector = process.replica.durable().clone();
         let reader = Reader::new(self.nodes[at].disk.clone(), self.scenario.replica.max_retention);
         let rows = if asked.kind == OperationKind::Read {
             let now = self.true_wall();
