@@ -78,11 +78,12 @@ curl -sS -X POST {at_three}/$VENUE/visits {json} \
 # The guest list at {one} shows both, and how complete it is
 curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
 
-# Correct the same phone number in two regions at once: both values are shown
+# Correct the same phone number in two regions at once: a second later both values are shown (or one region had heard of
+# the other's already: do it again)
 curl -sS -X PATCH {at_two}/$VENUE/visits/$VISIT -H "Meridian-Secret: $SECRET" {patch} \
   -d '{{"persons":[{{"name":"Zoë Nguyễn","phone":"+49 151 1111111"}}]}}' & \
 curl -sS -X PATCH {at_three}/$VENUE/visits/$VISIT -H "Meridian-Secret: $SECRET" {patch} \
-  -d '{{"persons":[{{"name":"Zoë Nguyễn","phone":"+49 151 2222222"}}]}}'; wait; echo
+  -d '{{"persons":[{{"name":"Zoë Nguyễn","phone":"+49 151 2222222"}}]}}'; wait; echo; sleep 1
 curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
 
 # Erase it at {three} with the receipt's secret: it is gone everywhere
