@@ -28,8 +28,14 @@ struct Hostile {
 impl Hostile {
     /// From the line's time to ours.
     fn shift(&self) -> SignedDuration {
-        // What is too early by a millisecond would be in time when it arrives.
-        let late = if self.code == "too_early" { SignedDuration::from_mins(1) } else { SignedDuration::ZERO };
+        // What is too early by a millisecond would be in time when it arrives, and what is too old by one is not for a node
+        // whose trusted time is a little behind.
+        let minute = SignedDuration::from_mins(1);
+        let late = match self.code.as_str() {
+            "too_early" => minute,
+            "too_old" => -minute,
+            _ => SignedDuration::ZERO,
+        };
         Timestamp::now().duration_since(self.now) + late
     }
 
