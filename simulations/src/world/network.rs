@@ -35,6 +35,8 @@ pub struct Network {
     loss: f64,
     duplicate: f64,
     reorder: f64,
+    /// How much later than the others a message may come that is overtaken or repeated.
+    latest: Duration,
     happened: BTreeSet<Mark>,
 }
 
@@ -82,6 +84,8 @@ impl Network {
             loss: network.loss,
             duplicate: network.duplicate,
             reorder: network.reorder,
+            // The algorithm wants its skew to be large against the time that messages are under way.
+            latest: scenario.replica.max_clock_skew / 4,
             happened: BTreeSet::new(),
         }
     }
@@ -93,7 +97,7 @@ impl Network {
     /// Sends so many bytes.
     pub(super) fn send(&mut self, now: Duration, from: usize, to: usize, bytes: usize) -> Arrivals {
         let (loss, duplicate, reorder) = (self.loss, self.duplicate, self.reorder);
-        let (jitter, mut rate, queue) = (self.jitter, self.bytes_per_second, self.queue);
+        let (jitter, mut rate, queue, latest) = (self.jitter, self.bytes_per_second, self.queue, self.latest);
         let Some(path) = self.path(from, to) else { return [None, None] };
         if path.cuts > 0 {
             return [None, None];
@@ -124,13 +128,14 @@ impl Network {
         }
         let takes = path.latency.mul_f64(stretch) + how.latency;
         let arrives = path.free_at + takes;
+        let late = takes.mul_f64(late).min(latest);
         let first = if overtaken {
-            arrives + takes.mul_f64(late)
+            arrives + late
         } else {
             path.last_arrival = arrives.max(path.last_arrival);
             path.last_arrival
         };
-        [Some(first), twice.then(|| first + takes.mul_f64(late))]
+        [Some(first), twice.then(|| first + late)]
     }
 
     /// Whether messages pass.
