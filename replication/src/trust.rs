@@ -7,13 +7,14 @@
 //! - At start, a clock behind the persisted trusted time, or more than a day ahead of it, needs the same.
 //! - In doubt the last trusted time runs on by the monotonic clock; the replica takes no writes and drops nothing.
 //!
-//! After a start there are two times: *trusted* time hides from readers at once, *certain* time decides what cannot
-//! be taken back (refusing a peer's entry, dropping a day, leaving an entry out of a frame). Certain time follows the
-//! persisted time until a majority of the peers heard agrees with the clock, so a clock that is a few hours ahead
-//! after a restart costs nobody a document.
+//! There are two times: *trusted* time hides from readers at once, *certain* time decides what cannot be taken back
+//! (refusing a peer's entry, dropping a day, leaving an entry out of a frame). Certain time follows trusted time while
+//! a majority of the peers heard agrees with the clock; from then on, and after a restart from the persisted time, it
+//! runs on by the monotonic clock. So a clock that is hours ahead after a restart, or was set wrong while the machine
+//! slept, costs nobody a document.
 //!
-//! Trusted time does not go back, except when a clock that was wrong by more than twice the skew comes back to the
-//! majority: staying a month ahead would hide everything here for a month.
+//! Trusted time does not go back, except to certain time when a majority confirms the clock anew, and when a clock that
+//! was wrong by more than twice the skew is right again: staying a month ahead would hide everything here for a month.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,9 +54,10 @@ pub struct TrustedClock {
     /// The believed relation of the clocks: `wall` at `at`.
     anchor: (Wall, Monotonic),
     trusted: Wall,
-    /// What is certain until the clock is confirmed; runs on by the monotonic clock. The epoch at a first start.
+    /// What was certain when the clock was last confirmed, run on by the monotonic clock. The epoch at a first start.
     floor: Wall,
-    confirmed: bool,
+    /// There is nobody who could confirm the clock.
+    alone: bool,
     last: Monotonic,
     /// The wall clock as last read.
     wall: Wall,
@@ -104,13 +106,14 @@ impl TrustedClock {
             (None, Some(persisted)) => now.wall.max(persisted),
             (_, None) => now.wall,
         };
+        let goes_on = persisted.is_some_and(|persisted| persisted.distance(now.wall) <= max_skew);
         TrustedClock {
             max_skew,
             forget_after,
             anchor: (now.wall, now.mono),
             trusted,
-            floor: persisted.unwrap_or_default(),
-            confirmed: !has_peers || persisted.is_some_and(|persisted| persisted.distance(now.wall) <= max_skew),
+            floor: if goes_on || !has_peers { trusted } else { persisted.unwrap_or_default() },
+            alone: !has_peers,
             last: now.mono,
             wall: now.wall,
             doubt,
@@ -133,6 +136,7 @@ impl TrustedClock {
     /// Looks at both clocks; to be called at least every heartbeat.
     pub fn observe(&mut self, now: Now) {
         let passed = now.mono.since(self.last);
+        let certain = self.certain();
         (self.last, self.wall) = (now.mono, now.wall);
         if self.floor > Wall::default() {
             self.floor = self.floor.plus(passed);
@@ -165,18 +169,19 @@ impl TrustedClock {
             // Two readings that are each within the skew can be twice as far apart: that is no reason to go back. What
             // was only hidden by a clock that nobody had confirmed is another matter: nothing was taken for gone yet.
             let far_ahead = running > now.wall.plus(self.max_skew * 2);
-            let confirmed_first = majority_agrees && !self.confirmed;
             self.trusted = if far_ahead {
                 now.wall
-            } else if confirmed_first {
-                now.wall.max(self.floor)
+            } else if majority_agrees {
+                now.wall.max(certain)
             } else {
                 self.trusted.max(now.wall)
             };
             if majority_agrees {
                 self.anchor = (now.wall, now.mono);
             }
-            self.confirmed |= majority_agrees;
+            if majority_agrees || self.alone {
+                self.floor = self.trusted;
+            }
         } else {
             self.trusted = running;
         }
@@ -189,7 +194,7 @@ impl TrustedClock {
         (self.last, self.wall) = (now.mono, now.wall);
         self.trusted = now.wall;
         self.doubt = None;
-        self.confirmed = true;
+        self.floor = now.wall;
     }
 
     /// Trusted time for whoever asks between two observations.
@@ -208,7 +213,7 @@ impl TrustedClock {
     /// The time up to which something may be taken for dead for good, and which is persisted.
     #[must_use]
     pub fn certain(&self) -> Wall {
-        if self.confirmed { self.trusted } else { self.floor.min(self.trusted) }
+        self.floor.min(self.trusted)
     }
 
     /// Why the wall clock is not believed, if it is not.
@@ -361,6 +366,20 @@ mod tests {
         clock.observe(now(10, 0));
         hear(&mut clock, now(11, 0), "b", T0 + 11_000);
         assert_eq!((clock.doubt(), clock.trusted(), clock.certain()), (None, Wall(T0 + 11_000), Wall(T0 + 11_000)));
+    }
+
+    /// Two minutes are within what a clock may be slewed by in two days, so a sleeper's clock is believed when it wakes.
+    #[test]
+    fn what_a_sleeper_believes_is_not_certain() {
+        let mut clock = clock(None);
+        hear(&mut clock, now(1, 0), "b", T0 + 1_000);
+        const WOKEN: u64 = 2 * 86_400;
+        clock.observe(now(WOKEN, 120_000));
+        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + WOKEN * 1_000 + 120_000)));
+        assert_eq!(clock.certain(), Wall(T0 + WOKEN * 1_000));
+        hear(&mut clock, now(WOKEN + 1, 0), "b", T0 + (WOKEN + 1) * 1_000);
+        assert_eq!(clock.trusted(), Wall(T0 + (WOKEN + 1) * 1_000), "it was only hidden");
+        assert_eq!(clock.certain(), clock.trusted());
     }
 
     #[test]

@@ -10,8 +10,9 @@ use replication::log::{Body, Reason};
 use replication::memory::MemoryStorage;
 use replication::storage::log_key;
 use replication::{
-    Change, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hlc, LinkId, Monotonic, Now,
-    Outcome, Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall, Write,
+    Bucket, Change, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hlc, LinkId,
+    Monotonic, Now, Outcome, Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall,
+    Write,
 };
 
 const NOW: Now = Now { mono: Monotonic(Duration::ZERO), wall: Wall(1_800_000_000_000) };
@@ -158,6 +159,22 @@ fn who_has_the_tombstone_in_time_says_nothing_of_its_own_and_leaves_no_gap() {
         }
         assert!(!holds(&storage, b"Maria"));
     }
+}
+
+/// Of a tombstone's batch the machine kept one half, so it never came; what it would have erased must be there still.
+#[test]
+fn a_tombstone_that_is_undone_takes_no_rows() {
+    let storage = MemoryStorage::default();
+    let mut replica = greeted(&storage, &["b"], OWN);
+    replica.handle_frame(NOW, LINK, &entry(FAR, Body::Change(visit().2))).unwrap();
+    next(&mut replica, &storage);
+    replica.handle_frame(NOW, LINK, &entry(PEER, Body::Tombstone(Reason::Subject))).unwrap();
+    replica.poll_batch().unwrap().unwrap();
+    storage.crash(|bucket, count| if bucket == Bucket::Lasting { 0 } else { count });
+
+    let restarted = greeted(&storage, &["b"], OWN);
+    assert_eq!((restarted.durable().get(FAR), restarted.durable().get(PEER)), (1, 0));
+    assert!(holds(&storage, b"Maria"));
 }
 
 /// Before the peers have confirmed its log a replica writes nothing, so it may not take what it would have to pass on.

@@ -5,7 +5,7 @@
 //! - Where an erased document's changes were in the logs it says so: whoever gets such an entry, from whomever,
 //!   learns why there is no change.
 //! - Before a bucket goes, the last seq issued, the horizon and the trusted time are durable.
-//! - Nothing is dropped by a clock in doubt, nor by one that no peer has confirmed since the start.
+//! - Nothing is dropped by a clock in doubt, nor by what no peer has confirmed of one.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::ids::Dot;
 use crate::key::{Bucket, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reference, Tombstone};
 use crate::row::Row;
-use crate::storage::{META_KEY, Storage, StorageError, document_range, log_key, read_document_key};
+use crate::storage::{Storage, StorageError, document_range, log_key, read_document_key};
 use crate::time::Now;
 
 impl<S: Storage> Replica<S> {
@@ -104,19 +104,14 @@ impl<S: Storage> Replica<S> {
         const EVERY: Duration = Duration::from_mins(1);
         if now.mono.since(self.meta_written) >= EVERY {
             self.meta_written = now.mono;
-            self.put_meta();
+            self.pending.meta = true;
         }
-    }
-
-    pub(super) fn put_meta(&mut self) {
-        let meta = self.encode_meta();
-        self.pending.put(Bucket::Lasting, META_KEY.to_vec(), meta);
     }
 
     /// Before a clean stop: writes the trusted time. Make the batch durable, and the next, until
     /// [`Replica::poll_batch`] has nothing left.
     pub fn handle_stop(&mut self, now: Now) {
         self.observe(now);
-        self.put_meta();
+        self.pending.meta = true;
     }
 }

@@ -264,7 +264,7 @@ impl<S: Storage> Replica<S> {
             // A region whose clock is a month ahead must not make us forget anything (rule 5).
             if progress.horizon <= self.clock.certain().plus(self.config.max_clock_skew) {
                 self.horizon = progress.horizon;
-                self.put_meta();
+                self.pending.meta = true;
             } else {
                 self.events.push_back(Event::HorizonRefused { peer: peer.clone(), horizon: progress.horizon });
             }

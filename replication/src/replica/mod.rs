@@ -26,7 +26,7 @@ use crate::claim::Completeness;
 use crate::ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
 use crate::key::{Bucket, DocumentName};
 use crate::recent::Recent;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{META_KEY, Storage, StorageError};
 use crate::time::{Hlc, Monotonic, Now, Wall};
 use crate::trust::{Doubt, TrustedClock};
 use crate::version::VersionVector;
@@ -245,6 +245,10 @@ impl<S: Storage> Replica<S> {
             return Ok(None);
         }
         self.pass_on_erasures()?;
+        if self.pending.meta {
+            let meta = self.encode_meta();
+            self.pending.put(Bucket::Lasting, META_KEY.to_vec(), meta);
+        }
         let mut pending = std::mem::take(&mut self.pending);
         let id = self.next_batch;
         self.next_batch.0 += 1;

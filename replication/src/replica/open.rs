@@ -235,7 +235,10 @@ impl<S: Storage> Replica<S> {
             }
         }
         for (name, tombstone) in unfinished {
-            self.remove_rows(&name, &tombstone)?;
+            // One that was undone just now erases nothing.
+            if self.tombstone(&name.expiring(tombstone.until))?.is_some() {
+                self.remove_rows(&name, &tombstone)?;
+            }
         }
         if let Some(batch) = self.poll_batch()? {
             self.storage.sync()?;

@@ -56,6 +56,9 @@ pub(super) struct Pending {
     pub(super) done: Vec<(Ticket, Outcome)>,
     pub(super) done_when_removed: Vec<(Ticket, Outcome)>,
     pub(super) records: usize,
+    /// `meta` is to be written, as it is when the batch is made: what was gathered earlier may be older than what
+    /// [`Replica::write_meta_now`](super::Replica::write_meta_now) has written since.
+    pub(super) meta: bool,
     /// A batch is wanted though it writes nothing: the vector moved, or a repeat waits for durability.
     pub(super) force: bool,
 }
@@ -70,7 +73,7 @@ pub(super) struct InFlight {
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.unexplained.is_empty() && !self.force
+        self.writes.is_empty() && self.unexplained.is_empty() && !self.force && !self.meta
     }
 
     pub(super) fn put(&mut self, bucket: Bucket, key: Vec<u8>, value: Vec<u8>) {

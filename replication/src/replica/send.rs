@@ -5,6 +5,7 @@
 //! - Bytes in flight never exceed `in_flight_bytes` by more than one frame; at the limit sending stops.
 //! - Another origin's entries go only to a peer that is not getting them from that origin: it lags for
 //!   `relay_after`, or has no link to it and lags for a heartbeat. A full mesh sends nothing twice.
+//! - Who has dropped days that others still have relays nothing.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -136,6 +137,10 @@ impl<S: Storage> Replica<S> {
 
     /// Whether a peer has been without another origin's entries for so long that we relay them.
     fn is_late(&mut self, now: Now, id: LinkId, origin: ReplicaId, have: u64) -> bool {
+        // No peer would believe this horizon (rule 5), so none may miss what is missing here for it.
+        if self.horizon > self.clock.certain().plus(self.config.max_clock_skew) {
+            return false;
+        }
         let Some(link) = self.links.get_mut(&id) else { return false };
         let theirs = link.acked.get(origin);
         if theirs >= have {
