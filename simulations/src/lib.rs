@@ -9,6 +9,8 @@
 //!   scenario and a seed say everything.
 //! - The replica is the one that production runs. Nothing of it is replaced, only what it asks for: time, a disk, links.
 
+#[cfg(test)]
+mod canary;
 pub mod check;
 pub mod history;
 pub mod maelstrom;

@@ -88,6 +88,7 @@ fn values_out_of_range_are_refused() {
         ("workload", "erasures = -0.5", "workload.erasures"),
         ("workload", "repeats = 7", "workload.repeats"),
         ("workload", "roaming = 1.01", "workload.roaming"),
+        ("workload", "later = \"0s\"", "workload.later"),
         ("workload", "retentions = []", "workload.retentions"),
         ("workload", "retentions = [\"0s\"]", "workload.retentions"),
         ("workload", "rate = 1.0\nretentions = [\"30days\"]", "replica.max_retention"),

@@ -15,14 +15,18 @@ impl World {
         truth.is_some_and(|truth| self.reader(at).is_erased(&truth.key.name, false).unwrap_or(false))
     }
 
+    /// Whether the last moment at which anyone could see the visit has passed for this replica. An erasure may be
+    /// acknowledged for that reason alone: the rows go with their day.
+    pub(crate) fn is_over(&self, at: usize, visit: u32) -> bool {
+        let Some(truth) = self.model.visits.get(&visit) else { return false };
+        let until = truth.key.name.id.arrival().plus(self.scenario.replica.max_retention);
+        let process = self.nodes[at].process.as_ref();
+        process.is_some_and(|process| until <= process.replica.dead_through())
+    }
+
     /// An erasure was acknowledged here just now, the first or another one: its rows are gone.
     pub(crate) fn erased_from_disk(&mut self, at: usize, visit: u32) {
-        let Some(truth) = self.model.visits.get(&visit) else { return };
-        // The last moment at which anyone could see the visit may have passed by the time of the answer.
-        let until = truth.key.name.id.arrival().plus(self.scenario.replica.max_retention);
-        let dead = self.nodes[at].process.as_ref().map(|process| process.replica.dead_through());
-        let over = dead.is_some_and(|dead| until <= dead);
-        let hidden = over || self.has_tombstone(at, visit);
+        let hidden = self.is_over(at, visit) || self.has_tombstone(at, visit);
         self.must(Invariant::Erasure, Some(at), hidden, || {
             format!("acknowledged the erasure of visit {visit} and has no tombstone of it")
         });

@@ -104,7 +104,8 @@ fn one_visit(
         let other = draws.random_range(0..scenario.regions.len());
         if draws.random::<f64>() < workload.roaming { other } else { home }
     };
-    let later = |draws: &mut Stream| at + Duration::from_secs_f64(draws.random_range(0.2..20.0));
+    let latest = workload.later.as_secs_f64();
+    let later = |draws: &mut Stream| at + Duration::from_secs_f64(draws.random_range(0.2..latest));
     if repeats < workload.repeats {
         let other = draws.random_range(0..scenario.regions.len());
         add(make(OperationKind::CheckIn, later(draws), other));

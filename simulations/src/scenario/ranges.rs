@@ -146,6 +146,7 @@ fn workload(scenario: &Scenario) -> Result<(), ScenarioError> {
     within("workload.erasures", workload.erasures, SHARE)?;
     within("workload.repeats", workload.repeats, SHARE)?;
     within("workload.roaming", workload.roaming, SHARE)?;
+    length("workload.later", workload.later, SECOND..=DAY)?;
     if workload.retentions.is_empty() {
         return wrong("workload.retentions", "is empty");
     }

@@ -165,6 +165,9 @@ pub struct Workload {
     pub reads: f64,
     /// Share of later requests that come from another region than the first.
     pub roaming: f64,
+    /// How long after the check-in they come at the latest.
+    #[serde(with = "humantime_serde")]
+    pub later: Duration,
     /// How long visits are kept; each takes one of them.
     #[serde(with = "durations")]
     pub retentions: Vec<Duration>,
@@ -183,6 +186,7 @@ impl Default for Workload {
             repeats: 0.05,
             reads: 0.0,
             roaming: 0.2,
+            later: Duration::from_secs(20),
             retentions: vec![Duration::from_hours(14 * 24)],
         }
     }

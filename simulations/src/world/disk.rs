@@ -28,6 +28,8 @@ struct Faults {
     draws: Stream,
     /// How many calls failed so far.
     failed: u64,
+    #[cfg(test)]
+    mistaken: bool,
 }
 
 /// What a crash did to unsynced batches.
@@ -50,8 +52,20 @@ impl Disk {
     /// An empty disk; `draws` decides which reads fail.
     #[must_use]
     pub fn new(draws: Stream) -> Disk {
-        let faults = Faults { full: false, read_errors: 0.0, draws, failed: 0 };
+        let faults = Faults {
+            full: false,
+            read_errors: 0.0,
+            draws,
+            failed: 0,
+            #[cfg(test)]
+            mistaken: false,
+        };
         Disk { memory: MemoryStorage::default(), faults: Arc::new(Mutex::new(faults)) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn make_the_mistake(&self) {
+        self.faults().mistaken = true;
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -126,6 +140,10 @@ impl Storage for Disk {
         if faults.full {
             faults.failed += 1;
             return Err(StorageError::Engine { action: "wrote a batch", source: Box::new(DeviceError::Full) });
+        }
+        #[cfg(test)]
+        if faults.mistaken {
+            return self.memory.apply(&crate::canary::mistaken(batch));
         }
         self.memory.apply(batch)
     }

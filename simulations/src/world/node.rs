@@ -109,6 +109,10 @@ impl Node {
                 down_since: None,
             });
         }
+        #[cfg(test)]
+        if scenario.name == crate::canary::NAME {
+            nodes.iter().for_each(|node| node.disk.make_the_mistake());
+        }
         nodes
     }
 }
