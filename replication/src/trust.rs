@@ -4,7 +4,7 @@
 //! - The wall clock is believed while it advances with the monotonic clock and no majority of the peers heard
 //!   disagrees with it by more than `max_clock_skew`.
 //! - A jump is believed only if it brings the clock to the majority of the peers heard.
-//! - At start, a clock behind the persisted trusted time, or more than a day ahead of it, needs the same.
+//! - At start, a clock behind the persisted (certain) time, or more than a day ahead of it, needs the same.
 //! - In doubt the last trusted time runs on by the monotonic clock; the replica takes no writes and drops nothing.
 //!
 //! There are two times: *trusted* time hides from readers at once, *certain* time decides what cannot be taken back
@@ -54,7 +54,8 @@ pub struct TrustedClock {
     /// The believed relation of the clocks: `wall` at `at`.
     anchor: (Wall, Monotonic),
     trusted: Wall,
-    /// What was certain when the clock was last confirmed, run on by the monotonic clock. The epoch at a first start.
+    /// What was certain when the clock was last confirmed or the replica started, run on by the monotonic clock. The
+    /// epoch at a first start.
     floor: Wall,
     /// There is nobody who could confirm the clock.
     alone: bool,
@@ -86,7 +87,7 @@ impl TrustedReading {
 }
 
 impl TrustedClock {
-    /// A clock at start; `persisted` is the last trusted time of the store. With nobody to ask (`has_peers` is
+    /// A clock at start; `persisted` is the certain time of the store. With nobody to ask (`has_peers` is
     /// false) a long downtime is believed.
     #[must_use]
     pub fn new(
@@ -106,13 +107,12 @@ impl TrustedClock {
             (None, Some(persisted)) => now.wall.max(persisted),
             (_, None) => now.wall,
         };
-        let goes_on = persisted.is_some_and(|persisted| persisted.distance(now.wall) <= max_skew);
         TrustedClock {
             max_skew,
             forget_after,
             anchor: (now.wall, now.mono),
             trusted,
-            floor: if goes_on || !has_peers { trusted } else { persisted.unwrap_or_default() },
+            floor: if has_peers { persisted.unwrap_or_default() } else { trusted },
             alone: !has_peers,
             last: now.mono,
             wall: now.wall,
@@ -168,10 +168,10 @@ impl TrustedClock {
         if doubt.is_none() {
             // Two readings that are each within the skew can be twice as far apart: that is no reason to go back. What
             // was only hidden by a clock that nobody had confirmed is another matter: nothing was taken for gone yet.
-            let far_ahead = running > now.wall.plus(self.max_skew * 2);
-            self.trusted = if far_ahead {
+            let is_far_ahead = |time: Wall| time.plus(passed) > now.wall.plus(self.max_skew * 2);
+            self.trusted = if is_far_ahead(certain) {
                 now.wall
-            } else if majority_agrees {
+            } else if majority_agrees || is_far_ahead(self.trusted) {
                 now.wall.max(certain)
             } else {
                 self.trusted.max(now.wall)
@@ -380,6 +380,28 @@ mod tests {
         hear(&mut clock, now(WOKEN + 1, 0), "b", T0 + (WOKEN + 1) * 1_000);
         assert_eq!(clock.trusted(), Wall(T0 + (WOKEN + 1) * 1_000), "it was only hidden");
         assert_eq!(clock.certain(), clock.trusted());
+    }
+
+    /// A clock that is right within the skew is three hours ahead after a restart, and then right again.
+    #[test]
+    fn what_was_certain_is_not_taken_back_with_what_was_not() {
+        let mut before = clock(None);
+        hear(&mut before, now(1, 50_000), "b", T0 + 1_000);
+        let certain = before.certain();
+        assert_eq!(certain, Wall(T0 + 51_000));
+        let ahead = now(2, 3 * 3_600_000);
+        let mut clock = TrustedClock::new(ahead, Some(certain), true, Duration::from_secs(60), Duration::from_secs(5));
+        assert_eq!((clock.doubt(), clock.trusted()), (None, ahead.wall));
+        hear(&mut clock, now(3, 0), "b", T0 + 3_000);
+        assert!(clock.certain() >= certain);
+        assert!(clock.trusted() <= certain.plus(Duration::from_secs(3)));
+    }
+
+    /// A clock that was set ahead within the skew between two runs: certain time waits for a peer.
+    #[test]
+    fn a_restart_makes_nothing_certain() {
+        let clock = clock(Some(T0 - 50_000));
+        assert_eq!((clock.doubt(), clock.trusted(), clock.certain()), (None, Wall(T0), Wall(T0 - 50_000)));
     }
 
     #[test]

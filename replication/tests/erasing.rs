@@ -2,17 +2,19 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use replication::frame::{Deltas, Hello};
 use replication::log::{Body, Reason};
 use replication::memory::MemoryStorage;
-use replication::storage::log_key;
+use replication::storage::{Visit, log_key};
 use replication::{
     Bucket, Change, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hlc, LinkId,
-    Monotonic, Now, Outcome, Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall,
-    Write,
+    Monotonic, Now, Outcome, Replica, ReplicaConfig, ReplicaId, Storage, StorageError, TenantId, Value, VersionVector,
+    Wall, Write, WriteBatch,
 };
 
 const NOW: Now = Now { mono: Monotonic(Duration::ZERO), wall: Wall(1_800_000_000_000) };
@@ -175,6 +177,105 @@ fn a_tombstone_that_is_undone_takes_no_rows() {
     let restarted = greeted(&storage, &["b"], OWN);
     assert_eq!((restarted.durable().get(FAR), restarted.durable().get(PEER)), (1, 0));
     assert!(holds(&storage, b"Maria"));
+}
+
+/// A disk that fails when it is to be forced: what was written before may be there or not.
+#[derive(Clone)]
+struct Failing(MemoryStorage, Arc<AtomicBool>);
+
+impl Storage for Failing {
+    fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.0.get(bucket, key)
+    }
+
+    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        self.0.scan(bucket, start, end, visit)
+    }
+
+    fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
+        self.0.apply(batch)
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        if self.1.load(Ordering::Relaxed) {
+            return Err(StorageError::Engine { action: "synced", source: "input/output error".into() });
+        }
+        self.0.sync()
+    }
+
+    fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
+        self.0.drop_bucket(bucket)
+    }
+
+    fn buckets(&self) -> BTreeSet<Bucket> {
+        self.0.buckets()
+    }
+}
+
+/// The restart after half a batch was itself cut short: what it was to take out is still taken out by the next.
+#[test]
+fn what_is_undone_by_halves_is_undone_again() {
+    let storage = MemoryStorage::default();
+    let mut replica = greeted(&storage, &["b"], OWN);
+    let (name, key, change) = visit();
+    replica.handle_frame(NOW, LINK, &entry(FAR, Body::Change(change))).unwrap();
+    next(&mut replica, &storage);
+    let mut id = name.id;
+    id.0[15] += 1;
+    let other = DocumentName { id, ..name }.expiring(key.expires_at);
+    let body = Body::Change(Change::create(&other, &[("name", Value::Text("Somebody".into()))]));
+    let origin = ReplicaId(4);
+    let entries = vec![Delta { dot: Dot { origin, seq: 1 }, hlc: Hlc(NOW.wall.0 << 16), key: other, body }];
+    let deltas = Frame::Deltas(Deltas { origin, after: 0, through: 1, entries });
+    replica.handle_frame(NOW, LINK, &deltas.encode()).unwrap();
+    replica.handle_frame(NOW, LINK, &entry(PEER, Body::Tombstone(Reason::Subject))).unwrap();
+    replica.poll_batch().unwrap().unwrap();
+    storage.crash(|bucket, count| if bucket == Bucket::Lasting { 0 } else { count });
+
+    let failing = Failing(storage.clone(), Arc::new(AtomicBool::new(true)));
+    let config = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), BTreeMap::new());
+    assert!(Replica::open(config, failing, Box::new(|| OWN), NOW).is_err());
+    storage.crash(|bucket, count| if bucket == key.bucket() { count } else { 0 });
+
+    let restarted = greeted(&storage, &["b"], OWN);
+    assert!(!holds(&storage, b"Somebody"));
+    assert_eq!((restarted.durable().get(FAR), restarted.durable().get(PEER)), (1, 0));
+    assert!(holds(&storage, b"Maria"));
+}
+
+/// A day is dropped while the batch that removes an erased document's rows is on its way, and the machine dies.
+#[test]
+fn rows_that_were_not_removed_in_time_are_removed_at_the_next_start() {
+    let storage = MemoryStorage::default();
+    let failing = Failing(storage.clone(), Arc::new(AtomicBool::new(false)));
+    let config = || ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), BTreeMap::new());
+    let mut replica = Replica::open(config(), failing.clone(), Box::new(|| OWN), NOW).unwrap();
+    let sync = |replica: &mut Replica<Failing>| {
+        let batch = replica.poll_batch().unwrap().unwrap();
+        storage.sync().unwrap();
+        replica.handle_durable(NOW, batch).unwrap();
+    };
+    let (name, key, change) = visit();
+    let passing = Change::create(&key, &[("name", Value::Text("Somebody".into()))]);
+    let mut id = name.id;
+    id.0[15] += 1;
+    let soon = DocumentName { id, ..name }.expiring(NOW.wall.plus(Duration::from_secs(1)));
+    let lasting = name.expiring(NOW.wall.plus(Duration::from_hours(20 * 24)));
+    replica.handle_write(NOW, Write::Change { key: soon, change: passing }).unwrap();
+    replica.handle_write(NOW, Write::Change { key: lasting, change }).unwrap();
+    sync(&mut replica);
+    replica.handle_write(NOW, Write::Erase { name, lasting: false, reason: Reason::Subject }).unwrap();
+    sync(&mut replica);
+    replica.poll_batch().unwrap().unwrap();
+
+    failing.1.store(true, Ordering::Relaxed);
+    let days = Duration::from_hours(5 * 24);
+    let later = Now { mono: Monotonic(days), wall: NOW.wall.plus(days) };
+    assert!(replica.handle_timeout(later).is_err(), "a day is to be dropped, and the disk fails");
+    storage.crash(|bucket, count| if bucket == Bucket::Lasting { count } else { 0 });
+    assert!(holds(&storage, b"Maria"));
+    drop(Replica::open(config(), storage.clone(), Box::new(|| OWN), later).unwrap());
+    assert!(!holds(&storage, b"Maria"));
 }
 
 /// Before the peers have confirmed its log a replica writes nothing, so it may not take what it would have to pass on.

@@ -43,6 +43,7 @@ pub struct SledStorage {
     open: RwLock<BTreeMap<Bucket, std::sync::Arc<Open>>>,
     /// Buckets with unsynced batches; `true` if the directory itself is new.
     dirty: Mutex<BTreeMap<Bucket, bool>>,
+    syncing: Mutex<()>,
 }
 
 impl SledStorage {
@@ -53,7 +54,13 @@ impl SledStorage {
     pub fn open(data: &Path, cache_bytes: u64) -> Result<SledStorage, StorageError> {
         let folder = data.join(BUCKETS);
         fs::create_dir_all(&folder).map_err(engine("created its folder"))?;
-        let storage = SledStorage { folder, cache_bytes, open: RwLock::default(), dirty: Mutex::default() };
+        let storage = SledStorage {
+            folder,
+            cache_bytes,
+            open: RwLock::default(),
+            dirty: Mutex::default(),
+            syncing: Mutex::default(),
+        };
         for entry in fs::read_dir(&storage.folder).map_err(engine("listed its folder"))? {
             let name = entry.map_err(engine("listed its folder"))?.file_name();
             let Some(name) = name.to_str() else { continue };
@@ -130,6 +137,8 @@ impl Storage for SledStorage {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
+        // What another thread is flushing is not in `dirty` any more, and not durable yet either: wait for it.
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let dirty = std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner));
         for (bucket, is_new) in dirty {
             let Some(open) = self.existing(bucket) else { continue };

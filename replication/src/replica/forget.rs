@@ -4,7 +4,7 @@
 //! - A tombstone is durable before the rows that it erases go.
 //! - Where an erased document's changes were in the logs it says so: whoever gets such an entry, from whomever,
 //!   learns why there is no change.
-//! - Before a bucket goes, the last seq issued, the horizon and the trusted time are durable.
+//! - Before a bucket goes, the last seq issued, the horizon and certain time are durable.
 //! - Nothing is dropped by a clock in doubt, nor by what no peer has confirmed of one.
 
 use std::ops::ControlFlow;
@@ -38,6 +38,8 @@ impl<S: Storage> Replica<S> {
                 return Err(StorageError::Corrupt { what: "row", bucket: *bucket });
             }
         }
+        // Of what is undone after a crash the row may be on its way out already.
+        rows.retain(|(bucket, key, _)| self.pending.get(*bucket, key) != Some(None));
         for (bucket, key, dots) in rows {
             self.pending.remove(bucket, key);
             self.pending.count(bucket, -1, 0);
@@ -108,7 +110,7 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Before a clean stop: writes the trusted time. Make the batch durable, and the next, until
+    /// Before a clean stop: writes certain time. Make the batch durable, and the next, until
     /// [`Replica::poll_batch`] has nothing left.
     pub fn handle_stop(&mut self, now: Now) {
         self.observe(now);

@@ -262,9 +262,7 @@ impl<S: Storage> Replica<S> {
         };
         let batch = pending.batch(&place, &mut self.buckets);
         self.storage.apply(&batch)?;
-        // This batch removes the rows of all tombstones that are durable by now.
-        self.settled = self.durable.clone();
-        self.in_flight = Some(InFlight { id, vector: self.vector.clone(), pending });
+        self.in_flight = Some(InFlight { id, vector: self.vector.clone(), settles: self.durable.clone(), pending });
         Ok(Some(id))
     }
 
@@ -282,6 +280,7 @@ impl<S: Storage> Replica<S> {
         self.observe(now);
         if let Some(done) = self.in_flight.take_if(|batch| batch.id <= through) {
             self.durable.merge(&done.vector);
+            self.settled = done.settles;
             for delta in done.pending.issued {
                 self.recent.push(delta);
             }

@@ -153,21 +153,22 @@ impl<S: Storage> Replica<S> {
         if !restarted {
             replica.write_meta_now()?;
         }
-        if !complete {
-            replica.undo(&last)?;
-        }
+        replica.undo()?;
         replica.finish_removals()?;
         Ok(replica)
     }
 
-    /// The last batch reached only some of its buckets. What it held of other replicas' logs was never
+    /// Where the last batch reached only some of its buckets, what it held of other replicas' logs was never
     /// acknowledged and is taken out again: data beyond the vector would not be passed on by us, and could
-    /// stay here alone if its origin's disk goes back in time.
-    fn undo(&mut self, last: &Mark) -> Result<(), StorageError> {
-        for (origin, through) in last.vector.iter().filter(|(origin, _)| origin.0 != last.replica) {
-            let start = log_key(Dot { origin, seq: last.previous.get(origin) + 1 });
-            let end = log_key(Dot { origin, seq: through.saturating_add(1) });
-            for bucket in &last.touched {
+    /// stay here alone if its origin's disk goes back in time. Each bucket's mark says what it may hold, so that this can
+    /// itself be cut short and begun again.
+    fn undo(&mut self) -> Result<(), StorageError> {
+        let beyond = |mark: &&Mark| !self.vector.covers(&mark.vector);
+        let half: Vec<_> = self.buckets.iter().filter(|(_, mark)| beyond(mark)).map(|(b, m)| (*b, m.clone())).collect();
+        for (bucket, mark) in &half {
+            for (origin, through) in mark.vector.iter().filter(|(origin, _)| origin.0 != mark.replica) {
+                let start = log_key(Dot { origin, seq: self.vector.get(origin) + 1 });
+                let end = log_key(Dot { origin, seq: through.saturating_add(1) });
                 let mut entries = Vec::new();
                 let mut corrupt = false;
                 self.storage.scan(*bucket, &start, &end, &mut |key, value| {
@@ -242,7 +243,9 @@ impl<S: Storage> Replica<S> {
         }
         if let Some(batch) = self.poll_batch()? {
             self.storage.sync()?;
-            self.in_flight = None;
+            if let Some(done) = self.in_flight.take() {
+                self.settled = done.settles;
+            }
             self.durable.merge(&self.vector);
             debug_assert!(batch < self.next_batch);
         }

@@ -68,6 +68,8 @@ pub(super) struct Pending {
 pub(super) struct InFlight {
     pub(super) id: BatchId,
     pub(super) vector: VersionVector,
+    /// What was durable when it was made: it removes the rows of all tombstones up to there.
+    pub(super) settles: VersionVector,
     pub(super) pending: Pending,
 }
 

@@ -85,7 +85,7 @@ impl<S: Storage> Replica<S> {
             claims.push(Claim {
                 node: self.config.node.clone(),
                 region: self.config.region.clone(),
-                through: self.clock.trusted(),
+                through: self.clock.certain(),
                 needs: own.map(|id| (*id, self.durable.get(*id).max(self.recover.get(*id)))).collect(),
             });
         }

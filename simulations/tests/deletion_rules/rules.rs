@@ -30,7 +30,7 @@ pub struct Rules {
     pub horizon_drops_nothing: bool,
     /// Section 4: a clock that moved beyond the skew is not believed. Off: `C` follows it.
     pub trusted_time: bool,
-    /// Section 4: `C` follows the wall clock after a restart only once it is confirmed. Off: at once.
+    /// Section 4: `C` follows the wall clock only while it is confirmed. Off: at once.
     pub certain_time: bool,
     /// Section 3: a frame that begins beyond the vector is not applied. Off: the vector jumps over what was lost.
     pub vector_not_past_gap: bool,

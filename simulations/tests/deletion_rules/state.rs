@@ -80,7 +80,7 @@ pub struct Replica {
     pub beside: u8,
     /// The wall clock.
     pub clock: Clock,
-    /// The clock is not believed, or not confirmed since a restart: `C` runs on by itself.
+    /// The clock is not believed, or not confirmed: `C` runs on by itself.
     pub doubt: bool,
     /// `C`.
     pub certain: u8,
