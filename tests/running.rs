@@ -7,6 +7,7 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Call, Venue, holds, net};
@@ -41,6 +42,16 @@ impl Clock for FastClock {
         let passed = self.start.elapsed() * self.factor;
         let wall = (self.wall + passed).as_millis();
         Now { mono: Monotonic(passed), wall: Wall(u64::try_from(wall).unwrap()) }
+    }
+}
+
+/// This machine's clock, set ahead by so many hours.
+struct SetClock(SystemClock, Arc<AtomicU64>);
+
+impl Clock for SetClock {
+    fn now(&self) -> Now {
+        let now = self.0.now();
+        Now { wall: now.wall.plus(Duration::from_hours(self.1.load(Ordering::Relaxed))), ..now }
     }
 }
 
@@ -145,6 +156,34 @@ fn a_days_folder_goes_when_its_day_has_passed() {
     holds("and the node knows it", SOON, || node.status()["tombstones"] == 0 && node.status()["live_documents"] == 1);
     assert!(node.status()["horizon"].is_string());
     Call::new("GET", &venue.path).to(node.public).expect(200);
+}
+
+/// What the operator is to know of a wrong word is said where he looks.
+#[test]
+fn a_node_whose_clock_was_ahead_by_an_operators_word_is_not_ready_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path(), &["eu"]);
+    let ports = net::free(net::address(), 4);
+    let address = ports[3].to_string();
+    let us = PeerSection { name: "us".parse().unwrap(), region: "us".parse().unwrap(), address, position: None };
+    let hours = Arc::new(AtomicU64::new(0));
+    let clock = Arc::new(SetClock(SystemClock::start(), Arc::clone(&hours)));
+    let node = Running::start(&file("eu", &ports, Engine::Fjall, vec![us]), &folder.path().join("eu"), clock);
+    let believe = || Call::new("POST", "/v1/admin/clock/believe").to(node.admin).expect(204);
+    holds("it is ready", SOON, || node_ready(&node));
+    hours.store(9, Ordering::Relaxed);
+    holds("it doubts its clock", SOON, || !node_ready(&node));
+    believe();
+    holds("it takes the operator's word", SOON, || node_ready(&node));
+    hours.store(0, Ordering::Relaxed);
+    holds("it doubts again", SOON, || !node_ready(&node));
+    believe();
+    holds("it believes again", SOON, || node.status()["clock"]["in_doubt"] == false);
+    let unready = Call::new("GET", "/readyz").to(node.public);
+    assert_eq!(unready.status, 503);
+    assert!(unready.text().contains("the clock was ahead"), "{}", unready.text());
+    let metrics = Call::new("GET", "/metrics").to(node.admin).expect(200);
+    assert!(metrics.text().contains("\nmeridian_forgot_early 1\n"), "{}", metrics.text());
 }
 
 /// `localhost` is a host name as any: it is looked up at each attempt to connect.

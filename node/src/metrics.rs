@@ -46,6 +46,7 @@ pub struct Metrics {
     clock_offset_seconds: GaugeVec,
     complete_through_seconds: GaugeVec,
     clock_in_doubt: IntGauge,
+    forgot_early: IntGauge,
     starting: IntGauge,
     recovering: IntGauge,
     trusted_seconds: Gauge,
@@ -197,6 +198,10 @@ impl Metrics {
                 &["region"],
             )?,
             clock_in_doubt: make.int("meridian_clock_in_doubt", "1 while this node does not believe its clock")?,
+            forgot_early: make.int(
+                "meridian_forgot_early",
+                "1 while documents that have not expired may be missing here, for the clock was ahead",
+            )?,
             starting: make.int("meridian_starting", "1 while this node waits for its peers' word on its log")?,
             recovering: make.int("meridian_recovering", "1 while own entries are fetched back after a roll-back")?,
             trusted_seconds: make.gauge("meridian_trusted_timestamp_seconds", "Trusted time (Unix seconds)")?,
@@ -275,6 +280,7 @@ impl Metrics {
             self.complete_through_seconds.with_label_values(&[region.as_str()]).set(seconds(through.0));
         }
         self.clock_in_doubt.set(i64::from(status.doubt.is_some()));
+        self.forgot_early.set(i64::from(status.forgot_early));
         self.starting.set(i64::from(status.starting));
         self.recovering.set(i64::from(status.recovering));
         self.trusted_seconds.set(seconds(trusted.0));

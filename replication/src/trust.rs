@@ -57,6 +57,8 @@ pub struct TrustedClock {
     /// What was certain when the clock was last confirmed or the replica started, run on by the monotonic clock. The
     /// epoch at a first start.
     floor: Wall,
+    /// The latest that certain time ever was.
+    reached: Wall,
     /// There is nobody who could confirm the clock.
     alone: bool,
     last: Monotonic,
@@ -87,12 +89,13 @@ impl TrustedReading {
 }
 
 impl TrustedClock {
-    /// A clock at start; `persisted` is the certain time of the store. With nobody to ask (`has_peers` is
-    /// false) a long downtime is believed.
+    /// A clock at start; `persisted` is the certain time of the store and `reached` the latest that it ever was. With
+    /// nobody to ask (`has_peers` is false) a long downtime is believed.
     #[must_use]
     pub fn new(
         now: Now,
         persisted: Option<Wall>,
+        reached: Wall,
         has_peers: bool,
         max_skew: Duration,
         forget_after: Duration,
@@ -107,12 +110,14 @@ impl TrustedClock {
             (None, Some(persisted)) => now.wall.max(persisted),
             (_, None) => now.wall,
         };
+        let floor = if has_peers { persisted.unwrap_or_default() } else { trusted };
         TrustedClock {
             max_skew,
             forget_after,
             anchor: (now.wall, now.mono),
             trusted,
-            floor: if has_peers { persisted.unwrap_or_default() } else { trusted },
+            floor,
+            reached: reached.max(floor),
             alone: !has_peers,
             last: now.mono,
             wall: now.wall,
@@ -186,6 +191,7 @@ impl TrustedClock {
             self.trusted = running;
         }
         self.doubt = doubt;
+        self.reached = self.reached.max(self.certain());
     }
 
     /// An operator's word: the wall clock is right.
@@ -195,6 +201,7 @@ impl TrustedClock {
         self.trusted = now.wall;
         self.doubt = None;
         self.floor = now.wall;
+        self.reached = self.reached.max(now.wall);
     }
 
     /// Trusted time for whoever asks between two observations.
@@ -214,6 +221,12 @@ impl TrustedClock {
     #[must_use]
     pub fn certain(&self) -> Wall {
         self.floor.min(self.trusted)
+    }
+
+    /// The latest that certain time ever was: later than it is now after it was wrong and went back.
+    #[must_use]
+    pub fn reached(&self) -> Wall {
+        self.reached
     }
 
     /// Why the wall clock is not believed, if it is not.
@@ -262,7 +275,14 @@ mod tests {
     }
 
     fn clock(persisted: Option<u64>) -> TrustedClock {
-        TrustedClock::new(now(0, 0), persisted.map(Wall), true, Duration::from_secs(60), Duration::from_secs(5))
+        TrustedClock::new(
+            now(0, 0),
+            persisted.map(Wall),
+            Wall::default(),
+            true,
+            Duration::from_secs(60),
+            Duration::from_secs(5),
+        )
     }
 
     fn hear(clock: &mut TrustedClock, at: Now, peer: &str, wall: u64) {
@@ -360,7 +380,14 @@ mod tests {
     /// A new replica whose clock was two minutes ahead, and is right when its peers are first heard.
     #[test]
     fn what_nobody_confirmed_does_not_become_certain() {
-        let mut clock = TrustedClock::new(now(0, 120_000), None, true, Duration::from_secs(60), Duration::from_secs(5));
+        let mut clock = TrustedClock::new(
+            now(0, 120_000),
+            None,
+            Wall::default(),
+            true,
+            Duration::from_secs(60),
+            Duration::from_secs(5),
+        );
         clock.observe(now(5, 120_000));
         assert_eq!(clock.certain(), Wall(0));
         clock.observe(now(10, 0));
@@ -390,7 +417,8 @@ mod tests {
         let certain = before.certain();
         assert_eq!(certain, Wall(T0 + 51_000));
         let ahead = now(2, 3 * 3_600_000);
-        let mut clock = TrustedClock::new(ahead, Some(certain), true, Duration::from_secs(60), Duration::from_secs(5));
+        let mut clock =
+            TrustedClock::new(ahead, Some(certain), certain, true, Duration::from_secs(60), Duration::from_secs(5));
         assert_eq!((clock.doubt(), clock.trusted()), (None, ahead.wall));
         hear(&mut clock, now(3, 0), "b", T0 + 3_000);
         assert!(clock.certain() >= certain);

@@ -383,6 +383,11 @@ impl Driver {
                 tracing::error!(?doubt, "the clock is in doubt: no writes are taken and nothing is forgotten");
             }
             Event::Clock(None) => tracing::info!("the clock is believed again"),
+            Event::ForgotEarly(true) => tracing::error!(
+                "the clock was ahead, so what has not expired may be missing here: passing on nothing of others until \
+                 that time has come; once no peer lacks anything of this node, a new data directory ends this at once"
+            ),
+            Event::ForgotEarly(false) => tracing::info!("what was forgotten early is over by now"),
             Event::Forgot(bucket) => tracing::info!(%bucket, "a day has passed and is forgotten"),
             other => tracing::debug!(?other, "event"),
         }

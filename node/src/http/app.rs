@@ -108,6 +108,9 @@ pub(super) fn reasons(status: &Status, stopping: bool) -> Vec<&'static str> {
     let doubt = status.doubt.is_some().then_some("the clock is in doubt");
     let starting = status.starting.then_some("starting: peers are asked for this node's own log");
     let recovering = status.recovering.then_some("recovering: own entries are fetched back from peers");
+    // Where there is no other node, this one is the best there is.
+    let early = (status.forgot_early && !status.peers.is_empty())
+        .then_some("the clock was ahead: what has not expired may be missing here");
     let stopping = stopping.then_some("stopping");
-    [doubt, starting, recovering, stopping].into_iter().flatten().collect()
+    [doubt, starting, recovering, early, stopping].into_iter().flatten().collect()
 }

@@ -171,6 +171,8 @@ pub enum Event {
     Clock(Option<Doubt>),
     /// A day's bucket is gone.
     Forgot(Bucket),
+    /// Whether this replica has forgotten what is not over, for its clock was ahead ([`Replica::forgot_early`]).
+    ForgotEarly(bool),
 }
 
 /// A frame to be sent.
@@ -218,6 +220,8 @@ pub struct Replica<S> {
     /// Tombstones up to here have had their rows removed in batches up to the one in flight.
     settled: VersionVector,
     horizon: Wall,
+    /// As last told by an event.
+    forgot_early: bool,
     buckets: BTreeMap<Bucket, Mark>,
     pending: Pending,
     in_flight: Option<InFlight>,
@@ -342,6 +346,8 @@ impl<S: Storage> Replica<S> {
     /// An operator's word: this machine's wall clock is right.
     pub fn believe_clock(&mut self, now: Now) {
         self.clock.believe(now);
+        // What is refused from now on by a word that is wrong must not be forgotten with the word.
+        self.pending.meta = true;
         self.observe(now);
     }
 
@@ -351,6 +357,17 @@ impl<S: Storage> Replica<S> {
         if self.clock.doubt() != before {
             self.events.push_back(Event::Clock(self.clock.doubt()));
         }
+        if self.forgot_early() != self.forgot_early {
+            self.forgot_early = self.forgot_early();
+            self.events.push_back(Event::ForgotEarly(self.forgot_early));
+        }
+    }
+
+    /// Whether certain time was ahead and went back, so that documents which have not expired may have been dropped,
+    /// refused, or left out of frames here. Until that time has come this replica relays nothing and claims nothing.
+    #[must_use]
+    pub fn forgot_early(&self) -> bool {
+        self.clock.reached().max(self.horizon) > self.clock.certain().plus(self.config.max_clock_skew)
     }
 
     /// The moment up to which everything is dead for good: `max(certain time, horizon)`. Doors go by it.

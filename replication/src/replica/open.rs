@@ -26,8 +26,8 @@ use crate::time::{Hlc, Now, Wall, millis};
 use crate::trust::TrustedClock;
 use crate::version::VersionVector;
 
-/// Format 1 had gaps in the log where 2 says that something is erased; it reads as it is.
-const FORMAT: u16 = 2;
+/// Format 1 had gaps in the log where 2 says that something is erased; it reads as it is. What 3 adds to `meta` is zero in both.
+const FORMAT: u16 = 3;
 
 /// The replica's own state, in [`Bucket::Lasting`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub(super) struct Meta {
     horizon: Wall,
     /// Certain time; the epoch if no peer ever confirmed the clock.
     certain: Wall,
+    /// The latest that certain time ever was.
+    reached: Wall,
 }
 
 impl<S: Storage> Replica<S> {
@@ -67,14 +69,16 @@ impl<S: Storage> Replica<S> {
                 if !(1..=FORMAT).contains(&format) {
                     return Err(StorageError::Format { found: format, expected: FORMAT });
                 }
-                Some(decode(&bytes, "meta", Bucket::Lasting)?)
+                let ending: &[u8] = if format < 3 { &[0] } else { &[] };
+                Some(decode(&[&bytes[..], ending].concat(), "meta", Bucket::Lasting)?)
             }
             None => None,
         };
         let restarted = meta.is_some();
         let persisted = meta.as_ref().map(|m| m.certain).filter(|certain| *certain > Wall::default());
-        let clock =
-            TrustedClock::new(now, persisted, !config.peers.is_empty(), config.max_clock_skew, config.dead_after());
+        let reached = meta.as_ref().map(|m| m.reached).unwrap_or_default();
+        let has_peers = !config.peers.is_empty();
+        let clock = TrustedClock::new(now, persisted, reached, has_peers, config.max_clock_skew, config.dead_after());
         let meta = meta.unwrap_or_else(|| Meta {
             format: FORMAT,
             id: mint(),
@@ -86,6 +90,7 @@ impl<S: Storage> Replica<S> {
             max_retention_ms: millis(config.max_retention),
             horizon: Wall(0),
             certain: clock.certain(),
+            reached: clock.reached(),
         });
 
         if meta.max_retention_ms != millis(config.max_retention) {
@@ -133,6 +138,7 @@ impl<S: Storage> Replica<S> {
             vector,
             settled,
             horizon: meta.horizon,
+            forgot_early: false,
             buckets,
             pending: Pending::default(),
             in_flight: None,
@@ -297,6 +303,7 @@ impl<S: Storage> Replica<S> {
             max_retention_ms: millis(self.config.max_retention),
             horizon: self.horizon,
             certain: self.clock.certain(),
+            reached: self.clock.reached(),
         };
         postcard::to_stdvec(&meta).unwrap_or_default()
     }
@@ -304,4 +311,42 @@ impl<S: Storage> Replica<S> {
 
 fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8], what: &'static str, bucket: Bucket) -> Result<T, StorageError> {
     postcard::from_bytes(bytes).map_err(|_| StorageError::Corrupt { what, bucket })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::{META_KEY, Meta};
+    use crate::ids::ReplicaId;
+    use crate::key::Bucket;
+    use crate::memory::MemoryStorage;
+    use crate::replica::{Replica, ReplicaConfig};
+    use crate::storage::{BucketBatch, Storage as _, WriteBatch};
+    use crate::time::{Monotonic, Now, Wall};
+
+    #[test]
+    fn a_store_of_an_older_format_opens() {
+        let storage = MemoryStorage::default();
+        let now = Now { mono: Monotonic(Duration::ZERO), wall: Wall(1_800_000_000_000) };
+        let open = || {
+            let config = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), BTreeMap::new());
+            Replica::open(config, storage.clone(), Box::new(|| ReplicaId(1)), now)
+        };
+        let status = open().unwrap().status(now);
+        let meta = storage.get(Bucket::Lasting, META_KEY).unwrap().unwrap();
+        let reached = postcard::from_bytes::<Meta>(&meta).unwrap().reached;
+        assert_eq!(reached, now.wall);
+        for format in [1, 2] {
+            let mut older = meta[..meta.len() - postcard::to_stdvec(&reached).unwrap().len()].to_vec();
+            older[0] = format;
+            let writes = vec![(META_KEY.to_vec(), Some(older))];
+            let batch = WriteBatch { buckets: vec![(Bucket::Lasting, BucketBatch { writes })] };
+            storage.apply(&batch).unwrap();
+            let reopened = open().unwrap().status(now);
+            assert_eq!((reopened.replica, reopened.durable), (status.replica, status.durable.clone()));
+            assert!(!reopened.forgot_early);
+        }
+    }
 }

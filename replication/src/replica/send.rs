@@ -79,8 +79,8 @@ impl<S: Storage> Replica<S> {
 
     fn progress_now(&self, now: Now, missing: Vec<ReplicaId>) -> Progress {
         let mut claims: Vec<Claim> = self.completeness.newest().cloned().collect();
-        // A clock in doubt cannot say before which moment something was acknowledged.
-        if self.clock.doubt().is_none() && self.standing == Standing::Running {
+        // A clock in doubt cannot say before which moment something was acknowledged, and a log with gaps is not all.
+        if self.clock.doubt().is_none() && self.standing == Standing::Running && !self.forgot_early() {
             let own = self.past.iter().chain([&self.id]);
             claims.push(Claim {
                 node: self.config.node.clone(),
@@ -137,8 +137,8 @@ impl<S: Storage> Replica<S> {
 
     /// Whether a peer has been without another origin's entries for so long that we relay them.
     fn is_late(&mut self, now: Now, id: LinkId, origin: ReplicaId, have: u64) -> bool {
-        // No peer would believe this horizon (rule 5), so none may miss what is missing here for it.
-        if self.horizon > self.clock.certain().plus(self.config.max_clock_skew) {
+        // Nobody else may miss what is missing here (rule 5).
+        if self.forgot_early() {
             return false;
         }
         let Some(link) = self.links.get_mut(&id) else { return false };

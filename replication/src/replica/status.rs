@@ -27,13 +27,15 @@ pub struct Status {
     pub starting: bool,
     /// Whether entries that were lost by a roll-back are still being fetched back.
     pub recovering: bool,
+    /// Whether what is not over may be missing here, for the clock was ahead ([`Replica::forgot_early`]).
+    pub forgot_early: bool,
     /// Documents in storage.
     pub documents: u64,
     /// Tombstones in storage.
     pub tombstones: u64,
     /// Buckets in storage.
     pub buckets: usize,
-    /// For each region the moment through which everything acknowledged there is here.
+    /// For each region the moment through which everything acknowledged there is here; the epoch if nobody can say.
     pub complete_through: BTreeMap<RegionId, Wall>,
     /// The region of every incarnation that this replica knows of since its start.
     pub origins: BTreeMap<ReplicaId, RegionId>,
@@ -76,6 +78,9 @@ impl<S: Storage> Replica<S> {
         // Another node of this region may be behind; with none, this replica is the region.
         let own = complete_through.entry(self.config.region.clone()).or_insert(self.clock.trusted());
         *own = self.clock.trusted().min(*own);
+        if self.forgot_early() {
+            complete_through.values_mut().for_each(|through| *through = Wall::default());
+        }
         Status {
             replica: self.id,
             durable: self.durable.clone(),
@@ -84,6 +89,7 @@ impl<S: Storage> Replica<S> {
             doubt: self.clock.doubt(),
             starting: self.standing != Standing::Running,
             recovering: !self.durable.covers(&self.recover),
+            forgot_early: self.forgot_early(),
             documents: self.buckets.values().map(|mark| mark.documents).sum(),
             tombstones: self.buckets.values().map(|mark| mark.tombstones).sum(),
             buckets: self.buckets.len(),

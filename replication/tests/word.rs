@@ -1,0 +1,155 @@
+//! An operator's word for a clock that was nine hours ahead, and what follows when it is taken back.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use replication::frame::{Deltas, Hello, Progress};
+use replication::log::Body;
+use replication::memory::MemoryStorage;
+use replication::{
+    Change, Claim, Collection, Delta, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkId, Monotonic, Now,
+    Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall,
+};
+
+const START: Wall = Wall(1_800_000_000_000);
+const AHEAD: Duration = Duration::from_hours(9);
+/// The replica that is tested, its two peers, and one that only the first of them ever met.
+const OWN: ReplicaId = ReplicaId(1);
+const FAR: ReplicaId = ReplicaId(4);
+
+fn after(seconds: u64) -> Now {
+    let time = Duration::from_secs(seconds);
+    Now { mono: Monotonic(time), wall: START.plus(time) }
+}
+
+fn config() -> ReplicaConfig {
+    let peers = ["b", "c"].map(|peer| (peer.parse().unwrap(), peer.parse().unwrap()));
+    ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers.into())
+}
+
+fn open(storage: &MemoryStorage, now: Now) -> Replica<MemoryStorage> {
+    Replica::open(config(), storage.clone(), Box::new(|| OWN), now).unwrap()
+}
+
+/// Makes everything durable and returns what happened.
+fn sync(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, now: Now) -> Vec<Event> {
+    while let Some(batch) = replica.poll_batch().unwrap() {
+        storage.sync().unwrap();
+        replica.handle_durable(now, batch).unwrap();
+    }
+    std::iter::from_fn(|| replica.poll_event()).collect()
+}
+
+fn frames(replica: &mut Replica<MemoryStorage>, now: Now) -> Vec<(LinkId, Frame)> {
+    let transmits = std::iter::from_fn(|| replica.poll_transmit(now).unwrap());
+    transmits.map(|transmit| (transmit.link, Frame::decode(&transmit.frame).unwrap())).collect()
+}
+
+/// A peer has a link, and greets. It knows this replica's log.
+fn greet(replica: &mut Replica<MemoryStorage>, now: Now, link: u64, node: &str) {
+    let hello = Hello {
+        replica: ReplicaId(link + 1),
+        node: node.parse().unwrap(),
+        region: node.parse().unwrap(),
+        vector: VersionVector::default(),
+        seen: VersionVector::default(),
+        wall: now.wall,
+        max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
+    };
+    replica.handle_link_up(now, LinkId(link), node.parse().unwrap()).unwrap();
+    replica.handle_frame(now, LinkId(link), &Frame::Hello(hello).encode()).unwrap();
+}
+
+/// A heartbeat of the first peer, which says that it is complete through a moment.
+fn claim(replica: &mut Replica<MemoryStorage>, now: Now, through: Wall) {
+    let (node, region) = ("b".parse().unwrap(), "b".parse().unwrap());
+    let progress = Progress {
+        vector: VersionVector::default(),
+        claims: vec![Claim { node, region, through, needs: vec![(ReplicaId(2), 0)] }],
+        horizon: Wall(0),
+        wall: now.wall,
+        direct: vec![OWN, FAR],
+        missing: vec![],
+    };
+    replica.handle_frame(now, LinkId(1), &Frame::Progress(progress).encode()).unwrap();
+}
+
+/// Lets time pass in which both peers are heard; whether it relays to the second what it has of the far one, and
+/// whether it says what it is complete through itself.
+fn relays_and_claims(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, from: u64) -> (bool, bool) {
+    let mut found = (false, false);
+    for now in (from..from + 6).map(after) {
+        for link in 1..=2 {
+            let progress = Progress {
+                vector: VersionVector::default(),
+                claims: vec![],
+                horizon: Wall(0),
+                wall: now.wall,
+                direct: vec![OWN],
+                missing: vec![],
+            };
+            replica.handle_frame(now, LinkId(link), &Frame::Progress(progress).encode()).unwrap();
+        }
+        replica.handle_timeout(now).unwrap();
+        sync(replica, storage, now);
+        for (link, frame) in frames(replica, now) {
+            found.0 |= link == LinkId(2) && matches!(&frame, Frame::Deltas(deltas) if deltas.origin == FAR);
+            let own = |claim: &Claim| claim.node == "a".parse().unwrap();
+            found.1 |= matches!(&frame, Frame::Progress(progress) if progress.claims.iter().any(own));
+        }
+    }
+    found
+}
+
+#[test]
+fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_come() {
+    let storage = MemoryStorage::default();
+    let mut replica = open(&storage, after(0));
+    greet(&mut replica, after(0), 1, "b");
+    let mut id = [7; 16];
+    id[..6].copy_from_slice(&START.0.to_be_bytes()[2..]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let key = name.expiring(START.plus(Duration::from_hours(100)));
+    let body = Body::Change(Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]));
+    let entries = vec![Delta { dot: Dot { origin: FAR, seq: 1 }, hlc: Hlc(START.0 << 16), key, body }];
+    let deltas = Frame::Deltas(Deltas { origin: FAR, after: 0, through: 1, entries });
+    replica.handle_frame(after(0), LinkId(1), &deltas.encode()).unwrap();
+    claim(&mut replica, after(1), after(1).wall);
+    sync(&mut replica, &storage, after(1));
+    let (b, right) = ("b".parse().unwrap(), after(2));
+    assert_eq!(replica.status(right).complete_through[&b], after(1).wall);
+
+    // Nobody is heard any more, and the clock is set wrong.
+    replica.handle_link_down(right, LinkId(1));
+    replica.believe_clock(Now { wall: right.wall.plus(AHEAD), ..right });
+    assert!(!replica.forgot_early(), "it cannot know");
+    replica.believe_clock(after(3));
+    assert!(sync(&mut replica, &storage, after(3)).iter().any(|event| matches!(event, Event::ForgotEarly(true))));
+    let status = replica.status(after(3));
+    assert!(status.forgot_early && status.doubt.is_none());
+    assert!(status.complete_through.values().all(|through| *through == Wall(0)), "{:?}", status.complete_through);
+
+    // A crash changes nothing of it.
+    storage.crash(|_, _| 0);
+    let mut replica = open(&storage, after(4));
+    for (link, node) in [(1, "b"), (2, "c")] {
+        greet(&mut replica, after(4), link, node);
+    }
+    assert_eq!(relays_and_claims(&mut replica, &storage, 5), (false, false));
+    let over = AHEAD.as_secs() + 10;
+    assert_eq!(relays_and_claims(&mut replica, &storage, over), (true, true));
+    assert!(!replica.status(after(over + 6)).forgot_early);
+}
+
+#[test]
+fn nobody_is_complete_through_a_time_that_has_not_come() {
+    let storage = MemoryStorage::default();
+    let mut replica = open(&storage, after(0));
+    greet(&mut replica, after(0), 1, "b");
+    let b = "b".parse().unwrap();
+    claim(&mut replica, after(1), after(1).wall.plus(AHEAD));
+    assert_eq!(replica.status(after(1)).complete_through[&b], Wall(0));
+    claim(&mut replica, after(2), after(2).wall);
+    assert_eq!(replica.status(after(2)).complete_through[&b], after(2).wall, "when its clock is right again");
+}
