@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, VersionVector};
+use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, VersionVector, Wall};
 
 use crate::check::{Broken, Invariant};
 
@@ -16,6 +16,8 @@ pub struct Taken {
     pub node: usize,
     /// Its place in that replica's log, once it is durable there.
     pub dot: Option<Dot>,
+    /// True time when it was acknowledged.
+    pub acknowledged: Option<Wall>,
     /// The only disk that had it went back in time, or was taken away: lost by contract.
     pub lost: bool,
 }
@@ -27,6 +29,8 @@ pub struct Erased {
     pub dot: Dot,
     /// Where.
     pub node: usize,
+    /// True time when it was acknowledged.
+    pub acknowledged: Wall,
     /// See [`Taken::lost`].
     pub lost: bool,
 }
@@ -94,7 +98,7 @@ impl Model {
     /// A replica took a change; it is not durable yet.
     pub fn take(&mut self, visit: u32, hash: ChangeHash, node: usize) {
         if let Some(truth) = self.visits.get_mut(&visit) {
-            truth.taken.push(Taken { hash, node, dot: None, lost: false });
+            truth.taken.push(Taken { hash, node, dot: None, acknowledged: None, lost: false });
         }
     }
 
@@ -105,26 +109,33 @@ impl Model {
         }
     }
 
-    /// A change is acknowledged.
+    /// A change is acknowledged, at `at` of the run, which is `wall` in true time.
     ///
     /// # Errors
     /// [`Broken`] (I11) if the dot stands for something else already.
-    pub fn changed(&mut self, at: Duration, visit: u32, hash: ChangeHash, node: usize, dot: Dot) -> Result<(), Broken> {
+    pub fn changed(
+        &mut self,
+        (at, wall): (Duration, Wall),
+        visit: u32,
+        hash: ChangeHash,
+        node: usize,
+        dot: Dot,
+    ) -> Result<(), Broken> {
         let Some(truth) = self.visits.get_mut(&visit) else { return Ok(()) };
         let waiting = |t: &&mut Taken| t.hash == hash && t.node == node && t.dot.is_none();
         if let Some(taken) = truth.taken.iter_mut().find(waiting) {
-            taken.dot = Some(dot);
+            (taken.dot, taken.acknowledged) = (Some(dot), Some(wall));
         }
         self.stands_for(at, node, dot, What::Change(visit, hash))
     }
 
-    /// An erasure is acknowledged.
+    /// An erasure is acknowledged, at `at` of the run, which is `wall` in true time.
     ///
     /// # Errors
     /// [`Broken`] (I11) if the dot stands for something else already.
-    pub fn erased(&mut self, at: Duration, visit: u32, node: usize, dot: Dot) -> Result<(), Broken> {
+    pub fn erased(&mut self, (at, wall): (Duration, Wall), visit: u32, node: usize, dot: Dot) -> Result<(), Broken> {
         if let Some(truth) = self.visits.get_mut(&visit) {
-            truth.erased.push(Erased { dot, node, lost: false });
+            truth.erased.push(Erased { dot, node, acknowledged: wall, lost: false });
         }
         self.stands_for(at, node, dot, What::Erasure(visit))
     }

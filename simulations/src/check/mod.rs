@@ -5,6 +5,7 @@
 
 mod availability;
 mod clocks;
+mod completeness;
 mod convergence;
 mod durability;
 mod erasure;
@@ -40,7 +41,7 @@ pub enum Invariant {
     /// I6: no clock error of one region harms another.
     #[serde(rename = "I6")]
     Clocks,
-    /// I7: read your writes, monotonic reads.
+    /// I7: read your writes, monotonic reads, lists that are as complete as they say.
     #[serde(rename = "I7")]
     Session,
     /// I8: a repeated request has the effect of one.

@@ -436,7 +436,8 @@ impl World {
             return None;
         }
         // As a node does: the status runs on, so that a process that has just been woken shows nothing expired.
-        let as_of = process.replica.status(now).dead_through(now.mono);
+        let status = process.replica.status(now);
+        let as_of = status.dead_through(now.mono);
         let vector = process.replica.durable().clone();
         let reader = Reader::new(self.nodes[at].disk.clone(), self.scenario.replica.max_retention);
         let rows = if asked.kind == OperationKind::Read {
@@ -472,6 +473,7 @@ impl World {
             }
         }
         self.session_holds(at, &asked, &seen, as_of);
+        self.is_as_complete_as_it_says(at, &asked, &seen, &status.complete_through, status.clock.at(now.mono));
         self.shows_no_expired(at, &seen);
         Some(Answer::Shown { seen, vector })
     }

@@ -152,6 +152,8 @@ pub enum Mark {
     Failover,
     /// A peer's horizon was refused.
     HorizonRefused,
+    /// A replica had forgotten what is not over.
+    ForgotEarly,
     /// A link was closed for silence.
     SilentLink,
     /// A partition let one direction pass.

@@ -225,6 +225,9 @@ impl World {
                 Told::Forgot(_) if self.open => {
                     self.marks.insert(Mark::Forgot);
                 }
+                Told::ForgotEarly(true) => {
+                    self.marks.insert(Mark::ForgotEarly);
+                }
                 Told::HorizonRefused { .. } => {
                     self.marks.insert(Mark::HorizonRefused);
                 }
@@ -240,12 +243,12 @@ impl World {
 
     fn acknowledge(&mut self, at: usize, asked: &Asked, outcome: Outcome) {
         self.trace.note(self.now, b'a', at, &u64::try_from(asked.operation).unwrap_or(u64::MAX).to_be_bytes());
-        let now = self.now;
+        let (now, wall) = (self.now, self.true_wall());
         let mut dot = None;
         let result = match (asked.hash, outcome) {
             (Some(hash), Outcome::Created(made) | Outcome::Amended(made)) => {
                 dot = Some(made);
-                self.model.changed(now, asked.visit, hash, at, made)
+                self.model.changed((now, wall), asked.visit, hash, at, made)
             }
             (Some(hash), Outcome::Repeat) => {
                 self.model.repeated(asked.visit, Some(hash), at);
@@ -253,7 +256,7 @@ impl World {
             }
             (None, Outcome::Erased(made)) => {
                 dot = Some(made);
-                let done = self.model.erased(now, asked.visit, at, made);
+                let done = self.model.erased((now, wall), asked.visit, at, made);
                 self.erased_from_disk(at, asked.visit);
                 done
             }
