@@ -93,18 +93,14 @@ impl Completeness {
 }
 
 impl Heard {
-    /// Drops the met claims but the newest one, which stays to be passed on.
+    /// Drops the claims up to the last that is met; the newest stays to be passed on. An earlier one may need what was
+    /// lost since, and what nobody has any longer no later one needs.
     fn settle(&mut self, known: &VersionVector) {
-        while let Some(first) = self.pending.front() {
-            if !first.needs.iter().all(|(origin, seq)| known.get(*origin) >= *seq) {
-                break;
-            }
-            self.reached = self.reached.max(first.through);
-            if self.pending.len() == 1 {
-                break;
-            }
-            self.pending.pop_front();
-        }
+        let is_met = |claim: &Claim| claim.needs.iter().all(|(origin, seq)| known.get(*origin) >= *seq);
+        let Some(last) = self.pending.iter().rposition(is_met) else { return };
+        self.reached = self.reached.max(self.pending[last].through);
+        let is_newest = last + 1 == self.pending.len();
+        self.pending.drain(..last + usize::from(!is_newest));
     }
 }
 
@@ -139,5 +135,17 @@ mod tests {
         completeness.settle(&known);
         assert_eq!(completeness.by_region()[&region], Wall(200));
         assert_eq!(completeness.newest().count(), 1);
+    }
+
+    /// The disk of the node went back, and nobody has what it claimed before.
+    #[test]
+    fn a_claim_that_nobody_can_meet_keeps_no_later_one_from_being_met() {
+        let known: VersionVector = [(ReplicaId(1), 5), (ReplicaId(2), 1)].into_iter().collect();
+        let mut completeness = Completeness::default();
+        completeness.hear(claim(100, 9), &known);
+        completeness.hear(claim(200, 5), &known);
+        completeness.hear(claim(300, 6), &known);
+        assert_eq!(completeness.by_region()[&"us-east".parse().unwrap()], Wall(200));
+        assert_eq!(completeness.newest().next(), Some(&claim(300, 6)));
     }
 }

@@ -124,13 +124,16 @@ fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_co
     replica.handle_link_down(right, LinkId(1));
     replica.believe_clock(Now { wall: right.wall.plus(AHEAD), ..right });
     assert!(!replica.forgot_early(), "it cannot know");
+    sync(&mut replica, &storage, right);
+    storage.crash(|_, _| 0);
+    let mut replica = open(&storage, after(3));
     replica.believe_clock(after(3));
     assert!(sync(&mut replica, &storage, after(3)).iter().any(|event| matches!(event, Event::ForgotEarly(true))));
     let status = replica.status(after(3));
     assert!(status.forgot_early && status.doubt.is_none());
     assert!(status.complete_through.values().all(|through| *through == Wall(0)), "{:?}", status.complete_through);
 
-    // A crash changes nothing of it.
+    // Another crash changes nothing of it.
     storage.crash(|_, _| 0);
     let mut replica = open(&storage, after(4));
     for (link, node) in [(1, "b"), (2, "c")] {

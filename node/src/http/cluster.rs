@@ -35,7 +35,7 @@ struct Region<'a> {
     /// The operator's last order.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<Shown>,
-    /// Through which moment this node has all that the region acknowledged; absent if it never heard the region.
+    /// Through which moment this node has all that the region acknowledged; absent if it cannot say.
     #[serde(skip_serializing_if = "Option::is_none")]
     complete_through: Option<String>,
     nodes: Vec<Node<'a>>,

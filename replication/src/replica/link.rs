@@ -255,7 +255,8 @@ impl<S: Storage> Replica<S> {
     fn progress(&mut self, now: Now, id: LinkId, peer: &NodeName, progress: Progress) {
         self.clock.hear(now, peer, progress.wall);
         self.observe(now);
-        // Whose clock is ahead would be complete through a time that has not come. Two right clocks may be twice the skew apart.
+        // Whose clock is ahead would be complete through a time that has not come, and its log may have gaps by that clock.
+        // Two right clocks may be twice the skew apart.
         let latest = self.clock.trusted().plus(self.config.max_clock_skew * 2);
         for claim in progress.claims {
             if claim.node != self.config.node && claim.through <= latest {

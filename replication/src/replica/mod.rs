@@ -345,15 +345,16 @@ impl<S: Storage> Replica<S> {
 
     /// An operator's word: this machine's wall clock is right.
     pub fn believe_clock(&mut self, now: Now) {
+        let reached = self.clock.reached();
         self.clock.believe(now);
-        // What is refused from now on by a word that is wrong must not be forgotten with the word.
-        self.pending.meta = true;
+        self.note_leap(reached);
         self.observe(now);
     }
 
     fn observe(&mut self, now: Now) {
-        let before = self.clock.doubt();
+        let (before, reached) = (self.clock.doubt(), self.clock.reached());
         self.clock.observe(now);
+        self.note_leap(reached);
         if self.clock.doubt() != before {
             self.events.push_back(Event::Clock(self.clock.doubt()));
         }
@@ -361,6 +362,12 @@ impl<S: Storage> Replica<S> {
             self.forgot_early = self.forgot_early();
             self.events.push_back(Event::ForgotEarly(self.forgot_early));
         }
+    }
+
+    /// Certain time went where it had not been, and not by passing: what is refused by it from now on is refused in
+    /// batches that say so, in case it was wrong.
+    fn note_leap(&mut self, reached: Wall) {
+        self.pending.meta |= self.clock.reached() > reached.plus(self.config.max_clock_skew);
     }
 
     /// Whether certain time was ahead and went back, so that documents which have not expired may have been dropped,

@@ -5,7 +5,7 @@
 //! - Bytes in flight never exceed `in_flight_bytes` by more than one frame; at the limit sending stops.
 //! - Another origin's entries go only to a peer that is not getting them from that origin: it lags for
 //!   `relay_after`, or has no link to it and lags for a heartbeat. A full mesh sends nothing twice.
-//! - Who has dropped days that others still have relays nothing.
+//! - Who forgot early relays nothing.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -31,7 +31,7 @@ pub(super) use contacts::contacts;
 pub(super) use list::list;
 
 /// For each region the moment through which everything acknowledged there is in what is read after now; the epoch
-/// for a region that was never heard.
+/// if this node cannot say, for it never heard the region or has itself forgotten early.
 pub(super) fn completeness(status: &Status) -> BTreeMap<String, String> {
     status.complete_through.iter().map(|(region, through)| (region.to_string(), instant::show(*through))).collect()
 }
