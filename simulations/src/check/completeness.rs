@@ -1,32 +1,52 @@
 //! I7: a guest list is as complete as it says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use replication::{ChangeHash, RegionId, Wall};
+use replication::replica::Status;
+use replication::{ChangeHash, DocumentKey, Wall};
 
 use super::Invariant;
+use crate::model::VisitTruth;
 use crate::scenario::{Operation, OperationKind};
 use crate::world::World;
+
+/// A visit as it is shown, with the changes in it.
+type Shown = (u32, BTreeSet<ChangeHash>);
 
 impl World {
     /// A list that is complete for a region through a moment shows what was acknowledged there before, unless it is
     /// erased or has expired, and nothing whose erasure was.
-    pub(crate) fn is_as_complete_as_it_says(
+    pub(crate) fn list_is_complete(&mut self, at: usize, asked: &Operation, seen: &[Shown], status: &Status) {
+        if asked.kind == OperationKind::Read && self.scenario.checks.deep {
+            let from = self.true_wall().minus(Duration::from_mins(59));
+            let is_asked_for = |truth: &VisitTruth| truth.venue == asked.venue && truth.key.name.id.arrival() >= from;
+            self.is_as_complete_as_it_says(at, seen, status, is_asked_for);
+        }
+    }
+
+    /// The same for all lists that a region could be asked for, whether or not a router leads anybody to it.
+    pub(crate) fn lists_are_complete(&mut self, at: usize) {
+        let Some(process) = &self.nodes[at].process else { return };
+        let status = process.replica.status(self.now_of(at));
+        let Some(live) = self.live(at) else { return };
+        let visit = |(key, hashes): (DocumentKey, _)| Some((*self.model.names.get(&key.name)?, hashes));
+        let seen: Vec<Shown> = live.into_iter().filter_map(visit).collect();
+        self.is_as_complete_as_it_says(at, &seen, &status, |_| true);
+    }
+
+    fn is_as_complete_as_it_says(
         &mut self,
         at: usize,
-        asked: &Operation,
-        seen: &[(u32, BTreeSet<ChangeHash>)],
-        complete_through: &BTreeMap<RegionId, Wall>,
-        trusted: Wall,
+        seen: &[Shown],
+        status: &Status,
+        is_asked_for: impl Fn(&VisitTruth) -> bool,
     ) {
-        if asked.kind != OperationKind::Read || !self.scenario.checks.deep {
-            return;
-        }
-        let now = self.true_wall();
         let skew = self.scenario.replica.max_clock_skew;
         // By a clock that may be wrong some have expired already, here or on the way. Not by its horizon: when that is
         // ahead of time, its list is not complete.
-        let dead_by = trusted.max(now.plus(skew * 3));
+        let trusted = status.clock.at(self.now_of(at).mono);
+        let dead_by = trusted.max(self.true_wall().plus(skew * 3));
         let mut by_visit: BTreeMap<u32, Vec<&BTreeSet<ChangeHash>>> = BTreeMap::new();
         for (visit, hashes) in seen {
             by_visit.entry(*visit).or_default().push(hashes);
@@ -34,14 +54,13 @@ impl World {
         // A claim is made by the clock of who makes it.
         let includes = |node: usize, acknowledged: Wall| {
             let slack = if self.was_clock_wrong(node) { skew * 3 } else { skew };
-            // It cannot claim to have what its disk does not know it ever had.
-            let knows = !self.nodes[node].was_restored;
-            let through = complete_through.get(&self.nodes[node].region);
+            // A disk that went back does not know what it had.
+            let knows = self.nodes[node].restored_at.is_none_or(|restored| restored < acknowledged);
+            let through = status.complete_through.get(&self.nodes[node].region);
             knows && through.is_some_and(|through| acknowledged.plus(slack) < *through)
         };
         let wrong = self.model.visits.iter().find_map(|(visit, truth)| {
-            let in_view = truth.key.name.id.arrival() >= now.minus(std::time::Duration::from_mins(59));
-            if truth.venue != asked.venue || !in_view || truth.key.expires_at <= dead_by {
+            if truth.key.expires_at <= dead_by || !is_asked_for(truth) {
                 return None;
             }
             let rows = by_visit.get(visit);

@@ -50,7 +50,7 @@ impl World {
         // What a disk lost that went back, and only regions outside of the core still have, stays outside.
         let partial = core.len() < self.nodes.iter().filter(|node| node.exists).count();
         let heard: BTreeSet<usize> =
-            core.iter().copied().filter(|node| !(partial && self.nodes[*node].was_restored)).collect();
+            core.iter().copied().filter(|node| !(partial && self.nodes[*node].restored_at.is_some())).collect();
         for at in core {
             let unknown = self.unknown(*at, &heard);
             self.must(Invariant::Durability, Some(*at), unknown.is_none(), || {

@@ -473,7 +473,7 @@ impl World {
             }
         }
         self.session_holds(at, &asked, &seen, as_of);
-        self.is_as_complete_as_it_says(at, &asked, &seen, &status.complete_through, status.clock.at(now.mono));
+        self.list_is_complete(at, &asked, &seen, &status);
         self.shows_no_expired(at, &seen);
         Some(Answer::Shown { seen, vector })
     }

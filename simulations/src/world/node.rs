@@ -8,6 +8,7 @@ use replication::memory::Snapshot;
 use replication::storage::log_key;
 use replication::{
     BatchId, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _, Ticket, VersionVector,
+    Wall,
 };
 
 use super::clock::WallClock;
@@ -50,8 +51,8 @@ pub struct Node {
     pub(super) acked: VersionVector,
     /// Its disk went back in time and it has not taken a new id since.
     pub(super) rolled_back: bool,
-    /// Its disk went back in time at least once.
-    pub(crate) was_restored: bool,
+    /// When its disk last went back in time, in true time.
+    pub(crate) restored_at: Option<Wall>,
     /// Visits that were dead here, since the disk last went back.
     pub(crate) dead: BTreeSet<u32>,
     /// An operator gave his word for its clock while that was wrong, or it believed that by itself at a lone start.
@@ -103,7 +104,7 @@ impl Node {
                 told: VersionVector::default(),
                 acked: VersionVector::default(),
                 rolled_back: false,
-                was_restored: false,
+                restored_at: None,
                 dead: BTreeSet::new(),
                 misled: false,
                 down_since: None,
@@ -288,7 +289,7 @@ impl World {
         self.nodes[at].told = VersionVector::default();
         self.nodes[at].acked = VersionVector::default();
         self.nodes[at].rolled_back = true;
-        self.nodes[at].was_restored = true;
+        self.nodes[at].restored_at = Some(self.true_wall());
         self.nodes[at].dead.clear();
         self.lost_by_contract(at);
     }

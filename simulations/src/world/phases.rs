@@ -167,6 +167,32 @@ impl World {
                 return Some(format!("a batch of {} is not durable", name(*at)));
             }
         }
+        // What only regions outside of the core have may be what a claim needs.
+        let whole = self.nodes.iter().filter(|node| node.exists).count() == core.len();
+        if whole { self.incomplete(core) } else { None }
+    }
+
+    /// A region that has everything and does not say so.
+    fn incomplete(&self, core: &BTreeSet<usize>) -> Option<String> {
+        // A claim is made at a heartbeat, by a clock of its own, and passed on at another.
+        let slack = self.scenario.replica.max_clock_skew * 2 + self.scenario.replica.heartbeat * 10;
+        let statuses: Vec<_> = core
+            .iter()
+            .filter_map(|at| Some((*at, self.nodes[*at].process.as_ref()?.replica.status(self.now_of(*at)))))
+            .filter(|(_, status)| !status.forgot_early)
+            .collect();
+        for (at, status) in &statuses {
+            let name = |at: usize| self.scenario.regions[at].as_str();
+            if status.recovering {
+                return Some(format!("{} still fetches its log back", name(*at)));
+            }
+            for (of, _) in &statuses {
+                let through = status.complete_through.get(&self.nodes[*of].region).copied().unwrap_or_default();
+                if through.plus(slack) < self.true_wall() {
+                    return Some(format!("{} does not say that it is complete for {}", name(*at), name(*of)));
+                }
+            }
+        }
         None
     }
 
@@ -181,6 +207,7 @@ impl World {
         for at in core {
             self.no_resurrection_at_all(*at);
             self.no_erased_bytes_anywhere(*at);
+            self.lists_are_complete(*at);
         }
         if let Some(first) = core.first() {
             for other in core.range(first + 1..) {

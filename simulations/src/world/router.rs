@@ -55,7 +55,7 @@ impl World {
 
     /// Every router asks `/readyz` of a region.
     pub(super) fn probe(&mut self, region: usize) {
-        let ready = self.takes_writes(region);
+        let ready = self.is_ready(region);
         let (now, rules) = (self.elapsed(), self.router.rules);
         for home in 0..self.nodes.len() {
             let answers = ready && self.clients_pass(home, region);
@@ -76,14 +76,15 @@ impl World {
         home == region || (self.net.is_open(home, region) && self.net.is_open(region, home))
     }
 
-    /// Whether a region answers, and would take a write.
-    pub(crate) fn takes_writes(&self, region: usize) -> bool {
+    /// Whether a region answers `/readyz`, and that it is ready.
+    fn is_ready(&self, region: usize) -> bool {
         let node = &self.nodes[region];
         let now = self.now_of(region);
         node.paused == 0
             && node.process.as_ref().is_some_and(|process| {
                 let status = process.replica.status(now);
-                status.doubt.is_none() && !status.starting
+                let early = status.forgot_early && !status.peers.is_empty();
+                status.doubt.is_none() && !status.starting && !status.recovering && !early
             })
     }
 

@@ -124,6 +124,7 @@ impl World {
             self.clocks_of_others_do_no_harm();
             for at in 0..self.nodes.len() {
                 self.no_resurrection_at_all(at);
+                self.lists_are_complete(at);
                 if self.is_settled(at) {
                     self.no_erased_bytes_anywhere(at);
                 }
