@@ -182,8 +182,11 @@ impl DnsServer {
         std::thread::Builder::new()
             .name(format!("dns-udp-{index}"))
             .spawn(move || {
+                let result = worker.serve(&socket);
+                // Who hears of the end may want the port.
+                drop(socket);
                 // Nobody may be left to hear it.
-                let _ = done.send(worker.serve(&socket));
+                let _ = done.send(result);
             })
             .map_err(DnsError::Thread)?;
         self.parts
