@@ -378,6 +378,9 @@ impl Driver {
                 self.metrics.rollbacks.inc();
                 tracing::error!(%peer, theirs, ours, "our disk went back in time: fetching our own entries back");
             }
+            Event::Lost { origin, count } => {
+                tracing::error!(%origin, count, "entries of ours are lost: our disk went back, and no peer has them");
+            }
             Event::Reincarnated { old, new } => tracing::warn!(%old, %new, "going on under a new replica id"),
             Event::Clock(Some(doubt)) => {
                 tracing::error!(?doubt, "the clock is in doubt: no writes are taken and nothing is forgotten");

@@ -252,6 +252,28 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
+    /// Peers whose disks went back as well have not what they once told us of. A peer out of reach may still have it.
+    pub(super) fn give_up_what_is_lost(&mut self, now: Now) {
+        let linked = |peer: &NodeName| self.links.values().any(|link| link.peer == *peer && link.replica.is_some());
+        let is_more = |origin| self.links.values().any(|link| link.acked.get(origin) > self.durable.get(origin));
+        let is_lost = !self.durable.covers(&self.recover)
+            && self.config.peers.keys().all(linked)
+            && !self.recover.iter().any(|(origin, _)| is_more(origin));
+        if !is_lost {
+            self.lost_since = None;
+            return;
+        }
+        // What a peer has seen and not yet stored it will soon tell that it has.
+        if now.mono.since(*self.lost_since.get_or_insert(now.mono)) >= self.config.start_grace() {
+            for (origin, through) in std::mem::take(&mut self.recover).iter() {
+                let count = through.saturating_sub(self.durable.get(origin));
+                if count > 0 {
+                    self.events.push_back(Event::Lost { origin, count });
+                }
+            }
+        }
+    }
+
     fn progress(&mut self, now: Now, id: LinkId, peer: &NodeName, progress: Progress) {
         self.clock.hear(now, peer, progress.wall);
         self.observe(now);

@@ -160,6 +160,13 @@ pub enum Event {
         /// What we had.
         ours: u64,
     },
+    /// Entries that we had before our disk went back are in no peer's store either: they are lost.
+    Lost {
+        /// In which of our logs.
+        origin: ReplicaId,
+        /// How many, with those that may have expired.
+        count: u64,
+    },
     /// This replica goes on under a new id.
     Reincarnated {
         /// The id until now.
@@ -209,6 +216,8 @@ pub struct Replica<S> {
     standing: Standing,
     /// After a roll-back: what peers knew of our log, to be fetched back.
     recover: VersionVector,
+    /// Since when every peer is linked and none has more of that than we have.
+    lost_since: Option<Monotonic>,
     clock: TrustedClock,
     hlc: Hlc,
     /// Last seq issued under `id`.
@@ -321,6 +330,7 @@ impl<S: Storage> Replica<S> {
             self.reincarnate(now)?;
         }
         self.tick_links(now);
+        self.give_up_what_is_lost(now);
         self.note_time(now);
         self.forget()
     }

@@ -131,6 +131,7 @@ impl<S: Storage> Replica<S> {
             past,
             standing,
             recover: VersionVector::default(),
+            lost_since: None,
             hlc: Hlc::default().tick(clock.trusted()),
             clock,
             issued,

@@ -1,0 +1,99 @@
+//! A disk went back in time: what peers know of the log is fetched back, or lost if they have it no more.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use replication::frame::{Hello, Progress};
+use replication::memory::MemoryStorage;
+use replication::{
+    Event, Frame, LinkId, Monotonic, Now, Replica, ReplicaConfig, ReplicaId, Storage as _, VersionVector, Wall,
+};
+
+const START: Wall = Wall(1_800_000_000_000);
+const OWN: ReplicaId = ReplicaId(1);
+
+fn after(seconds: u64) -> Now {
+    let time = Duration::from_secs(seconds);
+    Now { mono: Monotonic(time), wall: START.plus(time) }
+}
+
+fn config() -> ReplicaConfig {
+    let peers = ["b", "c"].map(|peer| (peer.parse().unwrap(), peer.parse().unwrap()));
+    ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers.into())
+}
+
+/// A peer has a link and greets; of the log of `OWN` it has so many entries.
+fn greet(replica: &mut Replica<MemoryStorage>, now: Now, link: u64, node: &str, entries: u64) {
+    let vector: VersionVector = [(OWN, entries)].into_iter().collect();
+    let hello = Hello {
+        replica: ReplicaId(100 + link),
+        node: node.parse().unwrap(),
+        region: node.parse().unwrap(),
+        vector: vector.clone(),
+        seen: vector,
+        wall: now.wall,
+        max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
+    };
+    replica.handle_link_up(now, LinkId(link), node.parse().unwrap()).unwrap();
+    replica.handle_frame(now, LinkId(link), &Frame::Hello(hello).encode()).unwrap();
+}
+
+/// Ten seconds in which these links are heard; what was lost in them.
+fn pass(
+    replica: &mut Replica<MemoryStorage>,
+    storage: &MemoryStorage,
+    from: u64,
+    links: &[(u64, u64)],
+) -> Vec<(ReplicaId, u64)> {
+    let mut lost = Vec::new();
+    for now in (from..from + 10).map(after) {
+        for (link, entries) in links {
+            let progress = Progress {
+                vector: [(OWN, *entries)].into_iter().collect(),
+                claims: vec![],
+                horizon: Wall(0),
+                wall: now.wall,
+                direct: vec![replica.id()],
+                missing: vec![],
+            };
+            replica.handle_frame(now, LinkId(*link), &Frame::Progress(progress).encode()).unwrap();
+        }
+        replica.handle_timeout(now).unwrap();
+        while let Some(batch) = replica.poll_batch().unwrap() {
+            storage.sync().unwrap();
+            replica.handle_durable(now, batch).unwrap();
+        }
+        while replica.poll_transmit(now).unwrap().is_some() {}
+        let events = std::iter::from_fn(|| replica.poll_event());
+        lost.extend(events.filter_map(|event| match event {
+            Event::Lost { origin, count } => Some((origin, count)),
+            _ => None,
+        }));
+    }
+    lost
+}
+
+#[test]
+fn what_no_peer_has_any_more_is_lost_and_not_waited_for() {
+    let storage = MemoryStorage::default();
+    let mut next = 0;
+    let mint = Box::new(move || {
+        next += 1;
+        ReplicaId(next)
+    });
+    let mut replica = Replica::open(config(), storage.clone(), mint, after(0)).unwrap();
+    greet(&mut replica, after(0), 1, "b", 5);
+    assert_ne!(replica.id(), OWN, "its disk went back, for a peer knows more of its log");
+    assert_eq!(pass(&mut replica, &storage, 1, &[(1, 5)]), []);
+    assert!(replica.status(after(11)).recovering, "the peer has it");
+
+    // The peer's disk goes back as well.
+    replica.handle_link_down(after(11), LinkId(1));
+    greet(&mut replica, after(11), 2, "b", 0);
+    assert_eq!(pass(&mut replica, &storage, 12, &[(2, 0)]), []);
+    assert!(replica.status(after(22)).recovering, "the third may have it");
+    greet(&mut replica, after(22), 3, "c", 0);
+    assert_eq!(pass(&mut replica, &storage, 23, &[(2, 0), (3, 0)]), [(OWN, 5)]);
+    assert!(!replica.status(after(33)).recovering);
+}
