@@ -60,6 +60,9 @@ impl Deployment {
         let folder = tempfile::tempdir().unwrap();
         let authority = CertificateAuthority::create(&folder.path().join("certs"), false).unwrap();
         let address = net::address();
+        // Bound before the nodes' ports are found free and let go, or one of these could be taken by a proxy.
+        let pairs = packs.len() * packs.len().saturating_sub(1) / 2;
+        let mut dialled: Vec<TcpListener> = (0..pairs).map(|_| TcpListener::bind((address, 0)).unwrap()).collect();
         let ports = net::free(address, 3 * packs.len());
         let mut nodes: Vec<Node> = REGIONS
             .iter()
@@ -83,7 +86,7 @@ impl Deployment {
                 let mut address = peer.replication;
                 // The node with the smaller name dials: its side of the link has the proxy.
                 if nodes[index].region < peer.region {
-                    let listener = TcpListener::bind((address.ip(), 0)).unwrap();
+                    let listener = dialled.pop().unwrap();
                     address = listener.local_addr().unwrap();
                     links.push((index, other, Proxy::start(listener, peer.replication)));
                 }
