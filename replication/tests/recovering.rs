@@ -2,42 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+mod common;
 
-use replication::frame::{Hello, Progress};
+use common::{OWN, after, config, greet};
+use replication::frame::Progress;
 use replication::memory::MemoryStorage;
-use replication::{
-    Event, Frame, LinkId, Monotonic, Now, Replica, ReplicaConfig, ReplicaId, Storage as _, VersionVector, Wall,
-};
-
-const START: Wall = Wall(1_800_000_000_000);
-const OWN: ReplicaId = ReplicaId(1);
-
-fn after(seconds: u64) -> Now {
-    let time = Duration::from_secs(seconds);
-    Now { mono: Monotonic(time), wall: START.plus(time) }
-}
-
-fn config() -> ReplicaConfig {
-    let peers = ["b", "c"].map(|peer| (peer.parse().unwrap(), peer.parse().unwrap()));
-    ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers.into())
-}
-
-/// A peer has a link and greets; of the log of `OWN` it has so many entries.
-fn greet(replica: &mut Replica<MemoryStorage>, now: Now, link: u64, node: &str, entries: u64) {
-    let vector: VersionVector = [(OWN, entries)].into_iter().collect();
-    let hello = Hello {
-        replica: ReplicaId(100 + link),
-        node: node.parse().unwrap(),
-        region: node.parse().unwrap(),
-        vector: vector.clone(),
-        seen: vector,
-        wall: now.wall,
-        max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
-    };
-    replica.handle_link_up(now, LinkId(link), node.parse().unwrap()).unwrap();
-    replica.handle_frame(now, LinkId(link), &Frame::Hello(hello).encode()).unwrap();
-}
+use replication::{Event, Frame, LinkId, Replica, ReplicaId, Storage as _, Wall};
 
 /// Ten seconds in which these links are heard; what was lost in them.
 fn pass(

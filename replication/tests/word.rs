@@ -2,31 +2,22 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::time::Duration;
 
-use replication::frame::{Deltas, Hello, Progress};
+use common::{OWN, START, after, config, greet};
+use replication::frame::{Deltas, Progress};
 use replication::log::Body;
 use replication::memory::MemoryStorage;
 use replication::{
-    Change, Claim, Collection, Delta, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkId, Monotonic, Now,
-    Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall,
+    Change, Claim, Collection, Delta, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkId, Now, Replica,
+    ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall,
 };
 
-const START: Wall = Wall(1_800_000_000_000);
 const AHEAD: Duration = Duration::from_hours(9);
-/// The replica that is tested, its two peers, and one that only the first of them ever met.
-const OWN: ReplicaId = ReplicaId(1);
+/// One that only the first peer ever met.
 const FAR: ReplicaId = ReplicaId(4);
-
-fn after(seconds: u64) -> Now {
-    let time = Duration::from_secs(seconds);
-    Now { mono: Monotonic(time), wall: START.plus(time) }
-}
-
-fn config() -> ReplicaConfig {
-    let peers = ["b", "c"].map(|peer| (peer.parse().unwrap(), peer.parse().unwrap()));
-    ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers.into())
-}
 
 fn open(storage: &MemoryStorage, now: Now) -> Replica<MemoryStorage> {
     Replica::open(config(), storage.clone(), Box::new(|| OWN), now).unwrap()
@@ -46,27 +37,12 @@ fn frames(replica: &mut Replica<MemoryStorage>, now: Now) -> Vec<(LinkId, Frame)
     transmits.map(|transmit| (transmit.link, Frame::decode(&transmit.frame).unwrap())).collect()
 }
 
-/// A peer has a link, and greets. It knows this replica's log.
-fn greet(replica: &mut Replica<MemoryStorage>, now: Now, link: u64, node: &str) {
-    let hello = Hello {
-        replica: ReplicaId(link + 1),
-        node: node.parse().unwrap(),
-        region: node.parse().unwrap(),
-        vector: VersionVector::default(),
-        seen: VersionVector::default(),
-        wall: now.wall,
-        max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
-    };
-    replica.handle_link_up(now, LinkId(link), node.parse().unwrap()).unwrap();
-    replica.handle_frame(now, LinkId(link), &Frame::Hello(hello).encode()).unwrap();
-}
-
 /// A heartbeat of the first peer, which says that it is complete through a moment.
 fn claim(replica: &mut Replica<MemoryStorage>, now: Now, through: Wall) {
     let (node, region) = ("b".parse().unwrap(), "b".parse().unwrap());
     let progress = Progress {
         vector: VersionVector::default(),
-        claims: vec![Claim { node, region, through, needs: vec![(ReplicaId(2), 0)] }],
+        claims: vec![Claim { node, region, through, needs: vec![(ReplicaId(101), 0)] }],
         horizon: Wall(0),
         wall: now.wall,
         direct: vec![OWN, FAR],
@@ -106,7 +82,7 @@ fn relays_and_claims(replica: &mut Replica<MemoryStorage>, storage: &MemoryStora
 fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_come() {
     let storage = MemoryStorage::default();
     let mut replica = open(&storage, after(0));
-    greet(&mut replica, after(0), 1, "b");
+    greet(&mut replica, after(0), 1, "b", 0);
     let mut id = [7; 16];
     id[..6].copy_from_slice(&START.0.to_be_bytes()[2..]);
     let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
@@ -137,7 +113,7 @@ fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_co
     storage.crash(|_, _| 0);
     let mut replica = open(&storage, after(4));
     for (link, node) in [(1, "b"), (2, "c")] {
-        greet(&mut replica, after(4), link, node);
+        greet(&mut replica, after(4), link, node, 0);
     }
     assert_eq!(relays_and_claims(&mut replica, &storage, 5), (false, false));
     let over = AHEAD.as_secs() + 10;
@@ -149,7 +125,7 @@ fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_co
 fn nobody_is_complete_through_a_time_that_has_not_come() {
     let storage = MemoryStorage::default();
     let mut replica = open(&storage, after(0));
-    greet(&mut replica, after(0), 1, "b");
+    greet(&mut replica, after(0), 1, "b", 0);
     let b = "b".parse().unwrap();
     claim(&mut replica, after(1), after(1).wall.plus(AHEAD));
     assert_eq!(replica.status(after(1)).complete_through[&b], Wall(0));
