@@ -70,7 +70,9 @@ impl Engine {
         let mint = Box::new(|| ReplicaId(1));
         let replica = Replica::open(config, store.clone(), mint, clock.now()).expect("opens");
         let metrics = Arc::new(Metrics::new().expect("metrics"));
-        let (handle, _running) = driver::start(replica, store.clone(), reader, clock, metrics.clone()).expect("starts");
+        let (handle, _running) =
+            driver::start(replica, store.clone(), reader, clock, Duration::from_millis(500), metrics.clone())
+                .expect("starts");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
         Engine { runtime, handle, store, metrics, next: AtomicU64::new(0), _folder: folder }
     }

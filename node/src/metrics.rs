@@ -38,6 +38,9 @@ pub struct Metrics {
     pub refused_peers: IntCounter,
     refused_deltas: IntCounterVec,
     horizon_refused: IntCounterVec,
+    held_back: IntCounterVec,
+    /// Times that another process was seen to write under this node's id.
+    pub forks: IntCounter,
     /// Times that a peer knew more of our log than we did.
     pub rollbacks: IntCounter,
     lag_entries: IntGaugeVec,
@@ -172,6 +175,15 @@ impl Metrics {
                 "Expiry horizons of a peer that lie in this node's future and were not believed",
                 peer,
             )?,
+            held_back: make.counters(
+                "meridian_replication_held_back_deltas_total",
+                "Log entries of a peer that arrive in the future and wait for their time",
+                peer,
+            )?,
+            forks: make.counter(
+                "meridian_forks_total",
+                "Times that a peer held other entries under this node's id: two processes wrote under it",
+            )?,
             rollbacks: make.counter(
                 "meridian_rollbacks_total",
                 "Times that a peer knew more of this node's log than the node itself: its disk went back in time",
@@ -256,6 +268,11 @@ impl Metrics {
     /// A peer's entry was refused.
     pub fn refused_delta(&self, peer: &NodeName) {
         self.refused_deltas.with_label_values(&[peer.as_str()]).inc();
+    }
+
+    /// A peer's entry arrives in the future.
+    pub fn held_back(&self, peer: &NodeName) {
+        self.held_back.with_label_values(&[peer.as_str()]).inc();
     }
 
     /// A peer's horizon was refused.

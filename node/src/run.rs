@@ -87,7 +87,8 @@ pub async fn run_with_clock(
     let replica = Replica::open(replica_config, store.clone(), Box::new(mint), clock.now())?;
     tracing::info!(region = %config.region, node = %config.name, replica = %replica.id(), engine = %config.storage.engine, "store open");
     let (handle, mut running) =
-        driver::start(replica, store, reader, clock, metrics.clone()).map_err(RunError::Thread)?;
+        driver::start(replica, store, reader, clock, config.replication.heartbeat, metrics.clone())
+            .map_err(RunError::Thread)?;
 
     let (stop_in, stop) = watch::channel(false);
     let (stop_links_in, stop_links) = watch::channel(false);
@@ -132,16 +133,22 @@ fn replica_config(config: &NodeConfig) -> ReplicaConfig {
         max_clock_skew: config.replication.max_clock_skew,
         heartbeat: config.replication.heartbeat,
         relay_after: config.replication.relay_after,
+        boot: random(),
         in_flight_bytes: usize::try_from(config.replication.in_flight_bytes).unwrap_or(usize::MAX),
         ..ReplicaConfig::new(config.name.clone(), config.region.clone(), peers)
     }
 }
 
 fn mint() -> ReplicaId {
+    ReplicaId(random())
+}
+
+/// Not 0, which marks a bucket that no replica has written yet.
+fn random() -> u64 {
     loop {
-        // 0 marks a bucket that nobody has written yet. Without random bytes there is no safe id, so ask again.
+        // Without random bytes there is no safe id, so ask again.
         match getrandom::u64() {
-            Ok(id) if id != 0 => return ReplicaId(id),
+            Ok(random) if random != 0 => return random,
             _ => std::thread::yield_now(),
         }
     }

@@ -1,8 +1,12 @@
 //! Complete-through: how a replica says, and a peer knows, up to which moment it has everything.
 //!
-//! A claim says "all that I acknowledged before `through` lies within `needs`". Whoever covers `needs` is
-//! complete for that node through that moment, whichever way the entries came. Claims are passed on, so that a
-//! region that hears another only through a third still knows how complete it is.
+//! A claim says "all that I acknowledged before `through` lies within `needs` and `rests_on`". A replica that covers
+//! both is complete for that node through that moment, whichever way the entries came.
+//!
+//! # Invariants
+//! - A claim is believed only from the node that makes it, over a link that proves its name. Passed on, it would have to
+//!   be signed: otherwise a peer that lies makes a region complete for what it never heard.
+//! - Only configured nodes count: a node that was taken out of service holds nothing back.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,6 +27,9 @@ pub struct Claim {
     pub through: Wall,
     /// Every incarnation of the node with the last seq that it needs.
     pub needs: Vec<(ReplicaId, u64)>,
+    /// Entries of other origins on which its acknowledgements rest: a repeat of what was there already, the check-in
+    /// that a correction corrects.
+    pub rests_on: Vec<(ReplicaId, u64)>,
 }
 
 /// More than a minute of heartbeats; beyond that the newest claim replaces the second newest.
@@ -67,8 +74,8 @@ impl Completeness {
         }
     }
 
-    /// The newest claim of each node, met or not, to be passed on.
-    pub fn newest(&self) -> impl Iterator<Item = &Claim> {
+    /// The newest claim of each node, met or not.
+    fn newest(&self) -> impl Iterator<Item = &Claim> {
         self.0.values().filter_map(|heard| heard.pending.back())
     }
 
@@ -96,7 +103,8 @@ impl Heard {
     /// Drops the claims up to the last that is met; the newest stays to be passed on. An earlier one may need what was
     /// lost since, and what nobody has any longer no later one needs.
     fn settle(&mut self, known: &VersionVector) {
-        let is_met = |claim: &Claim| claim.needs.iter().all(|(origin, seq)| known.get(*origin) >= *seq);
+        let is_met =
+            |claim: &Claim| claim.needs.iter().chain(&claim.rests_on).all(|(origin, seq)| known.get(*origin) >= *seq);
         let Some(last) = self.pending.iter().rposition(is_met) else { return };
         self.reached = self.reached.max(self.pending[last].through);
         let is_newest = last + 1 == self.pending.len();
@@ -117,6 +125,7 @@ mod tests {
             region: "us-east".parse().unwrap(),
             through: Wall(through),
             needs: vec![(ReplicaId(1), seq), (ReplicaId(2), 1)],
+            rests_on: vec![],
         }
     }
 
@@ -135,6 +144,19 @@ mod tests {
         completeness.settle(&known);
         assert_eq!(completeness.by_region()[&region], Wall(200));
         assert_eq!(completeness.newest().count(), 1);
+    }
+
+    #[test]
+    fn what_acknowledgements_rest_on_is_needed_as_well() {
+        let mut known: VersionVector = [(ReplicaId(1), 9), (ReplicaId(2), 1)].into_iter().collect();
+        let mut completeness = Completeness::default();
+        completeness.hear(Claim { rests_on: vec![(ReplicaId(3), 4)], ..claim(100, 5) }, &known);
+        let region = "us-east".parse().unwrap();
+        assert_eq!(completeness.by_region()[&region], Wall(0));
+        known.advance(ReplicaId(3), 4);
+        completeness.settle(&known);
+        assert_eq!(completeness.by_region()[&region], Wall(100));
+        assert!(completeness.origins().all(|(origin, _)| origin != ReplicaId(3)), "it is not the node's own");
     }
 
     /// The disk of the node went back, and nobody has what it claimed before.

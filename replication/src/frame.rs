@@ -20,11 +20,12 @@ use crate::claim::Claim;
 use crate::ids::{Dot, NodeName, RegionId, ReplicaId};
 use crate::key::{Collection, DocumentId, DocumentName, TenantId};
 use crate::log::{Body, Delta, Reason};
+use crate::replica::Head;
 use crate::time::{Hlc, Wall};
 use crate::version::VersionVector;
 
 /// The one version that this code speaks.
-pub const PROTOCOL: u8 = 2;
+pub const PROTOCOL: u8 = 3;
 /// Largest frame on the wire.
 pub const MAX_FRAME: usize = 1 << 20;
 /// Largest frame after expansion.
@@ -44,12 +45,16 @@ pub struct Hello {
     pub replica: ReplicaId,
     /// Its node; the link's certificate must prove the same name.
     pub node: NodeName,
+    /// Tells its process from every other: two that take turns on one name are two processes.
+    pub boot: u64,
     /// Its region.
     pub region: RegionId,
     /// What it durably knows.
     pub vector: VersionVector,
     /// What it holds, durable or not: no dot in it may be used again.
     pub seen: VersionVector,
+    /// What it knows of the log of the replica that it greets, if it knows which that is: the replica compares.
+    pub yours: Option<(ReplicaId, Head)>,
     /// Its wall clock.
     pub wall: Wall,
     /// Milliseconds; must be equal everywhere, for the safety of forgetting rests on it.
@@ -65,6 +70,8 @@ pub struct Deltas {
     pub after: u64,
     /// With this frame it knows the log up to here.
     pub through: u64,
+    /// The log's rolling hash at `after` and at `through`, if the origin itself sends it.
+    pub heads: Option<[u32; 2]>,
     /// In log order.
     pub entries: Vec<Delta>,
 }
@@ -74,8 +81,10 @@ pub struct Deltas {
 pub struct Progress {
     /// What it durably knows.
     pub vector: VersionVector,
-    /// Complete-through statements, its own and those that it heard.
-    pub claims: Vec<Claim>,
+    /// What it has received beyond that: it is on its way to the disk and need not be sent again.
+    pub received: Vec<(ReplicaId, u64)>,
+    /// Its complete-through statement, if it can make one.
+    pub claim: Option<Claim>,
     /// All that expired up to here is gone here.
     pub horizon: Wall,
     /// Its wall clock.
@@ -130,6 +139,7 @@ struct Columns {
     origin: u64,
     after: u64,
     through: u64,
+    heads: Option<[[u8; 4]; 2]>,
     /// Distances to the previous seq (first: to `after`).
     seqs: Vec<u64>,
     /// Wrapping distances to the previous reading.
@@ -198,6 +208,12 @@ impl Frame {
     }
 }
 
+/// Whether encoded bytes are a frame with log entries, which is known without decoding them.
+#[must_use]
+pub fn is_deltas(bytes: &[u8]) -> bool {
+    bytes.get(1) == Some(&DELTAS)
+}
+
 fn plain(kind: u8, payload: &impl Serialize) -> Vec<u8> {
     let mut out = vec![PROTOCOL, kind];
     out.extend(postcard::to_stdvec(payload).unwrap_or_default());
@@ -213,8 +229,13 @@ fn parse<T: DeserializeOwned>(payload: &[u8]) -> Result<T, FrameError> {
 
 impl Columns {
     fn of(deltas: &Deltas) -> Columns {
-        let mut columns =
-            Columns { origin: deltas.origin.0, after: deltas.after, through: deltas.through, ..Columns::default() };
+        let mut columns = Columns {
+            origin: deltas.origin.0,
+            after: deltas.after,
+            through: deltas.through,
+            heads: deltas.heads.map(|heads| heads.map(u32::to_be_bytes)),
+            ..Columns::default()
+        };
         let mut tenants: Vec<TenantId> = deltas.entries.iter().map(|d| d.key.name.tenant).collect();
         tenants.sort_unstable();
         tenants.dedup();
@@ -295,6 +316,7 @@ impl Columns {
         if lengths.next().is_some() || !changes.is_empty() {
             return Err(FrameError::Entries);
         }
-        Ok(Deltas { origin, after: self.after, through: self.through, entries })
+        let heads = self.heads.map(|heads| heads.map(u32::from_be_bytes));
+        Ok(Deltas { origin, after: self.after, through: self.through, heads, entries })
     }
 }

@@ -41,4 +41,5 @@ pub use row::Row;
 pub use session::SessionToken;
 pub use storage::{Storage, StorageError, WriteBatch};
 pub use time::{Hlc, Monotonic, Now, Wall};
+pub use trust::WordRefused;
 pub use version::VersionVector;

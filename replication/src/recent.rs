@@ -9,42 +9,55 @@ use crate::log::{Body, Delta};
 /// A bounded window on the end of one log.
 #[derive(Debug)]
 pub(crate) struct Recent {
-    entries: VecDeque<Delta>,
+    /// With the log's rolling hash after each.
+    entries: VecDeque<(Delta, Option<u32>)>,
     bytes: usize,
     max_bytes: usize,
     /// Everything after this seq that is left to know is in `entries`.
     after: u64,
+    /// The log's rolling hash at `after`, if it is known.
+    head: Option<u32>,
 }
 
 impl Recent {
-    /// An empty window at the end of a log.
-    pub(crate) fn new(after: u64, max_bytes: usize) -> Recent {
-        Recent { entries: VecDeque::new(), bytes: 0, max_bytes, after }
+    /// An empty window at the end of a log whose rolling hash is `head`.
+    pub(crate) fn new(after: u64, head: Option<u32>, max_bytes: usize) -> Recent {
+        Recent { entries: VecDeque::new(), bytes: 0, max_bytes, after, head }
+    }
+
+    /// The log's rolling hash at `seq`, if the window still has it.
+    pub(crate) fn head_at(&self, seq: u64) -> Option<u32> {
+        if seq == self.after {
+            return self.head;
+        }
+        let at = self.entries.binary_search_by_key(&seq, |(delta, _)| delta.dot.seq).ok()?;
+        self.entries[at].1
     }
 
     /// Appends an entry, in log order; the oldest ones go when the window is full.
-    pub(crate) fn push(&mut self, delta: Delta) {
+    pub(crate) fn push(&mut self, delta: Delta, head: Option<u32>) {
         self.bytes += size(&delta);
-        self.entries.push_back(delta);
+        self.entries.push_back((delta, head));
         while self.bytes > self.max_bytes {
-            let Some(oldest) = self.entries.pop_front() else { break };
+            let Some((oldest, head)) = self.entries.pop_front() else { break };
             self.bytes -= size(&oldest);
             self.after = oldest.dot.seq;
+            self.head = head;
         }
     }
 
     /// Puts another entry at the same dot: that its change is erased.
     pub(crate) fn replace(&mut self, delta: Delta) {
-        if let Ok(at) = self.entries.binary_search_by_key(&delta.dot.seq, |known| known.dot.seq) {
+        if let Ok(at) = self.entries.binary_search_by_key(&delta.dot.seq, |(known, _)| known.dot.seq) {
             self.bytes += size(&delta);
-            self.bytes -= size(&std::mem::replace(&mut self.entries[at], delta));
+            self.bytes -= size(&std::mem::replace(&mut self.entries[at].0, delta));
         }
     }
 
     /// Forgets all but some entries.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Delta) -> bool) {
-        self.entries.retain(|delta| keep(delta));
-        self.bytes = self.entries.iter().map(size).sum();
+        self.entries.retain(|(delta, _)| keep(delta));
+        self.bytes = self.entries.iter().map(|(delta, _)| size(delta)).sum();
     }
 
     /// The entries in `(after, through]`, at most `limit`; `None` if the window does not reach back that far.
@@ -52,14 +65,14 @@ impl Recent {
         if after < self.after {
             return None;
         }
-        let start = self.entries.partition_point(|delta| delta.dot.seq <= after);
-        let wanted = self.entries.range(start..).take_while(|delta| delta.dot.seq <= through);
+        let start = self.entries.partition_point(|(delta, _)| delta.dot.seq <= after);
+        let wanted = self.entries.range(start..).map(|(delta, _)| delta).take_while(|delta| delta.dot.seq <= through);
         Some(wanted.take(limit).cloned().collect())
     }
 
     /// When the first entry after `seq` was written, if the window reaches back that far.
     pub(crate) fn first_after(&self, seq: u64) -> Option<&Delta> {
-        self.entries.get(self.entries.partition_point(|delta| delta.dot.seq <= seq))
+        self.entries.get(self.entries.partition_point(|(delta, _)| delta.dot.seq <= seq)).map(|(delta, _)| delta)
     }
 }
 

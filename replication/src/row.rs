@@ -130,6 +130,12 @@ impl Row {
         self.loose.iter().flat_map(|l| &l.dots).chain(held).copied().collect()
     }
 
+    /// For each change the dots under which it stands in logs.
+    pub(crate) fn dots_by_change(&self) -> impl Iterator<Item = &[Dot]> {
+        let held = self.chunk.iter().flat_map(|c| &c.holds).map(|(_, dots)| dots.as_slice());
+        self.loose.iter().map(|l| l.dots.as_slice()).chain(held)
+    }
+
     /// The dots of the changes that created the document: where it was taken first, or at once. Empty while the
     /// creation has not arrived; a compacted row no longer tells it from what followed.
     #[must_use]

@@ -4,6 +4,10 @@
 //! - [`Storage::apply`] makes a batch visible; it is atomic per bucket, and buckets take effect in the order
 //!   given (days ascending, [`Bucket::Lasting`] last). Nothing is promised to survive a crash yet.
 //! - After [`Storage::sync`] returns, every batch applied before the call survives a crash and a power cut.
+//! - The first sync after an open forces what the engine found as well: a process that was killed may have left it in
+//!   the page cache, where a power cut still takes it.
+//! - After a sync has failed, every later call fails: the kernel may have dropped what it could not write, so a later
+//!   sync that succeeds would prove nothing.
 //! - A crash may keep any prefix of the unsynced batches of each bucket, never a part of one batch in one bucket.
 //! - [`Storage::drop_bucket`] removes a bucket with all its files; a later `apply` may create it anew. Before the next
 //!   [`Storage::sync`] a crash may bring it back.
@@ -197,7 +201,9 @@ pub(crate) fn tombstone_range(prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
 /// Key of the replica's own state, in [`Bucket::Lasting`].
 pub(crate) const META_KEY: &[u8] = &[META, b'0'];
 /// Key of a bucket's mark.
-pub(crate) const MARK_KEY: &[u8] = &[META, b'1'];
+pub(crate) const MARK_KEY: &[u8] = &[META, b'2'];
+/// Key of a bucket's mark up to store format 3.
+pub(crate) const OLD_MARK_KEY: &[u8] = &[META, b'1'];
 
 fn tagged(tag: u8, rest: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + rest.len());

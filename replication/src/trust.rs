@@ -1,17 +1,29 @@
 //! Trusted time: the wall clock as far as it may be believed.
 //!
-//! # Rules
-//! - The wall clock is believed while it advances with the monotonic clock and no majority of the peers heard
-//!   disagrees with it by more than `max_clock_skew`.
-//! - A jump is believed only if it brings the clock to the majority of the peers heard.
-//! - At start, a clock behind the persisted (certain) time, or more than a day ahead of it, needs the same.
-//! - In doubt the last trusted time runs on by the monotonic clock; the replica takes no writes and drops nothing.
+//! # The problem
+//! Documents expire by the wall clock, and a wall clock can be wrong. A region whose clock is ahead would hide, refuse
+//! and drop documents that are still alive, for good.
 //!
-//! There are two times: *trusted* time hides from readers at once, *certain* time decides what cannot be taken back
-//! (refusing a peer's entry, dropping a day, leaving an entry out of a frame). Certain time follows trusted time while
-//! a majority of the peers heard agrees with the clock; from then on, and after a restart from the persisted time, it
-//! runs on by the monotonic clock. So a clock that is hours ahead after a restart, or was set wrong while the machine
-//! slept, costs nobody a document.
+//! # The insight
+//! Hiding can be undone, dropping cannot. So there are two times. *Trusted* time hides documents from readers at once.
+//! *Certain* time decides what cannot be taken back: refusing a peer's entry, dropping a day, leaving an entry out of a
+//! frame. Certain time follows trusted time only while more regions agree with the clock than disagree. Otherwise it
+//! runs on by the monotonic clock, from where it was; after a restart, from the persisted time. A clock that is hours
+//! ahead after a restart, or that was set wrong while the machine slept, therefore costs no document.
+//!
+//! # Rules
+//! - Each *region* has one vote: that of most of its nodes heard lately. Our own clock has no vote.
+//! - The wall clock is believed while it advances with the monotonic clock and is not outvoted: at least two regions
+//!   heard, more disagreeing than agreeing.
+//! - A jump is believed only if more regions agree with the clock after it than disagree.
+//! - A clock that was outvoted stays so until more regions agree with it than disagree. That the witnesses are gone
+//!   proves nothing.
+//! - After a start nothing has confirmed the clock yet, so one region that disagrees while none agrees is enough for
+//!   a doubt.
+//! - At a start, a clock behind the persisted (certain) time, or more than a day ahead of it, is in doubt.
+//! - In doubt the last trusted time runs on by the monotonic clock; the replica takes no writes and drops nothing.
+//! - An operator's word ends any doubt. It states the time, is refused while regions disagree unless it is forced, and
+//!   moves certain time forward by at most a day.
 //!
 //! Trusted time does not go back, except to certain time when a majority confirms the clock anew, and when a clock that
 //! was wrong by more than twice the skew is right again: staying a month ahead would hide everything here for a month.
@@ -19,13 +31,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::ids::NodeName;
+use crate::ids::{NodeName, RegionId};
 use crate::time::{Monotonic, Now, Wall, millis};
 
 /// Longest downtime after which a clock ahead of the persisted time is believed without a peer.
 const UNQUESTIONED_DOWNTIME: Duration = Duration::from_hours(24);
 /// A clock that deviates from the monotonic one by up to this share is being slewed, not stepped (NTP's own bound is 500 ppm).
 const SLEW_PPM: u128 = 1_000;
+
+/// The most by which an operator's word moves certain time forward: a word that is wrong by a month costs a day.
+const LONGEST_WORD: Duration = Duration::from_hours(24);
 
 /// Why a clock is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +49,38 @@ pub enum Doubt {
     Jumped,
     /// It contradicts the time persisted before the restart.
     Restarted,
-    /// Most peers say otherwise.
+    /// More regions disagree with it than agree.
     Outvoted,
+    /// No region has confirmed it since the start, and one disagrees.
+    Unconfirmed,
+}
+
+/// Why an operator's word on the clock was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WordRefused {
+    /// The word states another time than this machine's clock shows.
+    #[error("this machine's clock shows {wall}, {apart:?} from the time that was stated")]
+    OtherTime {
+        /// What the clock shows.
+        wall: Wall,
+        /// The difference.
+        apart: Duration,
+    },
+    /// Regions that are heard disagree with the clock, and the word was not forced.
+    #[error("{disagree} regions disagree with this clock and {agree} agree")]
+    Contradicted {
+        /// Regions whose clocks agree.
+        agree: usize,
+        /// Regions whose clocks do not.
+        disagree: usize,
+    },
 }
 
 /// A peer's clock as last heard.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Heard {
+    region: RegionId,
     wall: Wall,
     at: Monotonic,
 }
@@ -65,6 +105,8 @@ pub struct TrustedClock {
     /// The wall clock as last read.
     wall: Wall,
     doubt: Option<Doubt>,
+    /// More regions agreed than disagreed at least once since the start, or an operator gave a word.
+    confirmed: bool,
     /// How far the clock could have been slewed when it jumped: time that passes in doubt proves nothing.
     slewed_at_jump: Duration,
     peers: BTreeMap<NodeName, Heard>,
@@ -122,14 +164,15 @@ impl TrustedClock {
             last: now.mono,
             wall: now.wall,
             doubt,
+            confirmed: false,
             slewed_at_jump: Duration::ZERO,
             peers: BTreeMap::new(),
         }
     }
 
-    /// A peer told its wall clock.
-    pub fn hear(&mut self, now: Now, peer: &NodeName, wall: Wall) {
-        self.peers.insert(peer.clone(), Heard { wall, at: now.mono });
+    /// A peer of `region` told its wall clock.
+    pub fn hear(&mut self, now: Now, peer: &NodeName, region: &RegionId, wall: Wall) {
+        self.peers.insert(peer.clone(), Heard { region: region.clone(), wall, at: now.mono });
         self.observe(now);
     }
 
@@ -166,10 +209,15 @@ impl TrustedClock {
         let doubt = match self.doubt {
             _ if majority_agrees => None,
             Some(Doubt::Restarted) => Some(Doubt::Restarted),
+            // Witnesses that fall silent take nothing back.
+            Some(Doubt::Outvoted) => Some(Doubt::Outvoted),
             _ if jumped => Some(Doubt::Jumped),
             _ if outvoted => Some(Doubt::Outvoted),
+            Some(Doubt::Unconfirmed) if agree == 0 => Some(Doubt::Unconfirmed),
+            _ if !self.confirmed && disagree > 0 && agree == 0 => Some(Doubt::Unconfirmed),
             _ => None,
         };
+        self.confirmed |= majority_agrees;
         if doubt.is_none() {
             // Two readings that are each within the skew can be twice as far apart: that is no reason to go back. What
             // was only hidden by a clock that nobody had confirmed is another matter: nothing was taken for gone yet.
@@ -194,17 +242,34 @@ impl TrustedClock {
         self.reached = self.reached.max(self.certain());
     }
 
-    /// An operator's word: the wall clock is right.
-    pub fn believe(&mut self, now: Now) {
+    /// An operator's word: it is `stated` now, and the wall clock shows it. `force` takes the word although regions
+    /// disagree.
+    ///
+    /// # Errors
+    /// [`WordRefused`]; nothing changes then.
+    pub fn believe(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
+        let apart = now.wall.distance(stated);
+        if apart > self.max_skew {
+            return Err(WordRefused::OtherTime { wall: now.wall, apart });
+        }
+        let (agree, disagree) = self.votes(now);
+        if disagree > 0 && disagree >= agree && !force {
+            return Err(WordRefused::Contradicted { agree, disagree });
+        }
+        let certain = self.certain().plus(now.mono.since(self.last));
         self.anchor = (now.wall, now.mono);
         (self.last, self.wall) = (now.mono, now.wall);
         self.trusted = now.wall;
         self.doubt = None;
-        self.floor = now.wall;
-        self.reached = self.reached.max(now.wall);
+        self.confirmed = true;
+        // The epoch is no time that a store was ever at: any word is nearer.
+        let latest = if self.floor > Wall::default() { certain.plus(LONGEST_WORD) } else { Wall::NEVER };
+        self.floor = now.wall.min(latest);
+        self.reached = self.reached.max(self.floor);
+        Ok(())
     }
 
-    /// Trusted time for whoever asks between two observations.
+    /// Trusted time for a reader between two observations.
     #[must_use]
     pub fn reading(&self) -> TrustedReading {
         let runs_on = if self.doubt.is_none() { self.wall } else { self.trusted };
@@ -244,208 +309,28 @@ impl TrustedClock {
         Some(theirs.wrapping_sub(now.wall.0).cast_signed())
     }
 
-    /// How many of the peers heard lately agree with our wall clock, and how many do not.
+    /// How many regions agree with our wall clock, and how many do not, by most of their nodes heard lately. A region
+    /// whose nodes are divided has no vote.
     fn votes(&self, now: Now) -> (usize, usize) {
-        let mut votes = (0, 0);
+        let mut regions: BTreeMap<&RegionId, i64> = BTreeMap::new();
         for heard in self.peers.values().filter(|heard| now.mono.since(heard.at) <= self.forget_after) {
             let theirs = heard.wall.plus(now.mono.since(heard.at));
-            if theirs.distance(now.wall) <= self.max_skew {
-                votes.0 += 1;
-            } else {
-                votes.1 += 1;
-            }
+            let agrees = theirs.distance(now.wall) <= self.max_skew;
+            *regions.entry(&heard.region).or_default() += if agrees { 1 } else { -1 };
         }
-        votes
+        let agree = regions.values().filter(|balance| **balance > 0).count();
+        (agree, regions.values().filter(|balance| **balance < 0).count())
+    }
+
+    /// The latest arrival that another replica's entry may have: later ones are held back, because only a clock that
+    /// is ahead can have dated them. `allowance` is how far a guest's own clock may be ahead.
+    #[must_use]
+    pub fn latest_arrival(&self, allowance: Duration) -> Wall {
+        // Until the clock was confirmed once, certain time lags by as long as the process was down.
+        let known = if self.confirmed || self.doubt.is_some() { self.certain() } else { self.trusted };
+        known.plus(allowance).plus(self.max_skew)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{Doubt, TrustedClock};
-    use crate::time::{Monotonic, Now, Wall};
-
-    const MONTH: u64 = 30 * 86_400_000;
-    const T0: u64 = 1_800_000_000_000;
-
-    fn now(seconds: u64, wall_offset_ms: i64) -> Now {
-        let wall = (T0 + seconds * 1_000).saturating_add_signed(wall_offset_ms);
-        Now { mono: Monotonic(Duration::from_secs(seconds)), wall: Wall(wall) }
-    }
-
-    fn clock(persisted: Option<u64>) -> TrustedClock {
-        TrustedClock::new(
-            now(0, 0),
-            persisted.map(Wall),
-            Wall::default(),
-            true,
-            Duration::from_secs(60),
-            Duration::from_secs(5),
-        )
-    }
-
-    fn hear(clock: &mut TrustedClock, at: Now, peer: &str, wall: u64) {
-        clock.hear(at, &peer.parse().unwrap(), Wall(wall));
-    }
-
-    #[test]
-    fn a_jump_is_not_believed_and_trusted_time_runs_on() {
-        let mut clock = clock(None);
-        clock.observe(now(10, i64::try_from(MONTH).unwrap()));
-        assert_eq!(clock.doubt(), Some(Doubt::Jumped));
-        assert_eq!(clock.trusted(), Wall(T0 + 10_000));
-        clock.observe(now(20, 0));
-        assert_eq!(clock.doubt(), None);
-    }
-
-    /// A process that was stopped for an hour hides what expired meanwhile before its next heartbeat.
-    #[test]
-    fn a_reading_runs_on() {
-        let hour = Monotonic(Duration::from_hours(1));
-        assert_eq!(clock(None).reading().at(hour), Wall(T0 + 3_600_000));
-        let mut ahead = clock(None);
-        ahead.observe(now(1, 5_000));
-        ahead.observe(now(2, 0));
-        assert_eq!(ahead.trusted(), Wall(T0 + 6_000), "time does not go back within the skew");
-        assert_eq!(ahead.reading().at(now(4, 0).mono), Wall(T0 + 6_000), "and waits for the clock");
-        ahead.observe(now(5, i64::from(u32::MAX)));
-        assert_eq!(ahead.doubt(), Some(Doubt::Jumped));
-        assert_eq!(ahead.reading().at(now(9, 0).mono), ahead.trusted().plus(Duration::from_secs(4)));
-    }
-
-    #[test]
-    fn a_jump_to_the_majority_is_believed() {
-        let mut clock = clock(None);
-        hear(&mut clock, now(1, 0), "b", T0 + 1_000 + 600_000);
-        assert_eq!(clock.doubt(), None, "a single peer is reported, not obeyed");
-        hear(&mut clock, now(1, 0), "c", T0 + 1_000 + 600_000);
-        assert_eq!(clock.doubt(), Some(Doubt::Outvoted));
-        clock.observe(now(2, 600_000));
-        assert_eq!(clock.doubt(), None);
-        assert_eq!(clock.trusted(), Wall(T0 + 2_000 + 600_000));
-    }
-
-    /// Two minutes are within what a clock may be slewed by in two days; a step of two minutes is a step all the same.
-    #[test]
-    fn a_jump_is_not_believed_for_having_waited() {
-        let mut clock = clock(None);
-        clock.observe(now(10, 120_000));
-        for day in 1..5 {
-            clock.observe(now(day * 86_400, 120_000));
-            assert_eq!(clock.doubt(), Some(Doubt::Jumped), "day {day}");
-        }
-        clock.observe(now(5 * 86_400, 0));
-        assert_eq!(clock.doubt(), None);
-    }
-
-    #[test]
-    fn silent_peers_do_not_vote() {
-        let mut clock = clock(None);
-        hear(&mut clock, now(1, 0), "b", T0 + MONTH);
-        hear(&mut clock, now(1, 0), "c", T0 + MONTH);
-        assert_eq!(clock.doubt(), Some(Doubt::Outvoted));
-        clock.observe(now(30, 0));
-        assert_eq!(clock.doubt(), None);
-    }
-
-    #[test]
-    fn a_restart_needs_a_peer_when_the_clock_contradicts_the_store() {
-        assert_eq!(clock(Some(T0 - 3_600_000)).doubt(), None, "an hour of downtime is plausible");
-        let mut behind = clock(Some(T0 + 3_600_000));
-        assert_eq!(behind.doubt(), Some(Doubt::Restarted));
-        assert_eq!(behind.trusted(), Wall(T0 + 3_600_000));
-        behind.observe(now(5, 0));
-        assert_eq!(behind.doubt(), Some(Doubt::Restarted));
-        behind.believe(now(6, 0));
-        assert_eq!((behind.doubt(), behind.trusted()), (None, Wall(T0 + 6_000)));
-
-        let mut ahead = clock(Some(T0 - MONTH));
-        assert_eq!((ahead.doubt(), ahead.trusted()), (Some(Doubt::Restarted), Wall(T0 - MONTH)));
-        hear(&mut ahead, now(1, 0), "b", T0 + 1_000);
-        assert_eq!(ahead.doubt(), None);
-    }
-
-    #[test]
-    fn nothing_is_certain_before_a_peer_agrees() {
-        // Three hours ahead after a restart: hidden from readers here, and yet nothing is dead for good.
-        let mut clock = clock(Some(T0 - 3 * 3_600_000));
-        clock.observe(now(10, 0));
-        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + 10_000)));
-        assert_eq!(clock.certain(), Wall(T0 - 3 * 3_600_000 + 10_000));
-        hear(&mut clock, now(20, 0), "b", T0 + 20_000);
-        assert_eq!(clock.certain(), Wall(T0 + 20_000));
-    }
-
-    /// A new replica whose clock was two minutes ahead, and is right when its peers are first heard.
-    #[test]
-    fn what_nobody_confirmed_does_not_become_certain() {
-        let mut clock = TrustedClock::new(
-            now(0, 120_000),
-            None,
-            Wall::default(),
-            true,
-            Duration::from_secs(60),
-            Duration::from_secs(5),
-        );
-        clock.observe(now(5, 120_000));
-        assert_eq!(clock.certain(), Wall(0));
-        clock.observe(now(10, 0));
-        hear(&mut clock, now(11, 0), "b", T0 + 11_000);
-        assert_eq!((clock.doubt(), clock.trusted(), clock.certain()), (None, Wall(T0 + 11_000), Wall(T0 + 11_000)));
-    }
-
-    /// Two minutes are within what a clock may be slewed by in two days, so a sleeper's clock is believed when it wakes.
-    #[test]
-    fn what_a_sleeper_believes_is_not_certain() {
-        let mut clock = clock(None);
-        hear(&mut clock, now(1, 0), "b", T0 + 1_000);
-        const WOKEN: u64 = 2 * 86_400;
-        clock.observe(now(WOKEN, 120_000));
-        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + WOKEN * 1_000 + 120_000)));
-        assert_eq!(clock.certain(), Wall(T0 + WOKEN * 1_000));
-        hear(&mut clock, now(WOKEN + 1, 0), "b", T0 + (WOKEN + 1) * 1_000);
-        assert_eq!(clock.trusted(), Wall(T0 + (WOKEN + 1) * 1_000), "it was only hidden");
-        assert_eq!(clock.certain(), clock.trusted());
-    }
-
-    /// A clock that is right within the skew is three hours ahead after a restart, and then right again.
-    #[test]
-    fn what_was_certain_is_not_taken_back_with_what_was_not() {
-        let mut before = clock(None);
-        hear(&mut before, now(1, 50_000), "b", T0 + 1_000);
-        let certain = before.certain();
-        assert_eq!(certain, Wall(T0 + 51_000));
-        let ahead = now(2, 3 * 3_600_000);
-        let mut clock =
-            TrustedClock::new(ahead, Some(certain), certain, true, Duration::from_secs(60), Duration::from_secs(5));
-        assert_eq!((clock.doubt(), clock.trusted()), (None, ahead.wall));
-        hear(&mut clock, now(3, 0), "b", T0 + 3_000);
-        assert!(clock.certain() >= certain);
-        assert!(clock.trusted() <= certain.plus(Duration::from_secs(3)));
-    }
-
-    /// A clock that was set ahead within the skew between two runs: certain time waits for a peer.
-    #[test]
-    fn a_restart_makes_nothing_certain() {
-        let clock = clock(Some(T0 - 50_000));
-        assert_eq!((clock.doubt(), clock.trusted(), clock.certain()), (None, Wall(T0), Wall(T0 - 50_000)));
-    }
-
-    #[test]
-    fn trusted_time_does_not_go_back_between_two_clocks_that_may_be_right() {
-        let mut clock = clock(None);
-        hear(&mut clock, now(1, 59_000), "b", T0 + 1_000);
-        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + 60_000)));
-        hear(&mut clock, now(2, -59_000), "b", T0 + 2_000);
-        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + 60_000)));
-    }
-
-    #[test]
-    fn trusted_time_does_not_go_back_for_a_small_step() {
-        let mut clock = clock(None);
-        clock.observe(now(10, 0));
-        clock.observe(now(11, -5_000));
-        assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + 10_000)));
-    }
-}
+mod tests;

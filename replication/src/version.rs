@@ -34,6 +34,22 @@ impl VersionVector {
         }
     }
 
+    /// The greatest vector that both cover.
+    #[must_use]
+    pub fn meet(&self, other: &VersionVector) -> VersionVector {
+        self.iter().map(|(origin, seq)| (origin, seq.min(other.get(origin)))).collect()
+    }
+
+    /// Origins that `other` does not name.
+    pub(crate) fn origins_beyond(&self, other: &VersionVector) -> Vec<ReplicaId> {
+        self.0.keys().filter(|origin| !other.0.contains_key(origin)).copied().collect()
+    }
+
+    /// Takes an origin out, as if nothing of it were known.
+    pub(crate) fn remove(&mut self, origin: ReplicaId) {
+        self.0.remove(&origin);
+    }
+
     /// Whether everything in `other` is known here.
     #[must_use]
     pub fn covers(&self, other: &VersionVector) -> bool {

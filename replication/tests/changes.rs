@@ -70,7 +70,7 @@ fn deltas(count: u64, seed: u64) -> Deltas {
         let body = Body::Change(Change::create(&key, &visit(&mut rng)));
         Delta { dot: Dot { origin, seq }, hlc, key, body }
     });
-    Deltas { origin, after: 0, through: count, entries: entries.collect() }
+    Deltas { origin, after: 0, through: count, heads: None, entries: entries.collect() }
 }
 
 /// The engine builds changes without a document; Automerge, asked for the same, must give the very same bytes.

@@ -21,7 +21,8 @@ fn pass(
         for (link, entries) in links {
             let progress = Progress {
                 vector: [(OWN, *entries)].into_iter().collect(),
-                claims: vec![],
+                received: vec![],
+                claim: None,
                 horizon: Wall(0),
                 wall: now.wall,
                 direct: vec![replica.id()],

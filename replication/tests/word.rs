@@ -42,7 +42,8 @@ fn claim(replica: &mut Replica<MemoryStorage>, now: Now, through: Wall) {
     let (node, region) = ("b".parse().unwrap(), "b".parse().unwrap());
     let progress = Progress {
         vector: VersionVector::default(),
-        claims: vec![Claim { node, region, through, needs: vec![(ReplicaId(101), 0)] }],
+        received: vec![],
+        claim: Some(Claim { node, region, through, needs: vec![(ReplicaId(101), 0)], rests_on: vec![] }),
         horizon: Wall(0),
         wall: now.wall,
         direct: vec![OWN, FAR],
@@ -59,7 +60,8 @@ fn relays_and_claims(replica: &mut Replica<MemoryStorage>, storage: &MemoryStora
         for link in 1..=2 {
             let progress = Progress {
                 vector: VersionVector::default(),
-                claims: vec![],
+                received: vec![],
+                claim: None,
                 horizon: Wall(0),
                 wall: now.wall,
                 direct: vec![OWN],
@@ -72,7 +74,7 @@ fn relays_and_claims(replica: &mut Replica<MemoryStorage>, storage: &MemoryStora
         for (link, frame) in frames(replica, now) {
             found.0 |= link == LinkId(2) && matches!(&frame, Frame::Deltas(deltas) if deltas.origin == FAR);
             let own = |claim: &Claim| claim.node == "a".parse().unwrap();
-            found.1 |= matches!(&frame, Frame::Progress(progress) if progress.claims.iter().any(own));
+            found.1 |= matches!(&frame, Frame::Progress(progress) if progress.claim.as_ref().is_some_and(own));
         }
     }
     found
@@ -89,7 +91,7 @@ fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_co
     let key = name.expiring(START.plus(Duration::from_hours(100)));
     let body = Body::Change(Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]));
     let entries = vec![Delta { dot: Dot { origin: FAR, seq: 1 }, hlc: Hlc(START.0 << 16), key, body }];
-    let deltas = Frame::Deltas(Deltas { origin: FAR, after: 0, through: 1, entries });
+    let deltas = Frame::Deltas(Deltas { origin: FAR, after: 0, through: 1, heads: None, entries });
     replica.handle_frame(after(0), LinkId(1), &deltas.encode()).unwrap();
     claim(&mut replica, after(1), after(1).wall);
     sync(&mut replica, &storage, after(1));
@@ -98,12 +100,13 @@ fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_co
 
     // Nobody is heard any more, and the clock is set wrong.
     replica.handle_link_down(right, LinkId(1));
-    replica.believe_clock(Now { wall: right.wall.plus(AHEAD), ..right });
+    let ahead = Now { wall: right.wall.plus(AHEAD), ..right };
+    replica.believe_clock(ahead, ahead.wall, false).unwrap();
     assert!(!replica.forgot_early(), "it cannot know");
     sync(&mut replica, &storage, right);
     storage.crash(|_, _| 0);
     let mut replica = open(&storage, after(3));
-    replica.believe_clock(after(3));
+    replica.believe_clock(after(3), after(3).wall, false).unwrap();
     assert!(sync(&mut replica, &storage, after(3)).iter().any(|event| matches!(event, Event::ForgotEarly(true))));
     let status = replica.status(after(3));
     assert!(status.forgot_early && status.doubt.is_none());

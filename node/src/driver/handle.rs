@@ -1,12 +1,13 @@
 //! What the rest of the node may ask of the driver.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use replication::replica::Status;
-use replication::{BatchId, DocumentName, Now, Outcome, Reader, Write, WriteError};
+use replication::{BatchId, DocumentName, Now, Outcome, Reader, Wall, WordRefused, Write, WriteError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use super::pulse::{Pulse, STALLED, Stall};
 use super::{Control, LinkInput};
 use crate::clock::Clock;
 use crate::storage::Store;
@@ -44,6 +45,7 @@ pub struct Handle {
     pub(super) changes: broadcast::Sender<DocumentName>,
     pub(super) reader: Reader<Store>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) pulse: Weak<Pulse>,
 }
 
 impl Handle {
@@ -98,9 +100,25 @@ impl Handle {
         self.clock.now()
     }
 
-    /// An operator's word: this machine's wall clock is right.
-    pub fn believe_clock(&self) {
-        // If the driver is gone there is nobody to tell.
-        let _ = self.control.send(Control::BelieveClock);
+    /// What has not moved for [`STALLED`]: then clients are better served elsewhere. `None` also once the driver is gone.
+    #[must_use]
+    pub fn stalled(&self) -> Option<Stall> {
+        self.pulse.upgrade()?.stalled(STALLED)
+    }
+
+    /// An operator's word: it is `stated` now, and this machine's wall clock shows it.
+    ///
+    /// # Errors
+    /// `Some` why the word was not taken; `None` if the node is stopping.
+    pub async fn believe_clock(&self, stated: Wall, force: bool) -> Result<(), Option<WordRefused>> {
+        let (reply, answer) = oneshot::channel();
+        self.control.send(Control::BelieveClock { stated, force, reply }).map_err(|_| None)?;
+        answer.await.map_err(|_| None)?.map_err(Some)
+    }
+
+    /// An operator's word: serve although the store may lack what peers have.
+    pub fn serve_as_is(&self) {
+        // If the driver is gone the node is stopping.
+        let _ = self.control.send(Control::ServeAsIs);
     }
 }

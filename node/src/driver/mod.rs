@@ -2,23 +2,28 @@
 //!
 //! It owns the replica and runs on a thread of its own; a second thread, the committer, only makes batches
 //! durable. While a batch is on its way to the disk the next one is gathered, so the group commit forms by itself:
-//! one write under light load, dozens under heavy load, never more than [`BATCH_RECORDS`].
+//! one write under light load, dozens under heavy load.
 //!
 //! # Invariants
 //! - No answer and no frame leaves before its batch is durable (the replica hands out neither).
+//! - Local writes come first. Links get [`LINK_RECORDS`] records of each batch and [`SENDING`] of each turn, so that a
+//!   peer that catches up, or this node itself, keeps no guest waiting; and no less, so that guests keep no peer waiting.
 //! - Writers, links and the committer are never waited for: a link that cannot keep up is closed.
-//! - A storage error stops the node at once: nobody knows then what is durable.
+//! - A storage error, a panic and a disk that hangs stop the node: nothing is known then of what is durable.
 
+mod events;
 mod handle;
+mod pulse;
 
 use std::collections::BTreeMap;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use replication::{
-    BatchId, Event, LinkError, LinkId, NodeName, Now, Outcome, Reader, Replica, Storage, StorageError, Ticket,
-    WriteError,
+    BatchId, LinkError, LinkId, NodeName, Now, Outcome, Reader, Replica, Storage, StorageError, Ticket, Wall,
+    WordRefused, WriteError,
 };
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
@@ -27,11 +32,19 @@ use crate::metrics::Metrics;
 use crate::storage::Store;
 
 pub use handle::{Handle, Refused};
+pub use pulse::{STALLED, Stall};
 
 use handle::Asked;
+use pulse::Pulse;
 
-/// Most records of a batch: sled's memory grows with the size of a batch.
+/// Most records of a batch that local writes make: sled's memory grows with the size of a batch.
 const BATCH_RECORDS: usize = 256;
+/// When links have brought so many records, the rest of what they bring waits for the next batch.
+const LINK_RECORDS: usize = 128;
+/// Longest time of a turn for frames to peers; the next turn goes on.
+const SENDING: Duration = Duration::from_millis(4);
+/// A watchdog that has reported waits so long for the process to end before it ends it.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Most writes that may wait; beyond that clients are told to come back.
 const WAITING_WRITES: usize = 16 * 1024;
 /// Most frames that may wait for the driver, over all links.
@@ -55,7 +68,8 @@ pub(crate) enum LinkInput {
 pub(crate) enum Control {
     Durable(BatchId),
     Failed(StorageError),
-    BelieveClock,
+    BelieveClock { stated: Wall, force: bool, reply: oneshot::Sender<Result<(), WordRefused>> },
+    ServeAsIs,
     Stop,
 }
 
@@ -75,6 +89,9 @@ struct Driver {
     applied: watch::Sender<BatchId>,
     durable: watch::Sender<BatchId>,
     changes: broadcast::Sender<replication::DocumentName>,
+    pulse: Arc<Pulse>,
+    /// Records that links have brought for the batch that is being gathered.
+    link_records: usize,
     batch_started: Duration,
     status_at: Duration,
     /// A peer said something since the status was published: a client may wait for its confirmation.
@@ -84,7 +101,7 @@ struct Driver {
 /// The driver's thread; `join` tells how it ended.
 pub struct Running {
     control: mpsc::UnboundedSender<Control>,
-    ended: oneshot::Receiver<Result<(), StorageError>>,
+    ended: mpsc::UnboundedReceiver<Result<(), StorageError>>,
 }
 
 impl Running {
@@ -92,19 +109,27 @@ impl Running {
     ///
     /// # Errors
     /// [`StorageError`] if the engine failed.
-    pub async fn stop(self) -> Result<(), StorageError> {
+    pub async fn stop(mut self) -> Result<(), StorageError> {
         // If the driver is gone already, `ended` says why.
         let _ = self.control.send(Control::Stop);
-        self.ended.await.unwrap_or_else(|_| Err(crashed()))
+        self.ended.recv().await.unwrap_or_else(|| Err(crashed()))
     }
 
-    /// Waits until the driver ends by itself, which it does only if storage fails.
+    /// Waits until the driver ends by itself, which it does only if storage fails or hangs.
     pub async fn failed(&mut self) -> StorageError {
-        match (&mut self.ended).await {
-            Ok(Err(error)) => error,
+        match self.ended.recv().await {
+            Some(Err(error)) => error,
             _ => crashed(),
         }
     }
+}
+
+fn hung(stall: Stall) -> StorageError {
+    let what = match stall {
+        Stall::Disk(since) => format!("the disk has not finished a batch for {} s", since.as_secs()),
+        Stall::Driver(since) => format!("the replica's thread has not turned for {} s", since.as_secs()),
+    };
+    StorageError::Engine { action: "ran", source: what.into() }
 }
 
 fn crashed() -> StorageError {
@@ -120,13 +145,25 @@ pub fn start(
     store: Store,
     reader: Reader<Store>,
     clock: Arc<dyn Clock>,
+    heartbeat: Duration,
     metrics: Arc<Metrics>,
 ) -> std::io::Result<(Handle, Running)> {
     let (writes_in, writes) = mpsc::channel(WAITING_WRITES);
     let (links_in, links) = mpsc::channel(WAITING_FRAMES);
     let (control_in, control) = mpsc::unbounded_channel();
     let (batches_in, batches) = std::sync::mpsc::channel();
-    let (ended_in, ended) = oneshot::channel();
+    let (ended_in, ended) = mpsc::unbounded_channel();
+    let pulse = Arc::new(Pulse::new(clock.clone(), heartbeat));
+    let watched = ended_in.clone();
+    pulse::watch(&pulse, move |stall| {
+        let error = hung(stall);
+        tracing::error!(error = &error as &dyn std::error::Error, "the node hangs and stops itself");
+        // If the node is gone already there is nothing to end.
+        let _ = watched.send(Err(error));
+        thread::sleep(LAST_WORDS);
+        // A thread that waits for the disk, or a reader, may keep the process from ending in peace.
+        std::process::exit(1);
+    })?;
     let (status, status_out) = watch::channel(Arc::new(replica.status(clock.now())));
     let (applied, applied_out) = watch::channel(BatchId(0));
     let (durable, durable_out) = watch::channel(BatchId(0));
@@ -141,6 +178,7 @@ pub fn start(
         changes: changes.clone(),
         reader,
         clock: clock.clone(),
+        pulse: Arc::downgrade(&pulse),
     };
     let committed = control_in.clone();
     thread::Builder::new().name("committer".into()).spawn(move || commit(&store, &batches, &committed))?;
@@ -155,6 +193,8 @@ pub fn start(
         applied,
         durable,
         changes,
+        pulse,
+        link_records: 0,
         batch_started: Duration::ZERO,
         status_at: Duration::ZERO,
         peers_told: false,
@@ -171,7 +211,9 @@ pub fn start(
 /// The committer: the only thread that waits for the disk.
 fn commit(store: &Store, batches: &std::sync::mpsc::Receiver<BatchId>, committed: &mpsc::UnboundedSender<Control>) {
     while let Ok(batch) = batches.recv() {
-        let told = match store.sync() {
+        // An engine that panics must end the node, otherwise it would wait for this batch for ever.
+        let synced = panic::catch_unwind(AssertUnwindSafe(|| store.sync())).unwrap_or_else(|_| Err(crashed()));
+        let told = match synced {
             Ok(()) => committed.send(Control::Durable(batch)),
             Err(error) => committed.send(Control::Failed(error)),
         };
@@ -190,37 +232,68 @@ impl Driver {
     ) -> Result<(), StorageError> {
         let mut asked = Vec::with_capacity(BATCH_RECORDS);
         loop {
-            self.turn()?;
-            let room = BATCH_RECORDS.saturating_sub(self.replica.gathered());
+            let is_sending = self.turn()?;
             let now = self.clock.now().mono;
             let mut timeout = self.replica.poll_timeout().since(now);
             if self.peers_told {
                 timeout = timeout.min(STATUS_EVERY);
             }
+            if is_sending {
+                timeout = Duration::ZERO;
+            }
+            let (room, has_link_room) = (self.room(), self.link_records < LINK_RECORDS);
             tokio::select! {
                 biased;
-                Some(control) = control.recv() => match control {
-                    Control::Durable(batch) => self.committed(batch)?,
-                    Control::Failed(error) => return Err(error),
-                    Control::BelieveClock => self.replica.believe_clock(self.clock.now()),
-                    Control::Stop => break,
-                },
-                Some(input) = links.recv(), if room > 0 => {
-                    self.link(input)?;
-                    while self.replica.gathered() < BATCH_RECORDS && let Ok(input) = links.try_recv() {
-                        self.link(input)?;
-                    }
-                }
-                1.. = writes.recv_many(&mut asked, room), if room > 0 => {
-                    for asked in asked.drain(..) {
-                        self.write(asked)?;
-                    }
-                }
+                Some(control) = control.recv() => if self.control(control)? { break },
+                1.. = writes.recv_many(&mut asked, room), if room > 0 => self.writes(&mut asked)?,
+                Some(input) = links.recv(), if has_link_room => self.link(input)?,
                 () = tokio::time::sleep(timeout) => {}
+            }
+            // Whatever woke it, both get their share: writes first.
+            let room = self.room();
+            while asked.len() < room
+                && let Ok(more) = writes.try_recv()
+            {
+                asked.push(more);
+            }
+            self.writes(&mut asked)?;
+            for _ in 0..WAITING_FRAMES {
+                if self.link_records >= LINK_RECORDS {
+                    break;
+                }
+                let Ok(input) = links.try_recv() else { break };
+                self.link(input)?;
             }
         }
         writes.close();
         self.finish(writes, control).await
+    }
+
+    /// Records that local writes may still add to the batch.
+    fn room(&self) -> usize {
+        BATCH_RECORDS.saturating_sub(self.replica.gathered().saturating_sub(self.link_records))
+    }
+
+    /// Whether the node is to stop.
+    fn control(&mut self, control: Control) -> Result<bool, StorageError> {
+        match control {
+            Control::Durable(batch) => self.committed(batch)?,
+            Control::Failed(error) => return Err(error),
+            Control::BelieveClock { stated, force, reply } => {
+                // A client that went away does not wait for its answer.
+                let _ = reply.send(self.replica.believe_clock(self.clock.now(), stated, force));
+            }
+            Control::ServeAsIs => self.replica.serve_as_is(),
+            Control::Stop => return Ok(true),
+        }
+        Ok(false)
+    }
+
+    fn writes(&mut self, asked: &mut Vec<Asked>) -> Result<(), StorageError> {
+        for asked in asked.drain(..) {
+            self.write(asked)?;
+        }
+        Ok(())
     }
 
     /// Takes what still waits, makes everything durable, and answers it.
@@ -239,16 +312,15 @@ impl Driver {
                 return Ok(());
             }
             match control.recv().await {
-                Some(Control::Durable(batch)) => self.committed(batch)?,
-                Some(Control::Failed(error)) => return Err(error),
-                Some(Control::BelieveClock | Control::Stop) => {}
+                Some(control) => self.control(control)?,
                 None => return Err(crashed()),
-            }
+            };
         }
     }
 
-    /// Timers, the next batch, frames and events.
-    fn turn(&mut self) -> Result<(), StorageError> {
+    /// Timers, the next batch, frames and events. Whether frames are left to send.
+    fn turn(&mut self) -> Result<bool, StorageError> {
+        self.pulse.turn();
         let now = self.clock.now();
         if now.mono >= self.replica.poll_timeout() {
             self.replica.handle_timeout(now)?;
@@ -262,22 +334,29 @@ impl Driver {
             self.applied.send_replace(batch);
             self.metrics.batch_records.observe(self.replica.gathered() as f64);
             self.replica.poll_batch()?;
+            self.link_records = 0;
+            self.pulse.batch_begins();
             self.batch_started = now.mono.0;
             if self.committer.send(batch).is_err() {
                 return Err(crashed());
             }
         }
+        let mut is_sending = false;
         while let Some(transmit) = self.replica.poll_transmit(now)? {
             let Some(door) = self.doors.get(&transmit.link) else { continue };
             self.metrics.frame_bytes(&door.peer, "out", transmit.frame.len());
             if door.frames.try_send(transmit.frame).is_err() {
                 self.close(transmit.link);
             }
+            if self.clock.now().mono.since(now.mono) >= SENDING {
+                is_sending = true;
+                break;
+            }
         }
         while let Some(event) = self.replica.poll_event() {
             self.event(event);
         }
-        Ok(())
+        Ok(is_sending)
     }
 
     fn publish(&mut self, now: Now) {
@@ -287,6 +366,7 @@ impl Driver {
     }
 
     fn committed(&mut self, batch: BatchId) -> Result<(), StorageError> {
+        self.pulse.batch_ends();
         let now = self.clock.now();
         self.metrics.commit_seconds.observe(now.mono.0.saturating_sub(self.batch_started).as_secs_f64());
         self.replica.handle_durable(now, batch)?;
@@ -312,6 +392,7 @@ impl Driver {
 
     fn link(&mut self, input: LinkInput) -> Result<(), StorageError> {
         let now = self.clock.now();
+        let before = self.replica.gathered();
         let (link, result) = match input {
             LinkInput::Up { link, peer, frames } => {
                 self.doors.insert(link, Door { peer: peer.clone(), frames });
@@ -328,6 +409,7 @@ impl Driver {
                 (link, Ok(()))
             }
         };
+        self.link_records += self.replica.gathered().saturating_sub(before);
         match result {
             Ok(()) => Ok(()),
             Err(LinkError::Storage(error)) => Err(error),
@@ -346,54 +428,6 @@ impl Driver {
             tracing::info!(link = link.0, peer = %door.peer, "link down");
         }
         self.replica.handle_link_down(self.clock.now(), link);
-    }
-
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::Written { ticket, outcome } => {
-                self.metrics.written(&outcome);
-                if let Some(reply) = self.waiting.remove(&ticket) {
-                    // A client that went away does not wait for its answer.
-                    let _ = reply.send(Ok(outcome));
-                }
-            }
-            Event::Changed(name) => {
-                if self.changes.receiver_count() > 0 {
-                    let _ = self.changes.send(name);
-                }
-            }
-            Event::CloseLink { link, silent } => {
-                tracing::info!(link = link.0, silent, "closing a link");
-                self.close(link);
-            }
-            Event::Refused { peer, dot } => {
-                self.metrics.refused_delta(&peer);
-                tracing::error!(%peer, ?dot, "refused an entry that breaks the rules");
-            }
-            Event::HorizonRefused { peer, horizon } => {
-                self.metrics.horizon_refused(&peer);
-                tracing::error!(%peer, %horizon, "refused a horizon in our future: that clock is ahead");
-            }
-            Event::RolledBack { peer, theirs, ours } => {
-                self.metrics.rollbacks.inc();
-                tracing::error!(%peer, theirs, ours, "our disk went back in time: fetching our own entries back");
-            }
-            Event::Lost { origin, count } => {
-                tracing::error!(%origin, count, "entries of ours are lost: our disk went back, and no peer has them");
-            }
-            Event::Reincarnated { old, new } => tracing::warn!(%old, %new, "going on under a new replica id"),
-            Event::Clock(Some(doubt)) => {
-                tracing::error!(?doubt, "the clock is in doubt: no writes are taken and nothing is forgotten");
-            }
-            Event::Clock(None) => tracing::info!("the clock is believed again"),
-            Event::ForgotEarly(true) => tracing::error!(
-                "the clock was ahead, so what has not expired may be missing here: passing on nothing of others until \
-                 that time has come; once no peer lacks anything of this node, a new data directory ends this at once"
-            ),
-            Event::ForgotEarly(false) => tracing::info!("what was forgotten early is over by now"),
-            Event::Forgot(bucket) => tracing::info!(%bucket, "a day has passed and is forgotten"),
-            other => tracing::debug!(?other, "event"),
-        }
     }
 }
 

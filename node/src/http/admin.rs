@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use super::app::reasons;
 use super::guests::completeness;
 use super::problem::{Kind, Problem};
-use super::reply::{Reply, full, json, no_content};
-use super::{App, listen, orders, probes};
+use super::reply::{Reply, full, json};
+use super::{App, listen, operator, orders, probes};
 use crate::registry::instant;
 
 /// Operators are few; scrapers, `meridian status` and a drill fit in.
@@ -54,17 +54,17 @@ async fn handle(app: &App, request: Request<Incoming>, stopping: bool) -> Result
         "/metrics" if get => metrics(app),
         "/v1/admin/status" if get => status(app, stopping),
         "/v1/admin/clock/believe" if request.method() == Method::POST => {
-            tracing::warn!("an operator says that this machine's clock is right");
-            app.handle.believe_clock();
-            Ok(no_content())
+            let (parts, body) = request.into_parts();
+            operator::believe(app, &parts, body).await
         }
+        "/v1/admin/serve" if request.method() == Method::POST => operator::serve_as_is(app),
         "/v1/admin/regions" if get => orders::list(app).await,
         "/healthz" if get => probes::healthz(),
         "/readyz" if get => probes::readyz(app, stopping),
         "/metrics" | "/v1/admin/status" | "/v1/admin/regions" | "/healthz" | "/readyz" => {
             Err(Problem::method("GET, HEAD"))
         }
-        "/v1/admin/clock/believe" => Err(Problem::method("POST")),
+        "/v1/admin/clock/believe" | "/v1/admin/serve" => Err(Problem::method("POST")),
         _ => Err(Problem::new(Kind::NoRoute, HERE)),
     }
 }
@@ -133,7 +133,7 @@ struct Peer<'a> {
 
 impl<'a> NodeStatus<'a> {
     fn of(app: &'a App, status: &'a Status, stopping: bool, drain: bool) -> NodeStatus<'a> {
-        let reasons = reasons(status, stopping);
+        let reasons = reasons(app, status, stopping);
         let peers = status.peers.iter().map(|peer| Peer {
             name: peer.node.as_str(),
             region: peer.region.as_str(),

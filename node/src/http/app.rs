@@ -15,7 +15,7 @@ use super::packs::Packs;
 use super::problem::Problem;
 use super::venues::Known;
 use crate::config::{NodeConfig, Position};
-use crate::driver::{Handle, Refused};
+use crate::driver::{Handle, Refused, Stall};
 use crate::metrics::Metrics;
 use crate::registry::VenueId;
 
@@ -104,13 +104,19 @@ impl App {
 }
 
 /// Why the node is not fit to serve; empty if it is.
-pub(super) fn reasons(status: &Status, stopping: bool) -> Vec<&'static str> {
+pub(super) fn reasons(app: &App, status: &Status, stopping: bool) -> Vec<&'static str> {
+    let stalled = app.handle.stalled().map(|stall| match stall {
+        Stall::Disk(_) => "the disk has not finished a batch for a second",
+        Stall::Driver(_) => "the replica has not answered for a second",
+    });
     let doubt = status.doubt.is_some().then_some("the clock is in doubt");
     let starting = status.starting.then_some("starting: peers are asked for this node's own log");
+    let filling =
+        status.filling.then_some("filling: what the peers have is being fetched (POST /v1/admin/serve skips this)");
     let recovering = status.recovering.then_some("recovering: own entries are fetched back from peers");
     // Where there is no other node, this one is the best there is.
     let early = (status.forgot_early && !status.peers.is_empty())
         .then_some("the clock was ahead: what has not expired may be missing here");
     let stopping = stopping.then_some("stopping");
-    [doubt, starting, recovering, early, stopping].into_iter().flatten().collect()
+    [stalled, doubt, starting, filling, recovering, early, stopping].into_iter().flatten().collect()
 }

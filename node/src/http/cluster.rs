@@ -88,7 +88,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let cluster = Cluster {
         node: app.name.as_str(),
         region: app.region.as_str(),
-        ready: reasons(&status, *call.stopping.borrow()).is_empty(),
+        ready: reasons(&call.app, &status, *call.stopping.borrow()).is_empty(),
         regions: regions.collect(),
     };
     let mut reply = json(StatusCode::OK, &cluster)?;

@@ -28,6 +28,7 @@ mod cluster;
 mod durability;
 mod guests;
 mod listen;
+mod operator;
 mod orders;
 mod packs;
 mod probes;

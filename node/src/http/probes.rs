@@ -19,7 +19,7 @@ pub(super) fn healthz() -> Result<Reply, Problem> {
 
 /// `GET /readyz`: whether clients should be sent here, and if not, why.
 pub(super) fn readyz(app: &App, stopping: bool) -> Result<Reply, Problem> {
-    let reasons = reasons(&app.handle.status(), stopping);
+    let reasons = reasons(app, &app.handle.status(), stopping);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut reply = reply_json(status, &json!({"ready": reasons.is_empty(), "reasons": reasons}))?;
     if !reasons.is_empty() {

@@ -73,6 +73,8 @@ kinds! {
     Conflict: CONFLICT, "visit-differs", "The visit exists with other content";
     /// An order that would leave no region to serve.
     NobodyLeft: CONFLICT, "no-region-left", "No region would be left to serve";
+    /// An operator's word that the clock is right, against what it shows or what peers say.
+    ClockContradicted: CONFLICT, "clock-contradicted", "The clock contradicts the word";
     /// Erased by its guest or with its venue.
     Erased: GONE, "erased", "The visit is erased";
     /// Beyond its retention.

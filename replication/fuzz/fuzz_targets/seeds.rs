@@ -66,6 +66,8 @@ fn write(folder: &Path) -> std::io::Result<()> {
         region,
         vector: vector.clone(),
         seen: vector.clone(),
+        boot: 3,
+        yours: Some((ReplicaId(7), replication::replica::Head { seq: 3, hash: 4 })),
         wall: Wall(1_800_000_000_000),
         max_retention_ms: 28 * 86_400_000,
     };
@@ -74,10 +76,12 @@ fn write(folder: &Path) -> std::io::Result<()> {
         region: hello.region.clone(),
         through: hello.wall,
         needs: vec![(ReplicaId(7), 3)],
+        rests_on: vec![(ReplicaId(8), 2)],
     };
     let progress = Progress {
         vector: vector.clone(),
-        claims: vec![claim],
+        received: vec![(ReplicaId(8), 9)],
+        claim: Some(claim),
         horizon: Wall(1_799_000_000_000),
         wall: hello.wall,
         direct: vec![ReplicaId(8)],

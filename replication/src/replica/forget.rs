@@ -7,11 +7,12 @@
 //! - Before a bucket goes, the last seq issued, the horizon and certain time are durable.
 //! - Nothing is dropped by a clock in doubt, nor by what no peer has confirmed of one.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::{Event, Replica};
-use crate::ids::Dot;
+use super::{Event, Replica, Standing};
+use crate::ids::{Dot, NodeName};
 use crate::key::{Bucket, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reference, Tombstone};
 use crate::row::Row;
@@ -71,12 +72,12 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Drops the days that have passed (rule 3).
-    pub(super) fn forget(&mut self) -> Result<(), StorageError> {
+    pub(super) fn forget(&mut self, now: Now) -> Result<(), StorageError> {
         if self.clock.doubt().is_some() {
             return Ok(());
         }
         let passed: Vec<Bucket> = self.buckets.keys().filter(|bucket| self.has_passed(**bucket)).copied().collect();
-        let Some(latest) = passed.last() else { return Ok(()) };
+        let Some(latest) = passed.last() else { return self.retire(now) };
         self.horizon = self.horizon.max(latest.end());
         self.write_meta_now()?;
         for bucket in passed {
@@ -88,7 +89,8 @@ impl<S: Storage> Replica<S> {
         let buckets = &self.buckets;
         self.recent.retain(|delta| buckets.contains_key(&delta.key.bucket()));
         self.frame_cache = None;
-        Ok(())
+        self.retire_at = now.mono;
+        self.retire(now)
     }
 
     /// Whether a day is over, by whatever clock is right within the skew.
@@ -101,10 +103,18 @@ impl<S: Storage> Replica<S> {
         self.has_passed(bucket) || bucket.end() <= self.horizon
     }
 
-    /// Keeps the persisted time young, so that a restart can tell a downtime from a wrong clock.
+    /// Keeps the persisted time young, so that a restart can tell a downtime from a wrong clock, and the list of linked
+    /// peers right: they may hold our newest entries. That all are gone at once (this node is cut off, or stopping) says
+    /// nothing of the entries that they have.
     pub(super) fn note_time(&mut self, now: Now) {
         const EVERY: Duration = Duration::from_mins(1);
-        if now.mono.since(self.meta_written) >= EVERY {
+        let linked = self.config.peers.keys().filter(|peer| self.is_linked(peer)).cloned();
+        let linked: BTreeSet<NodeName> = linked.collect();
+        let is_news = !linked.is_empty() && linked != self.linked_then && self.standing == Standing::Running;
+        if is_news {
+            self.linked_then = linked;
+        }
+        if is_news || now.mono.since(self.meta_written) >= EVERY {
             self.meta_written = now.mono;
             self.pending.meta = true;
         }

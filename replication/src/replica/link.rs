@@ -1,17 +1,23 @@
-//! One link's side of the conversation: greeting, frames in, what the peer knows.
+//! One link's side of the conversation: its state, the greeting, and what is sent again after a loss.
+//!
+//! # How a link works
+//! Each side greets with `Hello` until it has been answered. From then on a side sends its own log, and what the peer
+//! lacks of others' (`send.rs`); the peer answers with `Progress` once entries are durable there, and at each heartbeat
+//! (`receive.rs`). A link delivers frames in order or breaks (TCP), but frames are lost at a break that only one side
+//! notices, and in the simulator at any time. A `Progress` that does not name a frame that should have come long ago
+//! shows the loss, and the log is sent again from what the peer has.
 //!
 //! # Invariants
 //! - What we believe a peer knows only grows within one incarnation of it.
-//! - The vector never advances past a gap: a frame that starts beyond what we know is not applied.
-//! - An entry that breaks the rules is counted and left out; it never stops the entries after it.
+//! - A frame that is lost is sent again with the first `Progress` that shows it; where none comes, when patience ends.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use super::{Event, Replica, Standing};
-use crate::frame::{Deltas, Frame, FrameError, Hello, Progress};
+use super::send::LINGER;
+use super::{BatchId, Event, Replica, Standing};
+use crate::frame::{Frame, FrameError, Hello};
 use crate::ids::{LinkId, NodeName, ReplicaId};
-use crate::key::Bucket;
-use crate::log::{Body, Delta, LogEntry, Reference};
 use crate::storage::{Storage, StorageError};
 use crate::time::{Monotonic, Now, millis};
 use crate::version::VersionVector;
@@ -46,6 +52,29 @@ pub enum LinkError {
         /// The copy, or the original.
         peer: NodeName,
     },
+    /// Another process speaks under the peer's name: this one was replaced by it.
+    #[error("two processes run as {peer}: stop one of them")]
+    TwoProcesses {
+        /// The name.
+        peer: NodeName,
+    },
+    /// The peer's log is another one than it was: two processes wrote under one id.
+    #[error("the log of {peer} forked: a copy of its machine wrote under the same id")]
+    Fork {
+        /// The peer.
+        peer: NodeName,
+    },
+    /// The peer says what cannot be: that it knows more of our log than any disk could have lost, or, again within a
+    /// minute, that our disk went back.
+    #[error("{peer} says that it knows our log up to {theirs}, we issued {ours}")]
+    Implausible {
+        /// The peer.
+        peer: NodeName,
+        /// How much it says that it knows.
+        theirs: u64,
+        /// What we issued.
+        ours: u64,
+    },
     /// Forgetting is safe only if the longest retention is the same everywhere.
     #[error("{peer} keeps documents for up to {theirs} ms, we for {ours} ms")]
     Retention {
@@ -64,6 +93,29 @@ pub enum LinkError {
 /// The longest silence on acknowledgements before everything is sent again, in heartbeats: convergence after a lossy
 /// time is bounded by it.
 const MOST_PATIENCE: u32 = 32;
+/// More entries than a disk can have lost: a peer that says it knows so many more of our log lies.
+const MOST_LOST: u64 = 1 << 32;
+/// A peer's word makes this replica take a new id at most so often.
+const REMINT_EVERY: Duration = Duration::from_mins(1);
+/// Processes on one name that were replaced by later ones: so many are remembered.
+const MOST_BOOTS: usize = 16;
+
+/// A frame that was sent and is not acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) origin: ReplicaId,
+    pub(super) through: u64,
+    pub(super) bytes: usize,
+    pub(super) at: Monotonic,
+}
+
+/// Since when a peer lacks entries of another origin and nothing more of them has come to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    /// What the peer had when it began.
+    pub(super) theirs: u64,
+    pub(super) since: Monotonic,
+}
 
 /// What is known of the peer at the other end.
 #[derive(Debug)]
@@ -75,25 +127,32 @@ pub(super) struct Link {
     pub(super) acked: VersionVector,
     /// How far each log was sent on this link.
     pub(super) sent: BTreeMap<ReplicaId, u64>,
-    /// Sent and not acknowledged: origin, through, bytes.
-    pub(super) in_flight: VecDeque<(ReplicaId, u64, usize)>,
+    pub(super) in_flight: VecDeque<Sent>,
     pub(super) bytes_in_flight: usize,
     /// When something was last acknowledged, or nothing was outstanding.
     pub(super) advanced: Monotonic,
     /// Silence on acknowledgements before everything is sent again, in heartbeats; doubles up to [`MOST_PATIENCE`].
     pub(super) patience: u32,
+    /// The time from sending to acknowledgement: a moving average, and the shortest.
+    pub(super) acknowledges: Option<(Duration, Duration)>,
+    pub(super) is_slow: bool,
+    /// Since when a partly filled frame waits for more entries.
+    pub(super) lingers: Option<Monotonic>,
     /// Origins with which the peer has a link of its own.
     pub(super) direct: BTreeSet<ReplicaId>,
-    pub(super) late: BTreeMap<ReplicaId, (u64, Monotonic)>,
+    /// Other origins of which the peer lacks entries.
+    pub(super) late: BTreeMap<ReplicaId, Watch>,
+    /// When it came up.
+    pub(super) since: Monotonic,
     pub(super) heard: Monotonic,
     pub(super) rewound: Monotonic,
     pub(super) missing: BTreeSet<ReplicaId>,
     pub(super) hello_due: bool,
-    /// The peer has our greeting: it has sent something that it sends to nobody whom it does not know.
+    /// The peer has received our `Hello`: it sent a frame that it only sends after one.
     pub(super) greeted: bool,
     pub(super) progress_due: bool,
-    /// Entries of this peer are on their way to the disk.
-    pub(super) owes_progress: bool,
+    /// The batch with the newest entries of this peer: its end is to be acknowledged.
+    pub(super) owes: Option<BatchId>,
 }
 
 impl<S: Storage> Replica<S> {
@@ -106,25 +165,7 @@ impl<S: Storage> Replica<S> {
         if !self.config.peers.contains_key(&peer) {
             return Err(LinkError::WrongName { says: peer.to_string(), peer });
         }
-        let link = Link {
-            peer,
-            replica: None,
-            acked: VersionVector::default(),
-            sent: BTreeMap::new(),
-            in_flight: VecDeque::new(),
-            bytes_in_flight: 0,
-            advanced: now.mono,
-            patience: 4,
-            direct: BTreeSet::new(),
-            late: BTreeMap::new(),
-            heard: now.mono,
-            rewound: now.mono,
-            missing: BTreeSet::new(),
-            hello_due: true,
-            greeted: false,
-            progress_due: false,
-            owes_progress: false,
-        };
+        let link = Link::new(peer, now.mono);
         self.links.insert(id, link);
         Ok(())
     }
@@ -163,12 +204,11 @@ impl<S: Storage> Replica<S> {
             }
             Frame::Deltas(deltas) => {
                 self.greeted(id);
-                Ok(self.deltas(id, &peer, deltas)?)
+                self.deltas(id, &peer, deltas)
             }
             Frame::Progress(progress) => {
                 self.greeted(id);
-                self.progress(now, id, &peer, progress);
-                Ok(())
+                Ok(self.progress(now, id, &peer, progress)?)
             }
         }
     }
@@ -199,6 +239,10 @@ impl<S: Storage> Replica<S> {
             }
             return Err(LinkError::Copy { peer });
         }
+        if !self.origins.bind(hello.replica, &peer) {
+            return Err(LinkError::Copy { peer });
+        }
+        self.note_boot(&peer, hello.boot)?;
         let Some(link) = self.links.get_mut(&id) else { return Err(LinkError::Unknown) };
         match link.replica {
             Some(known) if known == hello.replica => {
@@ -210,15 +254,17 @@ impl<S: Storage> Replica<S> {
                 link.replica = Some(hello.replica);
                 link.greeted = false;
                 link.acked = VersionVector::default();
-                link.sent.clear();
-                link.in_flight.clear();
-                link.bytes_in_flight = 0;
+                link.send_again();
+                link.late.clear();
                 link.progress_due = true;
             }
         }
         link.acked.merge(&hello.vector);
-        self.clock.hear(now, &peer, hello.wall);
+        self.origins.tell(&peer, &hello.vector);
+        self.clock.hear(now, &peer, &hello.region, hello.wall);
         self.observe(now);
+        self.awaited.greeted(&peer, &hello.vector, now.mono);
+        self.watch_all(now, id);
 
         let replaced: Vec<LinkId> =
             self.links.iter().filter(|(other, l)| **other < id && l.peer == peer).map(|(other, _)| *other).collect();
@@ -226,18 +272,47 @@ impl<S: Storage> Replica<S> {
             self.links.remove(&old);
             self.events.push_back(Event::CloseLink { link: old, silent: false });
         }
-        self.check_own_log(now, &peer, &hello.seen)?;
-        Ok(())
+        if let Some((of, theirs)) = hello.yours
+            && of == self.id
+            && self.recent.head_at(theirs.seq).is_some_and(|ours| ours != theirs.hash)
+        {
+            self.events.push_back(Event::Forked { peer: peer.clone() });
+            self.reincarnate(now)?;
+        }
+        self.check_own_log(now, &peer, &hello.seen)
+    }
+
+    /// A later process replaces an earlier one on the same name; an earlier one that speaks again is a second one.
+    fn note_boot(&mut self, peer: &NodeName, boot: u64) -> Result<(), LinkError> {
+        let boots = self.boots.entry(peer.clone()).or_default();
+        match boots.iter().position(|known| *known == boot) {
+            Some(at) if at + 1 == boots.len() => Ok(()),
+            Some(_) => Err(LinkError::TwoProcesses { peer: peer.clone() }),
+            None => {
+                boots.push_back(boot);
+                if boots.len() > MOST_BOOTS {
+                    boots.pop_front();
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Does the peer know more of our log than we do? Then our disk went back in time.
-    fn check_own_log(&mut self, now: Now, peer: &NodeName, theirs: &VersionVector) -> Result<(), StorageError> {
+    fn check_own_log(&mut self, now: Now, peer: &NodeName, theirs: &VersionVector) -> Result<(), LinkError> {
         let (known, ours) = (theirs.get(self.id), self.issued);
         if known > ours {
+            let again = self.reminted.is_some_and(|at| now.mono.since(at) < REMINT_EVERY);
+            if known - ours > MOST_LOST || again {
+                return Err(LinkError::Implausible { peer: peer.clone(), theirs: known, ours });
+            }
+            self.reminted = Some(now.mono);
             let old = self.id;
-            self.events.push_back(Event::RolledBack { peer: peer.clone(), theirs: known, ours });
+            self.events.push_back(Event::RolledBack { peer: peer.clone(), origin: old, theirs: known, ours });
             self.reincarnate(now)?;
-            self.recover.advance(old, known);
+            self.past.insert(old);
+            self.ended.advance(old, known);
+            self.awaited.expect_back(old, known, now.mono);
         } else if let Standing::Confirming { waiting, .. } = &mut self.standing {
             waiting.remove(peer);
             if waiting.is_empty() {
@@ -245,165 +320,31 @@ impl<S: Storage> Replica<S> {
             }
         }
         for origin in &self.past {
-            if theirs.get(*origin) > self.vector.get(*origin) {
-                self.recover.advance(*origin, theirs.get(*origin));
+            let known = theirs.get(*origin);
+            if known > self.vector.get(*origin) && known <= self.ended.get(*origin).saturating_add(MOST_LOST) {
+                self.ended.advance(*origin, known);
+                self.awaited.expect_back(*origin, known, now.mono);
             }
         }
         Ok(())
     }
 
-    /// Peers whose disks went back as well have not what they once told us of. A peer out of reach may still have it.
-    pub(super) fn give_up_what_is_lost(&mut self, now: Now) {
-        let linked = |peer: &NodeName| self.links.values().any(|link| link.peer == *peer && link.replica.is_some());
-        let is_more = |origin| self.links.values().any(|link| link.acked.get(origin) > self.durable.get(origin));
-        let is_lost = !self.durable.covers(&self.recover)
-            && self.config.peers.keys().all(linked)
-            && !self.recover.iter().any(|(origin, _)| is_more(origin));
-        if !is_lost {
-            self.lost_since = None;
-            return;
-        }
-        // What a peer has seen and not yet stored it will soon tell that it has.
-        if now.mono.since(*self.lost_since.get_or_insert(now.mono)) >= self.config.start_grace() {
-            for (origin, through) in std::mem::take(&mut self.recover).iter() {
-                let count = through.saturating_sub(self.durable.get(origin));
-                if count > 0 {
-                    self.events.push_back(Event::Lost { origin, count });
-                }
-            }
-        }
+    /// Whether every configured peer has a link and has greeted.
+    pub(super) fn has_heard_all(&self) -> bool {
+        self.config.peers.keys().all(|peer| self.is_linked(peer))
     }
 
-    fn progress(&mut self, now: Now, id: LinkId, peer: &NodeName, progress: Progress) {
-        self.clock.hear(now, peer, progress.wall);
-        self.observe(now);
-        // Whose clock is ahead would be complete through a time that has not come, and its log may have gaps by that clock.
-        // Two right clocks may be twice the skew apart.
-        let latest = self.clock.trusted().plus(self.config.max_clock_skew * 2);
-        for claim in progress.claims {
-            if claim.node != self.config.node && claim.through <= latest {
-                self.completeness.hear(claim, &self.durable);
-            }
-        }
-        if progress.horizon > self.horizon {
-            // A region whose clock is a month ahead must not make us forget anything (rule 5).
-            if progress.horizon <= self.clock.certain().plus(self.config.max_clock_skew) {
-                self.horizon = progress.horizon;
-                self.pending.meta = true;
-            } else {
-                self.events.push_back(Event::HorizonRefused { peer: peer.clone(), horizon: progress.horizon });
-            }
-        }
-        let heartbeat = self.config.heartbeat;
-        let own = self.id;
-        let Some(link) = self.links.get_mut(&id) else { return };
-        // It knows us by an earlier id, or not at all: the greeting that said otherwise was lost.
-        link.hello_due |= !progress.direct.contains(&own);
-        link.acked.merge(&progress.vector);
-        link.direct = progress.direct.into_iter().collect();
-        let before = link.in_flight.len();
-        let acked = &link.acked;
-        link.in_flight.retain(|(origin, through, _)| acked.get(*origin) < *through);
-        link.bytes_in_flight = link.in_flight.iter().map(|(_, _, bytes)| bytes).sum();
-        if link.in_flight.len() < before || before == 0 {
-            link.advanced = now.mono;
-            link.patience = 4;
-        }
-        // At most once per heartbeat: frames that merely overtook each other need no second sending.
-        if !progress.missing.is_empty() && now.mono.since(link.rewound) >= heartbeat {
-            link.rewound = now.mono;
-            for origin in progress.missing {
-                link.rewind(origin);
-            }
-        }
+    /// Whether a peer has a link and has greeted.
+    pub(super) fn is_linked(&self, peer: &NodeName) -> bool {
+        self.links.values().any(|link| link.peer == *peer && link.replica.is_some())
     }
 
-    fn deltas(&mut self, id: LinkId, peer: &NodeName, deltas: Deltas) -> Result<(), StorageError> {
-        let origin = deltas.origin;
-        let known = self.vector.get(origin);
-        if origin == self.id {
-            return Ok(());
-        }
-        if let Some(link) = self.links.get_mut(&id) {
-            link.owes_progress = true;
-        }
-        if deltas.after > known {
-            self.ask_again(id, origin);
-            return Ok(());
-        }
-        let mut through = deltas.through;
-        for delta in deltas.entries {
-            if delta.dot.seq > known {
-                // An erasure that is to be passed on in our own log waits until we may write there.
-                if self.standing != Standing::Running
-                    && matches!(delta.body, Body::Erased(_))
-                    && self.tombstone(&delta.key)?.is_none()
-                {
-                    through = delta.dot.seq - 1;
-                    self.ask_again(id, origin);
-                    break;
-                }
-                self.apply(peer, delta)?;
-            }
-        }
-        self.vector.advance(origin, through);
-        // Even if nothing was stored the new vector must become durable before it is told.
-        self.pending.force = true;
-        Ok(())
-    }
-
-    fn ask_again(&mut self, id: LinkId, origin: ReplicaId) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.missing.insert(origin);
-            link.progress_due = true;
-        }
-    }
-
-    /// Takes one entry of another replica through the door.
-    fn apply(&mut self, peer: &NodeName, delta: Delta) -> Result<(), StorageError> {
-        let Delta { dot, hlc, key, body } = delta;
-        if self.outlives(&key) {
-            self.events.push_back(Event::Refused { peer: peer.clone(), dot });
-            return Ok(());
-        }
-        // A tombstone is passed on until its day may be dropped everywhere: who is behind by the skew still needs it.
-        let over = match &body {
-            Body::Change(_) => key.expires_at <= self.gone_through(),
-            Body::Tombstone(_) | Body::Erased(_) => self.is_droppable(key.bucket()),
-        };
-        if over {
-            return Ok(());
-        }
-        // Not exactly the latest expiry: it would be dropped too early, or outlive its day.
-        if !matches!(&body, Body::Change(_)) && key.expires_at != self.until(&key) {
-            self.events.push_back(Event::Refused { peer: peer.clone(), dot });
-            return Ok(());
-        }
-        let tombstone = self.tombstone(&key)?;
-        let (name, until) = (key.name, self.until(&key));
-        // Where nothing else is to be stored the log says why: a gap would be passed on without its reason.
-        let what = match (body, &tombstone) {
-            (Body::Change(change), None) => {
-                let (row, existed) = self.row(&key)?;
-                return self.put_change(&key, row, existed, dot, hlc, change);
-            }
-            (Body::Tombstone(reason), None) => return self.put_tombstone(&key, reason, dot, hlc),
-            (Body::Change(_), Some(tombstone)) => Reference::Erased(name, until, tombstone.reason),
-            (Body::Tombstone(reason), Some(_)) => Reference::Tombstone(name, until, reason),
-            (Body::Erased(reason), Some(_)) => Reference::Erased(name, until, reason),
-            (Body::Erased(reason), None) => {
-                self.pending.unexplained.push((key, reason));
-                Reference::Erased(name, until, reason)
-            }
-        };
-        self.put_log(Bucket::of(until), dot, LogEntry { hlc, what });
-        Ok(())
-    }
-
-    pub(super) fn tick_links(&mut self, now: Now) {
+    /// A heartbeat. `stalled` is how late it comes: as long as this process stood still no peer could be heard.
+    pub(super) fn tick_links(&mut self, now: Now, stalled: Duration) {
         let (dead_after, heartbeat) = (self.config.dead_after(), self.config.heartbeat);
         let mut silent = Vec::new();
         for (id, link) in &mut self.links {
+            link.heard = link.heard.plus(stalled).min(now.mono);
             if now.mono.since(link.heard) >= dead_after {
                 silent.push(*id);
             } else if link.replica.is_none() {
@@ -415,9 +356,14 @@ impl<S: Storage> Replica<S> {
                 } else if now.mono.since(link.advanced) >= heartbeat * link.patience {
                     link.patience = (link.patience * 2).min(MOST_PATIENCE);
                     link.advanced = now.mono;
-                    link.in_flight.clear();
-                    link.bytes_in_flight = 0;
-                    link.sent.clear();
+                    link.send_again();
+                }
+                if let Some((_, shortest)) = link.acknowledges
+                    && shortest > heartbeat * 4
+                    && !link.is_slow
+                {
+                    link.is_slow = true;
+                    self.events.push_back(Event::SlowLink { peer: link.peer.clone(), round_trip: shortest });
                 }
             }
         }
@@ -429,10 +375,86 @@ impl<S: Storage> Replica<S> {
 }
 
 impl Link {
+    fn new(peer: NodeName, now: Monotonic) -> Link {
+        Link {
+            peer,
+            replica: None,
+            acked: VersionVector::default(),
+            sent: BTreeMap::new(),
+            in_flight: VecDeque::new(),
+            bytes_in_flight: 0,
+            advanced: now,
+            patience: 4,
+            acknowledges: None,
+            is_slow: false,
+            lingers: None,
+            direct: BTreeSet::new(),
+            late: BTreeMap::new(),
+            since: now,
+            heard: now,
+            rewound: now,
+            missing: BTreeSet::new(),
+            hello_due: true,
+            greeted: false,
+            progress_due: false,
+            owes: None,
+        }
+    }
+
+    /// When the partly filled frame that waits is to be sent.
+    pub(super) fn lingers_until(&self) -> Option<Monotonic> {
+        self.lingers.map(|since| since.plus(LINGER))
+    }
+
+    /// How far this log was sent, or is known to the peer.
+    pub(super) fn sent_through(&self, origin: ReplicaId) -> u64 {
+        self.acked.get(origin).max(self.sent.get(&origin).copied().unwrap_or(0))
+    }
+
+    /// The peer told what it durably knows and, beyond that, what it has received.
+    pub(super) fn acknowledge(&mut self, now: Monotonic, heartbeat: Duration, received: &[(ReplicaId, u64)]) {
+        let before = self.in_flight.len();
+        let acked = &self.acked;
+        let newest = self.in_flight.iter().rev().find(|sent| acked.get(sent.origin) >= sent.through);
+        if let Some(took) = newest.map(|sent| now.since(sent.at).min(heartbeat * 8)) {
+            let (average, shortest) = self.acknowledges.unwrap_or((took, took));
+            // Quick to rise, because a queue that fills is no loss.
+            let average = if took > average { (average + took) / 2 } else { average * 7 / 8 + took / 8 };
+            self.acknowledges = Some((average, shortest.min(took)));
+        }
+        self.in_flight.retain(|sent| acked.get(sent.origin) < sent.through);
+        self.bytes_in_flight = self.in_flight.iter().map(|sent| sent.bytes).sum();
+        if self.in_flight.len() < before || before == 0 {
+            self.advanced = now;
+            self.patience = 4;
+        }
+        // Four heartbeats until it is known how long an acknowledgement takes here.
+        let takes = self.acknowledges.map_or(heartbeat * 4, |(average, _)| average * 2 + heartbeat / 4);
+        let has = |sent: &Sent| received.iter().any(|(o, through)| *o == sent.origin && *through >= sent.through);
+        let lost = self.in_flight.iter().filter(|sent| now.since(sent.at) >= takes && !has(sent));
+        let lost: BTreeSet<ReplicaId> = lost.map(|sent| sent.origin).collect();
+        for origin in lost {
+            self.rewind(origin);
+        }
+    }
+
     /// Sends a log again from what the peer has acknowledged.
-    fn rewind(&mut self, origin: ReplicaId) {
+    pub(super) fn rewind(&mut self, origin: ReplicaId) {
         self.sent.remove(&origin);
-        self.in_flight.retain(|(of, _, _)| *of != origin);
-        self.bytes_in_flight = self.in_flight.iter().map(|(_, _, bytes)| bytes).sum();
+        self.in_flight.retain(|sent| sent.origin != origin);
+        self.bytes_in_flight = self.in_flight.iter().map(|sent| sent.bytes).sum();
+    }
+
+    /// Sends everything again that the peer has not acknowledged.
+    fn send_again(&mut self) {
+        self.in_flight.clear();
+        self.bytes_in_flight = 0;
+        self.sent.clear();
+    }
+
+    pub(super) fn forget_origin(&mut self, origin: ReplicaId) {
+        self.acked.remove(origin);
+        self.sent.remove(&origin);
+        self.late.remove(&origin);
     }
 }

@@ -3,17 +3,27 @@
 //! | file | concern |
 //! | --- | --- |
 //! | [`open`](self) `open.rs` | start, restart, a new incarnation |
+//! | `marks.rs` | what each bucket says about itself, and what all of them prove at a start |
 //! | `write.rs` | local writes and the door that dead documents do not pass |
 //! | `pending.rs` | the batch that is being gathered |
-//! | `link.rs` | greeting, frames in, progress |
+//! | `link.rs` | one link's state; the greeting |
+//! | `receive.rs` | entries in, and what a peer says of its progress |
 //! | `send.rs` | frames out: own entries first, relays if late |
+//! | `origins.rs` | whose log is whose; origins that are over |
+//! | `awaited.rs` | what is waited for before the replica is fit to serve |
+//! | `head.rs` | the rolling hash that shows a fork |
 //! | `forget.rs` | removal of erased rows, expired buckets, checkpoints |
 //! | `status.rs` | what operators and readers may know |
 
+mod awaited;
 mod forget;
+mod head;
 mod link;
+mod marks;
 mod open;
+mod origins;
 mod pending;
+mod receive;
 mod send;
 mod status;
 mod write;
@@ -28,15 +38,20 @@ use crate::key::{Bucket, DocumentName};
 use crate::recent::Recent;
 use crate::storage::{META_KEY, Storage, StorageError};
 use crate::time::{Hlc, Monotonic, Now, Wall};
-use crate::trust::{Doubt, TrustedClock};
+use crate::trust::{Doubt, TrustedClock, WordRefused};
 use crate::version::VersionVector;
 
+pub use head::Head;
 pub use link::LinkError;
 pub use status::{PeerStatus, Status};
 pub use write::{Write, WriteError};
 
+use awaited::Awaited;
+use head::Heads;
 use link::Link;
-use pending::{InFlight, Mark, Pending, Place};
+use marks::Mark;
+use origins::{Hearsay, Origins};
+use pending::{InFlight, Pending, Place};
 
 /// What a replica must be told; equal `max_retention` everywhere is a condition of safety.
 #[derive(Clone, Debug)]
@@ -51,6 +66,10 @@ pub struct ReplicaConfig {
     pub max_retention: Duration,
     /// The largest clock difference that is taken for normal.
     pub max_clock_skew: Duration,
+    /// How far ahead of true time an id's arrival may be: a guest's own clock made it.
+    pub arrival_allowance: Duration,
+    /// Tells this process from every other one, so that two on one name are noticed; random in production.
+    pub boot: u64,
     /// Longest silence on a link.
     pub heartbeat: Duration,
     /// How long an entry of another origin may be late at a peer before it is relayed.
@@ -71,6 +90,8 @@ impl ReplicaConfig {
             peers,
             max_retention: Duration::from_hours(28 * 24),
             max_clock_skew: Duration::from_mins(1),
+            arrival_allowance: Duration::from_mins(5),
+            boot: 0,
             heartbeat: Duration::from_millis(500),
             relay_after: Duration::from_secs(2),
             in_flight_bytes: 4 << 20,
@@ -155,6 +176,8 @@ pub enum Event {
     RolledBack {
         /// Who knows it.
         peer: NodeName,
+        /// Our id until now.
+        origin: ReplicaId,
         /// Up to which seq.
         theirs: u64,
         /// What we had.
@@ -180,6 +203,42 @@ pub enum Event {
     Forgot(Bucket),
     /// Whether this replica has forgotten what is not over, for its clock was ahead ([`Replica::forgot_early`]).
     ForgotEarly(bool),
+    /// An entry arrives later than the certain time allows, so its log waits here: a clock is ahead.
+    HeldBack {
+        /// The peer that sent it.
+        peer: NodeName,
+        /// Which entry.
+        dot: Dot,
+    },
+    /// At the start buckets were missing or older than the store was: everything beyond what the others prove is
+    /// fetched again.
+    BucketsLost(Vec<Bucket>),
+    /// The store belongs to another node: a copy. This replica begins with an empty past.
+    CopiedFrom(NodeName),
+    /// A peer holds other entries under our own dots: two processes wrote under one id.
+    Forked {
+        /// The peer that holds them.
+        peer: NodeName,
+    },
+    /// The heartbeat is shorter than a quarter of the time in which this peer acknowledges: entries may be sent twice.
+    SlowLink {
+        /// The peer.
+        peer: NodeName,
+        /// The shortest time from sending to acknowledgement.
+        round_trip: Duration,
+    },
+    /// Everything that peers had at their greeting is here by now.
+    Filled,
+    /// A node's log does not go as far as others said while it was away: one of them lied, or the node's disk went back.
+    /// What was not proven of it is fetched again.
+    Contradicted {
+        /// The node.
+        peer: NodeName,
+        /// Its log.
+        origin: ReplicaId,
+    },
+    /// All entries of an origin are over, and its name is forgotten.
+    Retired(ReplicaId),
 }
 
 /// A frame to be sent.
@@ -200,6 +259,13 @@ enum Standing {
     Running,
 }
 
+/// What events have said last.
+#[derive(Debug, Default)]
+struct Told {
+    doubt: Option<Doubt>,
+    forgot_early: bool,
+}
+
 /// One replica. Owns no clock, socket, thread or source of randomness.
 ///
 /// Call a `handle_*` when something happened, then drain every `poll_*`: [`Replica::poll_batch`] when the
@@ -214,10 +280,30 @@ pub struct Replica<S> {
     /// Earlier incarnations of this node.
     past: BTreeSet<ReplicaId>,
     standing: Standing,
-    /// After a roll-back: what peers knew of our log, to be fetched back.
-    recover: VersionVector,
-    /// Since when every peer is linked and none has more of that than we have.
+    /// The id has issued nothing yet and no store names it: it is stored with the first entry under it.
+    is_unsaved: bool,
+    /// Peers that were linked when `meta` was last written: they may hold our newest entries.
+    linked_then: BTreeSet<NodeName>,
+    /// When the process started.
+    started: Monotonic,
+    awaited: Awaited,
+    /// Since when every peer is linked and none has more of what is fetched back than we have.
     lost_since: Option<Monotonic>,
+    /// Buckets were missing at the start.
+    lost_buckets: bool,
+    /// When a peer's word last made this replica take a new id.
+    reminted: Option<Monotonic>,
+    origins: Origins,
+    hearsay: Hearsay,
+    /// Entries of other origins on which our acknowledgements rest: repeats, and what corrections correct.
+    promised: VersionVector,
+    /// How far the logs under our earlier ids went: what we issued, or what peers know.
+    ended: VersionVector,
+    heads: Heads,
+    /// The processes that spoke under each peer's name, the present one last.
+    boots: BTreeMap<NodeName, VecDeque<u64>>,
+    /// When origins are looked for that are over.
+    retire_at: Monotonic,
     clock: TrustedClock,
     hlc: Hlc,
     /// Last seq issued under `id`.
@@ -229,8 +315,8 @@ pub struct Replica<S> {
     /// Tombstones up to here have had their rows removed in batches up to the one in flight.
     settled: VersionVector,
     horizon: Wall,
-    /// As last told by an event.
-    forgot_early: bool,
+    /// As last told by events.
+    told: Told,
     buckets: BTreeMap<Bucket, Mark>,
     pending: Pending,
     in_flight: Option<InFlight>,
@@ -240,6 +326,8 @@ pub struct Replica<S> {
     recent: Recent,
     completeness: Completeness,
     links: BTreeMap<LinkId, Link>,
+    /// The link that was served last: catch-up on one must not starve the others.
+    served: LinkId,
     frame_cache: Option<send::CachedFrame>,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -272,6 +360,7 @@ impl<S: Storage> Replica<S> {
             vector: &self.vector,
             durable: &self.durable,
             settled: &self.settled,
+            head: self.heads.own(),
         };
         let batch = pending.batch(&place, &mut self.buckets);
         self.storage.apply(&batch)?;
@@ -294,9 +383,13 @@ impl<S: Storage> Replica<S> {
         if let Some(done) = self.in_flight.take_if(|batch| batch.id <= through) {
             self.durable.merge(&done.vector);
             self.settled = done.settles;
-            for delta in done.pending.issued {
-                self.recent.push(delta);
+            for (delta, head) in done.pending.issued {
+                self.recent.push(delta, head);
             }
+            for link in self.links.values_mut() {
+                link.progress_due |= link.owes.take_if(|batch| *batch <= done.id).is_some();
+            }
+            self.watch_foreign(now, &done.pending.foreign);
             self.events
                 .extend(done.pending.done.into_iter().map(|(ticket, outcome)| Event::Written { ticket, outcome }));
             self.events.extend(done.pending.changed.into_iter().map(Event::Changed));
@@ -309,9 +402,7 @@ impl<S: Storage> Replica<S> {
             self.pending.force |= !self.pending.done.is_empty();
         }
         self.completeness.settle(&self.durable);
-        for link in self.links.values_mut() {
-            link.progress_due |= std::mem::take(&mut link.owes_progress);
-        }
+        self.look_at_awaited(now);
         Ok(())
     }
 
@@ -324,21 +415,23 @@ impl<S: Storage> Replica<S> {
         if now.mono < self.next_tick {
             return Ok(());
         }
+        let stalled = now.mono.since(self.next_tick);
         self.next_tick = now.mono.plus(self.config.heartbeat);
         if matches!(&self.standing, Standing::Confirming { until, .. } if now.mono >= *until) {
-            // Not all peers could vouch for our log, and writes must not wait for a dead region.
-            self.reincarnate(now)?;
+            self.stop_confirming(now)?;
         }
-        self.tick_links(now);
+        self.tick_links(now, stalled);
+        self.look_at_awaited(now);
         self.give_up_what_is_lost(now);
         self.note_time(now);
-        self.forget()
+        self.forget(now)
     }
 
-    /// When [`Replica::handle_timeout`] wants to be called.
+    /// When [`Replica::handle_timeout`] wants to be called: at the next heartbeat, or when a partly filled frame has
+    /// waited long enough.
     #[must_use]
     pub fn poll_timeout(&self) -> Monotonic {
-        self.next_tick
+        self.links.values().filter_map(Link::lingers_until).fold(self.next_tick, Monotonic::min)
     }
 
     /// The next thing that happened.
@@ -353,24 +446,39 @@ impl<S: Storage> Replica<S> {
         self.pending.records
     }
 
-    /// An operator's word: this machine's wall clock is right.
-    pub fn believe_clock(&mut self, now: Now) {
+    /// An operator's word: it is `stated` now, and this machine's wall clock shows it. `force` takes the word although
+    /// regions disagree.
+    ///
+    /// # Errors
+    /// [`WordRefused`]; nothing changes then.
+    pub fn believe_clock(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
         let reached = self.clock.reached();
-        self.clock.believe(now);
+        self.clock.believe(now, stated, force)?;
         self.note_leap(reached);
         self.observe(now);
+        Ok(())
+    }
+
+    /// An operator's word: serve although the store may lack what peers have.
+    pub fn serve_as_is(&mut self) {
+        if self.awaited.is_filling() {
+            self.awaited.end_filling();
+            self.pending.meta = true;
+        }
     }
 
     fn observe(&mut self, now: Now) {
-        let (before, reached) = (self.clock.doubt(), self.clock.reached());
+        let reached = self.clock.reached();
         self.clock.observe(now);
         self.note_leap(reached);
-        if self.clock.doubt() != before {
-            self.events.push_back(Event::Clock(self.clock.doubt()));
+        // Compared with what was told, because hearing a peer changes the doubt as well.
+        if self.clock.doubt() != self.told.doubt {
+            self.told.doubt = self.clock.doubt();
+            self.events.push_back(Event::Clock(self.told.doubt));
         }
-        if self.forgot_early() != self.forgot_early {
-            self.forgot_early = self.forgot_early();
-            self.events.push_back(Event::ForgotEarly(self.forgot_early));
+        if self.forgot_early() != self.told.forgot_early {
+            self.told.forgot_early = self.forgot_early();
+            self.events.push_back(Event::ForgotEarly(self.told.forgot_early));
         }
     }
 

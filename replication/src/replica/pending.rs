@@ -1,35 +1,14 @@
 //! The batch that is being gathered, and those on their way to the disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-
+use super::marks::Mark;
 use super::{BatchId, Outcome, Ticket};
-use crate::ids::ReplicaId;
+use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Delta, Reason, Tombstone};
-use crate::storage::{BucketBatch, MARK_KEY, WriteBatch};
+use crate::storage::{BucketBatch, MARK_KEY, OLD_MARK_KEY, WriteBatch, log_key};
 use crate::version::VersionVector;
-
-/// What a bucket says about itself, written atomically with every batch that touches it.
-///
-/// At most one batch is unsynced at a time, so after a crash the mark with the highest batch number tells
-/// exactly what is durable: `vector` if every bucket that the batch touched has it, else `previous`.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Mark {
-    /// Who wrote last; 0 before anyone did.
-    pub(super) replica: u64,
-    /// The last seq issued under that id, whatever has been removed from the log since.
-    pub(super) issued: u64,
-    pub(super) documents: u64,
-    pub(super) tombstones: u64,
-    pub(super) batch: u64,
-    pub(super) touched: Vec<Bucket>,
-    pub(super) vector: VersionVector,
-    pub(super) previous: VersionVector,
-    /// Tombstones up to here have had their rows removed, durably once this batch is.
-    pub(super) settled: VersionVector,
-}
 
 /// Where a batch stands in the life of the replica.
 pub(super) struct Place<'a> {
@@ -39,6 +18,8 @@ pub(super) struct Place<'a> {
     pub(super) vector: &'a VersionVector,
     pub(super) durable: &'a VersionVector,
     pub(super) settled: &'a VersionVector,
+    /// Rolling hash of the log under `id` up to `issued`.
+    pub(super) head: Option<u32>,
 }
 
 /// Writes not yet applied and what is to happen once they are durable.
@@ -46,8 +27,10 @@ pub(super) struct Place<'a> {
 pub(super) struct Pending {
     writes: BTreeMap<Bucket, BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
     counts: BTreeMap<Bucket, (i64, i64)>,
-    /// Own entries, in log order.
-    pub(super) issued: Vec<Delta>,
+    /// Own entries, in log order, with the log's rolling hash after each.
+    pub(super) issued: Vec<(Delta, Option<u32>)>,
+    /// Origins of which entries came.
+    pub(super) foreign: BTreeSet<ReplicaId>,
     pub(super) changed: Vec<DocumentName>,
     /// What is erased by a tombstone that has not come yet.
     pub(super) unexplained: Vec<(DocumentKey, Reason)>,
@@ -92,6 +75,13 @@ impl Pending {
         self.counts.remove(&bucket);
     }
 
+    /// Whether a log entry of this origin is being gathered.
+    pub(super) fn has_entries(&self, origin: ReplicaId) -> bool {
+        let start = log_key(Dot { origin, seq: 0 });
+        let prefix = &start[..start.len() - size_of::<u64>()];
+        self.writes.values().flat_map(BTreeMap::keys).any(|key| key.starts_with(prefix))
+    }
+
     pub(super) fn count(&mut self, bucket: Bucket, documents: i64, tombstones: i64) {
         let counts = self.counts.entry(bucket).or_default();
         counts.0 += documents;
@@ -104,27 +94,36 @@ impl Pending {
         self.writes.get(&bucket)?.get(key).cloned()
     }
 
-    /// The gathered writes with every touched bucket's new mark.
+    /// The gathered writes with every touched bucket's new mark. The lasting bucket is touched by every batch, because
+    /// its mark lists the last batch of all others.
     pub(super) fn batch(&mut self, place: &Place<'_>, marks: &mut BTreeMap<Bucket, Mark>) -> WriteBatch {
-        if place.vector != place.durable {
-            // What was refused or dead stored nothing, and yet the vector must not go back.
-            self.writes.entry(Bucket::Lasting).or_default();
-        }
-        let touched: Vec<Bucket> = self.writes.keys().copied().collect();
+        self.writes.entry(Bucket::Lasting).or_default();
+        let writes = std::mem::take(&mut self.writes);
+        let before = |bucket: &Bucket| marks.get(bucket).map_or(0, |mark| mark.batch);
+        let touched: Vec<(Bucket, u64)> = writes.keys().map(|bucket| (*bucket, before(bucket))).collect();
+        let mut table: BTreeMap<Bucket, u64> = marks.iter().map(|(bucket, mark)| (*bucket, mark.batch)).collect();
+        table.extend(touched.iter().map(|(bucket, _)| (*bucket, place.batch.0)));
+        table.remove(&Bucket::Lasting);
         let mut batch = WriteBatch::default();
-        for (bucket, mut writes) in std::mem::take(&mut self.writes) {
+        for (bucket, mut writes) in writes {
             let mark = marks.entry(bucket).or_default();
             let (documents, tombstones) = self.counts.get(&bucket).copied().unwrap_or_default();
+            if mark.is_old {
+                writes.insert(OLD_MARK_KEY.to_vec(), None);
+            }
             *mark = Mark {
                 replica: place.id.0,
                 issued: place.issued,
+                head: place.head,
                 documents: mark.documents.saturating_add_signed(documents),
                 tombstones: mark.tombstones.saturating_add_signed(tombstones),
                 batch: place.batch.0,
                 touched: touched.clone(),
+                table: if bucket == Bucket::Lasting { table.clone() } else { BTreeMap::new() },
                 vector: place.vector.clone(),
                 previous: place.durable.clone(),
                 settled: place.settled.clone(),
+                is_old: false,
             };
             // In memory this cannot fail; an empty mark would read as corrupt, not as a low one.
             writes.insert(MARK_KEY.to_vec(), Some(postcard::to_stdvec(mark).unwrap_or_default()));

@@ -3,18 +3,27 @@
 //! # Invariants
 //! - Only what is durable is sent.
 //! - Bytes in flight never exceed `in_flight_bytes` by more than one frame; at the limit sending stops.
-//! - Another origin's entries go only to a peer that is not getting them from that origin: it lags for
-//!   `relay_after`, or has no link to it and lags for a heartbeat. A full mesh sends nothing twice.
-//! - Who forgot early relays nothing.
+//! - Another origin's entries go only to a peer that is not getting them: nothing of that log has come to it for
+//!   `relay_after`, or, if it has no link to the log's node, for a heartbeat. A full mesh sends nothing twice. Of several
+//!   that could relay, the one with the least id begins; the others see that the peer is getting what it lacks.
+//! - A partly filled frame waits for [`LINGER`] at most, never for an acknowledgement.
+//! - While `forgot_early()` is true no other origin's entries are sent, because ours may have gaps that the peer would
+//!   take for expired entries.
 
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::link::{Sent, Watch};
 use super::{Replica, Standing, Transmit};
 use crate::claim::Claim;
 use crate::frame::{Deltas, Frame, Hello, MAX_ENTRIES, Progress};
 use crate::ids::{Dot, LinkId, ReplicaId};
+use crate::key::DocumentKey;
 use crate::log::{Body, Delta, LogEntry, Reference};
+use crate::row::Row;
 use crate::storage::{Storage, StorageError, log_key, read_log_seq};
 use crate::time::{Now, millis};
 
@@ -22,6 +31,8 @@ use crate::time::{Now, millis};
 const FRAME_BYTES: usize = 256 * 1024;
 /// With this many frames unacknowledged a partly filled frame waits for more entries: batches form by themselves.
 const EAGER_FRAMES: usize = 2;
+/// How long it waits at most.
+pub(super) const LINGER: Duration = Duration::from_millis(8);
 /// A frame this full does not wait.
 const FULL: u64 = MAX_ENTRIES as u64 / 2;
 
@@ -44,13 +55,17 @@ impl<S: Storage> Replica<S> {
             return Ok(Some(transmit));
         }
         let links: Vec<LinkId> = self.links.keys().copied().collect();
-        for id in links {
-            self.control_frames(now, id);
-            if let Some(transmit) = self.transmits.pop_front() {
-                return Ok(Some(transmit));
-            }
-            if let Some(frame) = self.next_deltas(now, id)? {
-                return Ok(Some(Transmit { link: id, frame }));
+        for id in &links {
+            self.control_frames(now, *id);
+        }
+        if let Some(transmit) = self.transmits.pop_front() {
+            return Ok(Some(transmit));
+        }
+        let first = links.partition_point(|id| *id <= self.served);
+        for id in links[first..].iter().chain(&links[..first]) {
+            if let Some(frame) = self.next_deltas(now, *id)? {
+                self.served = *id;
+                return Ok(Some(Transmit { link: *id, frame }));
             }
         }
         Ok(None)
@@ -59,9 +74,13 @@ impl<S: Storage> Replica<S> {
     fn control_frames(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if std::mem::take(&mut link.hello_due) {
+            let replica = link.replica;
+            let yours = replica.and_then(|replica| Some((replica, self.heads.of(replica)?)));
             let hello = Hello {
                 replica: self.id,
                 node: self.config.node.clone(),
+                boot: self.config.boot,
+                yours,
                 region: self.config.region.clone(),
                 vector: self.durable.clone(),
                 seen: self.vector.clone(),
@@ -70,6 +89,7 @@ impl<S: Storage> Replica<S> {
             };
             self.transmits.push_back(Transmit { link: id, frame: Frame::Hello(hello).encode().into() });
         }
+        let Some(link) = self.links.get_mut(&id) else { return };
         if link.replica.is_some() && std::mem::take(&mut link.progress_due) {
             let missing = std::mem::take(&mut link.missing).into_iter().collect();
             let progress = Frame::Progress(self.progress_now(now, missing));
@@ -78,20 +98,26 @@ impl<S: Storage> Replica<S> {
     }
 
     fn progress_now(&self, now: Now, missing: Vec<ReplicaId>) -> Progress {
-        let mut claims: Vec<Claim> = self.completeness.newest().cloned().collect();
+        let sum = |seqs: &mut dyn Iterator<Item = (ReplicaId, u64)>| seqs.filter(|(_, seq)| *seq > 0).collect();
         // A clock in doubt cannot say before which moment something was acknowledged, and a log with gaps is not all.
-        if self.clock.doubt().is_none() && self.standing == Standing::Running && !self.forgot_early() {
-            let own = self.past.iter().chain([&self.id]);
-            claims.push(Claim {
-                node: self.config.node.clone(),
-                region: self.config.region.clone(),
-                through: self.clock.certain(),
-                needs: own.map(|id| (*id, self.durable.get(*id).max(self.recover.get(*id)))).collect(),
-            });
-        }
+        let can_claim = self.clock.doubt().is_none()
+            && self.standing == Standing::Running
+            && !self.forgot_early()
+            && !self.awaited.is_filling();
+        let recover = &self.awaited.recover;
+        let own = || self.past.iter().chain([&self.id]).copied();
+        let claim = can_claim.then(|| Claim {
+            node: self.config.node.clone(),
+            region: self.config.region.clone(),
+            through: self.clock.certain(),
+            needs: sum(&mut own().map(|id| (id, self.durable.get(id).max(recover.get(id))))),
+            rests_on: sum(&mut self.promised.iter()),
+        });
+        let durable = |origin: &ReplicaId| self.durable.get(*origin);
         Progress {
             vector: self.durable.clone(),
-            claims,
+            received: self.vector.iter().filter(|(origin, seq)| *seq > durable(origin)).collect(),
+            claim,
             horizon: self.horizon,
             wall: now.wall,
             direct: self.links.values().filter_map(|link| link.replica).collect(),
@@ -99,60 +125,93 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// The next entries for one peer: own log first, then what it lacks of others.
+    /// The next entries for one peer: the own log first, then those of earlier incarnations, then what it lacks of
+    /// others.
     fn next_deltas(&mut self, now: Now, id: LinkId) -> Result<Option<Arc<[u8]>>, StorageError> {
         let Some(link) = self.links.get(&id) else { return Ok(None) };
-        let Some(peer) = link.replica else { return Ok(None) };
-        if link.bytes_in_flight >= self.config.in_flight_bytes {
+        if link.replica.is_none() || link.bytes_in_flight >= self.config.in_flight_bytes {
             return Ok(None);
         }
-        let mut origins: Vec<ReplicaId> = self.durable.iter().map(|(origin, _)| origin).collect();
-        origins.sort_by_key(|origin| !self.is_own(*origin));
+        let own = [&self.id].into_iter().chain(&self.past).copied();
+        let late = link.late.iter().filter(|(origin, watch)| self.is_relayed(now, id, **origin, **watch));
+        let origins: Vec<ReplicaId> = own.chain(late.map(|(origin, _)| *origin)).collect();
+        let mut lingers = None;
         for origin in origins {
-            if origin == peer {
-                continue;
-            }
             let have = self.durable.get(origin);
-            let wanted = self.is_own(origin) || self.is_late(now, id, origin, have);
             let Some(link) = self.links.get(&id) else { return Ok(None) };
-            let after = link.acked.get(origin).max(link.sent.get(&origin).copied().unwrap_or(0));
-            if !wanted || after >= have {
+            let after = link.sent_through(origin);
+            if after >= have || link.replica == Some(origin) {
                 continue;
             }
             if have - after < FULL && link.in_flight.len() >= EAGER_FRAMES {
-                continue;
+                let since = link.lingers.unwrap_or(now.mono);
+                if now.mono.since(since) < LINGER {
+                    lingers = Some(since);
+                    continue;
+                }
             }
             let (through, frame) = self.frame(origin, after, have)?;
             let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
             if link.in_flight.is_empty() {
                 link.advanced = now.mono;
             }
+            link.lingers = None;
             link.sent.insert(origin, through);
-            link.in_flight.push_back((origin, through, frame.len()));
+            link.in_flight.push_back(Sent { origin, through, bytes: frame.len(), at: now.mono });
             link.bytes_in_flight += frame.len();
             return Ok(Some(frame));
+        }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.lingers = lingers;
         }
         Ok(None)
     }
 
-    /// Whether a peer has been without another origin's entries for so long that we relay them.
-    fn is_late(&mut self, now: Now, id: LinkId, origin: ReplicaId, have: u64) -> bool {
-        // Nobody else may miss what is missing here (rule 5).
+    /// Whether another origin's entries go to a peer that has not got any of them since `watch` began.
+    fn is_relayed(&self, now: Now, id: LinkId, origin: ReplicaId, watch: Watch) -> bool {
+        // No peer may miss what is missing here (rule 5).
         if self.forgot_early() {
             return false;
         }
-        let Some(link) = self.links.get_mut(&id) else { return false };
-        let theirs = link.acked.get(origin);
-        if theirs >= have {
-            link.late.remove(&origin);
-            return false;
+        let Some(link) = self.links.get(&id) else { return false };
+        // Earlier incarnations come from the same node as the present one.
+        let owner = self.origins.owner(origin);
+        let is_direct =
+            |direct: &ReplicaId| *direct == origin || (owner.is_some() && self.origins.owner(*direct) == owner);
+        let after = if link.direct.iter().any(is_direct) {
+            self.config.relay_after
+        } else {
+            let before = link.direct.iter().filter(|other| **other < self.id).count();
+            self.config.heartbeat + self.config.heartbeat / 2 * u32::try_from(before).unwrap_or(u32::MAX)
+        };
+        now.mono.since(watch.since) >= after
+    }
+
+    /// A peer has greeted: what it lacks of other origins is watched from now on.
+    pub(super) fn watch_all(&mut self, now: Now, id: LinkId) {
+        let origins: BTreeSet<ReplicaId> = self.durable.iter().map(|(origin, _)| origin).collect();
+        self.watch(now, id, &origins);
+    }
+
+    /// Entries of these origins have become durable here.
+    pub(super) fn watch_foreign(&mut self, now: Now, origins: &BTreeSet<ReplicaId>) {
+        if origins.is_empty() {
+            return;
         }
-        let watch = link.late.entry(origin).or_insert((have, now.mono));
-        if theirs >= watch.0 {
-            *watch = (have, now.mono);
+        for id in self.links.keys().copied().collect::<Vec<_>>() {
+            self.watch(now, id, origins);
         }
-        let limit = if link.direct.contains(&origin) { self.config.relay_after } else { self.config.heartbeat };
-        now.mono.since(watch.1) >= limit
+    }
+
+    fn watch(&mut self, now: Now, id: LinkId, origins: &BTreeSet<ReplicaId>) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        for origin in origins {
+            let is_own = *origin == self.id || self.past.contains(origin) || link.replica == Some(*origin);
+            let theirs = link.acked.get(*origin);
+            if !is_own && theirs < self.durable.get(*origin) {
+                link.late.entry(*origin).or_insert(Watch { theirs, since: now.mono });
+            }
+        }
     }
 
     /// The frame with the entries after `after`, and the seq through which it goes.
@@ -185,7 +244,9 @@ impl<S: Storage> Replica<S> {
             entries.truncate(fits);
             through = entries.last().map_or(have, |last| last.dot.seq);
         }
-        let frame: Arc<[u8]> = Frame::Deltas(Deltas { origin, after, through, entries }).encode().into();
+        let heads = if origin == self.id { self.recent.head_at(after).zip(self.recent.head_at(through)) } else { None };
+        let heads = heads.map(|(first, last)| [first, last]);
+        let frame: Arc<[u8]> = Frame::Deltas(Deltas { origin, after, through, heads, entries }).encode().into();
         self.frame_cache = Some(CachedFrame { origin, after, have, through, frame: frame.clone() });
         Ok((through, frame))
     }
@@ -215,23 +276,33 @@ impl<S: Storage> Replica<S> {
         // Each bucket gave its first MAX_ENTRIES, so the first MAX_ENTRIES of all are complete.
         found.truncate(MAX_ENTRIES);
         let through = if found.len() < MAX_ENTRIES { have } else { found.last().map_or(have, |(seq, _)| *seq) };
+        // A frame reads each row once: one document may have hundreds of entries in it.
+        let mut rows = BTreeMap::new();
         let mut deltas = Vec::with_capacity(found.len());
         for (seq, entry) in found {
-            deltas.extend(self.delta(Dot { origin, seq }, entry)?);
+            deltas.extend(self.delta(Dot { origin, seq }, entry, &mut rows)?);
         }
         Ok((deltas, through))
     }
 
     /// What a log entry refers to, unless it is dead by now.
-    fn delta(&self, dot: Dot, entry: LogEntry) -> Result<Option<Delta>, StorageError> {
+    fn delta(
+        &self,
+        dot: Dot,
+        entry: LogEntry,
+        rows: &mut BTreeMap<DocumentKey, Row>,
+    ) -> Result<Option<Delta>, StorageError> {
         let delta = |key, body| Delta { dot, hlc: entry.hlc, key, body };
         match entry.what {
             Reference::Tombstone(name, until, reason) => Ok(Some(delta(name.expiring(until), Body::Tombstone(reason)))),
             Reference::Erased(name, until, reason) => Ok(Some(delta(name.expiring(until), Body::Erased(reason)))),
             Reference::Change(key) if key.expires_at <= self.gone_through() => Ok(None),
             Reference::Change(key) => {
-                let (row, _) = self.row(&key)?;
                 let corrupt = |_| StorageError::Corrupt { what: "row", bucket: key.bucket() };
+                let row = match rows.entry(key) {
+                    Entry::Occupied(read) => read.into_mut(),
+                    Entry::Vacant(unread) => unread.insert(self.row(&key)?.0),
+                };
                 Ok(row.find(dot).map_err(corrupt)?.map(|change| delta(key, Body::Change(change))))
             }
         }

@@ -23,10 +23,12 @@ pub struct Status {
     pub horizon: Wall,
     /// Why the clock is not believed, if it is not.
     pub doubt: Option<Doubt>,
-    /// Whether it does not write yet, for it waits for its peers' word on its log.
+    /// Whether it does not write yet, because it waits for its peers' word on its log.
     pub starting: bool,
-    /// Whether entries that were lost by a roll-back are still being fetched back.
+    /// Whether entries that were lost by a roll-back are being fetched back from a linked peer.
     pub recovering: bool,
+    /// Whether the store began empty, or lost a bucket, and lacks what linked peers had when they greeted.
+    pub filling: bool,
     /// Whether what is not over may be missing here, for the clock was ahead ([`Replica::forgot_early`]).
     pub forgot_early: bool,
     /// Documents in storage.
@@ -78,6 +80,13 @@ impl<S: Storage> Replica<S> {
         // Another node of this region may be behind; with none, this replica is the region.
         let own = complete_through.entry(self.config.region.clone()).or_insert(self.clock.trusted());
         *own = self.clock.trusted().min(*own);
+        // A log with gaps, or one that is still on its way back, is not all that was acknowledged here.
+        if self.standing != Standing::Running || self.is_filling(now) || !self.durable.covers(&self.awaited.recover) {
+            *own = Wall::default();
+        }
+        if self.clock.doubt().is_some() {
+            complete_through.values_mut().for_each(|through| *through = self.clock.certain().min(*through));
+        }
         if self.forgot_early() {
             complete_through.values_mut().for_each(|through| *through = Wall::default());
         }
@@ -88,7 +97,8 @@ impl<S: Storage> Replica<S> {
             horizon: self.horizon,
             doubt: self.clock.doubt(),
             starting: self.standing != Standing::Running,
-            recovering: !self.durable.covers(&self.recover),
+            recovering: self.is_recovering(now),
+            filling: self.is_filling(now),
             forgot_early: self.forgot_early(),
             documents: self.buckets.values().map(|mark| mark.documents).sum(),
             tombstones: self.buckets.values().map(|mark| mark.tombstones).sum(),
@@ -103,8 +113,12 @@ impl<S: Storage> Replica<S> {
         let claimed = self.completeness.origins().map(|(origin, region)| (origin, region.clone()));
         let linked =
             self.links.values().filter_map(|link| Some((link.replica?, self.config.peers.get(&link.peer)?.clone())));
+        let bound = self.durable.iter().filter_map(|(origin, _)| {
+            let region = self.config.peers.get(self.origins.owner(origin)?)?;
+            Some((origin, region.clone()))
+        });
         let own = self.past.iter().chain([&self.id]).map(|id| (*id, self.config.region.clone()));
-        claimed.chain(linked).chain(own).collect()
+        claimed.chain(linked).chain(bound).chain(own).collect()
     }
 
     fn peer(&self, now: Now, node: &NodeName, region: &RegionId) -> PeerStatus {

@@ -98,12 +98,20 @@ impl<S: Storage> Replica<S> {
 
     fn write_change(&mut self, key: DocumentKey, change: Change) -> Result<Outcome, StorageError> {
         let (row, existed) = self.row(&key)?;
+        // The acknowledgement says that what is there already is there: a claim must not leave it out.
+        for dots in row.dots_by_change() {
+            if !dots.iter().any(|dot| self.is_own(dot.origin))
+                && let Some(dot) = dots.iter().find(|dot| self.vector.contains(**dot)).or(dots.first())
+            {
+                self.promised.advance(dot.origin, dot.seq);
+            }
+        }
         if row.contains(change.hash()) {
             return Ok(Outcome::Repeat);
         }
         let (dot, hlc) = self.issue();
         self.put_change(&key, row, existed, dot, hlc, change.clone())?;
-        self.pending.issued.push(Delta { dot, hlc, key, body: Body::Change(change) });
+        self.note_issued(Delta { dot, hlc, key, body: Body::Change(change) });
         Ok(if existed { Outcome::Amended(dot) } else { Outcome::Created(dot) })
     }
 
@@ -111,7 +119,7 @@ impl<S: Storage> Replica<S> {
     fn erase(&mut self, key: &DocumentKey, reason: Reason) -> Result<Dot, StorageError> {
         let (dot, hlc) = self.issue();
         self.put_tombstone(key, reason, dot, hlc)?;
-        self.pending.issued.push(Delta { dot, hlc, key: *key, body: Body::Tombstone(reason) });
+        self.note_issued(Delta { dot, hlc, key: *key, body: Body::Tombstone(reason) });
         Ok(dot)
     }
 
@@ -130,10 +138,18 @@ impl<S: Storage> Replica<S> {
 
     /// The next dot of this replica's log.
     fn issue(&mut self) -> (Dot, Hlc) {
+        if std::mem::take(&mut self.is_unsaved) {
+            self.pending.meta = true;
+        }
         self.issued += 1;
         self.vector.advance(self.id, self.issued);
         self.hlc = self.hlc.tick(self.clock.trusted());
         (Dot { origin: self.id, seq: self.issued }, self.hlc)
+    }
+
+    fn note_issued(&mut self, delta: Delta) {
+        let head = self.heads.issue(delta.dot, delta.hlc);
+        self.pending.issued.push((delta, head));
     }
 
     pub(super) fn row(&self, key: &DocumentKey) -> Result<(Row, bool), StorageError> {

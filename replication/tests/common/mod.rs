@@ -29,8 +29,10 @@ pub fn greet(replica: &mut Replica<MemoryStorage>, now: Now, link: u64, node: &s
         replica: ReplicaId(100 + link),
         node: node.parse().unwrap(),
         region: node.parse().unwrap(),
+        boot: link,
         vector: vector.clone(),
         seen: vector,
+        yours: None,
         wall: now.wall,
         max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
     };

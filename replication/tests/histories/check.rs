@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use replication::log::LogEntry;
-use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Storage, Wall};
+use replication::storage::log_key;
+use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, Storage, Wall};
 
 use crate::steps::Ending;
 use crate::world::{MAX_RETENTION, SKEW, World, payload};
@@ -12,6 +13,20 @@ use crate::world::{MAX_RETENTION, SKEW, World, payload};
 /// Ticks within which healed replicas must agree: reconnecting, doubt about clocks, relays and retransmissions
 /// each take a few heartbeats of five ticks.
 const CONVERGENCE_TICKS: usize = 300;
+
+/// Whether a store has an entry of a log.
+fn has_entries(storage: &impl Storage, origin: ReplicaId) -> bool {
+    let (start, end) = (log_key(Dot { origin, seq: 0 }), log_key(Dot { origin, seq: u64::MAX }));
+    let mut found = false;
+    for bucket in storage.buckets() {
+        let mut note = |_: &[u8], _: &[u8]| {
+            found = true;
+            std::ops::ControlFlow::Break(())
+        };
+        storage.scan(bucket, &start, &end, &mut note).expect("memory");
+    }
+    found
+}
 
 /// I4: an acknowledged erasure left no readable byte behind.
 pub fn erased_from_disk(world: &World, at: usize, name: &DocumentName) -> Result<(), String> {
@@ -186,11 +201,25 @@ impl World {
         Ok(false)
     }
 
+    /// An origin of which some replica has entries and of which not all know the same. Of others a replica may have
+    /// forgotten even the name.
+    fn differing(&self) -> Option<ReplicaId> {
+        let running: Vec<_> =
+            self.nodes.iter().filter_map(|n| Some((n.replica.as_ref()?.durable(), &n.storage))).collect();
+        let origins: BTreeSet<ReplicaId> =
+            running.iter().flat_map(|(v, _)| v.iter()).map(|(origin, _)| origin).collect();
+        origins.into_iter().find(|origin| {
+            let seqs: BTreeSet<u64> = running.iter().map(|(vector, _)| vector.get(*origin)).collect();
+            seqs.len() > 1 && running.iter().any(|(_, storage)| has_entries(*storage, *origin))
+        })
+    }
+
     fn agrees_with_model(&self) -> Result<(), String> {
         let now = self.true_time();
-        let vectors: Vec<_> = self.nodes.iter().filter_map(|n| n.replica.as_ref()).map(|r| r.durable()).collect();
-        if vectors.windows(2).any(|pair| pair[0] != pair[1]) {
-            return Err("vectors differ".to_owned());
+        if let Some(origin) = self.differing() {
+            let vectors: Vec<_> =
+                self.nodes.iter().filter_map(|n| n.replica.as_ref()).map(|r| (r.id(), r.durable())).collect();
+            return Err(format!("vectors differ in {origin}: {vectors:?}"));
         }
         for at in 0..self.nodes.len() {
             if self.nodes[at].replica.as_ref().is_some_and(|r| r.status(self.now(at)).doubt.is_some()) {

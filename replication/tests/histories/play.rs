@@ -141,7 +141,8 @@ impl World {
         self.start(at)?;
         let now = self.now(at);
         if let Some(replica) = &mut self.nodes[at].replica {
-            replica.believe_clock(now);
+            // Nobody is heard, so nothing contradicts it.
+            replica.believe_clock(now, now.wall, true).expect("it states what the clock shows");
         }
         self.elapsed += Duration::from_hours(1);
         self.tick()?;
@@ -236,7 +237,6 @@ impl World {
         self.stop(at);
         self.nodes[at].storage.restore(&snapshot);
         self.nodes[at].told = VersionVector::default();
-        self.nodes[at].rolled_back = true;
         // What no other replica has durably is lost by contract.
         let others: Vec<_> =
             (0..self.nodes.len()).filter(|o| *o != at).filter_map(|o| self.durable_vector(o)).collect();
@@ -253,6 +253,8 @@ impl World {
             erasure.lost |= !known(erasure.dot);
         }
         self.start(at)?;
+        let id = self.nodes[at].replica.as_ref().map(replication::Replica::id);
+        self.nodes[at].rolled_back.extend(id);
         let kept = self.durable_vector(at).unwrap_or_default();
         self.model.forget_dots(|dot| known(dot) || kept.contains(dot));
         Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use replication::frame::is_deltas;
 use replication::memory::{MemoryStorage, Snapshot};
 use replication::{
     BatchId, DocumentKey, DocumentName, Event, Frame, LinkId, Monotonic, NodeName, Now, Outcome, Reader, Replica,
@@ -20,8 +21,6 @@ pub const SKEW: Duration = Duration::from_mins(1);
 const T0: u64 = 1_800_000_000_000;
 const TICK: Duration = Duration::from_millis(100);
 pub const MONTH: i64 = 30 * 86_400_000;
-/// The kind byte of frames with entries, which are not looked into: they are many.
-const DELTAS: u8 = 2;
 
 type Engine = MemoryStorage;
 
@@ -41,8 +40,8 @@ pub struct Node {
     pub dead: BTreeSet<DocumentKey>,
     /// What it told peers that it durably knows: a crash may not take it back.
     pub told: VersionVector,
-    /// Its disk went back in time and it has not taken a new id since.
-    pub rolled_back: bool,
+    /// Ids under which it ran when its disk went back in time.
+    pub rolled_back: BTreeSet<ReplicaId>,
 }
 
 /// What a ticket is for.
@@ -71,12 +70,13 @@ pub fn name(of: usize) -> NodeName {
     format!("region-{of}").parse().unwrap()
 }
 
-fn config(of: usize, replicas: usize) -> ReplicaConfig {
+fn config(of: usize, replicas: usize, boot: u64) -> ReplicaConfig {
     let peers = (0..replicas).filter(|peer| *peer != of);
     let peers = peers.map(|peer| (name(peer), name(peer).as_str().parse().unwrap())).collect();
     ReplicaConfig {
         max_retention: MAX_RETENTION,
         max_clock_skew: SKEW,
+        boot,
         ..ReplicaConfig::new(name(of), name(of).as_str().parse().unwrap(), peers)
     }
 }
@@ -111,7 +111,7 @@ impl World {
             tickets: BTreeMap::new(),
             dead: BTreeSet::new(),
             told: VersionVector::default(),
-            rolled_back: false,
+            rolled_back: BTreeSet::new(),
         });
         let mut world = World {
             nodes: nodes.collect(),
@@ -151,7 +151,8 @@ impl World {
         self.minted += 1;
         let mint = Box::new(move || ReplicaId(mint.random()));
         let storage = self.nodes[at].storage.clone();
-        let replica = Replica::open(config(at, self.nodes.len()), storage, mint, now).expect("an intact store opens");
+        let replica = Replica::open(config(at, self.nodes.len(), self.minted), storage, mint, now)
+            .expect("an intact store opens");
         let known = replica.durable().clone();
         let node = &mut self.nodes[at];
         node.replica = Some(replica);
@@ -274,8 +275,7 @@ impl World {
             node.syncing = Some(batch);
         }
         while let Some(transmit) = replica.poll_transmit(now).map_err(failed)? {
-            let kind = transmit.frame.get(1);
-            if kind != Some(&DELTAS) {
+            if !is_deltas(&transmit.frame) {
                 match Frame::decode(&transmit.frame) {
                     Ok(Frame::Hello(hello)) => node.told.merge(&hello.vector),
                     Ok(Frame::Progress(progress)) => node.told.merge(&progress.vector),
@@ -300,10 +300,12 @@ impl World {
                     let asked = node.tickets.remove(&ticket).ok_or("a ticket was reported twice")?;
                     self.acknowledge(at, &asked, outcome)?;
                 }
-                Event::RolledBack { .. } if !node.rolled_back => {
+                Event::RolledBack { origin, .. } if !node.rolled_back.contains(&origin) => {
                     return Err(format!("I1: replica {at} lost in a crash what it had sent"));
                 }
-                Event::Reincarnated { .. } => node.rolled_back = false,
+                Event::Retired(origin) => {
+                    node.told = node.told.iter().filter(|(told, _)| *told != origin).collect();
+                }
                 Event::CloseLink { link, .. } => {
                     if let Some(((a, b), _)) = self.links.iter().find(|(_, l)| **l == link).map(|(p, l)| (*p, *l)) {
                         self.unlink(a, b);

@@ -159,7 +159,8 @@ impl World {
                 let skew = self.scenario.replica.max_clock_skew.as_millis();
                 self.nodes[*region].misled |= u128::from(self.clock_error(*region).unsigned_abs()) > skew;
                 if let Some(process) = &mut self.nodes[*region].process {
-                    process.replica.believe_clock(now);
+                    // An operator that is wrong insists.
+                    let _ = process.replica.believe_clock(now, now.wall, true);
                     self.mark(kind);
                 }
             }

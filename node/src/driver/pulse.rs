@@ -1,0 +1,130 @@
+//! Whether the driver and the disk still move, as seen from outside the driver's thread.
+//!
+//! A disk that hangs returns no error, and a thread that computes for half a minute answers nobody. Neither can report
+//! itself, so the driver leaves the time of its last turn and of the batch on its way here, and others look at it: the
+//! probes (`/readyz`) and the watchdog.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::Clock;
+
+/// A batch older than this, or a driver silent for so much longer than its heartbeat, makes the node not ready.
+pub const STALLED: Duration = Duration::from_secs(1);
+/// After so long the watchdog stops the node: a supervisor, or another node of the region, does better.
+const HUNG: Duration = Duration::from_secs(30);
+/// How often the watchdog looks.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What does not move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stall {
+    /// The disk has not finished a batch.
+    Disk(Duration),
+    /// The driver has not turned.
+    Driver(Duration),
+}
+
+/// The last signs of life. Milliseconds of the monotonic clock, plus one; 0 is "none".
+pub(super) struct Pulse {
+    clock: Arc<dyn Clock>,
+    heartbeat: Duration,
+    turned: AtomicU64,
+    batch_since: AtomicU64,
+}
+
+impl Pulse {
+    pub(super) fn new(clock: Arc<dyn Clock>, heartbeat: Duration) -> Pulse {
+        let pulse = Pulse { clock, heartbeat, turned: AtomicU64::new(0), batch_since: AtomicU64::new(0) };
+        pulse.turn();
+        pulse
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.now().mono.0.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    /// The driver turns.
+    pub(super) fn turn(&self) {
+        self.turned.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// A batch goes to the disk.
+    pub(super) fn batch_begins(&self) {
+        self.batch_since.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// It is durable.
+    pub(super) fn batch_ends(&self) {
+        self.batch_since.store(0, Ordering::Relaxed);
+    }
+
+    /// What has not moved for `limit`.
+    pub(super) fn stalled(&self, limit: Duration) -> Option<Stall> {
+        let now = self.now();
+        let since = |at: u64| Duration::from_millis(now.saturating_sub(at));
+        match self.batch_since.load(Ordering::Relaxed) {
+            0 => {}
+            begun if since(begun) >= limit => return Some(Stall::Disk(since(begun))),
+            _ => {}
+        }
+        let silent = since(self.turned.load(Ordering::Relaxed));
+        (silent >= limit + self.heartbeat).then_some(Stall::Driver(silent))
+    }
+}
+
+/// Reports to `hung` when nothing has moved for [`HUNG`]. Ends with the last other owner of the pulse.
+pub(super) fn watch(pulse: &Arc<Pulse>, hung: impl FnOnce(Stall) + Send + 'static) -> std::io::Result<()> {
+    let pulse = Arc::downgrade(pulse);
+    std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+        while let Some(alive) = pulse.upgrade() {
+            if let Some(stall) = alive.stalled(HUNG) {
+                return hung(stall);
+            }
+            drop(alive);
+            std::thread::sleep(LOOK);
+        }
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use replication::{Monotonic, Now, Wall};
+
+    use super::{Pulse, STALLED, Stall};
+    use crate::clock::Clock;
+
+    #[derive(Default)]
+    struct Hands(AtomicU64);
+
+    impl Clock for Hands {
+        fn now(&self) -> Now {
+            Now { mono: Monotonic(Duration::from_millis(self.0.load(Ordering::Relaxed))), wall: Wall(0) }
+        }
+    }
+
+    #[test]
+    fn a_disk_and_a_driver_that_stand_still_are_told_apart() {
+        let hands = Arc::new(Hands::default());
+        let at = |ms: u64| hands.0.store(ms, Ordering::Relaxed);
+        let pulse = Pulse::new(hands.clone(), Duration::from_millis(500));
+        pulse.batch_begins();
+        at(999);
+        pulse.turn();
+        assert_eq!(pulse.stalled(STALLED), None);
+        at(1_000);
+        assert_eq!(pulse.stalled(STALLED), Some(Stall::Disk(Duration::from_secs(1))));
+        pulse.batch_ends();
+        assert_eq!(pulse.stalled(STALLED), None);
+        at(2_499);
+        assert_eq!(pulse.stalled(STALLED), Some(Stall::Driver(Duration::from_millis(1_500))));
+        pulse.turn();
+        assert_eq!(pulse.stalled(STALLED), None);
+    }
+}

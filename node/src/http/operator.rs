@@ -1,0 +1,56 @@
+//! An operator's word on this node: what time it is, and that it may serve although its store may lack something.
+
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use replication::WordRefused;
+use serde::Deserialize;
+
+use super::problem::{Kind, Problem};
+use super::reply::{Reply, no_content};
+use super::{App, body};
+use crate::registry::instant;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Word {
+    now: String,
+    #[serde(default)]
+    force: bool,
+}
+
+/// `POST /v1/admin/clock/believe`: the body states the time, so that a clock that is wrong is not believed by mistake.
+pub(super) async fn believe(app: &App, parts: &Parts, body: Incoming) -> Result<Reply, Problem> {
+    let body = body::read(&parts.headers, body).await?;
+    let form = r#"the word is {"now": "2026-01-01T18:30:00Z", "force"?: true} with the present time"#;
+    let word: Word = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
+    let stated = instant::parse(&word.now).ok_or_else(|| Problem::new(Kind::MalformedBody, form))?;
+    match app.handle.believe_clock(stated, word.force).await {
+        Ok(()) => {
+            tracing::warn!(force = word.force, "an operator's word: this machine's clock is right");
+            Ok(no_content())
+        }
+        Err(None) => Err(Problem::new(Kind::Stopping, "the word was not taken")),
+        Err(Some(refused)) => Err(contradicted(&refused)),
+    }
+}
+
+fn contradicted(refused: &WordRefused) -> Problem {
+    let detail = match refused {
+        WordRefused::OtherTime { wall, .. } => {
+            format!("this machine's clock shows {}: set it right first", instant::show(*wall))
+        }
+        WordRefused::Contradicted { agree, disagree } => format!(
+            "{disagree} of {} regions heard have another time: compare their clocks; `force` takes the word all the same",
+            agree + disagree
+        ),
+        other => other.to_string(),
+    };
+    Problem::new(Kind::ClockContradicted, detail)
+}
+
+/// `POST /v1/admin/serve`: ends the wait for what peers have.
+pub(super) fn serve_as_is(app: &App) -> Result<Reply, Problem> {
+    tracing::warn!("an operator's word: the node serves although its store may lack what peers have");
+    app.handle.serve_as_is();
+    Ok(no_content())
+}

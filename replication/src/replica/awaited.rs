@@ -1,0 +1,175 @@
+//! What this replica waits for before it calls itself fit to serve: entries that peers have and it should have.
+//!
+//! A store that began empty, or lost a bucket, waits for all that each linked peer had at its greeting. A replica whose
+//! disk went back waits for its own entries. Both waits end when what is wanted is there, and neither waits for a peer
+//! that is away, nor for one that sends nothing: a dead region must block no other, and a peer that lies about what it
+//! has must not either.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Event, Replica};
+use crate::ids::{NodeName, ReplicaId};
+use crate::storage::Storage;
+use crate::time::{Monotonic, Now};
+use crate::version::VersionVector;
+
+/// Heartbeats in which nothing that is waited for comes, after which it is not waited for.
+const PATIENCE: u32 = 120;
+
+/// Filling an empty store, and fetching own entries back.
+#[derive(Debug, Default)]
+pub(super) struct Awaited {
+    /// While the store is filling: what each peer had when it greeted first.
+    filling: Option<BTreeMap<NodeName, VersionVector>>,
+    /// After a roll-back: what peers knew of our own logs.
+    pub(super) recover: VersionVector,
+    /// When entries that are waited for last came.
+    moved: Monotonic,
+    reached: u64,
+}
+
+impl Awaited {
+    pub(super) fn new(filling: bool, now: Monotonic) -> Awaited {
+        Awaited { filling: filling.then(BTreeMap::new), moved: now, ..Awaited::default() }
+    }
+
+    pub(super) fn is_filling(&self) -> bool {
+        self.filling.is_some()
+    }
+
+    /// A peer greets and tells what it has.
+    pub(super) fn greeted(&mut self, peer: &NodeName, vector: &VersionVector, now: Monotonic) {
+        if let Some(filling) = &mut self.filling
+            && !filling.contains_key(peer)
+        {
+            filling.insert(peer.clone(), vector.clone());
+            self.moved = now;
+        }
+    }
+
+    /// Peers know more of our own logs than we do.
+    pub(super) fn expect_back(&mut self, origin: ReplicaId, through: u64, now: Monotonic) {
+        if through > self.recover.get(origin) {
+            self.recover.advance(origin, through);
+            self.moved = now;
+        }
+    }
+
+    /// Nothing is waited for any more but own entries.
+    pub(super) fn end_filling(&mut self) {
+        self.filling = None;
+    }
+
+    pub(super) fn drop_origin(&mut self, origin: ReplicaId) {
+        self.recover.remove(origin);
+        for vector in self.filling.iter_mut().flat_map(BTreeMap::values_mut) {
+            vector.remove(origin);
+        }
+    }
+
+    /// Looks at how far both waits have come.
+    pub(super) fn observe(&mut self, durable: &VersionVector, now: Monotonic) {
+        let wanted = self.filling.iter().flat_map(BTreeMap::values).chain([&self.recover]);
+        let reached = wanted.flat_map(VersionVector::iter).map(|(origin, seq)| seq.min(durable.get(origin))).sum();
+        if reached > self.reached {
+            self.moved = now;
+        }
+        self.reached = reached;
+    }
+
+    /// Whether entries came lately: what has stood still for longer is not waited for.
+    pub(super) fn is_moving(&self, now: Monotonic, patience: Duration) -> bool {
+        now.since(self.moved) < patience
+    }
+
+    /// Peers of `linked` that have greeted and had more than has come since.
+    pub(super) fn lacks_of<'a>(
+        &'a self,
+        durable: &'a VersionVector,
+        own: ReplicaId,
+        linked: impl Fn(&NodeName) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a NodeName> + 'a {
+        let filling = self.filling.iter().flatten().filter(move |(peer, _)| linked(peer));
+        filling
+            .filter(move |(_, had)| had.iter().any(|(o, seq)| o != own && durable.get(o) < seq))
+            .map(|(peer, _)| peer)
+    }
+
+    pub(super) fn has_greeted(&self, peer: &NodeName) -> bool {
+        self.filling.as_ref().is_some_and(|filling| filling.contains_key(peer))
+    }
+
+    pub(super) fn greeted_any(&self) -> bool {
+        self.filling.as_ref().is_some_and(|filling| !filling.is_empty())
+    }
+}
+
+impl<S: Storage> Replica<S> {
+    /// Whether the store lacks what linked peers had when they greeted. While no peer has greeted yet, this is only so
+    /// for as long as peers may take to.
+    pub(super) fn is_filling(&self, now: Now) -> bool {
+        let may_yet_greet = now.mono.since(self.started) < self.config.start_grace();
+        self.awaited.is_filling() && (self.awaited.greeted_any() || may_yet_greet)
+    }
+
+    /// Whether own entries are on their way back from a peer that has a link.
+    pub(super) fn is_recovering(&self, now: Now) -> bool {
+        let has_more = |(origin, seq): (ReplicaId, u64)| {
+            let ours = self.durable.get(origin);
+            ours < seq && self.links.values().any(|link| link.acked.get(origin) > ours)
+        };
+        self.awaited.recover.iter().any(has_more) && self.awaited.is_moving(now.mono, self.patience())
+    }
+
+    fn patience(&self) -> Duration {
+        self.config.heartbeat * PATIENCE
+    }
+
+    /// Ends the filling of the store when everything is here that peers had at their greeting.
+    pub(super) fn look_at_awaited(&mut self, now: Now) {
+        self.awaited.observe(&self.durable, now.mono);
+        if !self.awaited.is_filling() || !self.awaited.greeted_any() {
+            return;
+        }
+        let all_greeted = self.config.peers.keys().all(|peer| self.awaited.has_greeted(peer));
+        if !all_greeted && now.mono.since(self.started) < self.config.start_grace() {
+            return;
+        }
+        let lacks = self.awaited.lacks_of(&self.durable, self.id, |peer| self.is_linked(peer)).next().is_some();
+        if !lacks || !self.awaited.is_moving(now.mono, self.patience()) {
+            self.awaited.end_filling();
+            self.pending.meta = true;
+            self.events.push_back(Event::Filled);
+        }
+    }
+
+    /// Own entries that no peer has any more, all of them linked for six heartbeats, are lost: they are not waited for,
+    /// and the log says that nothing is left to know of them. A peer that is away may still have them.
+    pub(super) fn give_up_what_is_lost(&mut self, now: Now) {
+        let recover = &self.awaited.recover;
+        let is_more = |origin| self.links.values().any(|link| link.acked.get(origin) > self.durable.get(origin));
+        let is_lost = !self.durable.covers(recover)
+            && self.has_heard_all()
+            && !recover.iter().any(|(origin, seq)| self.durable.get(origin) < seq && is_more(origin));
+        if !is_lost {
+            self.lost_since = None;
+            return;
+        }
+        // What a peer has seen and not yet stored it will soon tell that it has.
+        let patience = if self.lost_buckets { self.patience() } else { self.config.start_grace() };
+        if now.mono.since(*self.lost_since.get_or_insert(now.mono)) >= patience {
+            for (origin, through) in std::mem::take(&mut self.awaited.recover).iter() {
+                let count = through.saturating_sub(self.durable.get(origin));
+                if count > 0 {
+                    self.events.push_back(Event::Lost { origin, count });
+                }
+                if self.lost_buckets && count > 0 {
+                    // Other buckets may hold entries beyond the gap that no peer ever had: they are sent from now on.
+                    self.vector.advance(origin, through);
+                    self.pending.force = true;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! What each bucket says about itself, and what all of them together prove when a store is opened.
+//!
+//! # The problem
+//! Each bucket is a database of its own. After a crash one of them may hold a batch that another one lacks. A bucket
+//! may also be gone, or older than the others: removed by hand, restored from a backup, or cut short by an engine that
+//! drops what it cannot verify. The version vector must not cover what is gone, otherwise no peer sends it again.
+//!
+//! # The algorithm
+//! At most one batch is on its way to the disk. Every batch writes a [`Mark`] into each bucket that it touches. The
+//! lasting bucket is touched by every batch and comes last; its mark holds a table of every bucket's last batch.
+//! - The newest batch is in all the buckets that it touched: the store is [`Found::Whole`].
+//! - It is in some, and the others stand exactly where they stood before it: [`Found::Half`]; a crash does that.
+//! - Anything else no crash can do: [`Found::WentBack`]. What is proven then is what the missing or older buckets
+//!   themselves prove: of a missing one, nothing.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ReplicaId;
+use crate::key::Bucket;
+use crate::storage::{MARK_KEY, OLD_MARK_KEY, Storage, StorageError};
+use crate::time::Wall;
+use crate::version::VersionVector;
+
+/// What a bucket says about itself, written atomically with every batch that touches it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// The replica that wrote last; 0 before any did.
+    pub(super) replica: u64,
+    /// The last seq issued under that id, whatever has been removed from the log since.
+    pub(super) issued: u64,
+    /// Rolling hash of the log under that id up to `issued`, if it is known.
+    pub(super) head: Option<u32>,
+    pub(super) documents: u64,
+    pub(super) tombstones: u64,
+    pub(super) batch: u64,
+    /// Every bucket that the batch touched, and the last batch that it had seen before.
+    pub(super) touched: Vec<(Bucket, u64)>,
+    /// Every bucket but the lasting one with its last batch; only in the lasting bucket's mark.
+    pub(super) table: BTreeMap<Bucket, u64>,
+    pub(super) vector: VersionVector,
+    /// What was durable when the batch was made.
+    pub(super) previous: VersionVector,
+    /// Tombstones up to here have had their rows removed, durably once this batch is.
+    pub(super) settled: VersionVector,
+    /// Read from the form of store format 3, which had no table.
+    #[serde(skip)]
+    pub(super) is_old: bool,
+}
+
+/// A mark up to store format 3.
+#[derive(Deserialize)]
+struct OldMark {
+    replica: u64,
+    issued: u64,
+    documents: u64,
+    tombstones: u64,
+    batch: u64,
+    touched: Vec<Bucket>,
+    vector: VersionVector,
+    previous: VersionVector,
+    settled: VersionVector,
+}
+
+impl From<OldMark> for Mark {
+    fn from(old: OldMark) -> Mark {
+        Mark {
+            replica: old.replica,
+            issued: old.issued,
+            head: None,
+            documents: old.documents,
+            tombstones: old.tombstones,
+            batch: old.batch,
+            touched: old.touched.into_iter().map(|bucket| (bucket, 0)).collect(),
+            table: BTreeMap::new(),
+            vector: old.vector,
+            previous: old.previous,
+            settled: old.settled,
+            is_old: true,
+        }
+    }
+}
+
+/// What the marks of a store prove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// The newest batch is everywhere: its vector holds.
+    Whole(VersionVector),
+    /// A crash kept a part of the newest batch: the vector before it holds.
+    Half(VersionVector),
+    /// Buckets are missing, or older than the store was: only this is proven.
+    WentBack { proven: VersionVector, missing: Vec<Bucket> },
+}
+
+/// Reads every bucket's mark. A bucket that holds nothing yet has the default mark.
+pub(super) fn read<S: Storage>(storage: &S) -> Result<BTreeMap<Bucket, Mark>, StorageError> {
+    let mut marks = BTreeMap::new();
+    for bucket in storage.buckets() {
+        let corrupt = |_| StorageError::Corrupt { what: "mark", bucket };
+        let mark = match (storage.get(bucket, MARK_KEY)?, storage.get(bucket, OLD_MARK_KEY)?) {
+            (Some(mark), _) => postcard::from_bytes(&mark).map_err(corrupt)?,
+            (None, Some(old)) => postcard::from_bytes::<OldMark>(&old).map_err(corrupt)?.into(),
+            // A crash may leave a bucket of which not even the first batch survived.
+            (None, None) => Mark::default(),
+        };
+        marks.insert(bucket, mark);
+    }
+    Ok(marks)
+}
+
+/// The mark of the newest batch.
+pub(super) fn newest(marks: &BTreeMap<Bucket, Mark>) -> Mark {
+    marks.values().max_by_key(|mark| mark.batch).cloned().unwrap_or_default()
+}
+
+/// Judges the marks of a store that has forgotten everything up to `horizon`. `has_meta` is false if the replica's own
+/// state is not there.
+pub(super) fn judge(marks: &BTreeMap<Bucket, Mark>, horizon: Wall, has_meta: bool) -> Found {
+    let last = newest(marks);
+    let stands = |bucket: &Bucket| marks.get(bucket).map_or(0, |mark| mark.batch);
+    let is_over = |bucket: &Bucket| bucket.end() <= horizon;
+    let lasting = marks.get(&Bucket::Lasting).cloned().unwrap_or_default();
+
+    let mut missing: Vec<Bucket> = Vec::new();
+    let mut is_whole = true;
+    for (bucket, before) in last.touched.iter().filter(|(bucket, _)| !is_over(bucket)) {
+        if stands(bucket) != last.batch {
+            is_whole = false;
+            // A mark of format 3 does not say where the bucket stood before.
+            if stands(bucket) != *before && !last.is_old {
+                missing.push(*bucket);
+            }
+        }
+    }
+    for (bucket, batch) in lasting.table.iter().filter(|(bucket, _)| !is_over(bucket)) {
+        // What the newest batch touched was looked at above. The lasting bucket's own batch may have been a half one
+        // before the newest was made.
+        let is_half = lasting.touched.contains(&(*bucket, stands(bucket)));
+        if !last.touched.iter().any(|(touched, _)| touched == bucket) && stands(bucket) != *batch && !is_half {
+            missing.push(*bucket);
+        }
+    }
+    if last.batch > 0 && !has_meta && !missing.contains(&Bucket::Lasting) {
+        missing.push(Bucket::Lasting);
+    }
+    if !missing.is_empty() {
+        let proven =
+            missing.iter().map(|bucket| marks.get(bucket).map(|mark| mark.previous.clone()).unwrap_or_default());
+        let proven = proven.reduce(|one, two| one.meet(&two)).unwrap_or_default();
+        return Found::WentBack { proven, missing };
+    }
+    if is_whole { Found::Whole(last.vector) } else { Found::Half(last.previous) }
+}
+
+/// The greatest seq issued under each id that a mark names.
+pub(super) fn issued(marks: &BTreeMap<Bucket, Mark>) -> VersionVector {
+    marks.values().filter(|mark| mark.replica != 0).map(|mark| (ReplicaId(mark.replica), mark.issued)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{Found, Mark, judge};
+    use crate::ids::ReplicaId;
+    use crate::key::Bucket;
+    use crate::time::Wall;
+    use crate::version::VersionVector;
+
+    const A: Bucket = Bucket::Day(10);
+    const B: Bucket = Bucket::Day(11);
+
+    fn vector(seq: u64) -> VersionVector {
+        [(ReplicaId(1), seq)].into_iter().collect()
+    }
+
+    /// The store after batch 3 (A and lasting) and batch 5 (B and lasting); after batch n the vector is n.
+    fn store() -> BTreeMap<Bucket, Mark> {
+        let mark = |batch, before, touched: &[(Bucket, u64)], table: &[(Bucket, u64)]| Mark {
+            replica: 1,
+            issued: batch,
+            batch,
+            touched: touched.to_vec(),
+            table: table.iter().copied().collect(),
+            vector: vector(batch),
+            previous: vector(before),
+            ..Mark::default()
+        };
+        BTreeMap::from([
+            (A, mark(3, 1, &[(A, 0), (Bucket::Lasting, 1)], &[])),
+            (B, mark(5, 3, &[(B, 2), (Bucket::Lasting, 3)], &[])),
+            (Bucket::Lasting, mark(5, 3, &[(B, 2), (Bucket::Lasting, 3)], &[(A, 3), (B, 5)])),
+        ])
+    }
+
+    #[test]
+    fn a_crash_leaves_the_newest_batch_whole_or_half() {
+        assert_eq!(judge(&store(), Wall(0), true), Found::Whole(vector(5)));
+        // The lasting bucket lacks the newest batch.
+        let mut half = store();
+        let earlier = half[&A].clone();
+        half.insert(Bucket::Lasting, Mark { batch: 3, table: [(A, 3), (B, 2)].into_iter().collect(), ..earlier });
+        assert_eq!(judge(&half, Wall(0), true), Found::Half(vector(3)));
+        // B lacks it.
+        let mut half = store();
+        half.insert(B, Mark { batch: 2, ..half[&B].clone() });
+        assert_eq!(judge(&half, Wall(0), true), Found::Half(vector(3)));
+        assert_eq!(judge(&BTreeMap::new(), Wall(0), false), Found::Whole(VersionVector::default()));
+        // Two crashes: of batch 5 B got nothing, of batch 6 A alone got something.
+        let (last, lasting) = (half[&A].clone(), half[&Bucket::Lasting].clone());
+        let touched = vec![(A, 3), (Bucket::Lasting, 5)];
+        half.insert(A, Mark { batch: 6, touched, previous: lasting.previous.clone(), ..last });
+        assert_eq!(judge(&half, Wall(0), true), Found::Half(vector(3)));
+    }
+
+    #[test]
+    fn a_missing_or_older_bucket_is_noticed() {
+        let went_back = |store: &BTreeMap<Bucket, Mark>| match judge(store, Wall(0), true) {
+            Found::WentBack { proven, missing } => (proven, missing),
+            other => panic!("{other:?}"),
+        };
+        let mut gone = store();
+        gone.remove(&A);
+        assert_eq!(went_back(&gone), (vector(0), vec![A]));
+        assert_eq!(judge(&gone, A.end(), true), Found::Whole(vector(5)), "a day that was dropped is not missed");
+        let mut older = store();
+        older.insert(A, Mark { batch: 2, previous: vector(1), ..older[&A].clone() });
+        assert_eq!(went_back(&older), (vector(1), vec![A]));
+        let mut gone = store();
+        gone.remove(&B);
+        assert_eq!(went_back(&gone), (vector(0), vec![B]));
+        let mut gone = store();
+        gone.remove(&Bucket::Lasting);
+        assert_eq!(judge(&gone, Wall(0), false), Found::WentBack { proven: vector(0), missing: vec![Bucket::Lasting] });
+        // Older by more than the batch that was on its way.
+        let mut older = store();
+        older.insert(Bucket::Lasting, Mark { batch: 1, previous: vector(0), ..older[&A].clone() });
+        assert_eq!(went_back(&older).1, vec![Bucket::Lasting]);
+    }
+}

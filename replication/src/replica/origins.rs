@@ -1,0 +1,201 @@
+//! Whose log is whose: which node each origin belongs to, what that node has said of it, and origins that are over.
+//!
+//! # The problem
+//! A frame says "with this you know the log through n". Nothing in it proves that nothing is left out, nor that its
+//! entries are genuine. A peer that lies could take a whole log away: the receiver skips what it knows already.
+//!
+//! # The rules
+//! 1. An origin is bound to the node whose certified link named it first. Another node cannot take it over.
+//! 2. While the replica of a log is linked, other peers are believed up to what that replica has told itself.
+//! 3. While it is not, and of logs of earlier incarnations (whose node may have lost them), a peer that relays is believed, because nothing else comes through. What was proven until then is
+//!    remembered ([`Hearsay`]). When the node is linked again and its log does not go as far as was said, the vector
+//!    goes back to what was proven, and the node sends the rest.
+//! 4. An origin is retired when no entry of it is left in storage, so nothing that could be sent is forgotten. If its
+//!    node is away and comes back, its log begins anew here, with what is left of it.
+//!
+//! What a peer that lies can still do is in `ALGORITHM.md`, section 6.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Event, Replica};
+use crate::ids::{Dot, LinkId, NodeName, ReplicaId};
+use crate::storage::{Storage, StorageError, log_key};
+use crate::time::Now;
+use crate::version::VersionVector;
+
+/// Origins of which no node says that they are its own: they come from stores that were lost. More than any honest
+/// deployment leaves behind within a retention.
+const MOST_UNKNOWN: usize = 4_096;
+
+/// The longest gap in a log that a relay is believed: more entries than any retention leaves.
+const MOST_AHEAD: u64 = 1 << 32;
+
+/// How often origins are looked for that are over, beside the moments when a day goes.
+const RETIRE_EVERY: Duration = Duration::from_hours(1);
+
+/// Logs of which a peer that relays them has said more than their own node: up to where they are proven.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hearsay(pub(super) BTreeMap<ReplicaId, u64>);
+
+/// What is known of the nodes behind the origins.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Origins {
+    owners: BTreeMap<ReplicaId, NodeName>,
+    /// How far each log goes, by the word of the node that it belongs to.
+    told: VersionVector,
+}
+
+impl Origins {
+    pub(super) fn new(owners: BTreeMap<ReplicaId, NodeName>) -> Origins {
+        Origins { owners, told: VersionVector::default() }
+    }
+
+    /// `node` says that `origin` is its own. `false` if it is another node's.
+    pub(super) fn bind(&mut self, origin: ReplicaId, node: &NodeName) -> bool {
+        self.owners.entry(origin).or_insert_with(|| node.clone()) == node
+    }
+
+    pub(super) fn owner(&self, origin: ReplicaId) -> Option<&NodeName> {
+        self.owners.get(&origin)
+    }
+
+    /// `node` says what it durably knows: of its own logs that is how far they go.
+    pub(super) fn tell(&mut self, node: &NodeName, vector: &VersionVector) {
+        for (origin, seq) in vector.iter().filter(|(origin, _)| self.owners.get(origin) == Some(node)) {
+            self.told.advance(origin, seq);
+        }
+    }
+
+    /// How far `origin`'s log goes, by its own node's word.
+    pub(super) fn told(&self, origin: ReplicaId) -> u64 {
+        self.told.get(origin)
+    }
+
+    /// The bindings that are worth keeping: of logs of which something is known.
+    pub(super) fn owners_of(&self, known: &VersionVector) -> BTreeMap<ReplicaId, NodeName> {
+        let known = |origin: &ReplicaId| known.get(*origin) > 0;
+        self.owners.iter().filter(|(origin, _)| known(origin)).map(|(o, node)| (*o, node.clone())).collect()
+    }
+
+    fn forget(&mut self, origin: ReplicaId) {
+        self.owners.remove(&origin);
+        self.told.remove(origin);
+    }
+}
+
+impl<S: Storage> Replica<S> {
+    /// Through which seq `peer` is believed about `origin`'s log.
+    pub(super) fn believed_through(&self, peer: &NodeName, origin: ReplicaId) -> u64 {
+        if self.past.contains(&origin) {
+            return self.ended.get(origin);
+        }
+        match self.origins.owner(origin) {
+            Some(owner) if owner == peer => u64::MAX,
+            Some(_) if self.links.values().any(|link| link.replica == Some(origin)) => self.origins.told(origin),
+            _ => self.vector.get(origin).saturating_add(MOST_AHEAD),
+        }
+    }
+
+    /// `peer` takes us through `through` in `origin`'s log, which is what its own node has said or hearsay.
+    pub(super) fn advance(&mut self, peer: &NodeName, origin: ReplicaId, through: u64) {
+        let known = self.vector.get(origin);
+        let is_proven = self.origins.owner(origin) == Some(peer)
+            || self.past.contains(&origin)
+            || through <= self.origins.told(origin);
+        if is_proven {
+            self.hearsay.0.remove(&origin);
+        } else if through > known && !self.hearsay.0.contains_key(&origin) {
+            self.hearsay.0.insert(origin, known);
+            self.pending.meta = true;
+        }
+        self.vector.advance(origin, through);
+    }
+
+    /// A replica, linked for a while, says how far its log goes: what others said beyond that is taken back, and asked
+    /// for again. Within [`super::ReplicaConfig::start_grace`] of the link its word may be older than theirs.
+    pub(super) fn end_hearsay(&mut self, now: Now, id: LinkId) -> Result<(), StorageError> {
+        let Some(link) = self.links.get(&id) else { return Ok(()) };
+        if self.hearsay.0.is_empty() || now.mono.since(link.since) < self.config.start_grace() {
+            return Ok(());
+        }
+        let (peer, present) = (link.peer.clone(), link.replica);
+        let Some(origin) = present else { return Ok(()) };
+        let Some(proven) = self.hearsay.0.remove(&origin) else { return Ok(()) };
+        self.pending.meta = true;
+        if self.vector.get(origin) > self.origins.told(origin) {
+            // The batch on its way would bring the vector back that it was made with.
+            self.settle_batches(now)?;
+            for vector in [&mut self.vector, &mut self.durable] {
+                vector.remove(origin);
+                vector.advance(origin, proven);
+            }
+            self.pending.force = true;
+            self.ask_again(id, origin);
+            self.events.push_back(Event::Contradicted { peer, origin });
+        }
+        Ok(())
+    }
+
+    /// Whether another log may begin here: a peer could make them up one by one, and each vector would carry them.
+    pub(super) fn has_room_for(&self, origin: ReplicaId) -> bool {
+        if self.vector.get(origin) > 0 || self.is_own(origin) || self.origins.owner(origin).is_some() {
+            return true;
+        }
+        let unknown = self.vector.iter().filter(|(o, _)| self.origins.owner(*o).is_none()).count();
+        unknown < MOST_UNKNOWN
+    }
+
+    /// Takes origins out of the vector whose entries are all gone: earlier incarnations, those of stores that were lost,
+    /// and of nodes that have been away for longer than anything lives. Every replica does so when the last day goes in
+    /// which one had an entry.
+    pub(super) fn retire(&mut self, now: Now) -> Result<(), StorageError> {
+        // A batch on its way holds the vector of its making; the next heartbeat looks again.
+        if now.mono < self.retire_at || self.in_flight.is_some() {
+            return Ok(());
+        }
+        // A peer that still has entries of a log sends it again, so the look is not taken more often.
+        self.retire_at = now.mono.plus(RETIRE_EVERY);
+        let present: Vec<ReplicaId> = self.links.values().filter_map(|link| link.replica).chain([self.id]).collect();
+        let over = self.vector.iter().map(|(origin, _)| origin).filter(|origin| !present.contains(origin));
+        for origin in over.collect::<Vec<_>>() {
+            if self.has_entries(origin)? || self.pending.has_entries(origin) {
+                continue;
+            }
+            for vector in [&mut self.vector, &mut self.durable, &mut self.settled, &mut self.promised, &mut self.ended]
+            {
+                vector.remove(origin);
+            }
+            self.awaited.drop_origin(origin);
+            self.past.remove(&origin);
+            self.origins.forget(origin);
+            self.hearsay.0.remove(&origin);
+            self.heads.forget(origin);
+            self.pending.meta = true;
+            self.events.push_back(Event::Retired(origin));
+            for link in self.links.values_mut() {
+                link.forget_origin(origin);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether storage has an entry of this log.
+    fn has_entries(&self, origin: ReplicaId) -> Result<bool, StorageError> {
+        let (start, end) = (log_key(Dot { origin, seq: 0 }), log_key(Dot { origin, seq: u64::MAX }));
+        let mut found = false;
+        for bucket in self.buckets.keys() {
+            self.storage.scan(*bucket, &start, &end, &mut |_, _| {
+                found = true;
+                ControlFlow::Break(())
+            })?;
+            if found {
+                break;
+            }
+        }
+        Ok(found)
+    }
+}

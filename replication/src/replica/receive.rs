@@ -1,0 +1,203 @@
+//! Frames in: entries through the door, and what a peer says of its progress.
+//!
+//! # Invariants
+//! - The vector never advances past a gap: a frame that starts beyond what we know is not applied.
+//! - An entry that breaks the rules is counted and left out; it never stops the entries after it.
+//! - An entry that arrives later than the clock allows is held back with all that follows it in its log, because only a
+//!   clock that is ahead can have dated it: it is taken when its time has come.
+//! - How far a peer is believed about a log is decided by `Replica::believed_through` alone.
+
+use super::link::Watch;
+use super::{Event, LinkError, Replica, Standing};
+use crate::frame::{Deltas, Progress};
+use crate::ids::{LinkId, NodeName, ReplicaId};
+use crate::key::{Bucket, DocumentKey};
+use crate::log::{Body, Delta, LogEntry, Reference};
+use crate::replica::Head;
+use crate::storage::{Storage, StorageError};
+use crate::time::{Now, Wall};
+
+impl<S: Storage> Replica<S> {
+    pub(super) fn progress(
+        &mut self,
+        now: Now,
+        id: LinkId,
+        peer: &NodeName,
+        progress: Progress,
+    ) -> Result<(), StorageError> {
+        let Some(region) = self.config.peers.get(peer).cloned() else { return Ok(()) };
+        self.clock.hear(now, peer, &region, progress.wall);
+        self.observe(now);
+        // A node whose clock is ahead would be complete through a time that has not come, and its log may have gaps by
+        // that clock. Two right clocks may be twice the skew apart.
+        let latest = self.clock.trusted().plus(self.config.max_clock_skew * 2);
+        if let Some(mut claim) = progress.claim
+            && claim.node == *peer
+            && claim.region == region
+            && claim.through <= latest
+        {
+            claim.needs.retain(|(origin, _)| self.origins.bind(*origin, peer));
+            self.completeness.hear(claim, &self.durable);
+        }
+        self.origins.tell(peer, &progress.vector);
+        if progress.horizon > self.horizon {
+            // A region whose clock is a month ahead must not make us forget anything (rule 5).
+            if progress.horizon <= self.clock.certain().plus(self.config.max_clock_skew) {
+                self.horizon = progress.horizon;
+                self.pending.meta = true;
+            } else {
+                self.events.push_back(Event::HorizonRefused { peer: peer.clone(), horizon: progress.horizon });
+            }
+        }
+        let heartbeat = self.config.heartbeat;
+        let own = self.id;
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        // It knows us by an earlier id, or not at all: the greeting that said otherwise was lost.
+        link.hello_due |= !progress.direct.contains(&own);
+        // What it does not name it has forgotten: whatever is left of that log is new to it.
+        for origin in link.acked.origins_beyond(&progress.vector) {
+            link.forget_origin(origin);
+        }
+        link.acked.merge(&progress.vector);
+        link.direct = progress.direct.into_iter().collect();
+        link.acknowledge(now.mono, heartbeat, &progress.received);
+        link.late.retain(|origin, watch| {
+            let theirs = link.acked.get(*origin);
+            if theirs > watch.theirs {
+                *watch = Watch { theirs, since: now.mono };
+            }
+            theirs < self.durable.get(*origin)
+        });
+        self.watch_all(now, id);
+        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
+        // At most once per heartbeat: frames that merely overtook each other need no second sending.
+        if !progress.missing.is_empty() && now.mono.since(link.rewound) >= heartbeat {
+            link.rewound = now.mono;
+            for origin in progress.missing {
+                // It may know less than it did: an origin that was over begins anew.
+                link.acked.remove(origin);
+                link.acked.advance(origin, progress.vector.get(origin));
+                link.rewind(origin);
+            }
+        }
+        self.end_hearsay(now, id)
+    }
+
+    pub(super) fn deltas(&mut self, id: LinkId, peer: &NodeName, deltas: Deltas) -> Result<(), LinkError> {
+        let Deltas { origin, after, through, heads, entries } = deltas;
+        let known = self.vector.get(origin);
+        if origin == self.id {
+            return Ok(());
+        }
+        if after > known {
+            self.ask_again(id, origin);
+            return Ok(());
+        }
+        if through <= known {
+            // It came before. What is durable is acknowledged at once, the rest with its batch.
+            let is_durable = through <= self.durable.get(origin);
+            let gathered = if self.pending.is_empty() { None } else { Some(self.next_batch) };
+            let batch = gathered.or(self.in_flight.as_ref().map(|batch| batch.id)).filter(|_| !is_durable);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.owes = batch.or(link.owes);
+                link.progress_due |= is_durable;
+            }
+            return Ok(());
+        }
+        // The batch that is being gathered holds what is new: its end is acknowledged, and not that of an earlier one.
+        let batch = self.next_batch;
+        if let Some(link) = self.links.get_mut(&id) {
+            link.owes = Some(batch);
+        }
+        // Even if nothing is stored the new vector must become durable before it is told.
+        self.pending.force = true;
+        if !self.has_room_for(origin) {
+            self.events.push_back(Event::Refused { peer: peer.clone(), dot: crate::ids::Dot { origin, seq: through } });
+            return Ok(());
+        }
+        if let Some([first, last]) = heads
+            && self.origins.owner(origin) == Some(peer)
+        {
+            let heads = [Head { seq: after, hash: first }, Head { seq: through, hash: last }];
+            if !self.heads.agree(origin, heads) {
+                return Err(LinkError::Fork { peer: peer.clone() });
+            }
+        }
+        let mut through = through.min(self.believed_through(peer, origin));
+        let latest = self.clock.latest_arrival(self.config.arrival_allowance);
+        let believed = through;
+        for delta in entries.into_iter().filter(|delta| delta.dot.seq > known && delta.dot.seq <= believed) {
+            if is_from_the_future(&delta.key, latest) {
+                self.events.push_back(Event::HeldBack { peer: peer.clone(), dot: delta.dot });
+                through = delta.dot.seq - 1;
+                break;
+            }
+            // An erasure that is to be passed on in our own log waits until we may write there.
+            if self.standing != Standing::Running
+                && matches!(delta.body, Body::Erased(_))
+                && self.tombstone(&delta.key)?.is_none()
+            {
+                through = delta.dot.seq - 1;
+                self.ask_again(id, origin);
+                break;
+            }
+            self.apply(peer, delta)?;
+        }
+        self.advance(peer, origin, through);
+        self.pending.foreign.insert(origin);
+        Ok(())
+    }
+
+    pub(super) fn ask_again(&mut self, id: LinkId, origin: ReplicaId) {
+        if let Some(link) = self.links.get_mut(&id) {
+            link.missing.insert(origin);
+            link.progress_due = true;
+        }
+    }
+
+    /// Takes one entry of another replica through the door.
+    fn apply(&mut self, peer: &NodeName, delta: Delta) -> Result<(), StorageError> {
+        let Delta { dot, hlc, key, body } = delta;
+        if self.outlives(&key) {
+            self.events.push_back(Event::Refused { peer: peer.clone(), dot });
+            return Ok(());
+        }
+        // A tombstone is passed on until its day may be dropped everywhere: who is behind by the skew still needs it.
+        let over = match &body {
+            Body::Change(_) => key.expires_at <= self.gone_through(),
+            Body::Tombstone(_) | Body::Erased(_) => self.is_droppable(key.bucket()),
+        };
+        if over {
+            return Ok(());
+        }
+        // Not exactly the latest expiry: it would be dropped too early, or outlive its day.
+        if !matches!(&body, Body::Change(_)) && key.expires_at != self.until(&key) {
+            self.events.push_back(Event::Refused { peer: peer.clone(), dot });
+            return Ok(());
+        }
+        let tombstone = self.tombstone(&key)?;
+        let (name, until) = (key.name, self.until(&key));
+        // Where nothing else is to be stored the log says why: a gap would be passed on without its reason.
+        let what = match (body, &tombstone) {
+            (Body::Change(change), None) => {
+                let (row, existed) = self.row(&key)?;
+                return self.put_change(&key, row, existed, dot, hlc, change);
+            }
+            (Body::Tombstone(reason), None) => return self.put_tombstone(&key, reason, dot, hlc),
+            (Body::Change(_), Some(tombstone)) => Reference::Erased(name, until, tombstone.reason),
+            (Body::Tombstone(reason), Some(_)) => Reference::Tombstone(name, until, reason),
+            (Body::Erased(reason), Some(_)) => Reference::Erased(name, until, reason),
+            (Body::Erased(reason), None) => {
+                self.pending.unexplained.push((key, reason));
+                Reference::Erased(name, until, reason)
+            }
+        };
+        self.put_log(Bucket::of(until), dot, LogEntry { hlc, what });
+        Ok(())
+    }
+}
+
+/// Whether an id carries an arrival that has not come, by whichever clock.
+fn is_from_the_future(key: &DocumentKey, latest: Wall) -> bool {
+    key.expires_at != Wall::NEVER && key.name.id.arrival() > latest
+}
