@@ -80,7 +80,7 @@ fn bytes(rng: &mut StdRng, len: std::ops::Range<usize>) -> Vec<u8> {
 fn key(number: u64, record: u32) -> Vec<u8> {
     // Spread over the tree, as ids of many venues are.
     let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(record);
-    [&spread.to_be_bytes()[..2], &number.to_be_bytes(), &record.to_be_bytes()].concat()
+    [b"l", &spread.to_be_bytes()[..2], &number.to_be_bytes(), &record.to_be_bytes()].concat()
 }
 
 /// Writes until it is killed; the number of each durable batch goes to standard output.

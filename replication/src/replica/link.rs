@@ -12,6 +12,7 @@ use crate::frame::{Deltas, Frame, FrameError, Hello, Progress};
 use crate::ids::{LinkId, NodeName, ReplicaId};
 use crate::key::Bucket;
 use crate::log::{Body, Delta, LogEntry, Reference};
+use crate::row::Bounds;
 use crate::storage::{Storage, StorageError};
 use crate::time::{Monotonic, Now, millis};
 use crate::version::VersionVector;
@@ -385,6 +386,10 @@ impl<S: Storage> Replica<S> {
         let what = match (body, &tombstone) {
             (Body::Change(change), None) => {
                 let (row, existed) = self.row(&key)?;
+                if !row.has_room(&change, Bounds::foreign(&key)) {
+                    self.events.push_back(Event::Refused { peer: peer.clone(), dot });
+                    return Ok(());
+                }
                 return self.put_change(&key, row, existed, dot, hlc, change);
             }
             (Body::Tombstone(reason), None) => return self.put_tombstone(&key, reason, dot, hlc),

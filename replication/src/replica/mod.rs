@@ -5,11 +5,13 @@
 //! | [`open`](self) `open.rs` | start, restart, a new incarnation |
 //! | `write.rs` | local writes and the door that dead documents do not pass |
 //! | `pending.rs` | the batch that is being gathered |
+//! | `compact.rs` | compaction of rows, a few at a time |
 //! | `link.rs` | greeting, frames in, progress |
 //! | `send.rs` | frames out: own entries first, relays if late |
 //! | `forget.rs` | removal of erased rows, expired buckets, checkpoints |
 //! | `status.rs` | what operators and readers may know |
 
+mod compact;
 mod forget;
 mod link;
 mod open;
@@ -24,7 +26,7 @@ use std::time::Duration;
 
 use crate::claim::Completeness;
 use crate::ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
-use crate::key::{Bucket, DocumentName};
+use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::recent::Recent;
 use crate::storage::{META_KEY, Storage, StorageError};
 use crate::time::{Hlc, Monotonic, Now, Wall};
@@ -234,6 +236,8 @@ pub struct Replica<S> {
     buckets: BTreeMap<Bucket, Mark>,
     pending: Pending,
     in_flight: Option<InFlight>,
+    /// Documents whose rows are to be compacted.
+    compaction_due: BTreeSet<DocumentKey>,
     meta_written: Monotonic,
     next_batch: BatchId,
     next_ticket: Ticket,
@@ -325,6 +329,7 @@ impl<S: Storage> Replica<S> {
             return Ok(());
         }
         self.next_tick = now.mono.plus(self.config.heartbeat);
+        self.compact_some()?;
         if matches!(&self.standing, Standing::Confirming { until, .. } if now.mono >= *until) {
             // Not all peers could vouch for our log, and writes must not wait for a dead region.
             self.reincarnate(now)?;
