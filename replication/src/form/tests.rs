@@ -147,13 +147,16 @@ fn rows_with_hostile_changes_keep_them_loose() {
     assert_eq!(found.len(), row.dots().len(), "each is still sent to peers, so that replicas do not differ");
 }
 
+/// A field, whether it is put, and what is replaced: which change, and which operation of it.
+type AnyOp = (u8, bool, Vec<(u8, u8)>);
+
 /// How to make a change out of those made before.
 #[derive(Clone, Debug)]
 enum Draft {
     /// As a client does: from what some of them show.
     Honest { of: u64, field: u8, value: Option<i64> },
     /// Anything that has a shape.
-    Any { deps: Vec<u8>, start: i8, ops: Vec<(u8, bool, Vec<(u8, u8)>)> },
+    Any { deps: Vec<u8>, start: i8, ops: Vec<AnyOp> },
     /// A creation.
     Root { fields: u8, value: i64 },
 }
