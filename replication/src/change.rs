@@ -17,7 +17,7 @@ use automerge::legacy::{Key, ObjectId, Op, OpId, OpType, SortedVec};
 use automerge::{ActorId, ExpandedChange, ScalarValue};
 use sha2::{Digest, Sha256};
 
-use crate::form::shape;
+use crate::form::{parse, shape};
 use crate::key::DocumentKey;
 
 /// SHA-256 of an Automerge change chunk: its identity.
@@ -137,7 +137,7 @@ impl std::fmt::Debug for Change {
 
 /// A chunk's head: magic 4, checksum 4, type 1. Then come LEB128 length, LEB128 dependency count, the
 /// dependencies, the actor's length, the actor.
-const HEAD: usize = 9;
+pub(crate) const HEAD: usize = 9;
 pub(crate) const ACTOR_LEN: usize = 16;
 
 impl Change {
@@ -197,7 +197,7 @@ impl Change {
     /// # Errors
     /// Any [`ChangeError`] but those of rows.
     pub fn from_foreign(key: &DocumentKey, bytes: Vec<u8>) -> Result<Change, ChangeError> {
-        let parsed = automerge::Change::try_from(bytes.as_slice()).map_err(ChangeError::Parse)?;
+        let parsed = parse(&bytes)?;
         let hash = parsed.hash();
         if bytes.get(4..8) != Some(&hash.0[..4]) {
             return Err(ChangeError::Checksum);
@@ -226,7 +226,7 @@ impl Change {
     /// As [`Change::from_foreign`].
     pub(crate) fn restore(key: &DocumentKey, mut bytes: Vec<u8>) -> Result<Change, ChangeError> {
         let at = actor_offset(&bytes).ok_or(ChangeError::Operations)?;
-        let parsed = automerge::Change::try_from(bytes.as_slice()).map_err(ChangeError::Parse)?;
+        let parsed = parse(&bytes)?;
         let mut expanded = shape(&parsed)?;
         let actor = content_actor(key, &expanded);
         bytes[at..at + ACTOR_LEN].copy_from_slice(&actor);
@@ -328,7 +328,7 @@ fn actor_offset(bytes: &[u8]) -> Option<usize> {
     (len == ACTOR_LEN as u64 && bytes.len() >= at + ACTOR_LEN).then_some(at)
 }
 
-fn leb128(bytes: &[u8], at: &mut usize) -> Option<u64> {
+pub(crate) fn leb128(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..63).step_by(7) {
         let byte = *bytes.get(*at)?;

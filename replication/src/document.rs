@@ -35,11 +35,7 @@ impl Document {
     /// # Errors
     /// [`ChangeError`] if a change does not parse or the changes do not merge.
     pub fn of_changes(changes: &[Change]) -> Result<Document, ChangeError> {
-        let mut parsed = changes
-            .iter()
-            .map(|change| automerge::Change::try_from(change.bytes.as_slice()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(ChangeError::Parse)?;
+        let mut parsed = changes.iter().map(|change| form::parse(&change.bytes)).collect::<Result<Vec<_>, _>>()?;
         if let [only] = &parsed[..] {
             return Ok(match form::shape(only) {
                 Ok(root) if root.deps.is_empty() => Document::of_one(ChangeHash(only.hash().0), &root),

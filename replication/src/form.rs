@@ -25,8 +25,8 @@ use automerge::{ActorId, ExpandedChange};
 
 use crate::change::{ACTOR_LEN, ChangeError, ChangeHash, Value};
 
-/// Most operations of one change.
-const MAX_OPERATIONS: usize = 1_024;
+mod columns;
+
 /// Operation counters stay below this: Automerge counts in 32 bits and panics beyond.
 const MAX_COUNTER: u64 = 1 << 31;
 
@@ -45,14 +45,23 @@ struct Operation {
     replaces: Vec<(u64, ActorId)>,
 }
 
-/// Decodes a change after making sure that it has the only shape that we write.
+/// Reads a change without believing what it claims of its size ([`columns`]).
+///
+/// # Errors
+/// [`ChangeError::Operations`] if it claims too much, [`ChangeError::Parse`] if Automerge cannot read it.
+pub(crate) fn parse(bytes: &[u8]) -> Result<automerge::Change, ChangeError> {
+    if !columns::are_bounded(bytes) {
+        return Err(ChangeError::Operations);
+    }
+    automerge::Change::try_from(bytes).map_err(ChangeError::Parse)
+}
+
+/// Decodes a change that [`parse`] has read, after making sure that it has the only shape that we write.
 ///
 /// # Errors
 /// [`ChangeError::Operations`] if it has another.
 pub(crate) fn shape(parsed: &automerge::Change) -> Result<ExpandedChange, ChangeError> {
-    // Bounds first: `decode` allocates for what the change claims.
     if parsed.seq() != 1
-        || parsed.len() > MAX_OPERATIONS
         || parsed.start_op().get() >= MAX_COUNTER
         || parsed.message().is_some()
         || !parsed.extra_bytes().is_empty()

@@ -291,7 +291,7 @@ impl Row {
         let mut changes = merged.get_changes(&[]);
         let held = changes.len();
         for loose in &self.loose {
-            changes.push(automerge::Change::try_from(loose.change.bytes.as_slice()).map_err(ChangeError::Parse)?);
+            changes.push(form::parse(&loose.change.bytes)?);
         }
         let good = form::well_formed(&changes, held).split_off(held);
         let mut flags = good.iter();

@@ -3,6 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use automerge::Automerge;
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::well_formed;
 use crate::change::{ACTOR_LEN, Change, ChangeHash, FieldOp, OpRef, Value};
@@ -149,6 +150,53 @@ fn rows_with_hostile_changes_keep_them_loose() {
 
 /// A field, whether it is put, and what is replaced: which change, and which operation of it.
 type AnyOp = (u8, bool, Vec<(u8, u8)>);
+
+/// Every byte of a change replaced by every other, its checksum put right: nothing at the door panics, whatever actors and
+/// counts it claims. Automerge's `decode` does, on an actor that is not in its list.
+#[test]
+fn no_byte_of_a_change_makes_the_door_panic() {
+    let document = Document::of_changes(&[creation()]).unwrap();
+    let change = document.amend(&key(), &[("a", None), ("b", Some(Value::Bytes(vec![1, 2])))]).unwrap();
+    let mut automerge_panics = 0;
+    for at in 9..change.bytes().len() {
+        for byte in 0..=u8::MAX {
+            let mut bytes = change.bytes().to_vec();
+            bytes[at] = byte;
+            let head = Sha256::digest(&bytes[8..]);
+            bytes[4..8].copy_from_slice(&head[..4]);
+            let _ = Change::from_foreign(&key(), bytes.clone());
+            let _ = Change::restore(&key(), bytes.clone());
+            if let Ok(parsed) = automerge::Change::try_from(&bytes[..]) {
+                let decoded = catch_unwind(AssertUnwindSafe(|| parsed.decode()));
+                automerge_panics += usize::from(decoded.is_err());
+            }
+        }
+    }
+    assert_ne!(automerge_panics, 0, "should this ever fail, Automerge has learnt to check actors itself");
+}
+
+/// A few bytes claim 2^40 operations, over which Automerge would loop.
+#[test]
+fn a_change_that_claims_many_operations_is_refused_before_it_is_decoded() {
+    let change = Change::create(&key(), &[("a", Value::Int(1))]);
+    let bytes = change.bytes();
+    assert!(super::columns::are_bounded(bytes));
+    // The column of actions: a run of one put. It becomes a longer run.
+    let at = bytes.windows(2).position(|pair| pair == [66, 2]).unwrap();
+    let data = bytes.windows(2).rposition(|pair| pair == [0x7f, 1] || pair == [1, 1]).unwrap();
+    let claiming = |run: &[u8]| {
+        let mut claims = bytes.to_vec();
+        claims.splice(data..data + 2, run.iter().copied().chain([1]));
+        let longer = u8::try_from(run.len() - 1).unwrap();
+        claims[at + 1] += longer;
+        claims[9] += longer;
+        claims
+    };
+    assert!(super::columns::are_bounded(&claiming(&[0xff, 0x07])), "1,023 operations");
+    let claims = claiming(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x20]);
+    assert!(!super::columns::are_bounded(&claims), "2^40 operations");
+    assert!(Change::restore(&key(), claims).is_err());
+}
 
 /// How to make a change out of those made before.
 #[derive(Clone, Debug)]
