@@ -303,3 +303,39 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     }
     File::open(path)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use replication::storage::{BucketBatch, WriteBatch};
+    use replication::{Bucket, Storage as _};
+
+    use super::SledStorage;
+
+    fn write(bucket: Bucket) -> WriteBatch {
+        let writes = vec![(b"k".to_vec(), Some(b"v".to_vec()))];
+        WriteBatch { buckets: vec![(bucket, BucketBatch { writes })] }
+    }
+
+    /// What a killed process left may be in the page cache alone, and the next one must not call it durable.
+    #[test]
+    fn the_first_sync_forces_what_was_there_at_the_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SledStorage::open(folder.path(), 8 << 20).expect("opens");
+        let store = open();
+        store.apply(&write(Bucket::Day(20_000))).expect("applies");
+        store.apply(&write(Bucket::Lasting)).expect("applies");
+        drop(store);
+        let store = open();
+        // What an older version left in `blobs/`.
+        let blob = folder.path().join("buckets/day-20000/blobs/17");
+        fs::write(&blob, b"a page").expect("writes");
+        let due = |store: &SledStorage| store.dirty.lock().expect("not poisoned").clone();
+        assert_eq!(due(&store).into_iter().collect::<Vec<_>>(), [(Bucket::Day(20_000), true), (Bucket::Lasting, true)]);
+        store.sync().expect("syncs");
+        assert!(due(&store).is_empty());
+        let forced = |bucket| store.existing(bucket).expect("open").forced_blobs.lock().expect("not poisoned").len();
+        assert_eq!((forced(Bucket::Day(20_000)), forced(Bucket::Lasting)), (1, 0));
+    }
+}
