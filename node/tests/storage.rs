@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node::storage::{FjallStorage, SledStorage, Store};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use replication::memory::MemoryStorage;
 use replication::storage::{BucketBatch, WriteBatch};
 use replication::{Bucket, Storage as _};
@@ -99,6 +101,173 @@ fn a_dropped_bucket_is_gone_and_may_come_again() {
         store.apply(&batch(&[(gone, b"b", Some(b"3"))])).unwrap();
         store.sync().unwrap();
         assert_eq!(scan(&store, gone, b"", b"z", 9), [b"b"], "{engine}: nothing old shows through");
+    }
+}
+
+/// A value of `len` bytes that differs from every other one.
+fn large(seed: u64, len: usize) -> Vec<u8> {
+    let mut value = vec![0; len];
+    StdRng::seed_from_u64(seed).fill(&mut value[..]);
+    value
+}
+
+/// Large values are kept in parts by sled: no reader may see that, whatever is replaced by what.
+#[test]
+fn values_of_every_size_replace_each_other() {
+    const DAY: Bucket = Bucket::Day(20_000);
+    for (engine, open) in engines() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let mut expected: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut rng = StdRng::seed_from_u64(1);
+        for round in 0..400u64 {
+            let mut writes = BTreeMap::new();
+            for _ in 0..rng.random_range(1..6) {
+                let key = vec![b"dlmt"[rng.random_range(0..4)], rng.random_range(0..5)];
+                let sizes = [0, 1, 300, 4_095, 4_096, 4_097, 8_192, 8_193, 14_000, 70_000, 200_000];
+                let value = match rng.random_range(0..5) {
+                    0 => None,
+                    // The very value that is there: its parts must stay.
+                    1 => expected.get(&key).cloned(),
+                    _ => Some(large(round, sizes[rng.random_range(0..sizes.len())])),
+                };
+                writes.insert(key, value);
+            }
+            for (key, value) in &writes {
+                match value {
+                    Some(value) => expected.insert(key.clone(), value.clone()),
+                    None => expected.remove(key),
+                };
+            }
+            let writes = writes.into_iter().collect();
+            store.apply(&WriteBatch { buckets: vec![(DAY, BucketBatch { writes })] }).unwrap();
+            let mut found = BTreeMap::new();
+            store
+                .scan(DAY, b"", &[0xff, 0xff], &mut |key, value| {
+                    found.insert(key.to_vec(), value.to_vec());
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            assert!(found == expected, "{engine}: after batch {round}");
+            for (key, value) in &expected {
+                assert!(store.get(DAY, key).unwrap().as_ref() == Some(value), "{engine}: {key:?} after batch {round}");
+            }
+        }
+        store.sync().unwrap();
+    }
+}
+
+/// What sled writes to files of their own it never forces (`storage/parts.rs`): there must be none.
+#[test]
+fn sled_writes_no_blobs() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStorage::open(folder.path(), CACHE).unwrap();
+    let mut rng = StdRng::seed_from_u64(2);
+    let mut keys: Vec<Vec<u8>> = Vec::new();
+    for round in 0..1_500u64 {
+        let mut writes = BTreeMap::new();
+        for _ in 0..rng.random_range(1..4) {
+            // Neighbours in the tree are alike in size: 17 of them make the largest leaf that there can be.
+            let len = match rng.random_range(0..4) {
+                0 => rng.random_range(4_000..=4_096),
+                1 => rng.random_range(4_097..60_000),
+                2 if round % 50 == 0 => 600_000,
+                _ => 14_000,
+            };
+            let key = [&b"d"[..], &rng.random_range(0..400u32).to_be_bytes(), &[7; 37]].concat();
+            keys.push(key.clone());
+            writes.insert(key, Some(large(round, len)));
+        }
+        if round % 3 == 0 {
+            // Runs of neighbours go, so that leaves merge.
+            let first = rng.random_range(0..400u32);
+            for key in (first..first + 12).map(|at| [&b"d"[..], &at.to_be_bytes(), &[7; 37]].concat()) {
+                writes.insert(key, None);
+            }
+        }
+        let writes = writes.into_iter().collect();
+        store.apply(&WriteBatch { buckets: vec![(Bucket::Lasting, BucketBatch { writes })] }).unwrap();
+        if round % 10 == 0 {
+            store.sync().unwrap();
+        }
+    }
+    let blobs = std::fs::read_dir(folder.path().join("buckets/lasting/blobs")).unwrap().count();
+    assert_eq!(blobs, 0);
+    // A writer of parts leaves none behind.
+    for key in &keys {
+        let writes = vec![(key.clone(), None)];
+        store.apply(&WriteBatch { buckets: vec![(Bucket::Lasting, BucketBatch { writes })] }).unwrap();
+    }
+    store.sync().unwrap();
+    drop(store);
+    let db = sled::open(folder.path().join("buckets/lasting")).unwrap();
+    assert_eq!(db.len(), 0, "parts without a value");
+}
+
+/// Stores of versions that had no parts have large values as they are.
+#[test]
+fn sled_reads_large_values_of_older_stores() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("buckets/day-20000");
+    let (old, new) = (large(1, 300_000), large(2, 200_000));
+    {
+        let db = sled::Config::new().path(&path).flush_every_ms(None).open().unwrap();
+        db.insert(b"d1", old.as_slice()).unwrap();
+        db.insert(b"d2", b"small").unwrap();
+        db.flush().unwrap();
+    }
+    assert_ne!(std::fs::read_dir(path.join("blobs")).unwrap().count(), 0, "this is what the test is about");
+    let store: Store = Arc::new(SledStorage::open(folder.path(), CACHE).unwrap());
+    let day = Bucket::Day(20_000);
+    store.sync().unwrap();
+    assert!(store.get(day, b"d1").unwrap().as_ref() == Some(&old));
+    assert_eq!(scan(&store, day, b"d", b"e", 9), [b"d1", b"d2"]);
+    store.apply(&batch(&[(day, b"d1", Some(&new))])).unwrap();
+    assert!(store.get(day, b"d1").unwrap().as_ref() == Some(&new));
+    store.sync().unwrap();
+}
+
+/// A key where sled's parts are would be taken for one.
+#[test]
+fn sled_refuses_keys_that_are_kept_for_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStorage::open(folder.path(), CACHE).unwrap();
+    assert!(store.apply(&batch(&[(Bucket::Lasting, &[0xff, 1], Some(b"v"))])).is_err());
+}
+
+/// Readers in other threads see one value or the other, never a mixture, while large ones are replaced.
+#[test]
+fn readers_never_see_half_of_a_large_value() {
+    for (engine, open) in engines() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(folder.path());
+        let (day, until) = (Bucket::Day(1), std::time::Instant::now() + Duration::from_millis(700));
+        store.apply(&batch(&[(day, b"k", Some(&[0; 50_000]))])).unwrap();
+        std::thread::scope(|scope| {
+            for reader in 0..2 {
+                let store = &store;
+                scope.spawn(move || {
+                    while std::time::Instant::now() < until {
+                        let whole = |value: &[u8]| value.len() >= 9_000 && value.iter().all(|byte| *byte == value[0]);
+                        if reader == 0 {
+                            assert!(whole(&store.get(day, b"k").unwrap().unwrap()), "{engine}");
+                        } else {
+                            let visit = &mut |_: &[u8], value: &[u8]| {
+                                assert!(whole(value), "{engine}");
+                                ControlFlow::Continue(())
+                            };
+                            store.scan(day, b"", b"z", visit).unwrap();
+                        }
+                    }
+                });
+            }
+            let mut number = 0u8;
+            while std::time::Instant::now() < until {
+                number = number.wrapping_add(1);
+                let value = vec![number; 9_000 + usize::from(number) * 300];
+                store.apply(&batch(&[(day, b"k", Some(&value))])).unwrap();
+            }
+        });
     }
 }
 

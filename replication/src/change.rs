@@ -7,7 +7,9 @@
 //! # Invariants
 //! - [`Change::from_foreign`] accepts only a chunk whose checksum fits and whose actor is the one that its
 //!   content gives: `automerge::Change::from_bytes` itself accepts flipped bits.
-//! - A document is flat: every operation puts or deletes a scalar under the root.
+//! - It accepts only the encoding that [`Change::build`] writes. Another encoding of the same content would be a second
+//!   change of the same actor.
+//! - A document is flat: every operation puts or deletes a scalar under the root ([`crate::form`]).
 
 use std::num::NonZeroU64;
 
@@ -15,6 +17,7 @@ use automerge::legacy::{Key, ObjectId, Op, OpId, OpType, SortedVec};
 use automerge::{ActorId, ExpandedChange, ScalarValue};
 use sha2::{Digest, Sha256};
 
+use crate::form::{parse, shape};
 use crate::key::DocumentKey;
 
 /// SHA-256 of an Automerge change chunk: its identity.
@@ -94,6 +97,9 @@ pub enum ChangeError {
     /// The change does something other than put or delete scalars under the root.
     #[error("a change has operations that no document of ours has")]
     Operations,
+    /// The change is not encoded as we encode it.
+    #[error("a change is not in its canonical encoding")]
+    Encoding,
     /// A row of stored changes does not load.
     #[error("stored changes do not merge")]
     Merge(#[source] automerge::AutomergeError),
@@ -131,8 +137,8 @@ impl std::fmt::Debug for Change {
 
 /// A chunk's head: magic 4, checksum 4, type 1. Then come LEB128 length, LEB128 dependency count, the
 /// dependencies, the actor's length, the actor.
-const HEAD: usize = 9;
-const ACTOR_LEN: usize = 16;
+pub(crate) const HEAD: usize = 9;
+pub(crate) const ACTOR_LEN: usize = 16;
 
 impl Change {
     /// Creates a document: every field put once, in the given order.
@@ -186,22 +192,22 @@ impl Change {
         if bytes.get(4..8) == Some(&hash.0[..4]) { Ok(Change { hash, bytes }) } else { Err(ChangeError::Checksum) }
     }
 
-    /// Reads a change from outside and checks its checksum, its shape and that its content gives its actor.
+    /// Reads a change from outside and checks its checksum, its shape, its encoding and that its content gives its actor.
     ///
     /// # Errors
     /// Any [`ChangeError`] but those of rows.
     pub fn from_foreign(key: &DocumentKey, bytes: Vec<u8>) -> Result<Change, ChangeError> {
-        let parsed = automerge::Change::try_from(bytes.as_slice()).map_err(ChangeError::Parse)?;
+        let parsed = parse(&bytes)?;
         let hash = parsed.hash();
         if bytes.get(4..8) != Some(&hash.0[..4]) {
             return Err(ChangeError::Checksum);
         }
         // Only what passes the shape check reaches `content_actor`.
-        let expanded = checked(&parsed)?;
+        let expanded = shape(&parsed)?;
         if expanded.actor_id.to_bytes() != content_actor(key, &expanded) {
             return Err(ChangeError::Actor);
         }
-        Ok(Change { hash: ChangeHash(hash.0), bytes })
+        canonical(expanded, bytes)
     }
 
     /// The chunk with its actor id blanked: the actor follows from the content, so 16 incompressible bytes
@@ -220,14 +226,16 @@ impl Change {
     /// As [`Change::from_foreign`].
     pub(crate) fn restore(key: &DocumentKey, mut bytes: Vec<u8>) -> Result<Change, ChangeError> {
         let at = actor_offset(&bytes).ok_or(ChangeError::Operations)?;
-        let parsed = automerge::Change::try_from(bytes.as_slice()).map_err(ChangeError::Parse)?;
-        let actor = content_actor(key, &checked(&parsed)?);
+        let parsed = parse(&bytes)?;
+        let mut expanded = shape(&parsed)?;
+        let actor = content_actor(key, &expanded);
         bytes[at..at + ACTOR_LEN].copy_from_slice(&actor);
         let hash = chunk_hash(&bytes);
         if bytes[4..8] != hash.0[..4] {
             return Err(ChangeError::Checksum);
         }
-        Ok(Change { hash, bytes })
+        expanded.actor_id = ActorId::from(actor);
+        canonical(expanded, bytes)
     }
 
     /// Whether it depends on no other change: it creates its document.
@@ -248,28 +256,16 @@ impl Change {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
-
-    pub(crate) fn expanded(&self) -> Result<ExpandedChange, ChangeError> {
-        Ok(automerge::Change::try_from(self.bytes.as_slice()).map_err(ChangeError::Parse)?.decode())
-    }
 }
 
-/// Decodes a change after making sure that it has the only shape that we write.
-fn checked(parsed: &automerge::Change) -> Result<ExpandedChange, ChangeError> {
-    // Bounds first: `decode` allocates for what the change claims.
-    if parsed.seq() != 1 || parsed.len() > 1_024 || parsed.message().is_some() || !parsed.extra_bytes().is_empty() {
-        return Err(ChangeError::Operations);
+/// The change with this content, if `bytes` is how we encode it.
+fn canonical(content: ExpandedChange, bytes: Vec<u8>) -> Result<Change, ChangeError> {
+    let encoded = automerge::Change::from(content);
+    if encoded.raw_bytes() == bytes {
+        Ok(Change { hash: ChangeHash(encoded.hash().0), bytes })
+    } else {
+        Err(ChangeError::Encoding)
     }
-    let expanded = parsed.decode();
-    let flat = expanded.operations.iter().all(|op| {
-        let scalar = match &op.action {
-            OpType::Put(value) => Value::from_scalar(value).is_some(),
-            OpType::Delete => true,
-            _ => false,
-        };
-        scalar && op.obj == ObjectId::Root && op.key.is_map_key() && !op.insert
-    });
-    if flat { Ok(expanded) } else { Err(ChangeError::Operations) }
 }
 
 /// First 16 bytes of SHA-256 over key, dependencies, start, time and operations, each length-prefixed.
@@ -332,7 +328,7 @@ fn actor_offset(bytes: &[u8]) -> Option<usize> {
     (len == ACTOR_LEN as u64 && bytes.len() >= at + ACTOR_LEN).then_some(at)
 }
 
-fn leb128(bytes: &[u8], at: &mut usize) -> Option<u64> {
+pub(crate) fn leb128(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..63).step_by(7) {
         let byte = *bytes.get(*at)?;

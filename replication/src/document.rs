@@ -1,6 +1,10 @@
 //! A document as readers see it: every field with all its concurrent values, the winner first.
 //!
 //! Concurrent values are shown, not dropped. Nothing of this type is kept in memory between requests.
+//!
+//! # Invariants
+//! - A document is a function of its set of changes. Those that are not well-formed ([`crate::form`]), and all that
+//!   depend on them, are not in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,35 +12,38 @@ use automerge::legacy::{Key, OpType};
 use automerge::{Automerge, ExpandedChange, ObjId, ROOT, ReadDoc};
 
 use crate::change::{Change, ChangeError, ChangeHash, FieldOp, OpRef, Value};
+use crate::form;
 use crate::key::DocumentKey;
 
 /// The visible state of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Document {
     fields: BTreeMap<String, Vec<(OpRef, Value)>>,
+    /// Actors of the changes without dependencies.
+    creators: BTreeSet<Vec<u8>>,
+    /// What those changes put and others have replaced since.
+    replaced: BTreeMap<String, Vec<(OpRef, Value)>>,
     heads: Vec<ChangeHash>,
     max_op: u64,
 }
 
 impl Document {
-    /// Merges `changes`; those whose dependencies are missing stay invisible.
+    /// Merges `changes`; those whose dependencies are missing stay invisible, as do those that are not well-formed.
     ///
     /// One change alone is decoded (about 10 us); two or more are merged by Automerge.
     ///
     /// # Errors
     /// [`ChangeError`] if a change does not parse or the changes do not merge.
     pub fn of_changes(changes: &[Change]) -> Result<Document, ChangeError> {
-        if let [only] = changes {
-            let expanded = only.expanded()?;
-            if expanded.deps.is_empty() {
-                return Ok(Document::of_one(only.hash, &expanded));
-            }
+        let mut parsed = changes.iter().map(|change| form::parse(&change.bytes)).collect::<Result<Vec<_>, _>>()?;
+        if let [only] = &parsed[..] {
+            return Ok(match form::shape(only) {
+                Ok(root) if root.deps.is_empty() => Document::of_one(ChangeHash(only.hash().0), &root),
+                _ => Document::default(),
+            });
         }
-        let parsed = changes
-            .iter()
-            .map(|change| automerge::Change::try_from(change.bytes.as_slice()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(ChangeError::Parse)?;
+        let mut good = form::well_formed(&parsed, 0).into_iter();
+        parsed.retain(|_| good.next() == Some(true));
         let mut merged = Automerge::new();
         merged.apply_changes(parsed).map_err(ChangeError::Merge)?;
         Document::of_automerge(&merged)
@@ -53,11 +60,13 @@ impl Document {
             }
         }
         let max_op = change.start_op.get() + change.operations.len() as u64 - 1;
-        Document { fields, heads: vec![hash], max_op }
+        let creators = BTreeSet::from([actor.to_vec()]);
+        Document { fields, creators, replaced: BTreeMap::new(), heads: vec![hash], max_op }
     }
 
     pub(crate) fn of_automerge(merged: &Automerge) -> Result<Document, ChangeError> {
-        let mut fields = BTreeMap::new();
+        let mut fields: BTreeMap<String, Vec<(OpRef, Value)>> = BTreeMap::new();
+        let (mut creators, mut replaced) = (BTreeSet::new(), BTreeMap::<String, Vec<(OpRef, Value)>>::new());
         let mut max_op = 0;
         for field in merged.keys(ROOT) {
             let mut values = Vec::new();
@@ -73,9 +82,20 @@ impl Document {
         }
         for change in merged.get_changes(&[]) {
             max_op = max_op.max(change.max_op());
+            if change.deps().is_empty() {
+                let creation = Document::of_one(ChangeHash(change.hash().0), &change.decode());
+                for (field, put) in creation.fields {
+                    let shown = fields.get(&field).map_or(&[][..], Vec::as_slice);
+                    let gone = put.into_iter().filter(|(op, _)| !shown.iter().any(|(other, _)| other == op));
+                    replaced.entry(field).or_default().extend(gone);
+                }
+                creators.extend(creation.creators);
+            }
         }
+        replaced.retain(|_, values| !values.is_empty());
+        replaced.values_mut().for_each(|values| values.sort_by(|a, b| b.0.cmp(&a.0)));
         let heads = merged.get_heads().into_iter().map(|hash| ChangeHash(hash.0)).collect();
-        Ok(Document { fields, heads, max_op })
+        Ok(Document { fields, creators, replaced, heads, max_op })
     }
 
     /// The winning value of a field.
@@ -89,6 +109,16 @@ impl Document {
     pub fn all(&self, field: &str) -> Vec<&Value> {
         let mut seen = BTreeSet::new();
         self.fields.get(field).into_iter().flatten().map(|(_, value)| value).filter(|v| seen.insert(*v)).collect()
+    }
+
+    /// What the changes that created the document put into a field, whatever has replaced it since: one value, unless
+    /// several have created it concurrently. For what only the creation may say.
+    #[must_use]
+    pub fn created(&self, field: &str) -> Vec<&Value> {
+        let shown = self.fields.get(field).into_iter().flatten().filter(|(op, _)| self.creators.contains(&op.actor));
+        let mut values: Vec<_> = shown.chain(self.replaced.get(field).into_iter().flatten()).collect();
+        values.sort_by(|a, b| b.0.cmp(&a.0));
+        values.into_iter().map(|(_, value)| value).collect()
     }
 
     /// Names of the fields that are set, in order.

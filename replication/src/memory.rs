@@ -1,8 +1,15 @@
-//! Storage in memory that forgets unsynced batches in a crash, as a machine does.
+//! Storage in memory that fails as processes, machines and disks do.
 //!
 //! Tests and the simulator run on it. What is visible is kept once; beside it lies, for each unsynced batch, what it
-//! replaced. [`Storage::sync`] drops that; [`MemoryStorage::crash`] puts it back for all but a prefix of each bucket's
-//! unsynced batches, which is all that the contract promises, and may bring back a bucket that was dropped since.
+//! replaced. [`Storage::sync`] drops that.
+//!
+//! | fault | what is left |
+//! | --- | --- |
+//! | [`MemoryStorage::kill`]: the process dies | a prefix of each bucket's unsynced batches, which stay unsynced |
+//! | [`MemoryStorage::crash`]: the machine dies | a prefix of each bucket's unsynced batches, durable from now on; a bucket that was dropped since the last sync may be back |
+//! | [`MemoryStorage::restore`]: an old backup is put back | the snapshot |
+//! | [`MemoryStorage::lose_bucket`], [`MemoryStorage::revert_bucket`] | all buckets but one |
+//! | [`MemoryStorage::flip`]: a bit of the disk flips | everything, but one value cannot be read |
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +21,8 @@ use crate::storage::{BucketBatch, LOG, Storage, StorageError, Visit, WriteBatch}
 #[derive(Clone, Debug, Default)]
 struct Table {
     values: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Keys whose values fail their checksum.
+    damaged: BTreeSet<Vec<u8>>,
     bytes: u64,
     log_entries: u64,
 }
@@ -48,6 +57,44 @@ impl MemoryStorage {
     /// was dropped since the last sync is back unless `keep(bucket, 1)` is 1.
     pub fn crash(&self, keep: impl FnMut(Bucket, usize) -> usize) {
         self.inner().crash(keep);
+    }
+
+    /// The process dies: of each bucket's unsynced batches only the first `keep(bucket, count)` had left it for the page
+    /// cache. They are visible to the next process and still not durable: a [`MemoryStorage::crash`] before the next
+    /// sync may take them as well.
+    pub fn kill(&self, mut keep: impl FnMut(Bucket, usize) -> usize) {
+        let inner = &mut *self.inner();
+        for (bucket, batches) in &mut inner.unsynced {
+            let kept = keep(*bucket, batches.len());
+            inner.visible.get_mut(bucket).into_iter().for_each(|table| table.undo(batches, kept));
+        }
+        inner.visible.retain(|_, table| !table.values.is_empty());
+    }
+
+    /// One bucket's files are gone.
+    pub fn lose_bucket(&self, bucket: Bucket) {
+        let mut inner = self.inner();
+        inner.visible.remove(&bucket);
+        inner.unsynced.remove(&bucket);
+        inner.dropped.remove(&bucket);
+    }
+
+    /// One bucket's files are those of an older snapshot, the others are as they were.
+    pub fn revert_bucket(&self, bucket: Bucket, snapshot: &Snapshot) {
+        self.lose_bucket(bucket);
+        if let Some(table) = snapshot.0.get(&bucket) {
+            self.inner().visible.insert(bucket, table.clone());
+        }
+    }
+
+    /// A bit of the `nth` value (in key order) of a bucket flips: reading it fails from now on, until it is written
+    /// again. Whether there is such a value.
+    pub fn flip(&self, bucket: Bucket, nth: usize) -> bool {
+        let mut inner = self.inner();
+        let Some(table) = inner.visible.get_mut(&bucket) else { return false };
+        let Some(key) = table.values.keys().nth(nth) else { return false };
+        table.damaged.insert(key.clone());
+        true
     }
 
     /// A backup of the disk.
@@ -93,11 +140,7 @@ impl Inner {
         for (bucket, mut batches) in std::mem::take(&mut self.unsynced) {
             let kept = keep(bucket, batches.len());
             let Some(table) = self.visible.get_mut(&bucket) else { continue };
-            for undo in batches.drain(kept.min(batches.len())..).rev() {
-                for (key, value) in undo.into_iter().rev() {
-                    table.put(key, value);
-                }
-            }
+            table.undo(&mut batches, kept);
             if table.values.is_empty() {
                 self.visible.remove(&bucket);
             }
@@ -108,6 +151,7 @@ impl Inner {
 impl Table {
     /// Sets or removes a value; returns the one before.
     fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        self.damaged.remove(&key);
         let (is_log, key_len) = (key.first() == Some(&LOG), key.len());
         let size = |value: &Vec<u8>| (key_len + value.len()) as u64;
         if let Some(value) = &value {
@@ -125,6 +169,24 @@ impl Table {
         before
     }
 
+    /// Takes all but the first `kept` batches back.
+    fn undo(&mut self, batches: &mut VecDeque<Undo>, kept: usize) {
+        for undo in batches.drain(kept.min(batches.len())..).rev() {
+            for (key, value) in undo.into_iter().rev() {
+                self.put(key, value);
+            }
+        }
+    }
+
+    /// Fails as an engine does that keeps checksums.
+    fn check(&self, key: &[u8]) -> Result<(), StorageError> {
+        if !self.damaged.contains(key) {
+            return Ok(());
+        }
+        let source = Box::new(std::io::Error::new(std::io::ErrorKind::InvalidData, "checksum of a value does not fit"));
+        Err(StorageError::Engine { action: "read a value", source })
+    }
+
     fn write(&mut self, batch: &BucketBatch) -> Undo {
         batch.writes.iter().map(|(key, value)| (key.clone(), self.put(key.clone(), value.clone()))).collect()
     }
@@ -132,13 +194,17 @@ impl Table {
 
 impl Storage for MemoryStorage {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.inner().visible.get(&bucket).and_then(|table| table.values.get(key)).cloned())
+        let inner = self.inner();
+        let Some(table) = inner.visible.get(&bucket) else { return Ok(None) };
+        table.check(key)?;
+        Ok(table.values.get(key).cloned())
     }
 
     fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
         let inner = self.inner();
         let Some(table) = inner.visible.get(&bucket) else { return Ok(()) };
         for (key, value) in table.values.range(start.to_vec()..end.to_vec()) {
+            table.check(key)?;
             if visit(key, value).is_break() {
                 break;
             }
@@ -173,5 +239,97 @@ impl Storage for MemoryStorage {
 
     fn buckets(&self) -> BTreeSet<Bucket> {
         self.inner().visible.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use super::MemoryStorage;
+    use crate::key::Bucket;
+    use crate::storage::{BucketBatch, Storage as _, WriteBatch};
+
+    const DAY: Bucket = Bucket::Day(7);
+
+    fn put(storage: &MemoryStorage, bucket: Bucket, key: &[u8], value: &[u8]) {
+        let writes = vec![(key.to_vec(), Some(value.to_vec()))];
+        storage.apply(&WriteBatch { buckets: vec![(bucket, BucketBatch { writes })] }).unwrap();
+    }
+
+    fn get(storage: &MemoryStorage, bucket: Bucket, key: &[u8]) -> Option<Vec<u8>> {
+        storage.get(bucket, key).unwrap()
+    }
+
+    #[test]
+    fn what_a_killed_process_leaves_is_visible_and_not_durable() {
+        let storage = MemoryStorage::default();
+        put(&storage, DAY, b"a", b"1");
+        storage.sync().unwrap();
+        put(&storage, DAY, b"a", b"2");
+        put(&storage, DAY, b"a", b"3");
+        storage.kill(|_, count| count - 1);
+        assert_eq!(get(&storage, DAY, b"a").unwrap(), b"2");
+        let disk = storage.snapshot();
+        storage.crash(|_, _| 0);
+        assert_eq!(get(&storage, DAY, b"a").unwrap(), b"1", "the page cache went with the machine");
+        storage.restore(&disk);
+        assert_eq!(get(&storage, DAY, b"a").unwrap(), b"1");
+        put(&storage, DAY, b"a", b"4");
+        storage.kill(|_, count| count);
+        storage.sync().unwrap();
+        storage.crash(|_, _| 0);
+        assert_eq!(get(&storage, DAY, b"a").unwrap(), b"4", "the next process has forced it");
+    }
+
+    #[test]
+    fn a_killed_process_leaves_no_bucket_without_a_batch() {
+        let storage = MemoryStorage::default();
+        put(&storage, DAY, b"a", b"1");
+        storage.kill(|_, _| 0);
+        assert!(storage.buckets().is_empty());
+        assert_eq!((storage.bytes(), get(&storage, DAY, b"a")), (0, None));
+    }
+
+    #[test]
+    fn one_bucket_is_lost_or_older_than_the_others() {
+        let storage = MemoryStorage::default();
+        put(&storage, DAY, b"a", b"1");
+        put(&storage, Bucket::Lasting, b"m", b"1");
+        storage.sync().unwrap();
+        let before = storage.snapshot();
+        put(&storage, DAY, b"a", b"2");
+        put(&storage, Bucket::Lasting, b"m", b"2");
+        put(&storage, Bucket::Day(8), b"a", b"1");
+        storage.revert_bucket(DAY, &before);
+        storage.revert_bucket(Bucket::Day(8), &before);
+        assert_eq!(get(&storage, DAY, b"a").unwrap(), b"1");
+        assert_eq!(get(&storage, Bucket::Lasting, b"m").unwrap(), b"2");
+        assert!(!storage.buckets().contains(&Bucket::Day(8)), "the snapshot does not have it");
+        storage.lose_bucket(DAY);
+        storage.crash(|_, count| count);
+        assert_eq!(storage.buckets().into_iter().collect::<Vec<_>>(), [Bucket::Lasting]);
+        assert_eq!(get(&storage, Bucket::Lasting, b"m").unwrap(), b"2");
+    }
+
+    #[test]
+    fn a_flipped_value_fails_until_it_is_written_again() {
+        let storage = MemoryStorage::default();
+        put(&storage, DAY, b"a", b"1");
+        put(&storage, DAY, b"b", b"2");
+        assert!(storage.flip(DAY, 1));
+        assert!(!storage.flip(DAY, 2) && !storage.flip(Bucket::Lasting, 0));
+        let scan = |end: &[u8]| storage.scan(DAY, b"", end, &mut |_, _| ControlFlow::Continue(()));
+        assert_eq!(get(&storage, DAY, b"a").unwrap(), b"1");
+        assert!(storage.get(DAY, b"b").is_err() && scan(b"z").is_err() && scan(b"b").is_ok());
+        storage.restore(&storage.snapshot());
+        assert!(storage.get(DAY, b"b").is_ok() && get(&storage, DAY, b"b").is_none(), "it was never synced");
+        put(&storage, DAY, b"b", b"2");
+        storage.sync().unwrap();
+        assert!(storage.flip(DAY, 0));
+        storage.restore(&storage.snapshot());
+        assert!(storage.get(DAY, b"b").is_err(), "a copy of the disk has the damage too");
+        put(&storage, DAY, b"b", b"3");
+        assert_eq!(get(&storage, DAY, b"b").unwrap(), b"3");
     }
 }

@@ -1,24 +1,67 @@
 //! A document row: a grow-only set of encoded changes, keyed by change hash. Merging is set union.
 //!
 //! # Invariants
-//! - A row never loses a hash. Compaction replaces changes by one saved chunk that holds them all, and only when
-//!   no dependency is missing.
+//! - A row never loses a hash. Compaction moves changes into one saved chunk that holds them all.
+//! - The chunk holds well-formed changes only ([`crate::form`]). What waits for a dependency, or is not well-formed, stays
+//!   loose.
+//! - Adding a change builds no document. Compaction takes time in proportion to the row and is asked for by the replica,
+//!   for few rows at a time.
 //! - Every change knows the dots under which it stands in logs, so that removing the row removes the log's
 //!   references too.
+//!
+//! # How large a row may be
+//! A row is written whole at each change and sent whole to a new region, so [`Bounds`] limit it. A local write beyond
+//! them is refused and nothing is lost. An entry of a peer was acknowledged there, and replicas that refuse different
+//! entries differ for good. Regions that each keep within the bounds may together exceed them, so entries of peers are
+//! refused only at [`FOREIGN`] times the bounds, which honest regions do not reach unless there are that many.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use automerge::Automerge;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Change, ChangeError, ChangeHash};
 use crate::document::Document;
+use crate::form;
 use crate::ids::Dot;
 use crate::key::DocumentKey;
 use crate::seal;
+use crate::time::Wall;
 
-/// A row with this many loose changes is compacted. One visit has one to three; only a busy venue gets here.
+/// A row with this many new loose changes is compacted. One visit has one to three; only a busy venue gets here.
 const COMPACT_AT: usize = 16;
+
+/// How many times as large a row may become by entries of peers as by local writes.
+pub const FOREIGN: usize = 16;
+
+/// How large a row may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Most changes.
+    pub changes: usize,
+    /// Most bytes of changes, compacted as they are.
+    pub bytes: usize,
+}
+
+impl Bounds {
+    /// The bounds of a document that expires: a visit has a handful of corrections.
+    pub const EXPIRING: Bounds = Bounds { changes: 128, bytes: 64 << 10 };
+    /// The bounds of a document that lasts, whose history never goes.
+    pub const LASTING: Bounds = Bounds { changes: 4_096, bytes: 512 << 10 };
+
+    /// What local writes to this document keep within.
+    #[must_use]
+    pub fn local(key: &DocumentKey) -> Bounds {
+        if key.expires_at == Wall::NEVER { Bounds::LASTING } else { Bounds::EXPIRING }
+    }
+
+    /// What entries of peers for this document keep within.
+    #[must_use]
+    pub fn foreign(key: &DocumentKey) -> Bounds {
+        let Bounds { changes, bytes } = Bounds::local(key);
+        Bounds { changes: changes * FOREIGN, bytes: bytes * FOREIGN }
+    }
+}
 
 /// One loose change and the log entries that name it.
 #[derive(Clone, Debug)]
@@ -40,8 +83,11 @@ struct Chunk {
 pub struct Row {
     chunk: Option<Chunk>,
     loose: Vec<Loose>,
+    /// How many loose changes the last compaction could not take in.
+    left: usize,
 }
 
+/// What is stored; after it comes `left` unless that is zero, which rows of older versions do not have.
 #[derive(Serialize, Deserialize)]
 struct StoredRow {
     chunk: Option<Chunk>,
@@ -54,10 +100,12 @@ impl Row {
     /// # Errors
     /// [`ChangeError`] if the bytes are not what [`Row::encode`] wrote.
     pub fn decode(key: &DocumentKey, sealed: Vec<u8>) -> Result<Row, ChangeError> {
-        let stored: StoredRow = postcard::from_bytes(&seal::open(key, sealed)).map_err(|_| ChangeError::Row)?;
+        let bytes = seal::open(key, sealed);
+        let (stored, rest) = postcard::take_from_bytes::<StoredRow>(&bytes).map_err(|_| ChangeError::Row)?;
+        let left = if rest.is_empty() { 0 } else { postcard::from_bytes(rest).map_err(|_| ChangeError::Row)? };
         let loose = stored.loose.into_iter();
         let loose = loose.map(|(dots, bytes)| Ok(Loose { dots, change: Change::from_stored(bytes.into_vec())? }));
-        Ok(Row { chunk: stored.chunk, loose: loose.collect::<Result<_, ChangeError>>()? })
+        Ok(Row { chunk: stored.chunk, loose: loose.collect::<Result<_, ChangeError>>()?, left })
     }
 
     /// The stored form.
@@ -67,7 +115,11 @@ impl Row {
     pub fn encode(self, key: &DocumentKey) -> Result<Vec<u8>, ChangeError> {
         let loose = self.loose.into_iter().map(|l| (l.dots, serde_bytes::ByteBuf::from(l.change.bytes))).collect();
         let stored = StoredRow { chunk: self.chunk, loose };
-        Ok(seal::seal(key, postcard::to_stdvec(&stored).map_err(|_| ChangeError::Row)?))
+        let mut bytes = postcard::to_stdvec(&stored).map_err(|_| ChangeError::Row)?;
+        if self.left > 0 {
+            bytes = postcard::to_extend(&self.left, bytes).map_err(|_| ChangeError::Row)?;
+        }
+        Ok(seal::seal(key, bytes))
     }
 
     /// Whether the change is in the set.
@@ -77,11 +129,17 @@ impl Row {
             || self.chunk.iter().flat_map(|c| &c.holds).any(|(held, _)| *held == hash)
     }
 
+    /// Whether one more change keeps the row within `bounds`. A change that is there already always has room.
+    #[must_use]
+    pub fn has_room(&self, change: &Change, bounds: Bounds) -> bool {
+        let chunk = self.chunk.as_ref().map_or((0, 0), |c| (c.holds.len(), c.saved.len()));
+        let bytes: usize = self.loose.iter().map(|l| l.change.bytes.len()).sum();
+        let fits = chunk.0 + self.loose.len() < bounds.changes && chunk.1 + bytes + change.bytes.len() <= bounds.bytes;
+        fits || self.contains(change.hash)
+    }
+
     /// Adds a change under a dot; a change that is there already only gets the dot.
-    ///
-    /// # Errors
-    /// [`ChangeError`] if the row is due for compaction and does not load.
-    pub fn add(&mut self, dot: Dot, change: Change) -> Result<(), ChangeError> {
+    pub fn add(&mut self, dot: Dot, change: Change) {
         let held = self.chunk.iter_mut().flat_map(|c| &mut c.holds).find(|(hash, _)| *hash == change.hash);
         let dots = match held {
             Some((_, dots)) => Some(dots),
@@ -95,7 +153,6 @@ impl Row {
             }
             None => self.loose.push(Loose { dots: vec![dot], change }),
         }
-        if self.loose.len() >= COMPACT_AT { self.compact() } else { Ok(()) }
     }
 
     /// Takes a dot out, and its change with it if no other dot names it. A compacted change stays: it is a
@@ -105,6 +162,7 @@ impl Row {
             loose.dots.retain(|d| *d != dot);
         }
         self.loose.retain(|loose| !loose.dots.is_empty());
+        self.left = self.left.min(self.loose.len());
         for (_, dots) in self.chunk.iter_mut().flat_map(|c| &mut c.holds) {
             dots.retain(|d| *d != dot);
         }
@@ -145,20 +203,47 @@ impl Row {
         roots.chain(held).copied().collect()
     }
 
-    /// The change that stands at `dot`.
+    /// The change that stands at `dot`. Several are found faster by [`Row::find_all`].
     ///
     /// # Errors
     /// [`ChangeError::Merge`] if the compacted chunk does not load.
     pub fn find(&self, dot: Dot) -> Result<Option<Change>, ChangeError> {
-        if let Some(loose) = self.loose.iter().find(|l| l.dots.contains(&dot)) {
-            return Ok(Some(loose.change.clone()));
+        Ok(self.find_all(&[dot])?.remove(&dot))
+    }
+
+    /// The changes that stand at `dots`, as far as there are any. The chunk is loaded once, and only if one of them is
+    /// in it.
+    ///
+    /// # Errors
+    /// [`ChangeError::Merge`] if the compacted chunk does not load.
+    pub fn find_all(&self, dots: &[Dot]) -> Result<BTreeMap<Dot, Change>, ChangeError> {
+        let wanted: BTreeSet<Dot> = dots.iter().copied().collect();
+        let mut found = BTreeMap::new();
+        for loose in &self.loose {
+            for dot in loose.dots.iter().filter(|dot| wanted.contains(dot)) {
+                found.insert(*dot, loose.change.clone());
+            }
         }
-        let Some(chunk) = &self.chunk else { return Ok(None) };
-        let Some((hash, _)) = chunk.holds.iter().find(|(_, dots)| dots.contains(&dot)) else { return Ok(None) };
-        use automerge::ReadDoc;
+        let Some(chunk) = &self.chunk else { return Ok(found) };
+        let mut held: BTreeMap<ChangeHash, Vec<Dot>> = BTreeMap::new();
+        for (hash, dots) in &chunk.holds {
+            let dots: Vec<Dot> = dots.iter().filter(|dot| wanted.contains(dot)).copied().collect();
+            if !dots.is_empty() {
+                held.insert(*hash, dots);
+            }
+        }
+        if held.is_empty() {
+            return Ok(found);
+        }
         let saved = Automerge::load(&chunk.saved).map_err(ChangeError::Merge)?;
-        let change = saved.get_change_by_hash(&automerge::ChangeHash(hash.0));
-        Ok(change.map(|change| Change { hash: *hash, bytes: change.raw_bytes().to_vec() }))
+        // To look up one change takes time in proportion to the document, as long as to read them all.
+        for change in saved.get_changes(&[]) {
+            let hash = ChangeHash(change.hash().0);
+            for dot in held.get(&hash).into_iter().flatten() {
+                found.insert(*dot, Change { hash, bytes: change.raw_bytes().to_vec() });
+            }
+        }
+        Ok(found)
     }
 
     /// The document that readers see.
@@ -166,37 +251,61 @@ impl Row {
     /// # Errors
     /// [`ChangeError`] if the changes do not merge.
     pub fn document(&self) -> Result<Document, ChangeError> {
-        let loose: Vec<Change> = self.loose.iter().map(|l| l.change.clone()).collect();
         match &self.chunk {
-            None => Document::of_changes(&loose),
-            Some(_) => Document::of_automerge(&self.merged()?),
+            None => {
+                let loose: Vec<Change> = self.loose.iter().map(|l| l.change.clone()).collect();
+                Document::of_changes(&loose)
+            }
+            Some(_) => Document::of_automerge(&self.merged()?.0),
         }
     }
 
-    fn merged(&self) -> Result<Automerge, ChangeError> {
+    /// Whether [`Row::compact`] is worth its time: many changes came since the last one.
+    #[must_use]
+    pub fn wants_compaction(&self) -> bool {
+        self.loose.len() >= self.left.saturating_add(COMPACT_AT)
+    }
+
+    /// Moves all loose changes that are well-formed, with all that they depend on, into the chunk. What it could not take
+    /// in is not tried again before as many new changes have come.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the changes do not merge; the row is as before then.
+    pub fn compact(&mut self) -> Result<(), ChangeError> {
+        let (merged, taken) = self.merged()?;
+        let mut taken = taken.into_iter();
+        let (take, stay) = self.loose.drain(..).partition::<Vec<_>, _>(|_| taken.next() == Some(true));
+        self.loose = stay;
+        self.left = self.loose.len();
+        if !take.is_empty() {
+            let mut holds = self.chunk.take().map(|c| c.holds).unwrap_or_default();
+            holds.extend(take.into_iter().map(|l| (l.change.hash, l.dots)));
+            self.chunk = Some(Chunk { saved: merged.save(), holds });
+        }
+        Ok(())
+    }
+
+    /// The document with all its history, and for each loose change whether it is in it.
+    fn merged(&self) -> Result<(Automerge, Vec<bool>), ChangeError> {
         let mut merged = match &self.chunk {
             Some(chunk) => Automerge::load(&chunk.saved).map_err(ChangeError::Merge)?,
             None => Automerge::new(),
         };
-        let parsed = self
-            .loose
-            .iter()
-            .map(|l| automerge::Change::try_from(l.change.bytes.as_slice()))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(ChangeError::Parse)?;
-        merged.apply_changes(parsed).map_err(ChangeError::Merge)?;
-        Ok(merged)
-    }
-
-    fn compact(&mut self) -> Result<(), ChangeError> {
-        use automerge::ReadDoc;
-        let merged = self.merged()?;
-        if !merged.get_missing_deps(&[]).is_empty() {
-            return Ok(());
+        if self.loose.is_empty() {
+            return Ok((merged, Vec::new()));
         }
-        let mut holds = self.chunk.take().map(|c| c.holds).unwrap_or_default();
-        holds.extend(self.loose.drain(..).map(|l| (l.change.hash, l.dots)));
-        self.chunk = Some(Chunk { saved: merged.save(), holds });
-        Ok(())
+        let mut changes = merged.get_changes(&[]);
+        let held = changes.len();
+        for loose in &self.loose {
+            changes.push(form::parse(&loose.change.bytes)?);
+        }
+        let good = form::well_formed(&changes, held).split_off(held);
+        let mut flags = good.iter();
+        let loose: Vec<_> = changes.drain(held..).filter(|_| flags.next() == Some(&true)).collect();
+        merged.apply_changes(loose).map_err(ChangeError::Merge)?;
+        Ok((merged, good))
     }
 }
+
+#[cfg(test)]
+mod tests;

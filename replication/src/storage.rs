@@ -3,14 +3,14 @@
 //! # Contract
 //! - [`Storage::apply`] makes a batch visible; it is atomic per bucket, and buckets take effect in the order
 //!   given (days ascending, [`Bucket::Lasting`] last). Nothing is promised to survive a crash yet.
-//! - After [`Storage::sync`] returns, every batch applied before the call survives a crash and a power cut.
-//! - The first sync after an open forces what the engine found as well: a process that was killed may have left it in
-//!   the page cache, where a power cut still takes it.
-//! - After a sync has failed, every later call fails: the kernel may have dropped what it could not write, so a later
-//!   sync that succeeds would prove nothing.
+//! - After [`Storage::sync`] returns, every batch applied before the call survives a crash and a power cut. So does what
+//!   the engine held when it was opened: a process that was killed may have left it in the page cache alone.
+//! - After one of `apply`, `sync` and `drop_bucket` has failed, all of them fail: after a failed sync the next one would
+//!   succeed and prove nothing.
 //! - A crash may keep any prefix of the unsynced batches of each bucket, never a part of one batch in one bucket.
 //! - [`Storage::drop_bucket`] removes a bucket with all its files; a later `apply` may create it anew. Before the next
 //!   [`Storage::sync`] a crash may bring it back.
+//! - No key begins with the byte 0xff: an engine may keep what is its own there.
 //!
 //! Keys begin with a table's tag, so that one bucket is one ordered map in every engine.
 
@@ -93,6 +93,9 @@ pub enum StorageError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// An earlier write or sync failed: what the engine says of later ones proves nothing.
+    #[error("storage engine failed before and is not used again: restart the node")]
+    Poisoned,
     /// A stored value is not in the form that we write.
     #[error("undecodable {what} in {bucket}")]
     Corrupt {

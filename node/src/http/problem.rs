@@ -71,6 +71,8 @@ kinds! {
     BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
     /// An id that is taken.
     Conflict: CONFLICT, "visit-differs", "The visit exists with other content";
+    /// A document with as many changes as it may have.
+    Full: CONFLICT, "document-full", "The record takes no more changes";
     /// An order that would leave no region to serve.
     NobodyLeft: CONFLICT, "no-region-left", "No region would be left to serve";
     /// An operator's word that the clock is right, against what it shows or what peers say.
@@ -210,6 +212,9 @@ impl From<Refused> for Problem {
             Refused::Replica(WriteError::Gone) => Problem::new(Kind::Erased, "nothing of this name can live again"),
             Refused::Replica(WriteError::TooLong) => {
                 Problem::new(Kind::Invalid, "the visit would be kept beyond the longest retention")
+            }
+            Refused::Replica(WriteError::Full) => {
+                Problem::new(Kind::Full, "it was changed so often that no further change is kept; it can be erased")
             }
             Refused::Replica(WriteError::ClockInDoubt) => {
                 Problem::new(Kind::ClockInDoubt, "it takes no writes until the clock agrees with its peers'")

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - The fields are named here and nowhere else, in one fixed order.
 //! - Nothing of the owner's key, not even its hash, is in the profile.
+//! - Only what created a venue says whose it is: a later change neither adds an owner's key nor takes one away.
 //!
 //! # Not here
 //! Checking what an owner writes: [`super::venue_body`].
@@ -54,7 +55,7 @@ pub struct Venue {
     pub areas: Vec<String>,
     /// Id of the policy pack.
     pub policy: String,
-    /// Hashes of the owner's key: more than one only if it was set concurrently.
+    /// Hashes of the owner's key: more than one only if the venue was created twice.
     pub owner_key_hashes: Vec<[u8; 32]>,
     /// Fields with several concurrent values, by JSON pointer into the profile.
     pub conflicts: Conflicts,
@@ -66,7 +67,7 @@ impl Venue {
     pub fn from_document(id: VenueId, document: &Document) -> Option<Venue> {
         let text = |name| document.get(name).and_then(Value::as_text).map(str::to_owned);
         let retention = document.get(field::RETENTION)?.as_int()?;
-        let hashes = document.all(field::OWNER).into_iter().filter_map(Value::as_bytes);
+        let hashes = document.created(field::OWNER).into_iter().filter_map(Value::as_bytes);
         Some(Venue {
             id,
             name: text(field::NAME)?,

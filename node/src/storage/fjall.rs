@@ -1,4 +1,8 @@
 //! fjall 3, one keyspace per bucket in one database: a log-structured merge tree for those who outgrow sled.
+//!
+//! What lies in the journal when the database is opened is forced by the first [`FjallStorage::sync`], because
+//! `persist(SyncAll)` forces the active journal's file whether or not anything was written to it (fjall 3.1
+//! `journal/writer.rs`). Sealed journals were forced before the next one was begun, tables before their journal goes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,9 +1,12 @@
 //! Storage engines behind the trait of [`replication::storage`].
 //!
 //! `sled.rs` and `fjall.rs` are the only places that name their engines. Each bucket is a thing of its own, so
-//! that an expired day gives its disk space back.
+//! that an expired day gives its disk space back. [`open`] wraps them in [`Poison`]: an engine that failed once is not
+//! believed again.
 
 mod fjall;
+mod parts;
+mod poison;
 mod sled;
 
 use std::path::Path;
@@ -12,6 +15,7 @@ use std::sync::Arc;
 use replication::{Storage, StorageError};
 
 pub use fjall::FjallStorage;
+pub use poison::Poison;
 pub use sled::SledStorage;
 
 use crate::config::{Engine, StorageConfig};
@@ -26,8 +30,8 @@ pub type Store = Arc<dyn Storage + Send + Sync>;
 pub fn open(data: &Path, config: &StorageConfig) -> Result<Store, StorageError> {
     let cache_bytes = config.cache_bytes;
     Ok(match config.engine {
-        Engine::Sled => Arc::new(SledStorage::open(data, cache_bytes)?),
-        Engine::Fjall => Arc::new(FjallStorage::open(data, cache_bytes)?),
+        Engine::Sled => Arc::new(Poison::new(SledStorage::open(data, cache_bytes)?)),
+        Engine::Fjall => Arc::new(Poison::new(FjallStorage::open(data, cache_bytes)?)),
     })
 }
 

@@ -8,32 +8,46 @@
 //! - A process killed while a database opens leaves a `snap.*.generating` behind that makes the next open fail
 //!   (#1527, #1533); it is deleted before every open.
 //! - `flush_async` deadlocks under load (#1308); only the blocking `flush` is used.
+//! - Messages of more than 131,020 bytes go to files under `blobs/` that are never forced. Values are therefore stored
+//!   in parts ([`super::parts`]). Files that an older version of this code left there are forced all the same.
 //!
 //! # Invariants
 //! - Every batch is flushed before the next is applied (the replica has one batch in flight), which is what keeps
 //!   sled's memory near its cache size.
+//! - What a bucket held when it was opened is forced by the first `sync`: it may have been in the page cache alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
-use replication::storage::{Visit, WriteBatch};
+use replication::storage::{BucketBatch, Visit, WriteBatch};
 use replication::{Bucket, Storage, StorageError};
 
 use super::engine;
+use super::parts::{Head, LARGEST, RESERVED};
 
 const BUCKETS: &str = "buckets";
 /// Directories under this prefix are on their way out.
 const TRASH: &str = "trash-";
+/// How often a value is read anew because it was replaced meanwhile.
+const READS: usize = 64;
 
 struct Open {
+    bucket: Bucket,
     db: sled::Db,
     /// sled's log file, opened by us to force it to the disk.
     file: File,
     path: PathBuf,
+    /// Whether the bucket may hold parts: if not, a batch need not look for those of the values that it replaces.
+    has_parts: AtomicBool,
+    /// Held while a batch is applied, because it is made from what is stored.
+    applying: Mutex<()>,
+    /// Files under `blobs/` that are on the disk; sled never writes to one again.
+    forced_blobs: Mutex<BTreeSet<OsString>>,
 }
 
 /// One sled database per bucket.
@@ -41,7 +55,7 @@ pub struct SledStorage {
     folder: PathBuf,
     cache_bytes: u64,
     open: RwLock<BTreeMap<Bucket, std::sync::Arc<Open>>>,
-    /// Buckets with unsynced batches; `true` if the directory itself is new.
+    /// Buckets with unsynced batches; `true` if nothing of the directory is known to be on the disk.
     dirty: Mutex<BTreeMap<Bucket, bool>>,
     syncing: Mutex<()>,
 }
@@ -83,8 +97,7 @@ impl SledStorage {
         }
         let mut buckets = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let path = self.folder.join(bucket.to_string());
-        let is_new = !path.exists();
-        if !is_new {
+        if path.exists() {
             remove_unfinished_snapshots(&path).map_err(engine("cleared an unfinished snapshot"))?;
         }
         let db = sled::Config::new()
@@ -94,26 +107,120 @@ impl SledStorage {
             .open()
             .map_err(engine("opened a bucket"))?;
         let file = File::open(path.join("db")).map_err(engine("opened a bucket's file"))?;
-        let open = std::sync::Arc::new(Open { db, file, path });
+        let has_parts = db.range([RESERVED]..).next().transpose().map_err(engine("looked for parts"))?.is_some();
+        let open = std::sync::Arc::new(Open {
+            bucket,
+            db,
+            file,
+            path,
+            has_parts: AtomicBool::new(has_parts),
+            applying: Mutex::default(),
+            forced_blobs: Mutex::default(),
+        });
         buckets.insert(bucket, open.clone());
-        if is_new {
-            self.dirty.lock().unwrap_or_else(PoisonError::into_inner).insert(bucket, true);
-        }
+        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).insert(bucket, true);
         Ok(open)
+    }
+}
+
+impl Open {
+    /// The value of which `stored` was found under `key`. `None` if it was removed meanwhile.
+    fn whole(&self, key: &[u8], stored: sled::IVec) -> Result<Option<Vec<u8>>, StorageError> {
+        let mut stored = Some(stored);
+        for _ in 0..READS {
+            let Some(found) = stored else { return Ok(None) };
+            let Some(head) = Head::decode(&found) else { return Ok(Some(found.to_vec())) };
+            let mut value = Vec::new();
+            for part in self.db.scan_prefix(head.part_prefix(key)).values() {
+                value.extend_from_slice(&part.map_err(engine("read a large value"))?);
+            }
+            if value.len() as u64 == head.bytes() {
+                return Ok(Some(value));
+            }
+            stored = self.db.get(key).map_err(engine("read a key"))?;
+        }
+        Err(StorageError::Corrupt { what: "large value", bucket: self.bucket })
+    }
+
+    /// sled's batch for `writes`: large values in parts, and without the parts of the values that they replace.
+    fn batch(&self, writes: &BucketBatch) -> Result<sled::Batch, StorageError> {
+        let mut batch = sled::Batch::default();
+        // For one key sled's batch keeps what comes last: a part that stays is removed first and then inserted again.
+        if self.has_parts.load(Ordering::Acquire) {
+            for (key, _) in &writes.writes {
+                let stored = self.db.get(key).map_err(engine("read a key"))?;
+                if let Some(head) = stored.and_then(|stored| Head::decode(&stored)) {
+                    head.part_keys(key).for_each(|part| batch.remove(part));
+                }
+            }
+        }
+        for (key, value) in &writes.writes {
+            if key.first() == Some(&RESERVED) {
+                let reason = io::Error::new(io::ErrorKind::InvalidInput, "a key in the range that is kept for parts");
+                return Err(engine("prepared a batch")(reason));
+            }
+            match value {
+                None => batch.remove(key.as_slice()),
+                Some(value) => match Head::of(value) {
+                    None => batch.insert(key.as_slice(), value.as_slice()),
+                    Some(head) => {
+                        self.has_parts.store(true, Ordering::Release);
+                        batch.insert(key.as_slice(), head.encode());
+                        for (part_key, part) in head.part_keys(key).zip(value.chunks(LARGEST)) {
+                            batch.insert(part_key, part);
+                        }
+                    }
+                },
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Forces what an older version of this code, or a leaf of its values, made sled write to `blobs/`.
+    fn force_blobs(&self) -> io::Result<()> {
+        let folder = self.path.join("blobs");
+        let mut forced = self.forced_blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut any = false;
+        for entry in fs::read_dir(&folder)? {
+            let name = entry?.file_name();
+            if !forced.contains(&name) {
+                match File::open(folder.join(&name)) {
+                    Ok(file) => file.sync_all()?,
+                    // sled removes those that nothing refers to any more.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                }
+                forced.insert(name);
+                any = true;
+            }
+        }
+        if any { File::open(&folder)?.sync_all() } else { Ok(()) }
     }
 }
 
 impl Storage for SledStorage {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         let Some(open) = self.existing(bucket) else { return Ok(None) };
-        Ok(open.db.get(key).map_err(engine("read a key"))?.map(|value| value.to_vec()))
+        let stored = open.db.get(key).map_err(engine("read a key"))?;
+        stored.map_or(Ok(None), |stored| open.whole(key, stored))
     }
 
     fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
         let Some(open) = self.existing(bucket) else { return Ok(()) };
         for pair in open.db.range(start..end) {
-            let (key, value) = pair.map_err(engine("scanned keys"))?;
-            if let ControlFlow::Break(()) = visit(&key, &value) {
+            let (key, stored) = pair.map_err(engine("scanned keys"))?;
+            // Parts sort after everything else.
+            if key.first() == Some(&RESERVED) {
+                break;
+            }
+            let flow = match Head::decode(&stored) {
+                None => visit(&key, &stored),
+                Some(_) => match open.whole(&key, stored)? {
+                    Some(value) => visit(&key, &value),
+                    None => continue,
+                },
+            };
+            if flow.is_break() {
                 break;
             }
         }
@@ -123,13 +230,8 @@ impl Storage for SledStorage {
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
         for (bucket, writes) in &batch.buckets {
             let open = self.bucket(*bucket)?;
-            let mut sled_batch = sled::Batch::default();
-            for (key, value) in &writes.writes {
-                match value {
-                    Some(value) => sled_batch.insert(key.as_slice(), value.as_slice()),
-                    None => sled_batch.remove(key.as_slice()),
-                }
-            }
+            let _alone = open.applying.lock().unwrap_or_else(PoisonError::into_inner);
+            let sled_batch = open.batch(writes)?;
             self.dirty.lock().unwrap_or_else(PoisonError::into_inner).entry(*bucket).or_insert(false);
             open.db.apply_batch(sled_batch).map_err(engine("applied a batch"))?;
         }
@@ -144,6 +246,7 @@ impl Storage for SledStorage {
             let Some(open) = self.existing(bucket) else { continue };
             open.db.flush().map_err(engine("flushed a bucket"))?;
             open.file.sync_data().map_err(engine("forced a bucket to the disk"))?;
+            open.force_blobs().map_err(engine("forced a bucket's blobs to the disk"))?;
             if is_new {
                 sync_directory(&open.path).map_err(engine("forced a new bucket to the disk"))?;
                 sync_directory(&self.folder).map_err(engine("forced its folder to the disk"))?;
@@ -190,8 +293,49 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
-            File::open(entry.path())?.sync_all()?;
+            match File::open(entry.path()) {
+                Ok(file) => file.sync_all()?,
+                // sled removes its older snapshots when it has written a new one.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use replication::storage::{BucketBatch, WriteBatch};
+    use replication::{Bucket, Storage as _};
+
+    use super::SledStorage;
+
+    fn write(bucket: Bucket) -> WriteBatch {
+        let writes = vec![(b"k".to_vec(), Some(b"v".to_vec()))];
+        WriteBatch { buckets: vec![(bucket, BucketBatch { writes })] }
+    }
+
+    /// What a killed process left may be in the page cache alone, and the next one must not call it durable.
+    #[test]
+    fn the_first_sync_forces_what_was_there_at_the_start() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || SledStorage::open(folder.path(), 8 << 20).expect("opens");
+        let store = open();
+        store.apply(&write(Bucket::Day(20_000))).expect("applies");
+        store.apply(&write(Bucket::Lasting)).expect("applies");
+        drop(store);
+        let store = open();
+        // What an older version left in `blobs/`.
+        let blob = folder.path().join("buckets/day-20000/blobs/17");
+        fs::write(&blob, b"a page").expect("writes");
+        let due = |store: &SledStorage| store.dirty.lock().expect("not poisoned").clone();
+        assert_eq!(due(&store).into_iter().collect::<Vec<_>>(), [(Bucket::Day(20_000), true), (Bucket::Lasting, true)]);
+        store.sync().expect("syncs");
+        assert!(due(&store).is_empty());
+        let forced = |bucket| store.existing(bucket).expect("open").forced_blobs.lock().expect("not poisoned").len();
+        assert_eq!((forced(Bucket::Day(20_000)), forced(Bucket::Lasting)), (1, 0));
+    }
 }

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use rand::RngExt;
 
-const KILLS: usize = 20;
+use crate::rounds;
+
+/// Unless the environment says otherwise.
+const KILLS: usize = 8;
 
 /// A writer process and the last batch that it acknowledged.
 pub struct Writer {
@@ -84,8 +87,8 @@ pub fn check(engine: &str, folder: &Path, least: u64, most: u64) -> Result<(), S
 
 pub fn kill_at_random(engine: &'static str) -> Result<(), String> {
     let mut rng = rand::rng();
-    let mut total = 0;
-    for kill in 0..KILLS {
+    let (kills, mut total) = (rounds(KILLS), 0);
+    for kill in 0..kills {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
         let mut writer = Writer::start(engine, folder.path())?;
         writer.wait_for(rng.random_range(1..400))?;
@@ -102,6 +105,6 @@ pub fn kill_at_random(engine: &'static str) -> Result<(), String> {
         check(engine, folder.path(), acknowledged, acknowledged + 1).map_err(|e| format!("kill {kill}: {e}"))?;
         total += acknowledged;
     }
-    println!("{engine}: {KILLS} kills, {total} acknowledged batches, nothing lost");
+    println!("{engine}: {kills} kills, {total} acknowledged batches, nothing lost");
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! random moment (or the block device under it is copied, which is what a power cut leaves), and another process
 //! reopens the store: every acknowledged batch must be there, and none in part.
 //!
+//! Each trial repeats this a few times; `MERIDIAN_CUTS` in the environment says how often (`.ci/nightly cuts`: 20).
+//!
 //! This test has a main of its own because the writer and the checker are this very program, run again.
 
 mod kill;
@@ -15,6 +17,11 @@ use std::process::ExitCode;
 use libtest_mimic::{Arguments, Trial};
 
 const ENGINES: [&str; 2] = ["sled", "fjall"];
+
+/// How often a trial is repeated.
+fn rounds(usually: usize) -> usize {
+    std::env::var("MERIDIAN_CUTS").map_or(usually, |rounds| rounds.parse().expect("MERIDIAN_CUTS is a number"))
+}
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();

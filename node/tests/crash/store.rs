@@ -26,32 +26,61 @@ fn open(engine: &str, folder: &Path) -> Result<Store, StorageError> {
 }
 
 /// The records of one batch: its size and contents follow from its number.
+///
+/// | records | as |
+/// | --- | --- |
+/// | up to 64 of 50 to 600 bytes under new keys | check-ins and log entries |
+/// | 14 KB, written anew under one of 24 neighbouring keys | visits of 12 persons, corrected |
+/// | one key whose value grows to 150 KB and begins again | one visit that is corrected all the time |
+/// | 200 to 900 bytes under one of 40 keys of the lasting bucket | venues and their corrections |
+/// | removals | rows of erased documents |
 fn batch(number: u64) -> WriteBatch {
     let mut rng = StdRng::seed_from_u64(number);
-    let mut buckets: BTreeMap<Bucket, BucketBatch> = BTreeMap::new();
-    for record in 0..rng.random_range(1..=64u32) {
-        let bucket = BUCKETS[rng.random_range(0..BUCKETS.len())];
-        let mut value = vec![0u8; rng.random_range(50..600)];
-        rng.fill(&mut value[..]);
-        buckets.entry(bucket).or_default().writes.push((key(number, record), Some(value)));
-    }
-    // What an earlier batch wrote goes again, as rows of erased documents do.
+    let mut buckets: BTreeMap<Bucket, BTreeMap<Vec<u8>, Option<Vec<u8>>>> = BTreeMap::new();
+    // What an earlier batch wrote goes again, unless it is written anew below.
     if number > 20 && number.is_multiple_of(5) {
         for (bucket, writes) in batch(number - 19).buckets.into_iter().take(1) {
             let removed = writes.writes.into_iter().map(|(key, _)| (key, None));
-            buckets.entry(bucket).or_default().writes.extend(removed);
+            buckets.entry(bucket).or_default().extend(removed);
         }
     }
-    for batch in buckets.values_mut() {
-        batch.writes.sort();
+    let mut put = |bucket: Bucket, key: Vec<u8>, value: Vec<u8>| {
+        buckets.entry(bucket).or_default().insert(key, Some(value));
+    };
+    for record in 0..rng.random_range(1..=64u32) {
+        let bucket = BUCKETS[rng.random_range(0..BUCKETS.len())];
+        let value = bytes(&mut rng, 50..600);
+        put(bucket, key(number, record), value);
     }
-    WriteBatch { buckets: buckets.into_iter().collect() }
+    for _ in 0..rng.random_range(0..3) {
+        let row = rng.random_range(0..24u8);
+        let value = bytes(&mut rng, 13_000..15_000);
+        put(BUCKETS[0], [b"d large ", &[row][..]].concat(), value);
+    }
+    if number.is_multiple_of(3) {
+        let len = 1_000 + 500 * usize::try_from(number % 300).expect("small");
+        let value = bytes(&mut rng, len..len + 1);
+        put(BUCKETS[usize::from(number.is_multiple_of(2))], b"d hot".to_vec(), value);
+    }
+    for _ in 0..rng.random_range(0..3) {
+        let venue = rng.random_range(0..40u8);
+        let value = bytes(&mut rng, 200..900);
+        put(Bucket::Lasting, [b"d venue ", &[venue][..]].concat(), value);
+    }
+    let batches = buckets.into_iter().map(|(bucket, writes)| (bucket, writes.into_iter().collect()));
+    WriteBatch { buckets: batches.map(|(bucket, writes)| (bucket, BucketBatch { writes })).collect() }
+}
+
+fn bytes(rng: &mut StdRng, len: std::ops::Range<usize>) -> Vec<u8> {
+    let mut value = vec![0u8; rng.random_range(len)];
+    rng.fill(&mut value[..]);
+    value
 }
 
 fn key(number: u64, record: u32) -> Vec<u8> {
     // Spread over the tree, as ids of many venues are.
     let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(record);
-    [&spread.to_be_bytes()[..2], &number.to_be_bytes(), &record.to_be_bytes()].concat()
+    [b"l", &spread.to_be_bytes()[..2], &number.to_be_bytes(), &record.to_be_bytes()].concat()
 }
 
 /// Writes until it is killed; the number of each durable batch goes to standard output.

@@ -6,6 +6,7 @@
 //! | `marks.rs` | what each bucket says about itself, and what all of them prove at a start |
 //! | `write.rs` | local writes and the door that dead documents do not pass |
 //! | `pending.rs` | the batch that is being gathered |
+//! | `compact.rs` | compaction of rows, a few at a time |
 //! | `link.rs` | one link's state; the greeting |
 //! | `receive.rs` | entries in, and what a peer says of its progress |
 //! | `send.rs` | frames out: own entries first, relays if late |
@@ -16,6 +17,7 @@
 //! | `status.rs` | what operators and readers may know |
 
 mod awaited;
+mod compact;
 mod forget;
 mod head;
 mod link;
@@ -34,7 +36,7 @@ use std::time::Duration;
 
 use crate::claim::Completeness;
 use crate::ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
-use crate::key::{Bucket, DocumentName};
+use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::recent::Recent;
 use crate::storage::{META_KEY, Storage, StorageError};
 use crate::time::{Hlc, Monotonic, Now, Wall};
@@ -320,6 +322,8 @@ pub struct Replica<S> {
     buckets: BTreeMap<Bucket, Mark>,
     pending: Pending,
     in_flight: Option<InFlight>,
+    /// Documents whose rows are to be compacted.
+    compaction_due: BTreeSet<DocumentKey>,
     meta_written: Monotonic,
     next_batch: BatchId,
     next_ticket: Ticket,
@@ -417,6 +421,7 @@ impl<S: Storage> Replica<S> {
         }
         let stalled = now.mono.since(self.next_tick);
         self.next_tick = now.mono.plus(self.config.heartbeat);
+        self.compact_some()?;
         if matches!(&self.standing, Standing::Confirming { until, .. } if now.mono >= *until) {
             self.stop_confirming(now)?;
         }

@@ -184,6 +184,7 @@ impl<S: Storage> Replica<S> {
             buckets,
             pending: Pending::default(),
             in_flight: None,
+            compaction_due: BTreeSet::new(),
             meta_written: now.mono,
             next_batch: BatchId(meta.batch.max(last.batch) + 1),
             next_ticket: Ticket(1),

@@ -14,6 +14,7 @@ use crate::ids::{LinkId, NodeName, ReplicaId};
 use crate::key::{Bucket, DocumentKey};
 use crate::log::{Body, Delta, LogEntry, Reference};
 use crate::replica::Head;
+use crate::row::Bounds;
 use crate::storage::{Storage, StorageError};
 use crate::time::{Now, Wall};
 
@@ -181,6 +182,10 @@ impl<S: Storage> Replica<S> {
         let what = match (body, &tombstone) {
             (Body::Change(change), None) => {
                 let (row, existed) = self.row(&key)?;
+                if !row.has_room(&change, Bounds::foreign(&key)) {
+                    self.events.push_back(Event::Refused { peer: peer.clone(), dot });
+                    return Ok(());
+                }
                 return self.put_change(&key, row, existed, dot, hlc, change);
             }
             (Body::Tombstone(reason), None) => return self.put_tombstone(&key, reason, dot, hlc),

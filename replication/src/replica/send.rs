@@ -10,7 +10,6 @@
 //! - While `forgot_early()` is true no other origin's entries are sent, because ours may have gaps that the peer would
 //!   take for expired entries.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,7 +22,6 @@ use crate::frame::{Deltas, Frame, Hello, MAX_ENTRIES, Progress};
 use crate::ids::{Dot, LinkId, ReplicaId};
 use crate::key::DocumentKey;
 use crate::log::{Body, Delta, LogEntry, Reference};
-use crate::row::Row;
 use crate::storage::{Storage, StorageError, log_key, read_log_seq};
 use crate::time::{Now, millis};
 
@@ -276,35 +274,30 @@ impl<S: Storage> Replica<S> {
         // Each bucket gave its first MAX_ENTRIES, so the first MAX_ENTRIES of all are complete.
         found.truncate(MAX_ENTRIES);
         let through = if found.len() < MAX_ENTRIES { have } else { found.last().map_or(have, |(seq, _)| *seq) };
-        // A frame reads each row once: one document may have hundreds of entries in it.
-        let mut rows = BTreeMap::new();
-        let mut deltas = Vec::with_capacity(found.len());
-        for (seq, entry) in found {
-            deltas.extend(self.delta(Dot { origin, seq }, entry, &mut rows)?);
-        }
-        Ok((deltas, through))
-    }
-
-    /// What a log entry refers to, unless it is dead by now.
-    fn delta(
-        &self,
-        dot: Dot,
-        entry: LogEntry,
-        rows: &mut BTreeMap<DocumentKey, Row>,
-    ) -> Result<Option<Delta>, StorageError> {
-        let delta = |key, body| Delta { dot, hlc: entry.hlc, key, body };
-        match entry.what {
-            Reference::Tombstone(name, until, reason) => Ok(Some(delta(name.expiring(until), Body::Tombstone(reason)))),
-            Reference::Erased(name, until, reason) => Ok(Some(delta(name.expiring(until), Body::Erased(reason)))),
-            Reference::Change(key) if key.expires_at <= self.gone_through() => Ok(None),
-            Reference::Change(key) => {
-                let corrupt = |_| StorageError::Corrupt { what: "row", bucket: key.bucket() };
-                let row = match rows.entry(key) {
-                    Entry::Occupied(read) => read.into_mut(),
-                    Entry::Vacant(unread) => unread.insert(self.row(&key)?.0),
-                };
-                Ok(row.find(dot).map_err(corrupt)?.map(|change| delta(key, Body::Change(change))))
+        // A frame opens each row once: one document may have hundreds of entries in it.
+        let mut wanted: BTreeMap<DocumentKey, Vec<Dot>> = BTreeMap::new();
+        for (seq, entry) in &found {
+            if let Reference::Change(key) = entry.what
+                && key.expires_at > self.gone_through()
+            {
+                wanted.entry(key).or_default().push(Dot { origin, seq: *seq });
             }
         }
+        let mut changes = BTreeMap::new();
+        for (key, dots) in wanted {
+            let corrupt = |_| StorageError::Corrupt { what: "row", bucket: key.bucket() };
+            changes.extend(self.row(&key)?.0.find_all(&dots).map_err(corrupt)?);
+        }
+        let deltas = found.into_iter().filter_map(|(seq, entry)| {
+            let dot = Dot { origin, seq };
+            let (key, body) = match entry.what {
+                Reference::Tombstone(name, until, reason) => (name.expiring(until), Body::Tombstone(reason)),
+                Reference::Erased(name, until, reason) => (name.expiring(until), Body::Erased(reason)),
+                // What is dead by now has no change here.
+                Reference::Change(key) => (key, Body::Change(changes.remove(&dot)?)),
+            };
+            Some(Delta { dot, hlc: entry.hlc, key, body })
+        });
+        Ok((deltas.collect(), through))
     }
 }

@@ -5,7 +5,7 @@ use crate::change::Change;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
-use crate::row::Row;
+use crate::row::{Bounds, Row};
 use crate::storage::{Storage, StorageError, document_key, log_key, tombstone_key};
 use crate::time::{Hlc, Now, Wall};
 
@@ -40,6 +40,9 @@ pub enum WriteError {
     /// The expiry lies beyond the id's arrival + `max_retention`.
     #[error("the document would outlive the longest retention")]
     TooLong,
+    /// The document has as many changes or bytes as a local write may give it ([`crate::row::Bounds`]).
+    #[error("the document takes no more changes")]
+    Full,
     /// The replica does not believe its clock.
     #[error("the clock of this replica is in doubt")]
     ClockInDoubt,
@@ -96,7 +99,7 @@ impl<S: Storage> Replica<S> {
         Ok(ticket)
     }
 
-    fn write_change(&mut self, key: DocumentKey, change: Change) -> Result<Outcome, StorageError> {
+    fn write_change(&mut self, key: DocumentKey, change: Change) -> Result<Outcome, WriteError> {
         let (row, existed) = self.row(&key)?;
         // The acknowledgement says that what is there already is there: a claim must not leave it out.
         for dots in row.dots_by_change() {
@@ -108,6 +111,9 @@ impl<S: Storage> Replica<S> {
         }
         if row.contains(change.hash()) {
             return Ok(Outcome::Repeat);
+        }
+        if !row.has_room(&change, Bounds::local(&key)) {
+            return Err(WriteError::Full);
         }
         let (dot, hlc) = self.issue();
         self.put_change(&key, row, existed, dot, hlc, change.clone())?;
@@ -175,7 +181,8 @@ impl<S: Storage> Replica<S> {
     ) -> Result<(), StorageError> {
         let bucket = key.bucket();
         let corrupt = |_| StorageError::Corrupt { what: "row", bucket };
-        row.add(dot, change).map_err(corrupt)?;
+        row.add(dot, change);
+        self.note_compaction(key, &row);
         self.pending.put(bucket, document_key(key), row.encode(key).map_err(corrupt)?);
         self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Change(*key) });
         if !existed {

@@ -196,7 +196,7 @@ mod tests {
 
         let key = checked.key(id, &venue);
         let mut row = Row::default();
-        row.add(Dot { origin: ReplicaId(1), seq: 1 }, Change::create(&key, &checked.to_fields())).expect("adds");
+        row.add(Dot { origin: ReplicaId(1), seq: 1 }, Change::create(&key, &checked.to_fields()));
         let stored = [(key, row)];
         assert!(repeated(&written, id, &stored).is_some());
         assert!(repeated(&written, id, &[]).is_none());

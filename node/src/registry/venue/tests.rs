@@ -46,24 +46,43 @@ fn only_the_owner_owns() {
 }
 
 #[test]
-fn keys_set_concurrently_both_own_and_conflicts_are_shown() {
+fn conflicts_are_shown() {
     let opened = venue(&["1"]);
     let key = opened.key();
     let mut changes = vec![Change::create(&key, &opened.to_fields())];
     let document = Document::of_changes(&changes).expect("reads");
-    for owner in [6u8, 7] {
+    for days in [6u8, 7] {
         let updates = [
-            (field::OWNER, Some(Value::Bytes(OwnerKey([owner; 32]).hash().to_vec()))),
-            (field::RETENTION, Some(Value::Int(i64::from(owner) * 86_400))),
-            (field::AREAS, Some(Value::Text(format!("1\n{owner}")))),
+            (field::RETENTION, Some(Value::Int(i64::from(days) * 86_400))),
+            (field::AREAS, Some(Value::Text(format!("1\n{days}")))),
         ];
         changes.extend(document.amend(&key, &updates));
     }
     let merged = Venue::from_document(opened.id, &Document::of_changes(&changes).expect("merges")).expect("visible");
-    assert!(merged.owned_by(&OwnerKey([6; 32])) && merged.owned_by(&OwnerKey([7; 32])) && !merged.owned_by(&OWNER));
     assert_eq!(merged.conflicts.keys().collect::<Vec<_>>(), ["/areas", "/retention"]);
     assert!(merged.conflicts["/retention"].contains(&"6d".into()));
     assert!(merged.conflicts["/areas"].contains(&serde_json::json!(["1", "7"])));
+}
+
+/// A peer that lies can change a venue, but neither take it over nor lock its owner out.
+#[test]
+fn no_later_change_says_whose_a_venue_is() {
+    let opened = venue(&[]);
+    let key = opened.key();
+    let creation = Change::create(&key, &opened.to_fields());
+    let document = Document::of_changes(std::slice::from_ref(&creation)).expect("reads");
+    let thief = OwnerKey([6; 32]);
+    for stolen in [Some(Value::Bytes(thief.hash().to_vec())), None] {
+        let hostile = document.amend(&key, &[(field::OWNER, stolen)]).expect("it changes something");
+        let merged = Document::of_changes(&[creation.clone(), hostile]).expect("merges");
+        let venue = Venue::from_document(opened.id, &merged).expect("visible");
+        assert!(venue.owned_by(&OWNER) && !venue.owned_by(&thief));
+    }
+    // Whoever creates it again has a key as well, because nothing tells which of two creations was first.
+    let again = Venue { owner_key_hashes: vec![thief.hash()], ..opened.clone() };
+    let twice = [creation, Change::create(&key, &again.to_fields())];
+    let venue = Venue::from_document(opened.id, &Document::of_changes(&twice).expect("merges")).expect("visible");
+    assert!(venue.owned_by(&OWNER) && venue.owned_by(&thief));
 }
 
 #[test]

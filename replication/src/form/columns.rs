@@ -1,0 +1,166 @@
+//! Bounds of an encoded change, before Automerge decodes it.
+//!
+//! Columns are run-length encoded: a few bytes can claim 2^60 operations, over which Automerge 0.12 loops, and an index of
+//! an actor beyond the list of actors makes it panic. Neither passes here. Nothing is decoded but lengths of runs, numbers
+//! of replaced operations and indices of actors (Automerge binary format, "Change" and "Columns").
+
+use crate::change::{HEAD, leb128};
+
+/// Most operations of one change.
+pub(super) const MAX_OPERATIONS: u64 = 1_024;
+/// Most operations that those of one change replace.
+const MAX_REPLACED: u64 = 16_384;
+
+/// A chunk that holds one change, not deflated.
+const CHANGE: u8 = 1;
+/// Column specifications: what we write, and nothing else.
+const KEY_TEXT: u64 = 21;
+const INSERT: u64 = 52;
+const ACTION: u64 = 66;
+const VALUE_LENGTHS: u64 = 86;
+const VALUES: u64 = 87;
+const REPLACED_COUNTS: u64 = 112;
+const REPLACED_ACTORS: u64 = 113;
+const REPLACED_COUNTERS: u64 = 115;
+
+/// Whether decoding these bytes takes time and memory in proportion to their length, and finds every actor.
+pub(super) fn are_bounded(bytes: &[u8]) -> bool {
+    check(bytes).is_some()
+}
+
+fn check(bytes: &[u8]) -> Option<()> {
+    if bytes.get(HEAD - 1) != Some(&CHANGE) {
+        return None;
+    }
+    let mut rest = Rest { bytes, at: HEAD };
+    let len = rest.number()?;
+    if len != (bytes.len() - rest.at) as u64 {
+        return None;
+    }
+    let deps = rest.number()?;
+    rest.skip(deps.checked_mul(32)?)?;
+    let actor = rest.number()?;
+    rest.skip(actor)?;
+    for _seq_start_time in 0..3 {
+        rest.number()?;
+    }
+    let message = rest.number()?;
+    rest.skip(message)?;
+    let others = rest.number()?;
+    for _ in 0..others {
+        let len = rest.number()?;
+        rest.skip(len)?;
+    }
+    let mut columns = Vec::new();
+    for _ in 0..rest.number()? {
+        columns.push((rest.number()?, rest.number()?));
+    }
+    for (column, len) in columns {
+        let values = rest.take(len)?;
+        match column {
+            KEY_TEXT => runs(values, Item::Text, MAX_OPERATIONS, |_, _| Some(()))?,
+            ACTION | VALUE_LENGTHS => runs(values, Item::Number, MAX_OPERATIONS, |_, _| Some(()))?,
+            INSERT => booleans(values)?,
+            VALUES => {}
+            REPLACED_COUNTS => {
+                let mut replaced = 0u64;
+                runs(values, Item::Number, MAX_OPERATIONS, |count, number| {
+                    replaced = replaced.checked_add(count.checked_mul(number)?)?;
+                    (replaced <= MAX_REPLACED).then_some(())
+                })?;
+            }
+            REPLACED_ACTORS => {
+                runs(values, Item::Number, MAX_REPLACED, |_, actor| (actor <= others).then_some(()))?;
+            }
+            REPLACED_COUNTERS => runs(values, Item::Signed, MAX_REPLACED, |_, _| Some(()))?,
+            _ => return None,
+        }
+    }
+    Some(())
+}
+
+/// What a column's runs are of.
+#[derive(Clone, Copy)]
+enum Item {
+    Number,
+    Signed,
+    Text,
+}
+
+/// Walks the runs of a column of at most `most` values; `each` sees how often which number comes.
+fn runs(values: &[u8], item: Item, most: u64, mut each: impl FnMut(u64, u64) -> Option<()>) -> Option<()> {
+    let mut rest = Rest { bytes: values, at: 0 };
+    let mut left = most;
+    while rest.at < values.len() {
+        let run = rest.signed()?;
+        let (times, literals) = match run {
+            0 => (rest.number()?, 0),
+            1.. => (run.unsigned_abs(), 1),
+            _ => (1, run.unsigned_abs()),
+        };
+        left = left.checked_sub(times.checked_mul(literals.max(1))?)?;
+        for _ in 0..literals {
+            let number = match item {
+                Item::Number => rest.number()?,
+                Item::Signed => rest.signed()?.unsigned_abs(),
+                Item::Text => {
+                    let len = rest.number()?;
+                    rest.skip(len)?;
+                    0
+                }
+            };
+            each(times, number)?;
+        }
+    }
+    Some(())
+}
+
+/// Lengths of runs of `false` and `true` in turn.
+fn booleans(values: &[u8]) -> Option<()> {
+    let mut rest = Rest { bytes: values, at: 0 };
+    let mut left = MAX_OPERATIONS;
+    while rest.at < values.len() {
+        left = left.checked_sub(rest.number()?)?;
+    }
+    Some(())
+}
+
+struct Rest<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Rest<'a> {
+    /// LEB128; signed ones of the same length are passed over as well.
+    fn number(&mut self) -> Option<u64> {
+        leb128(self.bytes, &mut self.at)
+    }
+
+    /// Signed LEB128.
+    fn signed(&mut self) -> Option<i64> {
+        let (mut value, mut shift) = (0i64, 0);
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            self.at += 1;
+            value |= i64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return Some(if byte & 0x40 == 0 { value } else { value | -1 << shift });
+            }
+            if shift >= 63 {
+                return None;
+            }
+        }
+    }
+
+    fn take(&mut self, len: u64) -> Option<&'a [u8]> {
+        let end = self.at.checked_add(usize::try_from(len).ok()?)?;
+        let taken = self.bytes.get(self.at..end)?;
+        self.at = end;
+        Some(taken)
+    }
+
+    fn skip(&mut self, len: u64) -> Option<()> {
+        self.take(len).map(|_| ())
+    }
+}

@@ -1,0 +1,50 @@
+//! Compaction of rows, a few at a time, away from the path of any write.
+//!
+//! # Invariants
+//! - A compacted row holds only changes that are durable, because a row that is written in the batch being gathered waits
+//!   for a later tick. After a crash [`Row::forget`] can therefore take out whatever was not durable.
+//! - A tick compacts at most [`ROWS_PER_TICK`] rows.
+
+use super::Replica;
+use crate::key::DocumentKey;
+use crate::row::Row;
+use crate::storage::{Storage, StorageError, document_key};
+
+/// Most rows that one tick compacts.
+const ROWS_PER_TICK: usize = 4;
+/// Most rows that wait; a further one asks again with its next change.
+const MOST_DUE: usize = 1_024;
+
+impl<S: Storage> Replica<S> {
+    /// Remembers a row that is about to be written, if it is due.
+    pub(super) fn note_compaction(&mut self, key: &DocumentKey, row: &Row) {
+        if row.wants_compaction() && self.compaction_due.len() < MOST_DUE {
+            self.compaction_due.insert(*key);
+        }
+    }
+
+    /// Compacts a few of the rows that are due.
+    pub(super) fn compact_some(&mut self) -> Result<(), StorageError> {
+        let mut settled = Vec::new();
+        for key in &self.compaction_due {
+            if self.pending.get(key.bucket(), &document_key(key)).is_none() {
+                settled.push(*key);
+            }
+            if settled.len() == ROWS_PER_TICK {
+                break;
+            }
+        }
+        for key in settled {
+            self.compaction_due.remove(&key);
+            let (bucket, (mut row, existed)) = (key.bucket(), self.row(&key)?);
+            // It may have been erased, or its day dropped, since it became due.
+            if existed && row.wants_compaction() {
+                let corrupt = |_| StorageError::Corrupt { what: "row", bucket };
+                row.compact().map_err(corrupt)?;
+                self.pending.put(bucket, document_key(&key), row.encode(&key).map_err(corrupt)?);
+                self.pending.records += 1;
+            }
+        }
+        Ok(())
+    }
+}
