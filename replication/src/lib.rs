@@ -35,7 +35,7 @@ pub use frame::{Frame, FrameError};
 pub use ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
 pub use key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 pub use log::{Delta, Reason, Tombstone};
-pub use read::Reader;
+pub use read::{Reader, View};
 pub use replica::{BatchId, Event, LinkError, Outcome, Replica, ReplicaConfig, Ticket, Transmit, Write, WriteError};
 pub use row::Row;
 pub use session::SessionToken;

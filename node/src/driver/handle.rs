@@ -72,14 +72,13 @@ impl Handle {
         self.status.clone()
     }
 
-    /// Reads documents. Before an answer leaves, call [`Handle::settled`].
+    /// Reads documents. What is shown to a client is read in a view of the durable vector.
     #[must_use]
     pub fn reader(&self) -> &Reader<Store> {
         &self.reader
     }
 
-    /// Waits until everything that a read could have seen until now is durable, so that no answer tells of
-    /// what a crash may undo.
+    /// Waits until everything that has been applied until now is durable. It takes as long as the disk does.
     pub async fn settled(&self) {
         let seen = *self.applied.borrow();
         // An error means that the driver is gone; then nothing more becomes durable and the node is stopping.

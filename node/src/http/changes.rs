@@ -126,7 +126,8 @@ impl Events {
 
     fn visit(&mut self, name: &DocumentName) -> Option<String> {
         let id = VisitId::from_document_id(name.id)?;
-        let erased = match self.app.handle.reader().is_erased(name, false) {
+        let status = self.app.handle.status();
+        let erased = match self.app.handle.reader().is_erased(name, false, self.app.view(&status)) {
             Ok(erased) => erased,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "storage failed");

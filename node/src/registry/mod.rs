@@ -32,7 +32,7 @@ pub mod visit_fields;
 pub mod visit_id;
 pub mod visit_patch;
 
-pub use contacts::{ContactRow, contacts};
+pub use contacts::{ContactRow, ContactSearch};
 pub use guest_list::{GuestRow, Window};
 pub use invalid::{Code, FieldError, Invalid};
 pub use person::{Person, PersonField};
