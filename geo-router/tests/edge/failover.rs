@@ -189,7 +189,7 @@ async fn the_last_resort_is_a_node_that_is_left_alone() {
 const UNKNOWN: &str = "{\"type\":\"urn:meridian:problem:no-such-venue\",\"status\":404}";
 
 fn not_found(body: &str) -> Act {
-    say(&format!(
+    say(format!(
         "HTTP/1.1 404 Not Found\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     ))
