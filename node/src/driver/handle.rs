@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use replication::replica::Status;
-use replication::{BatchId, DocumentName, Now, Outcome, Reader, Write, WriteError};
+use replication::{BatchId, Now, Outcome, Reader, TenantId, Write, WriteError};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::changes::{Changes, Follower};
 use super::{Control, LinkInput};
 use crate::clock::Clock;
 use crate::storage::Store;
@@ -41,7 +42,7 @@ pub struct Handle {
     pub(super) status: watch::Receiver<Arc<Status>>,
     pub(super) applied: watch::Receiver<BatchId>,
     pub(super) durable: watch::Receiver<BatchId>,
-    pub(super) changes: broadcast::Sender<DocumentName>,
+    pub(super) changes: Arc<Changes>,
     pub(super) reader: Reader<Store>,
     pub(super) clock: Arc<dyn Clock>,
 }
@@ -85,10 +86,10 @@ impl Handle {
         let _ = self.durable.clone().wait_for(|durable| *durable >= seen).await;
     }
 
-    /// Names of documents as they change here, by whomever; a slow receiver misses some and is told so.
+    /// Follows a tenant's documents as they change here, whatever changed them.
     #[must_use]
-    pub fn changes(&self) -> broadcast::Receiver<DocumentName> {
-        self.changes.subscribe()
+    pub fn changes(&self, tenant: TenantId) -> Follower {
+        self.changes.clone().follow(tenant)
     }
 
     /// What the clocks say.

@@ -9,6 +9,7 @@
 //! - Writers, links and the committer are never waited for: a link that cannot keep up is closed.
 //! - A storage error stops the node at once: nobody knows then what is durable.
 
+mod changes;
 mod handle;
 
 use std::collections::BTreeMap;
@@ -20,14 +21,16 @@ use replication::{
     BatchId, Event, LinkError, LinkId, NodeName, Now, Outcome, Reader, Replica, Storage, StorageError, Ticket,
     WriteError,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::storage::Store;
 
+pub use changes::Follower;
 pub use handle::{Handle, Refused};
 
+use changes::Changes;
 use handle::Asked;
 
 /// Most records of a batch: sled's memory grows with the size of a batch.
@@ -38,8 +41,6 @@ const WAITING_WRITES: usize = 16 * 1024;
 const WAITING_FRAMES: usize = 64;
 /// What peers say is published at most so often.
 const STATUS_EVERY: Duration = Duration::from_millis(5);
-/// Events that a slow reader of changes may lag behind.
-const CHANGES: usize = 4 * 1024;
 
 /// What peer connections tell the driver.
 pub(crate) enum LinkInput {
@@ -74,7 +75,7 @@ struct Driver {
     status: watch::Sender<Arc<replication::replica::Status>>,
     applied: watch::Sender<BatchId>,
     durable: watch::Sender<BatchId>,
-    changes: broadcast::Sender<replication::DocumentName>,
+    changes: Arc<Changes>,
     batch_started: Duration,
     status_at: Duration,
     /// A peer said something since the status was published: a client may wait for its confirmation.
@@ -130,7 +131,7 @@ pub fn start(
     let (status, status_out) = watch::channel(Arc::new(replica.status(clock.now())));
     let (applied, applied_out) = watch::channel(BatchId(0));
     let (durable, durable_out) = watch::channel(BatchId(0));
-    let (changes, _) = broadcast::channel(CHANGES);
+    let changes = Arc::new(Changes::default());
     let handle = Handle {
         writes: writes_in,
         links: links_in,
@@ -357,11 +358,7 @@ impl Driver {
                     let _ = reply.send(Ok(outcome));
                 }
             }
-            Event::Changed(name) => {
-                if self.changes.receiver_count() > 0 {
-                    let _ = self.changes.send(name);
-                }
-            }
+            Event::Changed(name) => self.changes.tell(name),
             Event::CloseLink { link, silent } => {
                 tracing::info!(link = link.0, silent, "closing a link");
                 self.close(link);
