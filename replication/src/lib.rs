@@ -28,7 +28,7 @@ pub mod time;
 pub mod trust;
 pub mod version;
 
-pub use change::{Change, ChangeError, ChangeHash, Value};
+pub use change::{Change, ChangeError, ChangeHash, OpRef, Value};
 pub use claim::Claim;
 pub use document::Document;
 pub use frame::{Frame, FrameError};

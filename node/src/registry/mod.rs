@@ -21,6 +21,8 @@ pub mod guest_list;
 pub mod instant;
 pub mod invalid;
 pub mod person;
+mod persons;
+pub mod persons_patch;
 pub mod policy;
 pub mod text;
 pub mod venue;

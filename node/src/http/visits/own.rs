@@ -66,6 +66,7 @@ pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -
     };
     let (rules, pack) = rules(app, venue, &session)?;
     let updates = patch.check(&visit, &rules, &pack)?;
+    let updates: Vec<_> = updates.iter().map(|(field, value)| (field.as_ref(), value.clone())).collect();
     let mut last = None;
     for (key, row) in &rows {
         // A document that does not read was counted when the visit was put together.
