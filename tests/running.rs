@@ -140,8 +140,6 @@ fn a_days_folder_goes_when_its_day_has_passed() {
     let ports = net::free(net::address(), 3);
     let own = folder.path().join("eu");
     let node = Running::start(&file("eu", &ports, Engine::Sled, Vec::new()), &own, Arc::new(FastClock::new(20_000)));
-    // Nobody else can confirm this clock.
-    Call::new("POST", "/v1/admin/clock/believe").to(node.admin).expect(204);
     let venue = Venue::make(node.public, "1h");
     let lasting = days(&own.join("store"));
     for number in 0..20 {
@@ -169,15 +167,22 @@ fn a_node_whose_clock_was_ahead_by_an_operators_word_is_not_ready_and_says_why()
     let hours = Arc::new(AtomicU64::new(0));
     let clock = Arc::new(SetClock(SystemClock::start(), Arc::clone(&hours)));
     let node = Running::start(&file("eu", &ports, Engine::Fjall, vec![us]), &folder.path().join("eu"), clock);
-    let believe = || Call::new("POST", "/v1/admin/clock/believe").to(node.admin).expect(204);
+    let word = |ahead: i64| {
+        let now = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(ahead);
+        Call::new("POST", "/v1/admin/clock/believe").json(&json!({"now": now.to_string()})).to(node.admin)
+    };
     holds("it is ready", SOON, || node_ready(&node));
     hours.store(9, Ordering::Relaxed);
     holds("it doubts its clock", SOON, || !node_ready(&node));
-    believe();
+    let refused = word(0);
+    assert_eq!(refused.status, 409, "the machine's clock does not show that");
+    assert!(refused.text().contains("clock-contradicted"), "{}", refused.text());
+    Call::new("POST", "/v1/admin/clock/believe").to(node.admin).expect(411);
+    word(9).expect(204);
     holds("it takes the operator's word", SOON, || node_ready(&node));
     hours.store(0, Ordering::Relaxed);
     holds("it doubts again", SOON, || !node_ready(&node));
-    believe();
+    word(0).expect(204);
     holds("it believes again", SOON, || node.status()["clock"]["in_doubt"] == false);
     let unready = Call::new("GET", "/readyz").to(node.public);
     assert_eq!(unready.status, 503);

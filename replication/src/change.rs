@@ -115,6 +115,20 @@ pub struct OpRef {
     pub(crate) actor: Vec<u8>,
 }
 
+impl OpRef {
+    /// The Lamport counter: of two concurrent operations the one with the higher counter, then the higher change, wins.
+    #[must_use]
+    pub fn counter(&self) -> u64 {
+        self.counter
+    }
+
+    /// The actor, which is the change's alone: operations are of one change exactly if this is equal.
+    #[must_use]
+    pub fn change(&self) -> &[u8] {
+        &self.actor
+    }
+}
+
 /// What an operation does to a field: the new value or none, and the operations that it replaces.
 pub(crate) struct FieldOp<'a> {
     pub(crate) field: &'a str,

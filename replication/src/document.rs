@@ -121,6 +121,12 @@ impl Document {
         values.into_iter().map(|(_, value)| value).collect()
     }
 
+    /// Every concurrent value of a field with the operation that set it, the winner first; empty if it is not set.
+    #[must_use]
+    pub fn written(&self, field: &str) -> &[(OpRef, Value)] {
+        self.fields.get(field).map_or(&[], Vec::as_slice)
+    }
+
     /// Names of the fields that are set, in order.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)

@@ -29,14 +29,14 @@ pub mod time;
 pub mod trust;
 pub mod version;
 
-pub use change::{Change, ChangeError, ChangeHash, Value};
+pub use change::{Change, ChangeError, ChangeHash, OpRef, Value};
 pub use claim::Claim;
 pub use document::Document;
 pub use frame::{Frame, FrameError};
 pub use ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
 pub use key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 pub use log::{Delta, Reason, Tombstone};
-pub use read::Reader;
+pub use read::{Reader, View};
 pub use replica::{BatchId, Event, LinkError, Outcome, Replica, ReplicaConfig, Ticket, Transmit, Write, WriteError};
 pub use row::Row;
 pub use session::SessionToken;

@@ -1,27 +1,65 @@
 //! Reading documents straight from storage, beside the replica.
 //!
+//! A [`View`] says what one answer may show: what had not expired at one moment, and what one version vector covers.
+//! Storage holds more than that, because a batch is visible as soon as it is applied. The reader leaves out what the
+//! view does not cover, so an answer shows no change that a crash may undo, and no read waits for the disk.
+//!
 //! # Invariants
 //! - What is dead by time or by a tombstone is never returned. Rows are read before tombstones, so an erasure
-//!   that was applied before the read began is always seen, though its rows may still lie there for a moment.
-//! - Readers see applied batches that may not be durable yet; the driver holds an answer back until they are.
+//!   that was durable before the read began is always seen, though its rows may still lie there for a moment.
+//! - Every change and every tombstone that a read acts on has a dot that the view covers.
+//!
+//! # Why a missing row needs no waiting
+//! The replica removes the rows of an erased document only after the tombstone is durable. A row that is not there
+//! was therefore never written, or is erased or expired for good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use crate::change::ChangeError;
 use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
+use crate::log::Tombstone;
 use crate::row::Row;
 use crate::storage::{
     Storage, StorageError, document_key, document_range, read_document_key, read_tombstone_key, tombstone_key,
     tombstone_range,
 };
 use crate::time::Wall;
+use crate::version::VersionVector;
 
-/// A view of the documents in a store.
+/// Reads the documents of a store.
 #[derive(Clone, Debug)]
 pub struct Reader<S> {
     storage: S,
     max_retention: Duration,
+}
+
+/// What one answer may show.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    as_of: Wall,
+    covered: Option<&'a VersionVector>,
+}
+
+impl<'a> View<'a> {
+    /// What `durable` covers and what has not expired at `as_of`. Take `durable` before the first read: a session
+    /// token that joins it then covers exactly what the answer shows.
+    #[must_use]
+    pub fn durable(as_of: Wall, durable: &'a VersionVector) -> View<'a> {
+        View { as_of, covered: Some(durable) }
+    }
+
+    /// Whatever is applied and has not expired at `as_of`, durable or not: for checks of a store, and for what is
+    /// not shown to a client.
+    #[must_use]
+    pub fn applied(as_of: Wall) -> View<'static> {
+        View { as_of, covered: None }
+    }
+
+    fn covers(&self, tombstone: &Tombstone) -> bool {
+        self.covered.is_none_or(|covered| covered.contains(tombstone.dot))
+    }
 }
 
 /// Documents of one tenant whose ids lie in a range.
@@ -35,8 +73,19 @@ pub struct Query {
     pub from: DocumentId,
     /// First id not wanted any more.
     pub to: DocumentId,
-    /// Most ids to return.
+    /// Most ids to look at.
     pub limit: usize,
+}
+
+/// A part of a scan.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Live rows in order of id.
+    pub rows: BTreeMap<DocumentId, Vec<(DocumentKey, Row)>>,
+    /// Whose rows do not read, one for each row; they are left out.
+    pub unreadable: Vec<DocumentId>,
+    /// The last id that was looked at, shown or not: the next page begins after it. `None` at the end.
+    pub last: Option<DocumentId>,
 }
 
 impl<S: Storage> Reader<S> {
@@ -54,14 +103,14 @@ impl<S: Storage> Reader<S> {
         &self,
         name: &DocumentName,
         lasting: bool,
-        as_of: Wall,
+        view: View<'_>,
     ) -> Result<Vec<(DocumentKey, Row)>, StorageError> {
         let (start, end) = document_range(&name.encode());
         let mut found = Vec::new();
         for bucket in self.buckets_of(name, lasting) {
-            self.collect(bucket, &start, &end, as_of, usize::MAX, &mut found)?;
+            self.collect(bucket, &start, &end, view, &mut found)?;
         }
-        if !found.is_empty() && self.is_erased(name, lasting)? {
+        if !found.is_empty() && self.is_erased(name, lasting, view)? {
             found.clear();
         }
         Ok(found)
@@ -71,59 +120,71 @@ impl<S: Storage> Reader<S> {
     ///
     /// # Errors
     /// [`StorageError`] if the engine fails or the row is corrupt.
-    pub fn row(&self, key: &DocumentKey, as_of: Wall) -> Result<Option<Row>, StorageError> {
+    pub fn row(&self, key: &DocumentKey, view: View<'_>) -> Result<Option<Row>, StorageError> {
         let bucket = key.bucket();
-        if key.expires_at <= as_of {
+        if key.expires_at <= view.as_of {
             return Ok(None);
         }
         let Some(stored) = self.storage.get(bucket, &document_key(key))? else { return Ok(None) };
-        if self.is_erased(&key.name, key.expires_at == Wall::NEVER)? {
+        if self.is_erased(&key.name, key.expires_at == Wall::NEVER, view)? {
             return Ok(None);
         }
-        Row::decode(key, stored).map(Some).map_err(|_| StorageError::Corrupt { what: "row", bucket })
+        shown(key, stored, view).map_err(|_| StorageError::Corrupt { what: "row", bucket })
     }
 
     /// Whether a tombstone says that the name is gone for good.
     ///
     /// # Errors
-    /// [`StorageError`] if the engine fails.
-    pub fn is_erased(&self, name: &DocumentName, lasting: bool) -> Result<bool, StorageError> {
+    /// [`StorageError`] if the engine fails or the tombstone is corrupt.
+    pub fn is_erased(&self, name: &DocumentName, lasting: bool, view: View<'_>) -> Result<bool, StorageError> {
         let bucket = if lasting { Bucket::Lasting } else { name.buckets(self.max_retention).1 };
-        Ok(self.storage.get(bucket, &tombstone_key(name))?.is_some())
+        let Some(stored) = self.storage.get(bucket, &tombstone_key(name))? else { return Ok(false) };
+        Ok(view.covers(&tombstone(&stored, bucket)?))
     }
 
-    /// Live rows in order of id, at most `limit` ids. Ask again from the successor of the last id for more.
+    /// Rows in order of id, of at most `limit` ids. Ask again from the successor of [`Page::last`] for more.
+    ///
+    /// Days are merged as they are needed: a page costs about `limit` rows and one row of each later day.
     ///
     /// # Errors
-    /// [`StorageError`] if the engine fails or a row is corrupt.
-    pub fn scan(
-        &self,
-        query: &Query,
-        as_of: Wall,
-    ) -> Result<BTreeMap<DocumentId, Vec<(DocumentKey, Row)>>, StorageError> {
+    /// [`StorageError`] if the engine fails or a key or a tombstone is corrupt.
+    pub fn scan(&self, query: &Query, view: View<'_>) -> Result<Page, StorageError> {
         let name = |id| DocumentName { collection: query.collection, tenant: query.tenant, id };
         let (start, _) = document_range(&name(query.from).encode());
         let (end, _) = document_range(&name(query.to).encode());
         // A document that arrived before `from` is not wanted, so no bucket before that day can hold one.
         let first = Bucket::of(query.from.arrival());
         let last = name(query.to).buckets(self.max_retention).1;
-        let mut found = Vec::new();
-        for bucket in self.storage.buckets().range(first..=last) {
-            self.collect(*bucket, &start, &end, as_of, query.limit, &mut found)?;
-        }
-        let mut rows: BTreeMap<DocumentId, Vec<(DocumentKey, Row)>> = BTreeMap::new();
-        for (key, row) in found {
-            rows.entry(key.name.id).or_default().push((key, row));
-        }
-        if let Some(first_beyond) = rows.keys().nth(query.limit).copied() {
-            rows.split_off(&first_beyond);
-        }
-        if let (Some((lowest, _)), Some((highest, _))) = (rows.first_key_value(), rows.last_key_value()) {
-            for erased in self.erased(query, *lowest, *highest)? {
-                rows.remove(&erased);
+        let buckets = self.storage.buckets();
+        let mut days: Vec<Day> = buckets.range(first..=last).map(|bucket| Day::new(*bucket, start.clone())).collect();
+        let mut page = Page::default();
+        let mut ids = 0;
+        loop {
+            for day in &mut days {
+                day.fill(&self.storage, &end, view.as_of, query.limit)?;
+            }
+            let next =
+                days.iter_mut().filter(|day| !day.read.is_empty()).min_by_key(|day| day.read.front().map(|r| r.0));
+            let Some((key, stored)) = next.and_then(|day| day.read.pop_front()) else { break };
+            if page.last != Some(key.name.id) {
+                if ids == query.limit {
+                    break;
+                }
+                ids += 1;
+                page.last = Some(key.name.id);
+            }
+            match shown(&key, stored, view) {
+                Ok(Some(row)) => page.rows.entry(key.name.id).or_default().push((key, row)),
+                Ok(None) => {}
+                Err(_) => page.unreadable.push(key.name.id),
             }
         }
-        Ok(rows)
+        if let (Some((lowest, _)), Some((highest, _))) = (page.rows.first_key_value(), page.rows.last_key_value()) {
+            for erased in self.erased(query, *lowest, *highest, view)? {
+                page.rows.remove(&erased);
+            }
+        }
+        Ok(page)
     }
 
     /// Ids of the tenant in `lowest..=highest` that have tombstones.
@@ -132,6 +193,7 @@ impl<S: Storage> Reader<S> {
         query: &Query,
         lowest: DocumentId,
         highest: DocumentId,
+        view: View<'_>,
     ) -> Result<BTreeSet<DocumentId>, StorageError> {
         let name = |id| DocumentName { collection: query.collection, tenant: query.tenant, id };
         let (start, _) = tombstone_range(&name(lowest).encode());
@@ -140,27 +202,41 @@ impl<S: Storage> Reader<S> {
         // A tombstone lies in the bucket of the latest possible expiry of its id.
         let days = name(lowest).buckets(self.max_retention).1..=name(highest).buckets(self.max_retention).1;
         for bucket in self.storage.buckets().range(days) {
-            self.storage.scan(*bucket, &start, &end, &mut |key, _| {
-                erased.extend(read_tombstone_key(key).map(|name| name.id));
+            let mut corrupt = None;
+            self.storage.scan(*bucket, &start, &end, &mut |key, stored| {
+                match tombstone(stored, *bucket) {
+                    Ok(tombstone) if view.covers(&tombstone) => {
+                        erased.extend(read_tombstone_key(key).map(|name| name.id));
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        corrupt = Some(error);
+                        return ControlFlow::Break(());
+                    }
+                }
                 ControlFlow::Continue(())
             })?;
+            if let Some(error) = corrupt {
+                return Err(error);
+            }
         }
         Ok(erased)
     }
 
-    /// Every live document of the store with its row: for tests and full comparisons.
+    /// Every live document of the store with its row, durable or not: for tests and full comparisons.
     ///
     /// # Errors
     /// [`StorageError`] if the engine fails or a row is corrupt.
     pub fn all(&self, as_of: Wall) -> Result<BTreeMap<DocumentKey, Row>, StorageError> {
+        let view = View::applied(as_of);
         let (start, end) = document_range(&[]);
         let mut found = Vec::new();
         for bucket in self.storage.buckets() {
-            self.collect(bucket, &start, &end, as_of, usize::MAX, &mut found)?;
+            self.collect(bucket, &start, &end, view, &mut found)?;
         }
         let mut live = BTreeMap::new();
         for (key, row) in found {
-            if !self.is_erased(&key.name, key.expires_at == Wall::NEVER)? {
+            if !self.is_erased(&key.name, key.expires_at == Wall::NEVER, view)? {
                 live.insert(key, row);
             }
         }
@@ -180,27 +256,87 @@ impl<S: Storage> Reader<S> {
         bucket: Bucket,
         start: &[u8],
         end: &[u8],
-        as_of: Wall,
-        limit: usize,
+        view: View<'_>,
         found: &mut Vec<(DocumentKey, Row)>,
     ) -> Result<(), StorageError> {
-        let mut taken = 0;
         let mut corrupt = false;
-        self.storage.scan(bucket, start, end, &mut |key, value| {
-            let Some(key) = read_document_key(key) else {
-                corrupt = true;
-                return ControlFlow::Break(());
-            };
-            if key.expires_at > as_of {
-                match Row::decode(&key, value.to_vec()) {
-                    Ok(row) => found.push((key, row)),
+        self.storage.scan(bucket, start, end, &mut |key, stored| {
+            match read_document_key(key) {
+                Some(key) if key.expires_at <= view.as_of => {}
+                Some(key) => match shown(&key, stored.to_vec(), view) {
+                    Ok(row) => found.extend(row.map(|row| (key, row))),
                     Err(_) => corrupt = true,
-                }
-                taken += 1;
+                },
+                None => corrupt = true,
             }
-            // One more than wanted: two rows may have the same id.
-            if taken > limit || corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
         if corrupt { Err(StorageError::Corrupt { what: "row", bucket }) } else { Ok(()) }
     }
 }
+
+/// What a view shows of a stored row; `None` if it covers no change of it.
+fn shown(key: &DocumentKey, stored: Vec<u8>, view: View<'_>) -> Result<Option<Row>, ChangeError> {
+    let row = Row::decode(key, stored)?;
+    let Some(covered) = view.covered else { return Ok(Some(row)) };
+    let row = row.within(covered)?;
+    Ok(if row.is_empty() { None } else { Some(row) })
+}
+
+fn tombstone(stored: &[u8], bucket: Bucket) -> Result<Tombstone, StorageError> {
+    postcard::from_bytes(stored).map_err(|_| StorageError::Corrupt { what: "tombstone", bucket })
+}
+
+/// What a scan has read ahead of one bucket.
+struct Day {
+    bucket: Bucket,
+    /// Where its next part begins.
+    start: Vec<u8>,
+    read: VecDeque<(DocumentKey, Vec<u8>)>,
+    /// Rows of the next part: one at first, because most days of a long window begin after the page ends.
+    part: usize,
+    ended: bool,
+}
+
+impl Day {
+    fn new(bucket: Bucket, start: Vec<u8>) -> Day {
+        Day { bucket, start, read: VecDeque::new(), part: 1, ended: false }
+    }
+
+    /// Reads on if nothing is left.
+    fn fill(&mut self, storage: &impl Storage, end: &[u8], as_of: Wall, most: usize) -> Result<(), StorageError> {
+        if !self.read.is_empty() || self.ended {
+            return Ok(());
+        }
+        let mut corrupt = false;
+        let (read, part) = (&mut self.read, self.part);
+        let mut next = None;
+        storage.scan(self.bucket, &self.start, end, &mut |key, stored| {
+            if read.len() == part {
+                next = Some(key.to_vec());
+                return ControlFlow::Break(());
+            }
+            match read_document_key(key) {
+                Some(key) if key.expires_at <= as_of => {}
+                Some(key) => read.push_back((key, stored.to_vec())),
+                None => {
+                    corrupt = true;
+                    return ControlFlow::Break(());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+        if corrupt {
+            return Err(StorageError::Corrupt { what: "row", bucket: self.bucket });
+        }
+        self.part = (self.part * 8).min(most.max(1));
+        match next {
+            Some(next) => self.start = next,
+            None => self.ended = true,
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

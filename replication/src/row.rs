@@ -27,6 +27,7 @@ use crate::ids::Dot;
 use crate::key::DocumentKey;
 use crate::seal;
 use crate::time::Wall;
+use crate::version::VersionVector;
 
 /// A row with this many new loose changes is compacted. One visit has one to three; only a busy venue gets here.
 const COMPACT_AT: usize = 16;
@@ -166,6 +167,37 @@ impl Row {
         for (_, dots) in self.chunk.iter_mut().flat_map(|c| &mut c.holds) {
             dots.retain(|d| *d != dot);
         }
+    }
+
+    /// The row with only those changes of which `known` covers at least one dot.
+    ///
+    /// A chunk that holds another change is taken apart, because the document that it saves shows them all. That
+    /// lasts as long as a batch that touches the row is on its way to the disk.
+    ///
+    /// # Errors
+    /// [`ChangeError::Merge`] if the compacted chunk does not load.
+    pub fn within(mut self, known: &VersionVector) -> Result<Row, ChangeError> {
+        let covers = |dots: &[Dot]| dots.iter().any(|dot| known.contains(*dot));
+        self.loose.retain(|loose| covers(&loose.dots));
+        if let Some(chunk) = self.chunk.take_if(|chunk| !chunk.holds.iter().all(|(_, dots)| covers(dots))) {
+            use automerge::ReadDoc;
+            let saved = Automerge::load(&chunk.saved).map_err(ChangeError::Merge)?;
+            for (hash, dots) in chunk.holds.into_iter().filter(|(_, dots)| covers(dots)) {
+                if let Some(change) = saved.get_change_by_hash(&automerge::ChangeHash(hash.0)) {
+                    self.loose.push(Loose { dots, change: Change { hash, bytes: change.raw_bytes().to_vec() } });
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// What a replica must know to show this row: one dot of each change, one that `known` covers if there is one.
+    #[must_use]
+    pub fn needs(&self, known: &VersionVector) -> VersionVector {
+        let held = self.chunk.iter().flat_map(|chunk| &chunk.holds).map(|(_, dots)| dots);
+        let each = self.loose.iter().map(|loose| &loose.dots).chain(held);
+        let one = each.filter_map(|dots| dots.iter().find(|dot| known.contains(**dot)).or(dots.first()));
+        one.map(|dot| (dot.origin, dot.seq)).collect()
     }
 
     /// Whether the row holds no change.

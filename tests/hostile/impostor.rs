@@ -86,6 +86,8 @@ pub fn hello(node: &str, region: &str) -> Hello {
         replica: ReplicaId(rand::random()),
         node: node.parse().unwrap(),
         region: region.parse().unwrap(),
+        boot: rand::random(),
+        yours: None,
         vector: VersionVector::default(),
         seen: VersionVector::default(),
         wall: guest::now(),

@@ -144,7 +144,7 @@ fn a_peers_frames_are_judged() {
         let key = name.expiring(arrival.plus(Duration::from_secs(29 * 86_400)));
         let body = Body::Change(Change::create(&key, &[("name", Value::Text("Quux".to_owned()))]));
         let delta = Delta { dot: Dot { origin, seq: 1 }, hlc: Hlc::default().tick(arrival), key, body };
-        let deltas = Deltas { origin, after: 0, through: 1, entries: vec![delta] };
+        let deltas = Deltas { origin, after: 0, through: 1, heads: None, entries: vec![delta] };
         impostor.send(&Frame::Deltas(deltas).encode()).unwrap();
     });
     assert!(matches!(impostor.read().unwrap(), Frame::Progress(_) | Frame::Deltas(_)), "the link goes on");

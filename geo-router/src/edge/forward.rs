@@ -7,10 +7,12 @@
 //! # Invariants
 //! - No node is tried twice for one request, but for a connection that turned out to be closed.
 //! - Whether there is another attempt is decided by [`retry::again`] alone.
+//! - A 404 of one region never hides that another region may have done what was asked.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
 use hyper::http::request::Parts;
@@ -25,6 +27,7 @@ use super::patience;
 use super::pool::{Lease, SendError};
 use super::problem::{Kind, Problem};
 use super::retry::{self, Outcome};
+use super::unknown;
 use crate::fleet::RegionIndex;
 use crate::signals::Observed;
 use crate::view::{RegionState, View};
@@ -33,6 +36,8 @@ use crate::view::{RegionState, View};
 pub(super) struct Answered {
     pub(super) node: NodeId,
     pub(super) response: Response<Incoming>,
+    /// The body, if it has been read already.
+    pub(super) read: Option<Bytes>,
     pub(super) lease: Lease,
 }
 
@@ -47,6 +52,8 @@ pub(super) struct Sending<'a> {
     pub(super) websocket: bool,
     /// What to tell a client that did not send all of its body.
     pub(super) withdrawn: Option<Problem>,
+    /// The region that said first that it does not know the venue.
+    pub(super) unknown_in: Option<RegionIndex>,
 }
 
 /// How far it has come.
@@ -142,7 +149,8 @@ impl Sending<'_> {
     }
 
     async fn try_node(&mut self, node: NodeId, pass: Pass, progress: &mut Progress) -> Step {
-        if progress.tried.contains(&node) {
+        // Another node of that region knows no more venues.
+        if progress.tried.contains(&node) || self.unknown_in == Some(node.region) {
             return Step::Next;
         }
         let edge = self.edge;
@@ -168,6 +176,10 @@ impl Sending<'_> {
         let (outcome, answered) = self.attempt(node, leave, patience, &mut progress.may_be_done).await;
         progress.last = Some(outcome);
         progress.may_be_done |= outcome.may_be_done();
+        if answered.is_none() && outcome.may_be_done() {
+            let is_unknown = |poor: &mut Answered| poor.response.status() == StatusCode::NOT_FOUND;
+            drop(progress.poor.take_if(is_unknown));
+        }
         let again = retry::again(&self.parts.method, outcome, self.body.is_there())
             && progress.attempts < edge.config.retry.attempts
             && Instant::now() < progress.until;
@@ -239,7 +251,22 @@ impl Sending<'_> {
                     return (Outcome::Broke, None);
                 }
                 Ok(response) => {
-                    return (Outcome::Status(response.status()), Some(Answered { node, response, lease }));
+                    let mut answered = Answered { node, response, read: None, lease };
+                    if self.unknown_in.is_none() && unknown::may_be(&answered.response) {
+                        match tokio::time::timeout(patience, unknown::read(&mut answered.response)).await {
+                            Ok(Ok(body)) => {
+                                let is_unknown = unknown::is(&body);
+                                answered.read = Some(body);
+                                if is_unknown {
+                                    self.unknown_in = Some(node.region);
+                                    return (Outcome::UnknownVenue, Some(answered));
+                                }
+                            }
+                            Ok(Err(_)) => return (Outcome::Broke, None),
+                            Err(_) => return (Outcome::Silent, None),
+                        }
+                    }
+                    return (Outcome::Status(answered.response.status()), Some(answered));
                 }
                 Err(error) => error,
             };

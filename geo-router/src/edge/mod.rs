@@ -33,6 +33,7 @@ mod metrics;
 mod pool;
 mod problem;
 mod serve;
+mod unknown;
 mod upgrade;
 
 #[cfg(test)]

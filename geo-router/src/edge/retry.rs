@@ -5,10 +5,14 @@
 //! | it never left | again | again |
 //! | the connection broke, or the node stayed silent | again | no: it may be done |
 //! | the node said 502, 503 or 504 | again | no: a node that stops says 503 to writes that may be durable |
+//! | the node said 404 `no-such-venue`, the first one to say so | again | again: nothing was done |
 //! | the client did not send all of it | no | no |
 //! | any other answer | no | no |
 //!
 //! and nothing is tried again whose body is no longer there.
+//!
+//! A region that came back a moment ago may not have the venue yet. After its 404 the request goes to another region,
+//! once: of a venue that does not exist the second 404 is the answer.
 
 use hyper::{Method, StatusCode};
 
@@ -23,6 +27,8 @@ pub enum Outcome {
     Silent,
     /// The client did not send all of it, which says nothing of the node.
     Withdrawn,
+    /// The node answered that it does not know the venue, and no other has been asked for it.
+    UnknownVenue,
     /// The node answered.
     Status(StatusCode),
 }
@@ -33,7 +39,7 @@ impl Outcome {
     pub fn is_failure(self) -> bool {
         match self {
             Outcome::NeverLeft | Outcome::Broke | Outcome::Silent => true,
-            Outcome::Withdrawn => false,
+            Outcome::Withdrawn | Outcome::UnknownVenue => false,
             Outcome::Status(status) => matches!(status.as_u16(), 502..=504),
         }
     }
@@ -41,7 +47,7 @@ impl Outcome {
     /// Whether what was asked may have been done.
     #[must_use]
     pub fn may_be_done(self) -> bool {
-        self != Outcome::NeverLeft
+        !matches!(self, Outcome::NeverLeft | Outcome::UnknownVenue)
     }
 
     /// Its name in metrics.
@@ -52,6 +58,7 @@ impl Outcome {
             Outcome::Broke => "broke",
             Outcome::Silent => "silent",
             Outcome::Withdrawn => "withdrawn",
+            Outcome::UnknownVenue => "unknown-venue",
             Outcome::Status(_) => "status",
         }
     }
@@ -66,7 +73,8 @@ pub fn is_idempotent(method: &Method) -> bool {
 /// Whether a request is tried again.
 #[must_use]
 pub fn again(method: &Method, outcome: Outcome, body_is_there: bool) -> bool {
-    body_is_there && outcome.is_failure() && (!outcome.may_be_done() || is_idempotent(method))
+    let poor = outcome.is_failure() || outcome == Outcome::UnknownVenue;
+    body_is_there && poor && (!outcome.may_be_done() || is_idempotent(method))
 }
 
 #[cfg(test)]
@@ -81,14 +89,17 @@ mod tests {
         let others = [Method::POST, Method::PATCH, Method::from_bytes(b"PURGE").unwrap()];
         let failed = [502, 503, 504].map(|status| Outcome::Status(StatusCode::from_u16(status).unwrap()));
         for method in &idempotent {
-            for outcome in [Outcome::NeverLeft, Outcome::Broke, Outcome::Silent].into_iter().chain(failed) {
+            let none = [Outcome::NeverLeft, Outcome::Broke, Outcome::Silent, Outcome::UnknownVenue];
+            for outcome in none.into_iter().chain(failed) {
                 assert!(again(method, outcome, true), "{method} {outcome:?}");
                 assert!(!again(method, outcome, false), "{method} {outcome:?}");
             }
         }
         for method in &others {
-            assert!(again(method, Outcome::NeverLeft, true));
-            assert!(!again(method, Outcome::NeverLeft, false));
+            for outcome in [Outcome::NeverLeft, Outcome::UnknownVenue] {
+                assert!(again(method, outcome, true));
+                assert!(!again(method, outcome, false));
+            }
             for outcome in [Outcome::Broke, Outcome::Silent].into_iter().chain(failed) {
                 assert!(!again(method, outcome, true), "{method} {outcome:?}");
             }

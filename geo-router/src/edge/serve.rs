@@ -136,6 +136,7 @@ impl Edge {
             sticky: admitted.sticky,
             websocket: admitted.websocket.is_some(),
             withdrawn: None,
+            unknown_in: None,
         };
         let result = sending.run(ranking).await;
         if let Err(problem) = &result {
@@ -149,7 +150,7 @@ impl Edge {
 
     /// A node's answer as the client gets it.
     fn answer(self: &Arc<Self>, answered: Answered, admitted: Admitted<'_>) -> Response<Origin> {
-        let Answered { node, mut response, lease } = answered;
+        let Answered { node, mut response, read, lease } = answered;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = admitted.websocket
         {
@@ -179,7 +180,13 @@ impl Edge {
         }
         response.headers_mut().insert(hygiene::REGION, self.regions[node.region.at()].clone());
         let (idle, broke_off) = (self.config.timeouts.answer_idle, self.metrics.broke_off.clone());
-        response.map(|body| Either::Right(Box::new(Relay::new(body, lease, idle, broke_off))))
+        match read {
+            Some(bytes) => {
+                lease.give_back();
+                response.map(|_| Either::Left(bytes))
+            }
+            None => response.map(|body| Either::Right(Box::new(Relay::new(body, lease, idle, broke_off)))),
+        }
     }
 
     async fn through_cache(

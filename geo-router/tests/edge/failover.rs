@@ -184,3 +184,72 @@ async fn the_last_resort_is_a_node_that_is_left_alone() {
     assert_eq!(world.ask(&put("/", "", "x")).await.body, "eu");
     assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Closed);
 }
+
+/// A node that knows no venue.
+const UNKNOWN: &str = "{\"type\":\"urn:meridian:problem:no-such-venue\",\"status\":404}";
+
+fn not_found(body: &str) -> Act {
+    say(format!(
+        "HTTP/1.1 404 Not Found\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    ))
+}
+
+#[tokio::test]
+async fn a_venue_that_one_region_does_not_know_is_asked_for_in_the_next() {
+    let (empty, beside) = (RawNode::start(|_, _| not_found(UNKNOWN)).await, RawNode::named("beside").await);
+    let us = RawNode::named("us").await;
+    let world = World::new([&[empty.address], &[us.address], &[]], "").await;
+    for method in ["PUT", "POST", "PATCH", "DELETE", "GET"] {
+        let reply = world.ask(&post("body").replace("POST", method)).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "us"), "{method}");
+    }
+    assert!(us.request(1).ends_with("body"), "the body goes along");
+    assert_eq!((empty.count(), us.count()), (5, 5));
+    assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Closed, "it is no failure");
+    // The other nodes of the region know no more.
+    let world = World::new([&[empty.address, beside.address], &[us.address], &[]], "").await;
+    for _ in 0..8 {
+        let reply = world.ask(&put("/", "", "x")).await;
+        assert!(reply.status == 200, "{}", reply.raw);
+    }
+    assert_eq!(empty.count() - 5, us.count() - 5, "after the 404 the next region and not the next node");
+}
+
+#[tokio::test]
+async fn of_a_venue_that_does_not_exist_the_second_404_is_the_answer() {
+    let nodes = [RawNode::start(|_, _| not_found(UNKNOWN)).await, RawNode::start(|_, _| not_found(UNKNOWN)).await];
+    let third = RawNode::named("third").await;
+    let world = World::new([&[nodes[0].address], &[nodes[1].address], &[third.address]], "").await;
+    let reply = world.ask(&put("/", "", "x")).await;
+    assert_eq!((reply.status, reply.body.as_str()), (404, UNKNOWN));
+    assert_eq!((nodes[0].count(), nodes[1].count(), third.count()), (1, 1, 0));
+    // Nothing else is there, or no attempt is left: the 404 is passed on.
+    let world = World::new([&[nodes[0].address], &[nowhere()], &[]], "").await;
+    assert_eq!(world.ask(&put("/", "", "x")).await.body, UNKNOWN);
+    let world = World::new([&[nodes[0].address], &[third.address], &[]], "[retry]\nattempts = 1").await;
+    assert_eq!(world.ask(&put("/", "", "x")).await.body, UNKNOWN);
+    assert_eq!(third.count(), 0);
+}
+
+#[tokio::test]
+async fn other_404_are_passed_on_at_once() {
+    for body in ["{\"type\":\"urn:meridian:problem:no-such-visit\"}", "{}", "no-such-venue"] {
+        let eu = RawNode::start(move |_, _| not_found(body)).await;
+        let us = RawNode::named("us").await;
+        let world = World::new([&[eu.address], &[us.address], &[]], "").await;
+        let reply = world.ask(&put("/", "", "x")).await;
+        assert_eq!((reply.status, reply.body.as_str(), us.count()), (404, body, 0));
+    }
+}
+
+/// The second region may have done it: a 404 of the first would be a lie.
+#[tokio::test]
+async fn a_404_does_not_hide_what_may_be_done() {
+    let eu = RawNode::start(|_, _| not_found(UNKNOWN)).await;
+    let us = RawNode::start(|_, _| Act::SayAndClose(String::new())).await;
+    let world = World::new([&[eu.address], &[us.address], &[]], "").await;
+    for method in ["POST", "PUT"] {
+        assert_eq!(world.ask(&post("x").replace("POST", method)).await.status, 502, "{method}");
+    }
+}

@@ -14,11 +14,7 @@ impl Driver {
                     let _ = reply.send(Ok(outcome));
                 }
             }
-            Event::Changed(name) => {
-                if self.changes.receiver_count() > 0 {
-                    let _ = self.changes.send(name);
-                }
-            }
+            Event::Changed(name) => self.changes.tell(name),
             Event::CloseLink { link, silent } => {
                 tracing::info!(link = link.0, silent, "closing a link");
                 self.close(link);

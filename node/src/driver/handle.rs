@@ -3,10 +3,11 @@
 use std::sync::{Arc, Weak};
 
 use replication::replica::Status;
-use replication::{BatchId, DocumentName, Now, Outcome, Reader, Wall, WordRefused, Write, WriteError};
+use replication::{BatchId, Now, Outcome, Reader, TenantId, Wall, WordRefused, Write, WriteError};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
+use super::changes::{Changes, Follower};
 use super::pulse::{Pulse, STALLED, Stall};
 use super::{Control, LinkInput};
 use crate::clock::Clock;
@@ -42,7 +43,7 @@ pub struct Handle {
     pub(super) status: watch::Receiver<Arc<Status>>,
     pub(super) applied: watch::Receiver<BatchId>,
     pub(super) durable: watch::Receiver<BatchId>,
-    pub(super) changes: broadcast::Sender<DocumentName>,
+    pub(super) changes: Arc<Changes>,
     pub(super) reader: Reader<Store>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) pulse: Weak<Pulse>,
@@ -74,24 +75,23 @@ impl Handle {
         self.status.clone()
     }
 
-    /// Reads documents. Before an answer leaves, call [`Handle::settled`].
+    /// Reads documents. What is shown to a client is read in a view of the durable vector.
     #[must_use]
     pub fn reader(&self) -> &Reader<Store> {
         &self.reader
     }
 
-    /// Waits until everything that a read could have seen until now is durable, so that no answer tells of
-    /// what a crash may undo.
+    /// Waits until everything that has been applied until now is durable. It takes as long as the disk does.
     pub async fn settled(&self) {
         let seen = *self.applied.borrow();
         // An error means that the driver is gone; then nothing more becomes durable and the node is stopping.
         let _ = self.durable.clone().wait_for(|durable| *durable >= seen).await;
     }
 
-    /// Names of documents as they change here, by whomever; a slow receiver misses some and is told so.
+    /// Follows a tenant's documents as they change here, whatever changed them.
     #[must_use]
-    pub fn changes(&self) -> broadcast::Receiver<DocumentName> {
-        self.changes.subscribe()
+    pub fn changes(&self, tenant: TenantId) -> Follower {
+        self.changes.clone().follow(tenant)
     }
 
     /// What the clocks say.

@@ -11,6 +11,7 @@
 //! - Writers, links and the committer are never waited for: a link that cannot keep up is closed.
 //! - A storage error, a panic and a disk that hangs stop the node: nothing is known then of what is durable.
 
+mod changes;
 mod events;
 mod handle;
 mod pulse;
@@ -25,15 +26,17 @@ use replication::{
     BatchId, LinkError, LinkId, NodeName, Now, Outcome, Reader, Replica, Storage, StorageError, Ticket, Wall,
     WordRefused, WriteError,
 };
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::storage::Store;
 
+pub use changes::Follower;
 pub use handle::{Handle, Refused};
 pub use pulse::{STALLED, Stall};
 
+use changes::Changes;
 use handle::Asked;
 use pulse::Pulse;
 
@@ -51,8 +54,6 @@ const WAITING_WRITES: usize = 16 * 1024;
 const WAITING_FRAMES: usize = 64;
 /// What peers say is published at most so often.
 const STATUS_EVERY: Duration = Duration::from_millis(5);
-/// Events that a slow reader of changes may lag behind.
-const CHANGES: usize = 4 * 1024;
 
 /// What peer connections tell the driver.
 pub(crate) enum LinkInput {
@@ -88,7 +89,7 @@ struct Driver {
     status: watch::Sender<Arc<replication::replica::Status>>,
     applied: watch::Sender<BatchId>,
     durable: watch::Sender<BatchId>,
-    changes: broadcast::Sender<replication::DocumentName>,
+    changes: Arc<Changes>,
     pulse: Arc<Pulse>,
     /// Records that links have brought for the batch that is being gathered.
     link_records: usize,
@@ -167,7 +168,7 @@ pub fn start(
     let (status, status_out) = watch::channel(Arc::new(replica.status(clock.now())));
     let (applied, applied_out) = watch::channel(BatchId(0));
     let (durable, durable_out) = watch::channel(BatchId(0));
-    let (changes, _) = broadcast::channel(CHANGES);
+    let changes = Arc::new(Changes::default());
     let handle = Handle {
         writes: writes_in,
         links: links_in,

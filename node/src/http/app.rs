@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use replication::replica::Status;
-use replication::{DocumentKey, DocumentName, NodeName, Outcome, RegionId, Row, Wall, Write};
+use replication::{DocumentKey, DocumentName, NodeName, Outcome, RegionId, Row, View, Wall, Write};
+use tokio::sync::Semaphore;
 
 use super::packs::Packs;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::venues::Known;
 use crate::config::{NodeConfig, Position};
 use crate::driver::{Handle, Refused, Stall};
@@ -23,8 +24,14 @@ use crate::registry::VenueId;
 /// anyway; a client that knows better says so by its session token, which no stale entry covers.
 const VENUE_FRESH: Duration = Duration::from_secs(1);
 
+/// How long an answer that must not be given before a batch is durable waits for it.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// How many venues are remembered.
 const VENUES: u64 = 100_000;
+
+/// Searches for contacts that run at a time.
+const CONTACT_SEARCHES: usize = 2;
 
 /// What the API knows.
 pub struct App {
@@ -39,6 +46,8 @@ pub struct App {
     pub(super) packs: Packs,
     pub(super) metrics: Arc<Metrics>,
     pub(super) venues: Cache<VenueId, Arc<Known>>,
+    /// A search for contacts reads two days of a venue and keeps what it finds until it is sorted.
+    pub(super) contact_searches: Semaphore,
 }
 
 impl App {
@@ -62,6 +71,7 @@ impl App {
             handle,
             packs,
             metrics,
+            contact_searches: Semaphore::new(CONTACT_SEARCHES),
             venues: Cache::builder().max_capacity(VENUES).time_to_live(VENUE_FRESH).build(),
         }
     }
@@ -77,14 +87,25 @@ impl App {
         status.dead_through(self.handle.now().mono)
     }
 
+    /// What an answer may show if `status` was taken before its first read.
+    pub(super) fn view<'a>(&self, status: &'a Status) -> View<'a> {
+        View::durable(self.as_of(status), &status.durable)
+    }
+
     /// Live rows of a document that expires. A point read of recent pages: cheaper than a change of threads.
-    pub(super) fn rows(&self, name: &DocumentName, as_of: Wall) -> Result<Vec<(DocumentKey, Row)>, Problem> {
-        Ok(self.handle.reader().rows(name, false, as_of)?)
+    pub(super) fn rows(&self, name: &DocumentName, view: View<'_>) -> Result<Vec<(DocumentKey, Row)>, Problem> {
+        Ok(self.handle.reader().rows(name, false, view)?)
     }
 
     /// The live row at exactly this key, as a list of one or none.
-    pub(super) fn row(&self, key: &DocumentKey, as_of: Wall) -> Result<Vec<(DocumentKey, Row)>, Problem> {
-        Ok(self.handle.reader().row(key, as_of)?.map(|row| (*key, row)).into_iter().collect())
+    pub(super) fn row(&self, key: &DocumentKey, view: View<'_>) -> Result<Vec<(DocumentKey, Row)>, Problem> {
+        Ok(self.handle.reader().row(key, view)?.map(|row| (*key, row)).into_iter().collect())
+    }
+
+    /// Waits until what was applied so far is durable, or says that the disk takes too long.
+    pub(super) async fn settle(&self) -> Result<(), Problem> {
+        let settled = tokio::time::timeout(SETTLE, self.handle.settled()).await;
+        settled.map_err(|_| Problem::new(Kind::NotDurable, "repeat the request in a moment, or elsewhere"))
     }
 
     /// Writes and counts. Returns once the write is durable here.

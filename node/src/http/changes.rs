@@ -19,7 +19,6 @@ use bytes::Bytes;
 use futures_util::stream;
 use hyper::header::{HeaderName, HeaderValue};
 use replication::DocumentName;
-use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -31,6 +30,7 @@ use super::reply::{BrokeOff, Reply, stream as streamed};
 use super::session::{SESSION, Session, write};
 use super::venues::{Found, read};
 use super::{App, auth};
+use crate::driver::Follower;
 use crate::registry::{VENUES, VISITS, VenueId, VisitId};
 
 /// Silence after which a comment shows that the connection lives.
@@ -42,10 +42,10 @@ const GREETING: &str = "retry: 2000\n: changes of one venue\n\n";
 struct Events {
     app: Arc<App>,
     venue: VenueId,
-    changes: Receiver<DocumentName>,
+    changes: Follower,
     stopping: watch::Receiver<bool>,
     counter: u64,
-    /// When a sign of life is due. Other venues' changes wake this stream as well and must not put it off.
+    /// When a sign of life is due.
     due: Instant,
     ready: VecDeque<String>,
 }
@@ -57,7 +57,7 @@ pub(super) async fn changes(call: Call, venue: VenueId) -> Result<Reply, Problem
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
     let last = call.parts.headers.get("last-event-id");
     // Before anything is read, so that nothing falls between the list and the first event.
-    let changes = app.handle.changes();
+    let changes = app.handle.changes(venue.tenant());
     let mut headers = call.parts.headers.clone();
     if let Some(token) = last.and_then(token_of) {
         headers.insert(SESSION, token);
@@ -103,14 +103,13 @@ impl Events {
                 biased;
                 // An error means that nobody is left to stop us, which is the end as well.
                 _ = self.stopping.wait_for(|stopping| *stopping) => return None,
-                changed = self.changes.recv() => changed,
+                changed = self.changes.next() => changed,
                 () = tokio::time::sleep_until(self.due) => {
                     self.due = Instant::now() + HEARTBEAT;
                     return Some(": still here\n\n".to_owned());
                 }
             };
             match changed {
-                Ok(name) if name.tenant != self.venue.tenant() => {}
                 Ok(name) if name.collection == VISITS => return self.visit(&name),
                 Ok(name) if name.collection == VENUES => {
                     if !matches!(read(&self.app, self.venue), Ok(Found::Open(_))) {
@@ -126,7 +125,8 @@ impl Events {
 
     fn visit(&mut self, name: &DocumentName) -> Option<String> {
         let id = VisitId::from_document_id(name.id)?;
-        let erased = match self.app.handle.reader().is_erased(name, false) {
+        let status = self.app.handle.status();
+        let erased = match self.app.handle.reader().is_erased(name, false, self.app.view(&status)) {
             Ok(erased) => erased,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "storage failed");

@@ -55,8 +55,7 @@ struct Node<'a> {
 pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let status = app.handle.status();
-    let orders = orders::read(app)?;
-    app.handle.settled().await;
+    let orders = orders::read(app, &status)?;
     let now = app.now(&status);
     let mut nodes: BTreeMap<&str, Vec<Node<'_>>> = BTreeMap::new();
     let own =

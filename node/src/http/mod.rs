@@ -11,7 +11,7 @@
 //! | `venues/`, `visits/`, `guests/`, `changes.rs`, `cluster.rs`, `orders.rs`, `probes.rs` | the handlers |
 //!
 //! # Invariants
-//! - No answer tells of what a crash may undo: before a read is answered, all that it saw is durable.
+//! - No answer tells of what a crash may undo: a read shows what the durable vector covers, and waits for no disk.
 //! - No error and no log line repeats what a client sent; logs name routes by template, never with ids.
 //! - Another tenant's data answers like data that does not exist.
 //! - What the handlers accept is what `openapi.json` says: a test compares both lists of routes.
@@ -38,6 +38,10 @@ mod query;
 mod reply;
 mod route;
 mod session;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 mod venues;
 mod visits;
 

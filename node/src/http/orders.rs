@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
-use replication::{Change, RegionId, Wall, Write};
+use replication::replica::Status;
+use replication::{Change, Document, RegionId, Wall, Write};
 use serde::Serialize;
 
 use super::problem::{Kind, Problem};
@@ -57,18 +58,23 @@ struct Line {
     order: Option<Shown>,
 }
 
-/// Every order that this node knows.
-pub(super) fn read(app: &App) -> Result<BTreeMap<RegionId, Order>, Problem> {
-    let rows = app.handle.reader().rows(&orders::name(), true, Wall(0))?;
-    let Some((_, row)) = rows.into_iter().next() else { return Ok(BTreeMap::new()) };
-    let document = row.document().map_err(|error| unreadable(app, &error))?;
-    Ok(orders::read(&document))
+/// Every order that this node durably knows.
+pub(super) fn read(app: &App, status: &Status) -> Result<BTreeMap<RegionId, Order>, Problem> {
+    Ok(document(app, status)?.as_ref().map(orders::read).unwrap_or_default())
+}
+
+/// The cluster document, if there is one.
+fn document(app: &App, status: &Status) -> Result<Option<Document>, Problem> {
+    let rows = app.handle.reader().rows(&orders::name(), true, app.view(status))?;
+    let Some((_, row)) = rows.into_iter().next() else { return Ok(None) };
+    row.document().map(Some).map_err(|error| unreadable(app, &error))
 }
 
 /// Whether an operator has new clients of a region sent elsewhere now.
 pub(super) fn is_drained(app: &App, region: &RegionId) -> Result<bool, Problem> {
-    let now = app.now(&app.handle.status());
-    Ok(read(app)?.get(region).is_some_and(|order| order.at(now) != OrderKind::Serving))
+    let status = app.handle.status();
+    let now = app.now(&status);
+    Ok(read(app, &status)?.get(region).is_some_and(|order| order.at(now) != OrderKind::Serving))
 }
 
 fn unreadable(app: &App, error: &(dyn std::error::Error + 'static)) -> Problem {
@@ -79,9 +85,9 @@ fn unreadable(app: &App, error: &(dyn std::error::Error + 'static)) -> Problem {
 
 /// `GET /v1/admin/regions`.
 pub(super) async fn list(app: &App) -> Result<Reply, Problem> {
-    let known = read(app)?;
-    app.handle.settled().await;
-    let now = app.now(&app.handle.status());
+    let status = app.handle.status();
+    let known = read(app, &status)?;
+    let now = app.now(&status);
     let lines: Vec<Line> = app.regions.keys().map(|region| line(region, known.get(region), now)).collect();
     json(StatusCode::OK, &lines)
 }
@@ -106,13 +112,10 @@ pub(super) async fn give(app: &App, region: &str, parts: &Parts, body: Incoming)
         let form = r#"{"order": "drained", "by": "...", "reason"?: "...", "until"?: "2026-...Z", "force"?: true}"#;
         Problem::new(Kind::MalformedBody, format!("an order is {form}; `order` is drained, maintenance or serving"))
     })?;
-    let rows = app.handle.reader().rows(&orders::name(), true, Wall(0))?;
-    let document = match rows.into_iter().next() {
-        Some((_, row)) => Some(row.document().map_err(|error| unreadable(app, &error))?),
-        None => None,
-    };
+    let status = app.handle.status();
+    let document = document(app, &status)?;
     let known = document.as_ref().map(orders::read).unwrap_or_default();
-    let now = app.now(&app.handle.status());
+    let now = app.now(&status);
     let order = new.give(&region, now, &known, app.regions.keys()).map_err(refused)?;
     let (field, value) = (region.as_str(), orders::value(&order));
     let key = orders::key();

@@ -97,6 +97,10 @@ kinds! {
     ClockInDoubt: SERVICE_UNAVAILABLE, "clock-in-doubt", "The node's clock is in doubt";
     /// The node does not know yet under which id to write.
     Starting: SERVICE_UNAVAILABLE, "starting", "The node is starting";
+    /// The disk does not answer.
+    NotDurable: SERVICE_UNAVAILABLE, "not-durable-yet", "The node's disk does not answer in time";
+    /// Too many dear requests run.
+    Busy: SERVICE_UNAVAILABLE, "busy", "Too many requests of this kind are running";
     /// Too many writes wait.
     Overloaded: SERVICE_UNAVAILABLE, "overloaded", "Too many writes are waiting";
     /// The node is going.
@@ -151,6 +155,11 @@ impl Problem {
         Problem { allow: Some(allow), ..Problem::new(Kind::Method, format!("the methods here are {allow}")) }
     }
 
+    /// The node takes no writes for now.
+    pub(super) fn clock_in_doubt() -> Problem {
+        Problem::new(Kind::ClockInDoubt, "it takes no writes until the clock agrees with its peers'")
+    }
+
     /// Something that must not happen. The log has more.
     pub(super) fn internal() -> Problem {
         Problem::new(Kind::Internal, "the node's log says more; the request may be repeated")
@@ -182,7 +191,7 @@ impl Problem {
             Kind::ClockInDoubt | Kind::Starting | Kind::Stopping => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("5"));
             }
-            Kind::Overloaded => {
+            Kind::Overloaded | Kind::NotDurable | Kind::Busy => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}
@@ -216,9 +225,7 @@ impl From<Refused> for Problem {
             Refused::Replica(WriteError::Full) => {
                 Problem::new(Kind::Full, "it was changed so often that no further change is kept; it can be erased")
             }
-            Refused::Replica(WriteError::ClockInDoubt) => {
-                Problem::new(Kind::ClockInDoubt, "it takes no writes until the clock agrees with its peers'")
-            }
+            Refused::Replica(WriteError::ClockInDoubt) => Problem::clock_in_doubt(),
             Refused::Replica(WriteError::Starting) => {
                 Problem::new(Kind::Starting, "it takes writes once its peers have confirmed its log")
             }

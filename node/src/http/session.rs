@@ -2,11 +2,12 @@
 //!
 //! The header carries a [`SessionToken`] in base64url without padding. A request's token is waited for, at most as
 //! long as the client says; what is still missing then is named in `Meridian-Stale`. The answer's token covers the
-//! request's token and what the answer shows or wrote.
+//! request's token and what the answer shows or wrote, dependencies included.
 //!
 //! # Invariants
-//! - The vector that an answer's token takes over is read before any row is read, so the token never promises
-//!   more than the client has seen.
+//! - An answer shows what the durable vector of [`Session::status`] covers, and its token joins that vector: the token
+//!   covers all that was shown, and nothing that was not looked for.
+//! - A session waits for no entry that every replica has lost ([`attainable`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use data_encoding::BASE64URL_NOPAD;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 use replication::replica::Status;
-use replication::{Dot, Outcome, SessionToken, VersionVector};
+use replication::{Dot, Outcome, ReplicaId, SessionToken, VersionVector};
 
 use super::App;
 use super::problem::{Kind, Problem};
@@ -32,9 +33,11 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// What one request has seen before, and what the node knows.
 pub(super) struct Session {
-    /// Read before any row.
+    /// Taken before the first read; every read of the request sees what its durable vector covers.
     pub(super) status: Arc<Status>,
     seen: VersionVector,
+    /// Origins of which the request's token knows more than `status`.
+    stale: String,
     given: bool,
 }
 
@@ -46,15 +49,31 @@ impl Session {
             Problem::new(Kind::MalformedHeader, "Meridian-Session is no token of this service; leave it out")
         })?;
         let mut status = app.handle.watch();
-        let covered = status.wait_for(|status| status.durable.covers(&seen));
+        let covered = status.wait_for(|status| status.durable.covers(&attainable(&seen, status)));
         // Too late, or the driver is gone: then the answer says what it lacks.
         let _ = tokio::time::timeout(wait.unwrap_or(WAIT), covered).await;
-        Ok(Session { status: app.handle.status(), seen, given: true })
+        let status = app.handle.status();
+        let seen = attainable(&seen, &status);
+        let stale = missing(&seen, &status.durable);
+        Ok(Session { status, seen, stale, given: true })
+    }
+
+    /// The session of a request that writes. While the clock is in doubt the node takes no writes, and judges none by
+    /// the time: the answer is 503 before any 410 or 422 that a wrong clock would give.
+    pub(super) async fn for_write(app: &App, headers: &HeaderMap, wait: Option<Duration>) -> Result<Session, Problem> {
+        let session = Session::begin(app, headers, wait).await?;
+        if session.status.doubt.is_some() { Err(Problem::clock_in_doubt()) } else { Ok(session) }
     }
 
     /// The session of a client that has seen nothing.
     pub(super) fn without(app: &App) -> Session {
-        Session { status: app.handle.status(), seen: VersionVector::default(), given: false }
+        let status = app.handle.status();
+        Session { status, seen: VersionVector::default(), stale: String::new(), given: false }
+    }
+
+    /// The answer shows something that `vector` covers, which was read beside the session's own status.
+    pub(super) fn saw(&mut self, vector: &VersionVector) {
+        self.seen.merge(vector);
     }
 
     /// Whether the client sent a token.
@@ -68,31 +87,53 @@ impl Session {
     }
 
     /// Signs an answer that shows what was read.
-    pub(super) fn sign_read(self, reply: &mut Reply) {
-        let vector = self.status.durable.clone();
-        self.sign(reply, |seen| seen.merge(&vector));
+    pub(super) fn sign_read(mut self, reply: &mut Reply) {
+        self.seen.merge(&self.status.durable);
+        self.sign(reply);
     }
 
-    /// Signs an answer to a write; one that wrote nothing shows what the node knows.
-    pub(super) fn sign_write(self, reply: &mut Reply, app: &App, outcome: Outcome) {
+    /// Signs an answer that shows one document, which needs `needs` to be visible.
+    pub(super) fn sign_needs(mut self, reply: &mut Reply, needs: &VersionVector) {
+        self.seen.merge(needs);
+        self.sign(reply);
+    }
+
+    /// Signs an answer to a write that depends on nothing; one that wrote nothing shows what the node knows.
+    pub(super) fn sign_write(mut self, reply: &mut Reply, app: &App, outcome: Outcome) {
         match dot_of(outcome) {
-            Some(dot) => self.sign(reply, |seen| seen.advance(dot.origin, dot.seq)),
-            None => {
-                let vector = app.handle.status().durable.clone();
-                self.sign(reply, |seen| seen.merge(&vector));
-            }
+            Some(dot) => self.seen.advance(dot.origin, dot.seq),
+            None => self.seen.merge(&app.handle.status().durable),
         }
+        self.sign(reply);
     }
 
-    fn sign(mut self, reply: &mut Reply, more: impl FnOnce(&mut VersionVector)) {
-        let missing = missing(&self.seen, &self.status.durable);
-        more(&mut self.seen);
+    fn sign(self, reply: &mut Reply) {
         let headers = reply.headers_mut();
         headers.insert(SESSION, header(write(self.seen)));
-        if !missing.is_empty() {
-            headers.insert(STALE, header(missing));
+        if !self.stale.is_empty() {
+            headers.insert(STALE, header(self.stale));
         }
     }
+}
+
+/// What of `seen` can still be waited for.
+///
+/// An origin that is no replica's present incarnation issues nothing more. Once every configured peer is linked and
+/// neither this node nor any peer has its log up to the seq that the client has seen, the entries beyond are lost:
+/// their disks are gone. The seq is lowered to the highest that a replica has, because otherwise each request of the
+/// session would wait for ever.
+fn attainable(seen: &VersionVector, status: &Status) -> VersionVector {
+    if status.peers.iter().any(|peer| peer.replica.is_none()) {
+        return seen.clone();
+    }
+    let grows =
+        |origin: ReplicaId| origin == status.replica || status.peers.iter().any(|peer| peer.replica == Some(origin));
+    let lowered = seen.iter().map(|(origin, seq)| {
+        let peers = status.peers.iter().map(|peer| peer.vector.get(origin));
+        let most = peers.chain([status.durable.get(origin)]).max().unwrap_or(0);
+        (origin, if grows(origin) { seq } else { seq.min(most) })
+    });
+    lowered.collect()
 }
 
 /// The entry that a write made.
@@ -108,7 +149,8 @@ pub(super) fn write(vector: VersionVector) -> String {
     BASE64URL_NOPAD.encode(&SessionToken(vector).encode())
 }
 
-fn read(value: &HeaderValue) -> Option<VersionVector> {
+/// The vector in a token's text.
+pub(super) fn read(value: &HeaderValue) -> Option<VersionVector> {
     let bytes = BASE64URL_NOPAD.decode(value.as_bytes()).ok()?;
     SessionToken::decode(&bytes).ok().map(|token| token.0)
 }
@@ -121,10 +163,15 @@ fn missing(seen: &VersionVector, known: &VersionVector) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use hyper::StatusCode;
     use hyper::header::HeaderValue;
     use replication::{ReplicaId, VersionVector};
 
-    use super::{missing, read, write};
+    use super::super::reply::full;
+    use super::super::testing::{peer, status};
+    use super::{SESSION, Session, attainable, missing, read, write};
 
     fn vector(pairs: &[(u64, u64)]) -> VersionVector {
         pairs.iter().map(|(origin, seq)| (ReplicaId(*origin), *seq)).collect()
@@ -139,6 +186,55 @@ mod tests {
         for bad in ["", "x", "AAAA", &text[1..], &format!("{text}=")] {
             assert_eq!(read(&HeaderValue::from_str(bad).expect("a header")), None, "{bad}");
         }
+    }
+
+    /// Replica 1 with the peers 2 and 3, which know so much of the log of replica 9.
+    fn know(own: u64, two: u64, three: u64) -> replication::replica::Status {
+        let mut status = status(1, &[(1, 5), (9, own)]);
+        status.peers = vec![peer("b", Some(2), &[(9, two)]), peer("c", Some(3), &[(9, three)])];
+        status
+    }
+
+    #[test]
+    fn what_every_replica_has_lost_is_not_waited_for() {
+        let seen = vector(&[(9, 7)]);
+        for (own, two, three, left) in [(0, 0, 0, 0), (3, 5, 4, 5), (7, 0, 0, 7), (0, 9, 0, 7), (6, 6, 6, 6)] {
+            assert_eq!(attainable(&seen, &know(own, two, three)), vector(&[(9, left)]), "{own} {two} {three}");
+        }
+    }
+
+    #[test]
+    fn what_may_still_come_is_waited_for() {
+        // A present incarnation may have more than it has told.
+        let seen = vector(&[(1, 9), (2, 9), (3, 9)]);
+        assert_eq!(attainable(&seen, &know(0, 0, 0)), seen);
+        // A peer that is away may have what all others lack.
+        let seen = vector(&[(9, 7)]);
+        let mut away = know(0, 0, 0);
+        away.peers[1] = peer("c", None, &[]);
+        assert_eq!(attainable(&seen, &away), seen);
+    }
+
+    /// The token of an answer for a client that has seen 1/9 and a node that durably knows 1/5 and 2/3.
+    fn signed(sign: impl FnOnce(Session, &mut super::Reply)) -> VersionVector {
+        let seen = vector(&[(1, 9)]);
+        let session =
+            Session { status: Arc::new(status(1, &[(1, 5), (2, 3)])), seen, stale: String::new(), given: true };
+        let mut reply = full(StatusCode::OK, "");
+        sign(session, &mut reply);
+        read(&reply.headers()[SESSION]).expect("a token")
+    }
+
+    #[test]
+    fn a_read_covers_what_its_view_covers_and_a_write_what_it_was_built_on() {
+        assert_eq!(signed(Session::sign_read), vector(&[(1, 9), (2, 3)]));
+        let needs = vector(&[(2, 2), (3, 8)]);
+        assert_eq!(signed(|session, reply| session.sign_needs(reply, &needs)), vector(&[(1, 9), (2, 2), (3, 8)]));
+        let beside = signed(|mut session, reply| {
+            session.saw(&vector(&[(4, 1)]));
+            session.sign_read(reply);
+        });
+        assert_eq!(beside, vector(&[(1, 9), (2, 3), (4, 1)]));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization;
 
 use super::invalid::Invalid;
+use super::persons_patch::updates;
 use super::policy::PolicyPack;
 use super::venue::Venue;
 use super::venue_body::NewVenue;
@@ -116,6 +117,33 @@ fn every_check_in_is_accepted_and_comes_back_as_typed() {
     labels.sort_unstable();
     labels.dedup();
     assert_eq!(labels.len(), 300, "labels are distinct");
+}
+
+/// Whatever was typed: the persons can be turned round, one can leave and come back, and each text stays as it was.
+#[test]
+fn the_persons_of_every_check_in_can_be_corrected() {
+    let venues = venues();
+    let mut parties = 0;
+    for line in lines::<Checkin>(CHECKINS) {
+        let (venue, pack) = &venues[&line.venue];
+        let (id, checked) = check(&line, venue, pack).expect("passes");
+        let key = checked.key(id, venue);
+        let mut changes = vec![Change::create(&key, &checked.to_fields())];
+        let typed = checked.persons.clone();
+        let reversed: Vec<_> = typed.iter().rev().cloned().collect();
+        parties += usize::from(typed.len() > 1);
+        for wanted in [&reversed[..], &reversed[..1], &typed[..], &reversed[..]] {
+            let document = Document::of_changes(&changes).expect("merges");
+            let updates = updates(&Visit::from_document(id, &document).expect("visible"), wanted);
+            let updates: Vec<_> = updates.iter().map(|(field, value)| (field.as_ref(), value.clone())).collect();
+            changes.extend(document.amend(&key, &updates));
+            let document = Document::of_changes(&changes).expect("merges");
+            let visit = Visit::from_document(id, &document).expect("visible");
+            assert_eq!(visit.persons(), wanted, "{}", line.label);
+            assert!(visit.conflicts().is_empty(), "{}", line.label);
+        }
+    }
+    assert!(parties > 10, "{parties} check-ins with several persons");
 }
 
 #[test]

@@ -19,6 +19,11 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 const MARK: char = '\'';
 
+/// Columns before and after those of a person.
+const BEFORE: [&str; 7] = ["visit_id", "area", "arrived", "left", "left_estimated", "person", "contact_person"];
+const AFTER: [&str; 2] = ["region", "conflicts"];
+const COLUMNS: usize = BEFORE.len() + PersonField::ALL.len() + AFTER.len();
+
 /// A table that could not be written: only memory can fail here.
 #[derive(Debug, thiserror::Error)]
 #[error("a line of the guest list could not be written")]
@@ -29,9 +34,7 @@ pub struct CsvError(#[source] csv::Error);
 /// # Errors
 /// [`CsvError`].
 pub fn header() -> Result<Vec<u8>, CsvError> {
-    let mut columns = vec!["visit_id", "area", "arrived", "left", "left_estimated", "person", "contact_person"];
-    columns.extend(PersonField::ALL.map(PersonField::json));
-    columns.extend(["region", "conflicts"]);
+    let columns = BEFORE.into_iter().chain(PersonField::ALL.map(PersonField::json)).chain(AFTER);
     let mut writer = writer(BYTE_ORDER_MARK.to_vec());
     writer.write_record(columns).map_err(CsvError)?;
     bytes(writer)
@@ -66,6 +69,19 @@ pub fn lines(row: &GuestRow) -> Result<Vec<u8>, CsvError> {
         cells.extend([row.region.clone(), conflicts.clone()]);
         writer.write_record(cells.iter().map(|text| cell(text).into_owned())).map_err(CsvError)?;
     }
+    bytes(writer)
+}
+
+/// The last line of a table that lacks visits whose rows do not read: `unreadable` and how many, in as many columns
+/// as every line has. A table that says nothing of them would be taken for a whole one.
+///
+/// # Errors
+/// [`CsvError`].
+pub fn unreadable(count: u64) -> Result<Vec<u8>, CsvError> {
+    let mut cells = vec!["unreadable".to_owned(), count.to_string()];
+    cells.resize(COLUMNS, String::new());
+    let mut writer = writer(Vec::new());
+    writer.write_record(cells).map_err(CsvError)?;
     bytes(writer)
 }
 
@@ -156,6 +172,11 @@ mod tests {
         assert!(header.ends_with(b"region,conflicts\r\n"));
         let line = lines(&row(vec![Person::default()], "")).expect("writes");
         assert_eq!(parsed(&header)[0].len(), parsed(&line)[0].len());
+        let last = parsed(&super::unreadable(3).expect("writes"));
+        assert_eq!(
+            (last[0].len(), &last[0][0], &last[0][1]),
+            (parsed(&line)[0].len(), &"unreadable".into(), &"3".into())
+        );
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub mod guest_list;
 pub mod instant;
 pub mod invalid;
 pub mod person;
+mod persons;
+pub mod persons_patch;
 pub mod policy;
 pub mod text;
 pub mod venue;
@@ -32,7 +34,7 @@ pub mod visit_fields;
 pub mod visit_id;
 pub mod visit_patch;
 
-pub use contacts::{ContactRow, contacts};
+pub use contacts::{ContactRow, ContactSearch};
 pub use guest_list::{GuestRow, Window};
 pub use invalid::{Code, FieldError, Invalid};
 pub use person::{Person, PersonField};

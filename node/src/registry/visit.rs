@@ -7,10 +7,9 @@
 //!   (a retry that raced a change of retention) sees the same visit.
 //!
 //! # Not here
-//! Checking what is written: [`super::visit_body`], [`super::visit_patch`].
+//! Persons: [`super::persons`]. Checking what is written: [`super::visit_body`], [`super::visit_patch`].
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -18,7 +17,8 @@ use replication::{Document, Value, Wall};
 use serde::{Serialize, Serializer};
 
 use super::instant;
-use super::person::{Person, PersonField};
+use super::person::Person;
+use super::persons::{self, Guest};
 use super::visit_fields::Slot;
 use super::visit_id::VisitId;
 
@@ -36,8 +36,18 @@ pub type Conflicts = BTreeMap<String, Vec<serde_json::Value>>;
 pub struct Visit {
     /// Its id.
     pub id: VisitId,
-    /// Each field's concurrent values: the winner, then the others in descending order; never empty.
-    values: BTreeMap<Slot, Vec<Value>>,
+    /// Each field's concurrent values, the winner first; never empty.
+    values: BTreeMap<Slot, Vec<Written>>,
+}
+
+/// A value and the change that set it. Of concurrent values the greatest wins, as in Automerge.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Written {
+    /// Lamport counter of the operation.
+    pub(crate) counter: u64,
+    /// Which change; operations of one change have one.
+    pub(crate) change: Vec<u8>,
+    pub(crate) value: Value,
 }
 
 /// When a visit ended.
@@ -54,12 +64,20 @@ impl Visit {
     #[must_use]
     pub fn from_document(id: VisitId, document: &Document) -> Option<Visit> {
         let mut values = BTreeMap::new();
-        for slot in Slot::all() {
-            let fits = |value: &&Value| match slot {
+        for name in document.fields() {
+            let Some(slot) = Slot::read(name) else { continue };
+            let fits = |value: &Value| match slot {
                 Slot::Left => value.as_int().is_some_and(|ms| ms >= 0),
-                Slot::Area | Slot::Person(..) => value.as_text().is_some(),
+                Slot::Area | Slot::Order | Slot::Version(_) | Slot::Person(..) => value.as_text().is_some(),
             };
-            let found: Vec<Value> = document.all(slot.name()).into_iter().filter(fits).cloned().collect();
+            let fitting = document.written(name).iter().filter(|(_, value)| fits(value));
+            let found: Vec<Written> = fitting
+                .map(|(op, value)| Written {
+                    counter: op.counter(),
+                    change: op.change().to_vec(),
+                    value: value.clone(),
+                })
+                .collect();
             if !found.is_empty() {
                 values.insert(slot, in_order(slot, found));
             }
@@ -71,21 +89,10 @@ impl Visit {
     #[must_use]
     pub fn merge(mut self, other: Visit) -> Visit {
         for (slot, theirs) in other.values {
-            match self.values.entry(slot) {
-                Entry::Vacant(empty) => {
-                    empty.insert(theirs);
-                }
-                Entry::Occupied(mut ours) => {
-                    // Neither document knows of the other, so any fixed choice of winner will do: the greater one.
-                    let (first, second) = (ours.get().clone(), theirs);
-                    let all = if first.first() < second.first() {
-                        second.into_iter().chain(first)
-                    } else {
-                        first.into_iter().chain(second)
-                    };
-                    ours.insert(in_order(slot, all.collect()));
-                }
-            }
+            // Neither document knows of the other, so any fixed choice of winner will do.
+            let mut all = self.values.remove(&slot).unwrap_or_default();
+            all.extend(theirs);
+            self.values.insert(slot, in_order(slot, all));
         }
         self
     }
@@ -123,64 +130,68 @@ impl Visit {
 
     /// Every area that the visit may have been in: several if it was corrected concurrently.
     pub fn areas(&self) -> impl Iterator<Item = &str> {
-        self.values.get(&Slot::Area).into_iter().flatten().filter_map(Value::as_text)
+        self.written(Slot::Area).iter().filter_map(|written| written.value.as_text())
     }
 
-    /// The guests, in the order in which they were written.
+    /// The guests in their order.
     #[must_use]
     pub fn persons(&self) -> Vec<Person> {
-        self.person_indices()
-            .into_iter()
-            .map(|index| {
-                let mut person = Person::default();
-                for field in PersonField::ALL {
-                    let text = self.winner(Slot::Person(index, field)).and_then(Value::as_text);
-                    person.set(field, text.map(str::to_owned));
-                }
-                person
-            })
-            .collect()
+        self.guests().into_iter().map(|guest| guest.person).collect()
     }
 
-    /// The fields that have several concurrent values, by JSON pointer into this visit's JSON.
+    /// The guests in their order, with what is concurrent in each.
+    pub(crate) fn guests(&self) -> Vec<Guest> {
+        persons::of(self)
+    }
+
+    /// What was changed concurrently, by JSON pointer into this visit's JSON. A field has all its values, the winner
+    /// first. Of a person of whom more than one field differs there are whole persons, one for each change, so that a
+    /// reader can tell which number belongs to which name; `null` says that the person was removed elsewhere.
     #[must_use]
     pub fn conflicts(&self) -> Conflicts {
-        let indices = self.person_indices();
-        let several = self.values.iter().filter(|(_, values)| values.len() > 1);
-        several
-            .map(|(slot, values)| {
-                let pointer = match slot {
-                    Slot::Area => "/area".to_owned(),
-                    Slot::Left => "/left".to_owned(),
-                    Slot::Person(index, field) => {
-                        let position = indices.iter().position(|i| i == index).unwrap_or_default();
-                        format!("/persons/{position}/{}", field.json())
-                    }
-                };
-                (pointer, values.iter().map(shown).collect())
-            })
-            .collect()
+        let mut conflicts = Conflicts::new();
+        for (slot, pointer) in [(Slot::Area, "/area"), (Slot::Left, "/left")] {
+            let values = self.distinct(slot);
+            if values.len() > 1 {
+                conflicts.insert(pointer.to_owned(), values.into_iter().map(shown).collect());
+            }
+        }
+        for (place, guest) in self.guests().iter().enumerate() {
+            conflicts.extend(guest.conflict(place));
+        }
+        conflicts
+    }
+
+    /// The concurrent values of a field, the winner first.
+    pub(crate) fn written(&self, slot: Slot) -> &[Written] {
+        self.values.get(&slot).map_or(&[], Vec::as_slice)
+    }
+
+    /// Every field that is set.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.values.keys().copied()
+    }
+
+    /// The values of a field without repetition, the winner first.
+    fn distinct(&self, slot: Slot) -> Vec<&Value> {
+        let mut values: Vec<&Value> = Vec::new();
+        for written in self.written(slot) {
+            if !values.contains(&&written.value) {
+                values.push(&written.value);
+            }
+        }
+        values
     }
 
     fn winner(&self, slot: Slot) -> Option<&Value> {
-        self.values.get(&slot)?.first()
-    }
-
-    /// Indices of the persons that have any field. They can have gaps: one correction took persons away while
-    /// another one corrected the last of them.
-    fn person_indices(&self) -> BTreeSet<u8> {
-        let index = |slot: &Slot| if let Slot::Person(index, _) = slot { Some(*index) } else { None };
-        self.values.keys().filter_map(index).collect()
+        self.written(slot).first().map(|written| &written.value)
     }
 }
 
-/// Concurrent values with the first as winner (for a departure: the latest), the others descending, each once.
-fn in_order(slot: Slot, mut values: Vec<Value>) -> Vec<Value> {
-    if slot != Slot::Left {
-        let winner = values.remove(0);
-        values.retain(|value| *value != winner);
-        values.sort_by(|a, b| b.cmp(a));
-        values.insert(0, winner);
+/// Concurrent values, the winner first: for a departure the latest, else the last operation.
+fn in_order(slot: Slot, mut values: Vec<Written>) -> Vec<Written> {
+    if slot == Slot::Left {
+        values.sort_by(|a, b| (&b.value, b).cmp(&(&a.value, a)));
     } else {
         values.sort_by(|a, b| b.cmp(a));
     }

@@ -17,7 +17,7 @@ use super::policy::{Household, PolicyPack, VisitField};
 use super::text::clean;
 use super::venue::Venue;
 use super::visit::LONGEST_STAY;
-use super::visit_fields::{MAX_PERSONS, Slot};
+use super::visit_fields::{MAX_PERSONS, name_at};
 use super::visit_id::VisitId;
 
 /// How long a check-in may wait in the outbox of a phone without a network.
@@ -96,7 +96,12 @@ impl CheckedVisit {
     /// The document's fields in their one order.
     #[must_use]
     pub fn to_fields(&self) -> Vec<(&'static str, Value)> {
-        Slot::all().filter_map(|slot| self.value(slot).map(|value| (slot.name(), value))).collect()
+        let area = self.area.clone().map(|area| ("a", Value::Text(area)));
+        let left = self.left.and_then(left_value).map(|left| ("l", left));
+        let persons = (0u8..).zip(&self.persons).flat_map(|(place, person)| {
+            PersonField::ALL.map(|field| Some((name_at(place, field)?, Value::Text(person.get(field)?.to_owned()))))
+        });
+        area.into_iter().chain(left).chain(persons.flatten()).collect()
     }
 
     /// The key of the visit's document: it expires when the venue's retention has passed since the arrival.
@@ -104,24 +109,11 @@ impl CheckedVisit {
     pub fn key(&self, id: VisitId, venue: &Venue) -> DocumentKey {
         id.name(venue.id).expiring(self.arrival.plus(venue.retention))
     }
-
-    fn value(&self, slot: Slot) -> Option<Value> {
-        match slot {
-            Slot::Area => self.area.clone().map(Value::Text),
-            Slot::Left => self.left.and_then(left_value),
-            Slot::Person(index, field) => person_value(&self.persons, index, field),
-        }
-    }
 }
 
 /// A departure as the document holds it.
 pub(crate) fn left_value(left: Wall) -> Option<Value> {
     i64::try_from(left.0).ok().map(Value::Int)
-}
-
-/// A person's field as the document holds it.
-pub(crate) fn person_value(persons: &[Person], index: u8, field: PersonField) -> Option<Value> {
-    persons.get(usize::from(index))?.get(field).map(|text| Value::Text(text.to_owned()))
 }
 
 fn check_arrival(written: Option<&str>, at: CheckAt, invalid: &mut Invalid) -> Wall {

@@ -1,7 +1,8 @@
 //! Correcting a visit, or checking out: a JSON merge patch (RFC 7396) over the visit's JSON.
 //!
-//! What is absent stays, `null` removes, `persons` is replaced whole as every array is. Only what the patch names is
-//! checked and written: two guests who correct different things concurrently do not undo each other.
+//! What is absent stays, `null` removes, `persons` is replaced whole as every array is: [`super::persons_patch`] finds
+//! out which person each one continues. Only what the patch names is checked, and only what it changes is written: two
+//! guests who correct different things concurrently do not undo each other.
 //!
 //! # Invariants
 //! - The arrival never changes: the visit id carries it.
@@ -13,10 +14,11 @@ use super::body::{present, present_objects, read_json};
 use super::instant;
 use super::invalid::{Code, Invalid};
 use super::person::Person;
+use super::persons_patch::{self, Updates};
 use super::policy::PolicyPack;
 use super::venue::Venue;
 use super::visit::Visit;
-use super::visit_body::{check_area, check_left, check_persons, left_value, person_value};
+use super::visit_body::{check_area, check_left, check_persons, left_value};
 use super::visit_fields::Slot;
 
 /// What a visit's correction says, as written. `None`: not named. `Some(None)`: `null`.
@@ -46,14 +48,9 @@ impl VisitPatch {
     ///
     /// # Errors
     /// [`Invalid`] with all that is wrong.
-    pub fn check(
-        &self,
-        current: &Visit,
-        venue: &Venue,
-        pack: &PolicyPack,
-    ) -> Result<Vec<(&'static str, Option<Value>)>, Invalid> {
+    pub fn check(&self, current: &Visit, venue: &Venue, pack: &PolicyPack) -> Result<Updates, Invalid> {
         let mut invalid = Invalid::default();
-        let mut updates = Vec::new();
+        let mut updates = Updates::new();
         if let Some(arrived) = &self.arrived
             && arrived.as_deref().and_then(instant::parse) != Some(current.arrived())
         {
@@ -69,12 +66,7 @@ impl VisitPatch {
         }
         if let Some(persons) = &self.persons {
             let persons = check_persons(persons.as_deref().unwrap_or_default(), pack, &mut invalid);
-            // Every place is named, so that one that a concurrent correction filled is emptied as well.
-            for slot in Slot::all_of_persons() {
-                if let Slot::Person(index, field) = slot {
-                    updates.push((slot.name(), person_value(&persons, index, field)));
-                }
-            }
+            updates.extend(persons_patch::updates(current, &persons));
         }
         invalid.or(updates)
     }

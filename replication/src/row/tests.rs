@@ -1,3 +1,9 @@
+//! Rows: bounds, compaction, the stored form.
+
+#![allow(clippy::unwrap_used)]
+
+mod view;
+
 use super::{Bounds, COMPACT_AT, FOREIGN, Row};
 use crate::change::{Change, Value};
 use crate::document::Document;

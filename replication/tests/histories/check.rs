@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use replication::log::LogEntry;
 use replication::storage::log_key;
-use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, Storage, Wall};
+use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, Storage, View, Wall};
 
 use crate::steps::Ending;
 use crate::world::{MAX_RETENTION, SKEW, World, payload};
@@ -107,7 +107,7 @@ impl World {
         let mut dead = BTreeSet::new();
         for taken in &self.model.changes {
             let lasting = taken.key.expires_at == Wall::NEVER;
-            let erased = reader.is_erased(&taken.key.name, lasting).expect("readable");
+            let erased = reader.is_erased(&taken.key.name, lasting, View::applied(dead_through)).expect("readable");
             if erased || (honest && taken.key.expires_at <= dead_through) {
                 dead.insert(taken.key);
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rand::RngExt;
 use replication::{
     Change, ChangeHash, Collection, DocumentId, DocumentKey, DocumentName, Dot, Reason, TenantId, Value, VersionVector,
-    Wall, Write,
+    View, Wall, Write,
 };
 
 use crate::model::Taken;
@@ -187,7 +187,7 @@ impl World {
     fn amendment(&self, at: usize, key: &DocumentKey, content: u8) -> Option<Change> {
         let replica = self.nodes[at].replica.as_ref()?;
         let lasting = key.expires_at == Wall::NEVER;
-        let rows = self.reader(at).rows(&key.name, lasting, replica.dead_through()).expect("readable");
+        let rows = self.reader(at).rows(&key.name, lasting, View::applied(replica.dead_through())).expect("readable");
         let (_, row) = rows.into_iter().find(|(found, _)| found == key)?;
         let document = row.document().expect("stored changes merge");
         document.amend(key, &[("a", Some(Value::Text(payload(&key.name, content))))])

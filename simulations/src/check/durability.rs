@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use replication::{ChangeHash, DocumentKey, Dot};
+use replication::{ChangeHash, DocumentKey, Dot, View};
 
 use super::Invariant;
 use crate::world::World;
@@ -98,6 +98,7 @@ impl World {
     fn shows(&self, at: usize, key: &DocumentKey) -> bool {
         let reader = self.reader(at);
         let as_of = self.nodes[at].process.as_ref().map(|process| process.replica.dead_through());
-        as_of.is_some_and(|as_of| reader.rows(&key.name, false, as_of).is_ok_and(|rows| !rows.is_empty()))
+        as_of
+            .is_some_and(|as_of| reader.rows(&key.name, false, View::applied(as_of)).is_ok_and(|rows| !rows.is_empty()))
     }
 }

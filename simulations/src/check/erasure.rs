@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Invariant;
 use crate::world::World;
 use memchr::memmem::Finder;
+use replication::{View, Wall};
 
 const MARK: &[u8] = b"canary-";
 
@@ -12,7 +13,8 @@ impl World {
     /// Whether a tombstone of the visit lies here.
     pub(crate) fn has_tombstone(&self, at: usize, visit: u32) -> bool {
         let truth = self.model.visits.get(&visit);
-        truth.is_some_and(|truth| self.reader(at).is_erased(&truth.key.name, false).unwrap_or(false))
+        let view = View::applied(Wall::default());
+        truth.is_some_and(|truth| self.reader(at).is_erased(&truth.key.name, false, view).unwrap_or(false))
     }
 
     /// Whether the last moment at which anyone could see the visit has passed for this replica. An erasure may be

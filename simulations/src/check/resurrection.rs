@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use replication::DocumentName;
+use replication::{DocumentName, View};
 
 use super::Invariant;
 use crate::world::World;
@@ -12,7 +12,8 @@ impl World {
     pub(crate) fn no_resurrection(&mut self, at: usize, name: &DocumentName) {
         let Some(visit) = self.model.names.get(name).copied() else { return };
         let Some(process) = &self.nodes[at].process else { return };
-        let rows = self.reader(at).rows(name, false, process.replica.dead_through());
+        let view = View::applied(process.replica.dead_through());
+        let rows = self.reader(at).rows(name, false, view);
         let alive = rows.is_ok_and(|rows| !rows.is_empty());
         let dead = self.is_dead(at, visit);
         self.not_risen(at, visit, alive, dead);
@@ -48,7 +49,6 @@ impl World {
         let gone_through = process.replica.gone_through();
         // A clock that was wrong beyond the skew and came back may show again what only it had hidden.
         let honest = gone_through <= self.true_wall().plus(self.scenario.replica.max_clock_skew);
-        (honest && truth.key.expires_at <= gone_through)
-            || (truth.erase_asked && self.reader(at).is_erased(&truth.key.name, false).unwrap_or(false))
+        (honest && truth.key.expires_at <= gone_through) || (truth.erase_asked && self.has_tombstone(at, visit))
     }
 }

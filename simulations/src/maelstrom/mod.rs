@@ -475,7 +475,7 @@ impl Node {
             }
             Event::Changed(name) => {
                 let reader = Reader::new(self.storage.clone(), Duration::ZERO);
-                if let Some(row) = reader.row(&name.expiring(Wall::NEVER), now.wall)? {
+                if let Some(row) = reader.row(&name.expiring(Wall::NEVER), replication::View::applied(now.wall))? {
                     let learned = self.view.learn(&name, &row);
                     self.workload = self.workload.or(learned);
                 }

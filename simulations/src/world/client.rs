@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::hash::Hasher as _;
 use std::time::Duration;
 
-use replication::read::Query;
+use replication::read::{Query, View};
 use replication::{
     Change, ChangeHash, Collection, DocumentId, DocumentName, Dot, Reader, Reason, TenantId, Value, Write, WriteError,
 };
@@ -374,9 +374,10 @@ impl World {
         let now = self.now_of(at);
         let as_of = process.replica.status(now).dead_through(now.mono);
         let reader = Reader::new(node.disk.clone(), self.scenario.replica.max_retention);
-        let row = match reader.row(&key, as_of) {
+        let view = View::durable(as_of, process.replica.durable());
+        let row = match reader.row(&key, view) {
             Ok(Some(row)) => row,
-            Ok(None) if key.expires_at <= as_of || reader.is_erased(&key.name, false).unwrap_or(false) => {
+            Ok(None) if key.expires_at <= as_of || reader.is_erased(&key.name, false, view).unwrap_or(false) => {
                 return Some(Answer::Gone);
             }
             Ok(None) => return Some(Answer::Unknown),
@@ -411,7 +412,8 @@ impl World {
                 process.tickets.insert(ticket, Asked { operation, attempt, visit, hash: None });
                 truth.erase_asked = true;
                 let reader = self.reader(at);
-                if reader.rows(&key.name, false, replication::Wall(0)).is_ok_and(|rows| rows.is_empty()) {
+                if reader.rows(&key.name, false, View::applied(replication::Wall(0))).is_ok_and(|rows| rows.is_empty())
+                {
                     self.marks.insert(Mark::ErasedUnseen);
                 }
                 None
@@ -440,6 +442,7 @@ impl World {
         let as_of = status.dead_through(now.mono);
         let vector = process.replica.durable().clone();
         let reader = Reader::new(self.nodes[at].disk.clone(), self.scenario.replica.max_retention);
+        let view = View::durable(as_of, &vector);
         let rows = if asked.kind == OperationKind::Read {
             let now = self.true_wall();
             let (mut from, mut to) = ([0; 16], [0xff; 16]);
@@ -452,12 +455,12 @@ impl World {
                 to: DocumentId(to),
                 limit: 10_000,
             };
-            reader.scan(&query, as_of).map(|rows| rows.into_values().flatten().collect::<Vec<_>>())
+            reader.scan(&query, view).map(|page| page.rows.into_values().flatten().collect::<Vec<_>>())
         } else {
             self.model
                 .visits
                 .get(&asked.visit)
-                .map_or(Ok(Vec::new()), |truth| reader.rows(&truth.key.name, false, as_of))
+                .map_or(Ok(Vec::new()), |truth| reader.rows(&truth.key.name, false, view))
         };
         let Ok(rows) = rows else {
             self.fail(at);

@@ -1,26 +1,39 @@
 //! `GET /v1/venues/{venue}/contacts?visit=`: whose visits overlap one visit.
+//!
+//! # Invariants
+//! - A request keeps at most [`MOST`] contacts in memory, and few requests run at a time on one node.
+
+use std::collections::BTreeMap;
 
 use hyper::StatusCode;
 use serde::Serialize;
 
 use super::super::auth;
-use super::super::problem::Problem;
+use super::super::problem::{Kind, Problem};
 use super::super::public::Call;
 use super::super::query::Query;
 use super::super::reply::{Reply, json};
 use super::super::session::Session;
 use super::super::visits::{missing, of_rows, region_of};
 use super::completeness;
-use super::pages::Pages;
-use crate::registry::{ContactRow, GuestRow, VenueId, VisitId, Window, contacts as overlaps};
+use super::pages::{Item, Pages};
+use crate::registry::{ContactRow, ContactSearch, GuestRow, VenueId, VisitId};
 
-/// The answer. Contacts are sorted by length of overlap, so all of them are in memory: those of one visit, which
-/// lasts a day at most.
+/// Contacts of one answer. A visit that overlaps more than so many others is no contact that anybody can follow up.
+const MOST: usize = 10_000;
+
+/// The answer. Contacts are sorted by length of overlap, so all of them are in memory.
 #[derive(Serialize)]
 struct Contacts {
     visit: GuestRow,
     contacts: Vec<ContactRow>,
-    completeness: std::collections::BTreeMap<String, String>,
+    completeness: BTreeMap<String, String>,
+    /// Whether shorter contacts were left out.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    truncated: bool,
+    /// Visits that were left out because they do not read.
+    #[serde(skip_serializing_if = "is_none")]
+    unreadable: u64,
 }
 
 /// `GET /v1/venues/{venue}/contacts`.
@@ -30,24 +43,37 @@ pub(in super::super) async fn contacts(call: Call, venue: VenueId) -> Result<Rep
     let query = Query::parse(call.parts.uri.query(), &["visit", "wait"])?;
     let id = query.get("visit").and_then(|text| text.parse::<VisitId>().ok());
     let id = id.ok_or_else(|| Problem::parameter("visit", "the id of a visit of this venue is expected"))?;
-    let session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
+    let mut session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
     let known = auth::owned(app, venue, &owner, &session)?;
+    let busy = |_| Problem::new(Kind::Busy, "repeat the request in a moment, or elsewhere");
+    let _one_of_few = app.contact_searches.try_acquire().map_err(busy)?;
     let completeness = completeness(&session.status);
-    let rows = app.rows(&id.name(venue), app.as_of(&session.status))?;
+    let rows = app.rows(&id.name(venue), app.view(&session.status))?;
     let Some((index, _)) = of_rows(app, id, &rows) else {
-        return Err(missing(app, venue, id, &session)?);
+        return Err(missing(app, venue, id, &mut session)?);
     };
     let max_stay = known.pack.max_stay;
-    let window = Window { from: index.arrived(), to: index.departure(max_stay).at };
-    let mut pages = Pages::new(call.app.clone(), known, window, None, None);
-    let mut others = Vec::new();
-    while let Some(visits) = pages.next().await? {
-        others.extend(visits);
+    let mut search = ContactSearch::new(&index, max_stay, MOST);
+    let mut pages = Pages::new(call.app.clone(), session.status.clone(), known, search.window(), None, None);
+    let mut unreadable = 0;
+    while let Some(items) = pages.next().await? {
+        for item in items {
+            match item {
+                Item::Visit(visit, region) => search.see(&visit, &region),
+                Item::Unreadable => unreadable += 1,
+            }
+        }
     }
-    let contacts = overlaps(&index, others.iter().map(|(visit, region)| (visit, region.as_str())), max_stay);
-    app.handle.settled().await;
+    let (contacts, truncated) = search.finish();
     let visit = GuestRow::of(&index, &region_of(&session.status, &rows), max_stay);
-    let mut reply = json(StatusCode::OK, &Contacts { visit, contacts, completeness })?;
+    let answer = Contacts { visit, contacts, completeness, truncated, unreadable };
+    let mut reply = json(StatusCode::OK, &answer)?;
     session.sign_read(&mut reply);
     Ok(reply)
+}
+
+// serde passes a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none(unreadable: &u64) -> bool {
+    *unreadable == 0
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
-use replication::{DocumentId, Wall};
+use replication::Wall;
 
 use super::super::auth;
 use super::super::problem::{Kind, Problem};
@@ -15,9 +15,10 @@ use super::super::query::Query;
 use super::super::reply::{BrokeOff, Reply, full, header, stream as streamed};
 use super::super::session::Session;
 use super::accept::Format;
+use super::cursor::Cursor;
 use super::listing::Listing;
 use super::pages::Pages;
-use super::{completeness, cursor};
+use super::shown;
 use crate::registry::visit_body::EARLIEST_ARRIVAL;
 use crate::registry::{VenueId, Window};
 
@@ -38,7 +39,7 @@ struct Asked {
     window: Window,
     area: Option<String>,
     limit: usize,
-    after: Option<DocumentId>,
+    cursor: Option<Cursor>,
 }
 
 /// `GET /v1/venues/{venue}/guests`.
@@ -50,9 +51,13 @@ pub(in super::super) async fn list(call: Call, venue: VenueId) -> Result<Reply, 
     let session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
     let asked = Asked::read(&query, venue, format, app.now(&session.status))?;
     let known = auth::owned(app, venue, &owner, &session)?;
-    let through = completeness(&session.status);
-    let table = (format == Format::Csv).then(|| through.clone());
-    let pages = Pages::new(call.app.clone(), known, asked.window, asked.area, asked.after);
+    let (after, through) = match asked.cursor {
+        // What arrived since the first page may lie before this one, so the list is as complete as its first page.
+        Some(Cursor { last, completeness }) => (Some(last), completeness),
+        None => (None, session.status.complete_through.clone()),
+    };
+    let table = (format == Format::Csv).then(|| shown(&through));
+    let pages = Pages::new(call.app.clone(), session.status.clone(), known, asked.window, asked.area, after);
     let listing = Listing::new(pages, format, asked.limit, venue, through);
     let mut reply = send(listing, format.media_type()).await?;
     reply.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
@@ -97,14 +102,14 @@ impl Asked {
             let words = "`limit` and `cursor` page through JSON; the other formats have the whole window";
             return Err(Problem::new(Kind::MalformedQuery, words));
         }
-        let after = match query.get("cursor") {
+        let cursor = match query.get("cursor") {
             None => None,
-            Some(text) => Some(cursor::read(venue, text).ok_or_else(|| {
+            Some(text) => Some(Cursor::read(venue, text).ok_or_else(|| {
                 Problem::parameter("cursor", "the cursor of an earlier page of this venue's list is expected")
             })?),
         };
         let area = query.get("area").map(str::to_owned);
-        Ok(Asked { window, area, limit: query.count("limit", MOST)?.unwrap_or(LIMIT), after })
+        Ok(Asked { window, area, limit: query.count("limit", MOST)?.unwrap_or(LIMIT), cursor })
     }
 }
 

@@ -5,8 +5,7 @@
 //! - JSON stops at `limit` rows and names a cursor if and only if there is a further row; the other formats have
 //!   the whole window and no cursor.
 //! - NDJSON ends with `{"completeness": ...}`: a list without that line broke off.
-
-use std::collections::BTreeMap;
+//! - Rows that do not read are left out and counted at the end of every format, each in one page alone.
 
 use bytes::Bytes;
 use replication::DocumentId;
@@ -14,8 +13,9 @@ use serde_json::json;
 
 use super::super::problem::Problem;
 use super::accept::Format;
-use super::cursor;
-use super::pages::Pages;
+use super::cursor::Cursor;
+use super::pages::{Item, Pages};
+use super::{Completeness, shown};
 use crate::registry::{GuestRow, VenueId, guest_csv};
 
 /// A list that is being written.
@@ -23,7 +23,11 @@ pub(super) struct Listing {
     pages: Pages,
     format: Format,
     venue: VenueId,
-    completeness: BTreeMap<String, String>,
+    completeness: Completeness,
+    /// Rows that were left out because they do not read.
+    unreadable: u64,
+    /// Those behind the last row that may be written: of this page only if no row follows.
+    unreadable_behind: u64,
     /// Rows that may still be written; the other formats have no end.
     left: usize,
     last: Option<DocumentId>,
@@ -38,10 +42,21 @@ impl Listing {
         format: Format,
         limit: usize,
         venue: VenueId,
-        completeness: BTreeMap<String, String>,
+        completeness: Completeness,
     ) -> Listing {
         let left = if format == Format::Json { limit } else { usize::MAX };
-        Listing { pages, format, venue, completeness, left, last: None, begun: false, ended: false }
+        Listing {
+            pages,
+            format,
+            venue,
+            completeness,
+            unreadable: 0,
+            unreadable_behind: 0,
+            left,
+            last: None,
+            begun: false,
+            ended: false,
+        }
     }
 
     /// Whether the last piece is out.
@@ -65,15 +80,23 @@ impl Listing {
         }
         // An empty piece would be a needless frame: pages that have no visit of interest are passed over.
         loop {
-            let Some(visits) = self.pages.next().await? else {
+            let Some(items) = self.pages.next().await? else {
                 self.end(&mut out, None)?;
                 break;
             };
             let max_stay = self.pages.max_stay();
-            for (visit, region) in visits {
+            for item in items {
+                let (visit, region) = match item {
+                    Item::Visit(visit, region) => (visit, region),
+                    Item::Unreadable => {
+                        let count = if self.left > 0 { &mut self.unreadable } else { &mut self.unreadable_behind };
+                        *count += 1;
+                        continue;
+                    }
+                };
                 if self.left == 0 {
-                    let cursor = self.last.map(|last| cursor::after(self.venue, last));
-                    self.end(&mut out, cursor)?;
+                    let cursor = self.last.map(|last| Cursor { last, completeness: self.completeness.clone() });
+                    self.end(&mut out, cursor.map(|cursor| cursor.write(self.venue)))?;
                     return Ok(Some(out.into()));
                 }
                 self.row(&GuestRow::of(&visit, &region, max_stay), &mut out)?;
@@ -109,20 +132,33 @@ impl Listing {
 
     fn end(&mut self, out: &mut Vec<u8>, cursor: Option<String>) -> Result<(), Problem> {
         self.ended = true;
+        if cursor.is_none() {
+            self.unreadable += self.unreadable_behind;
+        }
         match self.format {
             Format::Json => {
                 out.extend_from_slice(b"],\"completeness\":");
-                serde_json::to_writer(&mut *out, &self.completeness).map_err(unwritable)?;
+                serde_json::to_writer(&mut *out, &shown(&self.completeness)).map_err(unwritable)?;
+                if self.unreadable > 0 {
+                    out.extend_from_slice(format!(",\"unreadable\":{}", self.unreadable).as_bytes());
+                }
                 if let Some(cursor) = cursor {
                     out.extend_from_slice(format!(",\"cursor\":\"{cursor}\"").as_bytes());
                 }
                 out.push(b'}');
             }
             Format::Ndjson => {
-                serde_json::to_writer(&mut *out, &json!({"completeness": self.completeness})).map_err(unwritable)?;
+                let mut last = json!({"completeness": shown(&self.completeness)});
+                if self.unreadable > 0 {
+                    last["unreadable"] = self.unreadable.into();
+                }
+                serde_json::to_writer(&mut *out, &last).map_err(unwritable)?;
                 out.push(b'\n');
             }
-            // A table has no place for it: it went ahead as a header.
+            // Completeness went ahead as a header. What does not read is known only now.
+            Format::Csv if self.unreadable > 0 => {
+                out.extend_from_slice(&guest_csv::unreadable(self.unreadable).map_err(unwritable)?);
+            }
             Format::Csv => {}
         }
         Ok(())

@@ -2,29 +2,37 @@
 //!
 //! # Invariants
 //! - Storage is read on the runtime's blocking threads, one page a turn: a slow client holds no thread.
-//! - A page is handed out only once all that it shows is durable.
+//! - Every page shows what one durable vector covers, so one session token and one completeness fit all of a list.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use replication::DocumentId;
 use replication::read::Query;
+use replication::replica::Status;
 
 use super::super::App;
 use super::super::problem::Problem;
 use super::super::venues::Known;
-use super::super::visits::{of_rows, region_of};
+use super::super::visits::{self, region_of};
 use crate::registry::{VISITS, Visit, VisitId, Window};
 
 /// Ids read in one turn.
 const PAGE: usize = 500;
 
-/// A visit and the region that took it.
-pub(super) type Taken = (Visit, String);
+/// One thing of a page, in order of id.
+pub(super) enum Item {
+    /// A visit and the region that took it.
+    Visit(Box<Visit>, String),
+    /// A row that does not read and is left out.
+    Unreadable,
+}
 
 /// What is left of a window.
 pub(super) struct Pages {
     app: Arc<App>,
+    /// Every page shows what this covers.
+    status: Arc<Status>,
     known: Arc<Known>,
     window: Window,
     area: Option<String>,
@@ -37,6 +45,7 @@ impl Pages {
     /// The visits of a window, all or those that may have been in one area, after the visit `after`.
     pub(super) fn new(
         app: Arc<App>,
+        status: Arc<Status>,
         known: Arc<Known>,
         window: Window,
         area: Option<String>,
@@ -44,7 +53,7 @@ impl Pages {
     ) -> Pages {
         let (first, to) = window.ids();
         let from = after.and_then(successor).unwrap_or(first).max(first);
-        Pages { app, known, window, area, from, to, done: false }
+        Pages { app, status, known, window, area, from, to, done: false }
     }
 
     /// How long a guest who never checked out is taken to have stayed.
@@ -52,50 +61,61 @@ impl Pages {
         self.known.pack.max_stay
     }
 
-    /// The visits of the next page with the regions that took them, perhaps none of interest; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Taken>>, Problem> {
+    /// The next page, perhaps without anything of interest; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Item>>, Problem> {
         if self.done || self.from >= self.to {
             return Ok(None);
         }
-        let (app, tenant, max_stay) = (self.app.clone(), self.known.venue.id.tenant(), self.max_stay());
+        let (app, status) = (self.app.clone(), self.status.clone());
+        let (tenant, max_stay) = (self.known.venue.id.tenant(), self.max_stay());
         let query = Query { collection: VISITS, tenant, from: self.from, to: self.to, limit: PAGE };
         let (window, area) = (self.window, self.area.clone());
-        let read = tokio::task::spawn_blocking(move || read(&app, &query, window, area.as_deref(), max_stay));
-        let (last, visits) = read.await.map_err(|error| {
+        let read = tokio::task::spawn_blocking(move || read(&app, &status, &query, window, area.as_deref(), max_stay));
+        let (last, items) = read.await.map_err(|error| {
             tracing::error!(%error, "reading a page failed");
             Problem::internal()
         })??;
-        self.app.handle.settled().await;
         // An id is missing from a page if it was erased a moment ago, so a short page is not yet the end.
         match last.map(successor) {
             Some(Some(next)) => self.from = next,
             Some(None) | None => self.done = true,
         }
-        Ok(if last.is_some() { Some(visits) } else { None })
+        Ok(if last.is_some() { Some(items) } else { None })
     }
 }
 
-/// One page: the last id that it has, and those visits that are asked for.
+/// One page: the last id that it looked at, and what of it is asked for. What does not read may be asked for.
 fn read(
     app: &App,
+    status: &Status,
     query: &Query,
     window: Window,
     area: Option<&str>,
     max_stay: Duration,
-) -> Result<(Option<DocumentId>, Vec<Taken>), Problem> {
-    let status = app.handle.status();
-    let as_of = app.as_of(&status);
-    let rows = app.handle.reader().scan(query, as_of)?;
-    let last = rows.keys().next_back().copied();
-    let mut visits = Vec::with_capacity(rows.len());
+) -> Result<(Option<DocumentId>, Vec<Item>), Problem> {
+    // What expires while a long list is read is hidden from the rest of it.
+    let page = app.handle.reader().scan(query, app.view(status))?;
+    let mut rows = page.rows;
+    for id in &page.unreadable {
+        rows.entry(*id).or_default();
+    }
+    let mut items = Vec::with_capacity(rows.len());
     for (id, rows) in rows {
+        let undecodable = page.unreadable.iter().filter(|unreadable| **unreadable == id).count();
+        items.extend((0..undecodable).map(|_| Item::Unreadable));
+        if undecodable > 0 {
+            app.metrics.unreadable_rows.inc_by(undecodable as u64);
+            tracing::error!("a stored visit does not decode");
+        }
         let Some(id) = VisitId::from_document_id(id) else { continue };
-        let Some((visit, _)) = of_rows(app, id, &rows) else { continue };
+        let held = visits::read(app, id, &rows);
+        items.extend((0..held.unreadable).map(|_| Item::Unreadable));
+        let Some((visit, _)) = held.visit else { continue };
         if window.names(&visit, max_stay) && area.is_none_or(|wanted| visit.areas().any(|area| area == wanted)) {
-            visits.push((visit, region_of(&status, &rows)));
+            items.push(Item::Visit(Box::new(visit), region_of(status, &rows)));
         }
     }
-    Ok((last, visits))
+    Ok((page.last, items))
 }
 
 /// The least id that is greater; `None` after the last one.

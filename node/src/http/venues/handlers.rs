@@ -36,7 +36,7 @@ pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let checked = NewVenue::parse(&body)?.check(app.packs.default_pack())?;
-    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     let (mut id, mut owner) = ([0; 16], [0; 32]);
     random(&mut id)?;
     random(&mut owner)?;
@@ -58,9 +58,9 @@ pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
 pub(in super::super) async fn show(call: Call, id: VenueId) -> Result<Reply, Problem> {
     let app = &call.app;
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
-    let session = Session::begin(app, &call.parts.headers, wait).await?;
+    let mut session = Session::begin(app, &call.parts.headers, wait).await?;
     let known = open(app, id, &session)?;
-    app.handle.settled().await;
+    session.saw(&known.vector);
     let mut reply = if matches(&call.parts.headers, &known.etag) {
         full(StatusCode::NOT_MODIFIED, "")
     } else {
@@ -85,25 +85,24 @@ pub(in super::super) async fn change(call: Call, id: VenueId) -> Result<Reply, P
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VenuePatch::parse(&body)?;
-    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     auth::owned(app, id, &owner, &session)?;
     // Not out of the cache: a change is built on what is there now.
     let Found::Open(known) = read(app, id)? else { return Err(unknown()) };
     let updates = patch.check(&known.pack)?;
     let Some(change) = known.amend(&updates) else {
-        app.handle.settled().await;
         let mut reply = profile(&known)?;
-        wanted.confirm(app, &Proof::All(session.status.durable.clone()), false, &mut reply).await;
-        session.sign_read(&mut reply);
+        wanted.confirm(app, &Proof::All(known.needs.clone()), false, &mut reply).await;
+        session.sign_needs(&mut reply, &known.needs);
         return Ok(reply);
     };
     let outcome = app.write("venue_change", Write::Change { key: known.key, change }).await.map_err(closed)?;
     app.venues.invalidate(&id);
     let Found::Open(known) = read(app, id)? else { return Err(unknown()) };
-    app.handle.settled().await;
     let mut reply = profile(&known)?;
     wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
-    session.sign_write(&mut reply, app, outcome);
+    // The profile shows this change and all those that it was built on.
+    session.sign_needs(&mut reply, &known.needs);
     Ok(reply)
 }
 
@@ -112,7 +111,7 @@ pub(in super::super) async fn close(call: Call, id: VenueId) -> Result<Reply, Pr
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
-    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     auth::owned(app, id, &owner, &session)?;
     let erase = Write::Erase { name: id.name(), lasting: true, reason: Reason::Owner };
     let outcome = app.write("venue_close", erase).await?;

@@ -27,7 +27,11 @@ pub(super) struct Known {
     etag: String,
     key: DocumentKey,
     document: Document,
-    /// What was known before it was read.
+    /// What a replica must know to show the same.
+    needs: VersionVector,
+    /// Whether its owner ever changed it, so that a visit may have been taken under another retention.
+    changed: bool,
+    /// What was durable before it was read.
     vector: VersionVector,
 }
 
@@ -35,6 +39,11 @@ impl Known {
     /// The change that makes `updates`; `None` if the venue says all that already.
     fn amend(&self, updates: &[(&str, Option<replication::Value>)]) -> Option<Change> {
         self.document.amend(&self.key, updates)
+    }
+
+    /// Whether visits may have been taken under another retention than the present one.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed
     }
 }
 
@@ -60,12 +69,14 @@ pub(super) fn find(app: &App, id: VenueId, session: &Session) -> Result<Found, P
 
 /// Reads a venue from the store.
 pub(super) fn read(app: &App, id: VenueId) -> Result<Found, Problem> {
-    let vector = app.handle.status().durable.clone();
-    let reader = app.handle.reader();
-    let rows = reader.rows(&id.name(), true, replication::Wall(0))?;
+    let status = app.handle.status();
+    let (reader, view) = (app.handle.reader(), app.view(&status));
+    let rows = reader.rows(&id.name(), true, view)?;
     let Some((key, row)) = rows.into_iter().next() else {
         app.venues.invalidate(&id);
-        return Ok(if reader.is_erased(&id.name(), true)? { Found::Closed } else { Found::Unknown });
+        // Its rows may have gone since the view was taken, because the tombstone is durable by now.
+        let status = app.handle.status();
+        return Ok(if reader.is_erased(&id.name(), true, app.view(&status))? { Found::Closed } else { Found::Unknown });
     };
     let document = row.document().map_err(|error| {
         app.metrics.unreadable_rows.inc();
@@ -76,7 +87,9 @@ pub(super) fn read(app: &App, id: VenueId) -> Result<Found, Problem> {
     let Some(venue) = Venue::from_document(id, &document) else { return Ok(Found::Unknown) };
     let pack = app.packs.of(&venue.policy).clone();
     let etag = etag(document.heads(), &pack);
-    let known = Arc::new(Known { venue, pack, etag, key, document, vector });
+    let (needs, vector) = (row.needs(&status.durable), status.durable.clone());
+    let changed = row.hashes().len() > 1;
+    let known = Arc::new(Known { venue, pack, etag, key, document, needs, changed, vector });
     app.venues.insert(id, known.clone());
     Ok(Found::Open(known))
 }

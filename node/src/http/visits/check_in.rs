@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 
 use hyper::StatusCode;
 use hyper::header::LOCATION;
-use replication::{Change, DocumentKey, Outcome, Row, Wall, Write};
+use replication::replica::Status;
+use replication::{Change, DocumentKey, Outcome, Row, View, Wall, Write};
 use serde::Serialize;
 
 use super::super::durability::{Proof, Wanted};
@@ -40,7 +41,7 @@ pub(in super::super) async fn post(call: Call, venue: VenueId) -> Result<Reply, 
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
-    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     let known = venues::open(app, venue, &session)?;
     let at = CheckAt { now: app.now(&session.status), arrival: None };
     let checked = written.check(&known.venue, &known.pack, at)?;
@@ -65,25 +66,34 @@ pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Re
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
-    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     let known = venues::open(app, venue, &session);
     let at = CheckAt { now: app.now(&session.status), arrival: Some(id.arrival()) };
     let checked = known.as_ref().ok().map(|known| written.check(&known.venue, &known.pack, at));
-    // What the present rules accept would lie at one key; only what they refuse is looked for in every bucket.
+    // Durable or not, because what is on its way to the disk may be this check-in. What the present rules accept lies at
+    // one key if the venue never had others; else it is looked for in every bucket.
+    let applied = View::applied(app.as_of(&session.status));
     let stored = match (&known, &checked) {
-        (Ok(known), Some(Ok(checked))) => app.row(&checked.key(id, &known.venue), app.as_of(&session.status))?,
-        _ => app.rows(&id.name(venue), app.as_of(&session.status))?,
+        (Ok(known), Some(Ok(checked))) if !known.has_changed() => app.row(&checked.key(id, &known.venue), applied)?,
+        _ => app.rows(&id.name(venue), applied)?,
     };
-    if let Some((key, row)) = repeated(&written, id, &stored) {
-        app.handle.settled().await;
+    if let Some((key, row, change)) = repeated(&written, id, &stored) {
+        if !durably(row, &session.status)?.contains(change.hash()) {
+            // The first one is not durable yet. The replica answers the repeat once it is.
+            app.write("check_in", Write::Change { key: *key, change }).await?;
+        }
         let mut reply = receipt(app, StatusCode::OK, venue, id, key.expires_at, &secret, false)?;
         wanted.confirm(app, &Proof::AnyOf(row.dots()), false, &mut reply).await;
-        session.sign_read(&mut reply);
+        let status = app.handle.status();
+        session.sign_needs(&mut reply, &durably(row, &status)?.needs(&status.durable));
         return Ok(reply);
     }
     // A row without a visible field holds corrections that came before their check-in, which this may be.
     if of_rows(app, id, &stored).is_some() {
-        app.handle.settled().await;
+        let durable = stored.iter().map(|(key, row)| Ok((*key, durably(row, &session.status)?)));
+        if of_rows(app, id, &durable.collect::<Result<Vec<_>, Problem>>()?).is_none() {
+            app.settle().await?;
+        }
         return Err(Problem::new(Kind::Conflict, "correct it with PATCH"));
     }
     let known = known?;
@@ -92,7 +102,7 @@ pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Re
         None => return Err(Problem::internal()),
         Some(Err(invalid)) => {
             // Of a visit that is gone the guest should hear that, not what is wrong with its time.
-            let gone = missing(app, venue, id, &session)?;
+            let gone = missing(app, venue, id, &mut session)?;
             return Err(if gone.kind == Kind::NoVisit { invalid.into() } else { gone });
         }
     };
@@ -137,13 +147,28 @@ fn receipt(
     json(status, &receipt)
 }
 
-/// The stored document that this very body made, if there is one.
-fn repeated<'a>(written: &VisitBody, id: VisitId, stored: &'a [(DocumentKey, Row)]) -> Option<&'a (DocumentKey, Row)> {
+/// What of a row is durable.
+fn durably(row: &Row, status: &Status) -> Result<Row, Problem> {
+    row.clone().within(&status.durable).map_err(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "a visit does not read");
+        Problem::internal()
+    })
+}
+
+/// The stored document that this very body made, if there is one, and the change that made it.
+fn repeated<'a>(
+    written: &VisitBody,
+    id: VisitId,
+    stored: &'a [(DocumentKey, Row)],
+) -> Option<(&'a DocumentKey, &'a Row, Change)> {
     if stored.is_empty() {
         return None;
     }
     let fields = as_accepted(written, id)?.to_fields();
-    stored.iter().find(|(key, row)| row.contains(Change::create(key, &fields).hash()))
+    stored.iter().find_map(|(key, row)| {
+        let change = Change::create(key, &fields);
+        row.contains(change.hash()).then_some((key, row, change))
+    })
 }
 
 /// The body as it was stored if it was ever accepted: checked against a venue and a pack that ask for nothing, at

@@ -12,7 +12,7 @@ mod check_in;
 mod own;
 
 use replication::replica::Status;
-use replication::{DocumentKey, Row, Wall};
+use replication::{DocumentKey, Row, VersionVector, Wall};
 
 use super::App;
 use super::problem::{Kind, Problem};
@@ -24,26 +24,47 @@ use crate::registry::{VenueId, Visit, VisitId};
 pub(super) use check_in::{post, put};
 pub(super) use own::{correct, erase, show};
 
-/// The visit that rows of one name hold, and when the last of them expires. A row that does not read is counted and
-/// left out: it must not take the others with it.
-pub(super) fn of_rows(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) -> Option<(Visit, Wall)> {
-    let mut found: Option<(Visit, Wall)> = None;
+/// What rows of one name hold.
+#[derive(Default)]
+pub(super) struct Held {
+    /// The visit, and when the last of its rows expires.
+    pub(super) visit: Option<(Visit, Wall)>,
+    /// Rows that do not read. They are left out, because they must not take the others with them.
+    pub(super) unreadable: u64,
+}
+
+/// Reads the rows of one name.
+pub(super) fn read(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) -> Held {
+    let mut held = Held::default();
     for (key, row) in rows {
         let document = match row.document() {
             Ok(document) => document,
             Err(error) => {
+                held.unreadable += 1;
                 app.metrics.unreadable_rows.inc();
                 tracing::error!(error = &error as &dyn std::error::Error, "a visit does not read");
                 continue;
             }
         };
         let Some(visit) = Visit::from_document(id, &document) else { continue };
-        found = Some(match found {
+        held.visit = Some(match held.visit {
             None => (visit, key.expires_at),
             Some((other, expires_at)) => (other.merge(visit), expires_at.max(key.expires_at)),
         });
     }
-    found
+    held
+}
+
+/// The visit that rows of one name hold, and when the last of them expires.
+pub(super) fn of_rows(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) -> Option<(Visit, Wall)> {
+    read(app, id, rows).visit
+}
+
+/// What a replica must know to show these rows.
+pub(super) fn needs(rows: &[(DocumentKey, Row)], durable: &VersionVector) -> VersionVector {
+    let mut needs = VersionVector::default();
+    rows.iter().for_each(|(_, row)| needs.merge(&row.needs(durable)));
+    needs
 }
 
 /// The region that took the check-in; the first by name if several took the same one. `unknown` until a peer has told
@@ -54,8 +75,11 @@ pub(super) fn region_of(status: &Status, rows: &[(DocumentKey, Row)]) -> String 
 }
 
 /// Why a visit is not here: erased, expired, or not known.
-pub(super) fn missing(app: &App, venue: VenueId, id: VisitId, session: &Session) -> Result<Problem, Problem> {
-    if app.handle.reader().is_erased(&id.name(venue), false)? {
+pub(super) fn missing(app: &App, venue: VenueId, id: VisitId, session: &mut Session) -> Result<Problem, Problem> {
+    // The rows may have gone since the session's status was taken, because the tombstone is durable by now.
+    let status = app.handle.status();
+    if app.handle.reader().is_erased(&id.name(venue), false, app.view(&status))? {
+        session.saw(&status.durable);
         return Ok(Problem::new(Kind::Erased, "it is gone for good"));
     }
     let retention = match venues::find(app, venue, session)? {

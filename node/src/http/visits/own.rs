@@ -19,7 +19,7 @@ use super::super::reply::{Reply, json, no_content};
 use super::super::session::Session;
 use super::super::venues::{self, Found};
 use super::super::{App, auth, body};
-use super::{missing, of_rows};
+use super::{missing, needs, of_rows};
 use crate::registry::policy::LONGEST_RETENTION;
 use crate::registry::visit_body::EARLIEST_ARRIVAL;
 use crate::registry::{PolicyPack, Venue, VenueId, Visit, VisitId, VisitPatch, instant};
@@ -39,16 +39,13 @@ pub(in super::super) async fn show(call: Call, venue: VenueId, id: VisitId) -> R
     let app = &call.app;
     auth::proven(&call.parts.headers, id)?;
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
-    let session = Session::begin(app, &call.parts.headers, wait).await?;
-    let rows = app.rows(&id.name(venue), app.as_of(&session.status))?;
+    let mut session = Session::begin(app, &call.parts.headers, wait).await?;
+    let rows = app.rows(&id.name(venue), app.view(&session.status))?;
     let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
-        let problem = missing(app, venue, id, &session)?;
-        app.handle.settled().await;
-        let mut reply = problem.into_reply();
+        let mut reply = missing(app, venue, id, &mut session)?.into_reply();
         session.sign_read(&mut reply);
         return Ok(reply);
     };
-    app.handle.settled().await;
     let mut reply = record(app, &visit, venue, expires_at)?;
     session.sign_read(&mut reply);
     Ok(reply)
@@ -61,13 +58,15 @@ pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VisitPatch::parse(&body)?;
-    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
-    let rows = app.rows(&id.name(venue), app.as_of(&session.status))?;
+    let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
+    // A correction is built on what is durable, so its dependencies are covered by the answer's token.
+    let rows = app.rows(&id.name(venue), app.view(&session.status))?;
     let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
-        return Err(missing(app, venue, id, &session)?);
+        return Err(missing(app, venue, id, &mut session)?);
     };
     let (rules, pack) = rules(app, venue, &session)?;
     let updates = patch.check(&visit, &rules, &pack)?;
+    let updates: Vec<_> = updates.iter().map(|(field, value)| (field.as_ref(), value.clone())).collect();
     let mut last = None;
     for (key, row) in &rows {
         // A document that does not read was counted when the visit was put together.
@@ -80,22 +79,22 @@ pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -
         }
     }
     let Some(outcome) = last else {
-        app.handle.settled().await;
         let mut reply = record(app, &visit, venue, expires_at)?;
-        let dots = rows.iter().flat_map(|(_, row)| row.dots());
-        wanted.confirm(app, &all_of(dots), false, &mut reply).await;
-        session.sign_read(&mut reply);
+        let needs = needs(&rows, &session.status.durable);
+        wanted.confirm(app, &Proof::All(needs.clone()), false, &mut reply).await;
+        session.sign_needs(&mut reply, &needs);
         return Ok(reply);
     };
-    let rows = app.rows(&id.name(venue), app.as_of(&app.handle.status()))?;
+    // The write is durable, so the present status covers it.
+    let status = app.handle.status();
+    let rows = app.rows(&id.name(venue), app.view(&status))?;
     // Erased or expired since: the correction went the same way.
     let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
-        return Err(missing(app, venue, id, &session)?);
+        return Err(missing(app, venue, id, &mut session)?);
     };
-    app.handle.settled().await;
     let mut reply = record(app, &visit, venue, expires_at)?;
     wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
-    session.sign_write(&mut reply, app, outcome);
+    session.sign_needs(&mut reply, &needs(&rows, &status.durable));
     Ok(reply)
 }
 
@@ -104,7 +103,7 @@ pub(in super::super) async fn erase(call: Call, venue: VenueId, id: VisitId) -> 
     let app = &call.app;
     auth::proven(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
-    let session = Session::begin(app, &call.parts.headers, wanted.wait).await?;
+    let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     within(id, app.now(&session.status))?;
     let erase = Write::Erase { name: id.name(venue), lasting: false, reason: Reason::Subject };
     let outcome = app.write("erasure", erase).await?;
@@ -142,11 +141,6 @@ fn rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<Policy
         conflicts: std::collections::BTreeMap::new(),
     };
     Ok((nameless, app.packs.default_pack().clone()))
-}
-
-/// A region that has all these entries has the visit as it is.
-fn all_of(dots: impl Iterator<Item = replication::Dot>) -> Proof {
-    Proof::All(dots.map(|dot| (dot.origin, dot.seq)).collect())
 }
 
 fn record(app: &App, visit: &Visit, venue: VenueId, expires_at: Wall) -> Result<Reply, Problem> {

@@ -30,6 +30,7 @@ fn corrected(patch: &serde_json::Value) -> Result<Visit, Invalid> {
     let current = Visit::from_document(id, &document).expect("visible");
     let pack = PolicyPack::built_in("default").expect("built in");
     let updates = VisitPatch::parse(patch.to_string().as_bytes())?.check(&current, &venue, &pack)?;
+    let updates: Vec<_> = updates.iter().map(|(field, value)| (field.as_ref(), value.clone())).collect();
     changes.extend(document.amend(&key, &updates));
     Ok(Visit::from_document(id, &Document::of_changes(&changes).expect("merges")).expect("visible"))
 }
@@ -64,7 +65,7 @@ fn a_check_out_writes_one_field() {
     let current = crate::registry::visit::tests::visit(BASE, None, None, &["A"]);
     let patch = VisitPatch::parse(br#"{"left":"2026-01-01T00:00:01Z"}"#).expect("reads");
     let updates = patch.check(&current, &venue, &pack).expect("passes");
-    assert_eq!(updates, [("l", Some(Value::Int((BASE + 1_000) as i64)))]);
+    assert_eq!(updates, [("l".into(), Some(Value::Int((BASE + 1_000) as i64)))]);
 }
 
 #[test]

@@ -1,0 +1,74 @@
+//! Recognising a node's 404 that says: the venue is not known here.
+//!
+//! # Invariants
+//! - Only the short body of a problem is read ahead; every other answer is relayed as it comes.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Incoming};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Response, StatusCode};
+use serde::Deserialize;
+
+/// A node's problems are shorter.
+const LONGEST: u64 = 4_096;
+
+const NO_SUCH_VENUE: &str = "urn:meridian:problem:no-such-venue";
+
+#[derive(Deserialize)]
+struct Problem {
+    r#type: String,
+}
+
+/// Whether the answer is a problem whose type is worth reading.
+pub(super) fn may_be<B: Body>(response: &Response<B>) -> bool {
+    let is_problem = |value: &hyper::header::HeaderValue| value.as_bytes().starts_with(b"application/problem+json");
+    response.status() == StatusCode::NOT_FOUND
+        && response.headers().get(CONTENT_TYPE).is_some_and(is_problem)
+        && response.body().size_hint().exact().is_some_and(|length| (1..=LONGEST).contains(&length))
+}
+
+/// The whole body, whose length [`may_be`] has bounded.
+pub(super) async fn read(response: &mut Response<Incoming>) -> Result<Bytes, hyper::Error> {
+    Ok(response.body_mut().collect().await?.to_bytes())
+}
+
+/// Whether a problem says that the venue is not known.
+pub(super) fn is(body: &[u8]) -> bool {
+    serde_json::from_slice::<Problem>(body).is_ok_and(|problem| problem.r#type == NO_SUCH_VENUE)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
+    use hyper::Response;
+
+    use super::{is, may_be};
+
+    #[test]
+    fn only_short_problems_with_status_404_are_read() {
+        let answer = |status: u16, media_type: &str, body: String| {
+            let response = Response::builder().status(status).header("content-type", media_type);
+            may_be(&response.body(Full::new(Bytes::from(body))).unwrap())
+        };
+        assert!(answer(404, "application/problem+json", "{}".into()));
+        assert!(!answer(410, "application/problem+json", "{}".into()));
+        assert!(!answer(404, "text/html", "{}".into()));
+        assert!(!answer(404, "application/problem+json", String::new()));
+        assert!(!answer(404, "application/problem+json", "x".repeat(4_097)));
+    }
+
+    #[test]
+    fn the_type_decides() {
+        assert!(is(br#"{"title":"x","type":"urn:meridian:problem:no-such-venue","status":404}"#));
+        for other in [
+            r#"{"type":"urn:meridian:problem:no-such-visit","detail":"urn:meridian:problem:no-such-venue"}"#,
+            r#"{"status":404}"#,
+            "no-such-venue",
+            "",
+        ] {
+            assert!(!is(other.as_bytes()), "{other}");
+        }
+    }
+}

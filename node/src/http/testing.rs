@@ -1,0 +1,313 @@
+//! What tests of several handlers share: a status as they need it, and the API over a store whose disk they rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use replication::memory::MemoryStorage;
+use replication::replica::{PeerStatus, Status};
+use replication::storage::Visit;
+use replication::{
+    Bucket, DocumentName, NodeName, Now, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, Storage, StorageError,
+    VersionVector, Wall, WriteBatch,
+};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::{App, Packs, public};
+use crate::clock::{Clock, SystemClock};
+use crate::config::NodeConfig;
+use crate::driver::{self, Running};
+use crate::metrics::Metrics;
+use crate::registry::policy::LONGEST_RETENTION;
+use crate::registry::{Secret, VenueId, VisitId};
+use crate::storage::Store;
+
+/// The status of a replica that is alone and durably knows this.
+pub(super) fn status(replica: u64, durable: &[(u64, u64)]) -> Status {
+    let (node, region): (NodeName, RegionId) = ("a".parse().expect("a name"), "a".parse().expect("a region"));
+    let config = ReplicaConfig::new(node, region, BTreeMap::new());
+    let now = SystemClock::start().now();
+    let open = Replica::open(config, MemoryStorage::default(), Box::new(move || ReplicaId(replica)), now);
+    Status { durable: vector(durable), ..open.expect("opens").status(now) }
+}
+
+/// A peer that is linked as `replica`, or is away, and has acknowledged this.
+pub(super) fn peer(name: &str, replica: Option<u64>, acknowledged: &[(u64, u64)]) -> PeerStatus {
+    PeerStatus {
+        node: name.parse().expect("a name"),
+        region: name.parse().expect("a region"),
+        replica: replica.map(ReplicaId),
+        vector: vector(acknowledged),
+        lag_entries: 0,
+        lag: Duration::ZERO,
+        clock_offset_ms: None,
+    }
+}
+
+fn vector(pairs: &[(u64, u64)]) -> VersionVector {
+    pairs.iter().map(|(origin, seq)| (ReplicaId(*origin), *seq)).collect()
+}
+
+/// A disk that hangs when a test says so.
+#[derive(Clone, Default)]
+pub(super) struct Disk {
+    memory: MemoryStorage,
+    hangs: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Disk {
+    /// From now on `sync` does not return, or returns again.
+    pub(super) fn hang(&self, hangs: bool) {
+        *self.hangs.0.lock().expect("no test panics with the lock") = hangs;
+        self.hangs.1.notify_all();
+    }
+
+    /// Puts bytes that are no row in the place of a visit's row.
+    pub(super) fn damage(&self, name: &DocumentName) {
+        let mut batch = WriteBatch::default();
+        for bucket in self.memory.buckets() {
+            let (start, end) = (b"d".to_vec(), b"e".to_vec());
+            let mut writes = Vec::new();
+            let found = self.memory.scan(bucket, &start, &end, &mut |key, _| {
+                if key[1..].starts_with(&name.encode()) {
+                    writes.push((key.to_vec(), Some(b"damaged".to_vec())));
+                }
+                std::ops::ControlFlow::Continue(())
+            });
+            found.expect("scans");
+            if !writes.is_empty() {
+                batch.buckets.push((bucket, replication::storage::BucketBatch { writes }));
+            }
+        }
+        assert!(!batch.is_empty(), "there is such a row");
+        self.memory.apply(&batch).expect("applies");
+    }
+}
+
+impl Storage for Disk {
+    fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.memory.get(bucket, key)
+    }
+    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        self.memory.scan(bucket, start, end, visit)
+    }
+    fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
+        self.memory.apply(batch)
+    }
+    fn sync(&self) -> Result<(), StorageError> {
+        let hangs = self.hangs.0.lock().expect("no test panics with the lock");
+        drop(self.hangs.1.wait_while(hangs, |hangs| *hangs).expect("no test panics with the lock"));
+        self.memory.sync()
+    }
+    fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
+        self.memory.drop_bucket(bucket)
+    }
+    fn buckets(&self) -> BTreeSet<Bucket> {
+        self.memory.buckets()
+    }
+}
+
+/// The machine's clocks, the wall clock set by a test.
+struct Shifted {
+    machine: SystemClock,
+    ahead_ms: Arc<AtomicI64>,
+}
+
+impl Clock for Shifted {
+    fn now(&self) -> Now {
+        let now = self.machine.now();
+        Now { wall: Wall(now.wall.0.saturating_add_signed(self.ahead_ms.load(Ordering::Relaxed))), ..now }
+    }
+}
+
+/// One node's public API, without peers.
+pub(super) struct Api {
+    pub(super) disk: Disk,
+    pub(super) app: Arc<App>,
+    address: SocketAddr,
+    ahead_ms: Arc<AtomicI64>,
+    /// Dropped with the test: the listener stops, and so does the driver.
+    _stopping: (watch::Sender<bool>, Running),
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    head: String,
+    pub(super) body: String,
+}
+
+impl Api {
+    pub(super) async fn start() -> Api {
+        let disk = Disk::default();
+        let ahead_ms = Arc::new(AtomicI64::new(0));
+        let clock: Arc<dyn Clock> = Arc::new(Shifted { machine: SystemClock::start(), ahead_ms: ahead_ms.clone() });
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/node.toml");
+        let mut config = NodeConfig::load(&example).expect("the example loads");
+        config.peers.clear();
+        let store: Store = Arc::new(disk.clone());
+        let replica_config = ReplicaConfig {
+            max_retention: LONGEST_RETENTION,
+            heartbeat: Duration::from_millis(20),
+            ..ReplicaConfig::new(config.name.clone(), config.region.clone(), BTreeMap::new())
+        };
+        let reader = Reader::new(store.clone(), LONGEST_RETENTION);
+        let replica = Replica::open(replica_config, store.clone(), Box::new(|| ReplicaId(7)), clock.now());
+        let metrics = Arc::new(Metrics::new().expect("metrics register"));
+        let (handle, running) =
+            driver::start(replica.expect("opens"), store, reader, clock, Duration::from_millis(20), metrics.clone())
+                .expect("starts");
+        let packs = Packs::load(&config.registry).expect("the packs load");
+        let app = Arc::new(App::new(&config, handle, packs, metrics));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let address = listener.local_addr().expect("an address");
+        let (stop, stopping) = watch::channel(false);
+        tokio::spawn(public::serve(listener, app.clone(), stopping));
+        Api { disk, app, address, ahead_ms, _stopping: (stop, running) }
+    }
+
+    /// Steps the wall clock.
+    pub(super) fn step_clock(&self, ahead: Duration) {
+        self.ahead_ms.store(i64::try_from(ahead.as_millis()).expect("fits"), Ordering::Relaxed);
+    }
+
+    pub(super) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+        headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
+        if !body.is_empty() {
+            request += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+        }
+        let mut connection = TcpStream::connect(self.address).await.expect("connects");
+        connection.write_all(format!("{request}\r\n{body}").as_bytes()).await.expect("sends");
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).await.expect("reads");
+        let answer = String::from_utf8(answer).expect("text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let chunked = head.contains("transfer-encoding: chunked");
+        Answer { status, head: head.to_owned(), body: if chunked { joined(body) } else { body.to_owned() } }
+    }
+
+    /// Opens a venue.
+    pub(super) async fn venue(&self) -> Venue {
+        let body = serde_json::json!({"name": "Zum Test", "timezone": "Europe/Berlin"});
+        let made = self.ask("POST", "/v1/venues", &[], Some(&body)).await;
+        assert_eq!(made.status, 201, "{made:?}");
+        let made = made.json();
+        let text = |name: &str| made[name].as_str().expect("text").to_owned();
+        let id = text("venue_id");
+        Venue {
+            path: format!("/v1/venues/{id}"),
+            id: id.parse().expect("an id"),
+            bearer: format!("Bearer {}", text("owner_key")),
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// What the session token covers.
+    pub(super) fn covers(&self) -> VersionVector {
+        let token = self.header("meridian-session").expect("a token");
+        super::session::read(&token.parse().expect("a header")).expect("a token of ours")
+    }
+}
+
+/// The chunks of a body in one (RFC 9112, section 7.1).
+fn joined(mut chunks: &str) -> String {
+    let mut body = String::new();
+    loop {
+        let (length, rest) = chunks.split_once("\r\n").expect("a chunk's length");
+        let length = usize::from_str_radix(length, 16).expect("in hex");
+        if length == 0 {
+            return body;
+        }
+        body += &rest[..length];
+        chunks = rest[length..].strip_prefix("\r\n").expect("a chunk's end");
+    }
+}
+
+/// A venue of a test.
+pub(super) struct Venue {
+    pub(super) id: VenueId,
+    path: String,
+    bearer: String,
+}
+
+/// A visit of a test.
+#[derive(Clone)]
+pub(super) struct Guest {
+    pub(super) id: VisitId,
+    secret: String,
+    path: String,
+}
+
+impl Venue {
+    pub(super) async fn list(&self, api: &Api, rest: &str, accept: &str) -> Answer {
+        let headers = [("Authorization", self.bearer.as_str()), ("Accept", accept)];
+        api.ask("GET", &format!("{}{rest}", self.path), &headers, None).await
+    }
+
+    pub(super) async fn change(&self, api: &Api, patch: &Value) -> Answer {
+        api.ask("PATCH", &self.path, &[("Authorization", &self.bearer)], Some(patch)).await
+    }
+
+    /// A guest whose device made the id `ago` before now.
+    pub(super) fn guest(&self, number: u8, ago: Duration) -> Guest {
+        let secret = Secret([number; 16]);
+        let id = VisitId::of(SystemClock::start().now().wall.minus(ago), &secret);
+        Guest { id, secret: secret.to_string(), path: format!("{}/visits/{id}", self.path) }
+    }
+}
+
+impl Guest {
+    pub(super) async fn ask(&self, api: &Api, method: &str, body: Option<&Value>) -> Answer {
+        api.ask(method, &self.path, &[("Meridian-Secret", &self.secret)], body).await
+    }
+}
+
+/// Waits for what must come.
+pub(super) async fn until(what: impl Fn() -> bool) {
+    let come = async {
+        while !what() {
+            tokio::time::sleep(Duration::from_millis(2)).await
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), come).await.expect("it comes in time");
+}
+
+/// Whether a task is still waiting after it has had every chance to end.
+pub(super) struct Pending(Arc<AtomicBool>);
+
+impl Pending {
+    /// Runs a request beside the test.
+    pub(super) fn run(request: impl Future<Output = ()> + Send + 'static) -> Pending {
+        let ended = Arc::new(AtomicBool::new(false));
+        let told = ended.clone();
+        tokio::spawn(async move {
+            request.await;
+            told.store(true, Ordering::Relaxed);
+        });
+        Pending(ended)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}

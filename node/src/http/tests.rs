@@ -1,0 +1,225 @@
+//! The API over a store whose disk hangs, whose clock jumps and whose rows are damaged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use replication::{View, Wall};
+use serde_json::{Value, json};
+
+use super::testing::{Answer, Api, Guest, Pending, Venue, until};
+
+const NOW: Duration = Duration::from_secs(60);
+
+fn body(name: &str) -> Value {
+    json!({"persons": [{"name": name, "phone": "0711 123"}]})
+}
+
+/// Whether the visit is applied, durable or not.
+fn is_applied(api: &Api, venue: &Venue, guest: &Guest) -> bool {
+    let rows = api.app.handle.reader().rows(&guest.id.name(venue.id), false, View::applied(Wall(0)));
+    !rows.expect("reads").is_empty()
+}
+
+/// A request beside the test, with what it will have been answered.
+fn beside(
+    api: &Arc<Api>,
+    guest: Guest,
+    method: &'static str,
+    body: Value,
+) -> (Pending, Arc<std::sync::Mutex<Option<u16>>>) {
+    let answered = Arc::new(std::sync::Mutex::new(None));
+    let (api, told) = (api.clone(), answered.clone());
+    let pending = Pending::run(async move {
+        let answer = guest.ask(&api, method, Some(&body)).await;
+        *told.lock().expect("no panic") = Some(answer.status);
+    });
+    (pending, answered)
+}
+
+fn ids(list: &Answer) -> Vec<String> {
+    let list = list.json();
+    let visits = list["visits"].as_array().expect("visits").iter();
+    visits.map(|visit| visit["visit_id"].as_str().expect("an id").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn while_the_disk_hangs_every_read_answers_what_is_durable() {
+    let api = Arc::new(Api::start().await);
+    let venue = api.venue().await;
+    let old = venue.guest(1, NOW);
+    assert_eq!(old.ask(&api, "PUT", Some(&body("Anna"))).await.status, 201);
+
+    api.disk.hang(true);
+    let new = venue.guest(2, NOW);
+    let (taken, answered) = beside(&api, new.clone(), "PUT", body("Ben"));
+    let (corrected, _) = beside(&api, old.clone(), "PATCH", body("Anne"));
+    until(|| is_applied(&api, &venue, &new)).await;
+
+    let reads = async {
+        let own = old.ask(&api, "GET", None).await;
+        assert_eq!((own.status, &own.json()["persons"][0]["name"]), (200, &json!("Anna")), "{own:?}");
+        assert_eq!(new.ask(&api, "GET", None).await.status, 404);
+        for accept in ["application/x-ndjson", "text/csv"] {
+            let list = venue.list(&api, "/guests", accept).await;
+            assert!(list.status == 200 && list.body.contains("Anna") && !list.body.contains("Ben"), "{list:?}");
+        }
+        let list = venue.list(&api, "/guests", "application/json").await;
+        assert_eq!(ids(&list), [old.id.to_string()]);
+        assert_eq!(list.covers(), api.app.handle.status().durable, "what the list shows and nothing else");
+        let contacts = venue.list(&api, &format!("/contacts?visit={}", old.id), "*/*").await;
+        assert_eq!((contacts.status, contacts.json()["contacts"].clone()), (200, json!([])));
+        for path in ["/v1/cluster".to_owned(), format!("/v1/venues/{}", venue.id)] {
+            assert_eq!(api.ask("GET", &path, &[], None).await.status, 200, "{path}");
+        }
+        list
+    };
+    let before = tokio::time::timeout(Duration::from_secs(10), reads).await.expect("no read waits for the disk");
+    assert!(!taken.has_ended() && !corrected.has_ended(), "no write is answered");
+
+    api.disk.hang(false);
+    until(|| taken.has_ended() && corrected.has_ended()).await;
+    assert_eq!(*answered.lock().expect("no panic"), Some(201));
+    let list = venue.list(&api, "/guests", "application/json").await;
+    assert!(list.body.contains("Ben") && list.body.contains("Anne"), "{list:?}");
+    assert!(list.covers().covers(&before.covers()) && !before.covers().covers(&list.covers()));
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_once_the_first_is_durable() {
+    let api = Arc::new(Api::start().await);
+    let venue = api.venue().await;
+    api.disk.hang(true);
+    let guest = venue.guest(1, NOW);
+    let (first, first_answer) = beside(&api, guest.clone(), "PUT", body("Anna"));
+    until(|| is_applied(&api, &venue, &guest)).await;
+    let (again, again_answer) = beside(&api, guest.clone(), "PUT", body("Anna"));
+    // Other content: whether it is a conflict is known once the first is durable.
+    let other = guest.ask(&api, "PUT", Some(&body("Ben"))).await;
+    assert_eq!((other.status, other.header("retry-after")), (503, Some("1")), "{other:?}");
+    assert!(other.body.contains("not-durable-yet"), "{other:?}");
+    assert!(!first.has_ended() && !again.has_ended());
+
+    api.disk.hang(false);
+    until(|| first.has_ended() && again.has_ended()).await;
+    let answers = [first_answer, again_answer].map(|answer| answer.lock().expect("no panic").expect("answered"));
+    assert_eq!(answers, [201, 200]);
+    assert_eq!(guest.ask(&api, "PUT", Some(&body("Ben"))).await.status, 409);
+    let list = venue.list(&api, "/guests", "application/json").await;
+    assert_eq!(list.json()["visits"][0]["persons"], body("Anna")["persons"], "one visit as it was first written");
+}
+
+/// The retention is part of the place of a visit, and an owner may change it.
+#[tokio::test]
+async fn a_repeat_is_recognised_after_the_retention_has_changed() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let guest = venue.guest(1, NOW);
+    let made = guest.ask(&api, "PUT", Some(&body("Anna"))).await;
+    assert_eq!(made.status, 201);
+    assert_eq!(guest.ask(&api, "PATCH", Some(&body("Anne"))).await.status, 200);
+    let changed = venue.change(&api, &json!({"retention": "20d"})).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let again = guest.ask(&api, "PUT", Some(&body("Anna"))).await;
+    assert_eq!((again.status, &again.json()["expires_at"]), (200, &made.json()["expires_at"]), "{again:?}");
+    let list = venue.list(&api, "/guests", "application/json").await;
+    assert_eq!(list.json()["visits"][0]["persons"], body("Anne")["persons"], "{list:?}");
+}
+
+#[tokio::test]
+async fn while_the_clock_is_in_doubt_no_write_is_judged_by_the_time() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let (fresh, long_ago) = (venue.guest(1, NOW), venue.guest(2, Duration::from_hours(40 * 24)));
+    assert_eq!(fresh.ask(&api, "PUT", Some(&body("Anna"))).await.status, 201);
+    let late = json!({"persons": [{"name": "A", "phone": "0711 1"}], "arrived": "2020-01-01T00:00:00Z"});
+    let visits = format!("/v1/venues/{}/visits", venue.id);
+    let answers = async || {
+        [
+            long_ago.ask(&api, "PUT", Some(&body("Ben"))).await.status,
+            long_ago.ask(&api, "PATCH", Some(&body("Ben"))).await.status,
+            long_ago.ask(&api, "DELETE", None).await.status,
+            api.ask("POST", &visits, &[], Some(&late)).await.status,
+        ]
+    };
+    assert_eq!(answers().await, [410, 410, 410, 422]);
+    api.step_clock(Duration::from_hours(90 * 24));
+    until(|| api.app.handle.status().doubt.is_some()).await;
+    assert_eq!(answers().await, [503; 4]);
+    assert_eq!(fresh.ask(&api, "PUT", Some(&body("Anna"))).await.status, 503, "a repeat as well: it may be expired");
+    assert_eq!(venue.change(&api, &json!({"name": "Neu"})).await.status, 503);
+    assert_eq!(fresh.ask(&api, "GET", None).await.status, 200, "readers go by the time that is believed");
+}
+
+#[tokio::test]
+async fn a_list_says_how_many_rows_do_not_read() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let guests: Vec<Guest> = (1..=5).map(|n| venue.guest(n, NOW * (10 - u32::from(n)))).collect();
+    for guest in &guests {
+        assert_eq!(guest.ask(&api, "PUT", Some(&body("Anna"))).await.status, 201);
+    }
+    let whole = venue.list(&api, "/guests", "application/json").await.json();
+    assert!(whole.get("unreadable").is_none(), "{whole}");
+    for damaged in [&guests[1], &guests[4]] {
+        api.disk.damage(&damaged.id.name(venue.id));
+    }
+    let list = venue.list(&api, "/guests", "application/json").await.json();
+    assert_eq!((list["visits"].as_array().map(Vec::len), &list["unreadable"]), (Some(3), &json!(2)));
+    let lines = venue.list(&api, "/guests", "application/x-ndjson").await.body;
+    let last: Value = serde_json::from_str(lines.trim_end().lines().last().expect("a line")).expect("JSON");
+    assert!(last["unreadable"] == 2 && last["completeness"].is_object(), "{last}");
+    let table = venue.list(&api, "/guests", "text/csv").await.body;
+    assert!(table.trim_end().lines().last().expect("a line").starts_with("unreadable,2,"), "{table}");
+    let contacts = venue.list(&api, &format!("/contacts?visit={}", guests[0].id), "*/*").await.json();
+    assert_eq!((contacts["contacts"].as_array().map(Vec::len), &contacts["unreadable"]), (Some(2), &json!(2)));
+
+    // Each is counted in one page alone, whatever the size of the pages.
+    for limit in 1..=4 {
+        let (mut cursor, mut visits, mut unreadable) = (String::new(), 0, 0);
+        loop {
+            let page = venue.list(&api, &format!("/guests?limit={limit}{cursor}"), "application/json").await.json();
+            visits += page["visits"].as_array().expect("visits").len();
+            unreadable += page["unreadable"].as_u64().unwrap_or(0);
+            let Some(next) = page["cursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!((visits, unreadable), (3, 2), "limit {limit}");
+    }
+}
+
+#[tokio::test]
+async fn later_pages_carry_the_completeness_of_the_first() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    for number in 1..=3 {
+        assert_eq!(venue.guest(number, NOW).ask(&api, "PUT", Some(&body("Anna"))).await.status, 201);
+    }
+    let first = venue.list(&api, "/guests?limit=1", "application/json").await.json();
+    let then = api.app.handle.status().complete_through.clone();
+    until(|| api.app.handle.status().complete_through != then).await;
+    let cursor = first["cursor"].as_str().expect("there is more");
+    let second = venue.list(&api, &format!("/guests?limit=1&cursor={cursor}"), "application/json").await.json();
+    assert_eq!(second["completeness"], first["completeness"]);
+    let cursor = second["cursor"].as_str().expect("there is more");
+    let third = venue.list(&api, &format!("/guests?limit=1&cursor={cursor}"), "application/json").await.json();
+    assert_eq!(third["completeness"], first["completeness"]);
+    let anew = venue.list(&api, "/guests?limit=1", "application/json").await.json();
+    assert_ne!(anew["completeness"], first["completeness"]);
+}
+
+#[tokio::test]
+async fn few_searches_for_contacts_run_at_a_time() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let guest = venue.guest(1, NOW);
+    assert_eq!(guest.ask(&api, "PUT", Some(&body("Anna"))).await.status, 201);
+    let path = format!("/contacts?visit={}", guest.id);
+    let running = api.app.contact_searches.try_acquire_many(2).expect("none runs");
+    let refused = venue.list(&api, &path, "*/*").await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")), "{refused:?}");
+    assert!(refused.body.contains("urn:meridian:problem:busy"), "{refused:?}");
+    drop(running);
+    for _ in 0..4 {
+        assert_eq!(venue.list(&api, &path, "*/*").await.status, 200, "a search gives its place back");
+    }
+}

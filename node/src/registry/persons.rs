@@ -1,0 +1,208 @@
+//! The persons of a visit as its fields say them, concurrent corrections included.
+//!
+//! # The problem
+//! Two corrections at once must not make one guest out of two, lose one, or give a name the number of another. A person
+//! is therefore not a place in an array: it has a key for as long as the visit lives, and its fields are merged under
+//! that key. That alone is not enough. If one correction removes a person while another one gives that person a new
+//! number, nothing in the fields tells that the two never saw each other.
+//!
+//! # The algorithm
+//! Every correction that touches a person also writes the person's *version*: the whole person as that correction left
+//! it, or as it was when the correction removed it. It replaces all versions that the correction saw. Several versions are visible
+//! exactly if several corrections touched the person at once.
+//!
+//! - A person is shown unless every visible version removed it. A correction wins over a removal that did not see it,
+//!   because a list that names one guest too many is better than one that misses one; the conflict says `null`.
+//! - If nobody is left, because concurrent corrections removed different persons, all who were removed are shown with
+//!   such a conflict: each of the corrections left somebody.
+//! - Fields are merged, so two corrections of different fields both count. The versions are shown as alternatives.
+//! - If the alternatives differ in the name, the fields are not mixed: the person is shown as the last of them.
+//!
+//! Persons without a version were written at check-in alone, or by versions of this program that knew none. If they have
+//! concurrent values, the alternatives are put together from what each change wrote.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::person::{Person, PersonField};
+use super::visit::{Visit, Written};
+use super::visit_fields::{PersonKey, Slot};
+
+/// A person of a visit.
+#[derive(Clone)]
+pub(crate) struct Guest {
+    pub(crate) key: PersonKey,
+    /// As it is shown.
+    pub(crate) person: Person,
+    /// The person by each of several concurrent changes, the winner first. At most one if there is no conflict.
+    pub(crate) alternatives: Vec<Person>,
+    /// Whether a visible version removed the person.
+    pub(crate) removed: bool,
+    /// Whether all did.
+    gone: bool,
+    /// The number of the newest version; 0 if there is none.
+    pub(crate) version: u64,
+}
+
+/// A version as it lies in its field: what one correction made of a person.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Version {
+    /// One more than that of any version that the correction saw, so that no correction writes what is there already.
+    #[serde(rename = "n")]
+    pub(crate) number: u64,
+    /// The whole person.
+    #[serde(rename = "p")]
+    pub(crate) person: Person,
+    /// Whether the correction removed it.
+    #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) removed: bool,
+}
+
+impl Version {
+    fn read(written: &Written) -> Option<Version> {
+        serde_json::from_str(written.value.as_text()?).ok()
+    }
+
+    /// As text.
+    pub(crate) fn write(&self) -> String {
+        // Text and numbers alone: this cannot fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The persons that a visit shows, in order.
+pub(crate) fn of(visit: &Visit) -> Vec<Guest> {
+    let keys: BTreeSet<PersonKey> = visit.slots().filter_map(Slot::person).collect();
+    let all = keys.into_iter().filter_map(|key| Some((key, guest(visit, key)?)));
+    let (gone, mut guests): (BTreeMap<PersonKey, Guest>, _) = all.partition(|(_, guest)| guest.gone);
+    if guests.is_empty() {
+        guests = gone;
+    }
+    let order = arranged(guests.keys().copied().collect(), order(visit));
+    order.into_iter().filter_map(|key| guests.remove(&key)).collect()
+}
+
+/// The order that is written, if any. Of concurrent ones the winner counts: an order says nothing of a guest.
+pub(crate) fn order(visit: &Visit) -> Option<&str> {
+    visit.written(Slot::Order).first()?.value.as_text()
+}
+
+/// Keys in the order that is written, then the others in their own.
+pub(crate) fn arranged(mut keys: BTreeSet<PersonKey>, order: Option<&str>) -> Vec<PersonKey> {
+    let listed = order.unwrap_or_default().split(' ').filter_map(PersonKey::read);
+    let mut arranged: Vec<PersonKey> = listed.filter(|key| keys.remove(key)).collect();
+    arranged.extend(keys);
+    arranged
+}
+
+fn guest(visit: &Visit, key: PersonKey) -> Option<Guest> {
+    let fields = PersonField::ALL.map(|field| visit.written(Slot::Person(key, field)));
+    let versions: Vec<(&Written, Version)> = visit
+        .written(Slot::Version(key))
+        .iter()
+        .filter_map(|written| Some((written, Version::read(written)?)))
+        .collect();
+    if fields.iter().all(|values| values.is_empty()) {
+        return None;
+    }
+    let removed = versions.iter().any(|(_, version)| version.removed);
+    let gone = removed && versions.iter().all(|(_, version)| version.removed);
+    let alternatives = alternatives(&fields, &versions);
+    let mut person = put_together(&fields, |values| values.first());
+    if let Some(last) = alternatives.first()
+        && alternatives.iter().any(|other| other.name != last.name)
+    {
+        person = last.clone();
+    }
+    let version = versions.iter().map(|(_, version)| version.number).max().unwrap_or(0);
+    Some(Guest { key, person, alternatives, removed, gone, version })
+}
+
+type Fields<'a> = [&'a [Written]; PersonField::ALL.len()];
+
+fn put_together<'a>(fields: &Fields<'a>, pick: impl Fn(&'a [Written]) -> Option<&'a Written>) -> Person {
+    let mut person = Person::default();
+    for (field, values) in PersonField::ALL.into_iter().zip(fields) {
+        person.set(field, pick(values).and_then(|written| written.value.as_text()).map(str::to_owned));
+    }
+    person
+}
+
+/// The person by each of the changes that touched it at once, the last operation first, each once.
+fn alternatives(fields: &Fields<'_>, versions: &[(&Written, Version)]) -> Vec<Person> {
+    let in_conflict = |values: &&&[Written]| values.iter().any(|other| other.value != values[0].value);
+    let of_fields = fields.iter().filter(in_conflict).flat_map(|values| values.iter());
+    let mut writers: BTreeMap<&[u8], u64> = BTreeMap::new();
+    for written in versions.iter().map(|(written, _)| *written).chain(of_fields) {
+        let counter = writers.entry(&written.change).or_insert(0);
+        *counter = written.counter.max(*counter);
+    }
+    let mut latest: Vec<(u64, &[u8])> = writers.iter().map(|(change, counter)| (*counter, *change)).collect();
+    latest.sort_unstable_by(|a, b| b.cmp(a));
+    let (mut whole, mut parts) = (Vec::new(), Vec::new());
+    for (_, change) in latest {
+        match versions.iter().find(|(written, _)| written.change == change) {
+            Some((_, version)) if version.removed => {}
+            Some((_, version)) => whole.push(version.person.clone()),
+            // What another of these changes set was not there when this one was made.
+            None => parts.push(put_together(fields, |values| {
+                let own = values.iter().find(|written| written.change == change);
+                own.or_else(|| values.iter().find(|written| !writers.contains_key(written.change.as_slice())))
+            })),
+        }
+    }
+    let mut each: Vec<Person> = Vec::new();
+    for person in whole {
+        if !each.contains(&person) {
+            each.push(person);
+        }
+    }
+    for part in parts {
+        let says =
+            |person: &Person| PersonField::ALL.iter().all(|&f| part.get(f).is_none() || part.get(f) == person.get(f));
+        // It is what a later change of the same region started from: that change's version says as much.
+        if !each.iter().chain(versions.iter().map(|(_, version)| &version.person)).any(says) {
+            each.push(part);
+        }
+    }
+    each
+}
+
+impl Guest {
+    /// Whether concurrent changes have left more than one answer.
+    pub(crate) fn is_in_conflict(&self) -> bool {
+        self.removed || self.alternatives.len() > 1
+    }
+
+    /// What concurrent changes made of the person at this place: a JSON pointer and its values.
+    pub(crate) fn conflict(&self, place: usize) -> Option<(String, Vec<Json>)> {
+        if !self.is_in_conflict() {
+            return None;
+        }
+        let differ =
+            |&field: &PersonField| self.alternatives.iter().any(|a| a.get(field) != self.alternatives[0].get(field));
+        let differing: Vec<PersonField> = PersonField::ALL.into_iter().filter(differ).collect();
+        if let ([field], false) = (differing.as_slice(), self.removed) {
+            let mut values = vec![Json::from(self.person.get(*field))];
+            for value in self.alternatives.iter().map(|person| Json::from(person.get(*field))) {
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
+            return Some((format!("/persons/{place}/{}", field.json()), values));
+        }
+        let mut persons = self.alternatives.clone();
+        if persons.is_empty() {
+            persons.push(self.person.clone());
+        }
+        // Text alone: this cannot fail.
+        let mut values: Vec<Json> = persons.iter().map(|p| serde_json::to_value(p).unwrap_or_default()).collect();
+        values.extend(self.removed.then_some(Json::Null));
+        Some((format!("/persons/{place}"), values))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,251 @@
+//! Views: what a reader shows while a batch is on its way to the disk, and what a page costs.
+
+#![allow(clippy::unwrap_used)]
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Page, Query, Reader, View};
+use crate::change::{Change, Value};
+use crate::ids::ReplicaId;
+use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
+use crate::log::Reason;
+use crate::memory::MemoryStorage;
+use crate::replica::{Replica, ReplicaConfig, Write};
+use crate::storage::{Storage, StorageError, Visit, WriteBatch, document_key};
+use crate::time::{DAY_MS, Monotonic, Now, Wall};
+
+const T0: u64 = 1_800_000_000_000 / DAY_MS * DAY_MS;
+const NOW: Now = Now { mono: Monotonic(Duration::ZERO), wall: Wall(T0 + 40 * DAY_MS) };
+const DAY: Duration = Duration::from_hours(24);
+const VISITS: Collection = Collection(2);
+const TENANT: TenantId = TenantId([1; 16]);
+
+/// A store of one replica whose batches become durable only when a test says so.
+struct Node {
+    replica: Replica<MemoryStorage>,
+    storage: MemoryStorage,
+}
+
+impl Node {
+    fn new() -> Node {
+        let storage = MemoryStorage::default();
+        let config = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), [].into());
+        let replica = Replica::open(config, storage.clone(), Box::new(|| ReplicaId(1)), NOW).unwrap();
+        Node { replica, storage }
+    }
+
+    fn reader(&self) -> Reader<MemoryStorage> {
+        Reader::new(
+            self.storage.clone(),
+            ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), [].into()).max_retention,
+        )
+    }
+
+    fn view(&self) -> View<'_> {
+        View::durable(NOW.wall, self.replica.durable())
+    }
+
+    fn write(&mut self, key: DocumentKey, change: Change) {
+        self.replica.handle_write(NOW, Write::Change { key, change }).unwrap();
+    }
+
+    fn erase(&mut self, name: DocumentName) {
+        self.replica.handle_write(NOW, Write::Erase { name, lasting: false, reason: Reason::Subject }).unwrap();
+    }
+
+    /// Applies what was written. The disk hangs.
+    fn apply(&mut self) -> crate::replica::BatchId {
+        self.replica.poll_batch().unwrap().unwrap()
+    }
+
+    /// The disk goes on.
+    fn settle(&mut self) {
+        while let Some(batch) = self.replica.poll_batch().unwrap() {
+            self.storage.sync().unwrap();
+            self.replica.handle_durable(NOW, batch).unwrap();
+        }
+    }
+}
+
+fn name(days_ago: u64, number: u8) -> DocumentName {
+    let mut id = [number; 16];
+    let arrival = NOW.wall.0 - days_ago * DAY_MS + u64::from(number);
+    id[..6].copy_from_slice(&arrival.to_be_bytes()[2..]);
+    DocumentName { collection: VISITS, tenant: TENANT, id: DocumentId(id) }
+}
+
+fn key(days_ago: u64, number: u8) -> DocumentKey {
+    let name = name(days_ago, number);
+    name.expiring(name.id.arrival().plus(DAY * 14))
+}
+
+fn text(text: &str) -> Value {
+    Value::Text(text.into())
+}
+
+fn created(key: &DocumentKey) -> Change {
+    Change::create(key, &[("n", text("first"))])
+}
+
+fn query(limit: usize) -> Query {
+    let first = |ms: u64| {
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
+        DocumentId(id)
+    };
+    Query { collection: VISITS, tenant: TENANT, from: first(T0), to: first(NOW.wall.0 + DAY_MS), limit }
+}
+
+fn ids(page: &Page) -> Vec<DocumentId> {
+    page.rows.keys().copied().collect()
+}
+
+#[test]
+fn while_the_disk_hangs_a_reader_shows_what_is_durable() {
+    let mut node = Node::new();
+    let (old, new) = (key(1, 1), key(1, 2));
+    node.write(old, created(&old));
+    node.settle();
+    let row = node.reader().row(&old, node.view()).unwrap().unwrap();
+    let correction = row.document().unwrap().amend(&old, &[("n", Some(text("second")))]).unwrap();
+    node.write(old, correction);
+    node.write(new, created(&new));
+    let batch = node.apply();
+
+    let reader = node.reader();
+    let value = |row: Option<crate::Row>| row.map(|row| row.document().unwrap().get("n").cloned().unwrap());
+    assert_eq!(value(reader.row(&old, node.view()).unwrap()), Some(text("first")));
+    assert_eq!(value(reader.row(&new, node.view()).unwrap()), None);
+    assert_eq!(reader.rows(&new.name, false, node.view()).unwrap().len(), 0);
+    let page = reader.scan(&query(9), node.view()).unwrap();
+    assert_eq!((ids(&page), page.last), (vec![old.name.id], Some(new.name.id)), "looked at, not shown");
+    // What is applied lies there all the while.
+    assert_eq!(value(reader.row(&new, View::applied(NOW.wall)).unwrap()), Some(text("first")));
+
+    node.storage.sync().unwrap();
+    node.replica.handle_durable(NOW, batch).unwrap();
+    assert_eq!(value(reader.row(&old, node.view()).unwrap()), Some(text("second")));
+    assert_eq!(ids(&reader.scan(&query(9), node.view()).unwrap()), [old.name.id, new.name.id]);
+}
+
+#[test]
+fn a_tombstone_counts_once_it_is_durable() {
+    let mut node = Node::new();
+    let key = key(1, 1);
+    node.write(key, created(&key));
+    node.settle();
+    node.erase(key.name);
+    let batch = node.apply();
+    let reader = node.reader();
+    assert!(reader.row(&key, node.view()).unwrap().is_some());
+    assert!(!reader.is_erased(&key.name, false, node.view()).unwrap());
+    assert_eq!(reader.scan(&query(9), node.view()).unwrap().rows.len(), 1);
+    assert!(reader.row(&key, View::applied(NOW.wall)).unwrap().is_none());
+
+    node.storage.sync().unwrap();
+    node.replica.handle_durable(NOW, batch).unwrap();
+    // The row is still there: the next batch removes it.
+    assert!(node.storage.get(key.bucket(), &document_key(&key)).unwrap().is_some());
+    assert!(reader.row(&key, node.view()).unwrap().is_none());
+    assert!(reader.rows(&key.name, false, node.view()).unwrap().is_empty());
+    assert!(reader.is_erased(&key.name, false, node.view()).unwrap());
+    let page = reader.scan(&query(9), node.view()).unwrap();
+    assert_eq!((page.rows.len(), page.last), (0, Some(key.name.id)), "a page of erased visits is not the end");
+}
+
+#[test]
+fn pages_join_to_the_whole_whatever_their_size() {
+    let mut node = Node::new();
+    let mut all = Vec::new();
+    // Retentions differ, so days of arrival lie across buckets.
+    for days_ago in 1..9 {
+        for number in 1..12 {
+            let name = name(days_ago, number);
+            let key = name.expiring(name.id.arrival().plus(DAY * if number % 3 == 0 { 20 } else { 14 }));
+            node.write(key, created(&key));
+            all.push(name.id);
+        }
+    }
+    node.settle();
+    all.sort_unstable();
+    let reader = node.reader();
+    for limit in [1, 2, 7, 10, 88, 1_000] {
+        let mut query = query(limit);
+        let mut found = Vec::new();
+        loop {
+            let page = reader.scan(&query, node.view()).unwrap();
+            assert!(page.rows.len() <= limit && page.unreadable.is_empty());
+            found.extend(ids(&page));
+            let Some(last) = page.last else { break };
+            query.from = DocumentId((u128::from_be_bytes(last.0) + 1).to_be_bytes());
+        }
+        assert_eq!(found, all, "{limit}");
+    }
+}
+
+#[test]
+fn a_row_that_does_not_read_is_counted_and_takes_no_other_with_it() {
+    let mut node = Node::new();
+    let (good, bad) = (key(1, 1), key(1, 2));
+    for key in [good, bad] {
+        node.write(key, created(&key));
+    }
+    node.settle();
+    let mut batch = WriteBatch::default();
+    batch.buckets.push((
+        bad.bucket(),
+        crate::storage::BucketBatch { writes: vec![(document_key(&bad), Some(b"damaged".to_vec()))] },
+    ));
+    node.storage.apply(&batch).unwrap();
+    let page = node.reader().scan(&query(9), node.view()).unwrap();
+    assert_eq!((ids(&page), page.unreadable, page.last), (vec![good.name.id], vec![bad.name.id], Some(bad.name.id)));
+    assert!(matches!(node.reader().row(&bad, node.view()), Err(StorageError::Corrupt { .. })));
+}
+
+/// Counts the pairs that scans look at.
+struct Counting<'a>(&'a MemoryStorage, Cell<usize>);
+
+impl Storage for Counting<'_> {
+    fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.0.get(bucket, key)
+    }
+    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        self.0.scan(bucket, start, end, &mut |key, value| {
+            self.1.set(self.1.get() + 1);
+            visit(key, value)
+        })
+    }
+    fn apply(&self, _: &WriteBatch) -> Result<(), StorageError> {
+        unreachable!("a reader writes nothing")
+    }
+    fn sync(&self) -> Result<(), StorageError> {
+        unreachable!("a reader writes nothing")
+    }
+    fn drop_bucket(&self, _: Bucket) -> Result<(), StorageError> {
+        unreachable!("a reader writes nothing")
+    }
+    fn buckets(&self) -> BTreeSet<Bucket> {
+        self.0.buckets()
+    }
+}
+
+/// A page of a long window costs about a page, not a page of each day.
+#[test]
+fn a_page_reads_about_a_page() {
+    let mut node = Node::new();
+    for days_ago in 1..14 {
+        for number in 1..=200 {
+            let key = key(days_ago, number);
+            node.write(key, created(&key));
+        }
+    }
+    node.settle();
+    let storage = Counting(&node.storage, Cell::new(0));
+    let reader = Reader { storage, max_retention: node.reader().max_retention };
+    let page = reader.scan(&query(100), node.view()).unwrap();
+    assert_eq!(page.rows.len(), 100);
+    let looked = reader.storage.1.get();
+    assert!(looked < 300, "{looked} of 2,600");
+}
