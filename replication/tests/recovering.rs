@@ -63,8 +63,10 @@ fn what_no_peer_has_any_more_is_lost_and_not_waited_for() {
     replica.handle_link_down(after(11), LinkId(1));
     greet(&mut replica, after(11), 2, "b", 0);
     assert_eq!(pass(&mut replica, &storage, 12, &[(2, 0)]), []);
-    assert!(replica.status(after(22)).recovering, "the third may have it");
+    let status = replica.status(after(22));
+    assert!(!status.recovering, "no region that is away is waited for");
+    assert_eq!(status.complete_through[&"a".parse().unwrap()], Wall(0), "but the third may have it");
     greet(&mut replica, after(22), 3, "c", 0);
     assert_eq!(pass(&mut replica, &storage, 23, &[(2, 0), (3, 0)]), [(OWN, 5)]);
-    assert!(!replica.status(after(33)).recovering);
+    assert!(replica.status(after(33)).complete_through[&"a".parse().unwrap()] > Wall(0));
 }
