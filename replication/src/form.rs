@@ -9,7 +9,9 @@
 //! 1. [`shape`]: scalars put or deleted under the root, each field at most once, a deletion replaces something.
 //! 2. A change without dependencies starts at operation 1 and replaces nothing.
 //! 3. Any other starts right after the last operation of its ancestors, which are its dependencies and theirs.
-//! 4. Whatever it replaces is an operation of one of its ancestors that put a value into the same field.
+//! 4. Whatever it replaces is an operation of one of its ancestors that put a value into the same field. It is looked for
+//!    [`MOST_STEPS`] changes back and no further: a replica writes no change with as many ancestors, because the row would be
+//!    full, and a peer that lies must not make a row cost the square of its length.
 //! 5. All that it depends on is there and is well-formed.
 //!
 //! # Invariants
@@ -24,11 +26,14 @@ use automerge::legacy::{Key, ObjectId, OpType};
 use automerge::{ActorId, ExpandedChange};
 
 use crate::change::{ACTOR_LEN, ChangeError, ChangeHash, Value};
+use crate::row::Bounds;
 
 mod columns;
 
 /// Operation counters stay below this: Automerge counts in 32 bits and panics beyond.
 const MAX_COUNTER: u64 = 1 << 31;
+/// Most ancestors that are looked at for what one change replaces.
+const MOST_STEPS: usize = Bounds::LASTING.changes;
 
 /// What a change says of itself, as far as its form goes.
 pub(crate) struct Facts {
@@ -143,14 +148,18 @@ pub(crate) fn well_formed(changes: &[automerge::Change], held: usize) -> Vec<boo
             by_actor.entry(&facts.actor).or_insert(at);
         }
     }
-    let set = Set { facts: &facts, by_hash: &by_hash, by_actor: &by_actor };
+    let deps = facts.iter().map(|facts| {
+        let deps = facts.iter().flat_map(|facts| &facts.deps);
+        deps.filter_map(|dep| by_hash.get(dep).copied()).collect()
+    });
+    let set = Set { facts: &facts, deps: deps.collect(), by_actor: &by_actor };
     let mut dependents: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     let mut missing = vec![0usize; changes.len()];
     let mut ready = Vec::new();
     for at in by_hash.values().copied() {
         let Some(of) = &facts[at] else { continue };
         missing[at] = of.deps.len();
-        for dep in of.deps.iter().filter_map(|dep| by_hash.get(dep)) {
+        for dep in &set.deps[at] {
             dependents.entry(*dep).or_default().push(at);
         }
         if of.deps.is_empty() {
@@ -177,7 +186,8 @@ pub(crate) fn well_formed(changes: &[automerge::Change], held: usize) -> Vec<boo
 
 struct Set<'a> {
     facts: &'a [Option<Facts>],
-    by_hash: &'a BTreeMap<ChangeHash, usize>,
+    /// Those dependencies of each change that are there.
+    deps: Vec<Vec<usize>>,
     by_actor: &'a BTreeMap<&'a ActorId, usize>,
 }
 
@@ -189,7 +199,7 @@ impl Set<'_> {
             return false;
         }
         // A well-formed change ends after all its ancestors, so the direct ones tell where this one starts.
-        let ends = self.known(change).map(|(_, dep)| dep.end());
+        let ends = self.deps[at].iter().filter_map(|dep| self.facts[*dep].as_ref().map(Facts::end));
         if !change.deps.is_empty() && ends.max() != Some(change.start) {
             return false;
         }
@@ -204,14 +214,14 @@ impl Set<'_> {
                 replaced.insert(*by);
             }
         }
-        self.are_ancestors(replaced, at, change, visited)
+        self.are_ancestors(replaced, at, visited)
     }
 
     /// Whether all of `wanted` are ancestors of the change at `at`.
-    fn are_ancestors(&self, mut wanted: BTreeSet<usize>, at: usize, change: &Facts, visited: &mut [usize]) -> bool {
-        let start = |at: &usize| self.facts[*at].as_ref().map(|facts| facts.start);
-        let Some(lowest) = wanted.iter().filter_map(start).min() else { return true };
-        let mut stack: Vec<usize> = self.known(change).map(|(dep, _)| dep).collect();
+    fn are_ancestors(&self, mut wanted: BTreeSet<usize>, at: usize, visited: &mut [usize]) -> bool {
+        let start = |at: usize| self.facts[at].as_ref().map_or(0, |facts| facts.start);
+        let Some(lowest) = wanted.iter().map(|at| start(*at)).min() else { return true };
+        let (mut stack, mut steps) = (self.deps[at].clone(), 0);
         while let Some(next) = stack.pop() {
             if std::mem::replace(&mut visited[next], at) == at {
                 continue;
@@ -220,18 +230,14 @@ impl Set<'_> {
             if wanted.is_empty() {
                 return true;
             }
-            if let Some(facts) = &self.facts[next] {
-                // Counters fall on the way back, so nothing that starts earlier leads to what is wanted.
-                stack.extend(self.known(facts).filter(|(_, dep)| dep.start >= lowest).map(|(dep, _)| dep));
+            steps += 1;
+            if steps == MOST_STEPS {
+                return false;
             }
+            // Counters fall on the way back, so nothing that starts earlier leads to what is wanted.
+            stack.extend(self.deps[next].iter().copied().filter(|dep| start(*dep) >= lowest));
         }
         false
-    }
-
-    /// Those dependencies of a change that are there.
-    fn known<'b>(&'b self, change: &'b Facts) -> impl Iterator<Item = (usize, &'b Facts)> {
-        let at = change.deps.iter().filter_map(|dep| self.by_hash.get(dep).copied());
-        at.filter_map(|at| Some((at, self.facts[at].as_ref()?)))
     }
 }
 

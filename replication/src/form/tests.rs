@@ -5,7 +5,7 @@ use automerge::Automerge;
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::well_formed;
+use super::{MOST_STEPS, well_formed};
 use crate::change::{ACTOR_LEN, Change, ChangeHash, FieldOp, OpRef, Value};
 use crate::document::Document;
 use crate::ids::{Dot, ReplicaId};
@@ -196,6 +196,25 @@ fn a_change_that_claims_many_operations_is_refused_before_it_is_decoded() {
     let claims = claiming(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x20]);
     assert!(!super::columns::are_bounded(&claims), "2^40 operations");
     assert!(Change::restore(&key(), claims).is_err());
+}
+
+/// An honest change finds what it replaces however old that is; beyond, a row would cost the square of its length.
+#[test]
+fn what_is_replaced_is_looked_for_as_far_back_as_a_row_is_long() {
+    let (root, value) = (creation(), Value::Int(1));
+    let mut made = vec![root.clone()];
+    for counter in 3..5_000 {
+        let deps = [made[made.len() - 1].hash()];
+        made.push(Change::build(&key(), &deps, counter, vec![put("c", &value, vec![])]));
+    }
+    for (ancestors, good) in [(1, true), (MOST_STEPS - 1, true), (MOST_STEPS, true), (MOST_STEPS + 1, false)] {
+        let mut set = made[..ancestors].to_vec();
+        let end = parsed(&set[ancestors - 1]).max_op() + 1;
+        let deps = [set[ancestors - 1].hash()];
+        set.push(Change::build(&key(), &deps, end, vec![put("a", &value, vec![op(&root, 1)])]));
+        let parsed: Vec<_> = set.iter().map(parsed).collect();
+        assert_eq!(well_formed(&parsed, 0).pop(), Some(good), "{ancestors} ancestors");
+    }
 }
 
 /// How to make a change out of those made before.
