@@ -83,17 +83,9 @@ impl Awaited {
         now.since(self.moved) < patience
     }
 
-    /// Peers of `linked` that have greeted and had more than has come since.
-    pub(super) fn lacks_of<'a>(
-        &'a self,
-        durable: &'a VersionVector,
-        own: ReplicaId,
-        linked: impl Fn(&NodeName) -> bool + 'a,
-    ) -> impl Iterator<Item = &'a NodeName> + 'a {
-        let filling = self.filling.iter().flatten().filter(move |(peer, _)| linked(peer));
-        filling
-            .filter(move |(_, had)| had.iter().any(|(o, seq)| o != own && durable.get(o) < seq))
-            .map(|(peer, _)| peer)
+    /// What a peer had when it greeted first, while the store is filling.
+    pub(super) fn had(&self, peer: &NodeName) -> Option<&VersionVector> {
+        self.filling.as_ref()?.get(peer)
     }
 
     pub(super) fn has_greeted(&self, peer: &NodeName) -> bool {
@@ -136,7 +128,12 @@ impl<S: Storage> Replica<S> {
         if !all_greeted && now.mono.since(self.started) < self.config.start_grace() {
             return;
         }
-        let lacks = self.awaited.lacks_of(&self.durable, self.id, |peer| self.is_linked(peer)).next().is_some();
+        // Of what a linked peer had it must still have what is waited for: its disk may have gone back since.
+        let lacks = self.links.values().filter(|link| link.replica.is_some()).any(|link| {
+            let had = self.awaited.had(&link.peer).into_iter().flat_map(VersionVector::iter);
+            let (ours, theirs) = (&self.durable, &link.acked);
+            had.filter(|(o, _)| *o != self.id).any(|(o, seq)| ours.get(o) < seq.min(theirs.get(o)))
+        });
         if !lacks || !self.awaited.is_moving(now.mono, self.patience()) {
             self.awaited.end_filling();
             self.pending.meta = true;
