@@ -170,7 +170,9 @@ impl<S: Storage> Replica<S> {
             // What was acknowledged before the start rests on no more than was known then.
             promised: begun.vector.clone(),
             ended: begun.ended,
+            complete: BTreeSet::new(),
             heads: Heads::new(begun.head),
+            last_ids: BTreeMap::new(),
             boots: BTreeMap::new(),
             retire_at: now.mono,
             hlc: Hlc::default().tick(clock.trusted()),

@@ -124,7 +124,8 @@ impl<S: Storage> Replica<S> {
                 return Err(LinkError::Fork { peer: peer.clone() });
             }
         }
-        let mut through = through.min(self.believed_through(peer, origin));
+        let last = entries.last().map_or(0, |entry| entry.dot.seq);
+        let mut through = through.min(self.believed_through(peer, origin, last));
         let latest = self.clock.latest_arrival(self.config.arrival_allowance);
         let believed = through;
         for delta in entries.into_iter().filter(|delta| delta.dot.seq > known && delta.dot.seq <= believed) {

@@ -72,7 +72,8 @@ impl<S: Storage> Replica<S> {
     fn control_frames(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if std::mem::take(&mut link.hello_due) {
-            let replica = link.replica;
+            // At the first greeting the peer has not yet said who it is: it may be the one that was there last.
+            let replica = link.replica.or(self.last_ids.get(&link.peer).copied());
             let yours = replica.and_then(|replica| Some((replica, self.heads.of(replica)?)));
             let hello = Hello {
                 replica: self.id,
