@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::time::Duration;
 
-use common::mesh::Mesh;
+use crate::common::mesh::Mesh;
 use replication::{Bucket, Event, SessionToken};
 
 const SOON: Duration = Duration::from_secs(10);

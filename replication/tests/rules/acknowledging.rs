@@ -3,11 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::time::Duration;
 
-use common::{START, config, greet};
+use crate::common::{START, config, greet};
 use replication::frame::{Deltas, Progress};
 use replication::log::Body;
 use replication::memory::MemoryStorage;

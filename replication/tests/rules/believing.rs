@@ -2,12 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::time::Duration;
 
-use common::mesh::Mesh;
-use common::{after, config, greet};
+use crate::common::mesh::Mesh;
+use crate::common::{after, config, greet};
 use replication::frame::{Deltas, Hello, Progress};
 use replication::log::Body;
 use replication::memory::MemoryStorage;
