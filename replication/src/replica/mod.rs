@@ -411,6 +411,10 @@ impl<S: Storage> Replica<S> {
         }
         self.completeness.settle(&self.durable);
         self.look_at_awaited(now);
+        // On a busy node a batch is on its way at most heartbeats.
+        if self.is_look_due(now) && self.clock.doubt().is_none() {
+            self.retire(now)?;
+        }
         Ok(())
     }
 

@@ -160,6 +160,18 @@ impl<S: Storage> Replica<S> {
         unknown < MOST_UNKNOWN
     }
 
+    /// A peer has forgotten an origin. If it is over here too, it is forgotten before it is sent again: otherwise two
+    /// replicas that look at different times would bring it back to each other for ever.
+    pub(super) fn look_for_over(&mut self, now: Now) -> Result<(), StorageError> {
+        self.retire_at = now.mono;
+        if self.clock.doubt().is_none() { self.retire(now) } else { Ok(()) }
+    }
+
+    /// Whether origins are to be looked for that are over, as soon as no batch is on its way.
+    pub(super) fn is_look_due(&self, now: Now) -> bool {
+        now.mono >= self.retire_at
+    }
+
     /// Takes origins out of the vector whose entries are all gone: earlier incarnations, those of stores that were lost,
     /// and of nodes that have been away for longer than anything lives. Every replica does so when the last day goes in
     /// which one had an entry.

@@ -142,6 +142,10 @@ impl<S: Storage> Replica<S> {
             if after >= have || link.replica == Some(origin) {
                 continue;
             }
+            // It may be over, and the peer may have forgotten it for that reason.
+            if after == 0 && origin != self.id && self.is_look_due(now) {
+                continue;
+            }
             if have - after < FULL && link.in_flight.len() >= EAGER_FRAMES {
                 let since = link.lingers.unwrap_or(now.mono);
                 if now.mono.since(since) < LINGER {
