@@ -21,6 +21,7 @@ mod run;
 mod server;
 mod venues;
 mod verify;
+mod visible;
 mod worker;
 
 use std::path::PathBuf;
@@ -75,13 +76,16 @@ pub(crate) struct LoadArgs {
     /// Addresses that connections seem to come from, in turn (X-Forwarded-For), for a router that trusts this machine
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     from: Vec<std::net::IpAddr>,
-    /// Where to read everything back afterwards, if not at the targets: every region, when the target is a router
-    #[arg(long, value_name = "URL", value_delimiter = ',', conflicts_with = "no_verify")]
+    /// Where to read back, if not at the targets: every region, when the target is a router
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
     verify_at: Vec<Base>,
+    /// Follow some check-ins until the guest can read them in the other regions, and show how long that takes
+    #[arg(long)]
+    visibility: bool,
     /// Do not read everything back afterwards
     #[arg(long)]
     no_verify: bool,
-    /// How long the regions may take to be complete before they are read back
+    /// How long the regions may take to be complete before they are read back, and one check-in to be visible
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     verify_timeout: Duration,
     /// What decides persons and the order of operations; random and printed if not given

@@ -7,6 +7,7 @@ use super::measure::{Kind, Outcome};
 use super::run::{Ran, Shared};
 use super::server::Usage;
 use super::verify::Verification;
+use super::visible::Visible;
 use crate::table::table;
 
 /// All figures of a run.
@@ -30,6 +31,9 @@ pub(crate) struct Report {
     unknown: u64,
     /// Operations that were due and never sent, because every connection was busy.
     never_sent: u64,
+    /// From the acknowledgement of a check-in until the guest can read it elsewhere (`--visibility`).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    visibility: Vec<Visible>,
     servers: Vec<Usage>,
     #[serde(skip_serializing_if = "Option::is_none")]
     verification: Option<Verification>,
@@ -87,6 +91,7 @@ impl Report {
             repeats: ran.measured.repeats,
             unknown: ran.visits.iter().filter(|visit| !visit.acknowledged).count() as u64,
             never_sent: shared.plan.never_sent(),
+            visibility: visibility(shared, ran),
             servers,
             verification,
         }
@@ -97,6 +102,13 @@ impl Report {
         let acknowledged = self.operations.iter().any(|one| one.acknowledged > 0);
         acknowledged && self.verification.as_ref().is_none_or(|verification| verification.passed)
     }
+}
+
+fn visibility(shared: &Shared, ran: &Ran) -> Vec<Visible> {
+    if shared.watch_limit.is_none() {
+        return Vec::new();
+    }
+    shared.read_at.iter().zip(&ran.visible).map(|(target, seen)| Visible::new(target.to_string(), seen)).collect()
 }
 
 fn operation(kind: Kind, latencies: &Histogram<u64>, ran: &Ran) -> Operation {
@@ -148,11 +160,25 @@ pub(crate) fn print(report: &Report) {
     if report.never_sent > 0 {
         say!("never sent: {} operations found no free connection: use more, or a lower rate", report.never_sent);
     }
+    print_visibility(report);
     print_servers(report);
     match &report.verification {
         Some(verification) => print_verification(verification),
         None => say!("not verified (--no-verify)"),
     }
+}
+
+fn print_visibility(report: &Report) {
+    if report.visibility.is_empty() {
+        return;
+    }
+    let mut regions = table(&["visible at", "followed", "never seen", "p50 ms", "p99", "max"]);
+    for one in &report.visibility {
+        let mut row = vec![one.target.clone(), one.seen.to_string(), one.never.to_string()];
+        row.extend([one.p50_ms, one.p99_ms, one.max_ms].map(|ms| format!("{ms:.1}")));
+        regions.add_row(row);
+    }
+    say!("{regions}");
 }
 
 fn print_servers(report: &Report) {

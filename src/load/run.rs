@@ -15,6 +15,7 @@ use super::measure::Recorder;
 use super::payload::Pool;
 use super::plan::Plan;
 use super::progress::Progress;
+use super::visible::{Seen, Watchers};
 use super::worker::Worker;
 use crate::http::Base;
 use crate::venue::Created;
@@ -39,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) closed: bool,
     /// How long to wait for one answer.
     pub(crate) timeout: Duration,
+    /// How long a check-in that is followed may take to be visible elsewhere; `None`: none is followed.
+    pub(crate) watch_limit: Option<Duration>,
     /// How many connections.
     pub(crate) connections: usize,
     /// What decides everything random.
@@ -61,6 +64,7 @@ impl Shared {
             failover: args.failover,
             closed: args.max,
             timeout: args.timeout,
+            watch_limit: args.visibility.then_some(args.verify_timeout),
             connections: usize::from(args.connections),
             seed,
             progress: !args.json,
@@ -84,6 +88,8 @@ pub(crate) struct Ran {
     pub(crate) visits: Vec<Visit>,
     /// From the first intended moment to the last answer.
     pub(crate) took: Duration,
+    /// When check-ins became visible, for each of `read_at`.
+    pub(crate) visible: Vec<Seen>,
     /// Wall time before the first and after the last operation.
     pub(crate) between: (Wall, Wall),
 }
@@ -100,11 +106,13 @@ pub(crate) async fn run(shared: &Arc<Shared>) -> anyhow::Result<Ran> {
     let ready = Arc::new(Barrier::new(shared.connections + 1));
     let mut recorders = Vec::with_capacity(shared.connections);
     let mut workers = JoinSet::new();
+    let mut watchers = Watchers::new(shared);
     for number in 0..shared.connections {
         let recorder: SharedRecorder = Arc::new(Mutex::new(Recorder::new()?));
         recorders.push(Arc::clone(&recorder));
         let rng = SmallRng::seed_from_u64(shared.seed.wrapping_add(1 + number as u64));
-        let worker = Worker::new(Arc::clone(shared), number, rng, recorder);
+        let watches = watchers.start(shared, number);
+        let worker = Worker::new(Arc::clone(shared), number, rng, recorder, watches);
         workers.spawn(worker.run(Arc::clone(&ready)));
     }
     // Twice: first all are connected, then the clock has started.
@@ -131,9 +139,10 @@ pub(crate) async fn run(shared: &Arc<Shared>) -> anyhow::Result<Ran> {
     let after = wall();
     progress.finish();
     shared.plan.stop();
+    let visible = watchers.finish().await?;
     // It hears the stop within one nap.
     tokio::task::spawn_blocking(move || pacer.join()).await?.map_err(|_| anyhow::anyhow!("the pacer panicked"))?;
     let mut measured = Recorder::new()?;
     recorders.iter().for_each(|recorder| measured.add(&lock(recorder)));
-    Ok(Ran { measured, visits, took, between: (before, after) })
+    Ok(Ran { measured, visits, took, visible, between: (before, after) })
 }

@@ -14,6 +14,7 @@ use super::client::{Client, Prepared};
 use super::ledger::{Change, Visit};
 use super::measure::{Kind, Outcome};
 use super::run::{Shared, SharedRecorder, lock, wall};
+use super::visible::{Acknowledged, Watch};
 
 /// How long a worker stays away from its own target after it failed there.
 const AWAY: Duration = Duration::from_secs(2);
@@ -28,6 +29,7 @@ pub(crate) struct Worker {
     client: Client,
     rng: SmallRng,
     recorder: SharedRecorder,
+    watches: Vec<Watch>,
     visits: Vec<Visit>,
     home: usize,
     current: usize,
@@ -45,12 +47,18 @@ struct Done {
 
 impl Worker {
     /// Worker `number`, which prefers one target.
-    pub(crate) fn new(shared: Arc<Shared>, number: usize, rng: SmallRng, recorder: SharedRecorder) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        number: usize,
+        rng: SmallRng,
+        recorder: SharedRecorder,
+        watches: Vec<Watch>,
+    ) -> Self {
         let from = shared.from.get(number % shared.from.len().max(1)).copied();
         let client = Client::new(Arc::clone(&shared.targets), shared.timeout, from);
         let home = number % shared.targets.len();
         let (current, away_until, pause) = (home, Instant::now(), PAUSES.0);
-        Self { shared, client, rng, recorder, visits: Vec::new(), home, current, away_until, pause }
+        Self { shared, client, rng, recorder, watches, visits: Vec::new(), home, current, away_until, pause }
     }
 
     /// Sends until the plan is over; returns the visits that may exist.
@@ -107,9 +115,10 @@ impl Worker {
             body: Some((HeaderValue::from_static("application/json"), body)),
         };
         let done = self.attempt(&prepared, self.current, self.shared.failover).await;
+        let at = Instant::now();
         let acknowledged = done.outcome.is_success();
         if acknowledged || done.unknown {
-            self.visits.push(Visit {
+            let visit = Visit {
                 id: u128::from_be_bytes(id.document_id().0),
                 secret,
                 payload,
@@ -118,7 +127,12 @@ impl Worker {
                 acknowledged,
                 correction: Change::None,
                 erasure: Change::None,
-            });
+            };
+            for watch in self.watches.iter().filter(|_| acknowledged) {
+                let record = || Acknowledged { record: self.prepare(Method::GET, &visit, None), at };
+                watch.offer(&self.shared, done.target, record);
+            }
+            self.visits.push(visit);
         }
         done
     }

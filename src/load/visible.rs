@@ -1,0 +1,162 @@
+//! When an acknowledged check-in can be read in the other regions, with the guest's own secret.
+//!
+//! The first [`WATCHED`] connections each have one watcher for every region. A watcher follows one check-in at a time:
+//! it takes the next one that its connection acknowledges after it has seen the last, and the check-ins between are
+//! not followed. So the load stays the load that was asked for, and the reads are few beside it.
+//!
+//! # Invariants
+//! - A watcher never holds up a connection, and no check-in waits for a watcher: time runs from the acknowledgement.
+//! - The pause between two reads is a tenth of the time that has passed, at least [`GRAIN`]: a figure is too high by at
+//!   most a tenth and one read.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::client::{Client, Prepared};
+use super::measure::{self, Outcome};
+use super::run::Shared;
+
+/// Connections whose check-ins are followed: with more, the reads would be a load of their own.
+const WATCHED: usize = 8;
+/// Shortest pause between two reads.
+const GRAIN: Duration = Duration::from_millis(1);
+
+/// A check-in that was acknowledged.
+pub(crate) struct Acknowledged {
+    /// The guest's own record, ready to be asked for.
+    pub(crate) record: Prepared,
+    /// When its acknowledgement was read.
+    pub(crate) at: Instant,
+}
+
+/// One connection's end of one watcher.
+pub(crate) struct Watch {
+    /// Which of the targets is watched, counted as in `read_at`.
+    region: usize,
+    is_idle: Arc<AtomicBool>,
+    give: mpsc::Sender<Acknowledged>,
+}
+
+impl Watch {
+    /// Gives the watcher a check-in that another region acknowledged, if it waits for one.
+    pub(crate) fn offer(&self, shared: &Shared, home: usize, acknowledged: impl FnOnce() -> Acknowledged) {
+        let is_home = shared.read_at.get(self.region) == shared.targets.get(home);
+        if !is_home && self.is_idle.swap(false, Ordering::Relaxed) {
+            // Its one place is free because the watcher is idle.
+            let _ = self.give.try_send(acknowledged());
+        }
+    }
+}
+
+/// What the watchers of one region saw.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    /// Microseconds from the acknowledgement until the record could be read.
+    pub(crate) after: Histogram<u64>,
+    /// Check-ins that could not be read within the time limit.
+    pub(crate) never: u64,
+}
+
+/// All watchers of a run.
+pub(crate) struct Watchers {
+    running: JoinSet<(usize, anyhow::Result<Seen>)>,
+    regions: usize,
+}
+
+impl Watchers {
+    /// No watcher yet.
+    pub(crate) fn new(shared: &Shared) -> Self {
+        Self { running: JoinSet::new(), regions: shared.read_at.len() }
+    }
+
+    /// Starts the watchers of connection `number`; they end when their [`Watch`] is dropped.
+    pub(crate) fn start(&mut self, shared: &Arc<Shared>, number: usize) -> Vec<Watch> {
+        let Some(limit) = shared.watch_limit.filter(|_| number < WATCHED) else { return Vec::new() };
+        let watch = |region| {
+            let (give, take) = mpsc::channel(1);
+            let is_idle = Arc::new(AtomicBool::new(true));
+            let client = Client::new(Arc::clone(&shared.read_at), shared.timeout, None);
+            let watcher = watch(client, region, limit, take, Arc::clone(&is_idle));
+            self.running.spawn(async move { (region, watcher.await) });
+            Watch { region, is_idle, give }
+        };
+        (0..self.regions).map(watch).collect()
+    }
+
+    /// Waits until each has seen its last check-in; what they saw, for each region.
+    pub(crate) async fn finish(mut self) -> anyhow::Result<Vec<Seen>> {
+        let empty = || anyhow::Ok(Seen { after: measure::histogram(3)?, never: 0 });
+        let mut regions = (0..self.regions).map(|_| empty()).collect::<anyhow::Result<Vec<Seen>>>()?;
+        while let Some(watched) = self.running.join_next().await {
+            let (region, seen) = watched?;
+            let (sum, seen) = (&mut regions[region], seen?);
+            sum.after.add(&seen.after)?;
+            sum.never += seen.never;
+        }
+        Ok(regions)
+    }
+}
+
+async fn watch(
+    mut client: Client,
+    region: usize,
+    limit: Duration,
+    mut take: mpsc::Receiver<Acknowledged>,
+    is_idle: Arc<AtomicBool>,
+) -> anyhow::Result<Seen> {
+    client.warm(region).await;
+    let mut seen = Seen { after: measure::histogram(3)?, never: 0 };
+    while let Some(Acknowledged { record, at }) = take.recv().await {
+        loop {
+            let outcome = client.call(region, &record).await;
+            let passed = at.elapsed();
+            if outcome == Outcome::Status(200) {
+                seen.after.record(u64::try_from(passed.as_micros())?)?;
+                break;
+            }
+            // Erased meanwhile: it was visible, or it was never to be.
+            if outcome == Outcome::Status(410) {
+                break;
+            }
+            if passed >= limit {
+                seen.never += 1;
+                break;
+            }
+            tokio::time::sleep((passed / 10).max(GRAIN)).await;
+        }
+        is_idle.store(true, Ordering::Relaxed);
+    }
+    Ok(seen)
+}
+
+/// The figures of one region, in milliseconds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Visible {
+    /// Its URL.
+    pub(crate) target: String,
+    /// Check-ins of other regions that were followed until they could be read here.
+    pub(crate) seen: u64,
+    /// Check-ins that could not be read within the time limit.
+    pub(crate) never: u64,
+    /// Half of them took at most so long.
+    pub(crate) p50_ms: f64,
+    /// 99 of 100 took at most so long.
+    pub(crate) p99_ms: f64,
+    /// The longest.
+    pub(crate) max_ms: f64,
+}
+
+impl Visible {
+    /// The figures of what was seen at a target.
+    pub(crate) fn new(target: String, seen: &Seen) -> Self {
+        let quantile = |q: f64| seen.after.value_at_quantile(q) as f64 / 1_000.0;
+        let (p50_ms, p99_ms) = (quantile(0.5), quantile(0.99));
+        Self { target, seen: seen.after.len(), never: seen.never, p50_ms, p99_ms, max_ms: quantile(1.0) }
+    }
+}
