@@ -28,7 +28,7 @@ use replication::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::metrics::Metrics;
 use crate::storage::Store;
 
@@ -154,7 +154,8 @@ pub fn start(
     let (control_in, control) = mpsc::unbounded_channel();
     let (batches_in, batches) = std::sync::mpsc::channel();
     let (ended_in, ended) = mpsc::unbounded_channel();
-    let pulse = Arc::new(Pulse::new(clock.clone(), heartbeat));
+    // Of its own: what hangs is told by real time, whatever the replica's clock says.
+    let pulse = Arc::new(Pulse::new(Arc::new(SystemClock::start()), heartbeat));
     let watched = ended_in.clone();
     pulse::watch(&pulse, move |stall| {
         let error = hung(stall);

@@ -37,7 +37,8 @@ impl World {
         let running = self.nodes.iter().filter_map(|node| Some(node.process.as_ref()?.replica.durable()));
         let origins: BTreeSet<ReplicaId> = running.flat_map(|known| known.iter()).map(|(origin, _)| origin).collect();
         let is_left = |origin: &ReplicaId| {
-            let (start, end) = (log_key(Dot { origin: *origin, seq: 0 }), log_key(Dot { origin: *origin, seq: u64::MAX }));
+            let (start, end) =
+                (log_key(Dot { origin: *origin, seq: 0 }), log_key(Dot { origin: *origin, seq: u64::MAX }));
             self.nodes.iter().filter(|node| node.exists).any(|node| {
                 let storage = node.disk.contents();
                 storage.buckets().into_iter().any(|bucket| {

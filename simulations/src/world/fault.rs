@@ -270,8 +270,9 @@ impl World {
             let theirs = self.known_at(peer);
             self.nodes[region].ids.iter().any(|id| theirs.get(*id) > known.get(*id))
         };
-        let everywhere: Vec<usize> =
-            (0..self.nodes.len()).filter(|peer| *peer != region && self.nodes[*peer].exists && has_more(*peer)).collect();
+        let everywhere: Vec<usize> = (0..self.nodes.len())
+            .filter(|peer| *peer != region && self.nodes[*peer].exists && has_more(*peer))
+            .collect();
         if everywhere.is_empty() {
             neighbours.iter().filter(|peer| self.are_linked(region, **peer)).all(|peer| can_answer(*peer))
         } else {

@@ -192,7 +192,9 @@ impl World {
                 return Some(format!("{} still lacks what its peers had when they greeted it", name(*at)));
             }
             // A claim is believed from its own node alone, over a link.
-            for of in core.iter().filter(|of| !forgot_early.contains(of) && (*of == at || self.are_neighbours(*at, **of))) {
+            for of in
+                core.iter().filter(|of| !forgot_early.contains(of) && (*of == at || self.are_neighbours(*at, **of)))
+            {
                 let through = status.complete_through.get(&self.nodes[*of].region).copied().unwrap_or_default();
                 if through.plus(slack) < self.true_wall() {
                     return Some(format!("{} does not say that it is complete for {}", name(*at), name(*of)));

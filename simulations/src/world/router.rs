@@ -87,10 +87,7 @@ impl World {
     fn is_ready(&self, region: usize) -> bool {
         let node = &self.nodes[region];
         let now = self.now_of(region);
-        node.paused == 0
-            && node.process.as_ref().is_some_and(|process| {
-                is_fit(&process.replica.status(now))
-            })
+        node.paused == 0 && node.process.as_ref().is_some_and(|process| is_fit(&process.replica.status(now)))
     }
 
     /// Within so long a region that stopped answering is down for every router (I9).
