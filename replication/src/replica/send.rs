@@ -27,10 +27,11 @@ use crate::time::{Now, millis};
 
 /// Payload bytes after which a frame is full.
 const FRAME_BYTES: usize = 256 * 1024;
-/// With this many frames unacknowledged a partly filled frame waits for more entries: batches form by themselves.
-const EAGER_FRAMES: usize = 2;
+/// With this many frames unacknowledged a partly filled frame waits for more entries: batches form by themselves, here
+/// and in the commits of the peer.
+const EAGER_FRAMES: usize = 1;
 /// How long it waits at most.
-pub(super) const LINGER: Duration = Duration::from_millis(8);
+pub(super) const LINGER: Duration = Duration::from_millis(6);
 /// A frame this full does not wait.
 const FULL: u64 = MAX_ENTRIES as u64 / 2;
 
