@@ -210,3 +210,55 @@ fn a_clone_takes_a_new_id() {
     mesh.write(0, 20);
     mesh.until(SOON, "what is new arrives", |mesh| mesh.shows(1).len() >= 4);
 }
+
+/// A process is killed before its batch is forced, and the power goes after the next one has started.
+#[test]
+fn what_a_killed_process_left_is_forced_before_it_is_called_durable() {
+    let mut mesh = Mesh::new(2);
+    mesh.until(SOON, "both are ready", |mesh| (0..2).all(|at| is_ready(mesh, at)));
+    mesh.write(0, 0);
+    mesh.replica(0).poll_batch().unwrap().unwrap();
+    mesh.kill(0);
+    mesh.storages[0].kill(|_, count| count);
+    mesh.start(0);
+    let told = mesh.replica(0).durable().clone();
+    let shown = mesh.shows(0);
+    assert_eq!((told.len(), shown.len()), (1, 1), "it finds what was applied");
+    mesh.kill(0);
+    mesh.storages[0].crash(|_, _| 0);
+    mesh.start(0);
+    assert!(mesh.replica(0).durable().covers(&told), "and has told its peers of it");
+    assert_eq!(mesh.shows(0), shown);
+}
+
+/// A correction rests on the check-in that it corrects: a region that has the one without the other shows neither.
+#[test]
+fn a_claim_names_what_its_acknowledgements_rest_on() {
+    let mut mesh = Mesh::new(3);
+    mesh.until(SOON, "all are ready", |mesh| (0..3).all(|at| is_ready(mesh, at)));
+    let (key, _) = mesh.write(0, 0);
+    mesh.until(SOON, "b has it", |mesh| mesh.shows(1).contains(&key));
+    let origin = mesh.replica(0).id();
+    let rows = replication::Reader::new(mesh.storages[1].clone(), mesh.config(1, 0).max_retention);
+    let row = rows.all(replication::Wall(0)).unwrap().remove(&key).unwrap();
+    let change = row.document().unwrap().amend(&key, &[("n", Some(replication::Value::Int(7)))]).unwrap();
+    let now = mesh.now(1);
+    mesh.replica(1).handle_write(now, replication::Write::Change { key, change }).unwrap();
+    // What b tells c in its next heartbeats.
+    let claims = |mesh: &mut Mesh| {
+        mesh.turn(1);
+        mesh.elapsed += Duration::from_secs(1);
+        let now = mesh.now(1);
+        let replica = mesh.replica(1);
+        replica.handle_timeout(now).unwrap();
+        let frames = std::iter::from_fn(|| replica.poll_transmit(now).unwrap());
+        let told = frames.filter_map(|transmit| match replication::Frame::decode(&transmit.frame) {
+            Ok(replication::Frame::Progress(told)) => told.claim,
+            _ => None,
+        });
+        told.last().unwrap()
+    };
+    let claim = claims(&mut mesh);
+    assert!(claim.rests_on.contains(&(origin, 1)), "{claim:?}");
+    assert!(claim.needs.iter().all(|(own, _)| *own != origin), "it is not b's own");
+}
