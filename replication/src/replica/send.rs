@@ -276,7 +276,10 @@ impl<S: Storage> Replica<S> {
                 return Err(StorageError::Corrupt { what: "log entry", bucket: *bucket });
             }
         }
-        found.sort_unstable_by_key(|(seq, _)| *seq);
+        // After a bucket was lost an entry may have come again as `Erased`, into the bucket of its tombstone, while the
+        // change's own bucket still has it. One entry is sent, and the erasure goes first.
+        found.sort_unstable_by_key(|(seq, entry)| (*seq, matches!(entry.what, Reference::Change(_))));
+        found.dedup_by_key(|(seq, _)| *seq);
         // Each bucket gave its first MAX_ENTRIES, so the first MAX_ENTRIES of all are complete.
         found.truncate(MAX_ENTRIES);
         let through = if found.len() < MAX_ENTRIES { have } else { found.last().map_or(have, |(seq, _)| *seq) };
