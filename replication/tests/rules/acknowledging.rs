@@ -56,8 +56,9 @@ fn durable(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, now: N
 
 /// What of the peer's log the last Progress among these frames acknowledges.
 fn acknowledged(frames: &[Frame]) -> Option<u64> {
-    let told = frames.iter().filter_map(|frame| if let Frame::Progress(told) = frame { Some(told) } else { None });
-    told.last().map(|told| told.vector.get(PEER))
+    let mut told =
+        frames.iter().rev().filter_map(|frame| if let Frame::Progress(told) = frame { Some(told) } else { None });
+    told.next().map(|told| told.vector.get(PEER))
 }
 
 /// The end of an earlier batch, which does not hold a frame, took away that its acknowledgement was owed.
