@@ -92,6 +92,8 @@ pub struct Model {
     /// Owners' sessions by reader.
     pub owners: BTreeMap<u32, Session>,
     dots: BTreeMap<(ReplicaId, u64), What>,
+    /// What each correction depends on: without it nothing of the correction is visible.
+    needs: BTreeMap<ChangeHash, Vec<ChangeHash>>,
 }
 
 impl Model {
@@ -99,6 +101,29 @@ impl Model {
     pub fn take(&mut self, visit: u32, hash: ChangeHash, node: usize) {
         if let Some(truth) = self.visits.get_mut(&visit) {
             truth.taken.push(Taken { hash, node, dot: None, acknowledged: None, lost: false });
+        }
+    }
+
+    /// A correction was made of a document whose newest changes are `heads`.
+    pub fn depends(&mut self, hash: ChangeHash, heads: &[ChangeHash]) {
+        self.needs.insert(hash, heads.to_vec());
+    }
+
+    /// Of the changes in a row those that a reader sees: all that they depend on is in the row as well.
+    #[must_use]
+    pub fn visible(&self, row: &BTreeSet<ChangeHash>) -> BTreeSet<ChangeHash> {
+        let mut visible = row.clone();
+        loop {
+            let lacks = |hash: &ChangeHash| {
+                self.needs.get(hash).is_some_and(|needs| !needs.iter().all(|n| visible.contains(n)))
+            };
+            let hidden: Vec<ChangeHash> = visible.iter().filter(|hash| lacks(hash)).copied().collect();
+            if hidden.is_empty() {
+                return visible;
+            }
+            hidden.iter().for_each(|hash| {
+                visible.remove(hash);
+            });
         }
     }
 

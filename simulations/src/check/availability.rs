@@ -1,7 +1,7 @@
 //! I9, at the door: a region with which nothing is wrong takes writes, whatever becomes of the others and of the
 //! network.
 
-use replication::WriteError;
+use replication::{Frame, VersionVector, WriteError};
 
 use super::Invariant;
 use crate::scenario::FaultKind;
@@ -26,6 +26,64 @@ impl World {
         });
     }
 
+    /// At every heartbeat, whether a client knocks or not: a region with which nothing is wrong is fit to serve. It may be
+    /// starting for as long as its peers may take to answer, and filling for as long as entries come.
+    pub(crate) fn is_fit_or_troubled(&mut self, at: usize) {
+        // After the nights in which everything is forgotten frames arrive that say what time it was before.
+        if !self.open {
+            return;
+        }
+        let now = self.now_of(at);
+        let heartbeat = self.scenario.replica.heartbeat;
+        let Some(process) = &self.nodes[at].process else { return };
+        let status = process.replica.status(now);
+        let age = now.mono.0;
+        let why = if let Some(doubt) = status.doubt {
+            Some(format!("doubts its clock ({doubt:?})"))
+        } else if status.forgot_early && !status.peers.is_empty() {
+            Some("has forgotten what is not over".to_owned())
+        } else if status.starting && age > heartbeat * 8 {
+            Some("still waits for its peers' word on its log".to_owned())
+        } else if status.recovering {
+            Some("fetches its own log back".to_owned())
+        } else {
+            (status.filling && age > heartbeat * 160).then(|| "still fills its store".to_owned())
+        };
+        let Some(why) = why else { return };
+        if !self.is_troubled(at) {
+            self.must(Invariant::Liveness, Some(at), false, || {
+                format!("is not ready, although nothing is wrong with it: it {why}")
+            });
+        }
+    }
+
+    /// A peer greets a region that began empty: what the peer has is to be there before the region is ready.
+    pub(crate) fn note_greeting(&mut self, at: usize, from: usize, bytes: &[u8]) {
+        if let Some(filling) = &mut self.nodes[at].filling
+            && let Ok(Frame::Hello(hello)) = Frame::decode(bytes)
+        {
+            filling.entry(from).or_insert(hello.vector);
+        }
+    }
+
+    /// A region is ready. If it began empty it has what the peers had that are still linked, unless nothing has come for so
+    /// long that it does not wait any more.
+    pub(crate) fn was_filled(&mut self, at: usize) {
+        let Some(filling) = self.nodes[at].filling.take() else { return };
+        let Some(process) = &self.nodes[at].process else { return };
+        let gave_up = self.now_of(at).mono.0 > self.scenario.replica.heartbeat * 120;
+        let left = self.origins_left();
+        let (own, known) = (process.replica.id(), process.replica.durable().clone());
+        let lacks = |had: &VersionVector| {
+            had.iter().any(|(origin, seq)| origin != own && left.contains(&origin) && known.get(origin) < seq)
+        };
+        let short = filling.iter().find(|(peer, had)| self.are_linked(at, **peer) && lacks(had)).map(|(peer, _)| *peer);
+        let peer = short.and_then(|peer| self.scenario.regions.get(peer)).cloned().unwrap_or_default();
+        self.must(Invariant::Liveness, Some(at), gave_up || short.is_none(), || {
+            format!("began empty and is ready, and lacks what {peer} had when it greeted")
+        });
+    }
+
     /// Whether a fault has touched the region itself so far: not only its links, and not only other regions.
     fn is_troubled(&self, at: usize) -> bool {
         let name = &self.scenario.regions[at];
@@ -35,8 +93,14 @@ impl World {
             // Frames that are under way for longer than the skew look like clocks that are wrong.
             FaultKind::Degrade => true,
             // Everyone is restarted, for another configuration, or suspended.
-            FaultKind::Add | FaultKind::Remove | FaultKind::Night => true,
+            FaultKind::Add | FaultKind::Remove | FaultKind::Rejoin | FaultKind::Night => true,
             FaultKind::Crash
+            | FaultKind::Kill
+            | FaultKind::HungDisk
+            | FaultKind::LoseBucket
+            | FaultKind::OldBucket
+            | FaultKind::Flip
+            | FaultKind::Restarts
             | FaultKind::Restart
             | FaultKind::Pause
             | FaultKind::SlowNode

@@ -30,7 +30,10 @@ impl World {
         let Some(process) = &self.nodes[at].process else { return };
         let status = process.replica.status(self.now_of(at));
         let Some(live) = self.live(at) else { return };
-        let visit = |(key, hashes): (DocumentKey, _)| Some((*self.model.names.get(&key.name)?, hashes));
+        // By what a reader would see of what is stored: without what a change depends on nothing of it is visible.
+        let visit = |(key, hashes): (DocumentKey, BTreeSet<ChangeHash>)| {
+            Some((*self.model.names.get(&key.name)?, self.model.visible(&hashes)))
+        };
         let seen: Vec<Shown> = live.into_iter().filter_map(visit).collect();
         self.is_as_complete_as_it_says(at, &seen, &status, |_| true);
     }

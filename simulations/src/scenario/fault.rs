@@ -25,6 +25,9 @@ pub enum FaultKind {
     Degrade,
     /// The process of `region` is killed and started again after `for`; what was not synced is lost in part.
     Crash,
+    /// The process is killed and the machine goes on: what was not synced is in the page cache, in part, and a later crash
+    /// may take it.
+    Kill,
     /// The process is stopped in peace and started again after `for`.
     Restart,
     /// The process stands still for `for`, its memory intact.
@@ -39,6 +42,16 @@ pub enum FaultKind {
     ReadErrors,
     /// For `for` the disk says that it has synced and has not (beyond what the algorithm assumes: A3).
     LyingDisk,
+    /// For `for` no sync returns, and none fails.
+    HungDisk,
+    /// The process is stopped and one bucket of its store is gone.
+    LoseBucket,
+    /// The process is stopped and one bucket of its store is how it was `by` earlier.
+    OldBucket,
+    /// A stored value cannot be read any more; after `for` the operator takes its bucket away.
+    Flip,
+    /// The process is stopped in peace and started again every `every`, for `for`.
+    Restarts,
     /// The process is killed and its disk goes back to how it was `by` earlier.
     Restore,
     /// The wall clock steps by `by` (which may begin with `-`), for `for`.
@@ -51,17 +64,20 @@ pub enum FaultKind {
     Add,
     /// `region` is shut down for good and the others forget it.
     Remove,
+    /// `region`, which was removed, comes back with its old disk.
+    Rejoin,
     /// Every machine is suspended for `for`: clocks go on, nothing happens.
     Night,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [FaultKind; 18] = [
+    pub const ALL: [FaultKind; 25] = [
         FaultKind::Partition,
         FaultKind::Bridge,
         FaultKind::Degrade,
         FaultKind::Crash,
+        FaultKind::Kill,
         FaultKind::Restart,
         FaultKind::Pause,
         FaultKind::SlowNode,
@@ -69,12 +85,18 @@ impl FaultKind {
         FaultKind::FullDisk,
         FaultKind::ReadErrors,
         FaultKind::LyingDisk,
+        FaultKind::HungDisk,
+        FaultKind::LoseBucket,
+        FaultKind::OldBucket,
+        FaultKind::Flip,
+        FaultKind::Restarts,
         FaultKind::Restore,
         FaultKind::ClockStep,
         FaultKind::ClockDrift,
         FaultKind::BelieveClock,
         FaultKind::Add,
         FaultKind::Remove,
+        FaultKind::Rejoin,
         FaultKind::Night,
     ];
 }
@@ -117,6 +139,8 @@ pub struct Fault {
     pub one_way: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    #[serde(default, with = "humantime_serde", skip_serializing_if = "Option::is_none")]
+    pub every: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ppm: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -159,6 +183,7 @@ impl Fault {
             to: Vec::new(),
             one_way: false,
             by: None,
+            every: None,
             ppm: None,
             share: None,
             loss: None,
@@ -263,6 +288,16 @@ impl Fault {
                 },
             },
             FaultKind::Crash => Act::Crash { region: region()? },
+            FaultKind::Kill => Act::Kill { region: region()? },
+            FaultKind::HungDisk => Act::HungDisk { region: region()? },
+            FaultKind::LoseBucket => Act::LoseBucket { region: region()? },
+            FaultKind::OldBucket => Act::OldBucket { region: region()?, age: by()? },
+            FaultKind::Flip => Act::Flip { region: region()? },
+            FaultKind::Restarts => {
+                let every = self.every.ok_or_else(|| wrong("needs `every`, such as \"1s\""))?;
+                Act::Restarts { region: region()?, every }
+            }
+            FaultKind::Rejoin => Act::Rejoin { region: region()? },
             FaultKind::Restart => Act::Restart { region: region()? },
             FaultKind::Pause => Act::Pause { region: region()? },
             FaultKind::SlowNode => Act::SlowNode { region: region()?, by: by()? },

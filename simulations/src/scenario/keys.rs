@@ -17,6 +17,8 @@ const DAY: Duration = Duration::from_hours(24);
 const LASTS: RangeInclusive<Duration> = MS..=Duration::from_hours(24 * 400);
 /// What opens and closes faster is one event after the other and no partition.
 const FLAP: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
+/// Between two restarts a process comes up and is heard.
+const EVERY: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 const LATENCY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(5);
 const DRIFT_PPM: RangeInclusive<f64> = -100_000.0..=100_000.0;
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
@@ -24,7 +26,7 @@ const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 impl Fault {
     /// Whether it ends by itself.
     fn has_length(&self) -> bool {
-        !matches!(self.kind, FaultKind::BelieveClock | FaultKind::Add | FaultKind::Remove)
+        !matches!(self.kind, FaultKind::BelieveClock | FaultKind::Add | FaultKind::Remove | FaultKind::Rejoin)
     }
 
     /// Refuses what does nothing, what cannot be, and what begins when all is over.
@@ -46,6 +48,7 @@ impl Fault {
             key("flap.up", outside_length(flap.up, &FLAP))?;
         }
         key("by", self.by_range().and_then(|range| outside_length(self.by_length(), &range)))?;
+        key("every", self.every.and_then(|every| outside_length(every, &EVERY)))?;
         if let Some(ppm) = self.ppm {
             key("ppm", outside(&ppm, &DRIFT_PPM))?;
             key("ppm", (ppm == 0.0).then(|| "is 0: the clock would run right".to_owned()))?;
@@ -73,7 +76,7 @@ impl Fault {
         match self.kind {
             FaultKind::SlowNode => Some(MS..=10 * SECOND),
             FaultKind::SlowDisk => Some(MS..=5 * SECOND),
-            FaultKind::Restore => Some(MS..=31 * DAY),
+            FaultKind::Restore | FaultKind::OldBucket => Some(MS..=31 * DAY),
             FaultKind::ClockStep => Some(MS..=400 * DAY),
             _ => None,
         }
@@ -91,7 +94,8 @@ impl Fault {
             "region" => self.kind != K::Night,
             "from" | "to" | "one-way" => matches!(self.kind, K::Partition | K::Degrade),
             "flap" => self.kind == K::Partition,
-            "by" => matches!(self.kind, K::SlowNode | K::SlowDisk | K::Restore | K::ClockStep),
+            "by" => matches!(self.kind, K::SlowNode | K::SlowDisk | K::Restore | K::OldBucket | K::ClockStep),
+            "every" => self.kind == K::Restarts,
             "ppm" => self.kind == K::ClockDrift,
             "share" => self.kind == K::ReadErrors,
             _ => self.kind == K::Degrade,
@@ -104,6 +108,7 @@ impl Fault {
             ("one-way", self.one_way, "takes no `one-way`"),
             ("flap", self.flap.is_some(), "takes no `flap`"),
             ("by", self.by.is_some(), "takes no `by`"),
+            ("every", self.every.is_some(), "takes no `every`"),
             ("ppm", self.ppm.is_some(), "takes no `ppm`"),
             ("share", self.share.is_some(), "takes no `share`"),
             ("loss", self.loss.is_some(), "takes no `loss`"),

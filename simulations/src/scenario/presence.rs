@@ -16,6 +16,14 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
             return wrong(FaultKind::Remove, *at, "the region does not exist yet: remove it after it was added");
         }
     }
+    let back = times(scenario, FaultKind::Rejoin, "comes back twice")?;
+    for (region, at) in &back {
+        if removed.get(region).is_none_or(|removed| removed >= at) {
+            return wrong(FaultKind::Rejoin, *at, "the region is not away: it comes back after it was removed");
+        }
+    }
+    let removed: BTreeMap<usize, Duration> =
+        removed.into_iter().filter(|(region, _)| !back.contains_key(region)).collect();
     let all = scenario.regions.len();
     if let Some(at) = added.values().max().filter(|_| added.len() == all) {
         return wrong(FaultKind::Add, *at, "no region exists at the start: leave one that is not added");

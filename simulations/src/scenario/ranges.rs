@@ -190,7 +190,8 @@ fn swarm(scenario: &Scenario) -> Result<(), ScenarioError> {
             "leaves out a region that a [[fault]] or an [[operation]] names: raise the first",
         );
     }
-    if scenario.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Add | FaultKind::Remove)) {
+    if scenario.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Add | FaultKind::Remove | FaultKind::Rejoin))
+    {
         return wrong("swarm", "draws which regions come and go: write no [[fault]] that adds or removes one");
     }
     if swarm.settings {

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use replication::read::{Query, View};
 use replication::{
-    Change, ChangeHash, Collection, DocumentId, DocumentName, Dot, Reader, Reason, TenantId, Value, Write, WriteError,
+    Change, ChangeHash, Collection, DocumentId, DocumentName, Dot, Reader, Reason, TenantId, Value, VersionVector,
+    Write, WriteError,
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
@@ -42,6 +43,8 @@ pub struct Asked {
     pub(super) visit: u32,
     /// `None` for an erasure.
     pub(super) hash: Option<ChangeHash>,
+    /// What must be known for the change to be visible.
+    pub(super) needs: VersionVector,
 }
 
 /// A read that waits for what its session has seen.
@@ -56,9 +59,9 @@ pub struct WaitingRead {
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// A write is durable.
-    Done { dot: Option<Dot> },
+    Done { dot: Option<Dot>, needs: VersionVector },
     /// What a reader was shown, and what the region knew.
-    Shown { seen: Vec<(u32, BTreeSet<ChangeHash>)>, vector: replication::VersionVector },
+    Shown { seen: Vec<(u32, BTreeSet<ChangeHash>)>, vector: VersionVector },
     /// Erased or expired.
     Gone,
     /// Not known here (yet).
@@ -256,7 +259,10 @@ impl World {
         let sessions = if asked.kind == OperationKind::Read { &mut self.model.owners } else { &mut self.model.guests };
         let session = sessions.entry(asked.visit).or_default();
         match answer {
-            Answer::Done { dot: Some(dot) } => session.token.advance(dot.origin, dot.seq),
+            Answer::Done { dot, needs } => {
+                session.token.merge(needs);
+                dot.iter().for_each(|dot| session.token.advance(dot.origin, dot.seq));
+            }
             Answer::Shown { seen, vector } => {
                 session.token.merge(vector);
                 for (visit, hashes) in seen {
@@ -303,7 +309,7 @@ impl World {
         let answer = match asked.kind {
             OperationKind::CheckIn => {
                 let change = self.check_in(asked.visit);
-                self.write_change(at, operation, attempt, change)
+                self.write_change(at, operation, attempt, change, VersionVector::default())
             }
             OperationKind::Correct => self.correct(at, operation, attempt),
             OperationKind::Erase => self.erase(at, operation, attempt),
@@ -334,7 +340,14 @@ impl World {
         Some(Change::create(&truth.key, &fields))
     }
 
-    fn write_change(&mut self, at: usize, operation: usize, attempt: u32, change: Option<Change>) -> Option<Answer> {
+    fn write_change(
+        &mut self,
+        at: usize,
+        operation: usize,
+        attempt: u32,
+        change: Option<Change>,
+        needs: VersionVector,
+    ) -> Option<Answer> {
         let visit = self.operations[operation].visit;
         let (Some(change), Some(truth)) = (change, self.model.visits.get(&visit)) else { return Some(Answer::Unknown) };
         let (key, hash) = (truth.key, change.hash());
@@ -342,7 +355,7 @@ impl World {
         let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
         match process.replica.handle_write(now, Write::Change { key, change }) {
             Ok(ticket) => {
-                process.tickets.insert(ticket, Asked { operation, attempt, visit, hash: Some(hash) });
+                process.tickets.insert(ticket, Asked { operation, attempt, visit, hash: Some(hash), needs });
                 self.model.take(visit, hash, at);
                 None
             }
@@ -393,10 +406,14 @@ impl World {
         if document.is_empty() {
             return Some(Answer::Unknown);
         }
+        let needs = row.needs(process.replica.durable());
         let phone = Value::Text(format!("{}0171 {operation}", canary(visit)));
         match document.amend(&key, &[("phone", Some(phone))]) {
-            Some(change) => self.write_change(at, operation, attempt, Some(change)),
-            None => Some(Answer::Done { dot: None }),
+            Some(change) => {
+                self.model.depends(change.hash(), document.heads());
+                self.write_change(at, operation, attempt, Some(change), needs)
+            }
+            None => Some(Answer::Done { dot: None, needs }),
         }
     }
 
@@ -409,7 +426,9 @@ impl World {
         let erase = Write::Erase { name: key.name, lasting: false, reason: Reason::Subject };
         match process.replica.handle_write(now, erase) {
             Ok(ticket) => {
-                process.tickets.insert(ticket, Asked { operation, attempt, visit, hash: None });
+                process
+                    .tickets
+                    .insert(ticket, Asked { operation, attempt, visit, hash: None, needs: VersionVector::default() });
                 truth.erase_asked = true;
                 let reader = self.reader(at);
                 if reader.rows(&key.name, false, View::applied(replication::Wall(0))).is_ok_and(|rows| rows.is_empty())
@@ -422,7 +441,8 @@ impl World {
         }
     }
 
-    /// A read is answered from what is durable; it waits for what its session has seen.
+    /// A read is answered from what is durable, at any moment, whether a batch is on its way to the disk or not; it waits
+    /// for what its session has seen.
     fn read(&mut self, at: usize, operation: usize, attempt: u32, until: Duration) -> Option<Answer> {
         let asked = self.operations[operation].clone();
         let sessions = if asked.kind == OperationKind::Read { &self.model.owners } else { &self.model.guests };
@@ -430,13 +450,14 @@ impl World {
         let token = sessions.get(&asked.visit).map(|session| session.token.clone()).unwrap_or_default();
         let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
         let covered = process.replica.durable().covers(&token);
-        if process.syncing.is_some() || !covered {
+        if !covered {
             if self.now >= until {
-                return Some(if covered { Answer::Unfit } else { Answer::Stale });
+                return Some(Answer::Stale);
             }
             process.readers.push(WaitingRead { operation, attempt, until });
             return None;
         }
+        let is_syncing = process.syncing.is_some();
         // As a node does: the status runs on, so that a process that has just been woken shows nothing expired.
         let status = process.replica.status(now);
         let as_of = status.dead_through(now.mono);
@@ -470,10 +491,13 @@ impl World {
         // Documents are dear to read: of a long list only some are, other ones each time.
         let every = rows.len().div_ceil(LOOKED_INTO).max(1);
         for (place, (key, row)) in rows.into_iter().enumerate() {
-            seen.extend(self.model.names.get(&key.name).map(|visit| (*visit, row.hashes())));
+            seen.extend(self.model.names.get(&key.name).map(|visit| (*visit, self.model.visible(&row.hashes()))));
             if (place + operation).is_multiple_of(every) {
                 self.only_its_own(at, &asked, &key, &row);
             }
+        }
+        if is_syncing {
+            self.marks.insert(Mark::ReadWhileSyncing);
         }
         self.session_holds(at, &asked, &seen, as_of);
         self.list_is_complete(at, &asked, &seen, &status);

@@ -4,6 +4,7 @@
 //! when it happens ([`Disk::crash`]).
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::RngExt as _;
@@ -105,6 +106,65 @@ impl Disk {
         crash
     }
 
+    /// The process dies and the machine goes on: of each bucket's unsynced batches a prefix had left it for the page cache,
+    /// where it is visible and not durable.
+    pub(super) fn kill(&self) {
+        let draws = &mut self.faults().draws;
+        self.memory.kill(|_, count| draws.random_range(0..=count));
+    }
+
+    /// One of the buckets.
+    pub(super) fn some_bucket(&self) -> Option<Bucket> {
+        let buckets: Vec<Bucket> = self.memory.buckets().into_iter().collect();
+        let nth = self.faults().draws.random_range(0..buckets.len().max(1));
+        buckets.get(nth).copied()
+    }
+
+    pub(super) fn lose_bucket(&self, bucket: Bucket) {
+        self.memory.lose_bucket(bucket);
+    }
+
+    /// Puts one bucket back to what it was. Whether that is another state than it has.
+    pub(super) fn revert_bucket(&self, bucket: Bucket, to: &Snapshot) -> bool {
+        let values = || {
+            let mut values = Vec::new();
+            let scanned = self.memory.scan(bucket, &[], &[0xff; 64], &mut |key, value| {
+                values.push((key.to_vec(), value.to_vec()));
+                ControlFlow::Continue(())
+            });
+            scanned.map(|()| values).ok()
+        };
+        let before = values();
+        self.memory.revert_bucket(bucket, to);
+        values() != before
+    }
+
+    /// A bit of some value flips. In which bucket.
+    pub(super) fn flip(&self) -> Option<Bucket> {
+        let bucket = self.some_bucket()?;
+        let mut count = 0_usize;
+        let counted = self.memory.scan(bucket, &[], &[0xff; 64], &mut |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        counted.ok()?;
+        let nth = self.faults().draws.random_range(0..count.max(1));
+        self.memory.flip(bucket, nth).then_some(bucket)
+    }
+
+    /// Whether a value of this bucket cannot be read.
+    pub(crate) fn is_damaged(&self, bucket: Bucket) -> bool {
+        self.memory.scan(bucket, &[], &[0xff; 64], &mut |_, _| ControlFlow::Continue(())).is_err()
+    }
+
+    /// Counts what the engine reports.
+    fn count<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
+        if result.is_err() {
+            self.faults().failed += 1;
+        }
+        result
+    }
+
     pub(super) fn snapshot(&self) -> Snapshot {
         self.memory.snapshot()
     }
@@ -127,12 +187,12 @@ impl Disk {
 impl Storage for Disk {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         self.device("read a value")?;
-        self.memory.get(bucket, key)
+        self.count(self.memory.get(bucket, key))
     }
 
     fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
         self.device("scanned a bucket")?;
-        self.memory.scan(bucket, start, end, visit)
+        self.count(self.memory.scan(bucket, start, end, visit))
     }
 
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {

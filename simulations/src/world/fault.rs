@@ -34,6 +34,7 @@ pub enum Act {
     Cut { pairs: BTreeSet<(usize, usize)>, flap: Option<(Duration, Duration)> },
     Degrade { pairs: BTreeSet<(usize, usize)>, how: Degradation },
     Crash { region: usize },
+    Kill { region: usize },
     Restart { region: usize },
     Pause { region: usize },
     SlowNode { region: usize, by: Duration },
@@ -41,12 +42,18 @@ pub enum Act {
     FullDisk { region: usize },
     ReadErrors { region: usize, share: f64 },
     LyingDisk { region: usize },
+    HungDisk { region: usize },
+    LoseBucket { region: usize },
+    OldBucket { region: usize, age: Duration },
+    Flip { region: usize },
+    Restarts { region: usize, every: Duration },
     Restore { region: usize, age: Duration },
     ClockStep { region: usize, by_ms: i64 },
     ClockDrift { region: usize, ppm: f64 },
     BelieveClock { region: usize },
     Add { region: usize },
     Remove { region: usize },
+    Rejoin { region: usize },
     Night { lasts: Duration },
 }
 
@@ -57,8 +64,14 @@ impl Act {
             Act::Cut { .. } | Act::Degrade { .. } | Act::Night { .. } => false,
             Act::ClockStep { .. } | Act::ClockDrift { .. } | Act::BelieveClock { .. } => false,
             // All others are restarted, one after the other.
-            Act::Add { .. } | Act::Remove { .. } => true,
+            Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } => true,
             Act::Crash { region }
+            | Act::Kill { region }
+            | Act::HungDisk { region }
+            | Act::LoseBucket { region }
+            | Act::OldBucket { region, .. }
+            | Act::Flip { region }
+            | Act::Restarts { region, .. }
             | Act::Restart { region }
             | Act::Pause { region }
             | Act::SlowNode { region, .. }
@@ -114,7 +127,7 @@ impl World {
     /// Puts all faults of the scenario on the calendar.
     pub(super) fn plan_faults(&mut self, at: &[Duration]) {
         for (fault, at) in at.iter().enumerate() {
-            if let Act::Restore { age, .. } = &self.faults[fault].act {
+            if let Act::Restore { age, .. } | Act::OldBucket { age, .. } = &self.faults[fault].act {
                 self.schedule(at.saturating_sub(*age), Event::Backup(fault));
             }
             self.schedule(*at, Event::FaultBegins(fault));
@@ -122,7 +135,7 @@ impl World {
     }
 
     pub(super) fn backup(&mut self, fault: usize) {
-        if let Act::Restore { region, .. } = self.faults[fault].act {
+        if let Act::Restore { region, .. } | Act::OldBucket { region, .. } = self.faults[fault].act {
             let node = &self.nodes[region];
             let (made, disk, known) = (self.now, node.disk.snapshot(), self.known_at(region));
             self.faults[fault].backup = Some(Backup { made, disk, known });
@@ -153,6 +166,10 @@ impl World {
                 self.mark_if(kind, self.nodes[*region].process.is_some());
                 self.kill(*region);
             }
+            Act::Kill { region } => {
+                self.mark_if(kind, self.nodes[*region].process.is_some());
+                self.kill_process(*region);
+            }
             Act::Restart { region } => {
                 self.mark_if(kind, self.nodes[*region].process.is_some());
                 self.stop(*region);
@@ -169,6 +186,38 @@ impl World {
                 self.nodes[*region].slow_sync = Some(*sync);
                 self.mark(kind);
             }
+            // Marked when a sync does not return.
+            Act::HungDisk { region } => self.nodes[*region].hung = true,
+            Act::LoseBucket { region } => {
+                self.stop(*region);
+                if let Some(bucket) = self.nodes[*region].disk.some_bucket() {
+                    self.mark(kind);
+                    self.nodes[*region].disk.lose_bucket(bucket);
+                    self.nodes[*region].lost_bucket = true;
+                    self.went_back(*region);
+                }
+            }
+            Act::OldBucket { region, .. } => {
+                self.stop(*region);
+                // As with a whole backup: its dots must not have been lost and used again since (A8).
+                let lost_at = self.lost_at;
+                let is_safe = |backup: &Backup| lost_at.is_none_or(|lost| lost < backup.made);
+                let backup = self.faults[fault].backup.take().filter(is_safe);
+                let bucket = self.nodes[*region].disk.some_bucket();
+                if let (Some(backup), Some(bucket)) = (backup, bucket)
+                    && self.nodes[*region].disk.revert_bucket(bucket, &backup.disk)
+                {
+                    self.mark(kind);
+                    self.nodes[*region].lost_bucket = true;
+                    self.went_back(*region);
+                }
+            }
+            // Marked when the value is read, or the bucket cut.
+            Act::Flip { region } => {
+                let damaged = self.nodes[*region].disk.flip();
+                self.nodes[*region].damaged = self.nodes[*region].damaged.or(damaged);
+            }
+            Act::Restarts { .. } => self.restart_again(fault),
             // These two are marked when a call fails.
             Act::FullDisk { region } => self.nodes[*region].disk.set_full(true),
             Act::ReadErrors { region, share } => self.nodes[*region].disk.set_read_errors(*share),
@@ -223,6 +272,12 @@ impl World {
                 self.lost_by_contract(*region);
                 self.reconfigure(*region);
             }
+            Act::Rejoin { region } => {
+                self.nodes[*region].exists = true;
+                self.mark(kind);
+                self.start(*region);
+                self.reconfigure(*region);
+            }
             Act::Night { lasts } => {
                 self.slept += *lasts;
                 self.mark(kind);
@@ -230,7 +285,11 @@ impl World {
             }
         }
         self.trace.note(self.now, b'F', kind as usize, &[]);
-        if !matches!(act, Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Night { .. }) {
+        let ends = !matches!(
+            act,
+            Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } | Act::Night { .. }
+        );
+        if ends {
             self.schedule(self.now + lasts, Event::FaultEnds(fault));
         }
     }
@@ -258,6 +317,14 @@ impl World {
             .map(|(_, (_, planned))| &planned.act)
             .collect();
         if during.iter().any(|act| act.stops(region)) {
+            return false;
+        }
+        // A region that was removed and comes back brings what it has with it, and is not asked before.
+        let comes_back =
+            |at: usize| self.faults.iter().any(|f| matches!(f.act, Act::Rejoin { region } if region == at));
+        let is_away = |at: usize| !self.nodes[at].exists && comes_back(at);
+        let has_own = |at: usize| self.nodes[region].ids.iter().any(|id| self.known_at(at).get(*id) > known.get(*id));
+        if (0..self.nodes.len()).any(|at| is_away(at) && has_own(at)) {
             return false;
         }
         let can_answer = |peer: usize| {
@@ -293,7 +360,18 @@ impl World {
                 }
             }
             Act::Degrade { .. } => self.net.restore(fault),
-            Act::Crash { region } | Act::Restart { region } | Act::Restore { region, .. } => self.start(*region),
+            Act::Crash { region }
+            | Act::Kill { region }
+            | Act::Restart { region }
+            | Act::Restore { region, .. }
+            | Act::LoseBucket { region }
+            | Act::OldBucket { region, .. }
+            | Act::Restarts { region, .. } => self.start(*region),
+            Act::HungDisk { region } => self.unhang(*region),
+            Act::Flip { region } => {
+                self.cut_damaged(*region);
+                self.start(*region);
+            }
             Act::Pause { region } => self.resume(*region),
             Act::SlowNode { region, .. } => self.speed_up(*region),
             Act::SlowDisk { region, .. } => self.nodes[*region].slow_sync = None,
@@ -307,9 +385,33 @@ impl World {
                 self.nodes[*region].clock.stop_drift(elapsed);
                 self.nodes[*region].clock.heal();
             }
-            Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Night { .. } => {}
+            Act::BelieveClock { .. }
+            | Act::Add { .. }
+            | Act::Remove { .. }
+            | Act::Rejoin { .. }
+            | Act::Night { .. } => {}
         }
         self.watch_recovery();
+    }
+
+    /// The disk answers again.
+    pub(super) fn unhang(&mut self, at: usize) {
+        self.nodes[at].hung = false;
+        if let Some((epoch, batch)) = self.nodes[at].hung_sync.take() {
+            self.schedule(self.now, Event::Synced { node: at, epoch, batch });
+        }
+    }
+
+    /// One more restart of a region that is restarted again and again.
+    pub(super) fn restart_again(&mut self, fault: usize) {
+        let Planned { kind, act: Act::Restarts { region, every }, on: true, .. } = self.faults[fault].clone() else {
+            return;
+        };
+        self.mark_if(kind, self.nodes[region].process.is_some());
+        self.stop(region);
+        let epoch = self.nodes[region].epoch;
+        self.schedule(self.now + every / 4, Event::Restart { node: region, epoch });
+        self.schedule(self.now + every, Event::RestartAgain(fault));
     }
 
     /// A flapping partition opens or closes.
@@ -356,6 +458,8 @@ impl World {
             node.lying = false;
             node.disk.set_full(false);
             node.disk.set_read_errors(0.0);
+            self.unhang(*region);
+            self.cut_damaged(*region);
             self.speed_up(*region);
             while self.nodes[*region].paused > 0 {
                 self.resume(*region);

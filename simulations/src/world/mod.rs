@@ -60,6 +60,8 @@ enum Event {
     Backup(usize),
     Probe(usize),
     Detect { node: usize, epoch: u64 },
+    DetectHang { node: usize, epoch: u64, batch: BatchId },
+    RestartAgain(usize),
     Sample,
     Check,
 }
@@ -127,7 +129,7 @@ pub struct World {
     /// When a replica last forgot an origin.
     retired_at: Option<Duration>,
     /// Requests are still being made.
-    open: bool,
+    pub(crate) open: bool,
     /// Regular looks are still being taken.
     sampling: bool,
 }
@@ -148,6 +150,8 @@ pub enum Mark {
     ErasedUnseen,
     /// Two values of one field were shown.
     Conflict,
+    /// A read was answered while a batch was on its way to the disk.
+    ReadWhileSyncing,
     /// An answer said that it was stale.
     Stale,
     /// A request was answered by another region than the nearest.
@@ -302,6 +306,8 @@ impl World {
             Event::Backup(fault) => self.backup(fault),
             Event::Probe(region) => self.probe(region),
             Event::Detect { node, epoch } => self.must_be_detected(node, epoch),
+            Event::DetectHang { node, epoch, batch } => self.hang_must_be_detected(node, epoch, batch),
+            Event::RestartAgain(fault) => self.restart_again(fault),
             Event::Sample => self.sample(),
             Event::Check => self.checkpoint(),
         }

@@ -7,12 +7,12 @@ use rand::RngExt as _;
 use replication::memory::Snapshot;
 use replication::storage::log_key;
 use replication::{
-    BatchId, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _, Ticket, VersionVector,
-    Wall,
+    BatchId, Bucket, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _, Ticket,
+    VersionVector, Wall,
 };
 
 use super::clock::WallClock;
-use super::disk::Disk;
+use super::disk::{Crash, Disk};
 use super::{Event, Input, Mark, World};
 use crate::check::{Broken, Invariant};
 use crate::history::{Machine, Record};
@@ -42,6 +42,16 @@ pub struct Node {
     busy_until: Duration,
     pub(super) slow_sync: Option<Duration>,
     pub(super) lying: bool,
+    /// Syncs do not return.
+    pub(super) hung: bool,
+    /// The sync that did not, and of which process.
+    pub(super) hung_sync: Option<(u64, BatchId)>,
+    /// The bucket in which a value cannot be read.
+    pub(super) damaged: Option<Bucket>,
+    /// A bucket of its store was gone, or older than the others, at some time.
+    pub(crate) lost_bucket: bool,
+    /// It began empty and has not been ready yet: what each peer had when it greeted.
+    pub(crate) filling: Option<BTreeMap<usize, VersionVector>>,
     /// Errors of the device that are accounted for.
     failures_seen: u64,
     pub(super) sync_draws: Stream,
@@ -72,6 +82,8 @@ pub struct Process {
     /// Zero of its monotonic clock, in elapsed time.
     pub(super) started: Duration,
     pub(crate) syncing: Option<BatchId>,
+    /// Since when a batch is on its way to the disk.
+    pub(super) syncing_since: Duration,
     pub(super) timer_at: Option<Duration>,
     pub(super) tickets: BTreeMap<Ticket, super::client::Asked>,
     pub(super) links: BTreeMap<LinkId, usize>,
@@ -104,6 +116,11 @@ impl Node {
                 busy_until: Duration::ZERO,
                 slow_sync: None,
                 lying: false,
+                hung: false,
+                hung_sync: None,
+                damaged: None,
+                lost_bucket: false,
+                filling: added_later.contains(&index).then(BTreeMap::new),
                 failures_seen: 0,
                 sync_draws: stream(seed, "sync", index as u64),
                 told: VersionVector::default(),
@@ -156,7 +173,16 @@ impl World {
         if self.nodes[at].process.is_some() || !self.nodes[at].exists {
             return;
         }
+        if self.nodes[at].hung {
+            // What it finds it forces to the disk, and that does not return.
+            let epoch = self.nodes[at].epoch;
+            self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+            return;
+        }
         self.nodes[at].epoch += 1;
+        if let Some(filling) = &mut self.nodes[at].filling {
+            filling.clear();
+        }
         let config = self.config(at);
         // A lone replica believes its clock at a start: what it takes for expired by that is its own loss.
         let skew = self.scenario.replica.max_clock_skew.as_millis();
@@ -178,14 +204,17 @@ impl World {
         let known = replica.durable().clone();
         let id = replica.id();
         let node = &mut self.nodes[at];
-        node.ids.insert(id);
         if node.rolled_back {
+            // Under a new id there is nothing left to notice.
+            node.rolled_back = node.ids.contains(&id);
             node.gone_back.insert(id);
         }
+        node.ids.insert(id);
         node.process = Some(Process {
             replica,
             started,
             syncing: None,
+            syncing_since: Duration::ZERO,
             timer_at: None,
             tickets: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -209,14 +238,34 @@ impl World {
         self.turn(at);
     }
 
-    /// The process dies; what was not synced is lost in part.
+    /// The machine dies; what was not synced is lost in part.
     pub(super) fn kill(&mut self, at: usize) {
-        let Some(process) = self.nodes[at].process.take() else { return };
+        self.die(at, false);
+    }
+
+    /// The process dies, and the machine goes on: what was not synced stays in the page cache in part.
+    pub(super) fn kill_process(&mut self, at: usize) {
+        self.die(at, true);
+    }
+
+    fn die(&mut self, at: usize, machine_goes_on: bool) {
+        let Some(process) = self.nodes[at].process.take() else {
+            // What an earlier process left in the page cache goes with the machine.
+            if !machine_goes_on {
+                self.nodes[at].disk.crash();
+            }
+            return;
+        };
         self.trace.note(self.now, b'K', at, &[]);
         self.tell(|| Record::Machine { node: at, what: Machine::Down });
         let now = self.now;
         let node = &mut self.nodes[at];
-        let crash = node.disk.crash();
+        let crash = if machine_goes_on {
+            node.disk.kill();
+            Crash::default()
+        } else {
+            node.disk.crash()
+        };
         node.epoch += 1;
         node.paused = 0;
         node.backlog.clear();
@@ -243,6 +292,9 @@ impl World {
 
     /// The process stops in peace: everything is made durable first.
     pub(super) fn stop(&mut self, at: usize) {
+        if self.nodes[at].hung {
+            return self.kill_process(at);
+        }
         let now = self.now_of(at);
         if let Some(process) = &mut self.nodes[at].process {
             process.replica.handle_stop(now);
@@ -286,7 +338,9 @@ impl World {
         let mut kinds = Vec::new();
         for fault in self.faults.iter().filter(|fault| fault.on) {
             match fault.act {
-                Act::FullDisk { region } | Act::ReadErrors { region, .. } if region == at => kinds.push(fault.kind),
+                Act::FullDisk { region } | Act::ReadErrors { region, .. } | Act::Flip { region } if region == at => {
+                    kinds.push(fault.kind)
+                }
                 _ => {}
             }
         }
@@ -299,6 +353,12 @@ impl World {
     pub(super) fn roll_back(&mut self, at: usize, to: &Snapshot) {
         self.kill(at);
         self.nodes[at].disk.restore(to);
+        self.nodes[at].damaged = self.nodes[at].damaged.filter(|bucket| self.nodes[at].disk.is_damaged(*bucket));
+        self.went_back(at);
+    }
+
+    /// A part of the disk, or all of it, is older than it was, or gone.
+    pub(super) fn went_back(&mut self, at: usize) {
         self.tell(|| Record::Machine { node: at, what: Machine::RolledBack });
         self.nodes[at].told = VersionVector::default();
         self.nodes[at].acked = VersionVector::default();
@@ -306,6 +366,18 @@ impl World {
         self.nodes[at].restored_at = Some(self.true_wall());
         self.nodes[at].dead.clear();
         self.lost_by_contract(at);
+    }
+
+    /// A bucket with a value that cannot be read is cut: the operator takes it away.
+    pub(super) fn cut_damaged(&mut self, at: usize) {
+        let Some(bucket) = self.nodes[at].damaged.take() else { return };
+        if self.nodes[at].disk.is_damaged(bucket) {
+            self.kill_process(at);
+            self.nodes[at].disk.lose_bucket(bucket);
+            self.nodes[at].lost_bucket = true;
+            self.went_back(at);
+            self.mark(FaultKind::Flip);
+        }
     }
 
     /// What no machine has any longer, since this one's disk went back or away, is lost by contract.

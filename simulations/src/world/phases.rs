@@ -7,6 +7,7 @@ use std::time::Duration;
 use replication::{Bucket, VersionVector};
 
 use super::World;
+use super::fault::Act;
 use super::links::LAST_BACKOFF;
 use crate::check::{Broken, Invariant};
 use crate::model::VisitTruth;
@@ -96,7 +97,12 @@ impl World {
         let silence = if self.was_lossy() { 32 } else { 10 };
         let per_hop = heartbeat * (silence + 4) + settings.relay_after + rtt * 2;
         let sync = self.scenario.disks.sync * 40;
-        (connect + start + per_hop * hops.max(1) + backlog + sync).mul_f64(self.scenario.checks.bound)
+        // After a bucket was lost what nobody has is waited for over 120 heartbeats without news, once for the whole store
+        // and once for the own log.
+        let is_bucket = |act: &Act| matches!(act, Act::LoseBucket { .. } | Act::OldBucket { .. } | Act::Flip { .. });
+        let given_up =
+            if self.faults.iter().any(|fault| is_bucket(&fault.act)) { heartbeat * 250 } else { Duration::ZERO };
+        (connect + start + given_up + per_hop * hops.max(1) + backlog + sync).mul_f64(self.scenario.checks.bound)
     }
 
     /// Whether frames vanished on links that stayed up.

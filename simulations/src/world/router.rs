@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use geo_router::health::{HealthRules, Track, Verdict};
 use rand::RngExt as _;
+use replication::BatchId;
 use replication::replica::Status;
 
 use super::{Event, Network, World};
 use crate::check::Invariant;
 use crate::scenario::Scenario;
 use crate::seed::{Stream, stream};
+
+/// A batch that is older makes a node not ready, as in `node/src/driver/pulse.rs`.
+const STALLED: Duration = Duration::from_secs(1);
 
 /// What the routers think of each region.
 pub(super) struct Router {
@@ -63,6 +67,9 @@ impl World {
     /// Every router asks `/readyz` of a region.
     pub(super) fn probe(&mut self, region: usize) {
         let ready = self.is_ready(region);
+        if ready {
+            self.was_filled(region);
+        }
         let (now, rules) = (self.elapsed(), self.router.rules);
         for home in 0..self.nodes.len() {
             let answers = ready && self.clients_pass(home, region);
@@ -84,10 +91,14 @@ impl World {
     }
 
     /// Whether a region answers `/readyz`, and that it is ready.
-    fn is_ready(&self, region: usize) -> bool {
+    pub(super) fn is_ready(&self, region: usize) -> bool {
         let node = &self.nodes[region];
         let now = self.now_of(region);
-        node.paused == 0 && node.process.as_ref().is_some_and(|process| is_fit(&process.replica.status(now)))
+        node.paused == 0
+            && node.process.as_ref().is_some_and(|process| {
+                let is_stalled = process.syncing.is_some() && self.now.saturating_sub(process.syncing_since) >= STALLED;
+                !is_stalled && is_fit(&process.replica.status(now))
+            })
     }
 
     /// Within so long a region that stopped answering is down for every router (I9).
@@ -100,6 +111,20 @@ impl World {
     pub(super) fn watch_detection(&mut self, node: usize, epoch: u64) {
         let by = self.now + self.detection_bound();
         self.schedule(by, Event::Detect { node, epoch });
+    }
+
+    /// A sync does not return: the region is to be down for every router.
+    pub(super) fn watch_hang(&mut self, node: usize, epoch: u64, batch: BatchId) {
+        let by = self.now + STALLED + self.detection_bound();
+        self.schedule(by, Event::DetectHang { node, epoch, batch });
+    }
+
+    pub(super) fn hang_must_be_detected(&mut self, node: usize, epoch: u64, batch: BatchId) {
+        let still_hangs = self.nodes[node].hung && self.nodes[node].hung_sync == Some((epoch, batch));
+        let seen = self.router.tracks.iter().all(|view| view[node].verdict() == Verdict::Down);
+        self.must(Invariant::Liveness, Some(node), !still_hangs || seen, || {
+            "has a disk that hangs, beyond the detection bound, and clients are still sent there".to_owned()
+        });
     }
 
     pub(super) fn must_be_detected(&mut self, node: usize, epoch: u64) {

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::router::is_fit;
 use super::{Event, World};
 use crate::measure::{FaultEnd, Sample};
 
@@ -62,7 +61,7 @@ impl World {
         };
         let Some(process) = &node.process else { return sample };
         let status = process.replica.status(self.now_of(at));
-        sample.ready = sample.up && is_fit(&status);
+        sample.ready = self.is_ready(at);
         sample.documents = status.documents;
         sample.tombstones = status.tombstones;
         let now = self.true_wall();

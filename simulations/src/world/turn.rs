@@ -5,12 +5,13 @@ use std::sync::Arc;
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, Exp1};
 use replication::frame::Deltas;
-use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError};
+use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, VersionVector, View};
 
 use super::client::{Answer, Asked};
 use super::{Event, Input, Mark, World};
 use crate::check::Invariant;
 use crate::history::{Machine, Record};
+use crate::scenario::FaultKind;
 
 /// The kind byte of frames with entries.
 const DELTAS: u8 = 2;
@@ -27,6 +28,9 @@ impl World {
                     return self.tell_lost(from, at, &bytes);
                 }
                 let taken = process.replica.handle_frame(now, link, &bytes);
+                if taken.is_ok() {
+                    self.note_greeting(at, from, &bytes);
+                }
                 if let Some(recorder) = &mut self.recorder {
                     recorder.received(self.now, at, from, &bytes, clock.as_deref());
                 }
@@ -71,6 +75,12 @@ impl World {
             self.schedule(later, Event::Synced { node: at, epoch, batch });
             return;
         }
+        if self.nodes[at].hung {
+            self.nodes[at].hung_sync = Some((epoch, batch));
+            self.mark(FaultKind::HungDisk);
+            self.watch_hang(at, epoch, batch);
+            return;
+        }
         self.trace.note(self.now, b's', at, &batch.0.to_be_bytes());
         let now = self.now_of(at);
         let node = &mut self.nodes[at];
@@ -105,6 +115,7 @@ impl World {
         if now.mono >= process.replica.poll_timeout() {
             process.replica.handle_timeout(now)?;
             self.serve_waiting_reads(at);
+            self.is_fit_or_troubled(at);
         }
         self.serve_waiting_writes(at);
         self.next_batch(at)?;
@@ -135,6 +146,7 @@ impl World {
         let records = process.replica.gathered();
         let Some(batch) = process.replica.poll_batch()? else { return Ok(()) };
         process.syncing = Some(batch);
+        process.syncing_since = self.now;
         let drawn: f64 = Exp1.sample(&mut node.sync_draws);
         let takes = node.slow_sync.unwrap_or_else(|| mean.mul_f64(drawn.clamp(0.1, 8.0)));
         self.meter.batch(records);
@@ -172,9 +184,15 @@ impl World {
     /// I4 for what leaves: nothing of an erased visit is sent once the erasure was acknowledged here. Returns the
     /// payload bytes.
     fn no_erased_in(&mut self, at: usize, bytes: &[u8]) -> usize {
-        let Ok(Frame::Deltas(Deltas { entries, .. })) = Frame::decode(bytes) else {
-            self.must(Invariant::Erasure, Some(at), false, || "sends a frame that cannot be decoded".to_owned());
-            return 0;
+        let entries = match Frame::decode(bytes) {
+            Ok(Frame::Deltas(Deltas { entries, .. })) => entries,
+            other => {
+                let error = other.err().map(|error| error.to_string()).unwrap_or_default();
+                self.must(Invariant::Erasure, Some(at), false, || {
+                    format!("sends a frame that cannot be decoded: {error}")
+                });
+                return 0;
+            }
         };
         let mut payload = 0;
         for delta in entries {
@@ -265,6 +283,7 @@ impl World {
         self.trace.note(self.now, b'a', at, &u64::try_from(asked.operation).unwrap_or(u64::MAX).to_be_bytes());
         let (now, wall) = (self.now, self.true_wall());
         let mut dot = None;
+        let mut needs = asked.needs.clone();
         let result = match (asked.hash, outcome) {
             (Some(hash), Outcome::Created(made) | Outcome::Amended(made)) => {
                 dot = Some(made);
@@ -272,6 +291,7 @@ impl World {
             }
             (Some(hash), Outcome::Repeat) => {
                 self.model.repeated(asked.visit, Some(hash), at);
+                needs.merge(&self.needs_of(at, asked.visit));
                 Ok(())
             }
             (None, Outcome::Erased(made)) => {
@@ -301,7 +321,18 @@ impl World {
         if let Some(recorder) = &mut self.recorder {
             recorder.acknowledged(now, at, asked.operation, dot);
         }
-        self.reply(at, asked.operation, asked.attempt, Answer::Done { dot });
+        self.reply(at, asked.operation, asked.attempt, Answer::Done { dot, needs });
+    }
+
+    /// What must be known for a visit to be visible as it is here: the token of a write that wrote nothing.
+    fn needs_of(&self, at: usize, visit: u32) -> VersionVector {
+        let (Some(process), Some(truth)) = (&self.nodes[at].process, self.model.visits.get(&visit)) else {
+            return VersionVector::default();
+        };
+        let known = process.replica.durable();
+        let view = View::durable(process.replica.dead_through(), known);
+        let row = self.reader(at).row(&truth.key, view).ok().flatten();
+        row.map(|row| row.needs(known)).unwrap_or_default()
     }
 
     /// Lets the meter see what is durable by now.
