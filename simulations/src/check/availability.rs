@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// A region is ready. If it began empty it has what the peers had that are still linked, unless nothing has come for so
+    /// A region has filled its store, or is ready. If it began empty it has what the peers had that are still linked, unless nothing has come for so
     /// long that it does not wait any more.
     pub(crate) fn was_filled(&mut self, at: usize) {
         let Some(filling) = self.nodes[at].filling.take() else { return };
@@ -77,7 +77,11 @@ impl World {
         let lacks = |had: &VersionVector| {
             had.iter().any(|(origin, seq)| origin != own && left.contains(&origin) && known.get(origin) < seq)
         };
-        let short = filling.iter().find(|(peer, had)| self.are_linked(at, **peer) && lacks(had)).map(|(peer, _)| *peer);
+        // As the replica sees it: a peer that has dialled again and not greeted again is not waited for.
+        let status = process.replica.status(self.now_of(at));
+        let is_linked =
+            |at: usize| status.peers.iter().any(|peer| peer.node == self.nodes[at].name && peer.replica.is_some());
+        let short = filling.iter().find(|(peer, had)| is_linked(**peer) && lacks(had)).map(|(peer, _)| *peer);
         let peer = short.and_then(|peer| self.scenario.regions.get(peer)).cloned().unwrap_or_default();
         self.must(Invariant::Liveness, Some(at), gave_up || short.is_none(), || {
             format!("began empty and is ready, and lacks what {peer} had when it greeted")

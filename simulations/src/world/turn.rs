@@ -231,6 +231,7 @@ impl World {
                     self.marks.insert(Mark::Reincarnated);
                     self.tell(|| Record::Machine { node: at, what: Machine::Reincarnated });
                 }
+                Told::Filled => self.was_filled(at),
                 Told::Retired(origin) => self.forget_origin(at, origin),
                 // What it took on hearsay it may have told as known; now it says that it lacks it.
                 Told::Contradicted { origin, .. } => {
