@@ -448,6 +448,12 @@ impl Begun {
                 for (origin, seq) in used {
                     begun.vector.advance(origin, seq);
                 }
+                // A later id that has issued nothing leaves `meta` as it was and writes marks all the same: then only the
+                // vector says how far the log under the stored id goes.
+                let known = begun.vector.get(meta.id);
+                if known > begun.issued {
+                    (begun.issued, begun.head) = (known, None);
+                }
             }
             Found::WentBack { proven, missing } => {
                 begun.vector = proven.clone();
