@@ -258,7 +258,7 @@ fn a_disk_goes_back_in_time() {
     assert_ne!(replica(&deployment), old, "no place in its log may be used twice");
     let node = &deployment.nodes[EU];
     assert!(node.metric("meridian_rollbacks_total") >= 1.0, "{}", node.log());
-    assert!(node.log().contains("our disk went back in time"));
+    assert!(node.log().contains("this node's disk went back in time"));
     deployment.wait_complete(&venue);
     for at in [eu, us, ap] {
         assert_eq!(venue.list(at), before, "{at}");

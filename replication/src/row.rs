@@ -130,6 +130,13 @@ impl Row {
             || self.chunk.iter().flat_map(|c| &c.holds).any(|(held, _)| *held == hash)
     }
 
+    /// Whether the change is in the set and stands in some log. One that [`Row::forget`] left in a chunk without a dot
+    /// is hidden from readers until it is written again.
+    pub(crate) fn stands(&self, hash: ChangeHash) -> bool {
+        self.loose.iter().any(|l| l.change.hash == hash)
+            || self.chunk.iter().flat_map(|c| &c.holds).any(|(held, dots)| *held == hash && !dots.is_empty())
+    }
+
     /// Whether one more change keeps the row within `bounds`. A change that is there already always has room.
     #[must_use]
     pub fn has_room(&self, change: &Change, bounds: Bounds) -> bool {
@@ -218,12 +225,6 @@ impl Row {
     pub fn dots(&self) -> Vec<Dot> {
         let held = self.chunk.iter().flat_map(|c| &c.holds).flat_map(|(_, dots)| dots);
         self.loose.iter().flat_map(|l| &l.dots).chain(held).copied().collect()
-    }
-
-    /// For each change the dots under which it stands in logs.
-    pub(crate) fn dots_by_change(&self) -> impl Iterator<Item = &[Dot]> {
-        let held = self.chunk.iter().flat_map(|c| &c.holds).map(|(_, dots)| dots.as_slice());
-        self.loose.iter().map(|l| l.dots.as_slice()).chain(held)
     }
 
     /// The dots of the changes that created the document: where it was taken first, or at once. Empty while the

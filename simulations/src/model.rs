@@ -140,6 +140,13 @@ impl Model {
         self.stands_for(at, node, dot, What::Erasure(visit))
     }
 
+    /// An origin is over: no token waits for it.
+    pub fn forget_origin(&mut self, origin: ReplicaId) {
+        for session in self.guests.values_mut().chain(self.owners.values_mut()) {
+            session.token = session.token.iter().filter(|(other, _)| *other != origin).collect();
+        }
+    }
+
     fn stands_for(&mut self, at: Duration, node: usize, dot: Dot, what: What) -> Result<(), Broken> {
         match self.dots.insert((dot.origin, dot.seq), what) {
             Some(earlier) if earlier != what => Err(Broken::new(

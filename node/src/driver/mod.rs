@@ -28,7 +28,7 @@ use replication::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::metrics::Metrics;
 use crate::storage::Store;
 
@@ -44,6 +44,9 @@ use pulse::Pulse;
 const BATCH_RECORDS: usize = 256;
 /// When links have brought so many records, the rest of what they bring waits for the next batch.
 const LINK_RECORDS: usize = 128;
+/// What links alone have brought waits so long for a local write, or for more: otherwise each small frame of a peer would
+/// be a commit of its own, for which the next local write waits.
+const LINK_LINGER: Duration = Duration::from_millis(2);
 /// Longest time of a turn for frames to peers; the next turn goes on.
 const SENDING: Duration = Duration::from_millis(4);
 /// A watchdog that has reported waits so long for the process to end before it ends it.
@@ -93,6 +96,9 @@ struct Driver {
     pulse: Arc<Pulse>,
     /// Records that links have brought for the batch that is being gathered.
     link_records: usize,
+    /// When links began to bring something for it, and whether there is something else in it.
+    link_since: Option<Duration>,
+    is_local: bool,
     batch_started: Duration,
     status_at: Duration,
     /// A peer said something since the status was published: a client may wait for its confirmation.
@@ -154,7 +160,8 @@ pub fn start(
     let (control_in, control) = mpsc::unbounded_channel();
     let (batches_in, batches) = std::sync::mpsc::channel();
     let (ended_in, ended) = mpsc::unbounded_channel();
-    let pulse = Arc::new(Pulse::new(clock.clone(), heartbeat));
+    // Of its own: what hangs is told by real time, whatever the replica's clock says.
+    let pulse = Arc::new(Pulse::new(Arc::new(SystemClock::start()), heartbeat));
     let watched = ended_in.clone();
     pulse::watch(&pulse, move |stall| {
         let error = hung(stall);
@@ -196,6 +203,8 @@ pub fn start(
         changes,
         pulse,
         link_records: 0,
+        link_since: None,
+        is_local: false,
         batch_started: Duration::ZERO,
         status_at: Duration::ZERO,
         peers_told: false,
@@ -241,6 +250,8 @@ impl Driver {
             }
             if is_sending {
                 timeout = Duration::ZERO;
+            } else if let Some(wait) = self.lingers(now.0) {
+                timeout = timeout.min(wait);
             }
             let (room, has_link_room) = (self.room(), self.link_records < LINK_RECORDS);
             tokio::select! {
@@ -268,6 +279,13 @@ impl Driver {
         }
         writes.close();
         self.finish(writes, control).await
+    }
+
+    /// How long the batch that is being gathered still waits, because links alone brought what is in it.
+    fn lingers(&self, now: Duration) -> Option<Duration> {
+        let waited = now.saturating_sub(self.link_since?);
+        let waits = !self.is_local && self.link_records < LINK_RECORDS && waited < LINK_LINGER;
+        waits.then(|| LINK_LINGER - waited)
     }
 
     /// Records that local writes may still add to the batch.
@@ -307,8 +325,11 @@ impl Driver {
             self.write(asked)?;
         }
         self.replica.handle_stop(self.clock.now());
+        // Nothing more comes that a batch could wait for.
+        self.is_local = true;
         loop {
             self.turn()?;
+            self.is_local = true;
             if *self.applied.borrow() == *self.durable.borrow() && self.replica.next_batch().is_none() {
                 return Ok(());
             }
@@ -330,12 +351,15 @@ impl Driver {
         if self.peers_told && now.mono.0.saturating_sub(self.status_at) >= STATUS_EVERY {
             self.publish(now);
         }
-        if let Some(batch) = self.replica.next_batch() {
+        if self.lingers(now.mono.0).is_none()
+            && let Some(batch) = self.replica.next_batch()
+        {
             // Before it is visible, so that no reader sees it without knowing for which batch to wait.
             self.applied.send_replace(batch);
             self.metrics.batch_records.observe(self.replica.gathered() as f64);
             self.replica.poll_batch()?;
             self.link_records = 0;
+            (self.link_since, self.is_local) = (None, false);
             self.pulse.batch_begins();
             self.batch_started = now.mono.0;
             if self.committer.send(batch).is_err() {
@@ -380,6 +404,7 @@ impl Driver {
     fn write(&mut self, asked: Asked) -> Result<(), StorageError> {
         match self.replica.handle_write(self.clock.now(), asked.write) {
             Ok(ticket) => {
+                self.is_local = true;
                 self.waiting.insert(ticket, asked.reply);
             }
             Err(WriteError::Storage(error)) => return Err(error),
@@ -410,7 +435,11 @@ impl Driver {
                 (link, Ok(()))
             }
         };
-        self.link_records += self.replica.gathered().saturating_sub(before);
+        let brought = self.replica.gathered().saturating_sub(before);
+        if brought > 0 {
+            self.link_records += brought;
+            self.link_since.get_or_insert(now.mono.0);
+        }
         match result {
             Ok(()) => Ok(()),
             Err(LinkError::Storage(error)) => Err(error),

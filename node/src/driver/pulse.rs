@@ -78,8 +78,9 @@ impl Pulse {
 pub(super) fn watch(pulse: &Arc<Pulse>, hung: impl FnOnce(Stall) + Send + 'static) -> std::io::Result<()> {
     let pulse = Arc::downgrade(pulse);
     std::thread::Builder::new().name("watchdog".into()).spawn(move || {
+        let mut looks = Looks::default();
         while let Some(alive) = pulse.upgrade() {
-            if let Some(stall) = alive.stalled(HUNG) {
+            if let Some(stall) = looks.look(&alive) {
                 return hung(stall);
             }
             drop(alive);
@@ -87,6 +88,28 @@ pub(super) fn watch(pulse: &Arc<Pulse>, hung: impl FnOnce(Stall) + Send + 'stati
         }
     })?;
     Ok(())
+}
+
+/// How often in a row the same was seen. Looks are counted, not time: a process that was suspended did not look.
+#[derive(Debug, Default)]
+struct Looks {
+    turned: (u64, u32),
+    batch: (u64, u32),
+}
+
+impl Looks {
+    fn look(&mut self, pulse: &Pulse) -> Option<Stall> {
+        let same = |seen: &mut (u64, u32), now: u64| {
+            *seen = if seen.0 == now { (now, seen.1 + 1) } else { (now, 0) };
+            LOOK * seen.1
+        };
+        let batch = same(&mut self.batch, pulse.batch_since.load(Ordering::Relaxed));
+        let turned = same(&mut self.turned, pulse.turned.load(Ordering::Relaxed));
+        if self.batch.0 != 0 && batch >= HUNG {
+            return Some(Stall::Disk(batch));
+        }
+        (turned >= HUNG + pulse.heartbeat).then_some(Stall::Driver(turned))
+    }
 }
 
 #[cfg(test)]
@@ -97,7 +120,7 @@ mod tests {
 
     use replication::{Monotonic, Now, Wall};
 
-    use super::{Pulse, STALLED, Stall};
+    use super::{HUNG, LOOK, Looks, Pulse, STALLED, Stall};
     use crate::clock::Clock;
 
     #[derive(Default)]
@@ -126,5 +149,22 @@ mod tests {
         assert_eq!(pulse.stalled(STALLED), Some(Stall::Driver(Duration::from_millis(1_500))));
         pulse.turn();
         assert_eq!(pulse.stalled(STALLED), None);
+    }
+
+    #[test]
+    fn the_watchdog_counts_its_looks_and_not_the_time_in_which_it_was_suspended() {
+        let hands = Arc::new(Hands::default());
+        let pulse = Pulse::new(hands.clone(), Duration::from_millis(500));
+        let mut looks = Looks::default();
+        pulse.batch_begins();
+        assert_eq!(looks.look(&pulse), None);
+        hands.0.store(3_600_000, Ordering::Relaxed);
+        assert_eq!(looks.look(&pulse), None, "an hour in which nothing ran");
+        let mut seen = 1;
+        while looks.look(&pulse).is_none() {
+            pulse.turn();
+            seen += 1;
+        }
+        assert_eq!(LOOK * (seen + 1), HUNG, "a disk that hangs while all else runs");
     }
 }

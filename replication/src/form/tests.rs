@@ -1,3 +1,5 @@
+//! Which changes are well-formed, against an independent model.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

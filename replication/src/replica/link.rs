@@ -243,6 +243,7 @@ impl<S: Storage> Replica<S> {
             return Err(LinkError::Copy { peer });
         }
         self.note_boot(&peer, hello.boot)?;
+        self.last_ids.insert(peer.clone(), hello.replica);
         let Some(link) = self.links.get_mut(&id) else { return Err(LinkError::Unknown) };
         match link.replica {
             Some(known) if known == hello.replica => {
@@ -308,18 +309,24 @@ impl<S: Storage> Replica<S> {
             }
             self.reminted = Some(now.mono);
             let old = self.id;
+            // A disk goes back while no process runs. Since this one runs it has issued all that there is.
+            let is_complete = self.standing == Standing::Running && self.issued > 0;
             self.events.push_back(Event::RolledBack { peer: peer.clone(), origin: old, theirs: known, ours });
             self.reincarnate(now)?;
             self.past.insert(old);
-            self.ended.advance(old, known);
-            self.awaited.expect_back(old, known, now.mono);
+            if is_complete {
+                self.complete.insert(old);
+            } else {
+                self.ended.advance(old, known);
+                self.awaited.expect_back(old, known, now.mono);
+            }
         } else if let Standing::Confirming { waiting, .. } = &mut self.standing {
             waiting.remove(peer);
             if waiting.is_empty() {
                 self.standing = Standing::Running;
             }
         }
-        for origin in &self.past {
+        for origin in self.past.difference(&self.complete) {
             let known = theirs.get(*origin);
             if known > self.vector.get(*origin) && known <= self.ended.get(*origin).saturating_add(MOST_LOST) {
                 self.ended.advance(*origin, known);

@@ -301,7 +301,11 @@ pub struct Replica<S> {
     promised: VersionVector,
     /// How far the logs under our earlier ids went: what we issued, or what peers know.
     ended: VersionVector,
+    /// Earlier ids whose logs this very process ended: no peer can know more of them than it does.
+    complete: BTreeSet<ReplicaId>,
     heads: Heads,
+    /// Under which id each peer greeted last.
+    last_ids: BTreeMap<NodeName, ReplicaId>,
     /// The processes that spoke under each peer's name, the present one last.
     boots: BTreeMap<NodeName, VecDeque<u64>>,
     /// When origins are looked for that are over.
@@ -407,6 +411,10 @@ impl<S: Storage> Replica<S> {
         }
         self.completeness.settle(&self.durable);
         self.look_at_awaited(now);
+        // On a busy node a batch is on its way at most heartbeats.
+        if self.is_look_due(now) && self.clock.doubt().is_none() {
+            self.retire(now)?;
+        }
         Ok(())
     }
 

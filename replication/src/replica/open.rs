@@ -170,7 +170,9 @@ impl<S: Storage> Replica<S> {
             // What was acknowledged before the start rests on no more than was known then.
             promised: begun.vector.clone(),
             ended: begun.ended,
+            complete: BTreeSet::new(),
             heads: Heads::new(begun.head),
+            last_ids: BTreeMap::new(),
             boots: BTreeMap::new(),
             retire_at: now.mono,
             hlc: Hlc::default().tick(clock.trusted()),
@@ -439,7 +441,11 @@ impl Begun {
                 begun.vector.merge(vector);
                 begun.settled.merge(&last.settled);
                 // Issued but not durable: nothing was told of them, and nothing will be, but the seqs are used up.
-                for (origin, seq) in issued.iter().filter(|(o, _)| *o == meta.id || past.contains(o)) {
+                // Not those of earlier ids: they were settled when the id was given up, and if a bucket was lost since then
+                // entries of theirs are still to be fetched back.
+                let is_settled = |origin: &ReplicaId| meta.past.contains(origin);
+                let used = issued.iter().filter(|(o, _)| (*o == meta.id || past.contains(o)) && !is_settled(o));
+                for (origin, seq) in used {
                     begun.vector.advance(origin, seq);
                 }
             }

@@ -88,10 +88,11 @@ impl Origins {
 }
 
 impl<S: Storage> Replica<S> {
-    /// Through which seq `peer` is believed about `origin`'s log.
-    pub(super) fn believed_through(&self, peer: &NodeName, origin: ReplicaId) -> u64 {
+    /// Through which seq `peer` is believed about `origin`'s log, if the last entry that it sends is `last`.
+    pub(super) fn believed_through(&self, peer: &NodeName, origin: ReplicaId, last: u64) -> u64 {
         if self.past.contains(&origin) {
-            return self.ended.get(origin);
+            // More than we issued there is only if another process wrote under our id: then there are entries.
+            return self.ended.get(origin).max(last);
         }
         match self.origins.owner(origin) {
             Some(owner) if owner == peer => u64::MAX,
@@ -123,10 +124,20 @@ impl<S: Storage> Replica<S> {
             return Ok(());
         }
         let (peer, present) = (link.peer.clone(), link.replica);
-        let Some(origin) = present else { return Ok(()) };
-        let Some(proven) = self.hearsay.0.remove(&origin) else { return Ok(()) };
-        self.pending.meta = true;
-        if self.vector.get(origin) > self.origins.told(origin) {
+        let said = self.hearsay.0.iter().filter(|(origin, _)| self.origins.owner(**origin) == Some(&peer));
+        for (origin, proven) in said.map(|(o, p)| (*o, *p)).collect::<Vec<_>>() {
+            let (known, ends) = (self.vector.get(origin), self.origins.told(origin));
+            // Of a log that the node does not name it says nothing. Of an earlier one its disk may have lost the end:
+            // then the entries are here.
+            let is_named = ends > 0 || Some(origin) == present;
+            let is_kept = Some(origin) != present && known > ends && self.has_entries(origin, ends + 1)?;
+            if is_named && !is_kept {
+                self.hearsay.0.remove(&origin);
+                self.pending.meta = true;
+            }
+            if !is_named || is_kept || known <= ends {
+                continue;
+            }
             // The batch on its way would bring the vector back that it was made with.
             self.settle_batches(now)?;
             for vector in [&mut self.vector, &mut self.durable] {
@@ -135,7 +146,7 @@ impl<S: Storage> Replica<S> {
             }
             self.pending.force = true;
             self.ask_again(id, origin);
-            self.events.push_back(Event::Contradicted { peer, origin });
+            self.events.push_back(Event::Contradicted { peer: peer.clone(), origin });
         }
         Ok(())
     }
@@ -147,6 +158,18 @@ impl<S: Storage> Replica<S> {
         }
         let unknown = self.vector.iter().filter(|(o, _)| self.origins.owner(*o).is_none()).count();
         unknown < MOST_UNKNOWN
+    }
+
+    /// A peer has forgotten an origin. If it is over here too, it is forgotten before it is sent again: otherwise two
+    /// replicas that look at different times would bring it back to each other for ever.
+    pub(super) fn look_for_over(&mut self, now: Now) -> Result<(), StorageError> {
+        self.retire_at = now.mono;
+        if self.clock.doubt().is_none() { self.retire(now) } else { Ok(()) }
+    }
+
+    /// Whether origins are to be looked for that are over, as soon as no batch is on its way.
+    pub(super) fn is_look_due(&self, now: Now) -> bool {
+        now.mono >= self.retire_at
     }
 
     /// Takes origins out of the vector whose entries are all gone: earlier incarnations, those of stores that were lost,
@@ -162,7 +185,7 @@ impl<S: Storage> Replica<S> {
         let present: Vec<ReplicaId> = self.links.values().filter_map(|link| link.replica).chain([self.id]).collect();
         let over = self.vector.iter().map(|(origin, _)| origin).filter(|origin| !present.contains(origin));
         for origin in over.collect::<Vec<_>>() {
-            if self.has_entries(origin)? || self.pending.has_entries(origin) {
+            if self.has_entries(origin, 0)? || self.pending.has_entries(origin) {
                 continue;
             }
             for vector in [&mut self.vector, &mut self.durable, &mut self.settled, &mut self.promised, &mut self.ended]
@@ -183,9 +206,9 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// Whether storage has an entry of this log.
-    fn has_entries(&self, origin: ReplicaId) -> Result<bool, StorageError> {
-        let (start, end) = (log_key(Dot { origin, seq: 0 }), log_key(Dot { origin, seq: u64::MAX }));
+    /// Whether storage has an entry of this log from `seq` on.
+    fn has_entries(&self, origin: ReplicaId, seq: u64) -> Result<bool, StorageError> {
+        let (start, end) = (log_key(Dot { origin, seq }), log_key(Dot { origin, seq: u64::MAX }));
         let mut found = false;
         for bucket in self.buckets.keys() {
             self.storage.scan(*bucket, &start, &end, &mut |_, _| {

@@ -56,8 +56,9 @@ impl<S: Storage> Replica<S> {
         // It knows us by an earlier id, or not at all: the greeting that said otherwise was lost.
         link.hello_due |= !progress.direct.contains(&own);
         // What it does not name it has forgotten: whatever is left of that log is new to it.
-        for origin in link.acked.origins_beyond(&progress.vector) {
-            link.forget_origin(origin);
+        let forgotten = link.acked.origins_beyond(&progress.vector);
+        for origin in &forgotten {
+            link.forget_origin(*origin);
         }
         link.acked.merge(&progress.vector);
         link.direct = progress.direct.into_iter().collect();
@@ -70,6 +71,9 @@ impl<S: Storage> Replica<S> {
             theirs < self.durable.get(*origin)
         });
         self.watch_all(now, id);
+        if !forgotten.is_empty() {
+            self.look_for_over(now)?;
+        }
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         // At most once per heartbeat: frames that merely overtook each other need no second sending.
         if !progress.missing.is_empty() && now.mono.since(link.rewound) >= heartbeat {
@@ -124,7 +128,8 @@ impl<S: Storage> Replica<S> {
                 return Err(LinkError::Fork { peer: peer.clone() });
             }
         }
-        let mut through = through.min(self.believed_through(peer, origin));
+        let last = entries.last().map_or(0, |entry| entry.dot.seq);
+        let mut through = through.min(self.believed_through(peer, origin, last));
         let latest = self.clock.latest_arrival(self.config.arrival_allowance);
         let believed = through;
         for delta in entries.into_iter().filter(|delta| delta.dot.seq > known && delta.dot.seq <= believed) {

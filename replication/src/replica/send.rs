@@ -27,10 +27,11 @@ use crate::time::{Now, millis};
 
 /// Payload bytes after which a frame is full.
 const FRAME_BYTES: usize = 256 * 1024;
-/// With this many frames unacknowledged a partly filled frame waits for more entries: batches form by themselves.
-const EAGER_FRAMES: usize = 2;
+/// With this many frames unacknowledged a partly filled frame waits for more entries: batches form by themselves, here
+/// and in the commits of the peer.
+const EAGER_FRAMES: usize = 1;
 /// How long it waits at most.
-pub(super) const LINGER: Duration = Duration::from_millis(8);
+pub(super) const LINGER: Duration = Duration::from_millis(6);
 /// A frame this full does not wait.
 const FULL: u64 = MAX_ENTRIES as u64 / 2;
 
@@ -72,7 +73,8 @@ impl<S: Storage> Replica<S> {
     fn control_frames(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if std::mem::take(&mut link.hello_due) {
-            let replica = link.replica;
+            // At the first greeting the peer has not yet said who it is: it may be the one that was there last.
+            let replica = link.replica.or(self.last_ids.get(&link.peer).copied());
             let yours = replica.and_then(|replica| Some((replica, self.heads.of(replica)?)));
             let hello = Hello {
                 replica: self.id,
@@ -139,6 +141,10 @@ impl<S: Storage> Replica<S> {
             let Some(link) = self.links.get(&id) else { return Ok(None) };
             let after = link.sent_through(origin);
             if after >= have || link.replica == Some(origin) {
+                continue;
+            }
+            // It may be over, and the peer may have forgotten it for that reason.
+            if after == 0 && origin != self.id && self.is_look_due(now) {
                 continue;
             }
             if have - after < FULL && link.in_flight.len() >= EAGER_FRAMES {
@@ -270,7 +276,10 @@ impl<S: Storage> Replica<S> {
                 return Err(StorageError::Corrupt { what: "log entry", bucket: *bucket });
             }
         }
-        found.sort_unstable_by_key(|(seq, _)| *seq);
+        // After a bucket was lost an entry may have come again as `Erased`, into the bucket of its tombstone, while the
+        // change's own bucket still has it. One entry is sent, and the erasure goes first.
+        found.sort_unstable_by_key(|(seq, entry)| (*seq, matches!(entry.what, Reference::Change(_))));
+        found.dedup_by_key(|(seq, _)| *seq);
         // Each bucket gave its first MAX_ENTRIES, so the first MAX_ENTRIES of all are complete.
         found.truncate(MAX_ENTRIES);
         let through = if found.len() < MAX_ENTRIES { have } else { found.last().map_or(have, |(seq, _)| *seq) };

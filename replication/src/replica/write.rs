@@ -8,6 +8,7 @@ use crate::log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
 use crate::row::{Bounds, Row};
 use crate::storage::{Storage, StorageError, document_key, log_key, tombstone_key};
 use crate::time::{Hlc, Now, Wall};
+use crate::version::VersionVector;
 
 /// What a client wants.
 #[derive(Clone, Debug)]
@@ -102,14 +103,10 @@ impl<S: Storage> Replica<S> {
     fn write_change(&mut self, key: DocumentKey, change: Change) -> Result<Outcome, WriteError> {
         let (row, existed) = self.row(&key)?;
         // The acknowledgement says that what is there already is there: a claim must not leave it out.
-        for dots in row.dots_by_change() {
-            if !dots.iter().any(|dot| self.is_own(dot.origin))
-                && let Some(dot) = dots.iter().find(|dot| self.vector.contains(**dot)).or(dots.first())
-            {
-                self.promised.advance(dot.origin, dot.seq);
-            }
-        }
-        if row.contains(change.hash()) {
+        let others = row.needs(&self.vector);
+        let others: VersionVector = others.iter().filter(|(origin, _)| !self.is_own(*origin)).collect();
+        self.promised.merge(&others);
+        if row.stands(change.hash()) {
             return Ok(Outcome::Repeat);
         }
         if !row.has_room(&change, Bounds::local(&key)) {

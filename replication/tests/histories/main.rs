@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 /// Histories of one test; two tests run side by side.
-const HISTORIES: u32 = 5_000;
+const HISTORIES: u32 = 2_000;
 
 /// A number from the environment.
 fn setting(name: &str, default: u32) -> u32 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use replication::{ChangeHash, DocumentKey, Dot, View};
+use replication::{Bucket, ChangeHash, DocumentKey, Dot, View};
 
 use super::Invariant;
 use crate::world::World;
@@ -76,11 +76,16 @@ impl World {
         let is_unknown = |node: usize, lost: bool, dot: Option<Dot>| {
             heard.contains(&node) && !lost && dot.is_some_and(|dot| !known.contains(dot))
         };
+        // Where all entries of an origin are over the vector does not name it: nothing of the visit is left to know.
+        let over = self.true_wall().plus(self.scenario.replica.max_clock_skew);
         let unknown = self.model.visits.iter().find(|(_, truth)| {
+            let until = truth.key.name.id.arrival().plus(self.scenario.replica.max_retention);
             // The same change may be there under another dot: two regions took it, and one disk went back.
             let has = |hash| live.get(&truth.key).is_some_and(|hashes| hashes.contains(hash));
-            truth.taken.iter().any(|taken| is_unknown(taken.node, taken.lost, taken.dot) && !has(&taken.hash))
-                || truth.erased.iter().any(|erased| is_unknown(erased.node, erased.lost, Some(erased.dot)))
+            let taken = truth.taken.iter().filter(|_| truth.key.expires_at > over);
+            let erased = truth.erased.iter().filter(|_| Bucket::of(until).end() > over);
+            taken.into_iter().any(|taken| is_unknown(taken.node, taken.lost, taken.dot) && !has(&taken.hash))
+                || erased.into_iter().any(|erased| is_unknown(erased.node, erased.lost, Some(erased.dot)))
         });
         unknown.map(|(visit, _)| *visit)
     }

@@ -5,6 +5,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use replication::VersionVector;
+use replication::memory::Snapshot;
+
 use super::{Event, Mark, World};
 use crate::history::{Record, Turn};
 use crate::scenario::FaultKind;
@@ -47,6 +50,35 @@ pub enum Act {
     Night { lasts: Duration },
 }
 
+impl Act {
+    /// Whether a machine may not answer while this goes on.
+    fn stops(&self, at: usize) -> bool {
+        match self {
+            Act::Cut { .. } | Act::Degrade { .. } | Act::Night { .. } => false,
+            Act::ClockStep { .. } | Act::ClockDrift { .. } | Act::BelieveClock { .. } => false,
+            // All others are restarted, one after the other.
+            Act::Add { .. } | Act::Remove { .. } => true,
+            Act::Crash { region }
+            | Act::Restart { region }
+            | Act::Pause { region }
+            | Act::SlowNode { region, .. }
+            | Act::SlowDisk { region, .. }
+            | Act::FullDisk { region }
+            | Act::ReadErrors { region, .. }
+            | Act::LyingDisk { region }
+            | Act::Restore { region, .. } => *region == at,
+        }
+    }
+
+    /// Whether it makes the way between two machines worse.
+    fn is_between(&self, a: usize, b: usize) -> bool {
+        match self {
+            Act::Cut { pairs, .. } | Act::Degrade { pairs, .. } => pairs.contains(&(a, b)) || pairs.contains(&(b, a)),
+            _ => false,
+        }
+    }
+}
+
 /// A planned fault and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
@@ -57,7 +89,16 @@ pub(super) struct Planned {
     /// For a flapping partition: whether it is cut at this moment.
     cut: bool,
     /// For a restore: what the disk goes back to.
-    backup: Option<(Duration, replication::memory::Snapshot)>,
+    backup: Option<Backup>,
+}
+
+/// A copy of a disk.
+#[derive(Clone, Debug)]
+struct Backup {
+    made: Duration,
+    disk: Snapshot,
+    /// What its replica knew.
+    known: VersionVector,
 }
 
 impl Planned {
@@ -82,7 +123,9 @@ impl World {
 
     pub(super) fn backup(&mut self, fault: usize) {
         if let Act::Restore { region, .. } = self.faults[fault].act {
-            self.faults[fault].backup = Some((self.now, self.nodes[region].disk.snapshot()));
+            let node = &self.nodes[region];
+            let (made, disk, known) = (self.now, node.disk.snapshot(), self.known_at(region));
+            self.faults[fault].backup = Some(Backup { made, disk, known });
         }
     }
 
@@ -137,11 +180,14 @@ impl World {
                 // A backup could bring dots back that were lost since and are used again (A8): while nobody has noticed
                 // this machine's earlier roll-back, and once something is lost that was there when it was made.
                 let unnoticed = self.nodes[*region].rolled_back;
-                let is_safe = |made: Duration| !unnoticed && self.lost_at.is_none_or(|lost| lost < made);
-                let backup = self.faults[fault].backup.take().filter(|(made, _)| is_safe(*made));
-                if let Some((_, backup)) = backup {
+                let is_safe = |backup: &Backup| {
+                    let is_older = self.lost_at.is_none_or(|lost| lost < backup.made);
+                    !unnoticed && is_older && self.would_be_noticed(*region, &backup.known, lasts, fault)
+                };
+                let backup = self.faults[fault].backup.clone().filter(is_safe);
+                if let Some(backup) = backup {
                     self.mark(kind);
-                    self.roll_back(*region, &backup);
+                    self.roll_back(*region, &backup.disk);
                 }
             }
             Act::ClockStep { region, by_ms } => {
@@ -186,6 +232,51 @@ impl World {
         self.trace.note(self.now, b'F', kind as usize, &[]);
         if !matches!(act, Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Night { .. }) {
             self.schedule(self.now + lasts, Event::FaultEnds(fault));
+        }
+    }
+
+    /// What a replica durably knows, or, while it is down, what it told.
+    fn known_at(&self, region: usize) -> VersionVector {
+        let node = &self.nodes[region];
+        node.process.as_ref().map_or_else(|| node.told.clone(), |process| process.replica.durable().clone())
+    }
+
+    /// Whether a replica whose disk goes back will hear of it at its next start (A8). An id is kept over a restart beside
+    /// peers that cannot be asked if a majority vouches, so a peer that has entries beyond the backup must be asked, and
+    /// must be able to answer: it is a neighbour, and no other fault touches it or the way until the start is over. If
+    /// none has such entries yet, those on their way may still reach any linked neighbour.
+    fn would_be_noticed(&self, region: usize, known: &VersionVector, lasts: Duration, this: usize) -> bool {
+        // Greetings are lost again and again: the majority may be asked and the one that has more may not.
+        if self.scenario.network.loss > 0.1 {
+            return false;
+        }
+        let over = self.now + lasts + self.scenario.replica.heartbeat * 18;
+        let other = |number: usize| number != this;
+        let others = self.scenario.faults.iter().zip(&self.faults).enumerate().filter(|(number, _)| other(*number));
+        let during: Vec<&Act> = others
+            .filter(|(_, (written, _))| written.at < over && written.at + written.lasts.unwrap_or_default() > self.now)
+            .map(|(_, (_, planned))| &planned.act)
+            .collect();
+        if during.iter().any(|act| act.stops(region)) {
+            return false;
+        }
+        let can_answer = |peer: usize| {
+            let runs = self.nodes[peer].process.is_some() && self.nodes[peer].paused == 0;
+            let is_open = self.net.is_open(peer, region) && self.net.is_open(region, peer);
+            runs && is_open && !during.iter().any(|act| act.stops(peer) || act.is_between(peer, region))
+        };
+        let neighbours: Vec<usize> = (0..self.nodes.len()).filter(|peer| self.are_neighbours(region, *peer)).collect();
+        let has_more = |peer: usize| {
+            let theirs = self.known_at(peer);
+            self.nodes[region].ids.iter().any(|id| theirs.get(*id) > known.get(*id))
+        };
+        let everywhere: Vec<usize> = (0..self.nodes.len())
+            .filter(|peer| *peer != region && self.nodes[*peer].exists && has_more(*peer))
+            .collect();
+        if everywhere.is_empty() {
+            neighbours.iter().filter(|peer| self.are_linked(region, **peer)).all(|peer| can_answer(*peer))
+        } else {
+            neighbours.iter().any(|peer| everywhere.contains(peer) && can_answer(*peer))
         }
     }
 

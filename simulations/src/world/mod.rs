@@ -124,6 +124,8 @@ pub struct World {
     clocks_touched: BTreeSet<usize>,
     /// When something was last lost by contract: its dots may be used again (A8).
     lost_at: Option<Duration>,
+    /// When a replica last forgot an origin.
+    retired_at: Option<Duration>,
     /// Requests are still being made.
     open: bool,
     /// Regular looks are still being taken.
@@ -154,6 +156,10 @@ pub enum Mark {
     HorizonRefused,
     /// A replica had forgotten what is not over.
     ForgotEarly,
+    /// All entries of an origin were over, and a replica forgot its name.
+    Retired,
+    /// What a relay had said of a log was taken back when the log's own node was heard.
+    Contradicted,
     /// A link was closed for silence.
     SilentLink,
     /// A partition let one direction pass.
@@ -227,6 +233,7 @@ impl World {
             broken: None,
             clocks_touched: BTreeSet::new(),
             lost_at: None,
+            retired_at: None,
             open: true,
             sampling: true,
             net,

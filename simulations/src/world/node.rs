@@ -51,6 +51,11 @@ pub struct Node {
     pub(super) acked: VersionVector,
     /// Its disk went back in time and it has not taken a new id since.
     pub(super) rolled_back: bool,
+    /// Ids under which it ran when its disk went back. A new id is durable with its first entry only, so the same
+    /// roll-back may be noticed again after another crash.
+    pub(super) gone_back: BTreeSet<ReplicaId>,
+    /// Every id under which it ran.
+    pub(super) ids: BTreeSet<ReplicaId>,
     /// When its disk last went back in time, in true time.
     pub(crate) restored_at: Option<Wall>,
     /// Visits that were dead here, since the disk last went back.
@@ -104,6 +109,8 @@ impl Node {
                 told: VersionVector::default(),
                 acked: VersionVector::default(),
                 rolled_back: false,
+                gone_back: BTreeSet::new(),
+                ids: BTreeSet::new(),
                 restored_at: None,
                 dead: BTreeSet::new(),
                 misled: false,
@@ -133,6 +140,8 @@ impl World {
         let peers = (0..self.nodes.len()).filter(|peer| *peer != node && self.nodes[*peer].exists);
         let peers = peers.map(|peer| (self.nodes[peer].name.clone(), self.nodes[peer].region.clone())).collect();
         ReplicaConfig {
+            // Another one for each process.
+            boot: (node as u64) << 32 | self.nodes[node].epoch,
             max_retention: settings.max_retention,
             max_clock_skew: settings.max_clock_skew,
             heartbeat: settings.heartbeat,
@@ -147,13 +156,13 @@ impl World {
         if self.nodes[at].process.is_some() || !self.nodes[at].exists {
             return;
         }
+        self.nodes[at].epoch += 1;
         let config = self.config(at);
         // A lone replica believes its clock at a start: what it takes for expired by that is its own loss.
         let skew = self.scenario.replica.max_clock_skew.as_millis();
         self.nodes[at].misled |= config.peers.is_empty() && u128::from(self.clock_error(at).unsigned_abs()) > skew;
         let now = self.now_of(at);
         let started = self.elapsed();
-        self.nodes[at].epoch += 1;
         let epoch = self.nodes[at].epoch;
         let mut ids = stream(self.seed, "ids", (at as u64) << 32 | epoch);
         let mint = Box::new(move || ReplicaId(ids.random()));
@@ -167,7 +176,12 @@ impl World {
             return;
         };
         let known = replica.durable().clone();
+        let id = replica.id();
         let node = &mut self.nodes[at];
+        node.ids.insert(id);
+        if node.rolled_back {
+            node.gone_back.insert(id);
+        }
         node.process = Some(Process {
             replica,
             started,

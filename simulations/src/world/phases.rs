@@ -154,14 +154,15 @@ impl World {
                 }
             }
         }
+        let left = self.origins_left();
         let mut all = VersionVector::default();
         for at in core {
-            all.merge(self.nodes[*at].process.as_ref()?.replica.durable());
+            all.merge(&self.known_of(*at, &left)?);
         }
         for at in core {
-            let known = self.nodes[*at].process.as_ref()?.replica.durable();
-            if *known != all {
-                return Some(format!("{} lacks {} entries that others have", name(*at), all.ahead_of(known)));
+            let known = self.known_of(*at, &left)?;
+            if known != all {
+                return Some(format!("{} lacks {} entries that others have", name(*at), all.ahead_of(&known)));
             }
             if !self.is_settled(*at) {
                 return Some(format!("a batch of {} is not durable", name(*at)));
@@ -179,14 +180,21 @@ impl World {
         let statuses: Vec<_> = core
             .iter()
             .filter_map(|at| Some((*at, self.nodes[*at].process.as_ref()?.replica.status(self.now_of(*at)))))
-            .filter(|(_, status)| !status.forgot_early)
             .collect();
-        for (at, status) in &statuses {
+        let forgot_early: BTreeSet<usize> =
+            statuses.iter().filter(|(_, status)| status.forgot_early).map(|(at, _)| *at).collect();
+        for (at, status) in statuses.iter().filter(|(at, _)| !forgot_early.contains(at)) {
             let name = |at: usize| self.scenario.regions[at].as_str();
             if status.recovering {
                 return Some(format!("{} still fetches its log back", name(*at)));
             }
-            for (of, _) in &statuses {
+            if status.filling {
+                return Some(format!("{} still lacks what its peers had when they greeted it", name(*at)));
+            }
+            // A claim is believed from its own node alone, over a link.
+            for of in
+                core.iter().filter(|of| !forgot_early.contains(of) && (*of == at || self.are_neighbours(*at, **of)))
+            {
                 let through = status.complete_through.get(&self.nodes[*of].region).copied().unwrap_or_default();
                 if through.plus(slack) < self.true_wall() {
                     return Some(format!("{} does not say that it is complete for {}", name(*at), name(*of)));

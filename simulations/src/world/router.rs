@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use geo_router::health::{HealthRules, Track, Verdict};
 use rand::RngExt as _;
+use replication::replica::Status;
 
 use super::{Event, Network, World};
 use crate::check::Invariant;
@@ -46,6 +47,12 @@ impl Router {
     }
 }
 
+/// Whether the state of a replica lets its node say that it is ready, as `/readyz` does.
+pub(super) fn is_fit(status: &Status) -> bool {
+    let early = status.forgot_early && !status.peers.is_empty();
+    status.doubt.is_none() && !status.starting && !status.recovering && !status.filling && !early
+}
+
 impl World {
     pub(super) fn schedule_probe(&mut self, region: usize) {
         let rules = self.router.rules;
@@ -80,12 +87,7 @@ impl World {
     fn is_ready(&self, region: usize) -> bool {
         let node = &self.nodes[region];
         let now = self.now_of(region);
-        node.paused == 0
-            && node.process.as_ref().is_some_and(|process| {
-                let status = process.replica.status(now);
-                let early = status.forgot_early && !status.peers.is_empty();
-                status.doubt.is_none() && !status.starting && !status.recovering && !early
-            })
+        node.paused == 0 && node.process.as_ref().is_some_and(|process| is_fit(&process.replica.status(now)))
     }
 
     /// Within so long a region that stopped answering is down for every router (I9).

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::router::is_fit;
 use super::{Event, World};
 use crate::measure::{FaultEnd, Sample};
 
@@ -61,7 +62,7 @@ impl World {
         };
         let Some(process) = &node.process else { return sample };
         let status = process.replica.status(self.now_of(at));
-        sample.ready = sample.up && status.doubt.is_none() && !status.starting;
+        sample.ready = sample.up && is_fit(&status);
         sample.documents = status.documents;
         sample.tombstones = status.tombstones;
         let now = self.true_wall();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, Exp1};
 use replication::frame::Deltas;
-use replication::{BatchId, Event as Told, Frame, Outcome, Storage as _, StorageError};
+use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError};
 
 use super::client::{Answer, Asked};
 use super::{Event, Input, Mark, World};
@@ -201,16 +201,24 @@ impl World {
                     };
                     self.acknowledge(at, &asked, outcome);
                 }
-                Told::RolledBack { .. } => {
-                    let excused = self.nodes[at].rolled_back;
+                Told::RolledBack { origin, .. } => {
+                    let excused = self.nodes[at].gone_back.contains(&origin);
                     self.must(Invariant::Durability, Some(at), excused, || {
                         "peers know more of its log than it does, and its disk did not go back".to_owned()
                     });
                 }
-                Told::Reincarnated { .. } => {
+                Told::Reincarnated { new, .. } => {
+                    self.nodes[at].ids.insert(new);
                     self.nodes[at].rolled_back = false;
                     self.marks.insert(Mark::Reincarnated);
                     self.tell(|| Record::Machine { node: at, what: Machine::Reincarnated });
+                }
+                Told::Retired(origin) => self.forget_origin(at, origin),
+                // What it took on hearsay it may have told as known; now it says that it lacks it.
+                Told::Contradicted { origin, .. } => {
+                    let told = self.nodes[at].told.iter().filter(|(other, _)| *other != origin).collect();
+                    self.nodes[at].told = told;
+                    self.marks.insert(Mark::Contradicted);
                 }
                 Told::CloseLink { link, silent } => {
                     if silent && self.open {
@@ -239,6 +247,18 @@ impl World {
                 _ => {}
             }
         }
+    }
+
+    /// All entries of an origin are over here, and its name is in no vector of this replica any more. Clients drop it as
+    /// the node does: no token waits for what nobody has.
+    fn forget_origin(&mut self, at: usize, origin: ReplicaId) {
+        let node = &mut self.nodes[at];
+        for vector in [&mut node.told, &mut node.acked] {
+            *vector = vector.iter().filter(|(other, _)| *other != origin).collect();
+        }
+        self.model.forget_origin(origin);
+        self.marks.insert(Mark::Retired);
+        self.retired_at = Some(self.now);
     }
 
     fn acknowledge(&mut self, at: usize, asked: &Asked, outcome: Outcome) {

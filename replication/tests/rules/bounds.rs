@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::time::Duration;
 
-use common::{OWN, after, config, greet};
+use crate::common::{OWN, after, config, greet};
 use replication::frame::Deltas;
 use replication::log::Body;
 use replication::memory::MemoryStorage;

@@ -1,6 +1,8 @@
 //! A replica `a` with two peers, `b` and `c`, as its tests play them.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, dead_code)]
+
+pub mod mesh;
 
 use std::time::Duration;
 

@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
 use std::time::Duration;
 
-use common::{OWN, START, after, config, greet};
+use crate::common::{OWN, START, after, config, greet};
 use replication::frame::{Deltas, Progress};
 use replication::log::Body;
 use replication::memory::MemoryStorage;

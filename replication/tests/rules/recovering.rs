@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod common;
-
-use common::{OWN, after, config, greet};
+use crate::common::{OWN, after, config, greet};
 use replication::frame::Progress;
 use replication::memory::MemoryStorage;
 use replication::{Event, Frame, LinkId, Replica, ReplicaId, Storage as _, Wall};

@@ -1,0 +1,196 @@
+//! A peer with a certificate that lies: what it says of others' logs, of our own, and of the time.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use crate::common::mesh::Mesh;
+use crate::common::{after, config, greet};
+use replication::frame::{Deltas, Hello, Progress};
+use replication::log::Body;
+use replication::memory::MemoryStorage;
+use replication::{
+    Claim, Collection, Delta, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkError, LinkId, Reason, Replica,
+    ReplicaId, Storage as _, TenantId, VersionVector, Wall,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Three honest replicas of which the third is played by the test after they have met: it speaks over its own links.
+fn met() -> (Mesh, ReplicaId) {
+    let mut mesh = Mesh::new(3);
+    mesh.write(1, 0);
+    mesh.until(SOON, "all agree", |mesh| mesh.agree() && mesh.shows(0).len() == 1);
+    mesh.run(Duration::from_secs(4));
+    let b = mesh.replica(1).id();
+    (mesh, b)
+}
+
+fn says(mesh: &mut Mesh, frame: &Frame) -> Result<(), LinkError> {
+    let (link, now) = (mesh.link(0, 2), mesh.now(0));
+    mesh.replica(0).handle_frame(now, link, &frame.encode())
+}
+
+fn gap(origin: ReplicaId) -> Frame {
+    Frame::Deltas(Deltas { origin, after: 0, through: u64::MAX, heads: None, entries: vec![] })
+}
+
+/// Review D3: 44 bytes took a region's log away from the others.
+#[test]
+fn a_peer_takes_no_log_of_a_linked_replica_away() {
+    let (mut mesh, b) = met();
+    says(&mut mesh, &gap(b)).unwrap();
+    mesh.run(Duration::from_secs(1));
+    assert_eq!(mesh.replica(0).durable().get(b), 1);
+    mesh.write(1, 1);
+    mesh.until(SOON, "what b writes arrives", |mesh| mesh.shows(0).len() == 2);
+}
+
+/// While b is away nothing else than a relay can speak of its log. When it is back the lie comes out.
+#[test]
+fn what_was_said_in_its_absence_is_taken_back_when_a_replica_contradicts_it() {
+    let (mut mesh, b) = met();
+    mesh.cut(0, 1);
+    mesh.cut(1, 2);
+    mesh.write(1, 1);
+    says(&mut mesh, &gap(b)).unwrap();
+    mesh.run(Duration::from_secs(2));
+    assert!(mesh.replica(0).durable().get(b) > 1, "it was believed");
+    mesh.cuts.clear();
+    mesh.until(Duration::from_secs(20), "what b wrote arrives", |mesh| mesh.shows(0).len() == 2);
+    assert!(mesh.events[0].iter().any(|event| matches!(event, Event::Contradicted { origin, .. } if *origin == b)));
+    mesh.write(1, 2);
+    mesh.until(SOON, "and goes on", |mesh| mesh.shows(0).len() == 3);
+}
+
+/// In a line the middle relays; that is believed, kept, and needs nothing sent twice when the ends meet.
+#[test]
+fn an_honest_relay_is_believed() {
+    let (mut mesh, b) = met();
+    mesh.cut(0, 1);
+    for number in 1..20 {
+        mesh.write(1, number);
+    }
+    mesh.until(SOON, "the middle relays", |mesh| mesh.shows(0).len() == 20);
+    mesh.cuts.clear();
+    mesh.run(Duration::from_secs(10));
+    assert!(!mesh.events[0].iter().any(|event| matches!(event, Event::Contradicted { .. })));
+    assert_eq!(mesh.replica(0).durable().get(b), 20);
+}
+
+#[test]
+fn claims_are_believed_from_their_own_node_alone() {
+    let (mut mesh, b) = met();
+    mesh.cut(0, 1);
+    let region = "b".parse().unwrap();
+    let complete = |mesh: &Mesh| mesh.replicas[0].as_ref().unwrap().status(mesh.now(0)).complete_through[&region];
+    let before = complete(&mesh);
+    mesh.run(Duration::from_secs(5));
+    let now = mesh.now(0).wall;
+    for node in ["b", "z"] {
+        let claim = Claim {
+            node: node.parse().unwrap(),
+            region: "b".parse().unwrap(),
+            through: now,
+            needs: vec![(b, 0)],
+            rests_on: vec![],
+        };
+        let progress = Progress {
+            vector: VersionVector::default(),
+            received: vec![],
+            claim: Some(claim),
+            horizon: Wall(0),
+            wall: now,
+            direct: vec![mesh.replica(0).id()],
+            missing: vec![],
+        };
+        says(&mut mesh, &Frame::Progress(progress)).unwrap();
+    }
+    assert!(complete(&mesh) <= before.plus(Duration::from_secs(1)), "b was not heard");
+    mesh.cuts.clear();
+    mesh.until(SOON, "b says it itself", |mesh| complete(mesh) >= now);
+}
+
+/// Review section 3: each such greeting made a new id, durably.
+#[test]
+fn a_peer_that_knows_too_much_of_our_log_is_not_believed_again_and_again() {
+    let storage = MemoryStorage::default();
+    let mut next = 0;
+    let mint = Box::new(move || {
+        next += 1;
+        ReplicaId(next)
+    });
+    let mut replica = Replica::open(config(), storage, mint, after(0)).unwrap();
+    let mut ids = std::collections::BTreeSet::new();
+    for link in 1..50 {
+        let id = replica.id();
+        ids.insert(id);
+        let hello = |seen: u64| Hello {
+            replica: ReplicaId(1_000),
+            node: "b".parse().unwrap(),
+            region: "b".parse().unwrap(),
+            boot: 1,
+            vector: VersionVector::default(),
+            seen: [(id, seen)].into_iter().collect(),
+            yours: None,
+            wall: after(link).wall,
+            max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
+        };
+        replica.handle_link_up(after(link), LinkId(link), "b".parse().unwrap()).unwrap();
+        let seen = if link % 2 == 0 { u64::MAX } else { 5 };
+        let _ = replica.handle_frame(after(link), LinkId(link), &Frame::Hello(hello(seen)).encode());
+    }
+    assert!(ids.len() <= 2, "{ids:?}");
+    let status = replica.status(after(300));
+    assert!(status.durable.is_empty(), "and none of them is in a vector");
+}
+
+/// 15.8 KB of tombstones "from the year 9,900" took a region to 3,351 MB.
+#[test]
+fn what_arrives_in_the_future_is_held_back() {
+    let storage = MemoryStorage::default();
+    let mut replica = Replica::open(config(), storage.clone(), Box::new(|| ReplicaId(1)), after(0)).unwrap();
+    greet(&mut replica, after(0), 1, "b", 0);
+    let origin = ReplicaId(101);
+    let entry = |seq: u64, arrival: u64| {
+        let mut id = [7; 16];
+        id[..6].copy_from_slice(&arrival.to_be_bytes()[2..]);
+        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+        let key = name.expiring(Wall(arrival).plus(config().max_retention));
+        Delta { dot: Dot { origin, seq }, hlc: Hlc(seq), key, body: Body::Tombstone(Reason::Subject) }
+    };
+    let now = after(0).wall.0;
+    let days = 86_400_000;
+    let mut entries = vec![entry(1, now), entry(2, now + 300_000)];
+    entries.extend((3..200).map(|seq| entry(seq, now + seq * 40 * days)));
+    let frame = Frame::Deltas(Deltas { origin, after: 0, through: 199, heads: None, entries });
+    replica.handle_frame(after(1), LinkId(1), &frame.encode()).unwrap();
+    while let Some(batch) = replica.poll_batch().unwrap() {
+        storage.sync().unwrap();
+        replica.handle_durable(after(1), batch).unwrap();
+    }
+    assert_eq!(replica.durable().get(origin), 2, "what may be is taken");
+    assert!(storage.buckets().len() <= 3, "{:?}", storage.buckets());
+    let events: Vec<Event> = std::iter::from_fn(|| replica.poll_event()).collect();
+    assert!(events.iter().any(|event| matches!(event, Event::HeldBack { dot, .. } if dot.seq == 3)));
+}
+
+#[test]
+fn origins_are_not_made_up_without_end() {
+    let storage = MemoryStorage::default();
+    let mut replica = Replica::open(config(), storage.clone(), Box::new(|| ReplicaId(1)), after(0)).unwrap();
+    greet(&mut replica, after(0), 1, "b", 0);
+    for origin in 1_000..7_000 {
+        let frame = Deltas { origin: ReplicaId(origin), after: 0, through: 9, heads: None, entries: vec![] };
+        replica.handle_frame(after(1), LinkId(1), &Frame::Deltas(frame).encode()).unwrap();
+    }
+    while let Some(batch) = replica.poll_batch().unwrap() {
+        storage.sync().unwrap();
+        replica.handle_durable(after(1), batch).unwrap();
+    }
+    assert!(replica.durable().len() <= 4_097, "{}", replica.durable().len());
+    // None has an entry, so the next look forgets them all.
+    replica.handle_timeout(after(4_000)).unwrap();
+    replica.handle_timeout(after(4_001)).unwrap();
+    assert!(replica.durable().len() <= 1, "{}", replica.durable().len());
+}

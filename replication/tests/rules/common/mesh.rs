@@ -1,0 +1,211 @@
+//! Replicas on a network that loses nothing and takes one tick: for tests that say what each of them does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use replication::memory::MemoryStorage;
+use replication::{
+    Change, Collection, DocumentId, DocumentKey, DocumentName, Event, LinkId, Monotonic, NodeName, Now, Reader,
+    Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Ticket, Value, Wall, Write,
+};
+
+use super::START;
+
+pub const TICK: Duration = Duration::from_millis(100);
+
+pub struct Mesh {
+    pub replicas: Vec<Option<Replica<MemoryStorage>>>,
+    pub storages: Vec<MemoryStorage>,
+    pub events: Vec<Vec<Event>>,
+    /// Pairs that no frame passes.
+    pub cuts: BTreeSet<(usize, usize)>,
+    links: BTreeMap<(usize, usize), LinkId>,
+    wire: Vec<(usize, LinkId, std::sync::Arc<[u8]>)>,
+    pub elapsed: Duration,
+    started: Vec<Duration>,
+    next: u64,
+    /// Frames sent, by sender and receiver.
+    pub sent: BTreeMap<(usize, usize), usize>,
+}
+
+pub fn name(at: usize) -> NodeName {
+    ["a", "b", "c", "d"][at].parse().unwrap()
+}
+
+impl Mesh {
+    pub fn new(count: usize) -> Mesh {
+        let mut mesh = Mesh {
+            replicas: (0..count).map(|_| None).collect(),
+            storages: (0..count).map(|_| MemoryStorage::default()).collect(),
+            events: vec![Vec::new(); count],
+            cuts: BTreeSet::new(),
+            links: BTreeMap::new(),
+            wire: Vec::new(),
+            elapsed: Duration::ZERO,
+            started: vec![Duration::ZERO; count],
+            next: 1,
+            sent: BTreeMap::new(),
+        };
+        for at in 0..count {
+            mesh.start(at);
+        }
+        mesh
+    }
+
+    pub fn config(&self, at: usize, boot: u64) -> ReplicaConfig {
+        let peers = (0..self.storages.len()).filter(|peer| *peer != at);
+        let peers = peers.map(|peer| (name(peer), name(peer).as_str().parse().unwrap())).collect();
+        ReplicaConfig { boot, ..ReplicaConfig::new(name(at), name(at).as_str().parse().unwrap(), peers) }
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub fn now(&self, at: usize) -> Now {
+        Now { mono: Monotonic(self.elapsed - self.started[at]), wall: START.plus(self.elapsed) }
+    }
+
+    pub fn start(&mut self, at: usize) {
+        self.started[at] = self.elapsed;
+        let (boot, mut id) = (self.fresh(), self.fresh() << 32);
+        let mint = Box::new(move || {
+            id += 1;
+            ReplicaId(id)
+        });
+        let replica = Replica::open(self.config(at, boot), self.storages[at].clone(), mint, self.now(at)).unwrap();
+        self.replicas[at] = Some(replica);
+    }
+
+    /// The process is killed; its disk keeps everything.
+    pub fn kill(&mut self, at: usize) {
+        self.replicas[at] = None;
+        for (a, b) in self.links.keys().copied().collect::<Vec<_>>() {
+            if a == at || b == at {
+                self.unlink(a, b);
+            }
+        }
+    }
+
+    fn unlink(&mut self, a: usize, b: usize) {
+        let Some(link) = self.links.remove(&(a, b)) else { return };
+        self.wire.retain(|(_, of, _)| *of != link);
+        for end in [a, b] {
+            let now = self.now(end);
+            if let Some(replica) = &mut self.replicas[end] {
+                replica.handle_link_down(now, link);
+            }
+        }
+    }
+
+    pub fn cut(&mut self, a: usize, b: usize) {
+        let pair = (a.min(b), a.max(b));
+        self.cuts.insert(pair);
+        self.unlink(pair.0, pair.1);
+    }
+
+    pub fn link(&self, a: usize, b: usize) -> LinkId {
+        self.links[&(a.min(b), a.max(b))]
+    }
+
+    pub fn replica(&mut self, at: usize) -> &mut Replica<MemoryStorage> {
+        self.replicas[at].as_mut().unwrap()
+    }
+
+    pub fn tick(&mut self) {
+        self.elapsed += TICK;
+        let count = self.replicas.len();
+        for pair in (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b))) {
+            let up = self.replicas[pair.0].is_some() && self.replicas[pair.1].is_some();
+            if up && !self.cuts.contains(&pair) && !self.links.contains_key(&pair) {
+                let link = LinkId(self.fresh());
+                self.links.insert(pair, link);
+                for (end, peer) in [pair, (pair.1, pair.0)] {
+                    let now = self.now(end);
+                    self.replica(end).handle_link_up(now, link, name(peer)).unwrap();
+                }
+            }
+        }
+        for (to, link, bytes) in std::mem::take(&mut self.wire) {
+            let now = self.now(to);
+            if let Some(replica) = &mut self.replicas[to]
+                && replica.handle_frame(now, link, &bytes).is_err()
+                && let Some((pair, _)) = self.links.iter().find(|(_, of)| **of == link)
+            {
+                let pair = *pair;
+                self.unlink(pair.0, pair.1);
+            }
+        }
+        for at in 0..count {
+            self.turn(at);
+        }
+    }
+
+    pub fn turn(&mut self, at: usize) {
+        let now = self.now(at);
+        let storage = self.storages[at].clone();
+        let Some(replica) = &mut self.replicas[at] else { return };
+        replica.handle_timeout(now).unwrap();
+        while let Some(batch) = replica.poll_batch().unwrap() {
+            storage.sync().unwrap();
+            replica.handle_durable(now, batch).unwrap();
+        }
+        let transmits: Vec<_> = std::iter::from_fn(|| replica.poll_transmit(now).unwrap()).collect();
+        self.events[at].extend(std::iter::from_fn(|| replica.poll_event()));
+        for transmit in transmits {
+            let Some((pair, _)) = self.links.iter().find(|(_, link)| **link == transmit.link) else { continue };
+            let to = if pair.0 == at { pair.1 } else { pair.0 };
+            *self.sent.entry((at, to)).or_default() += 1;
+            self.wire.push((to, transmit.link, transmit.frame));
+        }
+    }
+
+    pub fn run(&mut self, time: Duration) {
+        let until = self.elapsed + time;
+        while self.elapsed < until {
+            self.tick();
+        }
+    }
+
+    /// Runs until something holds; how long that took.
+    pub fn until(&mut self, limit: Duration, what: &str, mut holds: impl FnMut(&mut Mesh) -> bool) -> Duration {
+        let begun = self.elapsed;
+        loop {
+            self.tick();
+            if holds(self) {
+                return self.elapsed - begun;
+            }
+            if self.elapsed - begun >= limit {
+                let vectors: Vec<_> = self.replicas.iter().flatten().map(|r| (r.id(), r.durable())).collect();
+                panic!("{what}: not within {limit:?}: {vectors:?}, {:#?}", self.events);
+            }
+        }
+    }
+
+    pub fn key(&self, number: u64) -> DocumentKey {
+        let mut id = [0; 16];
+        id[..6].copy_from_slice(&START.plus(self.elapsed).0.to_be_bytes()[2..]);
+        id[8..].copy_from_slice(&number.to_be_bytes());
+        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+        name.expiring(START.plus(self.elapsed).plus(Duration::from_hours(14 * 24)))
+    }
+
+    /// Takes a check-in.
+    pub fn write(&mut self, at: usize, number: u64) -> (DocumentKey, Ticket) {
+        let (key, now) = (self.key(number), self.now(at));
+        let change = Change::create(&key, &[("n", Value::Text(format!("guest {number}")))]);
+        (key, self.replica(at).handle_write(now, Write::Change { key, change }).unwrap())
+    }
+
+    pub fn shows(&self, at: usize) -> BTreeSet<DocumentKey> {
+        let reader = Reader::new(self.storages[at].clone(), self.config(at, 0).max_retention);
+        reader.all(Wall(0)).unwrap().into_keys().collect()
+    }
+
+    /// Whether all that run know the same.
+    pub fn agree(&self) -> bool {
+        let mut vectors = self.replicas.iter().flatten().map(|replica| replica.durable());
+        vectors.next().is_none_or(|first| vectors.all(|other| other == first))
+    }
+}

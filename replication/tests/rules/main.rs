@@ -1,0 +1,15 @@
+//! The rules of the replica, one file for each concern: what it does with peers, disks and clocks that the tests play.
+//!
+//! One binary, because linking each file alone took longer than running it.
+
+mod acknowledging;
+mod believing;
+mod bounds;
+mod changes;
+mod common;
+mod erasing;
+mod forgetting;
+mod greeting;
+mod recovering;
+mod restarting;
+mod word;
