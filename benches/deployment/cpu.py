@@ -43,21 +43,24 @@ def measure(args):
         rows.append([
             engine, build, f"{middle['check_ins_per_s']:.0f}", f"{middle['cpu_s_per_1000']:.3f}",
             f"{min(each):.3f} to {max(each):.3f}", f"{ratio:.3f}" if ratio else "",
+            f"{middle['commits_per_1000']:.0f}", f"{middle['frame_bytes_per_check_in']:.0f}",
             f"{middle['written_mib_per_1000']:.2f}", f"{middle['stolen']:.0%}",
         ])  # fmt: skip
     print(f"\nall servers, per 1,000 check-ins in three regions, medians of {args.rounds} rounds at {args.rate}/s")
-    table(["engine", "build", "check-ins/s", "CPU s", "range", "after/before", "MiB written", "host took"], rows)
+    header = ["engine", "build", "check-ins/s", "CPU s", "range", "after/before", "commits", "frame B/check-in"]
+    table([*header, "MiB written", "host took"], rows)
     return out, holds
 
 
 def one(deployment, args):
     servers = [option for pid in deployment.server_pids() for option in ("--server-pid", pid)]
-    begun, before, taken = time.monotonic(), deployment.cpu(), stolen()
+    begun, before, taken, counted = time.monotonic(), deployment.cpu(), stolen(), counts(deployment)
     report = deployment.load(
         "--rate", args.rate, "--connections", 24, "--duration", f"{args.seconds}s", "--no-verify", *servers
     )
     deployment.wait_complete(30)
     check_ins = report["operations"][0]["acknowledged"]
+    made = [after - before for after, before in zip(counts(deployment), counted)]
     return {
         "check_ins_per_s": report["check_ins_per_s"],
         "failed": sum(one["count"] for one in report["failures"]),
@@ -65,5 +68,14 @@ def one(deployment, args):
         # The load's own figure, which ends with the last answer.
         "cpu_s_per_1000_of_load": sum(one["cpu_s"] for one in report["servers"]) / check_ins * 1_000,
         "written_mib_per_1000": sum(one["written_bytes"] for one in report["servers"]) / check_ins * 1_000 / 2**20,
+        "commits_per_1000": made[0] / check_ins * 1_000,
+        "frame_bytes_per_check_in": made[1] / check_ins,
         "stolen": (stolen() - taken) / (time.monotonic() - begun),
     }
+
+
+def counts(deployment):
+    """Group commits and bytes of frames sent, all regions together."""
+    names = ("meridian_commit_seconds_count", "meridian_replication_bytes_total")
+    labels = ("", 'direction="out"')
+    return [sum(n.metric(name, label) for n in deployment.nodes) for name, label in zip(names, labels)]
