@@ -10,8 +10,8 @@
 //! 3. While it is not, and of logs of earlier incarnations (whose node may have lost them), a peer that relays is believed, because nothing else comes through. What was proven until then is
 //!    remembered ([`Hearsay`]). When the node is linked again and its log does not go as far as was said, the vector
 //!    goes back to what was proven, and the node sends the rest.
-//! 4. An origin is retired when no entry of it is left in storage, so nothing that could be sent is forgotten. If its
-//!    node is away and comes back, its log begins anew here, with what is left of it.
+//! 4. An origin is retired when no entry of it is left in storage and its node goes on under another id, or is no longer
+//!    configured. So nothing that could be sent is forgotten, and no node that comes back lacks a witness.
 //!
 //! What a peer that lies can still do is in `ALGORITHM.md`, section 6.
 
@@ -172,9 +172,9 @@ impl<S: Storage> Replica<S> {
         now.mono >= self.retire_at
     }
 
-    /// Takes origins out of the vector whose entries are all gone: earlier incarnations, those of stores that were lost,
-    /// and of nodes that have been away for longer than anything lives. Every replica does so when the last day goes in
-    /// which one had an entry.
+    /// Takes origins out of the vector whose entries are all gone and that will have no more: earlier incarnations, those
+    /// of stores that were lost, and of nodes that are no longer configured. Every replica does so when the last day goes
+    /// in which one had an entry.
     pub(super) fn retire(&mut self, now: Now) -> Result<(), StorageError> {
         // A batch on its way holds the vector of its making; the next heartbeat looks again.
         if now.mono < self.retire_at || self.in_flight.is_some() {
@@ -182,8 +182,7 @@ impl<S: Storage> Replica<S> {
         }
         // A peer that still has entries of a log sends it again, so the look is not taken more often.
         self.retire_at = now.mono.plus(RETIRE_EVERY);
-        let present: Vec<ReplicaId> = self.links.values().filter_map(|link| link.replica).chain([self.id]).collect();
-        let over = self.vector.iter().map(|(origin, _)| origin).filter(|origin| !present.contains(origin));
+        let over = self.vector.iter().map(|(origin, _)| origin).filter(|origin| !self.may_go_on(*origin));
         for origin in over.collect::<Vec<_>>() {
             if self.has_entries(origin, 0)? || self.pending.has_entries(origin) {
                 continue;
@@ -204,6 +203,17 @@ impl<S: Storage> Replica<S> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a log may have more entries: it is ours, or that of a configured node that has not greeted under another id
+    /// since. While such a node is away its log must not be forgotten, otherwise its peers could not tell it that its disk
+    /// went back, and it would use dots again.
+    fn may_go_on(&self, origin: ReplicaId) -> bool {
+        if origin == self.id || self.links.values().any(|link| link.replica == Some(origin)) {
+            return true;
+        }
+        let owner = self.origins.owner(origin).filter(|owner| self.config.peers.contains_key(*owner));
+        owner.is_some_and(|owner| self.last_ids.get(owner).is_none_or(|last| *last == origin))
     }
 
     /// Whether storage has an entry of this log from `seq` on.

@@ -262,3 +262,24 @@ fn a_claim_names_what_its_acknowledgements_rest_on() {
     assert!(claim.rests_on.contains(&(origin, 1)), "{claim:?}");
     assert!(claim.needs.iter().all(|(own, _)| *own != origin), "it is not b's own");
 }
+
+/// While a node is away everything that it wrote expires. Its disk goes back, and its peers still know how far its log went.
+#[test]
+fn a_node_that_was_away_until_all_it_wrote_was_over_uses_no_dot_again() {
+    let mut mesh = Mesh::new(2);
+    mesh.until(SOON, "both are ready", |mesh| (0..2).all(|at| is_ready(mesh, at)));
+    mesh.write(0, 0);
+    mesh.run(Duration::from_secs(1));
+    let backup = mesh.storages[0].snapshot();
+    mesh.write(0, 1);
+    mesh.run(Duration::from_secs(1));
+    let id = mesh.replica(0).id();
+    mesh.kill(0);
+    mesh.elapsed += Duration::from_hours(16 * 24);
+    mesh.run(Duration::from_secs(10));
+    assert!(mesh.shows(1).is_empty(), "all is over");
+    mesh.storages[0].restore(&backup);
+    mesh.start(0);
+    mesh.until(SOON, "it is ready", |mesh| is_ready(mesh, 0));
+    assert_ne!(mesh.replica(0).id(), id, "its second entry is no longer in its store, and was one");
+}
