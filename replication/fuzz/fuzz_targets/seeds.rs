@@ -42,7 +42,7 @@ fn deltas(count: u8) -> Frame {
     };
     let entries: Vec<Delta> = (0..count).map(entry).collect();
     let through = entries.last().map_or(9, |last| last.dot.seq) + 5;
-    Frame::Deltas(Deltas { origin, after: 9, through, entries })
+    Frame::Deltas(Deltas { origin, after: 9, through, heads: Some([1, 2]), entries })
 }
 
 /// Writes the corpus if `SEED_CORPUS` says where.
