@@ -66,7 +66,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         let mut channels = self.changes.channels();
-        // Under the lock, so that nobody begins to follow in between.
+        // Under the lock, because a follower that begins in between would miss the change.
         self.names = None;
         if channels.get(&self.tenant).is_some_and(|channel| channel.receiver_count() == 0) {
             channels.remove(&self.tenant);

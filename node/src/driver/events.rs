@@ -1,4 +1,4 @@
-//! What the replica tells: answers to clients, names to the change feed, lines to the log, counts to the metrics.
+//! Events of the replica become answers to clients, names for the change feed, lines of the log and counts of the metrics.
 
 use replication::Event;
 

@@ -100,7 +100,8 @@ impl Handle {
         self.clock.now()
     }
 
-    /// What has not moved for [`STALLED`]: then clients are better served elsewhere. `None` also once the driver is gone.
+    /// The disk or the driver, if it has not moved for [`STALLED`]: the node is then not ready. `None` also once the driver
+    /// is gone.
     #[must_use]
     pub fn stalled(&self) -> Option<Stall> {
         self.pulse.upgrade()?.stalled(STALLED)
