@@ -17,17 +17,20 @@
 //! | `status.rs` | what operators and readers may know |
 
 mod awaited;
+mod begun;
 mod compact;
 mod forget;
 mod head;
 mod link;
 mod marks;
+mod meta;
 mod open;
 mod origins;
 mod pending;
 mod receive;
 mod send;
 mod status;
+mod undo;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

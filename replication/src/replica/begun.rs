@@ -1,0 +1,118 @@
+//! With what a replica begins: what `meta` and the marks of the buckets say together.
+//!
+//! The marks are newer than `meta`, because a batch writes them and `meta` only now and then.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::Event;
+use super::marks::{self, Found, Mark};
+use super::meta::Meta;
+use crate::ids::{NodeName, ReplicaId};
+use crate::key::Bucket;
+use crate::version::VersionVector;
+
+/// With what a replica begins.
+pub(super) struct Begun {
+    pub(super) id: ReplicaId,
+    pub(super) needs_id: bool,
+    pub(super) past: BTreeSet<ReplicaId>,
+    pub(super) ended: VersionVector,
+    pub(super) vector: VersionVector,
+    pub(super) settled: VersionVector,
+    pub(super) issued: u64,
+    pub(super) head: Option<u32>,
+    /// Own entries that are to be fetched back.
+    pub(super) recover: VersionVector,
+    pub(super) filling: bool,
+    pub(super) events: VecDeque<Event>,
+}
+
+impl Begun {
+    pub(super) fn of(
+        meta: &Meta,
+        marks: &BTreeMap<Bucket, Mark>,
+        found: &Found,
+        last: &Mark,
+        node: &NodeName,
+    ) -> Begun {
+        let mut issued = marks::issued(marks);
+        issued.advance(meta.id, meta.issued);
+        // Ids that are newer than `meta`: the batch that held the first entry under one reached not all its buckets.
+        let lasting = marks.get(&Bucket::Lasting).map_or(0, |mark| mark.batch);
+        let newer = marks.values().filter(|mark| mark.batch > lasting && mark.replica != 0);
+        let newer = newer.map(|mark| ReplicaId(mark.replica)).filter(|id| *id != meta.id);
+        let mut past: BTreeSet<ReplicaId> = meta.past.iter().copied().chain(newer).collect();
+        let mut events = VecDeque::new();
+        let is_copy = !meta.node.is_empty() && meta.node != node.as_str();
+        let has_head = |mark: &&Mark| mark.replica == meta.id.0 && mark.issued == issued.get(meta.id);
+        let mut begun = Begun {
+            id: meta.id,
+            needs_id: false,
+            past: BTreeSet::new(),
+            ended: meta.ended.clone(),
+            vector: VersionVector::default(),
+            settled: meta.settled.clone(),
+            issued: issued.get(meta.id),
+            head: if issued.get(meta.id) == 0 { Some(0) } else { marks.values().find(has_head).and_then(|m| m.head) },
+            recover: VersionVector::default(),
+            filling: false,
+            events: VecDeque::new(),
+        };
+        match found {
+            Found::Whole(vector) | Found::Half(vector) => {
+                begun.vector = meta.vector.clone();
+                begun.vector.merge(vector);
+                begun.settled.merge(&last.settled);
+                // Issued but not durable: nothing was told of them, and nothing will be, but the seqs are used up.
+                // Not those of earlier ids: they were settled when the id was given up, and if a bucket was lost since then
+                // entries of theirs are still to be fetched back.
+                let is_settled = |origin: &ReplicaId| meta.past.contains(origin);
+                let used = issued.iter().filter(|(o, _)| (*o == meta.id || past.contains(o)) && !is_settled(o));
+                for (origin, seq) in used {
+                    begun.vector.advance(origin, seq);
+                }
+                // A later id that has issued nothing leaves `meta` as it was and writes marks all the same: then only the
+                // vector says how far the log under the stored id goes.
+                let known = begun.vector.get(meta.id);
+                if known > begun.issued {
+                    (begun.issued, begun.head) = (known, None);
+                }
+            }
+            Found::WentBack { proven, missing } => {
+                begun.vector = proven.clone();
+                // Rows that were removed may be back: every tombstone is looked at again.
+                begun.settled = VersionVector::default();
+                begun.filling = true;
+                events.push_back(Event::BucketsLost(missing.clone()));
+            }
+        }
+        if is_copy {
+            if let Ok(of) = meta.node.parse() {
+                events.push_back(Event::CopiedFrom(of));
+            }
+            begun.filling = true;
+            past.clear();
+            begun.ended = VersionVector::default();
+        } else if begun.filling {
+            past.extend(Some(meta.id).filter(|id| issued.get(*id) > 0));
+            for (origin, seq) in issued.iter().filter(|(origin, _)| past.contains(origin)) {
+                begun.ended.advance(origin, seq);
+            }
+            begun.recover = begun.ended.clone();
+        } else {
+            for (origin, seq) in issued.iter().filter(|(origin, _)| past.contains(origin)) {
+                begun.ended.advance(origin, seq);
+            }
+        }
+        // Under the stored id the disk may have issued something before it went back to where nothing was issued.
+        if begun.filling || begun.issued == 0 {
+            (begun.needs_id, begun.issued, begun.head) = (true, 0, Some(0));
+        }
+        if begun.needs_id && !is_copy {
+            past.insert(meta.id);
+        } else {
+            past.remove(&meta.id);
+        }
+        Begun { past, events, ..begun }
+    }
+}

@@ -1,0 +1,146 @@
+//! The replica's own state as it lies in the lasting bucket, and its formats.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Replica;
+use super::origins::Hearsay;
+use crate::ids::{NodeName, ReplicaId};
+use crate::key::Bucket;
+use crate::storage::{BucketBatch, META_KEY, Storage, StorageError, WriteBatch};
+use crate::time::{Wall, millis};
+use crate::version::VersionVector;
+
+/// Format 1 had gaps in the log where 2 says that something is erased; it reads as it is. What 3 and 4 add to `meta` is
+/// zero before; since 4 the marks have a table of all buckets.
+pub(super) const FORMAT: u16 = 4;
+
+/// The replica's own state, in [`Bucket::Lasting`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Meta {
+    pub(super) format: u16,
+    pub(super) id: ReplicaId,
+    pub(super) past: BTreeSet<ReplicaId>,
+    /// What was durable when this was written.
+    pub(super) vector: VersionVector,
+    pub(super) settled: VersionVector,
+    pub(super) issued: u64,
+    pub(super) batch: u64,
+    /// Tombstones lie where this puts them, so it can never change for a store.
+    pub(super) max_retention_ms: u64,
+    pub(super) horizon: Wall,
+    /// Certain time; the epoch if no peer ever confirmed the clock.
+    pub(super) certain: Wall,
+    /// The latest that certain time ever was.
+    pub(super) reached: Wall,
+    /// Whose store it is; empty up to format 3.
+    pub(super) node: String,
+    /// Peers that were linked when this was written.
+    pub(super) linked: BTreeSet<NodeName>,
+    /// The store began empty, or lost a bucket, and has not yet got what its peers had.
+    pub(super) filling: bool,
+    /// The seqs issued under the ids of `past`.
+    pub(super) ended: VersionVector,
+    /// Which node each known log belongs to.
+    pub(super) owners: BTreeMap<ReplicaId, NodeName>,
+    pub(super) hearsay: Hearsay,
+}
+
+/// How many fields of `meta`, zero if absent, came with format 3 and with 4.
+const ADDED: [usize; 2] = [1, 6];
+
+pub(super) fn read<S: Storage>(storage: &S) -> Result<Option<Meta>, StorageError> {
+    let Some(mut bytes) = storage.get(Bucket::Lasting, META_KEY)? else { return Ok(None) };
+    let (format, _) = postcard::take_from_bytes::<u16>(&bytes)
+        .map_err(|_| StorageError::Corrupt { what: "meta", bucket: Bucket::Lasting })?;
+    if !(1..=FORMAT).contains(&format) {
+        return Err(StorageError::Format { found: format, expected: FORMAT });
+    }
+    let added: usize = ADDED.iter().skip(usize::from(format).saturating_sub(2)).sum();
+    bytes.resize(bytes.len() + added, 0);
+    decode(&bytes, "meta", Bucket::Lasting).map(Some)
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8], what: &'static str, bucket: Bucket) -> Result<T, StorageError> {
+    postcard::from_bytes(bytes).map_err(|_| StorageError::Corrupt { what, bucket })
+}
+
+impl<S: Storage> Replica<S> {
+    /// Writes `meta` and waits until it is durable: at a new id and before a bucket goes, both rare.
+    pub(super) fn write_meta_now(&mut self) -> Result<(), StorageError> {
+        let writes = vec![(META_KEY.to_vec(), Some(self.encode_meta()))];
+        let batch = WriteBatch { buckets: vec![(Bucket::Lasting, BucketBatch { writes })] };
+        self.storage.apply(&batch)?;
+        self.storage.sync()
+    }
+
+    pub(super) fn encode_meta(&self) -> Vec<u8> {
+        let meta = Meta {
+            format: FORMAT,
+            id: self.id,
+            past: self
+                .past
+                .iter()
+                .filter(|id| self.ended.get(**id) > 0 || self.vector.get(**id) > 0)
+                .copied()
+                .collect(),
+            vector: self.durable.clone(),
+            settled: self.settled.clone(),
+            issued: self.issued,
+            batch: self.next_batch.0,
+            max_retention_ms: millis(self.config.max_retention),
+            horizon: self.horizon,
+            certain: self.clock.certain(),
+            reached: self.clock.reached(),
+            node: self.config.node.to_string(),
+            linked: self.linked_then.clone(),
+            filling: self.awaited.is_filling(),
+            ended: self.ended.clone(),
+            owners: self.origins.owners_of(&self.durable),
+            hearsay: self.hearsay.clone(),
+        };
+        postcard::to_stdvec(&meta).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::{ADDED, Meta};
+    use crate::ids::ReplicaId;
+    use crate::key::Bucket;
+    use crate::memory::MemoryStorage;
+    use crate::replica::{Replica, ReplicaConfig};
+    use crate::storage::{BucketBatch, META_KEY, Storage as _, WriteBatch};
+    use crate::time::{Monotonic, Now, Wall};
+
+    #[test]
+    fn a_store_of_an_older_format_opens() {
+        let storage = MemoryStorage::default();
+        let now = Now { mono: Monotonic(Duration::ZERO), wall: Wall(1_800_000_000_000) };
+        let open = || {
+            let config = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), BTreeMap::new());
+            Replica::open(config, storage.clone(), Box::new(|| ReplicaId(1)), now)
+        };
+        let status = open().unwrap().status(now);
+        let meta = storage.get(Bucket::Lasting, META_KEY).unwrap().unwrap();
+        let written = postcard::from_bytes::<Meta>(&meta).unwrap();
+        assert_eq!(written.reached, now.wall);
+        let reached = postcard::to_stdvec(&written.reached).unwrap().len();
+        // What came with format 4 is one byte each while it is empty, but for the node's name.
+        let added = ADDED[1] + written.node.len();
+        for (format, missing) in [(1, added + reached), (2, added + reached), (3, added)] {
+            let mut older = meta[..meta.len() - missing].to_vec();
+            older[0] = format;
+            let writes = vec![(META_KEY.to_vec(), Some(older))];
+            let batch = WriteBatch { buckets: vec![(Bucket::Lasting, BucketBatch { writes })] };
+            storage.apply(&batch).unwrap();
+            let reopened = open().unwrap().status(now);
+            assert_eq!(reopened.durable, status.durable);
+            assert!(!reopened.forgot_early);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a crash left half done, put right before anyone reads: entries of a half batch go out again, and rows of a
+//! durable tombstone go.
+
+use std::ops::ControlFlow;
+
+use super::Replica;
+use super::marks::Mark;
+use crate::ids::Dot;
+use crate::key::Bucket;
+use crate::log::{LogEntry, Reference, Tombstone};
+use crate::storage::{
+    Storage, StorageError, document_key, log_key, read_log_seq, read_tombstone_key, tombstone_key, tombstone_range,
+};
+
+impl<S: Storage> Replica<S> {
+    /// Where the last batch reached only some of its buckets, what it held of other replicas' logs was never
+    /// acknowledged and is taken out again: data beyond the vector would not be passed on by us, and could
+    /// stay here alone if its origin's disk goes back in time. Each bucket's mark says what it may hold, so that this can
+    /// itself be cut short and begun again.
+    pub(super) fn undo(&mut self) -> Result<(), StorageError> {
+        let beyond = |mark: &&Mark| !self.vector.covers(&mark.vector);
+        let half: Vec<_> = self.buckets.iter().filter(|(_, mark)| beyond(mark)).map(|(b, m)| (*b, m.clone())).collect();
+        for (bucket, mark) in &half {
+            for (origin, through) in mark.vector.iter().filter(|(origin, _)| origin.0 != mark.replica) {
+                if self.vector.get(origin) >= through {
+                    continue;
+                }
+                let start = log_key(Dot { origin, seq: self.vector.get(origin) + 1 });
+                let end = log_key(Dot { origin, seq: through.saturating_add(1) });
+                let mut entries = Vec::new();
+                let mut corrupt = false;
+                self.storage.scan(*bucket, &start, &end, &mut |key, value| {
+                    match (read_log_seq(key), LogEntry::decode(value)) {
+                        (Some(seq), Some(entry)) => entries.push((Dot { origin, seq }, entry.what)),
+                        _ => corrupt = true,
+                    }
+                    if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                })?;
+                if corrupt {
+                    return Err(StorageError::Corrupt { what: "log entry", bucket: *bucket });
+                }
+                for (dot, what) in entries {
+                    self.undo_entry(*bucket, dot, what)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn undo_entry(&mut self, bucket: Bucket, dot: Dot, what: Reference) -> Result<(), StorageError> {
+        match what {
+            Reference::Erased(..) => {}
+            Reference::Tombstone(name, until, _) => {
+                // Several entries may erase the same name; the tombstone goes with the one that brought it.
+                if self.tombstone(&name.expiring(until))?.is_some_and(|tombstone| tombstone.dot == dot) {
+                    self.pending.remove(bucket, tombstone_key(&name));
+                    self.pending.count(bucket, 0, -1);
+                }
+            }
+            Reference::Change(key) => {
+                let (mut row, existed) = self.row(&key)?;
+                row.forget(dot);
+                if row.is_empty() {
+                    self.pending.remove(bucket, document_key(&key));
+                    self.pending.count(bucket, -i64::from(existed), 0);
+                } else {
+                    let row = row.encode(&key).map_err(|_| StorageError::Corrupt { what: "row", bucket })?;
+                    self.pending.put(bucket, document_key(&key), row);
+                }
+            }
+        }
+        self.pending.remove(bucket, log_key(dot));
+        Ok(())
+    }
+
+    /// Tombstones that became durable just before a crash: their rows are removed now, before anyone reads.
+    pub(super) fn finish_removals(&mut self) -> Result<(), StorageError> {
+        let (start, end) = tombstone_range(&[]);
+        let mut unfinished = Vec::new();
+        for bucket in self.buckets.keys() {
+            let mut corrupt = false;
+            self.storage.scan(*bucket, &start, &end, &mut |key, value| {
+                match (read_tombstone_key(key), postcard::from_bytes::<Tombstone>(value)) {
+                    (Some(name), Ok(tombstone)) if !self.settled.contains(tombstone.dot) => {
+                        unfinished.push((name, tombstone));
+                    }
+                    (Some(_), Ok(_)) => {}
+                    _ => corrupt = true,
+                }
+                if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            if corrupt {
+                return Err(StorageError::Corrupt { what: "tombstone", bucket: *bucket });
+            }
+        }
+        for (name, tombstone) in unfinished {
+            // One that was undone just now erases nothing.
+            if self.tombstone(&name.expiring(tombstone.until))?.is_some() {
+                self.remove_rows(&name, &tombstone)?;
+            }
+        }
+        if let Some(batch) = self.poll_batch()? {
+            self.storage.sync()?;
+            if let Some(done) = self.in_flight.take() {
+                self.settled = done.settles;
+            }
+            self.durable.merge(&self.vector);
+            debug_assert!(batch < self.next_batch);
+        }
+        Ok(())
+    }
+}
