@@ -137,6 +137,14 @@ impl Row {
             || self.chunk.iter().flat_map(|c| &c.holds).any(|(held, dots)| *held == hash && !dots.is_empty())
     }
 
+    /// The other dots of the change that stands at `dot`; `None` if no change does.
+    pub(crate) fn dots_beside(&self, dot: Dot) -> Option<Vec<Dot>> {
+        let held = self.chunk.iter().flat_map(|c| &c.holds).map(|(_, dots)| dots);
+        let mut each = self.loose.iter().map(|l| &l.dots).chain(held);
+        let all = each.find(|dots| dots.contains(&dot))?;
+        Some(all.iter().filter(|other| **other != dot).copied().collect())
+    }
+
     /// Whether one more change keeps the row within `bounds`. A change that is there already always has room.
     #[must_use]
     pub fn has_room(&self, change: &Change, bounds: Bounds) -> bool {

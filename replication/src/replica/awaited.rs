@@ -154,17 +154,12 @@ impl<S: Storage> Replica<S> {
             return;
         }
         // What a peer has seen and not yet stored it will soon tell that it has.
-        let patience = if self.lost_buckets { self.patience() } else { self.config.start_grace() };
+        let patience = if self.orphans.is_empty() { self.config.start_grace() } else { self.patience() };
         if now.mono.since(*self.lost_since.get_or_insert(now.mono)) >= patience {
             for (origin, through) in std::mem::take(&mut self.awaited.recover).iter() {
                 let count = through.saturating_sub(self.durable.get(origin));
                 if count > 0 {
                     self.events.push_back(Event::Lost { origin, count });
-                }
-                if self.lost_buckets && count > 0 {
-                    // Other buckets may hold entries beyond the gap that no peer ever had: they are sent from now on.
-                    self.vector.advance(origin, through);
-                    self.pending.force = true;
                 }
             }
         }

@@ -24,6 +24,10 @@ pub(super) struct Begun {
     /// Own entries that are to be fetched back.
     pub(super) recover: VersionVector,
     pub(super) filling: bool,
+    /// Own seqs that were issued in a batch of which a bucket has nothing. Unless a peer knows of them it was never durable.
+    pub(super) unproven: VersionVector,
+    /// How far entries may lie beyond the vector in buckets that are not lost.
+    pub(super) orphans: VersionVector,
     pub(super) events: VecDeque<Event>,
 }
 
@@ -56,6 +60,8 @@ impl Begun {
             head: if issued.get(meta.id) == 0 { Some(0) } else { marks.values().find(has_head).and_then(|m| m.head) },
             recover: VersionVector::default(),
             filling: false,
+            unproven: VersionVector::default(),
+            orphans: meta.orphans.clone(),
             events: VecDeque::new(),
         };
         match found {
@@ -63,13 +69,16 @@ impl Begun {
                 begun.vector = meta.vector.clone();
                 begun.vector.merge(vector);
                 begun.settled.merge(&last.settled);
-                // Issued but not durable: nothing was told of them, and nothing will be, but the seqs are used up.
-                // Not those of earlier ids: they were settled when the id was given up, and if a bucket was lost since then
-                // entries of theirs are still to be fetched back.
+                // Issued in the newest batch: the seqs are used up. Not those of earlier ids: they were settled when the id
+                // was given up, and if a bucket was lost since then entries of theirs are still to be fetched back.
                 let is_settled = |origin: &ReplicaId| meta.past.contains(origin);
                 let used = issued.iter().filter(|(o, _)| (*o == meta.id || past.contains(o)) && !is_settled(o));
                 for (origin, seq) in used {
-                    begun.vector.advance(origin, seq);
+                    if matches!(found, Found::Half(_)) || meta.unproven.get(origin) == seq {
+                        begun.unproven.advance(origin, seq);
+                    } else {
+                        begun.vector.advance(origin, seq);
+                    }
                 }
                 // A later id that has issued nothing leaves `meta` as it was and writes marks all the same: then only the
                 // vector says how far the log under the stored id goes.
@@ -83,6 +92,9 @@ impl Begun {
                 // Rows that were removed may be back: every tombstone is looked at again.
                 begun.settled = VersionVector::default();
                 begun.filling = true;
+                for known in marks.values().map(|mark| &mark.vector).chain([&meta.vector, &issued]) {
+                    begun.orphans.merge(known);
+                }
                 events.push_back(Event::BucketsLost(missing.clone()));
             }
         }

@@ -301,7 +301,8 @@ impl<S: Storage> Replica<S> {
 
     /// Does the peer know more of our log than we do? Then our disk went back in time.
     fn check_own_log(&mut self, now: Now, peer: &NodeName, theirs: &VersionVector) -> Result<(), LinkError> {
-        let (known, ours) = (theirs.get(self.id), self.issued);
+        let (known, issued) = (theirs.get(self.id), self.issued);
+        let ours = if self.unproven.get(self.id) > 0 { self.vector.get(self.id) } else { issued };
         if known > ours {
             let again = self.reminted.is_some_and(|at| now.mono.since(at) < REMINT_EVERY);
             if known - ours > MOST_LOST || again {
@@ -323,17 +324,31 @@ impl<S: Storage> Replica<S> {
         } else if let Standing::Confirming { waiting, .. } = &mut self.standing {
             waiting.remove(peer);
             if waiting.is_empty() {
-                self.standing = Standing::Running;
+                self.run();
             }
         }
+        let mut lost = Vec::new();
         for origin in self.past.difference(&self.complete) {
             let known = theirs.get(*origin);
             if known > self.vector.get(*origin) && known <= self.ended.get(*origin).saturating_add(MOST_LOST) {
                 self.ended.advance(*origin, known);
                 self.awaited.expect_back(*origin, known, now.mono);
+                lost.push(*origin);
             }
         }
+        lost.into_iter().for_each(|origin| self.lose_proof(origin));
         Ok(())
+    }
+
+    /// A peer knows of what a half batch had issued: so it was whole, and a bucket was lost since. What is left of it is
+    /// not in the vector before it came again.
+    fn lose_proof(&mut self, origin: ReplicaId) {
+        let issued = self.unproven.get(origin);
+        if issued > 0 {
+            self.orphans.through.advance(origin, issued);
+            self.unproven.remove(origin);
+            self.pending.meta = true;
+        }
     }
 
     /// Whether every configured peer has a link and has greeted.

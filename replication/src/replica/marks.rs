@@ -10,8 +10,8 @@
 //! lasting bucket is touched by every batch and comes last; its mark holds a table of every bucket's last batch.
 //! - The newest batch is in all the buckets that it touched: the store is [`Found::Whole`].
 //! - It is in some, and the others stand exactly where they stood before it: [`Found::Half`]; a crash does that.
-//! - Anything else no crash can do: [`Found::WentBack`]. What is proven then is what the missing or older buckets
-//!   themselves prove: of a missing one, nothing.
+//! - Anything else no crash can do: [`Found::WentBack`]. What is proven then is what the missing or older buckets and
+//!   the newest batch all prove: a missing bucket proves nothing.
 
 use std::collections::BTreeMap;
 
@@ -145,9 +145,10 @@ pub(super) fn judge(marks: &BTreeMap<Bucket, Mark>, horizon: Wall, has_meta: boo
         missing.push(Bucket::Lasting);
     }
     if !missing.is_empty() {
+        // The newest mark as well: what an older one knew may have been lost with another bucket in between.
         let proven =
             missing.iter().map(|bucket| marks.get(bucket).map(|mark| mark.previous.clone()).unwrap_or_default());
-        let proven = proven.reduce(|one, two| one.meet(&two)).unwrap_or_default();
+        let proven = proven.fold(last.previous.clone(), |one, two| one.meet(&two));
         return Found::WentBack { proven, missing };
     }
     if is_whole { Found::Whole(last.vector) } else { Found::Half(last.previous) }

@@ -12,9 +12,9 @@ use crate::storage::{BucketBatch, META_KEY, Storage, StorageError, WriteBatch};
 use crate::time::{Wall, millis};
 use crate::version::VersionVector;
 
-/// Format 1 had gaps in the log where 2 says that something is erased; it reads as it is. What 3 and 4 add to `meta` is
-/// zero before; since 4 the marks have a table of all buckets.
-pub(super) const FORMAT: u16 = 4;
+/// Format 1 had gaps in the log where 2 says that something is erased; it reads as it is. What 3, 4 and 5 add to `meta`
+/// is zero before; since 4 the marks have a table of all buckets.
+pub(super) const FORMAT: u16 = 5;
 
 /// The replica's own state, in [`Bucket::Lasting`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,10 +45,14 @@ pub(super) struct Meta {
     /// Which node each known log belongs to.
     pub(super) owners: BTreeMap<ReplicaId, NodeName>,
     pub(super) hearsay: Hearsay,
+    /// See [`super::salvage`].
+    pub(super) orphans: VersionVector,
+    /// Own seqs of a half batch that peers have not been asked about.
+    pub(super) unproven: VersionVector,
 }
 
-/// How many fields of `meta`, zero if absent, came with format 3 and with 4.
-const ADDED: [usize; 2] = [1, 6];
+/// How many fields of `meta`, zero if absent, came with format 3, with 4 and with 5.
+const ADDED: [usize; 3] = [1, 6, 2];
 
 pub(super) fn read<S: Storage>(storage: &S) -> Result<Option<Meta>, StorageError> {
     let Some(mut bytes) = storage.get(Bucket::Lasting, META_KEY)? else { return Ok(None) };
@@ -99,6 +103,8 @@ impl<S: Storage> Replica<S> {
             ended: self.ended.clone(),
             owners: self.origins.owners_of(&self.durable),
             hearsay: self.hearsay.clone(),
+            orphans: self.orphans.through.clone(),
+            unproven: self.unproven.clone(),
         };
         postcard::to_stdvec(&meta).unwrap_or_default()
     }
@@ -130,9 +136,9 @@ mod tests {
         let written = postcard::from_bytes::<Meta>(&meta).unwrap();
         assert_eq!(written.reached, now.wall);
         let reached = postcard::to_stdvec(&written.reached).unwrap().len();
-        // What came with format 4 is one byte each while it is empty, but for the node's name.
-        let added = ADDED[1] + written.node.len();
-        for (format, missing) in [(1, added + reached), (2, added + reached), (3, added)] {
+        // What came with formats 4 and 5 is one byte each while it is empty, but for the node's name.
+        let added = ADDED[1] + ADDED[2] + written.node.len();
+        for (format, missing) in [(1, added + reached), (2, added + reached), (3, added), (4, ADDED[2])] {
             let mut older = meta[..meta.len() - missing].to_vec();
             older[0] = format;
             let writes = vec![(META_KEY.to_vec(), Some(older))];

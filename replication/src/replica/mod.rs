@@ -28,6 +28,7 @@ mod open;
 mod origins;
 mod pending;
 mod receive;
+mod salvage;
 mod send;
 mod status;
 mod undo;
@@ -57,6 +58,7 @@ use link::Link;
 use marks::Mark;
 use origins::{Hearsay, Origins};
 use pending::{InFlight, Pending, Place};
+use salvage::Orphans;
 
 /// What a replica must be told; equal `max_retention` everywhere is a condition of safety.
 #[derive(Clone, Debug)]
@@ -294,8 +296,9 @@ pub struct Replica<S> {
     awaited: Awaited,
     /// Since when every peer is linked and none has more of what is fetched back than we have.
     lost_since: Option<Monotonic>,
-    /// Buckets were missing at the start.
-    lost_buckets: bool,
+    /// Own seqs beyond the vector that a half batch had issued, until peers have said whether they know of them.
+    unproven: VersionVector,
+    orphans: Orphans,
     /// When a peer's word last made this replica take a new id.
     reminted: Option<Monotonic>,
     origins: Origins,
@@ -414,6 +417,7 @@ impl<S: Storage> Replica<S> {
         }
         self.completeness.settle(&self.durable);
         self.look_at_awaited(now);
+        self.look_at_orphans(now)?;
         // On a busy node a batch is on its way at most heartbeats.
         if self.is_look_due(now) && self.clock.doubt().is_none() {
             self.retire(now)?;
@@ -439,6 +443,7 @@ impl<S: Storage> Replica<S> {
         self.tick_links(now, stalled);
         self.look_at_awaited(now);
         self.give_up_what_is_lost(now);
+        self.look_at_orphans(now)?;
         self.note_time(now);
         self.forget(now)
     }

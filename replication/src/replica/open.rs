@@ -13,7 +13,9 @@
 //! 4. Peers that cannot be asked in time are not waited for. If those that answered are a majority with us, and all are
 //!    among them that were linked when the store last said so, the old id is kept: an entry that only a silent peer has
 //!    would take a disk that went back, and a peer that was cut off from all others with us. Otherwise a new id is taken.
-//! 5. A new id is only drawn, not stored. It becomes durable with the first entry under it, in the same batch: each
+//! 5. After a half batch "than it does" is without that batch: a peer that knows of it shows that it was whole, and that
+//!    a bucket was lost since.
+//! 6. A new id is only drawn, not stored. It becomes durable with the first entry under it, in the same batch: each
 //!    bucket's mark names the id, so half a batch loses no use of it. An id that never wrote is in no vector.
 //!
 //! # Invariants
@@ -25,10 +27,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::awaited::Awaited;
 use super::begun::Begun;
 use super::head::Heads;
-use super::marks::{self, Found};
+use super::marks;
 use super::meta::{self, FORMAT, Meta};
 use super::origins::{Hearsay, Origins};
 use super::pending::Pending;
+use super::salvage::Orphans;
 use super::{BatchId, Event, Mint, Replica, ReplicaConfig, Standing, Ticket, Told};
 use crate::claim::Completeness;
 use crate::ids::LinkId;
@@ -78,6 +81,8 @@ impl<S: Storage> Replica<S> {
             ended: VersionVector::default(),
             owners: BTreeMap::new(),
             hearsay: Hearsay::default(),
+            orphans: VersionVector::default(),
+            unproven: VersionVector::default(),
         });
         let mut begun = Begun::of(&meta, &buckets, &found, &last, &config.node);
         if begun.needs_id && !is_fresh {
@@ -107,7 +112,8 @@ impl<S: Storage> Replica<S> {
             started: now.mono,
             awaited,
             lost_since: None,
-            lost_buckets: matches!(found, Found::WentBack { .. }),
+            unproven: begun.unproven,
+            orphans: Orphans::new(begun.orphans),
             reminted: None,
             origins: Origins::new(meta.owners.clone()),
             hearsay: meta.hearsay.clone(),
@@ -146,11 +152,15 @@ impl<S: Storage> Replica<S> {
             storage,
             mint,
         };
-        if is_fresh || !replica.events.is_empty() {
+        // The next batch makes the half one look whole.
+        if is_fresh || !replica.events.is_empty() || replica.unproven != meta.unproven {
             replica.write_meta_now()?;
         }
         if !begun.filling {
             replica.undo()?;
+        }
+        if replica.standing == Standing::Running {
+            replica.run();
         }
         replica.finish_removals()?;
         Ok(replica)
@@ -163,6 +173,9 @@ impl<S: Storage> Replica<S> {
         // What was issued under the old id is made durable first, so that the old log's end is known for good.
         self.settle_batches(now)?;
         let old = self.id;
+        // A peer that is away may know that the half batch was whole.
+        self.pending.meta |= !self.unproven.is_empty();
+        self.orphans.through.merge(&std::mem::take(&mut self.unproven));
         if self.issued > 0 {
             self.past.insert(old);
             self.ended.advance(old, self.issued);
@@ -198,9 +211,18 @@ impl<S: Storage> Replica<S> {
         let is_majority = (nodes - waiting.len()) * 2 > nodes;
         let has_witnesses = self.linked_then.is_disjoint(waiting);
         if is_majority && has_witnesses {
-            self.standing = Standing::Running;
+            self.run();
             return Ok(());
         }
         self.reincarnate(now)
+    }
+
+    /// The log goes on under the present id. What a half batch had issued no peer knows: its seqs are used up.
+    pub(super) fn run(&mut self) {
+        self.standing = Standing::Running;
+        let unproven = std::mem::take(&mut self.unproven);
+        // The next batch makes it durable; it is told after that.
+        self.pending.meta |= !unproven.is_empty();
+        self.vector.merge(&unproven);
     }
 }

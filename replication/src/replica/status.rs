@@ -81,7 +81,8 @@ impl<S: Storage> Replica<S> {
         let own = complete_through.entry(self.config.region.clone()).or_insert(self.clock.trusted());
         *own = self.clock.trusted().min(*own);
         // A log with gaps, or one that is still on its way back, is not all that was acknowledged here.
-        if self.standing != Standing::Running || self.is_filling(now) || !self.durable.covers(&self.awaited.recover) {
+        let is_whole = self.orphans.is_empty() && self.durable.covers(&self.awaited.recover);
+        if self.standing != Standing::Running || self.is_filling(now) || !is_whole {
             *own = Wall::default();
         }
         if self.clock.doubt().is_some() {

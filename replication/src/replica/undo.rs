@@ -22,10 +22,12 @@ impl<S: Storage> Replica<S> {
         let half: Vec<_> = self.buckets.iter().filter(|(_, mark)| beyond(mark)).map(|(b, m)| (*b, m.clone())).collect();
         for (bucket, mark) in &half {
             for (origin, through) in mark.vector.iter().filter(|(origin, _)| origin.0 != mark.replica) {
-                if self.vector.get(origin) >= through {
+                // Orphans stay: they may be the last of their kind.
+                let kept = self.vector.get(origin).max(self.orphans.through.get(origin));
+                if kept >= through {
                     continue;
                 }
-                let start = log_key(Dot { origin, seq: self.vector.get(origin) + 1 });
+                let start = log_key(Dot { origin, seq: kept + 1 });
                 let end = log_key(Dot { origin, seq: through.saturating_add(1) });
                 let mut entries = Vec::new();
                 let mut corrupt = false;
@@ -47,7 +49,7 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    fn undo_entry(&mut self, bucket: Bucket, dot: Dot, what: Reference) -> Result<(), StorageError> {
+    pub(super) fn undo_entry(&mut self, bucket: Bucket, dot: Dot, what: Reference) -> Result<(), StorageError> {
         match what {
             Reference::Erased(..) => {}
             Reference::Tombstone(name, until, _) => {

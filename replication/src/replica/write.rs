@@ -119,7 +119,7 @@ impl<S: Storage> Replica<S> {
     }
 
     /// A tombstone in this replica's log.
-    fn erase(&mut self, key: &DocumentKey, reason: Reason) -> Result<Dot, StorageError> {
+    pub(super) fn erase(&mut self, key: &DocumentKey, reason: Reason) -> Result<Dot, StorageError> {
         let (dot, hlc) = self.issue();
         self.put_tombstone(key, reason, dot, hlc)?;
         self.note_issued(Delta { dot, hlc, key: *key, body: Body::Tombstone(reason) });
@@ -140,7 +140,7 @@ impl<S: Storage> Replica<S> {
     }
 
     /// The next dot of this replica's log.
-    fn issue(&mut self) -> (Dot, Hlc) {
+    pub(super) fn issue(&mut self) -> (Dot, Hlc) {
         if std::mem::take(&mut self.is_unsaved) {
             self.pending.meta = true;
         }
@@ -150,7 +150,7 @@ impl<S: Storage> Replica<S> {
         (Dot { origin: self.id, seq: self.issued }, self.hlc)
     }
 
-    fn note_issued(&mut self, delta: Delta) {
+    pub(super) fn note_issued(&mut self, delta: Delta) {
         let head = self.heads.issue(delta.dot, delta.hlc);
         self.pending.issued.push((delta, head));
     }

@@ -12,4 +12,5 @@ mod forgetting;
 mod greeting;
 mod recovering;
 mod restarting;
+mod salvaging;
 mod word;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use replication::{Bucket, ChangeHash, DocumentKey, Dot, View};
+use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Dot, View, Wall};
 
 use super::Invariant;
 use crate::world::World;
@@ -84,8 +84,11 @@ impl World {
             let has = |hash| live.get(&truth.key).is_some_and(|hashes| hashes.contains(hash));
             let taken = truth.taken.iter().filter(|_| truth.key.expires_at > over);
             let erased = truth.erased.iter().filter(|_| Bucket::of(until).end() > over);
-            taken.into_iter().any(|taken| is_unknown(taken.node, taken.lost, taken.dot) && !has(&taken.hash))
-                || erased.into_iter().any(|erased| is_unknown(erased.node, erased.lost, Some(erased.dot)))
+            let lacks =
+                taken.into_iter().any(|taken| is_unknown(taken.node, taken.lost, taken.dot) && !has(&taken.hash))
+                    || erased.into_iter().any(|erased| is_unknown(erased.node, erased.lost, Some(erased.dot)));
+            // So may its erasure, and where that is the change is not missed.
+            lacks && !self.is_erased_in(at, &truth.key.name)
         });
         unknown.map(|(visit, _)| *visit)
     }
@@ -98,6 +101,10 @@ impl World {
             (again || self.erasure_reached(at, **visit)) && self.shows(at, &truth.key)
         });
         risen.map(|(visit, _)| *visit)
+    }
+
+    fn is_erased_in(&self, at: usize, name: &DocumentName) -> bool {
+        self.reader(at).is_erased(name, false, View::applied(Wall::default())).unwrap_or(false)
     }
 
     fn shows(&self, at: usize, key: &DocumentKey) -> bool {

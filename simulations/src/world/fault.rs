@@ -215,7 +215,7 @@ impl World {
             // Marked when the value is read, or the bucket cut.
             Act::Flip { region } => {
                 let damaged = self.nodes[*region].disk.flip();
-                self.nodes[*region].damaged = self.nodes[*region].damaged.or(damaged);
+                self.nodes[*region].damaged.extend(damaged);
             }
             Act::Restarts { .. } => self.restart_again(fault),
             // These two are marked when a call fails.

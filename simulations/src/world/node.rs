@@ -46,8 +46,8 @@ pub struct Node {
     pub(super) hung: bool,
     /// The sync that did not, and of which process.
     pub(super) hung_sync: Option<(u64, BatchId)>,
-    /// The bucket in which a value cannot be read.
-    pub(super) damaged: Option<Bucket>,
+    /// The buckets in which a value cannot be read.
+    pub(super) damaged: BTreeSet<Bucket>,
     /// A bucket of its store was gone, or older than the others, at some time.
     pub(crate) lost_bucket: bool,
     /// It began empty and has not been ready yet: what each peer had when it greeted.
@@ -118,7 +118,7 @@ impl Node {
                 lying: false,
                 hung: false,
                 hung_sync: None,
-                damaged: None,
+                damaged: BTreeSet::new(),
                 lost_bucket: false,
                 filling: added_later.contains(&index).then(BTreeMap::new),
                 failures_seen: 0,
@@ -353,7 +353,8 @@ impl World {
     pub(super) fn roll_back(&mut self, at: usize, to: &Snapshot) {
         self.kill(at);
         self.nodes[at].disk.restore(to);
-        self.nodes[at].damaged = self.nodes[at].damaged.filter(|bucket| self.nodes[at].disk.is_damaged(*bucket));
+        let node = &mut self.nodes[at];
+        node.damaged.retain(|bucket| node.disk.is_damaged(*bucket));
         self.went_back(at);
     }
 
@@ -368,15 +369,16 @@ impl World {
         self.lost_by_contract(at);
     }
 
-    /// A bucket with a value that cannot be read is cut: the operator takes it away.
+    /// Buckets with a value that cannot be read are cut: the operator takes them away.
     pub(super) fn cut_damaged(&mut self, at: usize) {
-        let Some(bucket) = self.nodes[at].damaged.take() else { return };
-        if self.nodes[at].disk.is_damaged(bucket) {
-            self.kill_process(at);
-            self.nodes[at].disk.lose_bucket(bucket);
-            self.nodes[at].lost_bucket = true;
-            self.went_back(at);
-            self.mark(FaultKind::Flip);
+        for bucket in std::mem::take(&mut self.nodes[at].damaged) {
+            if self.nodes[at].disk.is_damaged(bucket) {
+                self.kill_process(at);
+                self.nodes[at].disk.lose_bucket(bucket);
+                self.nodes[at].lost_bucket = true;
+                self.went_back(at);
+                self.mark(FaultKind::Flip);
+            }
         }
     }
 

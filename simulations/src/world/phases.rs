@@ -197,10 +197,17 @@ impl World {
             if status.filling {
                 return Some(format!("{} still lacks what its peers had when they greeted it", name(*at)));
             }
-            // A claim is believed from its own node alone, over a link.
-            for of in
-                core.iter().filter(|of| !forgot_early.contains(of) && (*of == at || self.are_neighbours(*at, **of)))
-            {
+            // A claim is believed from its own node alone, over a link. A region that lost entries of its own with a bucket
+            // does not say that it is complete before it has heard from every peer that none has them.
+            let has_all_linked = |of: usize| {
+                self.nodes
+                    .iter()
+                    .enumerate()
+                    .all(|(peer, node)| peer == of || !node.exists || self.are_neighbours(of, peer))
+            };
+            let may_say = |of: usize| !self.nodes[of].lost_bucket || has_all_linked(of);
+            let is_near = |of: usize| of == *at || self.are_neighbours(*at, of);
+            for of in core.iter().filter(|of| !forgot_early.contains(of) && is_near(**of) && may_say(**of)) {
                 let through = status.complete_through.get(&self.nodes[*of].region).copied().unwrap_or_default();
                 if through.plus(slack) < self.true_wall() {
                     return Some(format!("{} does not say that it is complete for {}", name(*at), name(*of)));

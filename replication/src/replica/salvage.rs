@@ -1,0 +1,180 @@
+//! What a store that lost a bucket still has and no peer sends: it is written again under the new id.
+//!
+//! # The problem
+//! A missing bucket proves nothing, so the vector goes back, and entries in the other buckets lie beyond it: *orphans*.
+//! Peers send most of them again. Some they do not have: the origin lost them as well, or they were never sent. A log is
+//! then passed on without them, and two stores with equal vectors would show different documents.
+//!
+//! # The algorithm
+//! 1. [`Orphans`] says how far entries of each log may lie in the store beyond the vector. It is durable.
+//! 2. When everything that linked peers have is here, the replica issues what the orphans that are left say, a change or an
+//!    erasure, under its own id.
+//! 3. When that is durable the orphans go.
+//!
+//! A change that stands under two dots is one change, as after a check-in that was repeated in another region. An orphan
+//! that stayed would be an entry that no other store has: the log would never be over here ([`super::origins`]).
+
+use std::ops::ControlFlow;
+
+use super::{Replica, Standing};
+use crate::ids::{Dot, ReplicaId};
+use crate::key::Bucket;
+use crate::log::{Body, Delta, LogEntry, Reference};
+use crate::storage::{Storage, StorageError, log_key, read_log_seq};
+use crate::time::Now;
+use crate::version::VersionVector;
+
+/// Most entries that one look goes through, because all orphans among them go into one batch.
+const MOST_AT_ONCE: usize = 4_096;
+
+/// How far entries of each log may lie in the store beyond the vector, and how far they have been looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Orphans {
+    /// Durable; empty unless a bucket was lost.
+    pub(super) through: VersionVector,
+    looked: VersionVector,
+}
+
+impl Orphans {
+    pub(super) fn new(through: VersionVector) -> Orphans {
+        Orphans { through, looked: VersionVector::default() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.through.is_empty()
+    }
+}
+
+/// What is to be done with an orphan.
+enum Fate {
+    /// What it says is over, or durable under another dot.
+    Goes,
+    /// Another dot says it and is on its way to the disk.
+    Waits,
+    /// Nothing else says it.
+    IsAlone,
+}
+
+impl<S: Storage> Replica<S> {
+    /// Deals with the orphans that are left once everything that linked peers have is here, some at a time. A peer that is
+    /// away is not waited for, because readers do not see orphans: what it brings later stands under two dots.
+    pub(super) fn look_at_orphans(&mut self, now: Now) -> Result<(), StorageError> {
+        if self.orphans.is_empty()
+            || self.standing != Standing::Running
+            || self.is_filling(now)
+            || self.is_recovering(now)
+            || !self.pending.is_empty()
+            || self.in_flight.is_some()
+        {
+            return Ok(());
+        }
+        for (origin, last) in self.orphans.through.clone().iter() {
+            let after = self.vector.get(origin).max(self.orphans.looked.get(origin));
+            if after < last {
+                let looked = self.clear(origin, after, last)?;
+                self.orphans.looked.advance(origin, looked);
+                return Ok(());
+            }
+        }
+        self.orphans = Orphans::default();
+        self.pending.meta = true;
+        Ok(())
+    }
+
+    /// Clears a log of orphans in (after, last]. Returns through which seq that is done.
+    fn clear(&mut self, origin: ReplicaId, after: u64, last: u64) -> Result<u64, StorageError> {
+        let (found, mut done) = self.entries_between(origin, after, last)?;
+        for (bucket, dot, entry) in found {
+            match self.fate(dot, &entry)? {
+                Fate::Goes => {
+                    self.undo_entry(bucket, dot, entry.what)?;
+                    self.pending.force = true;
+                    continue;
+                }
+                Fate::Waits => {}
+                Fate::IsAlone => self.issue_again(dot, &entry)?,
+            }
+            done = done.min(dot.seq - 1);
+        }
+        Ok(done)
+    }
+
+    /// The first entries of a log in (after, last] that the store has, and through which seq they are all.
+    fn entries_between(
+        &self,
+        origin: ReplicaId,
+        after: u64,
+        last: u64,
+    ) -> Result<(Vec<(Bucket, Dot, LogEntry)>, u64), StorageError> {
+        let start = log_key(Dot { origin, seq: after.saturating_add(1) });
+        let end = log_key(Dot { origin, seq: last.saturating_add(1) });
+        let mut found = Vec::new();
+        for bucket in self.buckets.keys() {
+            let (mut taken, mut corrupt) = (0, false);
+            self.storage.scan(*bucket, &start, &end, &mut |key, value| {
+                match (read_log_seq(key), LogEntry::decode(value)) {
+                    (Some(seq), Some(entry)) => found.push((*bucket, Dot { origin, seq }, entry)),
+                    _ => corrupt = true,
+                }
+                taken += 1;
+                if taken >= MOST_AT_ONCE || corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            })?;
+            if corrupt {
+                return Err(StorageError::Corrupt { what: "log entry", bucket: *bucket });
+            }
+        }
+        // Each bucket gave its first entries, so the first of all are complete.
+        found.sort_unstable_by_key(|(_, dot, _)| dot.seq);
+        let done = if found.len() < MOST_AT_ONCE { last } else { found[MOST_AT_ONCE - 1].1.seq };
+        found.retain(|(bucket, dot, _)| dot.seq <= done && self.pending.get(*bucket, &log_key(*dot)) != Some(None));
+        Ok((found, done))
+    }
+
+    fn fate(&self, orphan: Dot, entry: &LogEntry) -> Result<Fate, StorageError> {
+        let dots = match entry.what {
+            Reference::Change(key) => {
+                if self.is_dead(&key)? {
+                    return Ok(Fate::Goes);
+                }
+                let Some(dots) = self.row(&key)?.0.dots_beside(orphan) else { return Ok(Fate::Goes) };
+                dots
+            }
+            Reference::Tombstone(name, until, _) | Reference::Erased(name, until, _) => {
+                let key = name.expiring(until);
+                if self.is_droppable(key.bucket()) {
+                    return Ok(Fate::Goes);
+                }
+                self.tombstone(&key)?.map(|tombstone| tombstone.dot).into_iter().collect()
+            }
+        };
+        Ok(match () {
+            () if dots.iter().any(|dot| self.durable.contains(*dot)) => Fate::Goes,
+            () if dots.iter().any(|dot| self.vector.contains(*dot)) => Fate::Waits,
+            () => Fate::IsAlone,
+        })
+    }
+
+    /// Issues what an orphan says.
+    fn issue_again(&mut self, orphan: Dot, entry: &LogEntry) -> Result<(), StorageError> {
+        match entry.what {
+            Reference::Change(key) => {
+                let (row, existed) = self.row(&key)?;
+                let corrupt = |_| StorageError::Corrupt { what: "row", bucket: key.bucket() };
+                let Some(change) = row.find(orphan).map_err(corrupt)? else { return Ok(()) };
+                let (dot, hlc) = self.issue();
+                self.put_change(&key, row, existed, dot, hlc, change.clone())?;
+                self.note_issued(Delta { dot, hlc, key, body: Body::Change(change) });
+            }
+            Reference::Tombstone(name, until, reason) | Reference::Erased(name, until, reason) => {
+                let key = name.expiring(until);
+                if self.tombstone(&key)?.is_some() {
+                    // The new one takes the place of the other.
+                    self.pending.count(key.bucket(), 0, -1);
+                }
+                self.erase(&key, reason)?;
+            }
+        }
+        self.pending.force = true;
+        Ok(())
+    }
+}
