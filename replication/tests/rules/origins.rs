@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::common::mesh::Mesh;
 use replication::memory::MemoryStorage;
-use replication::{Dot, Event, Outcome};
+use replication::{Dot, Event, Frame, Outcome};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -84,4 +84,35 @@ fn a_log_goes_on_behind_its_last_entry_after_an_id_that_never_wrote() {
     mesh.tick();
     let outcome = Outcome::Created(Dot { origin: id, seq: 5 });
     assert!(mesh.events[0].contains(&Event::Written { ticket, outcome }), "{:?}", mesh.events[0]);
+}
+
+/// What a node acknowledged under an earlier id may be lacking where its claim is heard.
+#[test]
+fn a_claim_names_the_logs_of_earlier_ids() {
+    let mut mesh = Mesh::new(2);
+    mesh.until(SOON, "both are ready", |mesh| (0..2).all(|at| is_ready(mesh, at)));
+    mesh.write(0, 0);
+    mesh.until(SOON, "both agree", |mesh| mesh.agree() && !mesh.shows(1).is_empty());
+    let earlier = mesh.replica(0).id();
+    mesh.cut(0, 1);
+    mesh.kill(0);
+    mesh.start(0);
+    mesh.until(SOON, "it is ready alone", |mesh| is_ready(mesh, 0));
+    mesh.write(0, 1);
+    mesh.cuts.clear();
+    mesh.until(SOON, "both agree", |mesh| mesh.agree());
+    let present = mesh.replica(0).id();
+
+    mesh.elapsed += Duration::from_secs(1);
+    let now = mesh.now(0);
+    let replica = mesh.replica(0);
+    replica.handle_timeout(now).unwrap();
+    let frames = std::iter::from_fn(|| replica.poll_transmit(now).unwrap());
+    let claims = frames.filter_map(|transmit| match Frame::decode(&transmit.frame) {
+        Ok(Frame::Progress(told)) => told.claim,
+        _ => None,
+    });
+    let mut needs = claims.last().unwrap().needs;
+    needs.sort_unstable();
+    assert_eq!(needs, [(earlier, 1), (present, 1)]);
 }
