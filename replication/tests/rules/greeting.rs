@@ -1,4 +1,5 @@
-//! Two replicas that greet each other come to an end with it, however slow the network and however often it repeats.
+//! Two replicas that greet each other come to an end with it, however slow the network, however often it repeats frames and
+//! whichever greeting it loses.
 
 #![allow(clippy::unwrap_used)]
 
@@ -27,12 +28,14 @@ fn side(name: &str, peer: &str, id: u64, now: Now) -> Side {
     Side { replica, storage, greetings: 0 }
 }
 
-/// Lets both run for ten seconds; each frame arrives `copies` times, after so many steps. Returns the greetings sent.
-fn greetings(steps_under_way: usize, copies: usize) -> [usize; 2] {
-    let now = |step: usize| {
-        let passed = STEP * u32::try_from(step).unwrap();
-        Now { mono: Monotonic(passed), wall: Wall(1_800_000_000_000).plus(passed) }
-    };
+fn now(step: usize) -> Now {
+    let passed = STEP * u32::try_from(step).unwrap();
+    Now { mono: Monotonic(passed), wall: Wall(1_800_000_000_000).plus(passed) }
+}
+
+/// Lets both run for ten seconds; each frame arrives `copies` times, after so many steps, but for the first greetings of
+/// each side that are lost.
+fn play(steps_under_way: usize, copies: usize, lost: [usize; 2]) -> [Side; 2] {
     let mut sides = [side("a", "b", 1, now(0)), side("b", "a", 2, now(0))];
     let mut wire: VecDeque<(usize, usize, Vec<u8>)> = VecDeque::new();
     for step in 0..100 {
@@ -46,14 +49,21 @@ fn greetings(steps_under_way: usize, copies: usize) -> [usize; 2] {
                 side.replica.handle_durable(now(step), batch).unwrap();
             }
             while let Some(transmit) = side.replica.poll_transmit(now(step)).unwrap() {
-                side.greetings += usize::from(matches!(Frame::decode(&transmit.frame), Ok(Frame::Hello(_))));
-                for _ in 0..copies {
+                let is_greeting = matches!(Frame::decode(&transmit.frame), Ok(Frame::Hello(_)));
+                side.greetings += usize::from(is_greeting);
+                let is_lost = is_greeting && side.greetings <= lost[from];
+                for _ in 0..if is_lost { 0 } else { copies } {
                     wire.push_back((step + steps_under_way, 1 - from, transmit.frame.to_vec()));
                 }
             }
         }
     }
-    sides.map(|side| side.greetings)
+    sides
+}
+
+/// The greetings that each side sends.
+fn greetings(steps_under_way: usize, copies: usize) -> [usize; 2] {
+    play(steps_under_way, copies, [0, 0]).map(|side| side.greetings)
 }
 
 #[test]
@@ -73,5 +83,17 @@ fn greetings_end_on_a_slow_link() {
 fn greetings_end_on_a_link_that_repeats_frames() {
     for side in greetings(2, 2) {
         assert!(side <= 6, "{side} greetings in ten seconds");
+    }
+}
+
+/// A side that has the other's greeting and has lost its own is heard, so the link would stay as it is for ever.
+#[test]
+fn a_lost_greeting_is_repeated() {
+    for lost in [[1, 0], [0, 1], [1, 1], [3, 2]] {
+        for side in play(1, 1, lost) {
+            let linked: Vec<_> = side.replica.status(now(99)).peers.into_iter().map(|peer| peer.replica).collect();
+            assert!(matches!(linked[..], [Some(_)]), "{lost:?} greetings lost: {linked:?}");
+            assert!(side.greetings <= 8, "{} greetings", side.greetings);
+        }
     }
 }

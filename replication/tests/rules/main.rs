@@ -10,6 +10,7 @@ mod common;
 mod erasing;
 mod forgetting;
 mod greeting;
+mod origins;
 mod recovering;
 mod restarting;
 mod salvaging;

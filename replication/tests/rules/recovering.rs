@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
+use crate::common::mesh::Mesh;
 use crate::common::{OWN, after, config, greet};
 use replication::frame::Progress;
 use replication::memory::MemoryStorage;
-use replication::{Event, Frame, LinkId, Replica, ReplicaId, Storage as _, Wall};
+use replication::{Event, Frame, LinkId, Reason, Replica, ReplicaId, Storage as _, Wall, Write};
 
 /// Ten seconds in which these links are heard; what was lost in them.
 fn pass(
@@ -67,4 +70,38 @@ fn what_no_peer_has_any_more_is_lost_and_not_waited_for() {
     greet(&mut replica, after(22), 3, "c", 0);
     assert_eq!(pass(&mut replica, &storage, 23, &[(2, 0), (3, 0)]), [(OWN, 5)]);
     assert!(replica.status(after(33)).complete_through[&"a".parse().unwrap()] > Wall(0));
+}
+
+/// The bucket of a tombstone is lost, and the erased document's own bucket is not. The entry comes back as erased into the
+/// bucket of the tombstone, and stands in both then. A frame that named it twice would be refused each time it is sent.
+#[test]
+fn an_entry_that_stands_in_two_buckets_is_sent_once() {
+    const SOON: Duration = Duration::from_secs(10);
+    let mut mesh = Mesh::new(2);
+    mesh.until(SOON, "they are linked", |mesh| mesh.sent.len() == 2);
+    mesh.run(SOON);
+    let (key, _) = mesh.write(0, 0);
+    mesh.write(0, 1);
+    mesh.tick();
+    let now = mesh.now(0);
+    let erase = Write::Erase { name: key.name, lasting: false, reason: Reason::Subject };
+    mesh.replica(0).handle_write(now, erase).unwrap();
+    mesh.run(SOON);
+    assert!(mesh.agree() && (0..2).all(|at| mesh.shows(at).len() == 1));
+    let log = mesh.replica(0).id();
+
+    mesh.kill(0);
+    let tombstones = key.name.buckets(mesh.config(0, 0).max_retention).1;
+    assert_ne!(tombstones, key.bucket());
+    mesh.storages[0].lose_bucket(tombstones);
+    mesh.start(0);
+    mesh.until(SOON, "all of it comes back", |mesh| mesh.agree() && mesh.replica(0).durable().get(log) == 3);
+    // Three entries, of which one stands twice.
+    assert_eq!(mesh.storages[0].log_entries(), 4);
+
+    mesh.kill(1);
+    mesh.storages[1] = MemoryStorage::default();
+    mesh.start(1);
+    mesh.until(SOON, "an empty store takes all of it", |mesh| mesh.agree() && mesh.replica(1).durable().get(log) == 3);
+    assert_eq!(mesh.shows(1), mesh.shows(0));
 }
