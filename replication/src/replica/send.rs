@@ -76,6 +76,8 @@ impl<S: Storage> Replica<S> {
             // At the first greeting the peer has not yet said who it is: it may be the one that was there last.
             let replica = link.replica.or(self.last_ids.get(&link.peer).copied());
             let yours = replica.and_then(|replica| Some((replica, self.heads.of(replica)?)));
+            let mut seen = self.vector.clone();
+            seen.merge(&self.orphans.through);
             let hello = Hello {
                 replica: self.id,
                 node: self.config.node.clone(),
@@ -83,7 +85,7 @@ impl<S: Storage> Replica<S> {
                 yours,
                 region: self.config.region.clone(),
                 vector: self.durable.clone(),
-                seen: self.vector.clone(),
+                seen,
                 wall: now.wall,
                 max_retention_ms: millis(self.config.max_retention),
             };

@@ -34,13 +34,23 @@ fn both_show(mesh: &mut Mesh, keys: &[DocumentKey]) {
 
 #[test]
 fn two_regions_that_lost_different_days_end_with_both() {
+    lose_different_days(0);
+}
+
+/// What the origin lost looks to it like half a batch, and its peer has it only as an orphan.
+#[test]
+fn nor_is_the_newest_entry_lost() {
+    lose_different_days(1);
+}
+
+/// The origin loses the entry of this number, its peer the other one.
+fn lose_different_days(number: usize) {
     let mut mesh = Mesh::new(2);
     mesh.run(SOON);
     let keys = [write(&mut mesh, 0, 1, 3), write(&mut mesh, 0, 2, 5)];
     both_show(&mut mesh, &keys);
-    for (at, key) in keys.iter().enumerate() {
-        lose(&mut mesh, at, key.bucket());
-    }
+    lose(&mut mesh, 0, keys[number].bucket());
+    lose(&mut mesh, 1, keys[1 - number].bucket());
     mesh.start(0);
     mesh.start(1);
     // One has the first entry of a log and the other the second, and neither vector covers what its store has.
