@@ -55,6 +55,8 @@ pub struct Measured {
     pub traffic: Vec<Traffic>,
     /// Requests by kind.
     pub requests: Vec<RequestCount>,
+    /// Acknowledged writes that were lost by contract, for each region that lost some.
+    pub losses: Vec<Losses>,
     /// Broken invariants, empty if all held.
     pub broken: Vec<String>,
 }
@@ -183,6 +185,29 @@ pub struct Traffic {
     pub control: u64,
     /// Bytes that were sent and did not arrive.
     pub lost: u64,
+}
+
+/// Acknowledged writes of one region that were lost by contract: every disk that had them went back in time or was taken
+/// away. An acknowledgement is counted once, at the moment when nothing of it was left. What had expired by then is not
+/// counted, nor is a change of a visit whose erasure stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// The region that acknowledged them.
+    pub region: usize,
+    /// Check-ins and corrections, repeats included.
+    pub changes: u64,
+    /// Erasures.
+    pub erasures: u64,
+    /// Those of them that came undone: a store still had the visit.
+    pub undone: u64,
+}
+
+impl Losses {
+    /// Check-ins, corrections and erasures.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.changes + self.erasures
+    }
 }
 
 /// Requests of one kind.

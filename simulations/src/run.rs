@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::check::{Broken, Invariant};
 use crate::history::Recorder;
-use crate::measure::{self, Measured};
+use crate::measure::{self, Losses, Measured};
 use crate::plan;
 use crate::scenario::{FaultKind, OperationKind, Replay, Scenario, ScenarioError};
 use crate::trace::TraceHash;
@@ -44,6 +44,8 @@ pub struct Outcome {
     pub awake: Duration,
     /// The same, nights included.
     pub elapsed: Duration,
+    /// Acknowledged writes that were lost by contract, for each region that lost some.
+    pub losses: Vec<Losses>,
     /// What a sweep must have seen.
     pub marks: BTreeSet<Mark>,
     /// If asked for.
@@ -113,6 +115,7 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
         events: world.trace.events(),
         awake: world.now(),
         elapsed: world.elapsed(),
+        losses: world.model.losses(),
         marks: world.marks(),
         measured: None,
         history: world.recorder.take(),
@@ -207,6 +210,7 @@ fn measured(world: &mut World, asked: &Scenario, outcome: &Outcome) -> Measured 
         availability: world.meter.availability(),
         traffic: world.meter.traffic(),
         requests: world.meter.requests(),
+        losses: outcome.losses.clone(),
         broken: world.broken.iter().map(|broken| format!("{}: {}", broken.invariant, broken.what)).collect(),
     }
 }

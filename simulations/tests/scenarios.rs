@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use simulations::measure::Measured;
 use simulations::run::{Keep, run};
 use simulations::scenario::{Replay, Scenario};
 
@@ -138,6 +139,26 @@ fn a_fault_without_effect_is_named() {
     };
     assert_eq!(of("us-east"), ["restart"], "what does not run cannot be restarted");
     assert!(of("eu-central").is_empty());
+}
+
+fn measured(name: &str) -> Measured {
+    let (_, scenario) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml")));
+    let outcome = run(&scenario, 1, Keep { measured: true, ..Keep::default() }).unwrap();
+    assert_eq!(outcome.broken, None);
+    outcome.measured.unwrap()
+}
+
+/// What only one disk had when it went back in time breaks no invariant, and is counted.
+#[test]
+fn what_is_lost_by_contract_is_counted() {
+    let lost = measured("restored-alone").losses;
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert_eq!(lost[0].region, 1, "only the region that was alone");
+    assert!(lost[0].changes > 50 && lost[0].erasures > 5, "{lost:?}");
+    assert!((1..=lost[0].erasures).contains(&lost[0].undone), "{lost:?}");
+    assert_eq!(measured("quiet").losses, []);
+    // Others had all that it acknowledged.
+    assert_eq!(measured("restored-backup").losses, []);
 }
 
 /// The figures of a run that broke end where it broke.

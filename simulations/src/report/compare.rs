@@ -24,7 +24,7 @@ pub(super) struct Cell {
 
 type Figure = (&'static str, fn(&Summary) -> Option<f64>, fn(f64) -> String);
 
-const FIGURES: [Figure; 23] = [
+const FIGURES: [Figure; 25] = [
     ("runs", |s| Some(s.runs as f64), units::digits),
     ("broken invariants", |s| Some(s.broken.len() as f64), units::digits),
     ("runs that did not converge within the bound", |s| Some(s.unmet.len() as f64), units::digits),
@@ -44,6 +44,8 @@ const FIGURES: [Figure; 23] = [
     ("requests failed", |s| s.unanswered(), units::percent),
     ("requests answered by the nearest region", |s| s.answered_at_home(), units::percent),
     ("acknowledged writes", |s| Some(s.writes as f64), units::digits),
+    ("of them lost by contract", |s| Some(s.lost as f64), units::digits),
+    ("erasures that came undone", |s| Some(s.undone as f64), units::digits),
     ("bytes per acknowledged write", |s| s.per_write(s.bytes.all()), units::bytes),
     ("of them payload", |s| s.per_write(s.bytes.payload), units::bytes),
     ("of them metadata", |s| s.per_write(s.bytes.metadata), units::bytes),

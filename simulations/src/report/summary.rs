@@ -1,6 +1,8 @@
 //! The figures of one or many runs that a page shows first. Runs are of one scenario: the same regions in the same
 //! order, other seeds.
 
+use std::collections::BTreeMap;
+
 use super::stats::Cdf;
 use super::units;
 use crate::measure::{Measured, RequestCount, Staleness, Traffic};
@@ -112,6 +114,12 @@ pub(super) struct Summary {
     pub(super) requests: Requests,
     /// Acknowledged writes.
     pub(super) writes: u64,
+    /// Those of them that were lost by contract.
+    pub(super) lost: u64,
+    /// The same by region.
+    pub(super) lost_in: BTreeMap<String, u64>,
+    /// Erasures that came undone with what was lost.
+    pub(super) undone: u64,
     pub(super) bytes: Bytes,
 }
 
@@ -141,6 +149,11 @@ impl Summary {
                 out.bytes.add(traffic);
             }
             run.requests.iter().for_each(|count| out.requests.add(count));
+            for losses in &run.losses {
+                out.lost += losses.writes();
+                *out.lost_in.entry(name(run, losses.region)).or_default() += losses.writes();
+                out.undone += losses.undone;
+            }
             out.writes += run.requests.iter().map(RequestCount::writes).sum::<u64>();
         }
         let healed = runs.iter().filter(|run| !run.broke_before_healing());

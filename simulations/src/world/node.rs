@@ -7,8 +7,8 @@ use rand::RngExt as _;
 use replication::memory::Snapshot;
 use replication::storage::log_key;
 use replication::{
-    BatchId, Bucket, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _, Ticket,
-    VersionVector, Wall,
+    BatchId, Bucket, DocumentName, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _,
+    Ticket, VersionVector, View, Wall,
 };
 
 use super::clock::WallClock;
@@ -401,6 +401,13 @@ impl World {
         if self.model.lose(went_back, |dot, by| known.contains(dot) || has(by, dot)) {
             self.lost_at = Some(self.now);
         }
+        let readers: Vec<_> =
+            (0..self.nodes.len()).filter(|at| self.nodes[*at].exists).map(|at| self.reader(at)).collect();
+        let view = View::applied(self.true_wall());
+        let is_shown = |name: &DocumentName| {
+            readers.iter().any(|reader| reader.rows(name, false, view).is_ok_and(|rows| !rows.is_empty()))
+        };
+        self.model.count_losses(self.true_wall(), is_shown);
     }
 
     /// Something reaches the machine.
