@@ -57,6 +57,10 @@ pub struct Measured {
     pub requests: Vec<RequestCount>,
     /// Acknowledged writes that were lost by contract, for each region that lost some.
     pub losses: Vec<Losses>,
+    /// Batches that were written, in all regions.
+    pub batches: Batches,
+    /// Characters of the longest session token that a client carried, as the node writes it into a header.
+    pub longest_token: u64,
     /// Broken invariants, empty if all held.
     pub broken: Vec<String>,
 }
@@ -185,6 +189,25 @@ pub struct Traffic {
     pub control: u64,
     /// Bytes that were sent and did not arrive.
     pub lost: u64,
+}
+
+/// Batches, which a region writes one at a time: an acknowledgement waits for its own and for the one before.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Batches {
+    /// How many.
+    pub count: u64,
+    /// Log entries in them.
+    pub records: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+}
+
+impl Batches {
+    /// Mean number of `all` in a batch.
+    #[must_use]
+    pub fn mean(&self, all: u64) -> f64 {
+        if self.count == 0 { 0.0 } else { all as f64 / self.count as f64 }
+    }
 }
 
 /// Acknowledged writes of one region that were lost by contract: every disk that had them went back in time or was taken

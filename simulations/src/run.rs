@@ -159,7 +159,7 @@ fn settings(world: &World, asked: &Scenario, plan: &Scenario) -> Vec<(String, St
     };
     let kept = plan.operations.iter().filter(|operation| operation.kind != OperationKind::Read);
     let kept: BTreeSet<Duration> = kept.map(|operation| operation.retention).collect();
-    let (network, replica) = (&plan.network, &plan.replica);
+    let (network, replica, batches) = (&plan.network, &plan.replica, world.meter.batches());
     let share = |share: f64| if share > 0.0 { format!("{share} of all frames") } else { "none".to_owned() };
     let settings = [
         ("rate", rate),
@@ -169,7 +169,11 @@ fn settings(world: &World, asked: &Scenario, plan: &Scenario) -> Vec<(String, St
         ("heartbeat", long(replica.heartbeat)),
         ("relay after", long(replica.relay_after)),
         ("batch", format!("up to {} records", replica.batch_records)),
-        ("mean batch", format!("{:.1} records", world.meter.mean_batch())),
+        (
+            "mean batch",
+            format!("{:.1} records, {:.0} bytes", batches.mean(batches.records), batches.mean(batches.bytes)),
+        ),
+        ("longest session token", format!("{} characters", world.meter.longest_token())),
         ("in flight", format!("up to {} KiB a link", replica.in_flight_kib)),
         ("topology", format!("{:?}", network.topology).to_lowercase()),
         ("jitter", format!("sigma {}", network.jitter)),
@@ -211,6 +215,8 @@ fn measured(world: &mut World, asked: &Scenario, outcome: &Outcome) -> Measured 
         traffic: world.meter.traffic(),
         requests: world.meter.requests(),
         losses: outcome.losses.clone(),
+        batches: world.meter.batches(),
+        longest_token: world.meter.longest_token(),
         broken: world.broken.iter().map(|broken| format!("{}: {}", broken.invariant, broken.what)).collect(),
     }
 }

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use simulations::history::{Entry, Machine, Record};
 use simulations::measure::Measured;
 use simulations::run::{Keep, run};
-use simulations::scenario::{Replay, Scenario};
+use simulations::scenario::{FaultKind, Replay, Scenario};
 
 /// These are run for a part of their length: a day takes a minute, and a test is no place for it.
 const LONG: [&str; 2] = ["berlin-day", "reopening-day"];
@@ -141,9 +142,12 @@ fn a_fault_without_effect_is_named() {
     assert!(of("eu-central").is_empty());
 }
 
-fn measured(name: &str) -> Measured {
-    let (_, scenario) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml")));
-    let outcome = run(&scenario, 1, Keep { measured: true, ..Keep::default() }).unwrap();
+fn named(name: &str) -> Scenario {
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"))).1
+}
+
+fn measured(scenario: &Scenario) -> Measured {
+    let outcome = run(scenario, 1, Keep { measured: true, ..Keep::default() }).unwrap();
     assert_eq!(outcome.broken, None);
     outcome.measured.unwrap()
 }
@@ -151,14 +155,38 @@ fn measured(name: &str) -> Measured {
 /// What only one disk had when it went back in time breaks no invariant, and is counted.
 #[test]
 fn what_is_lost_by_contract_is_counted() {
-    let lost = measured("restored-alone").losses;
+    let lost = measured(&named("restored-alone")).losses;
     assert_eq!(lost.len(), 1, "{lost:?}");
     assert_eq!(lost[0].region, 1, "only the region that was alone");
     assert!(lost[0].changes > 50 && lost[0].erasures > 5, "{lost:?}");
     assert!((1..=lost[0].erasures).contains(&lost[0].undone), "{lost:?}");
-    assert_eq!(measured("quiet").losses, []);
+    assert_eq!(measured(&named("quiet")).losses, []);
     // Others had all that it acknowledged.
-    assert_eq!(measured("restored-backup").losses, []);
+    assert_eq!(measured(&named("restored-backup")).losses, []);
+}
+
+/// A version vector has a place for each id that a node ever had, and every token and every batch has such vectors.
+#[test]
+fn a_hundred_restarts_beside_a_dead_peer_leave_tokens_short() {
+    let scenario = named("restarts-beside-the-dead");
+    let outcome = run(&scenario, 1, Keep { history: true, measured: true }).unwrap();
+    // A process that takes no write needs no id.
+    let (mut wrote, mut has_written) = (0, false);
+    for Entry { record, .. } in &outcome.history.unwrap().entries {
+        match record {
+            Record::Machine { node: 1, what: Machine::Starts } => wrote += i32::from(std::mem::take(&mut has_written)),
+            Record::Acknowledged { node: 1, dot: Some(_), .. } => has_written = true,
+            _ => {}
+        }
+    }
+    assert!(wrote > 100, "{wrote} processes took a write and were followed by another");
+    let with = outcome.measured.unwrap();
+    let mut scenario = scenario;
+    scenario.faults.retain(|fault| fault.kind != FaultKind::Restarts);
+    let without = measured(&scenario);
+    assert!(with.longest_token < 200, "{} characters", with.longest_token);
+    let bytes = |run: &Measured| run.batches.mean(run.batches.bytes);
+    assert!(bytes(&with) < bytes(&without) * 1.2, "{} bytes a batch, {} without", bytes(&with), bytes(&without));
 }
 
 /// The figures of a run that broke end where it broke.

@@ -271,6 +271,7 @@ impl World {
             }
             _ => {}
         }
+        self.meter.token(&session.token);
     }
 
     fn over(&mut self, operation: usize, answer: Option<Answer>) {

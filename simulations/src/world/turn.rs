@@ -143,13 +143,13 @@ impl World {
         let mean = self.scenario.disks.sync;
         let node = &mut self.nodes[at];
         let Some(process) = &mut node.process else { return Ok(()) };
-        let records = process.replica.gathered();
+        let (records, written) = (process.replica.gathered(), node.disk.written());
         let Some(batch) = process.replica.poll_batch()? else { return Ok(()) };
         process.syncing = Some(batch);
         process.syncing_since = self.now;
         let drawn: f64 = Exp1.sample(&mut node.sync_draws);
         let takes = node.slow_sync.unwrap_or_else(|| mean.mul_f64(drawn.clamp(0.1, 8.0)));
-        self.meter.batch(records);
+        self.meter.batch(records, node.disk.written() - written);
         let epoch = node.epoch;
         self.schedule(self.now + takes, Event::Synced { node: at, epoch, batch });
         Ok(())
