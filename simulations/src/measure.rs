@@ -166,7 +166,7 @@ pub struct Availability {
     pub at_home: u64,
     /// Requests answered by another region, whatever the answer was.
     pub elsewhere: u64,
-    /// Those of them that were answered with gone, unknown there, or stale.
+    /// Those of them that were answered with gone, unknown there, stale, or full.
     pub otherwise: u64,
     /// Requests that no region answered.
     pub failed: u64,
@@ -246,6 +246,8 @@ pub struct RequestCount {
     pub unknown: u64,
     /// Answered: the region does not have what the session has seen.
     pub stale: u64,
+    /// Answered: the document has as many changes or bytes as it may have.
+    pub full: u64,
     /// Answered, whatever the answer was, by another than the nearest region.
     pub elsewhere: u64,
     /// Refused or not answered by anyone.
@@ -274,6 +276,6 @@ impl RequestCount {
     /// Answered, but not with what was asked for.
     #[must_use]
     pub fn otherwise(&self) -> u64 {
-        self.gone + self.unknown + self.stale
+        self.gone + self.unknown + self.stale + self.full
     }
 }

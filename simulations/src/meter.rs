@@ -177,6 +177,7 @@ impl Meter {
             Some(Reply::Gone) => &mut count.gone,
             Some(Reply::Unknown) => &mut count.unknown,
             Some(Reply::Stale) => &mut count.stale,
+            Some(Reply::Full) => &mut count.full,
             Some(Reply::Unfit | Reply::Refused) | None => &mut count.failed,
         };
         *ended += 1;
@@ -184,7 +185,7 @@ impl Meter {
             Some((_, Reply::Unfit | Reply::Refused)) | None => availability.failed += 1,
             Some((region, reply)) => {
                 latencies.push(now.saturating_sub(asked_at).as_secs_f32() * 1_000.0);
-                availability.otherwise += u64::from(matches!(reply, Reply::Gone | Reply::Unknown | Reply::Stale));
+                availability.otherwise += u64::from(!matches!(reply, Reply::Done | Reply::Shown));
                 if region == home {
                     availability.at_home += 1;
                 } else {

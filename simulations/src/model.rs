@@ -15,6 +15,8 @@ use crate::measure::Losses;
 pub struct Taken {
     /// Its hash.
     pub hash: ChangeHash,
+    /// Its length.
+    pub bytes: usize,
     /// Where.
     pub node: usize,
     /// Its place in that replica's log, once it is durable there.
@@ -108,10 +110,10 @@ pub struct Model {
 }
 
 impl Model {
-    /// A replica took a change; it is not durable yet.
-    pub fn take(&mut self, visit: u32, hash: ChangeHash, node: usize) {
+    /// A replica took a change of so many bytes; it is not durable yet.
+    pub fn take(&mut self, visit: u32, (hash, bytes): (ChangeHash, usize), node: usize) {
         if let Some(truth) = self.visits.get_mut(&visit) {
-            truth.taken.push(Taken { hash, node, dot: None, acknowledged: None, lost: false, counted: false });
+            truth.taken.push(Taken { hash, bytes, node, dot: None, acknowledged: None, lost: false, counted: false });
         }
     }
 

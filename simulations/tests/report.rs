@@ -254,8 +254,8 @@ fn a_run_has_all_files_and_its_tables_add_up() {
     assert_eq!(sum(&rows("availability"), "failed"), run.availability.iter().map(|a| a.failed).sum::<u64>());
     assert_eq!(sum(&rows("traffic"), "metadata_bytes"), 12 * 500_000);
     let requests = rows("requests");
-    let sums = ["done", "gone", "unknown_there", "stale", "failed"].map(|column| sum(&requests, column));
-    assert_eq!(sums, [19_000, 40, 8, 1, 60]);
+    let sums = ["done", "gone", "unknown_there", "stale", "full", "failed"].map(|column| sum(&requests, column));
+    assert_eq!(sums, [19_000, 40, 8, 1, 0, 60]);
 
     let staleness = rows("staleness");
     assert_eq!((staleness.len(), sum(&staleness, "writes"), sum(&staleness, "never_seen")), (12, 12 * 400 + 9, 9));
@@ -359,7 +359,7 @@ fn an_answer_is_not_counted_as_done_for_being_an_answer() {
     let page = html(&run);
     assert!(
         page.contains("99.43\u{202f}%")
-            && page.contains("40 gone (erased or expired), 8 unknown there, 1 stale, 60 failed")
+            && page.contains("40 gone (erased or expired), 8 unknown there, 1 stale, 0 full, 60 failed")
     );
     let of_slices = run.availability.iter().map(|slice| slice.otherwise).sum::<u64>();
     assert!(of_slices > 0 && sum(&table(dir.path(), "availability"), "of_these_otherwise") == of_slices);

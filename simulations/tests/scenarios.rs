@@ -2,14 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use simulations::history::{Entry, Machine, Record};
 use simulations::measure::Measured;
+use simulations::reply::Reply;
 use simulations::run::{Keep, run};
 use simulations::scenario::{FaultKind, Replay, Scenario};
+use simulations::world::Mark;
 
 /// These are run for a part of their length: a day takes a minute, and a test is no place for it.
 const LONG: [&str; 2] = ["berlin-day", "reopening-day"];
@@ -163,6 +166,27 @@ fn what_is_lost_by_contract_is_counted() {
     assert_eq!(measured(&named("quiet")).losses, []);
     // Others had all that it acknowledged.
     assert_eq!(measured(&named("restored-backup")).losses, []);
+}
+
+/// Each side of a cut fills the same documents: both refuse, and what they took together stays.
+#[test]
+fn a_full_document_is_an_answer_of_its_own() {
+    let outcome = run(&named("full-document"), 1, Keep { history: true, measured: true }).unwrap();
+    assert_eq!(outcome.broken, None);
+    assert!(outcome.marks.contains(&Mark::Full) && outcome.marks.contains(&Mark::Overfull), "{:?}", outcome.marks);
+    let mut refused = BTreeSet::new();
+    for Entry { at, record, .. } in &outcome.history.unwrap().entries {
+        if let Record::Answered { region, reply: Some(Reply::Full), .. } = record
+            && *at < Duration::from_secs(270)
+        {
+            refused.insert(*region);
+        }
+    }
+    assert!(refused.contains(&1) && refused.len() > 1, "{refused:?} refused during the cut");
+    let requests = outcome.measured.unwrap().requests;
+    let full: Vec<(&str, u64)> = requests.iter().map(|count| (count.kind.as_str(), count.full)).collect();
+    assert!(full.iter().all(|(kind, full)| (*full > 100) == (*kind == "correct")), "{full:?}");
+    assert!(requests.iter().all(|count| count.failed == 0), "{requests:?}");
 }
 
 /// A version vector has a place for each id that a node ever had, and every token and every batch has such vectors.

@@ -40,7 +40,7 @@ const FIGURES: [Figure; 25] = [
     ("seen within 100 ms", |s| s.staleness.within(100.0), units::percent),
     ("seen within 1 s", |s| s.staleness.within(1000.0), units::percent),
     ("requests done or shown", |s| s.done(), units::percent),
-    ("requests answered otherwise: gone, unknown there, stale", |s| s.otherwise(), units::percent),
+    ("requests answered otherwise: gone, unknown there, stale, full", |s| s.otherwise(), units::percent),
     ("requests failed", |s| s.unanswered(), units::percent),
     ("requests answered by the nearest region", |s| s.answered_at_home(), units::percent),
     ("acknowledged writes", |s| Some(s.writes as f64), units::digits),

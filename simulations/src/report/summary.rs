@@ -41,6 +41,7 @@ pub(super) struct Requests {
     pub(super) gone: u64,
     pub(super) unknown: u64,
     pub(super) stale: u64,
+    pub(super) full: u64,
     pub(super) failed: u64,
 }
 
@@ -50,6 +51,7 @@ impl Requests {
         self.gone += count.gone;
         self.unknown += count.unknown;
         self.stale += count.stale;
+        self.full += count.full;
         self.failed += count.failed;
     }
 
@@ -61,7 +63,7 @@ impl Requests {
     }
 
     fn all(&self) -> u64 {
-        self.done + self.gone + self.unknown + self.stale + self.failed
+        self.done + self.gone + self.unknown + self.stale + self.full + self.failed
     }
 
     fn share(&self, part: u64) -> Option<f64> {
@@ -72,11 +74,12 @@ impl Requests {
     pub(super) fn words(&self) -> String {
         let count = units::count;
         format!(
-            "{} done or shown, {} gone (erased or expired), {} unknown there, {} stale, {} failed",
+            "{} done or shown, {} gone (erased or expired), {} unknown there, {} stale, {} full, {} failed",
             count(self.done),
             count(self.gone),
             count(self.unknown),
             count(self.stale),
+            count(self.full),
             count(self.failed)
         )
     }
@@ -168,10 +171,10 @@ impl Summary {
         self.requests.share(self.requests.done)
     }
 
-    /// The share of requests that were answered with gone, unknown there, or stale.
+    /// The share of requests that were answered with gone, unknown there, stale, or full.
     pub(super) fn otherwise(&self) -> Option<f64> {
-        let Requests { gone, unknown, stale, .. } = self.requests;
-        self.requests.share(gone + unknown + stale)
+        let Requests { gone, unknown, stale, full, .. } = self.requests;
+        self.requests.share(gone + unknown + stale + full)
     }
 
     /// The share of requests that no region answered.

@@ -261,6 +261,7 @@ fn requests(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
         "gone",
         "unknown_there",
         "stale",
+        "full",
         "failed",
         "answered_elsewhere",
         "latency_p50_ms",
@@ -269,7 +270,7 @@ fn requests(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     ];
     Table::create(dir, "requests.csv", "Requests by kind", sides, &columns)?.fill(|table, run| {
         for r in &run.requests {
-            let counts = [r.done, r.gone, r.unknown, r.stale, r.failed, r.elsewhere].map(|n| n.to_string());
+            let counts = [r.done, r.gone, r.unknown, r.stale, r.full, r.failed, r.elsewhere].map(|n| n.to_string());
             let latency = r.latency_ms.map(|ms| millis(Some(ms)));
             table.row([r.kind.clone()].into_iter().chain(counts).chain(latency))?;
         }
