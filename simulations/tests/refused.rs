@@ -142,6 +142,13 @@ fn what_stands_at_the_top_is_checked() {
 }
 
 #[test]
+fn nodes_of_a_region_are_listed_nodes() {
+    assert!(refused(&format!("{GOOD}[region_of]\natlantis = \"us-east\"\n")).contains("atlantis"));
+    assert!(refused(&format!("{GOOD}[region_of]\nus-east = \"not a name\"\n")).contains("region_of"));
+    Scenario::parse(&format!("{GOOD}[region_of]\nus-east = \"america\"\nsa-east = \"america\"\n")).unwrap();
+}
+
+#[test]
 fn operations_that_would_not_happen_are_refused() {
     for (wrong, says) in [
         (operation("at = \"1m\""), "operation.at"),

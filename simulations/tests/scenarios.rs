@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use simulations::history::{Entry, Machine, Record};
-use simulations::measure::Measured;
+use simulations::measure::{Measured, Sample};
 use simulations::reply::Reply;
 use simulations::run::{Keep, run};
 use simulations::scenario::{FaultKind, Replay, Scenario};
@@ -166,6 +166,33 @@ fn what_is_lost_by_contract_is_counted() {
     assert_eq!(measured(&named("quiet")).losses, []);
     // Others had all that it acknowledged.
     assert_eq!(measured(&named("restored-backup")).losses, []);
+}
+
+/// Of how many samples of a cut's last minute a node says that it is complete for Europe's first node.
+fn complete_for_europe(run: &Measured, at: usize) -> usize {
+    let during = run.samples.iter().filter(|sample| sample.region == at && (180.0..240.0).contains(&sample.at));
+    during.filter(|sample| sample.completeness_s[0].is_some_and(|behind| behind < 30.0)).count()
+}
+
+/// The same four nodes as two nodes of one region and as four regions.
+#[test]
+fn nodes_of_one_region_have_one_vote_and_one_completeness() {
+    let together = named("two-nodes-a-region");
+    let mut apart = together.clone();
+    apart.region_of.clear();
+    let outcome = run(&apart, 1, Keep { measured: true, ..Keep::default() }).unwrap();
+    let broken = outcome.broken.unwrap();
+    // Two wrong clocks of four outvote one that is right, and beyond that nothing is promised (A2).
+    assert_eq!((broken.invariant.name(), broken.at > Duration::from_mins(6)), ("I9", true), "{broken:?}");
+    let (apart, together) = (outcome.measured.unwrap(), measured(&together));
+    for at in 2..4 {
+        assert_eq!(complete_for_europe(&together, at), 0, "the cut node may have what is missing");
+        assert!(complete_for_europe(&apart, at) > 10);
+        let is_in_doubt = |sample: &&Sample| sample.region == at && sample.up && !sample.ready && sample.at > 360.0;
+        assert_eq!(together.samples.iter().filter(is_in_doubt).count(), 0, "two nodes of one region are one vote");
+    }
+    let in_doubt = together.samples.iter().filter(|sample| sample.region < 2 && !sample.ready && sample.at > 370.0);
+    assert!(in_doubt.count() > 50, "and the region itself is outvoted by the two others");
 }
 
 /// Each side of a cut fills the same documents: both refuse, and what they took together stays.

@@ -47,6 +47,7 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
     let least = if needs_three(forced) { swarm.regions[0].max(3) } else { swarm.regions[0] };
     let regions = draws.random_range(least.min(swarm.regions[1])..=swarm.regions[1]);
     plan.regions.truncate(regions);
+    plan.region_of.retain(|node, _| plan.regions.contains(node));
     if swarm.settings {
         settings(plan, &mut draws);
         documents(plan, &mut stream(seed, "documents", 0));

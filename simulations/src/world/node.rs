@@ -22,7 +22,7 @@ use crate::seed::{Stream, stream};
 /// A supervisor starts a process again that died of its disk.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
-/// One machine; a region has one.
+/// One machine; a region has one unless the scenario says otherwise.
 pub struct Node {
     pub(crate) name: NodeName,
     pub(crate) region: RegionId,
@@ -101,7 +101,7 @@ impl Node {
             let off = draws.random_range(-skew..=skew);
             let ppm = scenario.clocks.drift_ppm * draws.random_range(-1.0..=1.0);
             // Checked when the scenario was read.
-            let (Ok(node), Ok(region)) = (name.parse(), name.parse()) else { continue };
+            let (Ok(node), Ok(region)) = (name.parse(), scenario.region_of(name).parse()) else { continue };
             nodes.push(Node {
                 name: node,
                 region,
