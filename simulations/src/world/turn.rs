@@ -8,7 +8,7 @@ use replication::frame::Deltas;
 use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, VersionVector, View};
 
 use super::client::{Answer, Asked};
-use super::{Event, Input, Mark, World};
+use super::{Event, Input, Mark, Node, World};
 use crate::check::Invariant;
 use crate::history::{Machine, Record};
 use crate::scenario::FaultKind;
@@ -269,13 +269,20 @@ impl World {
     }
 
     /// All entries of an origin are over here, and its name is in no vector of this replica any more. Clients drop it as
-    /// the node does: no token waits for what nobody has.
+    /// the node does: no token waits for what nobody has. An origin that some node still writes under stays in tokens,
+    /// because a replica that is not linked to that node may forget the name before it has seen the newest entries.
     fn forget_origin(&mut self, at: usize, origin: ReplicaId) {
         let node = &mut self.nodes[at];
         for vector in [&mut node.told, &mut node.acked] {
             *vector = vector.iter().filter(|(other, _)| *other != origin).collect();
         }
-        self.model.forget_origin(origin);
+        let is_present = |node: &Node| {
+            let runs_under = node.process.as_ref().map(|process| process.replica.id() == origin);
+            node.exists && runs_under.unwrap_or_else(|| node.ids.contains(&origin))
+        };
+        if !self.nodes.iter().any(is_present) {
+            self.model.forget_origin(origin);
+        }
         self.marks.insert(Mark::Retired);
         self.retired_at = Some(self.now);
     }
