@@ -55,6 +55,12 @@ pub struct Measured {
     pub traffic: Vec<Traffic>,
     /// Requests by kind.
     pub requests: Vec<RequestCount>,
+    /// Acknowledged writes that were lost by contract, for each region that lost some.
+    pub losses: Vec<Losses>,
+    /// Batches that were written, in all regions.
+    pub batches: Batches,
+    /// Characters of the longest session token that a client carried, as the node writes it into a header.
+    pub longest_token: u64,
     /// Broken invariants, empty if all held.
     pub broken: Vec<String>,
 }
@@ -160,7 +166,7 @@ pub struct Availability {
     pub at_home: u64,
     /// Requests answered by another region, whatever the answer was.
     pub elsewhere: u64,
-    /// Those of them that were answered with gone, unknown there, or stale.
+    /// Those of them that were answered with gone, unknown there, stale, or full.
     pub otherwise: u64,
     /// Requests that no region answered.
     pub failed: u64,
@@ -185,6 +191,48 @@ pub struct Traffic {
     pub lost: u64,
 }
 
+/// Batches, which a region writes one at a time: an acknowledgement waits for its own and for the one before.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Batches {
+    /// How many.
+    pub count: u64,
+    /// Log entries in them.
+    pub records: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+}
+
+impl Batches {
+    /// Mean number of `all` in a batch.
+    #[must_use]
+    pub fn mean(&self, all: u64) -> f64 {
+        if self.count == 0 { 0.0 } else { all as f64 / self.count as f64 }
+    }
+}
+
+/// Acknowledged writes of one region that were lost by contract: every disk that had them went back in time or was taken
+/// away. An acknowledgement is counted once, at the moment when nothing of it was left. What had expired by then is not
+/// counted, nor is a change of a visit whose erasure stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Losses {
+    /// The region that acknowledged them.
+    pub region: usize,
+    /// Check-ins and corrections, repeats included.
+    pub changes: u64,
+    /// Erasures.
+    pub erasures: u64,
+    /// Those of them that came undone: a store still had the visit.
+    pub undone: u64,
+}
+
+impl Losses {
+    /// Check-ins, corrections and erasures.
+    #[must_use]
+    pub fn writes(&self) -> u64 {
+        self.changes + self.erasures
+    }
+}
+
 /// Requests of one kind.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RequestCount {
@@ -198,6 +246,8 @@ pub struct RequestCount {
     pub unknown: u64,
     /// Answered: the region does not have what the session has seen.
     pub stale: u64,
+    /// Answered: the document has as many changes or bytes as it may have.
+    pub full: u64,
     /// Answered, whatever the answer was, by another than the nearest region.
     pub elsewhere: u64,
     /// Refused or not answered by anyone.
@@ -226,6 +276,6 @@ impl RequestCount {
     /// Answered, but not with what was asked for.
     #[must_use]
     pub fn otherwise(&self) -> u64 {
-        self.gone + self.unknown + self.stale
+        self.gone + self.unknown + self.stale + self.full
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use replication::{Dot, ReplicaId, VersionVector};
+use replication::{Dot, ReplicaId, SessionToken, VersionVector};
 
-use crate::measure::{Availability, FaultEnd, Recovery, RequestCount, Sample, Staleness, Traffic};
+use crate::measure::{Availability, Batches, FaultEnd, Recovery, RequestCount, Sample, Staleness, Traffic};
 use crate::reply::Reply;
 use crate::scenario::{OperationKind, Scenario};
 
@@ -41,8 +41,8 @@ pub struct Meter {
     traffic: BTreeMap<(usize, usize), Traffic>,
     slices: BTreeMap<(u32, usize), Availability>,
     requests: BTreeMap<OperationKind, (RequestCount, Vec<f32>)>,
-    batches: u64,
-    records: u64,
+    batches: Batches,
+    longest_token: u64,
     /// Regular looks.
     pub(crate) samples: Vec<Sample>,
 }
@@ -60,15 +60,23 @@ impl Meter {
             traffic: BTreeMap::new(),
             slices: BTreeMap::new(),
             requests: BTreeMap::new(),
-            batches: 0,
-            records: 0,
+            batches: Batches::default(),
+            longest_token: 0,
             samples: Vec::new(),
         }
     }
 
-    pub(crate) fn batch(&mut self, records: usize) {
-        self.batches += 1;
-        self.records += records as u64;
+    pub(crate) fn batch(&mut self, records: usize, bytes: u64) {
+        self.batches.count += 1;
+        self.batches.records += records as u64;
+        self.batches.bytes += bytes;
+    }
+
+    /// A client carries this token from now on.
+    pub(crate) fn token(&mut self, seen: &VersionVector) {
+        let bytes = SessionToken(seen.clone()).encode().len() as u64;
+        // In base64 without padding.
+        self.longest_token = self.longest_token.max((bytes * 4).div_ceil(3));
     }
 
     fn path(&mut self, from: usize, to: usize) -> &mut Traffic {
@@ -169,6 +177,7 @@ impl Meter {
             Some(Reply::Gone) => &mut count.gone,
             Some(Reply::Unknown) => &mut count.unknown,
             Some(Reply::Stale) => &mut count.stale,
+            Some(Reply::Full) => &mut count.full,
             Some(Reply::Unfit | Reply::Refused) | None => &mut count.failed,
         };
         *ended += 1;
@@ -176,7 +185,7 @@ impl Meter {
             Some((_, Reply::Unfit | Reply::Refused)) | None => availability.failed += 1,
             Some((region, reply)) => {
                 latencies.push(now.saturating_sub(asked_at).as_secs_f32() * 1_000.0);
-                availability.otherwise += u64::from(matches!(reply, Reply::Gone | Reply::Unknown | Reply::Stale));
+                availability.otherwise += u64::from(!matches!(reply, Reply::Done | Reply::Shown));
                 if region == home {
                     availability.at_home += 1;
                 } else {
@@ -187,9 +196,13 @@ impl Meter {
         }
     }
 
-    /// Mean records per batch.
-    pub(crate) fn mean_batch(&self) -> f64 {
-        if self.batches == 0 { 0.0 } else { self.records as f64 / self.batches as f64 }
+    pub(crate) fn batches(&self) -> Batches {
+        self.batches.clone()
+    }
+
+    /// Characters of the longest session token.
+    pub(crate) fn longest_token(&self) -> u64 {
+        self.longest_token
     }
 
     pub(crate) fn staleness(&mut self) -> Vec<Staleness> {

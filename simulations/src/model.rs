@@ -1,17 +1,22 @@
 //! What is true: every request and answer for ever, nothing forgotten. The replicas are compared with it.
 
+mod losses;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, VersionVector, Wall};
 
 use crate::check::{Broken, Invariant};
+use crate::measure::Losses;
 
 /// One change of a visit that some replica took.
 #[derive(Clone, Debug)]
 pub struct Taken {
     /// Its hash.
     pub hash: ChangeHash,
+    /// Its length.
+    pub bytes: usize,
     /// Where.
     pub node: usize,
     /// Its place in that replica's log, once it is durable there.
@@ -20,6 +25,8 @@ pub struct Taken {
     pub acknowledged: Option<Wall>,
     /// The only disk that had it went back in time, or was taken away: lost by contract.
     pub lost: bool,
+    /// It is among the [`Losses`].
+    counted: bool,
 }
 
 /// An erasure that was acknowledged.
@@ -33,6 +40,8 @@ pub struct Erased {
     pub acknowledged: Wall,
     /// See [`Taken::lost`].
     pub lost: bool,
+    /// It is among the [`Losses`].
+    counted: bool,
 }
 
 /// Acknowledged without an entry of its own: a repeat of what was there, or an erasure of what was erased. Whoever
@@ -45,6 +54,8 @@ pub struct Again {
     pub node: usize,
     /// The disk went back in time.
     pub lost: bool,
+    /// It is among the [`Losses`].
+    counted: bool,
 }
 
 /// Everything about one visit.
@@ -91,16 +102,18 @@ pub struct Model {
     pub guests: BTreeMap<u32, Session>,
     /// Owners' sessions by reader.
     pub owners: BTreeMap<u32, Session>,
+    /// By the region that acknowledged.
+    losses: BTreeMap<usize, Losses>,
     dots: BTreeMap<(ReplicaId, u64), What>,
     /// What each correction depends on: without it nothing of the correction is visible.
     needs: BTreeMap<ChangeHash, Vec<ChangeHash>>,
 }
 
 impl Model {
-    /// A replica took a change; it is not durable yet.
-    pub fn take(&mut self, visit: u32, hash: ChangeHash, node: usize) {
+    /// A replica took a change of so many bytes; it is not durable yet.
+    pub fn take(&mut self, visit: u32, (hash, bytes): (ChangeHash, usize), node: usize) {
         if let Some(truth) = self.visits.get_mut(&visit) {
-            truth.taken.push(Taken { hash, node, dot: None, acknowledged: None, lost: false });
+            truth.taken.push(Taken { hash, bytes, node, dot: None, acknowledged: None, lost: false, counted: false });
         }
     }
 
@@ -130,7 +143,7 @@ impl Model {
     /// A repeat is acknowledged: of a change, or of an erasure.
     pub fn repeated(&mut self, visit: u32, hash: Option<ChangeHash>, node: usize) {
         if let Some(truth) = self.visits.get_mut(&visit) {
-            truth.again.push(Again { hash, node, lost: false });
+            truth.again.push(Again { hash, node, lost: false, counted: false });
         }
     }
 
@@ -160,7 +173,7 @@ impl Model {
     /// [`Broken`] (I11) if the dot stands for something else already.
     pub fn erased(&mut self, (at, wall): (Duration, Wall), visit: u32, node: usize, dot: Dot) -> Result<(), Broken> {
         if let Some(truth) = self.visits.get_mut(&visit) {
-            truth.erased.push(Erased { dot, node, acknowledged: wall, lost: false });
+            truth.erased.push(Erased { dot, node, acknowledged: wall, lost: false, counted: false });
         }
         self.stands_for(at, node, dot, What::Erasure(visit))
     }

@@ -14,6 +14,8 @@ pub enum Reply {
     Unknown,
     /// The session has seen more than the region has.
     Stale,
+    /// The document has as many changes or bytes as it may have: nothing was taken.
+    Full,
     /// The region runs and does not serve: its clock is in doubt, or it waits for its peers.
     Unfit,
     /// Nobody listens there, or the process has just died of its disk.
@@ -30,6 +32,7 @@ impl Reply {
             Reply::Gone => "gone",
             Reply::Unknown => "unknown there",
             Reply::Stale => "stale",
+            Reply::Full => "full: it takes no more changes",
             Reply::Unfit => "not fit to serve",
             Reply::Refused => "refused",
         }

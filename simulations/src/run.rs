@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::check::{Broken, Invariant};
 use crate::history::Recorder;
-use crate::measure::{self, Measured};
+use crate::measure::{self, Losses, Measured};
 use crate::plan;
 use crate::scenario::{FaultKind, OperationKind, Replay, Scenario, ScenarioError};
 use crate::trace::TraceHash;
@@ -44,6 +44,8 @@ pub struct Outcome {
     pub awake: Duration,
     /// The same, nights included.
     pub elapsed: Duration,
+    /// Acknowledged writes that were lost by contract, for each region that lost some.
+    pub losses: Vec<Losses>,
     /// What a sweep must have seen.
     pub marks: BTreeSet<Mark>,
     /// If asked for.
@@ -113,6 +115,7 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
         events: world.trace.events(),
         awake: world.now(),
         elapsed: world.elapsed(),
+        losses: world.model.losses(),
         marks: world.marks(),
         measured: None,
         history: world.recorder.take(),
@@ -156,7 +159,7 @@ fn settings(world: &World, asked: &Scenario, plan: &Scenario) -> Vec<(String, St
     };
     let kept = plan.operations.iter().filter(|operation| operation.kind != OperationKind::Read);
     let kept: BTreeSet<Duration> = kept.map(|operation| operation.retention).collect();
-    let (network, replica) = (&plan.network, &plan.replica);
+    let (network, replica, batches) = (&plan.network, &plan.replica, world.meter.batches());
     let share = |share: f64| if share > 0.0 { format!("{share} of all frames") } else { "none".to_owned() };
     let settings = [
         ("rate", rate),
@@ -166,7 +169,11 @@ fn settings(world: &World, asked: &Scenario, plan: &Scenario) -> Vec<(String, St
         ("heartbeat", long(replica.heartbeat)),
         ("relay after", long(replica.relay_after)),
         ("batch", format!("up to {} records", replica.batch_records)),
-        ("mean batch", format!("{:.1} records", world.meter.mean_batch())),
+        (
+            "mean batch",
+            format!("{:.1} records, {:.0} bytes", batches.mean(batches.records), batches.mean(batches.bytes)),
+        ),
+        ("longest session token", format!("{} characters", world.meter.longest_token())),
         ("in flight", format!("up to {} KiB a link", replica.in_flight_kib)),
         ("topology", format!("{:?}", network.topology).to_lowercase()),
         ("jitter", format!("sigma {}", network.jitter)),
@@ -207,6 +214,9 @@ fn measured(world: &mut World, asked: &Scenario, outcome: &Outcome) -> Measured 
         availability: world.meter.availability(),
         traffic: world.meter.traffic(),
         requests: world.meter.requests(),
+        losses: outcome.losses.clone(),
+        batches: world.meter.batches(),
+        longest_token: world.meter.longest_token(),
         broken: world.broken.iter().map(|broken| format!("{}: {}", broken.invariant, broken.what)).collect(),
     }
 }

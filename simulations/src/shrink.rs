@@ -112,6 +112,7 @@ impl Search<'_> {
                 break;
             }
             plan.regions.retain(|region| *region != name);
+            plan.region_of.remove(&name);
             plan.checks.core.retain(|region| *region != name);
             plan.operations.retain(|operation| operation.from != name);
             plan.faults.retain_mut(|fault| {

@@ -85,6 +85,10 @@ fn values_out_of_range_are_refused() {
         ("workload", "popularity = 9.0", "workload.popularity"),
         ("workload", "corrections = 2.0", "workload.corrections"),
         ("workload", "concurrent = nan", "workload.concurrent"),
+        ("workload", "hot = -1.0", "workload.hot"),
+        ("workload", "hot_visits = 0", "workload.hot_visits"),
+        ("workload", "large = 1.5", "workload.large"),
+        ("workload", "large_kib = 65", "workload.large_kib"),
         ("workload", "erasures = -0.5", "workload.erasures"),
         ("workload", "repeats = 7", "workload.repeats"),
         ("workload", "roaming = 1.01", "workload.roaming"),
@@ -135,6 +139,13 @@ fn what_stands_at_the_top_is_checked() {
         let error = refused(&wrong);
         assert!(error.contains(says), "{wrong}: {error}");
     }
+}
+
+#[test]
+fn nodes_of_a_region_are_listed_nodes() {
+    assert!(refused(&format!("{GOOD}[region_of]\natlantis = \"us-east\"\n")).contains("atlantis"));
+    assert!(refused(&format!("{GOOD}[region_of]\nus-east = \"not a name\"\n")).contains("region_of"));
+    Scenario::parse(&format!("{GOOD}[region_of]\nus-east = \"america\"\nsa-east = \"america\"\n")).unwrap();
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use simulations::measure::{
-    Availability, Convergence, FaultBand, FaultEnd, Measured, Recovery, RequestCount, Sample, Staleness, Traffic,
+    Availability, Convergence, FaultBand, FaultEnd, Losses, Measured, Recovery, RequestCount, Sample, Staleness,
+    Traffic,
 };
 use simulations::report::{ReportError, Written, write, write_comparison};
 use simulations::scenario::Scenario;
@@ -15,7 +16,7 @@ use simulations::trace::TraceHash;
 
 const PLOTS: [&str; 9] =
     ["convergence", "staleness", "staleness-map", "bytes", "faults", "lag", "completeness", "availability", "storage"];
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "convergence",
     "fault-ends",
     "recoveries",
@@ -26,6 +27,7 @@ const TABLES: [&str; 11] = [
     "availability",
     "traffic",
     "requests",
+    "losses",
     "faults",
 ];
 
@@ -252,8 +254,8 @@ fn a_run_has_all_files_and_its_tables_add_up() {
     assert_eq!(sum(&rows("availability"), "failed"), run.availability.iter().map(|a| a.failed).sum::<u64>());
     assert_eq!(sum(&rows("traffic"), "metadata_bytes"), 12 * 500_000);
     let requests = rows("requests");
-    let sums = ["done", "gone", "unknown_there", "stale", "failed"].map(|column| sum(&requests, column));
-    assert_eq!(sums, [19_000, 40, 8, 1, 60]);
+    let sums = ["done", "gone", "unknown_there", "stale", "full", "failed"].map(|column| sum(&requests, column));
+    assert_eq!(sums, [19_000, 40, 8, 1, 0, 60]);
 
     let staleness = rows("staleness");
     assert_eq!((staleness.len(), sum(&staleness, "writes"), sum(&staleness, "never_seen")), (12, 12 * 400 + 9, 9));
@@ -357,13 +359,33 @@ fn an_answer_is_not_counted_as_done_for_being_an_answer() {
     let page = html(&run);
     assert!(
         page.contains("99.43\u{202f}%")
-            && page.contains("40 gone (erased or expired), 8 unknown there, 1 stale, 60 failed")
+            && page.contains("40 gone (erased or expired), 8 unknown there, 1 stale, 0 full, 60 failed")
     );
     let of_slices = run.availability.iter().map(|slice| slice.otherwise).sum::<u64>();
     assert!(of_slices > 0 && sum(&table(dir.path(), "availability"), "of_these_otherwise") == of_slices);
     run.requests[1].done += run.requests[1].gone;
     run.requests[1].gone = 0;
     assert!(!html(&run).contains("99.43\u{202f}%"));
+}
+
+/// What the contract allows to be lost is said, by region, whether or not there was any.
+#[test]
+fn what_is_lost_by_contract_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = run(4, 7, 500.0);
+    let page = |run: &Measured| {
+        let written = write(dir.path(), std::slice::from_ref(run), "").unwrap();
+        fs::read_to_string(written.index).unwrap()
+    };
+    assert!(page(&run).contains("<dt>Lost by contract</dt><dd>0</dd>"));
+    run.losses.push(Losses { region: 1, changes: 240, erasures: 7, undone: 5 });
+    run.losses.push(Losses { region: 2, changes: 3, ..Losses::default() });
+    let page = page(&run);
+    assert!(page.contains("<dt>Lost by contract</dt><dd>250</dd>"));
+    assert!(page.contains("ap-south 3, us-east 247; 5 erasures came undone"));
+    let rows = table(dir.path(), "losses");
+    assert_eq!((rows.len(), sum(&rows, "changes"), sum(&rows, "erasures_undone")), (2, 243, 5));
+    assert_eq!(rows[0]["region"], "us-east");
 }
 
 /// Looks and reads are no writes, and neither is a correction of what is gone: 17.76 MB for 10,000 of the 19,000 that were done.

@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use simulations::history::{Entry, Machine, Record};
+use simulations::measure::{Measured, Sample};
+use simulations::reply::Reply;
 use simulations::run::{Keep, run};
-use simulations::scenario::{Replay, Scenario};
+use simulations::scenario::{FaultKind, Replay, Scenario};
+use simulations::world::Mark;
 
 /// These are run for a part of their length: a day takes a minute, and a test is no place for it.
 const LONG: [&str; 2] = ["berlin-day", "reopening-day"];
@@ -138,6 +143,101 @@ fn a_fault_without_effect_is_named() {
     };
     assert_eq!(of("us-east"), ["restart"], "what does not run cannot be restarted");
     assert!(of("eu-central").is_empty());
+}
+
+fn named(name: &str) -> Scenario {
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"))).1
+}
+
+fn measured(scenario: &Scenario) -> Measured {
+    let outcome = run(scenario, 1, Keep { measured: true, ..Keep::default() }).unwrap();
+    assert_eq!(outcome.broken, None);
+    outcome.measured.unwrap()
+}
+
+/// What only one disk had when it went back in time breaks no invariant, and is counted.
+#[test]
+fn what_is_lost_by_contract_is_counted() {
+    let lost = measured(&named("restored-alone")).losses;
+    assert_eq!(lost.len(), 1, "{lost:?}");
+    assert_eq!(lost[0].region, 1, "only the region that was alone");
+    assert!(lost[0].changes > 50 && lost[0].erasures > 5, "{lost:?}");
+    assert!((1..=lost[0].erasures).contains(&lost[0].undone), "{lost:?}");
+    assert_eq!(measured(&named("quiet")).losses, []);
+    // Others had all that it acknowledged.
+    assert_eq!(measured(&named("restored-backup")).losses, []);
+}
+
+/// Of how many samples of a cut's last minute a node says that it is complete for Europe's first node.
+fn complete_for_europe(run: &Measured, at: usize) -> usize {
+    let during = run.samples.iter().filter(|sample| sample.region == at && (180.0..240.0).contains(&sample.at));
+    during.filter(|sample| sample.completeness_s[0].is_some_and(|behind| behind < 30.0)).count()
+}
+
+/// The same four nodes as two nodes of one region and as four regions.
+#[test]
+fn nodes_of_one_region_have_one_vote_and_one_completeness() {
+    let together = named("two-nodes-a-region");
+    let mut apart = together.clone();
+    apart.region_of.clear();
+    let outcome = run(&apart, 1, Keep { measured: true, ..Keep::default() }).unwrap();
+    let broken = outcome.broken.unwrap();
+    // Two wrong clocks of four outvote one that is right, and beyond that nothing is promised (A2).
+    assert_eq!((broken.invariant.name(), broken.at > Duration::from_mins(6)), ("I9", true), "{broken:?}");
+    let (apart, together) = (outcome.measured.unwrap(), measured(&together));
+    for at in 2..4 {
+        assert_eq!(complete_for_europe(&together, at), 0, "the cut node may have what is missing");
+        assert!(complete_for_europe(&apart, at) > 10);
+        let is_in_doubt = |sample: &&Sample| sample.region == at && sample.up && !sample.ready && sample.at > 360.0;
+        assert_eq!(together.samples.iter().filter(is_in_doubt).count(), 0, "two nodes of one region are one vote");
+    }
+    let in_doubt = together.samples.iter().filter(|sample| sample.region < 2 && !sample.ready && sample.at > 370.0);
+    assert!(in_doubt.count() > 50, "and the region itself is outvoted by the two others");
+}
+
+/// Each side of a cut fills the same documents: both refuse, and what they took together stays.
+#[test]
+fn a_full_document_is_an_answer_of_its_own() {
+    let outcome = run(&named("full-document"), 1, Keep { history: true, measured: true }).unwrap();
+    assert_eq!(outcome.broken, None);
+    assert!(outcome.marks.contains(&Mark::Full) && outcome.marks.contains(&Mark::Overfull), "{:?}", outcome.marks);
+    let mut refused = BTreeSet::new();
+    for Entry { at, record, .. } in &outcome.history.unwrap().entries {
+        if let Record::Answered { region, reply: Some(Reply::Full), .. } = record
+            && *at < Duration::from_secs(270)
+        {
+            refused.insert(*region);
+        }
+    }
+    assert!(refused.contains(&1) && refused.len() > 1, "{refused:?} refused during the cut");
+    let requests = outcome.measured.unwrap().requests;
+    let full: Vec<(&str, u64)> = requests.iter().map(|count| (count.kind.as_str(), count.full)).collect();
+    assert!(full.iter().all(|(kind, full)| (*full > 100) == (*kind == "correct")), "{full:?}");
+    assert!(requests.iter().all(|count| count.failed == 0), "{requests:?}");
+}
+
+/// A version vector has a place for each id that a node ever had, and every token and every batch has such vectors.
+#[test]
+fn a_hundred_restarts_beside_a_dead_peer_leave_tokens_short() {
+    let scenario = named("restarts-beside-the-dead");
+    let outcome = run(&scenario, 1, Keep { history: true, measured: true }).unwrap();
+    // A process that takes no write needs no id.
+    let (mut wrote, mut has_written) = (0, false);
+    for Entry { record, .. } in &outcome.history.unwrap().entries {
+        match record {
+            Record::Machine { node: 1, what: Machine::Starts } => wrote += i32::from(std::mem::take(&mut has_written)),
+            Record::Acknowledged { node: 1, dot: Some(_), .. } => has_written = true,
+            _ => {}
+        }
+    }
+    assert!(wrote > 100, "{wrote} processes took a write and were followed by another");
+    let with = outcome.measured.unwrap();
+    let mut scenario = scenario;
+    scenario.faults.retain(|fault| fault.kind != FaultKind::Restarts);
+    let without = measured(&scenario);
+    assert!(with.longest_token < 200, "{} characters", with.longest_token);
+    let bytes = |run: &Measured| run.batches.mean(run.batches.bytes);
+    assert!(bytes(&with) < bytes(&without) * 1.2, "{} bytes a batch, {} without", bytes(&with), bytes(&without));
 }
 
 /// The figures of a run that broke end where it broke.

@@ -78,6 +78,10 @@ fn the_swarm_finds_nothing() {
         ] {
             assert!(swept.marks.get(&mark).is_some_and(|seeds| *seeds >= 20), "{mark:?}: {:?}", swept.marks);
         }
+        // Of the few seeds with documents that reach their bounds.
+        for mark in [Mark::Full, Mark::Overfull] {
+            assert!(swept.marks.get(&mark).is_some_and(|seeds| *seeds >= 5), "{mark:?}: {:?}", swept.marks);
+        }
     }
 }
 

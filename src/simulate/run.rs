@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use simulations::measure::Measured;
+use simulations::measure::{Losses, Measured};
 use simulations::run::{Keep, Outcome};
 use simulations::scenario::Scenario;
 use simulations::sweep::{Failure, Progress, Swept, sweep};
@@ -56,6 +56,7 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
             "converged_s": outcome.convergence.took.map(|took| took.as_secs_f64()),
             "bound_s": outcome.convergence.bound.as_secs_f64(),
             "trace": outcome.trace,
+            "losses": outcome.losses,
             "events": outcome.events,
             "simulated_s": outcome.awake.as_secs_f64(),
             "real_s": took.as_secs_f64(),
@@ -126,6 +127,7 @@ fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
         }
         (None, None) => {}
     }
+    say!("lost by contract: {}", lost(outcome));
     say!(
         "{} events, {:.0?} simulated in {took:.2?} ({:.0} times as fast, {:.0} events per second); trace {}",
         outcome.events,
@@ -134,6 +136,19 @@ fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
         outcome.events as f64 / took.as_secs_f64(),
         outcome.trace
     );
+}
+
+/// What every disk that had it lost, which breaks no invariant.
+fn lost(outcome: &Outcome) -> String {
+    let all: u64 = outcome.losses.iter().map(Losses::writes).sum();
+    let undone: u64 = outcome.losses.iter().map(|losses| losses.undone).sum();
+    let of = |losses: &Losses| {
+        let region = outcome.plan.regions.get(losses.region).map_or("", String::as_str);
+        format!("{region} {}", losses.writes())
+    };
+    let regions: Vec<String> = outcome.losses.iter().map(of).collect();
+    let regions = if all > 0 { format!(" ({})", regions.join(", ")) } else { String::new() };
+    format!("{all} acknowledged writes{regions}; {undone} erasures came undone")
 }
 
 /// Writes the plan of a run that failed, so that it can be repeated without the seed's draws.

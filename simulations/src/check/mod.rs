@@ -4,6 +4,7 @@
 //! nothing in the world but its verdict.
 
 mod availability;
+mod bounds;
 mod clocks;
 mod completeness;
 mod convergence;

@@ -7,7 +7,7 @@ use replication::{ChangeHash, DocumentKey, Row, Wall};
 use super::Invariant;
 use crate::model::Taken;
 use crate::scenario::{Operation, OperationKind};
-use crate::world::World;
+use crate::world::{Mark, World};
 
 impl World {
     /// A guest list shows visits of its own venue and of no other.
@@ -21,7 +21,7 @@ impl World {
             return;
         };
         if document.all("phone").len() > 1 {
-            self.note_conflict();
+            self.note(Mark::Conflict);
         }
         // The creation may still be on its way: then nothing of the document is visible.
         let says = document.get("venue").and_then(replication::Value::as_int);

@@ -112,7 +112,11 @@ fn lines(entries: &[Entry]) -> Vec<Line<'_>> {
                 let Some(Open { process, asked, doubtful }) = open.remove(operation) else { continue };
                 let kind = match reply {
                     Some(Reply::Done | Reply::Shown) => "ok",
-                    Some(Reply::Gone | Reply::Unknown | Reply::Stale) if !(doubtful && is_write(asked.kind)) => "fail",
+                    Some(Reply::Gone | Reply::Unknown | Reply::Stale | Reply::Full)
+                        if !(doubtful && is_write(asked.kind)) =>
+                    {
+                        "fail"
+                    }
                     _ => "info",
                 };
                 if kind != "info" {

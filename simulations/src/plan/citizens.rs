@@ -28,6 +28,12 @@ pub(super) fn draw(scenario: &Scenario, seed: u64) -> Vec<Operation> {
         for (visit, (at, home)) in (first..).zip(arrivals(scenario, &mut draws)) {
             one_visit(scenario, visit, at, home, &mut stream(seed, "visit", u64::from(visit)), &mut operations);
         }
+        if workload.hot > 0.0 {
+            hot(scenario, first, &mut stream(seed, "hot", 0), &mut operations);
+        }
+        if workload.large > 0.0 {
+            large(scenario, &mut stream(seed, "large", 0), &mut operations);
+        }
     }
     if workload.reads > 0.0 {
         readers(scenario, &mut stream(seed, "readers", 0), &mut operations);
@@ -94,6 +100,7 @@ fn one_visit(
         venue,
         arrived,
         retention,
+        bytes: 0,
     };
     let mut add = |operation: Operation| operations.push(operation);
     add(make(OperationKind::CheckIn, at, home));
@@ -125,6 +132,40 @@ fn one_visit(
     }
 }
 
+/// Corrections that concentrate on the first visits, from anywhere, until the end.
+fn hot(scenario: &Scenario, first: u32, draws: &mut Stream, operations: &mut Vec<Operation>) {
+    let workload = &scenario.workload;
+    let Ok(gaps) = Exp::new(workload.hot) else { return };
+    let is_hot = |visit: u32| (first..first.saturating_add(workload.hot_visits)).contains(&visit);
+    let mut created: Vec<Operation> = Vec::new();
+    for operation in operations.iter().filter(|operation| is_hot(operation.visit)) {
+        if created.iter().all(|known| known.visit != operation.visit) {
+            created.push(operation.clone());
+        }
+    }
+    let Some(begins) = created.iter().map(|visit| visit.at).min() else { return };
+    let mut at = begins.as_secs_f64();
+    loop {
+        at += gaps.sample(draws);
+        let now = Duration::from_secs_f64(at);
+        if now >= scenario.duration {
+            return;
+        }
+        let from = scenario.regions[draws.random_range(0..scenario.regions.len())].clone();
+        // Of those that have arrived by then.
+        let nth = draws.random_range(0..created.iter().filter(|visit| visit.at <= now).count().max(1));
+        operations.push(Operation { at: now, kind: OperationKind::Correct, from, ..created[nth].clone() });
+    }
+}
+
+/// Makes a share of the corrections large.
+fn large(scenario: &Scenario, draws: &mut Stream, operations: &mut [Operation]) {
+    let workload = &scenario.workload;
+    for operation in operations.iter_mut().filter(|operation| operation.kind == OperationKind::Correct) {
+        operation.bytes = if draws.random::<f64>() < workload.large { workload.large_kib * 1_024 } else { 0 };
+    }
+}
+
 /// Owners who read their guest lists and change regions now and then.
 fn readers(scenario: &Scenario, draws: &mut Stream, operations: &mut Vec<Operation>) {
     const READERS: u32 = 16;
@@ -151,6 +192,7 @@ fn readers(scenario: &Scenario, draws: &mut Stream, operations: &mut Vec<Operati
             venue: *venue,
             arrived: Duration::ZERO,
             retention: Duration::ZERO,
+            bytes: 0,
         });
     }
 }

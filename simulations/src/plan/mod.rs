@@ -18,7 +18,7 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Scenario {
         swarm::draw(&mut plan, &swarm, seed);
     }
     let generated = citizens::draw(&plan, seed);
-    plan.workload = crate::scenario::Workload { rate: 0.0, reads: 0.0, ..plan.workload };
+    plan.workload = crate::scenario::Workload { rate: 0.0, reads: 0.0, hot: 0.0, large: 0.0, ..plan.workload };
     plan.operations.extend(generated);
     plan.operations.retain(|operation| operation.at < plan.duration);
     plan.operations.sort_by_key(|operation| operation.at);

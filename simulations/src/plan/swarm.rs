@@ -43,8 +43,10 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
     let least = if needs_three(forced) { swarm.regions[0].max(3) } else { swarm.regions[0] };
     let regions = draws.random_range(least.min(swarm.regions[1])..=swarm.regions[1]);
     plan.regions.truncate(regions);
+    plan.region_of.retain(|node, _| plan.regions.contains(node));
     if swarm.settings {
         settings(plan, &mut draws);
+        documents(plan, &mut stream(seed, "documents", 0));
     }
     let visits = draws.random_range(swarm.visits[0]..=swarm.visits[1]);
     plan.workload.rate = f64::from(visits) / plan.duration.as_secs_f64();
@@ -163,6 +165,16 @@ fn settings(plan: &mut Scenario, draws: &mut Stream) {
     plan.workload.roaming = draws.random_range(0.0..0.8);
     plan.workload.concurrent = draws.random_range(0.2..0.8);
     plan.workload.reads = draws.random_range(0.0..1.0);
+}
+
+/// Now and then documents that reach their bounds: by many corrections of few visits, or by large ones.
+fn documents(plan: &mut Scenario, draws: &mut Stream) {
+    if draws.random_bool(0.03) {
+        plan.workload.hot = draws.random_range(1.0..4.0);
+        plan.workload.hot_visits = draws.random_range(1..=3);
+        plan.workload.large = *[0.0, 0.2, 0.8].choose(draws).unwrap_or(&0.0);
+        plan.workload.large_kib = draws.random_range(2..=16);
+    }
 }
 
 fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream) -> Option<Fault> {

@@ -171,7 +171,7 @@ fn beside(canvas: &Canvas, plot: Area, name: &str, slices: &[Slice]) -> Drawn {
     )?;
     let answered = format!("home {} · elsewhere {}", share(all.at_home), share(all.elsewhere));
     canvas.text(&answered, (x, plot.top + px(24)), NOTE)?;
-    let otherwise = format!("gone, unknown or stale {}", share(all.otherwise));
+    let otherwise = format!("gone, unknown, stale or full {}", share(all.otherwise));
     canvas.text(&otherwise, (x, plot.top + px(39)), NOTE)?;
     let failed = format!("failed {} ({} of {})", share(all.failed), units::count(all.failed), units::count(all.all()));
     canvas.text(&failed, (x, plot.top + px(54)), NOTE)

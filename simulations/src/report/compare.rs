@@ -24,7 +24,7 @@ pub(super) struct Cell {
 
 type Figure = (&'static str, fn(&Summary) -> Option<f64>, fn(f64) -> String);
 
-const FIGURES: [Figure; 23] = [
+const FIGURES: [Figure; 25] = [
     ("runs", |s| Some(s.runs as f64), units::digits),
     ("broken invariants", |s| Some(s.broken.len() as f64), units::digits),
     ("runs that did not converge within the bound", |s| Some(s.unmet.len() as f64), units::digits),
@@ -40,10 +40,12 @@ const FIGURES: [Figure; 23] = [
     ("seen within 100 ms", |s| s.staleness.within(100.0), units::percent),
     ("seen within 1 s", |s| s.staleness.within(1000.0), units::percent),
     ("requests done or shown", |s| s.done(), units::percent),
-    ("requests answered otherwise: gone, unknown there, stale", |s| s.otherwise(), units::percent),
+    ("requests answered otherwise: gone, unknown there, stale, full", |s| s.otherwise(), units::percent),
     ("requests failed", |s| s.unanswered(), units::percent),
     ("requests answered by the nearest region", |s| s.answered_at_home(), units::percent),
     ("acknowledged writes", |s| Some(s.writes as f64), units::digits),
+    ("of them lost by contract", |s| Some(s.lost as f64), units::digits),
+    ("erasures that came undone", |s| Some(s.undone as f64), units::digits),
     ("bytes per acknowledged write", |s| s.per_write(s.bytes.all()), units::bytes),
     ("of them payload", |s| s.per_write(s.bytes.payload), units::bytes),
     ("of them metadata", |s| s.per_write(s.bytes.metadata), units::bytes),

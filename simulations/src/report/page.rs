@@ -151,11 +151,12 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
             label: "Requests done or shown",
             value: units::or_none(summary.done(), units::percent),
             note: format!(
-                "the others: {} gone (erased or expired), {} unknown there, {} stale, {} failed; {home} of all \
+                "the others: {} gone (erased or expired), {} unknown there, {} stale, {} full, {} failed; {home} of all \
                  answered by the nearest region",
                 units::count(requests.gone),
                 units::count(requests.unknown),
                 units::count(requests.stale),
+                units::count(requests.full),
                 units::count(requests.failed)
             ),
         },
@@ -164,7 +165,26 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
             value: units::or_none(summary.per_write(summary.bytes.all()), units::bytes),
             note: format!("payload {payload}, metadata {metadata}, control {control}"),
         },
+        lost(summary),
     ]
+}
+
+/// What the contract allows to be lost, by region.
+fn lost(summary: &Summary) -> Figure {
+    let note = if summary.lost == 0 {
+        format!("of {} acknowledged writes", units::count(summary.writes))
+    } else {
+        let regions = summary.lost_in.iter().map(|(region, lost)| format!("{region} {}", units::count(*lost)));
+        let regions: Vec<String> = regions.collect();
+        format!(
+            "of {} acknowledged writes, because every disk that had them went back in time or was taken away: {}; {} \
+             erasures came undone",
+            units::count(summary.writes),
+            regions.join(", "),
+            units::count(summary.undone)
+        )
+    };
+    Figure { label: "Lost by contract", value: units::count(summary.lost), note }
 }
 
 /// The trace of a run; several have theirs in a table.

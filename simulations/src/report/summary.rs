@@ -1,6 +1,8 @@
 //! The figures of one or many runs that a page shows first. Runs are of one scenario: the same regions in the same
 //! order, other seeds.
 
+use std::collections::BTreeMap;
+
 use super::stats::Cdf;
 use super::units;
 use crate::measure::{Measured, RequestCount, Staleness, Traffic};
@@ -39,6 +41,7 @@ pub(super) struct Requests {
     pub(super) gone: u64,
     pub(super) unknown: u64,
     pub(super) stale: u64,
+    pub(super) full: u64,
     pub(super) failed: u64,
 }
 
@@ -48,6 +51,7 @@ impl Requests {
         self.gone += count.gone;
         self.unknown += count.unknown;
         self.stale += count.stale;
+        self.full += count.full;
         self.failed += count.failed;
     }
 
@@ -59,7 +63,7 @@ impl Requests {
     }
 
     fn all(&self) -> u64 {
-        self.done + self.gone + self.unknown + self.stale + self.failed
+        self.done + self.gone + self.unknown + self.stale + self.full + self.failed
     }
 
     fn share(&self, part: u64) -> Option<f64> {
@@ -70,11 +74,12 @@ impl Requests {
     pub(super) fn words(&self) -> String {
         let count = units::count;
         format!(
-            "{} done or shown, {} gone (erased or expired), {} unknown there, {} stale, {} failed",
+            "{} done or shown, {} gone (erased or expired), {} unknown there, {} stale, {} full, {} failed",
             count(self.done),
             count(self.gone),
             count(self.unknown),
             count(self.stale),
+            count(self.full),
             count(self.failed)
         )
     }
@@ -112,6 +117,12 @@ pub(super) struct Summary {
     pub(super) requests: Requests,
     /// Acknowledged writes.
     pub(super) writes: u64,
+    /// Those of them that were lost by contract.
+    pub(super) lost: u64,
+    /// The same by region.
+    pub(super) lost_in: BTreeMap<String, u64>,
+    /// Erasures that came undone with what was lost.
+    pub(super) undone: u64,
     pub(super) bytes: Bytes,
 }
 
@@ -141,6 +152,11 @@ impl Summary {
                 out.bytes.add(traffic);
             }
             run.requests.iter().for_each(|count| out.requests.add(count));
+            for losses in &run.losses {
+                out.lost += losses.writes();
+                *out.lost_in.entry(name(run, losses.region)).or_default() += losses.writes();
+                out.undone += losses.undone;
+            }
             out.writes += run.requests.iter().map(RequestCount::writes).sum::<u64>();
         }
         let healed = runs.iter().filter(|run| !run.broke_before_healing());
@@ -155,10 +171,10 @@ impl Summary {
         self.requests.share(self.requests.done)
     }
 
-    /// The share of requests that were answered with gone, unknown there, or stale.
+    /// The share of requests that were answered with gone, unknown there, stale, or full.
     pub(super) fn otherwise(&self) -> Option<f64> {
-        let Requests { gone, unknown, stale, .. } = self.requests;
-        self.requests.share(gone + unknown + stale)
+        let Requests { gone, unknown, stale, full, .. } = self.requests;
+        self.requests.share(gone + unknown + stale + full)
     }
 
     /// The share of requests that no region answered.

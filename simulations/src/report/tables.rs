@@ -111,6 +111,7 @@ pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<Shown>, ReportErro
         availability(dir, sides)?,
         traffic(dir, sides)?,
         requests(dir, sides)?,
+        losses(dir, sides)?,
         faults(dir, sides)?,
         samples(dir, sides)?,
         forgotten(dir, sides)?,
@@ -260,6 +261,7 @@ fn requests(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
         "gone",
         "unknown_there",
         "stale",
+        "full",
         "failed",
         "answered_elsewhere",
         "latency_p50_ms",
@@ -268,9 +270,20 @@ fn requests(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     ];
     Table::create(dir, "requests.csv", "Requests by kind", sides, &columns)?.fill(|table, run| {
         for r in &run.requests {
-            let counts = [r.done, r.gone, r.unknown, r.stale, r.failed, r.elsewhere].map(|n| n.to_string());
+            let counts = [r.done, r.gone, r.unknown, r.stale, r.full, r.failed, r.elsewhere].map(|n| n.to_string());
             let latency = r.latency_ms.map(|ms| millis(Some(ms)));
             table.row([r.kind.clone()].into_iter().chain(counts).chain(latency))?;
+        }
+        Ok(())
+    })
+}
+
+fn losses(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+    let columns = ["region", "changes", "erasures", "erasures_undone"];
+    Table::create(dir, "losses.csv", "Acknowledged writes lost by contract", sides, &columns)?.fill(|table, run| {
+        for lost in &run.losses {
+            let counts = [lost.changes, lost.erasures, lost.undone].map(|n| n.to_string());
+            table.row([name(run, lost.region)].into_iter().chain(counts))?;
         }
         Ok(())
     })

@@ -44,6 +44,10 @@ pub struct Scenario {
     /// Latitude and longitude of regions that are not in the table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub positions: BTreeMap<String, [f64; 2]>,
+    /// Nodes that share a region, with its name: the others give them one vote together, and the region is as complete as
+    /// the least complete of them. A name that is not here is a region of one node.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub region_of: BTreeMap<String, String>,
     /// The links between regions.
     #[serde(default)]
     pub network: Network,
@@ -232,6 +236,11 @@ impl Scenario {
             .ok_or_else(|| ScenarioError::ForeignRegion { name: name.to_owned(), regions: self.regions.join(", ") })
     }
 
+    /// The region that a node is in: its own name if nothing else is said.
+    pub(crate) fn region_of<'a>(&'a self, node: &'a str) -> &'a str {
+        self.region_of.get(node).map_or(node, String::as_str)
+    }
+
     /// Whether all of it makes sense: a run of it ends, tests something, and is wrong only if the replicas are.
     ///
     /// # Errors
@@ -264,6 +273,13 @@ impl Scenario {
             if let Err(error) = region.parse::<replication::NodeName>() {
                 let wrong = format!("has `{region}`: {error}");
                 return Err(ScenarioError::Value { key: "regions", wrong: wrong.into() });
+            }
+        }
+        for (node, region) in &self.region_of {
+            self.region(node)?;
+            if let Err(error) = region.parse::<replication::RegionId>() {
+                let wrong = format!("has `{region}`: {error}");
+                return Err(ScenarioError::Value { key: "region_of", wrong: wrong.into() });
             }
         }
         Ok(())

@@ -16,6 +16,8 @@ use super::{FaultKind, Scenario, ScenarioError, Topology};
 const MOST_OPERATIONS: f64 = 2_000_000.0;
 /// Heartbeats of all pairs of regions: about 20 minutes of a run.
 const MOST_HEARTBEATS: f64 = 1e8;
+/// As much as a whole document may have: a correction with more is refused everywhere.
+const MOST_LARGE: u32 = 64 << 10;
 /// Visits are numbered from the last written one on.
 const MOST_VISIT: u32 = 4_000_000_000;
 /// The least that a `[swarm]` with `settings` draws: what is written beside it must fit there as well.
@@ -143,6 +145,10 @@ fn workload(scenario: &Scenario) -> Result<(), ScenarioError> {
     within("workload.popularity", workload.popularity, 0.0..=5.0)?;
     within("workload.corrections", workload.corrections, SHARE)?;
     within("workload.concurrent", workload.concurrent, SHARE)?;
+    within("workload.hot", workload.hot, 0.0..=1_000.0)?;
+    within("workload.hot_visits", workload.hot_visits, 1..=1_000)?;
+    within("workload.large", workload.large, SHARE)?;
+    within("workload.large_kib", workload.large_kib, 1..=MOST_LARGE / 1_024)?;
     within("workload.erasures", workload.erasures, SHARE)?;
     within("workload.repeats", workload.repeats, SHARE)?;
     within("workload.roaming", workload.roaming, SHARE)?;
@@ -222,6 +228,7 @@ fn operations(scenario: &Scenario) -> Result<(), ScenarioError> {
             return Err(ScenarioError::Value { key: "operation.at", wrong: wrong.into() });
         }
         within("operation.visit", operation.visit, 0..=MOST_VISIT)?;
+        within("operation.bytes", operation.bytes, 0..=MOST_LARGE)?;
         length("operation.arrived", operation.arrived, Duration::ZERO..=scenario.duration)?;
         if operation.retention > scenario.replica.max_retention {
             return wrong("operation.retention", "is longer than replica.max_retention");
@@ -252,7 +259,7 @@ fn size(scenario: &Scenario) -> Result<(), ScenarioError> {
     let corrections = workload.corrections * (1.0 + workload.concurrent);
     let each = 1.0 + workload.repeats + corrections + 0.1 + workload.erasures;
     let peak = if workload.by_hour && scenario.duration < DAY { PEAK } else { 1.0 };
-    let drawn = (workload.rate * each * peak + workload.reads) * seconds;
+    let drawn = (workload.rate * each * peak + workload.hot + workload.reads) * seconds;
     // A plan that was drawn may have some more than was expected.
     let written = scenario.operations.len() as f64 / 1.1;
     if drawn.max(written) > MOST_OPERATIONS {

@@ -157,6 +157,14 @@ pub struct Workload {
     pub corrections: f64,
     /// Share of those that are corrected in two regions at once.
     pub concurrent: f64,
+    /// Further corrections per second, of the `hot_visits` alone: until their documents take no more.
+    pub hot: f64,
+    /// How many of the first visits those are.
+    pub hot_visits: u32,
+    /// Share of corrections that carry `large_kib`.
+    pub large: f64,
+    /// Size of the text in those.
+    pub large_kib: u32,
     /// Share of visits that their guest erases.
     pub erasures: f64,
     /// Share of check-ins that are sent again, to any region.
@@ -182,6 +190,10 @@ impl Default for Workload {
             popularity: 1.0,
             corrections: 0.05,
             concurrent: 0.2,
+            hot: 0.0,
+            hot_visits: 2,
+            large: 0.0,
+            large_kib: 8,
             erasures: 0.03,
             repeats: 0.05,
             reads: 0.0,
@@ -289,6 +301,15 @@ pub struct Operation {
     /// How long the visit is kept.
     #[serde(default, with = "humantime_serde")]
     pub retention: Duration,
+    /// Bytes of text that a correction carries beside the new phone number.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub bytes: u32,
+}
+
+// As serde calls it.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(bytes: &u32) -> bool {
+    *bytes == 0
 }
 
 /// Lists of lengths of time, written as people write them.

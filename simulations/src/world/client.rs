@@ -13,7 +13,7 @@ use replication::{
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::{Event, Input, Mark, World};
+use super::{Event, Input, Mark, World, content};
 use crate::check::Invariant;
 use crate::history::Record;
 use crate::model::VisitTruth;
@@ -68,6 +68,8 @@ pub(super) enum Answer {
     Unknown,
     /// The session has seen more than this region has.
     Stale,
+    /// The document is at its bounds.
+    Full,
     /// Not fit to serve.
     Unfit,
     /// Nobody listens.
@@ -82,6 +84,7 @@ impl Answer {
             Answer::Gone => Reply::Gone,
             Answer::Unknown => Reply::Unknown,
             Answer::Stale => Reply::Stale,
+            Answer::Full => Reply::Full,
             Answer::Unfit => Reply::Unfit,
             Answer::Refused => Reply::Refused,
         }
@@ -271,6 +274,7 @@ impl World {
             }
             _ => {}
         }
+        self.meter.token(&session.token);
     }
 
     fn over(&mut self, operation: usize, answer: Option<Answer>) {
@@ -350,14 +354,18 @@ impl World {
     ) -> Option<Answer> {
         let visit = self.operations[operation].visit;
         let (Some(change), Some(truth)) = (change, self.model.visits.get(&visit)) else { return Some(Answer::Unknown) };
-        let (key, hash) = (truth.key, change.hash());
+        let (key, hash, bytes) = (truth.key, change.hash(), change.bytes().len());
         let now = self.now_of(at);
         let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
         match process.replica.handle_write(now, Write::Change { key, change }) {
             Ok(ticket) => {
                 process.tickets.insert(ticket, Asked { operation, attempt, visit, hash: Some(hash), needs });
-                self.model.take(visit, hash, at);
+                self.model.take(visit, (hash, bytes), at);
                 None
+            }
+            Err(WriteError::Full) => {
+                self.is_really_full(at, visit, bytes);
+                Some(Answer::Full)
             }
             Err(error) => self.refused(at, visit, &error),
         }
@@ -381,6 +389,7 @@ impl World {
 
     fn correct(&mut self, at: usize, operation: usize, attempt: u32) -> Option<Answer> {
         let asked = &self.operations[operation];
+        let bytes = asked.bytes as usize;
         let (visit, key) = (asked.visit, self.model.visits.get(&asked.visit)?.key);
         let node = &self.nodes[at];
         let Some(process) = &node.process else { return Some(Answer::Refused) };
@@ -407,7 +416,7 @@ impl World {
             return Some(Answer::Unknown);
         }
         let needs = row.needs(process.replica.durable());
-        let phone = Value::Text(format!("{}0171 {operation}", canary(visit)));
+        let phone = Value::Text(format!("{}0171 {operation}{}", canary(visit), content::filler(operation, bytes)));
         match document.amend(&key, &[("phone", Some(phone))]) {
             Some(change) => {
                 self.model.depends(change.hash(), document.heads());

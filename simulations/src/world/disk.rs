@@ -29,8 +29,15 @@ struct Faults {
     draws: Stream,
     /// How many calls failed so far.
     failed: u64,
+    /// Bytes of all batches so far.
+    written: u64,
     #[cfg(test)]
     mistaken: bool,
+}
+
+fn size(batch: &WriteBatch) -> u64 {
+    let writes = batch.buckets.iter().flat_map(|(_, bucket)| &bucket.writes);
+    writes.map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum()
 }
 
 /// What a crash did to unsynced batches.
@@ -58,6 +65,7 @@ impl Disk {
             read_errors: 0.0,
             draws,
             failed: 0,
+            written: 0,
             #[cfg(test)]
             mistaken: false,
         };
@@ -83,6 +91,11 @@ impl Disk {
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.faults().failed
+    }
+
+    /// Bytes of all batches so far, keys and values.
+    pub(super) fn written(&self) -> u64 {
+        self.faults().written
     }
 
     pub(super) fn set_full(&self, full: bool) {
@@ -201,6 +214,7 @@ impl Storage for Disk {
             faults.failed += 1;
             return Err(StorageError::Engine { action: "wrote a batch", source: Box::new(DeviceError::Full) });
         }
+        faults.written += size(batch);
         #[cfg(test)]
         if faults.mistaken {
             return self.memory.apply(&crate::canary::mistaken(batch));

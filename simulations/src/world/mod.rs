@@ -7,6 +7,7 @@
 
 mod client;
 mod clock;
+mod content;
 mod disk;
 pub mod fault;
 mod links;
@@ -150,6 +151,10 @@ pub enum Mark {
     ErasedUnseen,
     /// Two values of one field were shown.
     Conflict,
+    /// A write was refused because the document is at its bounds.
+    Full,
+    /// Regions together took more changes of a document than one of them would have.
+    Overfull,
     /// A read was answered while a batch was on its way to the disk.
     ReadWhileSyncing,
     /// An answer said that it was stale.
@@ -380,9 +385,9 @@ impl World {
         self.now
     }
 
-    /// Two values of one field were shown.
-    pub(crate) fn note_conflict(&mut self) {
-        self.marks.insert(Mark::Conflict);
+    /// Something came up that a sweep must have seen.
+    pub(crate) fn note(&mut self, mark: Mark) {
+        self.marks.insert(mark);
     }
 
     /// How far a machine's wall clock is ahead of true time.

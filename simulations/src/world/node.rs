@@ -7,8 +7,8 @@ use rand::RngExt as _;
 use replication::memory::Snapshot;
 use replication::storage::log_key;
 use replication::{
-    BatchId, Bucket, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _, Ticket,
-    VersionVector, Wall,
+    BatchId, Bucket, DocumentName, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _,
+    Ticket, VersionVector, View, Wall,
 };
 
 use super::clock::WallClock;
@@ -22,7 +22,7 @@ use crate::seed::{Stream, stream};
 /// A supervisor starts a process again that died of its disk.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
-/// One machine; a region has one.
+/// One machine; a region has one unless the scenario says otherwise.
 pub struct Node {
     pub(crate) name: NodeName,
     pub(crate) region: RegionId,
@@ -101,7 +101,7 @@ impl Node {
             let off = draws.random_range(-skew..=skew);
             let ppm = scenario.clocks.drift_ppm * draws.random_range(-1.0..=1.0);
             // Checked when the scenario was read.
-            let (Ok(node), Ok(region)) = (name.parse(), name.parse()) else { continue };
+            let (Ok(node), Ok(region)) = (name.parse(), scenario.region_of(name).parse()) else { continue };
             nodes.push(Node {
                 name: node,
                 region,
@@ -403,6 +403,13 @@ impl World {
         if self.model.lose(went_back, |dot, by| known.contains(dot) || has(by, dot)) {
             self.lost_at = Some(self.now);
         }
+        let readers: Vec<_> =
+            (0..self.nodes.len()).filter(|at| self.nodes[*at].exists).map(|at| self.reader(at)).collect();
+        let view = View::applied(self.true_wall());
+        let is_shown = |name: &DocumentName| {
+            readers.iter().any(|reader| reader.rows(name, false, view).is_ok_and(|rows| !rows.is_empty()))
+        };
+        self.model.count_losses(self.true_wall(), is_shown);
     }
 
     /// Something reaches the machine.

@@ -219,6 +219,7 @@ impl World {
 
     /// Everything that must hold of healed replicas.
     fn check_completely(&mut self, core: &BTreeSet<usize>) {
+        self.look_for_overfull(core);
         self.equal_vectors_mean_equal_documents();
         self.no_dot_stands_for_two_entries();
         self.nothing_is_lost(core);

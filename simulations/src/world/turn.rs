@@ -8,7 +8,7 @@ use replication::frame::Deltas;
 use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, VersionVector, View};
 
 use super::client::{Answer, Asked};
-use super::{Event, Input, Mark, World};
+use super::{Event, Input, Mark, Node, World};
 use crate::check::Invariant;
 use crate::history::{Machine, Record};
 use crate::scenario::FaultKind;
@@ -143,13 +143,13 @@ impl World {
         let mean = self.scenario.disks.sync;
         let node = &mut self.nodes[at];
         let Some(process) = &mut node.process else { return Ok(()) };
-        let records = process.replica.gathered();
+        let (records, written) = (process.replica.gathered(), node.disk.written());
         let Some(batch) = process.replica.poll_batch()? else { return Ok(()) };
         process.syncing = Some(batch);
         process.syncing_since = self.now;
         let drawn: f64 = Exp1.sample(&mut node.sync_draws);
         let takes = node.slow_sync.unwrap_or_else(|| mean.mul_f64(drawn.clamp(0.1, 8.0)));
-        self.meter.batch(records);
+        self.meter.batch(records, node.disk.written() - written);
         let epoch = node.epoch;
         self.schedule(self.now + takes, Event::Synced { node: at, epoch, batch });
         Ok(())
@@ -269,13 +269,20 @@ impl World {
     }
 
     /// All entries of an origin are over here, and its name is in no vector of this replica any more. Clients drop it as
-    /// the node does: no token waits for what nobody has.
+    /// the node does: no token waits for what nobody has. An origin that some node still writes under stays in tokens,
+    /// because a replica that is not linked to that node may forget the name before it has seen the newest entries.
     fn forget_origin(&mut self, at: usize, origin: ReplicaId) {
         let node = &mut self.nodes[at];
         for vector in [&mut node.told, &mut node.acked] {
             *vector = vector.iter().filter(|(other, _)| *other != origin).collect();
         }
-        self.model.forget_origin(origin);
+        let is_present = |node: &Node| {
+            let runs_under = node.process.as_ref().map(|process| process.replica.id() == origin);
+            node.exists && runs_under.unwrap_or_else(|| node.ids.contains(&origin))
+        };
+        if !self.nodes.iter().any(is_present) {
+            self.model.forget_origin(origin);
+        }
         self.marks.insert(Mark::Retired);
         self.retired_at = Some(self.now);
     }
