@@ -116,6 +116,7 @@ fn the_readmes_walk() {
     concurrent_corrections(&up, &venue);
     erase(&up, &venue, &zoe);
     status(&data);
+    load_follows_check_ins(&up);
 
     let before = venue.list(eu);
     assert!(before.len() > 10);
@@ -258,6 +259,22 @@ fn status(data: &Path) {
     let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(nodes.len(), 3);
     assert!(nodes.iter().all(|node| node["status"]["ready"] == true), "{nodes:?}");
+}
+
+/// `load --visibility` sees each check-in that it follows in all other regions.
+fn load_follows_check_ins(up: &Up) {
+    let targets = up.public.map(|at| format!("http://{at}")).join(",");
+    let mut command = Command::new(MERIDIAN);
+    command.args(["load", "--json", "--max", "--visibility", "--connections", "3", "--duration", "2s", "--seed", "1"]);
+    let output = command.args(["--target", &targets, "--data"]).arg(&up.data).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let regions = report["visibility"].as_array().unwrap();
+    assert_eq!(regions.len(), 3, "{report:#}");
+    for region in regions {
+        assert!(region["seen"].as_u64().unwrap() > 0, "{report:#}");
+        assert_eq!(region["never"], 0, "{report:#}");
+    }
 }
 
 /// A venue whose visits live for seconds: no reader in any region sees one before its time is over less, or more.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use replication::row::Bounds;
 use replication::{View, Wall};
 use serde_json::{Value, json};
 
@@ -222,4 +223,29 @@ async fn few_searches_for_contacts_run_at_a_time() {
     for _ in 0..4 {
         assert_eq!(venue.list(&api, &path, "*/*").await.status, 200, "a search gives its place back");
     }
+}
+
+/// A row is written whole at each change, so it is bounded.
+#[tokio::test]
+async fn a_full_visit_takes_no_correction_and_can_still_be_read_and_erased() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let guest = venue.guest(1, NOW);
+    assert_eq!(guest.ask(&api, "PUT", Some(&body("Anna"))).await.status, 201);
+    let mut last = 0;
+    let refused = loop {
+        let answer = guest.ask(&api, "PATCH", Some(&body(&format!("Anna {}", last + 1)))).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        last += 1;
+        assert!(last < Bounds::EXPIRING.changes, "it has bounds");
+    };
+    assert_eq!(refused.status, 409, "{refused:?}");
+    assert_eq!(refused.header("content-type"), Some("application/problem+json"));
+    assert!(refused.json()["type"].as_str().expect("a type").ends_with("document-full"), "{refused:?}");
+    let shown = guest.ask(&api, "GET", None).await;
+    assert_eq!((shown.status, &shown.json()["persons"][0]["name"]), (200, &json!(format!("Anna {last}"))), "{shown:?}");
+    assert_eq!(guest.ask(&api, "DELETE", None).await.status, 204);
+    assert_eq!(guest.ask(&api, "GET", None).await.status, 410);
 }

@@ -19,11 +19,14 @@ use crate::config::{PeerAddress, PeerConfig};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A link that held so long was good: the next attempt comes at once.
 const GOOD_LINK: Duration = Duration::from_secs(5);
+/// The longest wait between two attempts, before jitter doubles it at most. A node that restarts must be dialled within
+/// [`replication::ReplicaConfig::start_grace`] (3 s), otherwise it takes a new id because it has heard no peer.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
-        .with_max_delay(Duration::from_secs(2))
+        .with_max_delay(LONGEST_WAIT)
         .with_jitter()
         .without_max_times()
         .build()
@@ -105,4 +108,20 @@ async fn resolve(address: &PeerAddress) -> Result<Vec<SocketAddr>, Unreached> {
     let resolver = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build).map_err(failed)?;
     let found = resolver.lookup_ip(address.host()).await.map_err(failed)?;
     Ok(found.iter().map(|ip: IpAddr| SocketAddr::new(ip, address.port())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use replication::ReplicaConfig;
+
+    use super::backoff;
+
+    #[test]
+    fn a_node_that_restarts_is_dialled_before_it_stops_waiting() {
+        let name = "a".parse().expect("a name");
+        let config = ReplicaConfig::new(name, "a".parse().expect("a region"), BTreeMap::new());
+        assert!(backoff().take(1_000).all(|wait| wait < config.start_grace()));
+    }
 }

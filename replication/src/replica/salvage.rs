@@ -45,6 +45,13 @@ impl Orphans {
     }
 }
 
+/// A log entry where it lies.
+struct Lying {
+    bucket: Bucket,
+    dot: Dot,
+    entry: LogEntry,
+}
+
 /// What is to be done with an orphan.
 enum Fate {
     /// What it says is over, or durable under another dot.
@@ -84,7 +91,7 @@ impl<S: Storage> Replica<S> {
     /// Clears a log of orphans in (after, last]. Returns through which seq that is done.
     fn clear(&mut self, origin: ReplicaId, after: u64, last: u64) -> Result<u64, StorageError> {
         let (found, mut done) = self.entries_between(origin, after, last)?;
-        for (bucket, dot, entry) in found {
+        for Lying { bucket, dot, entry } in found {
             match self.fate(dot, &entry)? {
                 Fate::Goes => {
                     self.undo_entry(bucket, dot, entry.what)?;
@@ -100,12 +107,7 @@ impl<S: Storage> Replica<S> {
     }
 
     /// The first entries of a log in (after, last] that the store has, and through which seq they are all.
-    fn entries_between(
-        &self,
-        origin: ReplicaId,
-        after: u64,
-        last: u64,
-    ) -> Result<(Vec<(Bucket, Dot, LogEntry)>, u64), StorageError> {
+    fn entries_between(&self, origin: ReplicaId, after: u64, last: u64) -> Result<(Vec<Lying>, u64), StorageError> {
         let start = log_key(Dot { origin, seq: after.saturating_add(1) });
         let end = log_key(Dot { origin, seq: last.saturating_add(1) });
         let mut found = Vec::new();
@@ -113,7 +115,7 @@ impl<S: Storage> Replica<S> {
             let (mut taken, mut corrupt) = (0, false);
             self.storage.scan(*bucket, &start, &end, &mut |key, value| {
                 match (read_log_seq(key), LogEntry::decode(value)) {
-                    (Some(seq), Some(entry)) => found.push((*bucket, Dot { origin, seq }, entry)),
+                    (Some(seq), Some(entry)) => found.push(Lying { bucket: *bucket, dot: Dot { origin, seq }, entry }),
                     _ => corrupt = true,
                 }
                 taken += 1;
@@ -124,9 +126,10 @@ impl<S: Storage> Replica<S> {
             }
         }
         // Each bucket gave its first entries, so the first of all are complete.
-        found.sort_unstable_by_key(|(_, dot, _)| dot.seq);
-        let done = if found.len() < MOST_AT_ONCE { last } else { found[MOST_AT_ONCE - 1].1.seq };
-        found.retain(|(bucket, dot, _)| dot.seq <= done && self.pending.get(*bucket, &log_key(*dot)) != Some(None));
+        found.sort_unstable_by_key(|lying| lying.dot.seq);
+        let done = if found.len() < MOST_AT_ONCE { last } else { found[MOST_AT_ONCE - 1].dot.seq };
+        let is_removed = |lying: &Lying| self.pending.get(lying.bucket, &log_key(lying.dot)) == Some(None);
+        found.retain(|lying| lying.dot.seq <= done && !is_removed(lying));
         Ok((found, done))
     }
 
