@@ -1,6 +1,6 @@
 //! Addresses and ports that nobody else has.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A loopback address for one deployment.
@@ -18,18 +18,27 @@ pub fn address() -> IpAddr {
 
 /// So many free ports of an address, all different.
 pub fn free(address: IpAddr, count: usize) -> Vec<SocketAddr> {
-    // All are held until the last one is found, or the system could give one twice.
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind((address, 0)).unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap()).collect()
+    (0..count).map(|_| SocketAddr::new(address, free_base(&[address], 1))).collect()
 }
 
 /// A port from which on `count` ports are free on each of these addresses.
+///
+/// It lies below those that the system gives to outgoing connections (32768 on Linux), because one of these could take
+/// it before the process under test listens there. No port is given out twice by one test process.
 pub fn free_base(addresses: &[IpAddr], count: u16) -> u16 {
-    for _ in 0..1_000 {
-        let base = free(addresses[0], 1)[0].port().min(63_000);
-        let taken = |port: u16| addresses.iter().any(|address| TcpListener::bind((*address, port)).is_err());
-        if !(base..base + count).any(taken) {
-            return base;
+    const PORTS: std::ops::Range<u32> = 10_240..32_768;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let count = u32::from(count);
+    for _ in 0..10_000 {
+        // Other test processes begin elsewhere.
+        let number = NEXT.fetch_add(count, Ordering::Relaxed).wrapping_add(std::process::id().wrapping_mul(4_099));
+        let base = PORTS.start + number % (PORTS.end - PORTS.start - count);
+        let is_free = |address: IpAddr, port: u32| {
+            let at = SocketAddr::new(address, u16::try_from(port).unwrap());
+            TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok()
+        };
+        if (base..base + count).all(|port| addresses.iter().all(|address| is_free(*address, port))) {
+            return u16::try_from(base).unwrap();
         }
     }
     panic!("no {count} free ports in a row on {addresses:?}");

@@ -23,15 +23,11 @@ impl Drop for Gdnsd {
     }
 }
 
-/// A port that is free for UDP and TCP.
+/// A port that is free for UDP and TCP, below those that the system gives to outgoing connections (32768 on Linux).
 fn free() -> SocketAddr {
-    loop {
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = udp.local_addr().unwrap();
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
+    let first = 10_240 + u16::try_from(std::process::id() % 20_000).unwrap();
+    let mut ports = (first..32_768).chain(10_240..first).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    ports.find(|at| UdpSocket::bind(at).is_ok() && TcpListener::bind(at).is_ok()).unwrap()
 }
 
 /// `None` if it is not installed.

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -193,10 +194,17 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)
 }
 
-/// An address where nothing listens.
+/// An address where nothing listens, another one each time. The system gives no connection a port below 32768, so none
+/// can sit there either.
 pub fn nowhere() -> SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed) % 20_000;
+        let at = SocketAddr::from(([127, 0, 0, 1], 10_240 + number));
+        if std::net::TcpListener::bind(at).is_ok() {
+            return at;
+        }
+    }
 }
 
 const PLACES: [(f64, f64); 3] = [(50.11, 8.68), (39.04, -77.49), (1.35, 103.82)];
