@@ -153,8 +153,8 @@ fn rows_with_hostile_changes_keep_them_loose() {
 /// A field, whether it is put, and what is replaced: which change, and which operation of it.
 type AnyOp = (u8, bool, Vec<(u8, u8)>);
 
-/// Every byte of a change replaced by every other, its checksum put right: nothing at the door panics, whatever actors and
-/// counts it claims. Automerge's `decode` does, on an actor that is not in its list.
+/// Every byte of a change replaced by every other, its checksum put right: nothing at the door panics, whatever actors
+/// and counts it claims. Automerge's `decode` does, on an actor that is not in its list.
 #[test]
 fn no_byte_of_a_change_makes_the_door_panic() {
     let document = Document::of_changes(&[creation()]).unwrap();
