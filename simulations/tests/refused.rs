@@ -152,7 +152,7 @@ fn nodes_of_a_region_are_listed_nodes() {
 fn operations_that_would_not_happen_are_refused() {
     for (wrong, says) in [
         (operation("at = \"1m\""), "operation.at"),
-        (operation("at = \"2h\""), "nobody would ask"),
+        (operation("at = \"2h\""), "the request would never be made"),
         (operation("visit = 4294967295"), "operation.visit"),
         (operation("retention = \"900days\""), "operation.retention"),
         (operation("retention = \"0s\""), "nothing to keep"),
