@@ -3,7 +3,9 @@
 //! | file | concern |
 //! | --- | --- |
 //! | [`open`](self) `open.rs` | start, restart, a new incarnation |
+//! | `begun.rs`, `meta.rs` | the state with which a replica begins; its own state in storage |
 //! | `marks.rs` | what each bucket says about itself, and what all of them prove at a start |
+//! | `undo.rs`, `salvage.rs` | what a crash left half done; orphans after a lost bucket |
 //! | `write.rs` | local writes, and the check that keeps dead documents out |
 //! | `pending.rs` | the batch that is being gathered |
 //! | `compact.rs` | compaction of rows, a few at a time |
