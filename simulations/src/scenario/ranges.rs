@@ -234,10 +234,7 @@ fn operations(scenario: &Scenario) -> Result<(), ScenarioError> {
             return wrong("operation.retention", "is longer than replica.max_retention");
         }
         if operation.kind == super::OperationKind::CheckIn && operation.retention < SECOND {
-            return wrong(
-                "operation.retention",
-                "of a check-in must be at least 1s, otherwise there is nothing to keep",
-            );
+            return wrong("operation.retention", "of a check-in must be at least 1s, otherwise nothing is kept");
         }
     }
     Ok(())
