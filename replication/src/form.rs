@@ -35,7 +35,7 @@ const MAX_COUNTER: u64 = 1 << 31;
 /// Most ancestors among which the operations that one change replaces are looked for.
 const MOST_STEPS: usize = Bounds::LASTING.changes;
 
-/// What is needed of a change to judge its form.
+/// The parts of a change that are needed to judge its form.
 pub(crate) struct Facts {
     deps: Vec<ChangeHash>,
     start: u64,

@@ -436,9 +436,9 @@ fn counters() {
 #[test]
 fn a_node_whose_frames_never_arrive_is_found_out() {
     let lost = set_full(&run(1, Workload::Broadcast, Shape::Grid, Some(0))).lost;
-    assert!(lost.len() > 10, "what node 0 acknowledged and nobody else ever saw: {lost:?}");
+    assert!(lost.len() > 10, "node 0 acknowledged these and no other node ever saw them: {lost:?}");
     let wrong = pn_counter(&run(1, Workload::GrowOnlyCounter, Shape::Grid, Some(0)));
-    assert_eq!(wrong.len(), NODES, "nor does node 0 hear of others, whom it never greeted: {wrong:?}");
+    assert_eq!(wrong.len(), NODES, "nor does node 0 hear of the others, which it never greeted: {wrong:?}");
 }
 
 #[test]
@@ -506,7 +506,7 @@ fn malformed_lines_are_refused_or_logged() {
     assert_eq!(of(r#"{"type":"init","msg_id":2,"node_id":"n7","node_ids":[]}"#), "error 12");
     assert_eq!(of(r#"{"type":"topology","msg_id":2,"topology":{"n0":["n9",3]}}"#), "topology_ok");
     assert_eq!(of(r#"{"type":"add","msg_id":2,"element":{"any":["thing"]}}"#), "add_ok");
-    assert_eq!(of(r#"{"type":"add","element":4}"#), "init_ok", "without a number nobody waits for an answer");
+    assert_eq!(of(r#"{"type":"add","element":4}"#), "init_ok", "without a number no answer is wanted");
 
     let nested = "[".repeat(100_000);
     let frame =

@@ -47,7 +47,7 @@ fn hostile() -> Vec<(&'static str, Change)> {
     let after_deletion = Change::build(&key(), &[deletion.hash()], 4, vec![put("a", &value, vec![op(&deletion, 3)])]);
     let on_sibling = on_root(4, vec![put("a", &value, vec![op(&sibling, 3)])]);
     vec![
-        ("replaces what nobody put", on_root(3, vec![put("a", &value, vec![nobody])])),
+        ("replaces an operation that does not exist", on_root(3, vec![put("a", &value, vec![nobody])])),
         ("replaces an operation that its author has not", on_root(3, vec![put("a", &value, vec![op(&root, 7)])])),
         ("replaces another field", on_root(3, vec![put("a", &value, vec![op(&root, 2)])])),
         ("replaces a deletion", after_deletion),

@@ -50,7 +50,7 @@ pub enum LinkError {
     BadFrame {
         /// The sender.
         peer: NodeName,
-        /// What is wrong with it.
+        /// The error in the frame.
         #[source]
         source: Box<FrameError>,
     },
@@ -358,8 +358,8 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// A peer has seen entries that a half batch had issued. So that batch was whole, and a bucket was lost since. What
-    /// is left of the batch counts as orphans until peers have sent it again.
+    /// A peer has seen entries that a half batch had issued. So that batch was whole, and a bucket was lost since. The
+    /// rest of the batch counts as orphans until peers have sent it again.
     fn lose_proof(&mut self, origin: ReplicaId) {
         let issued = self.unproven.get(origin);
         if issued > 0 {

@@ -240,7 +240,7 @@ pub enum Event {
     /// Everything that linked peers had at their greeting is here by now, or was waited for long enough.
     Filled,
     /// A node's log does not go as far as relaying peers said while the node was away. One of them lied, or the node's
-    /// disk went back. What was not proven of the log is fetched again.
+    /// disk went back. The unproven part of the log is fetched again.
     Contradicted {
         /// The node.
         peer: NodeName,
@@ -520,8 +520,8 @@ impl<S: Storage> Replica<S> {
         self.clock.reached().max(self.horizon) > self.clock.certain().plus(self.config.max_clock_skew)
     }
 
-    /// The moment up to which everything is dead for good: `max(certain time, horizon)`. What is refused, or left out
-    /// of frames, is decided by it.
+    /// The moment up to which everything is dead for good: `max(certain time, horizon)`. It decides which entries are
+    /// refused or left out of frames.
     #[must_use]
     pub fn gone_through(&self) -> Wall {
         self.clock.certain().max(self.horizon)

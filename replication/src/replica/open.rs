@@ -9,7 +9,7 @@
 //! if peers show that it is safe, and in doubt a new one is taken.
 //!
 //! # The algorithm
-//! 1. What the process finds is forced to the disk first, because a process that was killed may have left it in the
+//! 1. The process forces the store that it finds to the disk first, because a killed process may have left it in the
 //!    page cache.
 //! 2. The buckets' marks say what is proven (`marks.rs`). If buckets are missing or older than the store was,
 //!    everything beyond that is fetched again, and a new id is taken.
@@ -54,7 +54,7 @@ impl<S: Storage> Replica<S> {
     /// # Errors
     /// [`StorageError`] if the engine fails, the store is corrupt or of another format.
     pub fn open(config: ReplicaConfig, storage: S, mut mint: Mint, now: Now) -> Result<Replica<S>, StorageError> {
-        // What lies in the page cache is not durable, because the process before this one may have been killed.
+        // The process before this one may have been killed, and its writes be in the page cache alone: force them.
         storage.sync()?;
         let buckets = marks::read(&storage)?;
         let stored = meta::read(&storage)?;
@@ -124,7 +124,7 @@ impl<S: Storage> Replica<S> {
             reminted: None,
             origins: Origins::new(meta.owners.clone()),
             hearsay: meta.hearsay.clone(),
-            // What was acknowledged before the start rests on entries that were known then.
+            // Acknowledgements from before the start rest on entries that were known then.
             promised: begun.vector.clone(),
             ended: begun.ended,
             complete: BTreeSet::new(),
@@ -178,7 +178,7 @@ impl<S: Storage> Replica<S> {
         // Peers may know more of the old log than we do, so these erasures are passed on under the new id, not the old
         // one.
         let unexplained = std::mem::take(&mut self.pending.unexplained);
-        // What was issued under the old id is made durable first, so that the end of the old log is known for good.
+        // Entries under the old id are made durable first, so that the end of the old log is known for good.
         self.settle_batches(now)?;
         let old = self.id;
         // A peer that is away may have seen the half batch, so what is left of it counts as orphans.

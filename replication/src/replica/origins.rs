@@ -10,9 +10,9 @@
 //! 2. While the replica that writes a log is linked, other peers are believed only as far as that replica itself has
 //!    said.
 //! 3. While it is not linked, a peer that relays the log is believed, because no other source is left. The same holds
-//!    for logs of earlier incarnations, which their node may have lost. What was proven until then is remembered
-//!    ([`Hearsay`]). If the node is linked again and its log is shorter than was said, the vector goes back to what was
-//!    proven, and the node sends the rest.
+//!    for logs of earlier incarnations, which their node may have lost. The replica remembers how far the log was
+//!    proven until then ([`Hearsay`]). If the node is linked again and its log is shorter than was said, the vector
+//!    goes back to what was proven, and the node sends the rest.
 //! 4. An origin is retired when no entry of it is left in storage and its node goes on under another id, or is no
 //!    longer configured. So no origin is forgotten that still has entries to send, or whose node could come back and
 //!    ask how far its log went.
@@ -45,7 +45,7 @@ const RETIRE_EVERY: Duration = Duration::from_hours(1);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Hearsay(pub(super) BTreeMap<ReplicaId, u64>);
 
-/// What is known of the nodes behind the origins.
+/// The node of each origin, and how far each log goes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Origins {
     owners: BTreeMap<ReplicaId, NodeName>,
@@ -122,9 +122,9 @@ impl<S: Storage> Replica<S> {
         self.vector.advance(origin, through);
     }
 
-    /// Once a replica is linked for a while, compares how far its log goes with what others said. What they said beyond
-    /// that is taken back and asked for again. Within [`super::ReplicaConfig::start_grace`] of the link the replica's
-    /// word may be older than theirs.
+    /// Once a replica is linked for a while, compares how far its log goes with what others said. Takes back everything
+    /// beyond that and asks for it again. Within [`super::ReplicaConfig::start_grace`] of the link the replica's word
+    /// may be older than theirs.
     pub(super) fn end_hearsay(&mut self, now: Now, id: LinkId) -> Result<(), StorageError> {
         let Some(link) = self.links.get(&id) else { return Ok(()) };
         if self.hearsay.0.is_empty() || now.mono.since(link.since) < self.config.start_grace() {

@@ -55,7 +55,7 @@ impl<S: Storage> Replica<S> {
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
         // The peer does not name our id among its links, so it has lost our latest `Hello`: greet again.
         link.hello_due |= !progress.direct.contains(&own);
-        // Origins that the peer no longer names it has forgotten. What is left of their logs is new to it.
+        // The peer has forgotten the origins that it no longer names, so the rest of their logs is new to it.
         let forgotten = link.acked.origins_beyond(&progress.vector);
         for origin in &forgotten {
             link.forget_origin(*origin);

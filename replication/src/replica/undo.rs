@@ -1,5 +1,5 @@
-//! Repairs what a crash left half done, before the first read: takes out other replicas' entries of a half batch, and
-//! removes the rows of durable tombstones.
+//! Repairs a store after a crash, before the first read: takes out other replicas' entries of a half batch, and removes
+//! the rows of durable tombstones.
 
 use std::ops::ControlFlow;
 

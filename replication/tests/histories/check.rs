@@ -63,7 +63,7 @@ impl World {
             self.sessions_hold(at, &live)?;
             let phantom = live.iter().find(|(key, hashes)| !hashes.is_subset(&self.model.may(key)));
             if let Some((key, _)) = phantom {
-                return Err(format!("replica {at} shows a change of {key:?} that nobody wrote"));
+                return Err(format!("replica {at} shows a change of {key:?} that no client wrote"));
             }
         }
         self.no_dot_stands_for_two_entries()?;

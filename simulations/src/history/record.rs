@@ -1,4 +1,4 @@
-//! What a history is made of.
+//! The records of a history.
 
 use std::time::Duration;
 
