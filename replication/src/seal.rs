@@ -1,4 +1,4 @@
-//! The one door through which row payloads reach storage and come back.
+//! The one place through which row payloads reach storage and come back.
 //!
 //! Today it is the identity, so rows are stored in the clear. Sealing at rest with a key per document belongs here and
 //! nowhere else: erasing the key would erase every copy, in stale pages and backups too.

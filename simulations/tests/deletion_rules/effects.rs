@@ -53,7 +53,7 @@ impl DeletionRules {
         !learns || Self::tombstoned(state, receiver.mem) || Self::next_seq(state, to).is_some()
     }
 
-    /// Section 3, the check of each entry. Returns why an entry was refused.
+    /// Section 3, the check of each entry ("the door"). Returns why an entry was refused.
     pub fn door(&self, state: &mut State, to: usize, at: usize, sender: &Replica) -> Option<Witness> {
         let receiver = state.replicas[to];
         let extended = has(sender.extended, at);
