@@ -1,12 +1,12 @@
 //! Content-addressed Automerge changes, built and read without a document.
 //!
 //! Every change is its own actor: the actor id is the first 16 bytes of a SHA-256 over the document key, the
-//! dependencies, the time and the operations, and its seq is 1. Equal content gives the same change hash and
-//! merges to one; two different changes never share an actor (I11), so no lock is needed anywhere.
+//! dependencies, the time and the operations, and its seq is 1. Changes of equal content have the same hash and merge
+//! to one. Two different changes never share an actor (I11), so no lock is needed anywhere.
 //!
 //! # Invariants
-//! - [`Change::from_foreign`] accepts only a chunk whose checksum fits and whose actor is the one that its
-//!   content gives: `automerge::Change::from_bytes` itself accepts flipped bits.
+//! - [`Change::from_foreign`] accepts only a chunk whose checksum matches and whose actor is derived from its content,
+//!   because `automerge::Change::from_bytes` itself accepts flipped bits.
 //! - It accepts only the encoding that [`Change::build`] writes. Another encoding of the same content would be a second
 //!   change of the same actor.
 //! - A document is flat: every operation puts or deletes a scalar under the root ([`crate::form`]).
@@ -81,21 +81,21 @@ impl Value {
     }
 }
 
-/// Why bytes are no change of a document of ours.
+/// Why bytes are not a valid change of one of our documents.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
     /// Automerge cannot read the chunk.
-    #[error("no Automerge change")]
+    #[error("not an Automerge change")]
     Parse(#[source] automerge::LoadChangeError),
     /// The chunk's checksum is not that of its bytes.
-    #[error("checksum of a change does not fit its bytes")]
+    #[error("the checksum of a change does not match its bytes")]
     Checksum,
     /// The change is not addressed by its content.
     #[error("a change's actor is not derived from its content")]
     Actor,
     /// The change does something other than put or delete scalars under the root.
-    #[error("a change has operations that no document of ours has")]
+    #[error("a change has operations other than puts and deletes of scalars under the root")]
     Operations,
     /// The change is not encoded as we encode it.
     #[error("a change is not in its canonical encoding")]
@@ -116,13 +116,14 @@ pub struct OpRef {
 }
 
 impl OpRef {
-    /// The Lamport counter: of two concurrent operations the one with the higher counter, then the higher change, wins.
+    /// The Lamport counter. Of two concurrent operations the one with the higher counter wins, then the one with the
+    /// higher change.
     #[must_use]
     pub fn counter(&self) -> u64 {
         self.counter
     }
 
-    /// The actor, which is the change's alone: operations are of one change exactly if this is equal.
+    /// The actor, which no other change has. Two operations belong to the same change exactly if this is equal.
     #[must_use]
     pub fn change(&self) -> &[u8] {
         &self.actor
@@ -185,7 +186,8 @@ impl Change {
             hash: None,
             seq: 1,
             start_op: NonZeroU64::new(start_op).unwrap_or(NonZeroU64::MIN),
-            // Automerge's default; what a request says of time is a field, so that a repeat is the same change.
+            // Automerge's default. The time of a request is a field of the document, so that a repeat is the same
+            // change.
             time: 0,
             message: None,
             deps,
@@ -197,7 +199,7 @@ impl Change {
         Change { hash: ChangeHash(change.hash().0), bytes: change.raw_bytes().to_vec() }
     }
 
-    /// A change that we stored ourselves: not parsed again, but its checksum must fit.
+    /// A change that we stored ourselves. It is not parsed again, but its checksum must match.
     ///
     /// # Errors
     /// [`ChangeError::Checksum`] if the bytes are damaged.
@@ -206,10 +208,11 @@ impl Change {
         if bytes.get(4..8) == Some(&hash.0[..4]) { Ok(Change { hash, bytes }) } else { Err(ChangeError::Checksum) }
     }
 
-    /// Reads a change from outside and checks its checksum, its shape, its encoding and that its content gives its actor.
+    /// Reads a change from outside and checks its checksum, its shape, its encoding and that its content gives its
+    /// actor.
     ///
     /// # Errors
-    /// Any [`ChangeError`] but those of rows.
+    /// Any [`ChangeError`] except those of rows.
     pub fn from_foreign(key: &DocumentKey, bytes: Vec<u8>) -> Result<Change, ChangeError> {
         let parsed = parse(&bytes)?;
         let hash = parsed.hash();
@@ -224,8 +227,8 @@ impl Change {
         canonical(expanded, bytes)
     }
 
-    /// The chunk with its actor id blanked: the actor follows from the content, so 16 incompressible bytes
-    /// need not travel. [`Change::restore`] puts it back.
+    /// The chunk with its actor id blanked. The actor follows from the content, so these 16 incompressible bytes need
+    /// not be sent. [`Change::restore`] puts it back.
     #[must_use]
     pub(crate) fn blanked(mut self) -> Vec<u8> {
         if let Some(at) = actor_offset(&self.bytes) {
@@ -234,7 +237,7 @@ impl Change {
         self.bytes
     }
 
-    /// Rebuilds what [`Change::blanked`] sent. The checksum, which travelled, proves the result.
+    /// Rebuilds a change from what [`Change::blanked`] gave. The checksum, which was sent, proves the result.
     ///
     /// # Errors
     /// As [`Change::from_foreign`].

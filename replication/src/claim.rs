@@ -1,12 +1,13 @@
-//! Complete-through: how a replica says, and a peer knows, up to which moment it has everything.
+//! Complete-through: the moment up to which a replica has everything that a node acknowledged.
 //!
 //! A claim says "all that I acknowledged before `through` lies within `needs` and `rests_on`". A replica that covers
 //! both is complete for that node through that moment, whichever way the entries came.
 //!
 //! # Invariants
-//! - A claim is believed only from the node that makes it, over a link that proves its name. Passed on, it would have to
-//!   be signed: otherwise a peer that lies makes a region complete for what it never heard.
-//! - Only configured nodes count: a node that was taken out of service holds nothing back.
+//! - A claim is believed only from the node that makes it, over a link that proves its name. A claim that is passed on
+//!   would need a signature, otherwise a peer that lies could make a region look complete for entries that it never
+//!   got.
+//! - Only configured nodes count, so a node that was taken out of service does not hold its region back.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -19,7 +20,7 @@ use crate::version::VersionVector;
 /// "All that I acknowledged before `through` has seq <= n in the log of each of my incarnations."
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Who says so.
+    /// The node that makes the claim.
     pub node: NodeName,
     /// Its region.
     pub region: RegionId,
@@ -27,12 +28,13 @@ pub struct Claim {
     pub through: Wall,
     /// Every incarnation of the node with the last seq that it needs.
     pub needs: Vec<(ReplicaId, u64)>,
-    /// Entries of other origins on which its acknowledgements rest: a repeat of what was there already, the check-in
-    /// that a correction corrects.
+    /// Entries of other origins on which its acknowledgements rest: those that a write repeated, and the check-in that
+    /// a correction corrects.
     pub rests_on: Vec<(ReplicaId, u64)>,
 }
 
-/// More than a minute of heartbeats; beyond that the newest claim replaces the second newest.
+/// Most unmet claims per node, more than a minute of heartbeats. Beyond that the newest claim replaces the second
+/// newest.
 const PENDING: usize = 128;
 
 #[derive(Clone, Debug, Default)]
@@ -47,12 +49,12 @@ struct Heard {
 pub struct Completeness(BTreeMap<NodeName, Heard>);
 
 impl Completeness {
-    /// Makes a node known before it was ever heard, so that its silence shows.
+    /// Makes a node known before it was ever heard, so that its region is not complete without it.
     pub fn expect(&mut self, node: &NodeName, region: &RegionId) {
         self.0.entry(node.clone()).or_default().region = Some(region.clone());
     }
 
-    /// Hears a claim; an older one than known is ignored.
+    /// Hears a claim. One that is not newer than the newest known is ignored.
     pub fn hear(&mut self, claim: Claim, known: &VersionVector) {
         let heard = self.0.entry(claim.node.clone()).or_default();
         heard.region = Some(claim.region.clone());
@@ -100,8 +102,8 @@ impl Completeness {
 }
 
 impl Heard {
-    /// Drops the claims up to the last that is met; the newest stays to be passed on. An earlier one may need what was
-    /// lost since, and what nobody has any longer no later one needs.
+    /// Drops all claims up to the newest one that is met (the newest of all is kept). An earlier claim may never be
+    /// met, because entries that it needs were lost in a roll-back; a later one that is met makes it irrelevant.
     fn settle(&mut self, known: &VersionVector) {
         let is_met =
             |claim: &Claim| claim.needs.iter().chain(&claim.rests_on).all(|(origin, seq)| known.get(*origin) >= *seq);
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_acknowledgements_rest_on_is_needed_as_well() {
+    fn a_claim_also_needs_the_entries_that_its_acknowledgements_rest_on() {
         let mut known: VersionVector = [(ReplicaId(1), 9), (ReplicaId(2), 1)].into_iter().collect();
         let mut completeness = Completeness::default();
         completeness.hear(Claim { rests_on: vec![(ReplicaId(3), 4)], ..claim(100, 5) }, &known);
@@ -159,9 +161,9 @@ mod tests {
         assert!(completeness.origins().all(|(origin, _)| origin != ReplicaId(3)), "it is not the node's own");
     }
 
-    /// The disk of the node went back, and nobody has what it claimed before.
+    /// The disk of the node went back, and no store has the entries that it claimed before.
     #[test]
-    fn a_claim_that_nobody_can_meet_keeps_no_later_one_from_being_met() {
+    fn a_claim_that_can_never_be_met_does_not_block_a_later_one() {
         let known: VersionVector = [(ReplicaId(1), 5), (ReplicaId(2), 1)].into_iter().collect();
         let mut completeness = Completeness::default();
         completeness.hear(claim(100, 9), &known);

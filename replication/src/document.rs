@@ -1,10 +1,10 @@
 //! A document as readers see it: every field with all its concurrent values, the winner first.
 //!
-//! Concurrent values are shown, not dropped. Nothing of this type is kept in memory between requests.
+//! Concurrent values are shown, not dropped. No document is kept in memory between requests.
 //!
 //! # Invariants
-//! - A document is a function of its set of changes. Those that are not well-formed ([`crate::form`]), and all that
-//!   depend on them, are not in it.
+//! - A document is a function of its set of changes. Changes that are not well-formed ([`crate::form`]), and all that
+//!   depend on them, are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,14 +21,14 @@ pub struct Document {
     fields: BTreeMap<String, Vec<(OpRef, Value)>>,
     /// Actors of the changes without dependencies.
     creators: BTreeSet<Vec<u8>>,
-    /// What those changes put and others have replaced since.
+    /// Values that those changes put and later changes replaced.
     replaced: BTreeMap<String, Vec<(OpRef, Value)>>,
     heads: Vec<ChangeHash>,
     max_op: u64,
 }
 
 impl Document {
-    /// Merges `changes`; those whose dependencies are missing stay invisible, as do those that are not well-formed.
+    /// Merges `changes`. Changes whose dependencies are missing, or that are not well-formed, stay invisible.
     ///
     /// One change alone is decoded (about 10 us); two or more are merged by Automerge.
     ///
@@ -111,8 +111,8 @@ impl Document {
         self.fields.get(field).into_iter().flatten().map(|(_, value)| value).filter(|v| seen.insert(*v)).collect()
     }
 
-    /// What the changes that created the document put into a field, whatever has replaced it since: one value, unless
-    /// several have created it concurrently. For what only the creation may say.
+    /// The values that the creating changes put into a field, whether or not they were replaced since. There are
+    /// several only if the document was created concurrently. For fields that only the creation may set.
     #[must_use]
     pub fn created(&self, field: &str) -> Vec<&Value> {
         let shown = self.fields.get(field).into_iter().flatten().filter(|(op, _)| self.creators.contains(&op.actor));
@@ -144,8 +144,8 @@ impl Document {
         self.fields.is_empty()
     }
 
-    /// The change that sets each field of `updates` to its value, or removes it (`None`). It replaces every
-    /// concurrent value, so a correction also settles a conflict. `None` if the document says all that already.
+    /// The change that sets each field of `updates` to its value, or removes it (`None`). It replaces every concurrent
+    /// value, so a correction also settles a conflict. `None` if every field has its value already.
     #[must_use]
     pub fn amend(&self, key: &DocumentKey, updates: &[(&str, Option<Value>)]) -> Option<Change> {
         let ops: Vec<FieldOp<'_>> = updates

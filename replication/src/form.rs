@@ -1,24 +1,24 @@
 //! Which changes of a document are well-formed: only those reach Automerge.
 //!
-//! A peer can send a change that replaces an operation which does not exist, or that counts its operations as it likes.
-//! Automerge 0.12 panics on some of them, and shows nonsense for others. The door ([`Change::restore`](crate::Change))
-//! checks what a change shows by itself ([`shape`]). The rest depends on the change's ancestors, which may come later:
-//! [`well_formed`] decides it whenever a document is built.
+//! A peer can send a change that replaces an operation which does not exist, or whose operation numbers are wrong.
+//! Automerge 0.12 panics on some of them, and shows nonsense for others. When a change arrives
+//! ([`Change::restore`](crate::Change)), [`shape`] checks what can be seen in it alone. The rest depends on the
+//! change's ancestors, which may come later, so [`well_formed`] decides it whenever a document is built.
 //!
 //! # What is well-formed
 //! 1. [`shape`]: scalars put or deleted under the root, each field at most once, a deletion replaces something.
 //! 2. A change without dependencies starts at operation 1 and replaces nothing.
 //! 3. Any other starts right after the last operation of its ancestors, which are its dependencies and theirs.
-//! 4. Whatever it replaces is an operation of one of its ancestors that put a value into the same field. It is looked for
-//!    [`MOST_STEPS`] changes back and no further: a replica writes no change with as many ancestors, because the row would be
-//!    full, and a peer that lies must not make a row cost the square of its length.
-//! 5. All that it depends on is there and is well-formed.
+//! 4. Each operation that it replaces belongs to one of its ancestors and put a value into the same field. It is looked
+//!    for [`MOST_STEPS`] changes back and no further, otherwise a peer that lies could make a row cost the square of
+//!    its length. An honest replica writes no change with so many ancestors, because the row would be full.
+//! 5. All changes that it depends on are there and well-formed.
 //!
 //! # Invariants
 //! - The answer for a change depends on its ancestors alone: neither on the order of arrival nor on what else is in the
 //!   set. Replicas with equal sets of changes therefore show equal documents, and a change once shown stays shown.
-//! - The exception to that is a content that comes in two encodings, which would be one actor with two changes. The door
-//!   takes the canonical encoding only; should a row hold two, the one that is compacted counts, else the lower hash.
+//! - The exception is content in two encodings, which would be two changes of one actor. Only the canonical encoding is
+//!   accepted on arrival. If a row still holds two, the compacted one counts, otherwise the one with the lower hash.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,10 +32,10 @@ mod columns;
 
 /// Operation counters stay below this: Automerge counts in 32 bits and panics beyond.
 const MAX_COUNTER: u64 = 1 << 31;
-/// Most ancestors that are looked at for what one change replaces.
+/// Most ancestors among which the operations that one change replaces are looked for.
 const MOST_STEPS: usize = Bounds::LASTING.changes;
 
-/// What a change says of itself, as far as its form goes.
+/// The parts of a change that are needed to judge its form.
 pub(crate) struct Facts {
     deps: Vec<ChangeHash>,
     start: u64,
@@ -50,7 +50,7 @@ struct Operation {
     replaces: Vec<(u64, ActorId)>,
 }
 
-/// Reads a change without believing what it claims of its size ([`columns`]).
+/// Reads a change after checking the sizes that it claims ([`columns`]).
 ///
 /// # Errors
 /// [`ChangeError::Operations`] if it claims too much, [`ChangeError::Parse`] if Automerge cannot read it.
@@ -61,7 +61,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<automerge::Change, ChangeError> {
     automerge::Change::try_from(bytes).map_err(ChangeError::Parse)
 }
 
-/// Decodes a change that [`parse`] has read, after making sure that it has the only shape that we write.
+/// Decodes a change that [`parse`] has read, if it has the shape that we write.
 ///
 /// # Errors
 /// [`ChangeError::Operations`] if it has another.
@@ -96,7 +96,7 @@ pub(crate) fn shape(parsed: &automerge::Change) -> Result<ExpandedChange, Change
             replaced.insert(&pred.1);
         }
     }
-    // Automerge looks up every actor that is named, used or not.
+    // Automerge looks up every actor that the change names, used or not.
     if parsed.other_actor_ids().iter().all(|actor| replaced.contains(actor)) {
         Ok(expanded)
     } else {
@@ -105,7 +105,7 @@ pub(crate) fn shape(parsed: &automerge::Change) -> Result<ExpandedChange, Change
 }
 
 impl Facts {
-    /// `None` if the change has not even the shape.
+    /// `None` if the change does not have our shape.
     pub(crate) fn of(parsed: &automerge::Change) -> Option<Facts> {
         let expanded = shape(parsed).ok()?;
         let ops = expanded.operations.iter().filter_map(|op| match &op.key {
@@ -135,7 +135,8 @@ impl Facts {
     }
 }
 
-/// For each change of a set whether it is well-formed with all its ancestors. The first `held` are known to be.
+/// For each change of a set, whether it and all its ancestors are well-formed. The first `held` changes are known to
+/// be.
 pub(crate) fn well_formed(changes: &[automerge::Change], held: usize) -> Vec<bool> {
     let facts: Vec<Option<Facts>> = changes.iter().map(Facts::of).collect();
     let mut by_hash = BTreeMap::new();
@@ -186,19 +187,20 @@ pub(crate) fn well_formed(changes: &[automerge::Change], held: usize) -> Vec<boo
 
 struct Set<'a> {
     facts: &'a [Option<Facts>],
-    /// Those dependencies of each change that are there.
+    /// The dependencies of each change that are in the set.
     deps: Vec<Vec<usize>>,
     by_actor: &'a BTreeMap<&'a ActorId, usize>,
 }
 
 impl Set<'_> {
-    /// Whether a change whose dependencies are there and well-formed is so itself.
+    /// Whether a change is well-formed, given that its dependencies are there and well-formed.
     fn fits(&self, at: usize, visited: &mut [usize]) -> bool {
         let Some(change) = &self.facts[at] else { return false };
         if self.by_actor.get(&change.actor) != Some(&at) {
             return false;
         }
-        // A well-formed change ends after all its ancestors, so the direct ones tell where this one starts.
+        // The operations of a well-formed change come after those of all its ancestors, so the direct ones tell where
+        // this one starts.
         let ends = self.deps[at].iter().filter_map(|dep| self.facts[*dep].as_ref().map(Facts::end));
         if !change.deps.is_empty() && ends.max() != Some(change.start) {
             return false;
@@ -234,7 +236,7 @@ impl Set<'_> {
             if steps == MOST_STEPS {
                 return false;
             }
-            // Counters fall on the way back, so nothing that starts earlier leads to what is wanted.
+            // Counters fall on the way back, so a change that starts earlier does not lead to a wanted one.
             stack.extend(self.deps[next].iter().copied().filter(|dep| start(*dep) >= lowest));
         }
         false

@@ -1,12 +1,11 @@
 //! Frames of the link protocol: encoding and decoding that never panics.
 //!
-//! A frame is `version | kind | payload`. Deltas travel in columns (all dots, all ids, all changes, ...) in one
-//! zstd block: neighbours look alike, so a batch costs a fraction of its entries. A change's actor id follows
-//! from its content and is left out; its checksum travels and proves what the receiver rebuilds.
+//! A frame is `version | kind | payload`. Deltas travel in columns (all dots, all ids, all changes, ...) in one zstd
+//! block. Neighbours look alike, so a batch is much smaller than the sum of its entries. A change's actor id follows
+//! from its content and is left out; its checksum is sent and proves what the receiver rebuilds.
 //!
 //! # Invariants
-//! - Nothing is allocated for a length that only the sender claims: compressed and expanded sizes and counts are
-//!   bounded first.
+//! - Compressed sizes, expanded sizes and counts are bounded before anything is allocated for them.
 //! - Entries of one frame are in log order, within `(after, through]`, and of one origin.
 
 use std::cell::RefCell;
@@ -41,38 +40,39 @@ const PROGRESS: u8 = 3;
 /// The first frame in each direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The incarnation that speaks.
+    /// The sender's incarnation.
     pub replica: ReplicaId,
     /// Its node; the link's certificate must prove the same name.
     pub node: NodeName,
-    /// Tells its process from every other: two that take turns on one name are two processes.
+    /// Tells its process from every other one, so that two processes that take turns under one name are noticed.
     pub boot: u64,
     /// Its region.
     pub region: RegionId,
     /// What it durably knows.
     pub vector: VersionVector,
-    /// What it holds, durable or not: no dot in it may be used again.
+    /// What it holds, durable or not. No dot in it may be used again.
     pub seen: VersionVector,
-    /// What it knows of the log of the replica that it greets, if it knows which that is: the replica compares.
+    /// The rolling hash that it knows of the log of the replica that it greets, if it knows that replica's id. The
+    /// replica compares it with its own.
     pub yours: Option<(ReplicaId, Head)>,
     /// Its wall clock.
     pub wall: Wall,
-    /// Milliseconds; must be equal everywhere, for the safety of forgetting rests on it.
+    /// Milliseconds. Must be equal everywhere, otherwise forgetting is not safe.
     pub max_retention_ms: u64,
 }
 
 /// Log entries of one origin: all that is left to know of `(after, through]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deltas {
-    /// Whose log.
+    /// The replica that wrote the log.
     pub origin: ReplicaId,
     /// The receiver must know the log up to here already.
     pub after: u64,
-    /// With this frame it knows the log up to here.
+    /// With this frame the receiver knows the log up to here.
     pub through: u64,
     /// The log's rolling hash at `after` and at `through`, if the origin itself sends it.
     pub heads: Option<[u32; 2]>,
-    /// In log order.
+    /// The entries, in log order.
     pub entries: Vec<Delta>,
 }
 
@@ -81,17 +81,17 @@ pub struct Deltas {
 pub struct Progress {
     /// What it durably knows.
     pub vector: VersionVector,
-    /// What it has received beyond that: it is on its way to the disk and need not be sent again.
+    /// What it has received beyond that. It is on its way to the disk and need not be sent again.
     pub received: Vec<(ReplicaId, u64)>,
-    /// Its complete-through statement, if it can make one.
+    /// Its complete-through claim, if it can make one.
     pub claim: Option<Claim>,
-    /// All that expired up to here is gone here.
+    /// Its horizon: all that expired up to this moment is gone there.
     pub horizon: Wall,
     /// Its wall clock.
     pub wall: Wall,
     /// Origins with which it has a link of its own.
     pub direct: Vec<ReplicaId>,
-    /// Origins of which it received a frame past a gap: send again from `vector`.
+    /// Origins of which it received a frame past a gap. They are to be sent again from `vector`.
     pub missing: Vec<ReplicaId>,
 }
 
@@ -106,7 +106,7 @@ pub enum Frame {
     Progress(Progress),
 }
 
-/// Why bytes are no frame.
+/// Why bytes are not a valid frame.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FrameError {
@@ -116,10 +116,10 @@ pub enum FrameError {
     /// Another version of the protocol.
     #[error("protocol version {0}")]
     Version(u8),
-    /// No kind of frame that this version knows.
+    /// A kind of frame that this version does not know.
     #[error("frame kind {0}")]
     Kind(u8),
-    /// The payload is not in its form.
+    /// The payload does not decode.
     #[error("malformed payload")]
     Payload,
     /// The zstd block is damaged or expands beyond bounds.
@@ -128,7 +128,7 @@ pub enum FrameError {
     /// Columns, counts or places in the log contradict each other.
     #[error("inconsistent entries")]
     Entries,
-    /// A change is not what its place in the frame says.
+    /// A change does not match its place in the frame.
     #[error("bad change")]
     Change(#[from] ChangeError),
 }
@@ -154,7 +154,7 @@ struct Columns {
     ids: Vec<u8>,
     /// Expiry less the id's arrival, wrapping: nearly constant in a batch.
     lifetimes: Vec<u64>,
-    /// A change, a tombstone by reason, or what is erased by reason.
+    /// A change; a tombstone, by reason; or an erased change, by reason.
     #[serde(with = "serde_bytes")]
     kinds: Vec<u8>,
     lengths: Vec<u32>,
@@ -163,7 +163,7 @@ struct Columns {
 }
 
 thread_local! {
-    // For a frame of a few entries a new context costs more than the compression.
+    // Reused, because for a frame of a few entries a new context costs more than the compression.
     static COMPRESSOR: RefCell<Compressor<'static>> = RefCell::new(Compressor::new(ZSTD_LEVEL).unwrap_or_default());
     static DECOMPRESSOR: RefCell<Decompressor<'static>> = RefCell::default();
 }
@@ -177,7 +177,7 @@ impl Frame {
             Frame::Progress(progress) => plain(PROGRESS, progress),
             Frame::Deltas(deltas) => {
                 let mut out = vec![PROTOCOL, DELTAS];
-                // In memory neither step can fail; an empty payload would be refused by the peer.
+                // In memory neither step can fail. If one did, the peer would refuse the empty payload.
                 let columns = postcard::to_stdvec(&Columns::of(deltas)).unwrap_or_default();
                 out.extend(COMPRESSOR.with_borrow_mut(|zstd| zstd.compress(&columns)).unwrap_or_default());
                 out
@@ -188,7 +188,7 @@ impl Frame {
     /// Reads a frame.
     ///
     /// # Errors
-    /// [`FrameError`] for whatever is no frame; never panics.
+    /// [`FrameError`] if the bytes are not a valid frame; never panics.
     pub fn decode(bytes: &[u8]) -> Result<Frame, FrameError> {
         if bytes.len() > MAX_FRAME {
             return Err(FrameError::Length(bytes.len()));
@@ -208,7 +208,7 @@ impl Frame {
     }
 }
 
-/// Whether encoded bytes are a frame with log entries, which is known without decoding them.
+/// Whether encoded bytes are a frame with log entries, told from the header alone.
 #[must_use]
 pub fn is_deltas(bytes: &[u8]) -> bool {
     bytes.get(1) == Some(&DELTAS)

@@ -30,7 +30,7 @@ pub struct RegionId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct NodeName(String);
 
-/// A name that is no DNS label of 1 to 40 characters.
+/// A name that is not a DNS label of 1 to 40 characters.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to 40 of a-z, 0-9 and '-', and neither begin nor end with '-'")]
 pub struct BadName;
@@ -94,7 +94,7 @@ label_type!(NodeName);
 /// The place of one log entry in its origin's log; `seq` counts from 1.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Dot {
-    /// Whose log.
+    /// The replica that wrote the log.
     pub origin: ReplicaId,
     /// Which entry.
     pub seq: u64,

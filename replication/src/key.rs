@@ -1,4 +1,4 @@
-//! What a document is called. Expiry is part of the key and never changes.
+//! Names and keys of documents. Expiry is part of the key and never changes.
 //!
 //! # Invariants
 //! - Keys sort by collection, tenant, id: one tenant's documents are one range, in order of arrival.
@@ -16,7 +16,7 @@ use crate::time::{DAY_MS, Wall};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Collection(pub u8);
 
-/// Whose document: nothing of one tenant is reachable through another's name.
+/// The owner of a document. No document of one tenant can be reached through another tenant's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TenantId(pub [u8; 16]);
 
@@ -34,7 +34,7 @@ impl DocumentId {
     }
 }
 
-/// A document without its expiry: what a tombstone names, and what readers merge by.
+/// The name of a document without its expiry. Tombstones name it, and readers merge rows by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DocumentName {
     /// Kind.
@@ -91,7 +91,7 @@ impl DocumentName {
 pub struct DocumentKey {
     /// Everything but the expiry.
     pub name: DocumentName,
-    /// When the document is dead for every reader; [`Wall::NEVER`] for what lasts.
+    /// When the document is dead for every reader; [`Wall::NEVER`] if it lasts.
     pub expires_at: Wall,
 }
 
@@ -121,30 +121,30 @@ impl DocumentKey {
         })
     }
 
-    /// Where the document lies.
+    /// The bucket in which the document lies.
     #[must_use]
     pub fn bucket(&self) -> Bucket {
         Bucket::of(self.expires_at)
     }
 }
 
-/// All that expires on one UTC day, kept apart and dropped whole.
+/// Everything that expires on one UTC day. It is stored apart and dropped whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Bucket {
     /// Days since 1970-01-01 (UTC) of the expiry.
     Day(u32),
-    /// What has no expiry, and the replica's own `meta`.
+    /// Documents without expiry, and the replica's own `meta`.
     Lasting,
 }
 
 impl Bucket {
-    /// The bucket of what expires at `expires_at`.
+    /// The bucket of documents that expire at `expires_at`.
     #[must_use]
     pub fn of(expires_at: Wall) -> Bucket {
         if expires_at == Wall::NEVER {
             return Bucket::Lasting;
         }
-        // Beyond u32 days the moment is so far away that it is lasting in every sense.
+        // A moment beyond u32 days is so far away that the document counts as lasting.
         u32::try_from(expires_at.0 / DAY_MS).map_or(Bucket::Lasting, Bucket::Day)
     }
 

@@ -1,13 +1,13 @@
 //! A multi-region store of CRDT documents that expire, and its replication, without any I/O.
 //!
 //! [`Replica`] is one incarnation of a node's store. A driver feeds it writes, frames and the time, and carries
-//! out what it asks for: make a batch durable, send a frame. The node runs it over real sockets and disks, tests
-//! and the simulator run the very same code over a network and disks of their own. The rules and the argument
-//! why they are safe stand in `ALGORITHM.md` of this crate.
+//! out what it asks for: make a batch durable, send a frame. The node runs it over real sockets and disks, tests and
+//! the simulator run the very same code over a network and disks of their own. `ALGORITHM.md` of this crate has the
+//! rules and the argument why they are safe.
 //!
 //! # Architecture invariant
-//! Nothing here reads a clock, opens a socket or a file, starts a thread or draws a random number, and nothing
-//! here knows what a visit is.
+//! This crate reads no clock, opens no socket or file, starts no thread, draws no random number, and does not know what
+//! a visit is.
 
 pub mod change;
 pub mod claim;

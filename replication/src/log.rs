@@ -1,7 +1,7 @@
 //! Log entries: what each origin did, in its own order.
 //!
-//! The log holds references, not payloads: a document's bytes exist once, in its row, so erasing the row erases
-//! them. It is sparse: a gap means "nothing left to know".
+//! The log holds references, not payloads: a document's bytes exist once, in its row, so erasing the row erases them.
+//! It is sparse: a gap means that nothing is left to know of that entry.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,14 +19,14 @@ pub enum Reason {
     Owner,
 }
 
-/// "This id is gone for good", until no document of this id can be alive anyway.
+/// Says that a name is erased. It is kept until no document of this name could be alive anyway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstone {
     /// The latest expiry that any document of this id can have: arrival + `max_retention`.
     pub until: Wall,
-    /// Who asked.
+    /// Who asked for the erasure.
     pub reason: Reason,
-    /// The entry that erased.
+    /// The log entry that erased the name.
     pub dot: Dot,
 }
 
@@ -40,13 +40,14 @@ pub struct LogEntry {
 }
 
 impl LogEntry {
-    /// Reads a stored entry; `None` if the bytes are none.
+    /// Reads a stored entry; `None` if the bytes do not decode.
     #[must_use]
     pub fn decode(stored: &[u8]) -> Option<LogEntry> {
         postcard::from_bytes(stored).ok()
     }
 
-    /// Whether what two stores have at one dot is one entry: what is a change in one may be erased in the other.
+    /// Whether two stores hold the same entry at one dot. A change in one store and its `Erased` entry in the other
+    /// count as the same.
     #[must_use]
     pub fn is_same(&self, other: &LogEntry) -> bool {
         let same = match (self.what, other.what) {
@@ -77,7 +78,7 @@ pub struct Delta {
     pub dot: Dot,
     /// When the origin wrote it.
     pub hlc: Hlc,
-    /// Document and expiry; for a tombstone and for what is erased the expiry is the tombstone's `until`.
+    /// Document and expiry. For a tombstone or an erased change the expiry is the tombstone's `until`.
     pub key: DocumentKey,
     /// What happened.
     pub body: Body,
@@ -90,6 +91,6 @@ pub enum Body {
     Change(Change),
     /// This entry erases the document.
     Tombstone(Reason),
-    /// This entry was a change of a document that another entry, perhaps of another log, has erased since.
+    /// This entry was a change of a document that another entry, perhaps of another log, has since erased.
     Erased(Reason),
 }

@@ -1,7 +1,7 @@
 //! Storage in memory that fails as processes, machines and disks do.
 //!
-//! Tests and the simulator run on it. What is visible is kept once; beside it lies, for each unsynced batch, what it
-//! replaced. [`Storage::sync`] drops that.
+//! Tests and the simulator run on it. The visible values are kept once. Beside them, each unsynced batch keeps the
+//! values that it replaced, until [`Storage::sync`] drops them.
 //!
 //! | fault | what is left |
 //! | --- | --- |
@@ -36,7 +36,7 @@ struct Inner {
     visible: BTreeMap<Bucket, Table>,
     /// Per bucket what its unsynced batches replaced, the oldest first.
     unsynced: BTreeMap<Bucket, VecDeque<Undo>>,
-    /// Dropped since the last sync: nothing says yet that they will stay away.
+    /// Buckets that were dropped since the last sync: a crash may bring them back.
     dropped: BTreeMap<Bucket, Table>,
 }
 
@@ -44,7 +44,7 @@ struct Inner {
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage(Arc<Mutex<Inner>>);
 
-/// What is on the disk at one moment, for a restore later.
+/// The contents of the disk at one moment, for a restore later.
 #[derive(Clone, Debug)]
 pub struct Snapshot(BTreeMap<Bucket, Table>);
 
@@ -59,9 +59,9 @@ impl MemoryStorage {
         self.inner().crash(keep);
     }
 
-    /// The process dies: of each bucket's unsynced batches only the first `keep(bucket, count)` had left it for the page
-    /// cache. They are visible to the next process and still not durable: a [`MemoryStorage::crash`] before the next
-    /// sync may take them as well.
+    /// The process dies: of each bucket's unsynced batches only the first `keep(bucket, count)` had reached the page
+    /// cache. They are visible to the next process and still not durable, so a [`MemoryStorage::crash`] before the next
+    /// sync may lose them as well.
     pub fn kill(&self, mut keep: impl FnMut(Bucket, usize) -> usize) {
         let inner = &mut *self.inner();
         for (bucket, batches) in &mut inner.unsynced {
@@ -87,8 +87,8 @@ impl MemoryStorage {
         }
     }
 
-    /// A bit of the `nth` value (in key order) of a bucket flips: reading it fails from now on, until it is written
-    /// again. Whether there is such a value.
+    /// A bit of the `nth` value (in key order) of a bucket flips: reading it fails until it is written again. Returns
+    /// whether there is such a value.
     pub fn flip(&self, bucket: Bucket, nth: usize) -> bool {
         let mut inner = self.inner();
         let Some(table) = inner.visible.get_mut(&bucket) else { return false };
@@ -169,7 +169,7 @@ impl Table {
         before
     }
 
-    /// Takes all but the first `kept` batches back.
+    /// Undoes all but the first `kept` batches.
     fn undo(&mut self, batches: &mut VecDeque<Undo>, kept: usize) {
         for undo in batches.drain(kept.min(batches.len())..).rev() {
             for (key, value) in undo.into_iter().rev() {
@@ -178,12 +178,13 @@ impl Table {
         }
     }
 
-    /// Fails as an engine does that keeps checksums.
+    /// Fails for a damaged value, as an engine with checksums does.
     fn check(&self, key: &[u8]) -> Result<(), StorageError> {
         if !self.damaged.contains(key) {
             return Ok(());
         }
-        let source = Box::new(std::io::Error::new(std::io::ErrorKind::InvalidData, "checksum of a value does not fit"));
+        let source =
+            Box::new(std::io::Error::new(std::io::ErrorKind::InvalidData, "a value does not match its checksum"));
         Err(StorageError::Engine { action: "read a value", source })
     }
 

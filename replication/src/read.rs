@@ -1,17 +1,18 @@
 //! Reading documents straight from storage, beside the replica.
 //!
-//! A [`View`] says what one answer may show: what had not expired at one moment, and what one version vector covers.
-//! Storage holds more than that, because a batch is visible as soon as it is applied. The reader leaves out what the
-//! view does not cover, so an answer shows no change that a crash may undo, and no read waits for the disk.
+//! A [`View`] says what one answer may show: documents that had not expired at one moment, and changes that one version
+//! vector covers. Storage holds more than that, because a batch is visible as soon as it is applied. The reader leaves
+//! out what the view does not cover, so an answer shows no change that a crash may undo, and no read waits for the
+//! disk.
 //!
 //! # Invariants
-//! - What is dead by time or by a tombstone is never returned. Rows are read before tombstones, so an erasure
-//!   that was durable before the read began is always seen, though its rows may still lie there for a moment.
+//! - A document that is expired or erased is never returned. Rows are read before tombstones, so an erasure that was
+//!   durable before the read began is always seen, even if its rows are still there for a moment.
 //! - Every change and every tombstone that a read acts on has a dot that the view covers.
 //!
 //! # Why a missing row needs no waiting
-//! The replica removes the rows of an erased document only after the tombstone is durable. A row that is not there
-//! was therefore never written, or is erased or expired for good.
+//! The replica removes the rows of an erased document only after the tombstone is durable. So a row that is missing was
+//! never written, or is erased or expired for good.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
@@ -43,15 +44,15 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// What `durable` covers and what has not expired at `as_of`. Take `durable` before the first read: a session
-    /// token that joins it then covers exactly what the answer shows.
+    /// Shows changes that `durable` covers, of documents that have not expired at `as_of`. Take `durable` before the
+    /// first read: a session token that joins it then covers exactly what the answer shows.
     #[must_use]
     pub fn durable(as_of: Wall, durable: &'a VersionVector) -> View<'a> {
         View { as_of, covered: Some(durable) }
     }
 
-    /// Whatever is applied and has not expired at `as_of`, durable or not: for checks of a store, and for what is
-    /// not shown to a client.
+    /// Everything applied that has not expired at `as_of`, durable or not. For checks of a store, and for answers that
+    /// no client sees.
     #[must_use]
     pub fn applied(as_of: Wall) -> View<'static> {
         View { as_of, covered: None }
@@ -71,7 +72,7 @@ pub struct Query {
     pub tenant: TenantId,
     /// First id wanted.
     pub from: DocumentId,
-    /// First id not wanted any more.
+    /// First id after the range.
     pub to: DocumentId,
     /// Most ids to look at.
     pub limit: usize,
@@ -82,7 +83,7 @@ pub struct Query {
 pub struct Page {
     /// Live rows in order of id.
     pub rows: BTreeMap<DocumentId, Vec<(DocumentKey, Row)>>,
-    /// Whose rows do not read, one for each row; they are left out.
+    /// Ids of the rows that do not decode, one for each row. Those rows are left out.
     pub unreadable: Vec<DocumentId>,
     /// The last id that was looked at, shown or not: the next page begins after it. `None` at the end.
     pub last: Option<DocumentId>,
@@ -132,7 +133,7 @@ impl<S: Storage> Reader<S> {
         shown(key, stored, view).map_err(|_| StorageError::Corrupt { what: "row", bucket })
     }
 
-    /// Whether a tombstone says that the name is gone for good.
+    /// Whether the name is erased by a tombstone.
     ///
     /// # Errors
     /// [`StorageError`] if the engine fails or the tombstone is corrupt.
@@ -144,7 +145,7 @@ impl<S: Storage> Reader<S> {
 
     /// Rows in order of id, of at most `limit` ids. Ask again from the successor of [`Page::last`] for more.
     ///
-    /// Days are merged as they are needed: a page costs about `limit` rows and one row of each later day.
+    /// Days are merged as they are needed, so a page reads about `limit` rows and one row of each later day.
     ///
     /// # Errors
     /// [`StorageError`] if the engine fails or a key or a tombstone is corrupt.
@@ -152,7 +153,7 @@ impl<S: Storage> Reader<S> {
         let name = |id| DocumentName { collection: query.collection, tenant: query.tenant, id };
         let (start, _) = document_range(&name(query.from).encode());
         let (end, _) = document_range(&name(query.to).encode());
-        // A document that arrived before `from` is not wanted, so no bucket before that day can hold one.
+        // Documents that arrived before `from` are not wanted, so buckets before that day hold none that are.
         let first = Bucket::of(query.from.arrival());
         let last = name(query.to).buckets(self.max_retention).1;
         let buckets = self.storage.buckets();
@@ -275,7 +276,7 @@ impl<S: Storage> Reader<S> {
     }
 }
 
-/// What a view shows of a stored row; `None` if it covers no change of it.
+/// The part of a stored row that a view shows; `None` if it covers no change of it.
 fn shown(key: &DocumentKey, stored: Vec<u8>, view: View<'_>) -> Result<Option<Row>, ChangeError> {
     let row = Row::decode(key, stored)?;
     let Some(covered) = view.covered else { return Ok(Some(row)) };
@@ -287,7 +288,7 @@ fn tombstone(stored: &[u8], bucket: Bucket) -> Result<Tombstone, StorageError> {
     postcard::from_bytes(stored).map_err(|_| StorageError::Corrupt { what: "tombstone", bucket })
 }
 
-/// What a scan has read ahead of one bucket.
+/// The rows that a scan has read ahead in one bucket.
 struct Day {
     bucket: Bucket,
     /// Where its next part begins.
@@ -303,7 +304,7 @@ impl Day {
         Day { bucket, start, read: VecDeque::new(), part: 1, ended: false }
     }
 
-    /// Reads on if nothing is left.
+    /// Reads the next part if no row is left.
     fn fill(&mut self, storage: &impl Storage, end: &[u8], as_of: Wall, most: usize) -> Result<(), StorageError> {
         if !self.read.is_empty() || self.ended {
             return Ok(());

@@ -1,6 +1,6 @@
 //! The newest entries of this replica's own log, kept so that live replication reads nothing back from storage.
 //!
-//! Holds payloads, so an erased document's changes leave it at once (I4).
+//! It holds payloads, so the changes of an erased document are removed from it at once (I4).
 
 use std::collections::VecDeque;
 
@@ -9,11 +9,11 @@ use crate::log::{Body, Delta};
 /// A bounded window on the end of one log.
 #[derive(Debug)]
 pub(crate) struct Recent {
-    /// With the log's rolling hash after each.
+    /// Each entry with the log's rolling hash after it.
     entries: VecDeque<(Delta, Option<u32>)>,
     bytes: usize,
     max_bytes: usize,
-    /// Everything after this seq that is left to know is in `entries`.
+    /// All entries after this seq that are left to know are in `entries`.
     after: u64,
     /// The log's rolling hash at `after`, if it is known.
     head: Option<u32>,
@@ -34,7 +34,7 @@ impl Recent {
         self.entries[at].1
     }
 
-    /// Appends an entry, in log order; the oldest ones go when the window is full.
+    /// Appends an entry, in log order. The oldest ones are dropped when the window is full.
     pub(crate) fn push(&mut self, delta: Delta, head: Option<u32>) {
         self.bytes += size(&delta);
         self.entries.push_back((delta, head));
@@ -46,7 +46,7 @@ impl Recent {
         }
     }
 
-    /// Puts another entry at the same dot: that its change is erased.
+    /// Puts another entry at the same dot: the `Erased` entry of a change.
     pub(crate) fn replace(&mut self, delta: Delta) {
         if let Ok(at) = self.entries.binary_search_by_key(&delta.dot.seq, |(known, _)| known.dot.seq) {
             self.bytes += size(&delta);

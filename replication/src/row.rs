@@ -2,18 +2,18 @@
 //!
 //! # Invariants
 //! - A row never loses a hash. Compaction moves changes into one saved chunk that holds them all.
-//! - The chunk holds well-formed changes only ([`crate::form`]). What waits for a dependency, or is not well-formed, stays
-//!   loose.
-//! - Adding a change builds no document. Compaction takes time in proportion to the row and is asked for by the replica,
-//!   for few rows at a time.
-//! - Every change knows the dots under which it stands in logs, so that removing the row removes the log's
-//!   references too.
+//! - The chunk holds well-formed changes only ([`crate::form`]). Changes that wait for a dependency, or are not
+//!   well-formed, stay loose.
+//! - Adding a change builds no document. Compaction takes time in proportion to the row and is asked for by the
+//!   replica, for few rows at a time.
+//! - Every change knows its dots in the logs, so that the log entries can be found when the row is removed.
 //!
 //! # How large a row may be
 //! A row is written whole at each change and sent whole to a new region, so [`Bounds`] limit it. A local write beyond
-//! them is refused and nothing is lost. An entry of a peer was acknowledged there, and replicas that refuse different
-//! entries differ for good. Regions that each keep within the bounds may together exceed them, so entries of peers are
-//! refused only at [`FOREIGN`] times the bounds, which honest regions do not reach unless there are that many.
+//! them is refused, and nothing is lost. An entry of a peer is different: it was acknowledged there, and replicas that
+//! refuse different entries differ for good. Regions that each keep within the bounds may together exceed them. So
+//! entries of peers are refused only at [`FOREIGN`] times the bounds, which fewer honest regions than that cannot
+//! reach.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,7 +32,7 @@ use crate::version::VersionVector;
 /// A row with this many new loose changes is compacted. One visit has one to three; only a busy venue gets here.
 const COMPACT_AT: usize = 16;
 
-/// How many times as large a row may become by entries of peers as by local writes.
+/// How many times larger a row may become by entries of peers than by local writes.
 pub const FOREIGN: usize = 16;
 
 /// How large a row may become.
@@ -50,13 +50,13 @@ impl Bounds {
     /// The bounds of a document that lasts, whose history never goes.
     pub const LASTING: Bounds = Bounds { changes: 4_096, bytes: 512 << 10 };
 
-    /// What local writes to this document keep within.
+    /// The bounds of this document for local writes.
     #[must_use]
     pub fn local(key: &DocumentKey) -> Bounds {
         if key.expires_at == Wall::NEVER { Bounds::LASTING } else { Bounds::EXPIRING }
     }
 
-    /// What entries of peers for this document keep within.
+    /// The bounds of this document for entries of peers.
     #[must_use]
     pub fn foreign(key: &DocumentKey) -> Bounds {
         let Bounds { changes, bytes } = Bounds::local(key);
@@ -79,7 +79,7 @@ struct Chunk {
     holds: Vec<(ChangeHash, Vec<Dot>)>,
 }
 
-/// What the database has for one document.
+/// Everything stored of one document.
 #[derive(Clone, Debug, Default)]
 pub struct Row {
     chunk: Option<Chunk>,
@@ -88,7 +88,7 @@ pub struct Row {
     left: usize,
 }
 
-/// What is stored; after it comes `left` unless that is zero, which rows of older versions do not have.
+/// The stored form. `left` follows it, unless it is zero; rows of older versions do not have it.
 #[derive(Serialize, Deserialize)]
 struct StoredRow {
     chunk: Option<Chunk>,
@@ -130,14 +130,14 @@ impl Row {
             || self.chunk.iter().flat_map(|c| &c.holds).any(|(held, _)| *held == hash)
     }
 
-    /// Whether the change is in the set and stands in some log. One that [`Row::forget`] left in a chunk without a dot
-    /// is hidden from readers until it is written again.
+    /// Whether the change is in the set and has a dot in some log. A change that [`Row::forget`] left in a chunk
+    /// without a dot is hidden from readers until it is written again.
     pub(crate) fn stands(&self, hash: ChangeHash) -> bool {
         self.loose.iter().any(|l| l.change.hash == hash)
             || self.chunk.iter().flat_map(|c| &c.holds).any(|(held, dots)| *held == hash && !dots.is_empty())
     }
 
-    /// The other dots of the change that stands at `dot`; `None` if no change does.
+    /// The other dots of the change at `dot`; `None` if there is no such change.
     pub(crate) fn dots_beside(&self, dot: Dot) -> Option<Vec<Dot>> {
         let held = self.chunk.iter().flat_map(|c| &c.holds).map(|(_, dots)| dots);
         let mut each = self.loose.iter().map(|l| &l.dots).chain(held);
@@ -186,8 +186,8 @@ impl Row {
 
     /// The row with only those changes of which `known` covers at least one dot.
     ///
-    /// A chunk that holds another change is taken apart, because the document that it saves shows them all. That
-    /// lasts as long as a batch that touches the row is on its way to the disk.
+    /// A chunk that also holds another change is taken apart, because its saved document would show all of them.
+    /// Readers pay for that only while a batch that touches the row is on its way to the disk.
     ///
     /// # Errors
     /// [`ChangeError::Merge`] if the compacted chunk does not load.
@@ -235,8 +235,8 @@ impl Row {
         self.loose.iter().flat_map(|l| &l.dots).chain(held).copied().collect()
     }
 
-    /// The dots of the changes that created the document: where it was taken first, or at once. Empty while the
-    /// creation has not arrived; a compacted row no longer tells it from what followed.
+    /// The dots of the changes that created the document. Empty while the creation has not arrived. Dots of compacted
+    /// changes are all included, because a compacted row no longer tells the creation from what followed.
     #[must_use]
     pub fn creators(&self) -> Vec<Dot> {
         let held = self.chunk.iter().flat_map(|c| &c.holds).flat_map(|(_, dots)| dots);
@@ -244,7 +244,7 @@ impl Row {
         roots.chain(held).copied().collect()
     }
 
-    /// The change that stands at `dot`. Several are found faster by [`Row::find_all`].
+    /// The change at `dot`. Several are found faster by [`Row::find_all`].
     ///
     /// # Errors
     /// [`ChangeError::Merge`] if the compacted chunk does not load.
@@ -252,8 +252,7 @@ impl Row {
         Ok(self.find_all(&[dot])?.remove(&dot))
     }
 
-    /// The changes that stand at `dots`, as far as there are any. The chunk is loaded once, and only if one of them is
-    /// in it.
+    /// The changes at `dots`, as far as there are any. The chunk is loaded once, and only if one of them is in it.
     ///
     /// # Errors
     /// [`ChangeError::Merge`] if the compacted chunk does not load.
@@ -277,7 +276,7 @@ impl Row {
             return Ok(found);
         }
         let saved = Automerge::load(&chunk.saved).map_err(ChangeError::Merge)?;
-        // To look up one change takes time in proportion to the document, as long as to read them all.
+        // Looking up one change takes as long as reading all of them.
         for change in saved.get_changes(&[]) {
             let hash = ChangeHash(change.hash().0);
             for dot in held.get(&hash).into_iter().flatten() {
@@ -301,14 +300,14 @@ impl Row {
         }
     }
 
-    /// Whether [`Row::compact`] is worth its time: many changes came since the last one.
+    /// Whether [`Row::compact`] is worth its time, because many changes came since the last compaction.
     #[must_use]
     pub fn wants_compaction(&self) -> bool {
         self.loose.len() >= self.left.saturating_add(COMPACT_AT)
     }
 
-    /// Moves all loose changes that are well-formed, with all that they depend on, into the chunk. What it could not take
-    /// in is not tried again before as many new changes have come.
+    /// Moves all loose changes that are well-formed, with all that they depend on, into the chunk. Changes that it
+    /// could not take in are tried again only after as many new ones have come.
     ///
     /// # Errors
     /// [`ChangeError`] if the changes do not merge; the row is as before then.

@@ -1,21 +1,21 @@
 //! Session tokens: what a client has seen, as bytes that it carries from region to region.
 //!
-//! A token is a version vector with a checksum, so that a damaged one is refused instead of waited for. It
-//! proves nothing and protects nothing: a client that forges one only makes itself wait.
+//! A token is a version vector with a checksum, so that a damaged one is refused instead of waited for. It is not a
+//! secret and needs no signature, because a client that forges one only makes itself wait.
 
 use sha2::{Digest, Sha256};
 
 use crate::version::VersionVector;
 
 const CHECKSUM: usize = 4;
-/// More than any deployment has replicas; a longer token is refused before it is parsed.
+/// Longest token, enough for more replicas than any deployment has. A longer one is refused before it is parsed.
 const MAX_LEN: usize = 16 * 1024;
 
 /// The version vector that a client has seen, carried in the `Meridian-Session` header.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionToken(pub VersionVector);
 
-/// Bytes that are no session token.
+/// Bytes that are not a valid session token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("damaged session token")]
 pub struct BadToken;
@@ -24,7 +24,7 @@ impl SessionToken {
     /// `checksum | vector`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        // Encoding into memory cannot fail; an empty token would only cost the client its guarantee.
+        // Encoding into memory cannot fail. If it did, the empty token would only cost the client its guarantee.
         let body = postcard::to_stdvec(&self.0).unwrap_or_default();
         let mut out = Sha256::digest(&body)[..CHECKSUM].to_vec();
         out.extend_from_slice(&body);

@@ -1,16 +1,16 @@
 //! What the replica needs of a storage engine: ordered bytes in buckets.
 //!
 //! # Contract
-//! - [`Storage::apply`] makes a batch visible; it is atomic per bucket, and buckets take effect in the order
-//!   given (days ascending, [`Bucket::Lasting`] last). Nothing is promised to survive a crash yet.
-//! - After [`Storage::sync`] returns, every batch applied before the call survives a crash and a power cut. So does what
-//!   the engine held when it was opened: a process that was killed may have left it in the page cache alone.
-//! - After one of `apply`, `sync` and `drop_bucket` has failed, all of them fail: after a failed sync the next one would
-//!   succeed and prove nothing.
+//! - [`Storage::apply`] makes a batch visible; it is atomic per bucket, and buckets take effect in the order given
+//!   (days ascending, [`Bucket::Lasting`] last). A crash may still lose it.
+//! - After [`Storage::sync`] returns, every batch applied before the call survives a crash and a power cut. So does
+//!   what the engine held when it was opened, which a killed process may have left only in the page cache.
+//! - After one of `apply`, `sync` and `drop_bucket` has failed, all of them fail, because a sync that succeeds after a
+//!   failed one does not prove that anything is durable.
 //! - A crash may keep any prefix of the unsynced batches of each bucket, never a part of one batch in one bucket.
 //! - [`Storage::drop_bucket`] removes a bucket with all its files; a later `apply` may create it anew. Before the next
 //!   [`Storage::sync`] a crash may bring it back.
-//! - No key begins with the byte 0xff: an engine may keep what is its own there.
+//! - No key begins with the byte 0xff, so an engine may keep its own keys there.
 //!
 //! Keys begin with a table's tag, so that one bucket is one ordered map in every engine.
 
@@ -40,7 +40,7 @@ pub trait Storage {
     /// [`StorageError`] if the engine fails.
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError>;
 
-    /// Makes durable what was applied before the call.
+    /// Makes every batch durable that was applied before the call.
     ///
     /// # Errors
     /// [`StorageError`] if the engine fails.
@@ -80,20 +80,20 @@ impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
     }
 }
 
-/// The engine failed; the replica must stop, for it no longer knows what is durable.
+/// The engine failed. The replica must stop, because it no longer knows what is durable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
     /// The engine reported an error.
     #[error("storage engine failed while it {action}")]
     Engine {
-        /// What was being done.
+        /// What the engine was doing.
         action: &'static str,
-        /// What the engine said.
+        /// The engine's own error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// An earlier write or sync failed: what the engine says of later ones proves nothing.
+    /// An earlier write or sync failed, so the success of a later one would prove nothing.
     #[error("storage engine failed before and is not used again: restart the node")]
     Poisoned,
     /// A stored value is not in the form that we write.
@@ -104,22 +104,22 @@ pub enum StorageError {
         /// Where.
         bucket: Bucket,
     },
-    /// Tombstones are kept as long as the longest retention that a store began with.
+    /// The configured retention differs from that of the store, which decides how long its tombstones are kept.
     #[error(
         "the store keeps documents for up to {stored} ms, the configuration says {configured} ms: begin a new store"
     )]
     Retention {
-        /// What the store began with.
+        /// The retention that the store began with.
         stored: u64,
-        /// What is configured now.
+        /// The retention that is configured now.
         configured: u64,
     },
     /// The store was written by a version that this one does not know.
     #[error("store has format {found}, this version reads {expected}")]
     Format {
-        /// In the store.
+        /// The format of the store.
         found: u16,
-        /// Ours.
+        /// The newest format that this version reads.
         expected: u16,
     },
 }

@@ -1,4 +1,4 @@
-//! Moments and clocks, as values: this crate never reads a clock, `Now` is always an argument.
+//! Moments and clocks, as values. This crate never reads a clock; `Now` is always an argument.
 //!
 //! # Not here
 //! Which wall clock may be believed: [`crate::trust`].
@@ -16,7 +16,7 @@ pub const DAY_MS: u64 = 86_400_000;
 pub struct Wall(pub u64);
 
 impl Wall {
-    /// The expiry of what never expires.
+    /// The expiry of documents that never expire.
     pub const NEVER: Wall = Wall(u64::MAX);
 
     /// This moment moved forward; saturates at [`Wall::NEVER`].
@@ -68,7 +68,7 @@ impl Monotonic {
     }
 }
 
-/// What both clocks of a machine say at one moment.
+/// The readings of both clocks of a machine at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Now {
     /// The clock that never steps.

@@ -7,26 +7,34 @@
 //! # The insight
 //! Hiding can be undone, dropping cannot. So there are two times. *Trusted* time hides documents from readers at once.
 //! *Certain* time decides what cannot be taken back: refusing a peer's entry, dropping a day, leaving an entry out of a
-//! frame. Certain time follows trusted time only while more regions agree with the clock than disagree. Otherwise it
-//! runs on by the monotonic clock, from where it was; after a restart, from the persisted time. A clock that is hours
-//! ahead after a restart, or that was set wrong while the machine slept, therefore costs no document.
+//! frame. Certain time equals trusted time while more regions agree with the clock than disagree (and on a node without
+//! peers). Otherwise it runs on by the monotonic clock, from where it was; after a restart, from the persisted time. So
+//! a clock that is hours ahead after a restart, or that was set wrong while the machine slept, costs no document.
 //!
-//! # Rules
+//! # The algorithm
 //! - Each *region* has one vote: that of most of its nodes heard lately. Our own clock has no vote.
 //! - The wall clock is believed while it advances with the monotonic clock and is not outvoted: at least two regions
 //!   heard, more disagreeing than agreeing.
 //! - A jump is believed only if more regions agree with the clock after it than disagree.
-//! - A clock that was outvoted stays so until more regions agree with it than disagree. That the witnesses are gone
-//!   proves nothing.
+//! - A clock that was outvoted stays in doubt until more regions agree with it than disagree. It stays in doubt when
+//!   the regions that outvoted it can no longer be heard, because their silence does not make the clock right.
 //! - After a start nothing has confirmed the clock yet, so one region that disagrees while none agrees is enough for
 //!   a doubt.
-//! - At a start, a clock behind the persisted (certain) time, or more than a day ahead of it, is in doubt.
-//! - In doubt the last trusted time runs on by the monotonic clock; the replica takes no writes and drops nothing.
-//! - An operator's word ends any doubt. It states the time, is refused while regions disagree unless it is forced, and
-//!   moves certain time forward by at most a day.
+//! - At a start, a clock behind the persisted (certain) time by more than the skew is in doubt. With peers, so is one
+//!   more than a day ahead of it.
+//! - While the clock is in doubt, trusted time runs on by the monotonic clock; the replica takes no writes and drops
+//!   nothing.
+//! - An operator's word states the time and ends any doubt. It is refused while regions disagree and no more agree,
+//!   unless it is forced. It moves certain time forward by at most a day.
+//! - Trusted time goes back at an operator's word, when a majority confirms the clock anew, and when a clock that was
+//!   wrong by more than twice the skew is right again: otherwise a replica that was once a month ahead would hide
+//!   everything for a month. Without a word it goes back no further than certain time, unless certain time is itself
+//!   ahead of the clock by more than twice the skew.
 //!
-//! Trusted time does not go back, except to certain time when a majority confirms the clock anew, and when a clock that
-//! was wrong by more than twice the skew is right again: staying a month ahead would hide everything here for a month.
+//! # Invariants
+//! - Certain time is never ahead of trusted time.
+//! - While the clock is in doubt neither time follows it; both run on by the monotonic clock.
+//! - `reached`, the latest that certain time ever was, only grows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +44,8 @@ use crate::time::{Monotonic, Now, Wall, millis};
 
 /// Longest downtime after which a clock ahead of the persisted time is believed without a peer.
 const UNQUESTIONED_DOWNTIME: Duration = Duration::from_hours(24);
-/// A clock that deviates from the monotonic one by up to this share is being slewed, not stepped (NTP's own bound is 500 ppm).
+/// A clock that deviates from the monotonic one by up to this share is being slewed, not stepped (NTP's own bound is
+/// 500 ppm).
 const SLEW_PPM: u128 = 1_000;
 
 /// The most by which an operator's word moves certain time forward: a word that is wrong by a month costs a day.
@@ -85,7 +94,7 @@ struct Heard {
     at: Monotonic,
 }
 
-/// The state of belief.
+/// The wall clock, what regions say of it, and the two times that follow.
 #[derive(Clone, Debug)]
 pub struct TrustedClock {
     max_skew: Duration,
@@ -94,12 +103,12 @@ pub struct TrustedClock {
     /// The believed relation of the clocks: `wall` at `at`.
     anchor: (Wall, Monotonic),
     trusted: Wall,
-    /// What was certain when the clock was last confirmed or the replica started, run on by the monotonic clock. The
-    /// epoch at a first start.
+    /// The certain time at which the clock was last confirmed or the replica started, run on by the monotonic clock.
+    /// The epoch at a first start.
     floor: Wall,
     /// The latest that certain time ever was.
     reached: Wall,
-    /// There is nobody who could confirm the clock.
+    /// No peer is configured, so none can confirm the clock.
     alone: bool,
     last: Monotonic,
     /// The wall clock as last read.
@@ -107,13 +116,14 @@ pub struct TrustedClock {
     doubt: Option<Doubt>,
     /// More regions agreed than disagreed at least once since the start, or an operator gave a word.
     confirmed: bool,
-    /// How far the clock could have been slewed when it jumped: time that passes in doubt proves nothing.
+    /// How far the clock could have been slewed when it jumped. It stays fixed during the doubt, otherwise a jump would
+    /// be within the slew after a while.
     slewed_at_jump: Duration,
     peers: BTreeMap<NodeName, Heard>,
 }
 
-/// Trusted time as it was observed, and as it runs on until it is observed again: a process that stood still must not
-/// show what expired meanwhile to whoever asks before its next heartbeat.
+/// Trusted time as it was observed, and as it runs on until it is observed again. Otherwise a process that stood still
+/// would show expired documents to readers that ask before its next heartbeat.
 #[derive(Clone, Copy, Debug)]
 pub struct TrustedReading {
     taken: Monotonic,
@@ -131,8 +141,8 @@ impl TrustedReading {
 }
 
 impl TrustedClock {
-    /// A clock at start; `persisted` is the certain time of the store and `reached` the latest that it ever was. With
-    /// nobody to ask (`has_peers` is false) a long downtime is believed.
+    /// A clock at start; `persisted` is the certain time of the store and `reached` the latest that it ever was.
+    /// Without peers (`has_peers` is false) a long downtime is believed, because no peer can be asked.
     #[must_use]
     pub fn new(
         now: Now,
@@ -209,7 +219,7 @@ impl TrustedClock {
         let doubt = match self.doubt {
             _ if majority_agrees => None,
             Some(Doubt::Restarted) => Some(Doubt::Restarted),
-            // Witnesses that fall silent take nothing back.
+            // The regions that outvoted the clock may have fallen silent: the doubt stays.
             Some(Doubt::Outvoted) => Some(Doubt::Outvoted),
             _ if jumped => Some(Doubt::Jumped),
             _ if outvoted => Some(Doubt::Outvoted),
@@ -219,8 +229,9 @@ impl TrustedClock {
         };
         self.confirmed |= majority_agrees;
         if doubt.is_none() {
-            // Two readings that are each within the skew can be twice as far apart: that is no reason to go back. What
-            // was only hidden by a clock that nobody had confirmed is another matter: nothing was taken for gone yet.
+            // Two readings that are each within the skew can be twice as far apart, so time goes back only beyond that.
+            // If a majority agrees, trusted time may go back to certain time, because what only trusted time hid was
+            // not dropped.
             let is_far_ahead = |time: Wall| time.plus(passed) > now.wall.plus(self.max_skew * 2);
             self.trusted = if is_far_ahead(certain) {
                 now.wall
@@ -262,7 +273,7 @@ impl TrustedClock {
         self.trusted = now.wall;
         self.doubt = None;
         self.confirmed = true;
-        // The epoch is no time that a store was ever at: any word is nearer.
+        // A floor at the epoch means that no clock was ever confirmed, so there is nothing to bound the word by.
         let latest = if self.floor > Wall::default() { certain.plus(LONGEST_WORD) } else { Wall::NEVER };
         self.floor = now.wall.min(latest);
         self.reached = self.reached.max(self.floor);
@@ -282,7 +293,7 @@ impl TrustedClock {
         self.trusted
     }
 
-    /// The time up to which something may be taken for dead for good, and which is persisted.
+    /// Certain time: what expired up to it may be refused and dropped for good. It is what `meta` persists.
     #[must_use]
     pub fn certain(&self) -> Wall {
         self.floor.min(self.trusted)
@@ -322,8 +333,8 @@ impl TrustedClock {
         (agree, regions.values().filter(|balance| **balance < 0).count())
     }
 
-    /// The latest arrival that another replica's entry may have: later ones are held back, because only a clock that
-    /// is ahead can have dated them. `allowance` is how far a guest's own clock may be ahead.
+    /// The latest arrival that another replica's entry may have. Later ones are held back, because only a clock that is
+    /// ahead can have dated them. `allowance` is how far a guest's own clock may be ahead.
     #[must_use]
     pub fn latest_arrival(&self, allowance: Duration) -> Wall {
         // Until the clock was confirmed once, certain time lags by as long as the process was down.

@@ -1,6 +1,6 @@
 //! Version vectors: for each origin, the seq up to which everything is known.
 //!
-//! "Known" includes "nothing left to know": the entry of an erased or expired document is a gap in the log.
+//! "Known" includes "nothing left to know": the entry of an expired document is a gap in the log.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +45,7 @@ impl VersionVector {
         self.0.keys().filter(|origin| !other.0.contains_key(origin)).copied().collect()
     }
 
-    /// Takes an origin out, as if nothing of it were known.
+    /// Removes an origin, as if nothing of its log were known.
     pub(crate) fn remove(&mut self, origin: ReplicaId) {
         self.0.remove(&origin);
     }

@@ -1,6 +1,6 @@
-//! The canary: a deliberate mistake that is compiled for these tests alone. An engine that keeps what it is told to remove
-//! must be reported, for every seed, in a form that can be repeated and cut down; else a sweep that finds nothing says
-//! nothing.
+//! The canary: a deliberate mistake that is compiled for these tests alone, an engine that keeps what it is told to
+//! remove. Every seed must report it, in a form that can be repeated and cut down. Otherwise a sweep that finds nothing
+//! would prove nothing.
 
 use std::sync::Mutex;
 

@@ -1,13 +1,13 @@
 //! The deterministic simulator: the shipped replica in a world of virtual clocks, disks, links and citizens.
 //!
-//! [`run::run`] takes a [`scenario::Scenario`] and a seed. [`plan::draw`] first settles by the seed what the scenario
-//! leaves to chance; then [`world::World`] lets it happen, one event after another, and [`check`] compares what the
+//! [`run::run`] takes a [`scenario::Scenario`] and a seed. [`plan::draw`] first draws from the seed what the scenario
+//! leaves to chance. Then [`world::World`] runs the plan, one event after another, and [`check`] compares what the
 //! replicas do with what is true. [`sweep`] runs many seeds, [`shrink`] cuts a failing plan down, [`report`] draws.
 //!
 //! # Architecture invariants
-//! - Nothing here reads a clock, draws from anywhere but [`seed::stream`], or depends on the order of a hash map: a
-//!   scenario and a seed say everything.
-//! - The replica is the one that production runs. Nothing of it is replaced, only what it asks for: time, a disk, links.
+//! - This crate reads no clock, draws only from [`seed::stream`], and does not depend on the order of a hash map. So a
+//!   scenario and a seed determine everything.
+//! - The replica is the one that production runs. Only its environment is replaced: time, disk and links.
 
 #[cfg(test)]
 mod canary;

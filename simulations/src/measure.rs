@@ -1,4 +1,4 @@
-//! What one run measured, as plain numbers: what reports draw, and what their data files hold.
+//! The measurements of one run, as plain numbers. Reports draw them, and their data files hold them.
 //!
 //! Times are seconds of true virtual time since the start of the run, unless a name says otherwise. Regions are
 //! indices into [`Measured::regions`]. Nothing here depends on how fast the machine was.
@@ -19,12 +19,12 @@ pub struct Measured {
     pub about: String,
     /// The seed.
     pub seed: u64,
-    /// The hash of everything that happened: two reports with the same one tell of the same run.
+    /// The hash of everything that happened. Two reports with the same hash show the same run.
     pub trace: TraceHash,
-    /// The scenario as it was asked for, with its settings. A file of its own in a report of several runs.
+    /// The scenario as given, with its settings. A report of several runs has it as a file.
     #[serde(skip)]
     pub asked: Option<Arc<Scenario>>,
-    /// What the seed made of it, to be repeated. A file of its own in a report of one run.
+    /// The plan that the seed made of it, to repeat the run. A report of one run has it as a file.
     #[serde(skip)]
     pub plan: Option<Arc<Scenario>>,
     /// The regions in the scenario's order.
@@ -39,19 +39,20 @@ pub struct Measured {
     pub faults: Vec<FaultBand>,
     /// What happened after the final healing.
     pub convergence: Convergence,
-    /// How many pairs of regions were behind each time a fault ended. What the end of the run heals is not among them.
+    /// How many pairs of regions were behind each time a fault ended. Faults that only the final healing ends are left
+    /// out.
     pub fault_ends: Vec<FaultEnd>,
-    /// The pairs that were: how long until one region had what the other one had by then.
+    /// The pairs that were behind: how long until one region had what the other one had when the fault ended.
     pub recoveries: Vec<Recovery>,
     /// Per ordered pair of regions: after how long a write acknowledged in the first is shown by the second.
     pub staleness: Vec<Staleness>,
-    /// Regular looks at every region, the last one when it has converged.
+    /// Regular samples of every region, the last one when the core has converged.
     pub samples: Vec<Sample>,
-    /// How every region was when all that may be forgotten was forgotten; empty if the run did not come so far.
+    /// A sample of every region when everything that may be forgotten was forgotten; empty if the run ended before.
     pub forgotten: Vec<Sample>,
-    /// Requests of clients whose nearest region it is, in slices of time.
+    /// Requests by the region nearest to the client, in slices of time.
     pub availability: Vec<Availability>,
-    /// What went over each directed pair of regions.
+    /// Bytes and frames sent over each directed pair of regions.
     pub traffic: Vec<Traffic>,
     /// Requests by kind.
     pub requests: Vec<RequestCount>,
@@ -78,7 +79,7 @@ pub struct FaultBand {
     pub until: f64,
 }
 
-/// The phase after the final healing: whatever fault is left ends there, and the core must agree.
+/// The phase after the final healing, in which all remaining faults have ended and the core must converge.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Convergence {
     /// Seconds within which the core must converge, computed from the network and the timers.
@@ -94,18 +95,18 @@ pub struct Convergence {
 pub struct FaultEnd {
     /// When.
     pub at: f64,
-    /// Ordered pairs of running regions with a way from one to the other, over others or not.
+    /// Ordered pairs of running regions with a path from one to the other, direct or over other regions.
     pub pairs: u64,
-    /// Those of them of which the second lacked something of the first.
+    /// Pairs whose second region lacked entries of the first.
     pub behind: u64,
 }
 
 /// One pair of regions that was behind when a fault ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recovery {
-    /// Whose writes.
+    /// The region that had the writes.
     pub from: usize,
-    /// Who had to learn of them.
+    /// The region that lacked them.
     pub to: usize,
     /// When the fault ended.
     pub at: f64,
@@ -116,9 +117,9 @@ pub struct Recovery {
 /// How old one region's view of another's writes is (probabilistically bounded staleness, Bailis et al., 2012).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Staleness {
-    /// Where writes were acknowledged.
+    /// The region that acknowledged the writes.
     pub from: usize,
-    /// Where they were looked for.
+    /// The region in which they were looked for.
     pub to: usize,
     /// Milliseconds from the acknowledgement until it is shown, one for each write, ascending.
     pub delays_ms: Vec<f32>,
@@ -183,7 +184,7 @@ pub struct Traffic {
     pub frames: u64,
     /// Bytes of changes, before compression.
     pub payload: u64,
-    /// Bytes of frames with entries less `payload` as it was compressed: names, dots, times.
+    /// Bytes of frames with entries, without the compressed `payload`: names, dots, times.
     pub metadata: u64,
     /// Bytes of greetings and progress.
     pub control: u64,
@@ -191,7 +192,7 @@ pub struct Traffic {
     pub lost: u64,
 }
 
-/// Batches, which a region writes one at a time: an acknowledgement waits for its own and for the one before.
+/// Batches. A region writes one at a time, so an acknowledgement waits for its own batch and for the one before.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Batches {
     /// How many.
@@ -210,9 +211,9 @@ impl Batches {
     }
 }
 
-/// Acknowledged writes of one region that were lost by contract: every disk that had them went back in time or was taken
-/// away. An acknowledgement is counted once, at the moment when nothing of it was left. What had expired by then is not
-/// counted, nor is a change of a visit whose erasure stands.
+/// Acknowledged writes of one region that were lost by contract: every disk that had them went back in time or was
+/// taken away. An acknowledgement is counted once, when the last entry behind it was lost. Visits that had expired by
+/// then are not counted, nor are changes of a visit whose erasure is not lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Losses {
     /// The region that acknowledged them.
@@ -221,7 +222,7 @@ pub struct Losses {
     pub changes: u64,
     /// Erasures.
     pub erasures: u64,
-    /// Those of them that came undone: a store still had the visit.
+    /// Erasures that came undone, because a store still had the visit.
     pub undone: u64,
 }
 
@@ -248,17 +249,16 @@ pub struct RequestCount {
     pub stale: u64,
     /// Answered: the document has as many changes or bytes as it may have.
     pub full: u64,
-    /// Answered, whatever the answer was, by another than the nearest region.
+    /// Answered by another region than the nearest, with any answer.
     pub elsewhere: u64,
-    /// Refused or not answered by anyone.
+    /// Refused or not answered by any region.
     pub failed: u64,
     /// Median, 99th percentile and maximum of the time to the answer, in milliseconds.
     pub latency_ms: [f64; 3],
 }
 
 impl Measured {
-    /// The run was broken off before the final healing: `healed_at` is when that was, and nothing can be said of
-    /// convergence.
+    /// The run was broken off before the final healing. `healed_at` is when that was, and convergence is unknown.
     #[must_use]
     pub fn broke_before_healing(&self) -> bool {
         !self.broken.is_empty() && self.convergence.bound == 0.0
@@ -266,7 +266,7 @@ impl Measured {
 }
 
 impl RequestCount {
-    /// Acknowledged writes: of reads and looks there are none.
+    /// Acknowledged writes; none for reads and looks.
     #[must_use]
     pub fn writes(&self) -> u64 {
         let write = [OperationKind::CheckIn, OperationKind::Correct, OperationKind::Erase];

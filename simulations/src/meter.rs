@@ -19,7 +19,7 @@ struct OwnLog {
     followed: Vec<usize>,
 }
 
-/// A fault ended: who waits for what.
+/// A pair that was behind when a fault ended: `to` waits for entry `seq` of `from`.
 struct Waiting {
     from: usize,
     to: usize,
@@ -43,7 +43,7 @@ pub struct Meter {
     requests: BTreeMap<OperationKind, (RequestCount, Vec<f32>)>,
     batches: Batches,
     longest_token: u64,
-    /// Regular looks.
+    /// Regular samples.
     pub(crate) samples: Vec<Sample>,
 }
 
@@ -83,11 +83,11 @@ impl Meter {
         self.traffic.entry((from, to)).or_insert_with(|| Traffic { from, to, ..Traffic::default() })
     }
 
-    /// A frame with entries: what the payload would be by itself is known only where frames are looked into.
+    /// A frame with entries. The size of its payload is known only if frames are decoded (`checks.deep`).
     pub(crate) fn deltas(&mut self, from: usize, to: usize, bytes: usize, payload: usize) {
         let path = self.path(from, to);
         path.frames += 1;
-        // Compression makes a frame smaller than its changes: then all of it is payload.
+        // Compression can make a frame smaller than its changes: then all of it counts as payload.
         let payload = payload.min(bytes);
         path.payload += payload as u64;
         path.metadata += (bytes - payload) as u64;
@@ -114,7 +114,7 @@ impl Meter {
         log.entries.push((dot.seq, now));
     }
 
-    /// What a region durably knows by now.
+    /// Notes what a region durably knows by now.
     pub(crate) fn durable(&mut self, now: Duration, at: usize, durable: &VersionVector) {
         for (origin, seq) in durable.iter() {
             let Some(log) = self.logs.get_mut(&origin).filter(|log| log.node != at) else { continue };
@@ -138,7 +138,7 @@ impl Meter {
         });
     }
 
-    /// A fault ended: from now on it is measured how long `to` needs for what `from` has by now.
+    /// A fault ended: from now on measures how long `to` needs to get what `from` has now.
     pub(crate) fn await_recovery(&mut self, now: Duration, from: usize, to: usize, origin: ReplicaId, seq: u64) {
         self.waiting.push(Waiting { from, to, at: now, origin, seq });
     }
@@ -150,7 +150,7 @@ impl Meter {
         oldest.map(|(_, acknowledged)| now.saturating_sub(*acknowledged)).max().unwrap_or_default()
     }
 
-    /// A request is over; `answered` is the region that answered and what it said, `None` if nobody did.
+    /// A request is over. `answered` is the region that answered and its answer, `None` if no region did.
     pub(crate) fn request(
         &mut self,
         now: Duration,

@@ -1,4 +1,4 @@
-//! What is true: every request and answer for ever, nothing forgotten. The replicas are compared with it.
+//! The model with which the replicas are compared: it keeps every request and answer and forgets nothing.
 
 mod losses;
 
@@ -23,7 +23,7 @@ pub struct Taken {
     pub dot: Option<Dot>,
     /// True time when it was acknowledged.
     pub acknowledged: Option<Wall>,
-    /// The only disk that had it went back in time, or was taken away: lost by contract.
+    /// Lost by contract: the only disk that had it went back in time or was taken away.
     pub lost: bool,
     /// It is among the [`Losses`].
     counted: bool,
@@ -44,8 +44,8 @@ pub struct Erased {
     counted: bool,
 }
 
-/// Acknowledged without an entry of its own: a repeat of what was there, or an erasure of what was erased. Whoever
-/// says so has it, durably.
+/// An acknowledgement without an entry of its own: a repeated change, or an erasure of a visit that was erased already.
+/// The replica that gave it has the change or the erasure durably.
 #[derive(Clone, Debug)]
 pub struct Again {
     /// The change; none for an erasure.
@@ -67,7 +67,7 @@ pub struct VisitTruth {
     pub venue: u32,
     /// Changes that were taken, acknowledged or not.
     pub taken: Vec<Taken>,
-    /// Whether an erasure was ever asked for: from then on it may be gone anywhere.
+    /// Whether an erasure was ever requested. From then on the visit may be gone in any region.
     pub erase_asked: bool,
     /// Erasures that were acknowledged.
     pub erased: Vec<Erased>,
@@ -75,7 +75,7 @@ pub struct VisitTruth {
     pub again: Vec<Again>,
 }
 
-/// What a dot stands for.
+/// The entry at a dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
     Change(u32, ChangeHash),
@@ -105,7 +105,7 @@ pub struct Model {
     /// By the region that acknowledged.
     losses: BTreeMap<usize, Losses>,
     dots: BTreeMap<(ReplicaId, u64), What>,
-    /// What each correction depends on: without it nothing of the correction is visible.
+    /// The changes that each correction depends on. Until they are there, the correction is not visible.
     needs: BTreeMap<ChangeHash, Vec<ChangeHash>>,
 }
 
@@ -122,7 +122,7 @@ impl Model {
         self.needs.insert(hash, heads.to_vec());
     }
 
-    /// Of the changes in a row those that a reader sees: all that they depend on is in the row as well.
+    /// The changes of a row that a reader sees: those whose dependencies are all in the row as well.
     #[must_use]
     pub fn visible(&self, row: &BTreeSet<ChangeHash>) -> BTreeSet<ChangeHash> {
         let mut visible = row.clone();
@@ -178,7 +178,7 @@ impl Model {
         self.stands_for(at, node, dot, What::Erasure(visit))
     }
 
-    /// An origin is over: no token waits for it.
+    /// An origin is over: takes it out of all tokens, so that none waits for it.
     pub fn forget_origin(&mut self, origin: ReplicaId) {
         for session in self.guests.values_mut().chain(self.owners.values_mut()) {
             session.token = session.token.iter().filter(|(other, _)| *other != origin).collect();
@@ -197,11 +197,10 @@ impl Model {
         }
     }
 
-    /// What was acknowledged and is in no store any more is lost by contract: `is_left` says of a dot and the node that
-    /// made it whether someone has it. Tokens that name what is lost are worth nothing any more: its dots may stand for
-    /// something else from now on (assumption A8).
-    /// `went_back` is the machine whose disk it is: what it had repeated is its word no more.
-    /// Returns whether a dot was lost.
+    /// Marks acknowledged writes as lost by contract if no store has them any more. `is_left` says whether some store
+    /// still has the entry at a dot of a node. Sessions whose tokens name a lost dot begin anew, because the dot may be
+    /// used again (assumption A8). `went_back` is the machine whose disk went back: its acknowledgements of repeats no
+    /// longer count. Returns whether a dot was lost.
     pub fn lose(&mut self, went_back: usize, is_left: impl Fn(Dot, usize) -> bool) -> bool {
         let mut lost: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut note = |dot: Dot| {

@@ -90,7 +90,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     OURS.iter().map(|(ours, _)| *ours).chain(table().positions.keys().map(String::as_str))
 }
 
-/// Every region that [`position`] knows, with what there is to tell of it: first those of `meridian up`.
+/// Every region that [`position`] knows, with its city and source: first those of `meridian up`.
 #[must_use]
 pub fn known() -> Vec<Known> {
     let of = |name: &str| table().described.get(name).cloned().unwrap_or_default();
@@ -107,7 +107,7 @@ pub fn known() -> Vec<Known> {
 /// Names that resemble `wrong`, or that begin with it, or whose city it is: the best three.
 #[must_use]
 pub fn near(wrong: &str) -> Vec<&'static str> {
-    /// Less alike are names that have only `-1` in common.
+    /// Names less alike than this have little more than `-1` in common.
     const ALIKE: f64 = 0.8;
     let wrong = wrong.to_lowercase();
     let alike = |name: &'static str| {

@@ -1,29 +1,29 @@
-//! What a region answers, as its client takes it. Not every answer is what was asked for, and not every answer that is
-//! something else is wrong: a visit that was erased must be gone.
+//! The answer of a region, as its client takes it. An answer other than the requested one may still be right: a visit
+//! that was erased must be gone.
 
-/// An answer. A request that nobody answers has none.
+/// An answer. A request that no region answers has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reply {
     /// A write is durable.
     Done,
-    /// A reader is shown what is there.
+    /// A reader is shown the visits that are there.
     Shown,
-    /// Erased or expired: for such a visit the right answer.
+    /// The visit is erased or expired. For such a visit this is the right answer.
     Gone,
     /// The region does not know the visit (yet).
     Unknown,
     /// The session has seen more than the region has.
     Stale,
-    /// The document has as many changes or bytes as it may have: nothing was taken.
+    /// The document has as many changes or bytes as it may have. The write was not taken.
     Full,
-    /// The region runs and does not serve: its clock is in doubt, or it waits for its peers.
+    /// The region runs and does not serve, because its clock is in doubt or it waits for its peers.
     Unfit,
-    /// Nobody listens there, or the process has just died of its disk.
+    /// No process listens there, or it has just stopped because of its disk.
     Refused,
 }
 
 impl Reply {
-    /// For people.
+    /// The answer in words.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {

@@ -16,7 +16,7 @@ use crate::scenario::{FaultKind, OperationKind, Replay, Scenario, ScenarioError}
 use crate::trace::TraceHash;
 use crate::world::{Convergence, Mark, World};
 
-/// What a run is to keep beside its verdict.
+/// What a run keeps beside its verdict.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keep {
     /// Figures for reports.
@@ -46,7 +46,7 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Acknowledged writes that were lost by contract, for each region that lost some.
     pub losses: Vec<Losses>,
-    /// What a sweep must have seen.
+    /// The marks that came up; a sweep must have seen every mark.
     pub marks: BTreeSet<Mark>,
     /// If asked for.
     pub measured: Option<Measured>,
@@ -65,7 +65,7 @@ pub enum Class {
 }
 
 impl Broken {
-    /// Of which class it is.
+    /// The class of an invariant.
     #[must_use]
     pub fn class(&self) -> Class {
         if self.invariant == Invariant::Liveness { Class::Liveness } else { Class::Safety }
@@ -88,8 +88,8 @@ impl Outcome {
         Scenario { replay: Some(replay), ..self.plan.clone() }
     }
 
-    /// Kinds of faults that were planned, whose time came, and that changed nothing: a restart of what did not run, a
-    /// backup that was never used. A run that holds in spite of them says nothing about them.
+    /// Kinds of faults that were planned, whose time came, and that changed nothing: a restart of a process that did
+    /// not run, a backup that was never used. The run proves nothing about such a kind.
     #[must_use]
     pub fn without_effect(&self) -> BTreeSet<FaultKind> {
         let came = self.plan.faults.iter().filter(|fault| fault.at <= self.awake).map(|fault| fault.kind);
@@ -100,7 +100,7 @@ impl Outcome {
 /// Runs a scenario with a seed.
 ///
 /// # Errors
-/// [`ScenarioError`] if the scenario contradicts itself, or what was drawn is none that could be read again.
+/// [`ScenarioError`] if the scenario contradicts itself, or its plan could not be read again from a file.
 pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
     let plan = plan::draw(scenario, seed);
     plan.check()?;
@@ -127,15 +127,15 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
     Ok(outcome)
 }
 
-/// A panic of the simulator or of the replica, and what it said.
+/// A panic of the simulator or of the replica, with its message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("panicked: {said}")]
 pub struct Panicked {
-    /// What it said.
+    /// The message.
     pub said: String,
 }
 
-/// Does `what`, which may panic: a run is judged, whatever becomes of it.
+/// Calls `what` and turns a panic into an error, so that the run is judged all the same.
 ///
 /// # Errors
 /// [`Panicked`].
@@ -147,10 +147,10 @@ pub fn caught<T>(what: impl FnOnce() -> T) -> Result<T, Panicked> {
     })
 }
 
-/// The settings without which figures cannot be read, for people.
+/// The settings that a reader needs to understand the figures.
 fn settings(world: &World, asked: &Scenario, plan: &Scenario) -> Vec<(String, String)> {
     let long = |time: Duration| format_duration(time).to_string();
-    // A plan has its requests written out; how often they were to come stands in the scenario.
+    // A plan has its requests written out; their rate is in the scenario.
     let drawn = asked.swarm.is_none() && asked.workload.rate > 0.0;
     let rate = if drawn {
         format!("{} check-ins and {} reads a second", asked.workload.rate, asked.workload.reads)

@@ -1,7 +1,7 @@
 //! Randomness: one explicit seed, and from it an independent stream for each concern.
 //!
-//! A stream is named by a label and an index (`"latency", 7`), so a new knob, or a fault that is taken out of a plan,
-//! leaves what the other streams draw as it was. Nothing is drawn from anywhere else.
+//! A stream is named by a label and an index (`"latency", 7`). So a new setting, or a fault that is taken out of a
+//! plan, does not change what the other streams draw. All randomness comes from these streams.
 
 use std::hash::Hasher as _;
 
@@ -36,7 +36,7 @@ mod tests {
         let others = [draw(1, "latency", 0), draw(2, "latency", 0), draw(1, "latency", 1), draw(1, "loss", 0)];
         let distinct: std::collections::BTreeSet<_> = others.into_iter().collect();
         assert_eq!(distinct.len(), others.len());
-        // What a seed means must not change: seeds are written down in reports and regression scenarios.
+        // The meaning of a seed must not change, because reports and regression scenarios name seeds.
         assert_eq!(draw(42, "latency", 3), 6_651_337_255_714_551_335);
     }
 }

@@ -1,8 +1,8 @@
 //! Cuts a failing plan down to what is needed to fail (delta debugging: Zeller and Hildebrandt, 2002).
 //!
 //! The plan is cut, not the seed: faults are taken out, operations are taken out, regions are taken off the end,
-//! lengths are halved, the network is made simple. Each attempt is run in full; one that breaks the same invariant is
-//! kept. Streams are independent, so what is left draws what it drew before.
+//! lengths are halved, the network is made simple. Each attempt is run in full, and kept if it breaks the same
+//! invariant. Streams are independent, so the remaining parts draw what they drew before.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::scenario::{Scenario, ScenarioError};
 /// The smallest plan found, and how it fails.
 #[derive(Debug)]
 pub struct Shrunk {
-    /// How it ends; its plan is the scenario to save.
+    /// Its outcome, with the plan to save.
     pub outcome: Outcome,
     /// Runs that were made.
     pub attempts: u32,
@@ -64,7 +64,7 @@ impl Search<'_> {
             return Ok(false);
         }
         self.attempts += 1;
-        // A candidate may make no sense (a fault of a region that is gone), or fail in another way: then it is none.
+        // A candidate may be refused (a fault of a region that is gone), or fail in another way. Then it is not kept.
         let Ok(Ok(outcome)) = caught(|| run(&candidate, self.seed, Keep::default())) else { return Ok(false) };
         let same = outcome.broken.as_ref().is_some_and(|broken| broken.invariant == self.invariant);
         if same {
@@ -116,7 +116,8 @@ impl Search<'_> {
             plan.checks.core.retain(|region| *region != name);
             plan.operations.retain(|operation| operation.from != name);
             plan.faults.retain_mut(|fault| {
-                // A side that loses its last region goes with its fault: an empty one means the others.
+                // A fault that loses the last region of a side is taken out, because an empty side would mean all
+                // others.
                 let is_left = |side: &mut Vec<String>| {
                     let was_empty = side.is_empty();
                     side.retain(|region| *region != name);

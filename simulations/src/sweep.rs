@@ -1,7 +1,7 @@
 //! Many seeds of one scenario, on several threads.
 //!
 //! A share of the seeds is run twice and must give the same trace. Over any [`WINDOW`] seeds in a row every kind of
-//! fault that the swarm draws from must really have happened, else the sweep proves less than it says.
+//! fault that the swarm draws from must really have happened, otherwise the sweep proves less than it says.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -17,14 +17,14 @@ use crate::scenario::{FaultKind, Scenario, ScenarioError, Swarm};
 use crate::trace::TraceHash;
 use crate::world::Mark;
 
-/// A kind of fault that is missing from so many seeds in a row is a gap.
+/// A kind of fault that is missing from this many seeds in a row is a gap.
 pub const WINDOW: u64 = 64;
-/// Every so-manieth seed is run twice: 5 %.
+/// One of this many seeds is run twice: 5 %.
 const TWICE_EVERY: u64 = 20;
 
 /// What happens during a sweep, for a progress bar.
 pub trait Progress: Sync {
-    /// A seed is done, and failed or not; whether to go on.
+    /// A seed is done, and failed or not. Returns whether to go on.
     fn done(&self, failure: Option<&Failure>) -> bool;
 }
 
@@ -35,7 +35,7 @@ pub enum Failure {
     Broken {
         /// The seed.
         seed: u64,
-        /// What did not hold.
+        /// The invariant that did not hold.
         broken: Broken,
     },
     /// Two runs of the same seed differ.
@@ -64,18 +64,18 @@ impl Failure {
     }
 }
 
-/// What came of many seeds.
+/// The result of many seeds.
 #[derive(Debug, Default)]
 pub struct Swept {
     /// Seeds that were run.
     pub seeds: u64,
-    /// Seeds that were run twice: those of the share that did not fail at once.
+    /// Seeds that were run twice: those of the share that did not fail the first time.
     pub twice: u64,
     /// Those that failed, by seed.
     pub failures: Vec<Failure>,
     /// For each mark: seeds in which it came up.
     pub marks: BTreeMap<Mark, u64>,
-    /// Faults that were missing from [`WINDOW`] seeds in a row, by kind and by what they do.
+    /// Faults that were missing from [`WINDOW`] seeds in a row, by kind and by variant.
     pub gaps: BTreeSet<Mark>,
     /// Events of all runs.
     pub events: u64,
@@ -145,7 +145,7 @@ fn one(scenario: &Scenario, seed: u64, measure: bool) -> Result<One, ScenarioErr
         Err(panicked) => return Ok(One::panicked(seed, panicked)),
     };
     let mut failure = outcome.broken.map(|broken| Failure::Broken { seed, broken });
-    // What has failed is run again by whoever looks into it.
+    // A seed that failed is not run twice here: its command repeats it.
     let twice = seed.is_multiple_of(TWICE_EVERY) && failure.is_none();
     if twice {
         let again = match caught(|| run(scenario, seed, Keep::default())) {
@@ -209,7 +209,7 @@ fn collect(scenario: &Scenario, all: Vec<One>) -> Swept {
     swept
 }
 
-/// What must come up in a swarm: every kind that is drawn, and what some kinds do in more than one way.
+/// The marks that must come up in a swarm: every kind that is drawn, and the variants of some kinds.
 fn drawn(swarm: &Swarm) -> Vec<Mark> {
     let kinds = plan::kinds(swarm);
     let ways = |kind: &FaultKind| match kind {

@@ -1,4 +1,4 @@
-//! What a run leaves behind for people and other tools.
+//! The history of a run, for people and for other tools.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +26,7 @@ fn a_request_is_followed_through_all_regions() {
     assert_eq!(lines.iter().filter(|line| line.contains("durably knows it")).count(), 2, "{lines:#?}");
 }
 
-/// Every operation that is asked for ends once, and the same number of lines comes out of both formats.
+/// Every operation ends once, and both formats have the same number of lines.
 #[test]
 fn operations_are_well_formed_for_jepsen() {
     let outcome = outcome();
@@ -46,7 +46,7 @@ fn operations_are_well_formed_for_jepsen() {
         if line["type"] == "info" {
             ended.insert(process);
         }
-        // Reads have no visit before they are answered; writes of one guest are never another's.
+        // Reads have no visit before they are answered, and no guest writes the visit of another.
         if let Some(visit) = line["value"].as_u64() {
             assert_eq!(*guests.entry(process).or_insert(visit), visit, "{line}");
         }
@@ -84,7 +84,7 @@ fn vector_clocks_grow_and_follow_frames() {
 }
 
 #[test]
-fn what_is_measured_adds_up() {
+fn measurements_add_up() {
     let outcome = outcome();
     let measured = outcome.measured.unwrap();
     let requests: u64 = measured.requests.iter().map(|count| count.done + count.otherwise() + count.failed).sum();
@@ -101,7 +101,7 @@ fn what_is_measured_adds_up() {
     assert!(measured.convergence.took.unwrap() <= measured.convergence.bound);
 }
 
-/// A visit that comes, is erased, and is asked for again; and one that nobody knows.
+/// A visit that is checked in, erased, and requested again; and one that no region knows.
 const ANSWERS: &str = r#"
     name = "answers"
     duration = "30s"
@@ -133,8 +133,8 @@ fn requests_are_counted_by_what_was_answered() {
     assert_eq!(measured.availability.iter().map(|slice| slice.otherwise).sum::<u64>(), 2);
 }
 
-/// Nobody has heard of anybody when a run begins: how complete a guest list is cannot be said then, and is not the age
-/// of the epoch.
+/// When a run begins no region has heard of another. So the completeness of a guest list is unknown then, and not the
+/// age of the epoch.
 #[test]
 fn completeness_is_unknown_before_it_is_known() {
     let measured = outcome().measured.unwrap();
@@ -147,7 +147,7 @@ fn completeness_is_unknown_before_it_is_known() {
     assert!(longest > 5.0 && longest < 60.0, "{longest} s, with a partition of 10 s in a run of 30 s");
 }
 
-/// What is stored at the end is what the run has stored, not what is left after all of it is forgotten.
+/// The last sample shows what the run has stored, not what is left after everything is forgotten.
 #[test]
 fn samples_end_when_the_regions_have_converged() {
     let measured = outcome().measured.unwrap();
@@ -158,8 +158,8 @@ fn samples_end_when_the_regions_have_converged() {
     assert!(measured.forgotten.iter().all(|sample| sample.documents == 0 && sample.tombstones == 0));
 }
 
-/// The partition ends in the middle of the run: both sides lack what the other wrote, and the third region lacks what
-/// was written behind the cut. Nobody lacks anything of a region that could reach it all the time.
+/// The partition ends in the middle of the run. Both sides lack what the other wrote, and the third region lacks what
+/// was written behind the cut. No region lacks entries of one that could reach it all the time.
 #[test]
 fn pairs_that_were_behind_are_counted_beside_all_pairs() {
     let measured = outcome().measured.unwrap();
@@ -168,7 +168,7 @@ fn pairs_that_were_behind_are_counted_beside_all_pairs() {
     assert!((4..6).contains(&ended.behind), "{ended:?}");
     assert_eq!(measured.recoveries.len() as u64, ended.behind);
     let across = measured.recoveries.iter().filter(|pair| pair.from == 1 || pair.to == 1);
-    // Connections are made anew before anything is heard.
+    // Connections must be made anew before any frame arrives.
     assert_eq!(across.filter(|pair| pair.took.is_some_and(|took| took > 0.1)).count(), 4);
 }
 
@@ -221,7 +221,7 @@ fn in_order(lines: &[String], wanted: &[&str]) {
 }
 
 #[test]
-fn what_goes_wrong_around_a_request_is_told() {
+fn explain_tells_the_faults_around_a_request() {
     let outcome = run(&Scenario::parse(TROUBLE).unwrap(), 1, Keep { history: true, ..Keep::default() }).unwrap();
     let cut = story(&outcome, 0);
     assert!(cut[0].starts_with("fault begins: partition"), "it was on already: {cut:#?}");
@@ -249,7 +249,7 @@ fn every_answer_is_told_as_it_was() {
     in_order(&story(&outcome, 3), &["eu-central answers: gone", "the client has its answer: gone"]);
     let unknown = ["eu-central answers: unknown there", "the client tries us-east", "us-east answers: unknown there"];
     in_order(&story(&outcome, 4), &unknown);
-    // A run that broke before has no record of it.
+    // A run that broke before that has no record of it.
     let lines = explain(&[], &outcome.plan, 4);
     assert_eq!(lines, [(std::time::Duration::from_secs(18), "not asked: the run ended before".to_owned())]);
 }
@@ -265,7 +265,7 @@ fn processes(outcome: &Outcome) -> Vec<(String, String, u64)> {
     json.lines().map(line).collect()
 }
 
-/// A guest is one process from the check-in to what comes after the erasure; another guest is another.
+/// A guest is one process from the check-in to the requests after the erasure. Another guest is another process.
 #[test]
 fn a_session_is_a_process() {
     let lines = processes(&answers());
@@ -275,8 +275,8 @@ fn a_session_is_a_process() {
     assert_eq!(ended, ["ok", "ok", "ok", "fail", "fail"]);
 }
 
-/// Nobody answers the check-in, which may be durable all the same; the guest goes on as another process. Two requests
-/// of one guest at once are two processes, since a process waits for its answer.
+/// No region answers the check-in, which may be durable all the same. The guest goes on as another process. Two
+/// requests of one guest at once are two processes, since a process waits for its answer.
 #[test]
 fn an_unknown_outcome_ends_its_process() {
     let text = r#"
@@ -299,7 +299,7 @@ fn an_unknown_outcome_ends_its_process() {
         lines.map(|(_, f, process)| (f.as_str(), *process)).collect()
     };
     assert_eq!(kind("info"), [("add", 0)]);
-    // The reader has the number of the visit, and is somebody else.
+    // The reader has the same number as the visit, and is another session.
     assert_eq!(kind("invoke"), [("add", 0), ("add", 1), ("correct", 1), ("look", 2), ("read", 3)]);
     assert_eq!(kind("ok").len(), 4, "{lines:?}");
 }

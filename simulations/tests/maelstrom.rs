@@ -5,7 +5,7 @@
 //! read each. The checkers restate `set-full` and `pn-counter`; unlike the original, duplicates are errors here.
 //!
 //! # Invariant
-//! A seed says everything: no clock, no sleep, no order of a hash map.
+//! The seed determines everything: no clock, no sleep, no order of a hash map.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -62,7 +62,7 @@ struct Op {
     last: bool,
 }
 
-/// What a client waits for.
+/// The answer that a client waits for.
 struct Call {
     msg_id: u64,
     op: usize,
@@ -152,7 +152,7 @@ impl World {
         ms
     }
 
-    /// Takes what a node says to where it belongs.
+    /// Delivers the lines of a node to their receivers.
     fn collect(&mut self, node: usize) {
         while let Some(line) = self.nodes[node].poll_line() {
             let message: Value = serde_json::from_str(&line).unwrap();
@@ -316,7 +316,7 @@ fn run(seed: u64, workload: Workload, shape: Shape, mute: Option<usize>) -> Vec<
         if cut { world.partition() } else { world.cut.clear() }
     }
     world.cut.clear();
-    // Faults end. Under a loss that goes on a run may need longer, for a sender's patience doubles with each silence.
+    // Faults end. If losses went on a run might need longer, because a sender's patience doubles with each silence.
     world.loss = 0.0;
     world.run(BUSY + QUIET, false);
     for client in 0..NODES {
@@ -332,7 +332,7 @@ struct SetFull {
     lost: Vec<i64>,
     never_read: Vec<i64>,
     duplicated: Vec<i64>,
-    /// Read though nobody added it.
+    /// Read though no client added it.
     phantoms: Vec<i64>,
 }
 
@@ -436,9 +436,9 @@ fn counters() {
 #[test]
 fn a_node_whose_frames_never_arrive_is_found_out() {
     let lost = set_full(&run(1, Workload::Broadcast, Shape::Grid, Some(0))).lost;
-    assert!(lost.len() > 10, "what node 0 acknowledged and nobody else ever saw: {lost:?}");
+    assert!(lost.len() > 10, "node 0 acknowledged these and no other node ever saw them: {lost:?}");
     let wrong = pn_counter(&run(1, Workload::GrowOnlyCounter, Shape::Grid, Some(0)));
-    assert_eq!(wrong.len(), NODES, "nor does node 0 hear of others, whom it never greeted: {wrong:?}");
+    assert_eq!(wrong.len(), NODES, "nor does node 0 hear of the others, which it never greeted: {wrong:?}");
 }
 
 #[test]
@@ -506,7 +506,7 @@ fn malformed_lines_are_refused_or_logged() {
     assert_eq!(of(r#"{"type":"init","msg_id":2,"node_id":"n7","node_ids":[]}"#), "error 12");
     assert_eq!(of(r#"{"type":"topology","msg_id":2,"topology":{"n0":["n9",3]}}"#), "topology_ok");
     assert_eq!(of(r#"{"type":"add","msg_id":2,"element":{"any":["thing"]}}"#), "add_ok");
-    assert_eq!(of(r#"{"type":"add","element":4}"#), "init_ok", "without a number nobody waits for an answer");
+    assert_eq!(of(r#"{"type":"add","element":4}"#), "init_ok", "without a number no answer is wanted");
 
     let nested = "[".repeat(100_000);
     let frame =

@@ -1,5 +1,5 @@
-//! The deliberate mistakes fit the code as it is. A patch that no longer applies proves nothing, and is otherwise noticed
-//! only by night, when all of them are made.
+//! The patches of the deliberate mistakes apply to the present code. A patch that no longer applies proves nothing, and
+//! would otherwise be noticed only at night, when all of them are run.
 //!
 //! # Not here
 //! Whether a mistake builds and is caught: `replication/mistakes/run` and `simulations/mistakes/run`.
@@ -50,7 +50,7 @@ fn hunk<'a>(head: &str, lines: &mut impl Iterator<Item = &'a str>) -> Option<(St
     Some((before, after))
 }
 
-/// Makes the mistake in memory; why it cannot be made. Each hunk must fit in one place and no other.
+/// Makes the mistake in memory, or says why it cannot be made. Each hunk must fit in exactly one place.
 fn make(patch: &str) -> Result<(), String> {
     let mut files: BTreeMap<&str, String> = BTreeMap::new();
     let mut file = None;

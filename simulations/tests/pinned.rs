@@ -1,6 +1,6 @@
-//! A scenario and a seed say everything: these traces are the same in every build and on every machine.
+//! A scenario and a seed determine the whole run: these traces are the same in every build and on every machine.
 //!
-//! The hashes stand in `pinned.toml`, so that debug and release are held to one and the same.
+//! The hashes are in `pinned.toml`, so that debug and release builds must give the same ones.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,11 +1,11 @@
-//! What makes no sense is refused before it runs, with an error that names the key: values that would make a healthy
-//! world look broken, runs that would never end, and faults that would test nothing.
+//! Scenarios without sense are refused before they run, with an error that names the key: values that would make a
+//! healthy world look broken, runs that would never end, and faults that would test nothing.
 
 #![allow(clippy::unwrap_used)]
 
 use simulations::scenario::Scenario;
 
-/// Three regions for a minute: nothing is wrong with it.
+/// Three regions for a minute: a scenario without an error.
 const GOOD: &str = "name = \"x\"\nduration = \"1m\"\nregions = [\"eu-central\", \"us-east\", \"sa-east\"]\n";
 
 /// A fault of `kind` at one second, with these keys.
@@ -28,7 +28,7 @@ fn refused(text: &str) -> String {
 }
 
 #[test]
-fn what_is_good_is_taken() {
+fn sensible_scenarios_are_accepted() {
     for good in [
         fault("crash", "region = \"us-east\"\nfor = \"1ms\""),
         fault("partition", "for = \"10s\""),
@@ -114,7 +114,7 @@ fn values_out_of_range_are_refused() {
 }
 
 #[test]
-fn what_stands_at_the_top_is_checked() {
+fn top_level_keys_are_checked() {
     let text =
         |name: &str, duration: &str, rest: &str| format!("name = \"{name}\"\nduration = \"{duration}\"\n{rest}\n");
     let one = "regions = [\"eu-central\"]";
@@ -152,7 +152,7 @@ fn nodes_of_a_region_are_listed_nodes() {
 fn operations_that_would_not_happen_are_refused() {
     for (wrong, says) in [
         (operation("at = \"1m\""), "operation.at"),
-        (operation("at = \"2h\""), "nobody would ask"),
+        (operation("at = \"2h\""), "the request would never be made"),
         (operation("visit = 4294967295"), "operation.visit"),
         (operation("retention = \"900days\""), "operation.retention"),
         (operation("retention = \"0s\""), "nothing to keep"),

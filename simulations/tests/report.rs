@@ -45,7 +45,7 @@ fn pairs(regions: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..regions).flat_map(move |from| (0..regions).map(move |to| (from, to))).filter(|(from, to)| from != to)
 }
 
-/// What a run may have been made from.
+/// The scenario of the runs.
 fn scenario() -> Scenario {
     Scenario::parse("name = \"x\"\nduration = \"10m\"\nregions = [\"eu-central\", \"us-east\"]").unwrap()
 }
@@ -96,7 +96,7 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
         ..Measured::default()
     };
     for at in [210.0, 300.0, 480.0] {
-        // Of as many pairs again nobody was behind.
+        // As many pairs again were not behind.
         let behind = pairs(regions).count() as u64;
         run.fault_ends.push(FaultEnd { at, pairs: behind * 2, behind });
         for (from, to) in pairs(regions) {
@@ -278,7 +278,7 @@ fn a_run_has_all_files_and_its_tables_add_up() {
     assert_eq!(back[0].staleness[3].delays_ms, run.staleness[3].delays_ms);
 }
 
-/// The slowest pair after a fault leads; the final healing has its own name and its time.
+/// The slowest pair after a fault comes first. The final healing has its own name and its time.
 #[test]
 fn recovery_after_faults_is_not_the_final_healing() {
     let dir = tempfile::tempdir().unwrap();
@@ -306,7 +306,7 @@ fn recovery_after_faults_is_not_the_final_healing() {
     assert!(plot.contains("all converged") && plot.contains("since the final healing"));
 }
 
-/// Whoever has the page knows which run it tells of, and can make it again.
+/// The page says which run it shows and how to repeat it.
 #[test]
 fn a_report_identifies_its_runs() {
     let dir = tempfile::tempdir().unwrap();
@@ -331,7 +331,7 @@ fn a_report_identifies_its_runs() {
     assert_eq!(traces, ["0000000000000007000000000000feed", "0000000000000008000000000000feed"]);
 }
 
-/// Whoever broke an invariant before the end was never healed: nothing is said of convergence.
+/// A run that broke an invariant before the end was never healed, so the report does not judge its convergence.
 #[test]
 fn a_run_that_was_broken_off_has_not_failed_to_converge() {
     let dir = tempfile::tempdir().unwrap();
@@ -346,9 +346,9 @@ fn a_run_that_was_broken_off_has_not_failed_to_converge() {
     assert!(plot.contains("the run was broken off at 4.17\u{202f}min"), "{plot}");
 }
 
-/// Answers that are not what was asked for are not counted as done, and each kind of them is named.
+/// Answers other than the requested one are not counted as done, and each kind is named.
 #[test]
-fn an_answer_is_not_counted_as_done_for_being_an_answer() {
+fn only_the_requested_answers_are_counted_as_done() {
     let dir = tempfile::tempdir().unwrap();
     let html = |run: &Measured| {
         let written = write(dir.path(), std::slice::from_ref(run), "").unwrap();
@@ -368,9 +368,9 @@ fn an_answer_is_not_counted_as_done_for_being_an_answer() {
     assert!(!html(&run).contains("99.43\u{202f}%"));
 }
 
-/// What the contract allows to be lost is said, by region, whether or not there was any.
+/// Losses that the contract allows are reported by region, even if there are none.
 #[test]
-fn what_is_lost_by_contract_is_said() {
+fn losses_by_contract_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = run(4, 7, 500.0);
     let page = |run: &Measured| {
@@ -388,7 +388,8 @@ fn what_is_lost_by_contract_is_said() {
     assert_eq!(rows[0]["region"], "us-east");
 }
 
-/// Looks and reads are no writes, and neither is a correction of what is gone: 17.76 MB for 10,000 of the 19,000 that were done.
+/// Looks, reads and corrections of erased visits do not count as writes: 17.76 MB for 10,000 of the 19,000 that were
+/// done.
 #[test]
 fn bytes_are_divided_by_acknowledged_writes() {
     let dir = tempfile::tempdir().unwrap();
@@ -439,7 +440,7 @@ fn a_comparison_has_figures_side_by_side_and_a_report_of_each_side() {
 }
 
 #[test]
-fn nothing_to_show_is_a_report_too() {
+fn a_run_without_data_still_gives_a_report() {
     let alone = Measured { name: "alone".into(), regions: vec!["eu".into()], ..Measured::default() };
     let unnamed = Measured {
         staleness: vec![Staleness { from: 0, to: 9, delays_ms: vec![f32::NAN, 0.0], never: 0 }],
@@ -492,7 +493,7 @@ fn the_same_runs_give_the_same_bytes() {
         write_comparison(&dir.path().join("two"), &sides, "command").unwrap();
     }
     assert!(contents(dirs[0].path()) == contents(dirs[1].path()));
-    // Writing over an earlier report is the same as well.
+    // Writing over an earlier report gives the same bytes as well.
     write(&dirs[1].path().join("one"), &runs, "command").unwrap();
     assert!(contents(dirs[0].path()) == contents(dirs[1].path()));
 }

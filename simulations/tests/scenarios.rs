@@ -1,4 +1,4 @@
-//! Every scenario that ships: it is read, an unknown key in any of its tables is refused, and its invariants hold.
+//! Every scenario that ships can be read, refuses an unknown key in any of its tables, and holds its invariants.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use simulations::run::{Keep, run};
 use simulations::scenario::{FaultKind, Replay, Scenario};
 use simulations::world::Mark;
 
-/// These are run for a part of their length: a day takes a minute, and a test is no place for it.
+/// These are run for a part of their length, because a whole day takes a minute, too long for a test.
 const LONG: [&str; 2] = ["berlin-day", "reopening-day"];
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -46,7 +46,7 @@ fn every_scenario_holds() {
                 while let Some(file) = { waiting.lock().unwrap().pop() } {
                     let (_, mut scenario) = read(&file);
                     if LONG.contains(&scenario.name.as_str()) {
-                        // From eleven in the morning: there are guests.
+                        // From eleven in the morning, when there are guests.
                         (scenario.start, scenario.duration) = (Duration::from_hours(11), Duration::from_mins(5));
                         scenario.faults.clear();
                     }
@@ -99,9 +99,9 @@ fn a_region_anywhere_needs_only_a_position() {
     assert_eq!(outcome.broken, None);
 }
 
-/// The swarm may not draw what nobody may write: its plans are files as well.
+/// The swarm must not draw a plan that would be refused in a file, because its plans are written to files.
 #[test]
-fn what_the_swarm_draws_can_be_read_again() {
+fn plans_of_the_swarm_can_be_read_again() {
     let (_, swarm) = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios/swarm.toml"));
     for seed in 0..2_000 {
         let plan = simulations::plan::draw(&swarm, seed);
@@ -155,20 +155,20 @@ fn measured(scenario: &Scenario) -> Measured {
     outcome.measured.unwrap()
 }
 
-/// What only one disk had when it went back in time breaks no invariant, and is counted.
+/// A write that only one disk had when it went back in time breaks no invariant and is counted as lost.
 #[test]
-fn what_is_lost_by_contract_is_counted() {
+fn losses_by_contract_are_counted() {
     let lost = measured(&named("restored-alone")).losses;
     assert_eq!(lost.len(), 1, "{lost:?}");
     assert_eq!(lost[0].region, 1, "only the region that was alone");
     assert!(lost[0].changes > 50 && lost[0].erasures > 5, "{lost:?}");
     assert!((1..=lost[0].erasures).contains(&lost[0].undone), "{lost:?}");
     assert_eq!(measured(&named("quiet")).losses, []);
-    // Others had all that it acknowledged.
+    // Other regions had all that it acknowledged.
     assert_eq!(measured(&named("restored-backup")).losses, []);
 }
 
-/// Of how many samples of a cut's last minute a node says that it is complete for Europe's first node.
+/// In how many samples of a cut's last minute a node says that it is complete for Europe's first node.
 fn complete_for_europe(run: &Measured, at: usize) -> usize {
     let during = run.samples.iter().filter(|sample| sample.region == at && (180.0..240.0).contains(&sample.at));
     during.filter(|sample| sample.completeness_s[0].is_some_and(|behind| behind < 30.0)).count()
@@ -182,7 +182,7 @@ fn nodes_of_one_region_have_one_vote_and_one_completeness() {
     apart.region_of.clear();
     let outcome = run(&apart, 1, Keep { measured: true, ..Keep::default() }).unwrap();
     let broken = outcome.broken.unwrap();
-    // Two wrong clocks of four outvote one that is right, and beyond that nothing is promised (A2).
+    // Two wrong clocks of four outvote one that is right. A2 excludes that, so the run may break an invariant.
     assert_eq!((broken.invariant.name(), broken.at > Duration::from_mins(6)), ("I9", true), "{broken:?}");
     let (apart, together) = (outcome.measured.unwrap(), measured(&together));
     for at in 2..4 {
@@ -195,9 +195,9 @@ fn nodes_of_one_region_have_one_vote_and_one_completeness() {
     assert!(in_doubt.count() > 50, "and the region itself is outvoted by the two others");
 }
 
-/// Each side of a cut fills the same documents: both refuse, and what they took together stays.
+/// Each side of a cut fills the same documents. Both refuse further changes, and those that they took together stay.
 #[test]
-fn a_full_document_is_an_answer_of_its_own() {
+fn a_full_document_has_an_answer_of_its_own() {
     let outcome = run(&named("full-document"), 1, Keep { history: true, measured: true }).unwrap();
     assert_eq!(outcome.broken, None);
     assert!(outcome.marks.contains(&Mark::Full) && outcome.marks.contains(&Mark::Overfull), "{:?}", outcome.marks);
@@ -256,7 +256,7 @@ fn a_berlin_of_240_000_visits_is_drawn() {
     assert!((235_000..245_000).contains(&visits.len()), "{}", visits.len());
 }
 
-/// Europe is cut off and its only region is down: its guests reach nobody, and whoever is near the other region does not
+/// Europe is cut off and its only region is down. Its guests reach no region, and guests near the other region do not
 /// notice.
 #[test]
 fn a_cut_stops_clients_and_probes_as_well() {

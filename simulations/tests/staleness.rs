@@ -25,7 +25,7 @@ fn staleness_does_not_rise_with_the_rate() {
     println!("writes/s | from -> to | p50 ms | p99 ms | bytes a write (all links)");
     let mut base: Vec<f32> = Vec::new();
     for rate in [1, 10, 100, 300] {
-        // Links come up within half a second, which is to be less than a hundredth of the writes.
+        // Links come up within half a second; the writes of that time must be less than a hundredth of all.
         let seconds = if rate < 10 { 600 } else { 120 };
         let text = format!(
             "name = \"rate\"\nduration = \"{seconds}s\"\nregions = [\"eu-central\", \"us-east\", \"ap-southeast\"]\n\
@@ -43,7 +43,7 @@ fn staleness_does_not_rise_with_the_rate() {
             if rate == 1 {
                 base.push(half);
             }
-            // One way, what a sync takes, and a frame's wait of 8 ms: well under another round trip.
+            // One way, a sync, and a frame's wait of 8 ms: well under another round trip.
             let one_way = base[number] - 4.0;
             assert!(most < one_way * 2.0 + 2.0 * 32.0 + 20.0, "{names} at {rate}/s: p99 {most} ms");
             assert!(half < one_way + 2.0 * 8.0 + 16.0, "{names} at {rate}/s: p50 {half} ms");
@@ -51,9 +51,10 @@ fn staleness_does_not_rise_with_the_rate() {
     }
 }
 
-/// A link that is up for a second in every four carries what waits: no outage resonates with the timer that sends again.
+/// A link that is up for one second in every four delivers the waiting entries, because the resend timer does not
+/// resonate with the outages.
 #[test]
-fn a_flapping_link_carries_what_waits() {
+fn a_flapping_link_delivers_the_waiting_entries() {
     let mut longest = 0.0_f32;
     for (down, up) in [("3s", "1s"), ("2s", "2s"), ("1s", "1s")] {
         for seed in 1..=3 {

@@ -1,9 +1,10 @@
-//! The swarm: seeds by the thousand, each with other regions, settings and faults.
+//! The swarm: thousands of seeds, each with other regions, settings and faults.
 //!
-//! `SWARM_SEEDS=5000..9000` runs others, and so does `.ci/nightly swarm`. A failure prints the seed and what broke; `meridian simulate run
-//! simulations/scenarios/swarm.toml --seed N` shows it again, `meridian simulate shrink` cuts it down.
+//! `SWARM_SEEDS=5000..9000` runs others, and so does `.ci/nightly swarm`. A failure prints the seed and what broke;
+//! `meridian simulate run simulations/scenarios/swarm.toml --seed N` shows it again, `meridian simulate shrink` cuts it
+//! down.
 //!
-//! Two smaller swarms look where the large one comes by too seldom.
+//! Two smaller swarms cover situations that the large one reaches too rarely.
 
 #![allow(clippy::unwrap_used)]
 
@@ -62,7 +63,7 @@ fn the_swarm_finds_nothing() {
     let swept = finds_nothing(&scenario(), 0..700);
     if asked().is_none() {
         assert_eq!((swept.seeds, swept.twice), (700, 35));
-        // What a sweep must have seen, or it proves less than it says.
+        // The marks that a sweep must have seen, otherwise it proves less than it says.
         for mark in [
             Mark::Reincarnated,
             Mark::Doubt,
@@ -78,7 +79,7 @@ fn the_swarm_finds_nothing() {
         ] {
             assert!(swept.marks.get(&mark).is_some_and(|seeds| *seeds >= 15), "{mark:?}: {:?}", swept.marks);
         }
-        // Of the few seeds with documents that reach their bounds.
+        // Only a few seeds have documents that reach their bounds.
         for mark in [Mark::Full, Mark::Overfull] {
             assert!(swept.marks.get(&mark).is_some_and(|seeds| *seeds >= 5), "{mark:?}: {:?}", swept.marks);
         }
@@ -91,7 +92,7 @@ fn one_thread_and_two_give_the_same() {
     assert_eq!(of(1), of(2));
 }
 
-/// A knob of one concern leaves what others draw as it was: so a plan can be cut down.
+/// A setting of one concern does not change what others draw, so a plan can be cut down.
 #[test]
 fn a_fault_that_is_taken_out_leaves_the_others() {
     for seed in 0..50 {
@@ -106,7 +107,7 @@ fn a_fault_that_is_taken_out_leaves_the_others() {
     }
 }
 
-/// A plan that was written down and read again is the same plan.
+/// A plan that was written to a file and read again is the same plan.
 #[test]
 fn a_plan_survives_its_file() {
     for seed in 0..20 {

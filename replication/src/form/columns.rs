@@ -1,19 +1,19 @@
 //! Bounds of an encoded change, before Automerge decodes it.
 //!
-//! Columns are run-length encoded: a few bytes can claim 2^60 operations, over which Automerge 0.12 loops, and an index of
-//! an actor beyond the list of actors makes it panic. Neither passes here. Nothing is decoded but lengths of runs, numbers
-//! of replaced operations and indices of actors (Automerge binary format, "Change" and "Columns").
+//! Columns are run-length encoded. A few bytes can claim 2^60 operations, over which Automerge 0.12 loops, and an actor
+//! index beyond the list of actors makes it panic. Both are refused here. Only lengths of runs, numbers of replaced
+//! operations and actor indices are decoded (Automerge binary format, "Change" and "Columns").
 
 use crate::change::{HEAD, leb128};
 
 /// Most operations of one change.
 pub(super) const MAX_OPERATIONS: u64 = 1_024;
-/// Most operations that those of one change replace.
+/// Most operations that the operations of one change replace.
 const MAX_REPLACED: u64 = 16_384;
 
 /// A chunk that holds one change, not deflated.
 const CHANGE: u8 = 1;
-/// Column specifications: what we write, and nothing else.
+/// Column specifications of the columns that we write. Others are refused.
 const KEY_TEXT: u64 = 21;
 const INSERT: u64 = 52;
 const ACTION: u64 = 66;
@@ -23,7 +23,7 @@ const REPLACED_COUNTS: u64 = 112;
 const REPLACED_ACTORS: u64 = 113;
 const REPLACED_COUNTERS: u64 = 115;
 
-/// Whether decoding these bytes takes time and memory in proportion to their length, and finds every actor.
+/// Whether decoding these bytes takes time and memory in proportion to their length, and every actor index is valid.
 pub(super) fn are_bounded(bytes: &[u8]) -> bool {
     check(bytes).is_some()
 }
@@ -79,7 +79,7 @@ fn check(bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// What a column's runs are of.
+/// What the values of a column are.
 #[derive(Clone, Copy)]
 enum Item {
     Number,
@@ -87,7 +87,7 @@ enum Item {
     Text,
 }
 
-/// Walks the runs of a column of at most `most` values; `each` sees how often which number comes.
+/// Walks the runs of a column of at most `most` values. `each` gets the length of each run and its number.
 fn runs(values: &[u8], item: Item, most: u64, mut each: impl FnMut(u64, u64) -> Option<()>) -> Option<()> {
     let mut rest = Rest { bytes: values, at: 0 };
     let mut left = most;
@@ -131,7 +131,7 @@ struct Rest<'a> {
 }
 
 impl<'a> Rest<'a> {
-    /// LEB128; signed ones of the same length are passed over as well.
+    /// Reads LEB128. Signed numbers of the same length are skipped as well.
     fn number(&mut self) -> Option<u64> {
         leb128(self.bytes, &mut self.at)
     }

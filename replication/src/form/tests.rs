@@ -47,7 +47,7 @@ fn hostile() -> Vec<(&'static str, Change)> {
     let after_deletion = Change::build(&key(), &[deletion.hash()], 4, vec![put("a", &value, vec![op(&deletion, 3)])]);
     let on_sibling = on_root(4, vec![put("a", &value, vec![op(&sibling, 3)])]);
     vec![
-        ("replaces what nobody put", on_root(3, vec![put("a", &value, vec![nobody])])),
+        ("replaces an operation that does not exist", on_root(3, vec![put("a", &value, vec![nobody])])),
         ("replaces an operation that its author has not", on_root(3, vec![put("a", &value, vec![op(&root, 7)])])),
         ("replaces another field", on_root(3, vec![put("a", &value, vec![op(&root, 2)])])),
         ("replaces a deletion", after_deletion),
@@ -63,7 +63,7 @@ fn hostile() -> Vec<(&'static str, Change)> {
 }
 
 #[test]
-fn hostile_changes_and_what_depends_on_them_are_not_shown() {
+fn hostile_changes_and_their_dependents_are_not_shown() {
     let (root, value) = (creation(), Value::Int(1));
     let expected = Document::of_changes(std::slice::from_ref(&root)).unwrap();
     for (what, change) in hostile() {
@@ -90,9 +90,9 @@ fn hostile_context(root: &Change) -> Vec<Change> {
     ]
 }
 
-/// What the check is for: this is what documents were built with before there was one.
+/// Why the check is needed: before there was one, documents were built like this.
 #[test]
-fn automerge_itself_panics_on_a_change_that_replaces_what_nobody_put() {
+fn automerge_itself_panics_on_a_change_that_replaces_an_unknown_operation() {
     let (_, change) = hostile().swap_remove(0);
     let both = [creation(), change].map(|change| parsed(&change));
     let merged = catch_unwind(AssertUnwindSafe(|| Automerge::new().apply_changes(both)));
@@ -100,7 +100,7 @@ fn automerge_itself_panics_on_a_change_that_replaces_what_nobody_put() {
 }
 
 #[test]
-fn the_door_refuses_what_a_change_shows_by_itself() {
+fn changes_that_are_malformed_by_themselves_are_refused_on_arrival() {
     let by_itself = [
         "starts beyond what is counted",
         "deletes nothing",
@@ -118,7 +118,7 @@ fn the_door_refuses_what_a_change_shows_by_itself() {
 }
 
 #[test]
-fn the_door_takes_one_encoding_only() {
+fn only_the_canonical_encoding_is_accepted() {
     let text = |len| Value::Text("x".repeat(len));
     let long = Change::create(&key(), &[("a", text(3_000)), ("b", text(3_000))]);
     assert_eq!(Change::from_foreign(&key(), long.bytes().to_vec()).unwrap(), long);
@@ -150,13 +150,13 @@ fn rows_with_hostile_changes_keep_them_loose() {
     assert_eq!(found.len(), row.dots().len(), "each is still sent to peers, so that replicas do not differ");
 }
 
-/// A field, whether it is put, and what is replaced: which change, and which operation of it.
+/// A field, whether it is put, and the replaced operations: the change and its operation.
 type AnyOp = (u8, bool, Vec<(u8, u8)>);
 
-/// Every byte of a change replaced by every other, its checksum put right: nothing at the door panics, whatever actors and
-/// counts it claims. Automerge's `decode` does, on an actor that is not in its list.
+/// Replaces each byte of a change by every other value and corrects the checksum: reading it never panics, whatever
+/// actors and counts it claims. Automerge's `decode` panics on an actor that is not in its list.
 #[test]
-fn no_byte_of_a_change_makes_the_door_panic() {
+fn no_altered_byte_makes_reading_a_change_panic() {
     let document = Document::of_changes(&[creation()]).unwrap();
     let change = document.amend(&key(), &[("a", None), ("b", Some(Value::Bytes(vec![1, 2])))]).unwrap();
     let mut automerge_panics = 0;
@@ -200,9 +200,10 @@ fn a_change_that_claims_many_operations_is_refused_before_it_is_decoded() {
     assert!(Change::restore(&key(), claims).is_err());
 }
 
-/// An honest change finds what it replaces however old that is; beyond, a row would cost the square of its length.
+/// An honest change finds the operations that it replaces, however old they are. Without a limit a row would cost the
+/// square of its length.
 #[test]
-fn what_is_replaced_is_looked_for_as_far_back_as_a_row_is_long() {
+fn replaced_operations_are_looked_for_as_far_back_as_a_row_is_long() {
     let (root, value) = (creation(), Value::Int(1));
     let mut made = vec![root.clone()];
     for counter in 3..5_000 {
@@ -222,7 +223,7 @@ fn what_is_replaced_is_looked_for_as_far_back_as_a_row_is_long() {
 /// How to make a change out of those made before.
 #[derive(Clone, Debug)]
 enum Draft {
-    /// As a client does: from what some of them show.
+    /// As a client makes it: from the document that some of them show.
     Honest { of: u64, field: u8, value: Option<i64> },
     /// Anything that has a shape.
     Any { deps: Vec<u8>, start: i8, ops: Vec<AnyOp> },

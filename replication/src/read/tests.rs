@@ -1,4 +1,4 @@
-//! Views: what a reader shows while a batch is on its way to the disk, and what a page costs.
+//! Views: what a reader shows while a batch is in flight, and how much a page reads.
 
 #![allow(clippy::unwrap_used)]
 
@@ -55,12 +55,12 @@ impl Node {
         self.replica.handle_write(NOW, Write::Erase { name, lasting: false, reason: Reason::Subject }).unwrap();
     }
 
-    /// Applies what was written. The disk hangs.
+    /// Applies the written batch, which does not become durable: the disk hangs.
     fn apply(&mut self) -> crate::replica::BatchId {
         self.replica.poll_batch().unwrap().unwrap()
     }
 
-    /// The disk goes on.
+    /// Makes the batch durable: the disk goes on.
     fn settle(&mut self) {
         while let Some(batch) = self.replica.poll_batch().unwrap() {
             self.storage.sync().unwrap();
@@ -121,7 +121,7 @@ fn while_the_disk_hangs_a_reader_shows_what_is_durable() {
     assert_eq!(reader.rows(&new.name, false, node.view()).unwrap().len(), 0);
     let page = reader.scan(&query(9), node.view()).unwrap();
     assert_eq!((ids(&page), page.last), (vec![old.name.id], Some(new.name.id)), "looked at, not shown");
-    // What is applied lies there all the while.
+    // The applied batch is in storage all the while.
     assert_eq!(value(reader.row(&new, View::applied(NOW.wall)).unwrap()), Some(text("first")));
 
     node.storage.sync().unwrap();
@@ -146,7 +146,7 @@ fn a_tombstone_counts_once_it_is_durable() {
 
     node.storage.sync().unwrap();
     node.replica.handle_durable(NOW, batch).unwrap();
-    // The row is still there: the next batch removes it.
+    // The row is still there, because only the next batch removes it.
     assert!(node.storage.get(key.bucket(), &document_key(&key)).unwrap().is_some());
     assert!(reader.row(&key, node.view()).unwrap().is_none());
     assert!(reader.rows(&key.name, false, node.view()).unwrap().is_empty());
@@ -156,10 +156,10 @@ fn a_tombstone_counts_once_it_is_durable() {
 }
 
 #[test]
-fn pages_join_to_the_whole_whatever_their_size() {
+fn pages_of_any_size_join_to_the_whole() {
     let mut node = Node::new();
     let mut all = Vec::new();
-    // Retentions differ, so days of arrival lie across buckets.
+    // Retentions differ, so the visits of one day lie in several buckets.
     for days_ago in 1..9 {
         for number in 1..12 {
             let name = name(days_ago, number);
@@ -186,7 +186,7 @@ fn pages_join_to_the_whole_whatever_their_size() {
 }
 
 #[test]
-fn a_row_that_does_not_read_is_counted_and_takes_no_other_with_it() {
+fn an_undecodable_row_is_counted_and_hides_no_other() {
     let mut node = Node::new();
     let (good, bad) = (key(1, 1), key(1, 2));
     for key in [good, bad] {
@@ -204,7 +204,7 @@ fn a_row_that_does_not_read_is_counted_and_takes_no_other_with_it() {
     assert!(matches!(node.reader().row(&bad, node.view()), Err(StorageError::Corrupt { .. })));
 }
 
-/// Counts the pairs that scans look at.
+/// Counts the pairs that scans visit.
 struct Counting<'a>(&'a MemoryStorage, Cell<usize>);
 
 impl Storage for Counting<'_> {
@@ -231,7 +231,7 @@ impl Storage for Counting<'_> {
     }
 }
 
-/// A page of a long window costs about a page, not a page of each day.
+/// A page of a long window reads about one page, not a page of each day.
 #[test]
 fn a_page_reads_about_a_page() {
     let mut node = Node::new();

@@ -1,9 +1,9 @@
-//! What this replica waits for before it calls itself fit to serve: entries that peers have and it should have.
+//! The entries that this replica waits for before it calls itself fit to serve, because peers have them.
 //!
 //! A store that began empty, or lost a bucket, waits for all that each linked peer had at its greeting. A replica whose
-//! disk went back waits for its own entries. Both waits end when what is wanted is there, and neither waits for a peer
-//! that is away, nor for one that sends nothing: a dead region must block no other, and a peer that lies about what it
-//! has must not either.
+//! disk went back waits for its own entries. Both waits end when those entries are here. Neither waits for a peer that
+//! is away or one that sends nothing, otherwise a dead region, or a peer that lies about what it has, would block this
+//! one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::storage::Storage;
 use crate::time::{Monotonic, Now};
 use crate::version::VersionVector;
 
-/// Heartbeats in which nothing that is waited for comes, after which it is not waited for.
+/// Heartbeats without any awaited entry after which the replica waits no longer.
 const PATIENCE: u32 = 120;
 
 /// Filling an empty store, and fetching own entries back.
@@ -24,7 +24,7 @@ pub(super) struct Awaited {
     filling: Option<BTreeMap<NodeName, VersionVector>>,
     /// After a roll-back: what peers knew of our own logs.
     pub(super) recover: VersionVector,
-    /// When entries that are waited for last came.
+    /// When an awaited entry last came.
     moved: Monotonic,
     reached: u64,
 }
@@ -56,7 +56,7 @@ impl Awaited {
         }
     }
 
-    /// Nothing is waited for any more but own entries.
+    /// From now on only own entries are waited for.
     pub(super) fn end_filling(&mut self) {
         self.filling = None;
     }
@@ -68,7 +68,7 @@ impl Awaited {
         }
     }
 
-    /// Looks at how far both waits have come.
+    /// Measures how far both waits have come.
     pub(super) fn observe(&mut self, durable: &VersionVector, now: Monotonic) {
         let wanted = self.filling.iter().flat_map(BTreeMap::values).chain([&self.recover]);
         let reached = wanted.flat_map(VersionVector::iter).map(|(origin, seq)| seq.min(durable.get(origin))).sum();
@@ -78,7 +78,7 @@ impl Awaited {
         self.reached = reached;
     }
 
-    /// Whether entries came lately: what has stood still for longer is not waited for.
+    /// Whether awaited entries came within `patience`. If not, they are no longer waited for.
     pub(super) fn is_moving(&self, now: Monotonic, patience: Duration) -> bool {
         now.since(self.moved) < patience
     }
@@ -98,8 +98,8 @@ impl Awaited {
 }
 
 impl<S: Storage> Replica<S> {
-    /// Whether the store lacks what linked peers had when they greeted. While no peer has greeted yet, this is only so
-    /// for as long as peers may take to.
+    /// Whether the store lacks what linked peers had when they greeted. Without any greeting the store counts as
+    /// filling only for `start_grace`.
     pub(super) fn is_filling(&self, now: Now) -> bool {
         let may_yet_greet = now.mono.since(self.started) < self.config.start_grace();
         self.awaited.is_filling() && (self.awaited.greeted_any() || may_yet_greet)
@@ -128,7 +128,7 @@ impl<S: Storage> Replica<S> {
         if !all_greeted && now.mono.since(self.started) < self.config.start_grace() {
             return;
         }
-        // Of what a linked peer had it must still have what is waited for: its disk may have gone back since.
+        // Only what a linked peer still has is waited for, because its disk may have gone back since its greeting.
         let lacks = self.links.values().filter(|link| link.replica.is_some()).any(|link| {
             let had = self.awaited.had(&link.peer).into_iter().flat_map(VersionVector::iter);
             let (ours, theirs) = (&self.durable, &link.acked);
@@ -141,8 +141,9 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Own entries that no peer has any more, all of them linked for six heartbeats, are lost: they are not waited for,
-    /// and the log says that nothing is left to know of them. A peer that is away may still have them.
+    /// Own entries are lost if every peer has been linked for six heartbeats (longer while orphans are left) and none
+    /// has them. They are waited for no longer, and an event says how many they are. While a peer is away it may still
+    /// have them.
     pub(super) fn give_up_what_is_lost(&mut self, now: Now) {
         let recover = &self.awaited.recover;
         let is_more = |origin| self.links.values().any(|link| link.acked.get(origin) > self.durable.get(origin));
@@ -153,7 +154,7 @@ impl<S: Storage> Replica<S> {
             self.lost_since = None;
             return;
         }
-        // What a peer has seen and not yet stored it will soon tell that it has.
+        // A peer may have received entries and not yet made them durable, so wait a while for its next `Progress`.
         let patience = if self.orphans.is_empty() { self.config.start_grace() } else { self.patience() };
         if now.mono.since(*self.lost_since.get_or_insert(now.mono)) >= patience {
             for (origin, through) in std::mem::take(&mut self.awaited.recover).iter() {

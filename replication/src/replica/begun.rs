@@ -1,6 +1,6 @@
-//! With what a replica begins: what `meta` and the marks of the buckets say together.
+//! The state with which a replica begins, from what `meta` and the marks of the buckets say together.
 //!
-//! The marks are newer than `meta`, because a batch writes them and `meta` only now and then.
+//! The marks are newer than `meta`, because every batch writes marks and only some batches write `meta`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,7 +11,7 @@ use crate::ids::{NodeName, ReplicaId};
 use crate::key::Bucket;
 use crate::version::VersionVector;
 
-/// With what a replica begins.
+/// The state with which a replica begins.
 pub(super) struct Begun {
     pub(super) id: ReplicaId,
     pub(super) needs_id: bool,
@@ -24,7 +24,8 @@ pub(super) struct Begun {
     /// Own entries that are to be fetched back.
     pub(super) recover: VersionVector,
     pub(super) filling: bool,
-    /// Own seqs that were issued in a batch of which a bucket has nothing. Unless a peer knows of them it was never durable.
+    /// Own seqs that were issued in a batch which some of its buckets lack. Unless a peer knows of them, that batch was
+    /// never durable.
     pub(super) unproven: VersionVector,
     /// How far entries may lie beyond the vector in buckets that are not lost.
     pub(super) orphans: VersionVector,
@@ -41,7 +42,8 @@ impl Begun {
     ) -> Begun {
         let mut issued = marks::issued(marks);
         issued.advance(meta.id, meta.issued);
-        // Ids that are newer than `meta`: the batch that held the first entry under one reached not all its buckets.
+        // Ids that are newer than `meta`: the batch with the first entry under such an id did not reach all its
+        // buckets.
         let lasting = marks.get(&Bucket::Lasting).map_or(0, |mark| mark.batch);
         let newer = marks.values().filter(|mark| mark.batch > lasting && mark.replica != 0);
         let newer = newer.map(|mark| ReplicaId(mark.replica)).filter(|id| *id != meta.id);
@@ -69,8 +71,9 @@ impl Begun {
                 begun.vector = meta.vector.clone();
                 begun.vector.merge(vector);
                 begun.settled.merge(&last.settled);
-                // Issued in the newest batch: the seqs are used up. Not those of earlier ids: they were settled when the id
-                // was given up, and if a bucket was lost since then entries of theirs are still to be fetched back.
+                // Seqs issued in the newest batch are used up. The seqs of ids in `meta.past` are left out: they were
+                // settled when the id was given up, and if a bucket was lost since, some of their entries are still to
+                // be fetched back.
                 let is_settled = |origin: &ReplicaId| meta.past.contains(origin);
                 let used = issued.iter().filter(|(o, _)| (*o == meta.id || past.contains(o)) && !is_settled(o));
                 for (origin, seq) in used {
@@ -80,7 +83,7 @@ impl Begun {
                         begun.vector.advance(origin, seq);
                     }
                 }
-                // A later id that has issued nothing leaves `meta` as it was and writes marks all the same: then only the
+                // A later id that has issued nothing does not change `meta`, but its batches write marks. Then only the
                 // vector says how far the log under the stored id goes.
                 let known = begun.vector.get(meta.id);
                 if known > begun.issued {
@@ -89,7 +92,7 @@ impl Begun {
             }
             Found::WentBack { proven, missing } => {
                 begun.vector = proven.clone();
-                // Rows that were removed may be back: every tombstone is looked at again.
+                // Rows that were removed may be back, so the removals of every tombstone are repeated.
                 begun.settled = VersionVector::default();
                 begun.filling = true;
                 for known in marks.values().map(|mark| &mark.vector).chain([&meta.vector, &issued]) {
@@ -116,7 +119,8 @@ impl Begun {
                 begun.ended.advance(origin, seq);
             }
         }
-        // Under the stored id the disk may have issued something before it went back to where nothing was issued.
+        // If nothing was issued under the stored id, the disk may have gone back to before its first entry: take a new
+        // one.
         if begun.filling || begun.issued == 0 {
             (begun.needs_id, begun.issued, begun.head) = (true, 0, Some(0));
         }

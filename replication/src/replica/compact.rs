@@ -1,8 +1,8 @@
 //! Compaction of rows, a few at a time, away from the path of any write.
 //!
 //! # Invariants
-//! - A compacted row holds only changes that are durable, because a row that is written in the batch being gathered waits
-//!   for a later tick. After a crash [`Row::forget`] can therefore take out whatever was not durable.
+//! - A compacted row holds only durable changes, because a row that is written in the batch being gathered waits for a
+//!   later tick. So after a crash [`Row::forget`] can take out every change that was not durable.
 //! - A tick compacts at most [`ROWS_PER_TICK`] rows.
 
 use super::Replica;
@@ -12,11 +12,11 @@ use crate::storage::{Storage, StorageError, document_key};
 
 /// Most rows that one tick compacts.
 const ROWS_PER_TICK: usize = 4;
-/// Most rows that wait; a further one asks again with its next change.
+/// Most rows that wait for compaction. A further one is noted again with its next change.
 const MOST_DUE: usize = 1_024;
 
 impl<S: Storage> Replica<S> {
-    /// Remembers a row that is about to be written, if it is due.
+    /// Notes that a row which is about to be written is due for compaction, if it is.
     pub(super) fn note_compaction(&mut self, key: &DocumentKey, row: &Row) {
         if row.wants_compaction() && self.compaction_due.len() < MOST_DUE {
             self.compaction_due.insert(*key);

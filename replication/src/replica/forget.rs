@@ -2,10 +2,10 @@
 //!
 //! # Invariants
 //! - A tombstone is durable before the rows that it erases go.
-//! - Where an erased document's changes were in the logs it says so: whoever gets such an entry, from whomever,
-//!   learns why there is no change.
+//! - The log entries of an erased document's changes become `Erased` entries. So a peer that gets one, from any
+//!   replica, learns why there is no change.
 //! - Before a bucket goes, the last seq issued, the horizon and certain time are durable.
-//! - Nothing is dropped by a clock in doubt, nor by what no peer has confirmed of one.
+//! - Nothing is dropped while the clock is in doubt. Buckets are dropped by certain time, never by trusted time.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -20,7 +20,8 @@ use crate::storage::{Storage, StorageError, document_range, log_key, read_docume
 use crate::time::Now;
 
 impl<S: Storage> Replica<S> {
-    /// Removes every row of `name`; where its changes were, the log and the sending window say that they are erased.
+    /// Removes every row of `name`. The log entries of its changes, in storage and in the sending window, become
+    /// `Erased`.
     pub(super) fn remove_rows(&mut self, name: &DocumentName, tombstone: &Tombstone) -> Result<(), StorageError> {
         let (start, end) = document_range(&name.encode());
         let (first, last) = name.buckets(self.config.max_retention);
@@ -39,7 +40,7 @@ impl<S: Storage> Replica<S> {
                 return Err(StorageError::Corrupt { what: "row", bucket: *bucket });
             }
         }
-        // Of what is undone after a crash the row may be on its way out already.
+        // After a crash `undo` may have queued the removal of a row in the same batch: skip it.
         rows.retain(|(bucket, key, _)| self.pending.get(*bucket, key) != Some(None));
         for (bucket, key, dots) in rows {
             self.pending.remove(bucket, key);
@@ -52,7 +53,8 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// In the same bucket, so that half a batch cannot take the row and leave a gap in the log.
+    /// Turns one log entry of a removed row into `Erased`. It stays in the row's bucket, otherwise half a batch could
+    /// remove the row and leave a gap in the log.
     fn erase_entry(
         &mut self,
         bucket: Bucket,
@@ -93,19 +95,19 @@ impl<S: Storage> Replica<S> {
         self.retire(now)
     }
 
-    /// Whether a day is over, by whatever clock is right within the skew.
+    /// Whether a day is over by every clock that is right within the skew.
     fn has_passed(&self, bucket: Bucket) -> bool {
         bucket.end().plus(self.config.max_clock_skew) <= self.clock.certain()
     }
 
-    /// Whether nothing of a day needs to be kept, here or elsewhere.
+    /// Whether a day's bucket need not be kept any longer, here or elsewhere.
     pub(super) fn is_droppable(&self, bucket: Bucket) -> bool {
         self.has_passed(bucket) || bucket.end() <= self.horizon
     }
 
-    /// Keeps the persisted time young, so that a restart can tell a downtime from a wrong clock, and the list of linked
-    /// peers right: they may hold our newest entries. That all are gone at once (this node is cut off, or stopping) says
-    /// nothing of the entries that they have.
+    /// Writes `meta` now and then. The persisted time must be young, so that a restart can tell a downtime from a wrong
+    /// clock. The list of linked peers must be right, because they may hold our newest entries. An empty list is not
+    /// written: if all links end at once this node is cut off or stopping, and the peers still have those entries.
     pub(super) fn note_time(&mut self, now: Now) {
         const EVERY: Duration = Duration::from_mins(1);
         let linked = self.config.peers.keys().filter(|peer| self.is_linked(peer)).cloned();
@@ -120,8 +122,7 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Before a clean stop: writes certain time. Make the batch durable, and the next, until
-    /// [`Replica::poll_batch`] has nothing left.
+    /// Before a clean stop: writes certain time. Make batches durable until [`Replica::poll_batch`] returns `None`.
     pub fn handle_stop(&mut self, now: Now) {
         self.observe(now);
         self.pending.meta = true;

@@ -1,13 +1,13 @@
 //! A rolling hash of each log, which shows a fork.
 //!
 //! Two processes that write under one id (a machine that was cloned with its memory, a failover without fencing) issue
-//! the same dots for different entries. Neither can notice it alone. The hash of a log up to `n` is a function of all
-//! its entries, so two forks differ in it from the first entry on that differs. An origin sends it with its own frames;
-//! a receiver that has it at the frame's beginning or end compares. In a greeting a receiver tells it back, so that a
-//! process that is the fork learns of it and takes a new id.
+//! the same dots for different entries. Neither process can notice that alone. The hash of a log up to `n` is a
+//! function of all its entries, so two forks differ in it from the first entry on that differs. An origin sends the
+//! hash with its own frames; a receiver that knows the hash at the frame's beginning or end compares. In its greeting a
+//! receiver sends the hash back, so that a forked process learns of the fork and takes a new id.
 //!
-//! Dots and HLC readings are hashed, not payloads: an entry that is erased later keeps both. The hash finds accidents
-//! and is no proof against a peer that lies.
+//! Dots and HLC readings are hashed, not payloads: an entry that is erased later keeps both. The hash finds accidents;
+//! it does not protect against a peer that lies.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher as _;
@@ -17,10 +17,10 @@ use siphasher::sip::SipHasher13;
 use crate::ids::{Dot, ReplicaId};
 use crate::time::Hlc;
 
-/// The log's hash at a place of it.
+/// The rolling hash of a log up to one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Head {
-    /// The last entry that it covers.
+    /// The seq of the last entry that the hash covers.
     pub seq: u64,
     /// The hash.
     pub hash: u32,
@@ -54,17 +54,18 @@ impl Heads {
         hasher.write_u32(self.own?);
         hasher.write_u64(dot.seq);
         hasher.write_u64(hlc.0);
-        // The lower half; 32 bits miss one fork in four thousand million.
+        // The lower half: 32 bits miss one fork in four thousand million.
         self.own = Some(hasher.finish() as u32);
         self.own
     }
 
-    /// What is known of a peer's log.
+    /// The latest known hash of a peer's log.
     pub(super) fn of(&self, origin: ReplicaId) -> Option<Head> {
         self.theirs.get(&origin).copied()
     }
 
-    /// An origin says what its log hashes to at two places. `false` if what we have of it hashes to something else.
+    /// Compares the hashes that an origin sends of its log at two places with the one that we know. `false` if they
+    /// differ.
     pub(super) fn agree(&mut self, origin: ReplicaId, heads: [Head; 2]) -> bool {
         if let Some(known) = self.theirs.get(&origin)
             && heads.iter().any(|head| head.seq == known.seq && head.hash != known.hash)

@@ -1,15 +1,31 @@
-//! One link's side of the conversation: its state, the greeting, and what is sent again after a loss.
+//! One link to one peer: its state, the greeting, and what is sent again after a loss.
 //!
-//! # How a link works
-//! Each side greets with `Hello` until it has been answered. From then on a side sends its own log, and what the peer
-//! lacks of others' (`send.rs`); the peer answers with `Progress` once entries are durable there, and at each heartbeat
-//! (`receive.rs`). A link delivers frames in order or breaks (TCP), but frames are lost at a break that only one side
-//! notices, and in the simulator at any time. A `Progress` that does not name a frame that should have come long ago
-//! shows the loss, and the log is sent again from what the peer has.
+//! # The problem
+//! A link delivers frames in order or breaks (TCP). But frames are lost at a break that only one side has noticed, and
+//! in the simulator at any time. The peer may also be another process or another store than the one that was there
+//! before, or know more of our log than we do.
+//!
+//! # The insight
+//! A vector says what the peer lacks, so a link needs no memory beyond its own life: it begins with both vectors
+//! (`Hello`), and after any loss it sends again from what the peer has acknowledged.
+//!
+//! # The algorithm
+//! 1. Each side sends `Hello` until the other side has answered it. Until the peer's `Hello` came, other frames of it
+//!    only show that it has ours.
+//! 2. `Hello` is checked: name, region, `max_retention`, process (`boot`), id. If the peer has seen more of our log
+//!    than we have, our disk went back, and we take a new id (`open.rs`).
+//! 3. Then each side sends its own log, and what the peer lacks of other logs (`send.rs`). The peer answers with
+//!    `Progress` once entries are durable there, and at each heartbeat (`receive.rs`).
+//! 4. A `Progress` that names a frame neither as durable nor as received, although an acknowledgement would have come
+//!    by now, shows that the frame is lost. Its log is sent again from `acked`.
+//! 5. If no acknowledgement comes at all, everything is sent again after `patience` heartbeats, which doubles each
+//!    time.
 //!
 //! # Invariants
-//! - What we believe a peer knows only grows within one incarnation of it.
-//! - A frame that is lost is sent again with the first `Progress` that shows it; where none comes, when patience ends.
+//! - What we believe a peer knows (`acked`) only grows within one incarnation of it, except for origins that it has
+//!   forgotten, and logs of which it reports a gap.
+//! - `sent` never falls behind what is in flight: `rewind` and `send_again` clear both together.
+//! - At most one link to a peer outlives a `Hello`: a newer one replaces the older ones.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -29,21 +45,21 @@ pub enum LinkError {
     /// The link is not open.
     #[error("no such link")]
     Unknown,
-    /// The peer sent bytes that are no frame of any version we speak.
+    /// The peer sent bytes that are not a valid frame of the version that we speak.
     #[error("undecodable frame from {peer}")]
     BadFrame {
-        /// Who sent it.
+        /// The sender.
         peer: NodeName,
-        /// What is wrong with it.
+        /// The error in the frame.
         #[source]
         source: Box<FrameError>,
     },
     /// The peer says it is another node, or of another region, than its certificate and our configuration say.
     #[error("{peer} calls itself {says}")]
     WrongName {
-        /// Who the certificate says it is.
+        /// The name in its certificate.
         peer: NodeName,
-        /// Who it says it is.
+        /// The name, or name and region, in its `Hello`.
         says: String,
     },
     /// The peer has our own id: one of the two is a copy of the other's store.
@@ -52,20 +68,20 @@ pub enum LinkError {
         /// The copy, or the original.
         peer: NodeName,
     },
-    /// Another process speaks under the peer's name: this one was replaced by it.
+    /// This process was replaced by a later one under the peer's name, and still speaks.
     #[error("two processes run as {peer}: stop one of them")]
     TwoProcesses {
         /// The name.
         peer: NodeName,
     },
-    /// The peer's log is another one than it was: two processes wrote under one id.
+    /// The peer's log differs from what it sent before: two processes wrote under one id.
     #[error("the log of {peer} forked: a copy of its machine wrote under the same id")]
     Fork {
         /// The peer.
         peer: NodeName,
     },
-    /// The peer says what cannot be: that it knows more of our log than any disk could have lost, or, again within a
-    /// minute, that our disk went back.
+    /// The peer's word cannot be true: it knows more of our log than any disk could have lost, or it says for the
+    /// second time within a minute that our disk went back.
     #[error("{peer} says that it knows our log up to {theirs}, we issued {ours}")]
     Implausible {
         /// The peer.
@@ -78,7 +94,7 @@ pub enum LinkError {
     /// Forgetting is safe only if the longest retention is the same everywhere.
     #[error("{peer} keeps documents for up to {theirs} ms, we for {ours} ms")]
     Retention {
-        /// Who differs.
+        /// The peer.
         peer: NodeName,
         /// Its `max_retention`.
         theirs: u64,
@@ -90,14 +106,14 @@ pub enum LinkError {
     Storage(#[from] StorageError),
 }
 
-/// The longest silence on acknowledgements before everything is sent again, in heartbeats: convergence after a lossy
-/// time is bounded by it.
+/// The longest silence on acknowledgements before everything is sent again, in heartbeats. It bounds the time that
+/// convergence takes after losses.
 const MOST_PATIENCE: u32 = 32;
-/// More entries than a disk can have lost: a peer that says it knows so many more of our log lies.
+/// More entries than a disk can have lost: a peer that says that it knows this many more of our log lies.
 const MOST_LOST: u64 = 1 << 32;
-/// A peer's word makes this replica take a new id at most so often.
+/// Shortest time between two new ids that this replica takes because of a peer's word.
 const REMINT_EVERY: Duration = Duration::from_mins(1);
-/// Processes on one name that were replaced by later ones: so many are remembered.
+/// Most processes under one peer's name that are remembered.
 const MOST_BOOTS: usize = 16;
 
 /// A frame that was sent and is not acknowledged.
@@ -109,7 +125,7 @@ pub(super) struct Sent {
     pub(super) at: Monotonic,
 }
 
-/// Since when a peer lacks entries of another origin and nothing more of them has come to it.
+/// Since when a peer lacks entries of another origin and has got no more of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Watch {
     /// What the peer had when it began.
@@ -129,7 +145,7 @@ pub(super) struct Link {
     pub(super) sent: BTreeMap<ReplicaId, u64>,
     pub(super) in_flight: VecDeque<Sent>,
     pub(super) bytes_in_flight: usize,
-    /// When something was last acknowledged, or nothing was outstanding.
+    /// When a frame was last acknowledged, or none was in flight.
     pub(super) advanced: Monotonic,
     /// Silence on acknowledgements before everything is sent again, in heartbeats; doubles up to [`MOST_PATIENCE`].
     pub(super) patience: u32,
@@ -142,7 +158,7 @@ pub(super) struct Link {
     pub(super) direct: BTreeSet<ReplicaId>,
     /// Other origins of which the peer lacks entries.
     pub(super) late: BTreeMap<ReplicaId, Watch>,
-    /// When it came up.
+    /// When the link came up.
     pub(super) since: Monotonic,
     pub(super) heard: Monotonic,
     pub(super) rewound: Monotonic,
@@ -197,7 +213,7 @@ impl<S: Storage> Replica<S> {
             .map_err(|source| LinkError::BadFrame { peer: peer.clone(), source: Box::new(source) })?;
         match frame {
             Frame::Hello(hello) => self.hello(now, id, hello),
-            // Before the greeting nothing else counts (it may have been lost on the way).
+            // The peer's `Hello` may have been lost: until it comes, other frames are not applied.
             _ if self.links.get(&id).is_none_or(|link| link.replica.is_none()) => {
                 self.greeted(id);
                 Ok(())
@@ -233,7 +249,7 @@ impl<S: Storage> Replica<S> {
             return Err(LinkError::Retention { peer, theirs: hello.max_retention_ms, ours });
         }
         if self.is_own(hello.replica) {
-            // Both will notice; the one that has not yet written under this id steps aside.
+            // Both replicas notice; the one that is not running yet takes a new id.
             if self.standing != Standing::Running && hello.replica == self.id {
                 self.reincarnate(now)?;
             }
@@ -247,8 +263,8 @@ impl<S: Storage> Replica<S> {
         let Some(link) = self.links.get_mut(&id) else { return Err(LinkError::Unknown) };
         match link.replica {
             Some(known) if known == hello.replica => {
-                // It greets again: our greeting was lost, or crossed it. Whoever has our greeting needs no other, or two
-                // replicas would greet each other for ever.
+                // The peer greets again, because our `Hello` was lost or is on its way. A peer that has it gets no
+                // second one, otherwise two replicas would greet each other for ever.
                 link.hello_due |= !link.greeted;
             }
             _ => {
@@ -283,7 +299,8 @@ impl<S: Storage> Replica<S> {
         self.check_own_log(now, &peer, &hello.seen)
     }
 
-    /// A later process replaces an earlier one on the same name; an earlier one that speaks again is a second one.
+    /// Notes which process speaks under a peer's name. A later process replaces an earlier one. If the earlier one
+    /// speaks again, two processes run under one name.
     fn note_boot(&mut self, peer: &NodeName, boot: u64) -> Result<(), LinkError> {
         let boots = self.boots.entry(peer.clone()).or_default();
         match boots.iter().position(|known| *known == boot) {
@@ -299,7 +316,7 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Does the peer know more of our log than we do? Then our disk went back in time.
+    /// If the peer has seen more of our log than we have, our disk went back in time: goes on under a new id.
     fn check_own_log(&mut self, now: Now, peer: &NodeName, theirs: &VersionVector) -> Result<(), LinkError> {
         let (known, issued) = (theirs.get(self.id), self.issued);
         let ours = if self.unproven.get(self.id) > 0 { self.vector.get(self.id) } else { issued };
@@ -310,7 +327,8 @@ impl<S: Storage> Replica<S> {
             }
             self.reminted = Some(now.mono);
             let old = self.id;
-            // A disk goes back while no process runs. Since this one runs it has issued all that there is.
+            // A disk goes back only while no process runs. So if this process has issued entries, it knows the whole
+            // log.
             let is_complete = self.standing == Standing::Running && self.issued > 0;
             self.events.push_back(Event::RolledBack { peer: peer.clone(), origin: old, theirs: known, ours });
             self.reincarnate(now)?;
@@ -340,8 +358,8 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// A peer knows of what a half batch had issued: so it was whole, and a bucket was lost since. What is left of it is
-    /// not in the vector before it came again.
+    /// A peer has seen entries that a half batch had issued. So that batch was whole, and a bucket was lost since. The
+    /// rest of the batch counts as orphans until peers have sent it again.
     fn lose_proof(&mut self, origin: ReplicaId) {
         let issued = self.unproven.get(origin);
         if issued > 0 {
@@ -361,7 +379,8 @@ impl<S: Storage> Replica<S> {
         self.links.values().any(|link| link.peer == *peer && link.replica.is_some())
     }
 
-    /// A heartbeat. `stalled` is how late it comes: as long as this process stood still no peer could be heard.
+    /// A heartbeat. `stalled` is how late it comes: while this process stood still it could hear no peer, so that time
+    /// is not counted as silence.
     pub(super) fn tick_links(&mut self, now: Now, stalled: Duration) {
         let (dead_after, heartbeat) = (self.config.dead_after(), self.config.heartbeat);
         let mut silent = Vec::new();
@@ -423,24 +442,25 @@ impl Link {
         }
     }
 
-    /// When the partly filled frame that waits is to be sent.
+    /// When a partly filled frame that waits for more entries is sent.
     pub(super) fn lingers_until(&self) -> Option<Monotonic> {
         self.lingers.map(|since| since.plus(LINGER))
     }
 
-    /// How far this log was sent, or is known to the peer.
+    /// The seq through which this log was sent to the peer, or is known to it.
     pub(super) fn sent_through(&self, origin: ReplicaId) -> u64 {
         self.acked.get(origin).max(self.sent.get(&origin).copied().unwrap_or(0))
     }
 
-    /// The peer told what it durably knows and, beyond that, what it has received.
+    /// The peer has told what it durably knows (`acked`) and, beyond that, what it has `received`. Frames that should
+    /// have come by now and are in neither are lost: their logs are sent again.
     pub(super) fn acknowledge(&mut self, now: Monotonic, heartbeat: Duration, received: &[(ReplicaId, u64)]) {
         let before = self.in_flight.len();
         let acked = &self.acked;
         let newest = self.in_flight.iter().rev().find(|sent| acked.get(sent.origin) >= sent.through);
         if let Some(took) = newest.map(|sent| now.since(sent.at).min(heartbeat * 8)) {
             let (average, shortest) = self.acknowledges.unwrap_or((took, took));
-            // Quick to rise, because a queue that fills is no loss.
+            // The average rises quickly, otherwise frames in a queue that fills would be taken for lost.
             let average = if took > average { (average + took) / 2 } else { average * 7 / 8 + took / 8 };
             self.acknowledges = Some((average, shortest.min(took)));
         }
@@ -450,7 +470,7 @@ impl Link {
             self.advanced = now;
             self.patience = 4;
         }
-        // Four heartbeats until it is known how long an acknowledgement takes here.
+        // Four heartbeats, as long as no acknowledgement was measured.
         let takes = self.acknowledges.map_or(heartbeat * 4, |(average, _)| average * 2 + heartbeat / 4);
         let has = |sent: &Sent| received.iter().any(|(o, through)| *o == sent.origin && *through >= sent.through);
         let lost = self.in_flight.iter().filter(|sent| now.since(sent.at) >= takes && !has(sent));
@@ -460,14 +480,14 @@ impl Link {
         }
     }
 
-    /// Sends a log again from what the peer has acknowledged.
+    /// From now on this log is sent again from what the peer has acknowledged.
     pub(super) fn rewind(&mut self, origin: ReplicaId) {
         self.sent.remove(&origin);
         self.in_flight.retain(|sent| sent.origin != origin);
         self.bytes_in_flight = self.in_flight.iter().map(|sent| sent.bytes).sum();
     }
 
-    /// Sends everything again that the peer has not acknowledged.
+    /// From now on every log is sent again from what the peer has acknowledged.
     fn send_again(&mut self) {
         self.in_flight.clear();
         self.bytes_in_flight = 0;

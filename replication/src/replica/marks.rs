@@ -3,15 +3,16 @@
 //! # The problem
 //! Each bucket is a database of its own. After a crash one of them may hold a batch that another one lacks. A bucket
 //! may also be gone, or older than the others: removed by hand, restored from a backup, or cut short by an engine that
-//! drops what it cannot verify. The version vector must not cover what is gone, otherwise no peer sends it again.
+//! drops what it cannot verify. The version vector must not cover entries that are gone, otherwise no peer sends them
+//! again.
 //!
 //! # The algorithm
 //! At most one batch is on its way to the disk. Every batch writes a [`Mark`] into each bucket that it touches. The
 //! lasting bucket is touched by every batch and comes last; its mark holds a table of every bucket's last batch.
 //! - The newest batch is in all the buckets that it touched: the store is [`Found::Whole`].
-//! - It is in some, and the others stand exactly where they stood before it: [`Found::Half`]; a crash does that.
-//! - Anything else no crash can do: [`Found::WentBack`]. What is proven then is what the missing or older buckets and
-//!   the newest batch all prove: a missing bucket proves nothing.
+//! - It is in some, and the others stand exactly where they stood before it: [`Found::Half`]. A crash does that.
+//! - No crash does anything else: [`Found::WentBack`]. Then only that is proven which the missing or older buckets and
+//!   the newest batch all prove. A missing bucket proves nothing.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +27,7 @@ use crate::version::VersionVector;
 /// What a bucket says about itself, written atomically with every batch that touches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
-    /// The replica that wrote last; 0 before any did.
+    /// The replica that wrote last; 0 if none has.
     pub(super) replica: u64,
     /// The last seq issued under that id, whatever has been removed from the log since.
     pub(super) issued: u64,
@@ -35,14 +36,14 @@ pub(super) struct Mark {
     pub(super) documents: u64,
     pub(super) tombstones: u64,
     pub(super) batch: u64,
-    /// Every bucket that the batch touched, and the last batch that it had seen before.
+    /// Every bucket that the batch touched, with the last batch before it that touched that bucket.
     pub(super) touched: Vec<(Bucket, u64)>,
     /// Every bucket but the lasting one with its last batch; only in the lasting bucket's mark.
     pub(super) table: BTreeMap<Bucket, u64>,
     pub(super) vector: VersionVector,
-    /// What was durable when the batch was made.
+    /// The vector that was durable when the batch was made.
     pub(super) previous: VersionVector,
-    /// Tombstones up to here have had their rows removed, durably once this batch is.
+    /// The rows of tombstones up to here have been removed; durably, once this batch is durable.
     pub(super) settled: VersionVector,
     /// Read from the form of store format 3, which had no table.
     #[serde(skip)]
@@ -85,7 +86,7 @@ impl From<OldMark> for Mark {
 /// What the marks of a store prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The newest batch is everywhere: its vector holds.
+    /// Every bucket has the newest batch: its vector holds.
     Whole(VersionVector),
     /// A crash kept a part of the newest batch: the vector before it holds.
     Half(VersionVector),
@@ -101,7 +102,7 @@ pub(super) fn read<S: Storage>(storage: &S) -> Result<BTreeMap<Bucket, Mark>, St
         let mark = match (storage.get(bucket, MARK_KEY)?, storage.get(bucket, OLD_MARK_KEY)?) {
             (Some(mark), _) => postcard::from_bytes(&mark).map_err(corrupt)?,
             (None, Some(old)) => postcard::from_bytes::<OldMark>(&old).map_err(corrupt)?.into(),
-            // A crash may leave a bucket of which not even the first batch survived.
+            // After a crash a bucket may exist of which not even the first batch survived.
             (None, None) => Mark::default(),
         };
         marks.insert(bucket, mark);
@@ -134,8 +135,8 @@ pub(super) fn judge(marks: &BTreeMap<Bucket, Mark>, horizon: Wall, has_meta: boo
         }
     }
     for (bucket, batch) in lasting.table.iter().filter(|(bucket, _)| !is_over(bucket)) {
-        // What the newest batch touched was looked at above. The lasting bucket's own batch may have been a half one
-        // before the newest was made.
+        // The buckets that the newest batch touched were checked above. The lasting bucket's own last batch may itself
+        // have been cut in half by a crash before the newest batch was made.
         let is_half = lasting.touched.contains(&(*bucket, stands(bucket)));
         if !last.touched.iter().any(|(touched, _)| touched == bucket) && stands(bucket) != *batch && !is_half {
             missing.push(*bucket);
@@ -145,7 +146,8 @@ pub(super) fn judge(marks: &BTreeMap<Bucket, Mark>, horizon: Wall, has_meta: boo
         missing.push(Bucket::Lasting);
     }
     if !missing.is_empty() {
-        // The newest mark as well: what an older one knew may have been lost with another bucket in between.
+        // The newest mark counts as well, because what an older one proves may have been lost with another bucket
+        // since.
         let proven =
             missing.iter().map(|bucket| marks.get(bucket).map(|mark| mark.previous.clone()).unwrap_or_default());
         let proven = proven.fold(last.previous.clone(), |one, two| one.meet(&two));

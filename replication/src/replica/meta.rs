@@ -1,4 +1,4 @@
-//! The replica's own state as it lies in the lasting bucket, and its formats.
+//! The replica's own state as stored in the lasting bucket, and its formats.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,9 @@ use crate::storage::{BucketBatch, META_KEY, Storage, StorageError, WriteBatch};
 use crate::time::{Wall, millis};
 use crate::version::VersionVector;
 
-/// Format 1 had gaps in the log where 2 says that something is erased; it reads as it is. What 3, 4 and 5 add to `meta`
-/// is zero before; since 4 the marks have a table of all buckets.
+/// Store format. Since 2, an erased change leaves an `Erased` entry instead of a gap. 3, 4 and 5 added fields to
+/// `meta`, which read as zero in older stores. Since 4, the lasting bucket's mark has a table of all buckets. Stores of
+/// formats 1 to 4 are read without migration.
 pub(super) const FORMAT: u16 = 5;
 
 /// The replica's own state, in [`Bucket::Lasting`].
@@ -22,19 +23,19 @@ pub(super) struct Meta {
     pub(super) format: u16,
     pub(super) id: ReplicaId,
     pub(super) past: BTreeSet<ReplicaId>,
-    /// What was durable when this was written.
+    /// The vector that was durable when this was written.
     pub(super) vector: VersionVector,
     pub(super) settled: VersionVector,
     pub(super) issued: u64,
     pub(super) batch: u64,
-    /// Tombstones lie where this puts them, so it can never change for a store.
+    /// It decides in which bucket a tombstone lies, so it can never change for a store.
     pub(super) max_retention_ms: u64,
     pub(super) horizon: Wall,
     /// Certain time; the epoch if no peer ever confirmed the clock.
     pub(super) certain: Wall,
     /// The latest that certain time ever was.
     pub(super) reached: Wall,
-    /// Whose store it is; empty up to format 3.
+    /// The node that owns the store; empty up to format 3.
     pub(super) node: String,
     /// Peers that were linked when this was written.
     pub(super) linked: BTreeSet<NodeName>,
@@ -47,11 +48,11 @@ pub(super) struct Meta {
     pub(super) hearsay: Hearsay,
     /// See [`super::salvage`].
     pub(super) orphans: VersionVector,
-    /// Own seqs of a half batch that peers have not been asked about.
+    /// Own seqs of a half batch about which the peers have not been asked yet.
     pub(super) unproven: VersionVector,
 }
 
-/// How many fields of `meta`, zero if absent, came with format 3, with 4 and with 5.
+/// How many fields were added to `meta` by format 3, by 4 and by 5; they read as zero if absent.
 const ADDED: [usize; 3] = [1, 6, 2];
 
 pub(super) fn read<S: Storage>(storage: &S) -> Result<Option<Meta>, StorageError> {
@@ -136,7 +137,7 @@ mod tests {
         let written = postcard::from_bytes::<Meta>(&meta).unwrap();
         assert_eq!(written.reached, now.wall);
         let reached = postcard::to_stdvec(&written.reached).unwrap().len();
-        // What came with formats 4 and 5 is one byte each while it is empty, but for the node's name.
+        // Each field of formats 4 and 5 is one byte while it is empty, except for the node's name.
         let added = ADDED[1] + ADDED[2] + written.node.len();
         for (format, missing) in [(1, added + reached), (2, added + reached), (3, added), (4, ADDED[2])] {
             let mut older = meta[..meta.len() - missing].to_vec();

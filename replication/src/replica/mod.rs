@@ -1,20 +1,22 @@
-//! One replica: takes writes, frames and the time, and says what is to be made durable and what is to be sent.
+//! One replica: takes writes, frames and the time, and hands out batches to make durable and frames to send.
 //!
 //! | file | concern |
 //! | --- | --- |
 //! | [`open`](self) `open.rs` | start, restart, a new incarnation |
+//! | `begun.rs`, `meta.rs` | the state with which a replica begins; its own state in storage |
 //! | `marks.rs` | what each bucket says about itself, and what all of them prove at a start |
-//! | `write.rs` | local writes and the door that dead documents do not pass |
+//! | `undo.rs`, `salvage.rs` | what a crash left half done; orphans after a lost bucket |
+//! | `write.rs` | local writes, and the check that keeps dead documents out |
 //! | `pending.rs` | the batch that is being gathered |
 //! | `compact.rs` | compaction of rows, a few at a time |
 //! | `link.rs` | one link's state; the greeting |
 //! | `receive.rs` | entries in, and what a peer says of its progress |
 //! | `send.rs` | frames out: own entries first, relays if late |
-//! | `origins.rs` | whose log is whose; origins that are over |
-//! | `awaited.rs` | what is waited for before the replica is fit to serve |
+//! | `origins.rs` | which node each log belongs to; origins that are over |
+//! | `awaited.rs` | entries that the replica waits for before it is fit to serve |
 //! | `head.rs` | the rolling hash that shows a fork |
 //! | `forget.rs` | removal of erased rows, expired buckets, checkpoints |
-//! | `status.rs` | what operators and readers may know |
+//! | `status.rs` | the replica's state for operators and readers |
 
 mod awaited;
 mod begun;
@@ -60,7 +62,7 @@ use origins::{Hearsay, Origins};
 use pending::{InFlight, Pending, Place};
 use salvage::Orphans;
 
-/// What a replica must be told; equal `max_retention` everywhere is a condition of safety.
+/// What a replica is told at its start. `max_retention` must be equal everywhere, otherwise forgetting is not safe.
 #[derive(Clone, Debug)]
 pub struct ReplicaConfig {
     /// This node's name.
@@ -73,9 +75,9 @@ pub struct ReplicaConfig {
     pub max_retention: Duration,
     /// The largest clock difference that is taken for normal.
     pub max_clock_skew: Duration,
-    /// How far ahead of true time an id's arrival may be: a guest's own clock made it.
+    /// How far ahead of true time an id's arrival may be, because a guest's own clock made it.
     pub arrival_allowance: Duration,
-    /// Tells this process from every other one, so that two on one name are noticed; random in production.
+    /// Tells this process from every other one, so that two processes under one name are noticed; random in production.
     pub boot: u64,
     /// Longest silence on a link.
     pub heartbeat: Duration,
@@ -167,21 +169,21 @@ pub enum Event {
     },
     /// A peer's entry breaks the rules and was not stored.
     Refused {
-        /// Who sent it.
+        /// The peer that sent it.
         peer: NodeName,
         /// Which entry.
         dot: Dot,
     },
-    /// A peer says that everything expired up to a moment which is in our future.
+    /// A peer's horizon lies in our future and was not taken over.
     HorizonRefused {
-        /// Who said so.
+        /// The peer.
         peer: NodeName,
-        /// The moment.
+        /// Its horizon.
         horizon: Wall,
     },
     /// A peer knows more of our log than we do: our disk went back in time.
     RolledBack {
-        /// Who knows it.
+        /// The peer that knows more.
         peer: NodeName,
         /// Our id until now.
         origin: ReplicaId,
@@ -190,7 +192,7 @@ pub enum Event {
         /// What we had.
         ours: u64,
     },
-    /// Entries that we had before our disk went back are in no peer's store either: they are lost.
+    /// Entries that we had before our disk went back are not in any peer's store either: they are lost.
     Lost {
         /// In which of our logs.
         origin: ReplicaId,
@@ -208,16 +210,17 @@ pub enum Event {
     Clock(Option<Doubt>),
     /// A day's bucket is gone.
     Forgot(Bucket),
-    /// Whether this replica has forgotten what is not over, for its clock was ahead ([`Replica::forgot_early`]).
+    /// Whether this replica may have dropped documents that have not expired, because its clock was ahead
+    /// ([`Replica::forgot_early`]).
     ForgotEarly(bool),
-    /// An entry arrives later than the certain time allows, so its log waits here: a clock is ahead.
+    /// An entry's arrival is later than certain time allows, so its log waits here. Some clock is ahead.
     HeldBack {
         /// The peer that sent it.
         peer: NodeName,
         /// Which entry.
         dot: Dot,
     },
-    /// At the start buckets were missing or older than the store was: everything beyond what the others prove is
+    /// At the start buckets were missing or older than the store was. Everything beyond what the others prove is
     /// fetched again.
     BucketsLost(Vec<Bucket>),
     /// The store belongs to another node: a copy. This replica begins with an empty past.
@@ -234,10 +237,10 @@ pub enum Event {
         /// The shortest time from sending to acknowledgement.
         round_trip: Duration,
     },
-    /// Everything that peers had at their greeting is here by now.
+    /// Everything that linked peers had at their greeting is here by now, or was waited for long enough.
     Filled,
-    /// A node's log does not go as far as others said while it was away: one of them lied, or the node's disk went back.
-    /// What was not proven of it is fetched again.
+    /// A node's log does not go as far as relaying peers said while the node was away. One of them lied, or the node's
+    /// disk went back. The unproven part of the log is fetched again.
     Contradicted {
         /// The node.
         peer: NodeName,
@@ -253,14 +256,14 @@ pub enum Event {
 pub struct Transmit {
     /// On which link.
     pub link: LinkId,
-    /// The bytes; shared, for several peers often get the same.
+    /// The bytes; shared, because several peers often get the same frame.
     pub frame: Arc<[u8]>,
 }
 
 /// Whether the log may be continued under the present id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Peers are yet to say that they do not know more of our log than we do.
+    /// Peers have not yet confirmed that they know no more of our log than we do.
     Confirming { until: Monotonic, waiting: BTreeSet<NodeName> },
     /// Entries are being issued.
     Running,
@@ -294,7 +297,7 @@ pub struct Replica<S> {
     /// When the process started.
     started: Monotonic,
     awaited: Awaited,
-    /// Since when every peer is linked and none has more of what is fetched back than we have.
+    /// Since when every peer is linked and none has more of the entries in `awaited.recover` than we have.
     lost_since: Option<Monotonic>,
     /// Own seqs beyond the vector that a half batch had issued, until peers have said whether they know of them.
     unproven: VersionVector,
@@ -305,24 +308,24 @@ pub struct Replica<S> {
     hearsay: Hearsay,
     /// Entries of other origins on which our acknowledgements rest: repeats, and what corrections correct.
     promised: VersionVector,
-    /// How far the logs under our earlier ids went: what we issued, or what peers know.
+    /// How far the logs under our earlier ids went: what we issued, or what peers know of them.
     ended: VersionVector,
-    /// Earlier ids whose logs this very process ended: no peer can know more of them than it does.
+    /// Earlier ids whose logs this very process ended, so no peer can know more of them than it does.
     complete: BTreeSet<ReplicaId>,
     heads: Heads,
     /// Under which id each peer greeted last.
     last_ids: BTreeMap<NodeName, ReplicaId>,
     /// The processes that spoke under each peer's name, the present one last.
     boots: BTreeMap<NodeName, VecDeque<u64>>,
-    /// When origins are looked for that are over.
+    /// When to look next for origins that are over.
     retire_at: Monotonic,
     clock: TrustedClock,
     hlc: Hlc,
     /// Last seq issued under `id`.
     issued: u64,
-    /// What is known, durable or not.
+    /// The entries that this replica knows, durable or not.
     vector: VersionVector,
-    /// What is durably known.
+    /// The entries that it durably knows.
     durable: VersionVector,
     /// Tombstones up to here have had their rows removed in batches up to the one in flight.
     settled: VersionVector,
@@ -340,7 +343,7 @@ pub struct Replica<S> {
     recent: Recent,
     completeness: Completeness,
     links: BTreeMap<LinkId, Link>,
-    /// The link that was served last: catch-up on one must not starve the others.
+    /// The link that was served last. Links take turns, so that catching up on one does not starve the others.
     served: LinkId,
     frame_cache: Option<send::CachedFrame>,
     transmits: VecDeque<Transmit>,
@@ -349,9 +352,9 @@ pub struct Replica<S> {
 }
 
 impl<S: Storage> Replica<S> {
-    /// Applies what was gathered. The returned batch is visible now and must be made durable by
-    /// [`Storage::sync`]; report it with [`Replica::handle_durable`]. `None` if there is nothing to do, or while
-    /// a batch is on its way: one at a time, so that a crash leaves exactly one of two states.
+    /// Applies what was gathered. The returned batch is visible now and must be made durable by [`Storage::sync`];
+    /// report it with [`Replica::handle_durable`]. `None` if nothing is gathered, or while a batch is on its way: one
+    /// at a time, so that a crash can cut short only the newest batch.
     ///
     /// # Errors
     /// [`StorageError`] if the engine fails.
@@ -407,8 +410,8 @@ impl<S: Storage> Replica<S> {
             self.events
                 .extend(done.pending.done.into_iter().map(|(ticket, outcome)| Event::Written { ticket, outcome }));
             self.events.extend(done.pending.changed.into_iter().map(Event::Changed));
-            // Only now that the tombstones are durable may the rows go: a crash between the two must never
-            // leave a document removed here and alive elsewhere.
+            // The rows go only now that the tombstones are durable. Otherwise a crash between the two could leave a
+            // document removed here and alive elsewhere.
             for (name, tombstone) in done.pending.erased {
                 self.remove_rows(&name, &tombstone)?;
             }
@@ -418,14 +421,14 @@ impl<S: Storage> Replica<S> {
         self.completeness.settle(&self.durable);
         self.look_at_awaited(now);
         self.look_at_orphans(now)?;
-        // On a busy node a batch is on its way at most heartbeats.
+        // Here as well as at heartbeats, because a busy node has a batch in flight at nearly every heartbeat.
         if self.is_look_due(now) && self.clock.doubt().is_none() {
             self.retire(now)?;
         }
         Ok(())
     }
 
-    /// The time has come; to be called when [`Replica::poll_timeout`] says so.
+    /// Does everything that is due now. To be called when [`Replica::poll_timeout`] says so.
     ///
     /// # Errors
     /// [`StorageError`] if the engine fails.
@@ -503,26 +506,28 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Certain time went where it had not been, and not by passing: what is refused by it from now on is refused in
-    /// batches that say so, in case it was wrong.
+    /// If certain time jumped forward by more than the skew, the next batch writes `meta`. So after a restart the
+    /// replica still knows how far certain time ever got, and whether it may have refused entries too early.
     fn note_leap(&mut self, reached: Wall) {
         self.pending.meta |= self.clock.reached() > reached.plus(self.config.max_clock_skew);
     }
 
-    /// Whether certain time was ahead and went back, so that documents which have not expired may have been dropped,
-    /// refused, or left out of frames here. Until that time has come this replica relays nothing and claims nothing.
+    /// Whether certain time (or the horizon) is known to have been ahead of where certain time is now. Documents that
+    /// have not expired may then have been dropped, refused, or left out of frames here. Until that time has come this
+    /// replica relays nothing and claims nothing.
     #[must_use]
     pub fn forgot_early(&self) -> bool {
         self.clock.reached().max(self.horizon) > self.clock.certain().plus(self.config.max_clock_skew)
     }
 
-    /// The moment up to which everything is dead for good: `max(certain time, horizon)`. Doors go by it.
+    /// The moment up to which everything is dead for good: `max(certain time, horizon)`. It decides which entries are
+    /// refused or left out of frames.
     #[must_use]
     pub fn gone_through(&self) -> Wall {
         self.clock.certain().max(self.horizon)
     }
 
-    /// The moment up to which everything is dead for readers: `max(trusted time, horizon)`, at the last call.
+    /// The moment up to which readers see nothing: `max(trusted time, horizon)`, as of the last call.
     #[must_use]
     pub fn dead_through(&self) -> Wall {
         self.clock.trusted().max(self.horizon)

@@ -2,25 +2,31 @@
 //!
 //! # The problem
 //! A dot (id, seq) must never name two entries. If the disk went back in time (a restored backup, a lost bucket), the
-//! store does not know the dots that it used since, and nothing in it says so. Only peers know.
+//! store no longer knows the dots that it used since, and may not show that anything is missing. Only the peers know.
+//!
+//! # The insight
+//! A new id makes every old dot harmless, at the price of one more column in every vector. So the old id is kept only
+//! if peers show that it is safe, and in doubt a new one is taken.
 //!
 //! # The algorithm
-//! 1. What the process finds is forced to the disk first: a process that was killed may have left it in the page cache.
-//! 2. The buckets' marks say what is proven (`marks.rs`). If buckets are missing or older than the store was, all beyond
-//!    that is fetched again, under a new id.
+//! 1. The process forces the store that it finds to the disk first, because a killed process may have left it in the
+//!    page cache.
+//! 2. The buckets' marks say what is proven (`marks.rs`). If buckets are missing or older than the store was,
+//!    everything beyond that is fetched again, and a new id is taken.
 //! 3. A restarted replica issues nothing under its old id before its peers have said that they do not know more of that
 //!    log than it does ([`Standing::Confirming`]). If one knows more, it goes on under a new id.
-//! 4. Peers that cannot be asked in time are not waited for. If those that answered are a majority with us, and all are
-//!    among them that were linked when the store last said so, the old id is kept: an entry that only a silent peer has
-//!    would take a disk that went back, and a peer that was cut off from all others with us. Otherwise a new id is taken.
-//! 5. After a half batch "than it does" is without that batch: a peer that knows of it shows that it was whole, and that
-//!    a bucket was lost since.
-//! 6. A new id is only drawn, not stored. It becomes durable with the first entry under it, in the same batch: each
-//!    bucket's mark names the id, so half a batch loses no use of it. An id that never wrote is in no vector.
+//! 4. Peers that do not answer in time are not waited for. The old id is kept if two things hold: those that answered
+//!    are a majority with us, and all peers that the store last noted as linked are among them. Then a silent peer
+//!    holds an entry that we lost only if our disk went back and that peer was cut off from all others together with
+//!    us. Otherwise a new id is taken.
+//! 5. After a half batch, step 3 compares with the log without that batch. A peer that has seen the batch shows that it
+//!    was whole, and that a bucket was lost since.
+//! 6. A new id is only drawn, not stored. It becomes durable in the batch of the first entry under it. Each bucket's
+//!    mark names the id, so half a batch cannot lose the fact that it was used. An id that never wrote is in no vector.
 //!
 //! # Invariants
 //! - No two entries share a dot, even if the disk went back in time unnoticed (assumption A8 says when it can).
-//! - The store names its node: a store that was copied from another node begins with an empty past.
+//! - A store names its node. A store that was copied from another node begins with an empty past.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -42,12 +48,13 @@ use crate::trust::TrustedClock;
 use crate::version::VersionVector;
 
 impl<S: Storage> Replica<S> {
-    /// Opens a store, or begins one. Reads and writes storage; everything before `Ok` is durable.
+    /// Opens a store, or begins one. Reads and writes storage; when it returns `Ok`, all that it wrote or found is
+    /// durable.
     ///
     /// # Errors
     /// [`StorageError`] if the engine fails, the store is corrupt or of another format.
     pub fn open(config: ReplicaConfig, storage: S, mut mint: Mint, now: Now) -> Result<Replica<S>, StorageError> {
-        // What lies in the page cache is not durable: the process before this one may have been killed.
+        // The process before this one may have been killed, and its writes be in the page cache alone: force them.
         storage.sync()?;
         let buckets = marks::read(&storage)?;
         let stored = meta::read(&storage)?;
@@ -89,7 +96,7 @@ impl<S: Storage> Replica<S> {
             begun.id = mint();
         }
         let waiting: BTreeSet<_> = config.peers.keys().cloned().collect();
-        // A new id is in no peer's vector: there is nothing to confirm.
+        // A new id is in no peer's vector, so there is nothing to confirm.
         let standing = if begun.needs_id || waiting.is_empty() {
             Standing::Running
         } else {
@@ -117,7 +124,7 @@ impl<S: Storage> Replica<S> {
             reminted: None,
             origins: Origins::new(meta.owners.clone()),
             hearsay: meta.hearsay.clone(),
-            // What was acknowledged before the start rests on no more than was known then.
+            // Acknowledgements from before the start rest on entries that were known then.
             promised: begun.vector.clone(),
             ended: begun.ended,
             complete: BTreeSet::new(),
@@ -152,7 +159,7 @@ impl<S: Storage> Replica<S> {
             storage,
             mint,
         };
-        // The next batch makes the half one look whole.
+        // `meta` must name the half batch now, because the marks of the next batch will make it look whole.
         if is_fresh || !replica.events.is_empty() || replica.unproven != meta.unproven {
             replica.write_meta_now()?;
         }
@@ -168,12 +175,13 @@ impl<S: Storage> Replica<S> {
 
     /// Goes on under a new id; the log until now becomes that of an earlier incarnation.
     pub(super) fn reincarnate(&mut self, now: Now) -> Result<(), StorageError> {
-        // Peers may know more of the old log than we do: nothing is issued under the old id any more.
+        // Peers may know more of the old log than we do, so these erasures are passed on under the new id, not the old
+        // one.
         let unexplained = std::mem::take(&mut self.pending.unexplained);
-        // What was issued under the old id is made durable first, so that the old log's end is known for good.
+        // Entries under the old id are made durable first, so that the end of the old log is known for good.
         self.settle_batches(now)?;
         let old = self.id;
-        // A peer that is away may know that the half batch was whole.
+        // A peer that is away may have seen the half batch, so what is left of it counts as orphans.
         self.pending.meta |= !self.unproven.is_empty();
         self.orphans.through.merge(&std::mem::take(&mut self.unproven));
         if self.issued > 0 {
@@ -195,7 +203,8 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// Makes durable what is on its way and what is gathered, and waits for it: before a change that no batch may cross.
+    /// Makes durable the batch on its way and the one being gathered, and waits for both. For changes that no batch may
+    /// span.
     pub(super) fn settle_batches(&mut self, now: Now) -> Result<(), StorageError> {
         while let Some(last) = self.in_flight.as_ref().map(|batch| batch.id).or(self.poll_batch()?) {
             self.storage.sync()?;
@@ -204,7 +213,8 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// The time is over in which peers could say that they know no more of our log than we do.
+    /// The time is over in which peers could confirm that they know no more of our log than we do: keeps the id or
+    /// takes a new one.
     pub(super) fn stop_confirming(&mut self, now: Now) -> Result<(), StorageError> {
         let Standing::Confirming { waiting, .. } = &self.standing else { return Ok(()) };
         let nodes = self.config.peers.len() + 1;
@@ -217,11 +227,12 @@ impl<S: Storage> Replica<S> {
         self.reincarnate(now)
     }
 
-    /// The log goes on under the present id. What a half batch had issued no peer knows: its seqs are used up.
+    /// The log goes on under the present id. No peer has seen what a half batch had issued, so its seqs count as used
+    /// up.
     pub(super) fn run(&mut self) {
         self.standing = Standing::Running;
         let unproven = std::mem::take(&mut self.unproven);
-        // The next batch makes it durable; it is told after that.
+        // The next batch makes the raised vector durable, and only then is it told to peers.
         self.pending.meta |= !unproven.is_empty();
         self.vector.merge(&unproven);
     }

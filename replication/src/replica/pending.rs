@@ -1,4 +1,4 @@
-//! The batch that is being gathered, and those on their way to the disk.
+//! The batch that is being gathered, and the one on its way to the disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::log::{Delta, Reason, Tombstone};
 use crate::storage::{BucketBatch, MARK_KEY, OLD_MARK_KEY, WriteBatch, log_key};
 use crate::version::VersionVector;
 
-/// Where a batch stands in the life of the replica.
+/// The replica's state when a batch is made; every mark of the batch records it.
 pub(super) struct Place<'a> {
     pub(super) id: ReplicaId,
     pub(super) issued: u64,
@@ -22,27 +22,27 @@ pub(super) struct Place<'a> {
     pub(super) head: Option<u32>,
 }
 
-/// Writes not yet applied and what is to happen once they are durable.
+/// Writes that are not applied yet, and what happens once they are durable.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     writes: BTreeMap<Bucket, BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
     counts: BTreeMap<Bucket, (i64, i64)>,
     /// Own entries, in log order, with the log's rolling hash after each.
     pub(super) issued: Vec<(Delta, Option<u32>)>,
-    /// Origins of which entries came.
+    /// Origins whose entries are in this batch.
     pub(super) foreign: BTreeSet<ReplicaId>,
     pub(super) changed: Vec<DocumentName>,
-    /// What is erased by a tombstone that has not come yet.
+    /// Documents of which an `Erased` entry came, but no tombstone yet.
     pub(super) unexplained: Vec<(DocumentKey, Reason)>,
-    /// Names whose tombstones are in this batch: their rows go in the next.
+    /// Names whose tombstones are in this batch. Their rows are removed in the next one.
     pub(super) erased: Vec<(DocumentName, Tombstone)>,
     pub(super) done: Vec<(Ticket, Outcome)>,
     pub(super) done_when_removed: Vec<(Ticket, Outcome)>,
     pub(super) records: usize,
-    /// `meta` is to be written, as it is when the batch is made: what was gathered earlier may be older than what
+    /// `meta` is to be written. It is encoded when the batch is made, otherwise it could be older than what
     /// [`Replica::write_meta_now`](super::Replica::write_meta_now) has written since.
     pub(super) meta: bool,
-    /// A batch is wanted though it writes nothing: the vector moved, or a repeat waits for durability.
+    /// A batch is made even if nothing else is in it, because the vector moved or a repeat waits for durability.
     pub(super) force: bool,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Pending {
 pub(super) struct InFlight {
     pub(super) id: BatchId,
     pub(super) vector: VersionVector,
-    /// What was durable when it was made: it removes the rows of all tombstones up to there.
+    /// The vector that was durable when the batch was made. The batch removes the rows of all tombstones up to there.
     pub(super) settles: VersionVector,
     pub(super) pending: Pending,
 }
@@ -69,7 +69,7 @@ impl Pending {
         self.writes.entry(bucket).or_default().insert(key, None);
     }
 
-    /// Drops what was gathered for a bucket that goes.
+    /// Drops what was gathered for a bucket that is being dropped.
     pub(super) fn forget(&mut self, bucket: Bucket) {
         self.writes.remove(&bucket);
         self.counts.remove(&bucket);
@@ -125,7 +125,7 @@ impl Pending {
                 settled: place.settled.clone(),
                 is_old: false,
             };
-            // In memory this cannot fail; an empty mark would read as corrupt, not as a low one.
+            // In memory this cannot fail. If it did, the empty mark would be reported as corrupt.
             writes.insert(MARK_KEY.to_vec(), Some(postcard::to_stdvec(mark).unwrap_or_default()));
             batch.buckets.push((bucket, BucketBatch { writes: writes.into_iter().collect() }));
         }

@@ -1,10 +1,10 @@
-//! Frames in: entries through the door, and what a peer says of its progress.
+//! Frames in: entries, each checked before it is stored, and what a peer says of its progress.
 //!
 //! # Invariants
-//! - The vector never advances past a gap: a frame that starts beyond what we know is not applied.
-//! - An entry that breaks the rules is counted and left out; it never stops the entries after it.
-//! - An entry that arrives later than the clock allows is held back with all that follows it in its log, because only a
-//!   clock that is ahead can have dated it: it is taken when its time has come.
+//! - The vector never advances past a gap, because a frame that starts beyond what we know is not applied.
+//! - An entry that breaks the rules is reported and left out; the entries after it are still applied.
+//! - An entry whose arrival is later than our clock allows is held back with all that follows it in its log, because
+//!   only a clock that is ahead can have dated it. It is taken when its time has come.
 //! - How far a peer is believed about a log is decided by `Replica::believed_through` alone.
 
 use super::link::Watch;
@@ -29,8 +29,8 @@ impl<S: Storage> Replica<S> {
         let Some(region) = self.config.peers.get(peer).cloned() else { return Ok(()) };
         self.clock.hear(now, peer, &region, progress.wall);
         self.observe(now);
-        // A node whose clock is ahead would be complete through a time that has not come, and its log may have gaps by
-        // that clock. Two right clocks may be twice the skew apart.
+        // Claims that lie in our future are ignored: a node whose clock is ahead may have dropped entries by that
+        // clock. The limit is twice the skew, because two correct clocks may be that far apart.
         let latest = self.clock.trusted().plus(self.config.max_clock_skew * 2);
         if let Some(mut claim) = progress.claim
             && claim.node == *peer
@@ -42,7 +42,7 @@ impl<S: Storage> Replica<S> {
         }
         self.origins.tell(peer, &progress.vector);
         if progress.horizon > self.horizon {
-            // A region whose clock is a month ahead must not make us forget anything (rule 5).
+            // Rule 5: otherwise a region whose clock is a month ahead would make us forget everything.
             if progress.horizon <= self.clock.certain().plus(self.config.max_clock_skew) {
                 self.horizon = progress.horizon;
                 self.pending.meta = true;
@@ -53,9 +53,9 @@ impl<S: Storage> Replica<S> {
         let heartbeat = self.config.heartbeat;
         let own = self.id;
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
-        // It knows us by an earlier id, or not at all: the greeting that said otherwise was lost.
+        // The peer does not name our id among its links, so it has lost our latest `Hello`: greet again.
         link.hello_due |= !progress.direct.contains(&own);
-        // What it does not name it has forgotten: whatever is left of that log is new to it.
+        // The peer has forgotten the origins that it no longer names, so the rest of their logs is new to it.
         let forgotten = link.acked.origins_beyond(&progress.vector);
         for origin in &forgotten {
             link.forget_origin(*origin);
@@ -75,11 +75,11 @@ impl<S: Storage> Replica<S> {
             self.look_for_over(now)?;
         }
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
-        // At most once per heartbeat: frames that merely overtook each other need no second sending.
+        // At most once per heartbeat, because frames that only overtook each other need not be sent twice.
         if !progress.missing.is_empty() && now.mono.since(link.rewound) >= heartbeat {
             link.rewound = now.mono;
             for origin in progress.missing {
-                // It may know less than it did: an origin that was over begins anew.
+                // The peer may know less of this log than before, because an origin that was over begins anew.
                 link.acked.remove(origin);
                 link.acked.advance(origin, progress.vector.get(origin));
                 link.rewind(origin);
@@ -99,7 +99,7 @@ impl<S: Storage> Replica<S> {
             return Ok(());
         }
         if through <= known {
-            // It came before. What is durable is acknowledged at once, the rest with its batch.
+            // The frame came before. If it is durable it is acknowledged at once, otherwise with its batch.
             let is_durable = through <= self.durable.get(origin);
             let gathered = if self.pending.is_empty() { None } else { Some(self.next_batch) };
             let batch = gathered.or(self.in_flight.as_ref().map(|batch| batch.id)).filter(|_| !is_durable);
@@ -109,12 +109,13 @@ impl<S: Storage> Replica<S> {
             }
             return Ok(());
         }
-        // The batch that is being gathered holds what is new: its end is acknowledged, and not that of an earlier one.
+        // The new entries go into the batch that is being gathered. So its end is acknowledged, not that of an earlier
+        // batch.
         let batch = self.next_batch;
         if let Some(link) = self.links.get_mut(&id) {
             link.owes = Some(batch);
         }
-        // Even if nothing is stored the new vector must become durable before it is told.
+        // Even if no entry is stored, the new vector must become durable before it is told.
         self.pending.force = true;
         if !self.has_room_for(origin) {
             self.events.push_back(Event::Refused { peer: peer.clone(), dot: crate::ids::Dot { origin, seq: through } });
@@ -138,7 +139,7 @@ impl<S: Storage> Replica<S> {
                 through = delta.dot.seq - 1;
                 break;
             }
-            // An erasure that is to be passed on in our own log waits until we may write there.
+            // An `Erased` entry without a tombstone makes us issue one, so it waits until we may write to our own log.
             if self.standing != Standing::Running
                 && matches!(delta.body, Body::Erased(_))
                 && self.tombstone(&delta.key)?.is_none()
@@ -161,14 +162,15 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// Takes one entry of another replica through the door.
+    /// Checks one entry of another replica against the rules of deletion, and stores it or what is left of it.
     fn apply(&mut self, peer: &NodeName, delta: Delta) -> Result<(), StorageError> {
         let Delta { dot, hlc, key, body } = delta;
         if self.outlives(&key) {
             self.events.push_back(Event::Refused { peer: peer.clone(), dot });
             return Ok(());
         }
-        // A tombstone is passed on until its day may be dropped everywhere: who is behind by the skew still needs it.
+        // A tombstone is passed on until its day may be dropped everywhere, because a replica whose clock is behind by
+        // the skew still needs it.
         let over = match &body {
             Body::Change(_) => key.expires_at <= self.gone_through(),
             Body::Tombstone(_) | Body::Erased(_) => self.is_droppable(key.bucket()),
@@ -176,14 +178,14 @@ impl<S: Storage> Replica<S> {
         if over {
             return Ok(());
         }
-        // Not exactly the latest expiry: it would be dropped too early, or outlive its day.
+        // A tombstone with any other expiry than the latest would be dropped too early, or outlive its day.
         if !matches!(&body, Body::Change(_)) && key.expires_at != self.until(&key) {
             self.events.push_back(Event::Refused { peer: peer.clone(), dot });
             return Ok(());
         }
         let tombstone = self.tombstone(&key)?;
         let (name, until) = (key.name, self.until(&key));
-        // Where nothing else is to be stored the log says why: a gap would be passed on without its reason.
+        // If the payload is not stored, the log entry still says why. A gap would be passed on without its reason.
         let what = match (body, &tombstone) {
             (Body::Change(change), None) => {
                 let (row, existed) = self.row(&key)?;
@@ -207,7 +209,7 @@ impl<S: Storage> Replica<S> {
     }
 }
 
-/// Whether an id carries an arrival that has not come, by whichever clock.
+/// Whether an id's arrival is later than `latest`.
 fn is_from_the_future(key: &DocumentKey, latest: Wall) -> bool {
     key.expires_at != Wall::NEVER && key.name.id.arrival() > latest
 }

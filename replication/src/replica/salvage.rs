@@ -1,18 +1,19 @@
-//! What a store that lost a bucket still has and no peer sends: it is written again under the new id.
+//! Entries that a store which lost a bucket still has and no peer sends. They are issued again under the new id.
 //!
 //! # The problem
 //! A missing bucket proves nothing, so the vector goes back, and entries in the other buckets lie beyond it: *orphans*.
-//! Peers send most of them again. Some they do not have: the origin lost them as well, or they were never sent. A log is
-//! then passed on without them, and two stores with equal vectors would show different documents.
+//! Peers send most of them again. Others no peer has, because their origin lost them as well or never sent them. Then
+//! the log is passed on without them, and two stores with equal vectors would show different documents.
 //!
 //! # The algorithm
 //! 1. [`Orphans`] says how far entries of each log may lie in the store beyond the vector. It is durable.
-//! 2. When everything that linked peers have is here, the replica issues what the orphans that are left say, a change or an
-//!    erasure, under its own id.
-//! 3. When that is durable the orphans go.
+//! 2. When everything that linked peers have is here, the replica issues the content of the remaining orphans, a change
+//!    or an erasure, under its own id.
+//! 3. When that is durable, the orphans are removed.
 //!
-//! A change that stands under two dots is one change, as after a check-in that was repeated in another region. An orphan
-//! that stayed would be an entry that no other store has: the log would never be over here ([`super::origins`]).
+//! A change under two dots is still one change, as after a check-in that was repeated in another region. Orphans must
+//! be removed, because an entry that no other store has would keep its log from ever being over here
+//! ([`super::origins`]).
 
 use std::ops::ControlFlow;
 
@@ -27,7 +28,7 @@ use crate::version::VersionVector;
 /// Most entries that one look goes through, because all orphans among them go into one batch.
 const MOST_AT_ONCE: usize = 4_096;
 
-/// How far entries of each log may lie in the store beyond the vector, and how far they have been looked at.
+/// How far entries of each log may lie in the store beyond the vector, and how far they have been dealt with.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Orphans {
     /// Durable; empty unless a bucket was lost.
@@ -52,19 +53,20 @@ struct Lying {
     entry: LogEntry,
 }
 
-/// What is to be done with an orphan.
+/// What happens to an orphan.
 enum Fate {
-    /// What it says is over, or durable under another dot.
+    /// It is removed: its content is over, or durable under another dot.
     Goes,
-    /// Another dot says it and is on its way to the disk.
+    /// Another dot has the same content and is on its way to the disk: look again later.
     Waits,
-    /// Nothing else says it.
+    /// No other dot has its content: issue it again.
     IsAlone,
 }
 
 impl<S: Storage> Replica<S> {
-    /// Deals with the orphans that are left once everything that linked peers have is here, some at a time. A peer that is
-    /// away is not waited for, because readers do not see orphans: what it brings later stands under two dots.
+    /// Once everything that linked peers have is here, deals with the remaining orphans, some at a time. A peer that is
+    /// away is not waited for, because readers do not see orphans. If it brings one later, the change is under two
+    /// dots.
     pub(super) fn look_at_orphans(&mut self, now: Now) -> Result<(), StorageError> {
         if self.orphans.is_empty()
             || self.standing != Standing::Running
@@ -88,7 +90,7 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// Clears a log of orphans in (after, last]. Returns through which seq that is done.
+    /// Clears a log of orphans in (after, last]. Returns the seq through which that is done.
     fn clear(&mut self, origin: ReplicaId, after: u64, last: u64) -> Result<u64, StorageError> {
         let (found, mut done) = self.entries_between(origin, after, last)?;
         for Lying { bucket, dot, entry } in found {
@@ -106,7 +108,7 @@ impl<S: Storage> Replica<S> {
         Ok(done)
     }
 
-    /// The first entries of a log in (after, last] that the store has, and through which seq they are all.
+    /// The first entries of a log in (after, last] that the store has, and the seq through which none is missing.
     fn entries_between(&self, origin: ReplicaId, after: u64, last: u64) -> Result<(Vec<Lying>, u64), StorageError> {
         let start = log_key(Dot { origin, seq: after.saturating_add(1) });
         let end = log_key(Dot { origin, seq: last.saturating_add(1) });
@@ -157,7 +159,7 @@ impl<S: Storage> Replica<S> {
         })
     }
 
-    /// Issues what an orphan says.
+    /// Issues the content of an orphan under our own id.
     fn issue_again(&mut self, orphan: Dot, entry: &LogEntry) -> Result<(), StorageError> {
         match entry.what {
             Reference::Change(key) => {
@@ -171,7 +173,7 @@ impl<S: Storage> Replica<S> {
             Reference::Tombstone(name, until, reason) | Reference::Erased(name, until, reason) => {
                 let key = name.expiring(until);
                 if self.tombstone(&key)?.is_some() {
-                    // The new one takes the place of the other.
+                    // The new tombstone replaces the old one, so it is not counted twice.
                     self.pending.count(key.bucket(), 0, -1);
                 }
                 self.erase(&key, reason)?;

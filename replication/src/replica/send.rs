@@ -1,11 +1,11 @@
-//! Frames out. Direct first, relay if late.
+//! Frames out: own entries to every peer at once, other origins' entries only to a peer that gets them late.
 //!
 //! # Invariants
-//! - Only what is durable is sent.
+//! - Only durable entries are sent.
 //! - Bytes in flight never exceed `in_flight_bytes` by more than one frame; at the limit sending stops.
-//! - Another origin's entries go only to a peer that is not getting them: nothing of that log has come to it for
-//!   `relay_after`, or, if it has no link to the log's node, for a heartbeat. A full mesh sends nothing twice. Of several
-//!   that could relay, the one with the least id begins; the others see that the peer is getting what it lacks.
+//! - Another origin's entries go only to a peer that has got nothing of that log for `relay_after`, or, if it has no
+//!   link to the log's node, for a heartbeat. So a full mesh sends nothing twice. Of several replicas that could relay,
+//!   the one with the least id begins, and the others see that the peer is getting what it lacks.
 //! - A partly filled frame waits for [`LINGER`] at most, never for an acknowledgement.
 //! - While `forgot_early()` is true no other origin's entries are sent, because ours may have gaps that the peer would
 //!   take for expired entries.
@@ -27,15 +27,15 @@ use crate::time::{Now, millis};
 
 /// Payload bytes after which a frame is full.
 const FRAME_BYTES: usize = 256 * 1024;
-/// With this many frames unacknowledged a partly filled frame waits for more entries: batches form by themselves, here
-/// and in the commits of the peer.
+/// With this many frames unacknowledged a partly filled frame waits for more entries, so that frames, and the peer's
+/// commits, become larger under load.
 const EAGER_FRAMES: usize = 1;
-/// How long it waits at most.
+/// How long a partly filled frame waits at most.
 pub(super) const LINGER: Duration = Duration::from_millis(6);
-/// A frame this full does not wait.
+/// A frame with this many entries does not wait.
 const FULL: u64 = MAX_ENTRIES as u64 / 2;
 
-/// The last encoded frame, for the peers that are to get the very same.
+/// The last encoded frame, for other peers that get the very same one.
 pub(super) struct CachedFrame {
     origin: ReplicaId,
     after: u64,
@@ -73,7 +73,7 @@ impl<S: Storage> Replica<S> {
     fn control_frames(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
         if std::mem::take(&mut link.hello_due) {
-            // At the first greeting the peer has not yet said who it is: it may be the one that was there last.
+            // Before the peer's first `Hello` its id is not known; it may be the one under which it greeted last.
             let replica = link.replica.or(self.last_ids.get(&link.peer).copied());
             let yours = replica.and_then(|replica| Some((replica, self.heads.of(replica)?)));
             let mut seen = self.vector.clone();
@@ -101,7 +101,8 @@ impl<S: Storage> Replica<S> {
 
     fn progress_now(&self, now: Now, missing: Vec<ReplicaId>) -> Progress {
         let sum = |seqs: &mut dyn Iterator<Item = (ReplicaId, u64)>| seqs.filter(|(_, seq)| *seq > 0).collect();
-        // A clock in doubt cannot say before which moment something was acknowledged, and a log with gaps is not all.
+        // No claim while the clock is in doubt, because it cannot say when something was acknowledged, nor while our
+        // log may have gaps.
         let can_claim = self.clock.doubt().is_none()
             && self.standing == Standing::Running
             && !self.forgot_early()
@@ -127,8 +128,8 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// The next entries for one peer: the own log first, then those of earlier incarnations, then what it lacks of
-    /// others.
+    /// The next entries for one peer: our own log first, then those of earlier incarnations, then what it lacks of
+    /// other logs.
     fn next_deltas(&mut self, now: Now, id: LinkId) -> Result<Option<Arc<[u8]>>, StorageError> {
         let Some(link) = self.links.get(&id) else { return Ok(None) };
         if link.replica.is_none() || link.bytes_in_flight >= self.config.in_flight_bytes {
@@ -145,7 +146,7 @@ impl<S: Storage> Replica<S> {
             if after >= have || link.replica == Some(origin) {
                 continue;
             }
-            // It may be over, and the peer may have forgotten it for that reason.
+            // The origin may be over, and the peer may have forgotten it for that reason: look first.
             if after == 0 && origin != self.id && self.is_look_due(now) {
                 continue;
             }
@@ -173,9 +174,9 @@ impl<S: Storage> Replica<S> {
         Ok(None)
     }
 
-    /// Whether another origin's entries go to a peer that has not got any of them since `watch` began.
+    /// Whether another origin's entries are relayed to a peer that has got none of them since `watch` began.
     fn is_relayed(&self, now: Now, id: LinkId, origin: ReplicaId, watch: Watch) -> bool {
-        // No peer may miss what is missing here (rule 5).
+        // Rule 5: the peer would take our gaps for expired entries.
         if self.forgot_early() {
             return false;
         }
@@ -193,13 +194,13 @@ impl<S: Storage> Replica<S> {
         now.mono.since(watch.since) >= after
     }
 
-    /// A peer has greeted: what it lacks of other origins is watched from now on.
+    /// From now on watches every origin of which a peer lacks entries.
     pub(super) fn watch_all(&mut self, now: Now, id: LinkId) {
         let origins: BTreeSet<ReplicaId> = self.durable.iter().map(|(origin, _)| origin).collect();
         self.watch(now, id, &origins);
     }
 
-    /// Entries of these origins have become durable here.
+    /// Entries of these origins have become durable here: watches the peers that lack them.
     pub(super) fn watch_foreign(&mut self, now: Now, origins: &BTreeSet<ReplicaId>) {
         if origins.is_empty() {
             return;
@@ -237,7 +238,7 @@ impl<S: Storage> Replica<S> {
             }
             None => self.read_log(origin, after, have)?,
         };
-        // As in the log: what has expired since is not sent.
+        // As when a log is read from storage, expired changes are left out.
         entries.retain(|delta| delta.key.expires_at > gone_through || !matches!(delta.body, Body::Change(_)));
         let mut bytes = 0;
         let fits = entries.iter().take_while(|delta| {
@@ -257,8 +258,8 @@ impl<S: Storage> Replica<S> {
         Ok((through, frame))
     }
 
-    /// Entries of a log after `after` from storage, merged over all buckets, and the seq through which they are
-    /// all that is left to know.
+    /// Entries of a log after `after` from storage, merged over all buckets, and the seq through which nothing else is
+    /// left to know.
     fn read_log(&self, origin: ReplicaId, after: u64, have: u64) -> Result<(Vec<Delta>, u64), StorageError> {
         let start = log_key(Dot { origin, seq: after + 1 });
         let end = log_key(Dot { origin, seq: have.saturating_add(1) });
@@ -304,7 +305,7 @@ impl<S: Storage> Replica<S> {
             let (key, body) = match entry.what {
                 Reference::Tombstone(name, until, reason) => (name.expiring(until), Body::Tombstone(reason)),
                 Reference::Erased(name, until, reason) => (name.expiring(until), Body::Erased(reason)),
-                // What is dead by now has no change here.
+                // No change was looked up for a key that is dead by now.
                 Reference::Change(key) => (key, Body::Change(changes.remove(&dot)?)),
             };
             Some(Delta { dot, hlc: entry.hlc, key, body })

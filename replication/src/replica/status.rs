@@ -1,4 +1,4 @@
-//! What operators, readers and metrics may know of a replica.
+//! The state of a replica, for operators, readers and metrics.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,19 +17,20 @@ pub struct Status {
     pub replica: ReplicaId,
     /// What it durably knows.
     pub durable: VersionVector,
-    /// Time as far as it may be believed, and how it runs on.
+    /// Trusted time, and how it runs on between two observations.
     pub clock: TrustedReading,
     /// All that expired up to here is gone.
     pub horizon: Wall,
     /// Why the clock is not believed, if it is not.
     pub doubt: Option<Doubt>,
-    /// Whether it does not write yet, because it waits for its peers' word on its log.
+    /// Whether it takes no writes yet, because it waits for its peers to confirm that its log did not go back in time.
     pub starting: bool,
     /// Whether entries that were lost by a roll-back are being fetched back from a linked peer.
     pub recovering: bool,
     /// Whether the store began empty, or lost a bucket, and lacks what linked peers had when they greeted.
     pub filling: bool,
-    /// Whether what is not over may be missing here, for the clock was ahead ([`Replica::forgot_early`]).
+    /// Whether documents that have not expired may be missing here, because the clock was ahead
+    /// ([`Replica::forgot_early`]).
     pub forgot_early: bool,
     /// Documents in storage.
     pub documents: u64,
@@ -37,7 +38,7 @@ pub struct Status {
     pub tombstones: u64,
     /// Buckets in storage.
     pub buckets: usize,
-    /// For each region the moment through which everything acknowledged there is here; the epoch if nobody can say.
+    /// For each region the moment through which everything acknowledged there is here; the epoch if that is not known.
     pub complete_through: BTreeMap<RegionId, Wall>,
     /// The region of every incarnation that this replica knows of since its start.
     pub origins: BTreeMap<ReplicaId, RegionId>,
@@ -73,14 +74,15 @@ impl Status {
 }
 
 impl<S: Storage> Replica<S> {
-    /// Everything that may be known.
+    /// The replica's state now.
     #[must_use]
     pub fn status(&self, now: Now) -> Status {
         let mut complete_through = self.completeness.by_region();
-        // Another node of this region may be behind; with none, this replica is the region.
+        // A claim of another node of this region may lag. Without such a node, this replica alone is the region.
         let own = complete_through.entry(self.config.region.clone()).or_insert(self.clock.trusted());
         *own = self.clock.trusted().min(*own);
-        // A log with gaps, or one that is still on its way back, is not all that was acknowledged here.
+        // While orphans are left or own entries are still being fetched back, some entries that were acknowledged here
+        // are not shown.
         let is_whole = self.orphans.is_empty() && self.durable.covers(&self.awaited.recover);
         if self.standing != Standing::Running || self.is_filling(now) || !is_whole {
             *own = Wall::default();

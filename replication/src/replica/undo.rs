@@ -1,5 +1,5 @@
-//! What a crash left half done, put right before anyone reads: entries of a half batch go out again, and rows of a
-//! durable tombstone go.
+//! Repairs a store after a crash, before the first read: takes out other replicas' entries of a half batch, and removes
+//! the rows of durable tombstones.
 
 use std::ops::ControlFlow;
 
@@ -13,16 +13,16 @@ use crate::storage::{
 };
 
 impl<S: Storage> Replica<S> {
-    /// Where the last batch reached only some of its buckets, what it held of other replicas' logs was never
-    /// acknowledged and is taken out again: data beyond the vector would not be passed on by us, and could
-    /// stay here alone if its origin's disk goes back in time. Each bucket's mark says what it may hold, so that this can
-    /// itself be cut short and begun again.
+    /// If the last batch reached only some of its buckets, its entries of other replicas' logs were never acknowledged
+    /// and are taken out again. Otherwise they would lie beyond the vector: we would not pass them on, and if the disk
+    /// of their origin went back in time they would stay here alone. Each bucket's mark says what it may hold, so this
+    /// can itself be cut short and begun again.
     pub(super) fn undo(&mut self) -> Result<(), StorageError> {
         let beyond = |mark: &&Mark| !self.vector.covers(&mark.vector);
         let half: Vec<_> = self.buckets.iter().filter(|(_, mark)| beyond(mark)).map(|(b, m)| (*b, m.clone())).collect();
         for (bucket, mark) in &half {
             for (origin, through) in mark.vector.iter().filter(|(origin, _)| origin.0 != mark.replica) {
-                // Orphans stay: they may be the last of their kind.
+                // Orphans stay, because no other store may have them.
                 let kept = self.vector.get(origin).max(self.orphans.through.get(origin));
                 if kept >= through {
                     continue;
@@ -53,7 +53,7 @@ impl<S: Storage> Replica<S> {
         match what {
             Reference::Erased(..) => {}
             Reference::Tombstone(name, until, _) => {
-                // Several entries may erase the same name; the tombstone goes with the one that brought it.
+                // Several entries may erase the same name. The tombstone is removed with the entry that brought it.
                 if self.tombstone(&name.expiring(until))?.is_some_and(|tombstone| tombstone.dot == dot) {
                     self.pending.remove(bucket, tombstone_key(&name));
                     self.pending.count(bucket, 0, -1);
@@ -75,7 +75,7 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// Tombstones that became durable just before a crash: their rows are removed now, before anyone reads.
+    /// Removes the rows of tombstones that became durable just before a crash, before the first read.
     pub(super) fn finish_removals(&mut self) -> Result<(), StorageError> {
         let (start, end) = tombstone_range(&[]);
         let mut unfinished = Vec::new();
@@ -96,7 +96,7 @@ impl<S: Storage> Replica<S> {
             }
         }
         for (name, tombstone) in unfinished {
-            // One that was undone just now erases nothing.
+            // A tombstone that `undo` has just taken out erases nothing.
             if self.tombstone(&name.expiring(tombstone.until))?.is_some() {
                 self.remove_rows(&name, &tombstone)?;
             }

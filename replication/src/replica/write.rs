@@ -1,4 +1,4 @@
-//! Local writes, and the door that no dead document passes.
+//! Local writes, and the checks that keep dead documents out.
 
 use super::{Outcome, Replica, Standing, Ticket};
 use crate::change::Change;
@@ -20,13 +20,13 @@ pub enum Write {
         /// Built by [`Change::create`] or [`crate::Document::amend`] for this very key.
         change: Change,
     },
-    /// Erases whatever documents have this name, seen or not.
+    /// Erases every document of this name, known here or not.
     Erase {
         /// The name.
         name: DocumentName,
         /// Whether documents of this name have no expiry.
         lasting: bool,
-        /// Who asked.
+        /// Who asked for it: the document's subject or its owner.
         reason: Reason,
     },
 }
@@ -35,7 +35,7 @@ pub enum Write {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
-    /// Erased or expired: nothing of this name can live again.
+    /// The document is erased or expired: no document of this name can live again.
     #[error("the document is erased or expired")]
     Gone,
     /// The expiry lies beyond the id's arrival + `max_retention`.
@@ -85,7 +85,7 @@ impl<S: Storage> Replica<S> {
                 let until = self.latest_expiry(&name, lasting);
                 let key = name.expiring(until);
                 if self.pending.erased.iter().any(|(erased, _)| *erased == name) {
-                    // The tombstone is in this very batch: the bytes go with the next.
+                    // The tombstone is in this very batch, and the rows are removed in the next.
                     self.pending.done_when_removed.push((ticket, Outcome::AlreadyErased));
                 } else if self.is_dead(&key)? {
                     self.pending.done.push((ticket, Outcome::AlreadyErased));
@@ -102,7 +102,7 @@ impl<S: Storage> Replica<S> {
 
     fn write_change(&mut self, key: DocumentKey, change: Change) -> Result<Outcome, WriteError> {
         let (row, existed) = self.row(&key)?;
-        // The acknowledgement says that what is there already is there: a claim must not leave it out.
+        // The acknowledgement rests on the changes that are already in the row, so a claim must name them.
         let others = row.needs(&self.vector);
         let others: VersionVector = others.iter().filter(|(origin, _)| !self.is_own(*origin)).collect();
         self.promised.merge(&others);
@@ -118,7 +118,7 @@ impl<S: Storage> Replica<S> {
         Ok(if existed { Outcome::Amended(dot) } else { Outcome::Created(dot) })
     }
 
-    /// A tombstone in this replica's log.
+    /// Issues a tombstone in this replica's log.
     pub(super) fn erase(&mut self, key: &DocumentKey, reason: Reason) -> Result<Dot, StorageError> {
         let (dot, hlc) = self.issue();
         self.put_tombstone(key, reason, dot, hlc)?;
@@ -126,9 +126,9 @@ impl<S: Storage> Replica<S> {
         Ok(dot)
     }
 
-    /// Whoever has learnt of an erasure before its tombstone says it in a log of its own. Else its vector would be
-    /// that of a replica which has the document, and if the tombstone were lost with its disks no one would tell
-    /// that one.
+    /// If an `Erased` entry came before its tombstone, we issue a tombstone in our own log. Otherwise our vector would
+    /// equal that of a replica that still shows the document, and if all disks with the original tombstone were lost,
+    /// that replica would never learn of the erasure.
     pub(super) fn pass_on_erasures(&mut self) -> Result<(), StorageError> {
         for (key, reason) in std::mem::take(&mut self.pending.unexplained) {
             // Its day may have been dropped since the entry came.
@@ -166,7 +166,7 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// The row and the log entry that refers to it, in one bucket.
+    /// Adds a change to its row and writes the log entry that refers to it, both in one bucket.
     pub(super) fn put_change(
         &mut self,
         key: &DocumentKey,
@@ -189,7 +189,7 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// The tombstone and its log entry, in the bucket of the latest expiry that the id allows.
+    /// Writes a tombstone and its log entry, both in the bucket of the latest expiry that the id allows.
     pub(super) fn put_tombstone(
         &mut self,
         key: &DocumentKey,
@@ -209,12 +209,12 @@ impl<S: Storage> Replica<S> {
     }
 
     pub(super) fn put_log(&mut self, bucket: Bucket, dot: Dot, entry: LogEntry) {
-        // In memory this cannot fail; an undecodable entry would be reported as corrupt when it is read.
+        // In memory this cannot fail. If it did, the entry would be reported as corrupt when it is read.
         self.pending.put(bucket, log_key(dot), postcard::to_stdvec(&entry).unwrap_or_default());
         self.pending.records += 1;
     }
 
-    /// Whether the document may not exist any more, whatever anyone says (rule 2).
+    /// Whether the document is expired or erased for good, so that no entry may bring it back (rule 2).
     pub(super) fn is_dead(&self, key: &DocumentKey) -> Result<bool, StorageError> {
         Ok(key.expires_at <= self.gone_through() || self.tombstone(key)?.is_some())
     }
@@ -242,7 +242,7 @@ impl<S: Storage> Replica<S> {
         if lasting { Wall::NEVER } else { name.id.arrival().plus(self.config.max_retention) }
     }
 
-    /// A value as it will be once everything gathered is applied.
+    /// A value of storage as it will be once the gathered batch is applied.
     pub(super) fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         if let Some(pending) = self.pending.get(bucket, key) {
             return Ok(pending);
@@ -250,7 +250,7 @@ impl<S: Storage> Replica<S> {
         if self.buckets.contains_key(&bucket) { self.storage.get(bucket, key) } else { Ok(None) }
     }
 
-    /// This node's incarnations, the present one included.
+    /// Whether `origin` is one of this node's incarnations, present or earlier.
     pub(super) fn is_own(&self, origin: ReplicaId) -> bool {
         origin == self.id || self.past.contains(&origin)
     }

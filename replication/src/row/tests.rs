@@ -57,9 +57,9 @@ fn adding_builds_no_document_and_compaction_keeps_all() {
     assert_eq!(row.find(dot(99)).unwrap(), None);
 }
 
-/// While a dependency is missing a row is not compacted again at each change, and not even after a restart.
+/// While a dependency is missing, a row is not compacted again at each change, not even after a restart.
 #[test]
-fn what_could_not_be_compacted_is_left_until_as_much_is_new() {
+fn changes_that_could_not_be_compacted_wait_until_as_many_are_new() {
     let key = key(Wall::NEVER);
     let changes = history(&key, 60);
     let mut row = Row::default();

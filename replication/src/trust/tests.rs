@@ -50,9 +50,9 @@ fn a_jump_is_not_believed_and_trusted_time_runs_on() {
     assert_eq!(clock.doubt(), None);
 }
 
-/// A process that was stopped for an hour hides what expired meanwhile before its next heartbeat.
+/// A process that stood still for an hour hides expired documents even before its next heartbeat.
 #[test]
-fn a_reading_runs_on() {
+fn a_reading_runs_on_between_two_observations() {
     let hour = Monotonic(Duration::from_hours(1));
     assert_eq!(clock(None).reading().at(hour), Wall(T0 + 3_600_000));
     let mut ahead = clock(None);
@@ -77,9 +77,9 @@ fn a_jump_to_the_majority_is_believed() {
     assert_eq!(clock.trusted(), Wall(T0 + 2_000 + 600_000));
 }
 
-/// Two minutes are within what a clock may be slewed by in two days; a step of two minutes is a step all the same.
+/// In two days a clock may be slewed by two minutes. A step of two minutes is a step all the same.
 #[test]
-fn a_jump_is_not_believed_for_having_waited() {
+fn a_jump_is_not_believed_however_long_ago_the_anchor_is() {
     let mut clock = clock(None);
     clock.observe(now(10, 120_000));
     for day in 1..5 {
@@ -90,16 +90,16 @@ fn a_jump_is_not_believed_for_having_waited() {
     assert_eq!(clock.doubt(), None);
 }
 
-/// Nemesis finding 2: the peers that outvoted a clock went away, and it was believed again.
+/// Nemesis finding 2: a clock was believed again when the peers that had outvoted it went away.
 #[test]
-fn outvoted_is_left_only_by_a_majority() {
+fn only_a_majority_ends_the_doubt_of_an_outvoted_clock() {
     for first in [None, Some(T0)] {
         let mut clock = clock(first);
         hear(&mut clock, now(1, 0), "b", T0 + MONTH);
         hear(&mut clock, now(1, 0), "c", T0 + MONTH);
         assert_eq!(clock.doubt(), Some(Doubt::Outvoted));
         clock.observe(now(30, 0));
-        assert_eq!(clock.doubt(), Some(Doubt::Outvoted), "silence proves nothing");
+        assert_eq!(clock.doubt(), Some(Doubt::Outvoted), "silence does not end the doubt");
         hear(&mut clock, now(31, 0), "b", T0 + MONTH);
         assert_eq!(clock.doubt(), Some(Doubt::Outvoted));
         hear(&mut clock, now(32, 0), "c", T0 + 32_000);
@@ -110,7 +110,7 @@ fn outvoted_is_left_only_by_a_majority() {
 }
 
 #[test]
-fn after_a_start_one_region_that_disagrees_is_enough() {
+fn after_a_start_one_region_that_disagrees_is_enough_for_a_doubt() {
     let mut clock = clock(Some(T0 - 1_000));
     hear(&mut clock, now(1, 0), "b", T0 + MONTH);
     assert_eq!(clock.doubt(), Some(Doubt::Unconfirmed));
@@ -123,7 +123,7 @@ fn after_a_start_one_region_that_disagrees_is_enough() {
     assert!(clock.certain() < Wall(T0 + 31_000), "but nothing is certain");
 }
 
-/// Two regions of two nodes, the other region's clocks are 90 s ahead: by nodes we would be outvoted.
+/// Two regions of two nodes. The other region's clocks are 90 s ahead, and by nodes they would outvote ours.
 #[test]
 fn each_region_has_one_vote() {
     let mut clock = confirmed();
@@ -156,7 +156,7 @@ fn an_operators_word_states_the_time_and_is_contradicted_by_regions() {
 }
 
 #[test]
-fn an_entry_from_the_future_is_told_by_certain_time() {
+fn certain_time_decides_whether_an_arrival_is_in_the_future() {
     let allowance = Duration::from_secs(300);
     let mut unheard = clock(Some(T0 - 3 * 3_600_000));
     assert_eq!(unheard.latest_arrival(allowance), Wall(T0 + 360_000), "back from a downtime, nothing heard yet");
@@ -185,7 +185,7 @@ fn a_restart_needs_a_peer_when_the_clock_contradicts_the_store() {
 
 #[test]
 fn nothing_is_certain_before_a_peer_agrees() {
-    // Three hours ahead after a restart: hidden from readers here, and yet nothing is dead for good.
+    // Three hours ahead after a restart: readers here see less, but nothing is dead for good.
     let mut clock = clock(Some(T0 - 3 * 3_600_000));
     clock.observe(now(10, 0));
     assert_eq!((clock.doubt(), clock.trusted()), (None, Wall(T0 + 10_000)));
@@ -196,7 +196,7 @@ fn nothing_is_certain_before_a_peer_agrees() {
 
 /// A new replica whose clock was two minutes ahead, and is right when its peers are first heard.
 #[test]
-fn what_nobody_confirmed_does_not_become_certain() {
+fn unconfirmed_time_does_not_become_certain_when_peers_are_heard() {
     let mut clock = TrustedClock::new(
         now(0, 120_000),
         None,
@@ -212,9 +212,9 @@ fn what_nobody_confirmed_does_not_become_certain() {
     assert_eq!((clock.doubt(), clock.trusted(), clock.certain()), (None, Wall(T0 + 11_000), Wall(T0 + 11_000)));
 }
 
-/// Two minutes are within what a clock may be slewed by in two days, so a sleeper's clock is believed when it wakes.
+/// In two days a clock may be slewed by two minutes, so a sleeper's clock is believed when it wakes.
 #[test]
-fn what_a_sleeper_believes_is_not_certain() {
+fn time_that_a_woken_sleeper_believes_is_not_certain() {
     let mut clock = clock(None);
     hear(&mut clock, now(1, 0), "b", T0 + 1_000);
     const WOKEN: u64 = 2 * 86_400;
@@ -228,7 +228,7 @@ fn what_a_sleeper_believes_is_not_certain() {
 
 /// A clock that is right within the skew is three hours ahead after a restart, and then right again.
 #[test]
-fn what_was_certain_is_not_taken_back_with_what_was_not() {
+fn trusted_time_goes_back_and_certain_time_stays() {
     let mut before = clock(None);
     hear(&mut before, now(1, 50_000), "b", T0 + 1_000);
     let certain = before.certain();

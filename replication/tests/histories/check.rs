@@ -10,8 +10,8 @@ use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId,
 use crate::steps::Ending;
 use crate::world::{MAX_RETENTION, SKEW, World, payload};
 
-/// Ticks within which healed replicas must agree: reconnecting, doubt about clocks, relays and retransmissions
-/// each take a few heartbeats of five ticks.
+/// Ticks within which healed replicas must agree. Reconnecting, doubt about clocks, relays and retransmissions each
+/// take a few heartbeats of five ticks.
 const CONVERGENCE_TICKS: usize = 300;
 
 /// Whether a store has an entry of a log.
@@ -55,7 +55,7 @@ impl World {
         rows.into_iter().map(|(key, row)| (key, row.hashes())).collect()
     }
 
-    /// What must hold at every moment.
+    /// Checks what must hold at every moment.
     pub fn check_safety(&mut self) -> Result<(), String> {
         for at in 0..self.nodes.len() {
             let live = self.live(at);
@@ -63,14 +63,14 @@ impl World {
             self.sessions_hold(at, &live)?;
             let phantom = live.iter().find(|(key, hashes)| !hashes.is_subset(&self.model.may(key)));
             if let Some((key, _)) = phantom {
-                return Err(format!("replica {at} shows a change of {key:?} that nobody wrote"));
+                return Err(format!("replica {at} shows a change of {key:?} that no client wrote"));
             }
         }
         self.no_dot_stands_for_two_entries()?;
         self.equal_vectors_mean_equal_documents()
     }
 
-    /// I11: whatever two stores have at one dot is the same entry, its time included.
+    /// I11: two stores have the same entry at one dot, its time included.
     fn no_dot_stands_for_two_entries(&self) -> Result<(), String> {
         let mut entries: BTreeMap<Vec<u8>, LogEntry> = BTreeMap::new();
         for node in &self.nodes {
@@ -92,8 +92,8 @@ impl World {
         Ok(())
     }
 
-    /// I3: what was dead in a replica is not alive there again (a restart may lose an erasure that was not
-    /// acknowledged, a roll-back any; both start the observation anew).
+    /// I3: a document that was dead in a replica is not alive there again. A restart may lose an erasure that was not
+    /// acknowledged, and a roll-back any; both start the observation anew.
     fn no_resurrection(&mut self, at: usize, live: &Live) -> Result<(), String> {
         let resurrected = live.keys().find(|key| self.nodes[at].dead.contains(key));
         if let Some(key) = resurrected {
@@ -102,7 +102,7 @@ impl World {
         let Some(replica) = &self.nodes[at].replica else { return Ok(()) };
         let reader = self.reader(at);
         let dead_through = replica.dead_through();
-        // A clock that was wrong beyond the skew and came back may show again what only it had hidden.
+        // If a clock was wrong beyond the skew and came back, documents that only it had hidden are shown again.
         let honest = dead_through <= self.true_time().plus(SKEW);
         let mut dead = BTreeSet::new();
         for taken in &self.model.changes {
@@ -135,7 +135,7 @@ impl World {
         for a in 0..self.nodes.len() {
             for b in a + 1..self.nodes.len() {
                 let (Some(one), Some(two)) = (&self.nodes[a].replica, &self.nodes[b].replica) else { continue };
-                // Only settled replicas: with nothing gathered, what is visible is what the vector says.
+                // Only settled replicas: with nothing gathered, a replica's visible state is what its vector covers.
                 if self.nodes[a].restarted || self.nodes[b].restarted {
                     continue;
                 }
@@ -190,7 +190,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether all agree within so many ticks.
+    /// Whether all agree within this many ticks.
     pub fn converges(&mut self, ticks: usize) -> Result<bool, String> {
         for _ in 0..ticks {
             self.tick()?;
@@ -201,8 +201,8 @@ impl World {
         Ok(false)
     }
 
-    /// An origin of which some replica has entries and of which not all know the same. Of others a replica may have
-    /// forgotten even the name.
+    /// An origin of which some replica has entries and of which not all know the same. An origin without entries is
+    /// left out, because a replica may have forgotten its name.
     fn differing(&self) -> Option<ReplicaId> {
         let running: Vec<_> =
             self.nodes.iter().filter_map(|n| Some((n.replica.as_ref()?.durable(), &n.storage))).collect();
@@ -226,7 +226,7 @@ impl World {
             if status.as_ref().is_some_and(|status| status.doubt.is_some()) {
                 return Err(format!("replica {at} doubts its clock"));
             }
-            // What a half batch had issued lies in its store beyond the vector until its peers were asked.
+            // Entries of a half batch are in the store beyond the vector until the peers were asked.
             if status.is_some_and(|status| status.starting) {
                 return Err(format!("replica {at} is starting"));
             }
@@ -240,7 +240,7 @@ impl World {
                 }
             }
             for (name, erasures) in &self.model.erased {
-                // An expired day's bytes go with its bucket, and its tombstones need not travel any more.
+                // An expired day's bytes go with its bucket, and its tombstones need not be sent any more.
                 let expired = name.id.arrival().plus(MAX_RETENTION) <= now;
                 if erasures.iter().any(|e| e.acknowledged && !e.lost) && !expired {
                     erased_from_disk(self, at, name)?;

@@ -4,9 +4,9 @@
 //! world runs the shipped replica over the in-memory engine. After every step the safety invariants are checked,
 //! at the end everything heals and the replicas must agree with the model (I1 to I8 and I11).
 //!
-//! Three variables of the environment change a run: `HISTORIES` (how many per test), `HISTORIES_SEED` (0 to 255,
-//! other histories) and `HISTORIES_SHRINK` (how many attempts to shorten a history that failed). A run with the
-//! same three draws the same histories, so a failure is repeated by running it again.
+//! Three variables of the environment change a run: `HISTORIES` (how many per test), `HISTORIES_SEED` (0 to 255, other
+//! histories) and `HISTORIES_SHRINK` (how many attempts to shorten a history that failed). A run with the same three
+//! draws the same histories, so running it again repeats a failure.
 
 #![allow(clippy::unwrap_used)]
 

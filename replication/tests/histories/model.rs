@@ -1,4 +1,4 @@
-//! The model: every event for ever, nothing forgotten.
+//! The model: it keeps every event and forgets nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,15 +20,15 @@ pub struct Taken {
 #[derive(Default)]
 pub struct Model {
     pub changes: Vec<Taken>,
-    /// Erasures that were asked for: name to whether one was acknowledged and not lost with its disk since.
+    /// Requested erasures by name, and whether one was acknowledged and not lost with its disk since.
     pub erased: BTreeMap<DocumentName, Vec<Erasure>>,
-    /// Tokens of acknowledged writes: who covers the vector must show the change.
+    /// Tokens of acknowledged writes: a replica that covers the vector must show the change.
     pub sessions: Vec<(VersionVector, DocumentKey, ChangeHash)>,
-    /// What was acknowledged under each dot, whatever became of it since.
+    /// The entry that was acknowledged under each dot, even if it was removed since.
     dots: BTreeMap<(ReplicaId, u64), What>,
 }
 
-/// What a dot stands for.
+/// The entry at a dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     Change(DocumentKey, ChangeHash),
@@ -55,12 +55,13 @@ impl Model {
         }
     }
 
-    /// A disk went back in time: dots that no other replica has seen may be used again, for only clients know.
+    /// A disk went back in time. Dots that no other replica has seen may be used again, because only clients know of
+    /// them.
     pub fn forget_dots(&mut self, seen_elsewhere: impl Fn(Dot) -> bool) {
         self.dots.retain(|(origin, seq), _| seen_elsewhere(Dot { origin: *origin, seq: *seq }));
     }
 
-    /// Whether an erasure of the name was ever asked for.
+    /// Whether an erasure of the name was ever requested.
     pub fn maybe_erased(&self, name: &DocumentName) -> bool {
         self.erased.contains_key(name)
     }
@@ -81,7 +82,7 @@ impl Model {
         must
     }
 
-    /// For each key the hashes that may be there: taken by someone, acknowledged or not.
+    /// For each key the hashes that may be there: taken by some replica, acknowledged or not.
     pub fn may(&self, key: &DocumentKey) -> BTreeSet<ChangeHash> {
         self.changes.iter().filter(|t| t.key == *key).map(|t| t.hash).collect()
     }

@@ -83,8 +83,8 @@ impl World {
         Ok(())
     }
 
-    /// Safety assumes that no two clocks are wrong beyond the skew at once, nor within the time for which a
-    /// peer's clock counts as heard: so it is here.
+    /// Keeps an assumption of safety: no two clocks are wrong beyond the skew at once, nor within the time for which a
+    /// peer's clock counts as heard.
     fn set_clock(&mut self, at: usize, wrong: Option<Wrong>) {
         let is_beyond = |error: i64| u128::from(error.unsigned_abs()) > SKEW.as_millis();
         for node in 0..self.nodes.len() {
@@ -94,7 +94,7 @@ impl World {
         }
         let other = (0..self.nodes.len()).any(|o| o != at && self.nodes[o].wrong_until > self.elapsed);
         let error = error(wrong);
-        // A replica without peers has nobody to ask: a clock that is wrong at its start is believed.
+        // A replica without peers believes a clock that is wrong at its start, because it can ask no other.
         let excluded = other || self.nodes.len() == 1;
         self.nodes[at].clock_error_ms = if excluded && is_beyond(error) { 0 } else { error };
     }
@@ -126,7 +126,7 @@ impl World {
         step
     }
 
-    /// See [`Step::ForgetTooEarly`]. The replica may lose its own buckets; nobody else may lose anything (I6).
+    /// See [`Step::ForgetTooEarly`]. The replica may lose its own buckets; no other replica may lose anything (I6).
     fn forget_too_early(&mut self, at: usize, hours: u8) -> Result<(), String> {
         let others: Vec<usize> = (0..self.nodes.len()).filter(|other| *other != at).collect();
         self.heal(Ending::Mesh);
@@ -141,7 +141,7 @@ impl World {
         self.start(at)?;
         let now = self.now(at);
         if let Some(replica) = &mut self.nodes[at].replica {
-            // Nobody is heard, so nothing contradicts it.
+            // No peer is heard, so none contradicts it.
             replica.believe_clock(now, now.wall, true).expect("it states what the clock shows");
         }
         self.elapsed += Duration::from_hours(1);
@@ -154,11 +154,11 @@ impl World {
         for other in others {
             self.shows_what_it_must(other).map_err(|why| format!("I6: a clock of replica {at} harms: {why}"))?;
         }
-        // What it forgot it cannot give again to a disk that goes back beyond this: the operator's word was wrong.
+        // After the wrong word it cannot give back what it forgot to a disk that goes back beyond this moment.
         for node in &mut self.nodes {
             node.backup = None;
         }
-        // Until its horizon has come true the replica takes live entries for dead ones.
+        // Until the time of its horizon has come the replica takes live entries for dead ones.
         self.elapsed += Duration::from_hours(u64::from(hours));
         self.tick()
     }
@@ -237,7 +237,7 @@ impl World {
         self.stop(at);
         self.nodes[at].storage.restore(&snapshot);
         self.nodes[at].told = VersionVector::default();
-        // What no other replica has durably is lost by contract.
+        // Entries that no other replica has durably are lost by contract.
         let others: Vec<_> =
             (0..self.nodes.len()).filter(|o| *o != at).filter_map(|o| self.durable_vector(o)).collect();
         let kept = self.held(at);

@@ -10,7 +10,7 @@ pub const REPLICAS: usize = 3;
 pub enum Wrong {
     /// Within the skew that is taken for normal.
     Seconds(i8),
-    /// Hours ahead: after a restart that looks like a downtime.
+    /// Hours ahead, which after a restart looks like a downtime.
     HoursAhead(u8),
     /// A month ahead.
     MonthAhead,
@@ -55,17 +55,18 @@ pub enum Step {
     SlowDisk { at: usize, slow: bool },
     /// An erasure is on its way to the disk when the process dies: some buckets have it, others have not.
     EraseThenCrash { at: usize, pick: u8 },
-    /// When all agree, one replica is cut off and restarted with a clock a few hours ahead, and an operator gives
-    /// his word for it; it forgets a day too early, its clock is put right, it meets the others again and tells its horizon.
+    /// When all agree, one replica is cut off and restarted with a clock a few hours ahead, and an operator confirms
+    /// that clock. The replica forgets a day too early. Then its clock is put right, and it meets the others again and
+    /// tells its horizon.
     ForgetTooEarly { at: usize, hours: u8 },
 }
 
-/// Which links work again in the end. Any connected graph must converge.
+/// Which links work again at the end. Any connected graph must converge.
 #[derive(Clone, Copy, Debug)]
 pub enum Ending {
     /// All of them.
     Mesh,
-    /// All but the one between the two others: they meet only through the one in the middle.
+    /// All except the one between the two outer replicas, which meet only through the middle one.
     Line { middle: usize },
 }
 
@@ -73,7 +74,7 @@ pub enum Ending {
 #[derive(Clone, Debug)]
 pub struct History {
     pub seed: u64,
-    /// How many replicas; steps count on three, and are folded onto fewer.
+    /// How many replicas. Steps assume three and are folded onto fewer.
     pub replicas: usize,
     pub ending: Ending,
     pub steps: Vec<Step>,
@@ -117,7 +118,7 @@ fn step() -> BoxedStrategy<Step> {
     .boxed()
 }
 
-/// Histories of so many steps.
+/// Histories of this many steps.
 pub fn history(steps: std::ops::Range<usize>) -> impl Strategy<Value = History> {
     let replicas = prop_oneof![8 => Just(REPLICAS), 1 => Just(2usize), 1 => Just(1usize)];
     let ending = prop_oneof![Just(Ending::Mesh), (0..REPLICAS).prop_map(|middle| Ending::Line { middle })];

@@ -38,13 +38,13 @@ pub struct Node {
     pub tickets: BTreeMap<Ticket, Asked>,
     /// Documents dead here since the process started.
     pub dead: BTreeSet<DocumentKey>,
-    /// What it told peers that it durably knows: a crash may not take it back.
+    /// The vector that it told peers as durable. A crash must not lose any of it.
     pub told: VersionVector,
     /// Ids under which it ran when its disk went back in time.
     pub rolled_back: BTreeSet<ReplicaId>,
 }
 
-/// What a ticket is for.
+/// The request of a ticket.
 pub enum Asked {
     Change(DocumentKey, replication::ChangeHash),
     Erase(DocumentName),
@@ -81,7 +81,7 @@ fn config(of: usize, replicas: usize, boot: u64) -> ReplicaConfig {
     }
 }
 
-/// What a document of the given content says; every document carries its own marked payload.
+/// The fields of a document of the given content. Every document carries its own marked payload.
 pub fn payload(name: &DocumentName, content: u8) -> String {
     format!("payload-{:?}-{content}", name.id.0)
 }
@@ -332,7 +332,7 @@ impl World {
                     if let Some(dot) = dot.or(earlier) {
                         taken.dot = dot;
                     } else {
-                        // A repeat of what came from elsewhere: whoever has that has this.
+                        // A repeat of an entry of another replica: a replica that has that entry has this change.
                         taken.acknowledged = false;
                     }
                 }
@@ -352,12 +352,12 @@ impl World {
         Ok(())
     }
 
-    /// Whether nothing is on its way to the disk.
+    /// Whether no batch is in flight.
     pub fn idle(&self, at: usize) -> bool {
         self.nodes[at].syncing.is_none()
     }
 
-    /// Everything works again, but for the link that is missing in a line.
+    /// Everything works again, except for the link that is missing in a line.
     pub fn heal(&mut self, ending: Ending) {
         self.cuts.clear();
         if let (Ending::Line { middle }, 3) = (ending, self.nodes.len()) {

@@ -1,5 +1,5 @@
-//! Acknowledgements and retries: what is owed is sent, what is lost is sent again with the first sign of it, and a partly
-//! filled frame waits for no acknowledgement.
+//! Acknowledgements and retries: an owed acknowledgement is sent, a lost frame is sent again at the first sign of its
+//! loss, and a partly filled frame does not wait for an acknowledgement.
 
 #![allow(clippy::unwrap_used)]
 
@@ -54,16 +54,16 @@ fn durable(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, now: N
     replica.handle_durable(now, batch).unwrap();
 }
 
-/// What of the peer's log the last Progress among these frames acknowledges.
+/// How far the last `Progress` among these frames acknowledges the peer's log.
 fn acknowledged(frames: &[Frame]) -> Option<u64> {
     let mut told =
         frames.iter().rev().filter_map(|frame| if let Frame::Progress(told) = frame { Some(told) } else { None });
     told.next().map(|told| told.vector.get(PEER))
 }
 
-/// The end of an earlier batch, which does not hold a frame, took away that its acknowledgement was owed.
+/// Once the end of an earlier batch, which did not hold the frame, cleared the acknowledgement that was owed.
 #[test]
-fn what_arrives_while_a_batch_is_on_its_way_is_acknowledged_with_its_own() {
+fn a_frame_that_arrives_during_a_sync_is_acknowledged_with_its_own_batch() {
     let storage = MemoryStorage::default();
     let mut replica = open(&storage);
     replica.handle_frame(ms(1), LINK, &entry(1).encode()).unwrap();
@@ -148,9 +148,9 @@ fn a_heartbeat_that_is_short_against_the_round_trip_is_warned_of() {
     assert_eq!(warned.count(), 1, "once");
 }
 
-/// A thread that stood still for half a minute dropped every link, though their frames waited for it.
+/// A thread that stood still for half a minute once dropped every link, though their frames were waiting.
 #[test]
-fn an_own_stall_is_not_the_silence_of_peers() {
+fn a_stall_of_the_process_does_not_count_as_silence_of_its_peers() {
     let storage = MemoryStorage::default();
     let mut replica = open(&storage);
     replica.handle_timeout(ms(500)).unwrap();
@@ -162,10 +162,10 @@ fn an_own_stall_is_not_the_silence_of_peers() {
     for at in 61..80 {
         replica.handle_timeout(ms(at * 500)).unwrap();
     }
-    assert!(closed(&mut replica), "silence while it runs is silence");
+    assert!(closed(&mut replica), "silence while the process runs counts");
 }
 
-/// Two processes that run as `b`: the one that was replaced speaks again.
+/// Two processes run as `b`: the one that was replaced speaks again.
 #[test]
 fn two_processes_on_one_name_are_noticed() {
     let storage = MemoryStorage::default();

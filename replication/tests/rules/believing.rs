@@ -1,4 +1,4 @@
-//! A peer with a certificate that lies: what it says of others' logs, of our own, and of the time.
+//! A certified peer that lies about other logs, about our own log, and about the time.
 
 #![allow(clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use replication::{
 
 const SOON: Duration = Duration::from_secs(10);
 
-/// Three honest replicas of which the third is played by the test after they have met: it speaks over its own links.
+/// Three honest replicas. After they have met, the test plays the third and speaks over its links.
 fn met() -> (Mesh, ReplicaId) {
     let mut mesh = Mesh::new(3);
     mesh.write(1, 0);
@@ -35,9 +35,9 @@ fn gap(origin: ReplicaId) -> Frame {
     Frame::Deltas(Deltas { origin, after: 0, through: u64::MAX, heads: None, entries: vec![] })
 }
 
-/// Review D3: 44 bytes took a region's log away from the others.
+/// Review D3: a frame of 44 bytes once hid a region's log from the others.
 #[test]
-fn a_peer_takes_no_log_of_a_linked_replica_away() {
+fn a_peer_cannot_hide_the_log_of_a_linked_replica() {
     let (mut mesh, b) = met();
     says(&mut mesh, &gap(b)).unwrap();
     mesh.turn(0);
@@ -48,9 +48,9 @@ fn a_peer_takes_no_log_of_a_linked_replica_away() {
     mesh.until(SOON, "what b writes arrives", |mesh| mesh.shows(0).len() == 2);
 }
 
-/// While b is away nothing else than a relay can speak of its log. When it is back the lie comes out.
+/// While b is away only relays can speak of its log. When b is back the lie is noticed.
 #[test]
-fn what_was_said_in_its_absence_is_taken_back_when_a_replica_contradicts_it() {
+fn hearsay_is_taken_back_when_the_replica_contradicts_it() {
     let (mut mesh, b) = met();
     mesh.cut(0, 1);
     mesh.cut(1, 2);
@@ -65,7 +65,7 @@ fn what_was_said_in_its_absence_is_taken_back_when_a_replica_contradicts_it() {
     mesh.until(SOON, "and goes on", |mesh| mesh.shows(0).len() == 3);
 }
 
-/// In a line the middle relays; that is believed, kept, and needs nothing sent twice when the ends meet.
+/// In a line the middle relays. Its word is believed and kept, and no entry is sent twice when the ends meet.
 #[test]
 fn an_honest_relay_is_believed() {
     let (mut mesh, b) = met();
@@ -113,9 +113,9 @@ fn claims_are_believed_from_their_own_node_alone() {
     mesh.until(SOON, "b says it itself", |mesh| complete(mesh) >= now);
 }
 
-/// Review section 3: each such greeting made a new id, durably.
+/// Review section 3: each such greeting once made the replica take a new id, durably.
 #[test]
-fn a_peer_that_knows_too_much_of_our_log_is_not_believed_again_and_again() {
+fn a_peer_cannot_make_us_take_new_ids_again_and_again() {
     let storage = MemoryStorage::default();
     let mut next = 0;
     let mint = Box::new(move || {
@@ -147,9 +147,9 @@ fn a_peer_that_knows_too_much_of_our_log_is_not_believed_again_and_again() {
     assert!(status.durable.is_empty(), "and none of them is in a vector");
 }
 
-/// 15.8 KB of tombstones "from the year 9,900" took a region to 3,351 MB.
+/// 15.8 KB of tombstones "from the year 9,900" once made a region use 3,351 MB.
 #[test]
-fn what_arrives_in_the_future_is_held_back() {
+fn entries_that_arrive_in_the_future_are_held_back() {
     let storage = MemoryStorage::default();
     let mut replica = Replica::open(config(), storage.clone(), Box::new(|| ReplicaId(1)), after(0)).unwrap();
     greet(&mut replica, after(0), 1, "b", 0);
@@ -178,7 +178,7 @@ fn what_arrives_in_the_future_is_held_back() {
 }
 
 #[test]
-fn origins_are_not_made_up_without_end() {
+fn a_peer_cannot_make_up_origins_without_end() {
     let storage = MemoryStorage::default();
     let mut replica = Replica::open(config(), storage.clone(), Box::new(|| ReplicaId(1)), after(0)).unwrap();
     greet(&mut replica, after(0), 1, "b", 0);
@@ -187,7 +187,7 @@ fn origins_are_not_made_up_without_end() {
     let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
     let key = name.expiring(after(0).wall.plus(config().max_retention));
     for origin in (1_000..7_000).map(ReplicaId) {
-        // One with an entry stays; one without is forgotten at the next look.
+        // An origin with an entry stays; one without is forgotten at the next look.
         let entry = Delta { dot: Dot { origin, seq: 1 }, hlc: Hlc(1), key, body: Body::Tombstone(Reason::Subject) };
         let frame = Deltas { origin, after: 0, through: 1, heads: None, entries: vec![entry] };
         replica.handle_frame(after(1), LinkId(1), &Frame::Deltas(frame).encode()).unwrap();

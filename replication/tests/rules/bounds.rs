@@ -1,4 +1,4 @@
-//! A document takes so many changes and no more, and its row is compacted away from the path of writes.
+//! The bounds of a document, and the compaction of its row away from the path of writes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -59,7 +59,7 @@ fn a_local_write_beyond_the_bounds_is_refused_and_an_erasure_is_not() {
     }
     settle(&mut replica, &storage);
     assert!(matches!(replica.handle_write(after(0), write(key, -1)), Err(WriteError::Full)));
-    // What is there already is acknowledged again, and other documents are not touched by it.
+    // A change that is there already is acknowledged again, and other documents still take changes.
     replica.handle_write(after(0), write(key, 5)).unwrap();
     replica.handle_write(after(0), write(venue(), 5)).unwrap();
     let outcomes: Vec<_> = settle(&mut replica, &storage)
@@ -76,7 +76,8 @@ fn a_local_write_beyond_the_bounds_is_refused_and_an_erasure_is_not() {
     assert!(erased.iter().any(|event| matches!(event, Event::Written { outcome: Outcome::Erased(_), .. })));
 }
 
-/// Regions that each keep within the bounds may together exceed them, so a peer's entries are taken far beyond.
+/// Regions that each keep within the bounds may together exceed them, so entries of peers are taken far beyond the
+/// bounds.
 #[test]
 fn entries_of_peers_are_refused_only_far_beyond_the_bounds() {
     let storage = MemoryStorage::default();
@@ -132,7 +133,7 @@ fn rows_are_compacted_by_ticks_a_few_at_a_time() {
     for (key, document) in keys.iter().zip(&documents) {
         assert_eq!(&row(&storage, key).document().unwrap(), document);
     }
-    // A row that goes while it is due is not brought back.
+    // Compaction does not bring back a row that was removed while it was due.
     let (gone, name) = (keys[0], keys[0].name);
     for number in 100..140 {
         replica.handle_write(after(4), write(gone, number)).unwrap();
@@ -145,16 +146,16 @@ fn rows_are_compacted_by_ticks_a_few_at_a_time() {
     assert_eq!(storage.get(Bucket::Lasting, &[&b"d"[..], &gone.encode()].concat()).unwrap(), None);
 }
 
-/// What a peer cannot prove is kept and passed on, and never shown: the replica goes on after any such change.
+/// A change of a peer that is not well-formed is kept and passed on but never shown, and the replica goes on.
 #[test]
-fn a_hostile_change_of_a_peer_stops_nothing() {
+fn a_hostile_change_of_a_peer_does_not_stop_the_replica() {
     let storage = MemoryStorage::default();
     let mut replica = Replica::open(config(), storage.clone(), Box::new(|| OWN), after(0)).unwrap();
     greet(&mut replica, after(0), 1, "b", 0);
     let (key, origin) = (visit(after(0).wall), ReplicaId(101));
     let root = Change::create(&key, &[("n", Value::Int(0))]);
     let document = Document::of_changes(std::slice::from_ref(&root)).unwrap();
-    // Corrections of another creation, which never comes: they replace what is not there.
+    // Corrections of another creation, which never comes: they replace operations that are not there.
     let other = Document::of_changes(&[Change::create(&key, &[("n", Value::Int(1))])]).unwrap();
     let orphans = (0..40).map(|n| other.amend(&key, &[("n", Some(Value::Int(100 + n)))]).unwrap());
     let entries: Vec<Delta> = (1..)

@@ -73,7 +73,7 @@ fn deltas(count: u64, seed: u64) -> Deltas {
     Deltas { origin, after: 0, through: count, heads: None, entries: entries.collect() }
 }
 
-/// The engine builds changes without a document; Automerge, asked for the same, must give the very same bytes.
+/// The crate builds changes without a document. Automerge must give the very same bytes for the same change.
 #[test]
 fn building_without_a_document_gives_the_bytes_of_a_transaction() {
     let mut rng = StdRng::seed_from_u64(7);
@@ -103,7 +103,8 @@ fn building_without_a_document_gives_the_bytes_of_a_transaction() {
     }
 }
 
-/// A correction built from what readers see is the one that Automerge would make, and concurrent ones both show.
+/// A correction built from the document that readers see is the one that Automerge would make. Concurrent ones both
+/// show.
 #[test]
 fn corrections_merge_and_concurrent_ones_both_show() {
     let mut rng = StdRng::seed_from_u64(8);
@@ -168,7 +169,7 @@ fn frames_come_back_as_they_were_and_damage_never_panics() {
             damaged[at] = rng.random();
         }
         damaged.truncate(rng.random_range(0..=damaged.len()));
-        // Whatever is still a frame must at least hold changes that their content addresses.
+        // A damaged frame that still decodes must at least hold changes that are addressed by their content.
         if let Ok(Frame::Deltas(deltas)) = Frame::decode(&damaged) {
             for delta in deltas.entries {
                 if let Body::Change(change) = delta.body {

@@ -1,4 +1,4 @@
-//! Erasures: acknowledged when the bytes are gone, and known wherever their gap in a log is known.
+//! Erasures: acknowledged when the bytes are gone, and known to every replica that knows the erased entry.
 
 #![allow(clippy::unwrap_used)]
 
@@ -49,7 +49,7 @@ fn a_second_erasure_in_the_same_batch_waits_for_the_bytes_too() {
     let erase = || Write::Erase { name, lasting: false, reason: Reason::Subject };
     replica.handle_write(NOW, erase()).unwrap();
     replica.handle_write(NOW, erase()).unwrap();
-    assert_eq!(next(&mut replica, &storage), [], "the tombstone is durable, the bytes are still there");
+    assert_eq!(next(&mut replica, &storage), [], "the tombstone is durable and the bytes are still there");
     assert!(matches!(next(&mut replica, &storage)[..], [Outcome::Erased(_), Outcome::AlreadyErased]));
     assert!(!holds(&storage, b"Maria"));
 }
@@ -69,7 +69,7 @@ fn visit() -> (DocumentName, DocumentKey, Change) {
     (name, key, change)
 }
 
-/// Opens a store with these peers, of whom `b` greets.
+/// Opens a store with these peers; `b` greets.
 fn greeted(storage: &MemoryStorage, peers: &[&str], id: ReplicaId) -> Replica<MemoryStorage> {
     let peers = peers.iter().map(|peer| (peer.parse().unwrap(), peer.parse().unwrap())).collect();
     let config = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers);
@@ -110,7 +110,7 @@ fn own_entries(replica: &mut Replica<MemoryStorage>) -> Vec<Delta> {
 }
 
 #[test]
-fn where_an_erased_document_was_the_log_says_so() {
+fn the_log_says_where_an_erased_change_was() {
     let storage = MemoryStorage::default();
     let mut replica = greeted(&storage, &["b"], OWN);
     let (name, key, change) = visit();
@@ -130,7 +130,7 @@ fn where_an_erased_document_was_the_log_says_so() {
 }
 
 #[test]
-fn who_learns_of_an_erasure_before_its_tombstone_passes_it_on() {
+fn a_replica_that_learns_of_an_erasure_before_its_tombstone_passes_it_on() {
     let storage = MemoryStorage::default();
     let mut replica = greeted(&storage, &["b"], OWN);
     replica.handle_frame(NOW, LINK, &entry(FAR, Body::Erased(Reason::Subject))).unwrap();
@@ -143,7 +143,7 @@ fn who_learns_of_an_erasure_before_its_tombstone_passes_it_on() {
 }
 
 #[test]
-fn who_has_the_tombstone_in_time_says_nothing_of_its_own_and_leaves_no_gap() {
+fn a_replica_that_gets_the_tombstone_in_time_issues_none_and_leaves_no_gap() {
     let tombstone = |origin| entry(origin, Body::Tombstone(Reason::Owner));
     for frames in [
         [entry(FAR, Body::Erased(Reason::Owner)), tombstone(PEER)],
@@ -165,9 +165,9 @@ fn who_has_the_tombstone_in_time_says_nothing_of_its_own_and_leaves_no_gap() {
     }
 }
 
-/// Of a tombstone's batch the machine kept one half, so it never came; what it would have erased must be there still.
+/// A crash kept one half of a tombstone's batch, so the tombstone is undone. The document must still be there.
 #[test]
-fn a_tombstone_that_is_undone_takes_no_rows() {
+fn a_tombstone_that_is_undone_removes_no_rows() {
     let storage = MemoryStorage::default();
     let mut replica = greeted(&storage, &["b"], OWN);
     replica.handle_frame(NOW, LINK, &entry(FAR, Body::Change(visit().2))).unwrap();
@@ -181,7 +181,7 @@ fn a_tombstone_that_is_undone_takes_no_rows() {
     assert!(holds(&storage, b"Maria"));
 }
 
-/// A disk that fails when it is to be forced: what was written before may be there or not.
+/// A disk whose sync fails: batches written before may be there or not.
 #[derive(Clone)]
 struct Failing(MemoryStorage, Arc<AtomicBool>);
 
@@ -214,9 +214,9 @@ impl Storage for Failing {
     }
 }
 
-/// The restart after half a batch was itself cut short: what it was to take out is still taken out by the next.
+/// The restart after half a batch was itself cut short: the next start still takes out the half batch.
 #[test]
-fn what_is_undone_by_halves_is_undone_again() {
+fn an_interrupted_undo_is_repeated_at_the_next_start() {
     let storage = MemoryStorage::default();
     let mut replica = greeted(&storage, &["b"], OWN);
     let (name, key, change) = visit();
@@ -245,7 +245,7 @@ fn what_is_undone_by_halves_is_undone_again() {
     assert!(holds(&storage, b"Maria"));
 }
 
-/// A day is dropped while the batch that removes an erased document's rows is on its way, and the machine dies.
+/// A day is dropped while the batch that removes an erased document's rows is in flight, and the machine dies.
 #[test]
 fn rows_that_were_not_removed_in_time_are_removed_at_the_next_start() {
     let storage = MemoryStorage::default();
@@ -280,7 +280,8 @@ fn rows_that_were_not_removed_in_time_are_removed_at_the_next_start() {
     assert!(!holds(&storage, b"Maria"));
 }
 
-/// Before the peers have confirmed its log a replica writes nothing, so it may not take what it would have to pass on.
+/// A replica writes nothing before its peers have confirmed its log. So until then it must not take an erasure that it
+/// would have to pass on.
 #[test]
 fn an_erasure_before_its_tombstone_waits_until_the_replica_may_write() {
     let storage = MemoryStorage::default();

@@ -1,4 +1,4 @@
-//! Days that were dropped stay dropped, whatever happens next.
+//! Days that were dropped stay dropped.
 
 #![allow(clippy::unwrap_used)]
 
@@ -29,7 +29,7 @@ fn sync(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, now: Now)
     }
 }
 
-/// The time is written once a minute and a day is dropped at one heartbeat: the older horizon was written after the
+/// If the time is written at the heartbeat at which a day is dropped, the older horizon was once written after the
 /// newer one.
 #[test]
 fn a_horizon_is_not_overwritten_by_an_older_one() {

@@ -1,5 +1,5 @@
-//! Two replicas that greet each other come to an end with it, however slow the network, however often it repeats frames and
-//! whichever greeting it loses.
+//! Two replicas stop greeting each other, however slow the network is, however often it repeats frames, and whichever
+//! greeting it loses.
 
 #![allow(clippy::unwrap_used)]
 
@@ -33,8 +33,8 @@ fn now(step: usize) -> Now {
     Now { mono: Monotonic(passed), wall: Wall(1_800_000_000_000).plus(passed) }
 }
 
-/// Lets both run for ten seconds; each frame arrives `copies` times, after so many steps, but for the first greetings of
-/// each side that are lost.
+/// Lets both run for ten seconds. Each frame arrives `copies` times, after this many steps, except for the first
+/// greetings of each side, which are lost.
 fn play(steps_under_way: usize, copies: usize, lost: [usize; 2]) -> [Side; 2] {
     let mut sides = [side("a", "b", 1, now(0)), side("b", "a", 2, now(0))];
     let mut wire: VecDeque<(usize, usize, Vec<u8>)> = VecDeque::new();
@@ -86,7 +86,8 @@ fn greetings_end_on_a_link_that_repeats_frames() {
     }
 }
 
-/// A side that has the other's greeting and has lost its own is heard, so the link would stay as it is for ever.
+/// If one side has the other's greeting and its own was lost, both still hear each other, so only a repeated greeting
+/// mends the link.
 #[test]
 fn a_lost_greeting_is_repeated() {
     for lost in [[1, 0], [0, 1], [1, 1], [3, 2]] {

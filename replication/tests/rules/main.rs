@@ -1,4 +1,4 @@
-//! The rules of the replica, one file for each concern: what it does with peers, disks and clocks that the tests play.
+//! The rules of the replica, one file for each concern. The tests play its peers, disks and clocks.
 //!
 //! One binary, because linking each file alone took longer than running it.
 

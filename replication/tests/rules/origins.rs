@@ -15,8 +15,8 @@ fn is_ready(mesh: &Mesh, at: usize) -> bool {
     !status.starting && !status.filling && !status.recovering && status.doubt.is_none()
 }
 
-/// Each replica looks once an hour for origins that are over. One that has forgotten an origin must not get its empty log
-/// back from one that looks half an hour later, because it would then give the log back to that one in turn.
+/// Each replica looks once an hour for origins that are over. A replica that has forgotten an origin must not get its
+/// empty log back from one that looks half an hour later, otherwise it would give the log back to that one in turn.
 #[test]
 fn an_origin_that_is_over_is_forgotten_by_all_when_the_first_has_looked() {
     let mut mesh = Mesh::new(2);
@@ -24,14 +24,14 @@ fn an_origin_that_is_over_is_forgotten_by_all_when_the_first_has_looked() {
     mesh.write(0, 0);
     mesh.until(SOON, "both agree", |mesh| mesh.agree() && !mesh.shows(1).is_empty());
     let old = mesh.replica(0).id();
-    // While the node is away its log goes with the day and its id is kept, for it may come back under it.
+    // While the node is away its log goes with the day. Its id is kept, because it may come back under it.
     mesh.kill(0);
     mesh.elapsed += Duration::from_hours(16 * 24);
     mesh.tick();
     assert!(mesh.shows(1).is_empty() && mesh.replica(1).durable().get(old) > 0);
     let first_look = mesh.elapsed + Duration::from_hours(1);
 
-    // It comes back under another id half an hour later, so that it looks half an hour later as well.
+    // The node comes back under another id half an hour later, so that it looks half an hour later as well.
     mesh.elapsed += Duration::from_mins(30);
     mesh.storages[0] = MemoryStorage::default();
     mesh.start(0);
@@ -39,7 +39,7 @@ fn an_origin_that_is_over_is_forgotten_by_all_when_the_first_has_looked() {
     assert!((0..2).all(|at| mesh.replica(at).durable().get(old) > 0));
     mesh.elapsed = first_look - Duration::from_secs(20);
     mesh.run(Duration::from_secs(15));
-    assert!((0..2).all(|at| mesh.replica(at).durable().get(old) > 0), "nobody has looked yet");
+    assert!((0..2).all(|at| mesh.replica(at).durable().get(old) > 0), "no replica has looked yet");
     mesh.run(Duration::from_secs(10));
     let knows = |mesh: &mut Mesh| [0, 1].map(|at| mesh.replica(at).durable().get(old) > 0);
     assert_eq!(knows(&mut mesh), [false; 2], "both have forgotten it");
@@ -51,8 +51,8 @@ fn an_origin_that_is_over_is_forgotten_by_all_when_the_first_has_looked() {
     }
 }
 
-/// An id that never wrote leaves the stored state as it was, with the id before it, and marks the buckets with its own name
-/// all the same. The next start goes on under the stored id behind the last entry, not behind what was stored of it.
+/// An id that never wrote leaves `meta` as it was, with the id before it, but the buckets' marks name the new id. The
+/// next start goes on under the stored id after its last entry, which `meta` does not know.
 #[test]
 fn a_log_goes_on_behind_its_last_entry_after_an_id_that_never_wrote() {
     let mut mesh = Mesh::new(2);
@@ -65,7 +65,7 @@ fn a_log_goes_on_behind_its_last_entry_after_an_id_that_never_wrote() {
     let id = mesh.replica(0).id();
     assert_eq!(mesh.replica(1).durable().get(id), 4);
 
-    // Alone it takes another id, under which it stores an entry of its peer and writes none.
+    // Alone the node takes another id, under which it stores an entry of its peer and writes none.
     mesh.cut(0, 1);
     mesh.kill(0);
     mesh.start(0);
@@ -86,7 +86,7 @@ fn a_log_goes_on_behind_its_last_entry_after_an_id_that_never_wrote() {
     assert!(mesh.events[0].contains(&Event::Written { ticket, outcome }), "{:?}", mesh.events[0]);
 }
 
-/// What a node acknowledged under an earlier id may be lacking where its claim is heard.
+/// A replica that hears a node's claim may lack entries that the node acknowledged under an earlier id.
 #[test]
 fn a_claim_names_the_logs_of_earlier_ids() {
     let mut mesh = Mesh::new(2);

@@ -1,4 +1,4 @@
-//! A disk went back in time: what peers know of the log is fetched back, or lost if they have it no more.
+//! A disk went back in time: entries that peers have are fetched back, and those that no peer has are lost.
 
 #![allow(clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use replication::frame::Progress;
 use replication::memory::MemoryStorage;
 use replication::{Event, Frame, LinkId, Reason, Replica, ReplicaId, Storage as _, Wall, Write};
 
-/// Ten seconds in which these links are heard; what was lost in them.
+/// Lets ten seconds pass in which these links are heard, and returns what was lost.
 fn pass(
     replica: &mut Replica<MemoryStorage>,
     storage: &MemoryStorage,
@@ -47,7 +47,7 @@ fn pass(
 }
 
 #[test]
-fn what_no_peer_has_any_more_is_lost_and_not_waited_for() {
+fn entries_that_no_peer_has_are_lost_and_not_waited_for() {
     let storage = MemoryStorage::default();
     let mut next = 0;
     let mint = Box::new(move || {
@@ -72,8 +72,8 @@ fn what_no_peer_has_any_more_is_lost_and_not_waited_for() {
     assert!(replica.status(after(33)).complete_through[&"a".parse().unwrap()] > Wall(0));
 }
 
-/// The bucket of a tombstone is lost, and the erased document's own bucket is not. The entry comes back as erased into the
-/// bucket of the tombstone, and stands in both then. A frame that named it twice would be refused each time it is sent.
+/// The bucket of a tombstone is lost, and that of the erased document is not. The entry comes back as erased into the
+/// tombstone's bucket, so both buckets have it. A frame with the entry twice would be refused each time it is sent.
 #[test]
 fn an_entry_that_stands_in_two_buckets_is_sent_once() {
     const SOON: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ fn an_entry_that_stands_in_two_buckets_is_sent_once() {
     mesh.storages[0].lose_bucket(tombstones);
     mesh.start(0);
     mesh.until(SOON, "all of it comes back", |mesh| mesh.agree() && mesh.replica(0).durable().get(log) == 3);
-    // Three entries, of which one stands twice.
+    // Three entries, one of them in two buckets.
     assert_eq!(mesh.storages[0].log_entries(), 4);
 
     mesh.kill(1);

@@ -1,4 +1,4 @@
-//! Restarts: ids are kept where it is safe, taken anew where it is not, and forgotten when they are over.
+//! Restarts: an id is kept if that is safe, replaced if it is not, and forgotten when its entries are over.
 
 #![allow(clippy::unwrap_used)]
 
@@ -37,7 +37,7 @@ fn a_thousand_restarts_leave_tokens_short() {
     assert!(token(&mesh, 1) < 200, "{} characters", token(&mesh, 1));
 }
 
-/// With one peer dead: the other, which was linked as well, vouches for the log.
+/// One peer is dead. The other one, which was linked as well, confirms the log.
 #[test]
 fn restarts_beside_a_dead_peer_keep_the_id() {
     let mut mesh = Mesh::new(3);
@@ -84,7 +84,7 @@ fn an_origin_is_forgotten_when_its_entries_are_over() {
     mesh.until(SOON, "both are ready", |mesh| (0..2).all(|at| is_ready(mesh, at)));
     mesh.write(0, 0);
     mesh.run(Duration::from_secs(1));
-    // Alone it takes a new id, and both logs have an entry.
+    // Alone the node takes a new id, and both logs have an entry.
     mesh.kill(1);
     mesh.kill(0);
     mesh.start(0);
@@ -119,7 +119,7 @@ fn a_copied_store_begins_with_an_empty_past() {
         mesh.write(0, number);
     }
     mesh.run(Duration::from_secs(2));
-    // How one would like to seed a region.
+    // An operator might seed a new region with a copy.
     mesh.kill(1);
     mesh.storages[1] = replication::memory::MemoryStorage::default();
     mesh.storages[1].restore(&mesh.storages[0].snapshot());
@@ -136,7 +136,7 @@ fn a_copied_store_begins_with_an_empty_past() {
     assert_eq!(status.origins[&a].as_str(), "a", "and the log of the one is not the other's");
 }
 
-/// A bucket is gone while the process was down: everything comes back, and until then the replica is not fit to serve.
+/// A bucket was lost while the process was down. Everything comes back, and until then the replica is not fit to serve.
 #[test]
 fn a_lost_bucket_comes_back_from_the_peers() {
     for lasting in [false, true] {
@@ -167,7 +167,7 @@ fn a_lost_bucket_comes_back_from_the_peers() {
     }
 }
 
-/// Two processes that run as one node: whichever is replaced does not come back unnoticed.
+/// Two processes run as one node. The one that was replaced cannot come back unnoticed.
 #[test]
 fn a_clone_takes_a_new_id() {
     let mut mesh = Mesh::new(2);
@@ -184,7 +184,7 @@ fn a_clone_takes_a_new_id() {
     mesh.kill(0);
     mesh.storages[0] = replication::memory::MemoryStorage::default();
     mesh.storages[0].restore(&clone);
-    // As after a failover without fencing: it has nobody to ask and has not begun anew, so it keeps the id.
+    // As after a failover without fencing: the clone is started without peers to ask, so it keeps the id.
     let peers = std::collections::BTreeMap::new();
     let alone = replication::ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers);
     let now = mesh.now(0);
@@ -211,9 +211,9 @@ fn a_clone_takes_a_new_id() {
     mesh.until(SOON, "what is new arrives", |mesh| mesh.shows(1).len() >= 4);
 }
 
-/// A process is killed before its batch is forced, and the power goes after the next one has started.
+/// A process is killed before its batch is synced, and the power fails after the next process has started.
 #[test]
-fn what_a_killed_process_left_is_forced_before_it_is_called_durable() {
+fn writes_left_by_a_killed_process_are_synced_before_they_count_as_durable() {
     let mut mesh = Mesh::new(2);
     mesh.until(SOON, "both are ready", |mesh| (0..2).all(|at| is_ready(mesh, at)));
     mesh.write(0, 0);
@@ -244,7 +244,7 @@ fn a_claim_names_what_its_acknowledgements_rest_on() {
     let change = row.document().unwrap().amend(&key, &[("n", Some(replication::Value::Int(7)))]).unwrap();
     let now = mesh.now(1);
     mesh.replica(1).handle_write(now, replication::Write::Change { key, change }).unwrap();
-    // What b tells c in its next heartbeats.
+    // The claims that b makes to c in its next heartbeats.
     let claims = |mesh: &mut Mesh| {
         mesh.turn(1);
         mesh.elapsed += Duration::from_secs(1);
@@ -263,9 +263,9 @@ fn a_claim_names_what_its_acknowledgements_rest_on() {
     assert!(claim.needs.iter().all(|(own, _)| *own != origin), "it is not b's own");
 }
 
-/// While a node is away everything that it wrote expires. Its disk goes back, and its peers still know how far its log went.
+/// While a node is away all its entries expire. Its disk goes back, and its peers still know how far its log went.
 #[test]
-fn a_node_that_was_away_until_all_it_wrote_was_over_uses_no_dot_again() {
+fn a_node_whose_entries_expired_while_it_was_away_reuses_no_dot() {
     let mut mesh = Mesh::new(2);
     mesh.until(SOON, "both are ready", |mesh| (0..2).all(|at| is_ready(mesh, at)));
     mesh.write(0, 0);

@@ -1,4 +1,4 @@
-//! Stores that lost buckets: what is left in the others is neither lost nor shown by one region alone.
+//! Stores that lost buckets: entries that are left in the other buckets are not lost, and all regions show the same.
 
 #![allow(clippy::unwrap_used)]
 
@@ -37,13 +37,13 @@ fn two_regions_that_lost_different_days_end_with_both() {
     lose_different_days(0);
 }
 
-/// What the origin lost looks to it like half a batch, and its peer has it only as an orphan.
+/// The entry that the origin lost looks to it like half a batch, and its peer has that entry only as an orphan.
 #[test]
-fn nor_is_the_newest_entry_lost() {
+fn two_regions_that_lost_different_entries_keep_the_newest() {
     lose_different_days(1);
 }
 
-/// The origin loses the entry of this number, its peer the other one.
+/// The origin loses the entry with this number, its peer the other one.
 fn lose_different_days(number: usize) {
     let mut mesh = Mesh::new(2);
     mesh.run(SOON);
@@ -53,7 +53,7 @@ fn lose_different_days(number: usize) {
     lose(&mut mesh, 1, keys[1 - number].bucket());
     mesh.start(0);
     mesh.start(1);
-    // One has the first entry of a log and the other the second, and neither vector covers what its store has.
+    // One store has the first entry of a log and the other the second, and neither vector covers its own entry.
     both_show(&mut mesh, &keys);
     // A second start finds nothing to do.
     mesh.kill(1);
@@ -73,9 +73,10 @@ fn a_day_that_is_lost_right_after_its_first_batch_is_not_taken_for_half_a_batch(
     both_show(&mut mesh, &[key]);
 }
 
-/// A batch after the start makes the half one look whole, so the store must remember that it was not asked about.
+/// A batch after the start makes the half one look whole. So the store must remember that peers were not asked about
+/// it.
 #[test]
-fn nor_after_a_second_start() {
+fn a_lost_day_is_not_taken_for_half_a_batch_after_a_second_start_either() {
     let mut mesh = Mesh::new(3);
     mesh.run(SOON);
     let key = write(&mut mesh, 0, 1, 3);
@@ -83,7 +84,7 @@ fn nor_after_a_second_start() {
     lose(&mut mesh, 0, key.bucket());
     mesh.cut(0, 1);
     mesh.start(0);
-    // The third region knows nothing of the first one's log, and has something new for it.
+    // The third region knows nothing of the first one's log, and has a new entry for it.
     mesh.cut(1, 2);
     mesh.kill(2);
     mesh.storages[2] = MemoryStorage::default();
@@ -99,7 +100,7 @@ fn nor_after_a_second_start() {
 }
 
 #[test]
-fn an_older_bucket_does_not_vouch_for_a_day_that_was_lost_since() {
+fn an_older_bucket_does_not_prove_entries_of_a_day_that_was_lost_since() {
     let mut mesh = Mesh::new(2);
     mesh.run(SOON);
     let keys = [write(&mut mesh, 0, 1, 3), write(&mut mesh, 0, 2, 5)];
@@ -111,7 +112,7 @@ fn an_older_bucket_does_not_vouch_for_a_day_that_was_lost_since() {
     // The store went back, so the id is new, and takes writes at once.
     let (third, fourth) = (write(&mut mesh, 0, 3, 5), write(&mut mesh, 0, 4, 5));
     mesh.kill(0);
-    // As it was then, the other day knew the entry that is lost.
+    // The older state of the other day's bucket knew the lost entry.
     mesh.storages[0].revert_bucket(keys[1].bucket(), &before);
     mesh.start(0);
     mesh.cuts.clear();

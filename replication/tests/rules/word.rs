@@ -14,7 +14,7 @@ use replication::{
 };
 
 const AHEAD: Duration = Duration::from_hours(9);
-/// One that only the first peer ever met.
+/// A replica that only the first peer ever met.
 const FAR: ReplicaId = ReplicaId(4);
 
 fn open(storage: &MemoryStorage, now: Now) -> Replica<MemoryStorage> {
@@ -50,8 +50,8 @@ fn claim(replica: &mut Replica<MemoryStorage>, now: Now, through: Wall) {
     replica.handle_frame(now, LinkId(1), &Frame::Progress(progress).encode()).unwrap();
 }
 
-/// Lets time pass in which both peers are heard; whether it relays to the second what it has of the far one, and
-/// whether it says what it is complete through itself.
+/// Lets time pass in which both peers are heard. Returns whether the replica relays the far one's entries to the second
+/// peer, and whether it makes a claim of its own.
 fn relays_and_claims(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, from: u64) -> (bool, bool) {
     let mut found = (false, false);
     for now in (from..from + 6).map(after) {
@@ -79,7 +79,7 @@ fn relays_and_claims(replica: &mut Replica<MemoryStorage>, storage: &MemoryStora
 }
 
 #[test]
-fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_come() {
+fn a_replica_that_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_come() {
     let storage = MemoryStorage::default();
     let mut replica = open(&storage, after(0));
     greet(&mut replica, after(0), 1, "b", 0);
@@ -96,7 +96,7 @@ fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_co
     let (b, right) = ("b".parse().unwrap(), after(2));
     assert_eq!(replica.status(right).complete_through[&b], after(1).wall);
 
-    // Nobody is heard any more, and the clock is set wrong.
+    // No peer is heard any more, and the clock is set wrong.
     replica.handle_link_down(right, LinkId(1));
     let ahead = Now { wall: right.wall.plus(AHEAD), ..right };
     replica.believe_clock(ahead, ahead.wall, false).unwrap();
@@ -110,7 +110,7 @@ fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_co
     assert!(status.forgot_early && status.doubt.is_none());
     assert!(status.complete_through.values().all(|through| *through == Wall(0)), "{:?}", status.complete_through);
 
-    // Another crash changes nothing of it.
+    // Another crash does not change that.
     storage.crash(|_, _| 0);
     let mut replica = open(&storage, after(4));
     for (link, node) in [(1, "b"), (2, "c")] {
@@ -123,7 +123,7 @@ fn who_forgot_early_says_so_and_neither_relays_nor_claims_until_that_time_has_co
 }
 
 #[test]
-fn nobody_is_complete_through_a_time_that_has_not_come() {
+fn a_claim_through_a_time_that_has_not_come_is_not_taken_over() {
     let storage = MemoryStorage::default();
     let mut replica = open(&storage, after(0));
     greet(&mut replica, after(0), 1, "b", 0);

@@ -1,5 +1,4 @@
-//! I9, at the door: a region with which nothing is wrong takes writes, whatever becomes of the others and of the
-//! network.
+//! I9, for writes: a region that no fault has touched takes writes, whatever happens to other regions and the network.
 
 use replication::{Frame, VersionVector, WriteError};
 
@@ -8,7 +7,7 @@ use crate::scenario::FaultKind;
 use crate::world::World;
 
 impl World {
-    /// A region does not take a write, for now or because the visit is gone.
+    /// A region refused a write, for now or because the visit is gone: checks that it had a reason.
     pub(crate) fn may_refuse(&mut self, at: usize, visit: u32, error: &WriteError) {
         if self.is_troubled(at) {
             return;
@@ -26,10 +25,11 @@ impl World {
         });
     }
 
-    /// At every heartbeat, whether a client knocks or not: a region with which nothing is wrong is fit to serve. It may be
-    /// starting for as long as its peers may take to answer, and filling for as long as entries come.
+    /// Checks at every heartbeat, with or without a request, that a region which no fault has touched is fit to serve.
+    /// It may be starting for as long as its peers may take to answer, and filling for as long as entries come.
     pub(crate) fn is_fit_or_troubled(&mut self, at: usize) {
-        // After the nights in which everything is forgotten frames arrive that say what time it was before.
+        // After the nights in which everything is forgotten, frames arrive that were sent before them and carry their
+        // time.
         if !self.open {
             return;
         }
@@ -57,7 +57,8 @@ impl World {
         }
     }
 
-    /// A peer greets a region that began empty: what the peer has is to be there before the region is ready.
+    /// A peer greets a region that began empty: notes what the peer has, because the region must have it before it is
+    /// ready.
     pub(crate) fn note_greeting(&mut self, at: usize, from: usize, bytes: &[u8]) {
         if let Some(filling) = &mut self.nodes[at].filling
             && let Ok(Frame::Hello(hello)) = Frame::decode(bytes)
@@ -66,8 +67,8 @@ impl World {
         }
     }
 
-    /// A region has filled its store, or is ready. If it began empty it has what the peers had that are still linked, unless nothing has come for so
-    /// long that it does not wait any more.
+    /// A region has filled its store, or is ready. If it began empty, it must have what the peers had that are still
+    /// linked, unless no entry has come for so long that it waits no longer.
     pub(crate) fn was_filled(&mut self, at: usize) {
         let Some(filling) = self.nodes[at].filling.take() else { return };
         let Some(process) = &self.nodes[at].process else { return };
@@ -77,7 +78,8 @@ impl World {
         let lacks = |had: &VersionVector| {
             had.iter().any(|(origin, seq)| origin != own && left.contains(&origin) && known.get(origin) < seq)
         };
-        // As the replica sees it: a peer that has dialled again and not greeted again is not waited for.
+        // By the replica's own status, because it does not wait for a peer that has dialled again and not greeted
+        // again.
         let status = process.replica.status(self.now_of(at));
         let is_linked =
             |at: usize| status.peers.iter().any(|peer| peer.node == self.nodes[at].name && peer.replica.is_some());
@@ -88,15 +90,15 @@ impl World {
         });
     }
 
-    /// Whether a fault has touched the region itself so far: not only its links, and not only other regions.
+    /// Whether a fault has touched the region itself so far, and not only its links or other regions.
     fn is_troubled(&self, at: usize) -> bool {
         let name = &self.scenario.regions[at];
         let so_far = self.scenario.faults.iter().filter(|fault| fault.at <= self.now());
         so_far.into_iter().any(|fault| match fault.kind {
             FaultKind::Partition | FaultKind::Bridge => false,
-            // Frames that are under way for longer than the skew look like clocks that are wrong.
+            // A frame that takes longer than the skew makes its sender's clock look wrong.
             FaultKind::Degrade => true,
-            // Everyone is restarted, for another configuration, or suspended.
+            // Every region is restarted with another configuration, or suspended.
             FaultKind::Add | FaultKind::Remove | FaultKind::Rejoin | FaultKind::Night => true,
             FaultKind::Crash
             | FaultKind::Kill

@@ -1,5 +1,5 @@
-//! I9, at a document's bounds: a write is refused for them only if the document has reached them. What two regions took
-//! while they were cut off may exceed them together, and is kept.
+//! I9, at a document's bounds: a region refuses a write as "full" only if the document has reached its bounds. Changes
+//! that two regions took while they were cut off may exceed the bounds together, and are kept.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,13 +10,13 @@ use super::Invariant;
 use crate::model::VisitTruth;
 use crate::world::{Mark, World};
 
-/// Changes of a visit that were ever taken, and their bytes.
+/// All changes of a visit that any region ever took, and their bytes.
 fn all(truth: &VisitTruth) -> BTreeMap<ChangeHash, usize> {
     truth.taken.iter().map(|taken| (taken.hash, taken.bytes)).collect()
 }
 
 impl World {
-    /// A region refuses one more change of a visit because the document takes no more.
+    /// A region refused one more change of a visit as "full": checks that the document has reached its bounds.
     pub(crate) fn is_really_full(&mut self, at: usize, visit: u32, bytes: usize) {
         self.note(Mark::Full);
         let Some(truth) = self.model.visits.get(&visit) else { return };
@@ -27,7 +27,7 @@ impl World {
         });
     }
 
-    /// Whether some document has more than local writes may give it.
+    /// Marks the run if some document has more than local writes may give it.
     pub(crate) fn look_for_overfull(&mut self, core: &BTreeSet<usize>) {
         let is_overfull = core.iter().filter_map(|at| self.live(*at)).flatten().any(|(key, hashes)| {
             let truth = self.model.names.get(&key.name).and_then(|visit| self.model.visits.get(visit));

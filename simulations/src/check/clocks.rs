@@ -4,7 +4,7 @@ use super::Invariant;
 use crate::world::World;
 
 impl World {
-    /// A replica whose clock is right, and always was since its start, shows everything that it knows.
+    /// A replica whose clock has been right since its start shows everything that it knows.
     pub(crate) fn clocks_of_others_do_no_harm(&mut self) {
         let skew = self.scenario.replica.max_clock_skew;
         for at in 0..self.nodes.len() {

@@ -15,8 +15,8 @@ use crate::world::World;
 type Shown = (u32, BTreeSet<ChangeHash>);
 
 impl World {
-    /// A list that is complete for a region through a moment shows what was acknowledged there before, unless it is
-    /// erased or has expired, and nothing whose erasure was.
+    /// A list that is complete for a region through a moment shows every visit that the region acknowledged before,
+    /// unless it is erased or has expired, and no visit whose erasure it acknowledged before.
     pub(crate) fn list_is_complete(&mut self, at: usize, asked: &Operation, seen: &[Shown], status: &Status) {
         if asked.kind == OperationKind::Read && self.scenario.checks.deep {
             let from = self.true_wall().minus(Duration::from_mins(59));
@@ -25,12 +25,13 @@ impl World {
         }
     }
 
-    /// The same for all lists that a region could be asked for, whether or not a router leads anybody to it.
+    /// The same for all lists that a region could be asked for, whether or not a router sends a client there.
     pub(crate) fn lists_are_complete(&mut self, at: usize) {
         let Some(process) = &self.nodes[at].process else { return };
         let status = process.replica.status(self.now_of(at));
         let Some(live) = self.live(at) else { return };
-        // By what a reader would see of what is stored: without what a change depends on nothing of it is visible.
+        // Only changes that a reader would see count: a change is invisible as long as one that it depends on is
+        // missing.
         let visit = |(key, hashes): (DocumentKey, BTreeSet<ChangeHash>)| {
             Some((*self.model.names.get(&key.name)?, self.model.visible(&hashes)))
         };
@@ -46,18 +47,18 @@ impl World {
         is_asked_for: impl Fn(&VisitTruth) -> bool,
     ) {
         let skew = self.scenario.replica.max_clock_skew;
-        // By a clock that may be wrong some have expired already, here or on the way. Not by its horizon: when that is
-        // ahead of time, its list is not complete.
+        // Some visits may have expired by a wrong clock, here or on the way. The horizon does not count, because a
+        // replica whose horizon is ahead does not say that its list is complete.
         let trusted = status.clock.at(self.now_of(at).mono);
         let dead_by = trusted.max(self.true_wall().plus(skew * 3));
         let mut by_visit: BTreeMap<u32, Vec<&BTreeSet<ChangeHash>>> = BTreeMap::new();
         for (visit, hashes) in seen {
             by_visit.entry(*visit).or_default().push(hashes);
         }
-        // A claim is made by the clock of who makes it.
+        // The moment of a claim is by the clock of the node that makes it.
         let includes = |node: usize, acknowledged: Wall| {
             let slack = if self.was_clock_wrong(node) { skew * 3 } else { skew };
-            // A disk that went back does not know what it had.
+            // A node whose disk went back does not know what it had before, so its claims do not cover that.
             let knows = self.nodes[node].restored_at.is_none_or(|restored| restored < acknowledged);
             let through = status.complete_through.get(&self.nodes[node].region);
             knows && through.is_some_and(|through| acknowledged.plus(slack) < *through)

@@ -13,7 +13,7 @@ use crate::world::World;
 type Live = BTreeMap<DocumentKey, BTreeSet<ChangeHash>>;
 
 impl World {
-    /// Reads what lies on a disk, as the node would: without errors of the device.
+    /// A reader of a disk, as the node has it, but without errors of the device.
     pub(crate) fn reader(&self, at: usize) -> Reader<MemoryStorage> {
         Reader::new(self.nodes[at].disk.contents().clone(), self.scenario.replica.max_retention)
     }
@@ -25,14 +25,14 @@ impl World {
         Some(rows.into_iter().map(|(key, row)| (key, row.hashes())).collect())
     }
 
-    /// Whether what is visible in a replica is exactly what its vector says.
+    /// Whether a replica's visible state is exactly what its vector covers: no batch is gathered or in flight.
     pub(crate) fn is_settled(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         node.process.as_ref().is_some_and(|process| process.replica.gathered() == 0 && process.syncing.is_none())
     }
 
-    /// Whether a store that lost a bucket may hold entries beyond its vector in the other buckets: until its own log is
-    /// back, or given up, it says that it is not complete for itself.
+    /// Whether a store that lost a bucket may hold entries beyond its vector in the other buckets. It may until it has
+    /// fetched its own log back or given it up; so long it does not say that it is complete for itself.
     fn awaits_own(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         let Some(process) = node.process.as_ref().filter(|_| node.lost_bucket) else { return false };
@@ -40,8 +40,8 @@ impl World {
         status.complete_through.get(&node.region).is_none_or(|through| through.0 == 0)
     }
 
-    /// The origins of which some store has a log entry. Of others a replica may have forgotten even the name, so vectors
-    /// that differ only there are equal: nothing of such an origin is left to show or to send.
+    /// The origins of which some store has a log entry. Of any other origin nothing is left to show or to send, and a
+    /// replica may have forgotten its name. So vectors that differ only there count as equal.
     pub(crate) fn origins_left(&self) -> BTreeSet<ReplicaId> {
         let running = self.nodes.iter().filter_map(|node| Some(node.process.as_ref()?.replica.durable()));
         let origins: BTreeSet<ReplicaId> = running.flat_map(|known| known.iter()).map(|(origin, _)| origin).collect();
@@ -83,7 +83,8 @@ impl World {
                 if self.known_of(a, &left) != self.known_of(b, &left) || one.horizon() != two.horizon() {
                     continue;
                 }
-                // Who relayed it may have taken it for expired, by a clock that was ahead as far as it may be.
+                // A replica that relayed a document may have taken it for expired, because its clock was ahead within
+                // the skew.
                 let skew = self.scenario.replica.max_clock_skew;
                 let moment = one.dead_through().max(two.dead_through()).plus(skew);
                 for at in [a, b] {
@@ -110,12 +111,13 @@ impl World {
 
     /// In the end: the same changes give the same values.
     pub(crate) fn equal_values(&mut self, a: usize, b: usize) {
-        // One change has one value; only where several meet can replicas differ.
+        // A single change has one value; replicas can differ only where several changes are merged.
         let read = |world: &World, at: usize| {
             let process = world.nodes[at].process.as_ref()?;
             let rows = world.reader(at).all(process.replica.dead_through()).ok()?;
             let merged = rows.into_iter().filter(|(_, row)| row.hashes().len() > 1);
-            // By their changes too: of what expires within the skew one may have fewer, and so other values.
+            // Rows are compared only if they hold the same changes: of a visit that expires within the skew one replica
+            // may have fewer.
             Some(merged.map(|(key, row)| ((key, row.hashes()), row.document().ok())).collect::<BTreeMap<_, _>>())
         };
         let (Some(mine), Some(theirs)) = (read(self, a), read(self, b)) else { return };

@@ -8,12 +8,12 @@ use super::Invariant;
 use crate::world::World;
 
 impl World {
-    /// Changes that must be alive: acknowledged, within what `at` knows, not lost by contract, not erased, not expired.
-    /// A repeat has no dot by which to know of it: it counts if `told` says so of who acknowledged it.
+    /// Changes that must be alive at `at`: acknowledged, known there, not lost by contract, not erased, not expired. A
+    /// repeat has no dot of its own, so it counts if `told` is true for the node that acknowledged it.
     fn must_show(&self, at: usize, told: impl Fn(usize) -> bool) -> Vec<(u32, DocumentKey, ChangeHash)> {
         let Some(process) = &self.nodes[at].process else { return Vec::new() };
         let known = process.replica.durable();
-        // A clock that was wrong and was believed at a start may stay ahead of a right one by twice the skew.
+        // A clock that was wrong and was believed at a start may stay ahead of a correct one by twice the skew.
         let slack = if self.was_clock_wrong(at) { 3 } else { 1 };
         let horizon = self.true_wall().plus(self.scenario.replica.max_clock_skew * slack);
         let mut must = Vec::new();
@@ -21,7 +21,8 @@ impl World {
             if truth.erase_asked || truth.key.expires_at <= horizon {
                 continue;
             }
-            // Whose operator took a wrong clock for right leaves out what expires by that clock: its own writes are lost.
+            // A node that was misled about its clock leaves out what expires by that clock, so its own writes
+            // may be lost.
             let due = truth.taken.iter().filter(|taken| {
                 !taken.lost && !self.nodes[taken.node].misled && taken.dot.is_some_and(|dot| known.contains(dot))
             });
@@ -47,7 +48,7 @@ impl World {
 
     /// In the end, in the core: nothing acknowledged in the core is unknown there, and everything known is shown.
     pub(crate) fn nothing_is_lost(&mut self, core: &BTreeSet<usize>) {
-        // What a disk lost that went back, and only regions outside of the core still have, stays outside.
+        // Entries that a disk lost when it went back, and that only regions outside the core still have, stay outside.
         let partial = core.len() < self.nodes.iter().filter(|node| node.exists).count();
         let heard: BTreeSet<usize> =
             core.iter().copied().filter(|node| !(partial && self.nodes[*node].restored_at.is_some())).collect();
@@ -56,7 +57,7 @@ impl World {
             self.must(Invariant::Durability, Some(*at), unknown.is_none(), || {
                 format!("does not know of visit {}, acknowledged in the core", unknown.unwrap_or_default())
             });
-            // Whose operator took a wrong clock for right has forgotten too early, by his own word.
+            // A node that was misled about its clock has forgotten too early.
             let misled = self.nodes[*at].misled;
             let lacks = if misled { None } else { self.lacks_of(*at, |node| heard.contains(&node)) };
             self.must(Invariant::Durability, Some(*at), lacks.is_none(), || {
@@ -69,31 +70,31 @@ impl World {
         }
     }
 
-    /// A visit with a change or an erasure that was acknowledged by one of `heard` and of which a region does not know.
+    /// A visit with a change or an erasure that one of `heard` acknowledged and that a region does not know.
     fn unknown(&self, at: usize, heard: &BTreeSet<usize>) -> Option<u32> {
         let known = self.nodes[at].process.as_ref()?.replica.durable();
         let live = self.live(at)?;
         let is_unknown = |node: usize, lost: bool, dot: Option<Dot>| {
             heard.contains(&node) && !lost && dot.is_some_and(|dot| !known.contains(dot))
         };
-        // Where all entries of an origin are over the vector does not name it: nothing of the visit is left to know.
+        // If all entries of an origin are over the vector no longer names it, so visits that are over are skipped.
         let over = self.true_wall().plus(self.scenario.replica.max_clock_skew);
         let unknown = self.model.visits.iter().find(|(_, truth)| {
             let until = truth.key.name.id.arrival().plus(self.scenario.replica.max_retention);
-            // The same change may be there under another dot: two regions took it, and one disk went back.
+            // The same change may be there under another dot, if two regions took it and one disk went back.
             let has = |hash| live.get(&truth.key).is_some_and(|hashes| hashes.contains(hash));
             let taken = truth.taken.iter().filter(|_| truth.key.expires_at > over);
             let erased = truth.erased.iter().filter(|_| Bucket::of(until).end() > over);
             let lacks =
                 taken.into_iter().any(|taken| is_unknown(taken.node, taken.lost, taken.dot) && !has(&taken.hash))
                     || erased.into_iter().any(|erased| is_unknown(erased.node, erased.lost, Some(erased.dot)));
-            // So may its erasure, and where that is the change is not missed.
+            // The erasure may be there under another dot as well, and then the change need not be there.
             lacks && !self.is_erased_in(at, &truth.key.name)
         });
         unknown.map(|(visit, _)| *visit)
     }
 
-    /// A visit that is shown though its erasure was acknowledged, and is known here or by one of `heard`.
+    /// A visit that is shown though an acknowledged erasure of it is known here, or was repeated by one of `heard`.
     fn risen(&self, at: usize, heard: &BTreeSet<usize>) -> Option<u32> {
         let risen = self.model.visits.iter().find(|(visit, truth)| {
             let again =

@@ -1,4 +1,4 @@
-//! I4: nothing readable is left of what was erased.
+//! I4: no readable byte of an erased visit is left.
 
 use std::collections::BTreeSet;
 
@@ -10,15 +10,15 @@ use replication::{View, Wall};
 const MARK: &[u8] = b"canary-";
 
 impl World {
-    /// Whether a tombstone of the visit lies here.
+    /// Whether this replica has a tombstone of the visit.
     pub(crate) fn has_tombstone(&self, at: usize, visit: u32) -> bool {
         let truth = self.model.visits.get(&visit);
         let view = View::applied(Wall::default());
         truth.is_some_and(|truth| self.reader(at).is_erased(&truth.key.name, false, view).unwrap_or(false))
     }
 
-    /// Whether the last moment at which anyone could see the visit has passed for this replica. An erasure may be
-    /// acknowledged for that reason alone: the rows go with their day.
+    /// Whether the latest expiry that the visit could have has passed for this replica. Then an erasure may be
+    /// acknowledged without a tombstone, because the rows are dropped with their day.
     pub(crate) fn is_over(&self, at: usize, visit: u32) -> bool {
         let Some(truth) = self.model.visits.get(&visit) else { return false };
         let until = truth.key.name.id.arrival().plus(self.scenario.replica.max_retention);
@@ -26,7 +26,7 @@ impl World {
         process.is_some_and(|process| until <= process.replica.dead_through())
     }
 
-    /// An erasure was acknowledged here just now, the first or another one: its rows are gone.
+    /// An erasure was acknowledged here just now, the first or a repeat: checks that the rows are gone.
     pub(crate) fn erased_from_disk(&mut self, at: usize, visit: u32) {
         let hidden = self.is_over(at, visit) || self.has_tombstone(at, visit);
         self.must(Invariant::Erasure, Some(at), hidden, || {
@@ -37,7 +37,7 @@ impl World {
         }
     }
 
-    /// No stored byte says anything of an erased visit whose erasure was acknowledged here (of `only` that one).
+    /// No stored byte belongs to a visit whose erasure was acknowledged here. Checks `only` that visit, or all.
     pub(crate) fn no_erased_bytes(&mut self, at: usize, only: Option<u32>) {
         let wanted = |visit: u32| only.is_none_or(|only| only == visit) && self.erasure_acknowledged(at, visit);
         let left = self.visits_in_bytes(at).into_iter().find(|visit| wanted(*visit));
@@ -46,7 +46,8 @@ impl World {
         });
     }
 
-    /// An acknowledged erasure, wherever it was made, has left no byte where it is known.
+    /// An acknowledged erasure, in whichever region it was made, has left no byte of its visit in a replica that knows
+    /// it.
     pub(crate) fn no_erased_bytes_anywhere(&mut self, at: usize) {
         let left = self.visits_in_bytes(at).into_iter().find(|visit| self.erasure_reached(at, *visit));
         self.must(Invariant::Erasure, Some(at), left.is_none(), || {
@@ -54,7 +55,7 @@ impl World {
         });
     }
 
-    /// Every visit of which a stored value says something.
+    /// Every visit of which a stored value holds bytes.
     pub(crate) fn visits_in_bytes(&self, at: usize) -> BTreeSet<u32> {
         let finder = Finder::new(MARK);
         let mut visits = BTreeSet::new();
@@ -78,8 +79,8 @@ impl World {
         })
     }
 
-    /// Whether an acknowledged erasure of the visit is within what this replica knows. When the longest retention has
-    /// passed, tombstones need not travel any more: what is left of the visit goes with its day.
+    /// Whether this replica knows an acknowledged erasure of the visit. Not after the longest retention has passed:
+    /// then tombstones need not be sent any more, because what is left of the visit is dropped with its day.
     pub(crate) fn erasure_reached(&self, at: usize, visit: u32) -> bool {
         let Some(process) = &self.nodes[at].process else { return false };
         let known = process.replica.durable();

@@ -23,7 +23,7 @@ impl World {
         });
     }
 
-    /// Nobody shows what has expired.
+    /// No region of the core shows an expired visit.
     pub(crate) fn nothing_outlives_its_expiry(&mut self, core: &BTreeSet<usize>) {
         let moment = self.true_wall().minus(self.scenario.replica.max_clock_skew);
         for at in core {

@@ -1,4 +1,4 @@
-//! I11: whatever two stores have at one dot is the same entry, its time included.
+//! I11: two stores have the same entry at one dot, its time included.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -10,11 +10,11 @@ use super::Invariant;
 use crate::world::World;
 
 impl World {
-    /// Compares the logs of all stores, of processes that are down as well.
+    /// Compares the logs of all stores, those of stopped processes included.
     pub(crate) fn no_dot_stands_for_two_entries(&mut self) {
         let mut entries: BTreeMap<Vec<u8>, Option<LogEntry>> = BTreeMap::new();
         let mut fork = None;
-        // What was removed for good does not come back.
+        // Stores of removed regions are left out.
         for (at, node) in self.nodes.iter().enumerate().filter(|(_, node)| node.exists) {
             let storage = node.disk.contents();
             for bucket in storage.buckets() {
@@ -26,7 +26,7 @@ impl World {
                     }
                     ControlFlow::Continue(())
                 });
-                // A value that cannot be read says nothing of the others.
+                // A bucket with a damaged value is excused, because a scan of it stops there.
                 if scanned.is_err() && !node.disk.is_damaged(bucket) {
                     fork = Some((at, Vec::new()));
                 }

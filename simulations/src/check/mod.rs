@@ -1,7 +1,8 @@
-//! The invariants I1 to I11, a file for each group: online where that is cheap, complete in the end.
+//! The invariants I1 to I11, a file for each group. They are checked during the run where that is cheap, and completely
+//! at its end.
 //!
 //! Checks look at the disks and at what clients were told, and compare both with [`crate::model::Model`]. They change
-//! nothing in the world but its verdict.
+//! only the verdict of the world.
 
 mod availability;
 mod bounds;
@@ -30,10 +31,10 @@ pub enum Invariant {
     /// I2: equal vectors and horizons mean equal live documents.
     #[serde(rename = "I2")]
     Convergence,
-    /// I3: what is dead in a replica is never alive there again.
+    /// I3: a document that is dead in a replica is never alive there again.
     #[serde(rename = "I3")]
     Resurrection,
-    /// I4: nothing readable is left of what was erased.
+    /// I4: no readable byte of an erased document is left.
     #[serde(rename = "I4")]
     Erasure,
     /// I5: a day's data are gone when the day has passed.
@@ -106,14 +107,14 @@ impl fmt::Display for Invariant {
 /// An invariant that did not hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Broken {
-    /// Which.
+    /// The invariant.
     pub invariant: Invariant,
     /// When, in awake time since the start.
     #[serde(with = "humantime_serde")]
     pub at: Duration,
-    /// In which region, if in one.
+    /// The region, if it broke in one.
     pub region: Option<usize>,
-    /// What was seen.
+    /// What the check found.
     pub what: String,
 }
 

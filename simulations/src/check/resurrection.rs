@@ -1,4 +1,4 @@
-//! I3: what is dead in a replica is never alive there again.
+//! I3: a document that is dead in a replica is never alive there again.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::Invariant;
 use crate::world::World;
 
 impl World {
-    /// A document changed somewhere: it may have died, and may not have risen.
+    /// A document changed in a replica: it may have died, and may not be alive again.
     pub(crate) fn no_resurrection(&mut self, at: usize, name: &DocumentName) {
         let Some(visit) = self.model.names.get(name).copied() else { return };
         let Some(process) = &self.nodes[at].process else { return };
@@ -41,13 +41,14 @@ impl World {
         }
     }
 
-    /// Whether a visit is dead for good: erased, or expired by a clock that is right.
+    /// Whether a visit is dead for good: erased, or expired by certain time that is right.
     fn is_dead(&self, at: usize, visit: u32) -> bool {
         let Some(truth) = self.model.visits.get(&visit) else { return false };
         let Some(process) = &self.nodes[at].process else { return false };
-        // Time that nobody has confirmed only hides, and may go back (ALGORITHM, section 4).
+        // By certain time, because trusted time only hides and may go back (ALGORITHM, section 4).
         let gone_through = process.replica.gone_through();
-        // A clock that was wrong beyond the skew and came back may show again what only it had hidden.
+        // If that time was wrong beyond the skew, it may go back, and then visits that only it had hidden are shown
+        // again.
         let honest = gone_through <= self.true_wall().plus(self.scenario.replica.max_clock_skew);
         (honest && truth.key.expires_at <= gone_through) || (truth.erase_asked && self.has_tombstone(at, visit))
     }

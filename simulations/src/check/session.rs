@@ -13,7 +13,7 @@ impl World {
     /// A guest list shows visits of its own venue and of no other.
     pub(crate) fn only_its_own(&mut self, at: usize, asked: &Operation, key: &DocumentKey, row: &Row) {
         let Some(visit) = self.model.names.get(&key.name).copied() else {
-            self.must(Invariant::Isolation, Some(at), false, || format!("shows {key:?}, which nobody made"));
+            self.must(Invariant::Isolation, Some(at), false, || format!("shows {key:?}, which was never requested"));
             return;
         };
         let Ok(document) = row.document() else {
@@ -23,7 +23,7 @@ impl World {
         if document.all("phone").len() > 1 {
             self.note(Mark::Conflict);
         }
-        // The creation may still be on its way: then nothing of the document is visible.
+        // While the creation is still on its way, nothing of the document is visible.
         let says = document.get("venue").and_then(replication::Value::as_int);
         let own = says.is_none_or(|venue| venue == i64::from(asked.venue));
         self.must(Invariant::Isolation, Some(at), own, || {
@@ -31,7 +31,7 @@ impl World {
         });
     }
 
-    /// What a session wrote or saw before is in what it is shown now, unless it is erased or has expired.
+    /// A session is shown what it wrote or saw before, unless that is erased or has expired.
     pub(crate) fn session_holds(
         &mut self,
         at: usize,
@@ -43,9 +43,9 @@ impl World {
         let sessions = if is_list { &self.model.owners } else { &self.model.guests };
         let Some(session) = sessions.get(&asked.visit) else { return };
         let now = self.true_wall();
-        // Some clock may be ahead as far as it may be, and have taken it for expired on the way.
+        // A relaying node whose clock is ahead within the skew may have taken the visit for expired.
         let dead_by = as_of.max(now.plus(self.scenario.replica.max_clock_skew));
-        // Who was led to believe a wrong clock may have left out of its own log what expires by it.
+        // A node that was misled about its clock may have left out of its own log what expires by that clock.
         let is_lost = |taken: &Taken| taken.lost || self.nodes[taken.node].misled;
         let mut missing = None;
         let mut by_visit: BTreeMap<u32, Vec<&BTreeSet<ChangeHash>>> = BTreeMap::new();

@@ -11,9 +11,9 @@ use crate::scenario::Scenario;
 
 type Line = (Duration, String);
 
-/// Lines that tell what became of one operation of a plan: who was asked and answered what, where it was acknowledged,
-/// sent, lost, received and known; and the faults, crashes, starts and roll-backs from then on. What was wrong already
-/// when it was asked for comes first.
+/// Lines that tell what happened to one operation of a plan: which regions were asked and what they answered, where it
+/// was acknowledged, sent, lost, received and known; and the faults, crashes, starts and roll-backs from then on.
+/// Faults that had begun before the request come first.
 #[must_use]
 pub fn explain(entries: &[Entry], plan: &Scenario, operation: usize) -> Vec<Line> {
     let is_asked = |entry: &Entry| matches!(&entry.record, Record::Asked { operation: of, .. } if *of == operation);
@@ -57,7 +57,7 @@ impl Story<'_> {
         carried.iter().any(|dot| self.dots.contains(dot))
     }
 
-    /// What has begun by then and is not over.
+    /// The lines of what has begun by then and is not over.
     fn standing(&self, before: &[Entry]) -> Vec<Line> {
         let mut states: BTreeMap<State, Line> = BTreeMap::new();
         for entry in before {
@@ -76,7 +76,7 @@ impl Story<'_> {
         lines
     }
 
-    /// A line about faults and machines: what it tells of, and whether that is so from now on or is over.
+    /// A line about a fault or a machine, with the state that it begins or ends.
     fn around(&self, record: &Record) -> Option<(Option<State>, bool, String)> {
         Some(match record {
             Record::Fault { fault, label, turn } => {
@@ -103,7 +103,7 @@ impl Story<'_> {
                         (Some(State::RolledBack(*node)), true, line)
                     }
                     Machine::Reincarnated => {
-                        let line = format!("{name} goes on under a new id: not all its peers vouched for its log");
+                        let line = format!("{name} goes on under a new id: its peers did not all confirm its log");
                         (Some(State::RolledBack(*node)), false, line)
                     }
                 }
@@ -133,7 +133,7 @@ impl Story<'_> {
             Record::Over { operation, reply, seen } if *operation == self.operation => match (reply, seen) {
                 (Some(Reply::Shown), Some(seen)) => format!("the client is shown {} visits", seen.len()),
                 (Some(reply), _) => format!("the client has its answer: {}", reply.words()),
-                (None, _) => "the client gives up: nobody served it".to_owned(),
+                (None, _) => "the client gives up: no region served it".to_owned(),
             },
             Record::Acknowledged { node, operation, dot } if *operation == self.operation => match dot {
                 Some(dot) => {

@@ -1,4 +1,4 @@
-//! Histories for other people's tools.
+//! Histories in the formats of other tools.
 //!
 //! - [`edn`]: operations as Jepsen's checkers read them (`:invoke`, then `:ok`, `:fail` or `:info`; values are
 //!   `[venue value]` pairs, as `jepsen.independent` has them; check-ins are `:add`, erasures `:remove`; a process is a
@@ -47,7 +47,7 @@ fn name(kind: OperationKind) -> &'static str {
     }
 }
 
-/// Who asks: all requests about a visit are its guest's, all reads with a number are one reader's.
+/// The session that asks: all requests about one visit come from its guest, all reads with one number from one reader.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Session {
     Guest(u32),
@@ -64,13 +64,13 @@ impl Session {
 struct Open<'a> {
     process: usize,
     asked: &'a Operation,
-    /// Some region may have taken it and did not say so.
+    /// A region may have taken the request without an answer.
     doubtful: bool,
 }
 
-/// Numbers of processes. A process is one session, so that what a session was promised can be checked; it has one
-/// request on its way at a time, so a session that asks twice at once has another process for the second. Both share
-/// the session's token, so whichever is free goes on. A request of unknown outcome ends its process, as Jepsen demands.
+/// Numbers of processes. A process is one session, so that the promises to a session can be checked. It has one request
+/// on its way at a time, so a session that asks twice at once has a second process. Both share the session's token, so
+/// the next request goes to the free one. A request of unknown outcome ends its process, as Jepsen demands.
 #[derive(Default)]
 struct Processes {
     next: usize,
@@ -102,7 +102,7 @@ fn lines(entries: &[Entry]) -> Vec<Line<'_>> {
                 open.insert(*operation, Open { process, asked, doubtful: false });
                 lines.push(line(lines.len(), entry, process, "invoke", asked, None));
             }
-            // A region that was asked in vain, or died of its disk, may have taken a write before.
+            // A region that did not answer, or died of its disk, may have taken the write before that.
             Record::Answered { operation, reply: None | Some(Reply::Refused), in_time: true, .. } => {
                 if let Some(open) = open.get_mut(operation) {
                     open.doubtful = true;

@@ -1,6 +1,6 @@
-//! What happened in a run, kept for people and for other tools: one record after another, in order.
+//! What happened in a run, for people and for other tools: one record after another, in order.
 //!
-//! A run keeps a history only if it is asked to; nothing in the world depends on it.
+//! A run keeps a history only if asked to. The world does not depend on it.
 
 mod explain;
 mod export;
@@ -42,7 +42,7 @@ impl Recorder {
         }
     }
 
-    /// Without a clock: nothing that a replica tells another.
+    /// Records without a vector clock: all but what a replica does with entries.
     fn plain(&mut self, at: Duration, record: Record) {
         self.entries.push(Entry { at, record, clock: None });
     }
@@ -106,7 +106,7 @@ impl Recorder {
     }
 }
 
-/// The entries of a frame; `None` for greetings and heartbeats, which are many and say little.
+/// The entries of a frame; `None` for greetings and heartbeats, which are too many to record.
 fn dots(bytes: &[u8]) -> Option<Vec<Dot>> {
     match Frame::decode(bytes) {
         Ok(Frame::Deltas(deltas)) => Some(deltas.entries.iter().map(|delta| delta.dot).collect()),

@@ -1,4 +1,4 @@
-//! What a history is made of.
+//! The records of a history.
 
 use std::time::Duration;
 
@@ -12,38 +12,38 @@ use crate::scenario::Operation;
 pub struct Entry {
     /// Awake time since the start.
     pub at: Duration,
-    /// What.
+    /// What happened.
     pub record: Record,
-    /// The clock of the replica that did it.
+    /// The vector clock of the replica that did it.
     pub clock: Option<Vec<u64>>,
 }
 
-/// Something that happened: to a client's request, in a replica, between two, or to a machine.
+/// Something that happened to a client's request, in a replica, between two replicas, or to a machine.
 #[derive(Clone, Debug)]
 pub enum Record {
     /// A client asks.
     Asked {
         /// Number of the operation.
         operation: usize,
-        /// What.
+        /// The request.
         asked: Operation,
     },
-    /// It sends its request to a region.
+    /// A client sends its request to a region.
     Tried {
         /// Number of the operation.
         operation: usize,
-        /// To which.
+        /// The region.
         region: usize,
     },
-    /// What became of that.
+    /// A region answered the request, or did not.
     Answered {
         /// Number of the operation.
         operation: usize,
-        /// By which.
+        /// The region.
         region: usize,
         /// The answer; `None` if the client has waited long enough for one.
         reply: Option<Reply>,
-        /// The client still waits for it.
+        /// Whether the client still waited for it.
         in_time: bool,
     },
     /// The request is over.
@@ -57,7 +57,7 @@ pub enum Record {
     },
     /// A replica acknowledged a write.
     Acknowledged {
-        /// Where.
+        /// The replica.
         node: usize,
         /// Number of the operation.
         operation: usize,
@@ -66,54 +66,54 @@ pub enum Record {
     },
     /// A replica sent a frame.
     Sent {
-        /// From.
+        /// The sender.
         from: usize,
-        /// To.
+        /// The receiver.
         to: usize,
         /// Entries in it.
         dots: Vec<Dot>,
     },
     /// A frame was lost on its way, or came when its connection was gone.
     Lost {
-        /// From.
+        /// The sender.
         from: usize,
-        /// To.
+        /// The receiver.
         to: usize,
         /// Entries in it.
         dots: Vec<Dot>,
     },
     /// A replica received a frame.
     Received {
-        /// By.
+        /// The receiver.
         at: usize,
-        /// From.
+        /// The sender.
         from: usize,
         /// Entries in it.
         dots: Vec<Dot>,
     },
     /// A replica durably knows of acknowledged writes of others.
     Learned {
-        /// Which.
+        /// The replica.
         node: usize,
         /// Operations and dots.
         of: Vec<(usize, Dot)>,
     },
-    /// A fault turned.
+    /// A fault began, ended, or changed.
     Fault {
         /// Its number in the plan.
         fault: usize,
         /// For people.
         label: String,
-        /// How.
+        /// What it did.
         turn: Turn,
     },
-    /// The phase with faults is over: whatever fault is left ends.
+    /// The phase with faults is over: all remaining faults end.
     Healed,
     /// Something happened to a machine.
     Machine {
-        /// To which.
+        /// The machine.
         node: usize,
-        /// What.
+        /// What happened to it.
         what: Machine,
     },
 }
@@ -138,20 +138,20 @@ pub enum Turn {
 pub enum Machine {
     /// Its process runs from now on.
     Starts,
-    /// Its process makes everything durable, to stop in peace.
+    /// Its process makes everything durable for a clean stop.
     Stops,
     /// Its process is gone.
     Down,
-    /// Its process gave up for an error of the disk.
+    /// Its process stopped because of an error of the disk.
     DiskFailed,
-    /// Its disk is as it was some time before.
+    /// Its disk went back to an earlier state.
     RolledBack,
-    /// Its replica goes on under another id: not all peers vouched for its log.
+    /// Its replica goes on under another id, because its peers did not all confirm its log.
     Reincarnated,
 }
 
 impl Record {
-    /// The region whose clock says when it happened, if one does.
+    /// The region whose vector clock the record carries, if any.
     #[must_use]
     pub fn region(&self) -> Option<usize> {
         match self {

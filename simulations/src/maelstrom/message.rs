@@ -1,24 +1,24 @@
 //! Maelstrom's messages: one JSON object a line, and the errors that its protocol knows.
 //!
 //! # Invariant
-//! Nothing that comes in makes this fail other than by a [`Malformed`].
+//! No input makes this fail other than by a [`Malformed`].
 
 use serde_json::{Map, Value, json};
 
-/// What a line said.
+/// The content of a line.
 #[derive(Clone, Debug)]
 pub(super) struct Request {
-    /// Who asks.
+    /// The sender.
     pub(super) src: String,
-    /// Under which number; without one no answer is wanted.
+    /// The number of the message; without one no answer is wanted.
     pub(super) msg_id: Option<u64>,
-    /// What is asked.
+    /// The type of the request.
     pub(super) kind: String,
     /// The whole body.
     pub(super) body: Map<String, Value>,
 }
 
-/// A line that is no message.
+/// A line that is not a valid message.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Malformed {
     #[error("no JSON: {0}")]
@@ -27,7 +27,7 @@ pub(super) enum Malformed {
     Lacks(&'static str),
 }
 
-/// Errors as Maelstrom numbers them. All of these are definite, but for `Crash`.
+/// Errors as Maelstrom numbers them. All are definite except `Crash`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code {
     NotSupported = 10,
@@ -52,13 +52,13 @@ impl Request {
         })
     }
 
-    /// Where an answer goes.
+    /// Where the answer goes.
     pub(super) fn asker(&self) -> Asker {
         Asker { src: self.src.clone(), msg_id: self.msg_id }
     }
 }
 
-/// Who waits for an answer.
+/// The sender of a request, to whose number the answer refers.
 #[derive(Clone, Debug)]
 pub(super) struct Asker {
     src: String,

@@ -6,10 +6,10 @@
 //! frames to each other in messages of the type `frame`.
 //!
 //! # Invariants
-//! - No input makes it panic or end; what it cannot read it reports ([`Maelstrom::poll_log`]) and ignores.
+//! - No input makes it panic or end. Input that it cannot read is reported ([`Maelstrom::poll_log`]) and ignored.
 //! - A write is acknowledged only when it is durable.
-//! - What a read answers depends on the workload, which no message names. It is known from the first write or topology
-//!   seen here, or from the first document that arrives; a read before that waits for a while and is then refused.
+//! - The answer to a read depends on the workload, which no message names. The node learns it from the first write or
+//!   topology, or from the first document that arrives. A read before that waits for a while and is then refused.
 
 mod message;
 mod values;
@@ -32,10 +32,10 @@ use values::{View, Workload};
 
 /// Longest wait of a read whose workload is not known yet; Maelstrom gives up after five seconds.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long a node waits for a topology before it links with everyone.
+/// How long a node waits for a topology before it links with every other node.
 const TOPOLOGY_WAIT: Duration = Duration::from_secs(1);
-/// After so long a silence a link is opened anew, as a connection would be that a partition has broken: what was lost
-/// is then sent again at once, not when the sender's growing patience is over. Three heartbeats.
+/// After this silence (three heartbeats) a link is opened anew, as a connection that a partition has broken would be.
+/// Lost frames are then sent again at once, and not only when the sender's growing patience is over.
 const BROKEN_AFTER: Duration = Duration::from_millis(1_500);
 /// Most writes that wait for the replica to start, and most reads that wait for their workload.
 const QUEUE: usize = 1_024;
@@ -55,19 +55,19 @@ struct Node {
     storage: MemoryStorage,
     /// Every other node and the name under which the replica knows it.
     peers: BTreeMap<String, NodeName>,
-    /// Whom to link with; `None` until a topology or the first request came.
+    /// The nodes to link with; `None` until a topology or the first request came.
     neighbours: Option<BTreeSet<String>>,
-    /// When to link with everyone, if no topology comes.
+    /// When to link with every other node, if no topology comes.
     mesh_at: Monotonic,
     links: BTreeMap<String, LinkId>,
-    /// How often the link with each peer was opened, as both ends count it: every frame carries the number, the greater
-    /// one wins, and what comes with a smaller one came over a link that is gone. Replicas expect connections, which
-    /// begin and end for both.
+    /// How often the link with each peer was opened, because replicas expect connections, which begin and end for both.
+    /// Both ends count: every frame carries the number, the greater one wins, and a frame with a smaller one came over
+    /// a link that is gone.
     numbers: BTreeMap<String, u64>,
     /// When each neighbour was last heard.
     heard: BTreeMap<String, Monotonic>,
     next_link: u64,
-    /// Writes on their way to the disk: who asked, and the type of the answer.
+    /// Writes on their way to the disk: the asker, and the type of the answer.
     writing: BTreeMap<Ticket, (Asker, &'static str)>,
     /// Writes that came while the replica was starting.
     waiting: VecDeque<(DocumentKey, Change, Asker, &'static str)>,
@@ -75,9 +75,9 @@ struct Node {
     view: View,
     /// Reads that wait until the workload is known, and until when.
     reads: VecDeque<(Monotonic, Asker)>,
-    /// Additions without a number that would make them unique.
+    /// Number of additions whose requests had no number to make them unique.
     unnumbered: u64,
-    /// The storage failed: nothing is certain any more.
+    /// The storage failed, so the node no longer knows what is durable.
     broken: bool,
 }
 
@@ -110,7 +110,7 @@ impl Maelstrom {
         node.drain(now, &mut out);
     }
 
-    /// The time has come; to be called when [`Maelstrom::poll_timeout`] says so.
+    /// Does everything that is due now. To be called when [`Maelstrom::poll_timeout`] says so.
     pub fn handle_timeout(&mut self, now: Now) {
         let Some(node) = &mut self.node else { return };
         let mut out = Out { lines: &mut self.lines, logs: &mut self.logs };
@@ -236,7 +236,7 @@ impl Node {
             "add" => self.add(now, request, out),
             "" => out.lines.extend(asker.refuse(&self.id, Code::MalformedRequest, "a body has a type")),
             other => {
-                // Answers and errors of others are nobody's question.
+                // Answers and errors of other nodes ask for nothing.
                 if !request.body.contains_key("in_reply_to") {
                     let text = format!("{other} is not supported");
                     out.lines.extend(asker.refuse(&self.id, Code::NotSupported, &text));
@@ -330,7 +330,7 @@ impl Node {
             out.lines.extend(asker.refuse(&self.id, Code::MalformedRequest, "topology maps nodes to lists of nodes"));
             return;
         };
-        // A link has two ends: either may name the other.
+        // A link has two ends, and either may name the other.
         let names = |of: &str, whom: &str| {
             topology.get(of).and_then(Value::as_array).is_some_and(|list| list.iter().any(|n| n.as_str() == Some(whom)))
         };
@@ -348,7 +348,7 @@ impl Node {
         out.lines.extend(asker.answer(&self.id, "topology_ok", &[]));
     }
 
-    /// Opens the links that are missing. Without a topology everyone is a neighbour.
+    /// Opens the links that are missing. Without a topology every other node is a neighbour.
     fn link(&mut self, now: Now, topology: Option<BTreeSet<String>>, out: &mut Out<'_>) {
         if topology.is_some() {
             self.neighbours = topology;
@@ -374,7 +374,7 @@ impl Node {
         }
         let peer = &request.src;
         if !self.links.contains_key(peer) {
-            out.logs.push_back(format!("ignored a frame from {peer}, with whom there is no link"));
+            out.logs.push_back(format!("ignored a frame from {peer}: no link to it is open"));
             return;
         }
         let theirs = request.body.get("link").and_then(Value::as_u64).unwrap_or_default();
@@ -393,7 +393,7 @@ impl Node {
         let Some(link) = self.links.get(peer).copied() else { return };
         let bytes = request.body.get("bytes").and_then(Value::as_str).map(|text| BASE64.decode(text.as_bytes()));
         let Some(Ok(bytes)) = bytes else {
-            out.logs.push_back(format!("ignored a frame from {peer} that is no base64"));
+            out.logs.push_back(format!("ignored a frame from {peer}: not valid base64"));
             return;
         };
         match self.replica.handle_frame(now, link, &bytes) {
@@ -434,7 +434,7 @@ impl Node {
         self.broken = true;
     }
 
-    /// Makes durable what was gathered and passes on what came of it.
+    /// Makes everything gathered durable and hands out the answers and frames that follow.
     fn drain(&mut self, now: Now, out: &mut Out<'_>) {
         if !self.broken
             && let Err(why) = self.advance(now, out)

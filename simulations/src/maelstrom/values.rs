@@ -1,9 +1,9 @@
-//! What the workloads write, as documents that last, and what they read, as a view that follows the replica.
+//! The values of the workloads: writes as documents that last, reads as a view that follows the replica.
 //!
 //! # Invariants
 //! - Equal elements are one document: its id is a hash of the element. Each addition to a counter is a document of its
 //!   own: its id is a hash of the request, so that a request that arrives twice counts once.
-//! - The view holds only what is durable here.
+//! - The view holds only documents that are durable here.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
@@ -15,7 +15,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 const TENANT: TenantId = TenantId(*b"maelstrom-tenant");
 const FIELD: &str = "value";
 
-/// Which workload is running: it decides what a read answers.
+/// The workload that is running; it decides what a read answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Workload {
     /// `broadcast`: a read answers `messages`.
@@ -45,7 +45,7 @@ fn key(workload: Workload, id: [u8; 16]) -> DocumentKey {
     name.expiring(Wall::NEVER)
 }
 
-/// 128 bits of what is the same in every node and every run.
+/// 128 bits of a hash that is the same in every node and every run.
 fn id_of(what: impl Hash) -> [u8; 16] {
     let mut hasher = SipHasher13::new();
     what.hash(&mut hasher);
@@ -59,13 +59,13 @@ pub(super) fn element(workload: Workload, element: &Value) -> (DocumentKey, Chan
     (key, Change::create(&key, &[(FIELD, replication::Value::Text(text))]))
 }
 
-/// The document of an addition, named by what makes its request unique.
+/// The document of an addition. Its name comes from the parts of the request that make it unique.
 pub(super) fn delta(request: (&str, &str, Option<u64>, u64), delta: i64) -> (DocumentKey, Change) {
     let key = key(Workload::Counter, id_of(request));
     (key, Change::create(&key, &[(FIELD, replication::Value::Int(delta))]))
 }
 
-/// What is known here.
+/// The values that are known here.
 #[derive(Debug, Default)]
 pub(super) struct View {
     elements: BTreeMap<(Workload, DocumentId), Value>,
@@ -90,7 +90,7 @@ impl View {
         Some(workload)
     }
 
-    /// What a read answers: the field and its value.
+    /// The answer to a read: the field and its value.
     pub(super) fn read(&self, workload: Workload) -> (&'static str, Value) {
         let elements = || self.elements.iter().filter(|((of, _), _)| *of == workload).map(|(_, value)| value.clone());
         match workload {

@@ -1,7 +1,7 @@
 //! How many acknowledged writes are lost by contract, and how many erasures came undone with them.
 //!
-//! What only one disk had when it went back in time is lost, and no replica can know of it. So the checks ask for nothing
-//! of it, and the figures say how much it was.
+//! A write that only one disk had when that disk went back in time is lost, and no replica can know of it. So the
+//! checks do not ask for it, and the figures say how many such writes there were.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ use super::{Model, VisitTruth};
 use crate::measure::Losses;
 
 impl Model {
-    /// What was counted so far, in the order of regions.
+    /// The losses counted so far, in the order of regions.
     #[must_use]
     pub fn losses(&self) -> Vec<Losses> {
         self.losses.values().cloned().collect()
     }
 
-    /// Counts what is lost since this was asked last. `wall` is true time; `is_shown` says whether some store still shows a
+    /// Counts the losses since the last call. `wall` is true time; `is_shown` says whether some store still shows a
     /// document.
     pub fn count_losses(&mut self, wall: Wall, is_shown: impl Fn(&DocumentName) -> bool) {
         for truth in self.visits.values_mut().filter(|truth| truth.key.expires_at > wall) {
@@ -50,13 +50,13 @@ impl Model {
 }
 
 impl VisitTruth {
-    /// Whether an acknowledged erasure is not lost.
+    /// Whether some acknowledged erasure is not lost.
     fn has_standing_erasure(&self) -> bool {
         self.erased.iter().any(|erased| !erased.lost)
             || self.again.iter().any(|again| again.hash.is_none() && !again.lost)
     }
 
-    /// Changes of which an acknowledgement is not lost.
+    /// Changes with an acknowledgement that is not lost.
     fn standing_changes(&self) -> BTreeSet<ChangeHash> {
         let taken = self.taken.iter().filter(|taken| !taken.lost && taken.acknowledged.is_some());
         let again = self.again.iter().filter(|again| !again.lost);

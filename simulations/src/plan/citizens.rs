@@ -1,5 +1,5 @@
-//! Citizens by the hour of the day and the popularity of venues, and what they do later: correct, erase, look, come
-//! back from another region; and owners who read their guest lists.
+//! Requests of citizens, by the hour of the day and the popularity of venues: check-ins, and later corrections,
+//! erasures and looks, some from another region; and owners who read their guest lists.
 
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ fn hot(scenario: &Scenario, first: u32, draws: &mut Stream, operations: &mut Vec
             return;
         }
         let from = scenario.regions[draws.random_range(0..scenario.regions.len())].clone();
-        // Of those that have arrived by then.
+        // One of the visits that have arrived by then.
         let nth = draws.random_range(0..created.iter().filter(|visit| visit.at <= now).count().max(1));
         operations.push(Operation { at: now, kind: OperationKind::Correct, from, ..created[nth].clone() });
     }

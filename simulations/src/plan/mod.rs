@@ -1,7 +1,8 @@
-//! What a seed decides before anything happens: every request and every fault, as data.
+//! The plan that a seed decides before the run begins: every request and every fault, as data.
 //!
-//! [`draw`] turns a scenario that leaves things to chance into one that says everything. So a plan can be saved, cut
-//! down ([`crate::shrink`]) and run again, and a knob of one concern does not change the draws of another.
+//! [`draw`] turns a scenario that leaves things to chance into one that leaves nothing to chance. So a plan can be
+//! saved, cut down ([`crate::shrink`]) and run again, and a setting of one concern does not change the draws of
+//! another.
 
 mod citizens;
 mod swarm;

@@ -1,9 +1,9 @@
 //! Swarm testing (Groce et al., 2012): each seed leaves out some kinds of faults altogether and draws the ranges of the
-//! rest, so that what usually hides a bug is now and then missing.
+//! rest, so that a fault which usually hides a bug is sometimes missing.
 //!
-//! What the algorithm assumes is kept: at most one region's clock is wrong beyond the skew (A2), disks sync honestly
-//! (A3). One kind is forced in by the seed itself, so that no kind is missing from as many seeds in a row as there are
-//! kinds.
+//! The assumptions of the algorithm are kept: at most one region's clock is wrong beyond the skew (A2), disks sync
+//! honestly (A3). One kind is forced in by the seed itself, so that no kind is missing from as many seeds in a row as
+//! there are kinds.
 
 use std::time::Duration;
 
@@ -18,12 +18,12 @@ pub(crate) fn kinds(swarm: &Swarm) -> Vec<FaultKind> {
     if !swarm.kinds.is_empty() {
         return swarm.kinds.clone();
     }
-    // What the algorithm does not assume.
+    // These break assumptions of the algorithm.
     let is_assumed = |kind: &FaultKind| !matches!(kind, FaultKind::LyingDisk | FaultKind::BelieveClock);
     FaultKind::ALL.into_iter().filter(is_assumed).collect()
 }
 
-/// These need a third region: a majority of clocks, a bridge, someone left after a removal.
+/// Whether a kind needs a third region: for a majority of clocks, a bridge, or two regions after a removal.
 pub(crate) fn needs_three(kind: FaultKind) -> bool {
     matches!(
         kind,
@@ -56,14 +56,14 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
     let kept: Vec<FaultKind> = kept.filter(|kind| regions >= 3 || !needs_three(*kind)).collect();
     let mut world = Drawn { odd: faults.random_range(0..regions), added: None, removed: None };
     let count = faults.random_range(swarm.faults[0]..=swarm.faults[1]);
-    // Most restores would be beyond what is assumed (A8), and are skipped when their time comes.
+    // Most restores would break an assumption (A8) and are skipped when their time comes.
     let times = if forced == FaultKind::Restore { 3 } else { 1 };
     for number in 0..count.max(times) {
         let kind = if number < times { forced } else { kept.choose(&mut faults).copied().unwrap_or(forced) };
-        // A stream for each fault: taking one out leaves the others as they are.
+        // Each fault has its own stream, so that taking one out leaves the others as they are.
         let mut draws = stream(seed, "fault", u64::from(number));
         let mut drawn = fault(plan, kind, &mut world, &mut draws);
-        // The forced one goes round its ways.
+        // The forced kind takes its variants in turn.
         if let Some(fault) = drawn.as_mut().filter(|_| number == 0 && kind == FaultKind::Partition) {
             in_turn(fault, seed / kinds.len() as u64, &mut draws);
         }
@@ -76,8 +76,8 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
     core(plan, &world, &mut stream(seed, "core", 0));
 }
 
-/// What comes with a fault, because alone it shows little: a crash that takes the page cache which a killed process left, a
-/// peer that is dead while a region restarts again and again, the return of a region that was removed.
+/// Faults that accompany another one, because alone it shows little: a crash that loses the page cache which a killed
+/// process left, a peer that is dead while a region restarts again and again, the return of a region that was removed.
 fn beside(plan: &Scenario, fault: &Fault, draws: &mut Stream) -> Option<Fault> {
     let (at, lasts) = (fault.at, fault.lasts.unwrap_or_default());
     match fault.kind {
@@ -94,7 +94,7 @@ fn beside(plan: &Scenario, fault: &Fault, draws: &mut Stream) -> Option<Fault> {
             dead.region.is_some().then_some(dead)
         }
         FaultKind::Rejoin => {
-            // The removal comes first.
+            // The removal must come first.
             let mut remove = Fault::new(FaultKind::Remove, at.mul_f64(draws.random_range(0.2..0.8)));
             remove.region.clone_from(&fault.region);
             Some(remove)
@@ -115,7 +115,7 @@ fn in_turn(partition: &mut Fault, turn: u64, draws: &mut Stream) {
     }
 }
 
-/// What faults of one plan must know of each other.
+/// What the faults of one plan must know of each other.
 struct Drawn {
     /// The region whose clock may be wrong beyond the skew.
     odd: usize,
@@ -242,7 +242,8 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
         FaultKind::ClockDrift => {
             fault.region = Some(name(world.odd));
             let ppm: f64 = draws.random_range(-50_000.0..50_000.0);
-            // What a clock may be slewed by is believed if no two others contradict it, however far it gets in a night (A2).
+            // A drift within the slew is believed unless two other regions contradict it, however far it gets in a
+            // night (A2).
             if ppm.abs() < 2_000.0 && regions <= 3 {
                 return None;
             }
@@ -251,7 +252,7 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
         FaultKind::BelieveClock => fault.lasts = None,
         FaultKind::Add => {
             let last = regions - 1;
-            // A region that is left alone believes its clock, and may then leave out of others' logs what it relays (A2).
+            // A region that is left alone believes its clock, and may then relay other logs with gaps (A2).
             if world.added.is_some() || world.removed == Some(last) || (regions <= 3 && world.removed.is_some()) {
                 return None;
             }
@@ -259,7 +260,7 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
             (fault.region, fault.lasts) = (Some(name(last)), None);
         }
         FaultKind::Remove | FaultKind::Rejoin => {
-            // Of three, two are left: enough for everything but a majority of clocks.
+            // Of three regions two are left, which is enough for everything except a majority of clocks.
             let alone = regions <= 3 && world.added.is_some();
             let free = world.removed.is_none() && world.added != Some(some) && some != 0 && !alone;
             if !free {

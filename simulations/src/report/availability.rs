@@ -1,5 +1,5 @@
-//! Who answered the clients of each region, over the time of one run. The three parts differ in lightness and in
-//! hatching.
+//! Which regions answered the clients of each region, over the time of one run. The three parts differ in lightness and
+//! in hatching.
 
 use plotters::style::RGBColor;
 
@@ -14,7 +14,7 @@ use super::summary::name;
 use super::units;
 use crate::measure::{Availability, Measured};
 
-/// How many slices of time a panel shows at most; more are added up.
+/// Most slices of time that a panel shows. If there are more, neighbours are added up.
 const SLICES: usize = 240;
 
 const PANEL: i32 = 62;
@@ -148,8 +148,8 @@ fn areas(chart: &Chart, slices: &[Slice]) -> Drawn {
     Ok(())
 }
 
-/// Left and right end of a slice, and the heights at which what was answered at home and what was answered at all end.
-/// Any failure is at least two pixels high, so that it is seen.
+/// Left and right end of a slice, and the heights of the answers at home and of all answers. A failure is at least two
+/// pixels high, so that it is seen.
 fn levels(chart: &Chart, slice: &Slice) -> (i32, i32, i32, i32) {
     let all = slice.all().max(1) as f64;
     let (left, _) = chart.at(slice.from, 0.0);

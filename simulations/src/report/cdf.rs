@@ -14,7 +14,7 @@ use crate::measure::Measured;
 /// A plain vertical line.
 const POST: Look = Look { color: BLACK, dash: None, mark: None, width: 1 };
 
-/// What must not be passed.
+/// The line of a bound that must not be passed.
 const BOUND: Look = Look { dash: Some((6, 4)), ..POST };
 
 /// Where the legend begins, in pixels.
@@ -24,13 +24,13 @@ pub(super) const LEGEND: i32 = 690;
 pub(super) struct Line {
     pub(super) label: String,
     pub(super) cdf: Cdf,
-    /// Without a look of its own it is drawn faintly and has no label.
+    /// Its look. Without one it is drawn faintly and has no label.
     pub(super) look: Option<Look>,
     /// Said in the legend, below its figures.
     pub(super) note: Option<String>,
 }
 
-/// From when on time is counted.
+/// The moment from which time is counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Since {
     /// The end of any fault.
@@ -144,8 +144,8 @@ pub(super) fn convergence(lines: &[Line], posts: &[Post], since: Since) -> Resul
     })
 }
 
-/// The lines and posts of the convergence of one scenario. The final healing has a line only where there are many runs,
-/// and a post only if no pair ever had to recover: beside recoveries it would pass for the end of all of them.
+/// The lines and posts of the convergence of one scenario. The final healing has a line only if there are many runs. It
+/// has a post only if no pair ever had to recover, because beside recoveries the post would look like their end.
 pub(super) fn convergence_of(summary: &Summary) -> (Vec<Line>, Vec<Post>, Since) {
     let (mut lines, mut posts) = (Vec::new(), Vec::new());
     let since = if summary.recovered.total() > 0 { Since::Fault } else { Since::Healing };

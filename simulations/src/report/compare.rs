@@ -18,7 +18,7 @@ pub(super) struct Row {
 #[derive(Debug, Serialize)]
 pub(super) struct Cell {
     pub(super) value: String,
-    /// Against the first side; empty for the first side and where there is nothing to divide.
+    /// The ratio to the first side; empty for the first side and if there is nothing to divide.
     pub(super) ratio: String,
 }
 
@@ -71,7 +71,7 @@ pub(super) fn rows(sides: &[(String, Summary)]) -> Vec<Row> {
     FIGURES.into_iter().map(row).collect()
 }
 
-/// What stands for a quantile that is unknown: so much never happened, or there was nothing.
+/// The text for an unknown quantile: too many events never happened, or there were none.
 fn missing(figure: &str, side: &Summary) -> String {
     let seen = match figure {
         f if f.starts_with("recovery") => side.recovered.total(),

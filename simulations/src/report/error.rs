@@ -1,4 +1,4 @@
-//! What can go wrong when a report is written. Each variant names the file or the plot.
+//! Errors in writing a report. Each variant names the file or the plot.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::scenario::ScenarioError;
 /// Why a report was not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
-    /// The folder's path is taken by something else.
+    /// The folder's path exists and is not a folder.
     #[error("{} exists and is not a folder", path.display())]
     NotAFolder {
         /// The path.
@@ -64,7 +64,7 @@ pub enum ReportError {
         /// Why.
         source: DrawingAreaErrorKind<io::Error>,
     },
-    /// The page's template does not fit its data.
+    /// The page's template cannot be filled with its data.
     #[error("cannot fill the page {}", path.display())]
     Page {
         /// The path.

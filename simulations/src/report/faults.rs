@@ -39,8 +39,8 @@ fn numbered(run: &Measured) -> Vec<(usize, &FaultBand)> {
     faults.into_iter().enumerate().map(|(at, fault)| (at + 1, fault)).collect()
 }
 
-/// Labels in as few rows as they need: the row, the left end, the text, and the fault. What needs more than [`LANES`]
-/// rows gets no label.
+/// Labels in as few rows as they need: the row, the left end, the text, and the fault. A label that would need more
+/// than [`LANES`] rows is left out.
 fn lanes<'f>(
     chart: &Chart,
     faults: &[(usize, &'f FaultBand)],

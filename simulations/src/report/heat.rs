@@ -80,7 +80,7 @@ impl Map {
             .map(|ms| ms.max(1.0))
             .collect();
         let low = medians.iter().copied().fold(f64::INFINITY, f64::min);
-        // Equal pairs shall look equal: less than a factor of four does not fill the whole scale.
+        // Nearly equal pairs must look alike, so a range below a factor of four does not fill the whole scale.
         let high = medians.iter().copied().fold(0.0, f64::max).max(low * 4.0);
         let dark = |ms: f64| (ms.max(1.0) / low).ln() / (high / low).ln();
         for (row, columns) in cells.iter().enumerate() {

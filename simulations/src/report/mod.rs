@@ -1,4 +1,4 @@
-//! Reports: what was measured, as data files, plots, and a page that stands alone.
+//! Reports: the measurements as data files, plots, and a page that needs no other file.
 //!
 //! The same measurements give the same bytes. Nothing here reads a clock or depends on the order of a hash map. A
 //! report without data is still a report: each plot says that there is nothing to draw.

@@ -169,7 +169,7 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
     ]
 }
 
-/// What the contract allows to be lost, by region.
+/// The writes lost by contract, by region.
 fn lost(summary: &Summary) -> Figure {
     let note = if summary.lost == 0 {
         format!("of {} acknowledged writes", units::count(summary.writes))
@@ -211,7 +211,7 @@ fn recovery(summary: &Summary) -> Figure {
     Figure { label, value, note }
 }
 
-/// What is left to do when all is healed in the end. Most faults are over by then, so it says little of them.
+/// The time to converge after the final healing. Most faults are over by then, so it says little about them.
 fn convergence(summary: &Summary) -> Figure {
     let seconds = |value: Option<f64>| units::or_none(value, units::seconds);
     let (healed, bound) = (units::seconds(summary.healed_at), units::seconds(summary.bound));

@@ -1,4 +1,4 @@
-//! Which plots a report has, and what its reader is told about each.
+//! The plots of a report, and the text that explains each to its reader.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ const MAP: &str = "Rows are where a write was acknowledged, columns where it was
 const FAULTS: &str = "Each bar is a fault; a thin one is a moment. The numbers are the same in all plots below; where very many overlap, those plots leave some numbers out.";
 const LAG: &str = "What each region does not know yet: the number of entries of all other regions together, and the age of the oldest of them. Hatched bands are faults; a gap in a line means that the region was down. In a long run each point is the worst of its slice of time.";
 const COMPLETENESS: &str = "A guest list in this region has every visit up to so long ago; the worst other region counts. Lower is better, and a line that climbs with time means that some region is not heard of. Bars below the plot show when a region cannot say.";
-const AVAILABILITY: &str = "One panel for the clients of each region, dashed lines where faults begin and end. Light: their nearest region answered. Hatched: another region answered. Dark: nobody did; any failure is drawn at least two pixels high. An answer counts here whatever it said.";
+const AVAILABILITY: &str = "One panel for the clients of each region, dashed lines where faults begin and end. Light: their nearest region answered. Hatched: another region answered. Dark: no region answered; any failure is drawn at least two pixels high. Every answer counts here, also a refusal.";
 const BYTES: &str = "Bytes sent over each directed pair, divided by all acknowledged writes of all regions, so that the bars add up to the cost of one write. Payload is counted before compression, metadata after it; control is greetings and progress, which flow without writes as well.";
 const STORAGE: &str = "What each region stores. Regions that hold the same lie on each other; a lasting distance means that they differ, and a line of tombstones that only climbs means that none are removed.";
 const SIDES_CONVERGENCE: &str = "One line for each setting: of the ordered pairs of regions that were behind when a fault ended, the share that had caught up at most so long after. If no pair ever was, the share of runs that had converged at most so long after the final healing.";
@@ -49,7 +49,7 @@ pub(super) fn of_runs(runs: &[Measured], summary: &Summary) -> Result<Vec<Sectio
     ])
 }
 
-/// What became of the data after the run, in a sentence.
+/// What happened to the data after the run, in a sentence.
 fn forgotten(run: &Measured) -> String {
     if run.forgotten.is_empty() {
         return String::new();

@@ -1,4 +1,4 @@
-//! Distributions and long series. What never happened counts in every share and every quantile.
+//! Distributions and long series. An event that never happened counts in every share and every quantile.
 
 /// How many points of a line are drawn at most.
 const POINTS: usize = 800;
@@ -21,19 +21,19 @@ impl Cdf {
         Self { sorted, never }
     }
 
-    /// Takes times of which some are unknown since they never came.
+    /// Takes times, some of which are unknown because the event never happened.
     pub(super) fn of_options(times: impl IntoIterator<Item = Option<f64>>) -> Self {
         let mut never = 0;
         let known: Vec<f64> = times.into_iter().inspect(|t| never += u64::from(t.is_none())).flatten().collect();
         Self::new(known, never)
     }
 
-    /// Everything that was looked at.
+    /// How many there are, with those that never happened.
     pub(super) fn total(&self) -> u64 {
         self.sorted.len() as u64 + self.never
     }
 
-    /// What never happened.
+    /// How many never happened.
     pub(super) fn never(&self) -> u64 {
         self.never
     }

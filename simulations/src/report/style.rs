@@ -55,7 +55,7 @@ pub(super) const CONTEXT: Look = Look { color: FAINT, dash: None, mark: None, wi
 
 /// The look of the line with this number. Two lines of one plot share neither dash and mark nor colour.
 pub(super) fn look(number: usize) -> Look {
-    // Yellow is left out: on white nobody sees it.
+    // Yellow is left out, because it cannot be seen on white.
     const COLORS: [RGBColor; 7] = [BLUE, VERMILION, GREEN, PURPLE, BLACK, ORANGE, SKY];
     const DASHES: [Option<(i32, i32)>; 4] = [None, Some((9, 4)), Some((3, 3)), Some((16, 5))];
     const MARKS: [Mark; 6] = [Mark::Disc, Mark::Ring, Mark::Square, Mark::Triangle, Mark::Diamond, Mark::Cross];

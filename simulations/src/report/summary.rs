@@ -70,7 +70,7 @@ impl Requests {
         (self.all() > 0).then(|| part as f64 / self.all() as f64)
     }
 
-    /// In words, for captions: what is not as it was asked for has its name, for it may be right.
+    /// In words, for captions. Answers other than the requested one are named, because they may be right.
     pub(super) fn words(&self) -> String {
         let count = units::count;
         format!(
@@ -112,16 +112,16 @@ pub(super) struct Summary {
     pub(super) staleness: Cdf,
     pub(super) at_home: u64,
     pub(super) elsewhere: u64,
-    /// Requests that nobody answered.
+    /// Requests that no region answered.
     pub(super) failed: u64,
     pub(super) requests: Requests,
     /// Acknowledged writes.
     pub(super) writes: u64,
-    /// Those of them that were lost by contract.
+    /// Acknowledged writes that were lost by contract.
     pub(super) lost: u64,
     /// The same by region.
     pub(super) lost_in: BTreeMap<String, u64>,
-    /// Erasures that came undone with what was lost.
+    /// Erasures that came undone with those losses.
     pub(super) undone: u64,
     pub(super) bytes: Bytes,
 }
@@ -188,7 +188,7 @@ impl Summary {
         (all > 0).then(|| self.at_home as f64 / all as f64)
     }
 
-    /// Of how many pairs a recovery could be measured at all.
+    /// How many pairs were behind, so that their recovery could be measured.
     pub(super) fn behind(&self) -> String {
         format!("{} of {} pairs were behind", units::count(self.behind), units::count(self.pairs))
     }
@@ -216,8 +216,8 @@ pub(super) fn pool(runs: &[Measured], wanted: impl Fn(&Staleness) -> bool) -> Cd
     Cdf::new(pairs().flat_map(|pair| &pair.delays_ms).map(|ms| f64::from(*ms)), never)
 }
 
-/// The run whose course the plots over time show: the first with a broken invariant, otherwise the first that did
-/// not converge, otherwise the slowest.
+/// The run that the plots over time show: the first with a broken invariant, otherwise the first that did not converge,
+/// otherwise the slowest.
 pub(super) fn telling(runs: &[Measured]) -> Option<&Measured> {
     let first = |wanted: fn(&Measured) -> bool| runs.iter().find(|run| wanted(run));
     first(|run| !run.broken.is_empty()).or_else(|| first(|run| run.convergence.took.is_none())).or_else(|| {

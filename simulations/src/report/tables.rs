@@ -18,7 +18,7 @@ const SHOWN: usize = 60;
 /// The times for which tables say how likely a write is seen by then, in milliseconds.
 const WITHIN: [f64; 6] = [10.0, 50.0, 100.0, 500.0, 1000.0, 5000.0];
 
-/// What a row of samples says.
+/// The columns of a row of samples.
 const SAMPLE: [&str; 8] = ["at_s", "region", "up", "ready", "documents", "tombstones", "log_entries", "stored_bytes"];
 
 const QUANTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 0.999];

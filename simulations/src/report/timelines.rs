@@ -1,5 +1,5 @@
-//! What the samples of one run show over its time: lag, completeness of guest lists, and what is stored. A line has a
-//! gap while its region is down.
+//! The samples of one run over its time: lag, completeness of guest lists, and storage. A line has a gap while its
+//! region is down.
 
 use super::axis::Axis;
 use super::canvas::{Area, Canvas, Drawn, Entry, NOTE, fit, px, sheet};
@@ -176,7 +176,7 @@ pub(super) fn completeness(run: &Measured) -> Result<String, ReportError> {
     })
 }
 
-/// When a running region could not say: from the first such sample to the next that is otherwise.
+/// The times at which a running region could not say: from the first such sample to the next other one.
 fn spells(run: &Measured, region: usize, worst: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
     let mut samples: Vec<&Sample> = run.samples.iter().filter(|s| s.region == region && s.at.is_finite()).collect();
     samples.sort_by(|a, b| a.at.total_cmp(&b.at));

@@ -1,4 +1,4 @@
-//! Bytes between regions for each acknowledged write, by what they were for, and the same for several settings.
+//! Bytes between regions for each acknowledged write, by purpose, and the same for several settings.
 
 use plotters::style::RGBColor;
 use plotters::style::text_anchor::HPos;

@@ -3,7 +3,7 @@
 /// Keeps a number and its unit on one line.
 const NARROW: char = '\u{202f}';
 
-/// What is written where there is no value.
+/// The sign for a missing value.
 pub(super) const NONE: &str = "–";
 
 /// Three significant digits, without an exponent and without trailing zeros.
@@ -97,7 +97,7 @@ pub(super) fn percent(share: f64) -> String {
     format!("{text}{NARROW}%")
 }
 
-/// A value or the sign for none.
+/// A value, or the sign for a missing one.
 pub(super) fn or_none(value: Option<f64>, unit: fn(f64) -> String) -> String {
     value.map_or_else(|| NONE.into(), unit)
 }

@@ -1,7 +1,7 @@
 //! `[[fault]]`: something that goes wrong at a set time.
 //!
-//! Every kind is one line of [`FaultKind`]. What it does with its keys is said once, in [`Fault::prove`]; which keys it
-//! takes, and which values of them, in `keys.rs`.
+//! Every kind is one line of [`FaultKind`]. [`Fault::prove`] says what it does with its keys; `keys.rs` says which keys
+//! it takes, with which values.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -17,18 +17,19 @@ use crate::world::fault::{Act, Degradation};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultKind {
-    /// No frame passes from `from` to `to` (the others if `to` is empty), nor back unless `one-way`; `flap` opens and closes it.
+    /// No frame passes from `from` to `to` (the others if `to` is empty), nor back unless `one-way`; `flap` opens and
+    /// closes it.
     Partition,
     /// The others fall into two halves that see only `region` in common.
     Bridge,
     /// Links from `from` to `to` get worse: `loss`, `duplicate`, `reorder`, `latency`, `bandwidth_mbps`.
     Degrade,
-    /// The process of `region` is killed and started again after `for`; what was not synced is lost in part.
+    /// The process of `region` is killed and started again after `for`. Unsynced batches are lost in part.
     Crash,
-    /// The process is killed and the machine goes on: what was not synced is in the page cache, in part, and a later crash
-    /// may take it.
+    /// The process is killed and the machine goes on. Unsynced batches are in the page cache, in part, and a later
+    /// crash may lose them.
     Kill,
-    /// The process is stopped in peace and started again after `for`.
+    /// The process is stopped cleanly and started again after `for`.
     Restart,
     /// The process stands still for `for`, its memory intact.
     Pause,
@@ -36,21 +37,21 @@ pub enum FaultKind {
     SlowNode,
     /// Each sync takes `by` for `for`.
     SlowDisk,
-    /// Nothing can be written for `for`.
+    /// Every write fails for `for`.
     FullDisk,
     /// A share of reads and syncs fails for `for`.
     ReadErrors,
-    /// For `for` the disk says that it has synced and has not (beyond what the algorithm assumes: A3).
+    /// For `for` the disk reports syncs that it has not made (this breaks assumption A3).
     LyingDisk,
     /// For `for` no sync returns, and none fails.
     HungDisk,
     /// The process is stopped and one bucket of its store is gone.
     LoseBucket,
-    /// The process is stopped and one bucket of its store is how it was `by` earlier.
+    /// The process is stopped and one bucket of its store goes back to how it was `by` earlier.
     OldBucket,
-    /// A stored value cannot be read any more; after `for` the operator takes its bucket away.
+    /// A stored value can no longer be read. After `for` the operator removes its bucket.
     Flip,
-    /// The process is stopped in peace and started again every `every`, for `for`.
+    /// The process is stopped cleanly and started again every `every`, for `for`.
     Restarts,
     /// The process is killed and its disk goes back to how it was `by` earlier.
     Restore,
@@ -58,7 +59,7 @@ pub enum FaultKind {
     ClockStep,
     /// The wall clock runs wrong by `ppm` for `for`.
     ClockDrift,
-    /// An operator says that the clock of `region` is right, whatever it says.
+    /// An operator confirms the clock of `region`, right or wrong.
     BelieveClock,
     /// `region` exists only from now on.
     Add,
@@ -66,7 +67,7 @@ pub enum FaultKind {
     Remove,
     /// `region`, which was removed, comes back with its old disk.
     Rejoin,
-    /// Every machine is suspended for `for`: clocks go on, nothing happens.
+    /// Every machine is suspended for `for`: clocks go on, and nothing else happens.
     Night,
 }
 
@@ -171,7 +172,7 @@ pub(super) fn signed_ms(text: &str) -> Option<i64> {
 }
 
 impl Fault {
-    /// A fault with nothing but its kind and time.
+    /// A fault with only its kind and time.
     #[must_use]
     pub fn new(kind: FaultKind, at: Duration) -> Fault {
         Fault {
@@ -222,7 +223,7 @@ impl Fault {
         label
     }
 
-    /// What it does, with every key checked.
+    /// The effect of the fault, with every key checked.
     pub(crate) fn prove(&self, scenario: &Scenario) -> Result<Act, ScenarioError> {
         let wrong = |wrong: &'static str| self.wrong(wrong);
         self.only_known_keys()?;

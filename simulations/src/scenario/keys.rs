@@ -1,7 +1,7 @@
 //! Which keys each kind of fault takes, and which values of them.
 //!
-//! A fault that would do nothing is refused: a run that seems to hold under it would prove nothing. So is one that goes
-//! on after everything has healed, as a link does that holds frames back for minutes.
+//! A fault without effect is refused, because a run that holds under it would prove nothing. So is a fault that goes on
+//! after everything has healed, such as a link that holds frames back for minutes.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -13,11 +13,11 @@ use super::{Fault, FaultKind, Scenario, ScenarioError};
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_hours(24);
-/// A fault of length nothing does nothing.
+/// Lengths of a fault. A shorter one would have no effect.
 const LASTS: RangeInclusive<Duration> = MS..=Duration::from_hours(24 * 400);
-/// What opens and closes faster is one event after the other and no partition.
+/// Times between opening and closing. A shorter one would not act as a partition.
 const FLAP: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
-/// Between two restarts a process comes up and is heard.
+/// Times between two restarts. In the shortest one a process still starts and is heard.
 const EVERY: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(1);
 const LATENCY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(5);
 const DRIFT_PPM: RangeInclusive<f64> = -100_000.0..=100_000.0;
@@ -29,7 +29,7 @@ impl Fault {
         !matches!(self.kind, FaultKind::BelieveClock | FaultKind::Add | FaultKind::Remove | FaultKind::Rejoin)
     }
 
-    /// Refuses what does nothing, what cannot be, and what begins when all is over.
+    /// Refuses faults without effect, impossible ones, and those that begin when the phase of faults is over.
     pub(super) fn only_sensible_values(&self, scenario: &Scenario) -> Result<(), ScenarioError> {
         let key = |key: &str, wrong: Option<String>| {
             wrong.map_or(Ok(()), |wrong| Err(self.wrong(format!("`{key}` {wrong}"))))
@@ -71,7 +71,7 @@ impl Fault {
         Ok(())
     }
 
-    /// What `by` may be, either way.
+    /// The values that `by` may have, with either sign.
     fn by_range(&self) -> Option<RangeInclusive<Duration>> {
         match self.kind {
             FaultKind::SlowNode => Some(MS..=10 * SECOND),

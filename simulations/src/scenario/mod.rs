@@ -1,4 +1,5 @@
-//! A scenario: what a researcher writes. Unknown keys are refused, and every key has a default or is required.
+//! A scenario, the input that a researcher writes. Unknown keys are refused, and every key has a default or is
+//! required.
 //!
 //! A scenario may leave things to chance: `[workload]` generates requests, `[swarm]` draws regions, faults and
 //! settings. [`crate::plan::draw`] settles all of that for one seed; the result is a scenario again, with every
@@ -33,7 +34,7 @@ pub struct Scenario {
     /// What it is about, in a sentence or two.
     #[serde(default)]
     pub about: String,
-    /// How long faults and requests go on; afterwards everything in the core heals and must agree.
+    /// How long faults and requests go on. Afterwards every region of the core heals, and they must converge.
     #[serde(with = "humantime_serde")]
     pub duration: Duration,
     /// Time of day (UTC) at which it begins.
@@ -44,8 +45,8 @@ pub struct Scenario {
     /// Latitude and longitude of regions that are not in the table.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub positions: BTreeMap<String, [f64; 2]>,
-    /// Nodes that share a region, with its name: the others give them one vote together, and the region is as complete as
-    /// the least complete of them. A name that is not here is a region of one node.
+    /// Nodes that share a region, with its name. Together they have one vote on clocks, and the region is as complete
+    /// as the least complete of them. A name that is not here is a region of one node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub region_of: BTreeMap<String, String>,
     /// The links between regions.
@@ -75,7 +76,7 @@ pub struct Scenario {
     /// Requests at set times.
     #[serde(default, rename = "operation", skip_serializing_if = "Vec::is_empty")]
     pub operations: Vec<Operation>,
-    /// In files that a failure wrote: how to repeat it.
+    /// How to repeat a run; in files that a failure wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replay: Option<Replay>,
 }
@@ -88,7 +89,7 @@ pub struct Replay {
     pub seed: String,
     /// The trace hash that it must end with.
     pub trace: TraceHash,
-    /// What it must end as: `ok`, or the name of what broke first (`I3`).
+    /// The verdict with which it must end: `ok`, or the invariant that broke first (`I3`).
     pub outcome: String,
     /// [`Replay::plan_of`] the file, to notice an edit; older files lack it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,8 +97,9 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The hash of everything in a file that has a say in its run: not of its words, comments and order of keys. It is
-    /// taken of the file and not of what was read from it, so that a key that is new since then changes nothing.
+    /// The hash of everything in a file that affects its run, so not of its texts, comments and order of keys. It is
+    /// taken of the file itself and not of the scenario read from it, so that a key that was added since does not
+    /// change it.
     ///
     /// # Errors
     /// [`ScenarioError::Toml`].
@@ -116,7 +118,7 @@ fn ten_o_clock() -> Duration {
     Duration::from_hours(10)
 }
 
-/// Why a file is no scenario.
+/// Why a file is not a valid scenario.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
@@ -124,7 +126,7 @@ pub enum ScenarioError {
     #[error("not a scenario")]
     Toml(#[from] toml::de::Error),
     /// It cannot be written as TOML.
-    #[error("a scenario that cannot be written down")]
+    #[error("cannot write the scenario as TOML")]
     Write(#[from] toml::ser::Error),
     /// A region that is neither in the table nor has a position.
     #[error(
@@ -132,17 +134,17 @@ pub enum ScenarioError {
          position in [positions]"
     )]
     UnknownRegion {
-        /// What was written.
+        /// The name as written.
         name: String,
-        /// What may be meant.
+        /// Names that may be meant.
         near: Near,
     },
     /// A fault, an operation or the core names a region that the scenario does not have.
     #[error("no region called `{name}` in `regions`, which has {regions}")]
     ForeignRegion {
-        /// What was written.
+        /// The name as written.
         name: String,
-        /// What there is.
+        /// The regions that it has.
         regions: String,
     },
     /// A value out of bounds.
@@ -241,7 +243,7 @@ impl Scenario {
         self.region_of.get(node).map_or(node, String::as_str)
     }
 
-    /// Whether all of it makes sense: a run of it ends, tests something, and is wrong only if the replicas are.
+    /// Checks that the scenario makes sense: its run ends, tests something, and fails only if the replicas are wrong.
     ///
     /// # Errors
     /// [`ScenarioError`] naming the key and what to write instead.
@@ -256,10 +258,10 @@ impl Scenario {
 
     fn names(&self) -> Result<(), ScenarioError> {
         let value = |key, wrong: &'static str| Err(ScenarioError::Value { key, wrong: wrong.into() });
-        // Files are called after it.
+        // Files are named after it.
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if !(1..=64).contains(&self.name.len()) || !self.name.chars().all(fits) || self.name.starts_with('.') {
-            return value("name", "must be 1 to 64 letters, digits, `-`, `_` or `.`: files are called after it");
+            return value("name", "must be 1 to 64 letters, digits, `-`, `_` or `.`: files are named after it");
         }
         let different: BTreeSet<&String> = self.regions.iter().collect();
         if self.regions.is_empty() || self.regions.len() > 12 || different.len() < self.regions.len() {

@@ -1,13 +1,13 @@
-//! Which regions exist when: what `add`, `remove` and `checks.core` say of them must fit together.
+//! Which regions exist when. The faults that add and remove regions must fit together, and `checks.core` must fit them.
 //!
-//! Else a run would test nothing, or wait in the end for regions that cannot reach each other.
+//! Otherwise a run would test nothing, or wait at its end for regions that cannot reach each other.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{FaultKind, Scenario, ScenarioError};
 
-/// Checks the regions' comings and goings, and the core against them.
+/// Checks the faults that add and remove regions, and the core against them.
 pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     let added = times(scenario, FaultKind::Add, "is added twice")?;
     let removed = times(scenario, FaultKind::Remove, "is removed twice")?;
@@ -65,7 +65,7 @@ fn core(scenario: &Scenario, exist: &[usize]) -> Result<(), ScenarioError> {
         };
         places.push(place);
     }
-    // Nobody outside the core passes anything on.
+    // Regions outside the core relay nothing.
     let linked = |a: usize, b: usize| scenario.network.topology.links(a, b, exist.len());
     let mut reached: Vec<usize> = places.first().copied().into_iter().collect();
     while let Some(next) =

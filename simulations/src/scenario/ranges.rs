@@ -1,10 +1,10 @@
-//! What each number and each length of time of a scenario may be; the table is in simulations/README.md.
+//! The range of each number and each length of time of a scenario; the table is in simulations/README.md.
 //!
-//! Bounds have three reasons. `[replica]` takes what a node's configuration takes. Beyond others a healthy world would
-//! look broken: clocks that disagree by nature, disks and links that are slower than the time to converge allows for.
-//! And some keep a run within minutes and gigabytes.
+//! Bounds have three reasons. Those of `[replica]` are the bounds of a node's configuration. Beyond others a healthy
+//! world would look broken: clocks that disagree by nature, disks and links too slow for the convergence bound. The
+//! rest keep a run within minutes and gigabytes.
 //!
-//! What is no number lies in no range, so it is refused everywhere.
+//! NaN lies in no range, so it is refused everywhere.
 
 use std::fmt::{self, Debug};
 use std::ops::RangeInclusive;
@@ -12,17 +12,17 @@ use std::time::Duration;
 
 use super::{FaultKind, Scenario, ScenarioError, Topology};
 
-/// Requests that a scenario may draw: a run of so many takes about a quarter of an hour and 8 GB.
+/// Most requests that a scenario may draw. A run with that many takes about a quarter of an hour and 8 GB.
 const MOST_OPERATIONS: f64 = 2_000_000.0;
-/// Heartbeats of all pairs of regions: about 20 minutes of a run.
+/// Most heartbeats of all pairs of regions, about 20 minutes of a run.
 const MOST_HEARTBEATS: f64 = 1e8;
-/// As much as a whole document may have: a correction with more is refused everywhere.
+/// Largest correction: the bound of a whole document. A larger one would be refused everywhere.
 const MOST_LARGE: u32 = 64 << 10;
 /// Visits are numbered from the last written one on.
 const MOST_VISIT: u32 = 4_000_000_000;
-/// The least that a `[swarm]` with `settings` draws: what is written beside it must fit there as well.
+/// The least values that a `[swarm]` with `settings` draws. Everything written beside it must fit them as well.
 const LEAST_DRAWN: (Duration, Duration) = (Duration::from_secs(40), Duration::from_mins(10));
-/// The smallest normal clock difference that such a swarm draws leaves so much room for drift.
+/// Most drift that fits the smallest `max_clock_skew` which such a swarm draws.
 const MOST_DRIFT_DRAWN_PPM: f64 = 1_000.0;
 /// A healthy clock drifts for so long before it is set right.
 const DISCIPLINED_EVERY_S: f64 = 600.0;
@@ -44,7 +44,7 @@ pub(super) struct Length(pub(super) Duration);
 impl Debug for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days = self.0.as_secs() / DAY.as_secs();
-        // What is written as days stays days: a month is none of 30 or 31.
+        // Days are written as days, because a month may have 30 or 31.
         if days > 0 && self.0 == DAY * u32::try_from(days).unwrap_or(0) {
             return write!(f, "{days}{}", if days == 1 { "day" } else { "days" });
         }
@@ -75,7 +75,7 @@ fn wrong<T>(key: &'static str, wrong: &'static str) -> Result<T, ScenarioError> 
     Err(ScenarioError::Value { key, wrong: wrong.into() })
 }
 
-/// Everything of a scenario but its faults and the names of its regions.
+/// Checks everything of a scenario except its faults and the names of its regions.
 pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     length("duration", scenario.duration, SECOND..=31 * DAY)?;
     if scenario.start >= DAY {
@@ -221,7 +221,7 @@ fn operations(scenario: &Scenario) -> Result<(), ScenarioError> {
         scenario.region(&operation.from)?;
         if operation.at >= scenario.duration {
             let wrong = format!(
-                "is {:?}, and `duration` ends at {:?}: nobody would ask then",
+                "is {:?}, and `duration` ends at {:?}: the request would never be made",
                 Length(operation.at),
                 Length(scenario.duration)
             );
@@ -234,13 +234,13 @@ fn operations(scenario: &Scenario) -> Result<(), ScenarioError> {
             return wrong("operation.retention", "is longer than replica.max_retention");
         }
         if operation.kind == super::OperationKind::CheckIn && operation.retention < SECOND {
-            return wrong("operation.retention", "of a check-in must be at least 1s: else there is nothing to keep");
+            return wrong("operation.retention", "of a check-in must be at least 1s, otherwise nothing is kept");
         }
     }
     Ok(())
 }
 
-/// What would take hours or all memory.
+/// Refuses scenarios that would take hours or all memory.
 fn size(scenario: &Scenario) -> Result<(), ScenarioError> {
     let regions = scenario.regions.len() as f64;
     let pairs = match scenario.network.topology {

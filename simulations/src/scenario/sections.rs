@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 pub struct Network {
     /// Where one-way times come from.
     pub matrix: Matrix,
-    /// Who has a link with whom.
+    /// Which regions have a link with each other.
     pub topology: Topology,
     /// Spread of the one-way time: sigma of a log-normal factor.
     pub jitter: f64,
     /// Megabits per second of each direction.
     pub bandwidth_mbps: f64,
-    /// What a direction may have waiting; beyond that frames are lost.
+    /// Most bytes that may wait in each direction; frames beyond that are lost.
     pub queue_kib: u64,
     /// Share of frames that vanish. Harsher than TCP, where they would be late.
     pub loss: f64,
@@ -45,13 +45,13 @@ impl Default for Network {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Matrix {
-    /// The table of measured round-trip times; pairs that it lacks by distance.
+    /// From the table of measured round-trip times, and by distance for pairs that it lacks.
     Measured,
     /// All by distance.
     Positions,
 }
 
-/// Who has a link with whom.
+/// Which regions have a link with each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Topology {
@@ -116,7 +116,7 @@ pub struct Clocks {
     /// Each clock is off by up to this, either way.
     #[serde(with = "humantime_serde")]
     pub skew: Duration,
-    /// And drifts by up to so many millionths until it is set right, every ten minutes.
+    /// Each clock drifts by up to this many millionths until it is set right, every ten minutes.
     pub drift_ppm: f64,
 }
 
@@ -157,9 +157,9 @@ pub struct Workload {
     pub corrections: f64,
     /// Share of those that are corrected in two regions at once.
     pub concurrent: f64,
-    /// Further corrections per second, of the `hot_visits` alone: until their documents take no more.
+    /// Further corrections per second, only of the `hot_visits`, until their documents are full.
     pub hot: f64,
-    /// How many of the first visits those are.
+    /// How many of the first visits get those corrections.
     pub hot_visits: u32,
     /// Share of corrections that carry `large_kib`.
     pub large: f64,
@@ -173,7 +173,7 @@ pub struct Workload {
     pub reads: f64,
     /// Share of later requests that come from another region than the first.
     pub roaming: f64,
-    /// How long after the check-in they come at the latest.
+    /// The longest time after the check-in at which later requests come.
     #[serde(with = "humantime_serde")]
     pub later: Duration,
     /// How long visits are kept; each takes one of them.
@@ -233,11 +233,11 @@ impl Default for Swarm {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Checks {
-    /// Regions that heal in the end and must agree; the faults of the others become permanent. All if empty.
+    /// Regions that heal at the end and must converge; the faults of the others become permanent. All if empty.
     pub core: Vec<String>,
-    /// Whether every stored byte and every frame is looked at as well. Slow for large worlds.
+    /// Whether every stored byte and every frame is checked as well. Slow for large worlds.
     pub deep: bool,
-    /// Whether in the end time goes on until everything has expired, and only venues may be left.
+    /// Whether time goes on at the end until everything has expired and only venues may be left.
     pub forget: bool,
     /// Factor on the computed convergence bound.
     pub bound: f64,
@@ -259,7 +259,7 @@ pub enum OperationKind {
     Correct,
     /// The guest erases the visit.
     Erase,
-    /// The guest reads the own record.
+    /// The guest reads their own record.
     Look,
     /// The owner reads the guest list of the last hour.
     Read,
@@ -286,13 +286,13 @@ pub struct Operation {
     /// When the client asks.
     #[serde(with = "humantime_serde")]
     pub at: Duration,
-    /// What for.
+    /// The kind of request.
     pub kind: OperationKind,
     /// The region nearest to the client.
     pub from: String,
-    /// Which visit; for `read` which reader.
+    /// The number of the visit; for `read` of the reader.
     pub visit: u32,
-    /// At which venue.
+    /// The venue.
     #[serde(default)]
     pub venue: u32,
     /// When the guest arrived: part of the visit's name, the same for all requests about it.

@@ -26,16 +26,16 @@ const VISITS: Collection = Collection(2);
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// How often a client goes round before it gives up.
 const ROUNDS: u32 = 2;
-/// How long a region waits for what a session has seen.
+/// How long a region waits for the entries that a session has seen.
 const SESSION_WAIT: Duration = Duration::from_secs(2);
 /// Between a client and the region nearest to it.
 const LAST_MILE: Duration = Duration::from_millis(8);
-/// So many documents of a guest list are read to see whose they are.
+/// How many documents of a guest list are read to check their venue.
 const LOOKED_INTO: usize = 32;
 /// A guest list of the last hour.
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What a ticket is for.
+/// The request of a ticket.
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub(super) operation: usize,
@@ -43,11 +43,11 @@ pub struct Asked {
     pub(super) visit: u32,
     /// `None` for an erasure.
     pub(super) hash: Option<ChangeHash>,
-    /// What must be known for the change to be visible.
+    /// The entries that a replica must know to show the change.
     pub(super) needs: VersionVector,
 }
 
-/// A read that waits for what its session has seen.
+/// A read that waits for the entries that its session has seen.
 #[derive(Clone, Debug)]
 pub struct WaitingRead {
     operation: usize,
@@ -55,12 +55,12 @@ pub struct WaitingRead {
     until: Duration,
 }
 
-/// What a region answers.
+/// The answer of a region.
 #[derive(Clone, Debug)]
 pub(super) enum Answer {
     /// A write is durable.
     Done { dot: Option<Dot>, needs: VersionVector },
-    /// What a reader was shown, and what the region knew.
+    /// The visits that a reader was shown, and the vector that the region knew.
     Shown { seen: Vec<(u32, BTreeSet<ChangeHash>)>, vector: VersionVector },
     /// Erased or expired.
     Gone,
@@ -72,7 +72,7 @@ pub(super) enum Answer {
     Full,
     /// Not fit to serve.
     Unfit,
-    /// Nobody listens.
+    /// No process listens.
     Refused,
 }
 
@@ -134,7 +134,7 @@ pub(crate) fn canary(visit: u32) -> String {
 }
 
 impl World {
-    /// Names all visits beforehand: a request about one that nobody has seen yet names it all the same.
+    /// Names all visits beforehand, because a request may name a visit that no region has seen yet.
     pub(super) fn introduce_visits(&mut self) {
         for operation in self.operations.clone().iter().filter(|operation| operation.kind != OperationKind::Read) {
             if self.model.visits.contains_key(&operation.visit) {
@@ -210,7 +210,7 @@ impl World {
         }
     }
 
-    /// For the history: what became of an attempt.
+    /// Tells the history how an attempt ended.
     fn tell_answer(&mut self, operation: usize, attempt: u32, reply: Option<Reply>) {
         let request = &self.clients.requests[operation];
         let in_time = !request.over && request.attempt == attempt;
@@ -230,10 +230,10 @@ impl World {
         }
     }
 
-    /// A region answers: on the way back to the client.
+    /// A region answers: sends the answer on its way back to the client.
     pub(super) fn reply(&mut self, at: usize, operation: usize, attempt: u32, answer: Answer) {
         let home = self.clients.homes[operation];
-        // What was done is done, whether the client hears of it or not.
+        // The write stands, whether or not its answer reaches the client.
         if home == at || self.net.is_open(at, home) {
             self.schedule(self.now + self.way(at, home), Event::Answer { operation, attempt, answer });
         }
@@ -247,7 +247,7 @@ impl World {
         }
         match answer {
             Answer::Refused | Answer::Unfit => self.try_next(operation),
-            // Whoever asks about a visit that has not arrived there yet asks elsewhere, then gives up.
+            // If the visit has not arrived there yet, the client asks the next region, then gives up.
             Answer::Unknown if (attempt as usize) + 1 < request.ranking.len() => self.try_next(operation),
             answer => {
                 self.remember(operation, &answer);
@@ -256,7 +256,7 @@ impl World {
         }
     }
 
-    /// What the client takes along to its next request.
+    /// Notes what the client has seen, for its next request.
     fn remember(&mut self, operation: usize, answer: &Answer) {
         let asked = self.operations[operation].clone();
         let sessions = if asked.kind == OperationKind::Read { &mut self.model.owners } else { &mut self.model.guests };
@@ -450,8 +450,8 @@ impl World {
         }
     }
 
-    /// A read is answered from what is durable, at any moment, whether a batch is on its way to the disk or not; it waits
-    /// for what its session has seen.
+    /// A read is answered at any moment from durable entries, whether or not a batch is in flight. It waits until the
+    /// entries that its session has seen are durable.
     fn read(&mut self, at: usize, operation: usize, attempt: u32, until: Duration) -> Option<Answer> {
         let asked = self.operations[operation].clone();
         let sessions = if asked.kind == OperationKind::Read { &self.model.owners } else { &self.model.guests };
@@ -467,7 +467,7 @@ impl World {
             return None;
         }
         let is_syncing = process.syncing.is_some();
-        // As a node does: the status runs on, so that a process that has just been woken shows nothing expired.
+        // As in a node, trusted time runs on, so that a process that was just woken shows nothing expired.
         let status = process.replica.status(now);
         let as_of = status.dead_through(now.mono);
         let vector = process.replica.durable().clone();
@@ -497,7 +497,7 @@ impl World {
             return Some(Answer::Refused);
         };
         let mut seen = Vec::new();
-        // Documents are dear to read: of a long list only some are, other ones each time.
+        // Reading a document is expensive, so only some of a long list are read, others each time.
         let every = rows.len().div_ceil(LOOKED_INTO).max(1);
         for (place, (key, row)) in rows.into_iter().enumerate() {
             seen.extend(self.model.names.get(&key.name).map(|visit| (*visit, self.model.visible(&row.hashes()))));
@@ -514,7 +514,7 @@ impl World {
         Some(Answer::Shown { seen, vector })
     }
 
-    /// Something became durable, or time has passed: whoever waited may be answered.
+    /// Entries became durable, or time has passed: answers the reads that waited for that.
     pub(super) fn serve_waiting_reads(&mut self, at: usize) {
         let Some(process) = &mut self.nodes[at].process else { return };
         if process.readers.is_empty() {

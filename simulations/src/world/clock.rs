@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// After so long a healthy clock is set right again, as NTP would do by and by.
+/// How often a healthy clock is set right, which NTP would do gradually.
 const DISCIPLINED_EVERY: Duration = Duration::from_mins(10);
 
 /// The error of one machine's wall clock against true time.
 #[derive(Clone, Debug, Default)]
 pub struct WallClock {
-    /// What a healthy clock is off by.
+    /// The error of a healthy clock.
     healthy_ms: i64,
     healthy_ppm: f64,
     /// Steps that were made and not taken back.

@@ -1,10 +1,10 @@
-//! What large corrections carry.
+//! The text of large corrections.
 
 use std::hash::Hasher as _;
 
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-/// So many characters that no compression makes fewer of, other ones for each operation and the same in every region.
+/// Incompressible text of this length. It differs for each operation and is the same in every region.
 pub(super) fn filler(operation: usize, bytes: usize) -> String {
     const DIGITS: &[u8; 64] = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_";
     let block = |block: u64| {

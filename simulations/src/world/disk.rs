@@ -1,7 +1,7 @@
 //! A disk that fails: the memory engine, and in front of it errors of the device.
 //!
-//! A failed call returns an error and changes nothing; the replica must stop then. What a crash takes is decided
-//! when it happens ([`Disk::crash`]).
+//! A failed call returns an error and changes nothing, and the replica must stop. [`Disk::crash`] decides at the moment
+//! of the crash what is lost.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -40,12 +40,12 @@ fn size(batch: &WriteBatch) -> u64 {
     writes.map(|(key, value)| (key.len() + value.as_ref().map_or(0, Vec::len)) as u64).sum()
 }
 
-/// What a crash did to unsynced batches.
+/// What happened to unsynced batches in a crash.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Crash {
-    /// Some are gone.
+    /// Some are lost.
     pub(super) lost: bool,
-    /// Some are there.
+    /// Some have survived.
     pub(super) kept: bool,
 }
 
@@ -81,7 +81,7 @@ impl Disk {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What lies on the disk, for checks: without errors.
+    /// The contents of the disk, for checks: reading them never fails.
     #[must_use]
     pub fn contents(&self) -> &MemoryStorage {
         &self.memory
@@ -106,7 +106,8 @@ impl Disk {
         self.faults().read_errors = share;
     }
 
-    /// The process dies: of each bucket's unsynced batches a prefix survives. Says whether some were lost, and kept.
+    /// The machine dies: of each bucket's unsynced batches a prefix survives. Returns whether some were lost, and some
+    /// kept.
     pub(super) fn crash(&self) -> Crash {
         let draws = &mut self.faults().draws;
         let mut crash = Crash::default();
@@ -119,7 +120,7 @@ impl Disk {
         crash
     }
 
-    /// The process dies and the machine goes on: of each bucket's unsynced batches a prefix had left it for the page cache,
+    /// The process dies and the machine goes on: of each bucket's unsynced batches a prefix had reached the page cache,
     /// where it is visible and not durable.
     pub(super) fn kill(&self) {
         let draws = &mut self.faults().draws;
@@ -137,7 +138,7 @@ impl Disk {
         self.memory.lose_bucket(bucket);
     }
 
-    /// Puts one bucket back to what it was. Whether that is another state than it has.
+    /// Puts one bucket back to an older state. Returns whether that differs from its present state.
     pub(super) fn revert_bucket(&self, bucket: Bucket, to: &Snapshot) -> bool {
         let values = || {
             let mut values = Vec::new();
@@ -152,7 +153,7 @@ impl Disk {
         values() != before
     }
 
-    /// A bit of some value flips. In which bucket.
+    /// A bit of some value flips. Returns its bucket.
     pub(super) fn flip(&self) -> Option<Bucket> {
         let bucket = self.some_bucket()?;
         let mut count = 0_usize;
@@ -170,7 +171,7 @@ impl Disk {
         self.memory.scan(bucket, &[], &[0xff; 64], &mut |_, _| ControlFlow::Continue(())).is_err()
     }
 
-    /// Counts what the engine reports.
+    /// Counts the errors that the engine reports.
     fn count<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
         if result.is_err() {
             self.faults().failed += 1;

@@ -1,6 +1,6 @@
 //! What a fault does when it begins and when it ends.
 //!
-//! A fault is matched exhaustively wherever it matters, so that a new one is a list of compile errors.
+//! A fault is matched exhaustively wherever it matters, so that the compiler lists the places that a new one must fill.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Act {
         match self {
             Act::Cut { .. } | Act::Degrade { .. } | Act::Night { .. } => false,
             Act::ClockStep { .. } | Act::ClockDrift { .. } | Act::BelieveClock { .. } => false,
-            // All others are restarted, one after the other.
+            // All other machines are restarted, one after the other.
             Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } => true,
             Act::Crash { region }
             | Act::Kill { region }
@@ -83,7 +83,7 @@ impl Act {
         }
     }
 
-    /// Whether it makes the way between two machines worse.
+    /// Whether the fault makes the path between two machines worse.
     fn is_between(&self, a: usize, b: usize) -> bool {
         match self {
             Act::Cut { pairs, .. } | Act::Degrade { pairs, .. } => pairs.contains(&(a, b)) || pairs.contains(&(b, a)),
@@ -101,7 +101,7 @@ pub(super) struct Planned {
     pub(super) on: bool,
     /// For a flapping partition: whether it is cut at this moment.
     cut: bool,
-    /// For a restore: what the disk goes back to.
+    /// For a restore: the state to which the disk goes back.
     backup: Option<Backup>,
 }
 
@@ -110,7 +110,7 @@ pub(super) struct Planned {
 struct Backup {
     made: Duration,
     disk: Snapshot,
-    /// What its replica knew.
+    /// The vector that its replica knew.
     known: VersionVector,
 }
 
@@ -120,7 +120,7 @@ impl Planned {
     }
 }
 
-/// Between two restarts of a change of configuration that goes round.
+/// Time between two restarts of a rolling change of configuration.
 const ROLLING: Duration = Duration::from_secs(2);
 
 impl World {
@@ -199,7 +199,7 @@ impl World {
             }
             Act::OldBucket { region, .. } => {
                 self.stop(*region);
-                // As with a whole backup: its dots must not have been lost and used again since (A8).
+                // As with a whole backup, its dots must not have been lost and used again since (A8).
                 let lost_at = self.lost_at;
                 let is_safe = |backup: &Backup| lost_at.is_none_or(|lost| lost < backup.made);
                 let backup = self.faults[fault].backup.take().filter(is_safe);
@@ -226,8 +226,9 @@ impl World {
                 self.mark(kind);
             }
             Act::Restore { region, .. } => {
-                // A backup could bring dots back that were lost since and are used again (A8): while nobody has noticed
-                // this machine's earlier roll-back, and once something is lost that was there when it was made.
+                // A restore is skipped if it could bring back dots that were lost and used again since (A8): if an
+                // earlier roll-back of this machine is still unnoticed, or if anything was lost since the backup was
+                // made.
                 let unnoticed = self.nodes[*region].rolled_back;
                 let is_safe = |backup: &Backup| {
                     let is_older = self.lost_at.is_none_or(|lost| lost < backup.made);
@@ -254,7 +255,7 @@ impl World {
                 let skew = self.scenario.replica.max_clock_skew.as_millis();
                 self.nodes[*region].misled |= u128::from(self.clock_error(*region).unsigned_abs()) > skew;
                 if let Some(process) = &mut self.nodes[*region].process {
-                    // An operator that is wrong insists.
+                    // The word is forced, because an operator who is wrong may insist.
                     let _ = process.replica.believe_clock(now, now.wall, true);
                     self.mark(kind);
                 }
@@ -294,18 +295,18 @@ impl World {
         }
     }
 
-    /// What a replica durably knows, or, while it is down, what it told.
+    /// The vector that a replica durably knows or, while it is down, has told.
     fn known_at(&self, region: usize) -> VersionVector {
         let node = &self.nodes[region];
         node.process.as_ref().map_or_else(|| node.told.clone(), |process| process.replica.durable().clone())
     }
 
-    /// Whether a replica whose disk goes back will hear of it at its next start (A8). An id is kept over a restart beside
-    /// peers that cannot be asked if a majority vouches, so a peer that has entries beyond the backup must be asked, and
-    /// must be able to answer: it is a neighbour, and no other fault touches it or the way until the start is over. If
-    /// none has such entries yet, those on their way may still reach any linked neighbour.
+    /// Whether a replica whose disk goes back is sure to learn of it at its next start (A8). A restarted replica keeps
+    /// its id if a majority confirms it, even if some peers cannot be asked. So a peer with entries beyond the backup
+    /// must be able to answer: it is a neighbour, and no other fault touches it or the path until the start is over. If
+    /// no peer has such entries yet, entries in flight may still reach any linked neighbour.
     fn would_be_noticed(&self, region: usize, known: &VersionVector, lasts: Duration, this: usize) -> bool {
-        // Greetings are lost again and again: the majority may be asked and the one that has more may not.
+        // If greetings are lost often, a majority may answer, and the peer that has more may not.
         if self.scenario.network.loss > 0.1 {
             return false;
         }
@@ -319,7 +320,7 @@ impl World {
         if during.iter().any(|act| act.stops(region)) {
             return false;
         }
-        // A region that was removed and comes back brings what it has with it, and is not asked before.
+        // A removed region that comes back later brings its entries with it, and cannot be asked before.
         let comes_back =
             |at: usize| self.faults.iter().any(|f| matches!(f.act, Act::Rejoin { region } if region == at));
         let is_away = |at: usize| !self.nodes[at].exists && comes_back(at);
@@ -377,7 +378,7 @@ impl World {
             Act::SlowDisk { region, .. } => self.nodes[*region].slow_sync = None,
             Act::FullDisk { region } => self.nodes[*region].disk.set_full(false),
             Act::ReadErrors { region, .. } => self.nodes[*region].disk.set_read_errors(0.0),
-            // What it did not sync before is not synced now.
+            // Batches that it did not sync before stay unsynced.
             Act::LyingDisk { region } => self.nodes[*region].lying = false,
             Act::ClockStep { region, by_ms } => self.nodes[*region].clock.stepped_ms -= by_ms,
             Act::ClockDrift { region, .. } => {
@@ -402,7 +403,7 @@ impl World {
         }
     }
 
-    /// One more restart of a region that is restarted again and again.
+    /// One more restart of a region under repeated restarts.
     pub(super) fn restart_again(&mut self, fault: usize) {
         let Planned { kind, act: Act::Restarts { region, every }, on: true, .. } = self.faults[fault].clone() else {
             return;
@@ -432,7 +433,7 @@ impl World {
         self.schedule(self.now + if cut { down } else { up }, Event::Flap(fault));
     }
 
-    /// Everyone else learns of a region that came or went: a restart with a new configuration, one after the other.
+    /// All other regions learn of one that came or went: they restart with a new configuration, one after the other.
     fn reconfigure(&mut self, changed: usize) {
         let mut at = self.now;
         for node in 0..self.nodes.len() {
@@ -444,7 +445,7 @@ impl World {
         }
     }
 
-    /// The last phase begins: the core is healed for good, the rest stays as it is and is cut off.
+    /// The last phase begins: the core is healed for good; the other regions stay as they are and are cut off.
     pub(super) fn heal(&mut self, core: &BTreeSet<usize>) {
         self.tell(|| Record::Healed);
         for fault in 0..self.faults.len() {

@@ -1,7 +1,7 @@
-//! Connections between machines: dialled with backoff, lost in silence or with a word.
+//! Connections between machines: dialled with backoff, and lost with or without a notice to the other end.
 //!
-//! A connection needs both directions open while it is made. A process that dies says goodbye if the way is open (the
-//! kernel does); otherwise the other end notices by silence.
+//! A connection needs both directions open while it is made. If a process dies, its kernel closes the connection, if
+//! the path is open. Otherwise the other end notices by silence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Links {
 }
 
 impl World {
-    /// A process is new: it dials everyone, and everyone who waits will dial it.
+    /// A new process dials every neighbour, and every neighbour that waits for it will dial it.
     pub(super) fn dial_all(&mut self, at: usize) {
         for peer in 0..self.nodes.len() {
             if self.are_neighbours(at, peer) {
@@ -102,7 +102,7 @@ impl World {
                 process.links.insert(link, peer);
             }
         }
-        // A process that was started with an older configuration may not know the other: then there is no link.
+        // A process that was started with an older configuration may not know the other one. Then there is no link.
         self.turn(a);
         self.turn(b);
     }

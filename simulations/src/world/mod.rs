@@ -1,7 +1,7 @@
 //! The world: replicas with their disks and clocks, the network between them, citizens, and a calendar of events.
 //!
-//! One event at a time, in the order of virtual time and, at one moment, in the order in which they were put on the
-//! calendar. Nothing else decides what happens next, so a seed says everything.
+//! Events happen one at a time, in the order of virtual time and, at one moment, in the order in which they were put on
+//! the calendar. Nothing else decides what happens next, so a seed determines the whole run.
 //!
 //! Two times are kept: `now` is awake time, which a night does not advance; `elapsed()` is true time since the start.
 
@@ -41,7 +41,7 @@ pub use phases::Convergence;
 /// Midnight before 2027-01-15, from which true time counts.
 const MIDNIGHT_MS: u64 = 1_799_971_200_000;
 
-/// What can happen.
+/// An event of the calendar.
 #[derive(Clone, Debug)]
 enum Event {
     Timer { node: usize, epoch: u64 },
@@ -67,7 +67,7 @@ enum Event {
     Check,
 }
 
-/// What reaches a machine from outside.
+/// An input that reaches a machine from outside.
 #[derive(Clone, Debug)]
 enum Input {
     Frame { link: LinkId, from: usize, bytes: Arc<[u8]>, clock: Option<Arc<[u64]>> },
@@ -98,7 +98,7 @@ impl Ord for Queued {
     }
 }
 
-/// Everything in motion.
+/// The state of a run: machines, network, clients, calendar, and what was found so far.
 pub struct World {
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) operations: Arc<[Operation]>,
@@ -125,17 +125,17 @@ pub struct World {
     pub(crate) broken: Option<Broken>,
     /// Machines whose clocks a fault has touched.
     clocks_touched: BTreeSet<usize>,
-    /// When something was last lost by contract: its dots may be used again (A8).
+    /// When an acknowledged write was last lost by contract. Its dots may be used again (A8).
     lost_at: Option<Duration>,
     /// When a replica last forgot an origin.
     retired_at: Option<Duration>,
     /// Requests are still being made.
     pub(crate) open: bool,
-    /// Regular looks are still being taken.
+    /// Regular samples are still being taken.
     sampling: bool,
 }
 
-/// Something that must happen in some run of a sweep, else the sweep has a gap.
+/// Something that must happen in some run of a sweep, otherwise the sweep has a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mark {
@@ -145,7 +145,7 @@ pub enum Mark {
     Reincarnated,
     /// A clock was doubted.
     Doubt,
-    /// A day's bucket went while the run was on.
+    /// A day's bucket was dropped while requests were still made.
     Forgot,
     /// A visit was erased where it had not been seen.
     ErasedUnseen,
@@ -163,11 +163,11 @@ pub enum Mark {
     Failover,
     /// A peer's horizon was refused.
     HorizonRefused,
-    /// A replica had forgotten what is not over.
+    /// A replica had forgotten early: it may have dropped documents that have not expired.
     ForgotEarly,
     /// All entries of an origin were over, and a replica forgot its name.
     Retired,
-    /// What a relay had said of a log was taken back when the log's own node was heard.
+    /// A replica took back what a relay had said of a log, when the log's own node was heard.
     Contradicted,
     /// A link was closed for silence.
     SilentLink,
@@ -185,12 +185,12 @@ pub enum Mark {
     BatchLost,
     /// A crash left a batch in some buckets and not in others.
     BatchTorn,
-    /// All agreed and nobody wrote: whether they came to rest was looked at.
+    /// All regions agreed and no client wrote, and the check that they come to rest was made.
     Rest,
 }
 
 impl World {
-    /// A world at its first moment. Everything in the scenario is settled: no workload, no swarm.
+    /// A world at its first moment. The scenario must be a plan, without workload and swarm.
     ///
     /// # Errors
     /// [`crate::scenario::ScenarioError`] if the scenario contradicts itself.
@@ -330,13 +330,13 @@ impl World {
         Wall(MIDNIGHT_MS).plus(self.scenario.start).plus(self.elapsed())
     }
 
-    /// What such a clock will show when it is `awake` in the run.
+    /// The time that such a clock will show at `awake` of the run.
     fn wall_at(&self, awake: Duration) -> Wall {
         let slept = self.nights.iter().filter(|(at, _)| *at < awake).map(|(_, lasts)| *lasts).sum();
         Wall(MIDNIGHT_MS).plus(self.scenario.start).plus(awake).plus(slept)
     }
 
-    /// What the clocks of a machine show.
+    /// The readings of the clocks of a machine.
     pub(crate) fn now_of(&self, node: usize) -> Now {
         let elapsed = self.elapsed();
         let node = &self.nodes[node];
@@ -345,7 +345,7 @@ impl World {
         Now { mono: Monotonic(elapsed.saturating_sub(started)), wall: Wall(wall) }
     }
 
-    /// What came up: see [`Mark`].
+    /// The marks that came up.
     #[must_use]
     pub fn marks(&self) -> BTreeSet<Mark> {
         self.marks.union(self.net.happened()).copied().collect()
@@ -361,7 +361,7 @@ impl World {
         }
     }
 
-    /// Something that must never happen has happened.
+    /// Notes a broken invariant, unless one is noted already.
     fn break_off(&mut self, broken: Broken) {
         if self.broken.is_none() {
             self.broken = Some(broken);
@@ -385,7 +385,7 @@ impl World {
         self.now
     }
 
-    /// Something came up that a sweep must have seen.
+    /// Notes a mark.
     pub(crate) fn note(&mut self, mark: Mark) {
         self.marks.insert(mark);
     }

@@ -20,7 +20,7 @@ struct Path {
     /// Partitions that are in force on it.
     cuts: u32,
     degraded: BTreeMap<usize, Degradation>,
-    /// When what was sent before has left.
+    /// When the messages sent before have left.
     free_at: Duration,
     last_arrival: Duration,
     draws: Stream,
@@ -84,7 +84,7 @@ impl Network {
             loss: network.loss,
             duplicate: network.duplicate,
             reorder: network.reorder,
-            // The algorithm wants its skew to be large against the time that messages are under way.
+            // The algorithm assumes that the skew is large against the time that messages take.
             latest: scenario.replica.max_clock_skew / 4,
             happened: BTreeSet::new(),
         }
@@ -94,7 +94,7 @@ impl Network {
         self.paths.get_mut(&(from, to))
     }
 
-    /// Sends so many bytes.
+    /// Sends a message of this many bytes.
     pub(super) fn send(&mut self, now: Duration, from: usize, to: usize, bytes: usize) -> Arrivals {
         let (loss, duplicate, reorder) = (self.loss, self.duplicate, self.reorder);
         let (jitter, mut rate, queue, latest) = (self.jitter, self.bytes_per_second, self.queue, self.latest);
@@ -110,7 +110,7 @@ impl Network {
             how.latency += degraded.latency;
             rate = degraded.bandwidth_mbps.map_or(rate, |mbps| rate.min(mbps * 125_000.0));
         }
-        // All draws are made for every message, so that one knob does not shift the others' draws.
+        // All draws are made for every message, so that one setting does not shift the draws of the others.
         let [lost, twice, overtaken] = [path.draws.random::<f64>(), path.draws.random(), path.draws.random()];
         let stretch = jitter.map_or(1.0, |jitter| jitter.sample(&mut path.draws));
         let late = path.draws.random_range(0.0..4.0);
@@ -188,7 +188,7 @@ impl Network {
         }
     }
 
-    /// What came up on some path.
+    /// The marks that came up on some path.
     pub(super) fn happened(&self) -> &BTreeSet<Mark> {
         &self.happened
     }

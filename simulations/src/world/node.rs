@@ -19,7 +19,7 @@ use crate::history::{Machine, Record};
 use crate::scenario::{FaultKind, Scenario};
 use crate::seed::{Stream, stream};
 
-/// A supervisor starts a process again that died of its disk.
+/// After this time a supervisor restarts a process that stopped because of its disk.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
 /// One machine; a region has one unless the scenario says otherwise.
@@ -31,11 +31,11 @@ pub struct Node {
     pub(crate) process: Option<Process>,
     /// Whether the region is part of the deployment.
     pub(crate) exists: bool,
-    /// Counts starts and stops, so that what was meant for an earlier process does not reach this one.
+    /// Counts starts and stops, so that an event for an earlier process does not reach a later one.
     pub(super) epoch: u64,
     /// How many faults hold the process still.
     pub(super) paused: u32,
-    /// What arrived meanwhile.
+    /// The inputs that arrived meanwhile.
     backlog: VecDeque<Input>,
     /// Time that each input takes, and when the last one is done.
     pub(super) slow: Duration,
@@ -44,25 +44,25 @@ pub struct Node {
     pub(super) lying: bool,
     /// Syncs do not return.
     pub(super) hung: bool,
-    /// The sync that did not, and of which process.
+    /// The sync that has not returned, with the epoch of its process.
     pub(super) hung_sync: Option<(u64, BatchId)>,
     /// The buckets in which a value cannot be read.
     pub(super) damaged: BTreeSet<Bucket>,
     /// A bucket of its store was gone, or older than the others, at some time.
     pub(crate) lost_bucket: bool,
-    /// It began empty and has not been ready yet: what each peer had when it greeted.
+    /// If it began empty and has not been ready yet: the vector of each peer at its greeting.
     pub(crate) filling: Option<BTreeMap<usize, VersionVector>>,
-    /// Errors of the device that are accounted for.
+    /// Errors of the device that were counted so far.
     failures_seen: u64,
     pub(super) sync_draws: Stream,
-    /// What it told peers that it durably knows: a crash may not take it back.
+    /// The vector that it told peers as durable. A crash must not lose any of it.
     pub(super) told: VersionVector,
     /// Own entries that were acknowledged to clients, by incarnation.
     pub(super) acked: VersionVector,
     /// Its disk went back in time and it has not taken a new id since.
     pub(super) rolled_back: bool,
-    /// Ids under which it ran when its disk went back. A new id is durable with its first entry only, so the same
-    /// roll-back may be noticed again after another crash.
+    /// Ids under which it ran when its disk went back. A new id becomes durable only with its first entry, so after
+    /// another crash the same roll-back may be noticed again.
     pub(super) gone_back: BTreeSet<ReplicaId>,
     /// Every id under which it ran.
     pub(super) ids: BTreeSet<ReplicaId>,
@@ -70,7 +70,8 @@ pub struct Node {
     pub(crate) restored_at: Option<Wall>,
     /// Visits that were dead here, since the disk last went back.
     pub(crate) dead: BTreeSet<u32>,
-    /// An operator gave his word for its clock while that was wrong, or it believed that by itself at a lone start.
+    /// An operator confirmed its clock while that was wrong, or the node had no peers and believed a wrong clock at its
+    /// start.
     pub(crate) misled: bool,
     /// When it last went down, awake time.
     pub(super) down_since: Option<Duration>,
@@ -87,7 +88,7 @@ pub struct Process {
     pub(super) timer_at: Option<Duration>,
     pub(super) tickets: BTreeMap<Ticket, super::client::Asked>,
     pub(super) links: BTreeMap<LinkId, usize>,
-    /// Requests that wait for room in a batch, or for what a session has seen.
+    /// Requests that wait for room in a batch.
     pub(super) waiting: VecDeque<(usize, u32)>,
     pub(super) readers: Vec<super::client::WaitingRead>,
 }
@@ -153,11 +154,11 @@ impl World {
 
     fn config(&self, node: usize) -> ReplicaConfig {
         let settings = &self.scenario.replica;
-        // All others, linked or not: who is not asked about a log after a roll-back could hold entries of it.
+        // All others, linked or not. After a roll-back any of them may hold entries of the log, so all must be asked.
         let peers = (0..self.nodes.len()).filter(|peer| *peer != node && self.nodes[*peer].exists);
         let peers = peers.map(|peer| (self.nodes[peer].name.clone(), self.nodes[peer].region.clone())).collect();
         ReplicaConfig {
-            // Another one for each process.
+            // Differs for each process.
             boot: (node as u64) << 32 | self.nodes[node].epoch,
             max_retention: settings.max_retention,
             max_clock_skew: settings.max_clock_skew,
@@ -174,7 +175,7 @@ impl World {
             return;
         }
         if self.nodes[at].hung {
-            // What it finds it forces to the disk, and that does not return.
+            // A start forces the store to the disk first, and that sync would not return.
             let epoch = self.nodes[at].epoch;
             self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
             return;
@@ -184,7 +185,7 @@ impl World {
             filling.clear();
         }
         let config = self.config(at);
-        // A lone replica believes its clock at a start: what it takes for expired by that is its own loss.
+        // A replica without peers believes its clock at a start, so it may drop its own entries by a wrong one.
         let skew = self.scenario.replica.max_clock_skew.as_millis();
         self.nodes[at].misled |= config.peers.is_empty() && u128::from(self.clock_error(at).unsigned_abs()) > skew;
         let now = self.now_of(at);
@@ -194,7 +195,7 @@ impl World {
         let mint = Box::new(move || ReplicaId(ids.random()));
         let disk = self.nodes[at].disk.clone();
         let Ok(replica) = Replica::open(config, disk, mint, now) else {
-            // It read or wrote in vain; the supervisor tries again. Anything else is a store that does not open.
+            // After an error of the device the supervisor tries again. Without one the store must open.
             let excused = self.disk_has_failed(at);
             self.must(Invariant::Durability, Some(at), excused, || "its store does not open any more".to_owned());
             self.note_disk_failures(at);
@@ -205,7 +206,7 @@ impl World {
         let id = replica.id();
         let node = &mut self.nodes[at];
         if node.rolled_back {
-            // Under a new id there is nothing left to notice.
+            // Under a new id the roll-back need not be noticed any more.
             node.rolled_back = node.ids.contains(&id);
             node.gone_back.insert(id);
         }
@@ -238,19 +239,19 @@ impl World {
         self.turn(at);
     }
 
-    /// The machine dies; what was not synced is lost in part.
+    /// The machine dies. Unsynced batches are lost in part.
     pub(super) fn kill(&mut self, at: usize) {
         self.die(at, false);
     }
 
-    /// The process dies, and the machine goes on: what was not synced stays in the page cache in part.
+    /// The process dies, and the machine goes on. Unsynced batches stay in the page cache in part.
     pub(super) fn kill_process(&mut self, at: usize) {
         self.die(at, true);
     }
 
     fn die(&mut self, at: usize, machine_goes_on: bool) {
         let Some(process) = self.nodes[at].process.take() else {
-            // What an earlier process left in the page cache goes with the machine.
+            // The machine loses what an earlier process left in the page cache.
             if !machine_goes_on {
                 self.nodes[at].disk.crash();
             }
@@ -271,7 +272,8 @@ impl World {
         node.backlog.clear();
         node.busy_until = now;
         node.down_since = Some(now);
-        // An erasure that was not durable may be forgotten, and be alive again. One that it told of may not.
+        // If an erasure was not durable, its visit may be alive again. Erasures that were acknowledged or told must
+        // stay.
         let (told, visits) = (&node.told, &self.model.visits);
         node.dead.retain(|visit| {
             let truth = visits.get(visit);
@@ -290,7 +292,7 @@ impl World {
         self.watch_detection(at, epoch);
     }
 
-    /// The process stops in peace: everything is made durable first.
+    /// The process stops cleanly: it makes everything durable first.
     pub(super) fn stop(&mut self, at: usize) {
         if self.nodes[at].hung {
             return self.kill_process(at);
@@ -300,7 +302,7 @@ impl World {
             process.replica.handle_stop(now);
             let disk = self.nodes[at].disk.clone();
             let Some(process) = &mut self.nodes[at].process else { return };
-            // One batch may be on its way, one is gathered, and removals of erased rows make a third.
+            // One batch may be in flight, one is gathered, and the removals of erased rows make a third.
             for _ in 0..4 {
                 let syncing = process.syncing.take();
                 let done = syncing
@@ -316,7 +318,7 @@ impl World {
         self.kill(at);
     }
 
-    /// The process died of its disk.
+    /// The process stops because of an error of its disk, which must have reported one.
     pub(super) fn fail(&mut self, at: usize) {
         self.note_disk_failures(at);
         let excused = self.disk_has_failed(at);
@@ -327,7 +329,7 @@ impl World {
         self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
     }
 
-    /// Whether the device has reported an error since this was asked last.
+    /// Whether the device has reported an error since the last call.
     fn disk_has_failed(&mut self, at: usize) -> bool {
         let failed = self.nodes[at].disk.failed();
         std::mem::replace(&mut self.nodes[at].failures_seen, failed) < failed
@@ -358,7 +360,7 @@ impl World {
         self.went_back(at);
     }
 
-    /// A part of the disk, or all of it, is older than it was, or gone.
+    /// The disk, or a part of it, went back to an older state or is gone.
     pub(super) fn went_back(&mut self, at: usize) {
         self.tell(|| Record::Machine { node: at, what: Machine::RolledBack });
         self.nodes[at].told = VersionVector::default();
@@ -369,7 +371,7 @@ impl World {
         self.lost_by_contract(at);
     }
 
-    /// Buckets with a value that cannot be read are cut: the operator takes them away.
+    /// The operator removes the buckets with a value that cannot be read.
     pub(super) fn cut_damaged(&mut self, at: usize) {
         for bucket in std::mem::take(&mut self.nodes[at].damaged) {
             if self.nodes[at].disk.is_damaged(bucket) {
@@ -382,17 +384,17 @@ impl World {
         }
     }
 
-    /// What no machine has any longer, since this one's disk went back or away, is lost by contract.
+    /// This machine's disk went back or away: entries that no machine has any longer are lost by contract.
     pub(super) fn lost_by_contract(&mut self, went_back: usize) {
         let mut known = VersionVector::default();
         for node in self.nodes.iter().filter(|node| node.exists) {
-            // A process that is down still has its disk: what it told is there.
+            // A stopped process still has its disk, with all that it told.
             match &node.process {
                 Some(process) => known.merge(process.replica.durable()),
                 None => known.merge(&node.told),
             }
         }
-        // What a store has of its own log it keeps; what it has of others' beyond its vector it may take out again.
+        // A store keeps the entries of its own log. Entries of other logs beyond its vector it may take out again.
         let logs: Vec<_> = self.nodes.iter().map(|node| node.exists.then(|| node.disk.contents())).collect();
         let has = |by: usize, dot: Dot| {
             logs[by].as_ref().is_some_and(|storage| {
@@ -412,7 +414,7 @@ impl World {
         self.model.count_losses(self.true_wall(), is_shown);
     }
 
-    /// Something reaches the machine.
+    /// An input reaches the machine.
     pub(super) fn arrive(&mut self, at: usize, input: Input) {
         let node = &mut self.nodes[at];
         if node.paused > 0 {
@@ -441,7 +443,7 @@ impl World {
         }
     }
 
-    /// A machine is as fast again as it was: what has piled up is done at once.
+    /// A machine is as fast again as before: it handles the waiting inputs at once.
     pub(super) fn speed_up(&mut self, at: usize) {
         self.nodes[at].slow = Duration::ZERO;
         self.nodes[at].busy_until = self.now;
@@ -477,7 +479,7 @@ impl World {
         }
     }
 
-    /// A broken invariant, as one line.
+    /// Notes the broken invariant of a result, if there is one.
     pub(super) fn breaks(&mut self, result: Result<(), Broken>) {
         if let Err(broken) = result {
             self.break_off(broken);

@@ -12,19 +12,19 @@ use super::links::LAST_BACKOFF;
 use crate::check::{Broken, Invariant};
 use crate::model::VisitTruth;
 
-/// How often convergence is looked at.
+/// How often convergence is checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// How the second phase went.
 #[derive(Clone, Debug, Default)]
 pub struct Convergence {
-    /// Within which it had to be done.
+    /// The time within which the core had to converge.
     pub bound: Duration,
-    /// How long it took.
+    /// How long it took; `None` if it did not converge.
     pub took: Option<Duration>,
     /// The first condition that was not met.
     pub unmet: Option<String>,
-    /// When it began.
+    /// When the phase began.
     pub healed_at: Duration,
 }
 
@@ -67,7 +67,7 @@ impl World {
         convergence
     }
 
-    /// The regions that heal: those named, else all that exist.
+    /// The regions that heal: those named, otherwise all that exist.
     fn core(&self) -> BTreeSet<usize> {
         let named = self.scenario.checks.core.iter().filter_map(|name| self.scenario.region(name).ok());
         let named: BTreeSet<usize> = named.filter(|region| self.nodes[*region].exists).collect();
@@ -78,9 +78,9 @@ impl World {
         }
     }
 
-    /// The longest that healed replicas may need, from what they are configured with and how far apart they are:
-    /// dead links are noticed and dialled again; a restarted replica waits for its peers; clocks are heard; then along
-    /// each hop what is missing is asked for and sent, relays waiting their time, and the backlog has to pass.
+    /// The longest time that healed replicas may need, from their settings and distances. Dead links are noticed and
+    /// dialled again; a restarted replica waits for its peers; clocks are heard. Then, along each hop, missing entries
+    /// are noticed and sent, relays wait for their time, and the backlog has to pass.
     fn bound(&self, core: &BTreeSet<usize>) -> Duration {
         let settings = &self.scenario.replica;
         let heartbeat = settings.heartbeat;
@@ -92,13 +92,13 @@ impl World {
         let connect = heartbeat * 11 + LAST_BACKOFF + rtt * 3 + heartbeat * 2;
         // A restarted replica waits six heartbeats; a clock is heard with the next.
         let start = heartbeat * 8;
-        // What is missing is noticed by a heartbeat or by silence on acknowledgements: four heartbeats, doubled once, or
-        // up to 32 where acknowledgements were lost again and again.
+        // Missing entries are noticed by a heartbeat or by silence on acknowledgements: after four heartbeats, doubled
+        // once, or after up to 32 if acknowledgements were lost repeatedly.
         let silence = if self.was_lossy() { 32 } else { 10 };
         let per_hop = heartbeat * (silence + 4) + settings.relay_after + rtt * 2;
         let sync = self.scenario.disks.sync * 40;
-        // After a bucket was lost what nobody has is waited for over 120 heartbeats without news, once for the whole store
-        // and once for the own log.
+        // After a bucket was lost, entries that no peer has are given up after 120 heartbeats without news: once for
+        // the whole store and once for the own log.
         let is_bucket = |act: &Act| matches!(act, Act::LoseBucket { .. } | Act::OldBucket { .. } | Act::Flip { .. });
         let given_up =
             if self.faults.iter().any(|fault| is_bucket(&fault.act)) { heartbeat * 250 } else { Duration::ZERO };
@@ -111,7 +111,7 @@ impl World {
             || self.scenario.faults.iter().any(|fault| fault.loss.is_some_and(|loss| loss > 0.0))
     }
 
-    /// The longest shortest way in the core, in links.
+    /// The longest of the shortest paths in the core, in links.
     fn hops(&self, core: &BTreeSet<usize>) -> usize {
         let mut longest = 0;
         for start in core {
@@ -144,7 +144,7 @@ impl World {
             if status.starting {
                 return Some(format!("{} waits for its peers' word on its log", name(*at)));
             }
-            // A clock that was wrong is right again; its replica has yet to look at it.
+            // A wrong clock may be right again without its replica having looked at it.
             let (time, skew) = (status.clock.at(self.now_of(*at).mono), self.scenario.replica.max_clock_skew);
             if time > self.true_wall().plus(skew * 3) {
                 return Some(format!("the time of {} is still ahead", name(*at)));
@@ -174,14 +174,14 @@ impl World {
                 return Some(format!("a batch of {} is not durable", name(*at)));
             }
         }
-        // What only regions outside of the core have may be what a claim needs.
+        // A claim may need entries that only regions outside the core have.
         let whole = self.nodes.iter().filter(|node| node.exists).count() == core.len();
         if whole { self.incomplete(core) } else { None }
     }
 
-    /// A region that has everything and does not say so.
+    /// A region that has everything and does not say that it is complete.
     fn incomplete(&self, core: &BTreeSet<usize>) -> Option<String> {
-        // A claim is made at a heartbeat, by a clock of its own, and passed on at another.
+        // A claim is made at a heartbeat by its node's own clock, and heard at another heartbeat.
         let slack = self.scenario.replica.max_clock_skew * 2 + self.scenario.replica.heartbeat * 10;
         let statuses: Vec<_> = core
             .iter()
@@ -197,8 +197,8 @@ impl World {
             if status.filling {
                 return Some(format!("{} still lacks what its peers had when they greeted it", name(*at)));
             }
-            // A claim is believed from its own node alone, over a link. A region that lost entries of its own with a bucket
-            // does not say that it is complete before it has heard from every peer that none has them.
+            // A claim is believed only from its own node over a link. A region that lost entries of its own with a
+            // bucket does not say that it is complete until every peer has said that it does not have them.
             let has_all_linked = |of: usize| {
                 self.nodes
                     .iter()
@@ -217,7 +217,7 @@ impl World {
         None
     }
 
-    /// Everything that must hold of healed replicas.
+    /// Checks everything that must hold for healed replicas.
     fn check_completely(&mut self, core: &BTreeSet<usize>) {
         self.look_for_overfull(core);
         self.equal_vectors_mean_equal_documents();
@@ -238,8 +238,8 @@ impl World {
         }
     }
 
-    /// Time passes, in nights with some waking between them, until nobody may have anything of any visit: the last day
-    /// of the longest retention is over by every clock that is right within the skew.
+    /// Time passes, in nights with some waking between them, until no region may have anything of any visit: by every
+    /// clock that is right within the skew, the last day of the longest retention is over.
     fn forget(&mut self, core: &BTreeSet<usize>) {
         const NIGHTS: u32 = 3;
         let settings = self.scenario.replica.clone();

@@ -1,7 +1,7 @@
 //! I9, the other half: replicas that agree come to rest.
 //!
-//! Repairs that go round for ever do no harm to what is stored and cost the links for ever (riak_kv #1813: tombstones
-//! that two clusters sent each other without end). Once nothing new is written, only heartbeats may pass.
+//! A repair that never ends does not harm the stores, but costs bandwidth for ever (riak_kv #1813: two clusters sent
+//! each other tombstones without end). Once no client writes any more, only heartbeats may pass.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::check::{Broken, Invariant};
 const WATCHED: u32 = 10;
 /// Frames that may pass one way meanwhile: one a heartbeat, and one more at each end of the time.
 const FRAMES: u64 = WATCHED as u64 + 2;
-/// A day may end so often while rest is watched.
+/// How often a day may end while rest is watched.
 const DAYS: u32 = 4;
 /// Heartbeats until a connection that only one end still has is noticed and made anew.
 const SILENCE: u32 = 14;
@@ -24,10 +24,10 @@ const SILENCE: u32 = 14;
 const PATIENCE: u32 = 32;
 
 impl World {
-    /// Everyone agrees. After a while that is long enough for the last acknowledgements nobody sends entries any more,
-    /// nor more than a frame a heartbeat.
+    /// All regions agree. Waits long enough for the last acknowledgements; from then on no region may send entries, or
+    /// more than one frame in each heartbeat.
     pub(super) fn comes_to_rest(&mut self, core: &BTreeSet<usize>) {
-        // Regions outside the core may still bring what only they have.
+        // Regions outside the core may still bring entries that only they have.
         if self.nodes.iter().enumerate().any(|(at, node)| node.exists && !core.contains(&at)) {
             return;
         }
@@ -35,7 +35,7 @@ impl World {
         let until_heard = if self.was_lossy() { SILENCE + PATIENCE } else { SILENCE };
         let settled = self.now + heartbeat * until_heard + LAST_BACKOFF + self.longest_crossing(core) * 6;
         self.run_until(settled);
-        // Where a day ends, replicas forget its origins one after the other, as far apart as their clocks. One that still
+        // When a day ends, replicas forget its origins at different times, as far apart as their clocks. One that still
         // has entries sends them once more to one that has forgotten them.
         let apart = self.scenario.replica.max_clock_skew * 2 + heartbeat * SILENCE;
         let (mut known, mut before);
@@ -65,7 +65,7 @@ impl World {
         };
         let same = of_left(self.known(core)) == of_left(known);
         self.must(Invariant::Liveness, None, same, || {
-            "not at rest: replicas issue entries though nobody writes".to_owned()
+            "not at rest: replicas issue entries though no client writes".to_owned()
         });
         for path in self.meter.traffic() {
             let old = before.iter().find(|old| (old.from, old.to) == (path.from, path.to)).cloned().unwrap_or_default();
@@ -83,7 +83,7 @@ impl World {
         }
     }
 
-    /// What each region of the core durably knows.
+    /// The vector that each region of the core durably knows.
     fn known(&self, core: &BTreeSet<usize>) -> Vec<Option<VersionVector>> {
         let known = |at: &usize| self.nodes[*at].process.as_ref().map(|process| process.replica.durable().clone());
         core.iter().map(known).collect()

@@ -13,10 +13,10 @@ use crate::check::Invariant;
 use crate::scenario::Scenario;
 use crate::seed::{Stream, stream};
 
-/// A batch that is older makes a node not ready, as in `node/src/driver/pulse.rs`.
+/// A batch in flight for longer makes a node not ready, as in `node/src/driver/pulse.rs`.
 const STALLED: Duration = Duration::from_secs(1);
 
-/// What the routers think of each region.
+/// The views that the routers have of each region.
 pub(super) struct Router {
     rules: HealthRules,
     /// By the router's own region, then by region.
@@ -42,8 +42,7 @@ impl Router {
         }
     }
 
-    /// The regions in which a client of `home` is served, the best first: those that are up, then, for want of
-    /// better, the others.
+    /// The regions that a client of `home` asks, the best first: those that are up, then the others, as a last resort.
     pub(super) fn ranking(&self, home: usize) -> Vec<usize> {
         let mut ranking = self.order[home].clone();
         ranking.sort_by_key(|region| self.tracks[home][*region].verdict() == Verdict::Down);
@@ -84,13 +83,13 @@ impl World {
         self.schedule_probe(region);
     }
 
-    /// Whether requests from near `home` reach a region, and answers come back. What is lost on the way is sent again
-    /// (TCP); a cut lets nothing pass.
+    /// Whether requests from near `home` reach a region, and answers come back. Lost packets are sent again (TCP); a
+    /// cut lets nothing pass.
     fn clients_pass(&self, home: usize, region: usize) -> bool {
         home == region || (self.net.is_open(home, region) && self.net.is_open(region, home))
     }
 
-    /// Whether a region answers `/readyz`, and that it is ready.
+    /// Whether a region answers `/readyz` with "ready".
     pub(super) fn is_ready(&self, region: usize) -> bool {
         let node = &self.nodes[region];
         let now = self.now_of(region);
@@ -101,10 +100,10 @@ impl World {
             })
     }
 
-    /// Within so long a region that stopped answering is down for every router (I9).
+    /// The time within which a region that stopped answering must be down for every router (I9).
     fn detection_bound(&self) -> Duration {
         let rules = self.router.rules;
-        // Probes come up to a tenth late; the first may just have been answered.
+        // Probes come up to a tenth late, and the last successful one may just have been answered.
         (rules.interval.mul_f64(1.1)) * (rules.down_after + 1) + rules.timeout
     }
 
@@ -113,7 +112,7 @@ impl World {
         self.schedule(by, Event::Detect { node, epoch });
     }
 
-    /// A sync does not return: the region is to be down for every router.
+    /// A sync does not return: checks later that the region is down for every router.
     pub(super) fn watch_hang(&mut self, node: usize, epoch: u64, batch: BatchId) {
         let by = self.now + STALLED + self.detection_bound();
         self.schedule(by, Event::DetectHang { node, epoch, batch });

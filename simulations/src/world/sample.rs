@@ -1,4 +1,4 @@
-//! Regular looks: measurements, and the checks that are too dear to make at every event.
+//! Regular samples: measurements, and the checks that are too expensive to make at every event.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{Event, World};
 use crate::measure::{FaultEnd, Sample};
 
-/// So many looks in a run.
+/// Samples in a run.
 const SAMPLES: u32 = 200;
-/// So many comparisons of everything; fewer in worlds that are too large to be looked at closely.
+/// Comparisons of everything in a run; fewer in worlds that are too large to be compared often.
 const CHECKS: u32 = 24;
 const FEW_CHECKS: u32 = 6;
 
@@ -22,13 +22,13 @@ impl World {
         self.scenario.duration / if self.scenario.checks.deep { CHECKS } else { FEW_CHECKS }
     }
 
-    /// How every region is now.
+    /// Takes a sample of every region.
     pub(crate) fn looks(&self) -> Vec<Sample> {
         (0..self.nodes.len()).map(|at| self.look(at)).collect()
     }
 
-    /// The run proper ends: what everything looks like now is its last sample. While it is forgotten, nothing is to be
-    /// seen but lines that fall to zero.
+    /// The run proper ends with a last sample. Later ones would only show lines that fall to zero, while everything is
+    /// forgotten.
     pub(super) fn last_sample(&mut self) {
         self.meter.samples.extend(self.looks());
         self.sampling = false;
@@ -73,15 +73,15 @@ impl World {
                     sample.lag_entries[other] = peer.replica.durable().get(id).saturating_sub(status.durable.get(id));
                 }
             }
-            // Zero is where a replica begins that has not heard of the region: it cannot say.
+            // Zero means that the replica has not heard of the region yet, so it cannot say.
             let through = status.complete_through.get(&self.nodes[other].region).filter(|through| through.0 > 0);
             sample.completeness_s[other] = through.map(|through| now.since(*through).as_secs_f64());
         }
         sample
     }
 
-    /// A fault ended: how long until everyone who can be reached has what everyone else has by now?
-    /// Whoever is not behind has nothing to recover from, and is counted only.
+    /// A fault ended: measures how long each reachable region takes to get what the others have now. A pair that is not
+    /// behind has nothing to recover from and is only counted.
     pub(super) fn watch_recovery(&mut self) {
         let mut ended = FaultEnd { at: self.now.as_secs_f64(), pairs: 0, behind: 0 };
         for from in 0..self.nodes.len() {
@@ -100,7 +100,7 @@ impl World {
         self.meter.fault_ends.push(ended);
     }
 
-    /// The regions to which there is a way now, over others or not: another fault may still be on.
+    /// The regions to which there is a path now, direct or over others. Another fault may still be on.
     fn reachable(&self, from: usize) -> BTreeSet<usize> {
         let mut reached = BTreeSet::from([from]);
         let mut waiting = vec![from];

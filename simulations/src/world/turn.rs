@@ -1,4 +1,4 @@
-//! One turn of a machine: what the node's driver does after every input. Timers, the next batch, frames, events.
+//! One turn of a machine, as the node's driver makes one after every input: timers, the next batch, frames, events.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::scenario::FaultKind;
 const DELTAS: u8 = 2;
 
 impl World {
-    /// What has arrived is taken in.
+    /// Handles an input that has arrived.
     pub(super) fn handle(&mut self, at: usize, input: Input) {
         match input {
             Input::Frame { link, from, bytes, clock } => {
@@ -49,7 +49,7 @@ impl World {
         self.turn(at);
     }
 
-    /// The timer of a process has come.
+    /// The timer of a process is due.
     pub(super) fn timer(&mut self, at: usize, epoch: u64) {
         let node = &mut self.nodes[at];
         if node.epoch != epoch || node.paused > 0 {
@@ -70,7 +70,7 @@ impl World {
             return;
         }
         if self.nodes[at].paused > 0 {
-            // The device goes on, the process learns of it later.
+            // The device goes on; the process learns of it later.
             let later = self.now + self.scenario.replica.heartbeat;
             self.schedule(later, Event::Synced { node: at, epoch, batch });
             return;
@@ -87,7 +87,7 @@ impl World {
         // A disk that lies reports a sync that it has not made.
         let synced = if node.lying { Ok(()) } else { node.disk.sync() };
         let Some(process) = &mut node.process else { return };
-        // A replica that takes a new id makes its batches durable itself: meanwhile another one may be on its way.
+        // A replica that takes a new id makes its batches durable itself, so another batch may be in flight by now.
         process.syncing.take_if(|syncing| *syncing <= batch);
         if synced.and_then(|()| process.replica.handle_durable(now, batch)).is_err() {
             self.fail(at);
@@ -99,7 +99,7 @@ impl World {
         self.turn(at);
     }
 
-    /// Lets a process do what is to be done.
+    /// Lets a process do everything that is due.
     pub(super) fn turn(&mut self, at: usize) {
         if self.broken.is_some() || self.nodes[at].paused > 0 {
             return;
@@ -125,7 +125,7 @@ impl World {
             self.transmit(at, peer, transmit);
         }
         self.drain_events(at);
-        // When it wants to be called again.
+        // Sets its next timer.
         let elapsed = self.elapsed();
         let (awake, epoch) = (self.now, self.nodes[at].epoch);
         if let Some(process) = &mut self.nodes[at].process {
@@ -181,8 +181,7 @@ impl World {
         }
     }
 
-    /// I4 for what leaves: nothing of an erased visit is sent once the erasure was acknowledged here. Returns the
-    /// payload bytes.
+    /// I4 for frames: once an erasure was acknowledged here, no change of its visit is sent. Returns the payload bytes.
     fn no_erased_in(&mut self, at: usize, bytes: &[u8]) -> usize {
         let entries = match Frame::decode(bytes) {
             Ok(Frame::Deltas(Deltas { entries, .. })) => entries,
@@ -207,7 +206,7 @@ impl World {
         payload
     }
 
-    /// What the replica has to tell.
+    /// Handles the events of the replica.
     pub(super) fn drain_events(&mut self, at: usize) {
         while let Some(process) = &mut self.nodes[at].process {
             let Some(told) = process.replica.poll_event() else { return };
@@ -233,7 +232,7 @@ impl World {
                 }
                 Told::Filled => self.was_filled(at),
                 Told::Retired(origin) => self.forget_origin(at, origin),
-                // What it took on hearsay it may have told as known; now it says that it lacks it.
+                // It may have told hearsay as known, and now says that it lacks those entries.
                 Told::Contradicted { origin, .. } => {
                     let told = self.nodes[at].told.iter().filter(|(other, _)| *other != origin).collect();
                     self.nodes[at].told = told;
@@ -268,9 +267,10 @@ impl World {
         }
     }
 
-    /// All entries of an origin are over here, and its name is in no vector of this replica any more. Clients drop it as
-    /// the node does: no token waits for what nobody has. An origin that some node still writes under stays in tokens,
-    /// because a replica that is not linked to that node may forget the name before it has seen the newest entries.
+    /// All entries of an origin are over here, and its name is in no vector of this replica any more. Clients drop the
+    /// origin from their tokens, as the node does, otherwise they would wait for entries that no store has. An origin
+    /// that some node still writes under stays in tokens, because a replica that is not linked to that node may forget
+    /// the name before it has seen the newest entries.
     fn forget_origin(&mut self, at: usize, origin: ReplicaId) {
         let node = &mut self.nodes[at];
         for vector in [&mut node.told, &mut node.acked] {
@@ -309,7 +309,8 @@ impl World {
                 done
             }
             (None, Outcome::AlreadyErased) => {
-                // With both, the tombstone may have come after the answer was made, and its rows go with the next batch.
+                // If the visit is over and has a tombstone, that may have come after the answer was made, and its rows
+                // go with the next batch.
                 if self.has_tombstone(at, asked.visit) && !self.is_over(at, asked.visit) {
                     self.model.repeated(asked.visit, None, at);
                 }
@@ -332,7 +333,7 @@ impl World {
         self.reply(at, asked.operation, asked.attempt, Answer::Done { dot, needs });
     }
 
-    /// What must be known for a visit to be visible as it is here: the token of a write that wrote nothing.
+    /// The entries that a replica must know to show a visit as it is here: the token of a write that wrote nothing.
     fn needs_of(&self, at: usize, visit: u32) -> VersionVector {
         let (Some(process), Some(truth)) = (&self.nodes[at].process, self.model.visits.get(&visit)) else {
             return VersionVector::default();
@@ -343,7 +344,7 @@ impl World {
         row.map(|row| row.needs(known)).unwrap_or_default()
     }
 
-    /// Lets the meter see what is durable by now.
+    /// Tells the meter and the history what is durable by now.
     fn meter_durable(&mut self, at: usize) {
         if let Some(process) = &self.nodes[at].process {
             self.meter.durable(self.now, at, process.replica.durable());

@@ -1,7 +1,7 @@
-//! What each step does: sections 2 to 5 of `replication/ALGORITHM.md`, one after another.
+//! The effect of each step: sections 2 to 5 of `replication/ALGORITHM.md`, one after another.
 //!
 //! # Invariant
-//! With all rules, nothing here looks at another replica than those that the step names.
+//! With all rules on, a step looks only at the replicas that it names.
 
 use crate::rules::DeletionRules;
 use crate::state::{
@@ -18,7 +18,7 @@ impl DeletionRules {
         let dead_at_sender = Self::gone_through(&sender);
         for seq in after + 1..=through {
             let at = slot(origin, seq);
-            // What the sender does not have, or holds expired, is a gap in its frame.
+            // An entry that the sender does not have, or holds expired, is a gap in its frame.
             let key = Self::held_key(state, &sender, at).filter(|_| !has(sender.erased, at));
             if !has(stored, at) || key.is_some_and(|key| EXPIRY[key] <= dead_at_sender) {
                 state.witness = Witness::Gap;
@@ -33,7 +33,7 @@ impl DeletionRules {
         self.pass_on(state, to);
     }
 
-    /// Section 3: an erasure without a tombstone is said in one's own log, in the same batch.
+    /// Section 3: a replica that learns of an erasure without a tombstone issues one in its own log, in the same batch.
     fn pass_on(&self, state: &mut State, at: usize) {
         let replica = &state.replicas[at];
         if replica.erased == 0 || Self::tombstoned(state, replica.mem) || !self.rules.erasures_passed_on {
@@ -53,7 +53,7 @@ impl DeletionRules {
         !learns || Self::tombstoned(state, receiver.mem) || Self::next_seq(state, to).is_some()
     }
 
-    /// Section 3, the door. Says why an entry was refused.
+    /// Section 3, the check of each entry ("the door"). Returns why an entry was refused.
     pub fn door(&self, state: &mut State, to: usize, at: usize, sender: &Replica) -> Option<Witness> {
         let receiver = state.replicas[to];
         let extended = has(sender.extended, at);
@@ -98,7 +98,7 @@ impl DeletionRules {
         None
     }
 
-    /// Whether nobody needs a tombstone any more.
+    /// Whether no replica needs a tombstone any more.
     fn is_over(&self, replica: &Replica, bucket: usize) -> bool {
         if self.rules.tombstones_kept_until_droppable {
             END[bucket] + SKEW <= replica.certain || END[bucket] <= replica.horizon
@@ -141,7 +141,7 @@ impl DeletionRules {
         let tombstones = new & state.tombstones;
         let replica = &mut state.replicas[at];
         if tombstones != 0 {
-            // A tombstone has become durable: now its rows may go.
+            // A tombstone has become durable, so its rows may go now.
             replica.removal_due = rows != 0;
         }
         replica.disk = replica.mem;
@@ -163,7 +163,7 @@ impl DeletionRules {
         rows.fold(vector, |all, bucket| all | bucket)
     }
 
-    /// The entries that are other than on the disk.
+    /// The entries that differ from those on the disk.
     fn unsynced(replica: &Replica) -> u8 {
         (replica.mem ^ replica.disk) | (replica.erased ^ replica.erased_disk)
     }
@@ -183,7 +183,7 @@ impl DeletionRules {
             }
         }
         if torn {
-            // Own seqs are used up if any bucket's mark tells of them.
+            // Own seqs are used up if any bucket's mark names them.
             let issued = seq(if kept == 0 { before.durable } else { before.vector }, at);
             if self.rules.torn_batch_rolls_back {
                 for slot in slots(after.mem & !before.disk).filter(|slot| slot / SEQS != at) {
@@ -194,7 +194,7 @@ impl DeletionRules {
             after.vector = with_seq(after.vector, at, issued);
         }
         for slot in slots(before.mem & !after.mem).filter(|slot| slot / SEQS == at && !has(before.disk, *slot)) {
-            // Lost before anyone was told, unless a rule is off.
+            // Lost before any replica was told, unless a rule is off.
             let known = state.replicas.iter().enumerate().any(|(other, r)| other != at && has(r.mem, slot));
             if !known {
                 state.set(slot, Kind::None);
@@ -239,7 +239,7 @@ impl DeletionRules {
         state.replicas[at].gone |= buckets;
     }
 
-    /// What is dead now is to stay dead.
+    /// Notes the keys that are dead now and must stay dead.
     pub fn note_dead(state: &mut State) {
         for at in 0..REPLICAS {
             let replica = &state.replicas[at];
@@ -284,7 +284,7 @@ impl DeletionRules {
                 if state.in_flight == 0 {
                     state.in_flight = u8::try_from(to + 1).unwrap_or_default();
                 } else {
-                    // Told too early (a rule is off): the sender's batch is still on its way.
+                    // Told too early (a rule is off): the sender's batch is still in flight.
                     Self::sync(state, to);
                 }
             }

@@ -1,12 +1,12 @@
 //! An exhaustive check of the rules of deletion in `replication/ALGORITHM.md`, with the model checker stateright.
 //!
 //! Three replicas, one document name, every schedule: all worlds here are explored completely, breadth first. With all
-//! rules every promise holds in every state; each rule left out breaks one, and the shortest way to that is printed
+//! rules every promise holds in every state. Each rule left out breaks one, and the shortest way to that is printed
 //! (`cargo test -p simulations --test deletion_rules -- --nocapture`). `DELETION_RULES=large` explores larger worlds.
 //!
 //! # Architecture invariant
-//! The model is of the rules, not of the code: it shares no line with `replication`. That the code keeps the rules is
-//! what the generated histories and the simulator are for.
+//! This is a model of the rules, not of the code: it shares no line with `replication`. The generated histories and the
+//! simulator check that the code keeps the rules.
 #![allow(clippy::unwrap_used)]
 
 mod effects;
@@ -23,12 +23,12 @@ use properties::{ERASED_ALWAYS, ERASED_BEFORE_EXPIRY, SAME_AROUND_EXPIRY, TIME_S
 use rules::{Asked, Bounds, DeletionRules, Rules};
 use steps::Step;
 
-/// Enough where all clocks are right: before, at and after each expiry, and when each bucket goes.
+/// Enough moments if all clocks are right: before, at and after each expiry, and when each bucket is dropped.
 const RIGHT: &[u8] = &[0, 3, 6, 7, 10];
-/// With a clock that differs by the skew, what matters happens in between as well.
+/// With a clock that differs by the skew, moments in between matter as well.
 const SKEWED: &[u8] = &[0, 1, 3, 4, 5, 6, 7, 8];
 
-/// So many creations, erasures, crashes and clock steps.
+/// A world with this many creations, erasures, crashes and clock steps.
 const fn world(left: [u8; 4], moments: &'static [u8]) -> Bounds {
     let [creations, erasures, crashes, steps] = left;
     Bounds { creations, erasures, crashes, steps, moments, relay: true, one_wrong_certain_time: false }
@@ -41,7 +41,7 @@ const CLOCKS: Bounds = world([1, 1, 0, 1], SKEWED);
 const TWO_KEYS_AND_CLOCKS: Bounds = world([2, 0, 0, 1], SKEWED);
 const CLOCKS_AND_CRASHES: Bounds = world([1, 0, 1, 1], SKEWED);
 const SWINGS: Bounds = world([1, 0, 0, 2], SKEWED);
-/// Assumption A2 is broken by one replica, and nobody relays what it holds.
+/// One replica breaks assumption A2, and no replica relays another one's log.
 const ONE_WRONG: Bounds = Bounds { relay: false, one_wrong_certain_time: true, ..world([1, 1, 0, 1], SKEWED) };
 
 /// Explored only if asked for: minutes.
@@ -64,7 +64,7 @@ fn shortest(model: DeletionRules, wanted: Option<&'static str>) -> Option<(&'sta
     loop {
         let stop = wanted.map_or(HasDiscoveries::AnyFailures, |name| HasDiscoveries::AllOf(BTreeSet::from([name])));
         let checker = model.checker().finish_when(stop);
-        // The checker goes on to the end of its block after a discovery, and may end with a longer one.
+        // After a discovery the checker goes on to the end of its block, and may end with a longer one.
         let limit = found.as_ref().map_or(0, |(_, steps)| steps.len() + 1);
         let checker = checker.target_max_depth(limit).spawn_bfs().join();
         let discoveries = checker.discoveries().into_iter().map(|(name, path)| (path.into_actions(), name));
@@ -105,7 +105,7 @@ fn all_rules_hold_in_every_state() {
 }
 
 #[test]
-fn what_the_rules_are_about_does_happen() {
+fn the_model_reaches_every_situation_that_the_rules_are_about() {
     let mut missing: BTreeSet<_> = {
         let model = DeletionRules { rules: Rules::ALL, bounds: WRITES, asked: Asked::Reached };
         model.properties().iter().map(|property| property.name).collect()
@@ -179,8 +179,8 @@ fn each_rule_is_needed() {
 }
 
 #[test]
-fn that_a_peers_horizon_drops_nothing_is_caution_and_not_needed() {
-    // What the horizon hides it hides for good, so that taking the bytes as well changes nothing that anyone sees.
+fn the_rule_that_a_peers_horizon_drops_nothing_is_not_needed() {
+    // A horizon hides documents for good, so removing their bytes as well changes nothing that a reader sees.
     let rules = Rules { horizon_drops_nothing: false, ..Rules::ALL };
     for bounds in [CLOCKS, ONE_WRONG] {
         assert_eq!(shortest(DeletionRules { rules, bounds, asked: Asked::Promised }, None), None);
@@ -188,14 +188,14 @@ fn that_a_peers_horizon_drops_nothing_is_caution_and_not_needed() {
 }
 
 #[test]
-fn where_the_promises_end() {
+fn stronger_properties_do_not_hold() {
     not_promised(SAME_AROUND_EXPIRY, CLOCKS);
     not_promised(ERASED_ALWAYS, CRASHES);
     not_promised(TIME_SURVIVES, CRASHES);
 }
 
 #[test]
-fn a_clock_that_swings_from_one_end_of_the_skew_to_the_other_wakes_no_dead() {
+fn a_clock_that_swings_from_one_end_of_the_skew_to_the_other_revives_no_document() {
     explore(Rules::ALL, SWINGS);
     without("section 4, back beyond 2 s", |r| r.time_back_beyond_twice_skew = false, SWINGS, RISEN);
 }

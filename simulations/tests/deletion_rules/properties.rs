@@ -1,5 +1,5 @@
-//! What must hold in every state, what must happen in some, and what holds in no proof: the names are those of
-//! `ALGORITHM.md` (I1 to I11) and its lemmas.
+//! Properties that must hold in every state, those that must hold in some, and stronger ones that do not hold. The
+//! names are those of `ALGORITHM.md` (I1 to I11) and its lemmas.
 
 use stateright::{Model, Property};
 
@@ -7,7 +7,7 @@ use crate::rules::{Asked, DeletionRules};
 use crate::state::{Clock, EXPIRY, KEYS, Kind, LONG, OVERLONG, Replica, SEQS, SKEW, State, Witness};
 use crate::state::{covered, has, slots};
 
-/// The properties that a model is asked for.
+/// The properties that a model is checked for.
 pub fn of(model: &DeletionRules) -> Vec<Property<DeletionRules>> {
     match model.asked {
         Asked::Promised => promised(),
@@ -49,7 +49,7 @@ fn promised() -> Vec<Property<DeletionRules>> {
         always("I3: what is dead stays dead (lemma 1)", |model, state| {
             honest(model, state).all(|replica| {
                 let live = replica.dead & !DeletionRules::dead(state, replica);
-                // An overlong key is none of the name's by the rules; it counts if a reader sees it.
+                // By the rules the name cannot have an overlong key, so that key counts only if a reader sees it.
                 live & !(1 << OVERLONG) == 0 && live & shown(model, state, replica) == 0
             })
         }),
@@ -69,7 +69,7 @@ fn promised() -> Vec<Property<DeletionRules>> {
             state.replicas.iter().all(|replica| replica.dropped == 0 || stored(state, replica) & replica.dropped == 0)
         }),
         always("I6: no horizon is ahead of true time", |model, state| {
-            // With one clock that is wrong beyond the skew the others follow it by the skew, and no further.
+            // If one clock is wrong beyond the skew, the others follow it by the skew and no further.
             let bound = if model.bounds.one_wrong_certain_time { state.now + SKEW } else { state.now };
             honest(model, state).all(|replica| replica.horizon <= bound)
         }),
@@ -95,7 +95,7 @@ fn promised() -> Vec<Property<DeletionRules>> {
     ]
 }
 
-/// Proof that the space is not empty of what the rules are about.
+/// Situations that the model must reach, otherwise the check would prove nothing about them.
 fn reached() -> Vec<Property<DeletionRules>> {
     vec![
         sometimes("a bucket is dropped while another replica shows its documents", |model, state| {
@@ -133,7 +133,7 @@ fn reached() -> Vec<Property<DeletionRules>> {
     ]
 }
 
-/// What one might wish, and what the rules do not give.
+/// Stronger properties that the rules do not give.
 fn beyond() -> Vec<Property<DeletionRules>> {
     vec![
         always(SAME_AROUND_EXPIRY, |model, state| {
@@ -190,13 +190,13 @@ fn is_over(state: &State, slot: usize) -> bool {
     usize::from(key) == OVERLONG || EXPIRY[usize::from(key)] <= state.now + SKEW
 }
 
-/// The replicas of whom anything can be asked: all, but for the one whose certain time is wrong by assumption.
+/// The replicas that must keep the promises: all except the one whose certain time is wrong by assumption.
 fn honest<'a>(model: &DeletionRules, state: &'a State) -> impl Iterator<Item = &'a Replica> {
     let wrong = model.bounds.one_wrong_certain_time;
     state.replicas.iter().filter(move |replica| !wrong || replica.clock != Clock::Far)
 }
 
-/// The log of that one: what its own clock has made it forget is its own loss, wherever it had not arrived yet.
+/// The log of that one. Entries that its own clock made it forget may be missing wherever they had not arrived yet.
 fn of_wrong(model: &DeletionRules, state: &State) -> u8 {
     let wrong = state.replicas.iter().position(|replica| replica.clock == Clock::Far);
     wrong.filter(|_| model.bounds.one_wrong_certain_time).map_or(0, |at| 0b11 << (SEQS * at))

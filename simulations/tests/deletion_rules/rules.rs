@@ -6,13 +6,13 @@
 pub struct Rules {
     /// Section 5, rule 1: the expiry is in the key. Off: it is a field that a replica may raise later.
     pub expiry_immutable: bool,
-    /// Section 5, rule 1: `x <= L(name)` at every door. Off: any expiry is taken.
+    /// Section 5, rule 1: `x <= L(name)` is checked everywhere. Off: any expiry is taken.
     pub expiry_within_latest: bool,
-    /// Section 5, rule 2: an erased document is refused at every door. Off: it is stored (and hidden from readers).
+    /// Section 5, rule 2: an erased document is refused everywhere. Off: it is stored (and hidden from readers).
     pub door_refuses_erased: bool,
-    /// Section 5, rule 2: an expired document is refused at every door. Off: it is stored (and hidden from readers).
+    /// Section 5, rule 2: an expired document is refused everywhere. Off: it is stored (and hidden from readers).
     pub door_refuses_expired: bool,
-    /// Section 5, rule 2: readers see none. Off: they see what is stored.
+    /// Section 5, rule 2: readers see no dead document. Off: they see every stored one.
     pub readers_see_no_dead: bool,
     /// Section 5, rule 3: a bucket goes at `end + s <= C`. Off: at `end <= C`.
     pub drop_waits_for_skew: bool,
@@ -22,7 +22,7 @@ pub struct Rules {
     pub tombstone_until_latest_expiry: bool,
     /// Section 5, rule 4: the tombstone is durable before the rows go. Off: one batch does both.
     pub tombstone_before_rows: bool,
-    /// Section 2: after a crash rows of tombstones are removed before anyone reads. Off: nobody remembers them.
+    /// Section 2: after a crash the rows of tombstones are removed before the first read. Off: they are never removed.
     pub removals_finished_at_restart: bool,
     /// Section 5, rule 5: a peer's horizon is taken up to `C + s`. Off: always.
     pub horizon_bounded_by_own_time: bool,
@@ -32,21 +32,23 @@ pub struct Rules {
     pub trusted_time: bool,
     /// Section 4: `C` follows the wall clock only while it is confirmed. Off: at once.
     pub certain_time: bool,
-    /// Section 3: a frame that begins beyond the vector is not applied. Off: the vector jumps over what was lost.
+    /// Section 3: a frame that begins beyond the vector is not applied. Off: the vector jumps over the lost entries.
     pub vector_not_past_gap: bool,
     /// Section 2: after a crash in the middle of a batch `V = previous`. Off: `V` is that of the batch.
     pub torn_batch_rolls_back: bool,
     /// Section 2: an acknowledgement waits until the batch is durable. Off: it goes out at once.
     pub acknowledged_when_durable: bool,
-    /// Section 2: frames carry only what is durable. Off: they carry what is visible.
+    /// Section 2: frames carry only durable entries. Off: they carry every visible entry.
     pub sent_when_durable: bool,
-    /// Section 4: trusted time goes back only if it is ahead of a believed clock by more than `2 s`. Off: by more than `s`.
+    /// Section 4: trusted time goes back only if it is ahead of a believed clock by more than `2 s`. Off: by more than
+    /// `s`.
     pub time_back_beyond_twice_skew: bool,
-    /// Section 3: a tombstone is taken at the door until its bucket is due to go. Off: only until it expires.
+    /// Section 3: a tombstone is accepted until its bucket is due to go. Off: only until it expires.
     pub tombstones_kept_until_droppable: bool,
-    /// Section 2: where an erased document's entry was the log says so. Off: there is a gap.
+    /// Section 2: the log says where an erased document's entry was. Off: there is a gap.
     pub erased_entries_say_so: bool,
-    /// Section 3: who learns of an erasure before its tombstone erases in its own log. Off: it hides the document.
+    /// Section 3: a replica that learns of an erasure before its tombstone erases in its own log. Off: it hides the
+    /// document.
     pub erasures_passed_on: bool,
     /// Section 3: a second tombstone of a name keeps its place in the log. Off: there is a gap.
     pub second_tombstones_stored: bool,
@@ -96,7 +98,8 @@ pub struct Bounds {
     pub moments: &'static [u8],
     /// Whether logs go through third replicas.
     pub relay: bool,
-    /// Assumption A2 does not hold for one replica: its certain time follows a clock that is wrong beyond the skew.
+    /// Whether assumption A2 does not hold for one replica: its certain time follows a clock that is wrong beyond the
+    /// skew.
     pub one_wrong_certain_time: bool,
 }
 
@@ -107,14 +110,14 @@ impl Bounds {
     }
 }
 
-/// Which properties are asked for.
+/// Which properties are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// Those that the algorithm promises.
     Promised,
-    /// That everything interesting does happen.
+    /// That every interesting situation is reached.
     Reached,
-    /// Stronger ones that do not hold: where the promises end.
+    /// Stronger ones that do not hold.
     Beyond,
 }
 
@@ -125,6 +128,6 @@ pub struct DeletionRules {
     pub rules: Rules,
     /// What may happen.
     pub bounds: Bounds,
-    /// What is asked.
+    /// The properties to check.
     pub asked: Asked,
 }

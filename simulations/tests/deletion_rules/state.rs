@@ -1,4 +1,4 @@
-//! What the model knows of three replicas, in a few bytes.
+//! The model's state of three replicas, in a few bytes.
 //!
 //! # Invariants
 //! - There is one document name. It can have three keys: `SHORT`, `LONG` (the latest expiry that rule 1 allows) and
@@ -30,13 +30,13 @@ pub const EXPIRY: [u8; KEYS] = [3, 7, 11];
 pub const END: [u8; KEYS] = [4, 8, 12];
 /// `s`, more than the distance from an expiry to its bucket's end, as in reality (a minute against milliseconds).
 pub const SKEW: u8 = 2;
-/// How far a clock is ahead that is wrong beyond the skew.
+/// How far ahead a clock is that is wrong beyond the skew.
 pub const FAR: u8 = 8;
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// The slot was never used, or its entry was lost before anyone was told of it.
+    /// The slot was never used, or its entry was lost before any replica was told of it.
     #[default]
     None,
     /// A document with this key.
@@ -76,7 +76,7 @@ pub struct Replica {
     pub erased: u8,
     /// The same, as a crash leaves them.
     pub erased_disk: u8,
-    /// Those of them that lie beside the tombstone and not where the document was.
+    /// Those of them that are in the tombstone's bucket and not in the document's.
     pub beside: u8,
     /// The wall clock.
     pub clock: Clock,
@@ -94,7 +94,7 @@ pub struct Replica {
     pub removal_due: bool,
     /// Keys that were dead here since the process started, or for good.
     pub dead: u8,
-    /// Keys that were dead here by something durable: a tombstone, or the going of their bucket.
+    /// Keys that were dead here by something durable: a tombstone, or the drop of their bucket.
     pub gone: u8,
     /// Buckets dropped here.
     pub dropped: u8,
@@ -115,28 +115,28 @@ pub struct State {
     pub acknowledged: u8,
     /// The replicas.
     pub replicas: [Replica; REPLICAS],
-    /// One plus the replica that has a batch on its way to the disk. Nobody else moves meanwhile: while nothing leaves
-    /// a replica that is not durable, nobody could tell the difference.
+    /// One plus the replica that has a batch in flight. No other replica moves meanwhile, because nothing that is not
+    /// durable leaves a replica, so no other could tell the difference.
     pub in_flight: u8,
-    /// A dot was used a second time while someone knew its first use.
+    /// A dot was used a second time while some replica knew its first use.
     pub forked: bool,
     /// What may still happen: creations, erasures, crashes, clock steps.
     pub left: [u8; 4],
-    /// What just happened, for the proof that the model is not empty.
+    /// What happened in the last step, for the properties that some state must have.
     pub witness: Witness,
-    /// Whether that is part of the state's identity. It changes nothing of what can happen next.
+    /// Whether that is part of the state's identity. It does not change what can happen next.
     pub witnessed: bool,
 }
 
-/// Something worth having happened in the last step.
+/// A situation of the last step that the model must reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Witness {
     /// Nothing special.
     #[default]
     None,
-    /// A document was refused at the door because of a tombstone.
+    /// A document was refused because of a tombstone.
     RefusedErased,
-    /// A document was refused at the door because its time is over.
+    /// A document was refused because its time is over.
     RefusedExpired,
     /// A document was refused by a replica that had dropped its bucket before.
     RefusedAfterDrop,
@@ -230,7 +230,7 @@ const RENUMBERED: [[u8; 64]; 6] = {
 };
 
 impl Replica {
-    /// What does not depend on how replicas are numbered.
+    /// The part of the state that does not depend on how replicas are numbered.
     fn own_bits(&self) -> u64 {
         let clocks = u64::from(self.certain) | u64::from(self.horizon) << 6 | u64::from(self.horizon_disk) << 12;
         let clocks = clocks | u64::from(self.certain_disk) << 18;
@@ -253,7 +253,7 @@ impl Replica {
 }
 
 impl Replica {
-    /// Makes them say that they are erased, or gaps.
+    /// Turns entries into "erased" ones, or into gaps.
     pub fn erase(&mut self, rows: u8, say_so: bool) {
         if say_so {
             self.erased |= rows;
@@ -262,7 +262,7 @@ impl Replica {
         }
     }
 
-    /// Forgets what is kept of entries that are not stored.
+    /// Clears the flags of entries that are not stored.
     pub fn forget_of_missing(&mut self) {
         self.extended &= self.mem;
         self.erased &= self.mem;
@@ -303,7 +303,7 @@ impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         let own = [self.replicas[0].own_bits(), self.replicas[1].own_bits(), self.replicas[2].own_bits()];
         let sorted = |order: &[usize; REPLICAS]| own[order[0]] <= own[order[1]] && own[order[1]] <= own[order[2]];
-        // Only numberings that put the replicas in order by what is their own can be the least one.
+        // Only numberings that order the replicas by their own part of the state can be the least one.
         let least = (0..6).filter(|order| sorted(&ORDERS[*order])).map(|order| self.numbered(order, &own)).min();
         least.hash(hasher);
         (self.now, self.forked, self.left).hash(hasher);

@@ -1,8 +1,9 @@
-//! What can happen: sections 2 to 5 of `replication/ALGORITHM.md` as a transition system. `effects.rs` says what it does.
+//! The steps that can happen: sections 2 to 5 of `replication/ALGORITHM.md` as a transition system. Their effects are
+//! in `effects.rs`.
 //!
 //! # Invariants
-//! - A network that loses, delays and cuts needs no state: what is not delivered yet may be delivered at any time, in
-//!   any order of logs, in frames of any length, by any replica that has it, or never.
+//! - A network that loses, delays and cuts needs no state, because an entry that was not delivered yet may be delivered
+//!   at any time, in any order of logs, in frames of any length, by any replica that has it, or never.
 //! - One operation is one batch. Its parts in different buckets survive a crash independently of each other.
 
 use stateright::{Model, Property};
@@ -26,12 +27,12 @@ pub enum Step {
     Erase { at: usize },
     /// The second batch of an erasure: the rows go.
     Remove { at: usize },
-    /// The batch on its way is durable.
+    /// The batch in flight is durable.
     Sync { at: usize },
     /// `meta` is durable: a horizon heard from a peer survives from now on.
     SyncMeta { at: usize },
-    /// The process dies and starts again. Of the batch on its way the buckets in `kept` survive; `stale` says that
-    /// the certain time on the disk is as old as it can be.
+    /// The process dies and starts again. The buckets in `kept` keep the batch in flight. `stale` says that the certain
+    /// time on the disk is as old as it can be.
     Crash { at: usize, kept: u8, stale: bool },
     /// A frame with the entries in `(after, through]` of one log arrives.
     Deliver { from: usize, to: usize, origin: usize, after: usize, through: usize },
@@ -263,14 +264,14 @@ impl Model for DeletionRules {
             && state.left[2] == 0
             && self.rules.sent_when_durable
         {
-            // No crash can come in between any more.
+            // From here on no crash can come in between.
             Self::sync(&mut state, at);
             state.in_flight = 0;
         }
         Self::note_dead(&mut state);
         if state.left[2] == 0 {
             for replica in &mut state.replicas {
-                // Only a crash asks for these.
+                // Only a crash depends on these.
                 Self::note_meta(replica);
                 replica.gone = replica.dead;
             }

@@ -9,7 +9,7 @@ use replication::{
 
 use crate::world::{LIAR, World, config};
 
-/// Tells both honest regions the same: what the liar says of its log to one of them alone, the other takes back.
+/// Tells both honest regions the same, because each takes back what the liar said of its log to the other one alone.
 fn tell(world: &mut World, through: u64, entries: &[Delta]) {
     for to in 0..2 {
         world.lie(to, &World::deltas(LIAR, through, entries.to_vec())).unwrap();
@@ -20,7 +20,7 @@ fn entry(seq: u64, key: DocumentKey, body: Body) -> Delta {
     Delta { dot: Dot { origin: LIAR, seq }, hlc: Hlc::default(), key, body }
 }
 
-/// A certified peer can erase: that is in the contract. The others agree on it and go on.
+/// A certified peer can erase; the contract allows that. The others agree on the erasure and go on.
 #[test]
 fn an_erasure_of_a_peer_is_the_same_everywhere() {
     let mut world = World::new();
@@ -32,11 +32,12 @@ fn an_erasure_of_a_peer_is_the_same_everywhere() {
     assert!(world.rows(&erased).iter().all(Option::is_none));
 }
 
-/// Only the creating change sets a venue's owner key. A certified peer can replace or remove the key in what the field
-/// shows; readers ask what the creation put (`node::registry::venue`), and that stays, also in a compacted row.
+/// Only the creating change sets a venue's owner key. A certified peer can replace or remove the value that the field
+/// shows. Readers take the value that the creation put (`node::registry::venue`), and that stays, also in a compacted
+/// row.
 ///
-/// What does not hold: the liar can create the venue a second time. Nothing tells which of two creations was the first, so
-/// the liar's key opens the venue as well. The owner keeps theirs.
+/// The liar can still create the venue a second time. Nothing tells which of two creations was the first, so the liar's
+/// key opens the venue as well. The owner's key keeps working.
 #[test]
 fn only_a_creation_sets_an_owner_key() {
     let mut world = World::new();
@@ -75,8 +76,8 @@ fn only_a_creation_sets_an_owner_key() {
     }
 }
 
-/// A certified peer can fill a document up to the bound of local writes. Honest replicas refuse corrections of it then;
-/// what it said before stays, and it can be erased.
+/// A certified peer can fill a document up to the bound of local writes. Honest replicas then refuse corrections of it.
+/// Its earlier content stays, and it can be erased.
 #[test]
 fn a_document_that_a_peer_has_filled_can_be_erased() {
     let mut world = World::new();

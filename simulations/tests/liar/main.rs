@@ -1,4 +1,4 @@
-//! A certified peer that lies, played by hand against two honest replicas: each lie of which a review knew.
+//! A certified peer that lies, written by hand, against two honest replicas: each lie that a review found.
 //!
 //! Afterwards the honest regions hold everything that was acknowledged, know the same, and have not grown.
 
@@ -74,7 +74,8 @@ fn invented_origins_are_bounded_and_go() {
     world.run(10);
     let known = world.honest.iter().map(|honest| honest.replica.durable().len()).max().unwrap();
     assert!((1_000..=4_100).contains(&known), "{known} origins");
-    // Nothing of them is stored, so within the hour their names go. The machines are suspended meanwhile.
+    // No entry of these origins is stored, so their names are forgotten within the hour. The machines are suspended
+    // meanwhile.
     world.elapsed += Duration::from_secs(3_601);
     world.run(50);
     world.holds(3);

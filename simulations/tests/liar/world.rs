@@ -187,7 +187,7 @@ impl World {
         self.taken.push(key);
     }
 
-    /// Honest regions go on writing, and afterwards hold all of it and know the same of each other.
+    /// The honest regions go on writing. Afterwards both hold all writes and know the same entries.
     pub(crate) fn holds(&mut self, most_origins: usize) {
         for at in [0, 1, 1, 0] {
             self.check_in(at);
@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    /// What readers of each honest region see of a document.
+    /// The document as readers of each honest region see it.
     pub(crate) fn rows(&self, key: &DocumentKey) -> Vec<Option<Row>> {
         let read = |honest: &Honest| {
             let reader = Reader::new(honest.storage.clone(), config(0).max_retention);

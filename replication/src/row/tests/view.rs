@@ -1,4 +1,4 @@
-//! What of a row a version vector covers.
+//! The part of a row that a version vector covers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -65,7 +65,7 @@ fn one_dot_of_a_change_is_enough() {
 }
 
 #[test]
-fn what_a_row_needs_is_one_dot_of_each_change() {
+fn a_row_needs_one_dot_of_each_change() {
     assert_eq!(corrected(2).needs(&known(&[(1, 3)])), known(&[(1, 3)]));
     let mut row = corrected(0);
     let change = row.document().unwrap().amend(&key(), &[("n", Some(int(9)))]).unwrap();
@@ -76,7 +76,7 @@ fn what_a_row_needs_is_one_dot_of_each_change() {
 }
 
 #[test]
-fn a_chunk_is_taken_apart_only_if_it_holds_what_is_not_covered() {
+fn a_chunk_is_taken_apart_only_if_it_holds_an_uncovered_change() {
     let all = COMPACT_AT as u64;
     let row = corrected(all - 1);
     assert!(row.chunk.is_some() && row.loose.is_empty(), "compacted");
@@ -86,7 +86,7 @@ fn a_chunk_is_taken_apart_only_if_it_holds_what_is_not_covered() {
     assert!(part.chunk.is_none());
     assert_eq!(part.hashes().len() as u64, all - 1);
     assert_eq!(part.document().unwrap().get("n"), Some(&int(i64::try_from(all - 1).unwrap())));
-    // What was taken apart is stored in the same form as ever.
+    // A row that was taken apart is stored in the usual form.
     let again = Row::decode(&key(), part.clone().encode(&key()).unwrap()).unwrap();
     assert_eq!(again.hashes(), part.hashes());
 }

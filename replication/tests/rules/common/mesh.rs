@@ -1,4 +1,4 @@
-//! Replicas on a network that loses nothing and takes one tick: for tests that say what each of them does.
+//! Replicas on a network that loses nothing and takes one tick, for tests of several replicas.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -168,7 +168,7 @@ impl Mesh {
         }
     }
 
-    /// Runs until something holds; how long that took.
+    /// Runs until a condition holds. Returns how long that took.
     pub fn until(&mut self, limit: Duration, what: &str, mut holds: impl FnMut(&mut Mesh) -> bool) -> Duration {
         let begun = self.elapsed;
         loop {
@@ -203,7 +203,7 @@ impl Mesh {
         reader.all(Wall(0)).unwrap().into_keys().collect()
     }
 
-    /// Whether all that run know the same.
+    /// Whether all running replicas know the same.
     pub fn agree(&self) -> bool {
         let mut vectors = self.replicas.iter().flatten().map(|replica| replica.durable());
         vectors.next().is_none_or(|first| vectors.all(|other| other == first))

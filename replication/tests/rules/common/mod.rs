@@ -24,7 +24,7 @@ pub fn config() -> ReplicaConfig {
     ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers.into())
 }
 
-/// A peer has a link and greets; of the log of [`OWN`] it has so many entries.
+/// A peer opens a link and greets; it has this many entries of the log of [`OWN`].
 pub fn greet(replica: &mut Replica<MemoryStorage>, now: Now, link: u64, node: &str, entries: u64) {
     let vector: VersionVector = [(OWN, entries)].into_iter().collect();
     let hello = Hello {
