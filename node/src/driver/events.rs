@@ -75,13 +75,13 @@ impl Driver {
                 self.metrics.held_back(&peer);
                 tracing::warn!(
                     %peer, ?dot, action = "compare the clocks: meridian status shows the offset to each peer",
-                    "an entry has an arrival in the future: it is not stored before that time has come"
+                    "an entry has an arrival in the future: the log that holds it waits here until that time has come"
                 );
             }
             Event::SlowLink { peer, round_trip } => tracing::warn!(
                 %peer, round_trip_ms = round_trip.as_millis(), action = "raise replication.heartbeat_ms",
-                "the heartbeat is shorter than a quarter of the round trip to this peer: a slow link may be taken \
-                 for a broken one"
+                "the heartbeat is shorter than a quarter of the round trip to this peer: entries may be \
+                 sent to it twice"
             ),
             Event::Filled => tracing::info!("the store holds everything that the peers had"),
             Event::Reincarnated { old, new } => tracing::warn!(

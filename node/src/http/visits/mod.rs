@@ -27,9 +27,9 @@ pub(super) use own::{correct, erase, show};
 /// The contents of the rows of one name.
 #[derive(Default)]
 pub(super) struct Held {
-    /// Rows that do not decode. They are left out, so that the others can still be shown.
+    /// The visit, and when the last of its rows expires.
     pub(super) visit: Option<(Visit, Wall)>,
-    /// Rows that do not read. They are left out, because they must not take the others with them.
+    /// Rows that do not decode. They are left out, so that the others can still be shown.
     pub(super) unreadable: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Venues read from documents, and what the public sees.
+//! Venues read from documents, and their public profile.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -64,7 +64,7 @@ fn conflicts_are_shown() {
     assert!(merged.conflicts["/areas"].contains(&serde_json::json!(["1", "7"])));
 }
 
-/// A peer that lies can change a venue, but neither take it over nor lock its owner out.
+/// A hostile peer can change a venue, but can neither take it over nor lock its owner out.
 #[test]
 fn no_later_change_says_whose_a_venue_is() {
     let opened = venue(&[]);
@@ -78,7 +78,7 @@ fn no_later_change_says_whose_a_venue_is() {
         let venue = Venue::from_document(opened.id, &merged).expect("visible");
         assert!(venue.owned_by(&OWNER) && !venue.owned_by(&thief));
     }
-    // Whoever creates it again has a key as well, because nothing tells which of two creations was first.
+    // An owner who creates the venue again has a key as well, because nothing shows which of two creations was first.
     let again = Venue { owner_key_hashes: vec![thief.hash()], ..opened.clone() };
     let twice = [creation, Change::create(&key, &again.to_fields())];
     let venue = Venue::from_document(opened.id, &Document::of_changes(&twice).expect("merges")).expect("visible");

@@ -13,7 +13,7 @@ use crate::registry::visit::tests::BASE;
 use crate::registry::visit_body::CheckedVisit;
 use crate::registry::visit_id::{Secret, VisitId};
 
-/// The visit after a correction of one with two persons at table 1.
+/// A visit with two persons at table 1, after a correction.
 fn corrected(patch: &serde_json::Value) -> Result<Visit, Invalid> {
     let venue = venue(&["1", "2"]);
     let id = VisitId::of(Wall(BASE), &Secret([3; 16]));
