@@ -1,4 +1,4 @@
-//! Several routers and regions in one test: who decides what, and what clients get of it.
+//! Several routers and regions in one test: which router decides what, and where clients are sent.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -90,7 +90,7 @@ fn a_router_that_is_cut_off_from_everything_keeps_its_last_answer() {
     world.run_until(30);
     assert_eq!(world.states(2), UP);
     world.run_until(300);
-    assert_eq!(world.states(2), UP, "it sees nothing, and says what it said");
+    assert_eq!(world.states(2), UP, "a router that sees nothing keeps its last verdicts");
     assert!(world.fitness[2].frozen && !world.fitness[2].fail_open);
     assert_eq!(world.states(0), UP);
     assert!(!world.fitness[0].frozen);
@@ -98,7 +98,7 @@ fn a_router_that_is_cut_off_from_everything_keeps_its_last_answer() {
 
 #[test]
 fn a_region_that_a_majority_cannot_reach_is_down_for_all_who_hear() {
-    // Region 2 and its router are cut off together.
+    // Region 2 and its router are cut off together from the rest.
     let reaches = |router: usize, region: usize, at: u64| at < 10 || (router == 2) == (region == 2);
     let hears = |a: usize, b: usize, at: u64| at < 10 || (a == 2) == (b == 2);
     let mut world = World::new(3, reaches, hears);
@@ -155,7 +155,7 @@ fn all_down_is_fail_open_with_everybody_on_offer() {
     assert_eq!(world.fitness[0].admission, [1.0; 3]);
 }
 
-/// After a total outage nobody has to be kept from the nearest region: all return alike.
+/// After a total outage no client has to be kept from the nearest region, because all return alike.
 #[test]
 fn regions_that_return_together_take_their_whole_shares() {
     let mut world = World::new(1, |_, _, at| !(10..40).contains(&at), |_, _, _| false);
@@ -177,12 +177,12 @@ fn drained_is_not_down() {
     world.run_until(12);
     assert_eq!(world.states(0)[0], RegionState::Drained);
     assert_eq!(world.fitness[0].admission, [0.0, 1.0, 1.0]);
-    // It lapses by itself, and the region returns by ramp.
+    // The order lapses by itself, and the region returns by ramp.
     world.run_until(99);
     assert_eq!(world.states(0)[0], RegionState::Drained);
     world.run_until(101);
     assert_eq!(world.states(0)[0], RegionState::Ramping);
-    // All are drained: better a region that is well than none.
+    // All regions are drained: a healthy drained region is better than none.
     for region in NAMES {
         world.routers[0].handle_order(region, order(OrderKind::Drained, 101, None));
     }
@@ -204,7 +204,7 @@ fn passive_signals_lower_a_share_and_never_take_it() {
     assert_eq!(world.fitness[0].admission[0], 0.2);
     world.routers[0].handle_passive(RegionIndex(0), 0, 5);
     world.run_until(12);
-    assert_eq!(world.fitness[0].admission[0], 1.0, "a handful says nothing");
+    assert_eq!(world.fitness[0].admission[0], 1.0, "a handful of failures does not count");
 }
 
 #[test]
@@ -216,7 +216,7 @@ fn what_was_agreed_holds_over_a_restart_until_probes_say_otherwise() {
     assert_eq!(fitness.regions[0].state, RegionState::Down);
     assert_eq!(fitness.admission, [0.0, 1.0, 1.0]);
     assert_eq!(health.agreed()["eu"], Verdict::Down);
-    // A restart is no proof: one good probe does not undo what made it down.
+    // A restart proves nothing: one good probe does not make a node up that was down.
     for second in 1..=19 {
         health.handle_probe(Duration::from_secs(second), RegionIndex(0), 0, true);
     }

@@ -1,4 +1,4 @@
-//! What a `[dns]` table may say and what is refused.
+//! Which `[dns]` tables are accepted, and which are refused.
 
 use std::path::Path;
 
