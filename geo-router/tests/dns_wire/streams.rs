@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// One who asks.
+/// A client of one transport.
 pub enum Client {
     Udp(UdpSocket),
     Stream(Box<dyn Stream>),

@@ -1,4 +1,4 @@
-//! Who goes where, and with which head.
+//! To which node a request goes, and with which head.
 
 use geo_router::view::RegionState;
 
@@ -117,10 +117,10 @@ async fn a_cookie_keeps_a_client_at_its_node_and_names_no_address() {
         assert_eq!((again.body.as_str(), again.header("set-cookie")), (first.body.as_str(), None));
     }
     let node = nodes.iter().find(|node| node.count() >= 6).unwrap();
-    assert!(!node.request(1).to_ascii_lowercase().contains("cookie"), "our cookie is our business");
+    assert!(!node.request(1).to_ascii_lowercase().contains("cookie"), "the edge's cookie does not reach the node");
     assert!(world.get("/", "Cookie: meridian-node=forged\r\n").await.header("set-cookie").is_some());
 
-    // Drained: it may stay. Dead: it is given another.
+    // In a drained region the client may stay. If its node is dead, it gets another.
     world.views.send_replace(view(
         &world.fleet,
         [RegionState::Drained, RegionState::Up, RegionState::Maintenance],
