@@ -45,7 +45,7 @@ pub(crate) struct DrainArgs {
     /// Give the order even if no region is left to serve
     #[arg(long)]
     force: bool,
-    /// Who gives the order
+    /// Author of the order
     #[arg(long, env = "USER", default_value = "operator")]
     by: String,
 }
@@ -60,7 +60,7 @@ pub(crate) struct RestoreArgs {
     /// Reason, shown to other operators
     #[arg(long, default_value = "")]
     reason: String,
-    /// Who gives the order
+    /// Author of the order
     #[arg(long, env = "USER", default_value = "operator")]
     by: String,
 }

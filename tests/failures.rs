@@ -65,7 +65,7 @@ fn a_region_freezes_under_load() {
 }
 
 #[test]
-fn a_region_is_stopped_in_peace_under_load() {
+fn a_region_is_stopped_under_load() {
     let mut deployment = Deployment::start(3);
     let mut load = Load::start(&deployment, "8s");
     load.wait_writes(&deployment, EU, UNDER_WAY);

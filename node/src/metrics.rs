@@ -336,7 +336,7 @@ mod tests {
     use super::Metrics;
 
     #[test]
-    fn what_happened_is_in_the_text_with_help_and_unit() {
+    fn events_are_in_the_text_with_help_and_unit() {
         let metrics = Metrics::new().expect("every name is used once");
         let peer: NodeName = "us-east".parse().expect("a name");
         metrics.answered("/v1/venues", 201, Duration::from_millis(3));

@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_order_is_refused() {
+    fn an_invalid_order_is_refused() {
         let give = |new| give(new, &BTreeMap::new());
         assert_eq!(give(NewOrder { by: " ".into(), ..drain() }), Err(OrderError::By));
         assert_eq!(give(NewOrder { by: "m\nk".into(), ..drain() }), Err(OrderError::By));

@@ -151,7 +151,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn a_flipped_bit_is_not_taken_for_whole() {
+fn a_store_with_a_flipped_bit_is_not_taken_for_whole() {
     let rounds = std::env::var("MERIDIAN_CUTS").map_or(8, |rounds| rounds.parse().unwrap());
     let mut unnoticed = Vec::new();
     for engine in &ENGINES {

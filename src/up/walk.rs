@@ -9,7 +9,7 @@ use super::layout::Layout;
 use super::router_file::{SERVICE, ZONE};
 use crate::venue::Created;
 
-/// Addresses of clients in Germany, the United States and Singapore, who reach regions 1 to 3.
+/// Addresses of clients in Germany, the United States and Singapore, which the router sends to regions 1 to 3.
 const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
 
 /// Prints addresses and the walk.

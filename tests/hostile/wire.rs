@@ -108,7 +108,7 @@ fn garbage_is_answered_or_closed() {
 }
 
 #[test]
-fn slow_clients_are_closed_and_block_nobody() {
+fn slow_clients_are_closed_and_block_no_other_client() {
     let guarded = Guarded::start(&["development"]);
     let node = &guarded.deployment.nodes[0];
     let partial = "GET /healthz HTTP/1.1\r\nHost: slow";

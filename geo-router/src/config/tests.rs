@@ -93,7 +93,7 @@ fn an_unknown_key_is_refused_in_every_table() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn an_error_names_its_key() {
     let cases = [
         ("interval_ms = 1000", "interval_ms = 10", "health.interval_ms = 10"),
         ("latitude = 39.04", "latitude = 390.4", "regions[1].position.latitude = 390.4"),

@@ -183,7 +183,7 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
     }
 }
 
-/// The client for whom an answer is.
+/// The client of an answer.
 struct Client {
     address: IpAddr,
     source: AddressSource,

@@ -93,7 +93,7 @@ impl Answers {
 
         let mut negative = Vec::new();
         push_record(&mut negative, TYPE_SOA, config.negative_ttl, &soa(config)?);
-        // RFC 8482: one small record instead of everything that a forger could have sent to his victim.
+        // RFC 8482: one small record, because a forger could have a large answer sent to a victim.
         let mut any = RecordSet::default();
         any.push(TYPE_HINFO, config.static_ttl, &data_bytes(&RData::HINFO(HINFO::new("RFC8482".into(), "".into())))?);
         Ok(Answers {
@@ -209,8 +209,8 @@ fn apex(config: &DnsConfig) -> Result<Vec<(u16, RecordSet)>, ProtoError> {
     Ok(vec![(TYPE_SOA, start), (TYPE_NS, servers)])
 }
 
-/// Nobody transfers this zone, so its serial never changes: if it did, monitors would compare those of two routers
-/// that rightly differ.
+/// The serial never changes, because the zone is never transferred. Otherwise monitors would compare the serials of two
+/// routers, which may differ.
 fn soa(config: &DnsConfig) -> Result<Vec<u8>, ProtoError> {
     let first = config.nameservers.first().map_or(&config.zone, |server| &server.name);
     let (refresh, retry, expire) = (3_600, 600, 604_800);

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_cannot_take_away_who_asks_or_for_what() {
+    fn connection_cannot_remove_the_fields_that_identify_the_request() {
         let headers = sent(&[
             ("connection", "authorization, host, meridian-secret, content-type"),
             ("authorization", "Bearer key"),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_kept_only_from_whom_we_trust() {
+    fn an_id_is_kept_only_from_a_trusted_proxy() {
         let good = headers(&[("x-request-id", "abc-1")]);
         assert_eq!(request_id(&good, true), "abc-1");
         assert_ne!(request_id(&good, false), "abc-1");

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_not_taken_out_on_its_own_word_alone() {
+    fn a_region_is_not_taken_out_by_its_own_routers_alone() {
         let inside = ballot("a", Some("eu"), Verdict::Down);
         let also_inside = ballot("b", Some("eu"), Verdict::Down);
         let outside = ballot("c", Some("us"), Verdict::Down);

@@ -97,7 +97,7 @@ fn a_router_that_is_cut_off_from_everything_keeps_its_last_answer() {
 }
 
 #[test]
-fn a_region_that_a_majority_cannot_reach_is_down_for_all_who_hear() {
+fn a_region_that_a_majority_cannot_reach_is_down_for_all_routers_that_hear() {
     // Region 2 and its router are cut off together from the rest.
     let reaches = |router: usize, region: usize, at: u64| at < 10 || (router == 2) == (region == 2);
     let hears = |a: usize, b: usize, at: u64| at < 10 || (a == 2) == (b == 2);
@@ -147,7 +147,7 @@ fn one_router_finds_a_dead_region_in_three_probes_and_takes_it_back_by_ramp() {
 }
 
 #[test]
-fn all_down_is_fail_open_with_everybody_on_offer() {
+fn if_all_regions_are_down_all_are_offered() {
     let mut world = World::new(1, |_, _, at| at < 10, |_, _, _| false);
     world.run_until(20);
     assert_eq!(world.states(0), [RegionState::Down; 3]);
@@ -208,7 +208,7 @@ fn passive_signals_lower_a_share_and_never_take_it() {
 }
 
 #[test]
-fn what_was_agreed_holds_over_a_restart_until_probes_say_otherwise() {
+fn verdicts_hold_over_a_restart_until_probes_say_otherwise() {
     let restored = BTreeMap::from([("eu".to_owned(), Verdict::Down)]);
     let me = ("router-0".to_owned(), None);
     let mut health = Health::new(fleet(), HealthRules::default(), me, 1, &restored, Orders::default());

@@ -60,7 +60,7 @@ fn clients() -> impl Iterator<Item = IpAddr> {
 const ALL_UP: [RegionState; 3] = [RegionState::Up; 3];
 
 #[test]
-fn weights_are_what_clients_feel() {
+fn clients_are_split_by_weights() {
     let view = view(&Weighted, ALL_UP);
     let mut counts = [0_u32; 3];
     clients().for_each(|client| counts[view.route(client).region.at()] += 1);
@@ -99,7 +99,7 @@ fn all_clients_of_a_leaf_get_the_same() {
 }
 
 #[test]
-fn the_edge_tries_what_serves_first_and_never_what_is_in_hand() {
+fn the_edge_tries_serving_regions_first_and_never_those_under_maintenance() {
     use RegionState::{Down, Drained, Maintenance, Up};
     let german: IpAddr = "46.4.0.1".parse().unwrap();
     let names = |states| -> Vec<u8> { view(&Nearest, states).ranking(german).into_iter().map(|one| one.0).collect() };

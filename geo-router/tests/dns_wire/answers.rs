@@ -97,7 +97,7 @@ fn every_name_has_what_it_should() {
 }
 
 #[test]
-fn names_inside_of_labels_are_no_zone() {
+fn names_inside_of_labels_are_not_the_zone() {
     // One label that contains the octets of the zone's name.
     let mut name = vec![22_u8];
     name.extend_from_slice(b"abcdefg\x08meridian\x04test");

@@ -99,7 +99,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_octets_get_a_sound_answer_or_none(octets in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_octets_get_a_valid_answer_or_none(octets in prop::collection::vec(any::<u8>(), 0..300)) {
         judge(&octets, 4_096)?;
     }
 
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_the_same_for_all_has_no_scope(who in any_subnet(), random in "[a-z]{1,20}") {
+    fn an_answer_that_is_the_same_for_all_has_no_scope(who in any_subnet(), random in "[a-z]{1,20}") {
         for (name, kind) in [
             ("meridian.test", A), ("meridian.test", 6), ("ns1.meridian.test", A), ("checkin.meridian.test", MX),
             ("us-east.checkin.meridian.test", A), ("example.org", A), (&format!("{random}-.meridian.test"), A),
@@ -179,7 +179,7 @@ proptest! {
 }
 
 #[test]
-fn ipv4_in_ipv6_clothes_claims_no_scope_of_the_other_family() {
+fn a_mapped_ipv4_address_gets_no_scope_of_the_other_family() {
     let address: IpAddr = "::ffff:10.1.2.0".parse().unwrap();
     let around: IpAddr = "::1".parse().unwrap();
     let [dressed, plain] = [address, around].map(|one| {

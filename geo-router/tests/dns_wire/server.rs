@@ -39,7 +39,7 @@ async fn a_new_view_changes_the_answer_and_not_the_scope() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_truncated_and_whole_over_tcp() {
+async fn an_answer_that_does_not_fit_is_truncated_and_whole_over_tcp() {
     let running = world::start("edns_udp_size = 512\n").await;
     let mut udp = Client::udp(running.udp()).await;
     // The explanation of three regions fits into 512 octets, but not together with a long OPT and a full name.
@@ -92,7 +92,7 @@ async fn above_the_limit_every_second_is_sent_to_tcp() {
 }
 
 #[tokio::test]
-async fn metrics_count_and_name_nobody() {
+async fn metrics_count_and_name_no_client() {
     let running = world::start("").await;
     let mut client = Client::udp(running.udp()).await;
     client.ask(&from_us(A)).await;
@@ -137,7 +137,7 @@ async fn a_taken_port_is_an_error() {
 }
 
 #[tokio::test]
-async fn it_ends_with_those_who_would_stop_it() {
+async fn the_server_ends_when_its_stop_channel_is_dropped() {
     let running = world::start("").await;
     let address = running.udp();
     drop(running.stop);

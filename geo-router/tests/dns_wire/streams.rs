@@ -167,7 +167,7 @@ async fn a_client_that_never_ends_its_query_is_left() {
 }
 
 #[tokio::test]
-async fn what_is_no_query_closes_the_connection() {
+async fn octets_that_are_not_a_query_close_the_connection() {
     let running = world::start("").await;
     let mut response = craft::plain("meridian.test", SOA);
     response[2] |= 0x80;

@@ -140,7 +140,7 @@ async fn an_answer_that_breaks_off_is_not_kept() {
 }
 
 #[tokio::test]
-async fn many_who_miss_ask_once() {
+async fn many_requests_that_miss_ask_the_node_once() {
     let node = RawNode::start(|_, _| {
         say("HTTP/1.1 200 OK\r\nCache-Control: public, max-age=600\r\nVary: X\r\nContent-Length: 2\r\n\r\nok")
     })

@@ -73,7 +73,7 @@ async fn a_client_that_waits_for_100_is_told_to_go_on() {
 }
 
 #[tokio::test]
-async fn trailers_of_an_answer_pass_to_whoever_takes_them() {
+async fn trailers_of_an_answer_pass_to_clients_that_accept_them() {
     let node = RawNode::start(|_, _| {
         say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n4\r\nfine\r\n0\r\nX-Sum: 42\r\n\r\n")
     })

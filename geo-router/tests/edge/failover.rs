@@ -62,7 +62,7 @@ async fn only_an_idempotent_request_is_sent_twice() {
 }
 
 #[tokio::test]
-async fn what_never_left_is_sent_elsewhere_whatever_it_is() {
+async fn a_request_that_never_left_is_sent_elsewhere_whatever_its_method() {
     let us = RawNode::named("us").await;
     let world = World::new([&[nowhere()], &[us.address], &[]], "").await;
     for method in ["POST", "PATCH", "PUT", "PURGE"] {
@@ -89,7 +89,7 @@ async fn the_next_node_of_the_region_comes_before_the_next_region() {
 }
 
 #[tokio::test]
-async fn a_node_that_hangs_is_left_after_its_time_and_only_by_what_may_be_repeated() {
+async fn only_repeatable_requests_leave_a_hanging_node() {
     let (eu, us) = (RawNode::start(|_, _| Act::Hang).await, RawNode::named("us").await);
     let world = World::new([&[eu.address], &[us.address], &[]], "[timeouts]\nanswer_ms = 100").await;
     assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
@@ -102,7 +102,7 @@ async fn a_node_that_hangs_is_left_after_its_time_and_only_by_what_may_be_repeat
 }
 
 #[tokio::test]
-async fn a_poor_answer_is_better_than_none() {
+async fn a_failure_of_a_node_is_passed_on_if_there_is_no_other_answer() {
     let eu = RawNode::start(|_, _| {
         say("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 4\r\n\r\nwhy?")
     })

@@ -35,7 +35,7 @@ async fn bodies_have_limits() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_send_its_body_is_no_fault_of_the_node() {
+async fn a_client_that_does_not_send_its_body_is_not_a_failure_of_the_node() {
     let node = RawNode::named("eu").await;
     let more = "[limits]\nbody_kib = 32\n[retry]\nbuffer_kib = 1\n[breaker]\nfailures = 1\n\
                 [timeouts]\nanswer_ms = 50\nbody_idle_ms = 300";
@@ -107,7 +107,7 @@ async fn a_prefix_that_asks_too_much_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn what_nobody_has_capacity_for_is_shed() {
+async fn requests_beyond_the_capacity_are_shed() {
     let node = RawNode::named("eu").await;
     let mut fleet = crate::support::fleet([&[node.address], &[], &[]]);
     for region in &mut fleet.regions {
@@ -140,7 +140,7 @@ async fn what_nobody_has_capacity_for_is_shed() {
 }
 
 #[tokio::test]
-async fn a_full_region_spills_to_one_with_room_and_nobody_is_drowned() {
+async fn a_full_region_spills_to_one_with_room_and_no_region_is_overloaded() {
     let (eu, us) = (RawNode::named("eu").await, RawNode::named("us").await);
     let mut fleet = crate::support::fleet([&[eu.address], &[us.address], &[]]);
     fleet.regions[0].capacity = Some(20.0);

@@ -13,7 +13,7 @@ fn addresses(nodes: &[RawNode; 3]) -> [[std::net::SocketAddr; 1]; 3] {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_says_who_asks_and_nobody_else_does() {
+async fn only_a_trusted_proxy_names_the_client() {
     let nodes = three().await;
     let [eu, us, ap] = addresses(&nodes);
     let world = World::new([&eu, &us, &ap], "").await;
@@ -170,7 +170,7 @@ async fn signals_count_each_request_once_and_each_attempt_by_outcome() {
 }
 
 #[tokio::test]
-async fn stopped_it_finishes_what_is_under_way() {
+async fn a_stopped_edge_finishes_requests_under_way() {
     let (asked, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let node = RawNode::start(move |_, request| {
         let _ = asked.send(());

@@ -105,7 +105,7 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_refused() {
+async fn a_connection_without_tls_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path(), "venue.test");
     let node = RawNode::named("eu").await;

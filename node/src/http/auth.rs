@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_missing_or_wrong_or_the_one() {
+    fn a_secret_is_missing_wrong_or_right() {
         let secret = Secret([3; 16]);
         let id = VisitId::of(Wall(1_767_225_600_000), &secret);
         let kind = |headers: &HeaderMap| proven(headers, id).err().map(|problem| problem.kind);

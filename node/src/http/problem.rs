@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_typed_is_not_repeated() {
+    async fn a_problem_does_not_repeat_what_was_typed() {
         let invalid = NewVenue::parse(br#"{"name": ["Donald"]}"#).expect_err("refused");
         let problem = Problem::from(invalid);
         assert_eq!(problem.kind, Kind::Invalid);

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn an_invalid_query_is_refused() {
         for bad in ["form=1", "area=%", "area=%4", "area=%zz", "area=%+1", "area=%ff", "area=1&area=2", "%66rom2=1"] {
             assert!(query(bad).is_none(), "{bad}");
         }

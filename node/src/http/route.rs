@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_leads_nowhere() {
+    fn other_paths_have_no_route() {
         for path in [
             "",
             "/",

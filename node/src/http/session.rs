@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_every_replica_has_lost_is_not_waited_for() {
+    fn a_session_waits_for_no_entry_that_every_replica_lost() {
         let seen = vector(&[(9, 7)]);
         for (own, two, three, left) in [(0, 0, 0, 0), (3, 5, 4, 5), (7, 0, 0, 7), (0, 9, 0, 7), (6, 6, 6, 6)] {
             assert_eq!(attainable(&seen, &know(own, two, three)), vector(&[(9, left)]), "{own} {two} {three}");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_still_come_is_waited_for() {
+    fn a_session_waits_for_entries_that_may_still_come() {
         // A present incarnation may have more entries than it has told.
         let seen = vector(&[(1, 9), (2, 9), (3, 9)]);
         assert_eq!(attainable(&seen, &know(0, 0, 0)), seen);
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_in_hex() {
+    fn missing_origins_are_named_in_hex() {
         let known = vector(&[(1, 5), (2, 9)]);
         assert_eq!(missing(&vector(&[(1, 5), (2, 8)]), &known), "");
         assert_eq!(missing(&vector(&[(1, 6), (2, 9), (255, 1)]), &known), "0000000000000001,00000000000000ff");

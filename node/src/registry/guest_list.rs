@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_departure_is_no_estimate() {
+    fn a_recorded_departure_is_not_an_estimate() {
         let row = GuestRow::of(&visit(BASE, Some(BASE + 1), None, &["A"]), "eu-central", HOUR);
         assert_eq!(row.left, "2026-01-01T00:00:00.001Z");
         let json = serde_json::to_value(row).expect("serialises");

@@ -38,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_names_no_moment() {
+    fn a_text_that_is_not_a_moment_is_refused() {
         for bad in
             ["", "2020-10-25", "2020-10-25T02:30:00", "2020-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "yesterday"]
         {

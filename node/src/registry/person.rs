@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_country_alone_reaches_nobody() {
+    fn a_country_alone_is_not_a_contact() {
         let person = Person { country: Some("DE".into()), ..Person::default() };
         assert!(!person.has_contact());
         assert!(Person { email: Some("a@b.de".into()), ..person }.has_contact());

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_no_fields() {
+    fn other_names_are_not_fields() {
         for other in
             ["", "n", "0", "cn", "0x", "zz", "0N", "An", "1f0c33e2", "1F0C33E2n", "f0c33e2n", "01f0c33e2n", "ä"]
         {
@@ -197,7 +197,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_reads_is_written_the_same(name in "[0-9a-fnpeszckvo]{0,10}|.*", hash in any::<u32>()) {
+        fn a_name_that_reads_is_written_the_same(name in "[0-9a-fnpeszckvo]{0,10}|.*", hash in any::<u32>()) {
             if let Some(slot) = Slot::read(&name) {
                 prop_assert_eq!(slot.name(), name);
             }

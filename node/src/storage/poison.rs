@@ -148,7 +148,7 @@ mod tests {
         [|store| store.apply(&batch()), |store| store.sync(), |store| store.drop_bucket(Bucket::Day(1))];
 
     #[test]
-    fn whatever_fails_first_fails_all_that_follows() {
+    fn after_the_first_failure_every_later_write_fails() {
         for next in [Next::Fails, Next::Panics] {
             for first in WRITES {
                 let store = Poison::new(Fake { memory: MemoryStorage::default(), next: Mutex::new(Next::Succeeds) });

@@ -103,7 +103,7 @@ fn ben() -> Person {
 }
 
 #[test]
-fn a_correction_and_an_addition_at_once_are_no_conflict() {
+fn a_correction_and_an_addition_at_once_do_not_conflict() {
     let (new_anna, cleo) = (person("Anna", "999"), person("Cleo", "333"));
     let seen = at_once(&[anna()], slice::from_ref(&new_anna), &[anna(), cleo.clone()]);
     assert_eq!(seen.persons(), [new_anna, cleo]);
@@ -132,7 +132,7 @@ fn the_first_is_removed_while_the_second_is_corrected() {
 }
 
 #[test]
-fn whom_one_removes_and_another_corrects_stays_whole() {
+fn a_person_removed_and_corrected_at_once_stays_whole() {
     let new_ben = person("Ben", "888");
     let mut seen = at_once(&[anna(), ben()], &[anna()], &[anna(), new_ben.clone()]);
     assert_eq!(seen.persons(), [anna(), new_ben.clone()]);
@@ -206,7 +206,7 @@ fn two_check_ins_under_one_id_are_two_alternatives() {
 }
 
 #[test]
-fn who_was_removed_can_come_back_and_go_again() {
+fn a_removed_person_can_come_back_and_be_removed_again() {
     let mut region = Region::checked_in(&[anna(), ben()]);
     for _ in 0..3 {
         region.patch(&[anna()]);

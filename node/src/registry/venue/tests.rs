@@ -39,7 +39,7 @@ fn a_venue_comes_back_from_its_document() {
 }
 
 #[test]
-fn only_the_owner_owns() {
+fn only_the_owners_key_is_accepted() {
     assert!(venue(&[]).owned_by(&OWNER));
     assert!(!venue(&[]).owned_by(&OwnerKey([6; 32])));
     assert!(!Venue { owner_key_hashes: Vec::new(), ..venue(&[]) }.owned_by(&OWNER));
@@ -66,7 +66,7 @@ fn conflicts_are_shown() {
 
 /// A hostile peer can change a venue, but can neither take it over nor lock its owner out.
 #[test]
-fn no_later_change_says_whose_a_venue_is() {
+fn a_later_change_does_not_change_the_owner_of_a_venue() {
     let opened = venue(&[]);
     let key = opened.key();
     let creation = Change::create(&key, &opened.to_fields());

@@ -57,7 +57,7 @@ fn text(text: &str) -> Option<Value> {
 }
 
 #[test]
-fn an_empty_document_is_no_visit() {
+fn an_empty_document_is_not_a_visit() {
     let id = VisitId::of(Wall(BASE), &Secret([0; 16]));
     assert_eq!(Visit::from_document(id, &Document::default()), None);
 }

@@ -42,7 +42,7 @@ fn refusal(patch: &serde_json::Value) -> (String, Code) {
 }
 
 #[test]
-fn what_is_absent_stays_and_null_removes() {
+fn absent_fields_stay_and_null_removes() {
     let untouched = corrected(&json!({})).expect("passes");
     assert_eq!((untouched.area(), untouched.left(), untouched.persons().len()), (Some("1"), None, 2));
     let out = corrected(&json!({"left": "2026-01-01T02:00:00+01:00"})).expect("passes");
