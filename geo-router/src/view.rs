@@ -129,7 +129,7 @@ pub struct View {
 }
 
 impl View {
-    /// Where a client at `address` is sent.
+    /// The route of a client at `address`.
     #[must_use]
     pub fn route(&self, address: IpAddr) -> Route {
         let leaf = self.places.leaf(address);

@@ -29,7 +29,7 @@ const AUTHORITY_YEARS: i16 = 10;
 const NODE_YEARS: i16 = 2;
 /// A certificate that ends within this time counts as ended when certificates are issued.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
-/// What the authority calls itself. Fixed, because the issuer's name is rebuilt from it when a folder is loaded.
+/// The authority's name. Fixed, because the issuer's name is rebuilt from it when a folder is loaded.
 const AUTHORITY_NAME: &str = "Meridian private CA";
 
 /// Why a certificate could not be made or is not usable.
@@ -56,7 +56,7 @@ pub enum CertsError {
     Pem {
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         #[source]
         source: rustls_pki_types::pem::Error,
     },
@@ -107,7 +107,7 @@ pub enum CertsError {
     },
 }
 
-/// What [`CertificateAuthority::issue`] did.
+/// The outcome of [`CertificateAuthority::issue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Issued {
     /// A new key and certificate were written.

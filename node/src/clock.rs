@@ -4,9 +4,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use replication::{Monotonic, Now, Wall};
 
-/// Where the time comes from.
+/// A source of time.
 pub trait Clock: Send + Sync {
-    /// What both clocks say.
+    /// The reading of both clocks.
     fn now(&self) -> Now;
 }
 

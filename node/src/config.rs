@@ -1,8 +1,8 @@
 //! Configuration of one node: to hold a [`NodeConfig`] is proof that every bound below was checked.
 //!
-//! A file is read in two steps. What is *written* ([`NodeFile`]: plain values, unknown keys refused) becomes what is
-//! *proven* (this module: durations, addresses, absolute paths) by `try_from`, section by section, and an error
-//! names the key as an operator finds it in the file.
+//! A file is read in two steps. Its *written* form ([`NodeFile`]: plain values, unknown keys refused) becomes the
+//! *proven* form (this module: durations, addresses, absolute paths) by `try_from`, section by section. An error names
+//! the key as it is in the file.
 //!
 //! # Not here
 //! Whether the certificates are usable ([`crate::certs`]) and which policy packs exist (`registry`): a configuration
@@ -41,7 +41,7 @@ pub struct NodeConfig {
     pub data: PathBuf,
     /// File that holds the process id while the node runs.
     pub pid_file: Option<PathBuf>,
-    /// Where it listens.
+    /// Its listeners.
     pub listen: ListenConfig,
     /// Files of the private certificate authority and of this node's identity.
     pub tls: TlsConfig,
@@ -53,7 +53,7 @@ pub struct NodeConfig {
     pub replication: ReplicationConfig,
     /// Policy packs and public address.
     pub registry: RegistryConfig,
-    /// What clients may take.
+    /// Limits for clients.
     pub limits: LimitsConfig,
 }
 

@@ -40,7 +40,7 @@ pub(super) enum Event {
     GoneAgain { number: usize },
 }
 
-/// What children should do.
+/// The order to all children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Run,

@@ -108,7 +108,7 @@ impl Answers {
         })
     }
 
-    /// What a name, written in lower case, has.
+    /// The records of a name, which must be in lower case.
     pub(super) fn node(&self, name: &[u8]) -> Option<&Node> {
         self.names.get(name)
     }

@@ -1,8 +1,8 @@
 //! Configuration of the DNS server: to hold a [`DnsConfig`] is proof that every bound was checked.
 //!
-//! What is *written* ([`DnsSection`], the `[dns]` table: plain values, unknown keys refused) becomes what is *proven*
-//! (this module: whole names, durations, absolute paths) by [`DnsConfig::prove`], and an error names the key as an
-//! operator finds it in the file.
+//! The *written* form ([`DnsSection`], the `[dns]` table: plain values, unknown keys refused) becomes the *proven* form
+//! (this module: whole names, durations, absolute paths) by [`DnsConfig::prove`]. An error names the key as it is in the
+//! file.
 //!
 //! # Invariants
 //! - All names lie within the zone, are lower-case and are different.

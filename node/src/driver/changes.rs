@@ -87,7 +87,7 @@ mod tests {
         DocumentName { collection: Collection(2), tenant: TenantId([tenant; 16]), id: DocumentId([id; 16]) }
     }
 
-    /// What a follower has been told so far.
+    /// The names that a follower has received so far.
     fn told(follower: &mut Follower) -> Vec<DocumentName> {
         let names = follower.names.as_mut().expect("follows");
         std::iter::from_fn(|| names.try_recv().ok()).collect()

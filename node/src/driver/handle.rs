@@ -94,7 +94,7 @@ impl Handle {
         self.changes.clone().follow(tenant)
     }
 
-    /// What the clocks say.
+    /// The reading of the clocks.
     #[must_use]
     pub fn now(&self) -> Now {
         self.clock.now()

@@ -58,7 +58,7 @@ const WAITING_FRAMES: usize = 64;
 /// Shortest time between two publications of what peers said.
 const STATUS_EVERY: Duration = Duration::from_millis(5);
 
-/// What peer connections tell the driver.
+/// Inputs from peer connections.
 pub(crate) enum LinkInput {
     /// A connection is up; frames for the peer go into `frames`, and dropping it closes the connection.
     Up { link: LinkId, peer: NodeName, frames: mpsc::Sender<Arc<[u8]>> },

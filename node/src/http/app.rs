@@ -27,7 +27,7 @@ const VENUE_FRESH: Duration = Duration::from_secs(1);
 /// How long an answer that needs a batch to be durable waits for it.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How many venues are remembered.
+/// Number of venues in the cache.
 const VENUES: u64 = 100_000;
 
 /// Searches for contacts that may run at one time.

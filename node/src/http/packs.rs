@@ -4,7 +4,7 @@
 //! - A pack of the folder replaces the built-in one with the same id.
 //!
 //! # Not here
-//! What a pack says: [`crate::registry::policy`].
+//! The contents of a pack: [`crate::registry::policy`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -45,7 +45,7 @@ pub enum PacksError {
     /// The configuration names a pack that does not exist.
     #[error("registry.policy = \"{id}\": there is no such pack; choose one of {known}")]
     Unknown {
-        /// What the configuration names.
+        /// The id in the configuration.
         id: String,
         /// The ids that there are.
         known: String,

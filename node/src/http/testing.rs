@@ -222,7 +222,7 @@ impl Answer {
         lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// What the session token covers.
+    /// The vector that the session token covers.
     pub(super) fn covers(&self) -> VersionVector {
         let token = self.header("meridian-session").expect("a token");
         super::session::read(&token.parse().expect("a header")).expect("a token of ours")

@@ -8,7 +8,7 @@
 //! - A peer that reads slowly is disconnected, not waited for. A peer that sends faster than we apply has to wait.
 //!
 //! # Not here
-//! What the frames mean ([`replication::frame`]); certificates as files ([`crate::certs`]).
+//! The meaning of frames ([`replication::frame`]); certificates as files ([`crate::certs`]).
 
 mod accept;
 mod dial;
@@ -27,7 +27,7 @@ pub use tls::{TlsError, TlsIdentity};
 use crate::driver::Handle;
 use crate::metrics::Metrics;
 
-/// What every link needs.
+/// The state that all links share.
 #[derive(Clone)]
 pub struct Links {
     handle: Handle,

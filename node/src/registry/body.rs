@@ -1,7 +1,7 @@
 //! Reads JSON bodies strictly: an object must be an object, a field is given once, and no error quotes a value.
 //!
 //! # Not here
-//! What a body must say: [`super::visit_body`], [`super::visit_patch`], [`super::venue_body`].
+//! The rules for bodies: [`super::visit_body`], [`super::visit_patch`], [`super::venue_body`].
 
 use std::fmt;
 use std::marker::PhantomData;

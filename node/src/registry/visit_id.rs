@@ -6,7 +6,7 @@
 //! - A secret is compared in constant time and never printed by `Debug`.
 //!
 //! # Not here
-//! Where a secret comes from: the browser, or the API for a client that sends none.
+//! The source of a secret: the browser, or the API for a client that sends none.
 
 use std::fmt;
 use std::str::FromStr;

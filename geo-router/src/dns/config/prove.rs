@@ -1,4 +1,4 @@
-//! From what is written to what is proven: bounds of single values, then contradictions between them.
+//! Turns the written form into the proven one: checks bounds of single values, then contradictions between them.
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroUsize};

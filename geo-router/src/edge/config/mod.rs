@@ -1,7 +1,7 @@
 //! `[edge]`, checked: to hold an [`EdgeConfig`] is proof that its bounds hold.
 //!
 //! # Not here
-//! What is written: [`written`]. Whether certificates are usable: [`crate::tls`].
+//! The written form: [`written`]. Whether certificates are usable: [`crate::tls`].
 
 mod prove;
 mod written;
@@ -111,9 +111,9 @@ pub struct Retry {
 pub struct BreakerRules {
     /// Failures in a row that open it.
     pub failures: u32,
-    /// The part of failures within a window that opens it,
+    /// The part of failures within a window that opens it.
     pub ratio: f64,
-    /// if the window has at least so many requests.
+    /// The least number of requests in a window for which `ratio` counts.
     pub requests: u32,
     /// The window.
     pub window: Duration,

@@ -34,7 +34,7 @@ const MOST: usize = 10_000;
 /// The completeness of a CSV table, which has no place for it in its lines.
 const COMPLETENESS: HeaderName = HeaderName::from_static("meridian-completeness");
 
-/// What a request asks for.
+/// The parameters of a request.
 struct Asked {
     window: Window,
     area: Option<String>,
