@@ -85,8 +85,8 @@ impl Pages {
     }
 }
 
-/// One page: the last id that it looked at, and the visits that were asked for. A row that does not decode counts as
-/// one of them, because it may be.
+/// One page: the last id that it looked at, and the items for the list. A row that does not decode is an item, because
+/// it may belong to the window and area that were asked for.
 fn read(
     app: &App,
     status: &Status,
