@@ -1,7 +1,7 @@
 //! Configuration of one router: to hold a [`RouterConfig`] is proof that every bound below was checked.
 //!
-//! The *written* form ([`RouterFile`]: plain values, unknown keys refused) becomes the *proven* form here. An error names
-//! the key as it is in the file.
+//! The *written* form ([`RouterFile`]: plain values, unknown keys refused) becomes the *proven* form here. An error
+//! names the key as it is in the file.
 //!
 //! # Not here
 //! Whether the certificates and databases that it names are usable: opening them shows that.

@@ -1,8 +1,8 @@
 //! Configuration of the DNS server: to hold a [`DnsConfig`] is proof that every bound was checked.
 //!
 //! The *written* form ([`DnsSection`], the `[dns]` table: plain values, unknown keys refused) becomes the *proven* form
-//! (this module: whole names, durations, absolute paths) by [`DnsConfig::prove`]. An error names the key as it is in the
-//! file.
+//! (this module: whole names, durations, absolute paths) by [`DnsConfig::prove`]. An error names the key as it is in
+//! the file.
 //!
 //! # Invariants
 //! - All names lie within the zone, are lower-case and are different.
