@@ -24,7 +24,7 @@ pub(crate) struct InitArgs {
     renew: bool,
 }
 
-/// Makes what is missing and keeps what is there.
+/// Makes the files that are missing and keeps those that exist.
 pub(crate) fn init(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let authority = if args.force {
         CertificateAuthority::create(&args.dir, true)?

@@ -1,7 +1,7 @@
-//! The command line: names, options and help of every command. Help says the outcome.
+//! The command line: names, options and help of every command. The help of a command states its outcome.
 //!
 //! # Not here
-//! What an option means for a command: each command's options are declared beside the command.
+//! The meaning of an option: each command's options are declared beside the command.
 
 use std::path::PathBuf;
 
@@ -13,40 +13,40 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "meridian", version, propagate_version = true, max_term_width = 110)]
 pub(crate) struct Cli {
-    /// How log lines look; MERIDIAN_LOG filters them (default: info)
+    /// Format of log lines; MERIDIAN_LOG filters them (default: info)
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
     /// For people
     #[default]
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-/// What `meridian` does.
+/// The commands of `meridian`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run a whole deployment on this machine until Ctrl-C: regions, router, a demo venue
     Up(crate::up::UpArgs),
-    /// Run one node of a region until SIGTERM, losing nothing
+    /// Run one node of a region until SIGTERM; it stops without losing data
     Node(crate::serve::NodeArgs),
     /// Run one geo-router (DNS and HTTP edge) until SIGTERM
     Router(crate::router::RouterArgs),
     /// Stop sending new clients to a region, or start again
     #[command(subcommand)]
     Region(RegionCommand),
-    /// Say to which region an address is sent, and why
+    /// Show to which region an address is sent, and why
     Explain(crate::explain::ExplainArgs),
     /// Show each node's health, lag, horizon and clock; exit 1 unless all answer and are ready
     Status(crate::status::StatusArgs),
-    /// Send check-ins, corrections and erasures, measure them, then prove every acknowledged one in every region
+    /// Send check-ins, corrections and erasures, measure them, then verify every acknowledged one in every region
     Load(Box<crate::load::LoadArgs>),
     /// Simulate regions, partitions, wrong clocks and failing disks, deterministically, with reports
     #[command(subcommand)]
@@ -54,7 +54,7 @@ pub(crate) enum Command {
     /// Make a venue
     #[command(subcommand)]
     Venue(VenueCommand),
-    /// Make the certificates by which nodes know each other
+    /// Make the certificates by which nodes recognise each other
     #[command(subcommand)]
     Certs(CertsCommand),
     /// Print a completion script for a shell
@@ -65,37 +65,37 @@ pub(crate) enum Command {
     Man(crate::manual::ManArgs),
 }
 
-/// What can be done with venues.
+/// The commands for venues.
 #[derive(Debug, Subcommand)]
 pub(crate) enum VenueCommand {
     /// Make a venue and print its id, the owner's key and the check-in link
     Create(crate::venue::CreateArgs),
 }
 
-/// What can be done with regions.
+/// The commands for regions.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RegionCommand {
-    /// Send new clients elsewhere; what is under way ends in peace
+    /// Send new clients elsewhere; connections and requests that exist end normally
     Drain(crate::region::DrainArgs),
     /// Take the region back into service
     Restore(crate::region::RestoreArgs),
-    /// Show what operators have ordered, by whom and why
+    /// Show what operators have ordered, with author and reason
     List(crate::region::ListArgs),
 }
 
-/// What can be done with certificates.
+/// The commands for certificates.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CertsCommand {
     /// Make a private certificate authority, if there is none, and certificates for nodes
     Init(crate::certs::InitArgs),
 }
 
-/// The caller asked for something that can't be done as asked: exit status 2.
+/// The command line or a configuration file must be changed: exit status 2.
 #[derive(Debug)]
 pub(crate) struct Usage(String);
 
 impl Usage {
-    /// An error that tells the caller what to ask instead.
+    /// An error that tells the caller what to change.
     pub(crate) fn error(message: impl Into<String>) -> anyhow::Error {
         anyhow::Error::new(Self(message.into()))
     }
@@ -109,14 +109,14 @@ impl std::fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
-/// Where `meridian up` keeps everything unless told otherwise.
+/// The default folder of `meridian up`.
 pub(crate) fn default_data() -> PathBuf {
     PathBuf::from("meridian-data")
 }
 
 /// Reads a length of time such as `10s`, `500ms` or `2m`.
 pub(crate) fn duration(text: &str) -> Result<std::time::Duration, String> {
-    let wrong = || format!("`{text}` is no length of time; write 10s, 500ms or 2m");
+    let wrong = || format!("`{text}` is not a length of time; write 10s, 500ms or 2m");
     let parsed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     std::time::Duration::try_from(parsed).map_err(|_| wrong())
 }

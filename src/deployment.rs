@@ -1,4 +1,4 @@
-//! A deployment that `meridian up` made, as it lies on the disk: one folder for each node and each router.
+//! A deployment that `meridian up` made, read from disk: one folder for each node and each router.
 
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,7 @@ pub(crate) fn read(data: &Path) -> anyhow::Result<Vec<Deployed>> {
     files.into_iter().map(|file| Ok(Deployed { config: NodeConfig::load(&file)? })).collect()
 }
 
-/// The admin listeners of nodes: those given, else those of the deployment in `data`.
+/// The admin listeners of nodes: the given ones, otherwise those of the deployment in `data`.
 pub(crate) fn node_admins(given: &[Base], data: &Path) -> anyhow::Result<Vec<Base>> {
     if !given.is_empty() {
         return Ok(given.to_vec());
@@ -43,8 +43,8 @@ pub(crate) fn router_admin(data: &Path) -> anyhow::Result<Base> {
     Ok(Base::from(RouterConfig::load(first)?.admin))
 }
 
-/// What a command says that has nobody to ask.
-const NOBODY: &str = "no --admin is given, and there is no deployment to ask";
+/// The context of the error if neither --admin nor a deployment names a node.
+const NOBODY: &str = "no --admin is given, and there is no deployment to ask (give --admin URL, or --data DIR)";
 
 fn nothing_in(data: &Path, file: &str) -> anyhow::Error {
     let data = data.display();
@@ -68,9 +68,9 @@ impl Deployed {
     }
 }
 
-/// The process whose id is in a file, if there is such a process.
+/// The process whose id is in a file, if it runs.
 pub(crate) fn running(pid_file: &Path) -> Option<Pid> {
     let pid = Pid::from_raw(std::fs::read_to_string(pid_file).ok()?.trim().parse().ok().filter(|pid| *pid > 0)?);
-    // "Not permitted" is an answer too: the process is there and belongs to another user.
+    // EPERM is an answer too: the process exists and belongs to another user.
     matches!(kill(pid, None), Ok(()) | Err(nix::Error::EPERM)).then_some(pid)
 }

@@ -1,4 +1,4 @@
-//! `meridian explain`: to which region an address is sent, and why.
+//! `meridian explain`: shows to which region an address is sent, and why.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(crate) struct ExplainArgs {
     json: bool,
 }
 
-/// What the router says.
+/// The router's answer.
 #[derive(Debug, Serialize, Deserialize)]
 struct Explanation {
     prefix: String,
@@ -64,7 +64,7 @@ struct Ranked {
     share: f64,
 }
 
-/// Asks a router and prints what it says.
+/// Asks a router and prints its answer.
 pub(crate) async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let admin = match args.admin {
         Some(admin) => admin,

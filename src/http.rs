@@ -1,11 +1,11 @@
 //! A small HTTP client: one connection ([`Line`]) and single JSON requests ([`request`]) over it.
 //!
 //! # Invariants
-//! - Every request has a time limit and every answer held in memory a size limit.
-//! - A failure tells whether the request can have reached the server ([`Failure`]): only then may it have had effect.
+//! - Every request has a time limit, and every answer that is held in memory a size limit.
+//! - A failure says whether the request may have reached the server and had an effect ([`Failure`]).
 //!
 //! # Not here
-//! TLS: the public and admin listeners of a node speak plain HTTP.
+//! TLS, because the public and admin listeners of a node speak plain HTTP.
 
 mod base;
 mod problem;
@@ -35,22 +35,22 @@ const SIZE_LIMIT: usize = 16 << 20;
 
 /// One HTTP/1.1 connection.
 ///
-/// Whoever waits for an answer drives the connection in the same task: no second task is woken for each request,
-/// which would cost a load generator more than the request itself.
+/// The task that waits for an answer also drives the connection. So no second task is woken for each request, which
+/// would cost a load generator more than the request itself.
 pub(crate) struct Line {
     sender: SendRequest<Full<Bytes>>,
     driver: Option<Driver>,
 }
 
-/// What moves a connection's bytes; gone once the connection has ended.
+/// Moves a connection's bytes; gone once the connection has ended.
 type Driver = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The request never left: it had no effect.
+    /// The request was not sent: it had no effect.
     Unsent,
-    /// It left and no answer came: it may have had effect.
+    /// The request was sent and no answer came: it may have had an effect.
     Unanswered,
 }
 
@@ -76,7 +76,7 @@ impl Line {
         })
     }
 
-    /// Waits for something that needs the connection to move, such as the body of an answer.
+    /// Waits for a future that needs the connection to move, such as the body of an answer.
     pub(crate) async fn drive<F: Future>(&mut self, wait: F) -> F::Output {
         drive(&mut self.driver, wait).await
     }
@@ -89,14 +89,14 @@ async fn drive<F: Future>(driver: &mut Option<Driver>, wait: F) -> F::Output {
         tokio::select! {
             biased;
             output = &mut wait => return output,
-            // Dropped, and not only remembered as ended: that is how those who wait for it learn of the end.
+            // The driver is dropped at once, because its end is visible to waiting requests only when it is dropped.
             _ = moving => *driver = None,
         }
     }
     wait.await
 }
 
-/// What a single request carries besides its path.
+/// The parts of a single request besides its path.
 #[derive(Default)]
 pub(crate) struct Options<'a> {
     /// Sent as `Authorization: Bearer`.
@@ -125,7 +125,7 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// The body as JSON, if the status is one of success; else the problem that the server describes.
+    /// The body as JSON if the status is a success, otherwise the problem that the server describes.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
         if !self.status.is_success() {
             return Err(self.problem());
@@ -133,9 +133,10 @@ impl Reply {
         self.json_whatever_status()
     }
 
-    /// The body as JSON: `/readyz` has one whether it says yes or no.
+    /// The body as JSON for any status, because `/readyz` has a body in both cases.
     pub(crate) fn json_whatever_status<T: DeserializeOwned>(&self) -> anyhow::Result<T> {
-        serde_json::from_slice(&self.body).with_context(|| format!("the answer ({}) is not understood", self.status))
+        serde_json::from_slice(&self.body)
+            .with_context(|| format!("the answer ({}) is not the JSON that is expected", self.status))
     }
 
     /// The problem that the server describes (RFC 9457).
@@ -144,7 +145,7 @@ impl Reply {
     }
 }
 
-/// A request with the headers that every one has.
+/// Builds a request with the headers that every request has.
 pub(crate) fn build(
     base: &Base,
     method: Method,
@@ -168,7 +169,7 @@ pub(crate) fn build(
     Ok(request.body(Full::new(options.body.unwrap_or_default()))?)
 }
 
-/// Makes one request over a connection of its own and reads the whole answer.
+/// Makes one request over its own connection and reads the whole answer.
 pub(crate) async fn request(base: &Base, method: Method, path: &str, options: Options<'_>) -> anyhow::Result<Reply> {
     let what = format!("{method} {base}{path}");
     let request = build(base, method, path, options)?;
@@ -201,7 +202,7 @@ mod tests {
 
     use super::{Base, Failure, Line, Method, Options, build};
 
-    /// A server that gives each connection one of these answers to each request, then closes it.
+    /// A server that answers each connection with these answers and then closes it.
     async fn server(answers: Vec<&'static str>) -> Base {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = Base::from(listener.local_addr().unwrap());
@@ -227,7 +228,7 @@ mod tests {
         for _ in 0..2 {
             assert_eq!(line.call(request(&base)).await.unwrap().status(), 204);
         }
-        // The server closes after its second answer; whether that has arrived here yet or not, the call ends.
+        // The server closes after its second answer. Whether that has arrived here or not, the call ends.
         let third = tokio::time::timeout(limit, line.call(request(&base))).await.expect("ends");
         assert!(third.is_err());
         let fourth = tokio::time::timeout(limit, line.call(request(&base))).await.expect("ends");

@@ -1,13 +1,13 @@
-//! `meridian load`: sends check-ins, corrections and erasures, measures them, and proves afterwards that every
-//! acknowledged one is in every region.
+//! `meridian load`: sends check-ins, corrections and erasures, measures them, and then verifies that every acknowledged
+//! one is in every region.
 //!
 //! # Invariants
-//! - Open loop by default: each operation has an intended moment and its latency counts from there, so a server that
-//!   stalls is charged for all who would have come meanwhile (no coordinated omission).
-//! - What was acknowledged, refused and left without an answer is never mixed up.
+//! - Open loop by default: each operation has an intended moment and its latency counts from there. So a server that
+//!   stalls is charged for every operation that was due meanwhile (no coordinated omission).
+//! - Acknowledged, refused and unanswered operations are counted apart.
 //!
 //! # Not here
-//! When the next operation is due ([`plan`]), how it is sent ([`client`], [`worker`]), what people type ([`payload`]).
+//! When the next operation is due ([`plan`]), how it is sent ([`client`], [`worker`]), what it contains ([`payload`]).
 
 mod client;
 mod ledger;
@@ -52,7 +52,7 @@ pub(crate) struct LoadArgs {
     /// How long to send, such as 10s or 5m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
-    /// Stop after so many check-ins, if the time is not over before
+    /// Stop after so many check-ins, even if --duration has not passed
     #[arg(long, value_name = "N")]
     visits: Option<u64>,
     /// Share of operations that correct the phone number of an earlier check-in
@@ -64,7 +64,7 @@ pub(crate) struct LoadArgs {
     /// Venues to make and to spread the check-ins over
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     venues: u16,
-    /// Check-in bodies to send instead of made-up ones: JSON objects, one a line or in one array
+    /// Check-in bodies to send instead of made-up ones: JSON objects, one per line or in one array
     #[arg(long, value_name = "FILE")]
     payload: Option<PathBuf>,
     /// After a transport error or a 502, 503 or 504, repeat with the same id at the next target
@@ -73,28 +73,28 @@ pub(crate) struct LoadArgs {
     /// How long to wait for one answer
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     timeout: Duration,
-    /// Addresses that connections seem to come from, in turn (X-Forwarded-For), for a router that trusts this machine
+    /// Client addresses to use in turn (X-Forwarded-For), for a router that trusts this machine
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     from: Vec<std::net::IpAddr>,
-    /// Where to read back, if not at the targets: every region, when the target is a router
+    /// Where to read everything back, if not at the targets: every region, if the target is a router
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     verify_at: Vec<Base>,
     /// Follow some check-ins until the guest can read them in the other regions, and show how long that takes
     #[arg(long)]
     visibility: bool,
-    /// Do not read everything back afterwards
+    /// Do not read everything back at the end
     #[arg(long)]
     no_verify: bool,
-    /// How long the regions may take to be complete before they are read back, and one check-in to be visible
+    /// Longest time until the regions are complete before they are read back, and until one check-in is visible
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     verify_timeout: Duration,
-    /// What decides persons and the order of operations; random and printed if not given
+    /// Seed for persons and the order of operations; random and printed if not given
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// A server process to measure (CPU, memory, disk); found by itself for a deployment of `up`
+    /// A server process to measure (CPU, memory, disk); found automatically for a deployment of `up`
     #[arg(long, value_name = "PID")]
     server_pid: Vec<i32>,
-    /// The deployment of `up` in which server processes are looked for
+    /// The deployment of `up` in which to look for server processes
     #[arg(long, value_name = "DIR", default_value_os_t = default_data())]
     data: PathBuf,
     /// Print one JSON object with all figures

@@ -1,4 +1,4 @@
-//! Log lines of every command, on standard error: standard output belongs to results.
+//! Log lines of every command. They go to standard error, because standard output is for results.
 
 use std::io::IsTerminal as _;
 
@@ -9,10 +9,10 @@ use crate::cli::{LogFormat, Usage};
 /// Starts logging, filtered by `MERIDIAN_LOG`.
 pub(crate) fn init(format: LogFormat) -> anyhow::Result<()> {
     let filter = match std::env::var("MERIDIAN_LOG") {
-        Ok(text) if !text.is_empty() => text
-            .parse::<EnvFilter>()
-            .map_err(|error| Usage::error(format!("MERIDIAN_LOG=\"{text}\" is no log filter: {error}")))?,
-        // Automerge opens a span for every merge and writes its arguments out: at the usual level that costs more than
+        Ok(text) if !text.is_empty() => text.parse::<EnvFilter>().map_err(|error| {
+            Usage::error(format!("MERIDIAN_LOG=\"{text}\" is not a log filter, such as info or node=debug: {error}"))
+        })?,
+        // Automerge opens a span for every merge and formats its arguments, which at the usual level costs more than
         // the merge.
         _ => EnvFilter::new("info,automerge=warn"),
     };

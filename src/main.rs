@@ -1,7 +1,7 @@
 //! `meridian`: one binary for every role. This file starts the process and turns its outcome into an exit code.
 //!
 //! # Not here
-//! What the commands are called ([`cli`]) and what they do (a module each).
+//! The names of the commands ([`cli`]), and the commands (a module each).
 
 #![warn(clippy::print_stdout)]
 
@@ -33,8 +33,8 @@ use clap::Parser as _;
 
 use crate::cli::{CertsCommand, Cli, Command, RegionCommand, Usage, VenueCommand};
 
-// Many small values of many threads live and die with each request; the system's allocator is slower at that and
-// gives memory back late.
+// Each request allocates and frees many small values in many threads. The system's allocator is slower at that and
+// returns memory late.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -58,7 +58,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     if let Command::Simulate(command) = cli.command {
-        // It logs nothing, and runs millions of merges.
+        // The simulator writes no log lines and runs millions of merges, so it starts without logging.
         return simulate::simulate(command);
     }
     logging::init(cli.log_format)?;
@@ -86,7 +86,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
             }
         }
     });
-    // A blocking call that never returns must not keep a finished process alive.
+    // A blocking call that never returns must not keep the process alive.
     runtime.shutdown_timeout(Duration::from_secs(2));
     outcome
 }

@@ -11,14 +11,14 @@ use crate::cli::Cli;
 /// Options of `meridian completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
-    /// For which shell
+    /// The shell
     shell: clap_complete::Shell,
 }
 
 /// Options of `meridian man`.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
-    /// Folder for the pages; made if needed
+    /// Folder for the pages; created if needed
     folder: PathBuf,
 }
 

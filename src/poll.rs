@@ -1,13 +1,13 @@
-//! Waiting for something to become true, with a limit: asked again and again, never slept through.
+//! Waits with a limit until something becomes true, by asking repeatedly.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Pause between two questions: short beside what a person notices, long beside what a question costs.
+/// Pause between two questions: too short for a person to notice, and long compared to the cost of a question.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Asks until the answer is good or `limit` has passed; then the last error is the outcome.
+/// Asks until the answer is good or `limit` has passed; the last error is the outcome then.
 pub(crate) async fn until<T>(limit: Duration, mut ask: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let deadline = Instant::now() + limit;
     loop {

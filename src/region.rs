@@ -1,4 +1,4 @@
-//! `meridian region`: tells a live node what an operator wants of a region; all nodes and routers follow.
+//! `meridian region`: gives a live node an operator's order on a region, which all nodes and routers follow.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,10 +14,11 @@ use crate::deployment;
 use crate::http::{self, Base, Options};
 use crate::table::table;
 
-/// Where orders are given.
+/// The nodes that take orders.
 #[derive(Debug, Args)]
 struct Nodes {
-    /// A node's admin address, such as http://127.0.1.1:7082; repeat it for more: the first that answers is told
+    /// A node's admin address, such as http://127.0.1.1:7082; repeat it for more: the first that answers takes the
+    /// order
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     admin: Vec<Base>,
     /// Without --admin: the folder of a deployment that `meridian up` made
@@ -32,19 +33,19 @@ pub(crate) struct DrainArgs {
     region: String,
     #[command(flatten)]
     nodes: Nodes,
-    /// Why: shown to other operators
+    /// Reason, shown to other operators
     #[arg(long, default_value = "")]
     reason: String,
     /// When the order lapses by itself, such as 2h; without it, it holds until `region restore`
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     lasting: Option<Duration>,
-    /// Send nothing there at all, not even the rest of what is under way
+    /// Send nothing there at all, not even the rest of running requests
     #[arg(long)]
     maintenance: bool,
-    /// Do it even if no region is left to serve
+    /// Give the order even if no region is left to serve
     #[arg(long)]
     force: bool,
-    /// Who gives the order
+    /// Author of the order
     #[arg(long, env = "USER", default_value = "operator")]
     by: String,
 }
@@ -56,10 +57,10 @@ pub(crate) struct RestoreArgs {
     region: String,
     #[command(flatten)]
     nodes: Nodes,
-    /// Why: shown to other operators
+    /// Reason, shown to other operators
     #[arg(long, default_value = "")]
     reason: String,
-    /// Who gives the order
+    /// Author of the order
     #[arg(long, env = "USER", default_value = "operator")]
     by: String,
 }
@@ -104,9 +105,9 @@ struct Order {
 }
 
 impl Nodes {
-    /// The first answer of any node; a node that does not answer or cannot write now is passed over.
+    /// The first answer of any node. A node that does not answer or cannot write now is skipped.
     async fn ask(&self, method: Method, path: &str, body: Option<&NewOrder<'_>>) -> anyhow::Result<http::Reply> {
-        let mut last = anyhow::anyhow!("there is no node to ask");
+        let mut last = anyhow::anyhow!("there is no node to ask; give --admin URL");
         for base in deployment::node_admins(&self.admin, &self.data)? {
             let options = body.map(Options::json).transpose()?.unwrap_or_default();
             match http::request(&base, method.clone(), path, options).await {
@@ -117,7 +118,7 @@ impl Nodes {
                 Err(error) => last = error.context(format!("{base} does not answer")),
             }
         }
-        Err(last.context("no node could be asked"))
+        Err(last.context("no node took the request (`meridian status` shows the nodes)"))
     }
 }
 
@@ -143,14 +144,14 @@ pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
 
 async fn give(nodes: &Nodes, region: &str, order: &NewOrder<'_>) -> anyhow::Result<ExitCode> {
     if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return Err(Usage::error(format!("`{region}` is no name of a region")));
+        return Err(Usage::error(format!("`{region}` is not the name of a region; `meridian region list` shows them")));
     }
     let path = format!("/v1/admin/regions/{region}/order");
     let line: Line = nodes.ask(Method::PUT, &path, Some(order)).await?.json()?;
     let what = match order.order {
         "serving" => "serves again; its clients come back step by step".to_owned(),
         "maintenance" => "is under maintenance: nothing is sent there".to_owned(),
-        _ => "is drained: new clients go elsewhere, what is under way ends in peace".to_owned(),
+        _ => "is drained: new clients go elsewhere; connections and requests that exist end normally".to_owned(),
     };
     say!("{} {what}.", line.region);
     if let Some(until) = line.order.and_then(|order| order.until) {
@@ -161,7 +162,7 @@ async fn give(nodes: &Nodes, region: &str, order: &NewOrder<'_>) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Shows what operators have ordered.
+/// Shows the orders of operators.
 pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let lines: Vec<Line> = args.nodes.ask(Method::GET, "/v1/admin/regions", None).await?.json()?;
     if args.json {

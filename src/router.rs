@@ -1,4 +1,4 @@
-//! `meridian router`: reads a configuration, runs one router, stops it in peace.
+//! `meridian router`: reads a configuration, runs one router, and stops it gracefully.
 //!
 //! # Not here
 //! The router itself: the crate `geo_router`.
@@ -20,7 +20,7 @@ pub(crate) struct RouterArgs {
     /// The router's configuration (TOML; see config/router.toml)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Check the configuration and the location database it names, then exit: 0 if good, 2 if not
+    /// Check the configuration and the location database that it names, then exit: 0 if they are good, 2 if not
     #[arg(long)]
     check: bool,
     /// Stop when standard input closes: `up` holds the other end, so its routers never outlive it

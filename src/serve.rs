@@ -1,5 +1,5 @@
-//! `meridian node`: reads a configuration, runs one node, stops it in peace. What it shares with `meridian router`
-//! is here too.
+//! `meridian node`: reads a configuration, runs one node, and stops it gracefully. The parts that it shares with
+//! `meridian router` are here too.
 //!
 //! # Not here
 //! The node itself: the crate `node`.
@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::cli::Usage;
 
-/// A node that has not stopped so long after its parent went away is stuck, and nobody is left to kill it.
+/// How long a node may take to stop after its parent ended. After that it is stuck, and no parent is left to kill it.
 const ORPHAN_GRACE: Duration = Duration::from_secs(20);
 
 /// Options of `meridian node`.
@@ -26,7 +26,7 @@ pub(crate) struct NodeArgs {
     /// The node's configuration (TOML; see config/node.toml)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Check the configuration and the certificates it names, then exit: 0 if good, 2 if not
+    /// Check the configuration and the certificates that it names, then exit: 0 if they are good, 2 if not
     #[arg(long)]
     check: bool,
     /// Stop when standard input closes: `up` holds the other end, so its nodes never outlive it
@@ -44,7 +44,7 @@ pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
         say!("{}: good (node {}, region {})", args.config.display(), config.name, config.region);
         return Ok(ExitCode::SUCCESS);
     }
-    checked.context("peers would refuse this node")?;
+    checked.context("peers would refuse this node (`meridian certs init` makes certificates)")?;
     raise_open_files();
     let shutdown = shutdown(args.exit_with_parent)?;
     let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
@@ -52,7 +52,7 @@ pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Resolves on SIGTERM, on Ctrl-C, and if asked for when standard input closes.
+/// Resolves on SIGTERM, on Ctrl-C and, with `with_parent`, when standard input closes.
 pub(crate) fn shutdown(with_parent: bool) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -69,8 +69,8 @@ pub(crate) fn shutdown(with_parent: bool) -> anyhow::Result<impl Future<Output =
 
 /// Resolves when standard input has closed.
 ///
-/// A thread of its own, because a read of standard input can't be cancelled: on the runtime's threads it would
-/// hold up the exit of a node that is stopped in another way.
+/// It has its own thread, because a read of standard input can't be cancelled. On the runtime's threads it would delay
+/// the exit of a node that is stopped in another way.
 fn parent_gone() -> anyhow::Result<oneshot::Receiver<()>> {
     let (gone, wait) = oneshot::channel();
     std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
@@ -84,7 +84,7 @@ fn parent_gone() -> anyhow::Result<oneshot::Receiver<()>> {
     Ok(wait)
 }
 
-/// Lets this process hold as many sockets and files as the system allows it.
+/// Raises this process's limit of open sockets and files to what the system allows.
 pub(crate) fn raise_open_files() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
@@ -95,7 +95,7 @@ pub(crate) fn raise_open_files() {
     }
 }
 
-/// A file that holds this process's id and goes with it.
+/// A file with this process's id, removed when the process ends.
 pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
@@ -109,10 +109,11 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Another node may have been started meanwhile and written its own.
+        // Another node may have been started meanwhile and have written its own id.
         let own = std::fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
         if own && let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "the pid file stays");
+            let action = "remove the file; it names a process that has ended";
+            tracing::warn!(path = %self.0.display(), %error, action, "the pid file cannot be removed");
         }
     }
 }

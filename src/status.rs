@@ -1,4 +1,4 @@
-//! `meridian status`: what the nodes say of themselves and of each other.
+//! `meridian status`: shows what the nodes report about themselves and each other.
 //!
 //! # Not here
 //! The figures: each node's admin listener (`/v1/admin/status`).
@@ -28,7 +28,7 @@ pub(crate) struct StatusArgs {
     json: bool,
 }
 
-/// What one node says.
+/// The status of one node.
 #[derive(Debug, Serialize, Deserialize)]
 struct NodeStatus {
     region: String,
@@ -64,7 +64,7 @@ struct Peer {
     clock_offset_ms: Option<i64>,
 }
 
-/// What became of asking one node.
+/// The result of asking one node.
 #[derive(Serialize)]
 struct Asked {
     admin: String,
@@ -74,7 +74,7 @@ struct Asked {
     error: Option<String>,
 }
 
-/// Asks every node and prints what they say; fails unless all answer and are ready.
+/// Asks every node and prints the answers; fails unless all answer and are ready.
 pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let mut asking = tokio::task::JoinSet::new();
     for (index, base) in deployment::node_admins(&args.admin, &args.data)?.into_iter().enumerate() {
@@ -133,7 +133,7 @@ fn print(asked: &[Asked]) {
     }
     say!("{nodes}");
     if !peers.is_empty() {
-        say!("\nWhat each node knows of its peers: entries and seconds of its log that the peer lacks\n{peers}");
+        say!("\nEach node about its peers: entries and seconds of its log that the peer lacks\n{peers}");
     }
     for note in notes {
         say!("{note}");

@@ -1,4 +1,4 @@
-//! One look for all tables that commands print.
+//! The common style of all tables that commands print.
 
 use comfy_table::{ContentArrangement, Table, presets};
 

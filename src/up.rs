@@ -2,10 +2,10 @@
 //!
 //! # Invariants
 //! - Only a folder that `up` itself made is ever deleted, and only processes that it started are ever killed.
-//! - A node that dies stays down until somebody starts it again: this is where failures are tried out.
+//! - A node that dies stays down until a person starts it again, because this command is for trying out failures.
 //!
 //! # Not here
-//! Where things are ([`layout`]), what is written ([`folder`]), the processes ([`children`]), the demo ([`demo`]).
+//! Addresses and folders ([`layout`]), files ([`folder`]), processes ([`children`]), the demo venue ([`demo`]).
 
 mod addresses;
 mod children;
@@ -58,7 +58,7 @@ pub(crate) struct UpArgs {
     engine: Option<EngineArg>,
 }
 
-/// The storage engines by name.
+/// The names of the storage engines.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum EngineArg {
     Sled,
@@ -76,7 +76,7 @@ impl From<EngineArg> for Engine {
 
 /// Runs a deployment until Ctrl-C or SIGTERM.
 pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
-    // First of all, so that no signal finds children and nobody who stops them.
+    // Signal handlers come first, so that a signal never leaves children without a process that stops them.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let folder = folder::Folder::open(&args.data, args.fresh)?;
@@ -111,11 +111,11 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
         interrupt.recv().await;
     };
     let clean = children.stop(impatient).await;
-    say!("{}", if clean { "All stopped." } else { "Not all stopped in peace: see the logs." });
+    say!("{}", if clean { "All stopped." } else { "Some processes did not stop normally; see their logs." });
     Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Waits until all are ready, makes the demo venue and says where everything is.
+/// Waits until all processes are ready, makes the demo venue, and prints where everything is.
 async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
     let (nodes, routers) = (layout.nodes.len(), layout.routers.len());
     let plural = |count: usize| if count == 1 { "" } else { "s" };
@@ -138,12 +138,12 @@ fn tell(layout: &Layout, event: Event) {
     let at = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
     match event {
         Event::Died { number, how } => {
-            say!("\n{at}  {} died: {how}. The others go on. Start it again with:", layout.process(number).name);
+            say!("\n{at}  {} died: {how}. The others still run. Start it again with:", layout.process(number).name);
             say!("  {}", layout.start_line(number));
         }
         Event::Back { number, pid } => {
             let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            say!("{at}  {} is back{pid}, started by hand: it is yours to stop.", layout.process(number).name);
+            say!("{at}  {} is back{pid}, started by hand; Ctrl-C here does not stop it.", layout.process(number).name);
         }
         Event::GoneAgain { number } => {
             say!("\n{at}  {} does not answer any more. Start it again with:", layout.process(number).name);

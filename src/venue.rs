@@ -14,7 +14,7 @@ pub(crate) struct CreateArgs {
     /// A region's public address, such as http://127.0.1.1:7080; the venue is then known in all regions
     #[arg(long)]
     url: Base,
-    /// What guests see, such as "Café Meridian"
+    /// Name that guests see, such as "Café Meridian"
     #[arg(long)]
     name: String,
     /// IANA time zone of the place, such as Europe/Berlin
@@ -23,10 +23,10 @@ pub(crate) struct CreateArgs {
     /// How long visits are kept, such as 14d; the policy pack has bounds and a default
     #[arg(long)]
     retention: Option<String>,
-    /// Where it is, for guests
+    /// Address of the venue, for guests
     #[arg(long)]
     address: Option<String>,
-    /// A table or room of its own; repeat it for more
+    /// A table or room; repeat it for more
     #[arg(long = "area", value_name = "AREA")]
     areas: Vec<String>,
     /// Print the answer as one JSON object
@@ -37,14 +37,14 @@ pub(crate) struct CreateArgs {
 /// The body of `POST /v1/venues`.
 #[derive(Debug, Serialize)]
 pub(crate) struct NewVenue<'a> {
-    /// What guests see.
+    /// The name that guests see.
     pub(crate) name: &'a str,
     /// IANA time zone.
     pub(crate) timezone: &'a str,
     /// How long visits are kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) retention: Option<&'a str>,
-    /// Where it is.
+    /// The address of the venue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<&'a str>,
     /// Tables and rooms.
@@ -52,14 +52,14 @@ pub(crate) struct NewVenue<'a> {
     pub(crate) areas: &'a [String],
 }
 
-/// The answer to it.
+/// The answer to `POST /v1/venues`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Created {
     /// The venue's id.
     pub(crate) venue_id: String,
-    /// What proves its ownership: shown once.
+    /// The key that proves its ownership; it is shown once.
     pub(crate) owner_key: String,
-    /// Where guests check in.
+    /// The link for guests to check in.
     pub(crate) checkin_url: String,
 }
 
@@ -85,7 +85,7 @@ pub(crate) async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
     say!("venue id      {}", made.venue_id);
     say!("owner key     {}", made.owner_key);
     say!("check-in URL  {}", made.checkin_url);
-    say!("\nKeep the owner key now: it is not shown again, and whoever has it reads the guest list.");
+    say!("\nKeep the owner key now: it is not shown again, and everyone who has it can read the guest list.");
     say!("Next: show the check-in URL to guests, and read the guest list with");
     say!("  curl -H 'Authorization: Bearer {}' {}/v1/venues/{}/guests", made.owner_key, args.url, made.venue_id);
     Ok(ExitCode::SUCCESS)

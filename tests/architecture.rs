@@ -1,5 +1,5 @@
-//! The house: which way dependencies point, who may name what, how files begin and how long they are, and that every
-//! file in `config/` is one that the product reads.
+//! The structure of the workspace: the direction of dependencies, which code may name what, how files begin, how long
+//! they are, and that the product reads every file in `config/`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,14 +12,14 @@ use geo_router::location::{Country, Database};
 use node::config::NodeConfig;
 use node::registry::PolicyPack;
 
-/// No file is longer.
+/// The largest number of lines of a file.
 const LONGEST: usize = 600;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The whole dependency graph as it is locked; everything in it was fetched to build this test.
+/// The whole dependency graph as locked; everything in it was fetched to build this test.
 fn metadata() -> Metadata {
     let rustc = std::process::Command::new("rustc").arg("-vV").output().unwrap();
     let rustc = String::from_utf8(rustc.stdout).unwrap();
@@ -28,7 +28,7 @@ fn metadata() -> Metadata {
     MetadataCommand::new().manifest_path(root().join("Cargo.toml")).other_options(options).exec().unwrap()
 }
 
-/// The names of everything that a package is built with, directly or not, build and test dependencies left out.
+/// The names of all packages that a package is built with, directly or not, without build and test dependencies.
 fn built_with(metadata: &Metadata, package: &str) -> BTreeSet<String> {
     let resolve = metadata.resolve.as_ref().unwrap();
     let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
@@ -51,7 +51,7 @@ fn built_with(metadata: &Metadata, package: &str) -> BTreeSet<String> {
 fn dependencies_point_one_way() {
     let metadata = metadata();
     let of = |package: &str| built_with(&metadata, package);
-    // The core has no I/O: neither an engine, nor a runtime, nor a socket, nor anybody else of this house.
+    // The core has no I/O: no engine, no runtime, no socket, and no other crate of this workspace.
     let core = of("replication");
     assert!(core.contains("automerge"), "the graph is the right one");
     for banned in ["tokio", "mio", "smol", "hyper", "rustls", "socket2", "nix", "sled", "fjall", "jiff", "chrono"] {
@@ -60,7 +60,7 @@ fn dependencies_point_one_way() {
     for banned in ["node", "geo-router", "simulations", "meridian"] {
         assert!(!core.contains(banned), "replication is built with {banned}");
     }
-    // automerge brings randomness and logs of its own; the core itself must not reach for either.
+    // automerge brings its own randomness and logs; the core itself must not use either.
     let package = metadata.workspace_packages().into_iter().find(|one| one.name.as_str() == "replication").unwrap();
     for dependency in package.dependencies.iter().filter(|one| one.kind == DependencyKind::Normal) {
         let banned = ["rand", "getrandom", "uuid", "tracing", "log"].contains(&dependency.name.as_str());
@@ -90,7 +90,7 @@ fn sources() -> Vec<(PathBuf, String)> {
             let entry = entry.unwrap();
             let (path, name) = (entry.path(), entry.file_name().into_string().unwrap());
             if entry.file_type().unwrap().is_dir() {
-                // What cargo builds and what git keeps is no source.
+                // Files that cargo builds or git keeps are not sources.
                 if !name.starts_with('.') && !name.starts_with("target") {
                     folders.push(path);
                 }
@@ -140,13 +140,13 @@ fn names(text: &str, name: &str) -> bool {
 #[test]
 fn each_part_names_only_what_it_may() {
     let banned: [(&str, &[&str]); 8] = [
-        // What a guest list is has nothing to do with how it travels or where it lies.
+        // The meaning of a guest list is independent of its transport and storage.
         ("node/src/registry", &["hyper", "hyper_util", "http_body_util", "tokio", "sled", "fjall", "rustls", "http"]),
         ("node/src/http", &["sled", "fjall", "rustls", "tokio_rustls"]),
         ("node/src/peer", &["sled", "fjall", "hyper"]),
-        // A scenario and a seed say everything.
+        // A scenario and a seed determine everything.
         ("simulations/src", &["tokio", "SystemTime", "Instant", "hyper", "HashMap", "HashSet"]),
-        // What is decided is told everything it needs, and can be tested without waiting.
+        // Decisions get everything that they need as arguments, so they can be tested without waiting.
         ("geo-router/src/health", &["tokio", "SystemTime", "Instant", "thread", "hyper", "fs"]),
         ("geo-router/src/policy", &["tokio", "SystemTime", "Instant", "thread", "hyper", "fs", "rand"]),
         ("geo-router/src/location", &["tokio", "SystemTime", "Instant", "thread", "hyper", "rand"]),
@@ -172,10 +172,10 @@ fn each_part_names_only_what_it_may() {
             .iter()
             .filter(|(path, text)| path.iter().any(|part| part == "src") && names(text, engine))
             .map(|(path, _)| path)
-            // It names the two modules, which are called like their engines.
+            // This file names the two modules, which have the names of their engines.
             .filter(|path| **path != Path::new("node/src/storage/mod.rs"))
             .collect();
-        assert_eq!(by_path, [&home], "who names {engine}");
+        assert_eq!(by_path, [&home], "files that name {engine}");
     }
 }
 
@@ -202,7 +202,7 @@ fn every_file_in_config_loads() {
                 assert_eq!(database.locate(address), Database::shipped().unwrap().locate(address));
             }
             "geo/countries.csv" => assert!(Country::new("DE").unwrap().position().is_some()),
-            // For people.
+            // For people, so there is nothing to load.
             "geo/README.md" => {}
             policy if policy.starts_with("policies/") && policy.ends_with(".toml") => {
                 let pack = PolicyPack::from_toml(&text()).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -211,20 +211,20 @@ fn every_file_in_config_loads() {
                     PolicyPack::from_toml(text).map(drop).map_err(|error| format!("{:#}", anyhow::Error::new(error)))
                 });
             }
-            other => panic!("config/{other}: say here how it is loaded, or it will rot"),
+            other => panic!("config/{other}: add here how it is loaded, otherwise it will get out of date"),
         }
         loaded += 1;
     }
     assert!(loaded >= 7, "{loaded}");
 }
 
-/// Every table of a file refuses a key that nobody knows, and says which.
+/// Every table of a file refuses an unknown key and names it.
 fn refuses_unknown_keys(name: &str, text: &str, load: impl Fn(&str) -> Result<(), String>) {
     let file = toml::Value::Table(text.parse().unwrap());
     let mut paths = Vec::new();
     tables(&file, &mut Vec::new(), &mut paths);
     for path in paths {
-        // Languages and countries are keys that the product does not know by name.
+        // Languages and countries are keys that the product does not list.
         if path.last().is_some_and(|key| key == "notice" || key == "postal_code_digits") {
             continue;
         }

@@ -1,5 +1,5 @@
-//! The check-ins of `tests/data`, sent to nodes that live: what guests typed comes back in JSON, NDJSON and CSV, and in
-//! another region, byte for byte (in Unicode NFC).
+//! The check-ins of `tests/data`, sent to running nodes: what guests typed comes back byte for byte (in Unicode NFC) as
+//! JSON, NDJSON and CSV, and in another region.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,9 +17,9 @@ use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization as _;
 
 const CHECKINS: &str = include_str!("data/checkins.ndjson");
-/// A venue's rules are those of the node that makes it, so there is one node for each pack of the data set.
+/// A venue has the rules of the node that makes it, so there is one node for each pack of the data set.
 const PACKS: [&str; 5] = ["development", "default", "de-be", "de-bw", "at-2021"];
-/// One pack more than there are regions: its venues are made under a pack that asks for less.
+/// One more pack than there are regions: its venues are made under a pack that asks for less.
 const ALSO: (&str, &str) = ("de-by", "de-bw");
 
 #[derive(Deserialize)]
@@ -49,7 +49,7 @@ fn what_guests_typed_comes_back() {
     venues.values().for_each(|venue| deployment.wait_known(venue));
     let lines: Vec<Checkin> = CHECKINS.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 300);
-    // All of them began a minute ago and stay as long as they did.
+    // All of them began a minute ago and last as long as in the data set.
     let begun = Wall(guest::now().0 - 60_000);
     let mut sent = BTreeMap::new();
     for (index, line) in lines.into_iter().enumerate() {
@@ -58,7 +58,7 @@ fn what_guests_typed_comes_back() {
     }
     let any = venues.values().next().unwrap();
     deployment.wait_complete(any);
-    // In the region of the first node, and in the one that is farthest from it in the list.
+    // In the region of the first node and in that of the last one.
     for node in [0, PACKS.len() - 1] {
         let at = deployment.nodes[node].public;
         let mut found = 0;
@@ -82,7 +82,7 @@ fn what_guests_typed_comes_back() {
     for one in sent.values() {
         for person in one.persons.as_array().unwrap() {
             let name = person["name"].as_str().unwrap();
-            // A name of two letters is in many a word.
+            // A short name occurs in other words.
             assert!(name.len() < 8 || !logs.contains(name), "{}: a log has the name", one.label);
         }
     }
@@ -95,7 +95,7 @@ fn venues(deployment: &Deployment) -> BTreeMap<String, Venue> {
         let policy = if line.policy == ALSO.0 { ALSO.1 } else { &line.policy };
         let node = PACKS.iter().position(|pack| *pack == policy).unwrap();
         if line.policy == "development" {
-            // It keeps visits for seconds, which is less than this test takes.
+            // This venue keeps visits for seconds, which is less than this test takes.
             line.venue.as_object_mut().unwrap().remove("retention");
         }
         (line.label, Venue::make_of(deployment.nodes[node].public, &line.venue))
@@ -103,7 +103,7 @@ fn venues(deployment: &Deployment) -> BTreeMap<String, Venue> {
     lines.into_iter().map(make).collect()
 }
 
-/// Checks one line in, in one region after the other.
+/// Checks one line in and repeats it, with one region after the other.
 fn send(deployment: &Deployment, venues: &BTreeMap<String, Venue>, line: Checkin, arrival: Wall) -> Sent {
     let arrived = Timestamp::from_millisecond(arrival.0.cast_signed()).unwrap();
     let left = line.left.map(|left| arrived + left.duration_since(line.arrived));
@@ -114,7 +114,7 @@ fn send(deployment: &Deployment, venues: &BTreeMap<String, Venue>, line: Checkin
     let node = &deployment.nodes[usize::try_from(arrival.0).unwrap() % deployment.nodes.len()];
     let answer = node.ask(&visit.put());
     assert_eq!(answer.status, 201, "{}: {}", line.label, answer.text());
-    // A repeat of the very same body is recognised, however it was typed.
+    // A repeat of the same body is recognised, however it was typed.
     assert_eq!(node.ask(&visit.put()).status, 200, "{}", line.label);
     let record = node.ask(&visit.get()).expect(200).json();
     let composed = composed(&line.visit);
@@ -150,7 +150,7 @@ fn same(rows: &[Value], wanted: &BTreeMap<&str, &Sent>) {
     }
 }
 
-/// The table has one line for each person, whose cells are what was typed once the marks are taken off.
+/// The table has one line for each person. Its cells are the typed text once the marks are removed.
 fn same_table(body: &[u8], wanted: &BTreeMap<&str, &Sent>) {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").expect("a byte order mark");
     let mut table = csv::ReaderBuilder::new().from_reader(body);
@@ -173,7 +173,7 @@ fn same_table(body: &[u8], wanted: &BTreeMap<&str, &Sent>) {
     }
 }
 
-/// The guest list of an area and of a time has the guests of that area and time alone.
+/// The guest list of an area and of a time holds only the guests of that area and time.
 #[test]
 fn windows_and_areas_are_exact() {
     let deployment = Deployment::start(1);
@@ -199,7 +199,8 @@ fn windows_and_areas_are_exact() {
     };
     let [early_id, bar_id, late_id] = [&early, &bar, &late].map(String::as_str);
     assert_eq!(listed(0, 10, ""), [early_id, bar_id, late_id]);
-    // Half-open on both sides: who left at two is not there from two on, who came at four not until four.
+    // Half-open on both sides: a guest who left at two is not in a list from two on, and one who came at four not in a
+    // list until four.
     assert_eq!(listed(2, 4, ""), [bar_id]);
     assert_eq!(listed(4, 5, ""), [late_id]);
     assert_eq!(listed(0, 10, "&area=Bar"), [bar_id]);
@@ -212,7 +213,7 @@ fn windows_and_areas_are_exact() {
     let contacts: Vec<&str> =
         contacts["contacts"].as_array().unwrap().iter().filter_map(|row| row["visit_id"].as_str()).collect();
     assert_eq!(contacts, [bar_id]);
-    // Page by page it is the same list.
+    // The list page by page is the same list.
     let mut pages = Vec::new();
     let mut rest = String::new();
     loop {

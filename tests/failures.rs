@@ -1,5 +1,5 @@
-//! Regions that die, freeze, stop, are cut off and lose their disk: nothing that was acknowledged is lost, nothing
-//! erased comes back, nothing is there twice, and the others go on meanwhile.
+//! Regions that die, freeze, stop, are cut off and lose their disk: no acknowledged write is lost, no erased visit
+//! comes back, no visit exists twice, and the other regions continue meanwhile.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ const EU: usize = 0;
 const US: usize = 1;
 const AP: usize = 2;
 
-/// After so many writes of a node the load is well under way.
+/// After this many writes of a node the load is well under way.
 const UNDER_WAY: f64 = 100.0;
 
 #[test]
@@ -27,7 +27,7 @@ fn a_region_is_killed_under_load() {
     let mut load = Load::start(&deployment, "8s");
     load.wait_writes(&deployment, US, UNDER_WAY);
     deployment.nodes[US].kill();
-    // The others never stop.
+    // The other regions never stop.
     for node in [EU, AP] {
         let writes = deployment.nodes[node].metric("meridian_writes_total");
         load.wait_writes(&deployment, node, writes + UNDER_WAY);
@@ -47,11 +47,11 @@ fn a_region_freezes_under_load() {
     load.wait_writes(&deployment, AP, UNDER_WAY);
     deployment.nodes[AP].process().signal(Signal::SIGSTOP);
     let frozen = Instant::now();
-    // Longer than a silence that its peers forgive: they give the link up.
+    // Longer than the silence that the peers tolerate: they close the link.
     holds("the frozen region is given up", AGREED, || {
         [EU, US].into_iter().all(|node| !deployment.nodes[node].linked().contains(&"ap-southeast".to_owned()))
     });
-    // For a minute the others go on, at every moment of it.
+    // The other regions work during the whole minute.
     while frozen.elapsed() < Duration::from_secs(60) {
         let writes = deployment.nodes[EU].metric("meridian_writes_total");
         load.wait_writes(&deployment, EU, writes + UNDER_WAY);
@@ -65,7 +65,7 @@ fn a_region_freezes_under_load() {
 }
 
 #[test]
-fn a_region_is_stopped_in_peace_under_load() {
+fn a_region_is_stopped_under_load() {
     let mut deployment = Deployment::start(3);
     let mut load = Load::start(&deployment, "8s");
     load.wait_writes(&deployment, EU, UNDER_WAY);
@@ -88,7 +88,7 @@ struct Isolation {
     corrected_outside: Visit,
     /// Corrected on both sides.
     corrected_twice: Visit,
-    /// Erased in the isolated region, repeated outside.
+    /// Erased in the isolated region, then checked in again outside.
     erased_inside: Visit,
     /// Erased outside, corrected in the isolated region.
     erased_outside: Visit,
@@ -136,7 +136,7 @@ fn a_region_is_cut_off_while_both_sides_write() {
     for at in [eu, ap] {
         within("those outside agree", AGREED, || visits.outside_sees(&venue.list(at)));
     }
-    // Nothing came through: what the isolated region took is nowhere else, and the other way round.
+    // Nothing crossed the cut: the writes of the isolated region are only there, and the other way round.
     let outside = venue.list(eu);
     assert!(visits.inside.iter().all(|visit| !outside.contains_key(&visit.id)));
     let inside = venue.list(us);
@@ -178,14 +178,14 @@ impl Isolation {
         self.sent_twice.check_in(ap);
     }
 
-    /// What eu-central and ap-southeast must show of each other's writes.
+    /// The writes of each other that eu-central and ap-southeast must show.
     fn outside_sees(&self, list: &List) -> Result<(), String> {
         let there = |visit: &Visit| list.contains_key(&visit.id);
         let wanted = self.outside.iter().chain([&self.erased_unseen, &self.sent_twice, &self.erased_inside]);
         if wanted.into_iter().all(there) && !there(&self.erased_outside) { Ok(()) } else { Err(format!("{list:?}")) }
     }
 
-    /// What every region must show in the end.
+    /// The visits that every region must show in the end.
     fn all_there(&self, list: &List) {
         let wanted = self.inside.iter().chain(&self.outside).chain([
             &self.corrected_inside,
@@ -208,13 +208,13 @@ impl Isolation {
     }
 }
 
-/// While a region is cut off, lists say that they know of it up to the cut, however much time passes.
+/// While a region is cut off, lists claim to know it up to the cut, however much time passes.
 fn stands_still(deployment: &Deployment, venue: &Venue, cut: jiff::Timestamp) {
     for (node, isolated) in [(EU, "us-east"), (AP, "us-east"), (US, "eu-central")] {
         let node = &deployment.nodes[node];
         within("the region's own part goes on", AGREED, || {
             let through = venue.completeness(node.public);
-            // A region says of itself only what was true when it said it, and nothing that it said later came through.
+            // A region makes only claims about itself that are true at that moment, and no later claim crossed the cut.
             assert!(through[isolated] <= cut, "{} believes {through:?}, cut at {cut}", node.region);
             let ahead = through[node.region].duration_since(cut);
             if ahead >= jiff::SignedDuration::from_secs(2) { Ok(()) } else { Err(through) }
@@ -239,7 +239,7 @@ fn a_disk_goes_back_in_time() {
     copy_folder(&store, &copy);
     deployment.nodes[EU].start_again();
     deployment.wait_linked();
-    // After the copy: new visits, a correction, an erasure, all of them this region's own.
+    // After the copy: new visits, a correction and an erasure, all written by this region.
     lost.iter().for_each(|visit| drop(visit.check_in(eu)));
     copied[0].correct("030 2222").to(eu).expect(200);
     copied[1].erase().to(eu).expect(204);
@@ -263,7 +263,7 @@ fn a_disk_goes_back_in_time() {
     for at in [eu, us, ap] {
         assert_eq!(venue.list(at), before, "{at}");
     }
-    // It takes writes again, and nothing of them is taken for something old.
+    // The region takes writes again, and none of them is taken for an old one.
     let after: Vec<Visit> = some("after");
     after.iter().for_each(|visit| drop(visit.check_in(eu)));
     deployment.wait_complete(&venue);
@@ -289,7 +289,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// No failure made a node do what must never happen.
+/// Checks that no failure made a node do what must never happen.
 fn quiet(deployment: &Deployment) {
     for node in &deployment.nodes {
         let log = node.log();

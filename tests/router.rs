@@ -1,5 +1,5 @@
 //! `meridian up` with its router: the nearest region by DNS and by HTTP, a region that dies under load, operators'
-//! orders, and a router that has lost the others.
+//! orders, and a router that no longer hears the others.
 
 #![allow(clippy::unwrap_used)]
 
@@ -25,7 +25,7 @@ const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-southeast"];
 const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
 /// How long a whole deployment may take to be ready, or to stop.
 const MINUTE: Duration = Duration::from_secs(60);
-/// What takes seconds, on a busy machine.
+/// Time limit of steps that take seconds, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
 /// A running `meridian up` with routers.
@@ -69,12 +69,12 @@ impl Up {
         Pid::from_raw(std::fs::read_to_string(self.data.join(name).join("pid")).unwrap().trim().parse().unwrap())
     }
 
-    /// Kills a process of this deployment, which `up` reports and survives.
+    /// Kills a process of this deployment. `up` reports it and continues.
     fn kill(&self, name: &str) {
         kill(self.pid(name), Signal::SIGKILL).unwrap();
     }
 
-    /// Starts a node or router again, as `up` says how.
+    /// Starts a node or router again with the command that `up` prints.
     fn start_again(&self, name: &str) -> Process {
         let role = if name.starts_with("router") { "router" } else { "node" };
         let folder = self.data.join(name);
@@ -167,10 +167,11 @@ fn every_client_reaches_the_nearest_region() {
         let said = String::from_utf8(said.stdout).unwrap();
         assert!(said.contains(&format!("goes to {region} (preferred)")), "{said}");
     }
-    // Without a subnet it is the resolver's address, here this machine's, whose place nobody knows: it goes somewhere.
+    // Without a subnet the resolver's address counts. Here it is this machine's, whose location is unknown: it gets
+    // some region.
     let answer = Call::new("GET", "/v1/cluster").to(up.edge()).expect(200);
     assert!(REGIONS.contains(&answer.header("meridian-region").unwrap()));
-    // A check-in through the one URL, read in another region through the same.
+    // A check-in through the one URL, read in another region through the same URL.
     let venue = Venue::make(up.edge(), "14d");
     holds("the venue is known everywhere", SOON, || {
         CLIENTS
@@ -219,7 +220,7 @@ fn a_region_that_dies_under_load_fails_no_check_in_and_returns_by_ramp() {
     let check_ins = &report["operations"].as_array().unwrap()[0];
     assert_eq!(check_ins["failed"], 0, "{report:#}");
     assert!(check_ins["acknowledged"].as_u64().unwrap() > 1_000, "{report:#}");
-    // It comes back step by step.
+    // The region comes back step by step.
     let mut seen = Vec::new();
     within("the region is up again", Duration::from_secs(120), || {
         let status = up.status(1);
@@ -236,7 +237,7 @@ fn a_region_that_dies_under_load_fails_no_check_in_and_returns_by_ramp() {
     up.stop();
 }
 
-/// A deployment whose regions take 100 requests a second each, 85 of which may be used, behind a router of its own.
+/// A deployment whose regions take 100 requests a second each, of which 85 may be used, behind its own router.
 fn with_limits(folder: &Path) -> (Up, Process) {
     let up = Up::start(&folder.join("data"), 0);
     let router = folder.join("router.toml");
@@ -248,8 +249,8 @@ fn with_limits(folder: &Path) -> (Up, Process) {
     (up, router)
 }
 
-/// A load of clients near all three regions, read back at the first one. The dead region's word is missing there, so
-/// the list can't be complete; what it has is compared all the same.
+/// A load of clients near all three regions, read back at the first one. The claim of the dead region is missing there,
+/// so the list can't be complete; its contents are compared all the same.
 fn load_through(up: &Up, folder: &Path, rate: &str, duration: &str) -> Command {
     let mut command = Command::new(MERIDIAN);
     command.args(["load", "--json", "--rate", rate, "--duration", duration, "--connections", "48", "--venues", "1"]);
@@ -260,7 +261,7 @@ fn load_through(up: &Up, folder: &Path, rate: &str, duration: &str) -> Command {
     command
 }
 
-/// Requests per second that the survivors are sent between two moments, in eu-central and ap-southeast.
+/// Requests that eu-central and ap-southeast, the survivors, have been sent so far, and the time.
 fn survivors(up: &Up) -> ([f64; 2], Instant) {
     ([0, 2].map(|region| forwarded(up, REGIONS[region])), Instant::now())
 }
@@ -270,7 +271,7 @@ fn rates(before: ([f64; 2], Instant), after: ([f64; 2], Instant)) -> [f64; 2] {
     [0, 1].map(|survivor| (after.0[survivor] - before.0[survivor]) / seconds)
 }
 
-/// Three regions at 55 % of what they take, and one dies: the others take its clients and stay below their limit.
+/// Three regions run at 55 % of their capacity and one dies: the others take its clients and stay below their limit.
 #[test]
 fn survivors_of_a_failover_stay_below_their_limit() {
     let folder = tempfile::tempdir().unwrap();
@@ -283,7 +284,7 @@ fn survivors_of_a_failover_stay_below_their_limit() {
     up.kill("us-east");
     holds("it is seen", SOON, || up.state(1, "us-east") == "down");
     let before = survivors(&up);
-    // Ten seconds' worth at least, at the rate of all clients together.
+    // At least ten seconds' worth, at the rate of all clients together.
     holds("the load goes on", SOON, || {
         assert!(load.runs(), "the load has ended already");
         survivors(&up).0.iter().sum::<f64>() - before.0.iter().sum::<f64>() > 1_300.0
@@ -296,7 +297,7 @@ fn survivors_of_a_failover_stay_below_their_limit() {
     let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
     let check_ins = &report["operations"].as_array().unwrap()[0];
     let (taken, failed) = (check_ins["acknowledged"].as_u64().unwrap(), check_ins["failed"].as_u64().unwrap());
-    // 165 of the 170 that there is room for: next to nobody is refused, and nobody in another way than with 429.
+    // 165 of the 170 for which there is room: almost no request is refused, and every refusal is a 429.
     assert!(taken > 3_000 && failed * 10 < taken, "{report:#}");
     let failures = report["failures"].as_array().unwrap();
     assert!(failures.iter().all(|failure| failure["outcome"] == "429"), "{report:#}");
@@ -304,9 +305,9 @@ fn survivors_of_a_failover_stay_below_their_limit() {
     up.stop();
 }
 
-/// More than the survivors of a failover can take is shed; what was accepted is kept.
+/// A load beyond the capacity of the survivors is shed; accepted check-ins are kept.
 #[test]
-fn what_nobody_has_capacity_for_is_shed_and_what_was_accepted_is_kept() {
+fn load_beyond_the_capacity_is_shed_and_accepted_check_ins_are_kept() {
     let folder = tempfile::tempdir().unwrap();
     let (up, _router) = with_limits(folder.path());
     up.kill("us-east");
@@ -384,7 +385,7 @@ fn operators_orders_are_followed_from_any_live_node() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
     up.all_up();
-    // The first node that would be told is dead.
+    // The first node that would get the order is dead.
     up.kill("ap-southeast");
     let said = up.region_command(&["drain", "us-east", "--reason", "kernel update"]);
     assert!(said.status.success(), "{said:?}");
@@ -394,17 +395,17 @@ fn operators_orders_are_followed_from_any_live_node() {
     let cluster = Call::new("GET", "/v1/cluster").to(up.node(0)).expect(200).json();
     let us = cluster["regions"].as_array().unwrap().iter().find(|one| one["region"] == "us-east").unwrap();
     assert_eq!((us["drain"].as_bool(), us["order"]["order"].as_str()), (Some(true), Some("drained")));
-    assert!(!cluster.to_string().contains("kernel"), "who and why is for operators");
+    assert!(!cluster.to_string().contains("kernel"), "the author and the reason are only for operators");
     let list = Command::new(MERIDIAN).args(["region", "list", "--data"]).arg(&up.data).output().unwrap();
     assert!(String::from_utf8(list.stdout).unwrap().contains("kernel update"));
 
-    // The order outlives the router, even while no node can be asked.
+    // The order survives a restart of the router, even if no node can be asked.
     up.kill("router-1");
     let router = up.start_again("router-1");
     holds("the router is back", SOON, || Call::new("GET", "/readyz").send(up.at(0, 1, 2)).is_ok());
     assert_eq!(up.state(1, "us-east"), "drained");
 
-    // Two of three are out; the last one is not drained by accident.
+    // Two of three are out; the last one cannot be drained by accident.
     let _node = up.start_again("ap-southeast");
     holds("it is there", SOON, || {
         Call::new("GET", "/readyz").send(up.node(2)).is_ok_and(|answer| answer.status == 200)
@@ -426,13 +427,13 @@ fn a_router_that_has_lost_the_others_keeps_its_last_answer() {
     let up = Up::start(&folder.path().join("data"), 3);
     up.all_up();
     holds("the routers hear each other", SOON, || up.status(1)["heard"].as_array().unwrap().len() == 2);
-    // Together they see a region die.
+    // Together the routers notice that a region dies.
     up.kill("ap-southeast");
     for router in 1..=3 {
         holds("all routers agree", SOON, || up.state(router, "ap-southeast") == "down");
         assert_ne!(up.resolved(router, CLIENTS[2]).unwrap().0, "ap-southeast");
     }
-    // Alone, the first one decides nothing any more; the edge still finds a node that answers.
+    // Alone, the first router decides nothing any more; the edge still finds a node that answers.
     up.kill("router-2");
     up.kill("router-3");
     holds("it knows that it is alone", SOON, || up.status(1)["frozen"] == true);

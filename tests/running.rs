@@ -1,4 +1,4 @@
-//! Nodes that run in this process: on a clock that runs fast, and with peers that are known by host name.
+//! Nodes that run in this process: on a fast clock, and with peers that are configured by host name.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,10 +21,10 @@ use replication::{Monotonic, Now, Wall};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-/// What takes seconds, on a busy machine.
+/// Time limit of steps that take seconds, on a busy machine.
 const SOON: Duration = Duration::from_secs(60);
 
-/// Both clocks run so many times faster than time does: a day passes in four seconds.
+/// Both clocks run faster than real time by this factor: a day passes in four seconds.
 struct FastClock {
     start: Instant,
     wall: Duration,
@@ -45,7 +45,7 @@ impl Clock for FastClock {
     }
 }
 
-/// This machine's clock, set ahead by so many hours.
+/// This machine's clock, set ahead by this number of hours.
 struct SetClock(SystemClock, Arc<AtomicU64>);
 
 impl Clock for SetClock {
@@ -55,7 +55,7 @@ impl Clock for SetClock {
     }
 }
 
-/// A node that stops in peace when it is dropped.
+/// A node that stops when it is dropped.
 struct Running {
     public: SocketAddr,
     admin: SocketAddr,
@@ -124,7 +124,7 @@ fn certificates(folder: &Path, names: &[&str]) {
     }
 }
 
-/// Names of the day folders (sled) or keyspaces' files: whatever there is.
+/// Names of the day folders (sled).
 fn days(store: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(store.join("buckets")).unwrap();
     let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -132,7 +132,7 @@ fn days(store: &Path) -> Vec<String> {
     names
 }
 
-/// A day's documents go with their folder while the node serves; venues stay.
+/// A day's folder is removed with its documents while the node serves; venues stay.
 #[test]
 fn a_days_folder_goes_when_its_day_has_passed() {
     let folder = tempfile::tempdir().unwrap();
@@ -156,9 +156,9 @@ fn a_days_folder_goes_when_its_day_has_passed() {
     Call::new("GET", &venue.path).to(node.public).expect(200);
 }
 
-/// What the operator is to know of a wrong word is said where he looks.
+/// An operator who stated a wrong time finds the consequences in `/readyz` and in the metrics.
 #[test]
-fn a_node_whose_clock_was_ahead_by_an_operators_word_is_not_ready_and_says_why() {
+fn a_node_that_believed_a_wrong_time_is_not_ready_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
     certificates(folder.path(), &["eu"]);
     let ports = net::free(net::address(), 4);
@@ -191,7 +191,7 @@ fn a_node_whose_clock_was_ahead_by_an_operators_word_is_not_ready_and_says_why()
     assert!(metrics.text().contains("\nmeridian_forgot_early 1\n"), "{}", metrics.text());
 }
 
-/// `localhost` is a host name as any: it is looked up at each attempt to connect.
+/// `localhost` is a host name like any other: it is looked up at each attempt to connect.
 #[test]
 fn peers_are_found_by_host_name() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! `meridian simulate` as people and scripts use it: what it prints, what it writes, and its exit codes.
+//! `meridian simulate` as people and scripts use it: its output, its files, and its exit codes.
 
 #![allow(clippy::unwrap_used)]
 
@@ -30,7 +30,7 @@ fn a_run_in_two_processes_gives_one_trace() {
     assert_eq!(run(), run());
 }
 
-/// The canary: a failure is reported, can be repeated, cut down and explained.
+/// The canary scenario: a failure is reported, and can be repeated, reduced and explained.
 #[test]
 fn a_failure_is_reported_and_can_be_followed() {
     let dir = tempfile::tempdir().unwrap();
@@ -62,7 +62,7 @@ fn a_failure_is_reported_and_can_be_followed() {
     assert!(dir.path().join(again.unwrap()).exists(), "{said}");
 }
 
-/// One seed with other settings is another failure: the first one's file must survive.
+/// One seed with other settings is another failure, so the first one's file must survive.
 #[test]
 fn failures_do_not_overwrite_each_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -106,7 +106,7 @@ fn an_edited_plan_is_told_from_other_code() {
     }
 }
 
-/// The last seeds that there are, and no more than those.
+/// The last seeds that exist, and no more.
 #[test]
 fn the_last_seeds_end_the_sweep() {
     let dir = tempfile::tempdir().unwrap();
@@ -138,7 +138,7 @@ fn a_fault_without_effect_is_told() {
     assert!(said.contains("no effect: restart") && !said.contains("no effect: crash"), "{said}");
 }
 
-/// A verdict is not lost with the file that should tell of it.
+/// A verdict is reported even if the file with the plan cannot be written.
 #[cfg(unix)]
 #[test]
 fn a_plan_that_cannot_be_written_hides_nothing() {
@@ -148,7 +148,7 @@ fn a_plan_that_cannot_be_written_hides_nothing() {
     let first = meridian(dir.path(), &args);
     let said = text(&first.stderr);
     let file = said.lines().find_map(|line| line.strip_prefix("again: meridian simulate replay ")).unwrap();
-    // A folder in the place of the file: nobody can write there, whoever runs this.
+    // A folder in the place of the file, so that no user can write there.
     let file = dir.path().join(file);
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
@@ -171,9 +171,9 @@ fn regions_are_listed() {
     assert!(json.len() > 30 && json.iter().all(|one| one["name"].is_string() && one["city"].is_string()), "{json:?}");
 }
 
-/// As in `meridian simulate export ... | head -1`.
+/// Like `meridian simulate export ... | head -1`.
 #[test]
-fn a_reader_who_leaves_is_no_failure() {
+fn a_reader_that_closes_the_pipe_is_not_a_failure() {
     let dir = tempfile::tempdir().unwrap();
     for args in [["export", &scenario("one-way"), "--format", "edn"], ["run", &scenario("one-way"), "--seed", "1"]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meridian"));

@@ -1,5 +1,5 @@
-//! The README's walk, by hand: `meridian up`, guests in two regions, a correction in both at once, an erasure in the
-//! third, a venue that forgets within seconds, and the same data after a stop.
+//! The walk of the README: `meridian up`, guests in two regions, a concurrent correction, an erasure in the third
+//! region, a venue whose visits expire within seconds, and the same data after a restart.
 
 #![allow(clippy::unwrap_used)]
 
@@ -21,7 +21,7 @@ use replication::Wall;
 use serde_json::{Value, json};
 
 const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-southeast"];
-/// What the README says takes a second, on a busy machine.
+/// Time limit of steps for which the README says a second, on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 /// How long a whole deployment may take to be ready, or to stop.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -34,10 +34,10 @@ struct Up {
 }
 
 impl Up {
-    /// Starts it and waits until it says that it is ready.
+    /// Starts `up` and waits until it prints that it is ready.
     fn start(data: &Path, base_port: u16) -> Up {
         let log = data.with_extension("out");
-        // An earlier start in the same folder was ready too.
+        // An earlier start in the same folder printed that line too.
         std::fs::write(&log, "").unwrap();
         let mut command = Command::new(MERIDIAN);
         command
@@ -65,7 +65,7 @@ impl Up {
         })
     }
 
-    /// SIGTERM; how long it took until `up` and all its nodes were gone.
+    /// Stops `up` with SIGTERM. Returns how long it took until `up` and all its nodes had ended.
     fn stop(mut self) -> Duration {
         let pids = self.pids();
         assert!(pids.iter().all(|pid| exists(*pid)));
@@ -96,7 +96,7 @@ fn base_port() -> u16 {
     net::free_base(&addresses, 3)
 }
 
-/// Steps of the README in their order; each begins where the one before it ended.
+/// The steps of the README in their order; each begins where the previous one ended.
 #[test]
 fn the_readmes_walk() {
     let folder = tempfile::tempdir().unwrap();
@@ -186,7 +186,7 @@ fn cut_off(up: &Up, venue: &Venue) {
     for (number, visit) in visits.iter().enumerate() {
         let request = visit.put().render();
         let mut stream = client::connect(up.public[1]).unwrap();
-        // Half of a request has no effect, a whole one may have had it before the connection went.
+        // Half a request has no effect; a whole one may have been executed before the connection broke.
         let sent = if number % 4 == 0 { request.len() / 2 } else { request.len() };
         stream.write_all(&request[..sent]).unwrap();
         drop(stream);
@@ -200,8 +200,8 @@ fn cut_off(up: &Up, venue: &Venue) {
 
 /// The same phone number corrected in two regions at the same moment: both values are shown.
 ///
-/// Which of two requests is at work first is not ours to say, so one pair may happen to be one after the other; that
-/// all of them are is out of question. (Behind a cut link it is certain: `failures.rs`.)
+/// The test does not control which of two requests is executed first, so one pair may be sequential. That all pairs are
+/// is practically impossible. (Behind a cut link every pair is concurrent: `failures.rs`.)
 fn concurrent_corrections(up: &Up, venue: &Venue) {
     let [_, us, ap] = up.public;
     let visits: Vec<Visit> = (0..8).map(|number| venue.visit(&format!("Twice {number}"), "030 1000")).collect();
@@ -236,7 +236,7 @@ fn concurrent_corrections(up: &Up, venue: &Venue) {
     assert!(both > 0, "no concurrent correction shows both values: {list:?}");
 }
 
-/// An erasure in the third region is one everywhere.
+/// An erasure in the third region takes effect everywhere.
 fn erase(up: &Up, venue: &Venue, zoe: &Visit) {
     let [.., ap] = up.public;
     for _ in 0..2 {
@@ -277,7 +277,7 @@ fn load_follows_check_ins(up: &Up) {
     }
 }
 
-/// A venue whose visits live for seconds: no reader in any region sees one before its time is over less, or more.
+/// A venue whose visits live for seconds: readers in all regions see a visit until its last second, and not longer.
 #[test]
 fn visits_vanish_at_their_second() {
     let folder = tempfile::tempdir().unwrap();
@@ -300,7 +300,7 @@ fn visits_vanish_at_their_second() {
             let asked = now();
             let shown = venue.list(at).contains_key(&visit.id);
             let answered = now();
-            // Asked and answered on one side of the moment, the answer must be right to the millisecond.
+            // If question and answer are on one side of the moment, the answer must be right to the millisecond.
             assert!(asked < expires || !shown, "{} shows it {} ms late", REGIONS[region], asked.0 - expires.0);
             assert!(answered >= expires || shown || !seen_by[region], "{} lost it early", REGIONS[region]);
             seen_by[region] |= shown;

@@ -75,7 +75,7 @@ def one(deployment, args):
     live = sum(node.metric(IN, 'direction="in"') for node in writers) - sum(before)
     expected = deployment.live()[0]
 
-    # At the senders all the time, at the late one as soon as it takes check-ins.
+    # Guests check in at the senders all the time, and at the late region as soon as it takes check-ins.
     guests = {node.region: Guests(node.public, deployment.venue()) for node in deployment.nodes}
     with guests[writers[0].region], guests[writers[1].region]:
         time.sleep(2)
@@ -101,7 +101,7 @@ def one(deployment, args):
             }
             late_ready = until("the region is ready", 60, lambda: late.is_ready() and time.monotonic())
             time.sleep(0.5)
-    # Until it was complete, at least a second: a shorter one would hold few check-ins.
+    # Until the region was complete, but at least a second, because a shorter time would have few check-ins.
     end = max(complete, restarted + 1)
     during = {
         region: one.between(restarted if region != late.region else answers, end) for region, one in guests.items()
@@ -123,7 +123,7 @@ def one(deployment, args):
 
 
 def takes(node, venue):
-    """The moment, once the node takes a check-in: before that guests are sent elsewhere with 503."""
+    """The moment at which the node takes a check-in. Before it, the node answers guests with 503."""
     try:
         return time.monotonic() if Client(node.public).call("POST", f"{venue}/visits", GUEST)[0] == 201 else None
     except (OSError, http.client.HTTPException):

@@ -1,4 +1,4 @@
-"""Guests who check in one after the other at one address, each at a set moment, and what they noticed."""
+"""Guests who check in one after the other at one address, each at a set moment, and the outcomes that they saw."""
 
 import http.client
 import threading

@@ -32,12 +32,12 @@ def say(*words):
 
 
 def machine():
-    """What the figures were taken on."""
+    """The machine on which the figures were measured."""
     return {"processors": os.cpu_count(), "load": os.getloadavg()[0], "kernel": os.uname().release}
 
 
 def stolen():
-    """Processor time (s) that the host took from this machine and that other work may have lacked, since boot."""
+    """Processor time (s) that the host has taken from this machine since boot."""
     with open("/proc/stat") as file:
         return int(file.readline().split()[8]) / TICKS
 
@@ -52,7 +52,7 @@ def table(header, rows):
 
 
 def quantile(values, share):
-    """The smallest value that `share` of all are not above; NaN of nothing."""
+    """The smallest value that `share` of all values do not exceed; NaN if there are none."""
     if not values:
         return float("nan")
     return sorted(values)[max(0, -(-int(len(values) * share * 1_000_000) // 1_000_000) - 1)]
@@ -63,7 +63,7 @@ def median(values):
 
 
 def until(what, limit, holds):
-    """Asks again and again until something holds; its value. Fails after `limit` seconds."""
+    """Asks again and again until something holds, and returns its value. Fails after `limit` seconds."""
     begun = time.monotonic()
     while True:
         value = holds()
@@ -75,7 +75,7 @@ def until(what, limit, holds):
 
 
 def free_base():
-    """A port below the ephemeral ones from which on four are free on all addresses of a deployment."""
+    """The first of four ports in a row, below the ephemeral ones, that are free on all addresses of a deployment."""
     addresses = ["127.0.0.1", "127.0.1.1", "127.0.1.2", "127.0.1.3"]
     for _ in range(1_000):
         base = random.randrange(12_000, 32_000)
@@ -147,19 +147,19 @@ class Node:
             return int(file.read())
 
     def stop(self, how=signal.SIGTERM):
-        """Ends it and waits until it is gone; how long that took."""
+        """Ends the node and waits until it is gone. Returns how long that took."""
         begun, pid = time.monotonic(), self.pid()
         os.kill(pid, how)
         if self.own is not None:
             self.own.wait(30)
             self.own = None
         else:
-            # A child of `up`, which reaps it.
+            # The node is a child of `up`, which reaps it.
             until(f"{self.region} ends", 30, lambda: not os.path.exists(f"/proc/{pid}"))
         return time.monotonic() - begun
 
     def start(self):
-        """Starts it again, as a child of this process."""
+        """Starts the node again, as a child of this process."""
         log = open(os.path.join(self.folder, "log"), "a")
         command = [self.deployment.binary, "node", "--exit-with-parent", "--config"]
         self.own = subprocess.Popen(
@@ -173,7 +173,7 @@ class Node:
         return ask(self.public, "/readyz") is not None
 
     def wait_ready(self, limit=60):
-        """Waits until it is fit to serve; how long that took."""
+        """Waits until the node is fit to serve. Returns how long that took."""
         begun = time.monotonic()
         until(f"{self.region} is ready", limit, self.is_ready)
         return time.monotonic() - begun
@@ -288,15 +288,15 @@ class Deployment:
         return load
 
     def load(self, *options, targets=None, limit=900):
-        """What `meridian load` reports."""
+        """The report of `meridian load`."""
         return load_result(self.start_load(*options, targets=targets), limit)
 
     def live(self):
-        """How many documents each region that answers holds."""
+        """The number of documents in each region that answers."""
         return [node.status().get("live_documents") for node in self.nodes]
 
     def wait_complete(self, limit):
-        """Waits until no region lacks an entry of another; how long that took."""
+        """Waits until no region lacks an entry of another. Returns how long that took."""
         begun = time.monotonic()
 
         def complete():
@@ -318,7 +318,7 @@ def load_result(load, limit=900):
 
 
 def origins(token):
-    """How many origins a `Meridian-Session` names: 4 bytes of checksum, then the length of the vector as a varint."""
+    """The number of origins in a `Meridian-Session`: 4 bytes of checksum, then the length of the vector as a varint."""
     data = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))[CHECKSUM:]
     count, shift = 0, 0
     for byte in data:

@@ -56,7 +56,7 @@ def one(deployment, args):
     documents = deployment.live()[0]
     say(f"{documents} documents in each of two regions, {loaded['check_ins_per_s']:.0f}/s")
 
-    # Guests of Germany, America and Singapore, in the addresses that the country database knows.
+    # Guests of Germany, America and Singapore, with addresses that the country database knows.
     guests = deployment.start_load(
         "--rate", args.rate, "--connections", 24, "--duration", f"{60 * args.limit + 120:.0f}s", "--no-verify",
         "--from", "46.4.0.1,8.8.8.8,202.156.0.1", targets=deployment.edge,
@@ -87,7 +87,7 @@ def one(deployment, args):
         joins.wait_ready(60)
         marks["ready"] = time.monotonic() - began
     time.sleep(args.after)
-    # SIGINT ends the load as Ctrl-C does: it reports what it has.
+    # SIGINT ends the load like Ctrl-C: it reports its results so far.
     guests.send_signal(2)
     report = load_result(guests, 60)
     deployment.wait_complete(120)
@@ -106,7 +106,7 @@ def one(deployment, args):
         "ready_s": marks["ready"],
         "complete_s": marks["complete"],
         "live": live,
-        # Every acknowledged check-in is in every region; beside them are the venues of the load.
+        # Every region has every acknowledged check-in, and also the venues of the load.
         "is_equal": len(set(live)) == 1 and live[0] >= documents + check_in["acknowledged"],
         "writes_taken": taken,
         "rss_mib": rss,

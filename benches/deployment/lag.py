@@ -23,11 +23,11 @@ def measure(args):
     found = {}
     for number in range(args.rounds):
         for engine in args.engines:
-            # In the other order each time, so that neither build always comes first.
+            # The order alternates, so that neither build always comes first.
             for build in list(builds)[:: -1 if number % 2 else 1]:
                 say(f"lag: round {number + 1}, {engine}, {build}")
                 with Deployment(builds[build], engine, load_with=args.meridian) as deployment:
-                    # A store, its caches and the links are not measured while they are new.
+                    # The store, its caches and the links warm up before the measurement.
                     deployment.load("--max", "--connections", 6, "--duration", "2s", "--no-verify")
                     for clients in args.clients:
                         report = deployment.load(
@@ -55,7 +55,7 @@ def measure(args):
 
 
 def figures(report):
-    """The worst region's."""
+    """The figure of the worst region."""
     regions = [one for one in report["visibility"] if one["seen"] + one["never"]]
     return {
         "check_ins_per_s": report["check_ins_per_s"],

@@ -1,4 +1,4 @@
-"""The command line of the measurements; `run` says what they are."""
+"""The command line of the measurements; `run` describes them."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ NAMES = {"lag": lag, "cpu": cpu, "catch-up": catch_up, "join": join, "restarts":
 
 
 def release():
-    """Builds the binary that users get; its path."""
+    """Builds the release binary and returns its path."""
     subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
     return os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(ROOT, "target")), "release", "meridian")
 
@@ -36,7 +36,7 @@ def main():
     every.add_argument("--before", help="another binary that `lag` and `cpu` measure in turn with it")
     args = parser.parse_args()
 
-    # SIGTERM ends a run as Ctrl-C does: every `finally` stops its processes.
+    # SIGTERM ends a run like Ctrl-C: every `finally` stops its processes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     args.meridian = os.path.abspath(args.meridian) if args.meridian else release()
     figures = {"machine": machine(), "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
@@ -50,7 +50,7 @@ def main():
             chosen = parser.parse_args(options)
         figures[name], holds = NAMES[name].measure(chosen)
         failed |= not holds
-        # After each, so that a later one that fails costs nothing.
+        # Written after each measurement, so that a later one that fails loses no figures.
         if args.json:
             with open(args.json, "w") as file:
                 json.dump(figures, file, indent=1)

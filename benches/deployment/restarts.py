@@ -1,4 +1,4 @@
-"""Hundreds of restarts of one region: what they leave in session tokens, in the time to ready and in commits.
+"""Hundreds of restarts of one region, and their effect on session tokens, the time to ready and commits.
 
 SIGTERM and SIGKILL alternate, each as soon as the region is ready and has taken one check-in. First all peers are up,
 then one of them is stopped: an id of a dead incarnation that a peer may still know cannot be forgotten then.

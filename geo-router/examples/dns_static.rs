@@ -1,8 +1,8 @@
-//! A DNS server with a view that never changes, for measuring: three regions, the shipped database, no health.
+//! A DNS server with a view that never changes, for measurements: three regions, the shipped database, no health.
 //!
-//! - `dns_static serve <threads> <address>` answers until its standard input ends, and says so when it is ready.
-//! - `dns_static nets` prints the table of places of IPv4 in the form of gdnsd's `nets`, so that it can be measured with the
-//!   same one.
+//! - `dns_static serve <threads> <address>` prints a line when it is ready, and answers until its standard input ends.
+//! - `dns_static nets` prints the IPv4 table of places in the form of gdnsd's `nets`, so that gdnsd can be measured
+//!   with the same table.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,4 +1,4 @@
-//! An edge before given nodes, without control plane: every node counts as well. For measurements.
+//! An edge in front of given nodes, without a control plane: every node counts as healthy. For measurements.
 //!
 //! `cargo run --release -p geo-router --example edge -- 127.0.0.1:8080 127.0.0.1:7080 [more nodes]`
 
@@ -19,7 +19,7 @@ type Failed = Box<dyn std::error::Error>;
 #[tokio::main(worker_threads = 1)]
 async fn main() -> Result<(), Failed> {
     let mut addresses = std::env::args().skip(1).map(|address| address.parse::<SocketAddr>());
-    let listen = addresses.next().ok_or("where to listen is missing")??;
+    let listen = addresses.next().ok_or("the address to listen on is missing")??;
     let nodes = addresses.enumerate().map(|(index, http)| {
         let name = format!("node-{index}").try_into()?;
         Ok(Node { name, http: http?, addresses: Vec::new(), weight: 1 })
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Failed> {
     let (_views, views) = watch::channel(Arc::new(view));
     let (stop, stopping) = watch::channel(false);
     let mut section = EdgeSection::new(listen);
-    // Idle connections are what is measured.
+    // Idle connections are the subject of the measurement, so they must not time out.
     section.timeouts.idle_ms = 600_000;
     section.timeouts.head_ms = 600_000;
     let config = EdgeConfig::prove(section, Path::new("/"))?;

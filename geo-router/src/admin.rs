@@ -1,4 +1,4 @@
-//! The admin listener: metrics, status, explanations, and the ballot that other routers ask for. Not for the public.
+//! The admin listener: metrics, status, explanations, and the ballot that other routers ask for. It must not be public.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -25,26 +25,26 @@ use crate::explain::{AddressSource, Explainer};
 use crate::fleet::RegionIndex;
 use crate::view::View;
 
-/// Operators are few; scrapers and other routers fit in.
+/// Operators are few: scrapers and other routers fit in.
 const CONNECTIONS: usize = 64;
 
-/// How long a request's head may take, which is also how long a connection may idle.
+/// How long the head of a request may take, which is also how long a connection may be idle.
 const HEAD: Duration = Duration::from_secs(10);
 
-/// How long to wait when the system refuses connections.
+/// How long to wait after the system refused a connection.
 const REFUSED: Duration = Duration::from_millis(100);
 
 type Reply = Response<Full<Bytes>>;
 
-/// What the admin listener knows.
+/// The parts of the router that the admin listener shows.
 pub struct Admin {
     /// This router's name.
     pub name: String,
     /// The latest view.
     pub views: watch::Receiver<Arc<View>>,
-    /// What the control plane thinks.
+    /// The state of the control plane.
     pub standing: watch::Receiver<Arc<Standing>>,
-    /// Says why.
+    /// Explains where addresses go.
     pub explainer: Arc<Explainer>,
     /// The edge's circuit breakers.
     pub breakers: Option<Breakers>,
@@ -75,7 +75,10 @@ impl Admin {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection is refused by the system");
+                    tracing::warn!(
+                        %error, action = "raise the limit of open files (ulimit -n) if this goes on",
+                        "the system refuses a connection on the admin listener: it waits a moment"
+                    );
                     tokio::time::sleep(REFUSED).await;
                 }
             }
@@ -111,7 +114,7 @@ impl Admin {
                 reply
             }
             "/metrics" => self.metrics(),
-            // A router that runs has an answer to everything, from its first moment on.
+            // A running router is always ready, because it has an answer to everything from its first moment on.
             "/healthz" => answer(StatusCode::OK, &json!({"status": "ok"})),
             "/readyz" => answer(StatusCode::OK, &json!({"ready": true, "reasons": []})),
             "/v1/admin/status" => answer(StatusCode::OK, &self.status()),
@@ -134,8 +137,12 @@ impl Admin {
                 reply
             }
             Err(error) => {
-                tracing::error!(%error, "metrics do not render");
-                problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the router's log says more")
+                tracing::error!(%error, "the metrics cannot be rendered: the scrape fails");
+                problem(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal",
+                    "the operator finds the reason in the router's log",
+                )
             }
         }
     }
@@ -201,7 +208,7 @@ impl Admin {
     }
 }
 
-/// What a router says of itself to its operators.
+/// The status that a router shows to its operators.
 #[derive(Serialize)]
 struct Status {
     name: String,
@@ -211,7 +218,7 @@ struct Status {
     fail_open: bool,
     heard: Vec<String>,
     regions: Vec<RegionStatus>,
-    /// How many prefixes are told apart (IPv4, IPv6).
+    /// Number of prefixes in the table (IPv4, IPv6).
     prefixes: (usize, usize),
 }
 
@@ -242,13 +249,13 @@ async fn accept(
     Ok((stream, permit))
 }
 
-/// A parameter of a query whose values need no decoding.
+/// A parameter of a query, whose values need no decoding.
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query.split('&').filter_map(|pair| pair.split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 fn answer(status: StatusCode, value: &impl Serialize) -> Reply {
-    // Text and numbers alone: this cannot fail, and an empty body still has its status.
+    // The JSON holds only text and numbers, so this cannot fail; an empty body would still have its status.
     let mut reply = Response::new(Full::new(serde_json::to_vec(value).unwrap_or_default().into()));
     *reply.status_mut() = status;
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

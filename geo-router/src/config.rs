@@ -1,10 +1,10 @@
 //! Configuration of one router: to hold a [`RouterConfig`] is proof that every bound below was checked.
 //!
-//! What is *written* ([`RouterFile`]: plain values, unknown keys refused) becomes what is *proven* here, and an error
-//! names the key as an operator finds it in the file.
+//! The *written* form ([`RouterFile`]: plain values, unknown keys refused) becomes the *proven* form here. An error
+//! names the key as it is in the file.
 //!
 //! # Not here
-//! Whether the certificates and databases it names are any good: that shows when they are opened.
+//! Whether the certificates and databases that it names are usable: opening them shows that.
 
 mod prove;
 mod written;
@@ -31,32 +31,32 @@ pub use written::{
     PolicySection, PositionSection, RegionSection, RouterFile,
 };
 
-/// Everything a router is told before it starts.
+/// The checked configuration of one router.
 #[derive(Clone, Debug)]
 pub struct RouterConfig {
     /// Its name among the routers.
     pub name: NodeName,
-    /// The region it stands in.
+    /// The region in which it runs.
     pub region: Option<String>,
-    /// Folder for what it keeps over a restart.
+    /// Folder for the state that it keeps over a restart.
     pub data: PathBuf,
     /// File that holds the process id while the router runs.
     pub pid_file: Option<PathBuf>,
-    /// Where operators and other routers reach it.
+    /// The listener for operators and other routers.
     pub admin: SocketAddr,
-    /// DNS, if it answers any.
+    /// DNS, if the router answers it.
     pub dns: Option<DnsConfig>,
     /// Bounds of the TTL of answers that depend on health.
     pub ttl: (Duration, Duration),
-    /// The edge, if it takes HTTP.
+    /// The edge, if the router takes HTTP.
     pub edge: Option<EdgeConfig>,
     /// The location database, if not the one in the binary.
     pub database: Option<PathBuf>,
-    /// Networks whose place an operator knows better.
+    /// Networks whose place an operator has set.
     pub overrides: Vec<Override>,
-    /// Which regions suit whom.
+    /// The policy that says which regions suit which clients.
     pub policy: Arc<dyn Policy>,
-    /// When verdicts change.
+    /// The rules by which verdicts change.
     pub health: HealthRules,
     /// The file with the routers' common secret.
     pub key_file: Option<PathBuf>,
@@ -71,7 +71,7 @@ pub struct RouterConfig {
 pub struct Peer {
     /// Its name.
     pub name: NodeName,
-    /// The region it stands in.
+    /// The region in which it runs.
     pub region: Option<String>,
     /// Its admin listener.
     pub admin: SocketAddr,
@@ -90,8 +90,8 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// No TOML, a wrong type, a missing or an unknown key; the source shows the line.
-    #[error("the configuration {} is not understood", path.display())]
+    /// Not TOML, a wrong type, a missing or an unknown key; the source shows the line.
+    #[error("the configuration {} can't be parsed", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -142,7 +142,7 @@ pub enum ValueError {
         /// The name.
         name: String,
     },
-    /// A country code that is none.
+    /// A country code that is not valid.
     #[error("policy.latency.table.{code}: must be an ISO 3166 code of two letters, such as DE")]
     NoSuchCountry {
         /// What was written.
@@ -154,7 +154,7 @@ pub enum ValueError {
         /// A region that is not in it.
         missing: String,
     },
-    /// An override that says nothing, or too much.
+    /// An override with neither a position nor a region, or with both.
     #[error("location.overrides[{index}]: must have either a position or a region")]
     OverrideUnclear {
         /// Which override, from 0.
@@ -167,10 +167,10 @@ pub enum ValueError {
         key: String,
     },
     /// Neither DNS nor HTTP.
-    #[error("[dns] or [edge]: at least one must be there, or the router has nothing to do")]
+    #[error("[dns] or [edge]: at least one is required, otherwise the router has nothing to do")]
     NothingToDo,
-    /// Other routers are named, and nothing by which they could be known.
-    #[error("peers.key_file: needed as soon as there are other routers, the same file content on all of them")]
+    /// Other routers are named, but no key by which this router could recognise them.
+    #[error("peers.key_file: required if there are other routers; the file must be the same on all of them")]
     KeyFileMissing,
     /// Two listeners on one address.
     #[error("{key}: {address} is taken by {other} already")]
@@ -182,7 +182,7 @@ pub enum ValueError {
         /// Their address.
         address: SocketAddr,
     },
-    /// An address at which nobody can be reached.
+    /// An address at which no client can reach the router.
     #[error("{key} = {address}: name the address and port at which it is reached")]
     NoAddress {
         /// Its key.
@@ -199,7 +199,7 @@ pub enum ValueError {
 }
 
 impl RouterConfig {
-    /// Why the routers could not decide when it matters, if they could not.
+    /// Why the routers could not decide in some failure; `None` if they can.
     #[must_use]
     pub fn weakness(&self) -> Option<&'static str> {
         let others = self.peers.iter().map(|peer| peer.region.as_deref());

@@ -1,5 +1,5 @@
-//! Why an address goes where it goes: for operators over the admin listener and the command line, and for anybody
-//! over `TXT explain.<service>`.
+//! Explains why an address goes where it goes: to operators over the admin listener and the command line, and to
+//! everybody over `TXT explain.<service>`.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ pub enum AddressSource {
     ClientSubnet,
     /// The resolver that asks.
     Resolver,
-    /// Somebody asks about this address.
+    /// A request for an explanation names the address.
     Given,
 }
 
-/// Explains routes with the full knowledge of the locator.
+/// Explains routes with everything that the locator knows.
 #[derive(Debug)]
 pub struct Explainer {
     locator: Arc<Locator>,
@@ -30,23 +30,23 @@ pub struct Explainer {
 /// One explanation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Explanation {
-    /// The prefix in which all are treated alike, such as `46.4.0.0/16`.
+    /// The prefix whose clients are all treated alike, such as `46.4.0.0/16`.
     pub prefix: String,
     /// How the address was learnt.
     pub address_source: AddressSource,
-    /// Where it is.
+    /// The location of the address.
     pub located: Located,
-    /// Where it goes.
+    /// The region to which it goes.
     pub region: String,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
     /// All regions, the most suitable first.
     pub ranking: Vec<Ranked>,
-    /// Which part of this class of places nobody has capacity for.
+    /// The part of this class of places for which no region has capacity.
     pub shed: f64,
     /// Seconds for which DNS answers may be kept.
     pub ttl: u32,
-    /// The view that says so.
+    /// The number of the view.
     pub epoch: u64,
     /// Too few routers are heard for a verdict, so the last one holds.
     pub frozen: bool,
@@ -59,7 +59,7 @@ pub struct Ranked {
     pub region: String,
     /// Its state.
     pub state: RegionState,
-    /// Great-circle distance, if it is known where the client is.
+    /// Great-circle distance, if the client's location is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub km: Option<u32>,
     /// The share of this class of places that it takes now.
@@ -73,7 +73,7 @@ impl Explainer {
         Explainer { locator }
     }
 
-    /// Why `address` goes where `view` sends it.
+    /// Explains why `view` sends `address` where it does.
     #[must_use]
     pub fn explain(&self, view: &View, address: IpAddr, address_source: AddressSource) -> Explanation {
         let route = view.route(address);

@@ -1,4 +1,4 @@
-//! The regions and nodes that a router was configured with. Which of them are well is not here: [`crate::health`].
+//! The regions and nodes of a router's configuration. Which of them are healthy: [`crate::health`].
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -44,7 +44,7 @@ impl Position {
 /// All regions, in the configuration's order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fleet {
-    /// At least one, at most [`Fleet::MAX_REGIONS`].
+    /// 1 to [`Fleet::MAX_REGIONS`] regions.
     pub regions: Vec<Region>,
 }
 
@@ -55,11 +55,11 @@ pub struct Region {
     pub name: RegionId,
     /// Where it is.
     pub position: Position,
-    /// Its part in a weighted split; more than 0.
+    /// Its weight in a split by weights; more than 0.
     pub weight: f64,
-    /// Requests per second that it can take, all nodes together; `None`: as many as come.
+    /// Requests per second that all its nodes together can take; `None` is no limit.
     pub capacity: Option<f64>,
-    /// At least one.
+    /// Not empty.
     pub nodes: Vec<Node>,
 }
 
@@ -68,16 +68,16 @@ pub struct Region {
 pub struct Node {
     /// Its name, for people and metrics.
     pub name: NodeName,
-    /// Its public listener, where it is probed and where the edge forwards to.
+    /// Its public listener, which is probed and to which the edge forwards.
     pub http: SocketAddr,
-    /// What DNS answers for it.
+    /// The addresses that DNS answers for it.
     pub addresses: Vec<IpAddr>,
-    /// Its part of the region's traffic under weighted balancing; more than 0.
+    /// Its weight among the region's nodes; more than 0.
     pub weight: u32,
 }
 
 impl Fleet {
-    /// How many regions there may be.
+    /// The largest number of regions.
     pub const MAX_REGIONS: usize = 64;
 
     /// Every region's index.

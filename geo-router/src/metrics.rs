@@ -18,7 +18,7 @@ const STATES: [RegionState; 6] = [
     RegionState::Down,
 ];
 
-/// What the control plane counts.
+/// The metrics of the control plane.
 #[derive(Debug)]
 pub struct ControlMetrics {
     /// Routers that are heard, this one included.
@@ -49,7 +49,7 @@ impl ProbeMetrics {
 }
 
 impl ControlMetrics {
-    /// Registers all of them.
+    /// Registers all metrics.
     ///
     /// # Errors
     /// [`prometheus::Error`] if a name is taken.
@@ -98,7 +98,7 @@ impl ControlMetrics {
         }
     }
 
-    /// Shows a view.
+    /// Copies a view into the metrics.
     pub(crate) fn mirror(&self, view: &View) {
         self.epoch.set(i64::try_from(view.epoch).unwrap_or(i64::MAX));
         self.ttl.set(view.ttl.into());

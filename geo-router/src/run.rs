@@ -1,4 +1,4 @@
-//! One router from start to stop.
+//! Runs one router from start to stop.
 
 use std::future::Future;
 use std::io;
@@ -21,14 +21,14 @@ use crate::location::{Database, DatabaseError, Locator, Places, PlacesError};
 use crate::metrics::ControlMetrics;
 use crate::signals::Signals;
 
-/// Requests in flight get so long to end before the router stops anyway.
+/// How long requests in flight may take before the router stops anyway.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Why a router does not run.
+/// Why a router cannot run, or ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The admin address is taken or not ours.
+    /// The admin address is taken or does not belong to this machine.
     #[error("cannot listen on {address}: is another router running there?")]
     Listen {
         /// Which address.
@@ -40,7 +40,7 @@ pub enum RunError {
     /// The location database cannot be used.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// Nor can what is made of it.
+    /// The table cannot be built from the database.
     #[error(transparent)]
     Places(#[from] PlacesError),
     /// The routers' key cannot be used.
@@ -55,8 +55,8 @@ pub enum RunError {
     /// The edge does not start.
     #[error(transparent)]
     Edge(#[from] EdgeError),
-    /// A part of it panicked; its message is in the log.
-    #[error("a part of the router panicked")]
+    /// A part of the router panicked; its message is in the log.
+    #[error("a part of the router panicked; its message is in the log")]
     Panicked,
 }
 
@@ -84,19 +84,19 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
     let admin = admin.map_err(|source| RunError::Listen { address: config.admin, source })?;
     let key = config.key_file.as_deref().map(PeerKey::load).transpose()?;
     if let Some(weakness) = config.weakness() {
-        tracing::warn!(weakness, "the routers cannot always decide");
+        tracing::warn!(weakness, "the routers cannot decide on the health of regions in some failures");
     }
     let registry = Registry::new();
     let metrics = Arc::new(ControlMetrics::register(&registry)?);
     let dns_metrics = Arc::new(DnsMetrics::register(&registry)?);
     let edge_metrics = Arc::new(EdgeMetrics::register(&registry)?);
 
-    // A city database has millions of networks; the runtime's threads must stay free meanwhile.
+    // A city database has millions of networks, so it is read on a blocking thread.
     let blocking = Arc::clone(&config);
     let (locator, places) =
         tokio::task::spawn_blocking(move || locate(&blocking)).await.map_err(|_| RunError::Panicked)??;
     let (v4, v6) = places.size();
-    tracing::info!(v4, v6, classes = places.classes().len(), "places are known");
+    tracing::info!(v4, v6, classes = places.classes().len(), "the table of places is built");
     let explainer = Arc::new(Explainer::new(locator));
     let signals = Arc::new(Signals::new(&config.fleet, places.classes().len()));
     let (control, views, standing) = Control::new(Arc::clone(&config), places, Arc::clone(&signals), metrics);
@@ -129,15 +129,15 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
     let mut outcome = Ok(());
     tokio::select! {
         () = shutdown => {}
-        // Nothing ends before it is told to, unless it broke: then the process ends as well, for others to see.
+        // A part that ends before it is told to is broken. The process then ends as well, so that a supervisor notices.
         Some(ended) = servers.join_next() => outcome = ended.unwrap_or(Ok(())).and(Err(RunError::Panicked)),
         Some(_) = control_tasks.join_next() => outcome = Err(RunError::Panicked),
     }
-    // Clients first: while their requests end, health goes on.
+    // Clients go first; health checks continue while their requests end.
     stop_in.send_replace(true);
     let drained = async { while servers.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!("some connections did not end in time");
+        tracing::warn!("some connections did not end in time: their requests fail, and the router stops");
     }
     stop_control_in.send_replace(true);
     while control_tasks.join_next().await.is_some() {}

@@ -1,17 +1,17 @@
-//! What the data plane tells the control plane: counters that only grow, written without a lock.
+//! Signals from the data plane to the control plane: counters that only grow, written without a lock.
 //!
 //! # Invariants
-//! - Nothing here can be traced to a client: counts by class of place, region and node alone.
+//! - Nothing here can be traced to a client: counts are by class of place, region and node only.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::PlaceClass;
 
-/// What became of one request that the edge sent to a node.
+/// The outcome of one request that the edge sent to a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Observed {
-    /// The node answered, and not with a fault of its own.
+    /// The node answered, and not with a failure of its own.
     Answered,
     /// No connection, no answer in time, a broken answer, or 502, 503, 504.
     Failed,
@@ -44,7 +44,7 @@ impl Signals {
         }
     }
 
-    /// A client of this class of places asked the edge for something.
+    /// A client in this class of places sent the edge a request.
     pub fn asked(&self, class: PlaceClass) {
         self.demand[class.at()].fetch_add(1, Ordering::Relaxed);
     }
@@ -54,7 +54,7 @@ impl Signals {
         self.forwarded[region.at()].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What became of a request to a node of a region.
+    /// Records the outcome of a request to a node of a region.
     pub fn observed(&self, region: RegionIndex, node: usize, observed: Observed) {
         let node = &self.nodes[region.at()][node];
         let counter = match observed {

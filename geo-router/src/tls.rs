@@ -1,8 +1,8 @@
-//! Server certificates that can be renewed while they are in use.
+//! Server certificates that are renewed while they are in use.
 //!
 //! # Invariants
-//! - A connection gets the certificate of the latest files that could be read; files that cannot be used change
-//!   nothing and are reported.
+//! - A connection gets the certificate of the latest files that could be read. Unusable files are reported and change
+//!   nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-/// How often the files are looked at.
+/// How often the files are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// PEM files of a certificate chain and its key.
@@ -43,7 +43,7 @@ impl CertificateSection {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertificateError {
-    /// A file cannot be read, or is no PEM file of the right kind.
+    /// A file cannot be read, or is not a PEM file of the right kind.
     #[error("cannot read {}", path.display())]
     Read {
         /// Which file.
@@ -52,7 +52,7 @@ pub enum CertificateError {
         #[source]
         source: pem::Error,
     },
-    /// Certificate and key do not belong together, or are of a kind that is not spoken.
+    /// Certificate and key do not belong together, or are of an unsupported kind.
     #[error("{} and its key cannot be used together", path.display())]
     Unusable {
         /// The certificate's file.
@@ -77,13 +77,13 @@ impl Certificates {
     /// # Errors
     /// [`CertificateError`].
     pub fn load(files: CertificateSection) -> Result<Arc<Certificates>, CertificateError> {
-        // Times before bytes: a file that changes in between is read again.
+        // Times are read before the contents, so that a file that changes in between is read again.
         let seen = times(&files);
         let current = ArcSwap::from_pointee(read(&files)?);
         Ok(Arc::new(Certificates { files, current, seen: Mutex::new(seen) }))
     }
 
-    /// Reads the files again if they have changed. Whether they had.
+    /// Reads the files again if they have changed. Returns whether they had.
     ///
     /// # Errors
     /// [`CertificateError`]; the old certificate stays in use.
@@ -96,17 +96,24 @@ impl Certificates {
         Ok(true)
     }
 
-    /// Looks for renewed files until `stop` is true.
+    /// Checks for renewed files until `stop` is true.
     pub async fn keep_fresh(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let stopped = stop.wait_for(|stop| *stop);
         let looks = async {
             loop {
                 tokio::time::sleep(LOOK_EVERY).await;
                 match self.reload() {
-                    Ok(true) => tracing::info!(file = %self.files.certificate.display(), "certificate renewed"),
+                    Ok(true) => {
+                        tracing::info!(file = %self.files.certificate.display(), "the renewed certificate is in use")
+                    }
                     Ok(false) => {}
                     Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "the old certificate stays in use");
+                        let action = "repair the certificate files; the router reads them again when they change";
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            action,
+                            "the renewed certificate cannot be used: the old one stays in use"
+                        );
                     }
                 }
             }
@@ -114,10 +121,10 @@ impl Certificates {
         tokio::select! { _ = stopped => {}, () = looks => {} }
     }
 
-    /// A server's TLS settings with these certificates, offering these protocols in this order.
+    /// A server's TLS settings with these certificates, which offers these protocols in this order.
     ///
     /// # Errors
-    /// [`rustls::Error`] if the cryptography has no safe protocol version, which it has.
+    /// [`rustls::Error`] if the cryptography has no safe protocol version, which does not happen.
     pub fn server_config(self: &Arc<Self>, protocols: &[&[u8]]) -> Result<ServerConfig, rustls::Error> {
         let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let mut config = builder

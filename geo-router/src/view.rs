@@ -1,9 +1,11 @@
-//! All that the data plane needs to answer: built by the control plane, immutable, swapped whole.
+//! A view: everything that the data plane needs to answer. The control plane builds it; it is immutable and swapped
+//! whole.
 //!
 //! # Invariants
 //! - Within a leaf every client gets the same region, so an answer may be kept for the leaf's whole scope.
-//! - Which leaf an address is in never depends on health.
-//! - Some region is always named: fail-open is decided before a view is made, and a router never has nothing to say.
+//! - The leaf of an address never depends on health.
+//! - A view always names some region, because fail-open is decided before it is built. So a router always has an
+//!   answer.
 
 use std::hash::Hasher;
 use std::net::IpAddr;
@@ -16,21 +18,21 @@ use crate::fleet::{Fleet, RegionIndex};
 use crate::location::{Leaf, PlaceClass, Places};
 use crate::policy::Assignment;
 
-/// What a region is fit for.
+/// The state of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RegionState {
-    /// No verdict yet: it is taken as well.
+    /// No verdict yet; it is treated as healthy.
     Unknown,
-    /// Well.
+    /// Healthy.
     Up,
-    /// Well again, and taking its share back step by step.
+    /// Healthy again, and taking its share back step by step.
     Ramping,
-    /// An operator sends new clients elsewhere; what is under way ends in peace.
+    /// An operator sends new clients elsewhere; connections and requests that exist end normally.
     Drained,
-    /// An operator took it out: nothing is sent there.
+    /// An operator took it out: no client is sent there.
     Maintenance,
-    /// Down by the routers' verdict.
+    /// Down by the verdict of the routers.
     Down,
 }
 
@@ -58,11 +60,12 @@ impl RegionState {
 /// One region as of a view.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RegionView {
-    /// What it is fit for.
+    /// Its state.
     pub state: RegionState,
-    /// How much of its share it takes: 1, or less while ramping or when the edge sees it fail.
+    /// The part of its share that it takes: 1, or less while it ramps or fails requests of the edge.
     pub admission: f64,
-    /// Which of its nodes this router's own probes find well, in the configuration's order. An unprobed node is.
+    /// Which of its nodes are up by this router's own probes, in the configuration's order. An unprobed node counts as
+    /// up.
     pub nodes_up: Vec<bool>,
 }
 
@@ -70,13 +73,13 @@ pub struct RegionView {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reason {
-    /// The first of its order.
+    /// The region is the first of the client's order.
     Preferred,
-    /// The first of its order is not serving.
+    /// The first region of the order is not serving.
     Failover,
-    /// The first of its order serves, but not all of its clients: weights, ramp or capacity.
+    /// The first region of the order serves, but not all of its clients: weights, ramp or capacity.
     Split,
-    /// All regions are out; health is ignored.
+    /// All regions are out, and health is ignored.
     FailOpen,
 }
 
@@ -93,14 +96,14 @@ impl Reason {
     }
 }
 
-/// Where an address goes.
+/// The route of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// To this region.
+    /// The region.
     pub region: RegionIndex,
-    /// For this reason.
+    /// The reason.
     pub reason: Reason,
-    /// Because it is here.
+    /// The leaf of the address.
     pub leaf: Leaf,
 }
 
@@ -109,13 +112,13 @@ pub struct Route {
 pub struct View {
     /// Grows by one with each view of this process.
     pub epoch: u64,
-    /// What was configured.
+    /// The configured regions and nodes.
     pub fleet: Arc<Fleet>,
-    /// Which address is where.
+    /// The table of places.
     pub places: Arc<Places>,
     /// In the fleet's order.
     pub regions: Vec<RegionView>,
-    /// Which share of each class goes to which region.
+    /// The share of each class that goes to each region.
     pub assignment: Assignment,
     /// How long a DNS answer may be kept, in seconds: until the next possible change, within the configured bounds.
     pub ttl: u32,
@@ -126,7 +129,7 @@ pub struct View {
 }
 
 impl View {
-    /// Where a client at `address` is sent.
+    /// The route of a client at `address`.
     #[must_use]
     pub fn route(&self, address: IpAddr) -> Route {
         let leaf = self.places.leaf(address);
@@ -144,9 +147,9 @@ impl View {
         Route { region, reason, leaf }
     }
 
-    /// The regions in which the edge tries a request of `address`: its region first, then the others that serve in
-    /// its order of preference, then those that are drained or down, which may still be better than a refusal.
-    /// Never one under maintenance, unless all are.
+    /// The order of regions in which the edge tries a request of `address`: its region first, then the others that
+    /// serve in its order of preference, then those that are drained or down, which may still be better than a refusal.
+    /// A region under maintenance is left out, unless all are.
     #[must_use]
     pub fn ranking(&self, address: IpAddr) -> Vec<RegionIndex> {
         let route = self.route(address);
@@ -165,7 +168,7 @@ impl View {
         ranking
     }
 
-    /// The nodes of a region whose addresses DNS gives: those that are well, or all if none is.
+    /// The nodes of a region whose addresses DNS gives: those that are up, or all if none is up.
     pub fn published(&self, region: RegionIndex) -> impl Iterator<Item = IpAddr> + '_ {
         let up = &self.regions[region.at()].nodes_up;
         let none = !up.contains(&true);
@@ -173,8 +176,8 @@ impl View {
         nodes.filter(move |(_, up)| **up || none).flat_map(|(node, _)| node.addresses.iter().copied())
     }
 
-    /// Weighted rendezvous hashing (Schindelhauer and Schomaker 2005): when shares change, only as many leaves move
-    /// as must.
+    /// Weighted rendezvous hashing (Schindelhauer and Schomaker 2005): when shares change, no more leaves move than
+    /// necessary.
     fn pick(&self, leaf: &Leaf) -> RegionIndex {
         let shares = self.assignment.shares(leaf.class);
         if let [(region, _)] = shares {
@@ -185,8 +188,8 @@ impl View {
         best.map_or_else(|| self.least_bad(leaf.class), |(region, _)| *region)
     }
 
-    /// Where a class is sent that nobody has capacity for: DNS must name a region, and the edge sheds. One that serves,
-    /// else one that is drained and so well.
+    /// The region for a class without capacity: DNS must name one, and the edge sheds. It is a region that serves,
+    /// otherwise a drained one, which is healthy.
     fn least_bad(&self, class: PlaceClass) -> RegionIndex {
         let order = &self.places.place(class).order;
         let state = |region: &RegionIndex| self.regions[region.at()].state;
@@ -195,7 +198,7 @@ impl View {
         *serving.or_else(drained).unwrap_or(&order[0])
     }
 
-    /// Which part of the clients of a class nobody has capacity for.
+    /// The part of a class's clients for which no region has capacity.
     #[must_use]
     pub fn shed(&self, class: PlaceClass) -> f64 {
         self.assignment.shed(class)

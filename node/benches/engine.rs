@@ -1,7 +1,7 @@
 //! Durable writes through the whole engine against the bare bytes.
 //!
-//! Both sides write the same keys and values with the same fsync; the bare side is given the grouping that the
-//! engine came to and does nothing else. Compare within one run: the ratio is printed at the end.
+//! Both sides write the same keys and values with the same fsync. The bare side uses the grouping that the engine
+//! reached, and does nothing else. Compare within one run: the ratio is printed at the end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,7 +83,7 @@ impl Engine {
         (records.get_sample_sum() / records.get_sample_count().max(1) as f64).round().max(1.0) as u64
     }
 
-    /// So many durable writes by 64 writers, each waiting for its own.
+    /// Makes so many durable writes with 64 writers, each of which waits for its own write.
     fn write(self: &Arc<Self>, writes: u64) -> Duration {
         let started = Instant::now();
         let last = self.next.load(Ordering::Relaxed) + writes;

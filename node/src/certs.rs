@@ -1,10 +1,10 @@
-//! The private certificate authority that makes nodes of one deployment know each other.
+//! The private certificate authority that lets the nodes of one deployment recognise each other.
 //!
 //! A folder holds `ca.pem`, `ca.key` and, for each node, `<name>.pem` and `<name>.key`; keys are readable by their
 //! owner alone. A node's certificate carries its name as the only DNS name and serves both ends of a link.
 //!
 //! # Invariants
-//! - An existing authority is never replaced unless the caller says so: every node would be locked out at once.
+//! - An existing authority is never replaced unless the caller says so, because that would lock out every node at once.
 //! - A certificate is written only after it was verified against the `ca.pem` that peers will use.
 //!
 //! # Not here
@@ -29,14 +29,14 @@ const AUTHORITY_YEARS: i16 = 10;
 const NODE_YEARS: i16 = 2;
 /// A certificate that ends within this time counts as ended when certificates are issued.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
-/// What the authority calls itself. Fixed, because the issuer's name is rebuilt from it when a folder is loaded.
+/// The authority's name. Fixed, because the issuer's name is rebuilt from it when a folder is loaded.
 const AUTHORITY_NAME: &str = "Meridian private CA";
 
-/// Why a certificate could not be made or is no good.
+/// Why a certificate could not be made or is not usable.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CertsError {
-    /// There is an authority already, and nobody asked to replace it.
+    /// There is an authority already, and the caller did not ask to replace it.
     #[error("{} exists already; replacing it locks out every node that it certified", path.display())]
     AuthorityExists {
         /// Its certificate.
@@ -51,26 +51,26 @@ pub enum CertsError {
         #[source]
         source: io::Error,
     },
-    /// A file is no PEM of the kind that belongs there.
-    #[error("{} is no usable PEM file", path.display())]
+    /// A file is not PEM of the kind that belongs there.
+    #[error("{} is not a usable PEM file", path.display())]
     Pem {
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error in it.
         #[source]
         source: rustls_pki_types::pem::Error,
     },
     /// Making a key or a certificate failed.
     #[error("can't make a certificate for {name}")]
     Issue {
-        /// For whom.
+        /// The name on the certificate.
         name: String,
         /// Why.
         #[source]
         source: rcgen::Error,
     },
-    /// The key file is no key this authority could sign with.
-    #[error("{} is no signing key", path.display())]
+    /// The key file does not hold a key that this authority could sign with.
+    #[error("{} is not a signing key", path.display())]
     Key {
         /// Which file.
         path: PathBuf,
@@ -97,7 +97,7 @@ pub enum CertsError {
         /// The name.
         name: NodeName,
     },
-    /// A certificate whose private key is another one.
+    /// A certificate that belongs to another private key.
     #[error("{} is not the key of {}", key.display(), certificate.display())]
     OtherKey {
         /// The key.
@@ -107,7 +107,7 @@ pub enum CertsError {
     },
 }
 
-/// What [`CertificateAuthority::issue`] did.
+/// The outcome of [`CertificateAuthority::issue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Issued {
     /// A new key and certificate were written.
@@ -142,7 +142,7 @@ impl CertificateAuthority {
         let issue = |source| CertsError::Issue { name: AUTHORITY_NAME.to_owned(), source };
         let key = KeyPair::generate().map_err(issue)?;
         let certificate = authority().self_signed(&key).map_err(issue)?;
-        // The key first: a certificate without its key would look like a complete authority.
+        // The key is written first, because a certificate without its key would look like a complete authority.
         write(&folder.join("ca.key"), key.serialize_pem().as_bytes(), 0o600)?;
         write(&path, certificate.pem().as_bytes(), 0o644)?;
         Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(authority(), key) })
@@ -151,7 +151,7 @@ impl CertificateAuthority {
     /// Opens the authority in `folder`.
     ///
     /// # Errors
-    /// If a file is missing or is no key.
+    /// If a file is missing or does not hold a key.
     pub fn load(folder: &Path) -> Result<Self, CertsError> {
         let path = folder.join("ca.key");
         let pem = std::fs::read_to_string(&path).map_err(|source| CertsError::File { path: path.clone(), source })?;
@@ -172,7 +172,8 @@ impl CertificateAuthority {
         }
     }
 
-    /// Gives the node `name` a key and a certificate, unless it has a good one (for 30 more days) and `renew` is false.
+    /// Gives the node `name` a key and a certificate. A certificate that is good for 30 more days is kept unless
+    /// `renew`.
     ///
     /// # Errors
     /// If the files can't be written, or this authority's key and `ca.pem` don't belong together.
@@ -269,7 +270,7 @@ fn lasting(params: &mut CertificateParams, name: &str, years: i16) {
     let today = today.to_zoned(jiff::tz::TimeZone::UTC).date();
     let yesterday = today.yesterday().unwrap_or(today);
     let date = |date: jiff::civil::Date, years: i16| {
-        // The 29th of February is no date of most years; the 28th always is.
+        // Most years have no 29th of February; every year has the 28th.
         let day = date.day().min(if date.month() == 2 { 28 } else { 31 });
         rcgen::date_time_ymd(i32::from(date.year() + years), date.month().unsigned_abs(), day.unsigned_abs())
     };

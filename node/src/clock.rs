@@ -4,9 +4,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use replication::{Monotonic, Now, Wall};
 
-/// Where the time comes from.
+/// A source of time.
 pub trait Clock: Send + Sync {
-    /// What both clocks say.
+    /// The reading of both clocks.
     fn now(&self) -> Now;
 }
 
@@ -24,7 +24,7 @@ impl SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        // Before 1970 there is no reading; such a clock is in doubt as soon as a peer is heard.
+        // A clock before 1970 reads as 1970. The replica doubts such a clock as soon as it hears a peer.
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Now { mono: Monotonic(self.0.elapsed()), wall: Wall(u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)) }
     }

@@ -1,12 +1,12 @@
 //! Configuration of one node: to hold a [`NodeConfig`] is proof that every bound below was checked.
 //!
-//! A file is read in two steps. What is *written* ([`NodeFile`]: plain values, unknown keys refused) becomes what is
-//! *proven* (this module: durations, addresses, absolute paths) by `try_from`, section by section, and an error
-//! names the key as an operator finds it in the file.
+//! A file is read in two steps. Its *written* form ([`NodeFile`]: plain values, unknown keys refused) becomes the
+//! *proven* form (this module: durations, addresses, absolute paths) by `try_from`, section by section. An error names
+//! the key as it is in the file.
 //!
 //! # Not here
-//! Whether the certificates are any good ([`crate::certs`]) and which policy packs exist (`registry`): a file can
-//! be right while what it points to is not there yet.
+//! Whether the certificates are usable ([`crate::certs`]) and which policy packs exist (`registry`): a configuration
+//! can be valid before the files that it names exist.
 
 mod address;
 mod prove;
@@ -28,7 +28,7 @@ pub use written::{
     StorageSection, TlsSection,
 };
 
-/// Everything a node is told before it starts.
+/// The checked configuration of one node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NodeConfig {
     /// The region this node serves.
@@ -41,7 +41,7 @@ pub struct NodeConfig {
     pub data: PathBuf,
     /// File that holds the process id while the node runs.
     pub pid_file: Option<PathBuf>,
-    /// Where it listens.
+    /// Its listeners.
     pub listen: ListenConfig,
     /// Files of the private certificate authority and of this node's identity.
     pub tls: TlsConfig,
@@ -53,7 +53,7 @@ pub struct NodeConfig {
     pub replication: ReplicationConfig,
     /// Policy packs and public address.
     pub registry: RegistryConfig,
-    /// What clients may take.
+    /// Limits for clients.
     pub limits: LimitsConfig,
 }
 
@@ -178,8 +178,8 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    /// No TOML, a wrong type, a missing or an unknown key; the source shows the line.
-    #[error("the configuration {} is not understood", path.display())]
+    /// Not TOML, a wrong type, a missing or an unknown key; the source shows the line.
+    #[error("the configuration {} can't be parsed", path.display())]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -214,7 +214,7 @@ pub enum ValueError {
         /// Most.
         max: u64,
     },
-    /// Degrees that are nowhere on the globe.
+    /// Degrees that do not name a place on the globe.
     #[error("{key} = {value}: must be -{limit} to {limit} degrees")]
     NoSuchPlace {
         /// Its key.
@@ -224,7 +224,7 @@ pub enum ValueError {
         /// Largest absolute value.
         limit: f64,
     },
-    /// Relaying would begin before a healthy peer can have said what it has.
+    /// The node would relay before a healthy peer has had a heartbeat's time to say what it has.
     #[error(
         "replication.relay_after_ms = {relay_after_ms}: must be more than replication.heartbeat_ms = {heartbeat_ms}"
     )]
@@ -234,8 +234,8 @@ pub enum ValueError {
         /// Written heartbeat.
         heartbeat_ms: u64,
     },
-    /// Port 0 means "any free port", which no peer and no probe could find.
-    #[error("{key}: port 0 is no port that anyone could be told")]
+    /// Port 0 means "any free port", so no peer or probe would know where to connect.
+    #[error("{key}: port 0 means any free port; give a fixed port")]
     PortZero {
         /// Its key.
         key: &'static str,
@@ -250,7 +250,7 @@ pub enum ValueError {
         /// Their address.
         address: SocketAddr,
     },
-    /// A peer address that is no `host:port`.
+    /// A peer address that is not `host:port`.
     #[error("peers[{index}].address = \"{address}\": must be host:port, such as 127.0.1.2:7081 or [::1]:7081")]
     BadAddress {
         /// Which peer, from 0.
@@ -274,7 +274,7 @@ pub enum ValueError {
         /// The address.
         address: PeerAddress,
     },
-    /// Two peers of one name or one address: a certificate and a socket each belong to one node.
+    /// Two peers with one name or one address, although each certificate and each socket belongs to one node.
     #[error("peers[{index}].{field}: the same as that of peers[{other}]")]
     PeerTwice {
         /// The later peer, from 0.
@@ -284,13 +284,13 @@ pub enum ValueError {
         /// `name` or `address`.
         field: &'static str,
     },
-    /// An empty path or one text that must not be empty.
+    /// An empty path, or another text that must not be empty.
     #[error("{key}: must not be empty")]
     Empty {
         /// Its key.
         key: &'static str,
     },
-    /// A policy id that no pack can have.
+    /// A policy id that is not a valid pack id.
     #[error("registry.policy = \"{policy}\": must be 1 to 40 of a-z, 0-9 and '-', as the id in a pack")]
     BadPolicy {
         /// What was written.

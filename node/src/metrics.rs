@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - Labels are regions, peers, routes and kinds; never a document, a venue or a client.
-//! - What mirrors the replica's status is brought up to date at the scrape ([`Metrics::mirror`]), not before.
+//! - Metrics that mirror the replica's status are updated at the scrape ([`Metrics::mirror`]), not before.
 
 use std::time::Duration;
 
@@ -28,13 +28,13 @@ pub struct Metrics {
     writes: IntCounterVec,
     /// Records of each batch that was made durable.
     pub batch_records: Histogram,
-    /// Seconds from a batch's being applied to its being durable.
+    /// Seconds from the moment a batch is applied until it is durable.
     pub commit_seconds: Histogram,
     frame_bytes: IntCounterVec,
     frames: IntCounterVec,
     /// Frames that did not decode or broke the protocol; each closed its link.
     pub bad_frames: IntCounter,
-    /// Handshakes on the replication listener that were refused: no certificate of ours, or another name.
+    /// Handshakes on the replication listener that were refused: no certificate of our authority, or another name.
     pub refused_peers: IntCounter,
     refused_deltas: IntCounterVec,
     horizon_refused: IntCounterVec,
@@ -59,7 +59,7 @@ pub struct Metrics {
     buckets: IntGauge,
 }
 
-/// Registers what it makes.
+/// Makes and registers metrics.
 struct Maker<'a>(&'a Registry);
 
 impl Maker<'_> {
@@ -102,7 +102,7 @@ impl Metrics {
     /// Makes and registers all metrics, those of the process included.
     ///
     /// # Errors
-    /// [`Error`] if a name is used twice or not allowed: a mistake in this file.
+    /// [`Error`] if a name is used twice or not allowed, which is a mistake in this file.
     pub fn new() -> Result<Metrics, Error> {
         let registry = Registry::new();
         #[cfg(target_os = "linux")]
@@ -206,20 +206,21 @@ impl Metrics {
             )?,
             complete_through_seconds: make.gauges(
                 "meridian_complete_through_timestamp_seconds",
-                "Moment (Unix seconds) through which all that a region acknowledged is here",
+                "Moment (Unix seconds) through which this node has all that a region acknowledged",
                 &["region"],
             )?,
             clock_in_doubt: make.int("meridian_clock_in_doubt", "1 while this node does not believe its clock")?,
             forgot_early: make.int(
                 "meridian_forgot_early",
-                "1 while documents that have not expired may be missing here, for the clock was ahead",
+                "1 while documents that have not expired may be missing here, because the clock was ahead",
             )?,
-            starting: make.int("meridian_starting", "1 while this node waits for its peers' word on its log")?,
-            recovering: make.int("meridian_recovering", "1 while own entries are fetched back after a roll-back")?,
+            starting: make.int("meridian_starting", "1 while this node waits for its peers to confirm its log")?,
+            recovering: make
+                .int("meridian_recovering", "1 while this node fetches its own entries back after a roll-back")?,
             trusted_seconds: make.gauge("meridian_trusted_timestamp_seconds", "Trusted time (Unix seconds)")?,
             horizon_seconds: make.gauge(
                 "meridian_horizon_timestamp_seconds",
-                "Moment (Unix seconds) up to which all that expired is gone",
+                "Moment (Unix seconds) up to which every expired document is deleted",
             )?,
             live_documents: make.int("meridian_live_documents", "Documents in storage")?,
             tombstones: make.int("meridian_tombstones", "Tombstones in storage")?,
@@ -258,7 +259,7 @@ impl Metrics {
         self.writes.with_label_values(&[outcome]).inc();
     }
 
-    /// A frame of so many bytes went (`out`) to a peer or came (`in`) from it.
+    /// A frame of `bytes` bytes went to a peer (`out`) or came from it (`in`).
     pub fn frame_bytes(&self, peer: &NodeName, direction: &str, bytes: usize) {
         let labels = [peer.as_str(), direction];
         self.frame_bytes.with_label_values(&labels).inc_by(bytes as u64);
@@ -270,7 +271,7 @@ impl Metrics {
         self.refused_deltas.with_label_values(&[peer.as_str()]).inc();
     }
 
-    /// A peer's entry arrives in the future.
+    /// A peer's entry has an arrival in the future.
     pub fn held_back(&self, peer: &NodeName) {
         self.held_back.with_label_values(&[peer.as_str()]).inc();
     }
@@ -280,7 +281,7 @@ impl Metrics {
         self.horizon_refused.with_label_values(&[peer.as_str()]).inc();
     }
 
-    /// Takes over what the replica says of itself.
+    /// Copies the replica's status into the metrics.
     pub fn mirror(&self, status: &Status, trusted: Wall) {
         for peer in &status.peers {
             let labels = [peer.node.as_str(), peer.region.as_str()];
@@ -289,7 +290,7 @@ impl Metrics {
             self.peer_connected.with_label_values(&labels).set(i64::from(peer.replica.is_some()));
             match peer.clock_offset_ms {
                 Some(offset) => self.clock_offset_seconds.with_label_values(&labels).set(offset as f64 / 1_000.0),
-                // What was last heard says nothing any more; if there never was anything there is nothing to remove.
+                // The last offset that was heard is out of date. If there never was one, there is nothing to remove.
                 None => drop(self.clock_offset_seconds.remove_label_values(&labels)),
             }
         }
@@ -335,7 +336,7 @@ mod tests {
     use super::Metrics;
 
     #[test]
-    fn what_happened_is_in_the_text_with_help_and_unit() {
+    fn events_are_in_the_text_with_help_and_unit() {
         let metrics = Metrics::new().expect("every name is used once");
         let peer: NodeName = "us-east".parse().expect("a name");
         metrics.answered("/v1/venues", 201, Duration::from_millis(3));

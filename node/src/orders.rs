@@ -1,12 +1,12 @@
-//! The cluster document: operators' orders on regions, one lasting document that every region has.
+//! The cluster document: operators' orders on regions, in one lasting document that every region has.
 //!
 //! Each region is one field, so orders on two regions never conflict. Orders on one region that were given in two
-//! places at once are concurrent values; all who read them take the newest, and of two of the same moment the one that
-//! sends fewer clients there. An order is given a moment later than any that is known of its region, so a clock that is
-//! behind does not make it count for nothing.
+//! places at once are concurrent values. Every reader takes the newest, and of two at the same moment the one that
+//! sends fewer clients there. A new order gets a later moment than any known order on its region, otherwise an order
+//! from a node whose clock is behind would have no effect.
 //!
 //! # Invariants
-//! - Pure: reading and writing the document is the caller's.
+//! - Pure: the caller reads and writes the document.
 //! - The fields are named and encoded here and nowhere else.
 
 use std::collections::BTreeMap;
@@ -16,34 +16,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::registry::instant;
 
-/// The one document's collection; it belongs to no tenant.
+/// The collection of the one document, which belongs to no tenant.
 const CLUSTER: Collection = Collection(3);
 
-/// Longest name of an author and longest reason, in bytes: what operators type.
+/// Longest name of an author and longest reason, in bytes.
 const LONGEST: usize = 400;
 
 /// What an operator wants of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OrderKind {
-    /// As usual.
+    /// Clients are sent there as usual.
     Serving,
-    /// New clients are sent elsewhere; what is under way ends in peace.
+    /// New clients are sent elsewhere; connections and requests that exist end normally.
     Drained,
-    /// Nothing is sent there.
+    /// No client is sent there.
     Maintenance,
 }
 
 /// One order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// What is wanted.
+    /// What the operator wants.
     pub kind: OrderKind,
-    /// When it was given.
+    /// When the order was given.
     pub since: Wall,
-    /// When it lapses.
+    /// When the order lapses.
     pub until: Option<Wall>,
-    /// By whom.
+    /// The operator who gave it.
     pub by: String,
     /// Why.
     pub reason: String,
@@ -79,22 +79,22 @@ pub struct NewOrder {
 /// Why an order is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
-    /// Nobody signs it.
+    /// The order has no valid author.
     #[error("`by`: say who gives the order, in at most 400 bytes without control characters")]
     By,
     /// A reason that cannot be shown.
     #[error("`reason`: at most 400 bytes without control characters")]
     Reason,
-    /// No such time, or one that has passed.
+    /// The time is not valid, or has passed.
     #[error("`until`: an RFC 3339 time with an offset that is still to come")]
     Until,
-    /// Nobody would be left to serve.
+    /// No region would be left to serve.
     #[error("no other region would be left to serve; give `force` if that is what you want")]
     NobodyLeft,
 }
 
 impl Order {
-    /// What holds at `now`.
+    /// The kind that holds at `now`.
     #[must_use]
     pub fn at(&self, now: Wall) -> OrderKind {
         if self.until.is_some_and(|until| until <= now) { OrderKind::Serving } else { self.kind }
@@ -108,7 +108,7 @@ impl Order {
             by: self.by.clone(),
             reason: self.reason.clone(),
         };
-        // Text and numbers alone: this cannot fail.
+        // The JSON holds only text and numbers, so this cannot fail.
         serde_json::to_string(&kept).unwrap_or_default()
     }
 
@@ -120,7 +120,7 @@ impl Order {
 }
 
 impl NewOrder {
-    /// The order on `region`, given at `now` where `known` are the orders so far and `regions` are all there are.
+    /// Makes the order on `region` at `now`; `known` are the orders so far, `regions` all regions.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -162,13 +162,13 @@ pub fn name() -> DocumentName {
     DocumentName { collection: CLUSTER, tenant: TenantId([0; 16]), id: DocumentId([0; 16]) }
 }
 
-/// Its key: it lasts.
+/// The document's key: it never expires.
 #[must_use]
 pub fn key() -> DocumentKey {
     name().expiring(Wall::NEVER)
 }
 
-/// The orders that a document holds; a value that is none is skipped.
+/// The orders that a document holds; a value that is not a valid order is skipped.
 #[must_use]
 pub fn read(document: &Document) -> BTreeMap<RegionId, Order> {
     let newest = |field: &str| {
@@ -212,7 +212,7 @@ mod tests {
         let first = give(drain(), &BTreeMap::new()).unwrap();
         let restore = NewOrder { order: OrderKind::Serving, ..drain() };
         let second = give(restore, &BTreeMap::from([(region("eu"), first.clone())])).unwrap();
-        assert!(second.since > first.since, "given later, it counts, whatever the clocks say");
+        assert!(second.since > first.since, "an order that is given later counts, even if the clock went back");
         let one = Change::create(&key(), &[("eu", value(&first))]);
         let other = Change::create(&key(), &[("eu", value(&second))]);
         for changes in [[one.clone(), other.clone()], [other, one]] {
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_order_is_refused() {
+    fn an_invalid_order_is_refused() {
         let give = |new| give(new, &BTreeMap::new());
         assert_eq!(give(NewOrder { by: " ".into(), ..drain() }), Err(OrderError::By));
         assert_eq!(give(NewOrder { by: "m\nk".into(), ..drain() }), Err(OrderError::By));

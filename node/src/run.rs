@@ -1,4 +1,4 @@
-//! One node from start to stop.
+//! Runs one node from start to stop.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -20,14 +20,14 @@ use crate::peer::{Links, TlsError, TlsIdentity, accept, dial};
 use crate::registry::policy::LONGEST_RETENTION;
 use crate::{driver, storage};
 
-/// Requests in flight get so long to end before the node stops anyway.
+/// How long requests in flight may take before the node stops anyway.
 const DRAIN: Duration = Duration::from_secs(6);
 
-/// Why a node does not run.
+/// Why a node cannot run, or ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// An address is taken or not ours.
+    /// An address is taken or does not belong to this machine.
     #[error("cannot listen on {address}: is another node running there?")]
     Listen {
         /// Which address.
@@ -79,13 +79,14 @@ pub async fn run_with_clock(
 
     let data = config.data.clone();
     let storage_config = config.storage;
-    // Recovery may read gigabytes; the runtime's threads must stay free meanwhile.
+    // Recovery may read gigabytes, so it runs on a blocking thread.
     let opened = tokio::task::spawn_blocking(move || storage::open(&data, &storage_config));
     let store = opened.await.map_err(|_| engine_panicked())??;
     let replica_config = replica_config(&config);
     let reader = Reader::new(store.clone(), replica_config.max_retention);
     let replica = Replica::open(replica_config, store.clone(), Box::new(mint), clock.now())?;
-    tracing::info!(region = %config.region, node = %config.name, replica = %replica.id(), engine = %config.storage.engine, "store open");
+    let (region, node, engine) = (&config.region, &config.name, config.storage.engine);
+    tracing::info!(%region, %node, replica = %replica.id(), %engine, "the store is open");
     let (handle, mut running) =
         driver::start(replica, store, reader, clock, config.replication.heartbeat, metrics.clone())
             .map_err(RunError::Thread)?;
@@ -103,17 +104,18 @@ pub async fn run_with_clock(
         peers.spawn(dial(peer.clone(), links.clone(), stop_links.clone()));
     }
     drop(links);
-    tracing::info!(public = %config.listen.public, replication = %config.listen.replication, admin = %config.listen.admin, "serving");
+    let listen = &config.listen;
+    tracing::info!(public = %listen.public, replication = %listen.replication, admin = %listen.admin, "serving");
 
     tokio::select! {
         () = shutdown => {}
         failed = running.failed() => return Err(failed.into()),
     }
-    // Clients first, so that whoever was acknowledged has been; then peers; then the store.
+    // Clients go first, so that every acknowledgement that was sent holds; then peers; then the store.
     stop_in.send_replace(true);
     let drained = async { while servers.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!("some connections did not end in time");
+        tracing::warn!("some connections did not end in time: their requests fail, and the node stops");
     }
     stop_links_in.send_replace(true);
     peers.shutdown().await;
@@ -143,10 +145,10 @@ fn mint() -> ReplicaId {
     ReplicaId(random())
 }
 
-/// Not 0, which marks a bucket that no replica has written yet.
+/// A random number that is not 0, which marks a bucket that no replica has written yet.
 fn random() -> u64 {
     loop {
-        // Without random bytes there is no safe id, so ask again.
+        // There is no safe id without random bytes, so ask again.
         match getrandom::u64() {
             Ok(random) if random != 0 => return random,
             _ => std::thread::yield_now(),

@@ -1,5 +1,5 @@
-//! A store that lost one bucket, or in which a bit flipped: it is refused, or the replica knows that it went back. It
-//! must never be taken for whole while it lacks something.
+//! A store that lost one bucket, or in which a bit flipped: the engine refuses it, or the replica notices that it went
+//! back. It must never count as complete while it lacks something.
 //!
 //! `MERIDIAN_CUTS` in the environment says how many bits are flipped per engine.
 
@@ -26,7 +26,7 @@ const VISITS: u64 = 300;
 const VENUES: u8 = 20;
 const ERASED: u64 = 10;
 
-/// An engine's name and how to open it.
+/// An engine's name and the function that opens it.
 type Engine = (&'static str, fn(&Path) -> Result<Store, StorageError>);
 
 const ENGINES: [Engine; 2] = [
@@ -83,14 +83,14 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// An untouched copy is whole: what is noticed below is the damage.
+/// An undamaged copy is complete, so the damage is what the tests below notice.
 fn is_whole_without_damage(whole: &Path, engine: &Engine) {
     let folder = tempfile::tempdir().unwrap();
     copy(whole, folder.path());
     assert_eq!(reopened(folder.path(), engine), Ok("nothing was hit"), "{}", engine.0);
 }
 
-/// `Ok` says how the damage was met; `Err` that it was not noticed.
+/// `Ok` says how the damage was noticed; `Err` means that it was not.
 fn reopened(folder: &Path, engine: &Engine) -> Result<&'static str, String> {
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let store = engine.1(folder).map_err(|_| "refused")?;
@@ -103,7 +103,8 @@ fn reopened(folder: &Path, engine: &Engine) -> Result<&'static str, String> {
         if replica.status(NOW).replica != OWN {
             return Ok(Err("recognised"));
         }
-        // One journal for all buckets: what was written last is gone, and the vector says so. Peers send it again.
+        // All buckets share one journal, so its last entries are gone, and the vector shows that. Peers send them
+        // again.
         if replica.status(NOW).durable.get(OWN) < VISITS + u64::from(VENUES) + ERASED {
             return Ok(Err("went back with its vector"));
         }
@@ -150,7 +151,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn a_flipped_bit_is_not_taken_for_whole() {
+fn a_store_with_a_flipped_bit_is_not_taken_for_whole() {
     let rounds = std::env::var("MERIDIAN_CUTS").map_or(8, |rounds| rounds.parse().unwrap());
     let mut unnoticed = Vec::new();
     for engine in &ENGINES {
@@ -170,7 +171,7 @@ fn a_flipped_bit_is_not_taken_for_whole() {
             data.sort();
             let path = &data[rng.random_range(0..data.len())];
             let mut bytes = std::fs::read(path).unwrap();
-            // What is written, not what is allocated ahead.
+            // Choose from what was written, and not from space that was allocated ahead.
             let end = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0) + 1;
             bytes[rng.random_range(0..end)] ^= 1 << rng.random_range(0..8);
             std::fs::write(path, bytes).unwrap();

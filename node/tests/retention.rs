@@ -1,5 +1,5 @@
-//! A replica that forgets for a month, on every storage engine. A test binary of its own, for it looks at the memory
-//! of its process.
+//! A replica that deletes expired days for a month, on every storage engine. This is a separate test binary, because it
+//! measures the memory of its process.
 
 #![allow(clippy::unwrap_used)]
 
@@ -19,7 +19,7 @@ const CACHE: u64 = 8 << 20;
 const DAY: Duration = Duration::from_hours(24);
 const T0: u64 = 1_800_000_000_000 / 86_400_000 * 86_400_000;
 
-/// An engine's name and how to open it.
+/// An engine's name and the function that opens it.
 type Engine = (&'static str, fn(&Path) -> Store);
 
 fn engines() -> [Engine; 3] {
@@ -34,7 +34,7 @@ fn engines() -> [Engine; 3] {
 fn disk(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    // Files of a day that is on its way out may vanish while we look.
+    // Files of a day that is being removed may vanish during the walk.
     let sizes = entries.filter_map(Result::ok).map(|entry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => disk(&entry.path()),
         Ok(meta) => meta.blocks() * 512,
@@ -60,8 +60,8 @@ fn settle(replica: &mut Replica<Store>, store: &Store, now: Now) {
     while replica.poll_event().is_some() {}
 }
 
-/// Each day guests arrive, some are erased, and the day before last week is forgotten: after a month the store is
-/// no larger than after ten days (I5).
+/// Each day guests arrive, some are erased, and an old day expires: after a month the store is no larger than after ten
+/// days (I5).
 #[test]
 fn a_month_of_rolling_retention_keeps_disk_and_memory_flat() {
     const VISITS: u64 = 1_200;
@@ -117,7 +117,7 @@ fn a_month_of_rolling_retention_keeps_disk_and_memory_flat() {
             early.1 >> 20,
             late.1 >> 20
         );
-        // fjall's journal moves on in steps of 64 MiB, whatever lies in it.
+        // fjall's journal grows and shrinks in steps of 64 MiB.
         let journal = if engine == "fjall" { 64 << 20 } else { 0 };
         assert!(
             late.0 <= early.0 + early.0 / 2 + (1 << 20) + journal,

@@ -1,4 +1,4 @@
-//! One battery of tests over every storage engine: the contract of `replication::storage`, and space given back.
+//! One battery of tests for every storage engine: the contract of `replication::storage`, and the return of disk space.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +17,7 @@ use replication::{Bucket, Storage as _};
 
 const CACHE: u64 = 8 << 20;
 
-/// An engine's name and how to open it.
+/// An engine's name and the function that opens it.
 type Engine = (&'static str, fn(&Path) -> Store);
 
 fn engines() -> [Engine; 3] {
@@ -28,7 +28,7 @@ fn engines() -> [Engine; 3] {
     ]
 }
 
-/// Where, which key, which value (`None` removes).
+/// The bucket, the key and the value (`None` removes).
 type KeyWrite<'a> = (Bucket, &'a [u8], Option<&'a [u8]>);
 
 fn batch(writes: &[KeyWrite<'_>]) -> WriteBatch {
@@ -111,7 +111,7 @@ fn large(seed: u64, len: usize) -> Vec<u8> {
     value
 }
 
-/// Large values are kept in parts by sled: no reader may see that, whatever is replaced by what.
+/// sled stores large values in parts. A reader must never notice that, whichever value replaces which.
 #[test]
 fn values_of_every_size_replace_each_other() {
     const DAY: Bucket = Bucket::Day(20_000);
@@ -127,7 +127,7 @@ fn values_of_every_size_replace_each_other() {
                 let sizes = [0, 1, 300, 4_095, 4_096, 4_097, 8_192, 8_193, 14_000, 70_000, 200_000];
                 let value = match rng.random_range(0..5) {
                     0 => None,
-                    // The very value that is there: its parts must stay.
+                    // The same value as stored: its parts must stay.
                     1 => expected.get(&key).cloned(),
                     _ => Some(large(round, sizes[rng.random_range(0..sizes.len())])),
                 };
@@ -157,7 +157,7 @@ fn values_of_every_size_replace_each_other() {
     }
 }
 
-/// What sled writes to files of their own it never forces (`storage/parts.rs`): there must be none.
+/// sled never forces files under `blobs/` (`storage/parts.rs`), so there must be none.
 #[test]
 fn sled_writes_no_blobs() {
     let folder = tempfile::tempdir().unwrap();
@@ -167,7 +167,7 @@ fn sled_writes_no_blobs() {
     for round in 0..1_500u64 {
         let mut writes = BTreeMap::new();
         for _ in 0..rng.random_range(1..4) {
-            // Neighbours in the tree are alike in size: 17 of them make the largest leaf that there can be.
+            // Neighbours in the tree have similar sizes: 17 of them make the largest possible leaf.
             let len = match rng.random_range(0..4) {
                 0 => rng.random_range(4_000..=4_096),
                 1 => rng.random_range(4_097..60_000),
@@ -179,7 +179,7 @@ fn sled_writes_no_blobs() {
             writes.insert(key, Some(large(round, len)));
         }
         if round % 3 == 0 {
-            // Runs of neighbours go, so that leaves merge.
+            // Runs of neighbours are removed, so that leaves merge.
             let first = rng.random_range(0..400u32);
             for key in (first..first + 12).map(|at| [&b"d"[..], &at.to_be_bytes(), &[7; 37]].concat()) {
                 writes.insert(key, None);
@@ -193,7 +193,7 @@ fn sled_writes_no_blobs() {
     }
     let blobs = std::fs::read_dir(folder.path().join("buckets/lasting/blobs")).unwrap().count();
     assert_eq!(blobs, 0);
-    // A writer of parts leaves none behind.
+    // A value that is removed leaves no parts behind.
     for key in &keys {
         let writes = vec![(key.clone(), None)];
         store.apply(&WriteBatch { buckets: vec![(Bucket::Lasting, BucketBatch { writes })] }).unwrap();
@@ -204,7 +204,7 @@ fn sled_writes_no_blobs() {
     assert_eq!(db.len(), 0, "parts without a value");
 }
 
-/// Stores of versions that had no parts have large values as they are.
+/// Stores of versions without parts have large values whole.
 #[test]
 fn sled_reads_large_values_of_older_stores() {
     let folder = tempfile::tempdir().unwrap();
@@ -227,7 +227,7 @@ fn sled_reads_large_values_of_older_stores() {
     store.sync().unwrap();
 }
 
-/// A key where sled's parts are would be taken for one.
+/// A key in the range of sled's parts would be taken for a part.
 #[test]
 fn sled_refuses_keys_that_are_kept_for_parts() {
     let folder = tempfile::tempdir().unwrap();
@@ -235,7 +235,7 @@ fn sled_refuses_keys_that_are_kept_for_parts() {
     assert!(store.apply(&batch(&[(Bucket::Lasting, &[0xff, 1], Some(b"v"))])).is_err());
 }
 
-/// Readers in other threads see one value or the other, never a mixture, while large ones are replaced.
+/// While large values are replaced, readers in other threads see one value or the other, never a mixture.
 #[test]
 fn readers_never_see_half_of_a_large_value() {
     for (engine, open) in engines() {
@@ -275,7 +275,7 @@ fn readers_never_see_half_of_a_large_value() {
 fn disk(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
-    // Files of a day that is on its way out may vanish while we look.
+    // Files of a day that is being removed may vanish during the walk.
     let sizes = entries.filter_map(Result::ok).map(|entry| match entry.metadata() {
         Ok(meta) if meta.is_dir() => disk(&entry.path()),
         Ok(meta) => meta.blocks() * 512,
@@ -292,7 +292,7 @@ fn a_dropped_bucket_gives_its_disk_space_back() {
         let (gone, stays) = (Bucket::Day(1), Bucket::Day(2));
         let value = vec![0x5a; 30_000];
         for number in 0..6_000u32 {
-            // Incompressible enough: no two values are alike for long.
+            // Not compressible, because no two values stay alike for long.
             let value: Vec<u8> = value
                 .iter()
                 .zip(0u32..)
@@ -306,7 +306,7 @@ fn a_dropped_bucket_gives_its_disk_space_back() {
         store.sync().unwrap();
         let before = disk(folder.path());
         store.drop_bucket(gone).unwrap();
-        // The files go in the background; life goes on meanwhile.
+        // The files are removed in the background while writes continue.
         let deadline = std::time::Instant::now() + Duration::from_secs(60);
         let mut number = 0u32;
         while disk(folder.path()) > before * 2 / 5 {

@@ -1,4 +1,4 @@
-//! The address of a server, taken apart once.
+//! The address of a server, parsed once.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -27,7 +27,7 @@ impl Base {
         self.port
     }
 
-    /// What every path begins with: empty, or `/prefix`.
+    /// The beginning of every path: empty, or `/prefix`.
     pub(crate) fn prefix(&self) -> &str {
         &self.prefix
     }
@@ -45,7 +45,7 @@ impl From<SocketAddr> for Base {
             host: address.ip().to_string(),
             port: address.port(),
             prefix: String::new(),
-            // An address has no character that a header may not have.
+            // An address has only characters that a header may have.
             authority: authority.unwrap_or(HeaderValue::from_static("localhost")),
         }
     }
@@ -56,7 +56,7 @@ impl FromStr for Base {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = |why: &str| format!("`{text}` {why}; write http://host:port");
-        let uri: Uri = text.parse().map_err(|_| wrong("is no URL"))?;
+        let uri: Uri = text.parse().map_err(|_| wrong("is not a URL"))?;
         match uri.scheme_str() {
             Some("http") => {}
             Some("https") => return Err(wrong("would need TLS, which this client does not speak")),
@@ -72,7 +72,7 @@ impl FromStr for Base {
             host: host.to_owned(),
             port: authority.port_u16().unwrap_or(80),
             prefix: uri.path().trim_end_matches('/').to_owned(),
-            authority: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("has no usable host"))?,
+            authority: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("has no valid host"))?,
         })
     }
 }

@@ -12,7 +12,7 @@ struct Problem {
     errors: Vec<Value>,
 }
 
-/// What the server says is wrong: `title: detail`, then one line for each field.
+/// The problem that the server describes: `title: detail`, then one line for each field.
 pub(super) fn describe(status: StatusCode, body: &[u8]) -> anyhow::Error {
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
         let text = String::from_utf8_lossy(&body[..body.len().min(200)]);
@@ -30,7 +30,7 @@ pub(super) fn describe(status: StatusCode, body: &[u8]) -> anyhow::Error {
     anyhow::Error::msg(words)
 }
 
-/// One entry of `errors`: where, and what is wrong there.
+/// One entry of `errors`: the field and its error.
 fn field(error: &Value) -> String {
     let text = |keys: [&str; 3]| keys.into_iter().find_map(|key| error.get(key)?.as_str());
     match (text(["pointer", "field", "path"]), text(["detail", "message", "title"])) {

@@ -1,4 +1,4 @@
-//! How one operation is sent: one connection to each target, opened when first needed and again after it broke.
+//! Sends one operation: one connection to each target, opened at its first use and again after it broke.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::http::{Base, Failure, Line};
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const SECRET: HeaderName = HeaderName::from_static("meridian-secret");
 
-/// A request that can be sent to any target, and again.
+/// A request that can be sent to any target, and more than once.
 pub(crate) struct Prepared {
     /// `PUT`, `PATCH` or `DELETE`.
     pub(crate) method: Method,
-    /// From `/v1` on.
+    /// The path, from `/v1` on.
     pub(crate) path: String,
     /// The guest's secret, as text.
     pub(crate) secret: HeaderValue,
@@ -33,7 +33,7 @@ pub(crate) struct Client {
     targets: Arc<[Base]>,
     lines: Vec<Option<Line>>,
     timeout: Duration,
-    /// Where every request seems to come from.
+    /// The client address of every request.
     from: Option<HeaderValue>,
 }
 
@@ -45,7 +45,7 @@ impl Client {
         Self { targets, lines, timeout, from }
     }
 
-    /// Connects to a target ahead of the first request, if it can.
+    /// Connects to a target before the first request, if possible.
     pub(crate) async fn warm(&mut self, target: usize) {
         if let Ok(Ok(line)) = tokio::time::timeout(self.timeout, Line::open(&self.targets[target])).await {
             self.lines[target] = Some(line);
@@ -55,7 +55,8 @@ impl Client {
     /// Sends one request and reads the whole answer.
     pub(crate) async fn call(&mut self, target: usize, prepared: &Prepared) -> Outcome {
         let timeout = self.timeout;
-        // Out of its place while in use: after a timeout the connection is in the middle of an answer and must go.
+        // The connection leaves its place while in use, because after a timeout it is in the middle of an answer and
+        // must be dropped.
         let mut line = self.lines[target].take();
         let exchange = exchange(&self.targets[target], &mut line, prepared, self.from.as_ref());
         let outcome = tokio::time::timeout(timeout, exchange).await.unwrap_or(Outcome::TimedOut);
@@ -72,7 +73,7 @@ async fn exchange(base: &Base, line: &mut Option<Line>, prepared: &Prepared, fro
         match send(open, request).await {
             Ok(outcome) => return outcome,
             Err(Failure::Unanswered) => return Outcome::NoAnswer,
-            // The server closed a connection that was idle: nothing was sent, so a new one is tried at once.
+            // The server closed an idle connection: nothing was sent, so a new connection is tried at once.
             Err(Failure::Unsent) => match build(base, prepared, from) {
                 Some(again) => request = again,
                 None => return Outcome::NoConnection,

@@ -1,15 +1,15 @@
-//! What this process knows of each visit that it sent: the truth that verification holds the regions to.
+//! The knowledge of this process about each visit that it sent. Verification compares the regions with it.
 
-/// One visit whose check-in was acknowledged or may have had effect.
+/// One visit whose check-in was acknowledged, or may have had an effect.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visit {
     /// The visit id as a number.
     pub(crate) id: u128,
     /// The guest's secret.
     pub(crate) secret: [u8; 16],
-    /// Which persons, by place in the pool.
+    /// The persons, as an index into the pool.
     pub(crate) payload: u32,
-    /// Which venue, by place in the list.
+    /// The venue, as an index into the list.
     pub(crate) venue: u16,
     /// The target that acknowledged it.
     pub(crate) home: u16,
@@ -21,31 +21,31 @@ pub(crate) struct Visit {
     pub(crate) erasure: Change,
 }
 
-/// What is known of a change.
+/// The state of a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Never asked for, or refused.
+    /// Not requested, or refused.
     #[default]
     None,
     /// Acknowledged.
     Acknowledged,
-    /// Asked for, and no answer came.
+    /// Requested without an answer.
     Unknown,
 }
 
-/// What a region's guest list may show of a visit.
+/// The ways in which a region's guest list may show a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Allowed {
-    /// Not there.
+    /// Not in the list.
     pub(crate) absent: bool,
-    /// There, as first sent.
+    /// In the list, as first sent.
     pub(crate) first: bool,
-    /// There, corrected.
+    /// In the list, corrected.
     pub(crate) corrected: bool,
 }
 
 impl Visit {
-    /// What follows from all answers for what a complete guest list may show.
+    /// The ways in which a complete guest list may show the visit, derived from all answers.
     pub(crate) fn allowed(&self) -> Allowed {
         let present = self.erasure != Change::Acknowledged;
         Allowed {

@@ -1,4 +1,4 @@
-//! What one connection measures: latencies by kind of operation, and failures by cause.
+//! The measurements of one connection: latencies by kind of operation, and failures by cause.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -35,16 +35,16 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How an attempt ended.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
     /// The server answered.
     Status(u16),
     /// No connection: the request had no effect.
     NoConnection,
-    /// The connection broke: the request may have had effect.
+    /// The connection broke: the request may have had an effect.
     NoAnswer,
-    /// No answer in time: the request may have had effect.
+    /// No answer came in time: the request may have had an effect.
     TimedOut,
 }
 
@@ -54,12 +54,12 @@ impl Outcome {
         matches!(self, Outcome::Status(200..=299))
     }
 
-    /// The request may have had effect although nobody said so.
+    /// Whether the request may have had an effect that was not acknowledged.
     pub(crate) fn is_unknown(self) -> bool {
         matches!(self, Outcome::Status(500..=599) | Outcome::NoAnswer | Outcome::TimedOut)
     }
 
-    /// Another region may do better.
+    /// Whether another region may succeed.
     pub(crate) fn is_retryable(self) -> bool {
         !matches!(self, Outcome::Status(status) if !matches!(status, 502..=504))
     }
@@ -80,7 +80,7 @@ impl fmt::Display for Outcome {
 pub(crate) struct Recorder {
     /// One histogram for each of [`Kind::ALL`].
     pub(crate) latencies: [Histogram<u64>; 3],
-    /// Operations that failed for good.
+    /// Operations that finally failed.
     pub(crate) failures: BTreeMap<(Kind, Outcome), u64>,
     /// Attempts that were repeated at another target.
     pub(crate) retries: BTreeMap<Outcome, u64>,
@@ -90,13 +90,14 @@ pub(crate) struct Recorder {
     recent: Histogram<u64>,
 }
 
-/// A histogram of microseconds that grows with its largest value. Errors only name bad precisions, and these are good.
+/// A histogram of microseconds that grows with its largest value. Only an invalid precision is an error, and ours are
+/// valid.
 pub(crate) fn histogram(digits: u8) -> anyhow::Result<Histogram<u64>> {
     Ok(Histogram::new(digits)?)
 }
 
 impl Recorder {
-    /// Nothing measured yet.
+    /// No measurements yet.
     pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             latencies: [histogram(3)?, histogram(3)?, histogram(3)?],
@@ -107,32 +108,33 @@ impl Recorder {
         })
     }
 
-    /// Notes an acknowledged operation.
+    /// Records an acknowledged operation.
     pub(crate) fn success(&mut self, kind: Kind, latency: Duration) {
         let us = u64::try_from(latency.min(LONGEST).as_micros()).unwrap_or(u64::MAX);
-        // Never `saturating_record`: it cuts off at what the histogram has grown to, while `record` lets it grow.
+        // Not `saturating_record`, because that caps values at the present size of the histogram, while `record` lets
+        // it grow.
         let _ = self.latencies[kind as usize].record(us);
         let _ = self.recent.record(us);
     }
 
-    /// Notes an operation that failed for good.
+    /// Records an operation that finally failed.
     pub(crate) fn failure(&mut self, kind: Kind, outcome: Outcome) {
         *self.failures.entry((kind, outcome)).or_default() += 1;
     }
 
-    /// Notes an attempt that is repeated elsewhere.
+    /// Records an attempt that is repeated at another target.
     pub(crate) fn retry(&mut self, outcome: Outcome) {
         *self.retries.entry(outcome).or_default() += 1;
     }
 
     /// Adds the latencies since the last call to `sum`.
     pub(crate) fn drain_recent(&mut self, sum: &mut Histogram<u64>) {
-        // Both grow by themselves: nothing is out of range.
+        // Both histograms grow automatically, so no value is out of range.
         let _ = sum.add(&self.recent);
         self.recent.reset();
     }
 
-    /// Adds what another connection measured.
+    /// Adds the measurements of another connection.
     pub(crate) fn add(&mut self, other: &Recorder) {
         for (sum, one) in self.latencies.iter_mut().zip(&other.latencies) {
             let _ = sum.add(one);
@@ -146,7 +148,7 @@ impl Recorder {
         self.repeats += other.repeats;
     }
 
-    /// Operations that failed for good.
+    /// Operations that finally failed.
     pub(crate) fn failed(&self) -> u64 {
         self.failures.values().sum()
     }

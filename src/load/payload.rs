@@ -1,7 +1,7 @@
-//! What is sent: a pool of check-in bodies, rendered once, with what a guest list must show for each.
+//! The check-ins that are sent: a pool of bodies, rendered once, and for each the rows that a guest list must show.
 //!
 //! # Not here
-//! The invented people themselves: [`super::people`].
+//! The invented people: [`super::people`].
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -18,7 +18,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::people;
 use crate::cli::Usage;
 
-/// Made-up bodies: enough that no cache and no compression sees the same few again and again.
+/// Number of made-up bodies: enough that neither a cache nor a compressor profits from repetitions.
 const MADE_UP: usize = 4_096;
 
 /// One check-in that can be sent many times.
@@ -27,11 +27,11 @@ pub(crate) struct Payload {
     pub(crate) body: Bytes,
     /// Body of the correction.
     pub(crate) patch: Bytes,
-    /// What a guest list shows.
+    /// The area that a guest list shows.
     pub(crate) area: Option<String>,
-    /// What a guest list shows before the correction.
+    /// The persons that a guest list shows before the correction.
     pub(crate) first: Vec<Person>,
-    /// What a guest list shows after the correction.
+    /// The persons that a guest list shows after the correction.
     pub(crate) corrected: Vec<Person>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Pool {
     areas: Vec<String>,
 }
 
-/// A body without times: the visit id carries the arrival.
+/// A body without times, because the visit id carries the arrival.
 #[derive(Serialize, Deserialize)]
 struct Body {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,7 +63,7 @@ enum Written {
 }
 
 impl Pool {
-    /// Invents a pool; the same seed invents the same.
+    /// Invents a pool; the same seed gives the same pool.
     pub(crate) fn made_up(seed: u64) -> Self {
         let mut rng = SmallRng::seed_from_u64(seed);
         let bodies = (0..MADE_UP).map(|_| {
@@ -74,7 +74,7 @@ impl Pool {
         Self::new(bodies, &mut SmallRng::seed_from_u64(!seed))
     }
 
-    /// Reads a pool: JSON objects, one a line or in one array, each a check-in body or `{ .., "visit": body }`.
+    /// Reads a pool: JSON objects, one per line or in one array, each a check-in body or `{ .., "visit": body }`.
     pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
         let written: Vec<Written> = if text.trim_start().starts_with('[') {
@@ -106,12 +106,12 @@ impl Pool {
         Self { payloads, areas: areas.into_iter().collect() }
     }
 
-    /// How many there are.
+    /// The number of check-ins.
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.payloads.len()).unwrap_or(u32::MAX)
     }
 
-    /// One of them.
+    /// One check-in.
     pub(crate) fn get(&self, index: u32) -> &Payload {
         &self.payloads[index as usize]
     }
@@ -127,7 +127,7 @@ impl Payload {
         let mut corrected = body.persons.clone();
         if let Some(person) = corrected.first_mut() {
             let old = person.phone.take();
-            // Another number than before, or the correction could not be seen.
+            // The number must differ from the old one, otherwise the correction could not be seen.
             person.phone = std::iter::repeat_with(|| people::phone(rng)).find(|new| Some(new) != old.as_ref());
         }
         Self {
@@ -140,12 +140,12 @@ impl Payload {
     }
 }
 
-/// Text and lists of text always have a JSON form.
+/// Text and lists of text always serialise.
 fn json(value: &impl Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }
 
-/// Text as a registry keeps it: outer white space trimmed, Unicode NFC, nothing if empty.
+/// Text in the registry's stored form: outer white space trimmed, Unicode NFC, none if empty.
 fn stored(text: Option<&str>) -> Option<String> {
     let text = text?.trim();
     (!text.is_empty()).then(|| text.nfc().collect())

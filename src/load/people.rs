@@ -99,7 +99,7 @@ fn one<'a, T>(rng: &mut SmallRng, items: &'a [T]) -> &'a T {
     &items[rng.random_range(0..items.len())]
 }
 
-/// A phone number in one of the ways in which people write them.
+/// A phone number in one of the formats that people use.
 pub(super) fn phone(rng: &mut SmallRng) -> String {
     let number: u32 = rng.random_range(1_000_000..9_999_999);
     let (head, tail) = (number / 10_000, number % 10_000);
@@ -113,7 +113,7 @@ pub(super) fn phone(rng: &mut SmallRng) -> String {
     }
 }
 
-/// The guests of one visit: mostly alone or in pairs, all reachable.
+/// The guests of one visit: mostly one or two persons, all reachable.
 pub(super) fn group(rng: &mut SmallRng) -> Vec<Person> {
     let persons = match rng.random_range(0..100) {
         0..55 => 1,

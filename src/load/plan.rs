@@ -1,4 +1,4 @@
-//! When the next operation is due, and of which kind it is.
+//! Decides when the next operation is due, and of which kind it is.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,20 +10,20 @@ use tokio::sync::Semaphore;
 
 use super::measure::Kind;
 
-/// How often the pacer wakes at most: below what is measured, and rare enough to cost next to nothing.
+/// Shortest sleep of the pacer: shorter than what is measured, and long enough to cost almost nothing.
 const GRAIN: Duration = Duration::from_micros(200);
 
-/// So soon a stop is heard.
+/// Longest sleep of the pacer, so that it notices a stop soon.
 const LONGEST_NAP: Duration = Duration::from_millis(50);
 
 /// Hands out intended moments to all connections.
 pub(crate) struct Plan {
-    /// Operations per second; `None`: as fast as possible.
+    /// Operations per second; `None` is as fast as possible.
     rate: Option<f64>,
     duration: Duration,
     corrections: f64,
     erasures: f64,
-    /// Check-ins that may still begin.
+    /// Check-ins that may still start.
     visits_left: Option<AtomicU64>,
     start: OnceLock<Instant>,
     due: Semaphore,
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// A plan that has not begun.
+    /// A plan that has not started.
     pub(crate) fn new(args: &super::LoadArgs) -> Self {
         Self {
             rate: (!args.max).then_some(args.rate),
@@ -60,12 +60,12 @@ impl Plan {
         self.due.close();
     }
 
-    /// Operations that were due and that no connection was free to send.
+    /// Operations that were due and that no free connection could send.
     pub(crate) fn never_sent(&self) -> u64 {
         self.released.load(Ordering::Relaxed).saturating_sub(self.taken.load(Ordering::Relaxed))
     }
 
-    /// Waits for the next operation and returns the moment at which it is meant to be sent; `None`: it is over.
+    /// Waits for the next operation and returns its intended moment; `None` at the end of the plan.
     pub(crate) async fn next(&self) -> Option<Instant> {
         let Some(rate) = self.rate else {
             let now = Instant::now();
@@ -77,7 +77,7 @@ impl Plan {
         Some(self.start() + Duration::from_secs_f64(number as f64 / rate))
     }
 
-    /// The kind of the next operation; `None`: there were enough check-ins.
+    /// The kind of the next operation; `None` if there were enough check-ins.
     pub(crate) fn kind(&self, rng: &mut SmallRng) -> Option<Kind> {
         let draw: f64 = rng.random();
         if draw < self.corrections {
@@ -89,7 +89,7 @@ impl Plan {
         self.claim_check_in().then_some(Kind::CheckIn)
     }
 
-    /// Whether one more check-in may begin.
+    /// Whether one more check-in may start.
     pub(crate) fn claim_check_in(&self) -> bool {
         let Some(left) = &self.visits_left else { return true };
         let claimed = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
@@ -99,8 +99,8 @@ impl Plan {
         claimed
     }
 
-    /// Releases operations when they are due, until the plan is over. Blocks: it has a thread of its own, because
-    /// the runtime's timers have a grain of a millisecond, which would be charged to the server.
+    /// Releases operations when they are due, until the end of the plan. It blocks its own thread, because the
+    /// runtime's timers have a resolution of a millisecond, which would be charged to the server.
     pub(crate) fn pace(&self) {
         let Some(rate) = self.rate else { return };
         let start = self.start();

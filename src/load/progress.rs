@@ -1,4 +1,4 @@
-//! The live line of a run: rate, p99 and errors since the last look.
+//! The progress line of a run: rate, p99 and errors since the last update.
 
 use std::cell::RefCell;
 use std::io::IsTerminal as _;
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use super::measure::histogram;
 use super::run::{SharedRecorder, lock};
 
-/// How often it is renewed: slow enough to read.
+/// Interval of updates: slow enough to read.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// A line on standard error; none if that is no terminal.
+/// A line on standard error; none if that is not a terminal.
 pub(crate) struct Progress<'a> {
     recorders: &'a [SharedRecorder],
     bar: ProgressBar,
@@ -34,7 +34,7 @@ impl<'a> Progress<'a> {
         Self { recorders, bar, state: RefCell::new(State { shown: Instant::now(), recent }) }
     }
 
-    /// Waits until the line is due and renews it; never returns if there is none.
+    /// Waits until the next update is due and shows it; never returns if there is no line.
     pub(crate) async fn tick(&self) {
         if self.bar.is_hidden() {
             return std::future::pending().await;

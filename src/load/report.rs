@@ -25,7 +25,7 @@ pub(crate) struct Report {
     failures: Vec<Failure>,
     /// Attempts that were repeated at another target.
     retries: Vec<Failure>,
-    /// Check-ins that a server had already when they were repeated.
+    /// Repeated check-ins that a server already had.
     repeats: u64,
     /// Check-ins without an answer.
     unknown: u64,
@@ -54,7 +54,7 @@ struct Operation {
     max_ms: f64,
 }
 
-/// How often something went wrong.
+/// The number of failures of one kind.
 #[derive(Debug, Serialize)]
 struct Failure {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,7 +97,7 @@ impl Report {
         }
     }
 
-    /// Whether something was acknowledged and nothing contradicts it.
+    /// Whether some operation was acknowledged and the verification, if any, passed.
     pub(crate) fn succeeded(&self) -> bool {
         let acknowledged = self.operations.iter().any(|one| one.acknowledged > 0);
         acknowledged && self.verification.as_ref().is_none_or(|verification| verification.passed)
@@ -128,7 +128,7 @@ fn operation(kind: Kind, latencies: &Histogram<u64>, ran: &Ran) -> Operation {
     }
 }
 
-/// Prints the figures for people.
+/// Prints the figures as tables.
 pub(crate) fn print(report: &Report) {
     say!(
         "{:.1} s, {} connections, {} loop, seed {}: {:.0} operations/s, {:.0} check-ins/s",
@@ -155,10 +155,13 @@ pub(crate) fn print(report: &Report) {
         say!("repeated elsewhere: {} times: {}", retry.count, retry.outcome);
     }
     if report.repeats + report.unknown > 0 {
-        say!("check-ins: {} known already when repeated, {} without an answer", report.repeats, report.unknown);
+        say!("check-ins: {} repeats that the server already had, {} without an answer", report.repeats, report.unknown);
     }
     if report.never_sent > 0 {
-        say!("never sent: {} operations found no free connection: use more, or a lower rate", report.never_sent);
+        say!(
+            "never sent: {} operations, because no connection was free; use more --connections or a lower --rate",
+            report.never_sent
+        );
     }
     print_visibility(report);
     print_servers(report);

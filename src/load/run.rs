@@ -1,4 +1,4 @@
-//! The run itself: workers on their connections, the pacer, the progress line.
+//! The run: workers on their connections, the pacer, and the progress line.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -20,38 +20,38 @@ use super::worker::Worker;
 use crate::http::Base;
 use crate::venue::Created;
 
-/// What all workers share.
+/// The state that all workers share.
 pub(crate) struct Shared {
-    /// Where to send.
+    /// The targets.
     pub(crate) targets: Arc<[Base]>,
-    /// Where to read everything back.
+    /// The addresses at which everything is read back.
     pub(crate) read_at: Arc<[Base]>,
-    /// Where connections seem to come from, in turn.
+    /// The client addresses to use in turn.
     pub(crate) from: Vec<std::net::IpAddr>,
-    /// What to send.
+    /// The check-ins to send.
     pub(crate) pool: Pool,
-    /// For which venues.
+    /// The venues to send them to.
     pub(crate) venues: Vec<Created>,
-    /// When to send.
+    /// The times at which to send them.
     pub(crate) plan: Plan,
-    /// Whether to repeat elsewhere what failed here.
+    /// Whether to repeat a failed operation at another target.
     pub(crate) failover: bool,
     /// Whether the load is a closed loop.
     pub(crate) closed: bool,
     /// How long to wait for one answer.
     pub(crate) timeout: Duration,
-    /// How long a check-in that is followed may take to be visible elsewhere; `None`: none is followed.
+    /// How long a check-in that is followed may take to be visible elsewhere; `None` if none is followed.
     pub(crate) watch_limit: Option<Duration>,
-    /// How many connections.
+    /// The number of connections.
     pub(crate) connections: usize,
-    /// What decides everything random.
+    /// The seed of everything random.
     pub(crate) seed: u64,
     /// Whether a progress line may be shown.
     pub(crate) progress: bool,
 }
 
 impl Shared {
-    /// All that a run needs.
+    /// The state for a run.
     pub(crate) fn new(args: &LoadArgs, seed: u64, pool: Pool, venues: Vec<Created>) -> Self {
         let read_at = if args.verify_at.is_empty() { &args.target } else { &args.verify_at };
         Self {
@@ -75,14 +75,14 @@ impl Shared {
 /// One connection's measurements. Only the progress line ever waits for the lock.
 pub(crate) type SharedRecorder = Arc<Mutex<Recorder>>;
 
-/// Locks measurements; one that a panic left behind is as good as any.
+/// Locks measurements. A panic cannot leave them unusable.
 pub(crate) fn lock(recorder: &SharedRecorder) -> MutexGuard<'_, Recorder> {
     recorder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a run left behind.
+/// The results of a run.
 pub(crate) struct Ran {
-    /// What all connections measured.
+    /// The measurements of all connections.
     pub(crate) measured: Recorder,
     /// Every visit that may exist.
     pub(crate) visits: Vec<Visit>,
@@ -90,7 +90,7 @@ pub(crate) struct Ran {
     pub(crate) took: Duration,
     /// When check-ins became visible, for each of `read_at`.
     pub(crate) visible: Vec<Seen>,
-    /// Wall time before the first and after the last operation.
+    /// The wall time before the first and after the last operation.
     pub(crate) between: (Wall, Wall),
 }
 
@@ -115,7 +115,7 @@ pub(crate) async fn run(shared: &Arc<Shared>) -> anyhow::Result<Ran> {
         let worker = Worker::new(Arc::clone(shared), number, rng, recorder, watches);
         workers.spawn(worker.run(Arc::clone(&ready)));
     }
-    // Twice: first all are connected, then the clock has started.
+    // The barrier is used twice: first all workers are connected, then the clock has started.
     ready.wait().await;
     let start = shared.plan.start();
     ready.wait().await;
@@ -140,7 +140,7 @@ pub(crate) async fn run(shared: &Arc<Shared>) -> anyhow::Result<Ran> {
     progress.finish();
     shared.plan.stop();
     let visible = watchers.finish().await?;
-    // It hears the stop within one nap.
+    // The pacer notices the stop after one sleep at most.
     tokio::task::spawn_blocking(move || pacer.join()).await?.map_err(|_| anyhow::anyhow!("the pacer panicked"))?;
     let mut measured = Recorder::new()?;
     recorders.iter().for_each(|recorder| measured.add(&lock(recorder)));

@@ -1,4 +1,4 @@
-//! What the measured servers used meanwhile: CPU, memory and disk, as the kernel counts them (Linux).
+//! The resources that the measured servers used during a run: CPU, memory and disk, as the kernel counts them (Linux).
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ struct Counters {
     stored: u64,
 }
 
-/// What one process used between two moments.
+/// The resources that one process used between two moments.
 #[derive(Debug, Serialize)]
 pub(crate) struct Usage {
     /// Node name, or the process id.
@@ -41,20 +41,20 @@ pub(crate) struct Usage {
     pub(crate) cpu_s: f64,
     /// Resident memory at the end.
     pub(crate) rss_bytes: u64,
-    /// Largest resident memory of its life.
+    /// Largest resident memory since its start.
     pub(crate) peak_rss_bytes: u64,
-    /// Bytes it had written to disk.
+    /// Bytes that it wrote to disk.
     pub(crate) written_bytes: u64,
     /// Growth of the store on disk; unknown for a process that was given by its id.
     pub(crate) stored_bytes: Option<i64>,
 }
 
 impl Servers {
-    /// The given processes, and those of a deployment that listen where the targets are.
+    /// The given processes, and the processes of a deployment that listen at the targets.
     pub(crate) fn find(pids: &[i32], data: &Path, targets: &[Base]) -> Self {
         let mut processes: Vec<Process> =
             pids.iter().map(|pid| Process { pid: *pid, name: pid.to_string(), data: None }).collect();
-        // No deployment there is no mistake: the servers may run on other machines.
+        // A missing deployment is not an error, because the servers may run on other machines.
         for node in deployment::read(data).unwrap_or_default() {
             let targeted = targets.contains(&Base::from(node.config.listen.public));
             if let Some(pid) = node.pid().filter(|_| targeted) {
@@ -71,7 +71,7 @@ impl Servers {
         Sample(self.0.iter().map(Process::counters).collect())
     }
 
-    /// What was used since `before`; a process that is gone is left out.
+    /// The resources used since `before`; a process that has ended is left out.
     pub(crate) fn since(&self, before: &Sample) -> Vec<Usage> {
         let usage = |(process, before): (&Process, &Option<Counters>)| {
             let (before, now) = ((*before)?, process.counters()?);
@@ -96,7 +96,7 @@ impl Process {
         // The second field is the command in brackets and may hold spaces; utime and stime are fields 14 and 15.
         let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
         let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
-        // Readable only for processes of the same user.
+        // Only processes of the same user are readable.
         let io = std::fs::read_to_string(format!("/proc/{}/io", self.pid)).unwrap_or_default();
         Some(Counters {
             cpu_s: ticks / TICKS,
@@ -111,7 +111,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
-/// Bytes that a folder takes on disk: blocks, not lengths, because engines allocate ahead.
+/// Bytes that a folder takes on disk: blocks and not lengths, because engines allocate ahead.
 fn disk(folder: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let Ok(entries) = std::fs::read_dir(folder) else { return 0 };

@@ -1,4 +1,4 @@
-//! The venues of a run: made through the first target, then awaited wherever they are needed.
+//! The venues of a run: made at the first target, then awaited at every address that needs them.
 
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use crate::venue::{self, Created, NewVenue};
 /// How long a new venue may take to be readable in every region.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Makes `count` venues that have the areas of the pool; all are known at every target and wherever they are read.
+/// Makes `count` venues with the areas of the pool, and waits until every target and every address of reading knows
+/// them.
 pub(crate) async fn make(
     targets: &[Base],
     read_at: &[Base],

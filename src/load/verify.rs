@@ -1,9 +1,9 @@
-//! Reads every guest list back in every region and compares it with what was acknowledged.
+//! Reads every guest list back in every region and compares it with the acknowledged operations.
 //!
-//! # What must hold, for each target
-//! - An acknowledged check-in is there once, with its persons, corrected if the correction was acknowledged.
-//! - What was acknowledged as erased is gone, and nothing is there that was never sent.
-//! - What got no answer may be there or not, and is the same in all targets.
+//! # What must hold for each target
+//! - An acknowledged check-in is in the list once, with its persons, corrected if the correction was acknowledged.
+//! - A visit whose erasure was acknowledged is not in the list, and neither is a visit that was never sent.
+//! - A visit without an answer may be in the list or not, but equally in all targets.
 
 mod list;
 mod truth;
@@ -21,7 +21,7 @@ use super::run::{Ran, Shared};
 use crate::http::Base;
 use crate::poll;
 
-/// At most so many examples of what is wrong are told.
+/// Most examples of errors that are printed.
 const EXAMPLES: usize = 10;
 
 /// The outcome for all targets.
@@ -31,7 +31,7 @@ pub(crate) struct Verification {
     pub(crate) passed: bool,
     /// Visits compared in each target.
     pub(crate) visits: u64,
-    /// Seconds until all targets were complete, or until patience ended.
+    /// Seconds until all targets were complete, or until the time limit.
     pub(crate) waited_s: f64,
     /// Seconds of reading and comparing.
     pub(crate) read_s: f64,
@@ -39,7 +39,7 @@ pub(crate) struct Verification {
     pub(crate) differing: u64,
     /// One entry for each target.
     pub(crate) targets: Vec<Checked>,
-    /// What is wrong, for the first few visits.
+    /// The errors of the first few visits.
     pub(crate) examples: Vec<String>,
 }
 
@@ -48,22 +48,22 @@ pub(crate) struct Verification {
 pub(crate) struct Checked {
     /// Its URL.
     pub(crate) target: String,
-    /// Whether its guest lists covered the whole run, by their own word.
+    /// Whether its guest lists covered the whole run, according to their completeness.
     pub(crate) complete: bool,
     /// Why it is not complete or could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
     /// Rows read.
     pub(crate) rows: u64,
-    /// Acknowledged and not there.
+    /// Acknowledged, but not in the list.
     pub(crate) missing: u64,
-    /// There more than once.
+    /// More than once in the list.
     pub(crate) twice: u64,
-    /// Erased and there.
+    /// Erased, but in the list.
     pub(crate) resurrected: u64,
-    /// There with other content.
+    /// In the list with other content.
     pub(crate) wrong: u64,
-    /// There and never sent.
+    /// In the list, but never sent.
     pub(crate) strangers: u64,
 }
 
@@ -74,7 +74,7 @@ impl Checked {
     }
 }
 
-/// Waits until every target is complete, at most for `patience`, then reads and compares.
+/// Waits until every target is complete, at most `patience`, then reads and compares.
 pub(crate) async fn verify(shared: &Arc<Shared>, ran: &Ran, patience: Duration, progress: bool) -> Verification {
     let bar = if progress { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
     let begun = Instant::now();
@@ -89,7 +89,7 @@ pub(crate) async fn verify(shared: &Arc<Shared>, ran: &Ran, patience: Duration, 
     let reading = Instant::now();
     let truth = Arc::new(Truth::new(Arc::clone(shared), ran));
     let mut outcome = pass(&truth, &incomplete, &bar).await;
-    // An operation without an answer may still have been at work while the first lists were read.
+    // An operation without an answer may still have been executed while the first lists were read.
     if outcome.differing > 0 && outcome.targets.iter().all(Checked::holds) {
         outcome = pass(&truth, &incomplete, &bar).await;
     }
@@ -117,7 +117,7 @@ async fn complete(shared: &Shared, target: &Base, ran: &Ran, patience: Duration)
     .await
 }
 
-/// Reads all targets at one time and compares.
+/// Reads all targets at the same time and compares them.
 async fn pass(truth: &Arc<Truth>, incomplete: &[Option<anyhow::Error>], bar: &ProgressBar) -> Verification {
     let mut reading = tokio::task::JoinSet::new();
     for target in 0..truth.targets() {

@@ -1,13 +1,13 @@
-//! When an acknowledged check-in can be read in the other regions, with the guest's own secret.
+//! Measures when an acknowledged check-in can be read in the other regions, with the guest's own secret.
 //!
-//! The first [`WATCHED`] connections each have one watcher for every region. A watcher follows one check-in at a time:
-//! it takes the next one that its connection acknowledges after it has seen the last, and the check-ins between are
-//! not followed. So the load stays the load that was asked for, and the reads are few beside it.
+//! Each of the first [`WATCHED`] connections has one watcher for every region. A watcher follows one check-in at a
+//! time. After it has seen that one, it takes the next one that its connection acknowledges; the check-ins between them
+//! are not followed. So the load is not changed, and there are few reads.
 //!
 //! # Invariants
-//! - A watcher never holds up a connection, and no check-in waits for a watcher: time runs from the acknowledgement.
-//! - The pause between two reads is a tenth of the time that has passed, at least [`GRAIN`]: a figure is too high by at
-//!   most a tenth and one read.
+//! - A watcher never delays a connection, and no check-in waits for a watcher: time counts from the acknowledgement.
+//! - The pause between two reads is a tenth of the time that has passed, at least [`GRAIN`]. So a figure is too high by
+//!   at most a tenth and one read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,39 +22,39 @@ use super::client::{Client, Prepared};
 use super::measure::{self, Outcome};
 use super::run::Shared;
 
-/// Connections whose check-ins are followed: with more, the reads would be a load of their own.
+/// Connections whose check-ins are followed; with more, the reads would be a considerable load.
 const WATCHED: usize = 8;
 /// Shortest pause between two reads.
 const GRAIN: Duration = Duration::from_millis(1);
 
 /// A check-in that was acknowledged.
 pub(crate) struct Acknowledged {
-    /// The guest's own record, ready to be asked for.
+    /// The request for the guest's own record.
     pub(crate) record: Prepared,
     /// When its acknowledgement was read.
     pub(crate) at: Instant,
 }
 
-/// One connection's end of one watcher.
+/// A connection's handle to one watcher.
 pub(crate) struct Watch {
-    /// Which of the targets is watched, counted as in `read_at`.
+    /// The index in `read_at` of the target that is watched.
     region: usize,
     is_idle: Arc<AtomicBool>,
     give: mpsc::Sender<Acknowledged>,
 }
 
 impl Watch {
-    /// Gives the watcher a check-in that another region acknowledged, if it waits for one.
+    /// Gives the watcher a check-in that another region acknowledged, if the watcher waits for one.
     pub(crate) fn offer(&self, shared: &Shared, home: usize, acknowledged: impl FnOnce() -> Acknowledged) {
         let is_home = shared.read_at.get(self.region) == shared.targets.get(home);
         if !is_home && self.is_idle.swap(false, Ordering::Relaxed) {
-            // Its one place is free because the watcher is idle.
+            // The channel has room, because the watcher is idle.
             let _ = self.give.try_send(acknowledged());
         }
     }
 }
 
-/// What the watchers of one region saw.
+/// The observations of the watchers of one region.
 #[derive(Debug)]
 pub(crate) struct Seen {
     /// Microseconds from the acknowledgement until the record could be read.
@@ -89,7 +89,7 @@ impl Watchers {
         (0..self.regions).map(watch).collect()
     }
 
-    /// Waits until each has seen its last check-in; what they saw, for each region.
+    /// Waits until each watcher has seen its last check-in, and returns their observations for each region.
     pub(crate) async fn finish(mut self) -> anyhow::Result<Vec<Seen>> {
         let empty = || anyhow::Ok(Seen { after: measure::histogram(3)?, never: 0 });
         let mut regions = (0..self.regions).map(|_| empty()).collect::<anyhow::Result<Vec<Seen>>>()?;
@@ -120,7 +120,7 @@ async fn watch(
                 seen.after.record(u64::try_from(passed.as_micros())?)?;
                 break;
             }
-            // Erased meanwhile: it was visible, or it was never to be.
+            // The visit was erased meanwhile, so it was visible or never will be.
             if outcome == Outcome::Status(410) {
                 break;
             }
@@ -144,16 +144,16 @@ pub(crate) struct Visible {
     pub(crate) seen: u64,
     /// Check-ins that could not be read within the time limit.
     pub(crate) never: u64,
-    /// Half of them took at most so long.
+    /// Half of them took at most this long.
     pub(crate) p50_ms: f64,
-    /// 99 of 100 took at most so long.
+    /// 99 of 100 took at most this long.
     pub(crate) p99_ms: f64,
-    /// The longest.
+    /// The longest time.
     pub(crate) max_ms: f64,
 }
 
 impl Visible {
-    /// The figures of what was seen at a target.
+    /// The figures of the observations at a target.
     pub(crate) fn new(target: String, seen: &Seen) -> Self {
         let quantile = |q: f64| seen.after.value_at_quantile(q) as f64 / 1_000.0;
         let (p50_ms, p99_ms) = (quantile(0.5), quantile(0.99));

@@ -1,4 +1,4 @@
-//! One connection's worth of guests: takes the next moment, sends one operation, notes what came of it.
+//! One connection with its guests: takes the next moment, sends one operation, and records the outcome.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,11 +16,11 @@ use super::measure::{Kind, Outcome};
 use super::run::{Shared, SharedRecorder, lock, wall};
 use super::visible::{Acknowledged, Watch};
 
-/// How long a worker stays away from its own target after it failed there.
+/// How long a worker avoids its own target after a failure there.
 const AWAY: Duration = Duration::from_secs(2);
-/// Pauses of a closed loop without a connection: it would only spin.
+/// Pauses of a closed loop without a connection, otherwise it would spin.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
-/// How often a visit to correct or erase is drawn before a check-in is sent instead.
+/// How many visits are drawn for a correction or erasure before a check-in is sent instead.
 const DRAWS: usize = 8;
 
 /// One connection and the visits that were made over it.
@@ -37,11 +37,11 @@ pub(crate) struct Worker {
     pause: Duration,
 }
 
-/// What came of all attempts at one operation.
+/// The outcome of all attempts at one operation.
 struct Done {
     outcome: Outcome,
     target: usize,
-    /// Whether any attempt may have had effect without saying so.
+    /// Whether any attempt may have had an effect without an acknowledgement.
     unknown: bool,
 }
 
@@ -61,7 +61,7 @@ impl Worker {
         Self { shared, client, rng, recorder, watches, visits: Vec::new(), home, current, away_until, pause }
     }
 
-    /// Sends until the plan is over; returns the visits that may exist.
+    /// Sends until the end of the plan; returns the visits that may exist.
     pub(crate) async fn run(mut self, ready: Arc<Barrier>) -> Vec<Visit> {
         self.client.warm(self.home).await;
         ready.wait().await;
@@ -77,7 +77,7 @@ impl Worker {
                 (Kind::Correction, Some(index)) => (kind, self.correct(index).await),
                 (Kind::Erasure, Some(index)) => (kind, self.erase(index).await),
                 (Kind::CheckIn, _) => (kind, self.check_in().await),
-                // There is nothing yet to correct or erase.
+                // There is no visit yet to correct or erase.
                 (_, None) if shared.plan.claim_check_in() => (Kind::CheckIn, self.check_in().await),
                 (_, None) => break,
             };
@@ -87,7 +87,7 @@ impl Worker {
         self.visits
     }
 
-    /// A visit of this worker that is acknowledged and still as it was, or for an erasure at least there.
+    /// A visit of this worker that is acknowledged and unchanged, or for an erasure at least not erased.
     fn draw(&mut self, kind: Kind) -> Option<usize> {
         for _ in 0..DRAWS.min(self.visits.len()) {
             let index = self.rng.random_range(0..self.visits.len());
@@ -137,8 +137,8 @@ impl Worker {
         done
     }
 
-    /// Corrects where the check-in was acknowledged, and only there: elsewhere the visit may not have arrived yet,
-    /// and a correction repeated elsewhere is another correction.
+    /// Corrects a visit only at the target that acknowledged its check-in. At other targets the visit may not have
+    /// arrived yet, and a correction that is repeated elsewhere is a second correction.
     async fn correct(&mut self, index: usize) -> Done {
         let visit = self.visits[index];
         let body = self.shared.pool.get(visit.payload).patch.clone();
@@ -149,7 +149,7 @@ impl Worker {
         done
     }
 
-    /// Erases anywhere: the secret proves the right to it in a region that has not seen the visit.
+    /// Erases at any target, because the secret proves the right to it even in a region that has not seen the visit.
     async fn erase(&mut self, index: usize) -> Done {
         let visit = self.visits[index];
         let prepared = self.prepare(Method::DELETE, &visit, None);
@@ -166,7 +166,7 @@ impl Worker {
         Prepared { method, path, secret: header(visit.secret), body }
     }
 
-    /// Sends, and with `failover` goes round all targets up to twice.
+    /// Sends the request; with `failover` it tries all targets up to twice.
     async fn attempt(&mut self, prepared: &Prepared, first: usize, failover: bool) -> Done {
         let targets = self.shared.targets.len();
         let mut done = Done { outcome: Outcome::NoConnection, target: first, unknown: false };
@@ -210,7 +210,7 @@ impl Worker {
 }
 
 fn header(secret: [u8; 16]) -> HeaderValue {
-    // Base64 has no character that a header may not have.
+    // Base64 has only characters that a header may have.
     HeaderValue::from_maybe_shared(bytes::Bytes::from(Secret(secret).to_string()))
         .unwrap_or(HeaderValue::from_static(""))
 }

@@ -1,4 +1,4 @@
-//! `meridian simulate compare`: several scenarios or settings, with the same seeds, side by side.
+//! `meridian simulate compare`: runs several scenarios or settings with the same seeds, and shows them side by side.
 
 use std::process::ExitCode;
 
@@ -35,7 +35,7 @@ pub(super) fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         }
     }
     if sides.len() < 2 {
-        return Err(Usage::error("give two files, or --with at least twice: there is nothing to compare"));
+        return Err(Usage::error("there is nothing to compare; give two files, or --with at least twice"));
     }
     files::folder("--report", &args.report)?;
     let runs = (args.seeds.end - args.seeds.start).saturating_mul(sides.len() as u64);

@@ -1,7 +1,7 @@
 //! `meridian simulate maelstrom`: one node for the Maelstrom workbench, on stdin and stdout.
 //!
-//! All it does is in [`simulations::maelstrom`]; here are only the process's clocks, lines and randomness. Stdout
-//! carries the protocol and nothing else, stderr what went wrong. Ends with stdin.
+//! Everything that the node does is in [`simulations::maelstrom`]; this file has only the process's clocks, lines and
+//! randomness. Stdout carries only the protocol, and stderr the errors. The node ends with stdin.
 
 use std::io::{BufRead as _, Write as _};
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 /// Serves one node until stdin ends.
 ///
 /// # Errors
-/// If stdin cannot be read or stdout not be written.
+/// If stdin cannot be read or stdout cannot be written.
 pub fn run() -> anyhow::Result<ExitCode> {
     let (sender, lines) = sync_channel(READ_AHEAD);
     std::thread::Builder::new()
@@ -36,7 +36,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         match lines.recv_timeout(wait) {
             Ok(line) => {
                 let line = line.context("cannot read stdin")?;
-                // What is no UTF-8 is no JSON either, and is reported as such.
+                // Bytes that are not UTF-8 are not JSON either, and are reported as such.
                 node.handle_line(now(start), &String::from_utf8_lossy(&line));
             }
             Err(RecvTimeoutError::Timeout) => {}
@@ -56,7 +56,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Passes lines on until the end of stdin, or until nobody listens.
+/// Passes lines on until the end of stdin, or until the receiver is gone.
 fn read(sender: &SyncSender<std::io::Result<Vec<u8>>>) {
     for line in std::io::stdin().lock().split(b'\n') {
         let failed = line.is_err();

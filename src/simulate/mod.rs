@@ -1,6 +1,6 @@
-//! `meridian simulate`: partition simulations, their reports, and what is left of a failure.
+//! `meridian simulate`: partition simulations, their reports, and the analysis of failures.
 //!
-//! All that happens is in [`simulations`]; here are the command line, files, progress and exit codes.
+//! Everything that happens is in [`simulations`]; this folder has the command line, files, progress and exit codes.
 
 mod compare;
 mod files;
@@ -24,10 +24,10 @@ const EXIT_CODES: &str = "Exit codes: 0 all invariants held; 1 something else fa
     3 safety (an invariant broke); 4 liveness (no convergence within the bound); 5 determinism (one seed, two traces); \
     6 the simulator itself (a panic, or faults that never happened)";
 
-/// Seeds of one sweep: what came of each is kept until the end. So many take days.
+/// Most seeds of one sweep, because the outcome of each is kept until the end. So many take days.
 const MOST_SEEDS: u64 = 10_000_000;
 
-/// What a run ended with, for scripts.
+/// The outcome of a run, for scripts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Exit {
     Held = 0,
@@ -52,20 +52,20 @@ impl From<Class> for Exit {
     }
 }
 
-/// What can be simulated.
+/// The commands for simulations.
 #[derive(Debug, Subcommand)]
 pub(crate) enum SimulateCommand {
     /// Run a scenario with one seed or many, and say whether every invariant held
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
-    /// Run the file of a failure again and say whether the very same happens
+    /// Run the file of a failure again and say whether exactly the same happens
     #[command(after_help = EXIT_CODES)]
     Replay(ReplayArgs),
-    /// Cut a failing run down to what is needed to fail, and write that as a scenario
+    /// Reduce a failing run to what it needs to fail, and write that as a scenario
     Shrink(ShrinkArgs),
-    /// Tell one request's life through all regions
+    /// Show everything that happened to one request, in all regions
     Explain(ExplainArgs),
-    /// Run two scenarios, or one with several settings, and put them side by side
+    /// Run two scenarios, or one with several settings, and show them side by side
     Compare(CompareArgs),
     /// Write a run's history for other tools: Jepsen's checkers, ShiViz
     Export(ExportArgs),
@@ -75,7 +75,7 @@ pub(crate) enum SimulateCommand {
     Maelstrom,
 }
 
-/// Which scenario.
+/// The scenario.
 #[derive(Debug, Args)]
 pub(crate) struct Source {
     /// The scenario's file, such as simulations/scenarios/transatlantic-cut.toml
@@ -100,10 +100,10 @@ pub(crate) struct RunArgs {
     /// Threads; as many as there are processors if not given
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
-    /// With --seeds: start no more of them after so much time
+    /// With --seeds: start no more of them after this time
     #[arg(long, value_name = "TIME", value_parser = crate::cli::duration)]
     pub(crate) budget: Option<Duration>,
-    /// Go on after a failure, to count them all
+    /// Continue after a failure, to count all failures
     #[arg(long)]
     pub(crate) keep_going: bool,
     /// Write figures, plots and a page into this folder
@@ -138,13 +138,13 @@ pub(crate) struct ReplayArgs {
 pub(crate) struct ShrinkArgs {
     #[command(flatten)]
     pub(crate) source: Source,
-    /// The seed that fails; the file's own if it is that of a failure
+    /// The seed that fails; the file's own seed if it is the file of a failure
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,
-    /// Where to write what is left; FILE with `.small.toml` if not given
+    /// The file to write; FILE with `.small.toml` if not given
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Stop after so much time
+    /// Stop after this time
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = crate::cli::duration)]
     pub(crate) budget: Duration,
 }
@@ -170,7 +170,7 @@ pub(crate) struct CompareArgs {
     /// One scenario or several
     #[arg(value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// A side of the comparison: settings, with commas between them
+    /// One side of the comparison: settings, separated by commas
     #[arg(long, value_name = "KEY=VALUE,...")]
     pub(crate) with: Vec<String>,
     /// Seeds of each side: `A..B`, or N for 0..N
@@ -192,26 +192,26 @@ pub(crate) struct ExportArgs {
     /// The seed
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,
-    /// For whom
+    /// The format
     #[arg(long, value_enum)]
     pub(crate) format: Format,
-    /// Where to; stdout if not given
+    /// The file to write; stdout if not given
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
 }
 
-/// What other tools read.
+/// The formats of other tools.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum Format {
     /// Operations as Jepsen's checkers read them
     Edn,
-    /// The same, a JSON object a line
+    /// The same, one JSON object per line
     Json,
-    /// What replicas did, with vector clocks, for ShiViz (the expression to read it with is in simulations/README.md)
+    /// Events of the replicas with vector clocks, for ShiViz (simulations/README.md has the expression to read it with)
     Shiviz,
 }
 
-/// Does what was asked.
+/// Runs a command.
 pub(crate) fn simulate(command: SimulateCommand) -> anyhow::Result<ExitCode> {
     guarded(|| match command {
         SimulateCommand::Run(args) => run::run(&args),
@@ -225,13 +225,13 @@ pub(crate) fn simulate(command: SimulateCommand) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// A panic has an exit code of its own, so that no script takes it for a verdict; so has a scenario that turns out to
-/// contradict itself only when its seed has drawn the rest of it.
+/// A panic has its own exit code, so that no script takes it for a verdict. A scenario that turns out to contradict
+/// itself only after its seed has drawn the rest has one too.
 fn guarded(what: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     match caught(what) {
-        // The panic itself has been printed with its place.
+        // The panic was already printed with its place in the code.
         Err(_) => {
-            eprintln!("the simulator or the replica panicked: no verdict; the same command shows it again");
+            eprintln!("the simulator or the replica panicked, so there is no verdict; the same command repeats it");
             Ok(Exit::Simulator.into())
         }
         Ok(Err(error)) if error.is::<ScenarioError>() => Err(Usage::error(format!("{error:#}"))),
@@ -240,12 +240,12 @@ fn guarded(what: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<Ex
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is no setting; write key=value"))?;
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not a setting; write key=value"))?;
     Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
 fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
-    let wrong = || format!("`{text}` is no range of seeds; write 0..1000, or 1000");
+    let wrong = || format!("`{text}` is not a range of seeds; write 0..1000, or 1000");
     let number = |text: &str| text.parse::<u64>().map_err(|_| wrong());
     let range = match text.split_once("..") {
         Some((from, to)) => number(from)?..number(to)?,
@@ -255,12 +255,12 @@ fn seeds(text: &str) -> Result<std::ops::Range<u64>, String> {
         return Err(wrong());
     }
     if range.end - range.start > MOST_SEEDS {
-        return Err(format!("`{text}` are more than {MOST_SEEDS} seeds, the most that one sweep can keep in memory"));
+        return Err(format!("`{text}` has more than {MOST_SEEDS} seeds, the most that one sweep can keep in memory"));
     }
     Ok(range)
 }
 
-/// How many threads to use.
+/// The number of threads to use.
 fn jobs(asked: Option<usize>) -> usize {
     asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get)).max(1)
 }

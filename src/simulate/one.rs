@@ -1,4 +1,4 @@
-//! `meridian simulate replay`, `explain` and `export`: one run, looked at closely.
+//! `meridian simulate replay`, `explain` and `export`: one run in detail.
 
 use std::process::ExitCode;
 
@@ -50,7 +50,7 @@ fn with_history(source: &super::Source, seed: Option<u64>) -> anyhow::Result<Out
     Ok(simulations::run::run(&scenario, files::seed(&scenario, seed), keep)?)
 }
 
-/// Tells what became of an operation.
+/// Shows what happened to an operation.
 pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let outcome = with_history(&args.source, args.seed)?;
     let operations = &outcome.plan.operations;
@@ -68,7 +68,10 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     if op >= operations.len() {
-        return Err(Usage::error(format!("there are {} operations, counted from 0", operations.len())));
+        return Err(Usage::error(format!(
+            "the run has {} operations, counted from 0; give a smaller --op",
+            operations.len()
+        )));
     }
     let entries = outcome.history.map(|history| history.entries).unwrap_or_default();
     for (at, line) in history::explain(&entries, &outcome.plan, op) {

@@ -1,4 +1,4 @@
-//! `meridian simulate regions`: what scenarios may write in `regions`.
+//! `meridian simulate regions`: the names that scenarios may write in `regions`.
 
 use std::process::ExitCode;
 
@@ -6,7 +6,7 @@ use simulations::regions::known;
 
 use super::RegionsArgs;
 
-/// Lists every name.
+/// Lists all names.
 pub(super) fn regions(args: &RegionsArgs) -> anyhow::Result<ExitCode> {
     let known = known();
     if args.json {

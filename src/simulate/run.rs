@@ -13,10 +13,10 @@ use simulations::sweep::{Failure, Progress, Swept, sweep};
 use super::{Exit, RunArgs, files, jobs};
 use crate::cli::Usage;
 
-/// Runs what was asked for.
+/// Runs the seed or the seeds.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if args.budget.is_some() && args.seeds.is_none() {
-        return Err(Usage::error("--budget ends between two seeds: give --seeds with it, or shorten `duration`"));
+        return Err(Usage::error("--budget works between two seeds; give --seeds with it, or shorten `duration`"));
     }
     let scenario = files::read(&args.source)?;
     files::folder("--failures", &args.failures)?;
@@ -85,7 +85,7 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
     ended(exit, written)
 }
 
-/// A verdict is never hidden by a file that could not be written.
+/// A file that cannot be written never hides a verdict.
 fn ended(exit: Exit, written: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     match written {
         Err(error) if exit != Exit::Held => eprintln!("error: {error:#}"),
@@ -94,7 +94,7 @@ fn ended(exit: Exit, written: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
     Ok(exit.into())
 }
 
-/// The command that runs one seed again.
+/// The command that repeats one seed.
 fn again(args: &RunArgs, seed: u64) -> String {
     format!("meridian simulate run {}{} --seed {seed}", args.source.file.display(), files::settings(&args.source))
 }
@@ -138,7 +138,7 @@ fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
     );
 }
 
-/// What every disk that had it lost, which breaks no invariant.
+/// The acknowledged writes that every disk with them lost, which breaks no invariant.
 fn lost(outcome: &Outcome) -> String {
     let all: u64 = outcome.losses.iter().map(Losses::writes).sum();
     let undone: u64 = outcome.losses.iter().map(|losses| losses.undone).sum();
@@ -151,19 +151,19 @@ fn lost(outcome: &Outcome) -> String {
     format!("{all} acknowledged writes{regions}; {undone} erasures came undone")
 }
 
-/// Writes the plan of a run that failed, so that it can be repeated without the seed's draws.
+/// Writes the plan of a failed run, so that it can be repeated without the seed's draws.
 fn save(args: &RunArgs, outcome: &Outcome) -> anyhow::Result<std::path::PathBuf> {
     let file = files::failure(&args.failures, outcome);
     files::write(&file, &outcome.replayable())?;
     Ok(file)
 }
 
-/// Failures told one by one; more of them are only counted.
+/// Number of failures that are described; further ones are only counted.
 const TOLD: u64 = 20;
-/// How often a line is printed where there is no terminal for a bar.
+/// Interval of lines where there is no terminal for a progress bar.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
-/// Shows how far a sweep is, and tells of a failure as soon as there is one: a long sweep may be stopped by hand.
+/// Shows the progress of a sweep and reports each failure at once, because a long sweep may be stopped by hand.
 struct Watch<'a> {
     args: &'a RunArgs,
     scenario: &'a Scenario,
@@ -194,7 +194,7 @@ impl Progress for Watch<'_> {
 }
 
 impl Watch<'_> {
-    /// For logs, which have no bar.
+    /// Prints a progress line for logs, which have no bar.
     fn line(&self) {
         let lines = self.lines.load(Ordering::Relaxed);
         let due = LINE_EVERY * u32::try_from(lines + 1).unwrap_or(u32::MAX);
@@ -216,7 +216,7 @@ fn many(args: &RunArgs, scenario: &Scenario, seeds: std::ops::Range<u64>) -> any
         lines: AtomicU64::new(0),
         failed: AtomicU64::new(0),
     };
-    // A panic of one seed is reported with its seed, not in the middle of the bar.
+    // A panic of one seed is reported with its seed, not in the middle of the progress bar.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let swept = sweep(scenario, seeds.clone(), jobs(args.jobs), args.report.is_some(), &watch);
@@ -231,7 +231,7 @@ fn many(args: &RunArgs, scenario: &Scenario, seeds: std::ops::Range<u64>) -> any
     }
     for mark in &swept.gaps {
         eprintln!(
-            "GAP: {} happened in none of {} seeds in a row; draw more faults of it",
+            "GAP: {} happened in none of {} seeds in a row; make the scenario draw it more often",
             serde_plain(mark),
             simulations::sweep::WINDOW
         );
@@ -240,7 +240,7 @@ fn many(args: &RunArgs, scenario: &Scenario, seeds: std::ops::Range<u64>) -> any
     ended(exit, report(args, swept.measured, &format!("--seeds {}..{}", seeds.start, seeds.end)))
 }
 
-/// What is worst decides: a simulator that is wrong proves nothing.
+/// The worst outcome decides, because a wrong simulator makes every verdict worthless.
 pub(super) fn exit(swept: &Swept) -> Exit {
     let of = |failure: &Failure| match failure {
         Failure::Broken { broken, .. } => broken.class().into(),
@@ -267,7 +267,7 @@ fn summary(scenario: &Scenario, swept: &Swept, took: Duration) {
     say!("seeds in which it came up: {}", marks.collect::<Vec<_>>().join(", "));
 }
 
-/// A mark as scenarios write it.
+/// A mark in the spelling of scenarios.
 fn serde_plain(mark: &simulations::world::Mark) -> String {
     match mark {
         simulations::world::Mark::Fault(kind) => kind.to_string(),

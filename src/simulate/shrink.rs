@@ -1,4 +1,4 @@
-//! `meridian simulate shrink`: what is needed to fail, and no more.
+//! `meridian simulate shrink`: reduces a failing run to what it needs to fail.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use simulations::scenario::Scenario;
 use super::{ShrinkArgs, files};
 use crate::cli::Usage;
 
-/// Cuts a failing run down and writes what is left.
+/// Reduces a failing run and writes the result.
 pub(super) fn shrink(args: &ShrinkArgs) -> anyhow::Result<ExitCode> {
     let scenario = files::read(&args.source)?;
     let seed = files::seed(&scenario, args.seed);

@@ -1,4 +1,4 @@
-//! Loopback addresses: one for each node where the machine allows it, else one for all with many ports.
+//! Loopback addresses: one for each node where the machine allows it, otherwise one for all with many ports.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -12,21 +12,21 @@ const DEFAULT_PORT: u16 = 7080;
 /// The router's DNS.
 const DEFAULT_DNS_PORT: u16 = 7053;
 
-/// How nodes are told apart.
+/// The scheme of addresses.
 pub(super) struct Addresses {
-    /// Each node has an address of its own.
+    /// Whether each node has its own address.
     pub(super) aliased: bool,
     /// Public port, followed by those of replication and admin.
     pub(super) base_port: u16,
     /// The routers' DNS port.
     pub(super) dns_port: u16,
-    /// How many regions there are.
+    /// The number of regions.
     pub(super) regions: u8,
-    /// How many nodes each has.
+    /// The number of nodes in each region.
     pub(super) nodes: u8,
 }
 
-/// Where a router listens.
+/// The listeners of a router.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RouterAddresses {
     /// HTTP.
@@ -61,9 +61,9 @@ impl Addresses {
     }
 }
 
-/// The addresses for a deployment, and whether each node has one of its own.
+/// The addresses for a deployment, and whether each node has its own.
 ///
-/// All of 127.0.0.0/8 is this machine on Linux; elsewhere (macOS) only what was configured.
+/// On Linux all of 127.0.0.0/8 is this machine; elsewhere (macOS) only addresses that were configured.
 ///
 /// Ports begin at `base_port`, with DNS three above; without one they are the documented ones.
 pub(super) fn choose(settings: &Settings, base_port: Option<u16>) -> (Addresses, bool) {
@@ -74,7 +74,7 @@ pub(super) fn choose(settings: &Settings, base_port: Option<u16>) -> (Addresses,
     (Addresses { aliased, base_port, dns_port, regions: settings.regions, nodes: settings.nodes }, aliased)
 }
 
-/// Proves that every listener's port is free, so that the trouble is told here and not in some node's log.
+/// Checks that every listener's port is free, so that an error appears here and not in the log of a node.
 pub(super) fn check_free(layout: &Layout) -> anyhow::Result<()> {
     let nodes = layout.nodes.iter().map(|node| (&node.process, [node.public, node.replication, node.admin]));
     let routers =

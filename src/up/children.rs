@@ -1,9 +1,9 @@
 //! The processes of a deployment, nodes and routers: started, watched, stopped.
 //!
 //! # Invariants
-//! - Each child has one task that owns it, so a signal never goes to a process id that is somebody else's by now.
-//! - A child's standard input stays open as long as its task: if this process dies in any way, it closes, and the
-//!   child stops by itself.
+//! - Each child has one task that owns it, so a signal never goes to a process id that was reused.
+//! - A child's standard input stays open as long as its task. If this process ends in any way, it closes, and the child
+//!   stops by itself.
 
 use std::fs::OpenOptions;
 use std::process::{ExitStatus, Stdio};
@@ -22,25 +22,25 @@ use crate::deployment;
 use crate::http::{self, Base, Options};
 use crate::poll;
 
-/// How long a node may take to stop in peace.
+/// How long a node may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
-/// How often a dead node is looked for, in case somebody started it again.
+/// How often `up` looks whether a dead node was started again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Unanswered looks after which a node that was started by hand is gone again.
+/// Number of unanswered looks after which a node that was started by hand counts as gone.
 const LOOKS: u32 = 3;
 
-/// Something to tell the user.
+/// An event that the user should see.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A child ended by itself, or somebody killed it.
+    /// A child ended by itself or was killed.
     Died { number: usize, how: String },
     /// A dead node answers again.
     Back { number: usize, pid: Option<Pid> },
-    /// A node that was started by hand answers no more.
+    /// A node that was started by hand does not answer any more.
     GoneAgain { number: usize },
 }
 
-/// How children are to stop.
+/// The order to all children.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Order {
     Run,
@@ -104,12 +104,12 @@ impl Children {
                     let process = layout.process(number);
                     anyhow::bail!("{} died at its start: {how}\n{}", process.name, log_end(process))
                 }
-                _ => anyhow::bail!("no node is left"),
+                _ => anyhow::bail!("all processes have ended; see their logs"),
             },
         }
     }
 
-    /// The next thing to tell.
+    /// The next event for the user.
     pub(super) async fn next(&mut self) -> Event {
         match self.events.recv().await {
             Some(event) => event,
@@ -117,10 +117,10 @@ impl Children {
         }
     }
 
-    /// Stops all children: SIGTERM, and SIGKILL for those that do not stop in time or once `impatient` resolves.
-    /// Whether all stopped in peace.
+    /// Stops all children: SIGTERM first, then SIGKILL for those that do not stop in time or once `impatient` resolves.
+    /// Returns whether all stopped normally.
     pub(super) async fn stop(mut self, impatient: impl Future<Output = ()>) -> bool {
-        // Nobody listens if all tasks have ended.
+        // An error means that all tasks have ended.
         let _ = self.order.send(Order::Stop);
         let mut impatient = std::pin::pin!(impatient);
         let mut clean = true;
@@ -148,7 +148,7 @@ fn spawn(process: &Process) -> anyhow::Result<Child> {
         .stdin(Stdio::piped())
         .stdout(log.try_clone()?)
         .stderr(log)
-        // A group of its own: Ctrl-C in a terminal goes to `up` alone, which then stops the nodes in order.
+        // Its own process group, so that Ctrl-C in a terminal reaches only `up`, which then stops the nodes in order.
         .process_group(0)
         .spawn()?;
     Ok(child)
@@ -181,9 +181,10 @@ struct Watched {
 }
 
 impl Watched {
-    /// Watches the child, later whether somebody started it again; ends when told to. Whether it ended in peace.
+    /// Watches the child, and after its end whether it is started again; ends on order. Returns whether it stopped
+    /// normally.
     async fn watch(mut self, mut child: Child) -> bool {
-        // Held here, because waiting for a child closes the pipe that the child still holds.
+        // Kept here, because waiting for a child closes the pipe that the child still needs.
         let _stdin = child.stdin.take();
         let mut orders = self.orders.clone();
         let died = tokio::select! {
@@ -200,11 +201,11 @@ impl Watched {
     }
 
     async fn stop(&mut self, mut child: Child) -> bool {
-        // The id is there as long as the child was not waited for, so it is still this child's.
+        // The id belongs to this child until the child was waited for.
         if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok())
             && *self.orders.borrow() == Order::Stop
         {
-            // A child that is gone by now is found so below.
+            // If the child has ended by now, the wait below notices it.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }
         tokio::select! {
@@ -216,7 +217,7 @@ impl Watched {
         false
     }
 
-    /// Looks again and again whether somebody started the node by hand.
+    /// Looks repeatedly whether the node was started by hand.
     async fn look(&self) {
         let (mut back, mut silent) = (false, 0);
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -236,7 +237,7 @@ impl Watched {
     }
 
     fn tell(&self, event: Event) {
-        // If nobody listens, everything is stopping.
+        // An error means that everything is stopping.
         let _ = self.events.send(event);
     }
 }

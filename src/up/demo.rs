@@ -1,4 +1,4 @@
-//! The demo venue: made in region 1 at the first start, remembered with its owner key for all later ones.
+//! The demo venue: made in region 1 at the first start, and stored with its owner key for later starts.
 
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -51,7 +51,7 @@ pub(super) async fn venue(layout: &Layout) -> anyhow::Result<Created> {
     Ok(made)
 }
 
-/// Writes the owner key so that nobody else on this machine can read it.
+/// Writes the owner key so that no other user of this machine can read it.
 fn remember(file: &Path, made: &Created) -> anyhow::Result<()> {
     let mut open = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
     open.write_all(&serde_json::to_vec_pretty(made)?)?;

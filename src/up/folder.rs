@@ -13,20 +13,20 @@ use serde::{Deserialize, Serialize};
 use super::layout::{Layout, Process};
 use crate::cli::Usage;
 
-/// The file by which `up` knows a folder of its own; it holds the [`Settings`].
+/// The file by which `up` recognises its own folders; it holds the [`Settings`].
 const MARKER: &str = "meridian-up.toml";
 
-/// What a deployment's data depends on.
+/// The settings on which a deployment's data depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Settings {
     /// Regions.
     pub(super) regions: u8,
-    /// Nodes in each.
+    /// Nodes in each region.
     pub(super) nodes: u8,
     /// Routers.
     #[serde(default = "one")]
     pub(super) routers: u8,
-    /// What keeps the data.
+    /// The storage engine.
     pub(super) engine: Engine,
 }
 
@@ -34,7 +34,7 @@ fn one() -> u8 {
     1
 }
 
-/// A deployment's folder, ours alone as long as this value lives.
+/// A deployment's folder, locked as long as this value lives.
 pub(super) struct Folder {
     path: PathBuf,
     made_with: Option<Settings>,
@@ -42,7 +42,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Opens or makes a folder; `fresh` empties it before.
+    /// Opens or makes a folder; `fresh` empties it first.
     pub(super) fn open(path: &Path, fresh: bool) -> anyhow::Result<Self> {
         let path = std::path::absolute(path)?;
         let ours = path.join(MARKER).is_file();
@@ -71,12 +71,13 @@ impl Folder {
         Ok(Self { path, made_with, _lock: lock })
     }
 
-    /// Where it is, absolute.
+    /// Its absolute path.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The settings: as asked for, else as the folder was made, else the defaults; refuses what its data can't follow.
+    /// The settings: the given ones, otherwise those of the folder, otherwise the defaults. A change that the data does
+    /// not allow is refused.
     pub(super) fn settle(
         &self,
         regions: Option<u8>,
@@ -101,14 +102,15 @@ impl Folder {
         if let Some(engine) = engine.filter(|engine| *engine != made.engine) {
             return Err(fixed("--engine", engine.to_string(), made.engine.to_string()));
         }
-        // A region more begins empty and catches up; one that is left out keeps its folder until it is asked for again.
+        // An additional region begins empty and catches up. A region that is left out keeps its folder until it is used
+        // again.
         let (regions, routers) = (regions.unwrap_or(made.regions), routers.unwrap_or(made.routers));
         Ok(Settings { regions, routers, ..made })
     }
 
-    /// Writes certificates and configuration; what is good already stays.
+    /// Writes certificates and configuration; certificates that are still good stay.
     pub(super) fn write(&self, layout: &Layout, settings: &Settings) -> anyhow::Result<()> {
-        // The marker first: a folder that is filled half must still be ours.
+        // The marker comes first, because a folder that is only half filled must still be recognised as ours.
         std::fs::write(self.path.join(MARKER), toml::to_string(settings)?)?;
         let authority = CertificateAuthority::load_or_create(&layout.certs())?;
         for node in &layout.nodes {
@@ -121,7 +123,8 @@ impl Folder {
         for router in &layout.routers {
             write_config(&router.process, toml::to_string(&layout.router_file(router)?)?)?;
         }
-        // A configuration of a region that is left out now would be asked by `status` and missed.
+        // The configuration of a region that is now left out is removed, otherwise `status` would ask for it and report
+        // it missing.
         for entry in self.path.read_dir()?.flatten() {
             for config in ["node.toml", "router.toml"].map(|name| entry.path().join(name)) {
                 if config.is_file() && !layout.processes().any(|process| process.config() == config) {
@@ -142,7 +145,7 @@ fn write_config(process: &Process, text: String) -> anyhow::Result<()> {
     std::fs::write(process.config(), text).with_context(|| format!("can't write {}", process.config().display()))
 }
 
-/// Makes the routers' common secret unless there is one, for nobody else on this machine to read.
+/// Makes the routers' common secret unless it exists, readable by no other user of this machine.
 fn keep_router_key(file: &Path) -> anyhow::Result<()> {
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     match made {
@@ -156,7 +159,7 @@ fn keep_router_key(file: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Holds off a second `up` in the same folder; the system lets go when the process ends, however it ends.
+/// Prevents a second `up` in the same folder. The system releases the lock when the process ends, however it ends.
 fn lock(path: &Path) -> anyhow::Result<File> {
     let file = File::open(path).with_context(|| format!("can't open {}", path.display()))?;
     match file.try_lock() {
@@ -169,7 +172,7 @@ fn lock(path: &Path) -> anyhow::Result<File> {
     }
 }
 
-/// Deletes what is in a folder, the marker last: if this breaks off, the folder is still known as ours.
+/// Deletes the contents of a folder, the marker last, so that the folder is still recognised if this is interrupted.
 fn empty_out(path: &Path) -> anyhow::Result<()> {
     let marker = path.join(MARKER);
     for entry in path.read_dir()? {

@@ -1,4 +1,4 @@
-//! Which nodes and routers a deployment on one machine has, and where each of them listens and keeps its files.
+//! The nodes and routers of a deployment on one machine, with their listeners and files.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,13 +23,13 @@ const REGIONS: [(&str, f64, f64); 5] = [
 
 /// A whole deployment.
 pub(super) struct Layout {
-    /// The folder of everything, absolute.
+    /// The folder of the deployment, as an absolute path.
     pub(super) data: PathBuf,
     /// All nodes: first the first node of every region, then the second, and so on.
     pub(super) nodes: Vec<NodePlace>,
     /// The routers.
     pub(super) routers: Vec<RouterPlace>,
-    /// How many regions there are.
+    /// The number of regions.
     pub(super) regions: usize,
     engine: node::config::Engine,
 }
@@ -37,13 +37,13 @@ pub(super) struct Layout {
 /// One process and its folder.
 #[derive(Clone)]
 pub(super) struct Process {
-    /// Its name, which is its folder's too.
+    /// Its name, which is also that of its folder.
     pub(super) name: NodeName,
     /// `DIR/<name>`.
     pub(super) folder: PathBuf,
     /// The command that runs it: `node` or `router`.
     pub(super) role: &'static str,
-    /// Where it says whether it is ready.
+    /// The listener that says whether it is ready.
     pub(super) probed: SocketAddr,
 }
 
@@ -101,7 +101,7 @@ impl Layout {
         for k in 1..=settings.nodes {
             for (i, (region, latitude, longitude)) in (1..=settings.regions).zip(REGIONS) {
                 let name = if settings.nodes == 1 { region.to_owned() } else { format!("{region}-{k}") };
-                // The names above are labels, and so they are with a number.
+                // The names above are valid labels, also with a number.
                 let (Ok(region), Ok(label)) = (region.parse(), name.parse()) else { continue };
                 let [public, replication, admin] = addresses.of(i, k);
                 let process = Process { name: label, folder: data.join(name), role: "node", probed: public };
@@ -125,7 +125,7 @@ impl Layout {
         self.nodes.iter().map(|node| &node.process).chain(self.routers.iter().map(|router| &router.process))
     }
 
-    /// The process of a number, counted as in [`Layout::processes`].
+    /// The process with a number, counted as in [`Layout::processes`].
     pub(super) fn process(&self, number: usize) -> &Process {
         match number.checked_sub(self.nodes.len()) {
             None => &self.nodes[number].process,
@@ -133,7 +133,7 @@ impl Layout {
         }
     }
 
-    /// Where guests reach the service: the router, or the first node if there is none.
+    /// The address of the service: the router's, or the first node's if there is no router.
     pub(super) fn service(&self) -> SocketAddr {
         self.routers.first().map_or(self.nodes[0].public, |router| router.at.edge)
     }
@@ -148,19 +148,19 @@ impl Layout {
         self.data.join("certs")
     }
 
-    /// The first node of a region, counted from 1; the last region if there are fewer.
+    /// The first node of a region, counted from 1; that of the last region if there are fewer.
     pub(super) fn region(&self, number: usize) -> &NodePlace {
         &self.nodes[number.clamp(1, self.regions) - 1]
     }
 
-    /// What starts a node again by hand.
+    /// The command that starts a process again by hand.
     pub(super) fn start_line(&self, number: usize) -> String {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("meridian"));
         let process = self.process(number);
         format!("{} {} --config {}", quoted(&program), process.role, quoted(&process.config()))
     }
 
-    /// What a node's configuration file says.
+    /// The configuration file of a node.
     pub(super) fn file(&self, node: &NodePlace) -> NodeFile {
         let certs = Path::new("../certs");
         let peers = self.nodes.iter().filter(|peer| peer.process.name != node.process.name).map(|peer| PeerSection {
@@ -194,7 +194,7 @@ impl Layout {
     }
 }
 
-/// A path as a shell reads it back.
+/// A path in the form in which a shell reads it back.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:@".contains(c);

@@ -1,4 +1,4 @@
-//! What a router's configuration file says in a deployment on one machine.
+//! The configuration file of a router in a deployment on one machine.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ pub(super) const ZONE: &str = "meridian.test";
 pub(super) const SERVICE: &str = "checkin";
 
 impl Layout {
-    /// What a router's configuration file says.
+    /// The configuration file of a router.
     pub(super) fn router_file(&self, router: &RouterPlace) -> anyhow::Result<RouterFile> {
         let key = Path::new("../router-key");
         let loopback = "127.0.0.0/8".parse().context("a network")?;
@@ -38,7 +38,7 @@ impl Layout {
             pid_file: Some("pid".into()),
             admin: AdminSection { listen: router.at.admin },
             dns: Some(DnsSection::new(router.at.dns, ZONE, SERVICE, nameservers.collect())),
-            // Everybody here comes from this machine; X-Forwarded-For is how distance is tried out.
+            // All clients are on this machine, so X-Forwarded-For is used to try out distance.
             edge: Some(EdgeSection {
                 trusted_proxies: vec![loopback],
                 secret_file: Some(key.into()),

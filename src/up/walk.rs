@@ -1,4 +1,4 @@
-//! What `up` prints once all are ready: addresses, and a walk through the product to copy and paste.
+//! The text that `up` prints once all are ready: addresses, and a walk through the product to copy and paste.
 
 use std::time::SystemTime;
 
@@ -9,12 +9,12 @@ use super::layout::Layout;
 use super::router_file::{SERVICE, ZONE};
 use crate::venue::Created;
 
-/// Addresses of clients in Germany, the United States and Singapore, who reach regions 1 to 3.
+/// Addresses of clients in Germany, the United States and Singapore, which the router sends to regions 1 to 3.
 const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
 
 /// Prints addresses and the walk.
 pub(super) fn print(layout: &Layout, demo: &Created) {
-    say!("\nReady. Each node stores what it accepts and tells the others.");
+    say!("\nReady. Each node stores what it accepts and sends it to the others.");
     if !layout.routers.is_empty() {
         say!("The router leads each client to the nearest region.");
     }
@@ -36,9 +36,9 @@ pub(super) fn print(layout: &Layout, demo: &Created) {
         say!("# The same by DNS, and why\ndig @{ip} -p {port} +short {SERVICE}.{ZONE} +subnet={}", CLIENTS[2]);
         say!("dig @{ip} -p {port} +short TXT explain.{SERVICE}.{ZONE} +subnet={}\n", CLIENTS[2]);
     }
-    say!("Kill a node (kill -9 $(cat {})): the others go on.", layout.region(2).process.pid_file().display());
+    say!("Kill a node (kill -9 $(cat {})): the others still run.", layout.region(2).process.pid_file().display());
     if !layout.routers.is_empty() {
-        say!("The router leads a region's clients to the next one once no node of it is left.");
+        say!("The router sends a region's clients to the next region once none of its nodes is left.");
     }
     say!("Ctrl-C stops all.");
 }
@@ -47,11 +47,11 @@ pub(super) fn print(layout: &Layout, demo: &Created) {
 fn walk(layout: &Layout, demo: &Created) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let secret = Secret(rand::random());
-    // A browser makes id and secret itself; an id is taken for a day.
+    // A browser makes id and secret itself; a new id is accepted for a day.
     let id = VisitId::of(Wall(replication::time::millis(now)), &secret);
     let [one, two, three] = [1, 2, 3].map(|number| layout.region(number));
     let (venue, key) = (&demo.venue_id, &demo.owner_key);
-    // Through the router a client's address decides; without one each region is asked itself.
+    // Through the router a client's address selects the region; without a router each region is asked directly.
     let url = |number: usize| match layout.routers.first() {
         Some(router) => format!(
             "-H 'X-Forwarded-For: {}' http://{}/v1/venues",

@@ -1,6 +1,6 @@
 //! A small blocking HTTP/1.1 client: one request, one connection, the whole answer.
 //!
-//! Not the product's own client: a mistake must not be made on both sides at once.
+//! This is not the product's own client, so that one mistake cannot hide on both sides.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// No answer takes longer, not even one that waits for other regions.
+/// Longer than any answer takes, including one that waits for other regions.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// One request that is being put together.
+/// One request that is being built.
 pub struct Call {
     method: String,
     path: String,
@@ -33,24 +33,24 @@ impl Call {
         Call { method: method.to_owned(), path: path.into(), headers: Vec::new(), body: None }
     }
 
-    /// With a header more.
+    /// Adds a header.
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Call {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
-    /// With a body of JSON.
+    /// Adds a JSON body.
     pub fn json(self, body: &Value) -> Call {
         self.header("Content-Type", "application/json").bytes(body.to_string())
     }
 
-    /// With a body of any bytes.
+    /// Adds a body of any bytes.
     pub fn bytes(mut self, body: impl Into<Vec<u8>>) -> Call {
         self.body = Some(body.into());
         self
     }
 
-    /// The request as it goes over the wire.
+    /// The bytes of the request on the wire.
     pub fn render(&self) -> Vec<u8> {
         let mut head =
             format!("{} {} HTTP/1.1\r\nHost: meridian.test\r\nConnection: close\r\n", self.method, self.path);
@@ -64,14 +64,14 @@ impl Call {
         [head.as_bytes(), self.body.as_deref().unwrap_or_default()].concat()
     }
 
-    /// Sends it and reads the answer.
+    /// Sends the request and reads the answer.
     pub fn send(&self, to: SocketAddr) -> io::Result<Answer> {
         let mut stream = connect(to)?;
         stream.write_all(&self.render())?;
         read(&mut stream)
     }
 
-    /// Sends it to a server that is up.
+    /// Sends the request to a server that is up.
     #[track_caller]
     pub fn to(&self, to: SocketAddr) -> Answer {
         self.send(to).unwrap_or_else(|error| panic!("{} {} at {to}: {error}", self.method, self.path))
@@ -87,7 +87,7 @@ pub fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads one answer; the server closes after it or tells its length.
+/// Reads one answer; the server closes after it or gives its length.
 pub fn read(stream: &mut TcpStream) -> io::Result<Answer> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut bytes = Vec::new();
@@ -101,7 +101,7 @@ pub fn read(stream: &mut TcpStream) -> io::Result<Answer> {
             n => bytes.extend_from_slice(&piece[..n]),
         }
     };
-    let head = String::from_utf8(bytes[..end].to_vec()).map_err(|_| broken("the head is no text"))?;
+    let head = String::from_utf8(bytes[..end].to_vec()).map_err(|_| broken("the head is not text"))?;
     let mut lines = head.split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());
     let status = status.ok_or_else(|| broken("there is no status"))?;
@@ -115,7 +115,7 @@ pub fn read(stream: &mut TcpStream) -> io::Result<Answer> {
         match stream.read(&mut piece) {
             Ok(0) => break,
             Ok(n) => answer.body.extend_from_slice(&piece[..n]),
-            // A server that refused the rest of a body resets the connection once it has answered.
+            // A server that refused the rest of a body resets the connection after it has answered.
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset && length.is_none() => break,
             Err(error) => return Err(error),
         }
@@ -128,7 +128,7 @@ pub fn read(stream: &mut TcpStream) -> io::Result<Answer> {
     Ok(answer)
 }
 
-/// Takes a chunked body apart; `None` without its last chunk.
+/// Joins the chunks of a body; `None` without the last chunk.
 fn unchunk(mut rest: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
@@ -171,7 +171,7 @@ impl Answer {
         self
     }
 
-    /// Panics unless the answer is a problem of this status (RFC 9457); its members.
+    /// Panics unless the answer is a problem with this status (RFC 9457). Returns its members.
     #[track_caller]
     pub fn problem(self, status: u16) -> Value {
         let answer = self.expect(status);

@@ -23,17 +23,17 @@ use super::{MERIDIAN, net};
 
 /// How long a node may take to be ready, on a busy machine.
 const READY: Duration = Duration::from_secs(30);
-/// How long a node may take to stop in peace.
+/// How long a node may take to stop.
 const STOPPED: Duration = Duration::from_secs(15);
 /// How long all regions may take to agree.
 pub const AGREED: Duration = Duration::from_secs(30);
 
 const REGIONS: [&str; 5] = ["eu-central", "us-east", "ap-southeast", "sa-east", "ap-northeast"];
 
-/// Several nodes, one in each region; everything is gone when this is dropped.
+/// Several nodes, one in each region. Everything is removed when this is dropped.
 pub struct Deployment {
     pub nodes: Vec<Node>,
-    /// The two nodes that each link joins, and what is in its way.
+    /// The two nodes that each link joins, and the proxy between them.
     links: Vec<(usize, usize, Proxy)>,
     folder: TempDir,
 }
@@ -50,7 +50,7 @@ pub struct Node {
 }
 
 impl Deployment {
-    /// So many nodes under the development pack, all ready.
+    /// This number of nodes with the development pack, all ready.
     pub fn start(nodes: usize) -> Deployment {
         Deployment::with(&vec!["development"; nodes], "info")
     }
@@ -60,7 +60,7 @@ impl Deployment {
         let folder = tempfile::tempdir().unwrap();
         let authority = CertificateAuthority::create(&folder.path().join("certs"), false).unwrap();
         let address = net::address();
-        // Bound before the nodes' ports are found free and let go, or one of these could be taken by a proxy.
+        // Bound before the nodes' free ports are found and released, otherwise a proxy could get one of these.
         let pairs = packs.len() * packs.len().saturating_sub(1) / 2;
         let mut dialled: Vec<TcpListener> = (0..pairs).map(|_| TcpListener::bind((address, 0)).unwrap()).collect();
         let ports = net::free(address, 3 * packs.len());
@@ -84,7 +84,7 @@ impl Deployment {
             let mut file = nodes[index].file(pack);
             for (other, peer) in nodes.iter().enumerate().filter(|(other, _)| *other != index) {
                 let mut address = peer.replication;
-                // The node with the smaller name dials: its side of the link has the proxy.
+                // The node with the smaller name dials, so its side of the link has the proxy.
                 if nodes[index].region < peer.region {
                     let listener = dialled.pop().unwrap();
                     address = listener.local_addr().unwrap();
@@ -111,7 +111,7 @@ impl Deployment {
         self.folder.path().join("certs")
     }
 
-    /// A folder for what a test needs besides.
+    /// A folder for other files of a test.
     pub fn scratch(&self) -> &Path {
         self.folder.path()
     }
@@ -126,14 +126,14 @@ impl Deployment {
         self.links.iter().for_each(|(.., proxy)| proxy.set_cut(false));
     }
 
-    /// Waits until every node that runs hears every other one that runs.
+    /// Waits until every running node hears every other running node.
     #[track_caller]
     pub fn wait_linked(&self) {
         let running: Vec<&Node> = self.nodes.iter().filter(|node| node.process.is_some()).collect();
         holds("all links are up", AGREED, || running.iter().all(|node| node.linked().len() + 1 == running.len()));
     }
 
-    /// Waits until every region has all that was acknowledged anywhere before now, by the lists' own word.
+    /// Waits until every region's list claims to hold everything that was acknowledged anywhere before now.
     #[track_caller]
     pub fn wait_complete(&self, venue: &Venue) {
         let now = jiff::Timestamp::now();
@@ -146,7 +146,7 @@ impl Deployment {
         }
     }
 
-    /// Waits until a venue that was made in one region is known in all.
+    /// Waits until every region knows a venue that was made in one region.
     #[track_caller]
     pub fn wait_known(&self, venue: &Venue) {
         for node in &self.nodes {
@@ -159,7 +159,7 @@ impl Deployment {
         self.nodes.iter().map(Node::log).collect()
     }
 
-    /// All public addresses, as a command line takes them.
+    /// All public addresses in the form of a command-line option.
     pub fn targets(&self) -> String {
         self.nodes.iter().map(|node| format!("http://{}", node.public)).collect::<Vec<_>>().join(",")
     }
@@ -192,7 +192,7 @@ impl Node {
         self.folder.join("node.toml")
     }
 
-    /// Where its data lies.
+    /// The folder of its data.
     pub fn store(&self) -> PathBuf {
         self.folder.join("store")
     }
@@ -204,7 +204,7 @@ impl Node {
         self.process = Some(Process::logged(&mut command, &self.folder.join("log")));
     }
 
-    /// Starts it again and waits until it is ready.
+    /// Starts the node again and waits until it is ready.
     #[track_caller]
     pub fn start_again(&mut self) {
         assert!(self.process.is_none(), "{} runs", self.region);
@@ -212,7 +212,7 @@ impl Node {
         self.wait_ready();
     }
 
-    /// Waits until it is fit to serve.
+    /// Waits until the node is fit to serve.
     #[track_caller]
     pub fn wait_ready(&self) {
         within("the node is ready", READY, || match Call::new("GET", "/readyz").send(self.public) {
@@ -227,13 +227,13 @@ impl Node {
         self.process.as_mut().unwrap_or_else(|| panic!("{} is down", self.region))
     }
 
-    /// kill -9.
+    /// Kills the node with SIGKILL.
     #[track_caller]
     pub fn kill(&mut self) {
         self.process.take().unwrap_or_else(|| panic!("{} is down", self.region)).kill();
     }
 
-    /// SIGTERM; it must end in peace. How long that took.
+    /// Stops the node with SIGTERM; it must end with success. Returns how long that took.
     #[track_caller]
     pub fn stop(&mut self) -> Duration {
         let mut process = self.process.take().unwrap_or_else(|| panic!("{} is down", self.region));
@@ -243,18 +243,18 @@ impl Node {
         took
     }
 
-    /// Everything that it ever logged.
+    /// Everything that the node has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
-    /// What it says of itself to operators.
+    /// The status that the node shows to operators.
     #[track_caller]
     pub fn status(&self) -> Value {
         Call::new("GET", "/v1/admin/status").to(self.admin).expect(200).json()
     }
 
-    /// The regions that it has a link to.
+    /// The regions to which the node has a link.
     pub fn linked(&self) -> Vec<String> {
         let status = self.status();
         let peers = status["peers"].as_array().unwrap().iter().filter(|peer| peer["connected"] == true);

@@ -1,4 +1,4 @@
-//! Venues and visits as their owners and guests use them.
+//! Venues and visits from the view of their owners and guests.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ pub struct Visit {
     pub id: String,
     pub secret: String,
     path: String,
-    /// What was typed.
+    /// The body as typed.
     pub body: Value,
 }
 
@@ -40,7 +40,7 @@ impl Venue {
         Venue::make_of(at, &body)
     }
 
-    /// Makes a venue of any body.
+    /// Makes a venue with any body.
     #[track_caller]
     pub fn make_of(at: SocketAddr, body: &Value) -> Venue {
         let made = Call::new("POST", "/v1/venues").json(body).to(at).expect(201).json();
@@ -53,13 +53,13 @@ impl Venue {
         Call::new(method, format!("{}{rest}", self.path)).header("Authorization", format!("Bearer {}", self.key))
     }
 
-    /// The whole answer to "who was here".
+    /// The whole guest list.
     #[track_caller]
     pub fn guests(&self, at: SocketAddr) -> Value {
         self.call("GET", "/guests?limit=10000").to(at).expect(200).json()
     }
 
-    /// Who was here, by visit id, without what differs between regions; panics if a visit is there twice.
+    /// The guest list by visit id, without what differs between regions; panics if a visit is in it twice.
     #[track_caller]
     pub fn list(&self, at: SocketAddr) -> List {
         let guests = self.guests(at);
@@ -67,7 +67,7 @@ impl Venue {
         let mut list = List::new();
         for row in guests["visits"].as_array().unwrap() {
             let mut row = row.clone();
-            // Right after a restart it is unknown until a peer is heard.
+            // The region is unknown right after a restart, until a peer is heard.
             row.as_object_mut().unwrap().remove("region");
             let id = row["visit_id"].as_str().unwrap().to_owned();
             assert!(list.insert(id, row).is_none(), "twice in one list: {guests}");
@@ -75,7 +75,7 @@ impl Venue {
         list
     }
 
-    /// For each region, through which moment a region's list is complete.
+    /// For each region, the moment through which the list is complete.
     #[track_caller]
     pub fn completeness(&self, at: SocketAddr) -> BTreeMap<String, Timestamp> {
         let answer = self.call("GET", "/guests?limit=1").to(at).expect(200).json();
@@ -128,7 +128,7 @@ impl Visit {
         &self.path
     }
 
-    /// Checks in where it is new.
+    /// Checks in a visit that is new there.
     #[track_caller]
     pub fn check_in(&self, at: SocketAddr) -> Answer {
         self.put().to(at).expect(201)

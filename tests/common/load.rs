@@ -1,4 +1,5 @@
-//! `meridian load` against a deployment: the load goes on while a test does harm, and its verification is the verdict.
+//! `meridian load` against a deployment: the load runs while a test causes failures, and its verification gives the
+//! verdict.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -20,7 +21,7 @@ const WRITES: Duration = Duration::from_secs(30);
 pub struct Load(Process);
 
 impl Load {
-    /// Sends check-ins, corrections and erasures to all regions, moving on from one that fails.
+    /// Sends check-ins, corrections and erasures to all regions, and repeats at the next region after a failure.
     pub fn start(deployment: &Deployment, duration: &str) -> Load {
         let mut command = Command::new(MERIDIAN);
         command.args(["load", "--json", "--failover", "--rate", "150", "--duration", duration]);
@@ -30,7 +31,7 @@ impl Load {
         Load(Process::start(command.stdout(Stdio::piped())))
     }
 
-    /// Waits until a node has taken so many writes of clients.
+    /// Waits until a node has made so many client writes durable.
     #[track_caller]
     pub fn wait_writes(&mut self, deployment: &Deployment, node: usize, writes: f64) {
         let node = &deployment.nodes[node];
@@ -40,11 +41,11 @@ impl Load {
         });
     }
 
-    /// Waits for the end; fails unless the load's own verification passed. The whole report.
+    /// Waits for the end; fails unless the load's own verification passed. Returns the whole report.
     #[track_caller]
     pub fn passed(mut self) -> Value {
         let mut text = String::new();
-        // Its output is one line at the end, so reading it is waiting for it.
+        // The output is one line at the end, so reading it waits for the end.
         self.0.stdout().unwrap().read_to_string(&mut text).unwrap();
         let (status, _) = self.0.ended(LIMIT);
         let report: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
@@ -58,7 +59,7 @@ impl Load {
     }
 }
 
-/// How many operations of a kind failed for good.
+/// Number of operations of a kind that finally failed.
 pub fn failed(report: &Value, kind: &str) -> u64 {
     let operations = report["operations"].as_array().unwrap();
     let operation = operations.iter().find(|operation| operation["operation"] == kind);

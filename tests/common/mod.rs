@@ -1,11 +1,11 @@
-//! What the tests of whole deployments share: nodes as processes, links that can be cut, a small HTTP client.
+//! Shared parts of the tests of whole deployments: nodes as processes, links that can be cut, a small HTTP client.
 //!
 //! # Invariants
-//! - Only processes that a test started are ended, and they end with the test, however it ends.
-//! - Nothing is slept through: what is waited for is asked for again and again until a deadline.
-//! - Every deployment listens on an address of its own, so that no other test and no outgoing connection has its port.
+//! - A test ends only processes that it started, and they end with the test, however it ends.
+//! - No test sleeps for a fixed time: it asks for a condition again and again until a deadline.
+//! - Every deployment listens on its own address, so that no other test and no outgoing connection uses its ports.
 
-// Each test crate uses another part of this.
+// Each test crate uses another part of this module.
 #![allow(dead_code, unused_imports)]
 
 pub mod client;

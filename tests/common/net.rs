@@ -1,22 +1,22 @@
-//! Addresses and ports that nobody else has.
+//! Exclusive addresses and ports.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A loopback address for one deployment.
 ///
-/// Outgoing connections come from 127.0.0.1, so on another address no connection of any test can sit on the port of a
-/// node that is down for a moment. Where there is but one loopback address, it has to do.
+/// Outgoing connections come from 127.0.0.1. On another address no connection of any test can occupy the port of a node
+/// that is down for a moment. Where there is only one loopback address, that one is used.
 pub fn address() -> IpAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id().wrapping_mul(64).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
     let [_, a, b, c] = number.to_be_bytes();
-    // 127.0.0.x is 127.0.0.1 itself, 127.0.k.i is what `meridian up` uses.
+    // 127.0.0.x is 127.0.0.1 itself, and `meridian up` uses 127.0.k.i.
     let own = IpAddr::V4(Ipv4Addr::new(127, a | 64, b, c));
     if TcpListener::bind((own, 0)).is_ok() { own } else { IpAddr::V4(Ipv4Addr::LOCALHOST) }
 }
 
-/// So many free ports of an address, all different.
+/// This number of different free ports of an address.
 pub fn free(address: IpAddr, count: usize) -> Vec<SocketAddr> {
     (0..count).map(|_| SocketAddr::new(address, free_base(&[address], 1))).collect()
 }

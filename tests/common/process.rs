@@ -11,13 +11,13 @@ use nix::unistd::Pid;
 
 use super::wait::within;
 
-/// A child; killed when dropped.
+/// A child that is killed when this is dropped.
 pub struct Process {
     child: Child,
 }
 
 impl Process {
-    /// Starts a command whose output goes to the end of a file.
+    /// Starts a command and appends its output to a file.
     pub fn logged(command: &mut Command, log: &Path) -> Process {
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
         Process::start(command.stdout(log.try_clone().unwrap()).stderr(log))
@@ -28,29 +28,29 @@ impl Process {
         Process { child: command.stdin(Stdio::piped()).spawn().unwrap() }
     }
 
-    /// Its id.
+    /// The process id.
     pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
-    /// Sends a signal. The child was not waited for yet, so the id is still its own.
+    /// Sends a signal. The child was not waited for yet, so the id still belongs to it.
     pub fn signal(&mut self, signal: Signal) {
         assert_eq!(self.child.try_wait().unwrap(), None, "it has ended already");
         kill(self.pid(), signal).unwrap();
     }
 
-    /// Kills it with SIGKILL and waits until it is gone.
+    /// Kills the child with SIGKILL and waits until it is gone.
     pub fn kill(mut self) {
         self.signal(Signal::SIGKILL);
         self.child.wait().unwrap();
     }
 
-    /// Whether it still runs.
+    /// Whether the child still runs.
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end; how it ended and how long that took.
+    /// Waits for the end of the child. Returns its exit status and how long that took.
     #[track_caller]
     pub fn ended(&mut self, limit: Duration) -> (ExitStatus, Duration) {
         let begun = Instant::now();
@@ -66,7 +66,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended long ago: then there is nothing to kill.
+        // The child may have ended already; then there is nothing to kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,7 +1,7 @@
-//! A TCP proxy in the way of one replication link, so that the link can be cut without the right to touch the network.
+//! A TCP proxy in one replication link, so that a test without network rights can cut the link.
 //!
-//! A cut loses everything without a word, as a broken network does: connections stay open and nothing comes through,
-//! new ones are taken and stay silent. What was lost cannot be made up for, so once healed such a connection is reset.
+//! A cut drops everything silently, as a broken network does: connections stay open without data, and new ones are
+//! accepted and stay silent. The lost bytes cannot be recovered, so such a connection is reset once the link is healed.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How often a thread that waits for bytes looks whether the link was cut or healed.
+/// How often a thread that waits for bytes checks whether the link was cut or healed.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// One link's proxy; ends when dropped.
@@ -25,7 +25,7 @@ struct State {
 }
 
 impl Proxy {
-    /// Forwards connections to `listener` on to `target`.
+    /// Forwards connections from `listener` to `target`.
     pub fn start(listener: TcpListener, target: SocketAddr) -> Proxy {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State { target, cut: AtomicBool::new(false), over: AtomicBool::new(false) });
@@ -42,7 +42,7 @@ impl Proxy {
         Proxy { state, address }
     }
 
-    /// Cuts or heals the link. What a peer said before a cut and had not arrived by then is lost.
+    /// Cuts or heals the link. Bytes of a peer that had not arrived before a cut are lost.
     pub fn set_cut(&self, cut: bool) {
         self.state.cut.store(cut, Ordering::SeqCst);
     }
@@ -51,7 +51,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.state.over.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts; if it is gone already there is nothing to wake.
+        // Wakes the thread that accepts; an error means that it is gone.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -59,7 +59,7 @@ impl Drop for Proxy {
 impl State {
     /// Carries one connection to its end.
     fn carry(&self, near: &TcpStream) {
-        // Who dials into a cut is heard by nobody, and must dial again once it is healed.
+        // A peer that dials into a cut gets no answer, and must dial again once the link is healed.
         if self.is_cut() {
             while self.is_cut() {
                 std::thread::sleep(LOOK);
@@ -91,7 +91,8 @@ impl State {
             let read = from.read(&mut bytes);
             match read {
                 Ok(0) => break,
-                // Asked again: what was read since the cut is lost, and nothing may follow what was lost.
+                // Checked again, because the bytes that were read since the cut are lost, and nothing may follow lost
+                // bytes.
                 Ok(n) if !was_cut && !self.is_cut() => {
                     if to.write_all(&bytes[..n]).is_err() {
                         break;
@@ -102,7 +103,7 @@ impl State {
                 Err(_) => break,
             }
         }
-        // Either may be closed already.
+        // Either side may be closed already.
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// One venue.
 #[derive(Deserialize)]
 pub struct VenueLine {
-    /// By which check-ins name it.
+    /// The label by which check-ins name it.
     pub label: String,
     /// The policy pack under which it is made.
     pub policy: String,
@@ -14,7 +14,7 @@ pub struct VenueLine {
     pub venue: Value,
 }
 
-/// All of them.
+/// All venues.
 pub fn lines() -> Vec<VenueLine> {
     serde_json::from_str(include_str!("../data/venues.json")).unwrap()
 }

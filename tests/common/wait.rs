@@ -1,9 +1,9 @@
-//! Waiting for a condition, with a deadline.
+//! Waits for a condition, with a deadline.
 
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-/// Pause between two questions; what is waited for decides when the waiting ends, this only spares the processor.
+/// Pause between two questions. The condition ends the wait; the pause only saves processor time.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks until the answer is `Ok`; panics with the last `Err` once `limit` has passed.

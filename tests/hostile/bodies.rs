@@ -1,4 +1,4 @@
-//! Every line of `tests/data/hostile.ndjson` against its own venue, under the venue's own policy pack.
+//! Sends every line of `tests/data/hostile.ndjson` to its own venue, under the venue's own policy pack.
 
 use std::collections::BTreeMap;
 
@@ -26,10 +26,10 @@ struct Hostile {
 }
 
 impl Hostile {
-    /// From the line's time to ours.
+    /// The difference between the line's time and now.
     fn shift(&self) -> SignedDuration {
-        // What is too early by a millisecond would be in time when it arrives, and what is too old by one is not for a node
-        // whose trusted time is a little behind.
+        // A time that is too early by a millisecond would be valid by its arrival, and one that is too old by a
+        // millisecond is valid for a node whose trusted time is slightly behind.
         let minute = SignedDuration::from_mins(1);
         let late = match self.code.as_str() {
             "too_early" => minute,
@@ -39,7 +39,7 @@ impl Hostile {
         Timestamp::now().duration_since(self.now) + late
     }
 
-    /// The body, its times shifted; what is no time, or of another age on purpose, stays.
+    /// The body with its times shifted. A text that is not a time, or has another age on purpose, stays.
     fn body(&self, shift: SignedDuration) -> String {
         let Some(visit) = &self.visit else { return self.raw.clone().unwrap() };
         let mut visit = visit.clone();
@@ -82,7 +82,7 @@ fn every_hostile_body_is_refused_with_its_code() {
         let answer = node.ask(&call.header("Content-Type", "application/json").bytes(line.body(shift)));
         let told = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(!told.contains(CANARY), "{}: {told}", line.label);
-        // An id of a visit that would be over: the guest hears that, and not that the time is wrong.
+        // The id is that of a visit that has expired: the guest is told that, and not that the time is wrong.
         if line.code == "too_old" && line.id_arrived.is_some() {
             answer.problem(410);
             continue;

@@ -1,4 +1,4 @@
-//! A client of the replication port that need not be what it says.
+//! A client of the replication port that may claim to be another node.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -17,9 +17,9 @@ use crate::common::{client, guest};
 pub struct Impostor(StreamOwned<ClientConnection, TcpStream>);
 
 impl Impostor {
-    /// Connects; `identity` is a folder with certificates and the name of one, or none.
+    /// Connects; `identity` is a folder with certificates and the name of one of them, or `None`.
     ///
-    /// With TLS 1.3 the server judges a certificate after the client is done, so this succeeds in any case.
+    /// With TLS 1.3 the server checks a certificate after the client has finished, so this always succeeds.
     pub fn connect(to: SocketAddr, server: &'static str, certs: &Path, identity: Option<(&Path, &str)>) -> Impostor {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(certs.join("ca.pem")).unwrap()).unwrap();
@@ -50,7 +50,7 @@ impl Impostor {
         self.send_raw(frame)
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)?;
         self.0.flush()

@@ -1,12 +1,12 @@
-//! Hostile input over real sockets: clear answers or a closed connection, no panic, nothing lost, nobody's data told.
+//! Hostile input over real sockets: clear answers or a closed connection, no panic, no loss, and no data of others.
 //!
 //! | file | concern |
 //! | --- | --- |
 //! | `bodies.rs` | check-ins that break a rule, line by line from `tests/data` |
-//! | `strangers.rs` | other people's ids, keys, secrets, cursors and tokens |
-//! | `wire.rs` | what is no proper HTTP: too large, endless, too slow, garbage |
+//! | `strangers.rs` | ids, keys, secrets, cursors and tokens of other clients |
+//! | `wire.rs` | invalid HTTP: too large, endless, too slow, garbage |
 //! | `peers.rs` | the replication port |
-//! | `impostor.rs` | a peer that is not what it says, as `peers.rs` plays it |
+//! | `impostor.rs` | a peer that claims to be another node, for `peers.rs` |
 
 #![allow(clippy::unwrap_used)]
 
@@ -20,12 +20,13 @@ mod wire;
 
 use common::{Deployment, Venue, Visit};
 
-/// What must never be seen in a log; hostile bodies have it in every value.
+/// A text that must never be in a log; hostile bodies have it in every value.
 const CANARY: &str = "Quux";
-/// The guest's number without its area, for the same. Long enough that no fraction of a second in a log has it.
+/// The guest's number without its area code, for the same check. It is too long to occur in a fraction of a second in a
+/// log.
 const PHONE: &str = "23125 777";
 
-/// A deployment that keeps one guest, and logs all that it ever would.
+/// A deployment with one guest, which logs at level debug.
 struct Guarded {
     deployment: Deployment,
     venue: Venue,
@@ -33,7 +34,7 @@ struct Guarded {
 }
 
 impl Guarded {
-    /// Starts it with one node for each of these policy packs.
+    /// Starts the deployment with one node for each of these policy packs.
     fn start(packs: &[&str]) -> Guarded {
         let deployment = Deployment::with(packs, "debug");
         let first = deployment.nodes[0].public;
@@ -45,7 +46,8 @@ impl Guarded {
         Guarded { deployment, venue, guest }
     }
 
-    /// All nodes are ready, the guest is there and nobody else, and the logs tell of no panic and of no person.
+    /// Checks that all nodes are ready, that the list has only the one guest, and that the logs name no panic and no
+    /// person.
     #[track_caller]
     fn unharmed(&self) {
         for node in &self.deployment.nodes {

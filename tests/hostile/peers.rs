@@ -1,5 +1,5 @@
-//! The replication port: whoever has not a certificate of this authority with the name that it claims adds nothing,
-//! and neither does a peer whose frames break the rules. Links of honest peers stay up meanwhile.
+//! The replication port: a client without a certificate of this authority for the name that it claims adds nothing, and
+//! neither does a peer whose frames break the rules. Links of honest peers stay up meanwhile.
 
 use std::io::{Read as _, Write as _};
 use std::path::Path;
@@ -20,11 +20,11 @@ const AGREED: Duration = Duration::from_secs(30);
 const REFUSED: &str = "meridian_replication_refused_peers_total";
 const BAD: &str = "meridian_replication_bad_frames_total";
 const REFUSED_DELTAS: &str = "meridian_replication_refused_deltas_total";
-/// The node that is attacked: both others dial it.
+/// The node under attack, which both others dial.
 const VICTIM: usize = 1;
 const VICTIM_NAME: &str = "us-east";
 
-/// Does harm and waits until the victim has counted it.
+/// Runs an attack and waits until the victim has counted it.
 #[track_caller]
 fn counted(victim: &Node, metric: &str, harm: impl FnOnce()) {
     let before = victim.metric(metric);
@@ -41,7 +41,7 @@ fn strangers_on_the_replication_port_add_nothing() {
     let other = guarded.deployment.scratch().join("other-authority");
     let authority = CertificateAuthority::create(&other, false).unwrap();
     authority.issue(&"eu-central".parse().unwrap(), false).unwrap();
-    // Certified by our authority, but no peer of the victim.
+    // Certified by our authority, but not a peer of the victim.
     let ours = CertificateAuthority::load(&certs).unwrap();
     ours.issue(&"sa-east".parse().unwrap(), false).unwrap();
     let connect =
@@ -52,14 +52,14 @@ fn strangers_on_the_replication_port_add_nothing() {
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], &[0; 64]] {
         counted(victim, REFUSED, || {
             let mut stream = client::connect(victim.replication).unwrap();
-            // It may be closed while this is being sent.
+            // The connection may be closed during the write.
             let _ = stream.write_all(garbage).and(stream.read_to_end(&mut Vec::new()));
         });
     }
     let refused = |identity: Option<(&Path, &str)>, first: &[u8]| {
         counted(victim, REFUSED, || {
             let mut impostor = connect(identity);
-            // The victim may have closed by now, which is what is wanted.
+            // The victim may have closed by now, as it should.
             let _ = impostor.send(first);
             impostor.closed();
         });
@@ -72,7 +72,7 @@ fn strangers_on_the_replication_port_add_nothing() {
     refused(as_ours("sa-east"), b"");
     counted(victim, REFUSED, || {
         let mut impostor = connect(as_ours("sa-east"));
-        // A length that no frame has: the victim neither reads nor reserves so much.
+        // A length that no frame has: the victim neither reads nor reserves that much.
         impostor.send_raw(&u32::MAX.to_be_bytes()).unwrap();
         impostor.closed();
     });
@@ -84,7 +84,8 @@ fn strangers_on_the_replication_port_add_nothing() {
 
     assert_eq!(victim.status()["live_documents"], documents);
     assert_eq!(victim.linked(), ["ap-southeast", "eu-central"], "in the order of names");
-    // The one more is the certified stranger, which was linked for the moment of its greeting; no honest link broke.
+    // The additional one is the certified stranger, whose link was up from its greeting until it was closed. No honest
+    // link broke.
     assert_eq!(victim.log().matches("link up").count(), links + 1, "{}", victim.log());
     let visit = guarded.venue.visit("late", "030 1234");
     visit.check_in(guarded.deployment.nodes[0].public);
@@ -95,9 +96,9 @@ fn strangers_on_the_replication_port_add_nothing() {
     guarded.unharmed();
 }
 
-/// Somebody has stolen a peer's key while that peer is down: its frames are judged all the same.
+/// An attacker has stolen a peer's key while that peer is down: its frames are still checked.
 #[test]
-fn a_peers_frames_are_judged() {
+fn the_frames_of_a_certified_peer_are_checked() {
     let mut guarded = Guarded::start(&["development"; 3]);
     guarded.deployment.nodes[2].kill();
     let (victim, certs) = (&guarded.deployment.nodes[VICTIM], guarded.deployment.certs());
@@ -111,7 +112,7 @@ fn a_peers_frames_are_judged() {
     };
     let honest = || hello("ap-southeast", "ap-southeast");
 
-    // Another region than the configuration says, another longest retention, the victim's own replica id.
+    // A region that differs from the configuration, another longest retention, and the victim's own replica id.
     let own = u64::from_str_radix(victim.status()["replica"].as_str().unwrap(), 16).unwrap();
     for wrong in [
         hello("ap-southeast", "eu-central"),
@@ -131,7 +132,7 @@ fn a_peers_frames_are_judged() {
     oversized.send_raw(&(MAX_FRAME as u32 + 1).to_be_bytes()).unwrap();
     oversized.closed();
 
-    // A proper frame with a visit that would outlive every rule: the entry is left out, the link goes on.
+    // A valid frame with a visit beyond every retention: the entry is left out, and the link stays up.
     let greeting = honest();
     let origin = greeting.replica;
     let mut impostor = connect(greeting);

@@ -1,4 +1,4 @@
-//! Other people's ids, keys, secrets, cursors and tokens: no request reads or changes what is not its own.
+//! Ids, keys, secrets, cursors and tokens of other clients: no request reads or changes data that is not its own.
 
 use data_encoding::BASE64URL_NOPAD;
 use node::registry::{OwnerKey, Secret};
@@ -26,14 +26,14 @@ fn other_tenants_data_is_not_there() {
             let call = Call::new(method, format!("{}{rest}", venue.path)).header("Authorization", key);
             if method == "PATCH" { call.json(&json!({"name": "Mine now"})) } else { call }
         };
-        // Another's key, one that is nobody's, none.
+        // The key of another owner, a key without an owner, and no key.
         node.ask(&call(&format!("Bearer {}", other.key))).problem(404);
         node.ask(&call(&format!("Bearer {}", OwnerKey(rand::random())))).problem(404);
         let answer = node.ask(&call("Basic Zm9vOmJhcg"));
         assert!(answer.header("www-authenticate").is_some_and(|value| value.starts_with("Bearer")));
         answer.problem(401);
     }
-    // One's own key opens one's own venue only: the guest of another venue is not found through it.
+    // An owner's key opens only the owner's venue: it does not give access to a guest of another venue.
     node.ask(&other.call("GET", &format!("/contacts?visit={}", guest.id))).problem(404);
     assert!(other.list(node.public).is_empty());
 
@@ -49,7 +49,7 @@ fn other_tenants_data_is_not_there() {
         }
         node.ask(&call(&own)).problem(401);
     }
-    // The right secret at another venue: no such visit there, and an erasure there is not one here.
+    // The right secret at another venue: the visit does not exist there, and an erasure there does not erase it here.
     let elsewhere = format!("{}{visit}", other.path);
     let with_secret = |method: &str| Call::new(method, &elsewhere).header("Meridian-Secret", &guest.secret);
     node.ask(&with_secret("GET")).problem(404);
@@ -71,7 +71,7 @@ fn other_tenants_data_is_not_there() {
 fn cursors_tokens_queries_and_methods_are_read_strictly() {
     let guarded = Guarded::start(&["development"]);
     let (node, venue) = (&guarded.deployment.nodes[0], &guarded.venue);
-    // A cursor of another venue is none here.
+    // A cursor of another venue is not valid here.
     let other = Venue::make(node.public, "14d");
     (0..2).for_each(|_| drop(other.visit("Cursor", "030 1234").check_in(node.public)));
     let page = node.ask(&other.call("GET", "/guests?limit=1")).expect(200).json();
@@ -95,7 +95,7 @@ fn cursors_tokens_queries_and_methods_are_read_strictly() {
             assert_eq!(problem["type"], "urn:meridian:problem:malformed-header");
         }
     }
-    // A token that promises what no node ever wrote and none could have: no request waits for it.
+    // A token that covers entries that no node could have written: no request waits for them.
     let future = VersionVector::from_iter([(ReplicaId(255), 1 << 40)]);
     let token = BASE64URL_NOPAD.encode(&SessionToken(future).encode());
     let call = venue.call("GET", "/guests?wait=100ms").header("Meridian-Session", token);

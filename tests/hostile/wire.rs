@@ -1,4 +1,4 @@
-//! What is no proper HTTP: too large, endless, too slow, garbage.
+//! Invalid HTTP: too large, endless, too slow, garbage.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ use crate::common::{Answer, Call, client, holds};
 
 /// The largest body that is read.
 const LARGEST: usize = 16 * 1024;
-/// A client that behaves is answered so soon whatever others do, on a busy machine.
+/// Time limit of an answer to a well-behaved client, whatever other clients do, on a busy machine.
 const PROMPT: Duration = Duration::from_secs(5);
 
 #[test]
@@ -21,7 +21,7 @@ fn bodies_are_bounded_and_heads_too() {
     let visits = format!("{}/visits", guarded.venue.path);
     let post = || Call::new("POST", &visits);
 
-    // One byte more than is read is refused by its length alone; the largest body is read and then judged.
+    // A body of one byte too many is refused by its length alone; the largest body is read and then checked.
     let nameless = json!({"persons": [{"name": "", "phone": "030 1234"}]}).to_string();
     let sized = |length: usize| post().header("Content-Type", "application/json").bytes(format!("{nameless:<length$}"));
     node.ask(&sized(LARGEST)).problem(422);
@@ -40,7 +40,7 @@ fn bodies_are_bounded_and_heads_too() {
     };
     node.ask(&flood(40, 10)).expect(200);
     for (count, length) in [(200, 10), (1, 40_000), (60, 2_000)] {
-        // Refused with a status of its own, or the connection is closed before all of it was read.
+        // The node refuses it with its own status, or closes the connection before it has read everything.
         match flood(count, length).send(node.public) {
             Ok(answer) => assert!(matches!(answer.status, 400 | 431), "{answer:?}"),
             Err(error) => assert_ne!(error.kind(), ErrorKind::WouldBlock, "left to hang"),
@@ -50,7 +50,7 @@ fn bodies_are_bounded_and_heads_too() {
     guarded.unharmed();
 }
 
-/// Sends chunks until the server has had enough, and reads what it says.
+/// Sends chunks until the server answers or closes, and reads the answer.
 fn endless(to: SocketAddr, path: &str) -> Answer {
     let mut stream = client::connect(to).unwrap();
     let head = format!(
@@ -61,7 +61,7 @@ fn endless(to: SocketAddr, path: &str) -> Answer {
     stream.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
     for sent in 0.. {
         assert!(sent < 10_000, "the server reads on for ever");
-        // Once the answer is there the server may close at any moment, so no more is sent than is needed.
+        // The server may close at any moment after its answer, so no more is sent than needed.
         let answered = stream.peek(&mut [0]).is_ok();
         if answered || stream.write_all(chunk.as_bytes()).is_err() {
             break;
@@ -93,7 +93,7 @@ fn garbage_is_answered_or_closed() {
     ];
     for trick in tricks {
         let mut stream = client::connect(node.public).unwrap();
-        // A server that has seen enough closes while this is still being sent.
+        // The server may close while this is still being sent.
         let sent = stream.write_all(trick);
         let mut answer = Vec::new();
         let read = stream.read_to_end(&mut answer);
@@ -108,13 +108,13 @@ fn garbage_is_answered_or_closed() {
 }
 
 #[test]
-fn slow_clients_are_closed_and_block_nobody() {
+fn slow_clients_are_closed_and_block_no_other_client() {
     let guarded = Guarded::start(&["development"]);
     let node = &guarded.deployment.nodes[0];
     let partial = "GET /healthz HTTP/1.1\r\nHost: slow";
     let mut slow: Vec<TcpStream> = (0..200).map(|_| client::connect(node.public).unwrap()).collect();
     for (number, stream) in slow.iter_mut().enumerate() {
-        // Some say nothing at all, some a part of the head.
+        // Some send nothing at all, others a part of the head.
         stream.write_all(&partial.as_bytes()[..number % partial.len()]).unwrap();
     }
     holds("all of them are connected", PROMPT, || node.metric("meridian_http_connections") >= 200.0);
@@ -123,13 +123,13 @@ fn slow_clients_are_closed_and_block_nobody() {
         guarded.guest.get().to(node.public).expect(200);
         assert!(asked.elapsed() < PROMPT, "{:?}", asked.elapsed());
     }
-    // A body that never ends is waited for as long, and others are not.
+    // The node waits for a body that never ends up to its deadline, and other clients do not wait.
     let mut stalled = client::connect(node.public).unwrap();
     let put = guarded.guest.put().render();
     stalled.write_all(&put[..put.len() - 5]).unwrap();
     guarded.guest.put().to(node.public).expect(200);
     client::read(&mut stalled).unwrap().problem(408);
-    // The read waits for the server's close, or fails by its time limit.
+    // The read ends with the server's close, or fails at its time limit.
     for mut stream in slow {
         match stream.read_to_end(&mut Vec::new()) {
             Ok(_) => {}

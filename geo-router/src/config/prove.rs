@@ -1,4 +1,4 @@
-//! From what is written to what is proven: bounds of single values, then contradictions between them.
+//! Turns the written form into the proven one: checks bounds of single values, then contradictions between them.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -74,7 +74,7 @@ fn resolve(folder: &Path, path: &Path, key: &str) -> Result<PathBuf, ValueError>
 }
 
 fn range(key: impl Into<String>, value: f64, min: f64, max: f64) -> Result<f64, ValueError> {
-    // Not a number is in no range, so it is refused too.
+    // NaN is in no range, so it is refused too.
     if (min..=max).contains(&value) {
         Ok(value)
     } else {
@@ -184,7 +184,7 @@ fn health(written: &HealthSection) -> Result<HealthRules, ValueError> {
     };
     let count = |key: &str, value: u64| whole(key, value, 1, 100).map(|value| value as u32);
     let interval = whole("interval_ms", written.interval_ms, 50, 60_000)?;
-    // A probe that outlasts the interval would make three failures last as long as three timeouts.
+    // If a probe could outlast the interval, three failures would take as long as three timeouts.
     let timeout = whole("timeout_ms", written.timeout_ms, 10, interval)?;
     Ok(HealthRules {
         interval: Duration::from_millis(interval),

@@ -1,4 +1,4 @@
-//! The example is good and shows the defaults; what is wrong in a file is named.
+//! The example loads and shows the defaults; an error in a file is named.
 
 use std::path::Path;
 
@@ -86,14 +86,14 @@ fn an_unknown_key_is_refused_in_every_table() {
         }
         at.as_table_mut().unwrap().insert("bogus_key".into(), Value::Boolean(true));
         let words = refusal(&toml::to_string(&bogus).unwrap());
-        // A policy is exactly one table; a second key of any name is refused as such.
+        // `[policy]` has exactly one table; a second key of any name is refused for that reason.
         let named = words.contains("bogus_key") || path == ["policy"];
         assert!(named, "{path:?}: {words}");
     }
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn an_error_names_its_key() {
     let cases = [
         ("interval_ms = 1000", "interval_ms = 10", "health.interval_ms = 10"),
         ("latitude = 39.04", "latitude = 390.4", "regions[1].position.latitude = 390.4"),

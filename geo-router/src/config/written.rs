@@ -1,7 +1,7 @@
 //! `router.toml` as it is written: plain values, defaults, no unknown keys.
 //!
 //! These types are also serialised, so that `meridian up` writes its files with the very structs that read them.
-//! Never `flatten` and never a unit enum variant with fields: both let unknown keys through.
+//! Never use `flatten` or a unit enum variant that should have fields: serde lets unknown keys through in both.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -20,20 +20,20 @@ use crate::edge::EdgeSection;
 pub struct RouterFile {
     /// This router's name.
     pub name: NodeName,
-    /// The region it stands in, if it stands in one.
+    /// The region in which it runs, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionId>,
-    /// Folder for what it keeps over a restart.
+    /// Folder for the state that it keeps over a restart.
     pub data: PathBuf,
     /// File for the process id while the router runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid_file: Option<PathBuf>,
     /// `[admin]`
     pub admin: AdminSection,
-    /// `[dns]`; left out, it answers no DNS.
+    /// `[dns]`; without it the router answers no DNS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsSection>,
-    /// `[edge]`; left out, it takes no HTTP.
+    /// `[edge]`; without it the router takes no HTTP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<EdgeSection>,
     /// `[location]`
@@ -56,7 +56,7 @@ pub struct RouterFile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSection {
-    /// Metrics, explanations, other routers.
+    /// The listener for metrics, explanations and other routers.
     pub listen: SocketAddr,
 }
 
@@ -76,7 +76,7 @@ pub struct LocationSection {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OverrideSection {
-    /// Which addresses.
+    /// The addresses of the override.
     pub network: IpNetwork,
     /// Where they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -133,15 +133,15 @@ impl Default for PolicySection {
 pub struct HealthSection {
     /// Time between probes of a node.
     pub interval_ms: u64,
-    /// Within which a probe must be answered.
+    /// How long a probe may take.
     pub timeout_ms: u64,
-    /// So many failures make a node down.
+    /// Number of failures that make a node down.
     pub down_after: u64,
-    /// So many successes in a row forgive failures before.
+    /// Number of successes in a row that forgive earlier failures.
     pub ok_after: u64,
-    /// So many successes in a row make a node up.
+    /// Number of successes in a row that make a node up.
     pub up_after: u64,
-    /// A down node stays so at least this long.
+    /// Shortest time that a node stays down.
     pub hold_down_s: u64,
     /// How long a region takes to get its whole share back.
     pub ramp_s: u64,
@@ -165,10 +165,10 @@ impl Default for HealthSection {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PeersSection {
-    /// A file with the secret that all routers share; needed as soon as there is another router.
+    /// A file with the secret that all routers share; required if there is another router.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
-    /// `[[peers.routers]]`: the others, not this one.
+    /// `[[peers.routers]]`: the other routers, without this one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routers: Vec<PeerSection>,
 }
@@ -179,7 +179,7 @@ pub struct PeersSection {
 pub struct PeerSection {
     /// Its name.
     pub name: NodeName,
-    /// The region it stands in, if it stands in one.
+    /// The region in which it runs, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionId>,
     /// Its admin listener.
@@ -194,7 +194,7 @@ pub struct RegionSection {
     pub name: RegionId,
     /// Where it is.
     pub position: PositionSection,
-    /// Its part in a weighted split.
+    /// Its weight in a split by weights.
     #[serde(default = "one")]
     pub weight: f64,
     /// Requests per second that it can take.
@@ -212,10 +212,10 @@ pub struct NodeSection {
     pub name: NodeName,
     /// Its public listener.
     pub http: SocketAddr,
-    /// What DNS answers for it; the address of `http` unless given.
+    /// The addresses that DNS answers for it; the address of `http` unless given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
-    /// Its part of the region's requests.
+    /// Its weight among the region's nodes.
     #[serde(default = "one_whole")]
     pub weight: u32,
 }

@@ -1,8 +1,8 @@
-//! Routers tell each other what they think: each asks every other one over its admin listener.
+//! Exchanges ballots: each router asks every other one for its verdicts, over its admin listener.
 //!
 //! # Invariants
-//! - A ballot counts only with the keyed MAC (HMAC-SHA-256, RFC 2104) over the nonce of this very question, so nobody
-//!   without the routers' common secret has a vote, and no old ballot can be replayed.
+//! - A ballot counts only with the keyed MAC (HMAC-SHA-256, RFC 2104) over the nonce of this very request. So a sender
+//!   without the routers' common secret has no vote, and an old ballot cannot be replayed.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use super::{Event, fetch};
 use crate::config::RouterConfig;
 use crate::health::Ballot;
 
-/// Where a ballot is asked for; `?nonce=` follows.
+/// The path of a ballot; `?nonce=` follows.
 pub(crate) const PATH: &str = "/v1/router/ballot";
 
-/// Where its MAC is.
+/// The header with its MAC.
 pub(crate) const MAC: HeaderName = HeaderName::from_static("meridian-mac");
 
 /// Shortest secret.
 const SHORTEST: usize = 16;
 
-/// Longest nonce that is answered.
+/// Longest nonce that is accepted.
 const LONGEST_NONCE: usize = 64;
 
 /// The routers' common secret.
@@ -55,7 +55,7 @@ pub enum PeerKeyError {
 }
 
 impl PeerKey {
-    /// Reads the secret; white space around it does not count.
+    /// Reads the secret without the white space around it.
     ///
     /// # Errors
     /// [`PeerKeyError`].
@@ -69,7 +69,7 @@ impl PeerKey {
     }
 
     fn mac(&self, nonce: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
-        // HMAC takes keys of any length, so there always is one.
+        // HMAC accepts keys of any length, so there is always a MAC.
         let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&self.0).ok()?;
         mac.update(b"meridian ballot\0");
         mac.update(nonce.as_bytes());
@@ -78,7 +78,7 @@ impl PeerKey {
         Some(mac)
     }
 
-    /// The MAC of a ballot for this question; `None` for a nonce that none of us would send.
+    /// The MAC of a ballot for this request; `None` for a nonce that no router would send.
     #[must_use]
     pub fn sign(&self, nonce: &str, body: &[u8]) -> Option<String> {
         let fits = (1..=LONGEST_NONCE).contains(&nonce.len()) && nonce.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -125,11 +125,15 @@ pub(super) fn spawn_all(
                 };
                 let mac = answer.headers().get(MAC).and_then(|mac| mac.to_str().ok()).unwrap_or_default();
                 if !key.is_signed(&nonce, answer.body(), mac) {
-                    tracing::warn!(router = %peer.name, "a ballot without the routers' common secret does not count");
+                    tracing::warn!(
+                        router = %peer.name, action = "give every router the same peers.key_file",
+                        "a router's ballot is not signed with the common secret: it does not count"
+                    );
                     continue;
                 }
                 let ballot = serde_json::from_slice::<Ballot>(answer.body());
-                // The name it was asked by: two routers that were given the same name must not count as one.
+                // The name must be the one that was asked, because two routers with the same name must not count as
+                // one.
                 let ballot = ballot.ok().filter(|ballot| ballot.router == peer.name.as_str());
                 if let Some(ballot) = ballot
                     && events.send(Event::Heard(ballot)).await.is_err()

@@ -1,4 +1,4 @@
-//! How much is asked for: counters of the data plane turned into rates.
+//! The demand: turns counters of the data plane into rates.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::signals::Signals;
 /// Time between samples.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How much of a rate is the newest sample: about the last five seconds count.
+/// The weight of the newest sample in a rate: about the last five seconds count.
 const NEWEST: f64 = 0.2;
 
-/// Rates that are all faint are not worth a new assignment.
+/// If all rates are below this, a new assignment is not worth its cost.
 const FAINT: f64 = 0.05;
 
 /// Requests per second of each class of places.
@@ -24,7 +24,7 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    /// Nobody asks for anything yet.
+    /// No demand yet.
     pub(super) fn new(classes: usize, regions: usize) -> Demand {
         Demand {
             rates: vec![0.0; classes],
@@ -39,7 +39,7 @@ impl Demand {
         &self.rates
     }
 
-    /// Takes a sample if it is time; then says how many requests each region answered and failed since the last one.
+    /// Takes a sample if it is time. Returns how many requests each region answered and failed since the last sample.
     pub(super) fn sample(&mut self, now: Duration, signals: &Signals, fleet: &Fleet) -> Option<Vec<(u64, u64)>> {
         let passed = now.saturating_sub(self.sampled);
         if passed < EVERY {

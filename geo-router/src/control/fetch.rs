@@ -1,4 +1,4 @@
-//! One GET over a connection of its own, with a deadline and a size limit.
+//! One GET over its own connection, with a deadline and a size limit.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,27 +14,27 @@ use tokio::net::TcpStream;
 /// Answers of the control plane are small.
 const SIZE_LIMIT: usize = 256 * 1024;
 
-/// Why there is no answer. What the other side sent is not in it.
+/// Why there is no answer. It never contains what the other side sent.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FetchError {
-    /// No connection, or it broke.
+    /// The connection failed or broke.
     #[error("cannot reach it")]
     Io(#[from] std::io::Error),
-    /// No HTTP.
-    #[error("no answer in HTTP")]
+    /// The other side does not speak HTTP.
+    #[error("the answer is not HTTP")]
     Http(#[from] hyper::Error),
-    /// An answer larger than any should be.
+    /// An answer larger than any answer of the control plane.
     #[error("the answer is too large or broke off")]
     Body,
     /// Not in time.
     #[error("no answer in time")]
     Late,
-    /// Our own fault: a path that is none.
-    #[error("cannot ask")]
+    /// The path is not valid, which is our own fault.
+    #[error("the request is not valid")]
     Request(#[from] hyper::http::Error),
 }
 
-/// Fetches `path`; a connection of its own shows that the other side still accepts any.
+/// Fetches `path` over its own connection, which also shows that the other side still accepts connections.
 pub(super) async fn get(address: SocketAddr, path: &str, limit: Duration) -> Result<Response<Bytes>, FetchError> {
     tokio::time::timeout(limit, exchange(address, path)).await.map_err(|_| FetchError::Late)?
 }
@@ -53,7 +53,7 @@ async fn exchange(address: SocketAddr, path: &str) -> Result<Response<Bytes>, Fe
         let body = Limited::new(body, SIZE_LIMIT).collect().await.map_err(|_| FetchError::Body)?;
         Ok(Response::from_parts(head, body.to_bytes()))
     };
-    // The connection moves in the same task and ends with it.
+    // The connection runs in the same task and ends with it.
     let mut answer = std::pin::pin!(answer);
     tokio::select! {
         biased;

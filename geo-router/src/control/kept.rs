@@ -1,5 +1,4 @@
-//! What a router keeps over a restart: the last verdicts and orders, so that it wakes up with what was agreed and not
-//! with nothing.
+//! The state that a router keeps over a restart: the last verdicts and orders, so that it does not begin without any.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,24 +11,27 @@ use crate::health::orders::Orders;
 /// The file's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// By region.
+    /// Verdicts by region.
     pub agreed: BTreeMap<String, Verdict>,
-    /// By region.
+    /// Orders by region.
     pub orders: Orders,
 }
 
 impl Kept {
-    /// Reads what was kept; nothing if there is nothing that can be read: probes will tell.
+    /// Reads the kept state. It is empty if the file cannot be read, because probes soon give new verdicts.
     #[must_use]
     pub fn load(file: &Path) -> Kept {
         let Ok(bytes) = std::fs::read(file) else { return Kept::default() };
         serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-            tracing::warn!(file = %file.display(), %error, "what was kept of the last run cannot be read; starting afresh");
+            tracing::warn!(
+                file = %file.display(), %error, action = "none; probes and nodes give new ones in seconds",
+                "the verdicts and orders of the last run cannot be read: the router starts without them"
+            );
             Kept::default()
         })
     }
 
-    /// Writes beside the old file and replaces it, so that there always is a whole one.
+    /// Writes a new file beside the old one and then replaces it, so that there is always a complete one.
     pub async fn save(&self, file: &Path) {
         let next = file.with_extension("next");
         let saved = async {
@@ -41,7 +43,10 @@ impl Kept {
             tokio::fs::rename(&next, file).await
         };
         if let Err(error) = saved.await {
-            tracing::warn!(file = %file.display(), %error, "verdicts are not kept for the next start");
+            tracing::warn!(
+                file = %file.display(), %error, action = "make the router's data folder writable",
+                "verdicts and orders cannot be saved: the next start begins without them"
+            );
         }
     }
 }

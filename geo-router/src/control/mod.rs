@@ -1,11 +1,11 @@
-//! The control plane: the one task that sees both health and I/O, and that makes views.
+//! The control plane: the one task that sees both health and I/O and builds views.
 //!
-//! Probes, other routers' ballots and nodes' orders come in from tasks of their own as [`Event`]s; each is handed to
-//! [`Health`], and if what comes out differs from the last view, a new one is published. The data plane goes on with
-//! the last view whatever happens here.
+//! Tasks of their own deliver probes, other routers' ballots and nodes' orders as [`Event`]s. The control plane hands
+//! each event to [`Health`] and publishes a new view if the result differs from the last one. The data plane always
+//! uses the last view, whatever happens here.
 //!
 //! # Invariants
-//! - Probes, ballots and orders are fetched at a fixed rate, however many regions are down: trouble makes no more work.
+//! - Probes, ballots and orders are fetched at a fixed rate, however many regions are down, so failures add no load.
 //! - Every fetch has a deadline and a size limit.
 
 mod ballots;
@@ -40,13 +40,13 @@ use crate::signals::Signals;
 use crate::view::View;
 use demand::Demand;
 
-/// How often time alone is looked at: ramps, lapsed orders, routers that fell silent.
+/// How often the control plane looks at effects of time: ramps, lapsed orders, routers that fell silent.
 const TICK: Duration = Duration::from_millis(250);
 
 /// Events that may wait.
 const QUEUE: usize = 1_024;
 
-/// Something that was learnt.
+/// A new observation.
 #[derive(Debug)]
 enum Event {
     Probed { region: RegionIndex, node: usize, good: bool },
@@ -54,10 +54,10 @@ enum Event {
     Ordered(Vec<(String, Order)>),
 }
 
-/// What the admin listener may know of the control plane.
+/// The state of the control plane for the admin listener.
 #[derive(Clone, Debug, Serialize)]
 pub struct Standing {
-    /// What this router thinks by its own probes: sent to other routers.
+    /// This router's verdicts by its own probes, which it sends to other routers.
     #[serde(skip)]
     pub ballot: Ballot,
     /// The other routers that are heard.
@@ -66,7 +66,7 @@ pub struct Standing {
     pub orders: Orders,
 }
 
-/// What the control plane works with.
+/// The state of the control plane.
 pub struct Control {
     config: Arc<RouterConfig>,
     places: Arc<Places>,
@@ -82,7 +82,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// A control plane that goes on where the last run of this router ended; with the first view and its standing.
+    /// A control plane that continues where this router's last run ended, with the first view and its standing.
     #[must_use]
     pub fn new(
         config: Arc<RouterConfig>,
@@ -133,13 +133,17 @@ impl Control {
         loop {
             tokio::select! {
                 biased;
-                // An error means that nobody is left to stop us, which is the end as well.
+                // An error means that the sender is gone, which also ends the control plane.
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(event) = events.recv() => self.handle(event),
                 _ = ticks.tick() => self.tick(),
                 Some(ended) = tasks.join_next() => {
-                    // Without it a verdict would stand still for ever: better to end, for others to see.
-                    tracing::error!(?ended, "a task of the control plane ended");
+                    // Without this task verdicts would never change again, so the router ends and its supervisor
+                    // notices.
+                    tracing::error!(
+                        ?ended, action = "a supervisor should start the router again",
+                        "a task of the control plane ended: the router stops itself"
+                    );
                     break;
                 }
             }
@@ -157,7 +161,7 @@ impl Control {
                 for (region, order) in orders {
                     let kind = order.order;
                     if self.health.handle_order(&region, order) {
-                        tracing::info!(region, order = ?kind, "an operator's order");
+                        tracing::info!(region, order = ?kind, "a node shows an operator's order for a region");
                     }
                 }
             }
@@ -230,13 +234,22 @@ fn same(one: &View, other: &View) -> bool {
 fn log_changes(fleet: &Fleet, old: &View, new: &View) {
     for (region, (before, after)) in fleet.regions.iter().zip(old.regions.iter().zip(&new.regions)) {
         if before.state != after.state {
-            tracing::info!(region = %region.name, from = before.state.name(), to = after.state.name(), epoch = new.epoch, "region");
+            let (region, from, to) = (&region.name, before.state.name(), after.state.name());
+            tracing::info!(%region, from, to, epoch = new.epoch, "a region changed its state");
         }
     }
     if old.frozen != new.frozen {
-        tracing::warn!(frozen = new.frozen, "too few routers are heard while this is true; the last verdicts hold");
+        tracing::warn!(
+            frozen = new.frozen,
+            action = "check the other routers",
+            "while frozen is true too few routers are heard to decide: the last verdicts hold"
+        );
     }
     if old.fail_open != new.fail_open {
-        tracing::warn!(fail_open = new.fail_open, "no region is fit while this is true; health is ignored");
+        tracing::warn!(
+            fail_open = new.fail_open,
+            action = "check the nodes",
+            "while fail_open is true no region is fit: health is ignored, and clients are sent to their normal regions"
+        );
     }
 }

@@ -12,10 +12,10 @@ use crate::config::RouterConfig;
 use crate::health::Order;
 use crate::view::View;
 
-/// How long one node may take to say what it knows.
+/// How long one node may take to answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// What is read of `GET /v1/cluster`; the rest is for others.
+/// The part of `GET /v1/cluster` that routers read.
 #[derive(Deserialize)]
 struct Cluster {
     regions: Vec<Region>,
@@ -28,8 +28,8 @@ struct Region {
     order: Option<Order>,
 }
 
-/// Starts the task that asks one node after the other: a lagging node is not the only one heard, and a dead one holds
-/// nothing up.
+/// Starts the task that asks the nodes in turn, so that a lagging node is not the only source and a dead one blocks
+/// nothing.
 pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
     config: &Arc<RouterConfig>,

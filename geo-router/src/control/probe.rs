@@ -1,4 +1,4 @@
-//! Probes: is a node ready, asked again and again.
+//! Probes: asks each node again and again whether it is ready.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use super::{Event, fetch};
 use crate::config::RouterConfig;
 use crate::metrics::ControlMetrics;
 
-/// Probes of many routers must not fall into step.
+/// Random part of the interval, so that probes of many routers do not fall into step.
 const JITTER: f64 = 0.1;
 
 /// Starts one task for each node.

@@ -1,11 +1,12 @@
-//! From the octets of a query to the octets of its answer: one function for every transport, without I/O.
+//! Turns the octets of a query into the octets of its answer: one function for every transport, without I/O.
 //!
 //! # Invariants
-//! - The question comes back octet by octet, in the case in which it was asked (0x20).
-//! - An answer with OPT goes to whom sent one, and to nobody else; the client's subnet comes back as it was sent.
-//! - What depends on the client says for which network it holds: the leaf of the merged, disjoint table, which health
-//!   never changes. Everything else, and every "no", holds for all (scope 0; RFC 7871, section 7.4).
-//! - Over UDP an answer is no longer than the client takes, nor than we think travels well.
+//! - The question comes back octet by octet, with the upper and lower case of the query (0x20).
+//! - An answer has an OPT record if and only if the query had one; the client's subnet comes back as it was sent.
+//! - An answer that depends on the client states the network for which it holds: a leaf of the merged, disjoint table,
+//!   which health never changes. Every other answer, and every negative one, holds for all (scope 0; RFC 7871, section
+//!   7.4).
+//! - Over UDP an answer is no longer than the client accepts, and no longer than `udp_size`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -19,7 +20,7 @@ use crate::explain::AddressSource;
 use crate::fleet::RegionIndex;
 use crate::view::Reason;
 
-/// How a query came.
+/// The transport of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Transport {
     /// In a datagram.
@@ -30,36 +31,36 @@ pub enum Transport {
     Tls,
 }
 
-/// What is known of a query besides its octets.
+/// The facts about a query besides its octets.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked {
-    /// Who asks: a resolver, as a rule.
+    /// The sender, usually a resolver.
     pub from: IpAddr,
-    /// How.
+    /// The transport.
     pub transport: Transport,
-    /// It asks too much: it is only told to come back over TCP.
+    /// It is above the rate limit: the answer only tells it to use TCP.
     pub limited: bool,
 }
 
-/// What became of a query.
+/// The outcome of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The answer was written.
     Answered(Answered),
-    /// There is none.
+    /// There is no answer.
     Dropped(DropReason),
 }
 
-/// What was answered, for metrics.
+/// Facts about an answer, for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answered {
-    /// The type that was asked for, if it could be read.
+    /// The type that was asked for, if it could be parsed.
     pub kind: Option<u16>,
     /// The outcome.
     pub rcode: Rcode,
     /// The answer did not fit and was left out.
     pub truncated: bool,
-    /// The query told a client's subnet.
+    /// The query carried a client's subnet.
     pub subnet: bool,
     /// Where the client was sent.
     pub routed: Option<Routed>,
@@ -68,13 +69,13 @@ pub struct Answered {
 /// Where a client was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routed {
-    /// To this region.
+    /// The region.
     pub region: RegionIndex,
-    /// For this reason.
+    /// The reason.
     pub reason: Reason,
-    /// By this address.
+    /// The source of the address that was looked up.
     pub source: AddressSource,
-    /// Whether it is known where that address is.
+    /// Whether the location of that address is known.
     pub known: bool,
 }
 
@@ -91,7 +92,7 @@ enum Records<'a> {
     None,
     Kept(&'a RecordSet),
     Made(RecordSet),
-    /// The SOA record, for the zone whose name begins so far within the question's.
+    /// The SOA record; the zone's name begins at this offset within the question's name.
     Start(usize),
 }
 
@@ -101,7 +102,7 @@ const TRUNCATED: u16 = 0x0200;
 const KEPT_FLAGS: u16 = 0x7910;
 const RESPONSE: u16 = 0x8000;
 
-/// Answers one query into `out`, whatever was in it.
+/// Answers one query into `out`, for any input.
 pub fn answer(message: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>) -> Outcome {
     out.clear();
     let query = match query::read(message) {
@@ -109,7 +110,7 @@ pub fn answer(message: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>
         Err(reason) => return Outcome::Dropped(reason),
     };
     let reply = match (query.fault, &query.question) {
-        // Nobody who counts on an answer sends nonsense at such a rate.
+        // A resolver that relies on an answer does not send malformed queries at such a rate.
         (Some(_), _) if asked.limited => return Outcome::Dropped(DropReason::Limited),
         (Some(Fault::Operation), _) => Reply::refusal(Rcode::NotImp),
         (Some(Fault::Version), _) => Reply::refusal(Rcode::BadVers),
@@ -127,7 +128,7 @@ pub fn answer(message: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>
     })
 }
 
-/// What the zone has for a question.
+/// The zone's records for a question.
 fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAddr, answers: &'a Answers) -> Reply<'a> {
     if question.kind == TYPE_OPT {
         return Reply::refusal(Rcode::FormErr);
@@ -135,7 +136,7 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
     let mut lower = [0; 256];
     let name = &mut lower[..question.name.len()];
     name.copy_from_slice(question.name);
-    // Lengths of labels are below the letters.
+    // Lengths of labels are smaller than the codes of letters, so only letters change.
     name.make_ascii_lowercase();
     let node = answers.node(name);
     let Some(zone) = (match node {
@@ -182,22 +183,22 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
     }
 }
 
-/// For whom an answer is.
+/// The client of an answer.
 struct Client {
     address: IpAddr,
     source: AddressSource,
-    /// It told an IPv4 address in IPv6 clothes.
+    /// Whether the subnet was an IPv4 address mapped into IPv6.
     dressed: bool,
 }
 
 impl Client {
-    /// The client whose subnet was told; the resolver if none was, or nothing of it (RFC 7871, section 7.1.2).
+    /// The client whose subnet was sent; the resolver if none was sent, or one of length 0 (RFC 7871, section 7.1.2).
     fn of(subnet: Option<ClientSubnet>, from: IpAddr) -> Client {
         match subnet {
             Some(ClientSubnet { address, source: 1.. }) => {
                 let dressed = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
-                // It would be found in the other family's table, whose prefixes are no scopes here. There is no such
-                // network on the Internet; it gets what its neighbourhood in IPv6 gets.
+                // A mapped address would be found in the IPv4 table, whose prefixes are not scopes in IPv6. There is no
+                // such network on the Internet, so the address gets the answer of its neighbourhood in IPv6.
                 let address = if dressed { Ipv6Addr::UNSPECIFIED.into() } else { address };
                 Client { address, source: AddressSource::ClientSubnet, dressed }
             }
@@ -208,7 +209,7 @@ impl Client {
     /// The scope of an answer that holds for a prefix of the table.
     fn scope(&self, prefix: u8) -> u8 {
         match self.source {
-            // ::ffff:0:0/96 is no part of a leaf that begins at :: and is this narrow.
+            // ::ffff:0:0/96 is not part of a leaf that begins at :: and is this narrow.
             AddressSource::ClientSubnet if self.dressed && prefix > 80 => 128,
             AddressSource::ClientSubnet => prefix,
             AddressSource::Resolver | AddressSource::Given => 0,
@@ -217,13 +218,13 @@ impl Client {
 }
 
 impl Reply<'_> {
-    /// Nothing but a code.
+    /// An answer that is only a code.
     fn refusal(rcode: Rcode) -> Reply<'static> {
         Reply { rcode, authoritative: false, records: Records::None, scope: 0, routed: None }
     }
 }
 
-/// Writes an answer. Whether something had to be left out that the client must ask for again.
+/// Writes an answer. Returns whether something was left out, so that the client must ask again over TCP.
 fn write(query: &Query<'_>, reply: &Reply<'_>, asked: Asked, answers: &Answers, out: &mut Vec<u8>) -> bool {
     let limit = match asked.transport {
         Transport::Udp => query.edns.map_or(512, |edns| edns.payload.clamp(512, answers.udp_size)),
@@ -246,7 +247,7 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: Asked, answers: &Answers, 
             records = None;
         } else {
             counts[0] = set.count;
-            // Helpful, but not what was asked for: no reason to ask again.
+            // Additional records were not asked for, so leaving them out is not a reason to ask again.
             if set.bytes.len() + set.additional.len() <= room {
                 additional = &set.additional;
                 counts[2] = set.additional_count;

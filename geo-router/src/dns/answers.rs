@@ -1,12 +1,12 @@
-//! All answers as of one view, ready to be sent: made when the view changes, swapped whole.
+//! All answers as of one view, ready to be sent: built when the view changes, and swapped whole.
 //!
 //! # Invariants
-//! - Nothing is encoded while a query waits, but for explanations, which nobody asks for by the thousand.
-//! - Every name that has something below it exists, so that no resolver concludes from an empty non-terminal that
-//!   there is nothing below it (RFC 8020).
+//! - Nothing is encoded while a query waits, except explanations, which are asked for rarely.
+//! - Every name with a name below it exists. Otherwise a resolver would conclude from an NXDOMAIN that there is nothing
+//!   below it (RFC 8020).
 //!
 //! # Not here
-//! Which of the answers a query gets: [`super::answer`].
+//! Which answer a query gets: [`super::answer`].
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,7 +24,7 @@ use super::wire::{
 use crate::explain::{AddressSource, Explainer};
 use crate::view::View;
 
-/// The label below the service that explains.
+/// The label below the service for explanations.
 pub(super) const EXPLAIN: &str = "explain";
 
 /// Records of one type at the name that is asked for.
@@ -33,19 +33,19 @@ pub(super) struct RecordSet {
     pub count: u16,
     /// Whole records; their owner is the question's name.
     pub bytes: Vec<u8>,
-    /// Records of other names that will be asked for next.
+    /// Records of other names that the resolver will need next.
     pub additional: Vec<u8>,
     pub additional_count: u16,
 }
 
-/// What a name has.
+/// The records of a name.
 #[derive(Clone, Debug)]
 pub(super) enum Node {
-    /// The same for everybody. Nothing at all if only names below it exist.
+    /// The same for every client. Empty if only names below it exist.
     Fixed(Vec<(u16, RecordSet)>),
     /// The addresses of the client's region.
     Routed,
-    /// Why the client's region is what it is.
+    /// The explanation of the client's region.
     Explain,
 }
 
@@ -62,7 +62,7 @@ pub struct Answers {
     pub(super) view: Arc<View>,
     /// In the fleet's order.
     pub(super) regions: Vec<Addresses>,
-    /// The SOA record of a negative answer, but for its owner.
+    /// The SOA record of a negative answer, without its owner.
     pub(super) negative: Vec<u8>,
     pub(super) any: RecordSet,
     pub(super) udp_size: u16,
@@ -93,7 +93,7 @@ impl Answers {
 
         let mut negative = Vec::new();
         push_record(&mut negative, TYPE_SOA, config.negative_ttl, &soa(config)?);
-        // RFC 8482: one small record instead of everything that a forger could have sent to his victim.
+        // RFC 8482: one small record, because a forger could have a large answer sent to a victim.
         let mut any = RecordSet::default();
         any.push(TYPE_HINFO, config.static_ttl, &data_bytes(&RData::HINFO(HINFO::new("RFC8482".into(), "".into())))?);
         Ok(Answers {
@@ -108,7 +108,7 @@ impl Answers {
         })
     }
 
-    /// What a name, written in lower case, has.
+    /// The records of a name, which must be in lower case.
     pub(super) fn node(&self, name: &[u8]) -> Option<&Node> {
         self.names.get(name)
     }
@@ -209,8 +209,8 @@ fn apex(config: &DnsConfig) -> Result<Vec<(u16, RecordSet)>, ProtoError> {
     Ok(vec![(TYPE_SOA, start), (TYPE_NS, servers)])
 }
 
-/// Nobody transfers this zone, so its serial never changes: if it did, monitors would compare those of two routers
-/// that rightly differ.
+/// The serial never changes, because the zone is never transferred. Otherwise monitors would compare the serials of two
+/// routers, which may differ.
 fn soa(config: &DnsConfig) -> Result<Vec<u8>, ProtoError> {
     let first = config.nameservers.first().map_or(&config.zone, |server| &server.name);
     let (refresh, retry, expire) = (3_600, 600, 604_800);

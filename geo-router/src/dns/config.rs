@@ -1,14 +1,14 @@
 //! Configuration of the DNS server: to hold a [`DnsConfig`] is proof that every bound was checked.
 //!
-//! What is *written* ([`DnsSection`], the `[dns]` table: plain values, unknown keys refused) becomes what is *proven*
-//! (this module: whole names, durations, absolute paths) by [`DnsConfig::prove`], and an error names the key as an
-//! operator finds it in the file.
+//! The *written* form ([`DnsSection`], the `[dns]` table: plain values, unknown keys refused) becomes the *proven* form
+//! (this module: whole names, durations, absolute paths) by [`DnsConfig::prove`]. An error names the key as it is in
+//! the file.
 //!
 //! # Invariants
 //! - All names lie within the zone, are lower-case and are different.
 //!
 //! # Not here
-//! Whether the certificates are any good ([`crate::tls`]), and the regions' names ([`super::DnsServer::start`]).
+//! Whether the certificates are usable ([`crate::tls`]), and the regions' names ([`super::DnsServer::start`]).
 
 mod prove;
 mod written;
@@ -30,29 +30,29 @@ use crate::tls::CertificateSection;
 /// `[dns]`, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DnsConfig {
-    /// Where it listens, UDP and TCP; port 0 takes any port that is free for both.
+    /// The address for UDP and TCP; port 0 takes any port that is free for both.
     pub listen: SocketAddr,
     /// The zone's apex.
     pub zone: Name,
     /// The name whose answer depends on the client.
     pub service: Name,
-    /// Whom to write to, as a name (RFC 1035, section 8).
+    /// The mailbox of the person responsible, as a name (RFC 1035, section 8).
     pub hostmaster: Name,
-    /// At least one.
+    /// Not empty.
     pub nameservers: Vec<Nameserver>,
     /// How many sockets and threads answer UDP.
     pub threads: NonZeroUsize,
-    /// Bounds of [`View::ttl`](crate::view::View::ttl) in seconds, for those who make views.
+    /// Lower bound of [`View::ttl`](crate::view::View::ttl) in seconds; the control plane keeps it.
     pub ttl_min: u32,
     /// The upper bound, not below `ttl_min`.
     pub ttl_max: u32,
-    /// Seconds for which what only a configuration changes may be kept: SOA and NS and the nameservers' addresses.
+    /// TTL in seconds of records that only a change of configuration alters: SOA, NS and the nameservers' addresses.
     pub static_ttl: u32,
-    /// Seconds for which "there is no such thing" may be kept.
+    /// TTL in seconds of negative answers.
     pub negative_ttl: u32,
     /// The largest answer over UDP, in bytes.
     pub edns_udp_size: u16,
-    /// How much one network may ask.
+    /// The rate limit per network.
     pub rate_limit: RateLimitConfig,
     /// TCP and TLS connections at one time, over all clients.
     pub connections: usize,
@@ -65,16 +65,16 @@ pub struct DnsConfig {
 pub struct Nameserver {
     /// Its whole name.
     pub name: Name,
-    /// At least one.
+    /// Not empty.
     pub addresses: Vec<IpAddr>,
 }
 
 /// `[dns.rate_limit]`, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateLimitConfig {
-    /// UDP answers per second to one /24 (IPv6: /56); `None`: as many as are asked for.
+    /// UDP answers per second to one /24 (IPv6: /56); `None` is no limit.
     pub responses_per_second: Option<NonZeroU32>,
-    /// Every so many answers above the limit is sent truncated, so that a real resolver comes back over TCP; 0: none.
+    /// Every n-th answer above the limit is sent truncated, so that a real resolver comes back over TCP; 0 is never.
     pub slip: u32,
     /// Networks without a limit.
     pub exempt: Vec<IpNetwork>,
@@ -83,8 +83,8 @@ pub struct RateLimitConfig {
 /// `[dns.tls]`, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DnsTlsConfig {
-    /// Where it listens.
+    /// The address of the listener.
     pub listen: SocketAddr,
-    /// Its files, as absolute paths if the base of [`DnsConfig::prove`] was one.
+    /// Its files, as absolute paths if the base of [`DnsConfig::prove`] was absolute.
     pub files: CertificateSection,
 }

@@ -1,8 +1,9 @@
-//! EDNS(0) and client subnet, to the letter: RFC 6891 and RFC 7871.
+//! EDNS(0) and client subnet, exactly as in RFC 6891 and RFC 7871.
 //!
 //! # Invariants
-//! - What a client sent as its subnet is written back bit by bit; only the scope is ours.
-//! - An OPT record that breaks a rule is a fault of the query, and the query's sender still learns that we speak EDNS.
+//! - A client's subnet is written back bit by bit; only the scope is ours.
+//! - An OPT record that breaks a rule is a fault of the query. The answer still has an OPT record, so the sender learns
+//!   that we speak EDNS.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,23 +15,23 @@ const CLIENT_SUBNET: u16 = 8;
 /// The bit of the OPT record's flags that asks for DNSSEC records.
 const DNSSEC_OK: u16 = 0x8000;
 
-/// What a query's OPT record says.
+/// The contents of a query's OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edns {
-    /// The largest UDP answer that the client takes.
+    /// The largest UDP answer that the client accepts.
     pub payload: u16,
     pub version: u8,
-    /// Is copied into the answer (RFC 3225).
+    /// Copied into the answer (RFC 3225).
     pub dnssec_ok: bool,
     pub subnet: Option<ClientSubnet>,
 }
 
-/// A client's network, as a resolver tells it.
+/// A client's network, as a resolver sent it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ClientSubnet {
     /// Its bits beyond `source` are zero.
     pub address: IpAddr,
-    /// How many bits of the address were told.
+    /// Number of bits of the address that were sent.
     pub source: u8,
 }
 
@@ -39,13 +40,13 @@ pub(super) struct ClientSubnet {
 pub(super) struct BadOption;
 
 impl Edns {
-    /// The fields of an OPT record that cannot be wrong.
+    /// The fields of an OPT record that are always valid.
     pub fn new(class: u16, ttl: u32) -> Edns {
         let version = (ttl >> 16) as u8;
         Edns { payload: class, version, dnssec_ok: ttl as u16 & DNSSEC_OK != 0, subnet: None }
     }
 
-    /// Reads the options; those that we do not know are not ours to judge.
+    /// Reads the options and ignores unknown ones.
     pub fn read_options(&mut self, data: &[u8]) -> Result<(), BadOption> {
         let mut reader = Reader::new(data);
         while !reader.is_empty() {
@@ -53,7 +54,7 @@ impl Edns {
             let option = reader.take(usize::from(length)).ok_or(BadOption)?;
             if code == CLIENT_SUBNET {
                 let subnet = ClientSubnet::read(option)?;
-                // Two subnets contradict each other, and nothing says which of them to believe.
+                // Two subnets contradict each other, and nothing says which one is right.
                 if self.subnet.replace(subnet).is_some() {
                     return Err(BadOption);
                 }
@@ -62,7 +63,7 @@ impl Edns {
         Ok(())
     }
 
-    /// How long [`Edns::write`] will be.
+    /// The length of what [`Edns::write`] writes.
     pub fn written_len(&self) -> usize {
         11 + self.subnet.map_or(0, |subnet| 8 + subnet.octets())
     }
@@ -72,7 +73,7 @@ impl Edns {
         out.push(0);
         out.extend_from_slice(&TYPE_OPT.to_be_bytes());
         out.extend_from_slice(&payload.to_be_bytes());
-        // We speak version 0, whatever was asked for.
+        // We speak version 0, whatever the query asked for.
         out.extend_from_slice(&[extended_rcode, 0]);
         out.extend_from_slice(&(if self.dnssec_ok { DNSSEC_OK } else { 0 }).to_be_bytes());
         let Some(subnet) = self.subnet else {
@@ -102,7 +103,8 @@ impl ClientSubnet {
         usize::from(self.source.div_ceil(8))
     }
 
-    /// Section 6 of RFC 7871: a known family, no scope in a query, as many octets as the prefix needs and no bit more.
+    /// Section 6 of RFC 7871: a known family, no scope in a query, as many octets as the prefix needs, and no bit
+    /// beyond it.
     fn read(option: &[u8]) -> Result<ClientSubnet, BadOption> {
         let [0, family, source, 0, told @ ..] = option else { return Err(BadOption) };
         let address = match family {

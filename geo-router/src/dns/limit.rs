@@ -1,9 +1,9 @@
-//! Response rate limiting over UDP, where a sender's address may be forged: per network, with a way out over TCP.
+//! Response rate limiting over UDP, where a sender's address may be forged: per network, with TCP as the way out.
 //!
 //! # Invariants
-//! - Memory follows the networks of the last moments, not those ever seen: a network that has its whole allowance
-//!   again is forgotten within a second.
-//! - A real resolver above the limit still gets through: every so many of its answers tell it to come over TCP.
+//! - Memory depends on the networks of the last moments and not on all that were ever seen: a network whose allowance
+//!   is full again is forgotten within a second.
+//! - A real resolver above the limit still gets through, because every n-th of its answers tells it to use TCP.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,11 +21,11 @@ use super::config::RateLimitConfig;
 /// How often networks are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
-/// What a query gets.
+/// The treatment of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Answer,
-    /// The advice to come over TCP.
+    /// A truncated answer, which tells the client to use TCP.
     Slip,
     Drop,
 }
@@ -49,13 +49,13 @@ impl Limiter {
         }
     }
 
-    /// What to do with a query from an address in its canonical form.
+    /// The treatment of a query from an address in its canonical form.
     pub fn check(&self, from: IpAddr) -> Verdict {
         let Some(allowances) = &self.allowances else { return Verdict::Answer };
         if self.exempt.iter().any(|network| network.contains(from)) || allowances.check_key(&network(from)).is_ok() {
             return Verdict::Answer;
         }
-        // Counted over all networks: whose turn it is cannot be forced by one that sends in a rhythm.
+        // Counted over all networks, so that a network that sends in a rhythm cannot choose which queries slip.
         let above = self.above.fetch_add(1, Ordering::Relaxed);
         if self.slip > 0 && above.is_multiple_of(self.slip) { Verdict::Slip } else { Verdict::Drop }
     }
@@ -74,7 +74,7 @@ impl Limiter {
     }
 }
 
-/// The network that an address is counted in: its /24, or its /56 and a bit that no IPv4 network has.
+/// The network in which an address is counted: its /24, or its /56 with a bit that no IPv4 network has.
 pub(super) fn network(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(address) => u64::from(u32::from(address) >> 8),

@@ -1,8 +1,8 @@
-//! The DNS server's metrics, and the tallies that spare the hot path their cost.
+//! The DNS server's metrics, and the tallies that keep their cost out of the hot path.
 //!
 //! # Invariants
-//! - Labels are transports, types, codes, regions and reasons; never a name that was asked for, nor an address.
-//! - A thread counts for itself, in plain numbers, and hands them over a few times per second.
+//! - Labels are transports, types, codes, regions and reasons; never a name that was asked for or an address.
+//! - Each thread counts in plain numbers of its own and adds them to the metrics a few times per second.
 
 use std::sync::Arc;
 
@@ -40,13 +40,13 @@ pub struct DnsMetrics {
     truncated: IntCounterVec,
     dropped: IntCounterVec,
     slipped: IntCounter,
-    /// Answers that the system did not take.
+    /// Answers that the operating system refused.
     pub(super) unsent: IntCounter,
     /// Open connections by transport.
     pub(super) connections: IntGaugeVec,
-    /// Connections that were closed unheard because too many were open.
+    /// Connections that were closed at once because too many were open.
     pub(super) refused_connections: IntCounterVec,
-    /// Views that could not be turned into answers.
+    /// Views from which no answers could be built.
     pub(super) bad_views: IntCounter,
 }
 
@@ -71,14 +71,14 @@ impl DnsMetrics {
             routed: counters("answers_total", "Clients sent to a region, by reason", &["region", "reason"])?,
             unknown_location: counters(
                 "unknown_location_total",
-                "Clients sent to a region though nobody knows where they are, by whose address was looked up",
+                "Clients sent to a region although their location is unknown, by source of the address",
                 &["source"],
             )?,
-            client_subnet: counters("client_subnet_total", "Queries that told a client's subnet", &["transport"])?,
+            client_subnet: counters("client_subnet_total", "Queries that carried a client's subnet", &["transport"])?,
             truncated: counters("truncated_total", "Answers that did not fit and were left out", &["transport"])?,
             dropped: counters("dropped_total", "Messages without an answer", &["transport", "reason"])?,
             slipped: counter("rate_limited_truncated_total", "Queries above the limit that were told to use TCP")?,
-            unsent: counter("unsent_total", "Answers that the system did not take")?,
+            unsent: counter("unsent_total", "Answers that the operating system refused")?,
             connections: keep(
                 registry,
                 IntGaugeVec::new(
@@ -88,10 +88,10 @@ impl DnsMetrics {
             )?,
             refused_connections: counters(
                 "refused_connections_total",
-                "Connections closed unheard because too many were open, in all or from one network",
+                "Connections closed at once because too many were open, in all or from one network",
                 &["transport"],
             )?,
-            bad_views: counter("bad_views_total", "Views that could not be turned into answers")?,
+            bad_views: counter("bad_views_total", "Views from which no answers could be built")?,
         })
     }
 }
@@ -108,17 +108,17 @@ impl Transport {
     }
 }
 
-/// Counts of one thread or connection that have not been handed over yet.
+/// Counts of one thread or connection that are not in the metrics yet.
 #[derive(Debug)]
 pub(super) struct Tally {
     transport: Transport,
     metrics: Arc<DnsMetrics>,
-    /// The last one is of all other types.
+    /// The last entry counts all other types.
     kinds: [u64; KINDS.len() + 1],
     rcodes: [u64; Rcode::ALL.len()],
     drops: [u64; DROPS.len()],
     regions: Vec<[u64; REASONS.len()]>,
-    /// By client subnet, by resolver.
+    /// By client subnet, and by resolver.
     unknown: [u64; 2],
     subnets: u64,
     truncated: u64,
@@ -172,7 +172,7 @@ impl Tally {
         }
     }
 
-    /// Hands everything over.
+    /// Adds everything to the metrics.
     pub fn flush(&mut self, fleet: &Fleet) {
         let transport = self.transport.name();
         let add = |counters: &IntCounterVec, labels: &[&str], count: &mut u64| {

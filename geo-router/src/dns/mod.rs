@@ -5,25 +5,25 @@
 //!                                                                     ▲ UDP threads, TCP, TLS
 //! ```
 //!
-//! There is one way from a query's octets to its answer's, [`answer()`], for every transport: what a resolver is told
-//! over UDP it is told over TCP. hickory-proto encodes what is unusual (SOA, explanations, the answer to ANY) and is
-//! the judge in the tests. hickory-server is not used, not even for TCP: as of 0.26 it answers malformed EDNS with twelve
-//! octets before a handler is asked, so that resolvers conclude that no EDNS is spoken here; it accepts over-long client
-//! subnets; it loses the case of the question in answers; one ECONNABORTED ends its TCP listener without a word
-//! (hickory-dns#3725); and a query costs it more than twice the time. All but the last are rules of the RFCs that a
-//! request handler cannot mend.
+//! One function turns a query's octets into its answer's, [`answer()`], for every transport, so a resolver gets the
+//! same answer over UDP and TCP. hickory-proto encodes the rare records (SOA, explanations, the answer to ANY) and is
+//! the reference in the tests. hickory-server is not used, not even for TCP, for these reasons as of 0.26: It answers
+//! malformed EDNS with twelve octets before it asks a handler, so that resolvers conclude that we do not speak EDNS. It
+//! accepts over-long client subnets. It loses the case of the question in answers. One ECONNABORTED ends its TCP
+//! listener silently (hickory-dns#3725). A query costs it more than twice the time. All but the last break rules of
+//! the RFCs that a request handler cannot restore.
 //!
 //! # Invariants
-//! - A query waits for nobody: not for the control plane, not for another query, not for a lock.
+//! - A query waits for nothing: not for the control plane, not for another query, not for a lock.
 //! - Within one scope all clients get the same records, and scopes never change while the process lives.
-//! - Inside the zone nothing but transfers and foreign classes is REFUSED: a resolver takes that as "not with a client
-//!   subnet" (RFC 7871, section 7.3).
-//! - No name that was asked for and no address is in a log or a metric.
+//! - Inside the zone only transfers and foreign classes are REFUSED, because a resolver reads REFUSED as "not with a
+//!   client subnet" (RFC 7871, section 7.3).
+//! - No log and no metric contains a name that was asked for or an address.
 //!
 //! # Not here
-//! DNSSEC, zone transfers, and names of others. When a TTL is how long: [`View::ttl`](crate::view::View::ttl). If some
-//! regions have IPv6 addresses and others do not, "no such address" is told without a scope, as section 7.4 of RFC 7871
-//! asks; a resolver may then take it for all regions, so the start says so in the log.
+//! DNSSEC, zone transfers, and names of other zones. How long a TTL is: [`View::ttl`](crate::view::View::ttl). If some
+//! regions have IPv6 addresses and others do not, a negative answer has no scope, as section 7.4 of RFC 7871 asks. A
+//! resolver may then apply it to all regions, so the server logs a warning at start.
 
 mod answer;
 mod answers;

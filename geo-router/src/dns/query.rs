@@ -1,33 +1,33 @@
-//! Reading a query: what it asks, and what is wrong with it.
+//! Reads a query: what it asks, and what is wrong with it.
 //!
 //! # Invariants
-//! - Any octets can be read; nothing here panics or allocates.
-//! - As much of a broken query is kept as can be trusted, so that its sender gets its question and EDNS back: a
-//!   resolver takes an answer without OPT as "no EDNS here", and then leaves out the client's subnet for hours.
-//! - A response is never answered, or two servers could talk to each other for ever.
+//! - Any octets can be read: nothing here panics or allocates.
+//! - The trustworthy part of a broken query is kept, so that its sender gets its question and EDNS back. A resolver
+//!   reads an answer without OPT as "no EDNS here" and then leaves out the client's subnet for hours.
+//! - A response is never answered, otherwise two servers could answer each other for ever.
 
 use super::edns::Edns;
 use super::wire::{HEADER, Reader, TYPE_IXFR, TYPE_OPT};
 
-/// Why there is no answer at all.
+/// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
-    /// Too short for an identifier to answer to.
+    /// Too short to have an identifier.
     Short,
-    /// It is a response.
+    /// The message is a response.
     Response,
     /// Above the rate limit.
     Limited,
 }
 
-/// What is wrong with a query.
+/// The fault of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The format.
+    /// The format is wrong.
     Format,
-    /// The operation.
+    /// The operation is not a query.
     Operation,
-    /// The version of EDNS.
+    /// The version of EDNS is unknown.
     Version,
 }
 
@@ -42,10 +42,10 @@ pub(super) struct Query<'a> {
     pub fault: Option<Fault>,
 }
 
-/// What is asked.
+/// The question of a query.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
-    /// Name, type and class as they stand in the query, upper and lower case kept.
+    /// Name, type and class as in the query, with upper and lower case.
     pub bytes: &'a [u8],
     /// The name alone.
     pub name: &'a [u8],
@@ -84,7 +84,7 @@ pub(super) fn read(message: &[u8]) -> Result<Query<'_>, DropReason> {
 }
 
 impl<'a> Query<'a> {
-    /// `None` once something is wrong; what was read until then stays.
+    /// `None` at the first fault; what was read before it stays.
     fn read_body(&mut self, message: &'a [u8], rest: &'a [u8], counts: [u16; 4]) -> Option<()> {
         let [questions, answers, authorities, additionals] = counts;
         let mut reader = Reader::new(message);
@@ -97,9 +97,9 @@ impl<'a> Query<'a> {
             let (kind, class) = (reader.u16()?, reader.u16()?);
             first = first.or(Some(Question { bytes: bytes.up_to(&reader), name, kind, class }));
         }
-        // Of several questions none is repeated: the answer is to none of them.
+        // If there are several questions, none is repeated, because none of them is answered.
         self.question = first.filter(|_| questions == 1);
-        // Only an incremental transfer says something in the authority section (RFC 1995).
+        // Only an incremental transfer has records in the authority section (RFC 1995).
         let transfer = self.question.is_some_and(|question| question.kind == TYPE_IXFR);
         sound &= answers == 0 && (authorities == 0 || transfer);
         for _ in 0..u32::from(answers) + u32::from(authorities) {
@@ -118,10 +118,10 @@ impl<'a> Query<'a> {
         (sound && reader.is_empty()).then_some(())
     }
 
-    /// Whether its options are as they should be.
+    /// Whether its options are valid.
     fn read_edns(&mut self, record: &Record<'_>) -> bool {
         let mut edns = Edns::new(record.class, record.ttl);
-        // What options look like in other versions is not known.
+        // The form of options in other versions is unknown.
         let sound = edns.version != 0 || record.data.is_some_and(|data| edns.read_options(data).is_ok());
         if !sound {
             edns.subnet = None;
@@ -131,13 +131,13 @@ impl<'a> Query<'a> {
     }
 }
 
-/// A record, but for its owner.
+/// A record without its owner.
 struct Record<'a> {
     of_root: bool,
     kind: u16,
     class: u16,
     ttl: u32,
-    /// `None` if it is said to be longer than the message.
+    /// `None` if its length leads beyond the message.
     data: Option<&'a [u8]>,
 }
 

@@ -1,7 +1,7 @@
-//! The running server: binds everything, starts threads and tasks, and notices when one of them dies.
+//! The running server: binds all sockets, starts threads and tasks, and notices when one of them dies.
 //!
 //! # Invariants
-//! - A port that is taken and a certificate that cannot be used are errors of the start, not of a task.
+//! - A port that is taken or a certificate that cannot be used is an error of the start, not of a task.
 //! - A part that dies is reported by [`DnsServer::stopped`] at once, whatever `stop` says.
 
 use std::io;
@@ -25,10 +25,10 @@ use crate::fleet::Fleet;
 use crate::tls::{CertificateError, Certificates};
 use crate::view::View;
 
-/// How often port 0 is tried until the same port is free for UDP and TCP.
+/// How often port 0 is tried until a port is free for both UDP and TCP.
 const TRIES: u32 = 32;
 
-/// Why there is no DNS server, or no longer.
+/// Why the DNS server does not start, or has ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DnsError {
@@ -43,10 +43,10 @@ pub enum DnsError {
         #[source]
         source: io::Error,
     },
-    /// A region's name is one that the zone needs for itself.
-    #[error("no region may be called {EXPLAIN}: explain.<service> is taken")]
+    /// A region has a name that the zone needs for itself.
+    #[error("no region may be called {EXPLAIN}, because explain.<service> has another meaning")]
     RegionName,
-    /// The names of zone, service and regions are too long together.
+    /// The names of the zone, the service and the regions are too long together.
     #[error("a name of the zone cannot be encoded")]
     Name(#[from] hickory_proto::ProtoError),
     /// The certificate for DNS over TLS.
@@ -58,10 +58,10 @@ pub enum DnsError {
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
-    /// A socket failed for good.
+    /// A socket failed permanently.
     #[error("a UDP socket failed")]
     Socket(#[source] io::Error),
-    /// A part ended without having been told to.
+    /// A part ended without being told to.
     #[error("a part of the DNS server died: {0}")]
     Died(&'static str),
 }
@@ -80,7 +80,7 @@ impl DnsServer {
     /// Binds every socket and starts threads and tasks.
     ///
     /// # Errors
-    /// [`DnsError`]; then nothing runs.
+    /// [`DnsError`]; nothing runs then.
     pub async fn start(
         config: DnsConfig,
         mut views: watch::Receiver<Arc<View>>,
@@ -114,7 +114,7 @@ impl DnsServer {
                 source,
             })
         };
-        // UDP has the same address.
+        // UDP uses the same address.
         let local = address(&tcp)?;
         let mut server = DnsServer {
             udp: local,
@@ -146,19 +146,19 @@ impl DnsServer {
         Ok(server)
     }
 
-    /// Where it listens for UDP.
+    /// The address for UDP.
     #[must_use]
     pub fn udp_address(&self) -> SocketAddr {
         self.udp
     }
 
-    /// Where it listens for TCP.
+    /// The address for TCP.
     #[must_use]
     pub fn tcp_address(&self) -> SocketAddr {
         self.tcp
     }
 
-    /// Where it listens for TLS, if it does.
+    /// The address for TLS, if it is on.
     #[must_use]
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls
@@ -175,17 +175,17 @@ impl DnsServer {
         Ok(())
     }
 
-    /// Starts a thread whose end a task waits for.
+    /// Starts a thread, and a task that waits for its end.
     fn thread(&mut self, index: usize, socket: UdpSocket, worker: Worker) -> Result<(), DnsError> {
-        // A panic drops the sender, which is how the task learns of it.
+        // A panic drops the sender, so the task notices it.
         let (done, ended) = oneshot::channel();
         std::thread::Builder::new()
             .name(format!("dns-udp-{index}"))
             .spawn(move || {
                 let result = worker.serve(&socket);
-                // Who hears of the end may want the port.
+                // The socket closes before the end is reported, because the reader of that report may want the port.
                 drop(socket);
-                // Nobody may be left to hear it.
+                // An error means that the task has ended already.
                 let _ = done.send(result);
             })
             .map_err(DnsError::Thread)?;
@@ -198,7 +198,7 @@ impl DnsServer {
         let stop = self.stop.clone();
         self.parts.spawn(async move {
             work.await;
-            // The rate limiter has nothing to do if there is no limit.
+            // The rate limiter ends at once if there is no limit.
             if *stop.borrow() || stop.has_changed().is_err() || name == "rate limiter" {
                 Ok(())
             } else {
@@ -208,7 +208,7 @@ impl DnsServer {
     }
 }
 
-/// One port for TCP and UDP.
+/// Binds TCP and UDP to one port.
 async fn bind(config: &DnsConfig) -> Result<(TcpListener, Vec<UdpSocket>), DnsError> {
     let refused = |transport| move |source| DnsError::Listen { transport, address: config.listen, source };
     let threads = if cfg!(target_os = "linux") { config.threads.get() } else { 1 };
@@ -224,7 +224,7 @@ async fn bind(config: &DnsConfig) -> Result<(TcpListener, Vec<UdpSocket>), DnsEr
     }
 }
 
-/// Makes the answers of each new view, until `stop` is true. Without new views the last one holds.
+/// Builds the answers of each new view until `stop` is true. The last answers stay if there is no new view.
 async fn follow(
     config: DnsConfig,
     mut views: watch::Receiver<Arc<View>>,
@@ -240,7 +240,11 @@ async fn follow(
                 Ok(new) => answers.store(Arc::new(new)),
                 Err(error) => {
                     metrics.bad_views.inc();
-                    tracing::error!(error = &error as &dyn std::error::Error, "the last answers stay");
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        action = "restart the router; shorten the names if it happens again",
+                        "a view cannot be turned into answers: DNS keeps its last answers and does not follow health"
+                    );
                 }
             }
         }
@@ -249,7 +253,7 @@ async fn follow(
     tokio::select! { _ = stop.wait_for(|stop| *stop) => {}, () = changes => {} }
 }
 
-/// A region that has nothing of a family that others have says so to resolvers, who may believe it of all.
+/// Warns if a region lacks a family that others have: it tells resolvers so, and they may believe it of all regions.
 fn warn_of_mixed_families(fleet: &Fleet) {
     for (family, of_family) in [("IPv4", true), ("IPv6", false)] {
         let has = |region: &crate::fleet::Region| {
@@ -258,7 +262,13 @@ fn warn_of_mixed_families(fleet: &Fleet) {
         let without: Vec<&str> =
             fleet.regions.iter().filter(|region| !has(region)).map(|region| region.name.as_str()).collect();
         if !without.is_empty() && without.len() < fleet.regions.len() {
-            tracing::warn!(family, ?without, "some regions have no address of a family that others have");
+            let action = "give every region's nodes addresses of both families, or of one";
+            tracing::warn!(
+                family,
+                ?without,
+                action,
+                "some regions have no address of a family that others have: resolvers may use it for none"
+            );
         }
     }
 }

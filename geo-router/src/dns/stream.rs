@@ -1,11 +1,11 @@
 //! DNS over TCP and TLS (RFC 7766, RFC 7858).
 //!
 //! # Invariants
-//! - A client may send many queries without waiting; it gets as many answers in the same order, and is not read
-//!   further while it does not take them.
-//! - Each wait for a client ends: for its greeting, for its next query, for the rest of a query that it has begun, and
-//!   for its taking an answer.
-//! - Nothing that `accept` can report ends the listener.
+//! - A client may send many queries without waiting. It gets the answers in the same order, and the server reads no
+//!   further query while the client does not read its answers.
+//! - Every wait for a client has an end: for its handshake, for its next query, for the rest of a query, and for its
+//!   reading an answer.
+//! - No error that `accept` can report ends the listener.
 //! - One network cannot take all connections.
 
 use std::collections::HashMap;
@@ -30,13 +30,13 @@ use super::metrics::{DnsMetrics, Tally};
 /// How long a client may be silent between two queries (RFC 7766, section 6.2.3: a few seconds).
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How long one query, one answer or one greeting may take.
+/// How long one query, one answer or one handshake may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers that wait to be sent together, in octets.
 const WRITE_TOGETHER: usize = 16 << 10;
 
-/// Which part of all connections one network may have: a quarter.
+/// The part of all connections that one network may have: a quarter.
 const PART_OF_ONE: usize = 4;
 
 /// Connections that are open.
@@ -57,7 +57,7 @@ impl Connections {
         Arc::new(Connections { most, open: Mutex::default() })
     }
 
-    /// One more from there, if there is room.
+    /// Admits one more connection from `from`, if there is room.
     fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Admitted> {
         let network = network(from);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,7 +71,7 @@ impl Connections {
     }
 }
 
-/// Counts as open until it is dropped.
+/// A connection that counts as open until this is dropped.
 struct Admitted {
     connections: Arc<Connections>,
     network: u64,
@@ -90,13 +90,13 @@ impl Drop for Admitted {
     }
 }
 
-/// A listener and what its connections need.
+/// A listener and the state that its connections need.
 #[derive(Clone)]
 pub(super) struct Listener {
     pub answers: Arc<ArcSwap<Answers>>,
     pub metrics: Arc<DnsMetrics>,
     pub connections: Arc<Connections>,
-    /// Speaks TLS with this.
+    /// TLS, if the listener speaks it.
     pub tls: Option<TlsAcceptor>,
     pub stop: watch::Receiver<bool>,
 }
@@ -119,8 +119,13 @@ impl Listener {
             let (stream, from) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Either that one client is gone already, or there is no free descriptor, and waiting helps.
-                    tracing::warn!(transport, error = &error as &dyn std::error::Error, "accepting failed");
+                    // Either that client is gone already, or there is no free descriptor, so waiting helps.
+                    tracing::warn!(
+                        transport,
+                        error = &error as &dyn std::error::Error,
+                        action = "raise the limit of open files (ulimit -n) if this goes on",
+                        "the system refuses a connection: the listener waits a moment"
+                    );
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
                 }
@@ -141,7 +146,7 @@ impl Listener {
         tasks.wait().await;
     }
 
-    /// One connection, until either side has enough of it. Its errors are the client's affair.
+    /// Serves one connection until either side ends it. Its errors concern only the client.
     async fn connection(self, stream: TcpStream, from: SocketAddr) {
         let transport = self.transport();
         let open = self.metrics.connections.with_label_values(&[transport.name()]);
@@ -184,13 +189,13 @@ impl Listener {
         let mut stream = BufReader::new(stream);
         let (mut query, mut reply, mut together) = (Vec::new(), Vec::new(), Vec::new());
         loop {
-            // While more queries are here already, their answers leave together.
+            // If more queries have already arrived, their answers leave together.
             if !together.is_empty() && (!holds_query(stream.buffer()) || together.len() >= WRITE_TOGETHER) {
                 tally.flush(&self.answers.load().view.fleet);
                 send(&mut stream, &together).await?;
                 together.clear();
             }
-            // The first octet may take its time, the rest may not: else a client could hold us for years.
+            // Only the first octet may take long, otherwise a client could hold a connection for years.
             let first = match timeout(IDLE, stream.read_u8()).await? {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
                 first => first?,
@@ -214,7 +219,7 @@ impl Listener {
     }
 }
 
-/// Whether what has been read holds a whole query.
+/// Whether the buffer holds a whole query.
 fn holds_query(read: &[u8]) -> bool {
     matches!(read, [high, low, query @ ..] if query.len() >= usize::from(u16::from_be_bytes([*high, *low])))
 }

@@ -1,9 +1,9 @@
-//! DNS over UDP: one socket and one thread per core, the kernel spreads the queries over them (`SO_REUSEPORT`).
+//! DNS over UDP: one socket and one thread per core. The kernel spreads the queries over them (`SO_REUSEPORT`).
 //!
 //! # Invariants
-//! - A thread waits for nothing but its socket: it answers from the latest [`Answers`], counts for itself, and looks
-//!   at `stop` between two batches.
-//! - A port that somebody else uses is an error, although the sockets would share it with him.
+//! - A thread waits only for its socket. It answers from the latest [`Answers`], counts in its own tally, and looks at
+//!   `stop` between two batches.
+//! - A port that another process uses is an error, although the sockets could share it with that process.
 
 #[cfg(target_os = "linux")]
 #[path = "udp/batch.rs"]
@@ -27,24 +27,24 @@ use super::limit::{Limiter, Verdict};
 use super::metrics::{DnsMetrics, Tally};
 use super::query::DropReason;
 
-/// How long a thread waits for a query before it looks whether it should stop.
+/// How long a thread waits for a query before it looks at `stop`.
 const WAIT: Duration = Duration::from_millis(200);
 
-/// How often a thread hands its counts over.
+/// How often a thread adds its counts to the metrics.
 const FLUSH_EVERY: Duration = Duration::from_millis(200);
 
-/// What the kernel may keep for us while a thread is not scheduled: more than the default, which overflows at once.
+/// The kernel's buffer while a thread is not scheduled. The default is smaller and overflows at once.
 const BUFFER: usize = 4 << 20;
 
-/// Longest query that is read whole; a longer one is cut off, which its reader notices.
+/// Longest query that is read whole. A longer one is truncated, which the reader notices.
 const LONGEST_QUERY: usize = 4_096;
 
-/// How many failures of a socket one after the other end its thread.
+/// Number of failures in a row of a socket that end its thread.
 const TOO_MANY_FAILURES: u32 = 100;
 
 /// Binds `count` sockets to one address.
 pub(super) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
-    // Alone first: sockets that share a port do so with another process of the same user, too.
+    // Bind alone first, because sockets that share a port also share it with another process of the same user.
     drop(UdpSocket::bind(address)?);
     (0..count).map(|_| shared(address, count > 1)).collect()
 }
@@ -53,7 +53,7 @@ fn shared(address: SocketAddr, share: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     #[cfg(unix)]
     socket.set_reuse_port(share)?;
-    // A system that allows less gives what it allows.
+    // A system that allows less uses its maximum.
     let larger = socket.set_recv_buffer_size(BUFFER).and_then(|()| socket.set_send_buffer_size(BUFFER));
     if let Err(error) = larger {
         tracing::debug!(error = &error as &dyn std::error::Error, "socket buffers stay as they are");
@@ -63,7 +63,7 @@ fn shared(address: SocketAddr, share: bool) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-/// What a thread answers with.
+/// The state of a thread that answers.
 pub(super) struct Worker {
     answers: Cache<Arc<ArcSwap<Answers>>, Arc<Answers>>,
     limiter: Arc<Limiter>,
@@ -84,14 +84,14 @@ impl Worker {
         Worker { answers: Cache::new(answers), limiter, metrics, tally, flushed: Instant::now(), stop }
     }
 
-    /// Answers what comes in until it is told to stop.
+    /// Answers queries until `stop` is true.
     pub fn serve(mut self, socket: &UdpSocket) -> io::Result<()> {
         exchange::serve(socket, &mut self)
     }
 
-    /// Answers one query. Whether there is an answer to send.
+    /// Answers one query. Returns whether there is an answer to send.
     fn answer(&mut self, message: &[u8], from: SocketAddr, out: &mut Vec<u8>) -> bool {
-        // Nobody listens on port 0, and no answer can be sent there.
+        // No process can listen on port 0, so no answer can be sent there.
         if from.port() == 0 {
             return false;
         }
@@ -112,7 +112,7 @@ impl Worker {
         answered
     }
 
-    /// Between two batches. Whether to go on.
+    /// Runs between two batches. Returns whether to go on.
     fn breathe(&mut self) -> bool {
         let now = Instant::now();
         if now.duration_since(self.flushed) >= FLUSH_EVERY {
@@ -126,13 +126,13 @@ impl Worker {
         !stop
     }
 
-    /// The system refused an answer.
+    /// The operating system refused an answer.
     fn unsent(&self) {
         self.metrics.unsent.inc();
     }
 }
 
-/// Counts failures of a socket, and ends its thread when there is nothing but failures.
+/// Counts failures of a socket, and ends its thread when every receive fails.
 #[derive(Debug, Default)]
 struct Failures(u32);
 
@@ -141,7 +141,7 @@ impl Failures {
         self.0 = 0;
     }
 
-    /// A receive failed; nothing came in time is no failure.
+    /// A receive failed; a timeout is not a failure.
     fn failure(&mut self, error: io::Error) -> io::Result<()> {
         use io::ErrorKind::{Interrupted, TimedOut, WouldBlock};
         if matches!(error.kind(), Interrupted | TimedOut | WouldBlock) {
@@ -151,8 +151,9 @@ impl Failures {
         if self.0 >= TOO_MANY_FAILURES {
             return Err(error);
         }
-        tracing::warn!(error = &error as &dyn std::error::Error, "receiving queries failed");
-        // A socket that does nothing but fail must not take a whole core while it is given up.
+        let action = "none if it happens once; the server ends if it goes on";
+        tracing::warn!(error = &error as &dyn std::error::Error, action, "receiving DNS queries failed");
+        // A socket that always fails must not use a whole core until the thread gives it up.
         std::thread::sleep(Duration::from_millis(10));
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Octets of a DNS message: reading without ever reading too far, and the numbers of RFC 1035 and its successors.
+//! Octets of a DNS message: a reader that never reads too far, and the numbers of RFC 1035 and its successors.
 
 use hickory_proto::ProtoError;
 use hickory_proto::rr::{Name, RData};
@@ -18,24 +18,24 @@ pub(super) const TYPE_IXFR: u16 = 251;
 pub(super) const TYPE_AXFR: u16 = 252;
 pub(super) const TYPE_ANY: u16 = 255;
 
-/// Where the question's name stands in every message, as a compression pointer.
+/// The position of the question's name in every message, as a compression pointer.
 pub(super) const TO_QUESTION: u16 = 0xC000 | HEADER as u16;
 
 /// The outcome of a query (RFC 1035, section 4.1.1, and RFC 6891, section 9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Rcode {
-    /// It was answered, maybe with "nothing of this type".
+    /// The query was answered, perhaps with "nothing of this type".
     NoError = 0,
     /// The query breaks the rules.
     FormErr = 1,
     /// There is no such name.
     NxDomain = 3,
-    /// Another operation than a query.
+    /// The operation is not a query.
     NotImp = 4,
-    /// Not our zone, or nothing we give away.
+    /// The name is not in our zone, or the zone does not give this away.
     Refused = 5,
-    /// A version of EDNS that nobody has defined yet.
+    /// A version of EDNS that is not defined yet.
     BadVers = 16,
 }
 
@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
         self.at == self.bytes.len()
     }
 
-    /// What lies between here and where `later` has got to, a clone of this one that was moved on.
+    /// The octets between this reader and `later`, a clone of it that has moved on.
     pub fn up_to(&self, later: &Reader<'a>) -> &'a [u8] {
         self.bytes.get(self.at..later.at).unwrap_or_default()
     }
@@ -97,7 +97,7 @@ impl<'a> Reader<'a> {
         Some(u32::from(self.u16()?) << 16 | u32::from(self.u16()?))
     }
 
-    /// A name without compression, as it stands; the whole of it has at most 255 octets.
+    /// A name without compression, as it is; it has at most 255 octets.
     pub fn plain_name(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
         loop {
@@ -113,7 +113,7 @@ impl<'a> Reader<'a> {
         self.bytes.get(start..self.at)
     }
 
-    /// Skips the owner of a record. Whether it is the root.
+    /// Skips the owner of a record. Returns whether it is the root.
     pub fn skip_owner(&mut self) -> Option<bool> {
         let start = self.at;
         loop {
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
                 length @ 1..=63 => {
                     self.take(usize::from(length))?;
                 }
-                // A pointer ends a name; where it leads is of no interest here, as long as it leads back.
+                // A pointer ends a name. Only its direction matters here: it must lead back.
                 high @ 0xC0.. => {
                     let to = usize::from(high & 0x3F) << 8 | usize::from(self.u8()?);
                     return (to < start).then_some(false);
@@ -151,12 +151,12 @@ pub(super) fn data_bytes(data: &RData) -> Result<Vec<u8>, ProtoError> {
     Ok(bytes)
 }
 
-/// Appends type, class, TTL and data: a record but for its owner.
+/// Appends type, class, TTL and data: a record without its owner.
 pub(super) fn push_record(out: &mut Vec<u8>, kind: u16, ttl: u32, data: &[u8]) {
     out.extend_from_slice(&kind.to_be_bytes());
     out.extend_from_slice(&CLASS_IN.to_be_bytes());
     out.extend_from_slice(&ttl.to_be_bytes());
-    // Data of more than 65535 octets is ruled out where data is made.
+    // The code that builds data excludes more than 65535 octets.
     out.extend_from_slice(&u16::try_from(data.len()).unwrap_or(u16::MAX).to_be_bytes());
     out.extend_from_slice(data);
 }

@@ -1,9 +1,9 @@
-//! In which order the nodes of a region are tried.
+//! The order in which the nodes of a region are tried.
 //!
 //! # Invariants
-//! - Every order holds every node of the region once: who is unwell is decided by whoever walks it.
-//! - What hashes gives the same order in every router and at every time, and when a node is passed over, only its
-//!   own clients go elsewhere.
+//! - Every order holds every node of the region once. The caller that walks it skips unhealthy nodes.
+//! - A hash gives the same order in every router and at every time. When a node is passed over, only its own clients go
+//!   elsewhere.
 
 use std::cell::Cell;
 use std::hash::Hasher;
@@ -27,16 +27,16 @@ pub struct NodeId {
     pub node: usize,
 }
 
-/// What of a request decides.
+/// The parts of a request that decide the order.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'a> {
-    /// Who asks.
+    /// The client.
     pub client: IpAddr,
-    /// Of which venue.
+    /// The venue that the request concerns.
     pub venue: Option<&'a str>,
 }
 
-/// The venue that a path is about.
+/// The venue in a path.
 #[must_use]
 pub fn venue(path: &str) -> Option<&str> {
     path.strip_prefix("/v1/venues/")?.split('/').next().filter(|venue| !venue.is_empty())
@@ -48,7 +48,7 @@ struct Nodes {
     /// Requests under way.
     busy: Vec<AtomicUsize>,
     turn: AtomicUsize,
-    /// nginx's smooth weighted round robin: what each node has saved up.
+    /// The saved-up credit of each node, for nginx's smooth weighted round robin.
     credit: Mutex<Vec<i64>>,
     names: Vec<u64>,
     ring: Option<(Continuum, Vec<std::net::SocketAddr>)>,
@@ -73,7 +73,7 @@ impl Balancer {
         Balancer { how, regions: fleet.regions.iter().map(|region| Nodes::new(region, how)).collect() }
     }
 
-    /// All nodes of a region, the one that should have the request first.
+    /// All nodes of a region, in the order in which they should be tried.
     #[must_use]
     pub fn order(&self, region: RegionIndex, asked: &Asked<'_>) -> Vec<usize> {
         let nodes = &self.regions[region.at()];
@@ -90,7 +90,7 @@ impl Balancer {
         }
     }
 
-    /// A request is under way at a node, until this is dropped.
+    /// The number of requests under way at a node.
     pub(super) fn busy(&self, node: NodeId) -> &AtomicUsize {
         &self.regions[node.region.at()].busy[node.node]
     }
@@ -100,7 +100,7 @@ impl Nodes {
     fn new(region: &Region, how: Balance) -> Nodes {
         let count = region.nodes.len();
         let ring = (how == Balance::VenueHash).then(|| {
-            // The address is what the ring hashes; weights of 0 are refused long before.
+            // The ring hashes addresses. A weight is at least 1, because the configuration refuses 0.
             let buckets: Vec<_> = region.nodes.iter().map(|node| Bucket::new(node.http, node.weight.max(1))).collect();
             (Continuum::new(&buckets), region.nodes.iter().map(|node| node.http).collect())
         });
@@ -141,10 +141,10 @@ impl Nodes {
     }
 
     fn least_busy(&self) -> Vec<usize> {
-        // Ties go in turn.
+        // Nodes with equal load are taken in turn.
         let mut order = self.in_turn();
         let load = |node: usize| self.busy[node].load(Ordering::Relaxed) as f64 + 1.0;
-        // Read once: an order of numbers that change while they are sorted is none.
+        // Each load is read once, because numbers that change during sorting have no order.
         let loads: Vec<f64> = (0..order.len()).map(|node| load(node) / f64::from(self.weights[node])).collect();
         order.sort_by(|one, other| loads[*one].total_cmp(&loads[*other]));
         order
@@ -198,12 +198,12 @@ thread_local! {
     static CHANCE: Cell<u64> = Cell::new(rand::random());
 }
 
-/// Whether something of this probability happens now. Not for secrets.
+/// True with this probability. Not for secrets.
 pub(super) fn happens(probability: f64) -> bool {
     if probability <= 0.0 {
         return false;
     }
-    // SplitMix64 (Steele, Lea and Flood 2014): a system call less per request.
+    // SplitMix64 (Steele, Lea and Flood 2014) saves a system call per request.
     let next = CHANCE.with(|state| {
         state.set(state.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
         let mut z = state.get();
@@ -238,7 +238,7 @@ mod tests {
         (0..count).map(order).collect()
     }
 
-    /// What holds of every way to balance.
+    /// The invariants of every way to balance.
     #[test]
     fn battery() {
         for how in Balance::ALL {
@@ -258,11 +258,11 @@ mod tests {
     }
 
     #[test]
-    fn what_hashes_stays_and_only_the_clients_of_a_lost_node_move() {
+    fn with_hashes_only_the_clients_of_a_lost_node_move() {
         for how in [Balance::IpHash, Balance::VenueHash] {
             let before = orders(&Balancer::new(how, &fleet(&[5])), 400);
             assert_eq!(before, orders(&Balancer::new(how, &fleet(&[5])), 400), "{how:?}");
-            // The same nodes without the last one.
+            // The same nodes except the last one.
             let after = orders(&Balancer::new(how, &fleet(&[4])), 400);
             for (before, after) in before.iter().zip(&after) {
                 let expected = before.iter().find(|node| **node != 4).copied();
@@ -278,7 +278,7 @@ mod tests {
             let first = orders.iter().filter(|order| order[0] == 0).count();
             assert!((2_700..=3_300).contains(&first), "{how:?}: {first}");
         }
-        // Smooth: never three in a row of (2, 1).
+        // Smooth: with weights (2, 1) no node comes first three times in a row.
         let orders = orders(&Balancer::new(Balance::Weighted, &weighted_fleet(&[2, 1])), 6);
         assert_eq!(orders.iter().map(|order| order[0]).collect::<Vec<_>>(), [0, 1, 0, 0, 1, 0]);
     }

@@ -1,9 +1,9 @@
-//! One circuit breaker per node: a node that keeps failing is left alone, then tried with one request at a time.
+//! One circuit breaker per node: a node that keeps failing gets no requests for a time, then one trial at a time.
 //!
 //! # Invariants
 //! - `now` is an argument: the state machine reads no clock.
-//! - Half-open lets one request through, and a second only after the first is over or given up.
-//! - Each trial that fails doubles the time until the next, up to a bound; a trial that succeeds closes.
+//! - Half-open lets one request through, and a second only after the first ended or was given up.
+//! - Each failed trial doubles the time until the next, up to a bound; a successful trial closes the breaker.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,15 +13,15 @@ use super::config::BreakerRules;
 use super::metrics::EdgeMetrics;
 use crate::fleet::{Fleet, RegionIndex};
 
-/// What a breaker lets through.
+/// The requests that a breaker lets through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BreakerState {
-    /// All.
+    /// All requests.
     Closed,
-    /// Nothing for a time.
+    /// No request, for a time.
     Open,
-    /// One request, to see.
+    /// One request, as a trial.
     HalfOpen,
 }
 
@@ -52,13 +52,13 @@ pub struct Breaker {
 }
 
 impl Breaker {
-    /// Closed.
+    /// A closed breaker.
     #[must_use]
     pub fn new(rules: BreakerRules, now: Instant) -> Breaker {
         Breaker { rules, state: closed(now) }
     }
 
-    /// Whether a request may be sent now. If this is a trial, it must be ended by [`record`](Self::record) or
+    /// Whether a request may be sent now. A trial must be ended by [`record`](Self::record) or
     /// [`give_up`](Self::give_up).
     pub fn admit(&mut self, now: Instant) -> Admission {
         match self.state {
@@ -71,7 +71,7 @@ impl Breaker {
         }
     }
 
-    /// What became of a request, whether it was a trial or not.
+    /// Records the outcome of a request, trial or not.
     pub fn record(&mut self, now: Instant, answered: bool) {
         match &mut self.state {
             State::HalfOpen { .. } if answered => self.state = closed(now),
@@ -79,7 +79,8 @@ impl Breaker {
                 let wait = wait.saturating_mul(2).min(self.rules.open_max);
                 self.state = State::Open { until: now + wait, wait };
             }
-            // Sent before it opened, or as a last resort. That the node answers is news, that it fails is not.
+            // The request was sent before the breaker opened, or as a last resort. A failure is expected here; an
+            // answer is new.
             State::Open { .. } if answered => self.state = closed(now),
             State::Open { .. } => {}
             State::Closed { in_a_row, answered: good, failed, since } => {
@@ -102,14 +103,14 @@ impl Breaker {
         }
     }
 
-    /// A trial ended without an outcome, such as when its client went away: the next request is one.
+    /// A trial ended without an outcome, for example because its client went away. The next request is a trial.
     pub fn give_up(&mut self, now: Instant) {
         if let State::HalfOpen { wait } = self.state {
             self.state = State::Open { until: now, wait };
         }
     }
 
-    /// Its state.
+    /// The breaker's state.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         match self.state {
@@ -129,7 +130,7 @@ fn closed(now: Instant) -> State {
 pub enum Admission {
     /// Yes.
     Yes,
-    /// Yes, and what becomes of it decides.
+    /// Yes, and its outcome decides.
     Trial,
     /// No.
     No,
@@ -163,7 +164,7 @@ impl Breakers {
         self.lock(NodeId { region, node }).map_or(BreakerState::Closed, |breaker| breaker.state())
     }
 
-    /// Leave to send one request, if there is; what becomes of it is to be told.
+    /// Permission to send one request, if there is one; its outcome must be recorded.
     pub(super) fn admit(&self, node: NodeId) -> Option<Leave> {
         let mut breaker = self.lock(node)?;
         let admission = breaker.admit(Instant::now());
@@ -175,7 +176,7 @@ impl Breakers {
         (admission != Admission::No).then(|| self.leave(node, admission == Admission::Trial))
     }
 
-    /// Leave to send one request for want of a better node, whatever the breaker says.
+    /// Permission to send one request whatever the breaker says, because there is no better node.
     pub(super) fn insist(&self, node: NodeId) -> Leave {
         self.leave(node, false)
     }
@@ -198,7 +199,8 @@ impl Breakers {
         if before != after {
             self.show(node, after);
             let region = self.fleet.region(node.region);
-            tracing::info!(region = %region.name, node = %region.nodes[node.node].name, from = ?before, to = ?after, "breaker");
+            let (region, node) = (&region.name, &region.nodes[node.node].name);
+            tracing::info!(%region, %node, from = ?before, to = ?after, "a circuit breaker changed its state");
         }
     }
 
@@ -208,7 +210,7 @@ impl Breakers {
     }
 }
 
-/// Leave to send one request.
+/// Permission to send one request.
 #[derive(Debug)]
 pub(super) struct Leave {
     breakers: Breakers,
@@ -217,7 +219,7 @@ pub(super) struct Leave {
 }
 
 impl Leave {
-    /// What became of it.
+    /// Records the outcome of the request.
     pub(super) fn record(mut self, answered: bool) {
         self.trial = false;
         self.breakers.change(self.node, |breaker| breaker.record(Instant::now(), answered));
@@ -303,9 +305,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, time alone brings a trial: no node is left alone for ever.
+        /// Whatever happens, time alone leads to a trial: no node is excluded for ever.
         #[test]
-        fn no_node_is_left_alone_for_ever(steps in prop::collection::vec((0_u64..5_000, 0_u8..4), 0..200)) {
+        fn no_node_is_excluded_for_ever(steps in prop::collection::vec((0_u64..5_000, 0_u8..4), 0..200)) {
             let mut now = Instant::now();
             let mut breaker = Breaker::new(RULES, now);
             for (wait, step) in steps {
@@ -317,7 +319,7 @@ mod tests {
                     _ => breaker.give_up(now),
                 }
             }
-            // Whoever has the trial must end it.
+            // A trial that was admitted must be ended.
             breaker.give_up(now);
             prop_assert_ne!(breaker.admit(now + RULES.open_max), Admission::No);
         }

@@ -1,11 +1,11 @@
-//! Who asks: the peer, or whom a trusted proxy names.
+//! Determines the client: the peer, or the address that a trusted proxy names.
 //!
-//! Only `X-Forwarded-For` is read. RFC 7239's `Forwarded` is not: two sources that may contradict each other would
-//! let a client choose the one that the proxy before us does not write.
+//! Only `X-Forwarded-For` is read, not RFC 7239's `Forwarded`. With two sources a client could fill in the one that the
+//! proxy before us does not write.
 //!
 //! # Invariants
 //! - A peer that is not trusted decides nothing: its own address counts.
-//! - What cannot be read makes the peer count, never a guess.
+//! - If a header cannot be parsed, the peer counts; the edge never guesses.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -14,24 +14,24 @@ use ipnetwork::IpNetwork;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// Whose word on addresses counts.
+/// The proxies whose `X-Forwarded-For` counts.
 #[derive(Clone, Debug, Default)]
 pub struct Trusted(Vec<IpNetwork>);
 
 impl Trusted {
-    /// Proxies in these networks.
+    /// Trusts the proxies in these networks.
     #[must_use]
     pub fn new(networks: Vec<IpNetwork>) -> Trusted {
         Trusted(networks)
     }
 
-    /// Whether an address is a trusted proxy's.
+    /// Whether an address belongs to a trusted proxy.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.iter().any(|network| network.contains(address))
     }
 
-    /// The client behind `peer`: the rightmost address of `X-Forwarded-For` that is no trusted proxy's.
+    /// The client behind `peer`: the rightmost address of `X-Forwarded-For` that does not belong to a trusted proxy.
     #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
@@ -61,12 +61,12 @@ fn address(text: &str) -> Option<IpAddr> {
     plain.or_else(with_port).or_else(in_brackets).map(|address| address.to_canonical())
 }
 
-/// What limits count by: an IPv4 address, or the /56 that one IPv6 subscriber commonly has.
+/// The unit that limits count by: an IPv4 address, or the /56 that one IPv6 subscriber commonly has.
 #[must_use]
 pub fn prefix(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(address) => u128::from(u32::from(address)),
-        // IPv4's numbers are no IPv6 addresses of the Internet, so the two never meet.
+        // The numbers of IPv4 addresses are not Internet addresses in IPv6, so the two never collide.
         IpAddr::V6(address) => u128::from(address) >> 72 << 72,
     }
 }
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_is_believed_and_nonsense_is_not_either() {
+    fn other_peers_and_malformed_headers_are_not_believed() {
         assert_eq!(client("9.9.9.9", &["8.8.8.8"]), "9.9.9.9");
         for nonsense in ["", "unknown", "8.8.8.8,", "8.8.8", "8.8.8.8, 10.0.0.x", "1.1.1.1;8.8.8.8"] {
             assert_eq!(client("127.0.0.1", &[nonsense]), "127.0.0.1", "{nonsense}");
@@ -124,9 +124,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a client writes, the address that a trusted proxy appended is the one that counts.
+        /// Whatever a client writes, only the address that a trusted proxy appended counts.
         #[test]
-        fn what_the_client_writes_does_not_count(forged in "[0-9a-f.:, ]{0,60}", real: std::net::Ipv4Addr) {
+        fn addresses_written_by_the_client_do_not_count(forged in "[0-9a-f.:, ]{0,60}", real: std::net::Ipv4Addr) {
             prop_assume!(!trusted().contains(IpAddr::V4(real)));
             let line = format!("{forged}, {real}");
             let headers = HeaderMap::from_iter([(X_FORWARDED_FOR, HeaderValue::from_str(&line).unwrap())]);

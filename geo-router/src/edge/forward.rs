@@ -1,13 +1,14 @@
-//! One request's way through the nodes: attempt after attempt until one answers.
+//! Sends one request to nodes, attempt after attempt, until one answers.
 //!
-//! The order: the node of a sticky cookie; then, region by region as the view ranks them, the nodes that are well and
-//! whose breakers let it through, in the order of the balance; then, for want of better, the others. A region
-//! without room is passed over, except by a write that may have been done already: its client must learn the outcome.
+//! The order is: the node of a sticky cookie; then, region by region as the view ranks them, the nodes that are up and
+//! that their breakers admit, in the order of the balance; then the other nodes, because there is no better one. A
+//! region without room is skipped, except for a write that may have been done already, because its client must learn
+//! the outcome.
 //!
 //! # Invariants
-//! - No node is tried twice for one request, but for a connection that turned out to be closed.
-//! - Whether there is another attempt is decided by [`retry::again`] alone.
-//! - A 404 of one region never hides that another region may have done what was asked.
+//! - No node is tried twice for one request, except on a new connection if an idle one turned out to be closed.
+//! - [`retry::again`] alone decides whether there is another attempt.
+//! - A 404 of one region never hides that another region may have done the request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +37,12 @@ use crate::view::{RegionState, View};
 pub(super) struct Answered {
     pub(super) node: NodeId,
     pub(super) response: Response<Incoming>,
-    /// The body, if it has been read already.
+    /// The body, if it was already read.
     pub(super) read: Option<Bytes>,
     pub(super) lease: Lease,
 }
 
-/// A request on its way.
+/// A request that is being sent.
 pub(super) struct Sending<'a> {
     pub(super) edge: &'a Edge,
     pub(super) view: Arc<View>,
@@ -50,13 +51,13 @@ pub(super) struct Sending<'a> {
     pub(super) asked: Asked<'a>,
     pub(super) sticky: Option<NodeId>,
     pub(super) websocket: bool,
-    /// What to tell a client that did not send all of its body.
+    /// The problem for a client that did not send its whole body.
     pub(super) withdrawn: Option<Problem>,
-    /// The region that said first that it does not know the venue.
+    /// The region that first answered that it does not know the venue.
     pub(super) unknown_in: Option<RegionIndex>,
 }
 
-/// How far it has come.
+/// The progress of the request.
 struct Progress {
     until: Instant,
     /// How long one node may be silent.
@@ -66,23 +67,23 @@ struct Progress {
     orders: Vec<Option<Vec<usize>>>,
     last: Option<Outcome>,
     may_be_done: bool,
-    /// An answer that was worth another attempt, and is better than none.
+    /// An answer that allows another attempt, but is better than none.
     poor: Option<Answered>,
     full: bool,
 }
 
-/// Which nodes are tried.
+/// The nodes that a pass tries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pass {
-    /// Those that are well, in regions that have room.
+    /// The nodes that are up, in regions that have room.
     Well,
-    /// All, in regions that have room.
+    /// All nodes, in regions that have room.
     All,
-    /// All.
+    /// All nodes.
     Anywhere,
 }
 
-/// Whether it goes on.
+/// Whether the pass goes on.
 enum Step {
     Next,
     Done(Box<Answered>),
@@ -90,7 +91,7 @@ enum Step {
 }
 
 impl Sending<'_> {
-    /// The answer of the first node that gives a good one, or what to tell the client.
+    /// The first good answer of a node, or the problem for the client.
     pub(super) async fn run(mut self, ranking: Vec<RegionIndex>) -> Result<Answered, Problem> {
         let waits = patience::asked_for(self.parts.uri.query(), &self.parts.headers);
         let mut progress = Progress {
@@ -141,7 +142,7 @@ impl Sending<'_> {
         None
     }
 
-    /// Whether a client may stay at its node: a drained region's clients may, until it is down.
+    /// Whether a client may stay at its node. A drained region's clients may stay until the node is down.
     fn may_stay(&self, node: NodeId) -> bool {
         let region = &self.view.regions[node.region.at()];
         (region.state.serves() || region.state == RegionState::Drained)
@@ -149,7 +150,7 @@ impl Sending<'_> {
     }
 
     async fn try_node(&mut self, node: NodeId, pass: Pass, progress: &mut Progress) -> Step {
-        // Another node of that region knows no more venues.
+        // Another node of that region does not know the venue either.
         if progress.tried.contains(&node) || self.unknown_in == Some(node.region) {
             return Step::Next;
         }
@@ -240,7 +241,7 @@ impl Sending<'_> {
             *request.uri_mut() = self.parts.uri.clone();
             *request.headers_mut() = self.parts.headers.clone();
             if !self.parts.headers.contains_key(HOST) {
-                // HTTP/1.0 knew no hosts; HTTP/1.1, which we speak, has one always.
+                // HTTP/1.0 needs no host, but HTTP/1.1, which the edge speaks to nodes, does.
                 let address = self.view.fleet.region(node.region).nodes[node.node].http.to_string();
                 request
                     .headers_mut()
@@ -278,7 +279,7 @@ impl Sending<'_> {
                     if fresh {
                         return (Outcome::NeverLeft, None);
                     }
-                    // The node had closed the idle connection; all that are as old are suspect.
+                    // The node had closed the idle connection, and connections of the same age may be closed too.
                     fresh = true;
                 }
                 SendError::Broke { reused: true, .. }
@@ -299,16 +300,23 @@ impl Sending<'_> {
 }
 
 impl Progress {
-    /// What to say when nothing answered.
+    /// The problem if no node answered.
     fn problem(&self) -> Problem {
         match self.last {
-            None if self.full => Problem::new(Kind::Overloaded, "all regions are at their limits; repeat in a moment"),
-            Some(Outcome::NeverLeft) if self.full && !self.may_be_done => {
-                Problem::new(Kind::Overloaded, "the regions that answer are at their limits; repeat in a moment")
+            None if self.full => {
+                Problem::new(Kind::Overloaded, "all regions are at their limits; repeat the request in a moment")
             }
-            Some(Outcome::Silent) => Problem::new(Kind::Timeout, "whether it was done is not known"),
-            _ if self.may_be_done => Problem::new(Kind::BadGateway, "whether it was done is not known"),
-            _ => Problem::new(Kind::Unavailable, "nothing was done; repeat in a moment"),
+            Some(Outcome::NeverLeft) if self.full && !self.may_be_done => Problem::new(
+                Kind::Overloaded,
+                "the regions that answer are at their limits; repeat the request in a moment",
+            ),
+            Some(Outcome::Silent) => {
+                Problem::new(Kind::Timeout, "the request may have been done; check, or repeat it if that is safe")
+            }
+            _ if self.may_be_done => {
+                Problem::new(Kind::BadGateway, "the request may have been done; check, or repeat it if that is safe")
+            }
+            _ => Problem::new(Kind::Unavailable, "nothing was done; repeat the request in a moment"),
         }
     }
 }

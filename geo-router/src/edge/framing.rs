@@ -1,19 +1,19 @@
 //! Makes requests with both `Content-Length` and `Transfer-Encoding` fail.
 //!
-//! Such a request has two ends, and whoever sent it through another proxy may mean the other one (RFC 9112, section
-//! 6.3: an intermediary ought to treat it as an error). hyper takes the coding, drops the length and says nothing, so
-//! nobody behind it can tell. This reads the heads of an HTTP/1 connection along with hyper, and where the second of
-//! the two fields appears it spoils the field's name, whereupon hyper refuses the request and closes.
+//! Such a request has two possible ends, and another proxy may have used the other one (RFC 9112, section 6.3: an
+//! intermediary ought to treat it as an error). hyper uses the coding and silently drops the length, so the code behind
+//! it cannot tell. This reads the heads of an HTTP/1 connection along with hyper. Where the second of the two fields
+//! appears it makes the field's name invalid, so that hyper refuses the request and closes.
 //!
 //! # Invariants
-//! - It only ever spoils a request that has both fields in one head.
-//! - Where it loses track of the framing, or the connection is no HTTP/1, it does nothing from there on; hyper's own
-//!   reading is safe (the length is dropped, the connection closed), merely lenient.
+//! - It only changes a request that has both fields in one head.
+//! - Where it loses track of the framing, or the connection is not HTTP/1, it changes nothing from there on. hyper
+//!   alone is safe (it drops the length and closes the connection), only more lenient.
 
 /// Longest line that matters: a field's name, a length or a chunk's size.
 const MOST: usize = 64;
 
-/// Where in the stream the next byte is.
+/// The position in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     /// In the request line, or in empty lines before it.
@@ -22,7 +22,7 @@ enum At {
     Name,
     /// In a field's value.
     Value(Field),
-    /// In a body of known length, so many bytes before its end.
+    /// In a body of known length, this many bytes before its end.
     Body(u64),
     /// In the line that gives a chunk's size.
     ChunkSize,
@@ -32,7 +32,7 @@ enum At {
     Chunk(u64),
     /// In the lines after the last chunk.
     Trailers,
-    /// Where this understands nothing.
+    /// The framing is not understood.
     Lost,
 }
 
@@ -44,7 +44,7 @@ enum Field {
     Other,
 }
 
-/// Reads along.
+/// Watches one connection.
 #[derive(Debug)]
 pub struct Framing {
     at: At,
@@ -62,13 +62,13 @@ impl Framing {
         Framing { at: At::Start, line: Vec::new(), length: None, has_length: false, has_coding: false, upgrade: false }
     }
 
-    /// For a connection that is not.
+    /// For a connection that is not HTTP/1.
     #[must_use]
     pub fn none() -> Framing {
         Framing { at: At::Lost, ..Framing::http1() }
     }
 
-    /// Reads what came, and spoils what must not be understood.
+    /// Reads the bytes, and makes a forbidden field's name invalid.
     pub fn watch(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             let read = match self.at {
@@ -115,7 +115,7 @@ impl Framing {
                     Field::Other => {}
                 }
                 if self.has_length && self.has_coding && matches!(field, Field::Length | Field::Coding) {
-                    // No name may have this byte.
+                    // This byte is invalid in a name.
                     *byte = 0;
                     self.at = At::Lost;
                     return;
@@ -167,7 +167,7 @@ impl Framing {
     fn head_ends(&mut self) {
         self.line.clear();
         self.at = match self.length {
-            // Whatever comes after may be no HTTP.
+            // The bytes that follow may not be HTTP.
             _ if self.upgrade => At::Lost,
             _ if self.has_coding => At::ChunkSize,
             None if self.has_length => At::Lost,
@@ -209,7 +209,7 @@ mod tests {
     const PLAIN: &str = "\r\nGET / HTTP/1.1\nHost: a\n\n";
 
     #[test]
-    fn what_has_one_of_both_is_left_alone_whatever_its_body_says() {
+    fn a_request_with_one_of_the_fields_is_left_alone_whatever_its_body() {
         for stream in [format!("{SIZED}{CHUNKED}{PLAIN}{CHUNKED}"), format!("{CHUNKED}{PLAIN}{SIZED}{SIZED}")] {
             for piece in 1..40 {
                 assert_eq!(watched(stream.as_bytes(), piece), stream.as_bytes(), "{piece}");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_both_is_spoilt_in_either_order_and_after_other_requests() {
+    fn a_request_with_both_fields_is_spoilt_in_either_order_and_after_others() {
         let one = "PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nTRANSFER-encoding: chunked\r\n\r\n0\r\n\r\n";
         let other = "PUT /a HTTP/1.1\r\ntransfer-encoding: chunked\r\nX: y\r\ncontent-length: 4\r\n\r\n0\r\n\r\n";
         for before in ["".to_owned(), PLAIN.to_owned(), format!("{SIZED}{CHUNKED}")] {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes, how it is cut into pieces does not matter.
+        /// For any input, it does not matter how it is cut into pieces.
         #[test]
         fn pieces_do_not_matter(
             lines in prop::collection::vec("(GET / HTTP/1.1|content-length: [0-9]{1,3}|transfer-encoding: chunked|[0-9a-f]{1,2}|[a-z:]{0,9}|)(\r)?\n", 0..30),

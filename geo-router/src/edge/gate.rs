@@ -1,11 +1,11 @@
-//! What is let in at all: heads that can mean only one thing.
+//! Checks which requests are let in: only heads with exactly one meaning.
 //!
-//! hyper refuses most of what smugglers send (RFC 9112, section 11.2). This refuses the rest: what two readers could
-//! take for two different requests. [`super::framing`] refuses what hyper settles without a word.
+//! hyper refuses most of what smugglers send (RFC 9112, section 11.2). This refuses the rest: heads that two readers
+//! could take for two different requests. [`super::framing`] refuses what hyper resolves silently.
 //!
 //! # Invariants
-//! - What passes has at most one host, one length and no transfer coding but `chunked`.
-//! - What passes names a path (or `*` for `OPTIONS`), which is forwarded byte for byte.
+//! - A request that passes has at most one host, one length and no transfer coding but `chunked`.
+//! - A request that passes names a path (or `*` for `OPTIONS`), which is forwarded byte for byte.
 
 use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
@@ -15,7 +15,7 @@ use hyper::{Method, Uri, Version};
 use super::hygiene;
 use super::problem::{Kind, Problem};
 
-/// Checks a head, and brings it into the form in which it is forwarded: origin-form and one `Host`.
+/// Checks a head, and rewrites it into the form in which it is forwarded: origin-form and one `Host`.
 pub(super) fn check(parts: &mut Parts) -> Result<(), Problem> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) || parts.method.as_str() == "TRACK" {
         return Err(Problem::new(Kind::Method, "the edge opens no tunnels and echoes no requests"));
@@ -26,7 +26,7 @@ pub(super) fn check(parts: &mut Parts) -> Result<(), Problem> {
     if let Some(expect) = parts.headers.get(EXPECT)
         && !expect.as_bytes().eq_ignore_ascii_case(b"100-continue")
     {
-        return Err(Problem::new(Kind::Expectation, "only 100-continue is understood"));
+        return Err(Problem::new(Kind::Expectation, "the only expectation that is supported is 100-continue"));
     }
     Ok(())
 }
@@ -40,7 +40,7 @@ fn framing(parts: &Parts) -> Result<(), Problem> {
     let coding = codings.next();
     if let Some(coding) = coding {
         if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(Problem::new(Kind::Coding, "the only transfer coding is chunked, once"));
+            return Err(Problem::new(Kind::Coding, "the only transfer coding that is supported is chunked, once"));
         }
         if parts.version != Version::HTTP_11 {
             return Err(bad("only HTTP/1.1 has transfer codings"));
@@ -49,7 +49,7 @@ fn framing(parts: &Parts) -> Result<(), Problem> {
     let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
     if let Some(length) = lengths.next() {
         if coding.is_some() {
-            return Err(bad("both a length and a transfer coding"));
+            return Err(bad("the request has both a length and a transfer coding"));
         }
         let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
         if lengths.next().is_some() || !digits {
@@ -59,7 +59,7 @@ fn framing(parts: &Parts) -> Result<(), Problem> {
     if hygiene::wants_websocket(&parts.headers)
         && (coding.is_some() || parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"))
     {
-        return Err(bad("an upgrade has no body"));
+        return Err(bad("an upgrade must not have a body"));
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ fn host(parts: &mut Parts) -> Result<(), Problem> {
     let mut hosts = parts.headers.get_all(HOST).iter();
     let host = hosts.next().cloned();
     if hosts.next().is_some() {
-        return Err(bad("more than one host"));
+        return Err(bad("the request has more than one host"));
     }
     let named = parts.uri.authority();
     let authority = match (&host, named) {
@@ -80,36 +80,37 @@ fn host(parts: &mut Parts) -> Result<(), Problem> {
         }
         (Some(host), None) => authority(host)?,
         (None, Some(named)) => named.clone(),
-        // HTTP/1.0 knew no hosts.
+        // HTTP/1.0 needs no host.
         (None, None) if parts.version == Version::HTTP_10 => return Ok(()),
-        (None, None) => return Err(bad("no host")),
+        (None, None) => return Err(bad("the request has no host")),
     };
     if authority.as_str().contains('@') {
-        return Err(bad("a host with user information"));
+        return Err(bad("the host must not have user information"));
     }
     if host.is_none() {
-        let value = HeaderValue::from_str(authority.as_str()).map_err(|_| bad("no host"))?;
+        let value =
+            HeaderValue::from_str(authority.as_str()).map_err(|_| bad("the host is not a valid header value"))?;
         parts.headers.insert(HOST, value);
     }
     Ok(())
 }
 
 fn authority(host: &HeaderValue) -> Result<Authority, Problem> {
-    Authority::try_from(host.as_bytes()).map_err(|_| bad("a host that is none"))
+    Authority::try_from(host.as_bytes()).map_err(|_| bad("the host is not valid"))
 }
 
 fn target(parts: &mut Parts) -> Result<(), Problem> {
     if let Some(scheme) = parts.uri.scheme_str()
         && !matches!(scheme, "http" | "https")
     {
-        return Err(bad("a scheme that is not HTTP"));
+        return Err(bad("the scheme must be http or https"));
     }
     let target = match parts.uri.path_and_query() {
         Some(target) if target.as_str().starts_with('/') => target.clone(),
         Some(target) if target.as_str() == "*" && parts.method == Method::OPTIONS => target.clone(),
         // `OPTIONS http://host` and `OPTIONS http://host?q`: the first is about the server (RFC 9112, section 3.2.4).
         None if parts.method == Method::OPTIONS => PathAndQuery::from_static("*"),
-        _ => return Err(bad("the target is no path")),
+        _ => return Err(bad("the target must be a path")),
     };
     parts.uri = Uri::from(target);
     Ok(())
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_one_meaning_passes_in_origin_form() {
+    fn a_head_with_one_meaning_passes_in_origin_form() {
         for (method, uri, target) in [
             ("GET", "/a/%2e%2e/b?x=%00#f", "/a/%2e%2e/b?x=%00"),
             ("GET", "http://venue.test/a", "/a"),
@@ -151,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_two_meanings_does_not() {
+    fn a_head_with_two_meanings_is_refused() {
         let host = ("host", "venue.test");
         for (method, uri, headers, kind) in [
             ("CONNECT", "venue.test:80", vec![host], Kind::Method),

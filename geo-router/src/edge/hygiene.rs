@@ -1,18 +1,18 @@
-//! What of a head crosses the edge (RFC 9110, section 7.6).
+//! Decides which header fields cross the edge (RFC 9110, section 7.6).
 //!
-//! Towards nodes: hop-by-hop fields, everything about addresses and what the edge settles itself are taken out;
-//! `Via`, `Forwarded` and `X-Request-Id` are put in. Towards clients: hop-by-hop fields out, `Via` in.
+//! Towards nodes the edge removes hop-by-hop fields, every field about addresses and the fields that it handles itself,
+//! and adds `Via`, `Forwarded` and `X-Request-Id`. Towards clients it removes hop-by-hop fields and adds `Via`.
 //!
 //! # Invariants
-//! - No node learns a client's address: all fields that commonly carry one end here, and `Forwarded` says `_hidden`
-//!   (RFC 7239, section 6.3).
-//! - What a client names in `Connection` is removed, except what the edge itself relies on.
+//! - No node learns a client's address: the fields that commonly carry it end here, and `Forwarded` says `_hidden` (RFC
+//!   7239, section 6.3).
+//! - A field that a client names in `Connection` is removed, except those that the edge itself relies on.
 
 use hyper::header::{
     self, CONNECTION, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 
-/// Identifies a request in the logs of everybody who had it.
+/// Identifies a request in the logs of every server on its way.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The region that answered.
@@ -34,7 +34,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
-/// Names that tell a node who the client is, or claim to.
+/// Names of fields that tell a node the client's address, or claim to.
 const ADDRESSES: [&str; 8] = [
     "x-real-ip",
     "x-client-ip",
@@ -46,15 +46,15 @@ const ADDRESSES: [&str; 8] = [
     "x-original-forwarded-for",
 ];
 
-/// Fields that `Connection` cannot take away: without them the request would be another one (RFC 9110, section 7.6.1
-/// forbids to name them).
+/// Fields that `Connection` cannot remove, because without them the request would be a different one (RFC 9110, section
+/// 7.6.1 forbids to name them).
 fn is_kept(name: &HeaderName) -> bool {
     const KEPT: [HeaderName; 5] =
         [header::HOST, header::AUTHORIZATION, header::CACHE_CONTROL, header::CONTENT_LENGTH, header::CONTENT_TYPE];
     KEPT.contains(name) || name.as_str().starts_with("meridian-")
 }
 
-/// Takes out what concerns one connection alone.
+/// Removes fields that concern only one connection.
 pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let lines = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
@@ -69,11 +69,11 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// A request's head on its way to a node. The body's framing is the business of whoever sends it.
+/// Prepares a request's head for a node. The code that sends the body sets its framing.
 pub fn request(headers: &mut HeaderMap, scheme: &str, via: &HeaderValue, id: &HeaderValue) {
     let trailers = wants_trailers(headers);
     strip_hop_by_hop(headers);
-    // The edge has asked for the body itself, and reads trailers to nobody's use.
+    // The edge has asked for the body itself, and does not use trailers.
     headers.remove(EXPECT);
     headers.remove(TRAILER);
     headers.remove(FORWARDED);
@@ -94,20 +94,20 @@ pub fn request(headers: &mut HeaderMap, scheme: &str, via: &HeaderValue, id: &He
     headers.insert(REQUEST_ID, id.clone());
 }
 
-/// An answer's head on its way to the client.
+/// Prepares an answer's head for the client.
 pub fn response(headers: &mut HeaderMap, via: &HeaderValue, id: &HeaderValue) {
     strip_hop_by_hop(headers);
     headers.append(VIA, via.clone());
     headers.insert(REQUEST_ID, id.clone());
 }
 
-/// Whether a client takes trailers.
+/// Whether a client accepts trailers.
 fn wants_trailers(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(TE).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
-/// Whether a request came through a router of this name already.
+/// Whether a request already came through a router with this name.
 pub fn came_through(headers: &HeaderMap, name: &str) -> bool {
     let lines = headers.get_all(VIA).iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).any(|hop| hop.split_ascii_whitespace().nth(1) == Some(name))
@@ -128,8 +128,8 @@ pub fn request_id(headers: &HeaderMap, trusted: bool) -> HeaderValue {
     }
 }
 
-/// Whether a request asks to become a WebSocket. Any other upgrade is declined by passing nothing on: `h2c` above
-/// all, which would carry requests that nobody here sees.
+/// Whether a request asks to become a WebSocket. Every other upgrade is declined by not passing it on, above all `h2c`,
+/// which would carry requests that the edge cannot see.
 pub fn wants_websocket(headers: &HeaderMap) -> bool {
     let tokens = |name: HeaderName, token: &str| {
         let mut lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
@@ -139,7 +139,7 @@ pub fn wants_websocket(headers: &HeaderMap) -> bool {
     alone && tokens(CONNECTION, "upgrade")
 }
 
-/// Puts in what asks for a WebSocket, or grants it.
+/// Adds the fields that ask for a WebSocket, or grant it.
 pub fn upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn connection_cannot_take_away_who_asks_or_for_what() {
+    fn connection_cannot_remove_the_fields_that_identify_the_request() {
         let headers = sent(&[
             ("connection", "authorization, host, meridian-secret, content-type"),
             ("authorization", "Bearer key"),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_kept_only_from_whom_we_trust() {
+    fn an_id_is_kept_only_from_a_trusted_proxy() {
         let good = headers(&[("x-request-id", "abc-1")]);
         assert_eq!(request_id(&good, true), "abc-1");
         assert_ne!(request_id(&good, false), "abc-1");
@@ -250,9 +250,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes in: nothing about the connection goes out, and what goes out was cleaned once for all.
+        /// For any input: nothing about the connection goes out, and cleaning twice changes nothing more.
         #[test]
-        fn what_is_clean_stays_clean(lines in prop::collection::vec(("[a-z-]{1,12}", "[ -~]{0,20}"), 0..20)) {
+        fn a_clean_head_stays_clean(lines in prop::collection::vec(("[a-z-]{1,12}", "[ -~]{0,20}"), 0..20)) {
             let lines: Vec<_> = lines.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
             let once = sent(&lines);
             prop_assert!(!once.contains_key("connection") && !once.contains_key("transfer-encoding"));

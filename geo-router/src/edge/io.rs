@@ -1,5 +1,5 @@
-//! A client's connection as hyper sees it: one that breaks when the client takes nothing for too long, and whose
-//! requests have no second meaning ([`super::framing`]).
+//! A client's connection as hyper sees it: it breaks when the client reads nothing for too long, and its requests have
+//! no second meaning ([`super::framing`]).
 
 use std::io;
 use std::pin::Pin;
@@ -24,7 +24,7 @@ impl<S> Guarded<S> {
         Guarded { inner, framing, patience, stalled: None }
     }
 
-    /// Passes on what came of a write; a write that pends for too long fails.
+    /// Passes on the result of a write; a write that pends for too long fails.
     fn patiently<T>(&mut self, cx: &mut Context<'_>, came: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if came.is_ready() {
             self.stalled = None;

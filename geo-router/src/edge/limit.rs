@@ -1,9 +1,9 @@
-//! How much one client prefix may ask, and how much a region is sent.
+//! Limits how much one client prefix may ask, and how much a region is sent.
 //!
 //! # Invariants
-//! - Memory is bounded: beyond [`MOST_PREFIXES`] prefixes, strangers share buckets instead of having their own.
-//! - A region is never sent more than its limit for long; what is beyond is refused, not dumped on a neighbour, unless
-//!   the neighbour has room.
+//! - Memory is bounded: beyond [`MOST_PREFIXES`] prefixes, new ones share buckets instead of having their own.
+//! - A region is not sent more than its limit for long. Requests beyond it go to a neighbour that has room, and are
+//!   otherwise refused.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -18,10 +18,10 @@ use super::client::prefix;
 use super::config::RateLimit;
 use crate::fleet::{Fleet, RegionIndex};
 
-/// How many prefixes have buckets of their own.
+/// Number of prefixes with their own buckets.
 pub const MOST_PREFIXES: usize = 100_000;
 
-/// How many buckets the others share.
+/// Number of buckets that the other prefixes share.
 const SHARED: u128 = 4_096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +49,7 @@ impl Prefixes {
         }
     }
 
-    /// Takes one request of a client, or says how long it has to wait.
+    /// Takes one request of a client, or returns how long it has to wait.
     pub(super) fn take(&self, client: IpAddr) -> Result<(), Duration> {
         if self.exempt.iter().any(|network| network.contains(client)) {
             return Ok(());
@@ -63,7 +63,7 @@ impl Prefixes {
         self.limiter.check_key(&bucket).map_err(|early| early.wait_time_from(self.clock.now()))
     }
 
-    /// Forgets who asked long ago. To be called about every second.
+    /// Forgets prefixes that sent nothing for long. To be called about every second.
     pub(super) fn sweep(&self) {
         self.limiter.retain_recent();
         let crowded = self.limiter.len() > MOST_PREFIXES;
@@ -71,7 +71,12 @@ impl Prefixes {
             self.limiter.shrink_to_fit();
         }
         if self.crowded.swap(crowded, Ordering::Relaxed) != crowded {
-            tracing::warn!(crowded, "rate limits are shared among clients");
+            let action = "none for a moment; if it stays true, find out which networks send the requests";
+            tracing::warn!(
+                crowded,
+                action,
+                "while crowded is true there are more client prefixes than buckets: some clients share rate limits"
+            );
         }
     }
 }
@@ -80,12 +85,12 @@ impl Prefixes {
 pub(super) struct Capacity(Vec<Option<DefaultDirectRateLimiter>>);
 
 impl Capacity {
-    /// Each region's capacity, of which this part is used.
+    /// The given part of each region's capacity.
     pub(super) fn new(fleet: &Fleet, part: f64) -> Capacity {
         let limiter = |capacity: f64| {
             let rate = (capacity * part).clamp(1e-3, 1e9);
             let quota = Quota::with_period(Duration::from_secs_f64(1.0 / rate))?;
-            // A tenth of a second's worth at once: requests do not come evenly.
+            // Allows a tenth of a second's worth at once, because requests do not come evenly.
             let burst = NonZeroU32::new((rate / 10.0) as u32).unwrap_or(NonZeroU32::MIN);
             Some(RateLimiter::direct(quota.allow_burst(burst)))
         };

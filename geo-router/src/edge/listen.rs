@@ -1,10 +1,11 @@
-//! Listeners: accept connections, speak TLS, HTTP/1.1 and HTTP/2 on them, end in peace.
+//! Listeners: accept connections, speak TLS, HTTP/1.1 and HTTP/2 on them, and end gracefully.
 //!
 //! # Invariants
-//! - Never more than `limits.connections` connections: beyond that clients wait in the system's queue.
-//! - A connection that brings no whole request head in time is closed, whatever it sends meanwhile; so is one on
-//!   which nothing is under way for too long, and one that takes nothing of what it is sent.
-//! - Once stopped: no new connection; what is under way is finished; what is left after `timeouts.drain` is dropped.
+//! - There are never more than `limits.connections` connections; further clients wait in the operating system's queue.
+//! - The edge closes a connection that sends no whole request head in time, whatever it sends meanwhile, one on which
+//!   nothing is under way for too long, and one whose client reads nothing for too long.
+//! - After a stop the edge accepts no connection, finishes what is under way, and drops what is left after
+//!   `timeouts.drain`.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -26,10 +27,10 @@ use super::framing::Framing;
 use super::io::Guarded;
 use super::metrics::Counted;
 
-/// How long to wait when the system refuses connections, such as for want of file descriptors.
+/// How long to wait after the system refused a connection, for example because it has no file descriptors left.
 const REFUSED: Duration = Duration::from_millis(100);
 
-/// A client's connection, as long as anything of it is there.
+/// A client's connection, as long as any part of it is in use.
 pub(super) struct Connection {
     pub(super) peer: IpAddr,
     pub(super) secure: bool,
@@ -46,7 +47,7 @@ impl Connection {
         if self.secure { "https" } else { "http" }
     }
 
-    /// Since when nothing is under way.
+    /// The time since which nothing is under way.
     fn quiet_since(&self) -> Option<Instant> {
         let since = *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner);
         (self.busy.load(Ordering::Acquire) == 0).then_some(since)
@@ -71,7 +72,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// Accepts until `stop` is true. Connections end by themselves, being told of `stop` as well.
+/// Accepts connections until `stop` is true. Each connection also sees `stop` and ends by itself.
 pub(super) async fn accept(
     edge: Arc<Edge>,
     listener: TcpListener,
@@ -83,14 +84,15 @@ pub(super) async fn accept(
     loop {
         let accepted = tokio::select! {
             biased;
-            // An error means that nobody is left to stop us, which is the end as well.
+            // An error means that the sender is gone, which also ends the listener.
             _ = stop.wait_for(|stop| *stop) => return,
             accepted = one(&listener, &permits) => accepted,
         };
         let (stream, peer, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection is refused by the system");
+                let action = "raise the limit of open files (ulimit -n) above edge.limits.connections if this goes on";
+                tracing::warn!(%error, action, "the system refuses a connection: the listener waits a moment");
                 tokio::time::sleep(REFUSED).await;
                 continue;
             }
@@ -140,7 +142,7 @@ async fn begin(
         Ok(Ok(stream)) => {
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             let framing = if http2 { Framing::none() } else { Framing::http1() };
-            // Boxed, because TLS is large, and most connections are idle most of the time.
+            // Boxed, because TLS state is large and most connections are idle most of the time.
             let stream = Guarded::new(Box::new(stream), framing, timeouts.write);
             Box::pin(speak(edge, stream, connection, stop)).await;
         }
@@ -185,7 +187,7 @@ where
                 let now = Instant::now();
                 let quiet = connection.quiet_since();
                 match quiet {
-                    // It was told to end and has nothing to do, yet does not end: it is broken or hostile.
+                    // The connection was told to end and has nothing to do, but does not end: it is broken or hostile.
                     Some(_) if ending => return,
                     Some(since) if now >= since + timeouts.idle => {
                         ending = true;
@@ -203,7 +205,7 @@ where
     }
 }
 
-/// hyper, with the limits of `config`.
+/// hyper's builder with the limits of `config`.
 pub(super) fn http(limits: &super::config::Limits, timeouts: &super::config::Timeouts) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
@@ -217,11 +219,11 @@ pub(super) fn http(limits: &super::config::Limits, timeouts: &super::config::Tim
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.head).unwrap_or(u32::MAX))
-        // The window of a stream is what one client can make us keep; bodies are small here.
+        // The window of a stream bounds what one client can make us keep. Bodies are small here.
         .initial_stream_window_size(64 * 1024)
         .initial_connection_window_size(256 * 1024)
         .max_send_buf_size(64 * 1024)
-        // A client that opens streams only to reset them is sent away (CVE-2023-44487).
+        // A client that opens streams only to reset them is disconnected (CVE-2023-44487).
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(Some(100))
         .keep_alive_interval(Duration::from_secs(20))

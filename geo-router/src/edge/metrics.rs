@@ -22,7 +22,7 @@ pub struct EdgeMetrics {
     breakers: IntGaugeVec,
     cache: IntCounterVec,
     upstream_seconds: Histogram,
-    /// Requests of clients whose place nobody knows.
+    /// Requests of clients whose location is unknown.
     pub unknown_location: IntCounter,
     /// Client connections that are open.
     pub connections: IntGauge,
@@ -60,25 +60,17 @@ impl EdgeMetrics {
                 "Answers by region (edge: no node's) and status class",
                 &["region", "status"],
             )?,
-            retries: counters(
-                "retries_total",
-                "Attempts after the first, by what became of the one before",
-                &["reason"],
-            )?,
+            retries: counters("retries_total", "Attempts after the first, by outcome of the one before", &["reason"])?,
             refused: counters("refused_total", "Requests that the edge refused to forward", &["reason"])?,
             breakers: keep(
                 registry,
                 IntGaugeVec::new(opts("breaker_state", "0 closed, 1 half-open, 2 open"), &["region", "node"]),
             )?,
-            cache: counters(
-                "cache_total",
-                "Requests that may be answered from the cache, by what became of them",
-                &["result"],
-            )?,
+            cache: counters("cache_total", "Requests that may be answered from the cache, by result", &["result"])?,
             upstream_seconds: keep(registry, Histogram::with_opts(seconds))?,
             unknown_location: counter(
                 "unknown_location_total",
-                "Requests of clients whose place is unknown, so that a stable hash chose their region",
+                "Requests of clients whose location is unknown, so that a stable hash chose their region",
             )?,
             connections: gauge("connections", "Client connections that are open")?,
             upgraded: gauge("upgraded_connections", "Upgraded connections that are open")?,
@@ -89,7 +81,7 @@ impl EdgeMetrics {
         })
     }
 
-    /// An answer left.
+    /// An answer was sent.
     pub(super) fn answered(&self, region: Option<&str>, status: hyper::StatusCode) {
         let class = match status.as_u16() / 100 {
             1 => "1xx",
@@ -133,7 +125,7 @@ fn keep<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C, Err
     Ok(made)
 }
 
-/// Something that is there as long as this is: counted.
+/// Counts something for as long as this exists.
 pub(super) struct Counted(IntGauge);
 
 impl Counted {

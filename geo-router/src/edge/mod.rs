@@ -1,16 +1,18 @@
 //! The HTTP edge: takes clients' requests and forwards each to a node that answers it.
 //!
-//! A request's way: [`listen`] reads it, [`gate`] lets it in, [`client`] says who asks, [`limit`] whether they may,
-//! [`cache`] answers what is public, [`forward`] walks regions and nodes in the order of view and [`balance`] under
-//! [`breaker`]s and the table of [`retry`]; [`hygiene`] cleans heads both ways, [`body`] streams.
+//! The path of a request: [`listen`] reads it, [`gate`] checks its head, [`client`] determines the client, [`limit`]
+//! its rate, and [`cache`] answers what is public. [`forward`] walks regions and nodes in the order of the view and of
+//! [`balance`], under [`breaker`]s and the table of [`retry`]. [`hygiene`] cleans heads in both directions, and
+//! [`body`] streams.
 //!
 //! # Invariants
-//! - Nothing reaches a node that its client did not send, or more than the retry table allows.
-//! - Memory is bounded: connections, bodies, heads, caches and tables have limits; what streams is never gathered.
-//! - The view is the only word on regions: the edge never waits for the control plane.
+//! - Nodes get only what clients sent, and not more often than the retry table allows.
+//! - Memory is bounded: connections, bodies, heads, caches and tables have limits, and a streamed body is never
+//!   gathered.
+//! - Only the view decides on regions: the edge never waits for the control plane.
 //!
 //! # Not here
-//! Which regions are well ([`crate::health`]) and which suit whom ([`crate::policy`]).
+//! Which regions are healthy ([`crate::health`]) and which suit which client ([`crate::policy`]).
 
 pub mod balance;
 pub mod breaker;
@@ -94,7 +96,7 @@ pub enum EdgeError {
     Tls(#[from] rustls::Error),
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct Edge {
     config: EdgeConfig,
     views: watch::Receiver<Arc<View>>,
@@ -114,7 +116,7 @@ struct Edge {
     http: Builder<TokioExecutor>,
     connections: TaskTracker,
     tunnels: TaskTracker,
-    /// Drops whatever is still there.
+    /// Drops the connections that are left.
     kill: CancellationToken,
 }
 
@@ -131,7 +133,7 @@ impl EdgeServer {
     /// Binds the listeners and starts to serve, until `stop` is true.
     ///
     /// # Errors
-    /// [`EdgeError`]: an address is taken, or a certificate is no good.
+    /// [`EdgeError`]: an address is taken, or a certificate is not usable.
     pub async fn start(
         config: EdgeConfig,
         views: watch::Receiver<Arc<View>>,
@@ -161,7 +163,7 @@ impl EdgeServer {
         tasks.spawn(listen::accept(edge.clone(), listener, None, permits, stop.clone()));
         let mut sweeping = tokio::spawn(sweep(edge.clone()));
         let running = tokio::spawn(async move {
-            // Nothing ends before it is told to, unless it panicked: then the edge is no whole one any more and ends.
+            // A task that ends before `stop` has panicked. The edge is incomplete then, so it ends as a whole.
             tokio::select! { _ = tasks.join_next() => {}, _ = &mut sweeping => {} }
             if *stop.borrow() {
                 while tasks.join_next().await.is_some() {}
@@ -171,17 +173,17 @@ impl EdgeServer {
             edge.drain().await;
             sweeping.abort();
         });
-        tracing::info!(%address, tls = ?tls_address, "edge");
+        tracing::info!(%address, tls = ?tls_address, "the edge takes requests");
         Ok(EdgeServer { address, tls_address, breakers, running })
     }
 
-    /// Where it takes HTTP.
+    /// The address for HTTP.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it takes HTTP with TLS.
+    /// The address for HTTP with TLS.
     #[must_use]
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls_address
@@ -193,9 +195,9 @@ impl EdgeServer {
         self.breakers.clone()
     }
 
-    /// Resolves once it was stopped, or has broken, and everything under way is over.
+    /// Resolves once the edge was stopped or has broken, and everything under way has ended.
     pub async fn stopped(self) {
-        // A panic was reported where it happened.
+        // A panic was already reported where it happened.
         let _ = self.running.await;
     }
 }
@@ -253,7 +255,7 @@ impl Edge {
         }
     }
 
-    /// Waits for what is under way, then drops what does not end.
+    /// Waits for what is under way, then drops what is left.
     async fn drain(&self) {
         self.connections.close();
         self.tunnels.close();
@@ -263,7 +265,11 @@ impl Edge {
         };
         if tokio::time::timeout(self.config.timeouts.drain, ended).await.is_err() {
             let (connections, tunnels) = (self.connections.len(), self.tunnels.len());
-            tracing::warn!(connections, tunnels, "dropping what does not end");
+            tracing::warn!(
+                connections,
+                tunnels,
+                "connections did not end in time: they are dropped, and their requests fail"
+            );
             self.kill.cancel();
             self.connections.wait().await;
             self.tunnels.wait().await;

@@ -1,17 +1,17 @@
-//! How much longer than usual a node may take because it was asked to wait.
+//! How much longer than usual a node may take, because the request asked it to wait.
 //!
-//! A request may ask its node to wait for other regions (`?wait=`, `?durability=`) or bring a session that the node
-//! waits to cover. A node that does as it was told is not silent: without this, such requests would be repeated
-//! elsewhere and open breakers.
+//! A request may ask its node to wait for other regions (`?wait=`, `?durability=`), or bring a session that the node
+//! waits to cover. A node that waits as it was asked is not silent. Without this rule such requests would be repeated
+//! elsewhere and would open breakers.
 
 use std::time::Duration;
 
 use hyper::header::{HeaderMap, HeaderName};
 
-/// The longest that nodes wait.
+/// The longest time that nodes wait.
 const MOST: Duration = Duration::from_secs(30);
 
-/// How long they wait if the request does not say.
+/// How long nodes wait if the request does not say.
 const USUAL: Duration = Duration::from_secs(5);
 
 const SESSION: HeaderName = HeaderName::from_static("meridian-session");

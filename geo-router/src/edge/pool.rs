@@ -1,11 +1,11 @@
 //! Connections to nodes: HTTP/1.1, kept open between requests.
 //!
-//! hyper-util's pooled client hides what the retry rules need to know: whether a request left at all, and whether
-//! the connection had been used before. So the pool is here, around hyper's own connection.
+//! hyper-util's pooled client hides what the retry rules need to know: whether a request was sent at all, and whether
+//! the connection had been used before. Therefore this file has its own pool around hyper's connection.
 //!
 //! # Invariants
-//! - A connection serves one request at a time, and goes back only after the whole answer was read.
-//! - A request on a connection that its node had closed meanwhile never left: it goes on with another connection.
+//! - A connection serves one request at a time, and returns to the pool only after the whole answer was read.
+//! - A request on a connection that its node had already closed was never sent: it continues on another connection.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,14 +29,14 @@ const MOST_IDLE: usize = 512;
 /// How long an idle connection is kept: well below the 60 s after which nodes close theirs.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// How long a connection may take to get ready again after its answer was read.
+/// How long a connection may take to become ready again after its answer was read.
 const SETTLE: Duration = Duration::from_secs(1);
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum SendError {
-    /// No connection; the request is untouched.
+    /// There is no connection; the request was not touched.
     #[error("no connection to the node")]
     Connect(#[source] std::io::Error),
     /// The request was not sent; here is its body.
@@ -45,9 +45,9 @@ pub(super) enum SendError {
     /// The connection broke; the node may have acted.
     #[error("the connection to the node broke")]
     Broke {
-        /// Whether it had served requests before: then nodes may just have closed it as idle.
+        /// Whether it had served requests before. If so, the node may just have closed it as idle.
         reused: bool,
-        /// How.
+        /// The error.
         #[source]
         source: hyper::Error,
     },
@@ -84,7 +84,7 @@ impl Pool {
         self.idle[node.region.at()][node.node].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A connection that is ready: the one used last, or, if there is none or `fresh` is asked for, a new one.
+    /// A ready connection: the one used last. If there is none, or with `fresh`, a new one.
     pub(super) async fn connection(self: &Arc<Self>, node: NodeId, fresh: bool) -> Result<Lease, SendError> {
         if !fresh && let Some(sender) = self.idle_one(node) {
             return Ok(self.lease(node, sender, true));
@@ -103,7 +103,7 @@ impl Pool {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|error| SendError::Connect(std::io::Error::other(error)))?;
-        // Ends when the sender and the answer's body are gone, or when the node closes.
+        // The task ends when the sender and the answer's body are gone, or when the node closes.
         tokio::spawn(async move {
             if let Err(error) = connection.with_upgrades().await {
                 tracing::debug!(%error, "a connection to a node broke");
@@ -127,7 +127,7 @@ impl Pool {
         Lease { pool: self.clone(), node, sender: Some(sender), reused }
     }
 
-    /// Closes what was idle for too long. To be called every few seconds.
+    /// Closes connections that were idle for too long. To be called every few seconds.
     pub(super) fn sweep(&self) {
         for slot in self.idle.iter().flatten() {
             let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,7 +137,7 @@ impl Pool {
     }
 }
 
-/// One connection in use. Dropped without [`give_back`](Self::give_back), it is closed.
+/// One connection in use. It is closed if this is dropped without [`give_back`](Self::give_back).
 pub(super) struct Lease {
     pool: Arc<Pool>,
     node: NodeId,
@@ -146,7 +146,7 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Sends a request and waits for the head of its answer, at most `patience` long after the last progress.
+    /// Sends a request and waits for the head of its answer, at most `patience` after the last progress.
     pub(super) async fn send(
         &mut self,
         request: Request<Outgoing>,
@@ -177,13 +177,13 @@ impl Lease {
         })
     }
 
-    /// The whole answer was read: the connection may serve again.
+    /// Returns the connection to the pool after the whole answer was read.
     pub(super) fn give_back(mut self) {
         let Some(mut sender) = self.sender.take() else { return };
         if sender.is_ready() {
             self.put(sender);
         } else if !sender.is_closed() {
-            // The request's last piece may still be on its way.
+            // The last piece of the request may still be on its way.
             tokio::spawn(async move {
                 if let Ok(Ok(())) = tokio::time::timeout(SETTLE, sender.ready()).await {
                     self.put(sender);

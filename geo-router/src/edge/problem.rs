@@ -1,8 +1,8 @@
-//! What the edge itself answers instead of a node, as RFC 9457 `application/problem+json`.
+//! The edge's own answers, given instead of a node's, as RFC 9457 `application/problem+json`.
 //!
 //! # Invariants
 //! - No problem repeats what the client sent.
-//! - Each kind has one `type`, one title and one status, for ever: clients choose their own words by `type`.
+//! - Each kind has one `type`, one title and one status, which never change: clients choose their own words by `type`.
 
 use bytes::Bytes;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -35,29 +35,29 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// A head that has two meanings, or none.
+    /// A head that has two meanings, or is not valid.
     BadRequest: BAD_REQUEST, "bad-request", "The request is not understood";
     /// A method that is never forwarded.
     Method: METHOD_NOT_ALLOWED, "method-not-allowed", "The method is not taken here";
-    /// A body that comes too slowly.
+    /// A body that arrives too slowly.
     BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
     /// Too much body.
     TooLarge: PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large";
-    /// An expectation that nobody here meets.
+    /// An expectation that the edge does not support.
     Expectation: EXPECTATION_FAILED, "expectation-failed", "The expectation is not met";
-    /// This client asks too much.
+    /// This client sends too many requests.
     Limited: TOO_MANY_REQUESTS, "rate-limited", "Too many requests from this network";
-    /// All clients together ask too much.
+    /// All clients together send too many requests.
     Overloaded: TOO_MANY_REQUESTS, "overloaded", "No region has capacity for the request";
-    /// Coding of the message that is not spoken.
+    /// A transfer coding that is not supported.
     Coding: NOT_IMPLEMENTED, "transfer-coding", "The transfer coding is not spoken";
-    /// No node answered; what was asked may be done or not.
+    /// No node answered; the request may have been done.
     BadGateway: BAD_GATEWAY, "no-answer", "No node answered";
     /// No node could be reached; nothing was done.
     Unavailable: SERVICE_UNAVAILABLE, "unreachable", "No node can be reached";
-    /// Nodes are silent; what was asked may be done or not.
+    /// The nodes are silent; the request may have been done.
     Timeout: GATEWAY_TIMEOUT, "answer-timeout", "No node answered in time";
-    /// The request came through here already.
+    /// The request already came through this router.
     Loop: LOOP_DETECTED, "loop", "The request came through this router already";
 }
 
@@ -78,7 +78,7 @@ struct Json<'a> {
 }
 
 impl Problem {
-    /// A problem in words.
+    /// A problem with a detail.
     pub(super) fn new(kind: Kind, detail: &'static str) -> Problem {
         let retry_after = match kind {
             Kind::Limited | Kind::Overloaded | Kind::Unavailable | Kind::BadGateway | Kind::Timeout => Some(1),
@@ -87,12 +87,12 @@ impl Problem {
         Problem { kind, detail, retry_after }
     }
 
-    /// Whether nothing more is read from the connection: after a head that may be read in two ways, or amid a body.
+    /// Whether the connection is not read further: after an ambiguous head, or in the middle of a body.
     pub(super) fn closes(&self) -> bool {
         matches!(self.kind, Kind::BadRequest | Kind::Coding | Kind::BodyTimeout | Kind::TooLarge | Kind::Method)
     }
 
-    /// The same, to be repeated after so many seconds at the earliest.
+    /// The same problem, with the least number of seconds until the client should repeat.
     pub(super) fn after(self, seconds: u32) -> Problem {
         Problem { retry_after: Some(seconds.max(1)), ..self }
     }
@@ -107,7 +107,7 @@ impl Problem {
             status: status.as_u16(),
             detail: self.detail,
         };
-        // Text and numbers alone: this cannot fail, and an empty body still has its status.
+        // The JSON holds only text and numbers, so this cannot fail; an empty body would still have its status.
         let mut response = Response::new(Bytes::from(serde_json::to_vec(&json).unwrap_or_default()));
         *response.status_mut() = status;
         let headers = response.headers_mut();

@@ -1,33 +1,33 @@
-//! Whether a request is tried again: one table.
+//! One table that decides whether a request is tried again.
 //!
-//! | what became of the attempt | idempotent | other methods |
+//! | outcome of the attempt | idempotent | other methods |
 //! | --- | --- | --- |
-//! | it never left | again | again |
-//! | the connection broke, or the node stayed silent | again | no: it may be done |
-//! | the node said 502, 503 or 504 | again | no: a node that stops says 503 to writes that may be durable |
+//! | it was never sent | again | again |
+//! | the connection broke, or the node stayed silent | again | no: it may have been done |
+//! | the node said 502, 503 or 504 | again | no: a stopping node says 503 to writes that may be durable |
 //! | the node said 404 `no-such-venue`, the first one to say so | again | again: nothing was done |
 //! | the client did not send all of it | no | no |
 //! | any other answer | no | no |
 //!
-//! and nothing is tried again whose body is no longer there.
+//! A request whose body is gone is never tried again.
 //!
 //! A region that came back a moment ago may not have the venue yet. After its 404 the request goes to another region,
-//! once: of a venue that does not exist the second 404 is the answer.
+//! once. If the venue does not exist, the second 404 is the answer.
 
 use hyper::{Method, StatusCode};
 
-/// What became of an attempt.
+/// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// No byte of it reached the node.
+    /// No byte of the request reached the node.
     NeverLeft,
-    /// The connection broke after some of it may have.
+    /// The connection broke after part of the request may have reached the node.
     Broke,
     /// No answer in time.
     Silent,
-    /// The client did not send all of it, which says nothing of the node.
+    /// The client did not send the whole request, which says nothing about the node.
     Withdrawn,
-    /// The node answered that it does not know the venue, and no other has been asked for it.
+    /// The node answered that it does not know the venue, and no other region was asked before.
     UnknownVenue,
     /// The node answered.
     Status(StatusCode),
@@ -44,7 +44,7 @@ impl Outcome {
         }
     }
 
-    /// Whether what was asked may have been done.
+    /// Whether the request may have been done.
     #[must_use]
     pub fn may_be_done(self) -> bool {
         !matches!(self, Outcome::NeverLeft | Outcome::UnknownVenue)
@@ -64,7 +64,7 @@ impl Outcome {
     }
 }
 
-/// Whether doing it twice is doing it once (RFC 9110, section 9.2.2).
+/// Whether doing the request twice has the same effect as once (RFC 9110, section 9.2.2).
 #[must_use]
 pub fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS)

@@ -1,4 +1,4 @@
-//! One request from its head to its answer: let in, counted, answered from the cache or by a node.
+//! Serves one request from its head to its answer: checks and counts it, and answers it from the cache or by a node.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -56,7 +56,7 @@ impl Edge {
         };
         let region = response.headers().get(hygiene::REGION).and_then(|region| region.to_str().ok());
         self.metrics.answered(region, response.status());
-        // hyper sets it from the body; a wrong one from elsewhere would be a second end.
+        // hyper sets it from the body. A wrong length from elsewhere would give the answer a second end.
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
@@ -91,7 +91,7 @@ impl Edge {
         if websocket.is_some() {
             hygiene::upgrade(&mut parts.headers);
         }
-        // The length is that of the body as it is sent.
+        // The length is set from the body as it is sent.
         parts.headers.remove(CONTENT_LENGTH);
         let admitted = Admitted { connection, parts, client, sticky, websocket };
         let limits = &self.config.limits;
@@ -113,7 +113,7 @@ impl Edge {
         Ok(response)
     }
 
-    /// Sends a request to the nodes, if there is room for its kind.
+    /// Sends a request to the nodes, if its class of places has capacity.
     async fn forward<'a>(&self, admitted: Admitted<'a>, body: Prepared) -> (Result<Answered, Problem>, Admitted<'a>) {
         let view = self.views.borrow().clone();
         let class = view.places.leaf(admitted.client).class;
@@ -123,7 +123,8 @@ impl Edge {
         }
         if happens(view.shed(class)) {
             self.metrics.refused("shed");
-            let problem = Problem::new(Kind::Overloaded, "all regions are at their limits; repeat in a moment");
+            let problem =
+                Problem::new(Kind::Overloaded, "all regions are at their limits; repeat the request in a moment");
             return (Err(problem), admitted);
         }
         let ranking = view.ranking(admitted.client);
@@ -148,7 +149,7 @@ impl Edge {
         (result, admitted)
     }
 
-    /// A node's answer as the client gets it.
+    /// A node's answer in the form that the client gets.
     fn answer(self: &Arc<Self>, answered: Answered, admitted: Admitted<'_>) -> Response<Origin> {
         let Answered { node, mut response, read, lease } = answered;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
@@ -170,7 +171,7 @@ impl Edge {
             .headers()
             .get(hyper::header::CACHE_CONTROL)
             .is_some_and(|value| value.as_bytes().windows(6).any(|word| word.eq_ignore_ascii_case(b"public")));
-        // A cookie on a public answer would be everybody's.
+        // A cookie on a public answer would go to every client.
         if let Some(sticky) = &self.sticky
             && admitted.sticky != Some(node)
             && !public
@@ -209,7 +210,7 @@ impl Edge {
             Found::Missing | Found::Unknown => None,
         };
         if asked.wishes.only_if_cached {
-            return Err(Problem::new(Kind::Timeout, "it is not in the cache, and only that was asked for"));
+            return Err(Problem::new(Kind::Timeout, "the answer is not in the cache, and the request allows no other"));
         }
         let revalidates = match &stale {
             Some(stored) if asked.method == Method::GET => {
@@ -232,7 +233,7 @@ impl Edge {
         if let Some(stored) = stale.filter(|_| revalidates && answered.response.status() == StatusCode::NOT_MODIFIED) {
             self.metrics.cached("confirmed");
             let fresh = cache.confirmed(&asked, &stored, answered.response.headers());
-            // Reads the answer's end, so that the connection serves again.
+            // Reads the answer to its end, so that the connection can serve again.
             drop(self.answer(answered, admitted));
             return Ok(self.kept(&fresh, &asked, "fwd=stale; fwd-status=304"));
         }
@@ -251,7 +252,7 @@ impl Edge {
         Ok(response)
     }
 
-    /// What there is; while somebody else asks a node for it, their answer.
+    /// Looks the request up; while another request asks a node for the same path, waits for its answer.
     async fn look(&self, cache: &Arc<Cache>, asked: &cache::Asked) -> (Found, Option<Flight>) {
         let found = cache.find(asked, Instant::now());
         let alone = matches!(found, Found::Fresh(_) | Found::Unknown);
@@ -261,7 +262,7 @@ impl Edge {
         match cache.flights.begin(&asked.path) {
             Turn::Ours(flight) => (found, Some(flight)),
             Turn::Theirs(mut over) => {
-                // Whether it ended well or took too long: what there is now decides.
+                // Whether that request ended well or took too long: the cache decides.
                 let _ = tokio::time::timeout(self.config.timeouts.answer, over.changed()).await;
                 (cache.find(asked, Instant::now()), None)
             }
@@ -282,7 +283,7 @@ impl Edge {
     }
 }
 
-/// The head of an answer as it is kept: without what concerns one connection.
+/// The head of an answer as it is stored: without fields that concern only one connection.
 fn cleaned(headers: &hyper::HeaderMap) -> hyper::HeaderMap {
     let mut headers = headers.clone();
     hygiene::strip_hop_by_hop(&mut headers);

@@ -1,11 +1,12 @@
 //! The cookie that keeps a client at its node.
 //!
-//! Its value is a keyed MAC over region and node, so it reveals neither an address nor a name, nobody but a router
-//! with the key can make one, and every router with the key understands it.
+//! Its value is a keyed MAC over region and node. So it reveals neither an address nor a name, only a router with the
+//! key can make one, and every router with the key understands it.
 //!
 //! # Invariants
-//! - Names go into the MAC, never addresses or positions: a node keeps its cookie when others come and go.
-//! - A cookie that no node has is as good as none.
+//! - Names go into the MAC, never addresses or positions, so a node keeps its cookie when other nodes are added or
+//!   removed.
+//! - A cookie that matches no node is ignored.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,7 +28,7 @@ pub const COOKIE_NAME: &str = "meridian-node";
 pub struct Secret([u8; 32]);
 
 impl Secret {
-    /// A new one, which dies with the process.
+    /// A new random secret, which is lost when the process ends.
     #[must_use]
     pub fn random() -> Secret {
         Secret(rand::random())
@@ -49,10 +50,10 @@ impl Secret {
     }
 
     fn mac(&self, parts: &[&[u8]]) -> [u8; 16] {
-        // A key of any length is taken, so there is always a MAC.
+        // HMAC accepts keys of any length, so there is always a MAC.
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return [0; 16] };
         for part in parts {
-            // The length first, or the same bytes could be split in two ways.
+            // The length comes first, otherwise the same bytes could be split in two ways.
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
@@ -76,7 +77,7 @@ pub struct Sticky {
 }
 
 impl Sticky {
-    /// Those of a fleet.
+    /// The cookies of a fleet.
     #[must_use]
     pub fn new(secret: &Secret, fleet: &Fleet) -> Sticky {
         let mut nodes = HashMap::new();
@@ -100,7 +101,7 @@ impl Sticky {
         pairs(headers).find_map(|(name, value)| (name == COOKIE_NAME).then(|| self.nodes.get(value).copied())?)
     }
 
-    /// What makes a client stay at a node.
+    /// The `Set-Cookie` value that keeps a client at a node.
     #[must_use]
     pub fn set_cookie(&self, node: NodeId, secure: bool) -> Option<HeaderValue> {
         let value = self.values.get(node.region.at())?.get(node.node)?;
@@ -114,7 +115,7 @@ fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='))
 }
 
-/// Takes our cookie out of a request: it is the edge's business alone.
+/// Removes our cookie from a request, because only the edge uses it.
 pub fn strip(headers: &mut HeaderMap) {
     if !pairs(headers).any(|(name, _)| name == COOKIE_NAME) {
         return;

@@ -1,10 +1,10 @@
-//! What unit tests share: fleets, heads.
+//! Shared parts of the unit tests: fleets, heads.
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::fleet::{Fleet, Node, Position, Region};
 
-/// So many regions, each with so many nodes of weight 1.
+/// Regions with these numbers of nodes of weight 1.
 pub(super) fn fleet(nodes: &[usize]) -> Fleet {
     let region = |(index, count): (usize, &usize)| region(index, &vec![1; *count]);
     Fleet { regions: nodes.iter().enumerate().map(region).collect() }
@@ -15,7 +15,7 @@ pub(super) fn weighted_fleet(weights: &[u32]) -> Fleet {
     Fleet { regions: vec![region(0, weights)] }
 }
 
-/// A head of these lines.
+/// A head with these lines.
 pub(super) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {

@@ -1,4 +1,4 @@
-//! Recognising a node's 404 that says: the venue is not known here.
+//! Recognises a node's 404 that says that it does not know the venue.
 //!
 //! # Invariants
 //! - Only the short body of a problem is read ahead; every other answer is relayed as it comes.
@@ -10,7 +10,7 @@ use hyper::header::CONTENT_TYPE;
 use hyper::{Response, StatusCode};
 use serde::Deserialize;
 
-/// A node's problems are shorter.
+/// A bound above the length of a node's problems.
 const LONGEST: u64 = 4_096;
 
 const NO_SUCH_VENUE: &str = "urn:meridian:problem:no-such-venue";
@@ -33,7 +33,7 @@ pub(super) async fn read(response: &mut Response<Incoming>) -> Result<Bytes, hyp
     Ok(response.body_mut().collect().await?.to_bytes())
 }
 
-/// Whether a problem says that the venue is not known.
+/// Whether a problem says that the node does not know the venue.
 pub(super) fn is(body: &[u8]) -> bool {
     serde_json::from_slice::<Problem>(body).is_ok_and(|problem| problem.r#type == NO_SUCH_VENUE)
 }

@@ -1,7 +1,7 @@
 //! WebSockets: once a node has agreed, bytes pass both ways unread.
 //!
 //! # Invariants
-//! - Nothing passes before the node said 101.
+//! - Nothing passes before the node has answered 101.
 //! - A tunnel counts as a client connection; it ends when both sides are silent for too long, and when the edge stops.
 
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub(super) fn tunnel(edge: &Arc<Edge>, connection: Arc<Connection>, client: OnUp
     });
 }
 
-/// Passes bytes one way until they end, or neither way has any for too long.
+/// Passes bytes one way until they end, or until neither way has any for too long.
 async fn pump(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
@@ -72,6 +72,6 @@ async fn pump(
             break;
         }
     }
-    // The other way may still have something to say; it ends by itself or by silence.
+    // The other way may still have bytes; it ends by itself or by silence.
     let _ = to.shutdown().await;
 }

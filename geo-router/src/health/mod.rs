@@ -1,16 +1,16 @@
-//! Which regions are fit to be sent to: probes make a verdict on each node, routers agree on each region, operators
-//! have their word, and what comes out is the state and admission of each region.
+//! Decides which regions are fit for clients. Probes give a verdict on each node, routers agree on each region,
+//! operators give orders, and the result is the state and admission of each region.
 //!
 //! | file | concern |
 //! | --- | --- |
 //! | [`track`] | probes of one node, with hysteresis |
 //! | [`quorum`] | the verdicts of several routers on one region |
-//! | [`orders`] | operators' words: drained, under maintenance |
-//! | [`state`] | all of it together, ramp, passive signals, time to the next possible change |
+//! | [`orders`] | operators' orders: drained, under maintenance |
+//! | [`state`] | the combination: ramp, passive signals, time to the next possible change |
 //!
 //! # Invariants
-//! - No clock and no I/O: `now` is the time since the router's start, `wall` is Unix time, both given.
-//! - Passive signals lower a region's admission; they never take it out.
+//! - No clock and no I/O: the caller passes `now`, the time since the router's start, and `wall`, Unix time.
+//! - Passive signals lower a region's admission but never take it out.
 
 pub mod orders;
 pub mod quorum;
@@ -29,16 +29,16 @@ pub use quorum::{Ballot, Decision};
 pub use state::{Fitness, Health};
 pub use track::Track;
 
-/// What is thought of a node or a region.
+/// The judgement on a node or a region.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// Not enough was seen.
+    /// Too little was seen for a verdict.
     #[default]
     Unknown,
-    /// Well.
+    /// Healthy.
     Up,
-    /// Not well.
+    /// Not healthy.
     Down,
 }
 
@@ -47,19 +47,19 @@ pub enum Verdict {
 pub struct HealthRules {
     /// Time between probes of a node.
     pub interval: Duration,
-    /// Within which a probe must be answered.
+    /// How long a probe may take.
     pub timeout: Duration,
-    /// So many failures make an up node down.
+    /// Number of failures that make an up node down.
     pub down_after: u32,
-    /// So many successes in a row forgive all failures of an up node.
+    /// Number of successes in a row that forgive all failures of an up node.
     pub ok_after: u32,
-    /// So many successes in a row make a down node up; more after flaps.
+    /// Number of successes in a row that make a down node up; more after flaps.
     pub up_after: u32,
-    /// A down node stays so at least this long.
+    /// Shortest time that a node stays down.
     pub hold_down: Duration,
     /// How long a flap is remembered.
     pub flap_memory: Duration,
-    /// The longest that flaps can hold a node down once it answers again.
+    /// The longest time that flaps can hold a node down once it answers again.
     pub hold_cap: Duration,
     /// How long a region takes to get its whole share back.
     pub ramp: Duration,

@@ -1,5 +1,5 @@
-//! Operators' words on regions: they lie in the nodes' replicated cluster document, and the router follows the newest.
-//! Who gave an order and why is told by the nodes' admin listeners alone.
+//! Operators' orders on regions. They lie in the nodes' replicated cluster document, and the router follows the newest.
+//! Only the nodes' admin listeners show the author and the reason of an order.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,28 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OrderKind {
-    /// As usual.
+    /// Clients are sent there as usual.
     Serving,
-    /// New clients elsewhere; what is under way ends in peace.
+    /// New clients are sent elsewhere; connections and requests that exist end normally.
     Drained,
-    /// Nothing is sent there.
+    /// No client is sent there.
     Maintenance,
 }
 
 /// One order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// What is wanted.
+    /// What the operator wants.
     pub order: OrderKind,
-    /// When it was given.
+    /// When the order was given.
     pub since: Timestamp,
-    /// When it lapses; absent: when another is given.
+    /// When the order lapses; without it the order holds until the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
 }
 
 impl Order {
-    /// What holds at `wall`.
+    /// The kind that holds at `wall`.
     #[must_use]
     pub fn at(&self, wall: Timestamp) -> OrderKind {
         if self.until.is_some_and(|until| until <= wall) { OrderKind::Serving } else { self.order }
@@ -44,8 +44,8 @@ impl Order {
 pub struct Orders(BTreeMap<String, Order>);
 
 impl Orders {
-    /// Takes an order that some node showed. A node that lags shows an old one, so only a newer one counts; of two
-    /// given at the same moment the one that sends fewer clients there. Whether anything changed.
+    /// Takes an order that a node showed. A node that lags shows an old order, so only a newer one counts; of two at
+    /// the same moment the one that sends fewer clients there counts. Returns whether anything changed.
     pub fn take(&mut self, region: &str, order: Order) -> bool {
         let known = self.0.get(region);
         let newer =
@@ -80,7 +80,7 @@ mod tests {
         assert!(orders.take("eu", serving.clone()));
         assert!(!orders.take("eu", drained));
         assert_eq!(orders.on("eu"), Some(&serving));
-        // Given in two regions at the same moment: both routers end with the same.
+        // Given in two regions at the same moment: all routers end with the same order.
         assert!(orders.take("eu", order(OrderKind::Drained, "2026-05-01T11:00:00Z", None)));
         assert!(!orders.take("eu", serving));
     }

@@ -1,10 +1,9 @@
-//! What several routers make of one region.
+//! Combines the verdicts of several routers on one region.
 //!
-//! Each router probes every region for itself and tells the others what it thinks. A region goes down only if two
-//! thirds of the routers that are heard say so, one of them from outside the region, and it comes up if more than half
-//! say so. All this only while more than half of the configured routers are heard, this one included; below that
-//! nobody decides anything and the last decision holds. So a router that is cut off from everything never takes a
-//! region out on its own word, and of two halves at most one decides.
+//! Each router probes every region itself and tells the others its verdicts. A region goes down only if two thirds of
+//! the routers that are heard say so, one of them from outside the region; it comes up if more than half say so. Both
+//! need more than half of the configured routers to be heard, this one included; otherwise the last decision holds. So
+//! a router that is cut off from everything never takes a region out alone, and of two halves at most one decides.
 
 use std::time::Duration;
 
@@ -12,12 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Verdict;
 
-/// What one router says of all regions.
+/// One router's verdicts on all regions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ballot {
     /// The router's name.
     pub router: String,
-    /// The region it stands in, if it stands in one.
+    /// The region in which it runs, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// Region and verdict.
@@ -32,27 +31,27 @@ impl Ballot {
     }
 }
 
-/// A ballot and when it was heard.
+/// A ballot with the time at which it was heard.
 #[derive(Clone, Debug)]
 pub struct Heard {
-    /// What was said.
+    /// The ballot.
     pub ballot: Ballot,
-    /// When.
+    /// The time.
     pub at: Duration,
 }
 
-/// What the ballots come to.
+/// The result of the ballots.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// Enough agree.
+    /// Enough ballots agree.
     Is(Verdict),
-    /// Routers enough are heard, but they do not agree enough to change anything.
+    /// Enough routers are heard, but too few agree to change anything.
     Undecided,
     /// Too few routers are heard.
     Frozen,
 }
 
-/// What fresh ballots say of a region, this router's own among them; `configured` is how many routers there are.
+/// Decides on a region from fresh ballots, this router's own included; `configured` is the number of all routers.
 #[must_use]
 pub fn decide<'a>(region: &str, fresh: impl IntoIterator<Item = &'a Ballot>, configured: usize) -> Decision {
     let (mut voters, mut up, mut down, mut down_from_outside) = (0, 0, 0, false);
@@ -78,7 +77,7 @@ pub fn decide<'a>(region: &str, fresh: impl IntoIterator<Item = &'a Ballot>, con
     }
 }
 
-/// Why this set-up of routers can't decide when it matters; `None` if it can.
+/// Why this set of routers can't decide in some failure; `None` if it can.
 #[must_use]
 pub fn weakness(routers_by_region: &[Option<&str>]) -> Option<&'static str> {
     match routers_by_region.len() {
@@ -124,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_region_is_not_taken_out_on_its_own_word_alone() {
+    fn a_region_is_not_taken_out_by_its_own_routers_alone() {
         let inside = ballot("a", Some("eu"), Verdict::Down);
         let also_inside = ballot("b", Some("eu"), Verdict::Down);
         let outside = ballot("c", Some("us"), Verdict::Down);
@@ -132,7 +131,7 @@ mod tests {
         assert_eq!(decide("eu", [&inside, &outside], 3), Decision::Is(Verdict::Down));
     }
 
-    /// Whatever way routers are split in two, never do both sides decide.
+    /// However the routers are split in two, both sides never decide.
     #[test]
     fn of_two_halves_at_most_one_decides() {
         for configured in 1..9 {

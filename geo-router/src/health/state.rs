@@ -12,30 +12,30 @@ use super::{HealthRules, OrderKind, Track, Verdict};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::view::{RegionState, RegionView};
 
-/// Admission grows in so many steps, so that DNS answers do not move at every moment of a ramp.
+/// Admission grows in this many steps, so that DNS answers do not change at every moment of a ramp.
 const STEPS: f64 = 20.0;
 
-/// A ramp begins with this part of a region's share.
+/// The part of a region's share with which a ramp begins.
 const RAMP_START: f64 = 0.1;
 
-/// The least that passive signals leave of a region's share.
+/// The least part of a region's share that passive signals leave.
 const PASSIVE_FLOOR: f64 = 0.2;
 
-/// So many requests must have been seen before their failures say anything.
+/// Number of requests that must have been seen before their failures count.
 const PASSIVE_LEAST: u64 = 10;
 
-/// Of each region, how fit it is.
+/// The fitness of each region.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitness {
     /// In the fleet's order.
     pub regions: Vec<RegionView>,
-    /// For the policy: admission, with those let in that serve only for want of better.
+    /// The admission for the policy, including regions that serve only because there is no better one.
     pub admission: Vec<f64>,
-    /// All regions are out and health is ignored.
+    /// Whether health is ignored because all regions are out.
     pub fail_open: bool,
-    /// Too few routers are heard for a verdict.
+    /// Whether too few routers are heard for a verdict.
     pub frozen: bool,
-    /// How long nothing of this can change.
+    /// Shortest time until any of this can change.
     pub until_change: Duration,
 }
 
@@ -45,18 +45,18 @@ struct Agreed {
     /// When its share began to come back.
     ramp_from: Option<Duration>,
     order: Option<OrderKind>,
-    /// Part of the edge's requests that failed there lately.
+    /// The part of the edge's latest requests to it that failed.
     failing: f64,
 }
 
-/// What is known of all regions.
+/// The health of all regions.
 #[derive(Debug)]
 pub struct Health {
     fleet: Arc<Fleet>,
     rules: HealthRules,
     /// This router's name and region.
     me: (String, Option<String>),
-    /// How many routers there are, this one included.
+    /// The number of routers, this one included.
     routers: usize,
     tracks: Vec<Vec<Track>>,
     heard: BTreeMap<String, Heard>,
@@ -66,7 +66,8 @@ pub struct Health {
 }
 
 impl Health {
-    /// Nothing is known yet. `restored` is what was agreed before a restart, by region; `orders` what operators said.
+    /// Begins without observations. `restored` are the verdicts from before a restart, by region; `orders` the
+    /// operators' orders.
     #[must_use]
     pub fn new(
         fleet: Arc<Fleet>,
@@ -90,27 +91,27 @@ impl Health {
         self.tracks[region.at()][node].record(now, good, &self.rules);
     }
 
-    /// Another router said what it thinks.
+    /// Another router sent its verdicts.
     pub fn handle_ballot(&mut self, now: Duration, ballot: Ballot) {
         if ballot.router != self.me.0 {
             self.heard.insert(ballot.router.clone(), Heard { ballot, at: now });
         }
     }
 
-    /// A node showed an operator's order. Whether it is news.
+    /// A node showed an operator's order. Returns whether it is new.
     pub fn handle_order(&mut self, region: &str, order: super::Order) -> bool {
         self.fleet.find(region).is_some() && self.orders.take(region, order)
     }
 
-    /// What became of the edge's requests to a region lately.
+    /// The outcomes of the edge's latest requests to a region.
     pub fn handle_passive(&mut self, region: RegionIndex, answered: u64, failed: u64) {
         let all = answered + failed;
         let failing = if all < PASSIVE_LEAST { 0.0 } else { failed as f64 / all as f64 };
-        // A tenth is as fine as this is known.
+        // Rounded to tenths, because the figure is not more precise than that.
         self.agreed[region.at()].failing = (failing * 10.0).round() / 10.0;
     }
 
-    /// What this router thinks of every region by its own probes: a region is up while one of its nodes is.
+    /// This router's verdict on every region by its own probes: a region is up while one of its nodes is up.
     #[must_use]
     pub fn ballot(&self) -> Ballot {
         let verdict = |tracks: &[Track]| {
@@ -128,26 +129,26 @@ impl Health {
         Ballot { router: self.me.0.clone(), region: self.me.1.clone(), verdicts }
     }
 
-    /// Names of the routers that are heard now, this one not among them.
+    /// Names of the other routers that are heard now.
     #[must_use]
     pub fn heard(&self, now: Duration) -> Vec<&str> {
         self.fresh(now).map(|heard| heard.ballot.router.as_str()).collect()
     }
 
-    /// The verdict that holds for each region, by name: what is kept over a restart.
+    /// The verdict that holds for each region, by name; the router keeps it over a restart.
     #[must_use]
     pub fn agreed(&self) -> BTreeMap<String, Verdict> {
         let names = self.fleet.regions.iter().map(|region| region.name.to_string());
         names.zip(self.agreed.iter().map(|agreed| agreed.verdict)).collect()
     }
 
-    /// Every order that is known.
+    /// All orders that are known.
     #[must_use]
     pub fn orders(&self) -> &Orders {
         &self.orders
     }
 
-    /// Decides what can be decided now, and says how fit every region is.
+    /// Decides what can be decided now, and returns how fit every region is.
     pub fn assess(&mut self, now: Duration, wall: Timestamp) -> Fitness {
         self.decide(now, wall);
         let regions: Vec<RegionView> = self.fleet.indices().map(|region| self.region(now, region)).collect();
@@ -156,7 +157,7 @@ impl Health {
     }
 
     fn fresh(&self, now: Duration) -> impl Iterator<Item = &Heard> {
-        // A router tells what it thinks at every interval: three missed ones, and it is not heard any more.
+        // A router sends its verdicts at every interval; after three missed intervals it counts as not heard.
         let oldest = now.saturating_sub(self.rules.interval * 3);
         self.heard.values().filter(move |heard| heard.at >= oldest)
     }
@@ -228,12 +229,13 @@ fn out(agreed: &Agreed) -> bool {
     agreed.verdict == Verdict::Down || matches!(agreed.order, Some(OrderKind::Drained | OrderKind::Maintenance))
 }
 
-/// What the policy may use: the regions that serve; if there is none the drained ones, which are well; if there is
-/// none all that are not under maintenance, whatever their health; if there is none all. Whether health is ignored.
+/// The admission for the policy, and whether health is ignored. Regions that serve come first; if there is none, the
+/// drained ones, which are healthy; if there is none, all that are not under maintenance, whatever their health; if
+/// there is none, all.
 fn admission(regions: &[RegionView]) -> (Vec<f64>, bool) {
     let most = regions.iter().map(|region| region.admission).fold(0.0, f64::max);
     if most > 0.0 {
-        // What counts is who is fitter than whom: if all return at once, nobody has to be kept from the nearest.
+        // Only relative fitness counts: if all regions return at once, no client has to be kept from the nearest one.
         return (regions.iter().map(|region| region.admission / most).collect(), false);
     }
     let only = |wanted: fn(RegionState) -> bool| -> Vec<f64> {

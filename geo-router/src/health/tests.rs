@@ -1,4 +1,4 @@
-//! Several routers and regions in one test: who decides what, and what clients get of it.
+//! Several routers and regions in one test: which router decides what, and where clients are sent.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -90,15 +90,15 @@ fn a_router_that_is_cut_off_from_everything_keeps_its_last_answer() {
     world.run_until(30);
     assert_eq!(world.states(2), UP);
     world.run_until(300);
-    assert_eq!(world.states(2), UP, "it sees nothing, and says what it said");
+    assert_eq!(world.states(2), UP, "a router that sees nothing keeps its last verdicts");
     assert!(world.fitness[2].frozen && !world.fitness[2].fail_open);
     assert_eq!(world.states(0), UP);
     assert!(!world.fitness[0].frozen);
 }
 
 #[test]
-fn a_region_that_a_majority_cannot_reach_is_down_for_all_who_hear() {
-    // Region 2 and its router are cut off together.
+fn a_region_that_a_majority_cannot_reach_is_down_for_all_routers_that_hear() {
+    // Region 2 and its router are cut off together from the rest.
     let reaches = |router: usize, region: usize, at: u64| at < 10 || (router == 2) == (region == 2);
     let hears = |a: usize, b: usize, at: u64| at < 10 || (a == 2) == (b == 2);
     let mut world = World::new(3, reaches, hears);
@@ -147,7 +147,7 @@ fn one_router_finds_a_dead_region_in_three_probes_and_takes_it_back_by_ramp() {
 }
 
 #[test]
-fn all_down_is_fail_open_with_everybody_on_offer() {
+fn if_all_regions_are_down_all_are_offered() {
     let mut world = World::new(1, |_, _, at| at < 10, |_, _, _| false);
     world.run_until(20);
     assert_eq!(world.states(0), [RegionState::Down; 3]);
@@ -155,7 +155,7 @@ fn all_down_is_fail_open_with_everybody_on_offer() {
     assert_eq!(world.fitness[0].admission, [1.0; 3]);
 }
 
-/// After a total outage nobody has to be kept from the nearest region: all return alike.
+/// After a total outage no client has to be kept from the nearest region, because all return alike.
 #[test]
 fn regions_that_return_together_take_their_whole_shares() {
     let mut world = World::new(1, |_, _, at| !(10..40).contains(&at), |_, _, _| false);
@@ -177,12 +177,12 @@ fn drained_is_not_down() {
     world.run_until(12);
     assert_eq!(world.states(0)[0], RegionState::Drained);
     assert_eq!(world.fitness[0].admission, [0.0, 1.0, 1.0]);
-    // It lapses by itself, and the region returns by ramp.
+    // The order lapses by itself, and the region returns by ramp.
     world.run_until(99);
     assert_eq!(world.states(0)[0], RegionState::Drained);
     world.run_until(101);
     assert_eq!(world.states(0)[0], RegionState::Ramping);
-    // All are drained: better a region that is well than none.
+    // All regions are drained: a healthy drained region is better than none.
     for region in NAMES {
         world.routers[0].handle_order(region, order(OrderKind::Drained, 101, None));
     }
@@ -204,11 +204,11 @@ fn passive_signals_lower_a_share_and_never_take_it() {
     assert_eq!(world.fitness[0].admission[0], 0.2);
     world.routers[0].handle_passive(RegionIndex(0), 0, 5);
     world.run_until(12);
-    assert_eq!(world.fitness[0].admission[0], 1.0, "a handful says nothing");
+    assert_eq!(world.fitness[0].admission[0], 1.0, "a handful of failures does not count");
 }
 
 #[test]
-fn what_was_agreed_holds_over_a_restart_until_probes_say_otherwise() {
+fn verdicts_hold_over_a_restart_until_probes_say_otherwise() {
     let restored = BTreeMap::from([("eu".to_owned(), Verdict::Down)]);
     let me = ("router-0".to_owned(), None);
     let mut health = Health::new(fleet(), HealthRules::default(), me, 1, &restored, Orders::default());
@@ -216,7 +216,7 @@ fn what_was_agreed_holds_over_a_restart_until_probes_say_otherwise() {
     assert_eq!(fitness.regions[0].state, RegionState::Down);
     assert_eq!(fitness.admission, [0.0, 1.0, 1.0]);
     assert_eq!(health.agreed()["eu"], Verdict::Down);
-    // A restart is no proof: one good probe does not undo what made it down.
+    // A restart proves nothing: one good probe does not make a node up that was down.
     for second in 1..=19 {
         health.handle_probe(Duration::from_secs(second), RegionIndex(0), 0, true);
     }

@@ -1,10 +1,10 @@
 //! Probes of one node, turned into a verdict that does not flap.
 //!
-//! Three counters as in gdnsd: `down_after` failures make an up node down unless `ok_after` successes in a row
-//! forgive them before, and `up_after` successes in a row make it up again. On top of that a node that falls again and
-//! again has to prove itself longer: `up_after` is multiplied by the square of its recent falls, a fall being a failed
-//! probe after a good one. A node that was killed and comes back has one fall and is up after `up_after` probes and
-//! the hold-down; one that answers every other probe collects falls faster than it can ever answer.
+//! Three counters as in gdnsd: `down_after` failures make an up node down unless `ok_after` successes in a row forgive
+//! them first, and `up_after` successes in a row make a down node up. In addition a node that falls repeatedly has to
+//! prove itself longer: `up_after` is multiplied by the square of its recent falls, where a fall is a failed probe
+//! after a good one. A node that was killed and comes back has one fall, and is up after `up_after` probes and the
+//! hold-down. A node that answers every other probe collects falls faster than it can make up for.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,32 +14,32 @@ use super::{HealthRules, Verdict};
 /// Falls beyond this many make no difference.
 const MOST_FALLS: usize = 64;
 
-/// What is known of one node from its probes.
+/// The probes of one node and their result.
 #[derive(Clone, Debug, Default)]
 pub struct Track {
     verdict: Verdict,
     failures: u32,
     successes: u32,
-    /// When it went down last.
+    /// When it last went down.
     down_since: Option<Duration>,
     /// When a failed probe followed a good one.
     falls: VecDeque<Duration>,
 }
 
 impl Track {
-    /// A node that was down when the router stopped: it has to prove itself as any that is down.
+    /// A node that was down when the router stopped. It has to prove itself like any node that is down.
     #[must_use]
     pub fn down() -> Track {
         Track { verdict: Verdict::Down, down_since: Some(Duration::ZERO), ..Track::default() }
     }
 
-    /// The verdict so far.
+    /// The present verdict.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         self.verdict
     }
 
-    /// Takes the outcome of one probe.
+    /// Records the outcome of one probe.
     pub fn record(&mut self, now: Duration, good: bool, rules: &HealthRules) {
         while self.falls.front().is_some_and(|fall| *fall + rules.flap_memory < now) {
             self.falls.pop_front();
@@ -164,7 +164,7 @@ mod tests {
         assert_eq!(track.until_change(Duration::from_secs(74), &rules), Duration::from_secs(1));
         run(&mut track, 74, [true]);
         assert_eq!(track.verdict(), Verdict::Up);
-        // Back at once, it is held down for a while.
+        // A node that comes back at once is held down for a while.
         let mut quick = Track::default();
         run(&mut quick, 0, [true; 10]);
         run(&mut quick, 10, [false; 3]);
@@ -186,7 +186,7 @@ mod tests {
         assert!(changes <= 2, "every other probe: {changes}");
     }
 
-    /// A lossy path is not a dead node: one probe in fifty lost takes nothing out.
+    /// A lossy path is not a dead node: losing one probe in fifty takes no node out.
     #[test]
     fn a_little_loss_does_no_harm() {
         let mut down = 0;
@@ -204,7 +204,7 @@ mod tests {
         assert_eq!(track.verdict(), Verdict::Down);
         let rules = HealthRules::default();
         run(&mut track, 300, [true; 295]);
-        assert_eq!(track.verdict(), Verdict::Down, "held for the cap");
+        assert_eq!(track.verdict(), Verdict::Down, "the node is held down for the cap");
         run(&mut track, 595, [true; 10]);
         assert_eq!(track.verdict(), Verdict::Up);
         run(&mut track, 605, [true; 600]);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::fleet::Position;
 
-/// Facts with their source in the file's first lines.
+/// The centres of countries; the file's first lines name their sources.
 const CSV: &str = include_str!("../../../config/geo/countries.csv");
 
 /// An ISO 3166-1 alpha-2 code.
@@ -16,14 +16,14 @@ const CSV: &str = include_str!("../../../config/geo/countries.csv");
 pub struct Country([u8; 2]);
 
 impl Country {
-    /// The code as it is written, in any case.
+    /// The country with this code, in upper or lower case.
     #[must_use]
     pub fn new(code: &str) -> Option<Country> {
         let code: [u8; 2] = code.as_bytes().try_into().ok()?;
         code.iter().all(u8::is_ascii_alphabetic).then(|| Country(code.map(|letter| letter.to_ascii_uppercase())))
     }
 
-    /// Two letters.
+    /// The two letters.
     #[must_use]
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("??")

@@ -1,4 +1,4 @@
-//! The country or city database (MaxMind DB format): one shipped in the binary, another by configuration.
+//! The country or city database (MaxMind DB format): the one in the binary, or one that the configuration names.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -27,17 +27,17 @@ pub enum DatabaseError {
         #[source]
         source: std::io::Error,
     },
-    /// It is no such database, or a damaged one.
+    /// The file is not such a database, or is damaged.
     #[error("the location database is not in MaxMind DB format, or damaged")]
     Format(#[from] MaxMindDbError),
 }
 
-/// Knows of an address which country or city it belongs to.
+/// Says to which country or city an address belongs.
 pub struct Database {
     reader: Reader<Cow<'static, [u8]>>,
 }
 
-/// What is read of a record: DB-IP's flat form, and MaxMind's nested one with a city's position.
+/// The fields that are read of a record: DB-IP's flat form, and MaxMind's nested one with a city's position.
 #[derive(Debug, Default, Deserialize)]
 struct Record<'a> {
     #[serde(borrow, default)]
@@ -63,10 +63,10 @@ struct At {
 }
 
 impl Database {
-    /// The one in the binary.
+    /// The database in the binary.
     ///
     /// # Errors
-    /// [`DatabaseError::Format`], which a test rules out.
+    /// [`DatabaseError::Format`], which a test excludes.
     pub fn shipped() -> Result<Database, DatabaseError> {
         Ok(Database { reader: Reader::from_source(Cow::Borrowed(SHIPPED))? })
     }
@@ -80,14 +80,14 @@ impl Database {
         Ok(Database { reader: Reader::from_source(Cow::Owned(bytes))? })
     }
 
-    /// Where an address is; unknown too if its record cannot be read.
+    /// The location of an address; unknown if its record cannot be read.
     #[must_use]
     pub fn locate(&self, address: IpAddr) -> Located {
         let record = self.reader.lookup(address).and_then(|found| found.decode::<Record<'_>>());
         record.ok().flatten().map_or(Located::UNKNOWN, |record| record.located())
     }
 
-    /// Every network of the database with what it says, in order of address.
+    /// Every network of the database with its location, in order of address.
     ///
     /// # Errors
     /// [`DatabaseError::Format`] for a damaged tree.

@@ -1,6 +1,6 @@
-//! Where a client is: an operator's overrides first, then the country or city database, else unknown.
+//! Where a client is: an operator's overrides come first, then the country or city database; otherwise it is unknown.
 //!
-//! [`Locator`] says it for one address, with its reasons. [`Places`] is the same knowledge folded for the data plane
+//! [`Locator`] locates one address, with the reason. [`Places`] holds the same knowledge for the data plane, folded
 //! into classes of places that prefer the same regions in the same order.
 //!
 //! # Not here
@@ -22,16 +22,16 @@ pub use places::{Leaf, Place, PlaceClass, Places, PlacesError};
 
 use crate::fleet::{Position, RegionIndex};
 
-/// An operator's word on where a network is.
+/// An operator's setting of where a network is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Override {
-    /// Which addresses.
+    /// The addresses.
     pub network: IpNetwork,
-    /// Where they are, or belong.
+    /// The place or region to which they belong.
     pub to: Target,
 }
 
-/// Where an override leads.
+/// The target of an override.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     /// The clients are here.
@@ -40,10 +40,10 @@ pub enum Target {
     Region(RegionIndex),
 }
 
-/// Where a client is, as far as it is known.
+/// The location of a client, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Located {
-    /// By whose word.
+    /// The source of the location.
     pub source: Source,
     /// The country, if the database knows one.
     pub country: Option<Country>,
@@ -54,7 +54,7 @@ pub struct Located {
     pub region: Option<RegionIndex>,
 }
 
-/// By whose word a client is somewhere.
+/// The source of a location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
@@ -62,16 +62,16 @@ pub enum Source {
     Override,
     /// The database.
     Database,
-    /// Nobody's: the database does not have the address, or a country without a known position.
+    /// No source: the database does not have the address, or names a country without a known position.
     Unknown,
 }
 
 impl Located {
-    /// Nothing is known.
+    /// An unknown location.
     pub const UNKNOWN: Located = Located { source: Source::Unknown, country: None, position: None, region: None };
 }
 
-/// Overrides and database: where one address is.
+/// Overrides and database: locates single addresses.
 #[derive(Debug)]
 pub struct Locator {
     overrides: Vec<Override>,
@@ -86,7 +86,7 @@ impl Locator {
         Locator { overrides, database }
     }
 
-    /// Where `address` is. An IPv4 address in IPv6 clothes (`::ffff:0:0/96`) counts as what it is.
+    /// The location of `address`. A mapped IPv4 address (`::ffff:0:0/96`) counts as IPv4.
     #[must_use]
     pub fn locate(&self, address: IpAddr) -> Located {
         let address = address.to_canonical();

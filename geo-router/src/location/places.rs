@@ -1,13 +1,14 @@
 //! The whole address space as prefixes, each with a class: places that prefer the same regions in the same order.
 //!
-//! This is what client-subnet scopes come from, so it is made once, from database, overrides and preferences, and
-//! health never alters it (RFC 7871, section 7.2.1: prefixes must not overlap; a resolver may keep an answer for a
+//! The scopes of client subnets come from this table. It is built once from database, overrides and preferences, and
+//! health never changes it (RFC 7871, section 7.2.1: prefixes must not overlap; a resolver may keep an answer for a
 //! scope as long as its TTL, whatever happens meanwhile).
 //!
 //! # Invariants
 //! - The leaves of a family are disjoint and cover it.
-//! - A leaf is as wide as its class allows, at most a /16 (IPv6: /32), so that a weighted split has grain, and at
-//!   least a /24 (/56), because resolvers send no more of a client's address; only an operator's override is finer.
+//! - A leaf is as wide as its class allows. It is at most a /16 (IPv6: /32), so that a weighted split is fine enough,
+//!   and at least a /24 (/56), because resolvers send no more of a client's address. Only an operator's override makes
+//!   a finer leaf.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -28,24 +29,24 @@ impl PlaceClass {
     }
 }
 
-/// What the places of a class have in common.
+/// The common properties of the places of a class.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// By whose word these places are where they are.
+    /// The source of these places' location.
     pub source: Source,
     /// Every region once, the most suitable first.
     pub order: Vec<RegionIndex>,
 }
 
 impl Place {
-    /// Whether it is known where these places are.
+    /// Whether the location of these places is known.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.source != Source::Unknown
     }
 }
 
-/// A prefix in which all clients are treated alike.
+/// A prefix whose clients are all treated alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Leaf {
     /// Its first address.
@@ -56,14 +57,14 @@ pub struct Leaf {
     pub class: PlaceClass,
 }
 
-/// Why there is no table.
+/// Why the table cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlacesError {
     /// The database is damaged.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// More kinds of places than a table can tell apart.
+    /// More classes of places than a table can distinguish.
     #[error("the location database and the policy make more than 65535 classes of places")]
     TooMany,
 }
@@ -73,13 +74,13 @@ pub enum PlacesError {
 struct Table {
     starts: Vec<u128>,
     leaves: Vec<(u8, PlaceClass)>,
-    /// For each value of an address's first 16 bits, how many leaves start before it: every query looks a leaf up,
-    /// and this leaves a handful to search.
+    /// For each value of an address's first 16 bits, how many leaves start before it. Every query looks a leaf up, and
+    /// this index leaves only a handful to search.
     index: Vec<usize>,
     family: Family,
 }
 
-/// So many first bits of an address are looked up and not searched.
+/// Number of first bits of an address that are looked up instead of searched.
 const INDEXED: u8 = 16;
 
 #[derive(Clone, Copy, Debug)]
@@ -88,7 +89,7 @@ struct Family {
     width: u8,
     /// Shortest prefix of a leaf.
     widest: u8,
-    /// Longest prefix of a leaf that no override asks for.
+    /// Longest prefix of a leaf without an override.
     finest: u8,
 }
 
@@ -104,7 +105,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// Folds what `locator` knows; `order` ranks all regions as seen from a place.
+    /// Builds the table from what `locator` knows; `order` ranks all regions as seen from a place.
     ///
     /// # Errors
     /// [`PlacesError`].
@@ -149,7 +150,7 @@ impl Places {
         })
     }
 
-    /// The leaf that holds an address. An IPv4 address in IPv6 clothes counts as what it is.
+    /// The leaf that holds an address. A mapped IPv4 address counts as IPv4.
     #[must_use]
     pub fn leaf(&self, address: IpAddr) -> Leaf {
         match address.to_canonical() {
@@ -170,13 +171,13 @@ impl Places {
         &self.classes
     }
 
-    /// What the places of a class have in common.
+    /// The common properties of the places of a class.
     #[must_use]
     pub fn place(&self, class: PlaceClass) -> &Place {
         &self.classes[class.at()]
     }
 
-    /// How many prefixes the table has (IPv4, IPv6).
+    /// Number of prefixes in the table (IPv4, IPv6).
     #[must_use]
     pub fn size(&self) -> (usize, usize) {
         (self.v4.starts.len(), self.v6.starts.len())
@@ -193,11 +194,11 @@ fn bits(address: IpAddr) -> u128 {
 struct Classes<F> {
     order: F,
     known: BTreeMap<Place, PlaceClass>,
-    /// A database names few places many times.
+    /// A cache, because a database names few places many times.
     by_place: HashMap<Spot, PlaceClass>,
 }
 
-/// All that an order of regions can depend on; degrees by their bits.
+/// Everything on which an order of regions can depend; degrees as their bits.
 type Spot = (Source, Option<Country>, Option<(u64, u64)>, Option<RegionIndex>);
 
 fn spot(located: &Located) -> Spot {
@@ -291,7 +292,7 @@ mod tests {
         Override { network: network.parse().unwrap(), to }
     }
 
-    /// One build serves all tests: it reads the whole database.
+    /// One build serves all tests, because it reads the whole database.
     #[test]
     fn the_table_says_what_the_locator_says() {
         let overrides = vec![

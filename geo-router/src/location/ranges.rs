@@ -1,4 +1,4 @@
-//! Painting ranges of addresses with classes: later paint covers earlier.
+//! Paints ranges of addresses with classes: later paint covers earlier paint.
 
 use super::PlaceClass;
 
@@ -11,7 +11,7 @@ pub(super) struct Ranges {
 }
 
 impl Ranges {
-    /// Ascending disjoint `(first, last, class)`; what none of them covers is `rest`.
+    /// Ranges from ascending disjoint `(first, last, class)`; everything outside of them is `rest`.
     pub(super) fn new(parts: impl IntoIterator<Item = (u128, u128, PlaceClass)>, rest: PlaceClass) -> Ranges {
         let mut ranges = Ranges { starts: vec![0], classes: vec![rest] };
         for (first, last, class) in parts {
@@ -23,20 +23,20 @@ impl Ranges {
         ranges
     }
 
-    /// From `start` on it is `class`.
+    /// Everything from `start` on is `class`.
     fn push(&mut self, start: u128, class: PlaceClass) {
         while self.starts.last().is_some_and(|last| *last >= start) {
             self.starts.pop();
             self.classes.pop();
         }
-        // Neighbours of one class are one range.
+        // Neighbours with one class are one range.
         if self.classes.last() != Some(&class) {
             self.starts.push(start);
             self.classes.push(class);
         }
     }
 
-    /// Covers `first..=last`.
+    /// Paints `first..=last`.
     pub(super) fn paint(&mut self, first: u128, last: u128, class: PlaceClass) {
         let after = last.checked_add(1).map(|next| (next, self.class_at(next)));
         let begin = self.starts.partition_point(|start| *start < first);
@@ -54,7 +54,7 @@ impl Ranges {
         self.classes[self.starts.partition_point(|start| *start <= address) - 1]
     }
 
-    /// The class of all of `first..=last`, if they have one.
+    /// The class of the whole of `first..=last`, if it is one class.
     pub(super) fn uniform(&self, first: u128, last: u128) -> Option<PlaceClass> {
         let index = self.starts.partition_point(|start| *start <= first) - 1;
         let class = self.classes[index];
@@ -70,7 +70,7 @@ mod tests {
     use super::{PlaceClass, Ranges};
 
     proptest! {
-        /// Whatever is painted over whatever, each address has the class of the last stroke over it.
+        /// For any strokes in any order, each address has the class of the last stroke over it.
         #[test]
         fn the_last_stroke_shows(strokes in prop::collection::vec((0u128..64, 0u128..64, 0u16..4), 0..12)) {
             let mut model = [PlaceClass(9); 64];

@@ -1,12 +1,12 @@
-//! Which share of each class of places goes to which region.
+//! The share of each class of places that goes to each region.
 
 use crate::fleet::RegionIndex;
 use crate::location::PlaceClass;
 
-/// Shares below this are rounding.
+/// Shares below this are rounding errors.
 const NOTHING: f64 = 1e-9;
 
-/// One class: its shares, each more than 0, and what nobody takes.
+/// One class: its shares, each more than 0, and the part that is shed.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Parts {
     shares: Vec<(RegionIndex, f64)>,
@@ -20,7 +20,7 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// Adds the next class; its parts are scaled if they make more than 1 together.
+    /// Adds the next class; its shares are scaled down if their sum exceeds 1.
     pub fn push(&mut self, shares: impl IntoIterator<Item = (RegionIndex, f64)>) {
         let mut shares: Vec<_> = shares.into_iter().filter(|(_, share)| *share > NOTHING).collect();
         let sum: f64 = shares.iter().map(|(_, share)| share).sum();
@@ -31,7 +31,7 @@ impl Assignment {
         self.classes.push(Parts { shares, shed });
     }
 
-    /// Adds a class whose clients go down an order: each region takes its admission of what the ones before it left.
+    /// Adds a class whose clients go down an order: each region takes its admission of what the regions before it left.
     pub fn push_waterfall(&mut self, order: &[RegionIndex], admission: &[f64]) {
         let mut left = 1.0;
         let mut shares = Vec::with_capacity(order.len());
@@ -40,7 +40,7 @@ impl Assignment {
             shares.push((*region, taken));
             left -= taken;
         }
-        // All of them ramp: nobody is left to take the rest, so they share it as they share the others.
+        // If all regions ramp, a rest is left. They share it in the same proportion as the others.
         let sum = 1.0 - left;
         if sum > NOTHING {
             shares.iter_mut().for_each(|(_, share)| *share /= sum);
@@ -48,13 +48,13 @@ impl Assignment {
         self.push(shares);
     }
 
-    /// The regions that take a part of a class; none if all of it is shed.
+    /// The regions that take a part of a class; empty if all of it is shed.
     #[must_use]
     pub fn shares(&self, class: PlaceClass) -> &[(RegionIndex, f64)] {
         self.classes.get(class.at()).map_or(&[], |parts| &parts.shares)
     }
 
-    /// The part of a class that nobody takes.
+    /// The part of a class that no region takes.
     #[must_use]
     pub fn shed(&self, class: PlaceClass) -> f64 {
         self.classes.get(class.at()).map_or(0.0, |parts| parts.shed)

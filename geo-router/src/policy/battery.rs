@@ -1,4 +1,4 @@
-//! The same tests for every policy: whatever the moment, an assignment keeps its invariants.
+//! The same tests for every policy: an assignment keeps its invariants in every state.
 
 use std::net::SocketAddr;
 
@@ -56,7 +56,7 @@ fn policies(fleet: &Fleet) -> Vec<Box<dyn Policy>> {
     ]
 }
 
-/// One place near each region, and one that nobody knows.
+/// One place near each region, and one whose location is unknown.
 fn places(policy: &dyn Policy, fleet: &Fleet) -> Vec<Place> {
     let located = (0..fleet.regions.len()).map(at).chain([Located::UNKNOWN]);
     located.map(|located| Place { source: located.source, order: policy.order(fleet, &located) }).collect()
@@ -93,7 +93,7 @@ proptest! {
             let demand = &demand[..places.len()];
             let moment = Moment { fleet: &fleet, admission, places: &places, demand };
             let assignment = policy.assign(&moment);
-            prop_assert_eq!(&assignment, &policy.assign(&moment), "the same moment, the same assignment");
+            prop_assert_eq!(&assignment, &policy.assign(&moment), "the same moment gives the same assignment");
             prop_assert_eq!(assignment.classes(), places.len());
             for class in 0..places.len() {
                 let sum: f64 = (0..count).map(|region| share(&assignment, class, region)).sum();
@@ -102,7 +102,7 @@ proptest! {
                 for (region, admission) in admission.iter().enumerate() {
                     let share = share(&assignment, class, region);
                     prop_assert!((0.0..=1.0 + 1e-9).contains(&share));
-                    prop_assert!(*admission > 0.0 || share == 0.0, "{policy:?} gives to one that is out");
+                    prop_assert!(*admission > 0.0 || share == 0.0, "{policy:?} gives a share to a region that is out");
                 }
             }
             let limited = format!("{policy:?}").starts_with("Spill");
@@ -119,9 +119,9 @@ proptest! {
         }
     }
 
-    /// What can be placed is placed: there is never something shed while a region that is well has room.
+    /// Nothing is shed while a healthy region has room.
     #[test]
-    fn spill_sheds_only_what_nobody_can_take(
+    fn spill_sheds_only_what_no_region_can_take(
         capacities in prop::collection::vec(1.0f64..300.0, 2..=4),
         demand in prop::collection::vec(0.1f64..300.0, 5),
     ) {
@@ -138,7 +138,7 @@ proptest! {
     }
 }
 
-/// The case that fells neighbours one after the other elsewhere.
+/// In this case a plain failover overloads the neighbours one after the other.
 #[test]
 fn a_dead_region_at_55_percent_leaves_both_survivors_below_the_limit() {
     let fleet = fleet(&[Some(100.0), Some(100.0), Some(100.0)]);
@@ -152,7 +152,10 @@ fn a_dead_region_at_55_percent_leaves_both_survivors_below_the_limit() {
             policy.assign(&Moment { fleet: &fleet, admission: &admission, places: &places, demand: &demand });
         for region in (0..3).filter(|region| *region != dead) {
             assert!(load(&assignment, &demand, region) <= 85.0 + 1e-6);
-            assert!((share(&assignment, region, region) - 1.0).abs() < 1e-9, "who is at home stays there");
+            assert!(
+                (share(&assignment, region, region) - 1.0).abs() < 1e-9,
+                "clients whose own region has room stay there"
+            );
         }
         let shed: f64 = (0..4).map(|class| demand[class] * assignment.shed(PlaceClass(class as u16))).sum();
         assert!(shed < 1e-6, "all of it fits");

@@ -1,4 +1,4 @@
-//! One configured order for everybody.
+//! One configured order for all clients.
 
 use super::{Assignment, Moment, Policy};
 use crate::fleet::{Fleet, RegionIndex};

@@ -8,16 +8,16 @@ use crate::location::{Country, Located};
 /// Latencies from one country.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatencyRow {
-    /// Clients there.
+    /// The country of the clients.
     pub from: Country,
-    /// Milliseconds to regions; a region that is not named comes after those that are, by distance.
+    /// Milliseconds to regions. A region that is not listed comes after the listed ones, by distance.
     pub to: Vec<(RegionIndex, f64)>,
 }
 
 /// Each client goes to the region with the least latency; countries without a row go by distance.
 #[derive(Clone, Debug)]
 pub struct Latency {
-    /// One row a country.
+    /// One row per country.
     pub table: Vec<LatencyRow>,
 }
 
@@ -25,7 +25,7 @@ impl Policy for Latency {
     fn order(&self, fleet: &Fleet, located: &Located) -> Vec<RegionIndex> {
         let mut order = by_distance(fleet, located);
         let row = self.table.iter().find(|row| Some(row.from) == located.country);
-        // An operator's word on a network says more than a table of countries.
+        // An operator's override of a network takes precedence over a table of countries.
         if let (Some(row), None) = (row, located.region) {
             let ms = |region: &RegionIndex| {
                 row.to.iter().find(|(named, _)| named == region).map_or(f64::INFINITY, |(_, ms)| *ms)

@@ -1,13 +1,13 @@
-//! Which regions suit a place, and which share of its clients each takes now.
+//! Policies: which regions suit a place, and which share of its clients each region takes now.
 //!
 //! A [`Policy`] answers two questions. `order` is asked once at start, for every kind of place, without health.
 //! `assign` is asked whenever health, load or demand changed, for all classes of places at once, because a region's
 //! capacity is shared by all of them.
 //!
 //! # Invariants
-//! - A share is given only to regions that are on offer; of each class the shares and what is shed make 1.
+//! - Only a region that is offered gets a share. The shares of a class and its shed part add up to 1.
 //! - Without capacity limits nothing is shed.
-//! - No clock, no randomness: the same input gives the same assignment in every router.
+//! - No clock and no randomness: the same input gives the same assignment in every router.
 
 mod assignment;
 mod failover;
@@ -29,12 +29,13 @@ pub use weighted::Weighted;
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::{Located, Place};
 
-/// What a policy is told of the moment.
+/// The input of a policy at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// The regions as configured.
     pub fleet: &'a Fleet,
-    /// How much of its share each region may take: 0 if it is out, 1 if it is well, between while ramping.
+    /// The part of its share that each region may take: 0 if it is out, 1 if it is healthy, between them while it
+    /// ramps.
     pub admission: &'a [f64],
     /// The classes of places.
     pub places: &'a [Place],
@@ -47,6 +48,6 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
     /// Every region once, the most suitable first.
     fn order(&self, fleet: &Fleet, located: &Located) -> Vec<RegionIndex>;
 
-    /// Which share of each class goes where.
+    /// The share of each class that goes to each region.
     fn assign(&self, moment: &Moment<'_>) -> Assignment;
 }

@@ -4,7 +4,7 @@ use super::{Assignment, Moment, Policy};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::Located;
 
-/// Each client goes to the nearest region that serves; one whose place is unknown is spread over all by weight.
+/// Each client goes to the nearest region that serves. Clients with an unknown location are spread over all by weight.
 #[derive(Clone, Copy, Debug)]
 pub struct Nearest;
 
@@ -22,7 +22,7 @@ pub(super) fn by_distance(fleet: &Fleet, located: &Located) -> Vec<RegionIndex> 
     order
 }
 
-/// Each class goes down its order; one whose place is unknown is spread over all.
+/// Each class goes down its order; a class with an unknown location is spread over all regions.
 pub(super) fn down_the_order(moment: &Moment<'_>) -> Assignment {
     let mut assignment = Assignment::default();
     for place in moment.places {
@@ -35,7 +35,7 @@ pub(super) fn down_the_order(moment: &Moment<'_>) -> Assignment {
     assignment
 }
 
-/// Adds a class whose place is unknown: there is no nearest region, so all take their part by weight and capacity.
+/// Adds a class with an unknown location. It has no nearest region, so all regions take a part by weight and capacity.
 fn push_unknown(assignment: &mut Assignment, moment: &Moment<'_>) {
     // Capacities can be compared only if all have one.
     let comparable = moment.fleet.regions.iter().all(|region| region.capacity.is_some());

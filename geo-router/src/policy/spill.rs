@@ -1,10 +1,10 @@
-//! Nearest as long as there is room: what a region cannot take is spread over the others, and what nobody can take
-//! is shed.
+//! Nearest while there is room. What a region cannot take is spread over the others, and what no region can take is
+//! shed.
 //!
 //! # Invariants
 //! - No region is given more than `limit` of its capacity, counted over all classes.
-//! - Who is displaced is spread by distance and headroom, never dumped on one neighbour (the chain reaction of a
-//!   failover that fells the next region, and then the next).
+//! - Displaced clients are spread by distance and headroom, and never all sent to one neighbour. Otherwise a failover
+//!   could overload the next region, and then the next.
 //! - Clients whose own region has room stay there.
 
 use super::nearest::by_distance;
@@ -12,10 +12,10 @@ use super::{Assignment, Moment, Policy};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::Located;
 
-/// What a class that nobody asks from counts for, in requests per second: it needs shares as well.
+/// The demand that is assumed for a class without demand, in requests per second, because it needs shares as well.
 const FAINT: f64 = 1e-6;
 
-/// Rounds of pouring: each fills at least one region to its limit, or places all.
+/// Rounds of pouring: each round fills at least one region to its limit, or places everything.
 const ROUNDS: usize = 1 + Fleet::MAX_REGIONS;
 
 /// Nearest, within capacity.
@@ -71,7 +71,7 @@ impl Policy for Spill {
 }
 
 impl Pour<'_> {
-    /// Every class asks its own region first, as far as that admits it.
+    /// Every class asks its own region first, as far as that region admits it.
     fn at_home(&mut self) {
         let wants =
             self.moment.places.iter().enumerate().filter(|(_, place)| place.is_known()).map(|(class, place)| {
@@ -82,7 +82,7 @@ impl Pour<'_> {
         self.grant(wants);
     }
 
-    /// Spreads what is left, by headroom, the nearer ones more. Whether anything was placed.
+    /// Spreads the rest by headroom, more to the nearer regions. Returns whether anything was placed.
     fn displaced(&mut self) -> bool {
         let mut wants = Vec::new();
         for (class, place) in self.moment.places.iter().enumerate() {
@@ -90,7 +90,7 @@ impl Pour<'_> {
             if left <= FAINT * 1e-3 {
                 continue;
             }
-            // Without a limit a region has as much headroom as anybody can need of it.
+            // A region without a limit has as much headroom as is needed.
             let headroom = |region: RegionIndex| match self.room[region.at()] {
                 room if room.is_infinite() => left * self.moment.admission[region.at()],
                 room => room,
@@ -106,7 +106,7 @@ impl Pour<'_> {
         self.grant(wants)
     }
 
-    /// Gives each region's room to those who want it, in proportion. Whether anything was given.
+    /// Gives each region's room to the classes that want it, in proportion. Returns whether anything was given.
     fn grant(&mut self, wants: Vec<(usize, RegionIndex, f64)>) -> bool {
         let mut sums = vec![0.0; self.room.len()];
         wants.iter().for_each(|(_, region, want)| sums[region.at()] += want);

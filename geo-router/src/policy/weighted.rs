@@ -1,11 +1,11 @@
-//! A split by configured weights, wherever clients are.
+//! A split by configured weights, independent of the clients' location.
 
 use super::nearest::by_distance;
 use super::{Assignment, Moment, Policy};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::Located;
 
-/// Each region takes its weight's share of every place; regions that are out leave theirs to the others.
+/// Each region takes its weight's share of every place; a region that is out leaves its share to the others.
 #[derive(Clone, Copy, Debug)]
 pub struct Weighted;
 

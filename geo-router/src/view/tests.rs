@@ -1,4 +1,4 @@
-//! Shares as clients feel them: who goes where, who moves when something fails, in which order the edge tries.
+//! Shares from the clients' view: where they go, which move when something fails, and in which order the edge tries.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
@@ -60,7 +60,7 @@ fn clients() -> impl Iterator<Item = IpAddr> {
 const ALL_UP: [RegionState; 3] = [RegionState::Up; 3];
 
 #[test]
-fn weights_are_what_clients_feel() {
+fn clients_are_split_by_weights() {
     let view = view(&Weighted, ALL_UP);
     let mut counts = [0_u32; 3];
     clients().for_each(|client| counts[view.route(client).region.at()] += 1);
@@ -70,7 +70,7 @@ fn weights_are_what_clients_feel() {
     }
 }
 
-/// When a region goes, its clients move and nobody else does.
+/// When a region fails, only its own clients move.
 #[test]
 fn only_the_clients_of_a_lost_region_move() {
     for policy in [&Nearest as &dyn Policy, &Weighted] {
@@ -99,7 +99,7 @@ fn all_clients_of_a_leaf_get_the_same() {
 }
 
 #[test]
-fn the_edge_tries_what_serves_first_and_never_what_is_in_hand() {
+fn the_edge_tries_serving_regions_first_and_never_those_under_maintenance() {
     use RegionState::{Down, Drained, Maintenance, Up};
     let german: IpAddr = "46.4.0.1".parse().unwrap();
     let names = |states| -> Vec<u8> { view(&Nearest, states).ranking(german).into_iter().map(|one| one.0).collect() };
@@ -111,9 +111,9 @@ fn the_edge_tries_what_serves_first_and_never_what_is_in_hand() {
     assert_eq!(view.route(german).reason, Reason::Failover);
 }
 
-/// Under overload a class may be shed whole; DNS still names a region that is there.
+/// Under overload a whole class may be shed; DNS still names a region that is up.
 #[test]
-fn who_is_shed_is_not_sent_to_a_dead_region() {
+fn clients_that_are_shed_are_not_sent_to_a_dead_region() {
     let fleet = Fleet {
         regions: fleet().regions.iter().map(|region| Region { capacity: Some(4.0), ..region.clone() }).collect(),
     };
@@ -137,5 +137,5 @@ fn addresses_of_nodes_that_are_well_are_published() {
     view.regions[0].nodes_up = vec![false, true];
     assert_eq!(published(&view), ["127.0.2.1"]);
     view.regions[0].nodes_up = vec![false, false];
-    assert_eq!(published(&view), ["127.0.1.1", "127.0.2.1"], "none is well: all, rather than nothing");
+    assert_eq!(published(&view), ["127.0.1.1", "127.0.2.1"], "no node is up: all addresses are better than none");
 }

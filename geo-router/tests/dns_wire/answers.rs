@@ -1,4 +1,4 @@
-//! What each name has, over every transport.
+//! The records of each name, over every transport.
 
 use std::net::IpAddr;
 
@@ -44,7 +44,7 @@ fn a_region_that_is_down_is_not_answered() {
         ask(&snapshot(US_DOWN), [10, 1, 2, 3].into(), &craft::plain("checkin.meridian.test", A)).unwrap();
     assert_ne!(texts(&Message::from_vec(&octets).unwrap()), addresses(US));
     assert_eq!(answered.routed.unwrap().reason.name(), "failover");
-    // Its own name still leads there: that is what drills and probes ask for.
+    // The region's own name still leads there, because drills and probes ask for it.
     let own = resolve(&craft::plain("us-east.checkin.meridian.test", A));
     assert_eq!(texts(&own), addresses(US));
 }
@@ -97,8 +97,8 @@ fn every_name_has_what_it_should() {
 }
 
 #[test]
-fn names_inside_of_labels_are_no_zone() {
-    // One label that holds the octets of the zone's name.
+fn names_inside_of_labels_are_not_the_zone() {
+    // One label that contains the octets of the zone's name.
     let mut name = vec![22_u8];
     name.extend_from_slice(b"abcdefg\x08meridian\x04test");
     name.insert(name.len(), 0);

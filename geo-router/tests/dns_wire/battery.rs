@@ -1,24 +1,25 @@
-//! Raw packets, most of them wrong: what gdnsd says and what we say, side by side.
+//! Raw packets, most of them invalid: the answers of gdnsd and ours, side by side.
 //!
-//! Ours must be what the table says. gdnsd's is for comparison: whoever differs from it must be stricter, or say why.
+//! Our answer must be the one in the table. gdnsd's is for comparison: where ours differs, it must be stricter or have
+//! a reason.
 
 use crate::craft::{self, A, ANY, AXFR, ID, IXFR, SOA, header, opt, option, question, question_of, subnet};
 use crate::streams::Client;
 use crate::{gdnsd, world};
 
-/// What an answer looks like.
+/// The features of an answer that are compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Seen {
-    /// `None`: no answer at all.
+    /// `None` means no answer.
     rcode: Option<u16>,
     question: bool,
-    /// `None`: no OPT record.
+    /// `None` means no OPT record.
     opt: Option<Opt>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Opt {
-    /// Family, source, scope and address as they stand.
+    /// Family, source, scope and address as on the wire.
     subnet: Option<Vec<u8>>,
 }
 
@@ -44,7 +45,7 @@ impl std::fmt::Display for Seen {
     }
 }
 
-/// Reads an answer whose records but OPT have two octets of owner.
+/// Reads an answer in which every record except OPT has an owner of two octets.
 fn seen(answer: &[u8]) -> Seen {
     let count = |at: usize| usize::from(u16::from_be_bytes([answer[at], answer[at + 1]]));
     let mut at = 12;
@@ -80,7 +81,7 @@ fn seen(answer: &[u8]) -> Seen {
     Seen { rcode: Some(extended << 4 | u16::from(answer[3] & 0x0F)), question: count(4) == 1, opt }
 }
 
-/// Asks, and learns from the answer to a good query behind it whether there is none.
+/// Sends a query and a good one behind it, whose answer shows whether the first has none.
 async fn ask(client: &mut Client, query: &[u8]) -> Seen {
     let mut behind = craft::plain("meridian.test", SOA);
     behind[..2].copy_from_slice(&(!ID).to_be_bytes());
@@ -98,7 +99,7 @@ struct Case {
     what: &'static str,
     query: Vec<u8>,
     expected: &'static str,
-    /// Why gdnsd may differ, if it is not less strict.
+    /// The reason why gdnsd may differ, if it is not less strict.
     because: &'static str,
 }
 
@@ -112,12 +113,12 @@ impl Case {
     }
 }
 
-/// gdnsd claims the widest prefix; a leaf of ours is at most a /16, so that a weighted split has grain.
+/// gdnsd claims the widest prefix. A leaf of ours is at most a /16, so that a weighted split is fine enough.
 const GRAIN: &str = "finer leaf";
-/// Of several questions none was answered, so none comes back.
+/// None of several questions was answered, so none is repeated.
 const SEVERAL: &str = "same code";
-/// We know what a transfer is, and refuse it (RFC 5936, section 2.2.1).
-const KNOWN: &str = "same, another no";
+/// We recognise a transfer and refuse it (RFC 5936, section 2.2.1).
+const KNOWN: &str = "same, other code";
 
 const NAME: &str = "checkin.meridian.test";
 
@@ -243,13 +244,13 @@ fn messages() -> Vec<Case> {
         case("transfer", craft::plain("meridian.test", AXFR), "REFUSED").because(KNOWN),
         case("incremental transfer", craft::plain("meridian.test", IXFR), "REFUSED").because(KNOWN),
         case("everything", craft::plain(NAME, ANY), "NOERROR"),
-        case("a type that is none", craft::plain(NAME, craft::OPT), "FORMERR"),
+        case("a type that is not valid", craft::plain(NAME, craft::OPT), "FORMERR"),
         case("class CHAOS", [header(0, [1, 0, 0, 0]), question_of("version.bind", 16, 3)].concat(), "REFUSED"),
         case("class NONE", [header(0, [1, 0, 0, 0]), question_of(NAME, 1, 254)].concat(), "REFUSED"),
     ]
 }
 
-/// How much a server puts up with: silence is the least, an answer the most.
+/// How lenient a server is: silence is the least, an answer the most.
 fn leniency(seen: &Seen) -> u8 {
     match seen.rcode {
         None => 0,

@@ -1,4 +1,4 @@
-//! Queries octet by octet, also those that no library would write.
+//! Builds queries octet by octet, including queries that no library would write.
 
 pub const A: u16 = 1;
 pub const NS: u16 = 2;
@@ -41,7 +41,7 @@ pub fn option(code: u16, data: &[u8]) -> Vec<u8> {
     [&code.to_be_bytes()[..], &(data.len() as u16).to_be_bytes(), data].concat()
 }
 
-/// The option of a client's subnet, right or wrong.
+/// The option of a client's subnet, valid or not.
 pub fn subnet(family: u16, source: u8, scope: u8, address: &[u8]) -> Vec<u8> {
     option(8, &[&family.to_be_bytes()[..], &[source, scope], address].concat())
 }

@@ -1,4 +1,4 @@
-//! gdnsd beside us, with the same zone and the same networks, if it is installed (Debian package `gdnsd`).
+//! A gdnsd with the same zone and the same networks, if it is installed (Debian package `gdnsd`).
 
 use std::fmt::Write as _;
 use std::fs;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::world::{EU, NETWORKS, REGIONS};
 
-/// A gdnsd of our own; it ends when this is dropped.
+/// A gdnsd that ends when this is dropped.
 pub struct Gdnsd {
     pub address: SocketAddr,
     child: Child,
@@ -60,7 +60,7 @@ pub fn start() -> Option<Gdnsd> {
     fs::write(at("conf/config"), config).unwrap();
     let mut nets = String::new();
     for (network, region) in NETWORKS {
-        // It refuses networks on this machine; the first of its list is what they get anyway.
+        // gdnsd refuses networks on this machine; they get the first region of its list anyway.
         if region != EU {
             let others: Vec<&str> = REGIONS.into_iter().filter(|other| *other != REGIONS[region]).collect();
             writeln!(nets, "{network} => [ {}, {} ]", REGIONS[region], others.join(", ")).unwrap();
@@ -99,6 +99,6 @@ fn answers(address: SocketAddr) -> bool {
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     socket.connect(address).unwrap();
     let query = crate::craft::plain("checkin.meridian.test", crate::craft::A);
-    // Refused while nobody listens yet.
+    // The send is refused until gdnsd listens.
     socket.send(&query).is_ok() && socket.recv(&mut [0; 512]).is_ok_and(|length| length > 12)
 }

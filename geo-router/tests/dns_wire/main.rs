@@ -1,4 +1,4 @@
-//! The DNS server from outside: raw packets in, raw packets out, hickory-proto as the judge of what is well formed.
+//! The DNS server from outside: raw packets in, raw packets out. hickory-proto judges what is well formed.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! What holds for every query: the pure function under generated octets, names and subnets.
+//! Properties of every query: the pure function with generated octets, names and subnets.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
@@ -60,7 +60,7 @@ fn records(query: &[u8], answer: &[u8], opt: usize) -> Vec<u8> {
     answer[question..answer.len() - opt].to_vec()
 }
 
-/// The first address and the `random`th of `leaf`'s network, as subnets as fine as the scope.
+/// The first address of `leaf`'s network and the `random`th one, as subnets as fine as the scope.
 fn within(address: IpAddr, scope: u8, random: u128) -> (IpAddr, u8) {
     match address {
         IpAddr::V4(address) => {
@@ -99,13 +99,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_octets_get_a_sound_answer_or_none(octets in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_octets_get_a_valid_answer_or_none(octets in prop::collection::vec(any::<u8>(), 0..300)) {
         judge(&octets, 4_096)?;
     }
 
-    /// A few octets of a good query are changed, put in or left out.
+    /// Damages a good query: a few octets are changed, inserted or removed.
     #[test]
-    fn damaged_queries_get_a_sound_answer_or_none(
+    fn damaged_queries_get_a_valid_answer_or_none(
         name in any_name(), kind in prop_oneof![Just(A), Just(AAAA), Just(TXT), any::<u16>()], who in any_subnet(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 0..4),
     ) {
@@ -152,7 +152,7 @@ proptest! {
             let (answered, answer) = ask(answers, HERE, &query).unwrap();
             prop_assert_eq!(answered.rcode, Rcode::NoError);
             prop_assert!(answer.ends_with(&craft::opt(1_232, 0, 0, &subnet(who, scope))), "health changes no scope");
-            // Somebody else in that scope: same records, same scope.
+            // Another client in that scope: same records, same scope.
             let other = within(who.0, scope, random);
             let told = subnet(other, 0);
             let others = craft::edns("checkin.meridian.test", kind, &told);
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_the_same_for_all_has_no_scope(who in any_subnet(), random in "[a-z]{1,20}") {
+    fn an_answer_that_is_the_same_for_all_has_no_scope(who in any_subnet(), random in "[a-z]{1,20}") {
         for (name, kind) in [
             ("meridian.test", A), ("meridian.test", 6), ("ns1.meridian.test", A), ("checkin.meridian.test", MX),
             ("us-east.checkin.meridian.test", A), ("example.org", A), (&format!("{random}-.meridian.test"), A),
@@ -179,7 +179,7 @@ proptest! {
 }
 
 #[test]
-fn ipv4_in_ipv6_clothes_claims_no_scope_of_the_other_family() {
+fn a_mapped_ipv4_address_gets_no_scope_of_the_other_family() {
     let address: IpAddr = "::ffff:10.1.2.0".parse().unwrap();
     let around: IpAddr = "::1".parse().unwrap();
     let [dressed, plain] = [address, around].map(|one| {

@@ -1,4 +1,4 @@
-//! The server as a whole: views come and go, limits hold, ports are its own, it stops.
+//! The server as a whole: views change, limits hold, its ports are exclusive, it stops.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ async fn a_new_view_changes_the_answer_and_not_the_scope() {
     assert_eq!(before, ask(&snapshot(UP), [127, 0, 0, 1].into(), &from_us(A)).unwrap().1);
     running.views.send(view(US_DOWN, 30)).unwrap();
     let changed = async {
-        // How often the old view answers before the new one is built is a matter of luck.
+        // How often the old view answers before the new one is built depends on timing.
         let mut old = 1.0;
         loop {
             let answer = client.ask(&from_us(A)).await;
@@ -39,10 +39,10 @@ async fn a_new_view_changes_the_answer_and_not_the_scope() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_truncated_and_whole_over_tcp() {
+async fn an_answer_that_does_not_fit_is_truncated_and_whole_over_tcp() {
     let running = world::start("edns_udp_size = 512\n").await;
     let mut udp = Client::udp(running.udp()).await;
-    // Three regions explain themselves in less than 512 octets, but not together with a long OPT and a full name.
+    // The explanation of three regions fits into 512 octets, but not together with a long OPT and a full name.
     let mut view = std::sync::Arc::into_inner(view(UP, 30)).unwrap();
     let mut fleet = world::fleet();
     for region in &mut fleet.regions {
@@ -61,7 +61,7 @@ async fn what_does_not_fit_is_truncated_and_whole_over_tcp() {
         }
     };
     let truncated = timeout(Duration::from_secs(20), truncated).await.expect("too long for UDP");
-    assert_eq!(truncated[6..8], [0, 0], "nothing rather than a part");
+    assert_eq!(truncated[6..8], [0, 0], "a truncated answer has no records");
     assert_eq!(truncated[11], 1, "with OPT");
     let whole = Client::tcp(running.server.tcp_address()).await.ask(&from_us(A)).await;
     assert_eq!(whole[7], 42);
@@ -92,7 +92,7 @@ async fn above_the_limit_every_second_is_sent_to_tcp() {
 }
 
 #[tokio::test]
-async fn metrics_count_and_name_nobody() {
+async fn metrics_count_and_name_no_client() {
     let running = world::start("").await;
     let mut client = Client::udp(running.udp()).await;
     client.ask(&from_us(A)).await;
@@ -126,7 +126,7 @@ async fn a_taken_port_is_an_error() {
     };
     let error = world::try_start(taken(running.udp())).await.err();
     assert!(matches!(error, Some(DnsError::Listen { transport: "tcp", .. })), "{error:?}");
-    // Another who shares his port and has no TCP.
+    // Another server that would share the port and has no TCP.
     let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
     other.set_reuse_port(true).unwrap();
     other.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -137,7 +137,7 @@ async fn a_taken_port_is_an_error() {
 }
 
 #[tokio::test]
-async fn it_ends_with_those_who_would_stop_it() {
+async fn the_server_ends_when_its_stop_channel_is_dropped() {
     let running = world::start("").await;
     let address = running.udp();
     drop(running.stop);

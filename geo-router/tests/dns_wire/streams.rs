@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-/// One who asks.
+/// A client of one transport.
 pub enum Client {
     Udp(UdpSocket),
     Stream(Box<dyn Stream>),
@@ -167,7 +167,7 @@ async fn a_client_that_never_ends_its_query_is_left() {
 }
 
 #[tokio::test]
-async fn what_is_no_query_closes_the_connection() {
+async fn octets_that_are_not_a_query_close_the_connection() {
     let running = world::start("").await;
     let mut response = craft::plain("meridian.test", SOA);
     response[2] |= 0x80;

@@ -21,7 +21,7 @@ pub const AP: usize = 2;
 pub const UP: [RegionState; 3] = [RegionState::Up; 3];
 pub const US_DOWN: [RegionState; 3] = [RegionState::Up, RegionState::Down, RegionState::Up];
 
-/// Networks that belong to a region, besides what the database knows; gdnsd is given the same.
+/// Networks that belong to a region, in addition to the database; gdnsd gets the same.
 pub const NETWORKS: [(&str, usize); 4] =
     [("10.0.0.0/8", US), ("11.0.0.0/8", AP), ("127.0.0.0/8", EU), ("2001:db8:1::/48", US)];
 pub const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-south"];
@@ -85,7 +85,7 @@ pub fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
     })
 }
 
-/// The configuration of all tests, with more lines at its end.
+/// The configuration of all tests, with additional lines at its end.
 pub fn config(more: &str) -> DnsConfig {
     let written = "listen = '127.0.0.1:0'\nzone = 'meridian.test'\nservice = 'checkin'\n\
          nameservers = [{ name = 'ns1', addresses = ['192.0.2.53', '2001:db8::53'] }]\n";
@@ -125,7 +125,7 @@ impl Running {
         self.server.stopped().await.unwrap();
     }
 
-    /// A counter's or gauge's value; 0 if it has none.
+    /// The value of a counter or gauge; 0 if it does not exist.
     pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == format!("meridian_router_dns_{name}"));
@@ -138,7 +138,7 @@ impl Running {
         wanted.map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value()).sum()
     }
 
-    /// Waits until a metric has a value, which threads report a few times per second.
+    /// Waits until a metric has a value; threads report a few times per second.
     pub async fn until(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         let reached = async {
             while self.metric(name, labels) != value {

@@ -1,11 +1,11 @@
-//! Public answers are kept, personal ones never.
+//! Public answers are cached, personal ones never.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::support::{Act, Client, RawNode, World, put, say, soon};
 
-/// A node whose answers count up, with these headers.
+/// A node that numbers its answers and adds these headers.
 async fn counting(headers: &'static str) -> RawNode {
     RawNode::start(move |number, request| {
         let body = format!("answer {number}");
@@ -20,7 +20,7 @@ async fn counting(headers: &'static str) -> RawNode {
 const PUBLIC: &str = "Cache-Control: public, max-age=60\r\nETag: \"same\"\r\n";
 
 #[tokio::test]
-async fn what_is_public_is_asked_once() {
+async fn a_public_answer_is_asked_for_once() {
     let node = counting(PUBLIC).await;
     let world = World::one(&node, "").await;
     let first = world.get("/a?x=1", "").await;
@@ -41,7 +41,7 @@ async fn what_is_public_is_asked_once() {
 }
 
 #[tokio::test]
-async fn what_is_not_expressly_public_is_always_asked() {
+async fn an_answer_that_is_not_expressly_public_is_always_asked_for() {
     for headers in [
         "",
         "Cache-Control: no-store\r\n",
@@ -98,7 +98,7 @@ async fn a_write_forgets_what_it_changes() {
 }
 
 #[tokio::test]
-async fn what_is_stale_is_confirmed_and_serves_while_nodes_fail() {
+async fn a_stale_answer_is_confirmed_and_serves_while_nodes_fail() {
     let phase = Arc::new(AtomicUsize::new(0));
     let node = RawNode::start({
         let phase = phase.clone();
@@ -113,7 +113,7 @@ async fn what_is_stale_is_confirmed_and_serves_while_nodes_fail() {
     assert_eq!(world.get("/a", "").await.body, "kept");
     for fails in [1, 2] {
         phase.store(fails, Ordering::Relaxed);
-        // At once, for who insists; for the others once its second is over.
+        // At once for a client that insists; for other clients once its second is over.
         let reply = world.get("/a", "Cache-Control: no-cache\r\n").await;
         assert_eq!((reply.status, reply.body.as_str()), (200, "kept"));
         assert_eq!(reply.header("cache-status"), Some("meridian; hit; detail=stale-if-error"));
@@ -140,13 +140,13 @@ async fn an_answer_that_breaks_off_is_not_kept() {
 }
 
 #[tokio::test]
-async fn many_who_miss_ask_once() {
+async fn many_requests_that_miss_ask_the_node_once() {
     let node = RawNode::start(|_, _| {
         say("HTTP/1.1 200 OK\r\nCache-Control: public, max-age=600\r\nVary: X\r\nContent-Length: 2\r\n\r\nok")
     })
     .await;
     let world = Arc::new(World::one(&node, "").await);
-    // Only a path of which something was kept is worth waiting for.
+    // A request waits only on a path of which an answer was cached before.
     assert_eq!(world.get("/a", "X: one\r\n").await.status, 200);
     let others = (0..20).map(|_| {
         let world = world.clone();
@@ -155,6 +155,7 @@ async fn many_who_miss_ask_once() {
     for other in others.collect::<Vec<_>>() {
         assert_eq!(soon(other).await.unwrap(), 200);
     }
-    // Whoever comes while the question is under way waits for its answer; whoever comes later finds it.
+    // A request that arrives while another one asks the node waits for its answer; a later one finds the answer in the
+    // cache.
     assert_eq!(node.count(), 2);
 }

@@ -1,4 +1,4 @@
-//! HTTP as its RFCs have it: HEAD, 1xx, trailers, chunks, bodies that break off.
+//! HTTP as the RFCs require it: HEAD, 1xx, trailers, chunks, bodies that break off.
 
 use crate::support::{Act, Client, RawNode, World, ok, put, say, until};
 
@@ -21,7 +21,7 @@ async fn head_has_the_head_of_a_get_and_the_connection_goes_on() {
     }
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.reply(false).await.body, "hello");
-    // The edge's own words have no body either.
+    // The edge's own answers to HEAD have no body either.
     client.send("HEAD / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.reply(true).await.status, 417);
     assert_eq!(client.reply(false).await.body, "hello");
@@ -51,7 +51,7 @@ async fn interim_answers_are_not_taken_for_the_final_one() {
     let world = World::one(&node, "").await;
     let reply = world.get("/", "").await;
     assert_eq!((reply.status, reply.body.as_str()), (200, "fine"));
-    // An upgrade that nobody asked for is no answer.
+    // An upgrade that the client did not ask for is not a valid answer.
     let node =
         RawNode::start(|_, _| say("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"))
             .await;
@@ -73,7 +73,7 @@ async fn a_client_that_waits_for_100_is_told_to_go_on() {
 }
 
 #[tokio::test]
-async fn trailers_of_an_answer_pass_to_whoever_takes_them() {
+async fn trailers_of_an_answer_pass_to_clients_that_accept_them() {
     let node = RawNode::start(|_, _| {
         say("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\n\r\n4\r\nfine\r\n0\r\nX-Sum: 42\r\n\r\n")
     })
@@ -83,7 +83,7 @@ async fn trailers_of_an_answer_pass_to_whoever_takes_them() {
     assert!(takes.body.contains("fine") && takes.body.to_ascii_lowercase().contains("x-sum: 42"), "{}", takes.raw);
     assert!(node.request(0).to_ascii_lowercase().contains("te: trailers"));
     let does_not = world.get("/", "").await;
-    // Not in the whole answer: the id of the request may well have a 42.
+    // Do not search the whole answer, because the request id may contain a 42.
     assert!(does_not.body.contains("fine") && !does_not.body.contains("42"), "{}", does_not.raw);
 }
 
@@ -142,7 +142,7 @@ async fn an_answer_that_breaks_off_breaks_off_at_the_client() {
         client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let got = client.rest().await;
         assert!(got.contains("half") && !got.ends_with("0\r\n\r\n"), "{got}");
-        assert_eq!(node.count(), 1, "what has begun is not asked again");
+        assert_eq!(node.count(), 1, "an answer that has begun is not asked for again");
         assert_eq!(world.metric("answers_broken_off_total", ""), 1.0);
     }
 }

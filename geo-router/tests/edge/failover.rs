@@ -1,4 +1,4 @@
-//! Nodes that die, hang or say no: what is tried again, and what never is.
+//! Nodes that die, hang or refuse: which requests are tried again, and which never.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +46,7 @@ async fn a_killed_region_fails_no_check_in() {
 }
 
 #[tokio::test]
-async fn what_was_sent_once_is_not_sent_twice_unless_that_is_the_same() {
+async fn only_an_idempotent_request_is_sent_twice() {
     for (act, status) in [("", 502), ("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", 503)] {
         let eu = RawNode::start(move |_, _| Act::SayAndClose(act.to_owned())).await;
         let us = RawNode::named("us").await;
@@ -62,17 +62,17 @@ async fn what_was_sent_once_is_not_sent_twice_unless_that_is_the_same() {
 }
 
 #[tokio::test]
-async fn what_never_left_is_sent_elsewhere_whatever_it_is() {
+async fn a_request_that_never_left_is_sent_elsewhere_whatever_its_method() {
     let us = RawNode::named("us").await;
     let world = World::new([&[nowhere()], &[us.address], &[]], "").await;
     for method in ["POST", "PATCH", "PUT", "PURGE"] {
         assert_eq!(world.ask(&post("body").replace("POST", method)).await.status, 200, "{method}");
     }
     assert!(us.request(0).ends_with("body"));
-    // A body beyond the buffer is still untouched when no connection could be made.
+    // A body larger than the buffer is still untouched if no connection could be made.
     let world = World::new([&[nowhere()], &[us.address], &[]], "[limits]\nbody_kib=1024\n[retry]\nbuffer_kib=1").await;
     assert_eq!(world.ask(&post(&"x".repeat(100_000))).await.status, 200);
-    // But once it was on its way it is gone.
+    // But once it was being sent it is gone.
     let eu = RawNode::start(|_, _| Act::SayAndClose(String::new())).await;
     let world = World::new([&[eu.address], &[us.address], &[]], "[limits]\nbody_kib=1024\n[retry]\nbuffer_kib=1").await;
     assert_eq!(world.ask(&put("/", "", &"x".repeat(100_000))).await.status, 502);
@@ -89,20 +89,20 @@ async fn the_next_node_of_the_region_comes_before_the_next_region() {
 }
 
 #[tokio::test]
-async fn a_node_that_hangs_is_left_after_its_time_and_only_by_what_may_be_repeated() {
+async fn only_repeatable_requests_leave_a_hanging_node() {
     let (eu, us) = (RawNode::start(|_, _| Act::Hang).await, RawNode::named("us").await);
     let world = World::new([&[eu.address], &[us.address], &[]], "[timeouts]\nanswer_ms = 100").await;
     assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
     assert_eq!(world.ask(&post("x")).await.status, 504);
     assert_eq!((eu.count(), us.count()), (2, 1));
-    // A node that waits because it was asked to is not hanging.
+    // A node that waits because it was asked to does not hang.
     let asked = std::time::Instant::now();
     assert_eq!(world.ask(&put("/?durability=all&wait=400ms", "", "x")).await.body, "us");
     assert!(asked.elapsed().as_millis() >= 450);
 }
 
 #[tokio::test]
-async fn a_poor_answer_is_better_than_none() {
+async fn a_failure_of_a_node_is_passed_on_if_there_is_no_other_answer() {
     let eu = RawNode::start(|_, _| {
         say("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 4\r\n\r\nwhy?")
     })
@@ -126,7 +126,7 @@ async fn attempts_are_counted() {
 
 #[tokio::test]
 async fn a_connection_that_the_node_closed_meanwhile_costs_nothing() {
-    // Closes after each answer without saying so: the race that every pool has.
+    // The node closes after each answer without announcing it: a race that every pool has.
     let eu = RawNode::start(|_, _| Act::SayAndClose("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\neu".to_owned())).await;
     let us = RawNode::named("us").await;
     let world = World::new([&[eu.address], &[us.address], &[]], "").await;
@@ -207,7 +207,7 @@ async fn a_venue_that_one_region_does_not_know_is_asked_for_in_the_next() {
     assert!(us.request(1).ends_with("body"), "the body goes along");
     assert_eq!((empty.count(), us.count()), (5, 5));
     assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Closed, "it is no failure");
-    // The other nodes of the region know no more.
+    // The other nodes of the region do not know the venue either.
     let world = World::new([&[empty.address, beside.address], &[us.address], &[]], "").await;
     for _ in 0..8 {
         let reply = world.ask(&put("/", "", "x")).await;
@@ -224,7 +224,7 @@ async fn of_a_venue_that_does_not_exist_the_second_404_is_the_answer() {
     let reply = world.ask(&put("/", "", "x")).await;
     assert_eq!((reply.status, reply.body.as_str()), (404, UNKNOWN));
     assert_eq!((nodes[0].count(), nodes[1].count(), third.count()), (1, 1, 0));
-    // Nothing else is there, or no attempt is left: the 404 is passed on.
+    // There is no other node, or no attempt is left: the 404 is passed on.
     let world = World::new([&[nodes[0].address], &[nowhere()], &[]], "").await;
     assert_eq!(world.ask(&put("/", "", "x")).await.body, UNKNOWN);
     let world = World::new([&[nodes[0].address], &[third.address], &[]], "[retry]\nattempts = 1").await;
@@ -243,9 +243,9 @@ async fn other_404_are_passed_on_at_once() {
     }
 }
 
-/// The second region may have done it: a 404 of the first would be a lie.
+/// The second region may have done the request, so a 404 of the first would be wrong.
 #[tokio::test]
-async fn a_404_does_not_hide_what_may_be_done() {
+async fn a_404_does_not_hide_that_the_request_may_be_done() {
     let eu = RawNode::start(|_, _| not_found(UNKNOWN)).await;
     let us = RawNode::start(|_, _| Act::SayAndClose(String::new())).await;
     let world = World::new([&[eu.address], &[us.address], &[]], "").await;

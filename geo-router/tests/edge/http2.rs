@@ -1,4 +1,4 @@
-//! HTTP/2: what it means, and what floods do not achieve.
+//! HTTP/2: its semantics, and the limits that floods run into.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Full};
@@ -142,7 +142,7 @@ async fn heads_with_two_meanings_are_refused() {
         let world = World::one(&node, "").await;
         let mut client = Client::connect(world.address).await;
         client.send([PREFACE, &frame(4, 0, 0, &[]), &frame(1, 0x5, 1, &head(&fields))].concat()).await;
-        // A ping whose answer shows that the request was dealt with, or the connection is closed.
+        // A ping whose answer shows that the request was handled; otherwise the connection is closed.
         client.send(frame(6, 0, 0, b"all read")).await;
         let mut got = Vec::new();
         soon(async {

@@ -1,4 +1,4 @@
-//! What one client, and all together, may take.
+//! Limits of one client, and of all together.
 
 use geo_router::view::RegionState;
 
@@ -35,7 +35,7 @@ async fn bodies_have_limits() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_send_its_body_is_no_fault_of_the_node() {
+async fn a_client_that_does_not_send_its_body_is_not_a_failure_of_the_node() {
     let node = RawNode::named("eu").await;
     let more = "[limits]\nbody_kib = 32\n[retry]\nbuffer_kib = 1\n[breaker]\nfailures = 1\n\
                 [timeouts]\nanswer_ms = 50\nbody_idle_ms = 300";
@@ -62,10 +62,10 @@ async fn slow_clients_are_closed() {
         let mut client = Client::connect(world.address).await;
         client.send(beginning).await;
         let said = client.rest().await;
-        // Not any 200: the id of the request may well have one.
+        // Not any "200", because the request id may contain one.
         assert!(!said.contains("HTTP/1.1 200"), "{beginning}: {said}");
     }
-    // One byte now and then does not help.
+    // One byte now and then does not extend the limit.
     let mut client = Client::connect(world.address).await;
     let dripping = async {
         loop {
@@ -79,7 +79,7 @@ async fn slow_clients_are_closed() {
     client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello").await;
     let reply = client.reply(false).await;
     assert_eq!(reply.status, 408, "{}", reply.raw);
-    // Nor may a connection idle for ever.
+    // A connection must not idle for ever either.
     let mut client = Client::connect(world.address).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.reply(false).await.status, 200);
@@ -107,14 +107,14 @@ async fn a_prefix_that_asks_too_much_is_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn what_nobody_has_capacity_for_is_shed() {
+async fn requests_beyond_the_capacity_are_shed() {
     let node = RawNode::named("eu").await;
     let mut fleet = crate::support::fleet([&[node.address], &[], &[]]);
     for region in &mut fleet.regions {
         region.capacity = Some(1e6);
     }
     let world = World::with(fleet, [true, false, false], section("")).await;
-    // A spilling policy would say which part is shed; any assignment that has a shed part will do.
+    // A spilling policy would decide which part is shed; any assignment with a shed part is good enough here.
     let up = [RegionState::Up, RegionState::Maintenance, RegionState::Maintenance];
     let mut shedding = std::sync::Arc::try_unwrap(view(&world.fleet, up, 0.0)).unwrap();
     let classes = shedding.places.classes().len();
@@ -140,7 +140,7 @@ async fn what_nobody_has_capacity_for_is_shed() {
 }
 
 #[tokio::test]
-async fn a_full_region_spills_to_one_with_room_and_nobody_is_drowned() {
+async fn a_full_region_spills_to_one_with_room_and_no_region_is_overloaded() {
     let (eu, us) = (RawNode::named("eu").await, RawNode::named("us").await);
     let mut fleet = crate::support::fleet([&[eu.address], &[us.address], &[]]);
     fleet.regions[0].capacity = Some(20.0);

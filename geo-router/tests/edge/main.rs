@@ -1,8 +1,9 @@
 //! The edge from outside: real listeners, raw sockets on both sides, every byte that reaches a node recorded.
 //!
-//! No fixed ports, no sleeps as synchronisation: waits are for conditions, each with a deadline that fails the test.
+//! No fixed ports and no sleeps as synchronisation: tests wait for conditions, each with a deadline that fails the
+//! test.
 
-// The helpers below are tests as well, though clippy can't see it.
+// The helpers below are test code as well, though clippy can't see it.
 #![allow(clippy::unwrap_used)]
 
 mod support;

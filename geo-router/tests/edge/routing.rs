@@ -1,4 +1,4 @@
-//! Who goes where, and with which head.
+//! To which node a request goes, and with which head.
 
 use geo_router::view::RegionState;
 
@@ -13,7 +13,7 @@ fn addresses(nodes: &[RawNode; 3]) -> [[std::net::SocketAddr; 1]; 3] {
 }
 
 #[tokio::test]
-async fn a_trusted_proxy_says_who_asks_and_nobody_else_does() {
+async fn only_a_trusted_proxy_names_the_client() {
     let nodes = three().await;
     let [eu, us, ap] = addresses(&nodes);
     let world = World::new([&eu, &us, &ap], "").await;
@@ -117,10 +117,10 @@ async fn a_cookie_keeps_a_client_at_its_node_and_names_no_address() {
         assert_eq!((again.body.as_str(), again.header("set-cookie")), (first.body.as_str(), None));
     }
     let node = nodes.iter().find(|node| node.count() >= 6).unwrap();
-    assert!(!node.request(1).to_ascii_lowercase().contains("cookie"), "our cookie is our business");
+    assert!(!node.request(1).to_ascii_lowercase().contains("cookie"), "the edge's cookie does not reach the node");
     assert!(world.get("/", "Cookie: meridian-node=forged\r\n").await.header("set-cookie").is_some());
 
-    // Drained: it may stay. Dead: it is given another.
+    // In a drained region the client may stay. If its node is dead, it gets another.
     world.views.send_replace(view(
         &world.fleet,
         [RegionState::Drained, RegionState::Up, RegionState::Maintenance],
@@ -170,7 +170,7 @@ async fn signals_count_each_request_once_and_each_attempt_by_outcome() {
 }
 
 #[tokio::test]
-async fn stopped_it_finishes_what_is_under_way() {
+async fn a_stopped_edge_finishes_requests_under_way() {
     let (asked, mut seen) = tokio::sync::mpsc::unbounded_channel();
     let node = RawNode::start(move |_, request| {
         let _ = asked.send(());

@@ -1,11 +1,12 @@
-//! Requests with two meanings: for each, what the client got, and that no node saw what its client did not mean.
+//! Requests with two meanings: for each, the client's answer, and a check that no node saw a request that was not
+//! meant.
 
 use crate::support::{Client, RawNode, World, ok};
 
-/// What must never arrive: the second request hidden in the first.
+/// The second request, hidden in the first, which must never arrive.
 const HIDDEN: &str = "/hidden";
 
-/// A case: its name, the bytes, which statuses are right, and how many requests a node may see.
+/// A case: its name, the bytes, the correct statuses, and how many requests a node may see.
 struct Case {
     name: &'static str,
     bytes: String,
@@ -50,7 +51,10 @@ fn cases() -> Vec<Case> {
             "a coding in HTTP/1.0",
             "PUT /a HTTP/1.0\r\nHost: venue.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         ),
-        refused("a chunk size that is none", &put("Transfer-Encoding: chunked\r\n", "zz\r\nhello\r\n0\r\n\r\n")),
+        refused(
+            "a chunk size that is not a number",
+            &put("Transfer-Encoding: chunked\r\n", "zz\r\nhello\r\n0\r\n\r\n"),
+        ),
         refused("a chunk size with a sign", &put("Transfer-Encoding: chunked\r\n", "+5\r\nhello\r\n0\r\n\r\n")),
         refused("a chunk size with a prefix", &put("Transfer-Encoding: chunked\r\n", "0x5\r\nhello\r\n0\r\n\r\n")),
         refused(
@@ -68,8 +72,8 @@ fn cases() -> Vec<Case> {
         refused("a target without a slash", "GET a HTTP/1.1\r\nHost: venue.test\r\n\r\n"),
         refused("a space in the target", "GET /a b HTTP/1.1\r\nHost: venue.test\r\n\r\n"),
         refused("a control character in the target", "GET /a\x01 HTTP/1.1\r\nHost: venue.test\r\n\r\n"),
-        refused("a version that is none", "GET /a HTTP/9.9\r\nHost: venue.test\r\n\r\n"),
-        refused("a method that is none", "GE(T /a HTTP/1.1\r\nHost: venue.test\r\n\r\n"),
+        refused("a version that does not exist", "GET /a HTTP/9.9\r\nHost: venue.test\r\n\r\n"),
+        refused("a method that is not a token", "GE(T /a HTTP/1.1\r\nHost: venue.test\r\n\r\n"),
         refused(
             "an upgrade with a body",
             &put("Connection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n", "hello"),
@@ -142,7 +146,7 @@ async fn nothing_reaches_a_node_that_its_client_did_not_mean() {
         let reply = client.reply(false).await;
         assert!(case.statuses.contains(&reply.status), "{}: {}", case.name, reply.raw);
         if case.seen == 0 && reply.status != 417 {
-            // Nothing more is read from such a connection: what comes next has no meaning.
+            // The edge reads nothing more from such a connection, because the next bytes have no meaning.
             client.send(format!("GET {HIDDEN} HTTP/1.1\r\nHost: venue.test\r\n\r\n")).await;
             let rest = client.rest().await;
             assert!(!rest.contains("fine"), "{}: {rest}", case.name);
@@ -167,7 +171,7 @@ async fn a_body_that_looks_like_a_request_stays_a_body() {
         "PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{:x};x=\"y\"\r\n{hidden}\r\n0\r\nX-Trailer: Content-Length\r\n\r\n",
         hidden.len()
     );
-    // Pipelined, so that all of it is in the edge's buffers at once.
+    // Pipelined, so that all requests are in the edge's buffers at once.
     client.send(format!("{sized}{chunked}{sized}")).await;
     for _ in 0..3 {
         assert_eq!(client.reply(false).await.status, 200);

@@ -1,4 +1,4 @@
-//! What streams is never gathered: large bodies, server-sent events, WebSockets.
+//! Streamed bodies are never gathered: large bodies, server-sent events, WebSockets.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -8,7 +8,7 @@ use crate::support::{Act, Client, RawNode, World, soon, until};
 const LARGE: usize = 64 << 20;
 const PIECE: usize = 64 << 10;
 
-/// A listener that hands over its first connection.
+/// A listener that returns its first connection.
 async fn node() -> (std::net::SocketAddr, tokio::task::JoinHandle<TcpStream>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -36,7 +36,7 @@ async fn a_large_upload_stops_when_the_node_stops_reading_and_arrives_whole() {
     let mut stream = soon(accepted).await.unwrap();
     let (mut reads, mut writes) = client.0.split();
     let mut sent = 0;
-    // The node reads nothing: at some point no more is taken, long before all is in somebody's memory.
+    // The node reads nothing, so at some point the edge accepts no more, long before it holds the whole body in memory.
     let piece = vec![b'x'; PIECE];
     while let Ok(Ok(count)) =
         tokio::time::timeout(std::time::Duration::from_millis(500), writes.write(&piece[..PIECE.min(LARGE - sent)]))
@@ -93,7 +93,7 @@ async fn a_large_download_stops_when_the_client_stops_reading_and_arrives_whole(
     let reading = async {
         let mut received = 0;
         let mut buffer = vec![0; PIECE];
-        // What `read_until` read beyond the head counts as well.
+        // The bytes that `read_until` read beyond the head count as well.
         while received + PIECE < LARGE {
             received += client.0.read(&mut buffer).await.unwrap();
         }
@@ -126,11 +126,11 @@ async fn events_arrive_one_by_one() {
     for number in 0..5 {
         let event = format!("data: {number}\n\n");
         stream.write_all(format!("{:x}\r\n{event}\r\n", event.len()).as_bytes()).await.unwrap();
-        // It is here before the next one is even written.
+        // The event is here before the next one is written.
         client.read_until(&event).await;
     }
     drop(client);
-    // The node learns that nobody listens any more.
+    // The node notices that the client is gone.
     let mut rest = Vec::new();
     soon(stream.read_to_end(&mut rest)).await.ok();
 }
@@ -156,7 +156,7 @@ async fn a_websocket_passes_both_ways_until_it_ends() {
     let head = client.read_until("\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 101") && head.contains("sec-websocket-accept"), "{head}");
     client.read_until("hello").await;
-    // Bytes that would be spoilt if somebody took them for a head.
+    // Bytes that would be damaged if the edge took them for a head.
     let frame = "PUT / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n";
     for _ in 0..3 {
         client.send(frame).await;

@@ -1,4 +1,4 @@
-//! A world for tests: three regions, raw nodes, an edge, a raw client.
+//! The world of the tests: three regions, raw nodes, an edge, a raw client.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Longer than anything here takes.
+/// Longer than anything in these tests takes.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fails the test if it takes too long.
@@ -24,7 +24,7 @@ pub async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
 
-/// Waits until something holds.
+/// Waits until a condition holds.
 pub async fn until(what: impl Fn() -> bool) {
     soon(async {
         while !what() {
@@ -34,20 +34,20 @@ pub async fn until(what: impl Fn() -> bool) {
     .await;
 }
 
-/// A node that records what it is sent.
+/// A node that records what it receives.
 pub struct RawNode {
     pub address: SocketAddr,
     /// Each whole request, byte for byte.
     pub requests: Arc<Mutex<Vec<Vec<u8>>>>,
-    /// Everything that came.
+    /// All bytes that arrived.
     pub bytes: Arc<Mutex<Vec<u8>>>,
     task: tokio::task::JoinHandle<()>,
     open: Arc<Mutex<Vec<tokio::task::AbortHandle>>>,
 }
 
-/// What a node does with a request.
+/// The reaction of a node to a request.
 pub enum Act {
-    /// Sends this and goes on.
+    /// Sends this and continues.
     Say(String),
     /// Sends this and closes.
     SayAndClose(String),
@@ -65,7 +65,7 @@ pub fn ok(body: &str) -> Act {
 }
 
 impl RawNode {
-    /// A node that answers by a script: (number of the request, its bytes) to what it does.
+    /// A node with a script: from the number of a request and its text to its reaction.
     pub async fn start(script: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> RawNode {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -85,12 +85,12 @@ impl RawNode {
         RawNode { address, requests, bytes, task, open }
     }
 
-    /// A node that says 200 with its name.
+    /// A node that answers 200 with its name.
     pub async fn named(name: &'static str) -> RawNode {
         RawNode::start(move |_, _| ok(name)).await
     }
 
-    /// Dies: closes its listener and all connections.
+    /// Closes its listener and all connections, as if it died.
     pub fn kill(&self) {
         self.task.abort();
         for open in self.open.lock().unwrap().drain(..) {
@@ -155,7 +155,7 @@ async fn converse(
     }
 }
 
-/// Where the first whole message in a buffer ends.
+/// The end of the first whole message in a buffer.
 pub fn whole(buffer: &[u8]) -> Option<usize> {
     let head = find(buffer, b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
@@ -231,7 +231,7 @@ pub fn fleet(nodes: [&[SocketAddr]; 3]) -> Fleet {
     Fleet { regions: nodes.iter().enumerate().map(region).collect() }
 }
 
-/// 10/8 and 127/8 belong to the first region, 11/8 to the second, 12/8 to the third; built once.
+/// 10/8 and 127/8 belong to the first region, 11/8 to the second, 12/8 to the third. Built once.
 fn places() -> Arc<Places> {
     static PLACES: OnceLock<Arc<Places>> = OnceLock::new();
     let build = || {
@@ -247,7 +247,7 @@ fn places() -> Arc<Places> {
     PLACES.get_or_init(build).clone()
 }
 
-/// A view of a fleet in which regions are in these states; demand is per class.
+/// A view of a fleet with its regions in these states; demand is per class.
 pub fn view(fleet: &Arc<Fleet>, states: [RegionState; 3], demand: f64) -> Arc<View> {
     let places = places();
     let serves = states.map(|state| if state.serves() { 1.0 } else { 0.0 });
@@ -283,19 +283,19 @@ pub struct World {
     pub stop: watch::Sender<bool>,
 }
 
-/// `[edge]` for tests: loopback is trusted, as if a proxy stood before us.
+/// `[edge]` for tests: loopback is trusted, as if there were a proxy in front of the edge.
 pub fn section(more: &str) -> EdgeSection {
     let text = format!("listen = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n{more}");
     toml::from_str(&text).unwrap()
 }
 
 impl World {
-    /// An edge before nodes at these addresses, with more written in its section.
+    /// An edge in front of nodes at these addresses, with additional text in its section.
     pub async fn new(nodes: [&[SocketAddr]; 3], more: &str) -> World {
         World::with(fleet(nodes), nodes.map(|nodes| !nodes.is_empty()), section(more)).await
     }
 
-    /// An edge before one node.
+    /// An edge in front of one node.
     pub async fn one(node: &RawNode, more: &str) -> World {
         World::new([&[node.address], &[], &[]], more).await
     }
@@ -332,13 +332,13 @@ impl World {
     }
 }
 
-/// What a client got.
+/// A client's answer.
 #[derive(Debug)]
 pub struct Reply {
     pub status: u16,
     pub head: String,
     pub body: String,
-    /// All of it, also what came after.
+    /// Everything that the client read, including what followed the answer.
     pub raw: String,
 }
 
@@ -358,7 +358,7 @@ impl Client {
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        // Whoever refuses early may have closed.
+        // The edge may refuse early and have closed by now.
         let _ = soon(self.0.write_all(bytes.as_ref())).await;
     }
 
@@ -385,7 +385,7 @@ impl Client {
         }
     }
 
-    /// Reads one answer; to a HEAD if `head`.
+    /// Reads one answer; with `head`, that to a HEAD.
     pub async fn reply(&mut self, head: bool) -> Reply {
         soon(async {
             loop {
@@ -413,7 +413,7 @@ impl Client {
 fn answer_end(buffer: &[u8]) -> Option<usize> {
     let head = find(buffer, b"\r\n\r\n")? + 4;
     match buffer.get(9..12)? {
-        // Heads without bodies.
+        // Heads without a body.
         b"204" | b"304" | b"101" => Some(head),
         [b'1', ..] => Some(head),
         _ => whole(buffer),
@@ -427,7 +427,7 @@ fn parse(raw: &[u8]) -> Reply {
     Reply { status, head: head.to_owned(), body: body.to_owned(), raw: text.clone() }
 }
 
-/// Asks once on a connection of its own.
+/// Sends one request on its own connection.
 pub async fn ask(address: SocketAddr, request: &str) -> Reply {
     let mut client = Client::connect(address).await;
     client.send(request).await;

@@ -11,7 +11,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::support::{RawNode, World, section, soon, until};
 
-/// Writes a certificate for `name` and its key; gives the certificate.
+/// Writes a certificate for `name` and its key, and returns the certificate.
 fn certificate(folder: &Path, name: &str) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
@@ -47,7 +47,7 @@ async fn handshake(
 async fn get(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin) -> String {
     soon(stream.write_all(b"GET / HTTP/1.1\r\nHost: venue.test\r\nConnection: close\r\n\r\n")).await.unwrap();
     let mut got = Vec::new();
-    // A server that leaves out the farewell is no concern here.
+    // It does not matter here if the server omits its close_notify.
     let _ = soon(stream.read_to_end(&mut got)).await;
     String::from_utf8(got).unwrap()
 }
@@ -99,13 +99,13 @@ async fn a_renewed_certificate_is_taken_up_and_a_broken_one_is_not() {
     })
     .await;
     assert!(handshake(&world, &old, "old.test", b"http/1.1").await.is_err());
-    // Whoever was connected stays so.
+    // A connection that was open stays open.
     assert!(get(open).await.ends_with("eu"));
     until(|| world.metric("tls_handshakes_failed_total", "") >= 1.0).await;
 }
 
 #[tokio::test]
-async fn what_is_no_tls_is_refused() {
+async fn a_connection_without_tls_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     certificate(folder.path(), "venue.test");
     let node = RawNode::named("eu").await;

@@ -14,7 +14,7 @@ pub struct PeerAddress {
     port: u16,
 }
 
-/// A text that is no `host:port`.
+/// A text that is not `host:port`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be host:port, such as 127.0.1.2:7081 or [::1]:7081")]
 pub struct BadPeerAddress;
@@ -44,7 +44,7 @@ impl FromStr for PeerAddress {
 
     fn from_str(text: &str) -> Result<Self, BadPeerAddress> {
         let (host, port) = text.rsplit_once(':').ok_or(BadPeerAddress)?;
-        // `parse` alone would take "+7081", which no other tool takes for a port.
+        // `parse` alone would accept "+7081", which no other tool reads as a port.
         let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
         let port = port.parse::<u16>().ok().filter(|port| digits && *port != 0).ok_or(BadPeerAddress)?;
         let host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {

@@ -1,4 +1,4 @@
-//! From what is written to what is proven: bounds of single values, then contradictions between them.
+//! Turns the written form into the proven one: checks bounds of single values, then contradictions between them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -93,7 +93,7 @@ fn public_url(url: String) -> Result<String, ValueError> {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.host().is_some_and(|host| !host.is_empty())
             && uri.query().is_none()
-            // The parser drops a fragment without a word.
+            // The URL parser drops a fragment silently.
             && !url.contains('#')
     });
     if usable { Ok(url.trim_end_matches('/').to_owned()) } else { Err(ValueError::BadUrl { url }) }
@@ -104,7 +104,7 @@ impl TryFrom<PositionSection> for Position {
 
     fn try_from(written: PositionSection) -> Result<Self, ValueError> {
         let degrees = |key, value: f64, limit: f64| {
-            // Not a number is in no range, so it is refused too.
+            // NaN is in no range, so it is refused too.
             if (-limit..=limit).contains(&value) {
                 Ok(value)
             } else {
@@ -138,7 +138,7 @@ impl TryFrom<ListenSection> for ListenConfig {
                 return Err(ValueError::PortZero { key });
             }
             for (other, earlier) in listeners.into_iter().take(index) {
-                // The unspecified address (0.0.0.0) covers every other one of its port.
+                // The unspecified address (0.0.0.0) covers every other address at its port.
                 let same =
                     earlier.ip() == address.ip() || earlier.ip().is_unspecified() || address.ip().is_unspecified();
                 if same && earlier.port() == address.port() {

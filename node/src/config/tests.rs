@@ -1,4 +1,4 @@
-//! The example is loaded, every table refuses an unknown key, and every bound is refused by its key's name.
+//! The example loads, every table refuses an unknown key, and a refused bound names its key.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

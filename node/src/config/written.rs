@@ -1,7 +1,7 @@
 //! The configuration file as it is written: plain values, defaults, no unknown keys.
 //!
 //! These types are also serialised, so that `meridian up` writes its files with the very structs that read them.
-//! Never `flatten` and never a unit enum variant with fields: both let unknown keys through.
+//! Never use `flatten` or a unit enum variant that should have fields: serde lets unknown keys through in both.
 //!
 //! # Not here
 //! Bounds: [`super::prove`].
@@ -93,7 +93,7 @@ pub struct PeerSection {
     pub name: NodeName,
     /// The region it serves.
     pub region: RegionId,
-    /// `host:port` of its replication listener; a host name is resolved again at each attempt.
+    /// `host:port` of its replication listener. A host name is resolved again at each attempt.
     pub address: String,
     /// Where its region is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,9 +122,9 @@ impl Default for StorageSection {
 pub struct ReplicationSection {
     /// Longest silence on a link.
     pub heartbeat_ms: u64,
-    /// Largest believed clock difference; the same in every node.
+    /// Largest clock difference at which a peer's expiry horizon is believed; the same in every node.
     pub max_clock_skew_s: u64,
-    /// When this node steps in for an origin that a peer can't hear.
+    /// How long a peer may lack another origin's entries before this node relays them.
     pub relay_after_ms: u64,
     /// Bytes on their way to one peer at most, in KiB.
     pub in_flight_kib: u64,

@@ -1,10 +1,10 @@
-//! Which documents changed, told to those that follow their tenant.
+//! The channels that tell followers which documents of their tenant changed.
 //!
-//! A change wakes the followers of its tenant and no others: a node has many followers, and most changes concern none
-//! of them.
+//! A change wakes the followers of its tenant and no others, because a node has many followers and most changes concern
+//! none of them.
 //!
 //! # Invariants
-//! - A tenant has a channel exactly as long as it has a follower.
+//! - A tenant has a channel if and only if it has a follower.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,7 @@ pub(super) struct Changes(Mutex<BTreeMap<TenantId, Sender<DocumentName>>>);
 pub struct Follower {
     changes: Arc<Changes>,
     tenant: TenantId,
-    /// `None` only while it is dropped.
+    /// `None` only while the follower is being dropped.
     names: Option<Receiver<DocumentName>>,
 }
 
@@ -66,7 +66,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         let mut channels = self.changes.channels();
-        // Under the lock, because a follower that begins in between would miss the change.
+        // The receiver is dropped under the lock, otherwise a follower that begins in between would miss a change.
         self.names = None;
         if channels.get(&self.tenant).is_some_and(|channel| channel.receiver_count() == 0) {
             channels.remove(&self.tenant);
@@ -87,7 +87,7 @@ mod tests {
         DocumentName { collection: Collection(2), tenant: TenantId([tenant; 16]), id: DocumentId([id; 16]) }
     }
 
-    /// What a follower has been told so far.
+    /// The names that a follower has received so far.
     fn told(follower: &mut Follower) -> Vec<DocumentName> {
         let names = follower.names.as_mut().expect("follows");
         std::iter::from_fn(|| names.try_recv().ok()).collect()
@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(changes.channels().len(), 1);
         drop(second);
         assert!(changes.channels().is_empty());
-        // A tenant that is followed again hears again.
+        // A tenant that is followed again receives changes again.
         let mut again = changes.clone().follow(TenantId([1; 16]));
         changes.tell(name(1, 7));
         assert_eq!(told(&mut again), [name(1, 7)]);

@@ -1,4 +1,4 @@
-//! What the rest of the node may ask of the driver.
+//! The requests that the rest of the node may make to the driver.
 
 use std::sync::{Arc, Weak};
 
@@ -19,14 +19,14 @@ pub(super) struct Asked {
     pub(super) reply: oneshot::Sender<Result<Outcome, WriteError>>,
 }
 
-/// Why a write was not taken, or not known to be taken.
+/// Why a write was not taken, or may not have been taken.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// The replica says no.
+    /// The replica refuses the write.
     #[error(transparent)]
     Replica(#[from] WriteError),
-    /// More writes wait than may wait.
+    /// The queue of writes is full.
     #[error("too many writes are waiting")]
     Overloaded,
     /// The node is stopping; whether the write is durable is not known.
@@ -75,49 +75,49 @@ impl Handle {
         self.status.clone()
     }
 
-    /// Reads documents. What is shown to a client is read in a view of the durable vector.
+    /// Reads documents. An answer to a client must be read in a view of the durable vector.
     #[must_use]
     pub fn reader(&self) -> &Reader<Store> {
         &self.reader
     }
 
-    /// Waits until everything that has been applied until now is durable. It takes as long as the disk does.
+    /// Waits until everything that was applied before this call is durable, which takes as long as the disk does.
     pub async fn settled(&self) {
         let seen = *self.applied.borrow();
-        // An error means that the driver is gone; then nothing more becomes durable and the node is stopping.
+        // An error means that the driver is gone: the node is stopping, and nothing more becomes durable.
         let _ = self.durable.clone().wait_for(|durable| *durable >= seen).await;
     }
 
-    /// Follows a tenant's documents as they change here, whatever changed them.
+    /// Follows the changes of a tenant's documents on this node, local and replicated ones.
     #[must_use]
     pub fn changes(&self, tenant: TenantId) -> Follower {
         self.changes.clone().follow(tenant)
     }
 
-    /// What the clocks say.
+    /// The reading of the clocks.
     #[must_use]
     pub fn now(&self) -> Now {
         self.clock.now()
     }
 
-    /// The disk or the driver, if it has not moved for [`STALLED`]: the node is then not ready. `None` also once the driver
-    /// is gone.
+    /// The part (disk or driver) that has not moved for [`STALLED`], which makes the node not ready. `None` also once
+    /// the driver is gone.
     #[must_use]
     pub fn stalled(&self) -> Option<Stall> {
         self.pulse.upgrade()?.stalled(STALLED)
     }
 
-    /// An operator's word: it is `stated` now, and this machine's wall clock shows it.
+    /// An operator states that it is `stated` now, and that this machine's wall clock is right.
     ///
     /// # Errors
-    /// `Some` why the word was not taken; `None` if the node is stopping.
+    /// `Some` with the reason if the statement was refused; `None` if the node is stopping.
     pub async fn believe_clock(&self, stated: Wall, force: bool) -> Result<(), Option<WordRefused>> {
         let (reply, answer) = oneshot::channel();
         self.control.send(Control::BelieveClock { stated, force, reply }).map_err(|_| None)?;
         answer.await.map_err(|_| None)?.map_err(Some)
     }
 
-    /// An operator's word: serve although the store may lack what peers have.
+    /// An operator orders the node to serve although its store may lack what peers have.
     pub fn serve_as_is(&self) {
         // If the driver is gone the node is stopping.
         let _ = self.control.send(Control::ServeAsIs);

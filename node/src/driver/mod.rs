@@ -1,15 +1,15 @@
 //! The one loop that sees both the replica and the I/O.
 //!
-//! It owns the replica and runs on a thread of its own; a second thread, the committer, only makes batches
-//! durable. While a batch is on its way to the disk the next one is gathered, so the group commit forms by itself:
-//! one write under light load, dozens under heavy load.
+//! The driver owns the replica and runs on its own thread; a second thread, the committer, only makes batches durable.
+//! While the disk writes one batch the driver gathers the next, so group commit needs no timer: a batch holds one write
+//! under light load and dozens under heavy load.
 //!
 //! # Invariants
-//! - No answer and no frame leaves before its batch is durable (the replica hands out neither).
-//! - Local writes come first. Links get [`LINK_RECORDS`] records of each batch and [`SENDING`] of each turn, so that a
-//!   peer that catches up, or this node itself, keeps no guest waiting; and no less, so that guests keep no peer waiting.
-//! - Writers, links and the committer are never waited for: a link that cannot keep up is closed.
-//! - A storage error, a panic and a disk that hangs stop the node: nothing is known then of what is durable.
+//! - No answer and no frame leaves before its batch is durable: the replica hands out neither earlier.
+//! - Local writes come first. Links get [`LINK_RECORDS`] records of each batch and [`SENDING`] of each turn. Therefore
+//!   a peer or a node that catches up does not delay guests, and guests do not starve peers.
+//! - The driver never waits for writers, links or the committer: it closes a link that cannot keep up.
+//! - A storage error, a panic or a hanging disk stops the node, because it no longer knows what is durable.
 
 mod changes;
 mod events;
@@ -40,25 +40,25 @@ use changes::Changes;
 use handle::Asked;
 use pulse::Pulse;
 
-/// Most records of a batch that local writes make: sled's memory grows with the size of a batch.
+/// Most records of a batch that local writes make, because sled's memory grows with the size of a batch.
 const BATCH_RECORDS: usize = 256;
-/// When links have brought so many records, the rest of what they bring waits for the next batch.
+/// Once links have brought so many records, the rest of their records waits for the next batch.
 const LINK_RECORDS: usize = 128;
-/// What links alone have brought waits so long for a local write, or for more: otherwise each small frame of a peer would
-/// be a commit of its own, for which the next local write waits.
+/// How long a batch that only links have filled waits for a local write or for more frames. Otherwise each small frame
+/// of a peer would be a commit of its own, and the next local write would wait for it.
 const LINK_LINGER: Duration = Duration::from_millis(2);
-/// Longest time of a turn for frames to peers; the next turn goes on.
+/// Longest time that one turn sends frames to peers; the next turn continues.
 const SENDING: Duration = Duration::from_millis(4);
-/// A watchdog that has reported waits so long for the process to end before it ends it.
+/// How long the watchdog, once it has reported, waits for the process to end before it ends the process.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Most writes that may wait; beyond that clients are told to come back.
+/// Most writes that may wait; beyond that clients are told to try again later.
 const WAITING_WRITES: usize = 16 * 1024;
 /// Most frames that may wait for the driver, over all links.
 const WAITING_FRAMES: usize = 64;
-/// What peers say is published at most so often.
+/// Shortest time between two publications of what peers said.
 const STATUS_EVERY: Duration = Duration::from_millis(5);
 
-/// What peer connections tell the driver.
+/// Inputs from peer connections.
 pub(crate) enum LinkInput {
     /// A connection is up; frames for the peer go into `frames`, and dropping it closes the connection.
     Up { link: LinkId, peer: NodeName, frames: mpsc::Sender<Arc<[u8]>> },
@@ -68,7 +68,7 @@ pub(crate) enum LinkInput {
     Down { link: LinkId },
 }
 
-/// What does not wait in a line.
+/// Inputs that bypass the queues of writes and frames.
 pub(crate) enum Control {
     Durable(BatchId),
     Failed(StorageError),
@@ -96,12 +96,12 @@ struct Driver {
     pulse: Arc<Pulse>,
     /// Records that links have brought for the batch that is being gathered.
     link_records: usize,
-    /// When links began to bring something for it, and whether there is something else in it.
+    /// When links brought the first of these records, and whether the batch also holds local writes.
     link_since: Option<Duration>,
     is_local: bool,
     batch_started: Duration,
     status_at: Duration,
-    /// A peer said something since the status was published: a client may wait for its confirmation.
+    /// A peer said something after the status was published: a client may be waiting for its confirmation.
     peers_told: bool,
 }
 
@@ -160,16 +160,20 @@ pub fn start(
     let (control_in, control) = mpsc::unbounded_channel();
     let (batches_in, batches) = std::sync::mpsc::channel();
     let (ended_in, ended) = mpsc::unbounded_channel();
-    // Of its own: what hangs is told by real time, whatever the replica's clock says.
+    // The pulse has its own clock, because a hang is measured in real time even if the replica's clock is simulated.
     let pulse = Arc::new(Pulse::new(Arc::new(SystemClock::start()), heartbeat));
     let watched = ended_in.clone();
     pulse::watch(&pulse, move |stall| {
         let error = hung(stall);
-        tracing::error!(error = &error as &dyn std::error::Error, "the node hangs and stops itself");
-        // If the node is gone already there is nothing to end.
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            action = "look at the disk; a supervisor should start the node again",
+            "the node hangs: it stops itself"
+        );
+        // An error means that the node has ended already.
         let _ = watched.send(Err(error));
         thread::sleep(LAST_WORDS);
-        // A thread that waits for the disk, or a reader, may keep the process from ending in peace.
+        // A thread that waits for the disk, or a reader, may keep the process from ending by itself.
         std::process::exit(1);
     })?;
     let (status, status_out) = watch::channel(Arc::new(replica.status(clock.now())));
@@ -212,7 +216,7 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("replica".into()).spawn(move || {
         let result = runtime.block_on(driver.run(writes, links, control));
-        // Nobody listens if the node is gone already.
+        // An error means that the node has ended already.
         let _ = ended_in.send(result);
     })?;
     Ok((handle, Running { control: control_in, ended }))
@@ -261,7 +265,7 @@ impl Driver {
                 Some(input) = links.recv(), if has_link_room => self.link(input)?,
                 () = tokio::time::sleep(timeout) => {}
             }
-            // Whatever woke it, both get their share: writes first.
+            // Whatever woke the driver, both queues get their share, writes first.
             let room = self.room();
             while asked.len() < room
                 && let Ok(more) = writes.try_recv()
@@ -281,7 +285,7 @@ impl Driver {
         self.finish(writes, control).await
     }
 
-    /// How long the batch that is being gathered still waits, because links alone brought what is in it.
+    /// How much longer the batch that is being gathered waits, because it holds records of links alone.
     fn lingers(&self, now: Duration) -> Option<Duration> {
         let waited = now.saturating_sub(self.link_since?);
         let waits = !self.is_local && self.link_records < LINK_RECORDS && waited < LINK_LINGER;
@@ -293,13 +297,13 @@ impl Driver {
         BATCH_RECORDS.saturating_sub(self.replica.gathered().saturating_sub(self.link_records))
     }
 
-    /// Whether the node is to stop.
+    /// Handles one input; `true` if the node is to stop.
     fn control(&mut self, control: Control) -> Result<bool, StorageError> {
         match control {
             Control::Durable(batch) => self.committed(batch)?,
             Control::Failed(error) => return Err(error),
             Control::BelieveClock { stated, force, reply } => {
-                // A client that went away does not wait for its answer.
+                // An error means that the client has gone away.
                 let _ = reply.send(self.replica.believe_clock(self.clock.now(), stated, force));
             }
             Control::ServeAsIs => self.replica.serve_as_is(),
@@ -315,7 +319,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Takes what still waits, makes everything durable, and answers it.
+    /// Takes the writes that still wait, makes everything durable, and answers.
     async fn finish(
         mut self,
         mut writes: mpsc::Receiver<Asked>,
@@ -325,7 +329,7 @@ impl Driver {
             self.write(asked)?;
         }
         self.replica.handle_stop(self.clock.now());
-        // Nothing more comes that a batch could wait for.
+        // Nothing more will come that a batch could wait for.
         self.is_local = true;
         loop {
             self.turn()?;
@@ -340,7 +344,7 @@ impl Driver {
         }
     }
 
-    /// Timers, the next batch, frames and events. Whether frames are left to send.
+    /// Runs timers, the next batch, frames and events, in this order. Returns whether frames are left to send.
     fn turn(&mut self) -> Result<bool, StorageError> {
         self.pulse.turn();
         let now = self.clock.now();
@@ -354,7 +358,7 @@ impl Driver {
         if self.lingers(now.mono.0).is_none()
             && let Some(batch) = self.replica.next_batch()
         {
-            // Before it is visible, so that no reader sees it without knowing for which batch to wait.
+            // The number is published before the batch is visible, so that a reader knows which batch to wait for.
             self.applied.send_replace(batch);
             self.metrics.batch_records.observe(self.replica.gathered() as f64);
             self.replica.poll_batch()?;
@@ -395,7 +399,7 @@ impl Driver {
         let now = self.clock.now();
         self.metrics.commit_seconds.observe(now.mono.0.saturating_sub(self.batch_started).as_secs_f64());
         self.replica.handle_durable(now, batch)?;
-        // Before the answers leave: who gets one must find its own write in the status.
+        // Published before the answers leave, because a client that gets one must find its own write in the status.
         self.publish(now);
         self.durable.send_replace(batch);
         Ok(())
@@ -409,7 +413,7 @@ impl Driver {
             }
             Err(WriteError::Storage(error)) => return Err(error),
             Err(error) => {
-                // A client that went away does not wait for its answer.
+                // An error means that the client has gone away.
                 let _ = asked.reply.send(Err(error));
             }
         }
@@ -445,7 +449,8 @@ impl Driver {
             Err(LinkError::Storage(error)) => Err(error),
             Err(error) => {
                 let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                tracing::error!(link = link.0, %error, source, "closing a link");
+                let action = "look at both nodes' versions if it happens again; the link is dialled again by itself";
+                tracing::error!(link = link.0, %error, source, action, "a frame was refused: the link is closed");
                 self.metrics.bad_frames.inc();
                 self.close(link);
                 Ok(())

@@ -1,8 +1,8 @@
-//! Whether the driver and the disk still move, as seen from outside the driver's thread.
+//! Watches, from outside the driver's thread, whether the driver and the disk still make progress.
 //!
-//! A disk that hangs returns no error, and a thread that computes for half a minute answers nobody. Neither can report
-//! itself, so the driver leaves the time of its last turn and of the batch on its way here, and others look at it: the
-//! probes (`/readyz`) and the watchdog.
+//! A disk that hangs returns no error, and a thread that computes for half a minute answers no request. Neither can
+//! report itself. Therefore the driver records here the time of its last turn and the start of the batch that is being
+//! written, and two readers check them: the probes (`/readyz`) and the watchdog.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 
-/// A batch older than this, or a driver silent for so much longer than its heartbeat, makes the node not ready.
+/// A batch older than this, or a driver silent for this much longer than its heartbeat, makes the node not ready.
 pub const STALLED: Duration = Duration::from_secs(1);
-/// After so long the watchdog stops the node: a supervisor, or another node of the region, does better.
+/// How long a stall lasts before the watchdog stops the node, so that a supervisor restarts it or another node serves.
 const HUNG: Duration = Duration::from_secs(30);
 /// How often the watchdog looks.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What does not move.
+/// Which part makes no progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stall {
     /// The disk has not finished a batch.
@@ -26,7 +26,7 @@ pub enum Stall {
     Driver(Duration),
 }
 
-/// The last signs of life. Milliseconds of the monotonic clock, plus one; 0 is "none".
+/// The last signs of life, in milliseconds of the monotonic clock plus one; 0 means none.
 pub(super) struct Pulse {
     clock: Arc<dyn Clock>,
     heartbeat: Duration,
@@ -45,7 +45,7 @@ impl Pulse {
         u64::try_from(self.clock.now().mono.0.as_millis()).unwrap_or(u64::MAX).saturating_add(1)
     }
 
-    /// The driver turns.
+    /// The driver begins a turn.
     pub(super) fn turn(&self) {
         self.turned.store(self.now(), Ordering::Relaxed);
     }
@@ -55,12 +55,12 @@ impl Pulse {
         self.batch_since.store(self.now(), Ordering::Relaxed);
     }
 
-    /// It is durable.
+    /// The batch is durable.
     pub(super) fn batch_ends(&self) {
         self.batch_since.store(0, Ordering::Relaxed);
     }
 
-    /// What has not moved for `limit`.
+    /// The part that has made no progress for `limit`.
     pub(super) fn stalled(&self, limit: Duration) -> Option<Stall> {
         let now = self.now();
         let since = |at: u64| Duration::from_millis(now.saturating_sub(at));
@@ -74,7 +74,8 @@ impl Pulse {
     }
 }
 
-/// Reports to `hung` when nothing has moved for [`HUNG`]. Ends with the last other owner of the pulse.
+/// Calls `hung` once a part has made no progress for [`HUNG`]. The watchdog ends when every other owner has dropped the
+/// pulse.
 pub(super) fn watch(pulse: &Arc<Pulse>, hung: impl FnOnce(Stall) + Send + 'static) -> std::io::Result<()> {
     let pulse = Arc::downgrade(pulse);
     std::thread::Builder::new().name("watchdog".into()).spawn(move || {
@@ -90,7 +91,8 @@ pub(super) fn watch(pulse: &Arc<Pulse>, hung: impl FnOnce(Stall) + Send + 'stati
     Ok(())
 }
 
-/// How often in a row the same was seen. Looks are counted, not time: a process that was suspended did not look.
+/// How many looks in a row saw the same. Looks are counted instead of time, because a process that was suspended did
+/// not look.
 #[derive(Debug, Default)]
 struct Looks {
     turned: (u64, u32),
@@ -159,12 +161,12 @@ mod tests {
         pulse.batch_begins();
         assert_eq!(looks.look(&pulse), None);
         hands.0.store(3_600_000, Ordering::Relaxed);
-        assert_eq!(looks.look(&pulse), None, "an hour in which nothing ran");
+        assert_eq!(looks.look(&pulse), None, "the process was suspended for an hour");
         let mut seen = 1;
         while looks.look(&pulse).is_none() {
             pulse.turn();
             seen += 1;
         }
-        assert_eq!(LOOK * (seen + 1), HUNG, "a disk that hangs while all else runs");
+        assert_eq!(LOOK * (seen + 1), HUNG, "the disk hangs while the driver runs");
     }
 }

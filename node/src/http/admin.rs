@@ -1,5 +1,5 @@
-//! The admin listener: metrics, status, an operator's word on the clock and on regions. Not for the public: whoever
-//! reaches it is trusted.
+//! The admin listener: metrics, status, and operators' statements on the clock and on regions. It must not be public,
+//! because every client that reaches it is trusted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use super::reply::{Reply, full, json};
 use super::{App, listen, operator, orders, probes};
 use crate::registry::instant;
 
-/// Operators are few; scrapers, `meridian status` and a drill fit in.
+/// Operators are few: scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;
 
-/// What a lost operator is told.
+/// The detail of the problem for a path that does not exist.
 const HERE: &str = "/metrics, /v1/admin/status, /v1/admin/regions, /v1/admin/regions/{region}/order and \
                     /v1/admin/clock/believe are here";
 
@@ -83,7 +83,7 @@ fn metrics(app: &App) -> Result<Reply, Problem> {
     let status = app.handle.status();
     app.metrics.mirror(&status, app.now(&status));
     let text = app.metrics.render().map_err(|error| {
-        tracing::error!(%error, "metrics do not render");
+        tracing::error!(%error, "the metrics cannot be rendered: the scrape fails");
         Problem::internal()
     })?;
     let mut reply = full(StatusCode::OK, text);
@@ -93,14 +93,14 @@ fn metrics(app: &App) -> Result<Reply, Problem> {
     Ok(reply)
 }
 
-/// What a node says of itself to its operators.
+/// The status that a node shows to its operators.
 #[derive(Serialize)]
 struct NodeStatus<'a> {
     region: &'a str,
     name: &'a str,
     replica: String,
     ready: bool,
-    /// Whether an operator has new clients of this region sent elsewhere.
+    /// Whether an operator has ordered that new clients of this region are sent elsewhere.
     drain: bool,
     reasons: Vec<&'static str>,
     clock: Clock,
@@ -116,7 +116,7 @@ struct NodeStatus<'a> {
 #[derive(Serialize)]
 struct Clock {
     trusted_ms: u64,
-    /// How far this machine's clock is ahead of the median of its peers'; 0 if none was heard.
+    /// How far this machine's clock is ahead of the median of its peers' clocks; 0 if none was heard.
     offset_ms: i64,
     in_doubt: bool,
 }
@@ -164,7 +164,7 @@ impl<'a> NodeStatus<'a> {
     }
 }
 
-/// How far we are ahead of clocks that are ahead of us by so much.
+/// How far this node's clock is ahead, from how far each peer's clock is ahead of it: the median with its sign changed.
 fn ahead_of(mut offsets: Vec<i64>) -> i64 {
     offsets.sort_unstable();
     offsets.get(offsets.len() / 2).map_or(0, |median| median.saturating_neg())

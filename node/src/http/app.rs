@@ -1,7 +1,7 @@
-//! What all handlers share: who this node is, the driver's handle, packs, metrics, recently read venues.
+//! The state that all handlers share: the node's identity, the driver's handle, packs, metrics, recently read venues.
 //!
 //! # Invariants
-//! - "Now" is the wall clock only while the replica believes it; in doubt it is the replica's trusted time.
+//! - "Now" is the wall clock only while the replica believes it; while it is in doubt, "now" is the trusted time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,20 +20,20 @@ use crate::driver::{Handle, Refused, Stall};
 use crate::metrics::Metrics;
 use crate::registry::VenueId;
 
-/// How long a venue is taken as it was read. Every check-in needs its venue, and a region may lag by a second
-/// anyway; a client that knows better says so by its session token, which no stale entry covers.
+/// How long a cached venue is used. Every check-in reads its venue, and a region may lag by a second anyway. A client
+/// that has seen a newer state sends a session token, which no stale entry covers.
 const VENUE_FRESH: Duration = Duration::from_secs(1);
 
-/// How long an answer that must not be given before a batch is durable waits for it.
+/// How long an answer that needs a batch to be durable waits for it.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// How many venues are remembered.
+/// Number of venues in the cache.
 const VENUES: u64 = 100_000;
 
-/// Searches for contacts that run at a time.
+/// Searches for contacts that may run at one time.
 const CONTACT_SEARCHES: usize = 2;
 
-/// What the API knows.
+/// The shared state.
 pub struct App {
     pub(super) region: RegionId,
     pub(super) name: NodeName,
@@ -46,7 +46,7 @@ pub struct App {
     pub(super) packs: Packs,
     pub(super) metrics: Arc<Metrics>,
     pub(super) venues: Cache<VenueId, Arc<Known>>,
-    /// A search for contacts reads two days of a venue and keeps what it finds until it is sorted.
+    /// Limits searches for contacts: each reads two days of a venue and keeps what it finds until it is sorted.
     pub(super) contact_searches: Semaphore,
 }
 
@@ -76,23 +76,24 @@ impl App {
         }
     }
 
-    /// Time as far as it may be believed. The status is as old as the last heartbeat, or older if this process has just
-    /// been woken; the wall clock may have jumped since, and counts for nothing before the replica has judged it.
+    /// The time as far as it may be believed. The status may be one heartbeat old, or older if the process was
+    /// suspended. If the wall clock jumped since then, the jump does not count before the replica has judged it.
     pub(super) fn now(&self, status: &Status) -> Wall {
         status.clock.at(self.handle.now().mono)
     }
 
-    /// What expired up to here is dead for every reader.
+    /// The moment up to which every expired document is hidden from every reader.
     pub(super) fn as_of(&self, status: &Status) -> Wall {
         status.dead_through(self.handle.now().mono)
     }
 
-    /// What an answer may show if `status` was taken before its first read.
+    /// The view of an answer whose `status` was taken before its first read.
     pub(super) fn view<'a>(&self, status: &'a Status) -> View<'a> {
         View::durable(self.as_of(status), &status.durable)
     }
 
-    /// Live rows of a document that expires. A point read of recent pages: cheaper than a change of threads.
+    /// Live rows of a document that expires. This is a point read of recent pages, which is cheaper than a change of
+    /// threads.
     pub(super) fn rows(&self, name: &DocumentName, view: View<'_>) -> Result<Vec<(DocumentKey, Row)>, Problem> {
         Ok(self.handle.reader().rows(name, false, view)?)
     }
@@ -102,7 +103,7 @@ impl App {
         Ok(self.handle.reader().row(key, view)?.map(|row| (*key, row)).into_iter().collect())
     }
 
-    /// Waits until what was applied so far is durable, or says that the disk takes too long.
+    /// Waits until what was applied so far is durable; an error if the disk takes too long.
     pub(super) async fn settle(&self) -> Result<(), Problem> {
         let settled = tokio::time::timeout(SETTLE, self.handle.settled()).await;
         settled.map_err(|_| Problem::new(Kind::NotDurable, "repeat the request in a moment, or elsewhere"))
@@ -124,20 +125,20 @@ impl App {
     }
 }
 
-/// Why the node is not fit to serve; empty if it is.
+/// Why the node is not fit to serve; empty if it is fit.
 pub(super) fn reasons(app: &App, status: &Status, stopping: bool) -> Vec<&'static str> {
     let stalled = app.handle.stalled().map(|stall| match stall {
         Stall::Disk(_) => "the disk has not finished a batch for a second",
         Stall::Driver(_) => "the replica has not answered for a second",
     });
     let doubt = status.doubt.is_some().then_some("the clock is in doubt");
-    let starting = status.starting.then_some("starting: peers are asked for this node's own log");
+    let starting = status.starting.then_some("starting: the node asks its peers for its own log");
     let filling =
-        status.filling.then_some("filling: what the peers have is being fetched (POST /v1/admin/serve skips this)");
-    let recovering = status.recovering.then_some("recovering: own entries are fetched back from peers");
-    // Where there is no other node, this one is the best there is.
+        status.filling.then_some("filling: the node fetches what its peers have (POST /v1/admin/serve skips this)");
+    let recovering = status.recovering.then_some("recovering: the node fetches its own entries back from its peers");
+    // A node without peers serves all the same, because there is no better one.
     let early = (status.forgot_early && !status.peers.is_empty())
-        .then_some("the clock was ahead: what has not expired may be missing here");
+        .then_some("the clock was ahead: documents that have not expired may be missing here");
     let stopping = stopping.then_some("stopping");
     [stalled, doubt, starting, filling, recovering, early, stopping].into_iter().flatten().collect()
 }

@@ -1,8 +1,8 @@
-//! With what right: the owner's key and the guest's secret.
+//! Proofs of a client's rights: the owner's key and the guest's secret.
 //!
 //! # Invariants
-//! - A secret is compared with the id before anything is looked up, so a wrong one learns nothing.
-//! - A key that is not this venue's answers like a venue that does not exist.
+//! - A secret is compared with the id before any lookup, so a client with a wrong secret learns nothing.
+//! - A key of another venue gets the same answer as a venue that does not exist.
 
 use std::sync::Arc;
 
@@ -26,13 +26,13 @@ pub(super) fn owner_key(headers: &HeaderMap) -> Result<OwnerKey, Problem> {
     key.ok_or_else(|| Problem::new(Kind::OwnerKeyMissing, "send Authorization: Bearer with the venue's owner key"))
 }
 
-/// The venue, if the key is its owner's.
+/// The venue, if `key` is its owner's key.
 pub(super) fn owned(app: &App, id: VenueId, key: &OwnerKey, session: &Session) -> Result<Arc<Known>, Problem> {
     let known = venues::open(app, id, session)?;
     if known.venue.owned_by(key) { Ok(known) } else { Err(venues::unknown()) }
 }
 
-/// The guest's secret, which makes `id`.
+/// The guest's secret, if it makes `id`.
 pub(super) fn proven(headers: &HeaderMap, id: VisitId) -> Result<Secret, Problem> {
     let value = headers
         .get(SECRET)
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_missing_or_wrong_or_the_one() {
+    fn a_secret_is_missing_wrong_or_right() {
         let secret = Secret([3; 16]);
         let id = VisitId::of(Wall(1_767_225_600_000), &secret);
         let kind = |headers: &HeaderMap| proven(headers, id).err().map(|problem| problem.kind);

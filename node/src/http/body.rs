@@ -20,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
     let media_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
     if media_type.is_some_and(|text| !is_json(text)) {
-        return Err(Problem::new(Kind::MediaType, "application/json or application/merge-patch+json, in UTF-8"));
+        return Err(Problem::new(Kind::MediaType, "send application/json or application/merge-patch+json, in UTF-8"));
     }
     if body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
         return Err(Problem::new(Kind::LengthRequired, "the request has neither a length nor a body"));
@@ -32,7 +32,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, P
     match tokio::time::timeout(DEADLINE, Limited::new(body, LARGEST).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Problem::new(Kind::MalformedBody, "the body broke off")),
+        Ok(Err(_)) => Err(Problem::new(Kind::MalformedBody, "the body ended early")),
         Err(_) => Err(Problem::new(Kind::BodyTimeout, "the whole body is expected within 10 seconds")),
     }
 }

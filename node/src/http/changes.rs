@@ -1,13 +1,14 @@
 //! `GET /v1/venues/{venue}/changes`: server-sent events of one venue (WHATWG HTML, "Server-sent events").
 //!
-//! An event says which visit changed and never how: `event: visit`, data `{"visit_id","kind":"changed"|"erased"}`.
-//! `event: reset` tells the client to read the guest list again: after a resumption, and when it was too slow.
-//! The id of an event is `<counter>.<session token>`; sent back as `Last-Event-ID`, the token is waited for like
-//! that of a request, so what the client reads next is not older than what it has seen.
+//! An event names the visit that changed and not the change: `event: visit`, data
+//! `{"visit_id","kind":"changed"|"erased"}`.
+//! `event: reset` tells the client to read the guest list again: after a resumption, and when the client was too slow.
+//! The id of an event is `<counter>.<session token>`. A client sends it back as `Last-Event-ID`, and the node waits for
+//! its token like for that of a request, so what the client reads next is not older than what it has seen.
 //!
 //! # Invariants
-//! - A client that resumes is always told to read again: an event may have been queued when the connection broke,
-//!   and no token can tell.
+//! - A client that resumes is always told to read again, because an event may have been queued when the connection
+//!   broke, and no token shows that.
 //! - The stream ends when the node stops and when the venue is closed.
 
 use std::collections::VecDeque;
@@ -33,10 +34,10 @@ use super::{App, auth};
 use crate::driver::Follower;
 use crate::registry::{VENUES, VISITS, VenueId, VisitId};
 
-/// Silence after which a comment shows that the connection lives.
+/// Silence after which the stream sends a comment to show that the connection is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// The stream begins with it: how long a client waits before it connects again.
+/// The beginning of the stream; `retry` is how long a client waits before it connects again, in milliseconds.
 const GREETING: &str = "retry: 2000\n: changes of one venue\n\n";
 
 struct Events {
@@ -45,7 +46,7 @@ struct Events {
     changes: Follower,
     stopping: watch::Receiver<bool>,
     counter: u64,
-    /// When a sign of life is due.
+    /// When the next comment is due.
     due: Instant,
     ready: VecDeque<String>,
 }
@@ -56,7 +57,7 @@ pub(super) async fn changes(call: Call, venue: VenueId) -> Result<Reply, Problem
     let owner = auth::owner_key(&call.parts.headers)?;
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
     let last = call.parts.headers.get("last-event-id");
-    // Before anything is read, so that nothing falls between the list and the first event.
+    // Follow before reading anything, otherwise a change between the list and the first event would be missed.
     let changes = app.handle.changes(venue.tenant());
     let mut headers = call.parts.headers.clone();
     if let Some(token) = last.and_then(token_of) {
@@ -64,7 +65,7 @@ pub(super) async fn changes(call: Call, venue: VenueId) -> Result<Reply, Problem
     }
     let session = match Session::begin(app, &headers, wait).await {
         Ok(session) => session,
-        // An id of an older version resumes all the same: what it leads to is a reset.
+        // An id of an older version is accepted too, because a resumption leads to a reset anyway.
         Err(_) if last.is_some() => Session::without(app),
         Err(problem) => return Err(problem),
     };
@@ -101,7 +102,7 @@ impl Events {
             }
             let changed = tokio::select! {
                 biased;
-                // An error means that nobody is left to stop us, which is the end as well.
+                // An error means that the sender is gone, which also ends the stream.
                 _ = self.stopping.wait_for(|stopping| *stopping) => return None,
                 changed = self.changes.next() => changed,
                 () = tokio::time::sleep_until(self.due) => {
@@ -129,7 +130,11 @@ impl Events {
         let erased = match self.app.handle.reader().is_erased(name, false, self.app.view(&status)) {
             Ok(erased) => erased,
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "storage failed");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    action = "check the disk",
+                    "the store cannot be read: an event stream ends, and its client connects again"
+                );
                 return None;
             }
         };

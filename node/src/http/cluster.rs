@@ -30,12 +30,12 @@ struct Region<'a> {
     position: Option<Position>,
     /// Whether this node hears the region; it always hears itself.
     connected: bool,
-    /// Whether an operator has new clients sent elsewhere now.
+    /// Whether an operator has ordered that new clients are now sent elsewhere.
     drain: bool,
     /// The operator's last order.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<Shown>,
-    /// Through which moment this node has all that the region acknowledged; absent if it cannot say.
+    /// The moment through which this node has all that the region acknowledged; absent if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     complete_through: Option<String>,
     nodes: Vec<Node<'a>>,

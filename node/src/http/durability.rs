@@ -1,11 +1,11 @@
-//! `?durability=`: an answer that waits until a write is durable in several regions, or says honestly that it is not.
+//! `?durability=`: an answer that waits until a write is durable in several regions, or says that it is not.
 //!
 //! A write is always durable here before it is answered. With `?durability=2` (or more, or `all`) the answer waits up
 //! to `?wait=` (5 s) for that many regions, this one included. If they do not confirm in time the write is stored all
-//! the same, so the status stays 200, 201 or 204, and `Meridian-Durability: local; wanted=all; confirmed=2` tells.
+//! the same: the status stays 200, 201 or 204, with `Meridian-Durability: local; wanted=all; confirmed=2`.
 //!
 //! # Invariants
-//! - A region counts once, however many nodes it has, and only by the word of a node whose link is up.
+//! - A region counts once, however many nodes it has, and only if the node that confirms has a link that is up.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -23,10 +23,10 @@ use super::session::dot_of;
 /// The regions that have the write.
 const CONFIRMED: HeaderName = HeaderName::from_static("meridian-confirmed");
 
-/// What was reached, if it is less than what was wanted.
+/// The durability that was reached, if it is less than what was wanted.
 const DURABILITY: HeaderName = HeaderName::from_static("meridian-durability");
 
-/// How long a write waits for other regions if the request does not say.
+/// How long a write waits for other regions if the request has no `wait`.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// The query parameters of every write.
@@ -35,27 +35,27 @@ pub(super) const PARAMETERS: &[&str] = &["durability", "wait"];
 /// In how many regions a write must be durable before it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
-    /// This one.
+    /// This region only.
     Local,
-    /// So many.
+    /// This many regions.
     Regions(usize),
-    /// All that are configured.
+    /// All configured regions.
     All,
 }
 
-/// What a peer must know to have the write.
+/// The knowledge that shows that a peer has the write.
 pub(super) enum Proof {
     /// Any one of these entries, which are the same change.
     AnyOf(Vec<Dot>),
-    /// All of this: what was known when the write turned out to be a repeat.
+    /// All of this vector, which was known when the write turned out to be a repeat.
     All(VersionVector),
 }
 
-/// What a write asks besides its body.
+/// The query of a write.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted {
     durability: Durability,
-    /// The limit for all waiting, if the client says one.
+    /// The limit for all waiting, if the client gives one.
     pub(super) wait: Option<Duration>,
 }
 
@@ -78,7 +78,8 @@ impl Wanted {
         Ok(Wanted { durability, wait: query.wait()? })
     }
 
-    /// Waits for the regions and says in the answer which have the write; `always` names them even if nobody asked.
+    /// Waits for the regions and names in the answer those that have the write; with `always` also if the client did
+    /// not ask.
     pub(super) async fn confirm(self, app: &App, proof: &Proof, always: bool, reply: &mut Reply) {
         if self.durability == Durability::Local {
             if always {
@@ -94,7 +95,7 @@ impl Wanted {
         };
         let mut status = app.handle.watch();
         let reached = status.wait_for(|status| proof.regions(status, &app.region).len() >= count);
-        // Too late, or the driver is gone: then the answer says what was reached.
+        // Too late, or the driver is gone: the answer says how far the write got.
         let _ = tokio::time::timeout(self.wait.unwrap_or(WAIT), reached).await;
         let has = proof.regions(&app.handle.status(), &app.region);
         let headers = reply.headers_mut();
@@ -110,7 +111,7 @@ impl Wanted {
 }
 
 impl Proof {
-    /// The proof of a write; of one that wrote nothing, that everything known now is known.
+    /// The proof of a write. For an outcome that wrote nothing it is the whole durable vector.
     pub(super) fn of(app: &App, outcome: Outcome) -> Proof {
         match dot_of(outcome) {
             Some(dot) => Proof::AnyOf(vec![dot]),

@@ -1,9 +1,10 @@
-//! A listener: accepts connections, serves HTTP/1.1 and HTTP/2 without TLS on them, ends in peace.
+//! A listener: accepts connections, serves HTTP/1.1 and HTTP/2 without TLS on them, and ends gracefully.
 //!
 //! # Invariants
-//! - Never more than `limit` connections: beyond that clients wait in the system's queue.
-//! - A connection that brings no whole request head in time is closed, whatever it sends meanwhile.
-//! - After `shutdown`: no new connection, requests in flight are finished, what is left after [`GRACE`] is dropped.
+//! - There are never more than `limit` connections; further clients wait in the operating system's queue.
+//! - A connection that sends no whole request head in time is closed, whatever it sends meanwhile.
+//! - After `shutdown` the listener accepts no connection, finishes requests in flight, and drops what is left after
+//!   [`GRACE`].
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,17 +24,17 @@ use tokio::task::JoinSet;
 
 use super::reply::Reply;
 
-/// How long the first request's head may take. This also bounds the time in which the protocol is guessed, which
-/// hyper itself does not.
+/// How long the head of the first request may take. This also bounds the detection of the protocol, which hyper does
+/// not bound.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
 
-/// How long a later request's head may take, which is also how long a connection may idle.
+/// How long the head of a later request may take, which is also how long a connection may be idle.
 const NEXT_HEAD: Duration = Duration::from_secs(60);
 
 /// How long requests in flight may take to finish once the node stops.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How long to wait when the system refuses connections, such as for want of file descriptors.
+/// How long to wait after the system refused a connection, for example because it has no file descriptors left.
 const REFUSED: Duration = Duration::from_millis(100);
 
 const MAX_HEADERS: usize = 64;
@@ -58,7 +59,7 @@ pub(super) async fn serve<F, Answer>(
     loop {
         let accepted = tokio::select! {
             biased;
-            // An error means that nobody is left to stop us, which is the end as well.
+            // An error means that the sender is gone, which also ends the listener.
             _ = shutdown.wait_for(|stop| *stop) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = accept(&listener, &permits) => accepted,
@@ -66,7 +67,8 @@ pub(super) async fn serve<F, Answer>(
         let (stream, permit) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "a connection is refused by the system");
+                let action = "raise the limit of open files (ulimit -n) above limits.connections if this goes on";
+                tracing::warn!(%error, action, "the system refuses a connection: the listener waits a moment");
                 tokio::time::sleep(REFUSED).await;
                 continue;
             }
@@ -80,7 +82,8 @@ pub(super) async fn serve<F, Answer>(
     }
     drop(listener);
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
-        tracing::warn!(connections = connections.len(), "dropping connections that do not end");
+        let connections = connections.len();
+        tracing::warn!(connections, "connections did not end in time: they are dropped, and their requests fail");
     }
     connections.shutdown().await;
 }

@@ -4,20 +4,20 @@
 //! | --- | --- |
 //! | `listen.rs` | sockets: limits, time limits, the graceful end |
 //! | `public.rs`, `admin.rs` | from a request to its handler, for each listener |
-//! | `route.rs`, `query.rs`, `body.rs`, `auth.rs` | what a request asks, with what right |
+//! | `route.rs`, `query.rs`, `body.rs`, `auth.rs` | what a request asks for, and its rights |
 //! | `problem.rs`, `reply.rs` | how an answer looks |
 //! | `session.rs`, `durability.rs` | what a client may rely on across regions |
 //! | `app.rs`, `packs.rs` | what all handlers share |
 //! | `venues/`, `visits/`, `guests/`, `changes.rs`, `cluster.rs`, `orders.rs`, `probes.rs` | the handlers |
 //!
 //! # Invariants
-//! - No answer tells of what a crash may undo: a read shows what the durable vector covers, and waits for no disk.
-//! - No error and no log line repeats what a client sent; logs name routes by template, never with ids.
-//! - Another tenant's data answers like data that does not exist.
-//! - What the handlers accept is what `openapi.json` says: a test compares both lists of routes.
+//! - No answer shows what a crash may undo: a read shows what the durable vector covers, and waits for no disk.
+//! - No error and no log line repeats what a client sent. Logs name routes by template and never with ids.
+//! - Data of another tenant gets the same answer as data that does not exist.
+//! - The handlers accept what `openapi.json` says: a test compares the two lists of routes.
 //!
 //! # Not here
-//! Rules of the registry: `crate::registry`. How documents are kept: this module has never heard of an engine.
+//! The rules of the registry: `crate::registry`. How documents are stored: this module uses no engine.
 
 pub mod admin;
 mod app;

@@ -1,4 +1,5 @@
-//! An operator's word on this node: what time it is, and that it may serve although its store may lack something.
+//! Statements of an operator on this node: what time it is, and that it may serve although its store may lack
+//! something.
 
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -18,18 +19,18 @@ struct Word {
     force: bool,
 }
 
-/// `POST /v1/admin/clock/believe`: the body states the time, so that a clock that is wrong is not believed by mistake.
+/// `POST /v1/admin/clock/believe`: the body states the time, so that a wrong clock is not believed by mistake.
 pub(super) async fn believe(app: &App, parts: &Parts, body: Incoming) -> Result<Reply, Problem> {
     let body = body::read(&parts.headers, body).await?;
-    let form = r#"the word is {"now": "2026-01-01T18:30:00Z", "force"?: true} with the present time"#;
+    let form = r#"the body must be {"now": "2026-01-01T18:30:00Z", "force"?: true} with the present time"#;
     let word: Word = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
     let stated = instant::parse(&word.now).ok_or_else(|| Problem::new(Kind::MalformedBody, form))?;
     match app.handle.believe_clock(stated, word.force).await {
         Ok(()) => {
-            tracing::warn!(force = word.force, "an operator's word: this machine's clock is right");
+            tracing::warn!(force = word.force, "an operator stated that this machine's clock is right: it is believed");
             Ok(no_content())
         }
-        Err(None) => Err(Problem::new(Kind::Stopping, "the word was not taken")),
+        Err(None) => Err(Problem::new(Kind::Stopping, "the statement was not taken, because the node is stopping")),
         Err(Some(refused)) => Err(contradicted(&refused)),
     }
 }
@@ -40,7 +41,7 @@ fn contradicted(refused: &WordRefused) -> Problem {
             format!("this machine's clock shows {}: set it right first", instant::show(*wall))
         }
         WordRefused::Contradicted { agree, disagree } => format!(
-            "{disagree} of {} regions heard have another time: compare their clocks; `force` takes the word all the same",
+            "{disagree} of {} regions heard have another time: compare their clocks; `force` overrides this",
             agree + disagree
         ),
         other => other.to_string(),
@@ -48,9 +49,9 @@ fn contradicted(refused: &WordRefused) -> Problem {
     Problem::new(Kind::ClockContradicted, detail)
 }
 
-/// `POST /v1/admin/serve`: ends the wait for what peers have.
+/// `POST /v1/admin/serve`: the node stops waiting for what its peers have.
 pub(super) fn serve_as_is(app: &App) -> Result<Reply, Problem> {
-    tracing::warn!("an operator's word: the node serves although its store may lack what peers have");
+    tracing::warn!("an operator ordered the node to serve: its store may lack what its peers have");
     app.handle.serve_as_is();
     Ok(no_content())
 }

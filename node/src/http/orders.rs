@@ -1,7 +1,7 @@
 //! Operators' orders on the admin listener: `/v1/admin/regions` and `/v1/admin/regions/{region}/order`.
 //!
-//! An order lies in the replicated cluster document, so any live node can be told and every node shows it; routers
-//! read it from any of them. Who gave it and why is shown here and not to the public.
+//! An order lies in the replicated cluster document, so an operator can give it to any live node, every node shows it,
+//! and routers read it from any node. Its author and reason are shown here and not to the public.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// For everybody: without its author.
+    /// For the public: without its author.
     pub(super) fn to_public(order: &Order) -> Shown {
         Shown {
             order: order.kind,
@@ -52,13 +52,13 @@ impl Shown {
 #[derive(Serialize)]
 struct Line {
     region: String,
-    /// Whether new clients are sent elsewhere now.
+    /// Whether new clients are now sent elsewhere.
     drain: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<Shown>,
 }
 
-/// Every order that this node durably knows.
+/// All orders that this node durably knows.
 pub(super) fn read(app: &App, status: &Status) -> Result<BTreeMap<RegionId, Order>, Problem> {
     Ok(document(app, status)?.as_ref().map(orders::read).unwrap_or_default())
 }
@@ -70,7 +70,7 @@ fn document(app: &App, status: &Status) -> Result<Option<Document>, Problem> {
     row.document().map(Some).map_err(|error| unreadable(app, &error))
 }
 
-/// Whether an operator has new clients of a region sent elsewhere now.
+/// Whether an operator has ordered that new clients of a region are now sent elsewhere.
 pub(super) fn is_drained(app: &App, region: &RegionId) -> Result<bool, Problem> {
     let status = app.handle.status();
     let now = app.now(&status);
@@ -79,7 +79,8 @@ pub(super) fn is_drained(app: &App, region: &RegionId) -> Result<bool, Problem> 
 
 fn unreadable(app: &App, error: &(dyn std::error::Error + 'static)) -> Problem {
     app.metrics.unreadable_rows.inc();
-    tracing::error!(error, "the cluster document does not read");
+    let action = "compare the versions of the nodes; if they are equal, the store is damaged";
+    tracing::error!(error, action, "the cluster document does not decode: orders cannot be shown or changed");
     Problem::internal()
 }
 
@@ -126,7 +127,7 @@ pub(super) async fn give(app: &App, region: &str, parts: &Parts, body: Incoming)
     if let Some(change) = change {
         app.write("order", Write::Change { key, change }).await?;
     }
-    tracing::warn!(region = %region, order = ?order.kind, "an operator's order");
+    tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
     json(StatusCode::OK, &line(&region, Some(&order), now))
 }
 

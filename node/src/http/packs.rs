@@ -1,10 +1,10 @@
 //! The policy packs of this node: the built-in ones, and those of the folder that its configuration names.
 //!
 //! # Invariants
-//! - A pack of the folder replaces the built-in one of the same id.
+//! - A pack of the folder replaces the built-in one with the same id.
 //!
 //! # Not here
-//! What a pack says: [`crate::registry::policy`].
+//! The contents of a pack: [`crate::registry::policy`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub struct Packs {
     all: BTreeMap<String, Arc<PolicyPack>>,
 }
 
-/// Why there are no packs. Whoever wrote the configuration must act.
+/// Why the packs cannot be used. The author of the configuration must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PacksError {
@@ -33,7 +33,7 @@ pub enum PacksError {
         #[source]
         source: std::io::Error,
     },
-    /// A file is no pack.
+    /// A file is not a valid pack.
     #[error("the policy pack {} is refused", path.display())]
     Pack {
         /// The file.
@@ -42,10 +42,10 @@ pub enum PacksError {
         #[source]
         source: PackError,
     },
-    /// The configuration names a pack that is nowhere.
-    #[error("registry.policy = \"{id}\": there is no such pack; there are {known}")]
+    /// The configuration names a pack that does not exist.
+    #[error("registry.policy = \"{id}\": there is no such pack; choose one of {known}")]
     Unknown {
-        /// What the configuration names.
+        /// The id in the configuration.
         id: String,
         /// The ids that there are.
         known: String,
@@ -65,7 +65,7 @@ impl Packs {
         Packs::new(&config.policy, all)
     }
 
-    /// These packs, the last of an id counting, with `default` for new venues.
+    /// These packs, with `default` for new venues. If an id occurs several times, its last pack counts.
     ///
     /// # Errors
     /// [`PacksError::Unknown`] if `default` is not among them.
@@ -86,8 +86,8 @@ impl Packs {
         &self.default
     }
 
-    /// The pack of a venue. A venue of another region may name one that this node does not have; its guests are
-    /// then asked for what this node's own pack asks, for a refused check-in would help nobody.
+    /// The pack of a venue. A venue of another region may name a pack that this node does not have. Its guests are then
+    /// asked for what this node's own pack asks, because refusing the check-in would protect nobody.
     #[must_use]
     pub fn of(&self, id: &str) -> &Arc<PolicyPack> {
         self.all.get(id).unwrap_or(&self.default)

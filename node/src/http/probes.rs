@@ -1,4 +1,4 @@
-//! What machines ask: is the node alive, is it fit to serve, what can it do.
+//! Answers for machines: whether the node is alive, whether it is fit to serve, and what its API is.
 
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
@@ -17,7 +17,7 @@ pub(super) fn healthz() -> Result<Reply, Problem> {
     reply_json(StatusCode::OK, &json!({"status": "ok"}))
 }
 
-/// `GET /readyz`: whether clients should be sent here, and if not, why.
+/// `GET /readyz`: whether clients should be sent here, and if not, why not.
 pub(super) fn readyz(app: &App, stopping: bool) -> Result<Reply, Problem> {
     let reasons = reasons(app, &app.handle.status(), stopping);
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

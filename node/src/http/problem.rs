@@ -1,8 +1,8 @@
-//! What is wrong with a request, as RFC 9457 `application/problem+json`.
+//! A problem with a request, as RFC 9457 `application/problem+json`.
 //!
 //! # Invariants
 //! - No problem repeats what the client sent.
-//! - Each kind has one `type`, one title and one status, for ever: clients choose their own words by `type`.
+//! - Each kind has one `type`, one title and one status, which never change: clients choose their own words by `type`.
 
 use std::borrow::Cow;
 
@@ -43,19 +43,19 @@ macro_rules! kinds {
 kinds! {
     /// The body is not JSON.
     MalformedBody: BAD_REQUEST, "malformed-body", "The body is not understood";
-    /// An id in the path that cannot be one.
+    /// An id in the path that is not a valid id.
     MalformedId: BAD_REQUEST, "malformed-id", "The path has an id that is no id";
-    /// The query.
+    /// The query is not valid.
     MalformedQuery: BAD_REQUEST, "malformed-query", "The query is not understood";
-    /// A header.
+    /// A header is not valid.
     MalformedHeader: BAD_REQUEST, "malformed-header", "A header is not understood";
     /// No owner key.
     OwnerKeyMissing: UNAUTHORIZED, "owner-key-missing", "The owner's key is required";
     /// No secret.
     SecretMissing: UNAUTHORIZED, "secret-missing", "The guest's secret is required";
-    /// Another secret than the one that makes the id.
+    /// A secret other than the one that makes the id.
     SecretWrong: FORBIDDEN, "secret-wrong", "The secret does not make this visit id";
-    /// A path that nothing is at.
+    /// A path without a resource.
     NoRoute: NOT_FOUND, "no-such-route", "Nothing is here";
     /// A venue that is unknown, or not this owner's.
     NoVenue: NOT_FOUND, "no-such-venue", "The venue is not known here";
@@ -67,15 +67,15 @@ kinds! {
     Method: METHOD_NOT_ALLOWED, "method-not-allowed", "The resource does not have this method";
     /// No representation that the client accepts.
     NotAcceptable: NOT_ACCEPTABLE, "not-acceptable", "None of the accepted media types is available";
-    /// A body that comes too slowly.
+    /// A body that arrives too slowly.
     BodyTimeout: REQUEST_TIMEOUT, "body-timeout", "The body did not arrive in time";
     /// An id that is taken.
     Conflict: CONFLICT, "visit-differs", "The visit exists with other content";
     /// A document with as many changes as it may have.
     Full: CONFLICT, "document-full", "The record takes no more changes";
-    /// An order that would leave no region to serve.
+    /// An order after which no region would serve.
     NobodyLeft: CONFLICT, "no-region-left", "No region would be left to serve";
-    /// An operator's word that the clock is right, against what it shows or what peers say.
+    /// An operator states that the clock is right, but the machine's clock or the peers contradict it.
     ClockContradicted: CONFLICT, "clock-contradicted", "The clock contradicts the word";
     /// Erased by its guest or with its venue.
     Erased: GONE, "erased", "The visit is erased";
@@ -91,7 +91,7 @@ kinds! {
     MediaType: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON";
     /// A body that breaks a rule.
     Invalid: UNPROCESSABLE_ENTITY, "invalid", "The body breaks a rule";
-    /// Our fault.
+    /// A failure of this node.
     Internal: INTERNAL_SERVER_ERROR, "internal", "The node failed to answer";
     /// The node does not believe its clock.
     ClockInDoubt: SERVICE_UNAVAILABLE, "clock-in-doubt", "The node's clock is in doubt";
@@ -99,15 +99,15 @@ kinds! {
     Starting: SERVICE_UNAVAILABLE, "starting", "The node is starting";
     /// The disk does not answer.
     NotDurable: SERVICE_UNAVAILABLE, "not-durable-yet", "The node's disk does not answer in time";
-    /// Too many dear requests run.
+    /// Too many expensive requests are running.
     Busy: SERVICE_UNAVAILABLE, "busy", "Too many requests of this kind are running";
     /// Too many writes wait.
     Overloaded: SERVICE_UNAVAILABLE, "overloaded", "Too many writes are waiting";
-    /// The node is going.
+    /// The node is stopping.
     Stopping: SERVICE_UNAVAILABLE, "stopping", "The node is stopping";
 }
 
-/// One thing that is wrong.
+/// One error of a request.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Wrong {
@@ -137,12 +137,12 @@ struct Json<'a> {
 }
 
 impl Problem {
-    /// A problem in words.
+    /// A problem with a detail.
     pub(super) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Problem {
         Problem { kind, detail: detail.into(), errors: Vec::new(), allow: None }
     }
 
-    /// A query parameter that is wrong.
+    /// A query parameter that is not valid.
     pub(super) fn parameter(parameter: &'static str, detail: impl Into<Cow<'static, str>>) -> Problem {
         let detail = detail.into();
         let words = format!("`{parameter}`: {detail}");
@@ -150,7 +150,7 @@ impl Problem {
         Problem { errors, ..Problem::new(Kind::MalformedQuery, words) }
     }
 
-    /// A method that the resource does not have, with those that it has.
+    /// A method that the resource does not have; `allow` lists those that it has.
     pub(super) fn method(allow: &'static str) -> Problem {
         Problem { allow: Some(allow), ..Problem::new(Kind::Method, format!("the methods here are {allow}")) }
     }
@@ -160,9 +160,9 @@ impl Problem {
         Problem::new(Kind::ClockInDoubt, "it takes no writes until the clock agrees with its peers'")
     }
 
-    /// Something that must not happen. The log has more.
+    /// A failure that must not happen; the log says more.
     pub(super) fn internal() -> Problem {
-        Problem::new(Kind::Internal, "the node's log says more; the request may be repeated")
+        Problem::new(Kind::Internal, "repeat the request; the operator finds the reason in the node's log")
     }
 
     /// The answer.
@@ -176,7 +176,7 @@ impl Problem {
             detail: &self.detail,
             errors: &self.errors,
         };
-        // Text and numbers alone: this cannot fail, and an empty body still has its status.
+        // The JSON holds only text and numbers, so this cannot fail; an empty body would still have its status.
         let mut reply = full(status, serde_json::to_vec(&json).unwrap_or_default());
         let headers = reply.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -218,7 +218,9 @@ impl From<Invalid> for Problem {
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Problem {
         match refused {
-            Refused::Replica(WriteError::Gone) => Problem::new(Kind::Erased, "nothing of this name can live again"),
+            Refused::Replica(WriteError::Gone) => {
+                Problem::new(Kind::Erased, "it was erased, and its id cannot be used again")
+            }
             Refused::Replica(WriteError::TooLong) => {
                 Problem::new(Kind::Invalid, "the visit would be kept beyond the longest retention")
             }
@@ -235,7 +237,10 @@ impl From<Refused> for Problem {
                 Problem::new(Kind::Stopping, "whether the write is durable is not known; repeat it elsewhere")
             }
             refused => {
-                tracing::error!(error = &refused as &dyn std::error::Error, "a write failed");
+                tracing::error!(
+                    error = &refused as &dyn std::error::Error,
+                    "a write failed: the client is told to repeat it"
+                );
                 Problem::internal()
             }
         }
@@ -244,7 +249,11 @@ impl From<Refused> for Problem {
 
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Problem {
-        tracing::error!(error = &error as &dyn std::error::Error, "storage failed");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            action = "check the disk",
+            "the store failed: the client is told to repeat the request"
+        );
         Problem::internal()
     }
 }
@@ -280,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_typed_is_not_repeated() {
+    async fn a_problem_does_not_repeat_what_was_typed() {
         let invalid = NewVenue::parse(br#"{"name": ["Donald"]}"#).expect_err("refused");
         let problem = Problem::from(invalid);
         assert_eq!(problem.kind, Kind::Invalid);

@@ -27,8 +27,8 @@ pub(super) struct Call {
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// Serves the public API on `listener` until `shutdown` is true, and returns when all connections are gone: after
-/// the requests in flight have been answered, or five seconds.
+/// Serves the public API on `listener` until `shutdown` is true. Returns when all connections are gone, which takes
+/// until the requests in flight are answered, but five seconds at most.
 pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: watch::Receiver<bool>) {
     let (limit, open, stopping) = (app.connections, app.metrics.http_connections.clone(), shutdown.clone());
     let answer = move |request: Request<Incoming>| {
@@ -48,10 +48,11 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Rece
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (status, took) = (reply.status(), begun.elapsed());
     app.metrics.answered(template, status.as_u16(), took);
-    // Whole microseconds: more digits say nothing, and look like whatever a log is searched for.
+    // Whole microseconds, because more digits carry no information and could match whatever a test searches the log
+    // for.
     let took_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
     if status.is_server_error() {
-        tracing::warn!(%method, route = template, status = status.as_u16(), took_ms, "answered");
+        tracing::warn!(%method, route = template, status = status.as_u16(), took_ms, "answered with a server error");
     } else {
         tracing::debug!(%method, route = template, status = status.as_u16(), took_ms, "answered");
     }
@@ -62,7 +63,7 @@ async fn handle(call: Call) -> Result<Reply, Problem> {
     let Some(route) = Route::find(call.parts.uri.path()) else {
         return Err(Problem::new(Kind::NoRoute, "see /v1/openapi.json"));
     };
-    // HEAD is GET; the connection leaves the body out.
+    // HEAD is handled as GET; hyper leaves the body out.
     let method = if call.parts.method == Method::HEAD { Method::GET } else { call.parts.method.clone() };
     match (route, method.as_str()) {
         (Route::Visit(v, i), "PUT") => {

@@ -1,8 +1,8 @@
-//! Reading the query of a request: strictly, because a misspelt filter would give a wrong list.
+//! Reads the query of a request, strictly, because a misspelt filter would give a wrong list.
 //!
 //! # Invariants
 //! - A parameter that the route does not have, and one given twice, is refused.
-//! - In a time a `+` that was not encoded is read as `+`: of `2026-01-01T00:00:00+01:00` nothing else can be meant.
+//! - In a time an unencoded `+` is read as `+`, because `2026-01-01T00:00:00+01:00` has no other meaning.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use replication::Wall;
 use super::problem::{Kind, Problem};
 use crate::registry::instant;
 
-/// The longest that a client may ask the server to wait.
+/// The longest time that a client may ask the server to wait.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Names and values, decoded.
@@ -30,9 +30,9 @@ impl<'a> Query<'a> {
                 return Err(Problem::new(Kind::MalformedQuery, format!("the parameters here are: {known}")));
             };
             if query.get(name).is_some() {
-                return Err(Problem::parameter(name, "given twice"));
+                return Err(Problem::parameter(name, "is given twice"));
             }
-            let value = decode(value).ok_or_else(|| Problem::parameter(name, "not UTF-8 in percent-encoding"))?;
+            let value = decode(value).ok_or_else(|| Problem::parameter(name, "is not UTF-8 in percent-encoding"))?;
             query.0.push((name, value));
         }
         Ok(query)
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn an_invalid_query_is_refused() {
         for bad in ["form=1", "area=%", "area=%4", "area=%zz", "area=%+1", "area=%ff", "area=1&area=2", "%66rom2=1"] {
             assert!(query(bad).is_none(), "{bad}");
         }

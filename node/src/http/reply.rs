@@ -1,8 +1,8 @@
-//! Building answers: bodies, media types, who may keep a copy.
+//! Builds answers: bodies, media types, caching.
 //!
 //! # Invariants
-//! - Nothing is cached unless its handler says so: personal data is the rule here.
-//! - A stream that fails breaks its connection off, so a cut list is never taken for a whole one.
+//! - Nothing is cached unless its handler says so, because most answers hold personal data.
+//! - A stream that fails breaks its connection off, so a client never takes a truncated list for a whole one.
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
@@ -20,7 +20,7 @@ use super::problem::Problem;
 #[error("the answer broke off")]
 pub(super) struct BrokeOff;
 
-/// What an answer carries: mostly one piece, lists and events in many.
+/// The body of an answer: mostly one piece; lists and event streams have many.
 pub(super) type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BrokeOff>>;
 
 /// An answer.
@@ -36,17 +36,17 @@ pub(super) fn full(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     reply
 }
 
-/// No content, not to be kept.
+/// No content, not to be cached.
 pub(super) fn no_content() -> Reply {
     let mut reply = full(StatusCode::NO_CONTENT, Bytes::new());
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply
 }
 
-/// JSON, not to be kept.
+/// JSON, not to be cached.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, Problem> {
     let body = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(%error, "an answer does not serialise");
+        tracing::error!(%error, "an answer cannot be serialised: the request fails");
         Problem::internal()
     })?;
     let mut reply = full(status, body);
@@ -55,7 +55,7 @@ pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, 
     Ok(reply)
 }
 
-/// An answer in many pieces, not to be kept.
+/// An answer in many pieces, not to be cached.
 pub(super) fn stream<S>(media_type: HeaderValue, pieces: S) -> Reply
 where
     S: Stream<Item = Result<Bytes, BrokeOff>> + Send + 'static,
@@ -67,7 +67,7 @@ where
     reply
 }
 
-/// A header value out of text that we made ourselves; empty if it has a character that no header may have.
+/// A header value from text that this node made; empty if it has a character that a header must not have.
 pub(super) fn header(text: String) -> HeaderValue {
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
 }

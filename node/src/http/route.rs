@@ -1,8 +1,8 @@
-//! The public routes: a path becomes a resource, a resource knows its template and its methods.
+//! The public routes: maps a path to a resource, and a resource to its template and methods.
 //!
 //! # Invariants
-//! - [`ROUTES`] is the one list: metrics are labelled by its templates, `Allow` is its methods, and a test holds
-//!   that `openapi.json` has the same.
+//! - [`ROUTES`] is the only list: metrics are labelled by its templates, `Allow` is its methods, and a test proves that
+//!   `openapi.json` has the same.
 
 /// One resource: its path template and its methods, as `Allow` names them.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) struct Resource {
     pub(super) allow: &'static str,
 }
 
-/// A path that is understood; ids are not read yet.
+/// A path that was recognised; its ids are not parsed yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route<'a> {
     Venues,
@@ -45,7 +45,7 @@ pub(super) const ROUTES: [Resource; 11] = [
 ];
 
 impl<'a> Route<'a> {
-    /// What is at a path.
+    /// The route at a path.
     pub(super) fn find(path: &'a str) -> Option<Route<'a>> {
         let mut parts = path.strip_prefix('/')?.split('/');
         let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_leads_nowhere() {
+    fn other_paths_have_no_route() {
         for path in [
             "",
             "/",
@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Two lists that must be one: ours and the document that clients read.
+    /// Two lists that must be equal: ours and the document that clients read.
     #[test]
     fn openapi_has_the_same_routes_and_methods() {
         let document: serde_json::Value = serde_json::from_slice(super::super::probes::OPENAPI).expect("JSON");

@@ -1,12 +1,12 @@
 //! `Meridian-Session`: read-your-writes and monotonic reads for a client that moves between regions.
 //!
-//! The header carries a [`SessionToken`] in base64url without padding. A request's token is waited for, at most as
-//! long as the client says; what is still missing then is named in `Meridian-Stale`. The answer's token covers the
-//! request's token and what the answer shows or wrote, dependencies included.
+//! The header carries a [`SessionToken`] in base64url without padding. The node waits until it covers the request's
+//! token, at most as long as the client says; `Meridian-Stale` names what is still missing then. The answer's token
+//! covers the request's token and what the answer shows or wrote, dependencies included.
 //!
 //! # Invariants
-//! - An answer shows what the durable vector of [`Session::status`] covers, and its token joins that vector: the token
-//!   covers all that was shown, and nothing that was not looked for.
+//! - An answer shows what the durable vector of [`Session::status`] covers, and its token joins that vector. So the
+//!   token covers everything that was shown, and nothing that was not looked for.
 //! - A session waits for no entry that every replica has lost ([`attainable`]).
 
 use std::sync::Arc;
@@ -28,15 +28,15 @@ pub(super) const SESSION: HeaderName = HeaderName::from_static("meridian-session
 /// Origins that the answer lacks.
 const STALE: HeaderName = HeaderName::from_static("meridian-stale");
 
-/// How long a request with a token waits if it does not say.
+/// How long a request with a token waits if it has no `wait`.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// What one request has seen before, and what the node knows.
+/// What one client has seen before, and what the node knows.
 pub(super) struct Session {
     /// Taken before the first read; every read of the request sees what its durable vector covers.
     pub(super) status: Arc<Status>,
     seen: VersionVector,
-    /// Origins of which the request's token knows more than `status`.
+    /// Origins of which the request's token covers more than `status`.
     stale: String,
     given: bool,
 }
@@ -46,11 +46,11 @@ impl Session {
     pub(super) async fn begin(app: &App, headers: &HeaderMap, wait: Option<Duration>) -> Result<Session, Problem> {
         let Some(value) = headers.get(SESSION) else { return Ok(Session::without(app)) };
         let seen = read(value).ok_or_else(|| {
-            Problem::new(Kind::MalformedHeader, "Meridian-Session is no token of this service; leave it out")
+            Problem::new(Kind::MalformedHeader, "Meridian-Session is not a token of this service; leave the header out")
         })?;
         let mut status = app.handle.watch();
         let covered = status.wait_for(|status| status.durable.covers(&attainable(&seen, status)));
-        // Too late, or the driver is gone: then the answer says what it lacks.
+        // Too late, or the driver is gone: the answer names what it lacks.
         let _ = tokio::time::timeout(wait.unwrap_or(WAIT), covered).await;
         let status = app.handle.status();
         let seen = attainable(&seen, &status);
@@ -58,8 +58,8 @@ impl Session {
         Ok(Session { status, seen, stale, given: true })
     }
 
-    /// The session of a request that writes. While the clock is in doubt the node takes no writes, and judges none by
-    /// the time: the answer is 503 before any 410 or 422 that a wrong clock would give.
+    /// The session of a request that writes. While the clock is in doubt the node takes no writes and judges none by
+    /// the time: it answers 503 before any 410 or 422 that a wrong clock would give.
     pub(super) async fn for_write(app: &App, headers: &HeaderMap, wait: Option<Duration>) -> Result<Session, Problem> {
         let session = Session::begin(app, headers, wait).await?;
         if session.status.doubt.is_some() { Err(Problem::clock_in_doubt()) } else { Ok(session) }
@@ -71,7 +71,7 @@ impl Session {
         Session { status, seen: VersionVector::default(), stale: String::new(), given: false }
     }
 
-    /// The answer shows something that `vector` covers, which was read beside the session's own status.
+    /// Records that the answer shows something that `vector` covers, which was read beside the session's own status.
     pub(super) fn saw(&mut self, vector: &VersionVector) {
         self.seen.merge(vector);
     }
@@ -81,12 +81,12 @@ impl Session {
         self.given
     }
 
-    /// Whether what was read when `vector` was known is good enough for this client.
+    /// Whether data that was read when `vector` was known is new enough for this client.
     pub(super) fn is_covered_by(&self, vector: &VersionVector) -> bool {
         vector.covers(&self.seen)
     }
 
-    /// Signs an answer that shows what was read.
+    /// Signs an answer that shows data that was read.
     pub(super) fn sign_read(mut self, reply: &mut Reply) {
         self.seen.merge(&self.status.durable);
         self.sign(reply);
@@ -98,7 +98,8 @@ impl Session {
         self.sign(reply);
     }
 
-    /// Signs an answer to a write that depends on nothing; one that wrote nothing shows what the node knows.
+    /// Signs an answer to a write without dependencies. If the write changed nothing, the token covers all that the
+    /// node knows.
     pub(super) fn sign_write(mut self, reply: &mut Reply, app: &App, outcome: Outcome) {
         match dot_of(outcome) {
             Some(dot) => self.seen.advance(dot.origin, dot.seq),
@@ -116,12 +117,12 @@ impl Session {
     }
 }
 
-/// What of `seen` can still be waited for.
+/// The part of `seen` that the node can still receive.
 ///
-/// An origin that is no replica's present incarnation issues nothing more. Once every configured peer is linked and
-/// neither this node nor any peer has its log up to the seq that the client has seen, the entries beyond are lost:
-/// their disks are gone. The seq is lowered to the highest that a replica has, because otherwise each request of the
-/// session would wait for ever.
+/// An origin that is not the present incarnation of any replica issues nothing more. Once every configured peer is
+/// linked, and neither this node nor any peer has its log up to the seq that the client has seen, the entries beyond
+/// are lost with their disks. The seq is lowered to the highest that a replica has, because otherwise each request of
+/// the session would wait in vain for ever.
 fn attainable(seen: &VersionVector, status: &Status) -> VersionVector {
     if status.peers.iter().any(|peer| peer.replica.is_none()) {
         return seen.clone();
@@ -188,7 +189,7 @@ mod tests {
         }
     }
 
-    /// Replica 1 with the peers 2 and 3, which know so much of the log of replica 9.
+    /// Replica 1 with the peers 2 and 3; each knows this many entries of the log of replica 9.
     fn know(own: u64, two: u64, three: u64) -> replication::replica::Status {
         let mut status = status(1, &[(1, 5), (9, own)]);
         status.peers = vec![peer("b", Some(2), &[(9, two)]), peer("c", Some(3), &[(9, three)])];
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_every_replica_has_lost_is_not_waited_for() {
+    fn a_session_waits_for_no_entry_that_every_replica_lost() {
         let seen = vector(&[(9, 7)]);
         for (own, two, three, left) in [(0, 0, 0, 0), (3, 5, 4, 5), (7, 0, 0, 7), (0, 9, 0, 7), (6, 6, 6, 6)] {
             assert_eq!(attainable(&seen, &know(own, two, three)), vector(&[(9, left)]), "{own} {two} {three}");
@@ -204,18 +205,18 @@ mod tests {
     }
 
     #[test]
-    fn what_may_still_come_is_waited_for() {
-        // A present incarnation may have more than it has told.
+    fn a_session_waits_for_entries_that_may_still_come() {
+        // A present incarnation may have more entries than it has told.
         let seen = vector(&[(1, 9), (2, 9), (3, 9)]);
         assert_eq!(attainable(&seen, &know(0, 0, 0)), seen);
-        // A peer that is away may have what all others lack.
+        // A peer that is not linked may have what all others lack.
         let seen = vector(&[(9, 7)]);
         let mut away = know(0, 0, 0);
         away.peers[1] = peer("c", None, &[]);
         assert_eq!(attainable(&seen, &away), seen);
     }
 
-    /// The token of an answer for a client that has seen 1/9 and a node that durably knows 1/5 and 2/3.
+    /// The token of an answer, for a client that has seen 1/9 and a node that durably knows 1/5 and 2/3.
     fn signed(sign: impl FnOnce(Session, &mut super::Reply)) -> VersionVector {
         let seen = vector(&[(1, 9)]);
         let session =
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_in_hex() {
+    fn missing_origins_are_named_in_hex() {
         let known = vector(&[(1, 5), (2, 9)]);
         assert_eq!(missing(&vector(&[(1, 5), (2, 8)]), &known), "");
         assert_eq!(missing(&vector(&[(1, 6), (2, 9), (255, 1)]), &known), "0000000000000001,00000000000000ff");

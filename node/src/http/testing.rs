@@ -1,4 +1,4 @@
-//! What tests of several handlers share: a status as they need it, and the API over a store whose disk they rule.
+//! Shared parts of the handlers' tests: a status to order, and the API over a store whose disk the tests control.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ use crate::registry::policy::LONGEST_RETENTION;
 use crate::registry::{Secret, VenueId, VisitId};
 use crate::storage::Store;
 
-/// The status of a replica that is alone and durably knows this.
+/// The status of a replica without peers that durably knows `durable`.
 pub(super) fn status(replica: u64, durable: &[(u64, u64)]) -> Status {
     let (node, region): (NodeName, RegionId) = ("a".parse().expect("a name"), "a".parse().expect("a region"));
     let config = ReplicaConfig::new(node, region, BTreeMap::new());
@@ -37,7 +37,7 @@ pub(super) fn status(replica: u64, durable: &[(u64, u64)]) -> Status {
     Status { durable: vector(durable), ..open.expect("opens").status(now) }
 }
 
-/// A peer that is linked as `replica`, or is away, and has acknowledged this.
+/// A peer that is linked as `replica`, or not linked, and has acknowledged this.
 pub(super) fn peer(name: &str, replica: Option<u64>, acknowledged: &[(u64, u64)]) -> PeerStatus {
     PeerStatus {
         node: name.parse().expect("a name"),
@@ -62,13 +62,13 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// From now on `sync` does not return, or returns again.
+    /// From now on `sync` hangs, or returns again.
     pub(super) fn hang(&self, hangs: bool) {
         *self.hangs.0.lock().expect("no test panics with the lock") = hangs;
         self.hangs.1.notify_all();
     }
 
-    /// Puts bytes that are no row in the place of a visit's row.
+    /// Replaces a visit's row by bytes that are not a row.
     pub(super) fn damage(&self, name: &DocumentName) {
         let mut batch = WriteBatch::default();
         for bucket in self.memory.buckets() {
@@ -113,7 +113,7 @@ impl Storage for Disk {
     }
 }
 
-/// The machine's clocks, the wall clock set by a test.
+/// The machine's clocks, with a wall clock that a test sets.
 struct Shifted {
     machine: SystemClock,
     ahead_ms: Arc<AtomicI64>,
@@ -132,7 +132,7 @@ pub(super) struct Api {
     pub(super) app: Arc<App>,
     address: SocketAddr,
     ahead_ms: Arc<AtomicI64>,
-    /// Dropped with the test: the listener stops, and so does the driver.
+    /// Stops the listener and the driver when it is dropped with the test.
     _stopping: (watch::Sender<bool>, Running),
 }
 
@@ -222,7 +222,7 @@ impl Answer {
         lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
-    /// What the session token covers.
+    /// The vector that the session token covers.
     pub(super) fn covers(&self) -> VersionVector {
         let token = self.header("meridian-session").expect("a token");
         super::session::read(&token.parse().expect("a header")).expect("a token of ours")
@@ -250,7 +250,7 @@ pub(super) struct Venue {
     bearer: String,
 }
 
-/// A visit of a test.
+/// A visit of a test, with its secret.
 #[derive(Clone)]
 pub(super) struct Guest {
     pub(super) id: VisitId,
@@ -282,7 +282,7 @@ impl Guest {
     }
 }
 
-/// Waits for what must come.
+/// Waits until a condition that must come true is true.
 pub(super) async fn until(what: impl Fn() -> bool) {
     let come = async {
         while !what() {

@@ -21,7 +21,7 @@ fn is_applied(api: &Api, venue: &Venue, guest: &Guest) -> bool {
     !rows.expect("reads").is_empty()
 }
 
-/// A request beside the test, with what it will have been answered.
+/// Sends a request in the background; returns the task and the status that it will be answered with.
 fn beside(
     api: &Arc<Api>,
     guest: Guest,
@@ -94,7 +94,7 @@ async fn a_repeat_is_answered_once_the_first_is_durable() {
     let (first, first_answer) = beside(&api, guest.clone(), "PUT", body("Anna"));
     until(|| is_applied(&api, &venue, &guest)).await;
     let (again, again_answer) = beside(&api, guest.clone(), "PUT", body("Anna"));
-    // Other content: whether it is a conflict is known once the first is durable.
+    // Other content: whether it is a conflict is known only once the first write is durable.
     let other = guest.ask(&api, "PUT", Some(&body("Ben"))).await;
     assert_eq!((other.status, other.header("retry-after")), (503, Some("1")), "{other:?}");
     assert!(other.body.contains("not-durable-yet"), "{other:?}");
@@ -109,7 +109,7 @@ async fn a_repeat_is_answered_once_the_first_is_durable() {
     assert_eq!(list.json()["visits"][0]["persons"], body("Anna")["persons"], "one visit as it was first written");
 }
 
-/// The retention is part of the place of a visit, and an owner may change it.
+/// The retention is part of the key of a visit, and an owner may change it.
 #[tokio::test]
 async fn a_repeat_is_recognised_after_the_retention_has_changed() {
     let api = Api::start().await;
@@ -174,7 +174,7 @@ async fn a_list_says_how_many_rows_do_not_read() {
     let contacts = venue.list(&api, &format!("/contacts?visit={}", guests[0].id), "*/*").await.json();
     assert_eq!((contacts["contacts"].as_array().map(Vec::len), &contacts["unreadable"]), (Some(2), &json!(2)));
 
-    // Each is counted in one page alone, whatever the size of the pages.
+    // Each row is counted on one page only, whatever the size of the pages.
     for limit in 1..=4 {
         let (mut cursor, mut visits, mut unreadable) = (String::new(), 0, 0);
         loop {

@@ -1,4 +1,4 @@
-//! Accepting links from peers with smaller names.
+//! Accepts links from peers with smaller names.
 
 use std::time::Duration;
 
@@ -11,19 +11,19 @@ use tokio_rustls::TlsAcceptor;
 use super::link::{framed, run};
 use super::{Links, tls};
 
-/// A peer that has not shown a certificate and greeted by then is none.
+/// How long a connection may take to show a certificate and to greet.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Handshakes at a time: strangers cannot make us hold more sockets than that.
+/// Most handshakes at one time, so that strangers cannot make this node hold more sockets.
 const HANDSHAKES: usize = 64;
 
-/// Why a stranger stays one.
+/// Why a connection is refused.
 #[derive(Debug, thiserror::Error)]
 enum Stranger {
     #[error("TLS handshake failed")]
     Tls(#[source] std::io::Error),
     #[error("no greeting")]
     Silent,
-    #[error("the first frame is no greeting")]
+    #[error("the first frame is not a greeting")]
     NoHello,
     #[error("its certificate does not prove the name {0}")]
     WrongName(NodeName),
@@ -40,8 +40,11 @@ pub async fn accept(listener: TcpListener, links: Links, mut shutdown: watch::Re
         let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept a peer");
-                // Out of descriptors, most likely: give others the time to close some.
+                tracing::warn!(
+                    %error, action = "raise the limit of open files (ulimit -n) if this goes on",
+                    "the system refuses a connection of a peer: the listener waits a moment"
+                );
+                // The process is most likely out of file descriptors: wait until others are closed.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }
@@ -54,16 +57,21 @@ pub async fn accept(listener: TcpListener, links: Links, mut shutdown: watch::Re
                     Ok(Ok((peer, frames, hello))) => {
                         drop(permit);
                         if let Err(error) = run(&links, &peer, frames, Some(hello)).await {
-                            tracing::info!(%peer, %error, "link broke");
+                            tracing::info!(%peer, %error, "a link broke: the peer dials again");
                         }
                     }
                     Ok(Err(stranger)) => {
                         links.metrics.refused_peers.inc();
-                        tracing::warn!(%address, error = %stranger, "refused a connection on the replication port");
+                        let action = "none if it is a scanner; otherwise check the peer's certificate and name";
+                        tracing::warn!(
+                            %address, error = %stranger, action,
+                            "refused a connection on the replication port"
+                        );
                     }
                     Err(_) => {
                         links.metrics.refused_peers.inc();
-                        tracing::warn!(%address, "refused a connection that did not greet in time");
+                        let action = "none if it is a scanner; otherwise check the network to the peer";
+                        tracing::warn!(%address, action, "refused a connection that did not greet in time");
                     }
                 }
             };
@@ -77,9 +85,9 @@ pub async fn accept(listener: TcpListener, links: Links, mut shutdown: watch::Re
 
 type Greeted = (NodeName, super::link::Frames<tokio_rustls::server::TlsStream<TcpStream>>, bytes::Bytes);
 
-/// TLS, then the greeting, whose name the certificate must prove.
+/// Completes TLS and reads the greeting, whose name the certificate must prove.
 async fn greet(links: &Links, socket: TcpStream) -> Result<Greeted, Stranger> {
-    // Without it small frames would wait for acknowledgements; if it cannot be set they do.
+    // Without TCP_NODELAY small frames wait for acknowledgements. A link works that way too.
     let _ = socket.set_nodelay(true);
     let stream = TlsAcceptor::from(links.identity.server.clone()).accept(socket).await.map_err(Stranger::Tls)?;
     let mut frames = framed(stream);

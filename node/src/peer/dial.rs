@@ -1,4 +1,4 @@
-//! Dialling peers with larger names: found by host name, again at each attempt.
+//! Dials peers with larger names, and resolves their host names again at each attempt.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,7 +17,7 @@ use super::link::{framed, run};
 use crate::config::{PeerAddress, PeerConfig};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A link that held so long was good: the next attempt comes at once.
+/// A link that lasted this long was good: the next attempt follows at once.
 const GOOD_LINK: Duration = Duration::from_secs(5);
 /// The longest wait between two attempts, before jitter doubles it at most. A node that restarts must be dialled within
 /// [`replication::ReplicaConfig::start_grace`] (3 s), otherwise it takes a new id because it has heard no peer.
@@ -57,7 +57,7 @@ pub async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Receiver<
             match reached {
                 Ok(frames) => {
                     if let Err(error) = run(&links, &peer.name, frames, None).await {
-                        tracing::info!(peer = %peer.name, %error, "link broke");
+                        tracing::info!(peer = %peer.name, %error, "a link broke: this node dials again");
                     }
                 }
                 Err(error) => {
@@ -89,9 +89,9 @@ async fn connect(peer: &PeerConfig, links: &Links) -> Result<Dialled, Unreached>
                 continue;
             }
         };
-        // Without it small frames would wait for acknowledgements; if it cannot be set they do.
+        // Without TCP_NODELAY small frames wait for acknowledgements. A link works that way too.
         let _ = socket.set_nodelay(true);
-        // The certificate must be the peer's own: another region's name is refused here.
+        // The certificate must name this peer: the certificate of another region is refused here.
         let name = ServerName::try_from(peer.name.as_str().to_owned())
             .map_err(|error| Unreached::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
         let connector = TlsConnector::from(links.identity.client.clone());

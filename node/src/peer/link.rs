@@ -1,4 +1,4 @@
-//! One connection: frames from the socket to the driver, frames from the driver to the socket.
+//! One connection: passes frames from the socket to the driver and from the driver to the socket.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use super::Links;
 use crate::driver::LinkInput;
 
-/// Frames that may wait for the socket; the replica's own bound on bytes in flight is reached first.
+/// Frames that may wait for the socket. The replica's own limit on bytes in flight is reached first.
 const WAITING: usize = 1024;
 /// Longest time that a peer may take to read what we send.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,7 +26,7 @@ pub(super) fn framed<S: AsyncRead + AsyncWrite>(stream: S) -> Frames<S> {
     LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream)
 }
 
-/// Runs a link to its end. `first` is a frame that was read already.
+/// Runs a link to its end. `first` is a frame that was already read.
 pub(super) async fn run<S>(links: &Links, peer: &NodeName, frames: Frames<S>, first: Option<Bytes>) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
@@ -39,7 +39,7 @@ where
     }
     tracing::info!(link = link.0, %peer, "link up");
     let result = pump(links, link, frames, first, frames_out).await;
-    // If the driver is gone the node is stopping.
+    // An error means that the driver is gone: the node is stopping.
     let _ = links.handle.links.send(LinkInput::Down { link }).await;
     result
 }
@@ -62,7 +62,7 @@ where
             return Ok(());
         }
         while let Some(frame) = stream.next().await {
-            // The codec refuses a length beyond any frame before it allocates.
+            // The codec refuses a length above the largest frame before it allocates.
             let frame = frame.inspect_err(|error| {
                 if error.kind() == io::ErrorKind::InvalidData {
                     links.metrics.bad_frames.inc();

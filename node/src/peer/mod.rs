@@ -1,14 +1,14 @@
 //! Links to peers: TCP with mutual TLS, one connection per pair of nodes.
 //!
-//! The node with the smaller name dials, the other accepts, so that two nodes never hold two links. A frame on the
+//! The node with the smaller name dials and the other accepts, so that two nodes never hold two links. A frame on the
 //! wire is a length (4 bytes, big-endian) and that many bytes.
 //!
 //! # Invariants
-//! - Nothing of a peer reaches the replica before its certificate has proved its name.
-//! - A peer that is slow to read is closed, not waited for; one that sends faster than we apply waits.
+//! - The replica receives nothing from a peer before the peer's certificate has proved its name.
+//! - A peer that reads slowly is disconnected, not waited for. A peer that sends faster than we apply has to wait.
 //!
 //! # Not here
-//! What the frames mean ([`replication::frame`]); certificates as files ([`crate::certs`]).
+//! The meaning of frames ([`replication::frame`]); certificates as files ([`crate::certs`]).
 
 mod accept;
 mod dial;
@@ -27,7 +27,7 @@ pub use tls::{TlsError, TlsIdentity};
 use crate::driver::Handle;
 use crate::metrics::Metrics;
 
-/// What every link needs.
+/// The state that all links share.
 #[derive(Clone)]
 pub struct Links {
     handle: Handle,

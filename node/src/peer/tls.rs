@@ -1,4 +1,4 @@
-//! Who this node is to its peers, and how a peer proves who it is.
+//! The TLS identity of this node, and the proof of a peer's identity.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use crate::config::TlsConfig;
 
-/// Why no links are possible.
+/// Why this node cannot link to peers.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
-    /// A file cannot be read or is no PEM.
+    /// A file cannot be read or is not PEM.
     #[error("cannot read {}", path.display())]
     Read {
         /// Which file.
@@ -24,8 +24,8 @@ pub enum TlsError {
         #[source]
         source: rustls_pki_types::pem::Error,
     },
-    /// The authority, certificate and key do not go together.
-    #[error("the certificates cannot be used")]
+    /// The authority, the certificate and the key do not belong together.
+    #[error("the certificate, its key and the authority do not belong together")]
     Unusable(#[from] rustls::Error),
     /// The authority cannot verify peers.
     #[error("the authority cannot verify peers")]

@@ -1,7 +1,7 @@
-//! Reading JSON bodies strictly: an object is an object, a field is given once, and no error quotes a value.
+//! Reads JSON bodies strictly: an object must be an object, a field is given once, and no error quotes a value.
 //!
 //! # Not here
-//! What a body must say: [`super::visit_body`], [`super::visit_patch`], [`super::venue_body`].
+//! The rules for bodies: [`super::visit_body`], [`super::visit_patch`], [`super::venue_body`].
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -19,7 +19,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> 
         if !error.is_data() {
             return Invalid::one("", Code::Malformed, format!("not JSON in UTF-8, at {at}"));
         }
-        // Serde tells these apart by words alone; a test holds the words.
+        // Serde distinguishes these errors only by their messages; a test checks the messages.
         let message = error.to_string();
         if message.starts_with("unknown field") {
             Invalid::one("", Code::UnknownField, format!("a field that is not known here, at {at}"))
@@ -31,7 +31,7 @@ pub(crate) fn read_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Invalid> 
     })
 }
 
-/// Tells a field that is absent (`None`) from one that is `null` (`Some(None)`): RFC 7396 needs the difference.
+/// Distinguishes a field that is absent (`None`) from one that is `null` (`Some(None)`), as RFC 7396 requires.
 pub(crate) fn present<'de, D, T>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     D: Deserializer<'de>,
@@ -60,8 +60,8 @@ where
     Ok(Some(list.map(|list| list.into_iter().map(|Object(item)| item).collect())))
 }
 
-/// A struct written as a JSON object. Serde alone would also read one from an array, field by field in order: a
-/// second way to write every body, which nobody asked for and no document describes.
+/// A struct that must be written as a JSON object. Serde alone would also read it from an array, field by field in
+/// order, which no document of the API describes.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

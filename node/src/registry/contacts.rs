@@ -1,10 +1,10 @@
-//! Who was there with whom: the visits that overlap one visit.
+//! Contact search: the visits that overlap one visit.
 //!
 //! # Invariants
-//! - A search keeps a bounded number of rows, however many visits it is shown: the longest overlaps.
+//! - A search keeps a bounded number of rows, however many visits it looks at: those with the longest overlaps.
 //!
 //! # Not here
-//! Reading the venue's visits of that day, each once: the API.
+//! Reading the venue's visits of that day, each once: the API does that.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -19,11 +19,11 @@ use super::visit_id::VisitId;
 /// A visit that overlaps the index visit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ContactRow {
-    /// Length of the overlap, rounded up: a contact of half a minute is not none.
+    /// Length of the overlap, rounded up, so that a contact of half a minute is not shown as none.
     pub minutes: u64,
-    /// Whether both may have been in one area. Of areas that are not known nothing is said.
+    /// Whether both may have been in one area; false if the area of either is not known.
     pub same_area: bool,
-    /// The visit, its fields beside the two above.
+    /// The visit; its fields are shown beside the two above.
     #[serde(flatten)]
     pub visit: GuestRow,
 }
@@ -50,14 +50,14 @@ struct Ranked {
 }
 
 impl<'a> ContactSearch<'a> {
-    /// A search for what overlaps `index`, which keeps the best `most`.
+    /// A search for visits that overlap `index`. It keeps the best `most`.
     #[must_use]
     pub fn new(index: &'a Visit, max_stay: Duration, most: usize) -> ContactSearch<'a> {
         let stay = Window { from: index.arrived(), to: index.departure(max_stay).at };
         ContactSearch { index, stay, max_stay, most, kept: BinaryHeap::new(), truncated: false }
     }
 
-    /// The time in which a visit must lie to overlap.
+    /// A visit overlaps if it lies in this time.
     #[must_use]
     pub fn window(&self) -> Window {
         self.stay
@@ -169,7 +169,8 @@ mod tests {
     }
 
     proptest! {
-        /// What a bounded search keeps is the head of what an unbounded one finds, in whatever order it sees the visits.
+        /// A bounded search keeps the first rows of what an unbounded search finds, in whatever order it sees the
+        /// visits.
         #[test]
         fn a_bounded_search_keeps_the_best(stays in vec((0u64..300, 1u64..200, any::<bool>()), 0..40), most in 0usize..12) {
             let index = visit(BASE + 100 * MIN, Some(BASE + 200 * MIN), Some("1"), &["A"]);

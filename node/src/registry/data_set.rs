@@ -1,5 +1,5 @@
-//! The data set in `tests/data`, every line: what must be accepted comes back byte for byte, what must be refused is
-//! refused with the code that its line names.
+//! Checks every line of the data set in `tests/data`: accepted bodies come back byte for byte, and hostile bodies are
+//! refused with the code that their line names.
 
 use std::collections::BTreeMap;
 
@@ -119,7 +119,7 @@ fn every_check_in_is_accepted_and_comes_back_as_typed() {
     assert_eq!(labels.len(), 300, "labels are distinct");
 }
 
-/// Whatever was typed: the persons can be turned round, one can leave and come back, and each text stays as it was.
+/// For every check-in: the persons can be reversed, one can be removed and come back, and each text stays as it was.
 #[test]
 fn the_persons_of_every_check_in_can_be_corrected() {
     let venues = venues();
@@ -166,7 +166,7 @@ fn every_hostile_body_is_refused_with_its_code() {
             "{}: {json}",
             line.label
         );
-        // Every hostile body carries this word wherever a value is wrong; no answer may repeat it.
+        // Every hostile body has this word where a value is wrong, and no answer may repeat it.
         assert!(!json.to_string().contains("Quux"), "{}: {json}", line.label);
     }
     assert!(count >= 60, "{count}");

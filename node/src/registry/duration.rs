@@ -1,8 +1,8 @@
 //! Lengths of time as people write them: a whole number and one unit, such as `14d`, `36h`, `90m`, `20s`.
 //!
-//! The grammar, in configuration, in policy packs and on the wire alike: one or more ASCII digits, then one of
-//! `s` (second), `m` (60 s), `h` (60 m), `d` (24 h), `w` (7 d). No sign, fraction, space or second group: there
-//! is one way to write a retention, and a day is always 24 hours because expiry is counted in UTC.
+//! The same grammar is used in configuration, in policy packs and on the wire: one or more ASCII digits, then one of
+//! `s` (second), `m` (60 s), `h` (60 m), `d` (24 h), `w` (7 d). No sign, fraction, space or second group, so that there
+//! is one way to write a retention. A day is always 24 hours, because expiry is counted in UTC.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The guest list as a table: RFC 4180 with CRLF, UTF-8 with a byte order mark (for Excel), one line per person.
 //!
 //! A cell that a spreadsheet would take for a formula gets one leading `'` (CWE-1236; OWASP "CSV Injection").
-//! Nothing is removed, so the text can be had back exactly: [`plain`] takes that one mark off again.
+//! Nothing is removed, so [`plain`] restores the exact text by taking that one mark off again.
 //!
 //! # Invariants
 //! - No cell starts like a formula.
@@ -24,7 +24,7 @@ const BEFORE: [&str; 7] = ["visit_id", "area", "arrived", "left", "left_estimate
 const AFTER: [&str; 2] = ["region", "conflicts"];
 const COLUMNS: usize = BEFORE.len() + PersonField::ALL.len() + AFTER.len();
 
-/// A table that could not be written: only memory can fail here.
+/// A line of the table that could not be written; only memory can fail here.
 #[derive(Debug, thiserror::Error)]
 #[error("a line of the guest list could not be written")]
 pub struct CsvError(#[source] csv::Error);
@@ -40,8 +40,8 @@ pub fn header() -> Result<Vec<u8>, CsvError> {
     bytes(writer)
 }
 
-/// The lines of one visit, one per person, numbered from 1. `contact_person` says whose details reach that person:
-/// the first one's for a person who gave none.
+/// The lines of one visit, one per person, numbered from 1. `contact_person` is the number of the person by whose
+/// details this one can be reached: the first person, if this one gave none.
 ///
 /// # Errors
 /// [`CsvError`].
@@ -72,8 +72,8 @@ pub fn lines(row: &GuestRow) -> Result<Vec<u8>, CsvError> {
     bytes(writer)
 }
 
-/// The last line of a table that lacks visits whose rows do not read: `unreadable` and how many, in as many columns
-/// as every line has. A table that says nothing of them would be taken for a whole one.
+/// The last line of a table that lacks visits whose rows do not decode: `unreadable` and their number, with as many
+/// columns as every line. Without it a reader would take the table for a complete one.
 ///
 /// # Errors
 /// [`CsvError`].
@@ -85,8 +85,8 @@ pub fn unreadable(count: u64) -> Result<Vec<u8>, CsvError> {
     bytes(writer)
 }
 
-/// A text as a cell shows it: marked if it would start a formula. A text that already looks marked is marked
-/// once more, or [`plain`] would take away what a guest typed.
+/// A text as a cell shows it, marked if it would start a formula. A text that already looks marked is marked once more,
+/// otherwise [`plain`] would take away what a guest typed.
 #[must_use]
 pub fn cell(text: &str) -> Cow<'_, str> {
     if needs_mark(text) { Cow::Owned(format!("{MARK}{text}")) } else { Cow::Borrowed(text) }
@@ -102,8 +102,8 @@ fn needs_mark(text: &str) -> bool {
     text.trim_start_matches(MARK).starts_with(starts_formula)
 }
 
-/// What some spreadsheet begins a formula with: OWASP's list, NUL and line feed, and the full-width forms, which
-/// Excel in East Asian languages folds.
+/// Characters with which some spreadsheet begins a formula: OWASP's list, NUL and line feed, and the full-width forms,
+/// which Excel in East Asian languages treats as equal.
 fn starts_formula(c: char) -> bool {
     matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\0')
         || matches!(c, '\u{FF1D}' | '\u{FF0B}' | '\u{FF0D}' | '\u{FF20}')
@@ -205,7 +205,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the guests typed: after parsing no cell starts a formula, and every text comes back.
+        /// For any text that guests type: after parsing no cell starts a formula, and every text comes back.
         #[test]
         fn no_cell_starts_a_formula_and_every_text_comes_back(texts in vec(nasty(), PersonField::ALL.len()), area in nasty()) {
             let mut person = Person::default();

@@ -1,7 +1,7 @@
-//! Who was here: which visits a guest list names, and how each is shown.
+//! Guest lists: which visits a list names, and how each visit is shown.
 //!
-//! A visit takes the half-open time `[arrived, left)`, and a list the half-open time `[from, to)`: of a list for 18 to
-//! 19 and one for 19 to 20, a guest who left at 19:00 sharp is in the first alone.
+//! A visit covers the half-open time `[arrived, left)`, and a list covers `[from, to)`. So a guest who left at 19:00
+//! sharp is in the list for 18 to 19 and not in the list for 19 to 20.
 //!
 //! # Not here
 //! How complete a list is, and its paging: the API, which knows regions and cursors.
@@ -23,7 +23,7 @@ use super::visit_id::VisitId;
 pub struct Window {
     /// First moment.
     pub from: Wall,
-    /// First moment after it.
+    /// The first moment after the window.
     pub to: Wall,
 }
 
@@ -34,7 +34,7 @@ impl Window {
         visit.arrived() < self.to && visit.departure(max_stay).at > self.from
     }
 
-    /// The ids, `[first, end)`, outside which no visit can be named: a stay lasts a day at most, and ids sort by
+    /// The ids, `[first, end)`, outside which no visit can be named, because a stay lasts a day at most and ids sort by
     /// arrival.
     #[must_use]
     pub fn ids(&self) -> (DocumentId, DocumentId) {
@@ -42,7 +42,7 @@ impl Window {
     }
 }
 
-/// The least id of an arrival. Later than ids can tell is as late as they can.
+/// The least id of an arrival. An arrival later than ids can express gets the latest one that they can.
 fn first_id(arrival: Wall) -> DocumentId {
     let mut id = [0u8; 16];
     id[..6].copy_from_slice(&arrival.0.min((1 << 48) - 1).to_be_bytes()[2..]);
@@ -61,12 +61,12 @@ pub struct GuestRow {
     pub arrived: String,
     /// RFC 3339, UTC, milliseconds.
     pub left: String,
-    /// Whether nobody said when the guests left.
+    /// Whether `left` is an estimate, because no departure was recorded.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub left_estimated: bool,
     /// The guests.
     pub persons: Vec<Person>,
-    /// Where the check-in was accepted.
+    /// The region that accepted the check-in.
     pub region: String,
     /// Fields that were changed concurrently, with all their values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -74,7 +74,7 @@ pub struct GuestRow {
 }
 
 impl fmt::Debug for GuestRow {
-    /// The id alone: what guests typed must not reach a log.
+    /// Shows only the id, because what guests typed must not reach a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GuestRow").field("visit_id", &self.visit_id).finish_non_exhaustive()
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_recorded_departure_is_no_estimate() {
+    fn a_recorded_departure_is_not_an_estimate() {
         let row = GuestRow::of(&visit(BASE, Some(BASE + 1), None, &["A"]), "eu-central", HOUR);
         assert_eq!(row.left, "2026-01-01T00:00:00.001Z");
         let json = serde_json::to_value(row).expect("serialises");
@@ -174,7 +174,7 @@ mod tests {
             let (first, end) = window.ids();
             let within = (first..end).contains(&stayed.id.document_id());
             prop_assert!(within || !window.names(&stayed, max_stay));
-            // Against the rule in words: some moment of the stay is some moment of the list.
+            // Compare with the rule in words: the stay and the list have some moment in common.
             let left = stayed.departure(max_stay).at;
             let shared = left.min(window.to).0.saturating_sub(Wall(came).max(window.from).0);
             prop_assert_eq!(window.names(&stayed, max_stay), shared > 0);

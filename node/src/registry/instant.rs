@@ -3,15 +3,16 @@
 use jiff::Timestamp;
 use replication::Wall;
 
-/// Reads an RFC 3339 time with an offset; finer than a millisecond is cut off. `None` before 1970 or if it is
-/// no such time. A time without an offset is refused: which of two hours it names cannot be known.
+/// Reads an RFC 3339 time with an offset and cuts off fractions of a millisecond. `None` before 1970 or if the text is
+/// not such a time. A time without an offset is refused, because in the night in which summer time ends it may name
+/// either of two hours.
 #[must_use]
 pub fn parse(text: &str) -> Option<Wall> {
     let moment: Timestamp = text.parse().ok()?;
     u64::try_from(moment.as_millisecond()).ok().map(Wall)
 }
 
-/// Writes `2026-01-01T00:00:00.000Z`; a moment beyond the year 9999 is written as the last one before.
+/// Writes `2026-01-01T00:00:00.000Z`; a moment beyond the year 9999 is written as the last moment of that year.
 #[must_use]
 pub fn show(moment: Wall) -> String {
     let stamp = i64::try_from(moment.0).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -37,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_names_no_moment() {
+    fn a_text_that_is_not_a_moment_is_refused() {
         for bad in
             ["", "2020-10-25", "2020-10-25T02:30:00", "2020-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "yesterday"]
         {

@@ -1,15 +1,15 @@
-//! What is wrong with a body: which field, which rule, in words. Becomes `errors[]` of a problem answer.
+//! The errors of a body: which field breaks which rule, in words. They become `errors[]` of a problem answer.
 //!
 //! # Invariants
-//! - No detail repeats what was typed: an error may reach a log, a phone call or a screenshot.
-//! - All that is wrong is said at once, so that a guest corrects a form in one go.
+//! - No detail repeats what was typed, because an error may reach a log, a phone call or a screenshot.
+//! - All errors are reported at once, so that a guest corrects a form in one go.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
 
-/// Which rule a field breaks. Stable: clients choose their own words by it.
+/// The rule that a field breaks. The codes never change, because clients choose their own words by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -24,7 +24,7 @@ pub enum Code {
     WrongType,
     /// A field that must be given is not.
     Required,
-    /// None of several ways to be reached is given.
+    /// None of the alternative ways to reach the person is given.
     ContactRequired,
     /// Longer than the field may be.
     TooLong,
@@ -36,15 +36,15 @@ pub enum Code {
     ControlCharacter,
     /// A character that reorders text on a screen (bidirectional override or isolate).
     BidiCharacter,
-    /// No telephone number.
+    /// Not a telephone number.
     Phone,
-    /// No e-mail address.
+    /// Not an e-mail address.
     Email,
-    /// No postal code of the country.
+    /// Not a postal code of the country.
     PostalCode,
-    /// No ISO 3166-1 alpha-2 code.
+    /// Not an ISO 3166-1 alpha-2 code.
     Country,
-    /// No RFC 3339 time with an offset.
+    /// Not an RFC 3339 time with an offset.
     Time,
     /// An arrival too long ago.
     TooOld,
@@ -60,9 +60,9 @@ pub enum Code {
     Immutable,
     /// An area that the venue does not have.
     UnknownArea,
-    /// No IANA time zone.
+    /// Not an IANA time zone.
     Timezone,
-    /// No length of time.
+    /// Not a length of time.
     Duration,
     /// A retention outside the policy pack's bounds.
     Retention,
@@ -79,10 +79,10 @@ pub struct FieldError {
     pub detail: Cow<'static, str>,
 }
 
-/// Everything that is wrong with a body.
+/// All errors of a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Invalid {
-    /// At least one once it is returned as an error.
+    /// Not empty if it is returned as an error.
     pub errors: Vec<FieldError>,
 }
 
@@ -99,17 +99,17 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 impl Invalid {
-    /// Notes one broken rule.
+    /// Records one broken rule.
     pub(crate) fn add(&mut self, pointer: impl Into<String>, code: Code, detail: impl Into<Cow<'static, str>>) {
         self.errors.push(FieldError { pointer: pointer.into(), code, detail: detail.into() });
     }
 
-    /// `value` if nothing is wrong.
+    /// `value` if there is no error.
     pub(crate) fn or<T>(self, value: T) -> Result<T, Invalid> {
         if self.errors.is_empty() { Ok(value) } else { Err(self) }
     }
 
-    /// One broken rule alone.
+    /// An error of one broken rule.
     pub(crate) fn one(pointer: impl Into<String>, code: Code, detail: impl Into<Cow<'static, str>>) -> Invalid {
         let mut invalid = Invalid::default();
         invalid.add(pointer, code, detail);

@@ -1,13 +1,13 @@
-//! The registry's own words: venues, visits, guest lists, policy packs. Pure functions of their arguments.
+//! The terms of the registry: venues, visits, guest lists, policy packs. Pure functions of their arguments.
 //!
 //! # Invariants
 //! - No clock, randomness, storage, socket or HTTP: `now`, ids and secrets are arguments.
 //! - Text is kept exactly as typed (NFC, outer white space trimmed) or refused; it is never "sanitised".
 //! - No error message repeats a value that a guest typed.
-//! - What a document's fields are called is written once per document type: [`venue`] and [`visit_fields`].
+//! - The names of a document's fields are written once per document type: [`venue`] and [`visit_fields`].
 //!
 //! # Not here
-//! Who may call: `http`. Where documents lie and how they travel: `replication`, `storage`.
+//! Which clients may call: `http`. Where documents lie and how they travel: `replication`, `storage`.
 
 use replication::Collection;
 
@@ -53,7 +53,7 @@ pub const VENUES: Collection = Collection(1);
 /// The collection of visits: the tenant is the venue id, the id is the visit id; they expire.
 pub const VISITS: Collection = Collection(2);
 
-/// Serde by `Display` and `FromStr`, so that an id looks the same in JSON, in a URL and in a log.
+/// Implements serde by `Display` and `FromStr`, so that an id looks the same in JSON, in a URL and in a log.
 macro_rules! serde_as_text {
     ($name:ty) => {
         impl serde::Serialize for $name {

@@ -1,8 +1,8 @@
 //! One guest of a visit: the fields, their light checks, and their order.
 //!
 //! # Invariants
-//! - `Debug` names the fields that are given and never what is in them: it may reach a log.
-//! - A check catches a slip of the thumb, never an unusual person: phones in any style, names in any script.
+//! - `Debug` names the fields that are given and never their values, because it may reach a log.
+//! - A check catches typing mistakes and accepts unusual persons: phones in any style, names in any script.
 //!
 //! # Not here
 //! Which fields must be given: [`super::policy`]. Field names in documents: [`super::visit_fields`].
@@ -80,7 +80,7 @@ impl PersonField {
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Person {
-    /// Full name. `None` only where concurrent corrections left a person without one: shown, not dropped.
+    /// Full name. `None` only if concurrent corrections left a person without one; such a person is still shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Telephone number as typed.
@@ -131,13 +131,13 @@ impl Person {
         }
     }
 
-    /// Whether the person says how to be reached.
+    /// Whether the person gives any way of being reached.
     #[must_use]
     pub fn has_contact(&self) -> bool {
         PersonField::ALL[1..].iter().any(|&field| field != PersonField::Country && self.get(field).is_some())
     }
 
-    /// The person in the stored form. What is wrong is noted under `pointer`, such as `/persons/0`.
+    /// The person in the stored form. Errors are recorded under `pointer`, such as `/persons/0`.
     pub(crate) fn checked(&self, pointer: &str, pack: &PolicyPack, invalid: &mut Invalid) -> Person {
         let mut checked = Person::default();
         for field in PersonField::ALL {
@@ -192,8 +192,8 @@ fn looks_like_phone(text: &str) -> bool {
     (3..=20).contains(&digits) && text.chars().all(usual)
 }
 
-/// One `@`, something before it, a domain with a dot and no empty label after it, no white space. Whether mail
-/// arrives there cannot be known without sending any.
+/// One `@` with something before it, and after it a domain with a dot and no empty label; no white space. Only sending
+/// mail could show whether the address works.
 fn looks_like_email(text: &str) -> bool {
     let Some((local, domain)) = text.split_once('@') else { return false };
     !local.is_empty()
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_country_alone_reaches_nobody() {
+    fn a_country_alone_is_not_a_contact() {
         let person = Person { country: Some("DE".into()), ..Person::default() };
         assert!(!person.has_contact());
         assert!(Person { email: Some("a@b.de".into()), ..person }.has_contact());

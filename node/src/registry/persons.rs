@@ -1,25 +1,26 @@
-//! The persons of a visit as its fields say them, concurrent corrections included.
+//! The persons of a visit, read from its fields, concurrent corrections included.
 //!
 //! # The problem
-//! Two corrections at once must not make one guest out of two, lose one, or give a name the number of another. A person
-//! is therefore not a place in an array: it has a key for as long as the visit lives, and its fields are merged under
-//! that key. That alone is not enough. If one correction removes a person while another one gives that person a new
-//! number, nothing in the fields tells that the two never saw each other.
+//! Two concurrent corrections must not merge two guests into one, lose a guest, or give a name the number of another
+//! guest. A person is therefore not a place in an array: it has a key for as long as the visit lives, and its fields
+//! are merged under that key. That alone is not enough. If one correction removes a person while another gives that
+//! person a new number, the fields do not show that the corrections were concurrent.
 //!
 //! # The algorithm
 //! Every correction that touches a person also writes the person's *version*: the whole person as that correction left
-//! it, or as it was when the correction removed it. It replaces all versions that the correction saw. Several versions are visible
-//! exactly if several corrections touched the person at once.
+//! it, or as it was when the correction removed it. A version replaces all versions that its correction saw. Several
+//! versions are visible if and only if several corrections touched the person concurrently.
 //!
 //! - A person is shown unless every visible version removed it. A correction wins over a removal that did not see it,
-//!   because a list that names one guest too many is better than one that misses one; the conflict says `null`.
-//! - If nobody is left, because concurrent corrections removed different persons, all who were removed are shown with
-//!   such a conflict: each of the corrections left somebody.
-//! - Fields are merged, so two corrections of different fields both count. The versions are shown as alternatives.
-//! - If the alternatives differ in the name, the fields are not mixed: the person is shown as the last of them.
+//!   because a list with one guest too many is better than one that misses a guest. The conflict then contains `null`.
+//! - If concurrent corrections together removed all persons, every removed person is shown with such a conflict,
+//!   because each of the corrections left at least one person.
+//! - Fields are merged, so two corrections of different fields both take effect. The versions are shown as
+//!   alternatives.
+//! - If the alternatives differ in the name, fields are not mixed: the person is shown as the last alternative.
 //!
-//! Persons without a version were written at check-in alone, or by versions of this program that knew none. If they have
-//! concurrent values, the alternatives are put together from what each change wrote.
+//! Persons without a version were written only at check-in, or by versions of this program without person versions. If
+//! they have concurrent values, the alternatives are assembled from what each change wrote.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,28 +35,28 @@ use super::visit_fields::{PersonKey, Slot};
 #[derive(Clone)]
 pub(crate) struct Guest {
     pub(crate) key: PersonKey,
-    /// As it is shown.
+    /// The person as it is shown.
     pub(crate) person: Person,
-    /// The person by each of several concurrent changes, the winner first. At most one if there is no conflict.
+    /// The person as each of several concurrent changes made it, the winner first. At most one without a conflict.
     pub(crate) alternatives: Vec<Person>,
     /// Whether a visible version removed the person.
     pub(crate) removed: bool,
-    /// Whether all did.
+    /// Whether all visible versions removed the person.
     gone: bool,
     /// The number of the newest version; 0 if there is none.
     pub(crate) version: u64,
 }
 
-/// A version as it lies in its field: what one correction made of a person.
+/// A version as it is stored in its field: what one correction made of a person.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Version {
-    /// One more than that of any version that the correction saw, so that no correction writes what is there already.
+    /// One more than the number of any version that the correction saw, so that none writes what is there already.
     #[serde(rename = "n")]
     pub(crate) number: u64,
     /// The whole person.
     #[serde(rename = "p")]
     pub(crate) person: Person,
-    /// Whether the correction removed it.
+    /// Whether the correction removed the person.
     #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) removed: bool,
 }
@@ -65,9 +66,9 @@ impl Version {
         serde_json::from_str(written.value.as_text()?).ok()
     }
 
-    /// As text.
+    /// The version as text.
     pub(crate) fn write(&self) -> String {
-        // Text and numbers alone: this cannot fail.
+        // The JSON holds only text and numbers, so this cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -84,12 +85,13 @@ pub(crate) fn of(visit: &Visit) -> Vec<Guest> {
     order.into_iter().filter_map(|key| guests.remove(&key)).collect()
 }
 
-/// The order that is written, if any. Of concurrent ones the winner counts: an order says nothing of a guest.
+/// The order that is written, if any. Of concurrent orders the winner counts, because an order holds no data of a
+/// guest.
 pub(crate) fn order(visit: &Visit) -> Option<&str> {
     visit.written(Slot::Order).first()?.value.as_text()
 }
 
-/// Keys in the order that is written, then the others in their own.
+/// First the keys in the written order, then all other keys in their own order.
 pub(crate) fn arranged(mut keys: BTreeSet<PersonKey>, order: Option<&str>) -> Vec<PersonKey> {
     let listed = order.unwrap_or_default().split(' ').filter_map(PersonKey::read);
     let mut arranged: Vec<PersonKey> = listed.filter(|key| keys.remove(key)).collect();
@@ -130,7 +132,7 @@ fn put_together<'a>(fields: &Fields<'a>, pick: impl Fn(&'a [Written]) -> Option<
     person
 }
 
-/// The person by each of the changes that touched it at once, the last operation first, each once.
+/// The person as each concurrent change made it, the last operation first, without repetition.
 fn alternatives(fields: &Fields<'_>, versions: &[(&Written, Version)]) -> Vec<Person> {
     let in_conflict = |values: &&&[Written]| values.iter().any(|other| other.value != values[0].value);
     let of_fields = fields.iter().filter(in_conflict).flat_map(|values| values.iter());
@@ -146,7 +148,7 @@ fn alternatives(fields: &Fields<'_>, versions: &[(&Written, Version)]) -> Vec<Pe
         match versions.iter().find(|(written, _)| written.change == change) {
             Some((_, version)) if version.removed => {}
             Some((_, version)) => whole.push(version.person.clone()),
-            // What another of these changes set was not there when this one was made.
+            // A value that another of these changes set was not there when this change was made.
             None => parts.push(put_together(fields, |values| {
                 let own = values.iter().find(|written| written.change == change);
                 own.or_else(|| values.iter().find(|written| !writers.contains_key(written.change.as_slice())))
@@ -162,7 +164,7 @@ fn alternatives(fields: &Fields<'_>, versions: &[(&Written, Version)]) -> Vec<Pe
     for part in parts {
         let says =
             |person: &Person| PersonField::ALL.iter().all(|&f| part.get(f).is_none() || part.get(f) == person.get(f));
-        // It is what a later change of the same region started from: that change's version says as much.
+        // A later change of the same region started from this state, and that change's version contains it.
         if !each.iter().chain(versions.iter().map(|(_, version)| &version.person)).any(says) {
             each.push(part);
         }
@@ -171,12 +173,12 @@ fn alternatives(fields: &Fields<'_>, versions: &[(&Written, Version)]) -> Vec<Pe
 }
 
 impl Guest {
-    /// Whether concurrent changes have left more than one answer.
+    /// Whether concurrent changes left more than one version of the person.
     pub(crate) fn is_in_conflict(&self) -> bool {
         self.removed || self.alternatives.len() > 1
     }
 
-    /// What concurrent changes made of the person at this place: a JSON pointer and its values.
+    /// The concurrent versions of the person at this place: a JSON pointer and its values.
     pub(crate) fn conflict(&self, place: usize) -> Option<(String, Vec<Json>)> {
         if !self.is_in_conflict() {
             return None;
@@ -197,7 +199,7 @@ impl Guest {
         if persons.is_empty() {
             persons.push(self.person.clone());
         }
-        // Text alone: this cannot fail.
+        // The JSON holds only text, so this cannot fail.
         let mut values: Vec<Json> = persons.iter().map(|p| serde_json::to_value(p).unwrap_or_default()).collect();
         values.extend(self.removed.then_some(Json::Null));
         Some((format!("/persons/{place}"), values))

@@ -1,9 +1,9 @@
-//! Correcting the persons of a visit: from a whole new array to the fields that change.
+//! Corrects the persons of a visit: turns a whole new array into the fields that change.
 //!
 //! # Invariants
-//! - Only persons that the correction changes are written, so two corrections of different persons do not meet.
-//! - A correction that repeats what is shown settles a conflict and changes nothing else.
-//! - Equal corrections of equal visits are equal changes: keys of new persons follow from what is written.
+//! - A correction writes only the persons that it changes, so two corrections of different persons do not conflict.
+//! - A correction that repeats what is shown resolves a conflict and changes nothing else.
+//! - Equal corrections of equal visits are equal changes, because the keys of new persons derive from what is written.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -20,7 +20,7 @@ use super::visit_id::VisitId;
 /// Fields to set, or to remove (`None`).
 pub type Updates = Vec<(Cow<'static, str>, Option<Value>)>;
 
-/// What makes the persons of `current` these.
+/// The updates that turn the persons of `current` into `wanted`.
 #[must_use]
 pub fn updates(current: &Visit, wanted: &[Person]) -> Updates {
     let guests = current.guests();
@@ -60,14 +60,15 @@ pub fn updates(current: &Visit, wanted: &[Person]) -> Updates {
     updates
 }
 
-/// Whether a person that is wanted may continue a present one.
+/// Whether a wanted person may be a present one.
 type Fits = fn(&Person, &Person) -> bool;
 
-/// For each person that is wanted, the place of the present person that it continues.
+/// For each wanted person, the place of the present person that it continues.
 ///
-/// First persons that are the same in every field; then those of the same name, because a correction mostly concerns
-/// another field; then at the same place those that may be one person with a misspelt name. In each round a person of
-/// the same place comes before others. What is left over is a new person, or one that is gone.
+/// The first round matches persons that are equal in every field. The second matches persons with the same name,
+/// because a correction mostly concerns another field. The third matches persons at the same place that may be one
+/// person with a misspelt name. Each round prefers the person at the same place. A wanted person without a match is
+/// new, and a present one without a match is removed.
 #[must_use]
 pub fn matched(present: &[Person], wanted: &[Person]) -> Vec<Option<usize>> {
     let mut places = vec![None; wanted.len()];
@@ -94,15 +95,16 @@ pub fn matched(present: &[Person], wanted: &[Person]) -> Vec<Option<usize>> {
     places
 }
 
-/// Whether two persons of different names may be one: a number or an address is the same, or one gives neither.
+/// Whether two persons with different names may be one: they share a number or an address, or one of them gives
+/// neither.
 fn may_be_one(a: &Person, b: &Person) -> bool {
     let same = |one: &Option<String>, two: &Option<String>| one.is_some() && one == two;
     let reachable = |person: &Person| person.phone.is_some() || person.email.is_some();
     same(&a.phone, &b.phone) || same(&a.email, &b.email) || !reachable(a) || !reachable(b)
 }
 
-/// A key that no other person of the visit has or had. Two concurrent additions have one key only if they add the same
-/// person.
+/// A key that no other person of the visit has or had. Two concurrent additions have the same key only if they add the
+/// same person.
 fn key_of_new(id: VisitId, person: &Person, used: &BTreeSet<PersonKey>) -> PersonKey {
     let mut occurrence = 0u32;
     loop {

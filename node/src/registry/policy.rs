@@ -1,4 +1,4 @@
-//! Policy packs: what a rule-maker asks of guests and venues, as versioned data. `config/policies/*.toml`.
+//! Policy packs: the requirements of a rule-maker for guests and venues, as versioned data in `config/policies/*.toml`.
 //!
 //! # Invariants
 //! - To hold a [`PolicyPack`] is proof that its bounds hold: `min <= default <= max <= 28 days`, a longest stay of
@@ -6,7 +6,7 @@
 //! - An unknown key or a misspelt field name in a pack is refused.
 //!
 //! # Not here
-//! Which pack a region uses: its configuration.
+//! Which pack a region uses: the node's configuration says that.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,29 +56,29 @@ pub enum VisitField {
     Area,
 }
 
-/// What must be given.
+/// The fields that must be given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Required {
-    /// By every person who answers for a household (see [`Household`]); the name by every person at all.
+    /// Fields of every person who answers for a household (see [`Household`]); every other person needs only a name.
     pub person: Vec<PersonField>,
-    /// One of these groups, whole; empty if none is asked for.
+    /// Groups of fields, of which one must be given whole. Empty if none is required.
     #[serde(default)]
     pub one_of: Vec<Vec<PersonField>>,
-    /// By the visit.
+    /// Fields of the visit.
     #[serde(default)]
     pub visit: Vec<VisitField>,
 }
 
-/// Who of the persons of one visit must say how to be reached.
+/// Which persons of one visit must say how to reach them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Household {
-    /// Everyone.
+    /// Every person.
     Each,
-    /// The persons are one household: all are named, the first one's details stand for those who give none.
+    /// The persons are one household: each is named, and the first person's details stand for those who give none.
     Shared,
-    /// One person of a household is enough; who else is named need not be reachable.
+    /// One person of a household is enough; the other persons who are named need not be reachable.
     Representative,
 }
 
@@ -87,15 +87,15 @@ pub enum Household {
 pub struct PolicyPack {
     /// Name, such as `de-bw`; stored with each venue.
     pub id: String,
-    /// Grows with every change of the pack's content.
+    /// Increases with every change of the pack.
     pub version: u32,
-    /// For people.
+    /// The title for people.
     pub title: String,
     /// The rule that the pack follows.
     pub source: String,
-    /// What must be given.
+    /// The fields that must be given.
     pub required: Required,
-    /// By whom.
+    /// The persons who must give them.
     pub household: Household,
     /// The shortest retention that a venue may choose.
     pub min_retention: Duration,
@@ -103,47 +103,47 @@ pub struct PolicyPack {
     pub default_retention: Duration,
     /// The longest retention that a venue may choose.
     pub max_retention: Duration,
-    /// How long a guest who never checked out is taken to have stayed.
+    /// How long a guest who never checked out is assumed to have stayed.
     pub max_stay: Duration,
-    /// The country of an address that names none.
+    /// The country of an address without one.
     pub default_country: Option<String>,
     /// Privacy notice (GDPR article 13) by language; always has `en`.
     pub notice: BTreeMap<String, String>,
     postal_code_digits: BTreeMap<String, usize>,
 }
 
-/// Why a pack is refused. Whoever wrote the pack must act.
+/// Why a pack is refused. The author of the pack must act.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackError {
     /// Not TOML, a key too many, a key too few, or a field that no person has.
     #[error("not a policy pack")]
     Read(#[from] toml::de::Error),
-    /// An id that would not do in a URL.
+    /// An id that cannot be part of a URL.
     #[error("`id` must be 1 to 40 of a-z, 0-9 and '-'")]
     Id,
-    /// A length of time that does not read.
+    /// A length of time that cannot be parsed.
     #[error("`{key}` must be a number and a unit, such as 14d, 36h, 90m, 20s")]
     Duration {
         /// Which key.
         key: &'static str,
     },
-    /// Retention bounds in the wrong order, zero, or beyond the longest ever.
+    /// Retention bounds in the wrong order, zero, or beyond the longest retention that any pack may allow.
     #[error("`retention` must keep 1s <= min <= default <= max <= 28d")]
     Retention,
     /// A longest stay outside its bounds.
     #[error("`max_stay` must be from 1m to 1d")]
     MaxStay,
-    /// A pack without a name is no contact tracing.
+    /// A pack must require a name, because contact tracing needs one.
     #[error("`required.person` must have `name`")]
     Name,
-    /// An alternative that asks for nothing would always be met.
+    /// An empty group, which every person would satisfy.
     #[error("`required.one_of` has an empty group")]
     EmptyGroup,
-    /// A country that is no code.
+    /// A country that is not a valid code.
     #[error("`default_country` and the keys of `postal_code_digits` must be two capital letters")]
     Country,
-    /// No notice that every guest can be shown.
+    /// There is no notice in English, or a notice is empty.
     #[error("`notice` must have a text for `en`, and no empty text")]
     Notice,
 }
@@ -171,7 +171,7 @@ impl PolicyPack {
     #[must_use]
     pub fn built_in(id: &str) -> Option<PolicyPack> {
         let (_, text) = BUILT_IN.iter().find(|(name, _)| *name == id)?;
-        // That every one of them reads is held by a test of this file.
+        // A test of this file checks that every one of them loads.
         PolicyPack::from_toml(text).ok()
     }
 
@@ -180,7 +180,7 @@ impl PolicyPack {
         BUILT_IN.iter().map(|(id, _)| *id)
     }
 
-    /// Whether a postal code can be one of its country. Judges only the countries that the pack names.
+    /// Whether a postal code can belong to its country. Any code fits a country that the pack does not name.
     #[must_use]
     pub fn postal_code_fits(&self, country: Option<&str>, code: &str) -> bool {
         let country = country.map(str::to_ascii_uppercase).or_else(|| self.default_country.clone());
@@ -188,13 +188,13 @@ impl PolicyPack {
         code.len() == digits && code.bytes().all(|b| b.is_ascii_digit()) && code.bytes().any(|b| b != b'0')
     }
 
-    /// Whether `person` gives one of the groups of which one must be given.
+    /// Whether `person` gives one of the groups of which one is required.
     pub(crate) fn reaches(&self, person: &Person) -> bool {
         let given = |group: &Vec<PersonField>| group.iter().all(|&field| person.get(field).is_some());
         self.required.one_of.is_empty() || self.required.one_of.iter().any(given)
     }
 
-    /// The groups of which one must be given, in words.
+    /// The groups of which one is required, in words.
     pub(crate) fn ways_to_reach(&self) -> String {
         let group =
             |fields: &Vec<PersonField>| fields.iter().map(|field| field.json()).collect::<Vec<_>>().join(" with ");
@@ -327,7 +327,7 @@ mod tests {
         assert!(!pack.postal_code_fits(Some("DE"), "7017"));
         assert!(!pack.postal_code_fits(Some("DE"), "D-701"));
         assert!(pack.postal_code_fits(Some("GB"), "SW1A 1AA"));
-        // Abroad the default country would judge wrongly, so the world-wide default pack has none.
+        // A default country would judge codes of other countries wrongly, so the world-wide default pack has none.
         let default = PolicyPack::built_in("default").expect("built in");
         assert!(default.postal_code_fits(None, "100-0001"));
         assert!(!default.postal_code_fits(Some("DE"), "00000"));

@@ -1,16 +1,16 @@
-//! What text may be: kept as typed, or refused. Nothing is ever removed from within it.
+//! Which text is valid: it is kept as typed, or refused. Nothing is ever removed from within it.
 //!
-//! Names are whatever people are called: no list of letters, no capitalisation, no collapsing of spaces. Only two
-//! kinds of character are refused, because they deceive whoever reads a list: control characters, and those that
-//! reorder the text around them (Unicode UAX #9 overrides, embeddings and isolates). Encoding for a place of
-//! output (HTML, CSV, a log) happens there.
+//! Names may be anything that people are called: there is no list of letters, no capitalisation, no collapsing of
+//! spaces. Only two kinds of character are refused, because they deceive the readers of a list: control characters, and
+//! characters that reorder the text around them (Unicode UAX #9 overrides, embeddings and isolates). Encoding for an
+//! output (HTML, CSV, a log) happens at that output.
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::invalid::{Code, Invalid};
 
-/// Bytes allowed per character: enough for any script, too few to pile a page of marks on one letter.
+/// Bytes allowed per character: enough for any script, and too few to pile a page of marks on one letter.
 const BYTES_PER_CHAR: usize = 8;
 
 /// Whether a character reorders the text around it.
@@ -18,8 +18,8 @@ fn reorders(c: char) -> bool {
     matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Text in its one stored form: outer white space trimmed, NFC. `None` if nothing is left, which a form sends for
-/// a field that was not touched. What is wrong is noted at `pointer`.
+/// Text in its one stored form: outer white space trimmed, NFC. `None` if nothing is left, because a form sends an
+/// empty text for an untouched field. Errors are recorded at `pointer`.
 ///
 /// `max_chars` counts what a reader sees as one character (UAX #29 grapheme clusters).
 pub(crate) fn clean(
@@ -34,14 +34,14 @@ pub(crate) fn clean(
     }
     let is_ascii = trimmed.is_ascii();
     if trimmed.chars().any(char::is_control) {
-        invalid.add(pointer(), Code::ControlCharacter, "no control characters");
+        invalid.add(pointer(), Code::ControlCharacter, "must not contain control characters");
         return None;
     }
     if !is_ascii && trimmed.chars().any(reorders) {
-        invalid.add(pointer(), Code::BidiCharacter, "no characters that change the direction of writing");
+        invalid.add(pointer(), Code::BidiCharacter, "must not contain characters that change the direction of writing");
         return None;
     }
-    // Most text is composed already and short in every measure: every check-in comes through here.
+    // Every check-in runs this code, and most text is composed already and short in every measure.
     let text: String = match is_nfc_quick(trimmed.chars()) {
         IsNormalized::Yes => trimmed.to_owned(),
         _ => trimmed.nfc().collect(),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is accepted differs from what was typed by outer white space and normalisation alone, and is stable.
+        /// Accepted text differs from typed text only in outer white space and normalisation, and is stable.
         #[test]
         fn accepted_text_is_the_typed_text(typed in "\\PC{0,40}") {
             let mut invalid = Invalid::default();

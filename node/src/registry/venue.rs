@@ -1,9 +1,9 @@
-//! A venue as its document says it, and the public profile that guests see.
+//! A venue as read from its document, and the public profile that guests see.
 //!
 //! # Invariants
 //! - The fields are named here and nowhere else, in one fixed order.
-//! - Nothing of the owner's key, not even its hash, is in the profile.
-//! - Only what created a venue says whose it is: a later change neither adds an owner's key nor takes one away.
+//! - The profile contains nothing of the owner's key, not even its hash.
+//! - Only the change that created a venue says who owns it: a later change can neither add nor remove an owner's key.
 //!
 //! # Not here
 //! Checking what an owner writes: [`super::venue_body`].
@@ -30,7 +30,7 @@ pub(crate) mod field {
     pub(crate) const TIMEZONE: &str = "t";
     /// Whole seconds.
     pub(crate) const RETENTION: &str = "r";
-    /// Text: one area per line. An area has no control character, so a line break can part them.
+    /// Text: one area per line. A line break can separate areas, because an area has no control characters.
     pub(crate) const AREAS: &str = "s";
     /// Text: id of the policy pack.
     pub(crate) const POLICY: &str = "p";
@@ -51,7 +51,7 @@ pub struct Venue {
     pub timezone: String,
     /// How long a visit is kept, counted from its arrival.
     pub retention: Duration,
-    /// Tables and rooms; if there are none, guests name theirs freely.
+    /// Tables and rooms. If there are none, guests may name any area.
     pub areas: Vec<String>,
     /// Id of the policy pack.
     pub policy: String,
@@ -62,7 +62,7 @@ pub struct Venue {
 }
 
 impl Venue {
-    /// The venue that a document holds; `None` if it is not (yet) visible whole.
+    /// The venue that a document holds; `None` if it is not completely visible (yet).
     #[must_use]
     pub fn from_document(id: VenueId, document: &Document) -> Option<Venue> {
         let text = |name| document.get(name).and_then(Value::as_text).map(str::to_owned);
@@ -106,14 +106,14 @@ impl Venue {
         self.id.name().expiring(Wall::NEVER)
     }
 
-    /// Whether `key` is the owner's. Takes the same time for every key.
+    /// Whether `key` is the owner's key. Takes the same time for every key.
     #[must_use]
     pub fn owned_by(&self, key: &OwnerKey) -> bool {
         let hash = key.hash();
         self.owner_key_hashes.iter().fold(Choice::from(0), |found, own| found | own.ct_eq(&hash)).into()
     }
 
-    /// What everyone may know of the venue.
+    /// The public profile of the venue.
     #[must_use]
     pub fn profile<'a>(&'a self, pack: &'a PolicyPack) -> VenueProfile<'a> {
         VenueProfile {
@@ -152,7 +152,7 @@ pub struct VenueProfile<'a> {
     conflicts: &'a Conflicts,
 }
 
-/// What a check-in page needs of a policy pack.
+/// The part of a policy pack that a check-in page needs.
 #[derive(Clone, Debug, Serialize)]
 struct PolicyProfile<'a> {
     id: &'a str,
@@ -165,12 +165,12 @@ struct PolicyProfile<'a> {
     notice: &'a BTreeMap<String, String>,
 }
 
-/// A retention as the document holds it.
+/// A retention as the document stores it.
 pub(crate) fn retention_value(retention: Duration) -> Value {
     Value::Int(i64::try_from(retention.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// Areas as the document holds them.
+/// Areas as the document stores them.
 pub(crate) fn areas_value(areas: &[String]) -> Value {
     Value::Text(areas.join("\n"))
 }

@@ -1,9 +1,9 @@
-//! What an owner sends to open or change a venue, and its proof.
+//! The body with which an owner opens or changes a venue, and its check.
 //!
 //! # Invariants
 //! - The retention is within the policy pack's bounds, and in whole seconds.
-//! - The time zone is one that this binary carries, in its IANA spelling: every region gives the same answer, whatever
-//!   its machine's own time zone files say.
+//! - The time zone is one that this binary contains, in its IANA spelling. So every region gives the same answer,
+//!   whatever time zone files its machine has.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub struct NewVenue {
     pub areas: Option<Vec<String>>,
 }
 
-/// A venue that may be opened, but for its id and its owner.
+/// A venue that may be opened; its id and its owner are still missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedVenue {
     name: String,
@@ -65,7 +65,7 @@ impl NewVenue {
         read_json(body)
     }
 
-    /// Proves the body.
+    /// Checks the body.
     ///
     /// # Errors
     /// [`Invalid`] with all that is wrong.
@@ -101,8 +101,8 @@ impl CheckedVenue {
     }
 }
 
-/// A change of a venue: a JSON merge patch (RFC 7396) over its profile. What is absent stays; `null` removes, which
-/// for the retention means the policy pack's default.
+/// A change of a venue: a JSON merge patch (RFC 7396) over its profile. An absent field stays; `null` removes a field,
+/// and resets the retention to the policy pack's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VenuePatch {
@@ -127,8 +127,8 @@ impl VenuePatch {
         read_json(body)
     }
 
-    /// Proves the patch: each field to set, or to remove (`None`). A change of the retention holds for visits that
-    /// are accepted from now on; what is stored keeps its expiry.
+    /// Checks the patch and returns each field to set, or to remove (`None`). A new retention holds for visits that are
+    /// accepted from now on; stored visits keep their expiry.
     ///
     /// # Errors
     /// [`Invalid`] with all that is wrong.

@@ -1,4 +1,4 @@
-//! Who a venue is, and who owns it: ids in Crockford base32, owner keys in base64url.
+//! The identity and the owner of a venue: ids in Crockford base32, owner keys in base64url.
 //!
 //! # Invariants
 //! - An owner key is compared by hash, in constant time, and never printed by `Debug`.
@@ -24,18 +24,18 @@ pub struct VenueId(pub [u8; 16]);
 #[derive(Clone, PartialEq, Eq)]
 pub struct OwnerKey(pub [u8; 32]);
 
-/// Text that is no venue id.
+/// Text that is not a venue id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a venue id: 26 characters of Crockford's base32 are expected")]
 pub struct NotAVenueId;
 
-/// Text that is no owner key.
+/// Text that is not an owner key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an owner key: 32 bytes in base64url without padding are expected")]
 pub struct NotAnOwnerKey;
 
-/// Crockford's base32 (<https://www.crockford.com/base32.html>): no U, and I, L and O read as the digits that they
-/// look like, because these ids are typed from posters.
+/// Crockford's base32 (<https://www.crockford.com/base32.html>): without U, and I, L and O read as the digits that they
+/// look like, because people type these ids from posters.
 static CROCKFORD: LazyLock<Encoding> = LazyLock::new(|| {
     let mut specification = Specification::new();
     specification.symbols.push_str("0123456789ABCDEFGHJKMNPQRSTVWXYZ");
@@ -67,8 +67,8 @@ impl fmt::Display for VenueId {
 impl FromStr for VenueId {
     type Err = NotAVenueId;
 
-    /// Reads either case; I and L are 1, O is 0. The two unused bits must be zero, so no two texts of one case
-    /// without look-alikes name one venue.
+    /// Reads either case; I and L are 1, O is 0. The two unused bits must be zero, so a venue has only one id apart
+    /// from case and look-alikes.
     fn from_str(text: &str) -> Result<VenueId, NotAVenueId> {
         let bytes = CROCKFORD.decode(text.as_bytes()).map_err(|_| NotAVenueId)?;
         bytes.try_into().map(VenueId).map_err(|_| NotAVenueId)
@@ -78,8 +78,8 @@ impl FromStr for VenueId {
 super::serde_as_text!(VenueId);
 
 impl OwnerKey {
-    /// What is stored: SHA-256 with a domain prefix. A slow hash would buy nothing: the key is 256 random bits, not
-    /// a password, so there is no list of likely keys to try, and every owner's request pays for the hash.
+    /// The stored form: SHA-256 with a domain prefix. A slow hash would gain nothing, because the key is 256 random
+    /// bits and not a password: there is no list of likely keys to try. And every owner's request pays for the hash.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         let mut hasher = Sha256::new();

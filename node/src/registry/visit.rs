@@ -1,13 +1,13 @@
-//! A visit as its document says it, concurrent values included.
+//! A visit as read from its document, concurrent values included.
 //!
 //! # Invariants
-//! - `Debug` shows no text: it may reach a log.
-//! - Concurrent values are shown, not dropped: the winner stands in the visit, all of them in `conflicts`.
-//! - [`Visit::merge`] is commutative, associative and idempotent, so every reader of two documents of one id
-//!   (a retry that raced a change of retention) sees the same visit.
+//! - `Debug` shows no text, because it may reach a log.
+//! - Concurrent values are all shown: the winner as the visit's value, all of them in `conflicts`.
+//! - [`Visit::merge`] is commutative, associative and idempotent, so every reader of two documents with one id (a retry
+//!   that raced a change of retention) sees the same visit.
 //!
 //! # Not here
-//! Persons: [`super::persons`]. Checking what is written: [`super::visit_body`], [`super::visit_patch`].
+//! Persons: [`super::persons`]. Checks of what is written: [`super::visit_body`], [`super::visit_patch`].
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -45,7 +45,7 @@ pub struct Visit {
 pub(crate) struct Written {
     /// Lamport counter of the operation.
     pub(crate) counter: u64,
-    /// Which change; operations of one change have one.
+    /// The change; operations of one change have the same one.
     pub(crate) change: Vec<u8>,
     pub(crate) value: Value,
 }
@@ -55,12 +55,12 @@ pub(crate) struct Written {
 pub struct Departure {
     /// The first moment at which the guest was no longer there.
     pub at: Wall,
-    /// Whether it is an estimate because nobody said it.
+    /// Whether it is an estimate, because no departure was recorded.
     pub estimated: bool,
 }
 
 impl Visit {
-    /// The visit that a document holds; `None` if nothing of it is visible (yet).
+    /// The visit that a document holds; `None` if none of it is visible (yet).
     #[must_use]
     pub fn from_document(id: VisitId, document: &Document) -> Option<Visit> {
         let mut values = BTreeMap::new();
@@ -89,7 +89,7 @@ impl Visit {
     #[must_use]
     pub fn merge(mut self, other: Visit) -> Visit {
         for (slot, theirs) in other.values {
-            // Neither document knows of the other, so any fixed choice of winner will do.
+            // Neither document has seen the other, so any fixed choice of winner is right.
             let mut all = self.values.remove(&slot).unwrap_or_default();
             all.extend(theirs);
             self.values.insert(slot, in_order(slot, all));
@@ -103,14 +103,14 @@ impl Visit {
         self.id.arrival()
     }
 
-    /// When the guests left, if anybody said so. Of concurrent answers the latest counts: a list that names one
-    /// guest too many is better than one that misses one.
+    /// When the guests left, if it was recorded. Of concurrent values the latest counts, because a list with one guest
+    /// too many is better than one that misses a guest.
     #[must_use]
     pub fn left(&self) -> Option<Wall> {
         self.winner(Slot::Left)?.as_int().and_then(|ms| u64::try_from(ms).ok()).map(Wall)
     }
 
-    /// The recorded departure, or the estimate: after `max_stay`, but not before a minute or after a day.
+    /// The recorded departure, or the estimate: `max_stay` after the arrival, but at least a minute and at most a day.
     #[must_use]
     pub fn departure(&self, max_stay: Duration) -> Departure {
         match self.left() {
@@ -139,14 +139,14 @@ impl Visit {
         self.guests().into_iter().map(|guest| guest.person).collect()
     }
 
-    /// The guests in their order, with what is concurrent in each.
+    /// The guests in their order, with the concurrent versions of each.
     pub(crate) fn guests(&self) -> Vec<Guest> {
         persons::of(self)
     }
 
-    /// What was changed concurrently, by JSON pointer into this visit's JSON. A field has all its values, the winner
-    /// first. Of a person of whom more than one field differs there are whole persons, one for each change, so that a
-    /// reader can tell which number belongs to which name; `null` says that the person was removed elsewhere.
+    /// The concurrent changes, by JSON pointer into this visit's JSON. A field has all its values, the winner first. If
+    /// more than one field of a person differs, there are whole persons, one for each change, so that a reader can tell
+    /// which number belongs to which name. `null` means that the person was removed elsewhere.
     #[must_use]
     pub fn conflicts(&self) -> Conflicts {
         let mut conflicts = Conflicts::new();
@@ -188,7 +188,7 @@ impl Visit {
     }
 }
 
-/// Concurrent values, the winner first: for a departure the latest, else the last operation.
+/// Concurrent values, the winner first: for a departure the latest value, otherwise the last operation.
 fn in_order(slot: Slot, mut values: Vec<Written>) -> Vec<Written> {
     if slot == Slot::Left {
         values.sort_by(|a, b| (&b.value, b).cmp(&(&a.value, a)));

@@ -1,8 +1,8 @@
-//! What a guest sends at check-in, and its proof.
+//! The body that a guest sends at check-in, and its check.
 //!
 //! # Invariants
 //! - To hold a [`CheckedVisit`] is proof that the policy pack and the venue accept it.
-//! - Equal bodies give equal fields, byte for byte and in one order, whatever region reads them.
+//! - Equal bodies give equal fields, byte for byte and in one order, in every region.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::visit::LONGEST_STAY;
 use super::visit_fields::{MAX_PERSONS, name_at};
 use super::visit_id::VisitId;
 
-/// How long a check-in may wait in the outbox of a phone without a network.
+/// How long a check-in may wait on a phone without a network.
 pub const OLDEST_ARRIVAL: Duration = Duration::from_secs(86_400);
 
 /// How far a phone's clock may be ahead.
@@ -47,7 +47,7 @@ pub struct VisitBody {
     pub persons: Vec<Person>,
 }
 
-/// What the request says of time.
+/// The times that a request is checked against.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckAt {
     /// Trusted time.
@@ -59,7 +59,7 @@ pub struct CheckAt {
 /// A check-in that may be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckedVisit {
-    /// When the guests came; part of the visit id and no field.
+    /// When the guests came; part of the visit id and not a field.
     pub arrival: Wall,
     /// When they left.
     pub left: Option<Wall>,
@@ -78,7 +78,7 @@ impl VisitBody {
         read_json(body)
     }
 
-    /// Proves the body.
+    /// Checks the body.
     ///
     /// # Errors
     /// [`Invalid`] with all that is wrong.
@@ -104,14 +104,14 @@ impl CheckedVisit {
         area.into_iter().chain(left).chain(persons.flatten()).collect()
     }
 
-    /// The key of the visit's document: it expires when the venue's retention has passed since the arrival.
+    /// The key of the visit's document, which expires when the venue's retention has passed since the arrival.
     #[must_use]
     pub fn key(&self, id: VisitId, venue: &Venue) -> DocumentKey {
         id.name(venue.id).expiring(self.arrival.plus(venue.retention))
     }
 }
 
-/// A departure as the document holds it.
+/// A departure as the document stores it.
 pub(crate) fn left_value(left: Wall) -> Option<Value> {
     i64::try_from(left.0).ok().map(Value::Int)
 }
@@ -122,16 +122,16 @@ fn check_arrival(written: Option<&str>, at: CheckAt, invalid: &mut Invalid) -> W
         match instant::parse(text) {
             None => invalid.add("/arrived", Code::Time, TIME),
             Some(said) if at.arrival.is_some_and(|in_id| in_id != said) => {
-                invalid.add("/arrived", Code::ArrivalMismatch, "not the arrival that the visit id carries");
+                invalid.add("/arrived", Code::ArrivalMismatch, "must be the arrival that the visit id carries");
             }
             Some(said) => arrival = said,
         }
     }
     if arrival < at.now.minus(OLDEST_ARRIVAL) {
-        invalid.add("/arrived", Code::TooOld, "an arrival is accepted for 24 hours");
+        invalid.add("/arrived", Code::TooOld, "a check-in is accepted up to 24 hours after the arrival");
     }
     if arrival > at.now.plus(EARLIEST_ARRIVAL) {
-        invalid.add("/arrived", Code::TooEarly, "an arrival may be at most 5 minutes ahead");
+        invalid.add("/arrived", Code::TooEarly, "the arrival may be at most 5 minutes in the future");
     }
     arrival
 }
@@ -174,10 +174,10 @@ pub(crate) fn check_area(
 
 pub(crate) fn check_persons(written: &[Person], pack: &PolicyPack, invalid: &mut Invalid) -> Vec<Person> {
     if written.is_empty() {
-        invalid.add("/persons", Code::Required, "at least one person");
+        invalid.add("/persons", Code::Required, "at least one person is required");
     }
     if written.len() > MAX_PERSONS {
-        invalid.add("/persons", Code::TooMany, format!("at most {MAX_PERSONS} persons"));
+        invalid.add("/persons", Code::TooMany, format!("at most {MAX_PERSONS} persons are allowed"));
         return Vec::new();
     }
     let mut persons = Vec::with_capacity(written.len());
@@ -185,10 +185,11 @@ pub(crate) fn check_persons(written: &[Person], pack: &PolicyPack, invalid: &mut
         let pointer = format!("/persons/{index}");
         let mut own = Invalid::default();
         let checked = person.checked(&pointer, pack, &mut own);
-        // A field that is wrong is not also reported as missing.
+        // A field with an error is not reported as missing too.
         let wrong = |at: &str| own.errors.iter().any(|error| error.pointer == at);
         let mut missing = Invalid::default();
-        // In a household the first person's details stand for those who give none, so these need a name alone.
+        // In a household the first person's details stand for those who give none, so the other persons need only a
+        // name.
         let answers = index == 0 || pack.household == Household::Each;
         for &field in &pack.required.person {
             let at = format!("{pointer}/{}", field.json());

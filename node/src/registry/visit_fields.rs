@@ -8,12 +8,12 @@
 //! | `0v`, `1f0c33e2v` | what a correction made of that person as a whole, or that it removed the person |
 //! | `o` | the order of the persons, if it is not that of their keys |
 //!
-//! Names are short because every visit pays for them in every region. The arrival is no field: the visit id carries
-//! it. A check-in writes the first two lines alone, as versions did whose corrections moved persons between places; to
-//! read their documents a place is simply a key.
+//! Names are short, because every visit stores them in every region. The arrival is not a field, because the visit id
+//! carries it. A check-in writes only the first two lines. Older versions also wrote these names, but their corrections
+//! moved persons between places; when their documents are read, a place is simply a key.
 //!
 //! # Invariants
-//! - Order and names never change: equal check-ins must be equal changes, in every version and region.
+//! - Order and names never change, because equal check-ins must be equal changes in every version and region.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,7 +23,7 @@ use super::person::PersonField;
 /// How many persons one visit may have.
 pub const MAX_PERSONS: usize = 12;
 
-/// What a person is called inside the document, for as long as the visit lives.
+/// The key of a person inside the document, for as long as the visit lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PersonKey {
     /// Written at check-in, at this place; below [`MAX_PERSONS`].
@@ -90,7 +90,7 @@ impl fmt::Display for PersonKey {
 }
 
 impl fmt::Debug for PersonKey {
-    /// Without the hash, which follows from what a guest typed: it may reach a log.
+    /// Omits the hash, which derives from what a guest typed, because `Debug` may reach a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PersonKey::Place(place) => write!(f, "Place({place})"),
@@ -112,7 +112,7 @@ impl Slot {
         }
     }
 
-    /// The field of a name; `None` if no version of a visit has it.
+    /// The field with a name; `None` if no version of a visit has it.
     #[must_use]
     pub fn read(name: &str) -> Option<Slot> {
         match name {
@@ -130,7 +130,7 @@ impl Slot {
         Some(Slot::Person(key, PersonField::ALL[at]))
     }
 
-    /// The person that the field is of.
+    /// The person to whom the field belongs.
     #[must_use]
     pub fn person(self) -> Option<PersonKey> {
         match self {
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_no_fields() {
+    fn other_names_are_not_fields() {
         for other in
             ["", "n", "0", "cn", "0x", "zz", "0N", "An", "1f0c33e2", "1F0C33E2n", "f0c33e2n", "01f0c33e2n", "ä"]
         {
@@ -197,7 +197,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_reads_is_written_the_same(name in "[0-9a-fnpeszckvo]{0,10}|.*", hash in any::<u32>()) {
+        fn a_name_that_reads_is_written_the_same(name in "[0-9a-fnpeszckvo]{0,10}|.*", hash in any::<u32>()) {
             if let Some(slot) = Slot::read(&name) {
                 prop_assert_eq!(slot.name(), name);
             }

@@ -1,12 +1,12 @@
-//! Visit ids that prove themselves: arrival and a hash of the guest's secret, in UUIDv8 form (RFC 9562).
+//! Visit ids with a built-in proof: arrival and a hash of the guest's secret, in UUIDv8 form (RFC 9562).
 //!
 //! # Invariants
-//! - Whoever shows the secret proves the right to the visit, in any region and with no table.
+//! - The secret proves the right to the visit, in any region and without a table.
 //! - Ids sort by arrival, so a guest list is one range scan.
 //! - A secret is compared in constant time and never printed by `Debug`.
 //!
 //! # Not here
-//! Where a secret comes from: the browser, or the API for a client that sends none.
+//! The source of a secret: the browser, or the API for a client that sends none.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,12 +28,12 @@ pub struct VisitId([u8; 16]);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Secret(pub [u8; 16]);
 
-/// Text that is no visit id.
+/// Text that is not a visit id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a visit id: a lowercase hyphenated UUID of version 8 is expected")]
 pub struct NotAVisitId;
 
-/// Text that is no secret.
+/// Text that is not a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a secret: 16 bytes in base64url without padding are expected")]
 pub struct NotASecret;
@@ -75,7 +75,7 @@ impl VisitId {
         DocumentId(self.0)
     }
 
-    /// The visit whose document has this id; `None` if it is not of this form.
+    /// The visit whose document has this id; `None` if the id does not have this form.
     #[must_use]
     pub fn from_document_id(id: DocumentId) -> Option<VisitId> {
         let uuid = Uuid::from_bytes(id.0);
@@ -98,7 +98,7 @@ impl fmt::Display for VisitId {
 impl FromStr for VisitId {
     type Err = NotAVisitId;
 
-    /// Reads the one form that `Display` writes, so that an id has one URL.
+    /// Reads only the form that `Display` writes, so that an id has one URL.
     fn from_str(text: &str) -> Result<VisitId, NotAVisitId> {
         let uuid = Uuid::try_parse(text).map_err(|_| NotAVisitId)?;
         let id = VisitId::from_document_id(DocumentId(uuid.into_bytes())).ok_or(NotAVisitId)?;

@@ -1,11 +1,12 @@
-//! Correcting a visit, or checking out: a JSON merge patch (RFC 7396) over the visit's JSON.
+//! The body that corrects a visit or checks out: a JSON merge patch (RFC 7396) over the visit's JSON.
 //!
-//! What is absent stays, `null` removes, `persons` is replaced whole as every array is: [`super::persons_patch`] finds
-//! out which person each one continues. Only what the patch names is checked, and only what it changes is written: two
-//! guests who correct different things concurrently do not undo each other.
+//! An absent field stays, `null` removes it, and `persons` is replaced whole, as every array is:
+//! [`super::persons_patch`] finds out which person continues which. Only fields that the patch names are checked, and
+//! only fields that it changes are written, so two guests who correct different things concurrently do not undo each
+//! other.
 //!
 //! # Invariants
-//! - The arrival never changes: the visit id carries it.
+//! - The arrival never changes, because the visit id carries it.
 
 use replication::Value;
 use serde::Deserialize;
@@ -21,7 +22,7 @@ use super::visit::Visit;
 use super::visit_body::{check_area, check_left, check_persons, left_value};
 use super::visit_fields::Slot;
 
-/// What a visit's correction says, as written. `None`: not named. `Some(None)`: `null`.
+/// A visit's correction, as written. `None`: not named. `Some(None)`: `null`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VisitPatch {
@@ -44,7 +45,7 @@ impl VisitPatch {
         read_json(body)
     }
 
-    /// Proves the patch against the visit as it is now: each field to set, or to remove (`None`).
+    /// Checks the patch against the present visit and returns each field to set, or to remove (`None`).
     ///
     /// # Errors
     /// [`Invalid`] with all that is wrong.

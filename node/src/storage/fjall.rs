@@ -1,8 +1,9 @@
-//! fjall 3, one keyspace per bucket in one database: a log-structured merge tree for those who outgrow sled.
+//! fjall 3, one keyspace per bucket in one database: a log-structured merge tree, for stores that outgrow sled.
 //!
-//! What lies in the journal when the database is opened is forced by the first [`FjallStorage::sync`], because
-//! `persist(SyncAll)` forces the active journal's file whether or not anything was written to it (fjall 3.1
-//! `journal/writer.rs`). Sealed journals were forced before the next one was begun, tables before their journal goes.
+//! The first [`FjallStorage::sync`] forces whatever lies in the journal when the database is opened, because
+//! `persist(SyncAll)` forces the active journal's file even if nothing was written to it (fjall 3.1
+//! `journal/writer.rs`). fjall forces a sealed journal before it begins the next one, and tables before it removes
+//! their journal.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,10 +17,10 @@ use replication::{Bucket, Storage, StorageError};
 
 use super::engine;
 
-/// A bucket's memtable is written out at this size; with a month of days open this bounds memory.
+/// fjall writes a bucket's memtable out at this size, which bounds memory when a month of days is open.
 const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Bytes of a dropped day stay in the journal until it has moved on by this much: fjall's least.
+/// The bytes of a removed day stay in the journal until it has grown by this much, the least that fjall allows.
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One fjall keyspace per bucket.

@@ -1,8 +1,7 @@
 //! Storage engines behind the trait of [`replication::storage`].
 //!
-//! `sled.rs` and `fjall.rs` are the only places that name their engines. Each bucket is a thing of its own, so
-//! that an expired day gives its disk space back. [`open`] wraps them in [`Poison`]: an engine that failed once is not
-//! believed again.
+//! Only `sled.rs` and `fjall.rs` name their engines. Each bucket is a unit of its own, so that an expired day gives its
+//! disk space back. [`open`] wraps the engine in [`Poison`]: an engine that failed once is not trusted again.
 
 mod fjall;
 mod parts;
@@ -35,7 +34,7 @@ pub fn open(data: &Path, config: &StorageConfig) -> Result<Store, StorageError> 
     })
 }
 
-/// Wraps an engine's error with what was being done.
+/// Wraps an engine's error with what the engine was doing.
 fn engine<E: std::error::Error + Send + Sync + 'static>(action: &'static str) -> impl FnOnce(E) -> StorageError {
     move |source| StorageError::Engine { action, source: Box::new(source) }
 }

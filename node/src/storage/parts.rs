@@ -1,18 +1,18 @@
-//! Large values in parts, for an engine that must never be given a large one.
+//! Stores large values in parts, for an engine that must not be given a large one.
 //!
-//! sled 0.34 writes a message of more than a quarter of its segment (131,020 bytes) to a file of its own under `blobs/`,
-//! which it never forces: after a power cut that file is empty, and sled takes its log to end there. A message is one value
-//! or one whole leaf of the tree. A leaf is split by its number of entries alone: it holds at most 17, and 20 right after
-//! a merge. With values of [`LARGEST`] bytes a leaf therefore stays below 90 KB.
+//! sled 0.34 writes a message of more than a quarter of its segment (131,020 bytes) to its own file under `blobs/`,
+//! which it never forces. After a power cut that file is empty, and sled ends its log there. A message is one value or
+//! one whole leaf of the tree. sled splits a leaf by its number of entries alone: it holds at most 17, and 20 right
+//! after a merge. With values of at most [`LARGEST`] bytes a leaf therefore stays below 90 KB.
 //!
-//! A larger value is stored as a [`Head`] under its own key and parts under keys that begin with [`RESERVED`], all in one
-//! atomic batch. A part's key is `RESERVED | length of the key | key | digest of the value | index`.
+//! A larger value is stored as a [`Head`] under its own key and parts under keys that begin with [`RESERVED`], all in
+//! one atomic batch. A part's key is `RESERVED | length of the key | key | digest of the value | index`.
 //!
 //! # Invariants
-//! - Parts are named by their value's digest, so that a reader never mixes two values of one key. If a value is replaced
-//!   between the read of its head and that of its parts, parts are missing and the reader begins again.
-//! - A value that reads like a head is stored in parts as well, so that a stored head is always a head.
-//! - Values of older stores, which are whole whatever their size, read as they are.
+//! - Parts are named by their value's digest, so that a reader never mixes two values of one key. If a value is
+//!   replaced while a reader is between its head and its parts, parts are missing and the reader begins again.
+//! - A value that looks like a head is stored in parts as well, so that a stored head is always a head.
+//! - Values of older stores, which are whole whatever their size, are read unchanged.
 
 use sha2::{Digest, Sha256};
 
@@ -22,12 +22,12 @@ pub(super) const LARGEST: usize = 4_096;
 /// First byte of every part's key. It sorts after the keys of all tables, and no table may use it.
 pub(super) const RESERVED: u8 = 0xff;
 
-/// Begins each head. Random, because stores written before there were parts have any bytes as values.
+/// The first bytes of each head. They are random, because stores from before there were parts may hold any value.
 const MAGIC: [u8; 16] =
     [0xff, 0x9d, 0x1b, 0x6e, 0xc4, 0x52, 0x87, 0xfa, 0x03, 0xd8, 0x71, 0xbe, 0x2c, 0x45, 0xe0, 0x96];
 const DIGEST_LEN: usize = 16;
 
-/// What is stored under the key of a value that is kept in parts.
+/// The record under the key of a value that is stored in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     bytes: u64,
@@ -73,7 +73,7 @@ impl Head {
         (0..count).map(move |index| [&prefix[..], &index.to_be_bytes()].concat())
     }
 
-    /// With what the keys of the value's parts begin.
+    /// The prefix of the keys of the value's parts.
     pub(super) fn part_prefix(&self, key: &[u8]) -> Vec<u8> {
         [&[RESERVED][..], &(key.len() as u64).to_be_bytes()[4..], key, &self.digest].concat()
     }
@@ -89,7 +89,7 @@ mod tests {
         let head = Head::of(&[7; LARGEST + 1]).expect("larger");
         assert_eq!(Head::decode(&head.encode()), Some(head));
         assert_eq!(Head::decode(&[&head.encode()[..], &[0]].concat()), None);
-        assert!(Head::of(&head.encode()).is_some(), "else it would be taken for the head of something else");
+        assert!(Head::of(&head.encode()).is_some(), "otherwise it would be read as the head of another value");
     }
 
     #[test]

@@ -1,13 +1,13 @@
-//! After one failure an engine is not believed any more.
+//! An engine that failed once is not trusted again.
 //!
-//! A failed `fsync` leaves pages in the cache that look clean and are not on the disk, so that a later one succeeds and
-//! proves nothing (<https://wiki.postgresql.org/wiki/Fsync_Errors>). Therefore the first failure of a write, or a panic
-//! inside the engine, is final: every later write, sync and removal fails until the process is started anew, and what
-//! is found then is forced before it counts as durable.
+//! A failed `fsync` leaves pages in the cache that look clean but are not on the disk. A later `fsync` then succeeds
+//! although those pages were never written (<https://wiki.postgresql.org/wiki/Fsync_Errors>). Therefore the first
+//! failure of a write, or a panic inside the engine, is final: every later write, sync and removal fails until the
+//! process restarts. The next process forces what it finds before that counts as durable.
 //!
 //! # Invariants
-//! - A `sync` that began before another one failed, and ends after it, fails as well: they run one at a time.
-//! - Reads are answered as before: what they show may be lost, and the replica hands nothing out that is not durable.
+//! - A `sync` that began before another one failed, and ends after it, fails as well, because syncs run one at a time.
+//! - Reads still work. They may show data that is lost, but the replica hands out only what is durable.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +29,7 @@ impl<S> Poison<S> {
         Poison { engine, failed: AtomicBool::new(false), syncing: Mutex::default() }
     }
 
-    /// Runs something that writes, unless something failed before.
+    /// Runs `write`, unless an earlier one failed.
     fn attempt(&self, write: impl FnOnce(&S) -> Result<(), StorageError>) -> Result<(), StorageError> {
         if self.failed.load(Ordering::SeqCst) {
             return Err(StorageError::Poisoned);
@@ -41,7 +41,7 @@ impl<S> Poison<S> {
     }
 }
 
-/// Sets its flag when it is dropped, also by a panic.
+/// Sets its flag when it is dropped, also during a panic.
 struct Failure<'a>(&'a AtomicBool);
 
 impl Drop for Failure<'_> {
@@ -89,7 +89,7 @@ mod tests {
 
     use super::Poison;
 
-    /// What the engine does at its next call that writes; afterwards all is well again, as it is after a failed `fsync`.
+    /// What the engine does at its next call that writes. The call after it succeeds, as after a failed `fsync`.
     #[derive(Clone, Copy)]
     enum Next {
         Succeeds,
@@ -148,7 +148,7 @@ mod tests {
         [|store| store.apply(&batch()), |store| store.sync(), |store| store.drop_bucket(Bucket::Day(1))];
 
     #[test]
-    fn whatever_fails_first_fails_all_that_follows() {
+    fn after_the_first_failure_every_later_write_fails() {
         for next in [Next::Fails, Next::Panics] {
             for first in WRITES {
                 let store = Poison::new(Fake { memory: MemoryStorage::default(), next: Mutex::new(Next::Succeeds) });
@@ -159,7 +159,7 @@ mod tests {
                 for later in WRITES {
                     assert!(matches!(later(&store), Err(StorageError::Poisoned)), "the engine itself would succeed");
                 }
-                assert_eq!(store.get(Bucket::Lasting, b"k").expect("reads go on").as_deref(), Some(&b"v"[..]));
+                assert_eq!(store.get(Bucket::Lasting, b"k").expect("reads still work").as_deref(), Some(&b"v"[..]));
             }
         }
     }

@@ -1,20 +1,21 @@
 //! sled 0.34, one database directory per bucket.
 //!
-//! sled never shrinks a file, so a day that has passed is given back by removing its directory. Three habits of
-//! sled 0.34 that this file lives with:
-//! - Its `flush` is `sync_file_range`, which is no fsync: neither the file's size nor the journal is forced, and
+//! sled never shrinks a file, so an expired day frees its space by the removal of its directory. This file works around
+//! these habits of sled 0.34:
+//! - Its `flush` calls `sync_file_range`, which is not an fsync: it forces neither the file's size nor the journal, and
 //!   after a power cut the database may not even open (spacejam/sled #1351, #1452). [`SledStorage::sync`] therefore
-//!   forces sled's own file after each flush.
-//! - A process killed while a database opens leaves a `snap.*.generating` behind that makes the next open fail
-//!   (#1527, #1533); it is deleted before every open.
+//!   forces sled's file after each flush.
+//! - A process that is killed while a database opens leaves a `snap.*.generating`, which makes the next open fail
+//!   (#1527, #1533). It is deleted before every open.
 //! - `flush_async` deadlocks under load (#1308); only the blocking `flush` is used.
-//! - Messages of more than 131,020 bytes go to files under `blobs/` that are never forced. Values are therefore stored
-//!   in parts ([`super::parts`]). Files that an older version of this code left there are forced all the same.
+//! - Messages of more than 131,020 bytes go to files under `blobs/` that sled never forces. Values are therefore stored
+//!   in parts ([`super::parts`]). Blob files from older versions of this code are still forced.
 //!
 //! # Invariants
-//! - Every batch is flushed before the next is applied (the replica has one batch in flight), which is what keeps
-//!   sled's memory near its cache size.
-//! - What a bucket held when it was opened is forced by the first `sync`: it may have been in the page cache alone.
+//! - Every batch is flushed before the next is applied (the replica has one batch in flight), which keeps sled's memory
+//!   near its cache size.
+//! - The first `sync` forces everything that a bucket held when it was opened, because it may have been in the page
+//!   cache alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -31,9 +32,9 @@ use super::engine;
 use super::parts::{Head, LARGEST, RESERVED};
 
 const BUCKETS: &str = "buckets";
-/// Directories under this prefix are on their way out.
+/// Directories under this prefix are being removed.
 const TRASH: &str = "trash-";
-/// How often a value is read anew because it was replaced meanwhile.
+/// How often a value is read again because it was replaced during the read.
 const READS: usize = 64;
 
 struct Open {
@@ -42,11 +43,11 @@ struct Open {
     /// sled's log file, opened by us to force it to the disk.
     file: File,
     path: PathBuf,
-    /// Whether the bucket may hold parts: if not, a batch need not look for those of the values that it replaces.
+    /// Whether the bucket may hold parts. If not, a batch need not look for parts of the values that it replaces.
     has_parts: AtomicBool,
-    /// Held while a batch is applied, because it is made from what is stored.
+    /// Held while a batch is applied, because the batch depends on what is stored.
     applying: Mutex<()>,
-    /// Files under `blobs/` that are on the disk; sled never writes to one again.
+    /// Files under `blobs/` that are forced already; sled never writes to one again.
     forced_blobs: Mutex<BTreeSet<OsString>>,
 }
 
@@ -55,7 +56,8 @@ pub struct SledStorage {
     folder: PathBuf,
     cache_bytes: u64,
     open: RwLock<BTreeMap<Bucket, std::sync::Arc<Open>>>,
-    /// Buckets with unsynced batches; `true` if nothing of the directory is known to be on the disk.
+    /// Buckets with unsynced batches; `true` if the whole directory must be forced, because none of it is known to be
+    /// on disk.
     dirty: Mutex<BTreeMap<Bucket, bool>>,
     syncing: Mutex<()>,
 }
@@ -124,7 +126,7 @@ impl SledStorage {
 }
 
 impl Open {
-    /// The value of which `stored` was found under `key`. `None` if it was removed meanwhile.
+    /// The whole value for `stored`, which was found under `key`. `None` if it was removed meanwhile.
     fn whole(&self, key: &[u8], stored: sled::IVec) -> Result<Option<Vec<u8>>, StorageError> {
         let mut stored = Some(stored);
         for _ in 0..READS {
@@ -142,10 +144,11 @@ impl Open {
         Err(StorageError::Corrupt { what: "large value", bucket: self.bucket })
     }
 
-    /// sled's batch for `writes`: large values in parts, and without the parts of the values that they replace.
+    /// sled's batch for `writes`: stores large values in parts, and removes the parts of the values that they replace.
     fn batch(&self, writes: &BucketBatch) -> Result<sled::Batch, StorageError> {
         let mut batch = sled::Batch::default();
-        // For one key sled's batch keeps what comes last: a part that stays is removed first and then inserted again.
+        // For one key sled's batch keeps the last operation, so a part that stays is removed first and then inserted
+        // again.
         if self.has_parts.load(Ordering::Acquire) {
             for (key, _) in &writes.writes {
                 let stored = self.db.get(key).map_err(engine("read a key"))?;
@@ -156,7 +159,7 @@ impl Open {
         }
         for (key, value) in &writes.writes {
             if key.first() == Some(&RESERVED) {
-                let reason = io::Error::new(io::ErrorKind::InvalidInput, "a key in the range that is kept for parts");
+                let reason = io::Error::new(io::ErrorKind::InvalidInput, "a key in the range reserved for parts");
                 return Err(engine("prepared a batch")(reason));
             }
             match value {
@@ -176,7 +179,7 @@ impl Open {
         Ok(batch)
     }
 
-    /// Forces what an older version of this code, or a leaf of its values, made sled write to `blobs/`.
+    /// Forces the files under `blobs/`, which older versions of this code, or a leaf of their values, made sled write.
     fn force_blobs(&self) -> io::Result<()> {
         let folder = self.path.join("blobs");
         let mut forced = self.forced_blobs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -186,7 +189,7 @@ impl Open {
             if !forced.contains(&name) {
                 match File::open(folder.join(&name)) {
                     Ok(file) => file.sync_all()?,
-                    // sled removes those that nothing refers to any more.
+                    // sled removes files that it no longer refers to.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
                 }
@@ -209,7 +212,7 @@ impl Storage for SledStorage {
         let Some(open) = self.existing(bucket) else { return Ok(()) };
         for pair in open.db.range(start..end) {
             let (key, stored) = pair.map_err(engine("scanned keys"))?;
-            // Parts sort after everything else.
+            // Parts sort after every other key.
             if key.first() == Some(&RESERVED) {
                 break;
             }
@@ -239,7 +242,8 @@ impl Storage for SledStorage {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        // What another thread is flushing is not in `dirty` any more, and not durable yet either: wait for it.
+        // A bucket that another thread is flushing is no longer in `dirty` but not durable yet, so wait for that
+        // thread.
         let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         let dirty = std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner));
         for (bucket, is_new) in dirty {
@@ -259,14 +263,15 @@ impl Storage for SledStorage {
         self.dirty.lock().unwrap_or_else(PoisonError::into_inner).remove(&bucket);
         let removed = self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&bucket);
         let Some(open) = removed else { return Ok(()) };
-        // Unlinking gigabytes takes a while: the day is out of sight at once and its files go in the background.
+        // Removing gigabytes takes a while, so the day is renamed at once and its files are removed in the background.
         let trash = self.folder.join(format!("{TRASH}{bucket}"));
         fs::rename(&open.path, &trash).map_err(engine("set an expired day aside"))?;
         std::thread::spawn(move || {
-            // Closing sled writes to its files once more, so it must be closed before they are removed.
+            // Closing sled writes to its files again, so it must be closed before they are removed.
             drop(open);
             if let Err(error) = fs::remove_dir_all(&trash) {
-                tracing::warn!(%bucket, %error, "the files of an expired day could not be removed; the next start tries again");
+                let action = "none; the next start tries again";
+                tracing::warn!(%bucket, %error, action, "the files of an expired day cannot be removed");
             }
         });
         Ok(())
@@ -295,7 +300,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
         if entry.file_type()?.is_file() {
             match File::open(entry.path()) {
                 Ok(file) => file.sync_all()?,
-                // sled removes its older snapshots when it has written a new one.
+                // sled removes its older snapshots after it has written a new one.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -318,7 +323,8 @@ mod tests {
         WriteBatch { buckets: vec![(bucket, BucketBatch { writes })] }
     }
 
-    /// What a killed process left may be in the page cache alone, and the next one must not call it durable.
+    /// What a killed process left may be in the page cache alone, so the next process must force it before it is
+    /// durable.
     #[test]
     fn the_first_sync_forces_what_was_there_at_the_start() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -328,7 +334,7 @@ mod tests {
         store.apply(&write(Bucket::Lasting)).expect("applies");
         drop(store);
         let store = open();
-        // What an older version left in `blobs/`.
+        // A file in `blobs/` that an older version left.
         let blob = folder.path().join("buckets/day-20000/blobs/17");
         fs::write(&blob, b"a page").expect("writes");
         let due = |store: &SledStorage| store.dirty.lock().expect("not poisoned").clone();

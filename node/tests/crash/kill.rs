@@ -1,4 +1,4 @@
-//! kill -9 at random moments, also while the store opens.
+//! Kills with SIGKILL at random moments, also while the store opens.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -12,7 +12,7 @@ use rand::RngExt;
 
 use crate::rounds;
 
-/// Unless the environment says otherwise.
+/// Default of MERIDIAN_CUTS.
 const KILLS: usize = 8;
 
 /// A writer process and the last batch that it acknowledged.
@@ -33,7 +33,7 @@ impl Writer {
         let seen = acknowledged.clone();
         let reader = std::thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
-                // A line cut off by the kill was not acknowledged to anyone.
+                // A line that the kill cut off does not acknowledge a batch.
                 if let Ok(number) = line.parse() {
                     seen.store(number, Ordering::SeqCst);
                 }
@@ -57,7 +57,7 @@ impl Writer {
         Ok(())
     }
 
-    /// SIGKILL; the number of the last acknowledged batch.
+    /// Kills with SIGKILL; returns the number of the last acknowledged batch.
     pub fn kill(mut self) -> u64 {
         self.child.kill().expect("our own child");
         self.child.wait().expect("our own child");
@@ -68,7 +68,7 @@ impl Writer {
     }
 }
 
-/// Opens the store in another process, for sled may panic, and checks it.
+/// Opens the store in another process, because sled may panic, and checks it.
 pub fn check(engine: &str, folder: &Path, least: u64, most: u64) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut command = Command::new(program);
@@ -98,7 +98,8 @@ pub fn kill_at_random(engine: &'static str) -> Result<(), String> {
         std::thread::sleep(Duration::from_millis(rng.random_range(1..30)));
         let again = opening.kill();
         if again > 0 {
-            // It got as far as writing batches anew: the same ones, so nothing about the contents is new.
+            // The second process got as far as writing batches again. They are the same batches, so the contents do not
+            // change.
             total += again;
             continue;
         }

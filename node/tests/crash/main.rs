@@ -1,12 +1,12 @@
 //! Storage engines under kill -9 and under simulated power cuts.
 //!
-//! A writer process applies and syncs batches and prints the number of each one that is durable; it is killed at a
-//! random moment (or the block device under it is copied, which is what a power cut leaves), and another process
-//! reopens the store: every acknowledged batch must be there, and none in part.
+//! A writer process applies and syncs batches and prints the number of each one that is durable. It is killed at a
+//! random moment (or the block device under it is copied, which has the effect of a power cut), and another process
+//! reopens the store: every acknowledged batch must be there, and no batch in part.
 //!
 //! Each trial repeats this a few times; `MERIDIAN_CUTS` in the environment says how often (`.ci/nightly cuts`: 20).
 //!
-//! This test has a main of its own because the writer and the checker are this very program, run again.
+//! This test has its own main, because the writer and the checker are this same program, run again.
 
 mod kill;
 mod power;
@@ -18,7 +18,7 @@ use libtest_mimic::{Arguments, Trial};
 
 const ENGINES: [&str; 2] = ["sled", "fjall"];
 
-/// How often a trial is repeated.
+/// The number of rounds of a trial.
 fn rounds(usually: usize) -> usize {
     std::env::var("MERIDIAN_CUTS").map_or(usually, |rounds| rounds.parse().expect("MERIDIAN_CUTS is a number"))
 }
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
             .push(Trial::test(format!("{engine}_survives_power_cuts"), move || Ok(power::cuts_lose_nothing(engine)?)));
     }
     trials.push(Trial::test("power_cuts_are_noticed_when_sled_is_not_forced", || Ok(power::cuts_break_plain_sled()?)));
-    // One at a time: each wants the disk to itself.
+    // One trial at a time, because each needs the whole disk.
     let arguments = Arguments { test_threads: Some(1), ..Arguments::from_args() };
     libtest_mimic::run(&arguments, trials).exit_code()
 }

@@ -1,9 +1,9 @@
 //! Simulated power cuts.
 //!
-//! The store lies on ext4 on a loop device whose backing file lies on an XFS that can share blocks. At a random
-//! moment `cp --reflink` takes an atomic copy of the backing file: exactly what the kernel had submitted to the
-//! "disk", without the page cache and without uncommitted journal entries. The copy is mounted and opened. It takes
-//! root and loop devices; without them the test says so loudly and passes, unless MERIDIAN_REQUIRE_POWER_CUTS is set.
+//! The store lies on ext4 on a loop device, whose backing file lies on an XFS with shared blocks. At a random moment
+//! `cp --reflink` takes an atomic copy of the backing file: exactly what the kernel had submitted to the "disk",
+//! without the page cache and without uncommitted journal entries. The copy is mounted and opened. This needs root and
+//! loop devices. Without them the test prints a warning and passes, unless MERIDIAN_REQUIRE_POWER_CUTS is set.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,13 +14,13 @@ use rand::RngExt;
 use crate::kill::{Writer, check};
 use crate::rounds;
 
-/// Unless the environment says otherwise.
+/// Default of MERIDIAN_CUTS.
 const CUTS: usize = 4;
-/// Plain sled lost data in 12 of 16 cuts when this was first measured; so many cuts without a loss would mean
-/// that the test sees nothing.
+/// Plain sled lost data in 12 of 16 cuts when this was first measured. So many cuts without a loss would mean that the
+/// test cannot detect one.
 const PLAIN_CUTS: usize = 25;
 
-/// An XFS image with an ext4 image in it, mounted; unmounted when dropped.
+/// A mounted XFS image with an ext4 image in it; unmounted when dropped.
 struct Rig {
     folder: tempfile::TempDir,
     mounted: Vec<PathBuf>,
@@ -55,7 +55,7 @@ impl Rig {
 
     fn unmount(&mut self) {
         if let Some(point) = self.mounted.pop() {
-            // Nothing can be done about a mount that stays; the next run makes its own.
+            // A mount that cannot be removed stays; the next run makes its own.
             let _ = run("umount", &[text(&point)]);
         }
     }
@@ -73,7 +73,7 @@ impl Rig {
         let at_most = writer.kill();
         self.mount(&copy, "cut")?;
         let store = self.path("cut").join(format!("store-{number}"));
-        // Between the reading of the count and the copy more batches may have become durable.
+        // More batches may have become durable between the reading of the count and the copy.
         let verdict = check(engine, &store, acknowledged, at_most + 1);
         self.unmount();
         std::fs::remove_file(&copy).map_err(|e| e.to_string())?;
@@ -100,7 +100,7 @@ fn run(program: &str, args: &[&str]) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(format!("{program} {args:?}: {said}")) }
 }
 
-/// `None`, loudly, where no such device can be made.
+/// `None`, with a printed warning, where no such device can be made.
 fn rig() -> Result<Option<Rig>, String> {
     match Rig::build() {
         Ok(rig) => Ok(Some(rig)),
@@ -128,7 +128,7 @@ pub fn cuts_lose_nothing(engine: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// The same test with our fsync taken out does fail: it sees what it claims to see.
+/// The same test without our fsync fails, which shows that the test detects losses.
 pub fn cuts_break_plain_sled() -> Result<(), String> {
     let Some(mut rig) = rig()? else { return Ok(()) };
     for number in 0..PLAIN_CUTS {
@@ -137,5 +137,5 @@ pub fn cuts_break_plain_sled() -> Result<(), String> {
             return Ok(());
         }
     }
-    Err(format!("sled without fsync survived {PLAIN_CUTS} power cuts: this test proves nothing here"))
+    Err(format!("sled without fsync survived {PLAIN_CUTS} power cuts: this test detects no losses here"))
 }

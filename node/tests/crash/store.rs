@@ -1,4 +1,4 @@
-//! What the writer writes and the checker expects.
+//! The batches that the writer writes and the checker expects.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -25,19 +25,19 @@ fn open(engine: &str, folder: &Path) -> Result<Store, StorageError> {
     })
 }
 
-/// The records of one batch: its size and contents follow from its number.
+/// The records of one batch, which are determined by its number.
 ///
-/// | records | as |
+/// | records | in place of |
 /// | --- | --- |
 /// | up to 64 of 50 to 600 bytes under new keys | check-ins and log entries |
-/// | 14 KB, written anew under one of 24 neighbouring keys | visits of 12 persons, corrected |
-/// | one key whose value grows to 150 KB and begins again | one visit that is corrected all the time |
+/// | 14 KB, rewritten under one of 24 neighbouring keys | visits of 12 persons, corrected |
+/// | one key whose value grows to 150 KB and starts again | one visit that is corrected all the time |
 /// | 200 to 900 bytes under one of 40 keys of the lasting bucket | venues and their corrections |
 /// | removals | rows of erased documents |
 fn batch(number: u64) -> WriteBatch {
     let mut rng = StdRng::seed_from_u64(number);
     let mut buckets: BTreeMap<Bucket, BTreeMap<Vec<u8>, Option<Vec<u8>>>> = BTreeMap::new();
-    // What an earlier batch wrote goes again, unless it is written anew below.
+    // Removes what an earlier batch wrote, unless it is written again below.
     if number > 20 && number.is_multiple_of(5) {
         for (bucket, writes) in batch(number - 19).buckets.into_iter().take(1) {
             let removed = writes.writes.into_iter().map(|(key, _)| (key, None));
@@ -78,7 +78,7 @@ fn bytes(rng: &mut StdRng, len: std::ops::Range<usize>) -> Vec<u8> {
 }
 
 fn key(number: u64, record: u32) -> Vec<u8> {
-    // Spread over the tree, as ids of many venues are.
+    // Spread over the tree, like the ids of many venues.
     let spread = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(record);
     [b"l", &spread.to_be_bytes()[..2], &number.to_be_bytes(), &record.to_be_bytes()].concat()
 }
@@ -141,7 +141,7 @@ fn compare(store: &Store, least: u64, most: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// sled as its documentation says it is to be used: `flush` before each acknowledgement, and nothing more.
+/// sled used as its documentation says: `flush` before each acknowledgement, and nothing more.
 mod plain {
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;

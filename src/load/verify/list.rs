@@ -1,4 +1,4 @@
-//! Reading guest lists: the whole list as a stream of lines, and its completeness alone.
+//! Reads guest lists: the whole list as a stream of lines, or only its completeness.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::venue::Created;
 /// How long a stream may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// For each region, through which time a list is complete.
+/// For each region the moment through which a list is complete.
 pub(super) type Completeness = BTreeMap<String, Option<Timestamp>>;
 
 #[derive(Deserialize)]
@@ -27,14 +27,14 @@ fn path(venue: &Created, query: &str) -> String {
     format!("/v1/venues/{}/guests{query}", venue.venue_id)
 }
 
-/// Asks how complete a venue's guest list is.
+/// Asks for the completeness of a venue's guest list.
 pub(super) async fn completeness(base: &Base, venue: &Created) -> anyhow::Result<Completeness> {
     let options = Options { bearer: Some(&venue.owner_key), ..Options::default() };
     let reply: Reply = http::request(base, Method::GET, &path(venue, "?limit=1"), options).await?;
     Ok(reply.json::<Page>()?.completeness)
 }
 
-/// Streams a venue's whole guest list and hands each line to `row`; fails if the list breaks off.
+/// Streams a venue's whole guest list and passes each line to `row`; fails if the list breaks off.
 pub(super) async fn stream(
     base: &Base,
     venue: &Created,
@@ -51,7 +51,7 @@ pub(super) async fn stream(
     let mut rest: Vec<u8> = Vec::new();
     let mut last = false;
     while let Some(frame) = tokio::time::timeout(SILENCE, line.drive(body.frame())).await.context("the list stalled")? {
-        let Ok(data) = frame.context("the list broke off")?.into_data() else { continue };
+        let Ok(data) = frame.context("the list ended early")?.into_data() else { continue };
         let mut data = &data[..];
         while let Some(end) = data.iter().position(|byte| *byte == b'\n') {
             let (head, tail) = data.split_at(end);
@@ -71,7 +71,7 @@ pub(super) async fn stream(
     Ok(())
 }
 
-/// Takes one line; whether it is the closing one.
+/// Takes one line. Returns whether it is the last one.
 fn take(line: &[u8], row: &mut impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<bool> {
     if line.starts_with(b"{\"completeness\"") {
         return Ok(true);

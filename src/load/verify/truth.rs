@@ -1,4 +1,4 @@
-//! What the regions must show, and what one target does show.
+//! What the regions must show, and what one target shows.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use super::super::ledger::Visit;
 use super::super::run::{Ran, Shared};
 use super::{Checked, EXAMPLES, list};
 
-/// What a target shows of one visit.
+/// How a target shows one visit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Shown {
     #[default]
     Absent,
     First,
     Corrected,
-    /// Other persons, another area, another arrival, or concurrent values that nobody made.
+    /// Other persons, another area, another arrival, or unexpected concurrent values.
     Other,
     Twice,
 }
 
-/// What one target shows.
+/// The contents of one target.
 pub(super) struct Seen {
     visits: Vec<Shown>,
     rows: u64,
@@ -42,7 +42,7 @@ pub(super) struct Truth {
     pub(super) visits: Vec<Visit>,
 }
 
-/// One line of a guest list; what is not compared is not read.
+/// One line of a guest list, with only the fields that are compared.
 #[derive(Deserialize)]
 struct Row {
     visit_id: String,
@@ -54,14 +54,14 @@ struct Row {
 }
 
 impl Truth {
-    /// What follows from the answers of a run.
+    /// The truth that follows from the answers of a run.
     pub(super) fn new(shared: Arc<Shared>, ran: &Ran) -> Self {
         let mut visits = ran.visits.clone();
         visits.sort_unstable_by_key(|visit| visit.id);
         Self { shared, visits }
     }
 
-    /// How many targets there are to read.
+    /// The number of targets to read.
     pub(super) fn targets(&self) -> usize {
         self.shared.read_at.len()
     }
@@ -84,7 +84,7 @@ impl Truth {
 
     fn row(&self, venue: usize, line: &[u8], seen: &mut Seen) -> anyhow::Result<()> {
         let row: Row = serde_json::from_slice(line).with_context(|| {
-            format!("a row is not understood: {}", String::from_utf8_lossy(&line[..line.len().min(120)]))
+            format!("a row is not the JSON that is expected: {}", String::from_utf8_lossy(&line[..line.len().min(120)]))
         })?;
         seen.rows += 1;
         let known = number(&row.visit_id).and_then(|id| self.visits.binary_search_by_key(&id, |visit| visit.id).ok());
@@ -133,17 +133,17 @@ impl Truth {
                 Shown::First if allowed.first => continue,
                 Shown::Corrected if allowed.corrected => continue,
                 Shown::Absent => (&mut checked.missing, "missing"),
-                Shown::Twice => (&mut checked.twice, "there more than once"),
-                // An erased visit may show nothing at all.
-                _ if !allowed.first && !allowed.corrected => (&mut checked.resurrected, "erased and still there"),
-                Shown::First => (&mut checked.wrong, "corrected and shown as before"),
+                Shown::Twice => (&mut checked.twice, "in the list more than once"),
+                // An erased visit must not be shown at all.
+                _ if !allowed.first && !allowed.corrected => (&mut checked.resurrected, "erased but still in the list"),
+                Shown::First => (&mut checked.wrong, "corrected but shown as before"),
                 Shown::Corrected => (&mut checked.wrong, "shown corrected without a correction"),
                 Shown::Other => (&mut checked.wrong, "shown with other content"),
             };
             *count += 1;
             tell(what, &id(visit));
         }
-        seen.strangers.iter().for_each(|id| tell("never sent and yet there", id));
+        seen.strangers.iter().for_each(|id| tell("never sent but in the list", id));
         checked
     }
 

@@ -1,4 +1,4 @@
-//! From what is written to what is proven: bounds of single values, then contradictions between them.
+//! Turns the written form into the proven one: checks bounds of single values, then contradictions between them.
 
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -10,7 +10,7 @@ use super::{DnsConfig, DnsSection, DnsTlsConfig, NameserverSection, RateLimitCon
 use super::{Nameserver, RateLimitSection};
 use crate::tls::CertificateSection;
 
-/// What is wrong with a `[dns]` table.
+/// An error in a `[dns]` table.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DnsConfigError {
@@ -35,14 +35,14 @@ pub enum DnsConfigError {
         max: u32,
     },
     /// Not a host name.
-    #[error("{key}: {name:?} is no host name of labels of letters, digits and '-', or is too long")]
+    #[error("{key}: {name:?} is not a host name (labels of letters, digits and '-'), or is too long")]
     BadName {
         /// The key.
         key: &'static str,
         /// What it says.
         name: String,
     },
-    /// Two things of one name.
+    /// Two items with one name.
     #[error("{key}: {name} is used twice")]
     NameTwice {
         /// The key.
@@ -56,7 +56,7 @@ pub enum DnsConfigError {
         /// Its name.
         name: String,
     },
-    /// A path that says nothing.
+    /// A path that is empty.
     #[error("{key} is empty")]
     Empty {
         /// The key.
@@ -93,7 +93,7 @@ impl DnsConfig {
             ttl_max,
             static_ttl: range("dns.static_ttl_s", section.static_ttl_s, 1, 604_800)?,
             negative_ttl: range("dns.negative_ttl_s", section.negative_ttl_s.unwrap_or(ttl_min), 1, 86_400)?,
-            // Below 512 no resolver expects a truncated answer; above 4096 fragments get lost on the way.
+            // No resolver expects a truncated answer below 512; above 4096 fragments get lost on the way.
             edns_udp_size: range("dns.edns_udp_size", section.edns_udp_size, 512, 4_096)?,
             rate_limit: rate_limit(section.rate_limit)?,
             connections: range("dns.connections", section.connections, 1, 1_000_000)?,
@@ -157,7 +157,7 @@ fn nameservers(
     let mut proven = Vec::with_capacity(written.len());
     for one in written {
         let name = name(KEY, &one.name, zone)?;
-        // Below the service are the regions' names.
+        // The names below the service are the regions' names.
         if service.zone_of(&name) || !known.insert(name.clone()) {
             return Err(DnsConfigError::NameTwice { key: KEY, name: name.to_ascii() });
         }

@@ -1,4 +1,4 @@
-//! What a `[dns]` table may say and what is refused.
+//! Which `[dns]` tables are accepted, and which are refused.
 
 use std::path::Path;
 
@@ -47,7 +47,7 @@ fn a_whole_table_is_proven_and_written_back() {
 }
 
 #[test]
-fn little_needs_to_be_said() {
+fn most_keys_have_defaults() {
     let text =
         "listen = '[::1]:53'\nzone = 'a.test.'\nservice = 's'\nnameservers = [{ name = 'ns', addresses = ['::1'] }]";
     let config = prove(text).unwrap();
@@ -67,7 +67,7 @@ fn unknown_keys_are_refused_in_every_table() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_with_its_key() {
+fn an_invalid_value_is_refused_with_its_key() {
     for (from, to, key) in [
         ("ttl_min_s = 5", "ttl_min_s = 61", "dns.ttl_min_s"),
         ("ttl_min_s = 5", "ttl_min_s = 0", "dns.ttl_min_s"),

@@ -1,7 +1,7 @@
 //! The `[dns]` table as it is written: plain values, defaults, no unknown keys.
 //!
-//! These types are also serialised, so that a file can be written with the very structs that read it. Never `flatten`:
-//! it lets unknown keys through.
+//! These types are also serialised, so that a file can be written with the very structs that read it. Never use
+//! `flatten`, because it lets unknown keys through.
 //!
 //! # Not here
 //! Bounds: [`super::prove`].
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnsSection {
-    /// Where to listen, UDP and TCP.
+    /// The address for UDP and TCP.
     pub listen: SocketAddr,
     /// The zone, such as `meridian.test`.
     pub zone: String,
@@ -25,19 +25,19 @@ pub struct DnsSection {
     /// The zone's mailbox as a name; `hostmaster.<zone>` unless it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostmaster: Option<String>,
-    /// UDP sockets and threads; 0: one for each core.
+    /// UDP sockets and threads; 0 is one for each core.
     #[serde(default)]
     pub threads: usize,
-    /// Shortest time for which a client's region may be kept.
+    /// Shortest TTL of an answer that depends on the client.
     #[serde(default = "ttl_min_s")]
     pub ttl_min_s: u32,
-    /// Longest time for which a client's region may be kept.
+    /// Longest TTL of an answer that depends on the client.
     #[serde(default = "ttl_max_s")]
     pub ttl_max_s: u32,
-    /// How long SOA, NS and the name servers' addresses may be kept.
+    /// TTL of SOA, NS and the name servers' addresses.
     #[serde(default = "static_ttl_s")]
     pub static_ttl_s: u32,
-    /// How long "there is no such thing" may be kept; `ttl_min_s` unless it is given.
+    /// TTL of negative answers; `ttl_min_s` unless it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negative_ttl_s: Option<u32>,
     /// Largest answer over UDP in bytes.
@@ -70,9 +70,9 @@ pub struct NameserverSection {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimitSection {
-    /// UDP answers per second to one /24 (IPv6: /56); 0: no limit.
+    /// UDP answers per second to one /24 (IPv6: /56); 0 is no limit.
     pub responses_per_second: u32,
-    /// Every so many answers above the limit is sent truncated; 0: none.
+    /// Every n-th answer above the limit is sent truncated; 0 is never.
     pub slip: u32,
     /// Networks without a limit.
     pub exempt: Vec<IpNetwork>,
@@ -90,7 +90,7 @@ impl Default for RateLimitSection {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnsTlsSection {
-    /// Where to listen.
+    /// The address of the listener.
     pub listen: SocketAddr,
     /// The certificate chain.
     pub certificate: PathBuf,
@@ -119,7 +119,7 @@ fn connections() -> usize {
 }
 
 impl DnsSection {
-    /// Defaults, listening here for this service.
+    /// The defaults, with this listener, zone and service.
     #[must_use]
     pub fn new(listen: SocketAddr, zone: &str, service: &str, nameservers: Vec<NameserverSection>) -> DnsSection {
         DnsSection {

@@ -1,4 +1,4 @@
-//! Many datagrams per system call (`recvmmsg`, `sendmmsg`), which halves what a query costs.
+//! Receives and sends many datagrams per system call (`recvmmsg`, `sendmmsg`), which halves the cost of a query.
 //!
 //! # Not here
 //! Systems without these calls: `single.rs`.
@@ -12,7 +12,7 @@ use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmm
 
 use super::{Failures, LONGEST_QUERY, Worker};
 
-/// Datagrams per system call: beyond this there is nothing more to gain.
+/// Datagrams per system call; more bring no further gain.
 const BATCH: usize = 32;
 
 /// Answers to be sent.
@@ -22,7 +22,7 @@ struct Outbox {
     filled: usize,
 }
 
-/// Receives a batch, answers it, sends the answers; until it is told to stop.
+/// Receives a batch, answers it and sends the answers, until `stop` is true.
 pub(super) fn serve(socket: &UdpSocket, worker: &mut Worker) -> io::Result<()> {
     let mut inbox = vec![[0_u8; LONGEST_QUERY]; BATCH];
     let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
@@ -40,7 +40,7 @@ pub(super) fn serve(socket: &UdpSocket, worker: &mut Worker) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for one datagram and takes what else is there.
+/// Waits for one datagram and takes all others that have arrived.
 fn receive(
     socket: &UdpSocket,
     inbox: &mut [[u8; LONGEST_QUERY]],
@@ -68,11 +68,11 @@ fn address(from: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| from.as_sockaddr_in6().map(|from| SocketAddrV6::from(*from).into()))
 }
 
-/// Sends all answers. One that the system refuses is given up, and the others are sent.
+/// Sends all answers. If the system refuses one, the others are still sent.
 fn send(socket: &UdpSocket, outbox: &Outbox, worker: &Worker) {
     let mut first = 0;
     while first < outbox.filled {
-        // Most batches are small, so nothing is made for places that are empty.
+        // Most batches are small, so the lists hold only the filled places.
         let left = first..outbox.filled;
         let to: Vec<SocketAddrAny> = outbox.to[left.clone()].iter().map(|to| (*to).into()).collect();
         let parts: Vec<[IoSlice<'_>; 1]> = outbox.answers[left].iter().map(|answer| [IoSlice::new(answer)]).collect();

@@ -1,11 +1,11 @@
-//! One datagram per system call, for systems that have no other.
+//! One datagram per system call, for systems without batch calls.
 
 use std::io;
 use std::net::UdpSocket;
 
 use super::{Failures, LONGEST_QUERY, Worker};
 
-/// Receives a query, answers it; until it is told to stop.
+/// Receives and answers one query at a time, until `stop` is true.
 pub(super) fn serve(socket: &UdpSocket, worker: &mut Worker) -> io::Result<()> {
     let mut query = [0; LONGEST_QUERY];
     let mut answer = Vec::new();

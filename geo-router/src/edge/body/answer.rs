@@ -1,7 +1,7 @@
-//! An answer's body.
+//! The body of an answer.
 //!
 //! # Invariants
-//! - A node's body that breaks off breaks off the client's connection (HTTP/2: stream) too: never a clean end.
+//! - If a node's body breaks off, the client's connection (HTTP/2: stream) breaks off too; it never ends cleanly.
 //! - The connection to the node goes back to the pool only after the whole body was read.
 
 use std::pin::Pin;
@@ -19,14 +19,14 @@ use crate::edge::cache::Filling;
 use crate::edge::listen::UnderWay;
 use crate::edge::pool::Lease;
 
-/// What a client is sent: the edge's own words, or a node's.
+/// The body that a client gets: the edge's own, or a node's.
 pub(in crate::edge) struct Answer {
     body: Either<Full<Bytes>, Box<Relay>>,
-    /// Keeps the connection from being taken for an idle one.
+    /// Marks the connection as busy.
     _under_way: UnderWay,
 }
 
-/// Whose words.
+/// The source of the body.
 pub(in crate::edge) type Origin = Either<Bytes, Box<Relay>>;
 
 impl Answer {
@@ -65,7 +65,7 @@ impl Body for Answer {
     }
 }
 
-/// A node's body, read as fast as the client takes it.
+/// A node's body, read only as fast as the client reads it.
 pub(in crate::edge) struct Relay {
     body: Incoming,
     lease: Option<Lease>,
@@ -82,7 +82,7 @@ impl Relay {
         relay
     }
 
-    /// Keeps what passes, for the cache.
+    /// Copies what passes into `filling`, for the cache.
     pub(in crate::edge) fn fill(&mut self, filling: Filling) {
         self.filling = Some(filling);
         self.end_if_ended();
@@ -107,7 +107,7 @@ impl Relay {
         let cut = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.timer = None;
-                // An answer with trailers is not kept: nobody has need of one.
+                // An answer with trailers is not cached, because no client needs one.
                 let keeps = match (&mut self.filling, frame.data_ref()) {
                     (Some(filling), Some(data)) => filling.push(data),
                     _ => false,

@@ -1,4 +1,4 @@
-//! Bodies on their way: a client's to a node ([`sent`]) and a node's to a client ([`answer`]).
+//! Bodies in transit: from a client to a node ([`sent`]) and from a node to a client ([`answer`]).
 
 mod answer;
 mod sent;
@@ -6,17 +6,17 @@ mod sent;
 pub(super) use answer::{Answer, Origin, Relay};
 pub(super) use sent::{Outgoing, Prepared, Progress, prepare};
 
-/// Why a body ended early. Whoever reads it must not take it for a whole one.
+/// Why a body ended early. A reader must not take it for a complete one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(super) enum Cut {
-    /// Whoever sends it is silent.
+    /// The sender is silent.
     #[error("no more of the body came in time")]
     Silent,
-    /// It is longer than allowed.
+    /// The body is longer than allowed.
     #[error("the body is too large")]
     TooLarge,
-    /// The connection it came on broke.
-    #[error("the body broke off")]
+    /// The connection that carried the body broke.
+    #[error("the connection broke before the end of the body")]
     Broke(#[source] hyper::Error),
 }

@@ -1,8 +1,8 @@
-//! A request's body: kept whole if it is small, so that it can be sent again; else sent once, as it comes.
+//! The body of a request: kept whole if it is small, so that it can be sent again; otherwise sent once, as it arrives.
 //!
 //! # Invariants
-//! - Of one request no more is in memory than the buffer and one piece.
-//! - A body that its client breaks off is never sent as if it were whole.
+//! - Each request holds in memory at most the buffer and one piece.
+//! - A body that its client breaks off is never sent as if it were complete.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,11 +25,11 @@ pub(in crate::edge) type Outgoing = Either<Full<Bytes>, Streamed>;
 /// A request's body before it is sent.
 #[derive(Debug)]
 pub(in crate::edge) enum Prepared {
-    /// All of it.
+    /// The whole body is in memory.
     Whole(Bytes),
-    /// It is sent once.
+    /// The body can be sent once.
     Once(Box<Streamed>),
-    /// It was sent.
+    /// The body was sent.
     Gone,
 }
 
@@ -54,7 +54,7 @@ impl Prepared {
         }
     }
 
-    /// An attempt that never left gives its body back.
+    /// Takes the body of an attempt that was never sent back.
     pub(in crate::edge) fn give_back(&mut self, body: Outgoing) {
         if let Either::Right(streamed) = body {
             *self = Prepared::Once(Box::new(streamed));
@@ -62,7 +62,7 @@ impl Prepared {
     }
 }
 
-/// Takes in a request's body: all of it if it fits into `buffer` bytes.
+/// Reads a request's body: all of it if it fits into `buffer` bytes.
 pub(in crate::edge) async fn prepare(
     mut body: Incoming,
     buffer: usize,
@@ -88,7 +88,7 @@ pub(in crate::edge) async fn prepare(
                 Ok(Some(Err(_))) => return Err(broke_off()),
                 Ok(Some(Ok(frame))) => frame,
             };
-            // Trailers end here: a field that comes after the body must never count as one of the head.
+            // Trailers are dropped, because a field that comes after the body must never count as a field of the head.
             let Ok(data) = frame.into_data() else { continue };
             size += data.len();
             kept.push(data);
@@ -112,7 +112,7 @@ pub(in crate::edge) async fn prepare(
 }
 
 fn too_large() -> Problem {
-    Problem::new(Kind::TooLarge, "the edge's limit of body sizes is smaller")
+    Problem::new(Kind::TooLarge, "the body exceeds the edge's limit")
 }
 
 fn slow() -> Problem {
@@ -120,7 +120,7 @@ fn slow() -> Problem {
 }
 
 fn broke_off() -> Problem {
-    Problem::new(Kind::BadRequest, "the body broke off")
+    Problem::new(Kind::BadRequest, "the body ended early")
 }
 
 fn join(mut pieces: Vec<Bytes>, size: usize) -> Bytes {
@@ -134,7 +134,7 @@ fn join(mut pieces: Vec<Bytes>, size: usize) -> Bytes {
     whole.freeze()
 }
 
-/// What whoever waits for the answer needs to know of the upload: a slow client is no silent node.
+/// The progress of the upload, for the task that waits for the answer: a slow client must not look like a silent node.
 #[derive(Clone, Debug, Default)]
 pub(in crate::edge) struct Progress(Arc<State>);
 
@@ -146,12 +146,12 @@ struct State {
 }
 
 impl Progress {
-    /// So many times more of it was asked for.
+    /// How often another piece was asked for.
     pub(in crate::edge) fn pieces(&self) -> u64 {
         self.0.pieces.load(Ordering::Relaxed)
     }
 
-    /// Whether the client is to send more.
+    /// Whether the upload waits for the client.
     pub(in crate::edge) fn waits_for_client(&self) -> bool {
         self.0.waits.load(Ordering::Relaxed)
     }
@@ -166,7 +166,7 @@ impl Progress {
     }
 }
 
-/// A body that is sent as it comes.
+/// A body that is sent as it arrives.
 #[derive(Debug)]
 pub(in crate::edge) struct Streamed {
     first: Option<Bytes>,

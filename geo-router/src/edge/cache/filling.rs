@@ -1,4 +1,4 @@
-//! An answer on its way to a client that will be kept once it is whole.
+//! An answer on its way to a client that the cache stores once it is complete.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,11 +10,11 @@ use hyper::header::{HeaderMap, HeaderValue};
 use super::rules::Term;
 use super::{Asked, Cache, Flight, Stored};
 
-/// An answer of which a part has come. Dropped unfinished, nothing is kept.
+/// An answer of which a part has arrived. If this is dropped before the end, nothing is stored.
 pub(in crate::edge) struct Filling {
     cache: Arc<Cache>,
     asked: Asked,
-    /// Those who wait for it are let go when this is dropped.
+    /// Requests that wait for this answer continue when this is dropped.
     _flight: Option<Flight>,
     status: StatusCode,
     headers: HeaderMap,
@@ -38,7 +38,7 @@ impl Filling {
         Filling { cache, asked, _flight: flight, status, headers, term, region, body: BytesMut::new(), since }
     }
 
-    /// More of it came. Whether it is still worth keeping.
+    /// Adds a piece. Returns whether the answer is still worth storing.
     pub(in crate::edge) fn push(&mut self, data: &Bytes) -> bool {
         if self.body.len() + data.len() > self.cache.rules.object {
             return false;
@@ -47,7 +47,7 @@ impl Filling {
         true
     }
 
-    /// All of it came.
+    /// Stores the complete answer.
     pub(in crate::edge) fn finish(self) {
         let stored = Stored {
             status: self.status,

@@ -1,6 +1,6 @@
-//! One question to the nodes at a time for one cached path: the others wait for its answer.
+//! At most one request to the nodes at a time for one cached path: other requests wait for its answer.
 //!
-//! Only paths of which answers were kept before are led through here, so what is never kept never waits.
+//! Only paths whose answers were cached before come here, so paths that are never cached never wait.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,27 +9,27 @@ use tokio::sync::watch;
 
 type Open = Arc<Mutex<HashMap<Arc<str>, watch::Receiver<()>>>>;
 
-/// The questions under way.
+/// The requests under way.
 #[derive(Clone, Default)]
 pub(in crate::edge) struct Flights(Open);
 
-/// A question under way; those who wait are let go when it is dropped.
+/// A request under way; waiting requests continue when it is dropped.
 pub(in crate::edge) struct Flight {
     open: Open,
     path: Arc<str>,
     _done: watch::Sender<()>,
 }
 
-/// Who asks the node.
+/// Which request asks the node.
 pub(in crate::edge) enum Turn {
-    /// We do.
+    /// This request asks.
     Ours(Flight),
-    /// Somebody does; it is over when this changes or closes.
+    /// Another request asks; it has ended when this changes or closes.
     Theirs(watch::Receiver<()>),
 }
 
 impl Flights {
-    /// Begins to ask, or says who does.
+    /// Begins to ask, or returns the request that already asks.
     pub(in crate::edge) fn begin(&self, path: &Arc<str>) -> Turn {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(theirs) = open.get(path) {

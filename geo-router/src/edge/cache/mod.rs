@@ -1,12 +1,12 @@
-//! Public answers that are kept and served again: least recently used out first, each until its time is over.
+//! Caches public answers, each until it expires; the least recently used one is evicted first.
 //!
 //! # Invariants
-//! - An answer is stored only after its whole body came to a clean end.
-//! - What is stored of a path is out of reach as soon as a write to that path succeeds through this router.
+//! - An answer is stored only after its whole body ended cleanly.
+//! - Stored answers of a path become unreachable as soon as a write to that path succeeds through this router.
 //! - Memory is bounded by bytes, not by the number of answers.
 //!
 //! # Not here
-//! What may be kept: [`rules`]. Asking nodes: [`super::serve`].
+//! Which answers may be cached: [`rules`]. Asking nodes: [`super::serve`].
 
 pub mod rules;
 
@@ -31,13 +31,13 @@ use super::metrics::EdgeMetrics;
 pub(super) use filling::Filling;
 pub(super) use flights::{Flight, Flights, Turn};
 
-/// How long it is remembered by what the answers of a path vary.
+/// How long the `Vary` header names of a path are remembered.
 const MARK_LIFE: Duration = Duration::from_secs(3_600);
 
-/// How many paths that is remembered of.
+/// Number of paths whose `Vary` header names are remembered.
 const MOST_MARKS: u64 = 100_000;
 
-/// Bytes that an entry takes beside its body and headers, about.
+/// Bytes that an entry takes besides its body and headers, roughly.
 const OVERHEAD: usize = 512;
 
 /// One answer.
@@ -57,7 +57,7 @@ impl Stored {
         self.term.age + now.saturating_duration_since(self.at)
     }
 
-    /// Whether it serves while nodes fail.
+    /// Whether the answer may be served while nodes fail.
     pub(super) fn serves_on_error(&self, now: Instant) -> bool {
         self.age(now) < self.term.fresh + self.term.stale_if_error
     }
@@ -85,15 +85,16 @@ impl Stored {
     }
 }
 
-/// What the answers of a path have in common.
+/// The `Vary` header names of one path, with a number that changes when the path is written, so that older answers
+/// become unreachable.
 #[derive(Debug)]
 struct Mark {
     varies: Vec<HeaderName>,
-    /// Distinguishes it from the mark of the same path before a write.
+    /// A random number that distinguishes this mark from the mark of the same path before a write.
     number: u64,
 }
 
-/// One answer's place.
+/// The key of one answer.
 type Key = (u64, Vec<u8>);
 
 struct UntilItsTimeIsOver;
@@ -131,15 +132,15 @@ pub(super) struct Asked {
     headers: HeaderMap,
 }
 
-/// What there is.
+/// The result of a look-up.
 pub(super) enum Found {
-    /// An answer that needs no node.
+    /// An answer that can be served without a node.
     Fresh(Arc<Stored>),
     /// An answer that a node may confirm.
     Stale(Arc<Stored>),
-    /// Nothing, though answers of this path are kept.
+    /// No answer, although answers of this path were cached before.
     Missing,
-    /// Nothing, and perhaps never anything.
+    /// No answer; answers of this path may never be cached.
     Unknown,
 }
 
@@ -163,13 +164,13 @@ impl Cache {
         })
     }
 
-    /// Whether a request may be answered from here.
+    /// The request, if it may be answered from the cache.
     pub(super) fn asked(&self, parts: &Parts, secure: bool) -> Option<Asked> {
         let wishes = rules::wishes(&parts.method, &parts.headers)?;
         Some(Asked { path: path(parts, secure), wishes, method: parts.method.clone(), headers: parts.headers.clone() })
     }
 
-    /// Looks.
+    /// Looks the request up.
     pub(super) fn find(&self, asked: &Asked, now: Instant) -> Found {
         let Some(mark) = self.marks.get(&asked.path) else { return Found::Unknown };
         let key = (mark.number, rules::variant(&mark.varies, &asked.headers));
@@ -180,7 +181,7 @@ impl Cache {
         if fresh { Found::Fresh(stored) } else { Found::Stale(stored) }
     }
 
-    /// Begins to keep a node's answer, if it may be kept.
+    /// Begins to store a node's answer, if it may be cached.
     pub(super) fn fill(
         self: &Arc<Self>,
         asked: Asked,
@@ -197,7 +198,7 @@ impl Cache {
         Some(Filling::new(self.clone(), asked, flight, status, headers.clone(), term, region))
     }
 
-    /// A node confirmed what is kept.
+    /// A node confirmed a stored answer.
     pub(super) fn confirmed(&self, asked: &Asked, stored: &Stored, said: &HeaderMap) -> Arc<Stored> {
         let headers = rules::freshened(&stored.headers, said);
         let term = rules::term(stored.status, &headers, self.rules.stale_if_error);
@@ -228,12 +229,12 @@ impl Cache {
         self.answers.insert((mark.number, rules::variant(&mark.varies, &asked.headers)), stored);
     }
 
-    /// A write to a path succeeded: what is kept of it is out of reach.
+    /// A write to a path succeeded: its stored answers become unreachable.
     pub(super) fn written(&self, path: &str) {
         self.marks.invalidate(path);
     }
 
-    /// Brings evictions and the metric up to date. To be called about every second.
+    /// Runs pending evictions and updates the metric. To be called about every second.
     pub(super) fn sweep(&self) {
         self.answers.run_pending_tasks();
         self.marks.run_pending_tasks();
@@ -241,7 +242,7 @@ impl Cache {
     }
 }
 
-/// What a path's answers are kept under.
+/// The key of a path's answers.
 pub(super) fn path(parts: &Parts, secure: bool) -> Arc<str> {
     let host = parts.headers.get(hyper::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let scheme = if secure { "https" } else { "http" };

@@ -1,12 +1,12 @@
-//! What may be kept, and for how long it is good: RFC 9111 as far as a shared cache needs that keeps only what is
-//! expressly public.
+//! Which answers may be cached, and how long they are fresh: the part of RFC 9111 that a shared cache needs if it
+//! stores only answers that are expressly public.
 //!
-//! `http-cache-semantics` was looked at and left: it folds repeated header lines into one, writes `Date` in a form
-//! that HTTP does not have, and knows freshness by heuristics, which are of no use where `public` and an age are
-//! required.
+//! `http-cache-semantics` is not used, because it folds repeated header lines into one, writes `Date` in a form that
+//! HTTP does not have, and computes freshness by heuristics, which are useless where `public` and an age are required.
 //!
 //! # Invariants
-//! - Kept is only what says `public` and how long, and sets no cookie; asked without credentials or cookies.
+//! - An answer is cached only if it says `public` and how long, and sets no cookie, and if the request had neither
+//!   credentials nor cookies.
 //! - No clock: ages are arguments.
 
 use std::time::Duration;
@@ -17,18 +17,18 @@ use hyper::header::{
 };
 use hyper::{Method, StatusCode};
 
-/// What a client asks of caches.
+/// The cache directives of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wishes {
-    /// Nothing without asking a node.
+    /// Every answer must come from a node or be confirmed by one.
     pub no_cache: bool,
-    /// Nothing older than this.
+    /// The greatest age of an answer.
     pub max_age: Option<Duration>,
-    /// Nothing but from a cache.
+    /// The answer must come from the cache.
     pub only_if_cached: bool,
 }
 
-/// Whether a request may be answered from the cache at all, and on what terms.
+/// Whether a request may be answered from the cache, and on which conditions.
 #[must_use]
 pub fn wishes(method: &Method, headers: &HeaderMap) -> Option<Wishes> {
     const PERSONAL: [HeaderName; 8] = [
@@ -56,18 +56,18 @@ pub fn wishes(method: &Method, headers: &HeaderMap) -> Option<Wishes> {
     })
 }
 
-/// How long an answer is good.
+/// How long an answer is fresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Term {
-    /// How old it was when it came.
+    /// Its age when it arrived.
     pub age: Duration,
-    /// Up to which age it is fresh.
+    /// The age up to which it is fresh.
     pub fresh: Duration,
-    /// How long after that it serves while nodes fail.
+    /// How much longer it may be served while nodes fail.
     pub stale_if_error: Duration,
 }
 
-/// Whether the answer to a GET may be kept, and for how long.
+/// Whether the answer to a GET may be cached, and how long it is fresh.
 #[must_use]
 pub fn term(status: StatusCode, headers: &HeaderMap, stale_if_error: Duration) -> Option<Term> {
     let directives = Directives::of(headers);
@@ -91,7 +91,7 @@ pub fn term(status: StatusCode, headers: &HeaderMap, stale_if_error: Duration) -
     (age < fresh).then_some(Term { age, fresh, stale_if_error })
 }
 
-/// The request fields by which an answer varies, in order; `None` if by more than can be told.
+/// The request fields by which an answer varies, in order; `None` if it varies by more than fields.
 #[must_use]
 pub fn varies(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     let names = list(headers, &VARY).map(|name| name.parse().ok().filter(|_| name != "*"));
@@ -101,7 +101,7 @@ pub fn varies(headers: &HeaderMap) -> Option<Vec<HeaderName>> {
     Some(names)
 }
 
-/// The values of those fields in a request: requests with equal ones have the same answer.
+/// The values of these fields in a request: requests with equal values get the same answer.
 #[must_use]
 pub fn variant(names: &[HeaderName], headers: &HeaderMap) -> Vec<u8> {
     let mut variant = Vec::new();
@@ -115,20 +115,21 @@ pub fn variant(names: &[HeaderName], headers: &HeaderMap) -> Vec<u8> {
     variant
 }
 
-/// Whether the client has what is kept (RFC 9110, section 13.1).
+/// Whether the client already has the stored answer (RFC 9110, section 13.1).
 #[must_use]
 pub fn has_it(asked: &HeaderMap, kept: &HeaderMap) -> bool {
     if asked.contains_key(IF_NONE_MATCH) {
         let Some(tag) = kept.get(header::ETAG).and_then(|tag| tag.to_str().ok()) else { return false };
-        // The weak comparison.
+        // Weak comparison.
         let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
         return list(asked, &IF_NONE_MATCH).any(|one| one == "*" || opaque(&one) == opaque(tag));
     }
-    // A date that is merely later gets the whole answer, which is always right.
+    // A client with a later date gets the whole answer, which is always correct.
     matches!((asked.get(IF_MODIFIED_SINCE), kept.get(header::LAST_MODIFIED)), (Some(one), Some(other)) if one == other)
 }
 
-/// Asks a node whether what is kept is still good, instead of what the client asked. Whether that can be asked.
+/// Turns the request into one that asks a node whether the stored answer is still good. Returns whether that is
+/// possible.
 pub fn revalidate(asked: &mut HeaderMap, kept: &HeaderMap) -> bool {
     asked.remove(IF_NONE_MATCH);
     asked.remove(IF_MODIFIED_SINCE);
@@ -141,7 +142,7 @@ pub fn revalidate(asked: &mut HeaderMap, kept: &HeaderMap) -> bool {
     false
 }
 
-/// What is kept with what a node's 304 says of it (RFC 9111, section 3.2).
+/// The stored headers, updated by a node's 304 (RFC 9111, section 3.2).
 #[must_use]
 pub fn freshened(kept: &HeaderMap, said: &HeaderMap) -> HeaderMap {
     let mut headers = kept.clone();
@@ -163,7 +164,7 @@ pub fn age(age: Duration) -> HeaderValue {
     HeaderValue::from(age.as_secs())
 }
 
-/// The words of a list field. Commas within quotes are taken for separators: what falls apart then is no word that
+/// The words of a list field. Commas within quotes count as separators; the pieces of such a word match no word that
 /// matters here.
 fn list<'a>(headers: &'a HeaderMap, name: &'a HeaderName) -> impl Iterator<Item = String> + 'a {
     let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
@@ -188,7 +189,7 @@ impl Directives {
         self.value(name).is_some()
     }
 
-    /// A number of seconds; one that is none counts as 0 (RFC 9111, section 4.2.1: stale).
+    /// A number of seconds; a value that is not a number counts as 0 (RFC 9111, section 4.2.1: stale).
     fn seconds(&self, name: &str) -> Option<Duration> {
         let value = self.value(name)?.unwrap_or_default();
         let value = value.trim_matches('"');
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn who_shows_who_they_are_is_not_answered_from_the_cache() {
+    fn a_request_with_credentials_is_not_answered_from_the_cache() {
         for name in ["authorization", "cookie", "meridian-secret", "meridian-session", "range", "if-match"] {
             assert!(wishes(&Method::GET, &headers(&[(name, "x")])).is_none(), "{name}");
         }

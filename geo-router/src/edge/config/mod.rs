@@ -1,7 +1,7 @@
 //! `[edge]`, checked: to hold an [`EdgeConfig`] is proof that its bounds hold.
 //!
 //! # Not here
-//! What is written: [`written`]. Whether certificates are any good: [`crate::tls`].
+//! The written form: [`written`]. Whether certificates are usable: [`crate::tls`].
 
 mod prove;
 mod written;
@@ -24,40 +24,40 @@ pub use written::{
 use super::sticky::Secret;
 use crate::tls::CertificateSection;
 
-/// Everything the edge is told before it starts.
+/// The checked configuration of the edge.
 #[derive(Clone, Debug)]
 pub struct EdgeConfig {
-    /// Where it takes HTTP without TLS.
+    /// The listener for HTTP without TLS.
     pub listen: SocketAddr,
-    /// Where it takes HTTP with TLS, and with which certificate.
+    /// The listener for HTTP with TLS, and its certificate.
     pub tls: Option<(SocketAddr, CertificateSection)>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNetwork>,
     /// Its pseudonym in `Via` and `Cache-Status`.
     pub name: String,
-    /// How the nodes of a region share its requests.
+    /// The policy by which a region's nodes share its requests.
     pub balance: Balance,
     /// Whether a cookie keeps a client at its node.
     pub sticky: bool,
-    /// The key of what the edge signs.
+    /// The key for the cookies that the edge signs.
     pub secret: Secret,
-    /// What one client and all together may take.
+    /// Limits per client and for all clients together.
     pub limits: Limits,
-    /// How long everything may take.
+    /// Limits of time.
     pub timeouts: Timeouts,
     /// How often a request is tried.
     pub retry: Retry,
-    /// When a node is left alone.
+    /// When a node is excluded.
     pub breaker: BreakerRules,
-    /// How much one client prefix may ask.
+    /// The rate limit of a client prefix.
     pub rate_limit: Option<RateLimit>,
-    /// What is kept of answers.
+    /// Limits of the cache.
     pub cache: Option<CacheRules>,
     /// The part of a region's capacity that is used.
     pub capacity_limit: f64,
 }
 
-/// What one client and all together may take.
+/// Limits per client and for all clients together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Client connections at one time.
@@ -72,18 +72,18 @@ pub struct Limits {
     pub streams: u32,
 }
 
-/// How long everything may take.
+/// Limits of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// TLS handshake and the first request's head, each.
+    /// A TLS handshake, and the head of the first request, each.
     pub head: Duration,
-    /// Between two pieces of a request body.
+    /// The time between two pieces of a request body.
     pub body_idle: Duration,
-    /// A whole request body that is kept for a repetition.
+    /// A whole request body that is kept to be sent again.
     pub body: Duration,
-    /// A connection without a request, and a later request's head.
+    /// A connection without a request, and the head of a later request.
     pub idle: Duration,
-    /// How long a client may take nothing of what it is sent.
+    /// How long a client may read nothing of what it is sent.
     pub write: Duration,
     /// Connecting to a node.
     pub connect: Duration,
@@ -93,7 +93,7 @@ pub struct Timeouts {
     pub answer_idle: Duration,
     /// All attempts of one request together, until an answer begins.
     pub request: Duration,
-    /// What is under way when the edge stops.
+    /// Connections that are left when the edge stops.
     pub drain: Duration,
 }
 
@@ -102,18 +102,18 @@ pub struct Timeouts {
 pub struct Retry {
     /// All attempts, the first included.
     pub attempts: u32,
-    /// Bytes of a body that are kept for a repetition.
+    /// Bytes of a body that are kept to be sent again.
     pub buffer: usize,
 }
 
-/// When a node is left alone.
+/// When a node is excluded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BreakerRules {
     /// Failures in a row that open it.
     pub failures: u32,
-    /// The part of failures within a window that opens it...
+    /// The part of failures within a window that opens it.
     pub ratio: f64,
-    /// ...among at least so many requests.
+    /// The least number of requests in a window for which `ratio` counts.
     pub requests: u32,
     /// The window.
     pub window: Duration,
@@ -123,25 +123,25 @@ pub struct BreakerRules {
     pub open_max: Duration,
 }
 
-/// How much one client prefix may ask.
+/// The rate limit of a client prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Requests per second for ever.
+    /// Requests per second in the long run.
     pub per_second: NonZeroU32,
     /// Requests at once.
     pub burst: NonZeroU32,
-    /// Who is not limited.
+    /// Networks without a limit.
     pub exempt: Vec<IpNetwork>,
 }
 
-/// What is kept of answers.
+/// Limits of the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheRules {
     /// Bytes of all answers together.
     pub bytes: u64,
     /// Bytes of one answer.
     pub object: usize,
-    /// How long beyond its time an answer serves while the nodes fail, unless it says so itself.
+    /// How long beyond its time an answer is served while the nodes fail, unless it says so itself.
     pub stale_if_error: Duration,
 }
 
@@ -161,7 +161,7 @@ pub enum EdgeConfigError {
         /// Most.
         max: f64,
     },
-    /// A pseudonym that can't stand in `Via`.
+    /// A pseudonym that can't be part of `Via`.
     #[error("edge.name = \"{name}\": must be 1 to 40 letters, digits, \"-\", \".\" or \"_\"")]
     BadName {
         /// What was written.

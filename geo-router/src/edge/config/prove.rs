@@ -1,4 +1,4 @@
-//! From what is written to what is proven: bounds of single values, then contradictions between them.
+//! Turns the written form into the proven one: checks bounds of single values, then contradictions between them.
 
 use std::fs;
 use std::num::NonZeroU32;
@@ -79,7 +79,7 @@ fn millis(key: &'static str, value: u64) -> Result<Duration, EdgeConfigError> {
 }
 
 fn fraction(key: &'static str, value: f64) -> Result<f64, EdgeConfigError> {
-    // Not a number is in no range, so it is refused too.
+    // NaN is in no range, so it is refused too.
     if (0.01..=1.0).contains(&value) {
         Ok(value)
     } else {
@@ -90,9 +90,9 @@ fn fraction(key: &'static str, value: f64) -> Result<f64, EdgeConfigError> {
 fn limits(written: LimitsSection) -> Result<Limits, EdgeConfigError> {
     Ok(Limits {
         connections: size("limits.connections", written.connections, 1, 1_000_000, 0)?,
-        // The nodes take 16 KiB; less here would refuse what they accept.
+        // The nodes accept 16 KiB, so a lower limit here would refuse what they accept.
         body: range("limits.body_kib", written.body_kib, 16, 1 << 30)? << 10,
-        // Less than 8 KiB is refused by the HTTP library.
+        // The HTTP library refuses less than 8 KiB.
         head: size("limits.head_kib", written.head_kib, 8, 1_024, 10)?,
         headers: size("limits.headers", written.headers, 16, 1_000, 0)?,
         streams: small("limits.streams", written.streams, 1, 10_000)?,

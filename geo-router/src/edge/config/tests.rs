@@ -1,4 +1,4 @@
-//! What `[edge]` says, proven or refused.
+//! `[edge]` tables that are accepted or refused.
 
 use std::path::Path;
 

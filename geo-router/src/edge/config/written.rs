@@ -1,7 +1,7 @@
 //! `[edge]` as it is written: plain values, defaults, no unknown keys.
 //!
-//! These types are also serialised, so that what writes a `router.toml` does it with the structs that read it.
-//! Never `flatten`: it lets unknown keys through.
+//! These types are also serialised, so that a `router.toml` can be written with the structs that read it. Never use
+//! `flatten`, because it lets unknown keys through.
 //!
 //! # Not here
 //! Bounds: [`super::prove`].
@@ -18,7 +18,7 @@ use crate::tls::CertificateSection;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeSection {
-    /// Where HTTP without TLS is taken.
+    /// The listener for HTTP without TLS.
     pub listen: SocketAddr,
     /// The pseudonym in `Via` and `Cache-Status`.
     #[serde(default = "name")]
@@ -32,8 +32,8 @@ pub struct EdgeSection {
     /// Whether a cookie keeps a client at its node.
     #[serde(default)]
     pub sticky: bool,
-    /// File with the key of the cookie, the same on all routers; without it the key is random and dies with the
-    /// process.
+    /// File with the key of the cookie, the same on all routers. Without it the key is random and lost when the process
+    /// ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_file: Option<PathBuf>,
     /// The part of a region's `capacity` that is used; beyond it requests go elsewhere or are refused.
@@ -71,7 +71,7 @@ fn capacity_limit() -> f64 {
 }
 
 impl EdgeSection {
-    /// Defaults, listening here.
+    /// The defaults, with this listener.
     #[must_use]
     pub fn new(listen: SocketAddr) -> EdgeSection {
         EdgeSection {
@@ -94,7 +94,7 @@ impl EdgeSection {
 }
 
 impl Default for EdgeSection {
-    /// On the port of `meridian up`.
+    /// Listens on the port of `meridian up`.
     fn default() -> Self {
         EdgeSection::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 7080)))
     }
@@ -104,18 +104,18 @@ impl Default for EdgeSection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
-    /// One after the other.
+    /// In turn.
     #[default]
     RoundRobin,
-    /// One after the other, in proportion to their weights.
+    /// In turn, in proportion to the weights.
     Weighted,
-    /// Where the fewest requests are under way, in proportion to the weights.
+    /// The node with the fewest requests under way, in proportion to the weights.
     LeastConnections,
-    /// By chance.
+    /// Random.
     Random,
-    /// A client's requests to one node, as long as it is there.
+    /// All requests of a client go to one node, as long as it is up.
     IpHash,
-    /// A venue's requests to one node, as long as it is there; what has no venue one after the other.
+    /// All requests of a venue go to one node, as long as it is up; requests without a venue in turn.
     VenueHash,
 }
 
@@ -135,9 +135,9 @@ impl Balance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSection {
-    /// Where HTTP with TLS is taken.
+    /// The listener for HTTP with TLS.
     pub listen: SocketAddr,
-    /// The chain, the server's own certificate first; renewed files are taken up while the edge runs.
+    /// The chain, the server's own certificate first; renewed files are read while the edge runs.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
@@ -170,7 +170,7 @@ macro_rules! numbers {
 numbers! {
     /// `[edge.limits]`
     LimitsSection {
-        /// Client connections at one time; beyond that clients wait in the system's queue.
+        /// Client connections at one time; further clients wait in the operating system's queue.
         connections: u64 = 20_000,
         /// Largest request body in KiB.
         body_kib: u64 = 64,
@@ -186,15 +186,15 @@ numbers! {
 numbers! {
     /// `[edge.timeouts]`, in milliseconds
     TimeoutsSection {
-        /// TLS handshake and the first request's head, each.
+        /// A TLS handshake, and the head of the first request, each.
         head_ms: u64 = 10_000,
-        /// Between two pieces of a request body.
+        /// The time between two pieces of a request body.
         body_idle_ms: u64 = 10_000,
-        /// A whole request body that is kept for a repetition.
+        /// A whole request body that is kept to be sent again.
         body_ms: u64 = 30_000,
-        /// A connection without a request, and a later request's head.
+        /// A connection without a request, and the head of a later request.
         idle_ms: u64 = 60_000,
-        /// How long a client may take nothing of what it is sent.
+        /// How long a client may read nothing of what it is sent.
         write_ms: u64 = 30_000,
         /// Connecting to a node.
         connect_ms: u64 = 1_000,
@@ -204,7 +204,7 @@ numbers! {
         answer_idle_ms: u64 = 120_000,
         /// All attempts of one request together, until an answer begins.
         request_ms: u64 = 30_000,
-        /// What is under way when the edge stops.
+        /// Connections that are left when the edge stops.
         drain_ms: u64 = 10_000,
     }
 }
@@ -214,7 +214,7 @@ numbers! {
     RetrySection {
         /// All attempts of a request, the first included.
         attempts: u64 = 6,
-        /// How much of a body is kept for a repetition, in KiB; a larger one is sent once, as it comes.
+        /// How much of a body is kept to be sent again, in KiB; a larger body is sent once, as it arrives.
         buffer_kib: u64 = 64,
     }
 }
@@ -222,17 +222,17 @@ numbers! {
 numbers! {
     /// `[edge.breaker]`
     BreakerSection {
-        /// Failures in a row after which a node is left alone.
+        /// Failures in a row after which a node is excluded.
         failures: u64 = 5,
-        /// The part of failures within a window after which it is.
+        /// The part of failures within a window after which a node is excluded.
         ratio: f64 = 0.5,
         /// How many requests a window must have for that.
         requests: u64 = 20,
         /// The window in milliseconds.
         window_ms: u64 = 10_000,
-        /// How long at first, in milliseconds; doubled each time that it fails again.
+        /// How long a node is excluded at first, in milliseconds; doubled each time it fails again.
         open_ms: u64 = 1_000,
-        /// How long at most, in milliseconds.
+        /// How long a node is excluded at most, in milliseconds.
         open_max_ms: u64 = 30_000,
     }
 }
@@ -241,11 +241,11 @@ numbers! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RateLimitSection {
-    /// Requests per second for ever; 0 is no limit.
+    /// Requests per second in the long run; 0 is no limit.
     pub requests_per_second: u64,
     /// Requests at once.
     pub burst: u64,
-    /// Who is not limited.
+    /// Networks without a limit.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exempt: Vec<IpNetwork>,
 }
@@ -263,7 +263,7 @@ numbers! {
         mib: u64 = 64,
         /// One answer, in KiB.
         max_object_kib: u64 = 1_024,
-        /// How long beyond its time an answer serves while the nodes fail, unless it says so itself.
+        /// How long beyond its time an answer is served while the nodes fail, unless it says so itself.
         stale_if_error_s: u64 = 300,
     }
 }

@@ -16,7 +16,7 @@ pub(super) enum Format {
     Csv,
 }
 
-/// In order of preference for a client that does not mind.
+/// In order of preference for a client that has none.
 const FORMATS: [Format; 3] = [Format::Json, Format::Ndjson, Format::Csv];
 
 impl Format {
@@ -48,7 +48,7 @@ impl Format {
         })
     }
 
-    /// Of the ranges that fit, the most specific one counts.
+    /// The quality of the most specific range that fits.
     fn quality(self, ranges: &[(&str, u16)]) -> u16 {
         let (kind, name) = match self {
             Format::Json => ("application/*", "application/json"),
@@ -68,7 +68,7 @@ fn range(text: &str) -> Option<(&str, u16)> {
     let range = parts.next().filter(|range| !range.is_empty())?;
     let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
     let quality = quality.map_or(Some(1.0), |text| text.parse::<f32>().ok())?;
-    // Checked to be 0 to 1, so the cast keeps every value.
+    // The range was checked to be 0 to 1, so the cast keeps every value.
     if (0.0..=1.0).contains(&quality) { Some((range, (quality * 1_000.0) as u16)) } else { None }
 }
 

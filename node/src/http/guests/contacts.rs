@@ -1,7 +1,7 @@
-//! `GET /v1/venues/{venue}/contacts?visit=`: whose visits overlap one visit.
+//! `GET /v1/venues/{venue}/contacts?visit=`: the visits that overlap one visit.
 //!
 //! # Invariants
-//! - A request keeps at most [`MOST`] contacts in memory, and few requests run at a time on one node.
+//! - A request keeps at most [`MOST`] contacts in memory, and only few requests run at one time on one node.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use super::completeness;
 use super::pages::{Item, Pages};
 use crate::registry::{ContactRow, ContactSearch, GuestRow, VenueId, VisitId};
 
-/// Contacts of one answer. A visit that overlaps more than so many others is no contact that anybody can follow up.
+/// Most contacts of one answer. A health office cannot follow up more than so many.
 const MOST: usize = 10_000;
 
 /// The answer. Contacts are sorted by length of overlap, so all of them are in memory.
@@ -31,7 +31,7 @@ struct Contacts {
     /// Whether shorter contacts were left out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
-    /// Visits that were left out because they do not read.
+    /// Visits that were left out because their rows do not decode.
     #[serde(skip_serializing_if = "is_none")]
     unreadable: u64,
 }

@@ -1,8 +1,8 @@
-//! Where the next page of a guest list begins, and how complete the list is: opaque to clients, so that it can change.
+//! Where the next page of a guest list begins, and how complete the list is. Opaque to clients, so that it can change.
 //!
 //! # Invariants
-//! - A cursor is good for its venue alone, and a damaged one is refused instead of skipping guests.
-//! - Its length is bounded: it travels in a URL.
+//! - A cursor is valid for its venue alone. A damaged one is refused, otherwise it could skip guests.
+//! - Its length is bounded, because it travels in a URL.
 
 use data_encoding::BASE64URL_NOPAD;
 use replication::{DocumentId, Wall};
@@ -14,18 +14,18 @@ use crate::registry::VenueId;
 const ID: usize = 16;
 const CHECKSUM: usize = 4;
 
-/// Regions whose completeness a cursor carries. Of regions beyond that a later page says nothing.
+/// Most regions whose completeness a cursor carries. Later pages do not mention further regions.
 const MOST_REGIONS: usize = 64;
 
-/// Longer than any cursor.
+/// A bound above the length of any cursor.
 const MOST_TEXT: usize = 8 * 1_024;
 
-/// What the next page must know.
+/// The state that the next page needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
-    /// The last visit before it.
+    /// The last visit before the next page.
     pub(super) last: DocumentId,
-    /// Of the first page.
+    /// The completeness of the first page.
     pub(super) completeness: Completeness,
 }
 
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(Cursor::read(VENUE, &written).map(|cursor| cursor.completeness.len()), Some(MOST_REGIONS));
     }
 
-    /// A body with a right checksum that is cut anywhere is no cursor, and panics nowhere.
+    /// A body with a correct checksum that is cut anywhere is refused, and the reader does not panic.
     #[test]
     fn a_cut_body_is_refused() {
         let bytes = BASE64URL_NOPAD.decode(cursor(1).write(VENUE).as_bytes()).expect("reads");

@@ -31,10 +31,10 @@ const LIMIT: usize = 1_000;
 /// Rows of a JSON page at most.
 const MOST: usize = 10_000;
 
-/// How complete a table is: it has no place for it in itself.
+/// The completeness of a CSV table, which has no place for it in its lines.
 const COMPLETENESS: HeaderName = HeaderName::from_static("meridian-completeness");
 
-/// What a request asks of the list.
+/// The parameters of a request.
 struct Asked {
     window: Window,
     area: Option<String>,
@@ -52,7 +52,8 @@ pub(in super::super) async fn list(call: Call, venue: VenueId) -> Result<Reply, 
     let asked = Asked::read(&query, venue, format, app.now(&session.status))?;
     let known = auth::owned(app, venue, &owner, &session)?;
     let (after, through) = match asked.cursor {
-        // What arrived since the first page may lie before this one, so the list is as complete as its first page.
+        // A visit that arrived since the first page may lie before this page, so the completeness stays that of the
+        // first page.
         Some(Cursor { last, completeness }) => (Some(last), completeness),
         None => (None, session.status.complete_through.clone()),
     };
@@ -72,7 +73,7 @@ pub(in super::super) async fn list(call: Call, venue: VenueId) -> Result<Reply, 
     Ok(reply)
 }
 
-/// A short list goes out in one piece with its length, a long one as a stream.
+/// A list of one page goes out in one piece with its length, a longer one as a stream.
 async fn send(mut listing: Listing, media_type: HeaderValue) -> Result<Reply, Problem> {
     let first = listing.next().await?.unwrap_or_default();
     if listing.has_ended() {
@@ -85,7 +86,7 @@ async fn send(mut listing: Listing, media_type: HeaderValue) -> Result<Reply, Pr
         let mut listing = listing?;
         match listing.next().await {
             Ok(piece) => piece.map(|piece| (Ok(piece), Some(listing))),
-            // The status is out already; all that is left is to break off.
+            // The status was sent already, so the only way to report an error is to break the connection off.
             Err(_) => Some((Err(BrokeOff), None)),
         }
     });
@@ -113,8 +114,8 @@ impl Asked {
     }
 }
 
-/// The window that is asked for. Without `to` it ends after all that can have arrived, without `from` it begins so
-/// early that it has all that is kept.
+/// The window that is asked for. Without `to` it ends after every possible arrival; without `from` it begins before
+/// everything that is still kept.
 fn window(from: Option<Wall>, to: Option<Wall>, now: Wall) -> Result<Window, Problem> {
     let to = to.unwrap_or(from.map_or(Wall(0), |from| Wall(from.0.saturating_add(1))).max(now.plus(EARLIEST_ARRIVAL)));
     let from = from.unwrap_or(to.minus(LONGEST_WINDOW));

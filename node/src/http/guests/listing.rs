@@ -1,11 +1,11 @@
-//! A guest list on its way out: pages become pieces of JSON, NDJSON or CSV.
+//! A guest list that is being sent: pages become pieces of JSON, NDJSON or CSV.
 //!
 //! # Invariants
 //! - Rows come in order of arrival, each visit once.
 //! - JSON stops at `limit` rows and names a cursor if and only if there is a further row; the other formats have
 //!   the whole window and no cursor.
-//! - NDJSON ends with `{"completeness": ...}`: a list without that line broke off.
-//! - Rows that do not read are left out and counted at the end of every format, each in one page alone.
+//! - NDJSON ends with `{"completeness": ...}`; without that line the list is incomplete.
+//! - Rows that do not decode are left out. Every format counts them at its end, and each is counted in one page only.
 
 use bytes::Bytes;
 use replication::DocumentId;
@@ -24,11 +24,11 @@ pub(super) struct Listing {
     format: Format,
     venue: VenueId,
     completeness: Completeness,
-    /// Rows that were left out because they do not read.
+    /// Rows that were left out because they do not decode.
     unreadable: u64,
-    /// Those behind the last row that may be written: of this page only if no row follows.
+    /// Those of them behind the last row that fits on this page: they count for this page only if no row follows.
     unreadable_behind: u64,
-    /// Rows that may still be written; the other formats have no end.
+    /// Rows that may still be written; JSON alone has a limit.
     left: usize,
     last: Option<DocumentId>,
     begun: bool,
@@ -36,7 +36,7 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// A list of `pages`. `limit` is kept by JSON alone.
+    /// A list of `pages`. Only JSON uses `limit`.
     pub(super) fn new(
         pages: Pages,
         format: Format,
@@ -78,7 +78,7 @@ impl Listing {
                 Format::Csv => out.extend_from_slice(&guest_csv::header().map_err(unwritable)?),
             }
         }
-        // An empty piece would be a needless frame: pages that have no visit of interest are passed over.
+        // Pages without a visit of interest are skipped, because an empty piece would be a needless frame.
         loop {
             let Some(items) = self.pages.next().await? else {
                 self.end(&mut out, None)?;
@@ -155,7 +155,7 @@ impl Listing {
                 serde_json::to_writer(&mut *out, &last).map_err(unwritable)?;
                 out.push(b'\n');
             }
-            // Completeness went ahead as a header. What does not read is known only now.
+            // Completeness was sent as a header. The number of rows that do not decode is known only now.
             Format::Csv if self.unreadable > 0 => {
                 out.extend_from_slice(&guest_csv::unreadable(self.unreadable).map_err(unwritable)?);
             }

@@ -2,7 +2,7 @@
 //!
 //! | file | concern |
 //! | --- | --- |
-//! | `list.rs` | `/guests`: what is asked and how the answer begins |
+//! | `list.rs` | `/guests`: the request and the beginning of the answer |
 //! | `pages.rs` | reading a window page by page, off the runtime's threads |
 //! | `listing.rs` | rows as JSON, NDJSON or CSV, streamed |
 //! | `cursor.rs` | where the next page begins |
@@ -10,10 +10,10 @@
 //! | `contacts.rs` | `/contacts` |
 //!
 //! # Invariants
-//! - A list is streamed: at most one page of it is in memory, however long it is and however slowly it is read.
-//! - Completeness is taken before the first row is read, so it never promises a row that was not looked for. A cursor
-//!   carries it, so later pages answer that of the first.
-//! - A row that does not read is left out, counted, and said in the answer; it never takes the list with it.
+//! - A list is streamed: at most one page is in memory, however long the list is and however slowly the client reads.
+//! - Completeness is taken before the first row is read, so it never promises a row that was not looked for. The cursor
+//!   carries it, so later pages show that of the first page.
+//! - A row that does not decode is left out and counted, and the answer says so; the rest of the list is still sent.
 
 mod accept;
 mod contacts;
@@ -32,11 +32,11 @@ use crate::registry::instant;
 pub(super) use contacts::contacts;
 pub(super) use list::list;
 
-/// For each region the moment through which everything acknowledged there is in a list.
+/// For each region the moment through which the list holds everything that was acknowledged there.
 type Completeness = BTreeMap<RegionId, Wall>;
 
-/// For each region the moment through which everything acknowledged there is in what is read after now; the epoch
-/// if this node cannot say, for it never heard the region or has itself forgotten early.
+/// For each region the moment through which a later read shows everything that was acknowledged there. It is the epoch
+/// if this node cannot tell, because it never heard the region or has itself forgotten early.
 pub(super) fn completeness(status: &Status) -> BTreeMap<String, String> {
     shown(&status.complete_through)
 }

@@ -1,8 +1,9 @@
 //! Reading the visits of a window, a page at a time and in order of arrival.
 //!
 //! # Invariants
-//! - Storage is read on the runtime's blocking threads, one page a turn: a slow client holds no thread.
-//! - Every page shows what one durable vector covers, so one session token and one completeness fit all of a list.
+//! - Storage is read on the runtime's blocking threads, one page at a time, so a slow client holds no thread.
+//! - Every page shows what one durable vector covers, so one session token and one completeness hold for the whole
+//!   list.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +18,21 @@ use super::super::venues::Known;
 use super::super::visits::{self, region_of};
 use crate::registry::{VISITS, Visit, VisitId, Window};
 
-/// Ids read in one turn.
+/// Ids read at a time.
 const PAGE: usize = 500;
 
-/// One thing of a page, in order of id.
+/// One item of a page, in order of id.
 pub(super) enum Item {
     /// A visit and the region that took it.
     Visit(Box<Visit>, String),
-    /// A row that does not read and is left out.
+    /// A row that does not decode and is left out.
     Unreadable,
 }
 
-/// What is left of a window.
+/// The rest of a window.
 pub(super) struct Pages {
     app: Arc<App>,
-    /// Every page shows what this covers.
+    /// Every page shows what the durable vector of this status covers.
     status: Arc<Status>,
     known: Arc<Known>,
     window: Window,
@@ -42,7 +43,7 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// The visits of a window, all or those that may have been in one area, after the visit `after`.
+    /// The visits of a window after the visit `after`: all, or those that may have been in one area.
     pub(super) fn new(
         app: Arc<App>,
         status: Arc<Status>,
@@ -56,12 +57,12 @@ impl Pages {
         Pages { app, status, known, window, area, from, to, done: false }
     }
 
-    /// How long a guest who never checked out is taken to have stayed.
+    /// How long a guest who never checked out is assumed to have stayed.
     pub(super) fn max_stay(&self) -> Duration {
         self.known.pack.max_stay
     }
 
-    /// The next page, perhaps without anything of interest; `None` at the end.
+    /// The next page, possibly without a visit of interest; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<Item>>, Problem> {
         if self.done || self.from >= self.to {
             return Ok(None);
@@ -72,10 +73,10 @@ impl Pages {
         let (window, area) = (self.window, self.area.clone());
         let read = tokio::task::spawn_blocking(move || read(&app, &status, &query, window, area.as_deref(), max_stay));
         let (last, items) = read.await.map_err(|error| {
-            tracing::error!(%error, "reading a page failed");
+            tracing::error!(%error, "a thread that read a page panicked: the guest list is not sent");
             Problem::internal()
         })??;
-        // An id is missing from a page if it was erased a moment ago, so a short page is not yet the end.
+        // A page lacks an id that was erased a moment ago, so a short page is not necessarily the last.
         match last.map(successor) {
             Some(Some(next)) => self.from = next,
             Some(None) | None => self.done = true,
@@ -84,7 +85,8 @@ impl Pages {
     }
 }
 
-/// One page: the last id that it looked at, and what of it is asked for. What does not read may be asked for.
+/// One page: the last id that it looked at, and the items for the list. A row that does not decode is an item, because
+/// it may belong to the window and area that were asked for.
 fn read(
     app: &App,
     status: &Status,
@@ -93,7 +95,7 @@ fn read(
     area: Option<&str>,
     max_stay: Duration,
 ) -> Result<(Option<DocumentId>, Vec<Item>), Problem> {
-    // What expires while a long list is read is hidden from the rest of it.
+    // A visit that expires while a long list is read is hidden from the rest of the list.
     let page = app.handle.reader().scan(query, app.view(status))?;
     let mut rows = page.rows;
     for id in &page.unreadable {
@@ -105,7 +107,10 @@ fn read(
         items.extend((0..undecodable).map(|_| Item::Unreadable));
         if undecodable > 0 {
             app.metrics.unreadable_rows.inc_by(undecodable as u64);
-            tracing::error!("a stored visit does not decode");
+            tracing::error!(
+                action = "check the disk; compare the list with that of another region",
+                "a stored visit does not decode: it is left out of the answer"
+            );
         }
         let Some(id) = VisitId::from_document_id(id) else { continue };
         let held = visits::read(app, id, &rows);

@@ -1,9 +1,9 @@
 //! The handlers of venues: open one, show its profile, change it, close it.
 //!
 //! # Invariants
-//! - The owner's key is in one answer alone, that which made it.
-//! - A profile is cached by anyone only if the request carried no session token: an answer out of a cache would
-//!   hand an old token to a client that has a newer one.
+//! - The owner's key is in one answer only: the one that created it.
+//! - A profile may be cached only if the request carried no session token. Otherwise a cache would hand an old token to
+//!   a client that has a newer one.
 
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use hyper::{HeaderMap, StatusCode};
@@ -20,7 +20,7 @@ use super::super::{auth, body};
 use super::{Found, Known, open, read, unknown};
 use crate::registry::{NewVenue, OwnerKey, VenueId, VenuePatch};
 
-/// How long anyone may keep a profile.
+/// How long any cache may keep a profile.
 const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 #[derive(Serialize)]
@@ -87,7 +87,7 @@ pub(in super::super) async fn change(call: Call, id: VenueId) -> Result<Reply, P
     let patch = VenuePatch::parse(&body)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     auth::owned(app, id, &owner, &session)?;
-    // Not out of the cache: a change is built on what is there now.
+    // Read from the store and not from the cache, because a change builds on the current state.
     let Found::Open(known) = read(app, id)? else { return Err(unknown()) };
     let updates = patch.check(&known.pack)?;
     let Some(change) = known.amend(&updates) else {
@@ -101,7 +101,7 @@ pub(in super::super) async fn change(call: Call, id: VenueId) -> Result<Reply, P
     let Found::Open(known) = read(app, id)? else { return Err(unknown()) };
     let mut reply = profile(&known)?;
     wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
-    // The profile shows this change and all those that it was built on.
+    // The profile shows this change and all changes that it was built on.
     session.sign_needs(&mut reply, &known.needs);
     Ok(reply)
 }
@@ -128,7 +128,7 @@ fn profile(known: &Known) -> Result<Reply, Problem> {
     Ok(reply)
 }
 
-/// A venue that was closed while it was being changed.
+/// The problem of a write to a venue that was closed while it was being changed.
 fn closed(refused: crate::driver::Refused) -> Problem {
     let problem = Problem::from(refused);
     if problem.kind == Kind::Erased { Problem::new(Kind::Closed, "it was closed meanwhile") } else { problem }
@@ -136,7 +136,7 @@ fn closed(refused: crate::driver::Refused) -> Problem {
 
 fn random(bytes: &mut [u8]) -> Result<(), Problem> {
     getrandom::fill(bytes).map_err(|error| {
-        tracing::error!(%error, "the system has no randomness");
+        tracing::error!(%error, "the system has no random bytes: a venue cannot be created");
         Problem::internal()
     })
 }

@@ -1,8 +1,8 @@
-//! Venues: finding one for a request, and the handlers of `/v1/venues` and `/v1/venues/{venue}`.
+//! Venues: finds the venue of a request; the handlers of `/v1/venues` and `/v1/venues/{venue}`.
 //!
 //! # Invariants
-//! - What a cached venue was read from covers the client's session token, or it is read again.
-//! - Only venues that exist are remembered, so one that arrives from another region is known at once.
+//! - A cached venue is used only if the vector that it was read at covers the client's session token.
+//! - Only venues that exist are cached, so one that arrives from another region is visible at once.
 
 mod handlers;
 
@@ -21,43 +21,43 @@ pub(super) use handlers::{change, close, create, show};
 /// A venue as it was read.
 pub(super) struct Known {
     pub(super) venue: Venue,
-    /// What its guests are asked for.
+    /// The pack that says what its guests are asked for.
     pub(super) pack: Arc<PolicyPack>,
-    /// Of its public profile; the same in every region that has the same changes.
+    /// The ETag of its public profile; the same in every region that has the same changes.
     etag: String,
     key: DocumentKey,
     document: Document,
-    /// What a replica must know to show the same.
+    /// What a replica must have to show the same venue.
     needs: VersionVector,
-    /// Whether its owner ever changed it, so that a visit may have been taken under another retention.
+    /// Whether its owner ever changed it, so that a visit may have been accepted under another retention.
     changed: bool,
-    /// What was durable before it was read.
+    /// The vector that was durable before it was read.
     vector: VersionVector,
 }
 
 impl Known {
-    /// The change that makes `updates`; `None` if the venue says all that already.
+    /// The change that makes `updates`; `None` if the venue has these values already.
     fn amend(&self, updates: &[(&str, Option<replication::Value>)]) -> Option<Change> {
         self.document.amend(&self.key, updates)
     }
 
-    /// Whether visits may have been taken under another retention than the present one.
+    /// Whether visits may have been accepted under another retention than the present one.
     pub(super) fn has_changed(&self) -> bool {
         self.changed
     }
 }
 
-/// What the store says of a venue.
+/// The result of looking for a venue.
 pub(super) enum Found {
     /// It takes check-ins.
     Open(Arc<Known>),
     /// Its owner closed it.
     Closed,
-    /// Nothing is known of it here.
+    /// This node does not know it.
     Unknown,
 }
 
-/// Looks a venue up, in memory if what is there is good enough for the client.
+/// Looks a venue up, in the cache if the cached state is new enough for the client.
 pub(super) fn find(app: &App, id: VenueId, session: &Session) -> Result<Found, Problem> {
     if let Some(known) = app.venues.get(&id)
         && session.is_covered_by(&known.vector)
@@ -74,16 +74,20 @@ pub(super) fn read(app: &App, id: VenueId) -> Result<Found, Problem> {
     let rows = reader.rows(&id.name(), true, view)?;
     let Some((key, row)) = rows.into_iter().next() else {
         app.venues.invalidate(&id);
-        // Its rows may have gone since the view was taken, because the tombstone is durable by now.
+        // The tombstone is durable by now, so the rows may have gone since the view was taken.
         let status = app.handle.status();
         return Ok(if reader.is_erased(&id.name(), true, app.view(&status))? { Found::Closed } else { Found::Unknown });
     };
     let document = row.document().map_err(|error| {
         app.metrics.unreadable_rows.inc();
-        tracing::error!(error = &error as &dyn std::error::Error, "a venue does not read");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            action = "check the disk",
+            "a stored venue does not decode: its requests fail"
+        );
         Problem::internal()
     })?;
-    // Not whole yet: its creation is still on its way here.
+    // The venue is incomplete: its creation has not arrived yet.
     let Some(venue) = Venue::from_document(id, &document) else { return Ok(Found::Unknown) };
     let pack = app.packs.of(&venue.policy).clone();
     let etag = etag(document.heads(), &pack);
@@ -94,7 +98,7 @@ pub(super) fn read(app: &App, id: VenueId) -> Result<Found, Problem> {
     Ok(Found::Open(known))
 }
 
-/// The venue, or the problem that it is not open.
+/// The venue, or the problem that says why it is not open.
 pub(super) fn open(app: &App, id: VenueId, session: &Session) -> Result<Arc<Known>, Problem> {
     match find(app, id, session)? {
         Found::Open(known) => Ok(known),

@@ -1,8 +1,8 @@
 //! Check-in: `POST` (the server makes id and secret) and `PUT` (the guest's device made them).
 //!
 //! # Invariants
-//! - A repeat is recognised before anything is checked: what was accepted once is answered 200 in every region, for
-//!   as long as it lives, whatever the rules have become since.
+//! - A repeat is recognised before any check. A body that was accepted once is answered 200 in every region, for as
+//!   long as the visit lives, even if the rules have changed.
 //! - The same body makes the same change in every region, so two copies of one check-in are one visit.
 
 use std::sync::LazyLock;
@@ -27,7 +27,7 @@ use crate::registry::{CheckAt, CheckedVisit, PolicyPack, Secret, Venue, VenueId,
 #[derive(Serialize)]
 struct Receipt<'a> {
     visit_id: VisitId,
-    /// For a guest who sent none.
+    /// For a guest who sent no secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
     expires_at: String,
@@ -47,7 +47,7 @@ pub(in super::super) async fn post(call: Call, venue: VenueId) -> Result<Reply, 
     let checked = written.check(&known.venue, &known.pack, at)?;
     let mut secret = Secret([0; 16]);
     getrandom::fill(&mut secret.0).map_err(|error| {
-        tracing::error!(%error, "the system has no randomness");
+        tracing::error!(%error, "the system has no random bytes: a check-in without the guest's own id is refused");
         Problem::internal()
     })?;
     let id = VisitId::of(checked.arrival, &secret);
@@ -70,8 +70,9 @@ pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Re
     let known = venues::open(app, venue, &session);
     let at = CheckAt { now: app.now(&session.status), arrival: Some(id.arrival()) };
     let checked = known.as_ref().ok().map(|known| written.check(&known.venue, &known.pack, at));
-    // Durable or not, because what is on its way to the disk may be this check-in. What the present rules accept lies at
-    // one key if the venue never had others; else it is looked for in every bucket.
+    // The search includes rows that are not durable yet, because this check-in may be on its way to the disk. If the
+    // body is valid today and the venue never changed, its key is known: one point read. Otherwise an earlier rule may
+    // have stored it under another expiry: search all buckets.
     let applied = View::applied(app.as_of(&session.status));
     let stored = match (&known, &checked) {
         (Ok(known), Some(Ok(checked))) if !known.has_changed() => app.row(&checked.key(id, &known.venue), applied)?,
@@ -79,7 +80,7 @@ pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Re
     };
     if let Some((key, row, change)) = repeated(&written, id, &stored) {
         if !durably(row, &session.status)?.contains(change.hash()) {
-            // The first one is not durable yet. The replica answers the repeat once it is.
+            // The first one is not durable yet. The replica answers the repeat once it is durable.
             app.write("check_in", Write::Change { key: *key, change }).await?;
         }
         let mut reply = receipt(app, StatusCode::OK, venue, id, key.expires_at, &secret, false)?;
@@ -88,7 +89,7 @@ pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Re
         session.sign_needs(&mut reply, &durably(row, &status)?.needs(&status.durable));
         return Ok(reply);
     }
-    // A row without a visible field holds corrections that came before their check-in, which this may be.
+    // Rows without a visible field hold corrections that arrived before their check-in, which this request may be.
     if of_rows(app, id, &stored).is_some() {
         let durable = stored.iter().map(|(key, row)| Ok((*key, durably(row, &session.status)?)));
         if of_rows(app, id, &durable.collect::<Result<Vec<_>, Problem>>()?).is_none() {
@@ -101,7 +102,7 @@ pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Re
         Some(Ok(checked)) => checked,
         None => return Err(Problem::internal()),
         Some(Err(invalid)) => {
-            // Of a visit that is gone the guest should hear that, not what is wrong with its time.
+            // If the visit is gone, the guest should be told that instead of what is wrong with its time.
             let gone = missing(app, venue, id, &mut session)?;
             return Err(if gone.kind == Kind::NoVisit { invalid.into() } else { gone });
         }
@@ -141,21 +142,25 @@ fn receipt(
         secret: minted.then(|| secret.to_string()),
         expires_at: crate::registry::instant::show(expires_at),
         region: app.region.as_str(),
-        // What follows the # stays in the browser: no log and no referrer has the secret.
+        // The browser sends nothing that follows the #, so no log and no referrer has the secret.
         receipt_url: format!("{}/r/{id}?v={venue}#{secret}", app.public_url),
     };
     json(status, &receipt)
 }
 
-/// What of a row is durable.
+/// The durable part of a row.
 fn durably(row: &Row, status: &Status) -> Result<Row, Problem> {
     row.clone().within(&status.durable).map_err(|error| {
-        tracing::error!(error = &error as &dyn std::error::Error, "a visit does not read");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            action = "check the disk",
+            "a stored visit does not decode: its requests fail"
+        );
         Problem::internal()
     })
 }
 
-/// The stored document that this very body made, if there is one, and the change that made it.
+/// The stored document that this exact body made, if there is one, and the change that made it.
 fn repeated<'a>(
     written: &VisitBody,
     id: VisitId,
@@ -171,8 +176,9 @@ fn repeated<'a>(
     })
 }
 
-/// The body as it was stored if it was ever accepted: checked against a venue and a pack that ask for nothing, at
-/// the moment of its arrival. What the rules ask for never changes what is stored, only whether it is.
+/// The normalised form in which this body would have been stored: checked at the moment of its arrival, against a venue
+/// and a pack without requirements. Rules decide whether a body is accepted and never change what is stored, so
+/// normalising without rules gives the same bytes.
 fn as_accepted(written: &VisitBody, id: VisitId) -> Option<CheckedVisit> {
     static ASKS_NOTHING: LazyLock<PolicyPack> = LazyLock::new(|| {
         let text = "id = \"none\"\nversion = 1\ntitle = \"\"\nsource = \"\"\nhousehold = \"representative\"\n\
@@ -204,9 +210,9 @@ mod tests {
 
     const ARRIVAL: Wall = Wall(1_767_225_600_000);
 
-    /// What is recognised as a repeat must be what the real rules stored, for any body that they accept.
+    /// A repeat must be recognised for any body that the real rules accept, so both must make the same stored form.
     #[test]
-    fn a_repeat_is_recognised_whatever_the_rules_have_become() {
+    fn a_repeat_is_recognised_after_the_rules_have_changed() {
         let pack = PolicyPack::built_in("de-bw").expect("a pack");
         let new = NewVenue::parse(br#"{"name": "Adler", "timezone": "Europe/Berlin", "areas": ["Garten"]}"#);
         let venue = new.and_then(|new| new.check(&pack)).expect("a venue").open(VenueId([1; 16]), &OwnerKey([2; 32]));

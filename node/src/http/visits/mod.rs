@@ -1,4 +1,4 @@
-//! Visits: check-in, and what a guest does with the receipt.
+//! Visits: check-in, and the requests of a guest who has the receipt.
 //!
 //! | file | concern |
 //! | --- | --- |
@@ -6,7 +6,7 @@
 //! | `own.rs` | `GET`, `PATCH` and `DELETE` |
 //!
 //! # Invariants
-//! - Whoever has the secret needs nothing else, and whoever has not learns nothing, not even whether the id exists.
+//! - A guest with the secret needs nothing else. A client without it learns nothing, not even whether the id exists.
 
 mod check_in;
 mod own;
@@ -24,12 +24,12 @@ use crate::registry::{VenueId, Visit, VisitId};
 pub(super) use check_in::{post, put};
 pub(super) use own::{correct, erase, show};
 
-/// What rows of one name hold.
+/// The contents of the rows of one name.
 #[derive(Default)]
 pub(super) struct Held {
     /// The visit, and when the last of its rows expires.
     pub(super) visit: Option<(Visit, Wall)>,
-    /// Rows that do not read. They are left out, because they must not take the others with them.
+    /// Rows that do not decode. They are left out, so that the others can still be shown.
     pub(super) unreadable: u64,
 }
 
@@ -42,7 +42,11 @@ pub(super) fn read(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) -> Held 
             Err(error) => {
                 held.unreadable += 1;
                 app.metrics.unreadable_rows.inc();
-                tracing::error!(error = &error as &dyn std::error::Error, "a visit does not read");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    action = "check the disk; compare the list with that of another region",
+                    "a stored visit does not decode: it is left out of the answer"
+                );
                 continue;
             }
         };
@@ -60,7 +64,7 @@ pub(super) fn of_rows(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) -> Op
     read(app, id, rows).visit
 }
 
-/// What a replica must know to show these rows.
+/// What a replica must have to show these rows.
 pub(super) fn needs(rows: &[(DocumentKey, Row)], durable: &VersionVector) -> VersionVector {
     let mut needs = VersionVector::default();
     rows.iter().for_each(|(_, row)| needs.merge(&row.needs(durable)));
@@ -74,20 +78,20 @@ pub(super) fn region_of(status: &Status, rows: &[(DocumentKey, Row)]) -> String 
     regions.min().map_or_else(|| "unknown".to_owned(), ToString::to_string)
 }
 
-/// Why a visit is not here: erased, expired, or not known.
+/// Why a visit is not here: erased, expired, or unknown.
 pub(super) fn missing(app: &App, venue: VenueId, id: VisitId, session: &mut Session) -> Result<Problem, Problem> {
-    // The rows may have gone since the session's status was taken, because the tombstone is durable by now.
+    // The tombstone is durable by now, so the rows may have gone since the session's status was taken.
     let status = app.handle.status();
     if app.handle.reader().is_erased(&id.name(venue), false, app.view(&status))? {
         session.saw(&status.durable);
-        return Ok(Problem::new(Kind::Erased, "it is gone for good"));
+        return Ok(Problem::new(Kind::Erased, "it was erased and does not come back"));
     }
     let retention = match venues::find(app, venue, session)? {
         Found::Open(known) => known.venue.retention,
         Found::Closed | Found::Unknown => LONGEST_RETENTION,
     };
     if id.arrival().plus(retention) <= app.as_of(&session.status) {
-        return Ok(Problem::new(Kind::Expired, "its time is over and it is gone"));
+        return Ok(Problem::new(Kind::Expired, "its retention has passed, and it was deleted"));
     }
     Ok(Problem::new(
         Kind::NoVisit,

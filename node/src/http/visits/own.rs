@@ -1,8 +1,8 @@
-//! What a guest does with the receipt: read the record, correct it, check out, erase it.
+//! The requests of a guest who has the receipt: read the record, correct it, check out, erase it.
 //!
 //! # Invariants
-//! - An erasure needs nothing but the secret: not the visit, not the venue, not this region ever having seen them.
-//! - A correction of a closed venue's visit is still possible: the right to it does not end with the venue.
+//! - An erasure needs only the secret. This region need not have seen the visit or the venue.
+//! - A visit of a closed venue can still be corrected, because the guest's right does not end with the venue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VisitPatch::parse(&body)?;
     let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    // A correction is built on what is durable, so its dependencies are covered by the answer's token.
+    // A correction builds on what is durable, so the answer's token covers its dependencies.
     let rows = app.rows(&id.name(venue), app.view(&session.status))?;
     let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
         return Err(missing(app, venue, id, &mut session)?);
@@ -69,7 +69,7 @@ pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -
     let updates: Vec<_> = updates.iter().map(|(field, value)| (field.as_ref(), value.clone())).collect();
     let mut last = None;
     for (key, row) in &rows {
-        // A document that does not read was counted when the visit was put together.
+        // A document that does not decode was counted when the visit was assembled.
         let Ok(document) = row.document() else { continue };
         if document.is_empty() {
             continue;
@@ -88,7 +88,7 @@ pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -
     // The write is durable, so the present status covers it.
     let status = app.handle.status();
     let rows = app.rows(&id.name(venue), app.view(&status))?;
-    // Erased or expired since: the correction went the same way.
+    // The visit was erased or expired meanwhile, and the correction with it.
     let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
         return Err(missing(app, venue, id, &mut session)?);
     };
@@ -113,10 +113,10 @@ pub(in super::super) async fn erase(call: Call, venue: VenueId, id: VisitId) -> 
     Ok(reply)
 }
 
-/// Refuses to remember the erasure of a visit that can't be: every tombstone takes room in every region.
+/// Refuses an erasure of a visit that cannot exist, because every tombstone takes room in every region.
 fn within(id: VisitId, now: Wall) -> Result<(), Problem> {
     if id.arrival().plus(LONGEST_RETENTION) <= now {
-        return Err(Problem::new(Kind::Expired, "its time is over and it is gone"));
+        return Err(Problem::new(Kind::Expired, "its retention has passed, and it was deleted"));
     }
     if id.arrival() > now.plus(EARLIEST_ARRIVAL) {
         return Err(Problem::new(Kind::Invalid, "the visit id lies more than 5 minutes ahead"));
@@ -124,7 +124,7 @@ fn within(id: VisitId, now: Wall) -> Result<(), Problem> {
     Ok(())
 }
 
-/// By which rules a correction is judged: the venue's, or the node's own once the venue is closed.
+/// The rules for a correction: the venue's, or the node's own once the venue is closed.
 fn rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<PolicyPack>), Problem> {
     if let Found::Open(known) = venues::find(app, id, session)? {
         return Ok((known.venue.clone(), known.pack.clone()));

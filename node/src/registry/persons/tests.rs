@@ -1,4 +1,4 @@
-//! Persons under concurrent corrections, as two regions make them that do not hear each other.
+//! Persons under concurrent corrections, made by two regions that do not hear each other.
 
 use std::collections::BTreeSet;
 use std::slice;
@@ -64,7 +64,7 @@ impl Region {
         serde_json::to_value(self.visit().conflicts()).expect("serialises")
     }
 
-    /// Replaces the whole array, as `PATCH` does. The change's hash, if it changes anything.
+    /// Replaces the whole array, as `PATCH` does. Returns the change's hash, if it changes anything.
     pub(crate) fn patch(&mut self, persons: &[Person]) -> Option<ChangeHash> {
         let updates = updates(&self.visit(), persons);
         let updates: Vec<_> = updates.iter().map(|(field, value)| (field.as_ref(), value.clone())).collect();
@@ -82,7 +82,7 @@ impl Region {
     }
 }
 
-/// Both regions after they corrected at once and heard each other.
+/// Both regions after concurrent corrections that both then heard.
 fn at_once(persons: &[Person], one: &[Person], two: &[Person]) -> Region {
     let mut regions = [Region::checked_in(persons), Region::checked_in(persons)];
     regions[0].patch(one);
@@ -103,7 +103,7 @@ fn ben() -> Person {
 }
 
 #[test]
-fn a_correction_and_an_addition_at_once_are_no_conflict() {
+fn a_correction_and_an_addition_at_once_do_not_conflict() {
     let (new_anna, cleo) = (person("Anna", "999"), person("Cleo", "333"));
     let seen = at_once(&[anna()], slice::from_ref(&new_anna), &[anna(), cleo.clone()]);
     assert_eq!(seen.persons(), [new_anna, cleo]);
@@ -132,12 +132,12 @@ fn the_first_is_removed_while_the_second_is_corrected() {
 }
 
 #[test]
-fn whom_one_removes_and_another_corrects_stays_whole() {
+fn a_person_removed_and_corrected_at_once_stays_whole() {
     let new_ben = person("Ben", "888");
     let mut seen = at_once(&[anna(), ben()], &[anna()], &[anna(), new_ben.clone()]);
     assert_eq!(seen.persons(), [anna(), new_ben.clone()]);
     assert_eq!(seen.conflicts(), json!({"/persons/1": [{"name": "Ben", "phone": "888"}, null]}));
-    // Either answer settles it.
+    // Either answer resolves the conflict.
     let mut kept = seen.clone();
     assert!(kept.patch(&[anna(), new_ben.clone()]).is_some());
     assert_eq!((kept.persons(), kept.conflicts()), (vec![anna(), new_ben], json!({})));
@@ -152,7 +152,7 @@ fn two_removals_at_once_do_not_leave_a_visit_without_guests() {
     assert_eq!(seen.conflicts()["/persons/0"], json!([{"name": "Anna", "phone": "111"}, null]));
     assert!(seen.patch(&[ben()]).is_some());
     assert_eq!((seen.persons(), seen.conflicts()), (vec![ben()], json!({})));
-    // Of three, both removals count.
+    // Of three persons both removals take effect.
     let cleo = person("Cleo", "333");
     let seen = at_once(&[anna(), ben(), cleo.clone()], &[anna(), cleo.clone()], &[ben(), cleo.clone()]);
     assert_eq!((seen.persons(), seen.conflicts()), (vec![cleo], json!({})));
@@ -206,7 +206,7 @@ fn two_check_ins_under_one_id_are_two_alternatives() {
 }
 
 #[test]
-fn who_was_removed_can_come_back_and_go_again() {
+fn a_removed_person_can_come_back_and_be_removed_again() {
     let mut region = Region::checked_in(&[anna(), ben()]);
     for _ in 0..3 {
         region.patch(&[anna()]);
@@ -217,7 +217,7 @@ fn who_was_removed_can_come_back_and_go_again() {
     }
 }
 
-/// Documents that versions without keys wrote: a place was emptied by removing its fields.
+/// Documents of versions without person keys: a place was emptied by removing its fields.
 #[test]
 fn an_old_document_accepts_corrections() {
     let mut region = Region::checked_in(&[anna(), ben(), person("Cleo", "333")]);
@@ -231,7 +231,7 @@ fn an_old_document_accepts_corrections() {
     assert_eq!((region.persons(), region.conflicts()), (vec![person("Cleo", "444"), ben()], json!({})));
 }
 
-/// What a guest does to the list that is shown.
+/// A guest's change to the list that is shown.
 #[derive(Clone, Debug)]
 enum Edit {
     Phone(Index, u8),
@@ -268,7 +268,7 @@ fn edited(mut persons: Vec<Person>, edit: &Edit) -> Vec<Person> {
     persons
 }
 
-/// All that a reader is told of: the persons and every alternative.
+/// Everything that a reader is shown: the persons and every alternative.
 fn told(region: &Region) -> Vec<Json> {
     let as_json = |person: &Person| serde_json::to_value(person).expect("serialises");
     let mut told: Vec<Json> = region.persons().iter().map(as_json).collect();
@@ -292,11 +292,11 @@ fn told(region: &Region) -> Vec<Json> {
 }
 
 proptest! {
-    /// Rounds of concurrent corrections in two regions, which hear each other after each round. Both end equal; no
-    /// person that a region showed and the other one did not touch or remove is lost; and what is shown is a person
-    /// that some correction or check-in wrote, or a conflict says what each of them wrote.
+    /// Rounds of concurrent corrections in two regions, which hear each other after each round. Both regions end equal.
+    /// No person is lost that one region showed and the other did not touch or remove. Each person that is shown was
+    /// written by some correction or check-in, or a conflict lists what each of them wrote.
     #[test]
-    fn two_regions_end_equal_lose_nobody_and_mix_nobody(
+    fn two_regions_end_equal_and_lose_or_mix_no_person(
         first in vec((0u8..4, 0u8..4), 1..4),
         rounds in vec((vec(edit(), 0..4), vec(edit(), 0..4)), 1..4),
     ) {
@@ -305,7 +305,8 @@ proptest! {
         let mut one = Region::checked_in(&first);
         for (here, there) in &rounds {
             let mut two = one.clone();
-            // All that each region has shown in this round: equal corrections are one change, which may be corrected again.
+            // Everything that each region has shown in this round, because equal corrections are one change, which may
+            // be corrected again.
             let mut shown_by = [one.keyed(), one.keyed()];
             for (region, edits, shown) in [(&mut one, here, 0), (&mut two, there, 1)] {
                 for edit in edits {
@@ -326,7 +327,7 @@ proptest! {
             for (shows, else_where, had) in [(&alone, &other, &shown_by[1]), (&other, &alone, &shown_by[0])] {
                 for keyed in shows.keyed() {
                     let known = serde_json::to_value(&keyed.1).expect("serialises");
-                    // The other region may have removed or corrected whom it knew as this one does.
+                    // The other region may have removed or corrected the same person.
                     let replaced = had.contains(&keyed) && !else_where.keyed().contains(&keyed);
                     prop_assert!(replaced || told.contains(&known), "lost: {known}, told: {told:?}");
                 }
@@ -335,12 +336,12 @@ proptest! {
             for (place, person) in one.persons().iter().enumerate() {
                 let said = conflicts.keys().any(|pointer| pointer.split('/').nth(2) == Some(&place.to_string()));
                 prop_assert!(person.name.is_some(), "a nameless remainder");
-                prop_assert!(said || written.contains(person), "a chimera at {place}");
+                prop_assert!(said || written.contains(person), "a mixture of several persons at {place}");
             }
             for (pointer, values) in conflicts.iter().filter(|(pointer, _)| pointer.split('/').count() == 3) {
                 for value in values.iter().filter(|value| !value.is_null()) {
                     let person: Person = serde_json::from_value(value.clone()).expect("a person");
-                    prop_assert!(written.contains(&person), "{pointer} names whom nobody wrote: {value}");
+                    prop_assert!(written.contains(&person), "{pointer} names a person never written: {value}");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Which person of an array continues which, and what a correction writes.
+//! Which person of an array continues which, and which fields a correction writes.
 
 use std::slice;
 
@@ -96,7 +96,8 @@ fn any_persons() -> impl Strategy<Value = Vec<Person>> {
 }
 
 proptest! {
-    /// No present person is continued twice, and an equal person is never taken for a new one while one is free.
+    /// Each present person is continued at most once, and an equal person is never taken for a new one while one is
+    /// free.
     #[test]
     fn matching_is_one_to_one(present in any_persons(), wanted in any_persons()) {
         let places = matched(&present, &wanted);

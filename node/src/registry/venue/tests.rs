@@ -1,4 +1,4 @@
-//! Venues read from documents, and what the public sees.
+//! Venues read from documents, and their public profile.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,7 +39,7 @@ fn a_venue_comes_back_from_its_document() {
 }
 
 #[test]
-fn only_the_owner_owns() {
+fn only_the_owners_key_is_accepted() {
     assert!(venue(&[]).owned_by(&OWNER));
     assert!(!venue(&[]).owned_by(&OwnerKey([6; 32])));
     assert!(!Venue { owner_key_hashes: Vec::new(), ..venue(&[]) }.owned_by(&OWNER));
@@ -64,9 +64,9 @@ fn conflicts_are_shown() {
     assert!(merged.conflicts["/areas"].contains(&serde_json::json!(["1", "7"])));
 }
 
-/// A peer that lies can change a venue, but neither take it over nor lock its owner out.
+/// A hostile peer can change a venue, but can neither take it over nor lock its owner out.
 #[test]
-fn no_later_change_says_whose_a_venue_is() {
+fn a_later_change_does_not_change_the_owner_of_a_venue() {
     let opened = venue(&[]);
     let key = opened.key();
     let creation = Change::create(&key, &opened.to_fields());
@@ -78,7 +78,7 @@ fn no_later_change_says_whose_a_venue_is() {
         let venue = Venue::from_document(opened.id, &merged).expect("visible");
         assert!(venue.owned_by(&OWNER) && !venue.owned_by(&thief));
     }
-    // Whoever creates it again has a key as well, because nothing tells which of two creations was first.
+    // An owner who creates the venue again has a key as well, because nothing shows which of two creations was first.
     let again = Venue { owner_key_hashes: vec![thief.hash()], ..opened.clone() };
     let twice = [creation, Change::create(&key, &again.to_fields())];
     let venue = Venue::from_document(opened.id, &Document::of_changes(&twice).expect("merges")).expect("visible");

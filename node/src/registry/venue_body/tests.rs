@@ -49,7 +49,7 @@ fn time_zones_take_their_usual_spelling() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn an_error_names_its_key() {
     let required = |at: &str| (at.to_owned(), Code::Required);
     assert_eq!(codes(opened(&json!({}))), [required("/name"), required("/timezone")]);
     let with = |key: &str, value: serde_json::Value| {

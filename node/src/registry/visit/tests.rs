@@ -57,7 +57,7 @@ fn text(text: &str) -> Option<Value> {
 }
 
 #[test]
-fn an_empty_document_is_no_visit() {
+fn an_empty_document_is_not_a_visit() {
     let id = VisitId::of(Wall(BASE), &Secret([0; 16]));
     assert_eq!(Visit::from_document(id, &Document::default()), None);
 }
@@ -85,7 +85,7 @@ fn of_concurrent_departures_the_latest_counts() {
     }
 }
 
-/// As versions corrected that moved persons between places: their documents read as they did.
+/// Documents of versions whose corrections moved persons between places read as they did.
 #[test]
 fn a_place_that_was_emptied_and_corrected_at_once_is_shown() {
     let away: Vec<_> = ["1n", "1p", "2n", "2p"].into_iter().map(|name| (name, None)).collect();
@@ -153,7 +153,7 @@ proptest! {
         prop_assert_eq!(left_first, a.merge(b.merge(c)));
     }
 
-    /// Whatever either document says is still there after a merge.
+    /// Everything that either document holds is still there after a merge.
     #[test]
     fn merging_drops_nothing(a in any_visit(), b in any_visit(), pick in any::<proptest::sample::Index>()) {
         let all: Vec<_> = [&a, &b].into_iter().flat_map(|v| v.values.iter()).collect();

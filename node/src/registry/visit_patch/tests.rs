@@ -13,7 +13,7 @@ use crate::registry::visit::tests::BASE;
 use crate::registry::visit_body::CheckedVisit;
 use crate::registry::visit_id::{Secret, VisitId};
 
-/// The visit after a correction of one with two persons at table 1.
+/// A visit with two persons at table 1, after a correction.
 fn corrected(patch: &serde_json::Value) -> Result<Visit, Invalid> {
     let venue = venue(&["1", "2"]);
     let id = VisitId::of(Wall(BASE), &Secret([3; 16]));
@@ -42,7 +42,7 @@ fn refusal(patch: &serde_json::Value) -> (String, Code) {
 }
 
 #[test]
-fn what_is_absent_stays_and_null_removes() {
+fn absent_fields_stay_and_null_removes() {
     let untouched = corrected(&json!({})).expect("passes");
     assert_eq!((untouched.area(), untouched.left(), untouched.persons().len()), (Some("1"), None, 2));
     let out = corrected(&json!({"left": "2026-01-01T02:00:00+01:00"})).expect("passes");
