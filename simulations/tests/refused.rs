@@ -155,7 +155,7 @@ fn operations_that_would_not_happen_are_refused() {
         (operation("at = \"2h\""), "the request would never be made"),
         (operation("visit = 4294967295"), "operation.visit"),
         (operation("retention = \"900days\""), "operation.retention"),
-        (operation("retention = \"0s\""), "nothing to keep"),
+        (operation("retention = \"0s\""), "nothing is kept"),
         (operation("arrived = \"2m\""), "operation.arrived"),
         (operation("").replace("us-east", "atlantis"), "atlantis"),
     ] {
