@@ -37,7 +37,7 @@ pub enum OrderKind {
 /// One order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// What the operator wants.
+    /// The kind of order.
     pub kind: OrderKind,
     /// When the order was given.
     pub since: Wall,

@@ -21,7 +21,7 @@ pub enum OrderKind {
 /// One order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// What the operator wants.
+    /// The kind of order.
     pub order: OrderKind,
     /// When the order was given.
     pub since: Timestamp,

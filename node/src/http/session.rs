@@ -31,7 +31,7 @@ const STALE: HeaderName = HeaderName::from_static("meridian-stale");
 /// How long a request with a token waits if it has no `wait`.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// What one client has seen before, and what the node knows.
+/// The session of one request: the token that the client sent, and the status of the node.
 pub(super) struct Session {
     /// Taken before the first read; every read of the request sees what its durable vector covers.
     pub(super) status: Arc<Status>,
