@@ -75,8 +75,8 @@ curl -sS -X PUT {at_two}/$VENUE/visits/$VISIT -H "Meridian-Secret: $SECRET" {jso
 curl -sS -X POST {at_three}/$VENUE/visits {json} \
   -d '{{"persons":[{{"name":"Søren Ærø","phone":"0170 9876543"}}]}}'; echo
 
-# The guest list at {one} shows both, and how complete it is
-curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
+# A second later the guest list at {one} shows both, and how complete it is
+sleep 1; curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
 
 # Correct the same phone number in two regions at once: a second later both values are shown (or one region had heard of
 # the other's already: do it again)
@@ -86,9 +86,9 @@ curl -sS -X PATCH {at_three}/$VENUE/visits/$VISIT -H "Meridian-Secret: $SECRET" 
   -d '{{"persons":[{{"name":"Zoë Nguyễn","phone":"+49 151 2222222"}}]}}'; wait; echo; sleep 1
 curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
 
-# Erase it at {three} with the receipt's secret: it is gone everywhere
+# Erase it at {three} with the receipt's secret: a second later it is gone everywhere
 curl -sS -X DELETE {at_three}/$VENUE/visits/$VISIT -H "Meridian-Secret: $SECRET" -w '%{{http_code}}\n'
-curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
+sleep 1; curl -sS {at_one}/$VENUE/guests -H "Authorization: Bearer $KEY"; echo
 
 # A venue that keeps visits for 20 seconds: they vanish for every reader in all regions
 MADE=$(curl -sS -X POST {at_one} {json} -d '{{"name":"Pop-up","timezone":"Europe/Berlin","retention":"20s"}}')
@@ -96,7 +96,7 @@ SHORT=$(echo "$MADE" | sed -E 's/.*"venue_id": *"([^"]+)".*/\1/')
 SHORTKEY=$(echo "$MADE" | sed -E 's/.*"owner_key": *"([^"]+)".*/\1/')
 curl -sS -X POST {at_one}/$SHORT/visits {json} \
   -d '{{"persons":[{{"name":"Ane O’Connor","phone":"(030) 1234-5678"}}]}}'; echo
-for s in 0 10 20; do sleep $s; curl -sS {at_three}/$SHORT/guests -H "Authorization: Bearer $SHORTKEY"; echo; done
+for s in 1 10 20; do sleep $s; curl -sS {at_three}/$SHORT/guests -H "Authorization: Bearer $SHORTKEY"; echo; done
 "#,
         one = one.process.name,
         two = two.process.name,
