@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use common::venues::{self, VenueLine};
 use common::{Call, Deployment, Venue, Visit, guest};
 use jiff::Timestamp;
-use node::registry::{PersonField, guest_csv};
+use registry::{PersonField, guest_csv};
 use replication::Wall;
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -290,7 +290,7 @@ fn visits_vanish_at_their_second() {
     let receipt = visit.check_in(up.public[1]).json();
     let expires: jiff::Timestamp = receipt["expires_at"].as_str().unwrap().parse().unwrap();
     let expires = Wall(u64::try_from(expires.as_millisecond()).unwrap());
-    let arrival = visit.id.parse::<node::registry::VisitId>().unwrap().arrival();
+    let arrival = visit.id.parse::<registry::VisitId>().unwrap().arrival();
     assert_eq!(expires, arrival.plus(Duration::from_secs(5)));
 
     let mut seen_by = [false; 3];

@@ -1,8 +1,6 @@
-//! One Meridian region server: storage engines, the driver around the replica, peer links, the HTTP API, the
-//! registry of venues and visits.
+//! One Meridian region server: storage engines, the driver around the replica, peer links, the HTTP API.
 //!
 //! # Architecture invariants
-//! - `registry` is pure: it knows neither HTTP nor storage nor a clock.
 //! - `http` knows nothing of the engines; `storage` is the only place that names them.
 //! - `driver` is the one loop that sees both the replica and the I/O.
 
@@ -14,7 +12,6 @@ pub mod http;
 pub mod metrics;
 pub mod orders;
 pub mod peer;
-pub mod registry;
 mod run;
 pub mod storage;
 

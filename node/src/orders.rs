@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use replication::{Collection, Document, DocumentId, DocumentKey, DocumentName, RegionId, TenantId, Value, Wall};
 use serde::{Deserialize, Serialize};
 
-use crate::registry::instant;
+use api::instant;
 
 /// The collection of the one document, which belongs to no tenant.
 const CLUSTER: Collection = Collection(3);

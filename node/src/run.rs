@@ -17,8 +17,8 @@ use crate::config::NodeConfig;
 use crate::http::{self, App, Packs};
 use crate::metrics::Metrics;
 use crate::peer::{Links, TlsError, TlsIdentity, accept, dial};
-use crate::registry::policy::LONGEST_RETENTION;
 use crate::{driver, storage};
+use registry::LONGEST_RETENTION;
 
 /// How long requests in flight may take before the node stops anyway.
 const DRAIN: Duration = Duration::from_secs(6);

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use node::registry::Person;
 use rand::RngExt as _;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
+use registry::Person;
 use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 

@@ -1,8 +1,8 @@
 //! Invented people: names, streets and phones as guests of many countries type them. All text is in Unicode NFC.
 
-use node::registry::Person;
 use rand::RngExt as _;
 use rand::rngs::SmallRng;
+use registry::Person;
 
 const FIRST: [&str; 28] = [
     "Anna",

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 use hyper::header::HeaderValue;
-use node::registry::{Secret, VisitId};
 use rand::rngs::SmallRng;
 use rand::{Rng as _, RngExt as _};
+use registry::{Secret, VisitId};
 use tokio::sync::Barrier;
 
 use super::client::{Client, Prepared};

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use node::registry::{Secret, VisitId};
+use registry::{Secret, VisitId};
 use replication::Wall;
 
 use super::layout::Layout;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use jiff::Timestamp;
-use node::registry::{Secret, VisitId};
+use registry::{Secret, VisitId};
 use replication::Wall;
 use serde_json::{Value, json};
 

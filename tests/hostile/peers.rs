@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use node::certs::CertificateAuthority;
-use node::registry::VISITS;
+use registry::VISITS;
 use replication::frame::{Deltas, MAX_FRAME};
 use replication::key::TenantId;
 use replication::log::Body;

@@ -1,7 +1,7 @@
 //! Ids, keys, secrets, cursors and tokens of other clients: no request reads or changes data that is not its own.
 
 use data_encoding::BASE64URL_NOPAD;
-use node::registry::{OwnerKey, Secret};
+use registry::{OwnerKey, Secret};
 use replication::{ReplicaId, SessionToken, VersionVector};
 use serde_json::json;
 

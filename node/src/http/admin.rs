@@ -17,7 +17,7 @@ use super::guests::completeness;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, full, json};
 use super::{App, listen, operator, orders, probes};
-use crate::registry::instant;
+use api::instant;
 
 /// Operators are few: scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;

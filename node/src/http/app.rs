@@ -18,7 +18,7 @@ use super::venues::Known;
 use crate::config::{NodeConfig, Position};
 use crate::driver::{Handle, Refused, Stall};
 use crate::metrics::Metrics;
-use crate::registry::VenueId;
+use registry::VenueId;
 
 /// How long a cached venue is used. Every check-in reads its venue, and a region may lag by a second anyway. A client
 /// that has seen a newer state sends a session token, which no stale entry covers.

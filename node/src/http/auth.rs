@@ -13,7 +13,7 @@ use super::App;
 use super::problem::{Kind, Problem};
 use super::session::Session;
 use super::venues::{self, Known};
-use crate::registry::{OwnerKey, Secret, VenueId, VisitId};
+use registry::{OwnerKey, Secret, VenueId, VisitId};
 
 const SECRET: &str = "meridian-secret";
 
@@ -51,7 +51,7 @@ mod tests {
 
     use super::super::problem::Kind;
     use super::{owner_key, proven};
-    use crate::registry::{OwnerKey, Secret, VisitId};
+    use registry::{OwnerKey, Secret, VisitId};
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();

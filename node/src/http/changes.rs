@@ -32,7 +32,7 @@ use super::session::{SESSION, Session, write};
 use super::venues::{Found, read};
 use super::{App, auth};
 use crate::driver::Follower;
-use crate::registry::{VENUES, VISITS, VenueId, VisitId};
+use registry::{VENUES, VISITS, VenueId, VisitId};
 
 /// Silence after which the stream sends a comment to show that the connection is alive.
 const HEARTBEAT: Duration = Duration::from_secs(15);

@@ -13,7 +13,7 @@ use super::public::Call;
 use super::reply::{Reply, json};
 use crate::config::Position;
 use crate::orders::OrderKind;
-use crate::registry::instant;
+use api::instant;
 
 #[derive(Serialize)]
 struct Cluster<'a> {

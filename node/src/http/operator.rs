@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, no_content};
 use super::{App, body};
-use crate::registry::instant;
+use api::instant;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

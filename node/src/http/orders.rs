@@ -16,7 +16,7 @@ use super::problem::{Kind, Problem};
 use super::reply::{Reply, json};
 use super::{App, body};
 use crate::orders::{self, NewOrder, Order, OrderError, OrderKind};
-use crate::registry::instant;
+use api::instant;
 
 /// An order as it is shown.
 #[derive(Serialize)]

@@ -4,14 +4,14 @@
 //! - A pack of the folder replaces the built-in one with the same id.
 //!
 //! # Not here
-//! The contents of a pack: [`crate::registry::policy`].
+//! The contents of a pack: [`registry::policy`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::RegistryConfig;
-use crate::registry::policy::{PackError, PolicyPack};
+use registry::{PackError, PolicyPack};
 
 /// All packs by id, and the one for new venues.
 #[derive(Clone, Debug)]
@@ -114,7 +114,7 @@ fn folder_packs(folder: &Path) -> Result<Vec<PolicyPack>, PacksError> {
 mod tests {
     use super::{Packs, PacksError};
     use crate::config::RegistryConfig;
-    use crate::registry::PolicyPack;
+    use registry::PolicyPack;
 
     fn config(policy: &str) -> RegistryConfig {
         RegistryConfig { policy: policy.to_owned(), policies: None, public_url: None }

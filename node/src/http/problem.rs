@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::reply::{Reply, full};
 use crate::driver::Refused;
-use crate::registry::{Code, FieldError, Invalid};
+use registry::{Code, FieldError, Invalid};
 
 /// Kinds of problems, each with slug, title and status.
 macro_rules! kinds {
@@ -266,7 +266,7 @@ mod tests {
     use hyper::header::{ALLOW, CONTENT_TYPE, WWW_AUTHENTICATE};
 
     use super::{Kind, Problem};
-    use crate::registry::NewVenue;
+    use registry::NewVenue;
 
     async fn json(problem: Problem) -> serde_json::Value {
         let body = problem.into_reply().into_body().collect().await.expect("collects").to_bytes();

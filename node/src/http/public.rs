@@ -17,7 +17,7 @@ use super::problem::{Kind, Problem};
 use super::reply::Reply;
 use super::route::Route;
 use super::{App, changes, cluster, guests, listen, probes, venues, visits};
-use crate::registry::{VenueId, VisitId};
+use registry::{VenueId, VisitId};
 
 /// One request on its way to its handler.
 pub(super) struct Call {

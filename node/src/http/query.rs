@@ -10,7 +10,7 @@ use std::time::Duration;
 use replication::Wall;
 
 use super::problem::{Kind, Problem};
-use crate::registry::instant;
+use api::instant;
 
 /// The longest time that a client may ask the server to wait.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);

@@ -24,9 +24,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::NodeConfig;
 use crate::driver::{self, Running};
 use crate::metrics::Metrics;
-use crate::registry::policy::LONGEST_RETENTION;
-use crate::registry::{Secret, VenueId, VisitId};
 use crate::storage::Store;
+use registry::LONGEST_RETENTION;
+use registry::{Secret, VenueId, VisitId};
 
 /// The status of a replica without peers that durably knows `durable`.
 pub(super) fn status(replica: u64, durable: &[(u64, u64)]) -> Status {

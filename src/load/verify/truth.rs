@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use indicatif::ProgressBar;
 use jiff::Timestamp;
-use node::registry::{Person, Secret, VisitId};
+use registry::{Person, Secret, VisitId};
 use replication::Wall;
 use serde::Deserialize;
 use serde_json::Value;
@@ -181,7 +181,7 @@ fn number(id: &str) -> Option<u128> {
 
 #[cfg(test)]
 mod tests {
-    use node::registry::{Secret, VisitId};
+    use registry::{Secret, VisitId};
     use replication::Wall;
 
     #[test]

@@ -17,7 +17,7 @@ use super::super::session::Session;
 use super::super::visits::{missing, of_rows, region_of};
 use super::completeness;
 use super::pages::{Item, Pages};
-use crate::registry::{ContactRow, ContactSearch, GuestRow, VenueId, VisitId};
+use registry::{ContactRow, ContactSearch, GuestRow, VenueId, VisitId};
 
 /// Most contacts of one answer. A health office cannot follow up more than so many.
 const MOST: usize = 10_000;

@@ -9,7 +9,7 @@ use replication::{DocumentId, Wall};
 use sha2::{Digest, Sha256};
 
 use super::Completeness;
-use crate::registry::VenueId;
+use registry::VenueId;
 
 const ID: usize = 16;
 const CHECKSUM: usize = 4;
@@ -83,7 +83,7 @@ mod tests {
     use replication::{DocumentId, Wall};
 
     use super::{Cursor, MOST_REGIONS, MOST_TEXT, checksum};
-    use crate::registry::VenueId;
+    use registry::VenueId;
 
     const VENUE: VenueId = VenueId([1; 16]);
 

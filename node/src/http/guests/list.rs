@@ -19,8 +19,8 @@ use super::cursor::Cursor;
 use super::listing::Listing;
 use super::pages::Pages;
 use super::shown;
-use crate::registry::visit_body::EARLIEST_ARRIVAL;
-use crate::registry::{VenueId, Window};
+use registry::EARLIEST_ARRIVAL;
+use registry::{VenueId, Window};
 
 /// The longest window: more than any visit is kept.
 const LONGEST_WINDOW: Duration = Duration::from_secs(31 * 86_400);

@@ -16,7 +16,7 @@ use super::accept::Format;
 use super::cursor::Cursor;
 use super::pages::{Item, Pages};
 use super::{Completeness, shown};
-use crate::registry::{GuestRow, VenueId, guest_csv};
+use registry::{GuestRow, VenueId, guest_csv};
 
 /// A list that is being written.
 pub(super) struct Listing {

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use replication::replica::Status;
 use replication::{RegionId, Wall};
 
-use crate::registry::instant;
+use api::instant;
 
 pub(super) use contacts::contacts;
 pub(super) use list::list;

@@ -16,7 +16,7 @@ use super::super::App;
 use super::super::problem::Problem;
 use super::super::venues::Known;
 use super::super::visits::{self, region_of};
-use crate::registry::{VISITS, Visit, VisitId, Window};
+use registry::{VISITS, Visit, VisitId, Window};
 
 /// Ids read at a time.
 const PAGE: usize = 500;

@@ -18,7 +18,7 @@ use super::super::reply::{Reply, full, header, json, no_content};
 use super::super::session::Session;
 use super::super::{auth, body};
 use super::{Found, Known, open, read, unknown};
-use crate::registry::{NewVenue, OwnerKey, VenueId, VenuePatch};
+use registry::{NewVenue, OwnerKey, VenueId, VenuePatch};
 
 /// How long any cache may keep a profile.
 const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::App;
 use super::problem::{Kind, Problem};
 use super::session::Session;
-use crate::registry::{PolicyPack, Venue, VenueId};
+use registry::{PolicyPack, Venue, VenueId};
 
 pub(super) use handlers::{change, close, create, show};
 
@@ -130,7 +130,7 @@ mod tests {
     use replication::ChangeHash;
 
     use super::etag;
-    use crate::registry::PolicyPack;
+    use registry::PolicyPack;
 
     #[test]
     fn an_etag_follows_the_heads_whatever_their_order_and_the_pack() {

@@ -5,8 +5,6 @@
 //!   long as the visit lives, even if the rules have changed.
 //! - The same body makes the same change in every region, so two copies of one check-in are one visit.
 
-use std::sync::LazyLock;
-
 use hyper::StatusCode;
 use hyper::header::LOCATION;
 use replication::replica::Status;
@@ -21,7 +19,7 @@ use super::super::session::Session;
 use super::super::venues::Known;
 use super::super::{App, auth, body, venues};
 use super::{missing, of_rows};
-use crate::registry::{CheckAt, CheckedVisit, PolicyPack, Secret, Venue, VenueId, VisitBody, VisitId};
+use registry::{CheckAt, CheckedVisit, Secret, VenueId, VisitBody, VisitId};
 
 /// The answer to a check-in.
 #[derive(Serialize)]
@@ -140,7 +138,7 @@ fn receipt(
     let receipt = Receipt {
         visit_id: id,
         secret: minted.then(|| secret.to_string()),
-        expires_at: crate::registry::instant::show(expires_at),
+        expires_at: api::instant::show(expires_at),
         region: app.region.as_str(),
         // The browser sends nothing that follows the #, so no log and no referrer has the secret.
         receipt_url: format!("{}/r/{id}?v={venue}#{secret}", app.public_url),
@@ -169,44 +167,19 @@ fn repeated<'a>(
     if stored.is_empty() {
         return None;
     }
-    let fields = as_accepted(written, id)?.to_fields();
+    let fields = written.normalised(id)?;
     stored.iter().find_map(|(key, row)| {
         let change = Change::create(key, &fields);
         row.contains(change.hash()).then_some((key, row, change))
     })
 }
 
-/// The normalised form in which this body would have been stored: checked at the moment of its arrival, against a venue
-/// and a pack without requirements. Rules decide whether a body is accepted and never change what is stored, so
-/// normalising without rules gives the same bytes.
-fn as_accepted(written: &VisitBody, id: VisitId) -> Option<CheckedVisit> {
-    static ASKS_NOTHING: LazyLock<PolicyPack> = LazyLock::new(|| {
-        let text = "id = \"none\"\nversion = 1\ntitle = \"\"\nsource = \"\"\nhousehold = \"representative\"\n\
-            max_stay = \"1d\"\n[required]\nperson = [\"name\"]\n[retention]\nmin = \"1s\"\ndefault = \"1d\"\n\
-            max = \"28d\"\n[notice]\nen = \"none\"\n";
-        PolicyPack::from_toml(text).expect("a constant pack, proven by a test of this file")
-    });
-    let nowhere = Venue {
-        id: VenueId([0; 16]),
-        name: String::new(),
-        address: None,
-        timezone: String::new(),
-        retention: std::time::Duration::ZERO,
-        areas: Vec::new(),
-        policy: String::new(),
-        owner_key_hashes: Vec::new(),
-        conflicts: std::collections::BTreeMap::new(),
-    };
-    let at = CheckAt { now: id.arrival(), arrival: Some(id.arrival()) };
-    written.check(&nowhere, &ASKS_NOTHING, at).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use replication::{Change, Dot, ReplicaId, Row, Wall};
 
-    use super::{as_accepted, repeated};
-    use crate::registry::{CheckAt, NewVenue, OwnerKey, PolicyPack, Secret, VenueId, VisitBody, VisitId};
+    use super::repeated;
+    use registry::{CheckAt, NewVenue, OwnerKey, PolicyPack, Secret, VenueId, VisitBody, VisitId};
 
     const ARRIVAL: Wall = Wall(1_767_225_600_000);
 
@@ -223,7 +196,7 @@ mod tests {
         let written = VisitBody::parse(body.as_bytes()).expect("reads");
         let checked = written.check(&venue, &pack, CheckAt { now: ARRIVAL, arrival: Some(ARRIVAL) });
         let checked = checked.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(as_accepted(&written, id), Some(checked.clone()));
+        assert_eq!(written.normalised(id), Some(checked.to_fields()));
 
         let key = checked.key(id, &venue);
         let mut row = Row::default();

@@ -18,8 +18,8 @@ use super::App;
 use super::problem::{Kind, Problem};
 use super::session::Session;
 use super::venues::{self, Found};
-use crate::registry::policy::LONGEST_RETENTION;
-use crate::registry::{VenueId, Visit, VisitId};
+use registry::LONGEST_RETENTION;
+use registry::{VenueId, Visit, VisitId};
 
 pub(super) use check_in::{post, put};
 pub(super) use own::{correct, erase, show};

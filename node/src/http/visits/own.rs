@@ -5,7 +5,6 @@
 //! - A visit of a closed venue can still be corrected, because the guest's right does not end with the venue.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::StatusCode;
 use replication::{Reason, Wall, Write};
@@ -20,9 +19,10 @@ use super::super::session::Session;
 use super::super::venues::{self, Found};
 use super::super::{App, auth, body};
 use super::{missing, needs, of_rows};
-use crate::registry::policy::LONGEST_RETENTION;
-use crate::registry::visit_body::EARLIEST_ARRIVAL;
-use crate::registry::{PolicyPack, Venue, VenueId, Visit, VisitId, VisitPatch, instant};
+use api::instant;
+use registry::EARLIEST_ARRIVAL;
+use registry::LONGEST_RETENTION;
+use registry::{PolicyPack, Venue, VenueId, Visit, VisitId, VisitPatch};
 
 /// The guest's own record.
 #[derive(Serialize)]
@@ -129,18 +129,7 @@ fn rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<Policy
     if let Found::Open(known) = venues::find(app, id, session)? {
         return Ok((known.venue.clone(), known.pack.clone()));
     }
-    let nameless = Venue {
-        id,
-        name: String::new(),
-        address: None,
-        timezone: String::new(),
-        retention: Duration::ZERO,
-        areas: Vec::new(),
-        policy: String::new(),
-        owner_key_hashes: Vec::new(),
-        conflicts: std::collections::BTreeMap::new(),
-    };
-    Ok((nameless, app.packs.default_pack().clone()))
+    Ok((Venue::placeholder(id), app.packs.default_pack().clone()))
 }
 
 fn record(app: &App, visit: &Visit, venue: VenueId, expires_at: Wall) -> Result<Reply, Problem> {
@@ -153,7 +142,7 @@ mod tests {
     use replication::Wall;
 
     use super::within;
-    use crate::registry::{Secret, VisitId};
+    use registry::{Secret, VisitId};
 
     #[test]
     fn an_erasure_is_taken_for_ids_that_can_live() {

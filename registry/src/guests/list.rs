@@ -1,0 +1,185 @@
+//! Guest lists: which visits a list names, and how each visit is shown.
+//!
+//! A visit covers the half-open time `[arrived, left)`, and a list covers `[from, to)`. So a guest who left at 19:00
+//! sharp is in the list for 18 to 19 and not in the list for 19 to 20.
+//!
+//! # Not here
+//! How complete a list is, and its paging: the API, which knows regions and cursors.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use replication::{DocumentId, Wall};
+use serde::Serialize;
+
+use crate::conflicts::Conflicts;
+use crate::person::Person;
+use crate::visit::document::{LONGEST_STAY, Visit};
+use crate::visit::id::VisitId;
+use api::instant;
+
+/// The time that a guest list asks for, `[from, to)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// First moment.
+    pub from: Wall,
+    /// The first moment after the window.
+    pub to: Wall,
+}
+
+impl Window {
+    /// Whether a guest list for this time names the visit.
+    #[must_use]
+    pub fn names(&self, visit: &Visit, max_stay: Duration) -> bool {
+        visit.arrived() < self.to && visit.departure(max_stay).at > self.from
+    }
+
+    /// The ids, `[first, end)`, outside which no visit can be named, because a stay lasts a day at most and ids sort by
+    /// arrival.
+    #[must_use]
+    pub fn ids(&self) -> (DocumentId, DocumentId) {
+        (first_id(self.from.minus(LONGEST_STAY)), first_id(self.to))
+    }
+}
+
+/// The least id of an arrival. An arrival later than ids can express gets the latest one that they can.
+fn first_id(arrival: Wall) -> DocumentId {
+    let mut id = [0u8; 16];
+    id[..6].copy_from_slice(&arrival.0.min((1 << 48) - 1).to_be_bytes()[2..]);
+    DocumentId(id)
+}
+
+/// One visit of a guest list.
+#[derive(Clone, PartialEq, Eq, Serialize)]
+pub struct GuestRow {
+    /// Its id.
+    pub visit_id: VisitId,
+    /// Table or room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub area: Option<String>,
+    /// RFC 3339, UTC, milliseconds.
+    pub arrived: String,
+    /// RFC 3339, UTC, milliseconds.
+    pub left: String,
+    /// Whether `left` is an estimate, because no departure was recorded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub left_estimated: bool,
+    /// The guests.
+    pub persons: Vec<Person>,
+    /// The region that accepted the check-in.
+    pub region: String,
+    /// Fields that were changed concurrently, with all their values.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub conflicts: Conflicts,
+}
+
+impl fmt::Debug for GuestRow {
+    /// Shows only the id, because what guests typed must not reach a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestRow").field("visit_id", &self.visit_id).finish_non_exhaustive()
+    }
+}
+
+impl GuestRow {
+    /// A visit as a guest list shows it.
+    #[must_use]
+    pub fn of(visit: &Visit, region: &str, max_stay: Duration) -> GuestRow {
+        let departure = visit.departure(max_stay);
+        GuestRow {
+            visit_id: visit.id,
+            area: visit.area().map(str::to_owned),
+            arrived: instant::show(visit.arrived()),
+            left: instant::show(departure.at),
+            left_estimated: departure.estimated,
+            persons: visit.persons(),
+            region: region.to_owned(),
+            conflicts: visit.conflicts(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::{any, proptest};
+    use proptest::{prop_assert, prop_assert_eq};
+    use replication::Wall;
+
+    use super::{GuestRow, Window, first_id};
+    use crate::visit::document::tests::{BASE, visit};
+
+    const MIN: u64 = 60_000;
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    fn window(from: u64, to: u64) -> Window {
+        Window { from: Wall(BASE + from * MIN), to: Wall(BASE + to * MIN) }
+    }
+
+    #[test]
+    fn both_ends_are_half_open() {
+        let stayed = visit(BASE, Some(BASE + 60 * MIN), None, &["A"]);
+        assert!(window(0, 60).names(&stayed, HOUR));
+        assert!(window(59, 120).names(&stayed, HOUR));
+        assert!(!window(60, 120).names(&stayed, HOUR));
+        assert!(!Window { from: Wall(BASE - MIN), to: Wall(BASE) }.names(&stayed, HOUR));
+        assert!(Window { from: Wall(BASE - MIN), to: Wall(BASE + 1) }.names(&stayed, HOUR));
+    }
+
+    #[test]
+    fn a_missing_departure_is_estimated_and_said_so() {
+        let stayed = visit(BASE, None, Some("Table 1"), &["A"]);
+        let estimated = |max_stay| stayed.departure(max_stay).at.since(Wall(BASE));
+        assert_eq!(estimated(HOUR), HOUR);
+        assert_eq!(estimated(Duration::from_secs(1)), Duration::from_secs(60));
+        assert_eq!(estimated(HOUR * 48), HOUR * 24);
+        let json = serde_json::to_value(GuestRow::of(&stayed, "eu-central", HOUR)).expect("serialises");
+        assert_eq!(
+            json,
+            serde_json::json!({
+                "visit_id": stayed.id.to_string(), "area": "Table 1", "arrived": "2026-01-01T00:00:00.000Z",
+                "left": "2026-01-01T01:00:00.000Z", "left_estimated": true,
+                "persons": [{"name": "A", "phone": "0711 1"}], "region": "eu-central",
+            })
+        );
+    }
+
+    #[test]
+    fn a_recorded_departure_is_not_an_estimate() {
+        let row = GuestRow::of(&visit(BASE, Some(BASE + 1), None, &["A"]), "eu-central", HOUR);
+        assert_eq!(row.left, "2026-01-01T00:00:00.001Z");
+        let json = serde_json::to_value(row).expect("serialises");
+        assert!(json.get("left_estimated").is_none() && json.get("area").is_none() && json.get("conflicts").is_none());
+    }
+
+    #[test]
+    fn the_range_of_ids_saturates() {
+        let all = Window { from: Wall(0), to: Wall::NEVER };
+        let (first, end) = all.ids();
+        assert_eq!(first.arrival(), Wall(0));
+        assert_eq!(end.arrival(), Wall((1 << 48) - 1));
+    }
+
+    proptest! {
+        /// No visit that a list names lies outside the range of ids that is read for it.
+        #[test]
+        fn the_range_of_ids_misses_no_visit(
+            from in 0u64..4_000, length in 1u64..4_000, arrived in 0u64..8_000, stay in proptest::option::of(1u64..=1_440),
+            max_stay in any::<u32>(),
+        ) {
+            let came = BASE + arrived * MIN;
+            let stayed = visit(came, stay.map(|stay| came + stay * MIN), None, &["A"]);
+            let window = window(from, from + length);
+            let max_stay = Duration::from_secs(u64::from(max_stay));
+            let (first, end) = window.ids();
+            let within = (first..end).contains(&stayed.id.document_id());
+            prop_assert!(within || !window.names(&stayed, max_stay));
+            // Compare with the rule in words: the stay and the list have some moment in common.
+            let left = stayed.departure(max_stay).at;
+            let shared = left.min(window.to).0.saturating_sub(Wall(came).max(window.from).0);
+            prop_assert_eq!(window.names(&stayed, max_stay), shared > 0);
+            prop_assert!(first_id(Wall(came)) <= stayed.id.document_id());
+        }
+    }
+}

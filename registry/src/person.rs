@@ -1,0 +1,265 @@
+//! One guest of a visit: the fields, their light checks, and their order.
+//!
+//! # Invariants
+//! - `Debug` names the fields that are given and never their values, because it may reach a log.
+//! - A check catches typing mistakes and accepts unusual persons: phones in any style, names in any script.
+//!
+//! # Not here
+//! Which fields must be given: [`crate::policy`]. Field names in documents: [`crate::visit::fields`].
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::invalid::{Code, Invalid};
+use crate::text::clean;
+
+/// A field of a person, in the order in which all lists and documents have them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PersonField {
+    /// Full name, as the person writes it.
+    Name,
+    /// Telephone number in any style.
+    Phone,
+    /// E-mail address.
+    Email,
+    /// Street and house number.
+    Street,
+    /// Postal code.
+    PostalCode,
+    /// Town.
+    City,
+    /// ISO 3166-1 alpha-2.
+    Country,
+}
+
+impl PersonField {
+    /// All fields, in order.
+    pub const ALL: [PersonField; 7] = [
+        PersonField::Name,
+        PersonField::Phone,
+        PersonField::Email,
+        PersonField::Street,
+        PersonField::PostalCode,
+        PersonField::City,
+        PersonField::Country,
+    ];
+
+    /// The field's name in JSON, in policy packs and in the CSV header.
+    #[must_use]
+    pub fn json(self) -> &'static str {
+        match self {
+            PersonField::Name => "name",
+            PersonField::Phone => "phone",
+            PersonField::Email => "email",
+            PersonField::Street => "street",
+            PersonField::PostalCode => "postal_code",
+            PersonField::City => "city",
+            PersonField::Country => "country",
+        }
+    }
+
+    /// How long the field may be, in characters as a reader counts them.
+    #[must_use]
+    pub fn max_chars(self) -> usize {
+        match self {
+            PersonField::Name | PersonField::Street => 120,
+            PersonField::Phone => 40,
+            // RFC 5321 section 4.5.3.1.3, less the angle brackets.
+            PersonField::Email => 254,
+            PersonField::PostalCode => 16,
+            PersonField::City => 80,
+            PersonField::Country => 2,
+        }
+    }
+}
+
+/// One person, as written in JSON and as shown in lists.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Person {
+    /// Full name. `None` only if concurrent corrections left a person without one; such a person is still shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Telephone number as typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// E-mail address as typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// Street and house number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub street: Option<String>,
+    /// Postal code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub postal_code: Option<String>,
+    /// Town.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub city: Option<String>,
+    /// ISO 3166-1 alpha-2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub country: Option<String>,
+}
+
+impl Person {
+    /// A field's text.
+    #[must_use]
+    pub fn get(&self, field: PersonField) -> Option<&str> {
+        match field {
+            PersonField::Name => self.name.as_deref(),
+            PersonField::Phone => self.phone.as_deref(),
+            PersonField::Email => self.email.as_deref(),
+            PersonField::Street => self.street.as_deref(),
+            PersonField::PostalCode => self.postal_code.as_deref(),
+            PersonField::City => self.city.as_deref(),
+            PersonField::Country => self.country.as_deref(),
+        }
+    }
+
+    /// Sets a field, or removes it.
+    pub fn set(&mut self, field: PersonField, text: Option<String>) {
+        match field {
+            PersonField::Name => self.name = text,
+            PersonField::Phone => self.phone = text,
+            PersonField::Email => self.email = text,
+            PersonField::Street => self.street = text,
+            PersonField::PostalCode => self.postal_code = text,
+            PersonField::City => self.city = text,
+            PersonField::Country => self.country = text,
+        }
+    }
+
+    /// Whether the person gives any way of being reached.
+    #[must_use]
+    pub fn has_contact(&self) -> bool {
+        PersonField::ALL[1..].iter().any(|&field| field != PersonField::Country && self.get(field).is_some())
+    }
+
+    /// The person in the stored form. Errors of form are recorded under `pointer`, such as `/persons/0`; what a
+    /// rule-maker asks for is checked by its pack.
+    pub(crate) fn normalised(&self, pointer: &str, invalid: &mut Invalid) -> Person {
+        let mut checked = Person::default();
+        for field in PersonField::ALL {
+            let at = || format!("{pointer}/{}", field.json());
+            let text = clean(self.get(field), at, field.max_chars(), invalid);
+            if let Some(text) = &text {
+                match field {
+                    PersonField::Phone if !looks_like_phone(text) => {
+                        invalid.add(
+                            at(),
+                            Code::Phone,
+                            "a telephone number has 3 to 20 digits, and + - ( ) . / or spaces",
+                        );
+                    }
+                    PersonField::Email if !looks_like_email(text) => {
+                        invalid.add(at(), Code::Email, "an e-mail address has one @ and a domain with a dot");
+                    }
+                    PersonField::Country if !(text.len() == 2 && text.bytes().all(|b| b.is_ascii_alphabetic())) => {
+                        invalid.add(at(), Code::Country, "a country is two letters of ISO 3166-1, such as DE");
+                    }
+                    _ => {}
+                }
+            }
+            checked.set(field, text);
+        }
+        checked
+    }
+}
+
+impl fmt::Debug for Person {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let given = PersonField::ALL.into_iter().filter(|&field| self.get(field).is_some());
+        f.write_str("Person ")?;
+        f.debug_set().entries(given).finish()
+    }
+}
+
+/// Any style: digits of any script, spaces, the usual punctuation, and an extension (`ext. 12`, `x12`, `#12`).
+fn looks_like_phone(text: &str) -> bool {
+    let digits = text.chars().filter(|c| c.is_numeric()).count();
+    let usual = |c: char| {
+        c.is_numeric()
+            || c.is_whitespace()
+            || matches!(c, '+' | '\u{FF0B}' | '-' | '(' | ')' | '.' | '/' | '#' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+            || matches!(c.to_ascii_lowercase(), 'e' | 'x' | 't')
+    };
+    (3..=20).contains(&digits) && text.chars().all(usual)
+}
+
+/// One `@` with something before it, and after it a domain with a dot and no empty label; no white space. Only sending
+/// mail could show whether the address works.
+fn looks_like_email(text: &str) -> bool {
+    let Some((local, domain)) = text.split_once('@') else { return false };
+    !local.is_empty()
+        && !domain.contains('@')
+        && domain.contains('.')
+        && domain.split('.').all(|label| !label.is_empty())
+        && !text.chars().any(char::is_whitespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Person, PersonField, looks_like_email, looks_like_phone};
+
+    #[test]
+    fn phones_in_every_style() {
+        for phone in [
+            "0711 123456",
+            "+49 (0)711 / 12 34 56",
+            "0049-711-123456",
+            "(030) 123.456",
+            "112",
+            "+1-202-555-0143 x12",
+            "＋49 30 123456",
+            "٠٣٠ ١٢٣٤٥٦",
+            "030 123456 ext. 7",
+            "+49\u{a0}30\u{a0}123456",
+            "030 – 123 45 67",
+        ] {
+            assert!(looks_like_phone(phone), "{phone}");
+        }
+        for phone in ["12", "call me", "123456789012345678901", "030-12<3>456", "0711 123456 (Anna)", "1;2=345"] {
+            assert!(!looks_like_phone(phone), "{phone}");
+        }
+    }
+
+    #[test]
+    fn email_addresses_are_hardly_judged() {
+        for email in ["a@b.de", "o'connor+x@example.co.uk", "jürgen@müller.example", "用户@例子.广告", "\"a\"@x.y"]
+        {
+            assert!(looks_like_email(email), "{email}");
+        }
+        for email in ["", "a", "@b.de", "a@", "a@b", "a@b.", "a@.b", "a@b..c", "a b@c.de", "a@b@c.de"] {
+            assert!(!looks_like_email(email), "{email}");
+        }
+    }
+
+    #[test]
+    fn every_field_is_set_and_read_and_named_as_in_json() {
+        let mut person = Person::default();
+        for field in PersonField::ALL {
+            person.set(field, Some(field.json().to_owned()));
+        }
+        let json = serde_json::to_value(&person).expect("serialises");
+        for field in PersonField::ALL {
+            assert_eq!(person.get(field), Some(field.json()));
+            assert_eq!(json[field.json()], field.json());
+            assert_eq!(serde_json::to_value(field).expect("serialises"), field.json());
+        }
+        assert_eq!(json.as_object().map(serde_json::Map::len), Some(PersonField::ALL.len()));
+    }
+
+    #[test]
+    fn debug_shows_no_text() {
+        let person = Person { name: Some("Donald".into()), phone: Some("0711 1".into()), ..Person::default() };
+        assert_eq!(format!("{person:?}"), "Person {Name, Phone}");
+    }
+
+    #[test]
+    fn a_country_alone_is_not_a_contact() {
+        let person = Person { country: Some("DE".into()), ..Person::default() };
+        assert!(!person.has_contact());
+        assert!(Person { email: Some("a@b.de".into()), ..person }.has_contact());
+    }
+}

@@ -1,0 +1,9 @@
+//! Venues: a place that keeps a guest list.
+
+pub(crate) mod body;
+pub(crate) mod document;
+pub(crate) mod id;
+
+pub use body::{CheckedVenue, NewVenue, VenuePatch};
+pub use document::{Venue, VenueProfile};
+pub use id::{OwnerKey, VENUES, VenueId};

@@ -1,0 +1,224 @@
+//! A venue as read from its document, and the public profile that guests see.
+//!
+//! # Invariants
+//! - The fields are named here and nowhere else, in one fixed order.
+//! - The profile contains nothing of the owner's key, not even its hash.
+//! - Only the change that created a venue says who owns it: a later change can neither add nor remove an owner's key.
+//!
+//! # Not here
+//! Checking what an owner writes: [`crate::venue::body`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use replication::{Document, DocumentKey, Value, Wall};
+use serde::Serialize;
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::conflicts::Conflicts;
+use crate::policy::{Household, PolicyPack, Required};
+use crate::venue::id::{OwnerKey, VenueId};
+use api::duration;
+
+/// Names of the document's fields.
+pub(crate) mod field {
+    /// Text.
+    pub(crate) const NAME: &str = "n";
+    /// Text.
+    pub(crate) const ADDRESS: &str = "a";
+    /// Text: IANA name.
+    pub(crate) const TIMEZONE: &str = "t";
+    /// Whole seconds.
+    pub(crate) const RETENTION: &str = "r";
+    /// Text: one area per line. A line break can separate areas, because an area has no control characters.
+    pub(crate) const AREAS: &str = "s";
+    /// Text: id of the policy pack.
+    pub(crate) const POLICY: &str = "p";
+    /// 32 bytes.
+    pub(crate) const OWNER: &str = "k";
+}
+
+/// A place that keeps a guest list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Venue {
+    /// Its id, and the tenant of its visits.
+    pub id: VenueId,
+    /// As the owner writes it.
+    pub name: String,
+    /// As the owner writes it.
+    pub address: Option<String>,
+    /// IANA time zone, in which pages show times.
+    pub timezone: String,
+    /// How long a visit is kept, counted from its arrival.
+    pub retention: Duration,
+    /// Tables and rooms. If there are none, guests may name any area.
+    pub areas: Vec<String>,
+    /// Id of the policy pack.
+    pub policy: String,
+    /// Hashes of the owner's key: more than one only if the venue was created twice.
+    pub owner_key_hashes: Vec<[u8; 32]>,
+    /// Fields with several concurrent values, by JSON pointer into the profile.
+    pub conflicts: Conflicts,
+}
+
+impl Venue {
+    /// The venue that a document holds; `None` if it is not completely visible (yet).
+    #[must_use]
+    pub fn from_document(id: VenueId, document: &Document) -> Option<Venue> {
+        let text = |name| document.get(name).and_then(Value::as_text).map(str::to_owned);
+        let retention = document.get(field::RETENTION)?.as_int()?;
+        let hashes = document.created(field::OWNER).into_iter().filter_map(Value::as_bytes);
+        Some(Venue {
+            id,
+            name: text(field::NAME)?,
+            address: text(field::ADDRESS),
+            timezone: text(field::TIMEZONE)?,
+            retention: Duration::from_secs(u64::try_from(retention).ok()?),
+            areas: text(field::AREAS).map(|lines| areas_of(&lines)).unwrap_or_default(),
+            policy: text(field::POLICY)?,
+            owner_key_hashes: hashes.filter_map(|bytes| bytes.try_into().ok()).collect(),
+            conflicts: conflicts(document),
+        })
+    }
+
+    /// A venue of this id that asks for nothing: it stands for one that is closed, or not here yet.
+    #[must_use]
+    pub fn placeholder(id: VenueId) -> Venue {
+        Venue {
+            id,
+            name: String::new(),
+            address: None,
+            timezone: String::new(),
+            retention: Duration::ZERO,
+            areas: Vec::new(),
+            policy: String::new(),
+            owner_key_hashes: Vec::new(),
+            conflicts: Conflicts::new(),
+        }
+    }
+
+    /// The document's fields in their one order.
+    #[must_use]
+    pub fn to_fields(&self) -> Vec<(&'static str, Value)> {
+        let mut fields = vec![(field::NAME, Value::Text(self.name.clone()))];
+        if let Some(address) = &self.address {
+            fields.push((field::ADDRESS, Value::Text(address.clone())));
+        }
+        fields.push((field::TIMEZONE, Value::Text(self.timezone.clone())));
+        fields.push((field::RETENTION, retention_value(self.retention)));
+        if !self.areas.is_empty() {
+            fields.push((field::AREAS, areas_value(&self.areas)));
+        }
+        fields.push((field::POLICY, Value::Text(self.policy.clone())));
+        if let Some(hash) = self.owner_key_hashes.first() {
+            fields.push((field::OWNER, Value::Bytes(hash.to_vec())));
+        }
+        fields
+    }
+
+    /// The key of the venue's document, which lasts.
+    #[must_use]
+    pub fn key(&self) -> DocumentKey {
+        self.id.name().expiring(Wall::NEVER)
+    }
+
+    /// Whether `key` is the owner's key. Takes the same time for every key.
+    #[must_use]
+    pub fn owned_by(&self, key: &OwnerKey) -> bool {
+        let hash = key.hash();
+        self.owner_key_hashes.iter().fold(Choice::from(0), |found, own| found | own.ct_eq(&hash)).into()
+    }
+
+    /// The public profile of the venue.
+    #[must_use]
+    pub fn profile<'a>(&'a self, pack: &'a PolicyPack) -> VenueProfile<'a> {
+        VenueProfile {
+            venue_id: self.id,
+            name: &self.name,
+            address: self.address.as_deref(),
+            timezone: &self.timezone,
+            areas: &self.areas,
+            retention: duration::show(self.retention),
+            policy: PolicyProfile {
+                id: &pack.id,
+                version: pack.version,
+                title: &pack.title,
+                required: &pack.required,
+                household: pack.household,
+                default_country: pack.default_country.as_deref(),
+                notice: &pack.notice,
+            },
+            conflicts: &self.conflicts,
+        }
+    }
+}
+
+/// The public JSON of a venue.
+#[derive(Clone, Debug, Serialize)]
+pub struct VenueProfile<'a> {
+    venue_id: VenueId,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<&'a str>,
+    timezone: &'a str,
+    areas: &'a [String],
+    retention: String,
+    policy: PolicyProfile<'a>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    conflicts: &'a Conflicts,
+}
+
+/// The part of a policy pack that a check-in page needs.
+#[derive(Clone, Debug, Serialize)]
+struct PolicyProfile<'a> {
+    id: &'a str,
+    version: u32,
+    title: &'a str,
+    required: &'a Required,
+    household: Household,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default_country: Option<&'a str>,
+    notice: &'a BTreeMap<String, String>,
+}
+
+/// A retention as the document stores it.
+pub(crate) fn retention_value(retention: Duration) -> Value {
+    Value::Int(i64::try_from(retention.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Areas as the document stores them.
+pub(crate) fn areas_value(areas: &[String]) -> Value {
+    Value::Text(areas.join("\n"))
+}
+
+fn areas_of(lines: &str) -> Vec<String> {
+    lines.split('\n').map(str::to_owned).collect()
+}
+
+fn conflicts(document: &Document) -> Conflicts {
+    let shown = |name: &str, value: &Value| -> Option<serde_json::Value> {
+        match (name, value) {
+            (field::RETENTION, Value::Int(s)) => {
+                Some(duration::show(Duration::from_secs(u64::try_from(*s).ok()?)).into())
+            }
+            (field::AREAS, Value::Text(lines)) => Some(areas_of(lines).into()),
+            (_, Value::Text(text)) => Some(text.as_str().into()),
+            _ => None,
+        }
+    };
+    let public = [
+        ("/name", field::NAME),
+        ("/address", field::ADDRESS),
+        ("/timezone", field::TIMEZONE),
+        ("/retention", field::RETENTION),
+        ("/areas", field::AREAS),
+    ];
+    let each = public.into_iter().map(|(pointer, name)| {
+        let values = document.all(name).into_iter().filter_map(|value| shown(name, value)).collect::<Vec<_>>();
+        (pointer.to_owned(), values)
+    });
+    each.filter(|(_, values)| values.len() > 1).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

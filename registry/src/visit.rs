@@ -1,0 +1,14 @@
+//! Visits: one check-in of one to twelve persons.
+
+pub(crate) mod body;
+pub(crate) mod document;
+pub(crate) mod fields;
+pub(crate) mod id;
+mod patch;
+pub(crate) mod persons;
+pub(crate) mod persons_patch;
+
+pub use body::{CheckAt, CheckedVisit, EARLIEST_ARRIVAL, OLDEST_ARRIVAL, VisitBody};
+pub use document::Visit;
+pub use id::{Secret, VISITS, VisitId};
+pub use patch::VisitPatch;

@@ -1,0 +1,77 @@
+//! The body that corrects a visit or checks out: a JSON merge patch (RFC 7396) over the visit's JSON.
+//!
+//! An absent field stays, `null` removes it, and `persons` is replaced whole, as every array is:
+//! [`crate::visit::persons_patch`] finds out which person continues which. Only fields that the patch names are checked, and
+//! only fields that it changes are written, so two guests who correct different things concurrently do not undo each
+//! other.
+//!
+//! # Invariants
+//! - The arrival never changes, because the visit id carries it.
+
+use replication::Value;
+use serde::Deserialize;
+
+use crate::body::{present, present_objects, read_json};
+use crate::invalid::{Code, Invalid};
+use crate::person::Person;
+use crate::policy::PolicyPack;
+use crate::venue::Venue;
+use crate::visit::Visit;
+use crate::visit::body::{check_area, check_left, check_persons, left_value};
+use crate::visit::fields::Slot;
+use crate::visit::persons_patch::{self, Updates};
+use api::instant;
+
+/// A visit's correction, as written. `None`: not named. `Some(None)`: `null`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VisitPatch {
+    #[serde(default, deserialize_with = "present")]
+    area: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    arrived: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present")]
+    left: Option<Option<String>>,
+    #[serde(default, deserialize_with = "present_objects")]
+    persons: Option<Option<Vec<Person>>>,
+}
+
+impl VisitPatch {
+    /// Reads a JSON body.
+    ///
+    /// # Errors
+    /// [`Invalid`] if it is not JSON, or not of this shape.
+    pub fn parse(body: &[u8]) -> Result<VisitPatch, Invalid> {
+        read_json(body)
+    }
+
+    /// Checks the patch against the present visit and returns each field to set, or to remove (`None`).
+    ///
+    /// # Errors
+    /// [`Invalid`] with all that is wrong.
+    pub fn check(&self, current: &Visit, venue: &Venue, pack: &PolicyPack) -> Result<Updates, Invalid> {
+        let mut invalid = Invalid::default();
+        let mut updates = Updates::new();
+        if let Some(arrived) = &self.arrived
+            && arrived.as_deref().and_then(instant::parse) != Some(current.arrived())
+        {
+            invalid.add("/arrived", Code::Immutable, "the arrival never changes");
+        }
+        if let Some(area) = &self.area {
+            let area = check_area(area.as_deref(), venue, pack, &mut invalid);
+            updates.push((Slot::Area.name(), area.map(Value::Text)));
+        }
+        if let Some(left) = &self.left {
+            let left = check_left(left.as_deref(), current.arrived(), &mut invalid);
+            updates.push((Slot::Left.name(), left.and_then(left_value)));
+        }
+        if let Some(persons) = &self.persons {
+            let persons = check_persons(persons.as_deref().unwrap_or_default(), pack, &mut invalid);
+            updates.extend(persons_patch::updates(current, &persons));
+        }
+        invalid.or(updates)
+    }
+}
+
+#[cfg(test)]
+mod tests;
