@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::cli::{Usage, default_data, duration};
-use crate::http::Base;
+use crate::args::{Usage, default_data, duration};
+use api::client::Base;
 
 /// Options of `meridian load`.
 #[derive(Debug, Args)]
@@ -121,7 +121,7 @@ impl LoadArgs {
 /// Runs the load, verifies it, reports.
 pub(crate) async fn load(args: LoadArgs) -> anyhow::Result<ExitCode> {
     args.check()?;
-    crate::serve::raise_open_files();
+    crate::support::process::raise_open_files();
     let seed = args.seed.unwrap_or_else(rand::random);
     let pool = match &args.payload {
         Some(file) => payload::Pool::read(file)?,

@@ -1,37 +1,29 @@
 //! `meridian`: one binary for every role. This file starts the process and turns its outcome into an exit code.
 //!
 //! # Not here
-//! The names of the commands ([`cli`]), and the commands (a module each).
+//! The names of the commands ([`cli`]), and the commands ([`commands`], [`load`]).
 
 #![warn(clippy::print_stdout)]
 
 #[macro_use]
-mod out;
+mod support;
 
-mod certs;
+mod args;
 mod cli;
-mod deployment;
-mod explain;
-mod http;
+mod commands;
 mod load;
-mod logging;
-mod manual;
-mod poll;
-mod region;
-mod router;
-mod serve;
-mod simulate;
-mod status;
-mod table;
-mod up;
-mod venue;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser as _;
 
-use crate::cli::{CertsCommand, Cli, Command, RegionCommand, Usage, VenueCommand};
+use service::config::ConfigError;
+
+use crate::args::Usage;
+use crate::cli::{CertsCommand, Cli, Command, RegionCommand, VenueCommand};
+use crate::commands::{certs, explain, manual, node, region, router, simulate, status, up, venue};
+use crate::support::logging;
 
 // Each request allocates and frees many small values in many threads. The system's allocator is slower at that and
 // returns memory late.
@@ -51,9 +43,7 @@ fn main() -> ExitCode {
 
 /// Whether the caller has to change the command line or a configuration file.
 fn is_usage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause.is::<Usage>() || cause.is::<node::config::ConfigError>() || cause.is::<geo_router::config::ConfigError>()
-    })
+    error.chain().any(|cause| cause.is::<Usage>() || cause.is::<ConfigError>())
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -72,7 +62,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     let outcome = runtime.block_on(async {
         match cli.command {
             Command::Up(args) => up::up(args).await,
-            Command::Node(args) => serve::node(args).await,
+            Command::Node(args) => node::node(args).await,
             Command::Router(args) => router::router(args).await,
             Command::Region(RegionCommand::Drain(args)) => region::drain(args).await,
             Command::Region(RegionCommand::Restore(args)) => region::restore(args).await,

@@ -11,14 +11,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{Call, Venue, holds, net};
-use node::certs::CertificateAuthority;
 use node::clock::{Clock, SystemClock};
 use node::config::{
-    Engine, LimitsSection, ListenSection, NodeConfig, NodeFile, PeerSection, PositionSection, RegistrySection,
-    ReplicationSection, StorageSection, TlsSection,
+    Engine, LimitsSection, ListenSection, NodeConfig, NodeFile, PeerSection, RegistrySection, ReplicationSection,
+    StorageSection, TlsSection,
 };
 use replication::{Monotonic, Now, Wall};
 use serde_json::{Value, json};
+use service::authority::CertificateAuthority;
+use service::config::PositionSection;
 use tokio::sync::oneshot;
 
 /// Time limit of steps that take seconds, on a busy machine.

@@ -1,4 +1,38 @@
 //! What Meridian's processes say to each other and to clients, typed once.
+//!
+//! A node writes these types and a router, a command or a test reads them, or the other way round. A field that is
+//! renamed here is renamed on both sides, and the compiler finds every place that used it.
+//!
+//! | module | concern |
+//! | --- | --- |
+//! | [`headers`] | names of the header fields that are Meridian's own |
+//! | [`wait`] | `?wait=` and `?durability=` |
+//! | [`problem`] | kinds of problems and their JSON (RFC 9457) |
+//! | [`cluster`], [`orders`] | regions and nodes as one node sees them; operators' orders on regions |
+//! | [`status`] | what a node and a router tell an operator |
+//! | [`explanation`] | why an address is sent where it is |
+//! | [`duration`], [`Moment`], [`Position`] | lengths of time, moments and places as text |
+//! | [`client`] | the HTTP client that asks for all of these |
+//!
+//! # Architecture invariants
+//! - No rule of the product is here: what a value means is decided by the process that writes it.
+//! - Only [`client`] does I/O.
+//! - The names of regions and nodes are the core's types, so that the name in a frame and the name in an answer cannot
+//!   differ. This is why `api` stands on `replication`.
 
+pub mod client;
+pub mod cluster;
 pub mod duration;
-pub mod instant;
+pub mod explanation;
+pub mod headers;
+mod moment;
+mod named;
+pub mod orders;
+mod position;
+pub mod problem;
+pub mod status;
+pub mod wait;
+
+pub use moment::Moment;
+pub use position::{BadPosition, Position};
+pub use replication::{NodeName, RegionId};

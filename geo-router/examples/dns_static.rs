@@ -9,12 +9,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
+use api::Position;
+use api::explanation::RegionState;
 use geo_router::dns::{DnsConfig, DnsMetrics, DnsSection, DnsServer};
 use geo_router::explain::Explainer;
-use geo_router::fleet::{Fleet, Node, Position, Region};
+use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Leaf, Locator, Places};
 use geo_router::policy::{Moment, Nearest, Policy};
-use geo_router::view::{RegionState, RegionView, View};
+use geo_router::view::{RegionView, View};
 use tokio::sync::watch;
 
 type Failure = Box<dyn std::error::Error>;
@@ -61,7 +63,7 @@ async fn serve(threads: &str, address: &str) -> Result<(), Failure> {
         "listen = '{address}'\nzone = 'meridian.test'\nservice = 'checkin'\nthreads = {threads}\n\
          [[nameservers]]\nname = 'ns1'\naddresses = ['192.0.2.53']\n"
     ))?;
-    let config = DnsConfig::prove(section, Path::new("."))?;
+    let config = DnsConfig::check(section, Path::new("."))?;
     let locator = Arc::new(Locator::new(Vec::new(), Database::shipped()?));
     let (_views, view) = watch::channel(Arc::new(view(&locator)?));
     let (stop, stopping) = watch::channel(false);

@@ -6,12 +6,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use api::Position;
+use api::explanation::RegionState;
 use geo_router::edge::{EdgeConfig, EdgeMetrics, EdgeSection, EdgeServer};
-use geo_router::fleet::{Fleet, Node, Position, Region};
+use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Locator, Places};
 use geo_router::policy::{Moment, Nearest, Policy};
 use geo_router::signals::Signals;
-use geo_router::view::{RegionState, RegionView, View};
+use geo_router::view::{RegionView, View};
 use tokio::sync::watch;
 
 type Failed = Box<dyn std::error::Error>;
@@ -55,7 +57,7 @@ async fn main() -> Result<(), Failed> {
     // Idle connections are the subject of the measurement, so they must not time out.
     section.timeouts.idle_ms = 600_000;
     section.timeouts.head_ms = 600_000;
-    let config = EdgeConfig::prove(section, Path::new("/"))?;
+    let config = EdgeConfig::check(section, Path::new("/"))?;
     let server = EdgeServer::start(config, views, signals, metrics, stopping).await?;
     println!("{}", server.address());
     tokio::signal::ctrl_c().await?;

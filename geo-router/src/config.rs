@@ -6,7 +6,7 @@
 //! # Not here
 //! Whether the certificates and databases that it names are usable: opening them shows that.
 
-mod prove;
+mod validate;
 mod written;
 
 #[cfg(test)]
@@ -17,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use replication::NodeName;
+use api::NodeName;
+use service::config::{self, ConfigError};
 
 use crate::dns::{DnsConfig, DnsConfigError};
 use crate::edge::{EdgeConfig, EdgeConfigError};
@@ -28,7 +29,7 @@ use crate::policy::Policy;
 
 pub use written::{
     AdminSection, HealthSection, LocationSection, NodeSection, OverrideSection, PeerSection, PeersSection,
-    PolicySection, PositionSection, RegionSection, RouterFile,
+    PolicySection, RegionSection, RouterFile,
 };
 
 /// The checked configuration of one router.
@@ -77,55 +78,13 @@ pub struct Peer {
     pub admin: SocketAddr,
 }
 
-/// Why a configuration file was refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("can't read the configuration {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Not TOML, a wrong type, a missing or an unknown key; the source shows the line.
-    #[error("the configuration {} can't be parsed", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and key.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// A value is out of its bounds or contradicts another one.
-    #[error("the configuration {} is refused", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// Which key and why.
-        #[source]
-        source: Box<ValueError>,
-    },
-}
-
 /// A value that is well formed and yet can't be used; every message begins with its key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// A number outside its bounds.
-    #[error("{key} = {value}: must be {min} to {max}")]
-    OutOfRange {
-        /// Its key.
-        key: String,
-        /// What was written.
-        value: f64,
-        /// Least.
-        min: f64,
-        /// Most.
-        max: f64,
-    },
+    /// A value that no configuration may have there.
+    #[error(transparent)]
+    Common(#[from] service::config::ValueError),
     /// A name that must be unique.
     #[error("{key} = \"{name}\": there is one already")]
     Twice {
@@ -160,28 +119,12 @@ pub enum ValueError {
         /// Which override, from 0.
         index: usize,
     },
-    /// A text or list that must not be empty.
-    #[error("{key}: must not be empty")]
-    Empty {
-        /// Its key.
-        key: String,
-    },
     /// Neither DNS nor HTTP.
     #[error("[dns] or [edge]: at least one is required, otherwise the router has nothing to do")]
     NothingToDo,
     /// Other routers are named, but no key by which this router could recognise them.
     #[error("peers.key_file: required if there are other routers; the file must be the same on all of them")]
     KeyFileMissing,
-    /// Two listeners on one address.
-    #[error("{key}: {address} is taken by {other} already")]
-    ListenTwice {
-        /// The later key.
-        key: &'static str,
-        /// The earlier key.
-        other: &'static str,
-        /// Their address.
-        address: SocketAddr,
-    },
     /// An address at which no client can reach the router.
     #[error("{key} = {address}: name the address and port at which it is reached")]
     NoAddress {
@@ -212,13 +155,6 @@ impl RouterConfig {
     /// # Errors
     /// If the file can't be read, has an unknown or missing key, or a value out of bounds.
     pub fn load(path: &Path) -> Result<RouterConfig, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        let file: RouterFile = toml::from_str(&text)
-            .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
-        let absolute = std::path::absolute(path).map_err(read)?;
-        let folder = absolute.parent().unwrap_or(Path::new("/"));
-        prove::router(file, folder)
-            .map_err(|source| ConfigError::Value { path: path.to_owned(), source: Box::new(source) })
+        config::load(path, validate::router)
     }
 }

@@ -4,66 +4,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Serialize;
+use api::explanation::{AddressSource, Explanation, Located, Ranked};
 
-use crate::location::{Located, Locator};
-use crate::view::{Reason, RegionState, View};
-
-/// How the client's address was learnt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AddressSource {
-    /// EDNS client subnet.
-    ClientSubnet,
-    /// The resolver that asks.
-    Resolver,
-    /// A request for an explanation names the address.
-    Given,
-}
+use crate::location::Locator;
+use crate::view::View;
 
 /// Explains routes with everything that the locator knows.
 #[derive(Debug)]
 pub struct Explainer {
     locator: Arc<Locator>,
-}
-
-/// One explanation.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Explanation {
-    /// The prefix whose clients are all treated alike, such as `46.4.0.0/16`.
-    pub prefix: String,
-    /// How the address was learnt.
-    pub address_source: AddressSource,
-    /// The location of the address.
-    pub located: Located,
-    /// The region to which it goes.
-    pub region: String,
-    /// The reason.
-    pub reason: Reason,
-    /// All regions, the most suitable first.
-    pub ranking: Vec<Ranked>,
-    /// The part of this class of places for which no region has capacity.
-    pub shed: f64,
-    /// Seconds for which DNS answers may be kept.
-    pub ttl: u32,
-    /// The number of the view.
-    pub epoch: u64,
-    /// Too few routers are heard for a verdict, so the last one holds.
-    pub frozen: bool,
-}
-
-/// One region in an explanation.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Ranked {
-    /// Its name.
-    pub region: String,
-    /// Its state.
-    pub state: RegionState,
-    /// Great-circle distance, if the client's location is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub km: Option<u32>,
-    /// The share of this class of places that it takes now.
-    pub share: f64,
 }
 
 impl Explainer {
@@ -82,7 +31,7 @@ impl Explainer {
         let ranking = view.places.place(route.leaf.class).order.iter().map(|index| {
             let region = view.fleet.region(*index);
             Ranked {
-                region: region.name.to_string(),
+                region: region.name.clone(),
                 state: view.regions[index.at()].state,
                 km: located.position.map(|position| region.position.km_to(position).round() as u32),
                 share: shares.iter().find(|(known, _)| known == index).map_or(0.0, |(_, share)| *share),
@@ -91,8 +40,12 @@ impl Explainer {
         Explanation {
             prefix: format!("{}/{}", route.leaf.network, route.leaf.prefix),
             address_source,
-            located,
-            region: view.fleet.region(route.region).name.to_string(),
+            located: Located {
+                source: located.source,
+                country: located.country.map(|country| country.to_string()),
+                position: located.position,
+            },
+            region: view.fleet.region(route.region).name.clone(),
             reason: route.reason,
             ranking: ranking.collect(),
             shed: view.shed(route.leaf.class),
@@ -103,37 +56,19 @@ impl Explainer {
     }
 }
 
-impl Explanation {
-    /// As the strings of a TXT record, each at most 255 bytes: one for the client, one for the answer, one for each
-    /// region.
-    #[must_use]
-    pub fn to_texts(&self) -> Vec<String> {
-        let source = match self.address_source {
-            AddressSource::ClientSubnet => "client-subnet",
-            AddressSource::Resolver => "resolver",
-            AddressSource::Given => "given",
-        };
-        let country = self.located.country.map_or_else(|| "?".to_owned(), |country| country.to_string());
-        let by = match self.located.source {
-            crate::location::Source::Override => "override",
-            crate::location::Source::Database => "database",
-            crate::location::Source::Unknown => "unknown",
-        };
-        let mut texts = vec![
-            format!("client={} from={source} country={country} located-by={by}", self.prefix),
-            format!(
-                "region={} reason={} ttl={} epoch={} frozen={}",
-                self.region,
-                self.reason.name(),
-                self.ttl,
-                self.epoch,
-                self.frozen
-            ),
-        ];
-        texts.extend(self.ranking.iter().enumerate().map(|(rank, one)| {
-            let km = one.km.map_or_else(|| "?".to_owned(), |km| km.to_string());
-            format!("{}. {} state={} km={km} share={:.2}", rank + 1, one.region, one.state.name(), one.share)
-        }));
-        texts
-    }
+/// An explanation as the strings of a TXT record, each at most 255 bytes: one for the client, one for the answer, one
+/// for each region.
+#[must_use]
+pub(crate) fn to_texts(explanation: &Explanation) -> Vec<String> {
+    let Explanation { prefix, address_source, located, region, reason, ranking, ttl, epoch, frozen, .. } = explanation;
+    let country = located.country.as_deref().unwrap_or("?");
+    let mut texts = vec![
+        format!("client={prefix} from={address_source} country={country} located-by={}", located.source),
+        format!("region={region} reason={reason} ttl={ttl} epoch={epoch} frozen={frozen}"),
+    ];
+    texts.extend(ranking.iter().enumerate().map(|(rank, one)| {
+        let km = one.km.map_or_else(|| "?".to_owned(), |km| km.to_string());
+        format!("{}. {} state={} km={km} share={:.2}", rank + 1, one.region, one.state, one.share)
+    }));
+    texts
 }

@@ -2,11 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use replication::{NodeName, RegionId};
-use serde::Serialize;
-
-/// Mean radius of the Earth in kilometres (IUGG).
-const EARTH_KM: f64 = 6_371.0;
+use api::{NodeName, Position, RegionId};
 
 /// A region's place in the configuration's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,25 +16,13 @@ impl RegionIndex {
     }
 }
 
-/// A place on the globe, in degrees (WGS 84).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Position {
-    /// North is positive: -90 to 90.
-    pub latitude: f64,
-    /// East is positive: -180 to 180.
-    pub longitude: f64,
-}
-
-impl Position {
-    /// Great-circle distance in kilometres (haversine formula).
-    #[must_use]
-    pub fn km_to(self, other: Position) -> f64 {
-        let (from, to) = (self.latitude.to_radians(), other.latitude.to_radians());
-        let half_lat = ((to - from) / 2.0).sin();
-        let half_lon = ((other.longitude - self.longitude).to_radians() / 2.0).sin();
-        let chord = half_lat.mul_add(half_lat, from.cos() * to.cos() * half_lon * half_lon);
-        2.0 * EARTH_KM * chord.sqrt().min(1.0).asin()
-    }
+/// A node by its place in the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId {
+    /// Its region.
+    pub region: RegionIndex,
+    /// Its place in the region.
+    pub node: usize,
 }
 
 /// All regions, in the configuration's order.
@@ -95,25 +79,5 @@ impl Fleet {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<RegionIndex> {
         self.indices().find(|index| self.region(*index).name.as_str() == name)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Position;
-
-    #[test]
-    fn distances_are_those_of_the_globe() {
-        let frankfurt = Position { latitude: 50.11, longitude: 8.68 };
-        let ashburn = Position { latitude: 39.04, longitude: -77.49 };
-        let tokyo = Position { latitude: 35.68, longitude: 139.69 };
-        let los_angeles = Position { latitude: 34.05, longitude: -118.24 };
-        assert!((frankfurt.km_to(ashburn) - 6_520.0).abs() < 60.0, "{}", frankfurt.km_to(ashburn));
-        // Across the date line.
-        assert!((tokyo.km_to(los_angeles) - 8_815.0).abs() < 60.0, "{}", tokyo.km_to(los_angeles));
-        assert!(frankfurt.km_to(frankfurt) < 1e-6);
-        let (north, south) =
-            (Position { latitude: 90.0, longitude: 0.0 }, Position { latitude: -90.0, longitude: 9.0 });
-        assert!((north.km_to(south) - 20_015.0).abs() < 1.0);
     }
 }

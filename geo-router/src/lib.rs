@@ -24,5 +24,4 @@ pub mod metrics;
 pub mod policy;
 pub mod run;
 pub mod signals;
-pub mod tls;
 pub mod view;

@@ -7,7 +7,8 @@ use prometheus::{
     Registry,
 };
 
-use crate::view::{RegionState, View};
+use crate::view::View;
+use api::explanation::RegionState;
 
 const STATES: [RegionState; 6] = [
     RegionState::Unknown,

@@ -7,55 +7,16 @@
 //! - A view always names some region, because fail-open is decided before it is built. So a router always has an
 //!   answer.
 
+use api::explanation::{RegionState, RouteReason};
 use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use serde::Serialize;
 use siphasher::sip::SipHasher13;
 
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::{Leaf, PlaceClass, Places};
 use crate::policy::Assignment;
-
-/// The state of a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RegionState {
-    /// No verdict yet; it is treated as healthy.
-    Unknown,
-    /// Healthy.
-    Up,
-    /// Healthy again, and taking its share back step by step.
-    Ramping,
-    /// An operator sends new clients elsewhere; connections and requests that exist end normally.
-    Drained,
-    /// An operator took it out: no client is sent there.
-    Maintenance,
-    /// Down by the verdict of the routers.
-    Down,
-}
-
-impl RegionState {
-    /// Whether new clients may be sent there.
-    #[must_use]
-    pub fn serves(self) -> bool {
-        matches!(self, RegionState::Unknown | RegionState::Up | RegionState::Ramping)
-    }
-
-    /// Its name in metrics and explanations.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            RegionState::Unknown => "unknown",
-            RegionState::Up => "up",
-            RegionState::Ramping => "ramping",
-            RegionState::Drained => "drained",
-            RegionState::Maintenance => "maintenance",
-            RegionState::Down => "down",
-        }
-    }
-}
 
 /// One region as of a view.
 #[derive(Clone, Debug, PartialEq)]
@@ -69,40 +30,13 @@ pub struct RegionView {
     pub nodes_up: Vec<bool>,
 }
 
-/// Why an address goes to a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Reason {
-    /// The region is the first of the client's order.
-    Preferred,
-    /// The first region of the order is not serving.
-    Failover,
-    /// The first region of the order serves, but not all of its clients: weights, ramp or capacity.
-    Split,
-    /// All regions are out, and health is ignored.
-    FailOpen,
-}
-
-impl Reason {
-    /// Its name in metrics and explanations.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Reason::Preferred => "preferred",
-            Reason::Failover => "failover",
-            Reason::Split => "split",
-            Reason::FailOpen => "fail-open",
-        }
-    }
-}
-
 /// The route of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The region.
     pub region: RegionIndex,
     /// The reason.
-    pub reason: Reason,
+    pub reason: RouteReason,
     /// The leaf of the address.
     pub leaf: Leaf,
 }
@@ -136,13 +70,13 @@ impl View {
         let region = self.pick(&leaf);
         let first = self.places.place(leaf.class).order[0];
         let reason = if self.fail_open {
-            Reason::FailOpen
+            RouteReason::FailOpen
         } else if region == first && self.regions[first.at()].state.serves() {
-            Reason::Preferred
+            RouteReason::Preferred
         } else if self.regions[first.at()].state.serves() {
-            Reason::Split
+            RouteReason::Split
         } else {
-            Reason::Failover
+            RouteReason::Failover
         };
         Route { region, reason, leaf }
     }

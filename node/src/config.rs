@@ -1,15 +1,13 @@
 //! Configuration of one node: to hold a [`NodeConfig`] is proof that every bound below was checked.
 //!
-//! A file is read in two steps. Its *written* form ([`NodeFile`]: plain values, unknown keys refused) becomes the
-//! *proven* form (this module: durations, addresses, absolute paths) by `try_from`, section by section. An error names
-//! the key as it is in the file.
+//! A file is read in two steps ([`service::config`]). The *written* form is [`NodeFile`]; this module is the *checked* one.
 //!
 //! # Not here
-//! Whether the certificates are usable ([`crate::certs`]) and which policy packs exist (`registry`): a configuration
+//! Whether the certificates are usable ([`service::authority`]) and which policy packs exist (`registry`): a configuration
 //! can be valid before the files that it names exist.
 
 mod address;
-mod prove;
+mod validate;
 mod written;
 
 #[cfg(test)]
@@ -19,13 +17,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use replication::{NodeName, RegionId};
+use api::{NodeName, Position, RegionId};
 use serde::{Deserialize, Serialize};
+use service::config::{self, ConfigError};
 
 pub use address::PeerAddress;
 pub use written::{
-    LimitsSection, ListenSection, NodeFile, PeerSection, PositionSection, RegistrySection, ReplicationSection,
-    StorageSection, TlsSection,
+    LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection,
+    TlsSection,
 };
 
 /// The checked configuration of one node.
@@ -55,16 +54,6 @@ pub struct NodeConfig {
     pub registry: RegistryConfig,
     /// Limits for clients.
     pub limits: LimitsConfig,
-}
-
-/// A place on the globe, in degrees (WGS 84).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "PositionSection", into = "PositionSection")]
-pub struct Position {
-    /// North is positive: -90 to 90.
-    pub latitude: f64,
-    /// East is positive: -180 to 180.
-    pub longitude: f64,
 }
 
 /// The three listeners of a node; no two share an address.
@@ -165,65 +154,13 @@ pub struct LimitsConfig {
     pub connections: usize,
 }
 
-/// Why a configuration file was refused.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// The file can't be read.
-    #[error("can't read the configuration {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Not TOML, a wrong type, a missing or an unknown key; the source shows the line.
-    #[error("the configuration {} can't be parsed", path.display())]
-    Syntax {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and key.
-        #[source]
-        source: Box<toml::de::Error>,
-    },
-    /// A value is out of its bounds or contradicts another one.
-    #[error("the configuration {} is refused", path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// Which key and why.
-        #[source]
-        source: ValueError,
-    },
-}
-
 /// A value that is well formed and yet can't be used; every message begins with its key.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
-    /// A whole number outside its bounds.
-    #[error("{key} = {value}: must be {min} to {max}")]
-    OutOfRange {
-        /// Its key.
-        key: &'static str,
-        /// What was written.
-        value: u64,
-        /// Least.
-        min: u64,
-        /// Most.
-        max: u64,
-    },
-    /// Degrees that do not name a place on the globe.
-    #[error("{key} = {value}: must be -{limit} to {limit} degrees")]
-    NoSuchPlace {
-        /// Its key.
-        key: &'static str,
-        /// What was written.
-        value: f64,
-        /// Largest absolute value.
-        limit: f64,
-    },
+    /// A value that no configuration may have there.
+    #[error(transparent)]
+    Common(#[from] service::config::ValueError),
     /// The node would relay before a healthy peer has had a heartbeat's time to say what it has.
     #[error(
         "replication.relay_after_ms = {relay_after_ms}: must be more than replication.heartbeat_ms = {heartbeat_ms}"
@@ -239,16 +176,6 @@ pub enum ValueError {
     PortZero {
         /// Its key.
         key: &'static str,
-    },
-    /// Two listeners on one address.
-    #[error("{key}: {address} is taken by {other} already")]
-    ListenTwice {
-        /// The later key.
-        key: &'static str,
-        /// The earlier key.
-        other: &'static str,
-        /// Their address.
-        address: SocketAddr,
     },
     /// A peer address that is not `host:port`.
     #[error("peers[{index}].address = \"{address}\": must be host:port, such as 127.0.1.2:7081 or [::1]:7081")]
@@ -284,12 +211,6 @@ pub enum ValueError {
         /// `name` or `address`.
         field: &'static str,
     },
-    /// An empty path, or another text that must not be empty.
-    #[error("{key}: must not be empty")]
-    Empty {
-        /// Its key.
-        key: &'static str,
-    },
     /// A policy id that is not a valid pack id.
     #[error("registry.policy = \"{policy}\": must be 1 to 40 of a-z, 0-9 and '-', as the id in a pack")]
     BadPolicy {
@@ -310,12 +231,6 @@ impl NodeConfig {
     /// # Errors
     /// If the file can't be read, has an unknown or missing key, or a value out of bounds.
     pub fn load(path: &Path) -> Result<NodeConfig, ConfigError> {
-        let read = |source| ConfigError::Read { path: path.to_owned(), source };
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        let file: NodeFile = toml::from_str(&text)
-            .map_err(|source| ConfigError::Syntax { path: path.to_owned(), source: Box::new(source) })?;
-        let absolute = std::path::absolute(path).map_err(read)?;
-        let folder = absolute.parent().unwrap_or(Path::new("/"));
-        prove::node(file, folder).map_err(|source| ConfigError::Value { path: path.to_owned(), source })
+        config::load(path, validate::node)
     }
 }

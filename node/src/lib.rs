@@ -4,7 +4,6 @@
 //! - `http` knows nothing of the engines; `storage` is the only place that names them.
 //! - `driver` is the one loop that sees both the replica and the I/O.
 
-pub mod certs;
 pub mod clock;
 pub mod config;
 pub mod driver;

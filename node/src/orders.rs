@@ -11,28 +11,16 @@
 
 use std::collections::BTreeMap;
 
+use api::Moment;
+use api::orders::{NewOrder, OrderKind};
 use replication::{Collection, Document, DocumentId, DocumentKey, DocumentName, RegionId, TenantId, Value, Wall};
 use serde::{Deserialize, Serialize};
-
-use api::instant;
 
 /// The collection of the one document, which belongs to no tenant.
 const CLUSTER: Collection = Collection(3);
 
 /// Longest name of an author and longest reason, in bytes.
 const LONGEST: usize = 400;
-
-/// What an operator wants of a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OrderKind {
-    /// Clients are sent there as usual.
-    Serving,
-    /// New clients are sent elsewhere; connections and requests that exist end normally.
-    Drained,
-    /// No client is sent there.
-    Maintenance,
-}
 
 /// One order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,21 +49,6 @@ struct Kept {
     reason: String,
 }
 
-/// An order as an operator writes it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewOrder {
-    order: OrderKind,
-    by: String,
-    #[serde(default)]
-    reason: String,
-    #[serde(default)]
-    until: Option<String>,
-    /// Give it even if no region is left to serve.
-    #[serde(default)]
-    pub force: bool,
-}
-
 /// Why an order is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
@@ -100,6 +73,61 @@ impl Order {
         if self.until.is_some_and(|until| until <= now) { OrderKind::Serving } else { self.kind }
     }
 
+    /// Makes the order on `region` at `now`; `known` are the orders so far, `regions` all regions.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub fn give<'a>(
+        new: NewOrder,
+        region: &RegionId,
+        now: Wall,
+        known: &BTreeMap<RegionId, Order>,
+        mut regions: impl Iterator<Item = &'a RegionId>,
+    ) -> Result<Order, OrderError> {
+        let plain = |text: &str| text.len() <= LONGEST && !text.chars().any(char::is_control);
+        if new.by.trim().is_empty() || !plain(&new.by) {
+            return Err(OrderError::By);
+        }
+        if !plain(&new.reason) {
+            return Err(OrderError::Reason);
+        }
+        if new.until.is_some_and(|until| until.0 <= now) {
+            return Err(OrderError::Until);
+        }
+        let serves = |other: &RegionId| known.get(other).is_none_or(|order| order.at(now) == OrderKind::Serving);
+        let left = new.kind == OrderKind::Serving || regions.any(|other| other != region && serves(other));
+        if !left && !new.force {
+            return Err(OrderError::NobodyLeft);
+        }
+        let after = known.get(region).map_or(Wall(0), |order| Wall(order.since.0.saturating_add(1)));
+        Ok(Order {
+            kind: new.kind,
+            since: now.max(after),
+            until: new.until.map(|until| until.0),
+            by: new.by,
+            reason: new.reason,
+        })
+    }
+
+    /// As the public sees it: without its author.
+    #[must_use]
+    pub fn to_public(&self) -> api::orders::Order {
+        api::orders::Order {
+            kind: self.kind,
+            since: Moment(self.since),
+            until: self.until.map(Moment),
+            by: None,
+            reason: None,
+        }
+    }
+
+    /// As operators see it.
+    #[must_use]
+    pub fn to_operators(&self) -> api::orders::Order {
+        let reason = Some(self.reason.clone()).filter(|reason| !reason.is_empty());
+        api::orders::Order { by: Some(self.by.clone()), reason, ..self.to_public() }
+    }
+
     fn encode(&self) -> String {
         let kept = Kept {
             order: self.kind,
@@ -116,43 +144,6 @@ impl Order {
         let kept: Kept = serde_json::from_str(text).ok()?;
         let Kept { order, since, until, by, reason } = kept;
         Some(Order { kind: order, since: Wall(since), until: until.map(Wall), by, reason })
-    }
-}
-
-impl NewOrder {
-    /// Makes the order on `region` at `now`; `known` are the orders so far, `regions` all regions.
-    ///
-    /// # Errors
-    /// [`OrderError`].
-    pub fn give<'a>(
-        self,
-        region: &RegionId,
-        now: Wall,
-        known: &BTreeMap<RegionId, Order>,
-        mut regions: impl Iterator<Item = &'a RegionId>,
-    ) -> Result<Order, OrderError> {
-        let plain = |text: &str| text.len() <= LONGEST && !text.chars().any(char::is_control);
-        if self.by.trim().is_empty() || !plain(&self.by) {
-            return Err(OrderError::By);
-        }
-        if !plain(&self.reason) {
-            return Err(OrderError::Reason);
-        }
-        let until =
-            self.until.map(|until| instant::parse(&until).filter(|until| *until > now).ok_or(OrderError::Until));
-        let serves = |other: &RegionId| known.get(other).is_none_or(|order| order.at(now) == OrderKind::Serving);
-        let left = self.order == OrderKind::Serving || regions.any(|other| other != region && serves(other));
-        if !left && !self.force {
-            return Err(OrderError::NobodyLeft);
-        }
-        let after = known.get(region).map_or(Wall(0), |order| Wall(order.since.0.saturating_add(1)));
-        Ok(Order {
-            kind: self.order,
-            since: now.max(after),
-            until: until.transpose()?,
-            by: self.by,
-            reason: self.reason,
-        })
     }
 }
 
@@ -199,18 +190,18 @@ mod tests {
     }
 
     fn drain() -> NewOrder {
-        NewOrder { order: OrderKind::Drained, by: "mk".into(), reason: "kernel".into(), until: None, force: false }
+        NewOrder { kind: OrderKind::Drained, by: "mk".into(), reason: "kernel".into(), until: None, force: false }
     }
 
     fn give(new: NewOrder, known: &BTreeMap<RegionId, Order>) -> Result<Order, OrderError> {
         let regions = [region("eu"), region("us")];
-        new.give(&region("eu"), NOW, known, regions.iter())
+        Order::give(new, &region("eu"), NOW, known, regions.iter())
     }
 
     #[test]
     fn orders_given_in_two_places_at_once_read_the_same_everywhere() {
         let first = give(drain(), &BTreeMap::new()).unwrap();
-        let restore = NewOrder { order: OrderKind::Serving, ..drain() };
+        let restore = NewOrder { kind: OrderKind::Serving, ..drain() };
         let second = give(restore, &BTreeMap::from([(region("eu"), first.clone())])).unwrap();
         assert!(second.since > first.since, "an order that is given later counts, even if the clock went back");
         let one = Change::create(&key(), &[("eu", value(&first))]);
@@ -226,7 +217,7 @@ mod tests {
         let known = BTreeMap::from([(region("us"), give(drain(), &BTreeMap::new()).unwrap())]);
         assert_eq!(give(drain(), &known), Err(OrderError::NobodyLeft));
         assert!(give(NewOrder { force: true, ..drain() }, &known).is_ok());
-        assert!(give(NewOrder { order: OrderKind::Serving, ..drain() }, &known).is_ok());
+        assert!(give(NewOrder { kind: OrderKind::Serving, ..drain() }, &known).is_ok());
     }
 
     #[test]
@@ -235,10 +226,9 @@ mod tests {
         assert_eq!(give(NewOrder { by: " ".into(), ..drain() }), Err(OrderError::By));
         assert_eq!(give(NewOrder { by: "m\nk".into(), ..drain() }), Err(OrderError::By));
         assert_eq!(give(NewOrder { reason: "x".repeat(401), ..drain() }), Err(OrderError::Reason));
-        for until in ["yesterday", "2020-01-01T00:00:00Z"] {
-            assert_eq!(give(NewOrder { until: Some(until.into()), ..drain() }), Err(OrderError::Until));
-        }
-        let order = give(NewOrder { until: Some("2030-01-01T00:00:00Z".into()), ..drain() }).unwrap();
+        let past = Some("2020-01-01T00:00:00Z".parse().unwrap());
+        assert_eq!(give(NewOrder { until: past, ..drain() }), Err(OrderError::Until));
+        let order = give(NewOrder { until: Some("2030-01-01T00:00:00Z".parse().unwrap()), ..drain() }).unwrap();
         assert_eq!(order.at(NOW), OrderKind::Drained);
         assert_eq!(order.at(order.until.unwrap()), OrderKind::Serving);
     }

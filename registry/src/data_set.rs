@@ -19,7 +19,7 @@ use crate::visit::Visit;
 use crate::visit::body::{CheckAt, CheckedVisit, VisitBody};
 use crate::visit::id::{Secret, VisitId};
 use crate::visit::persons_patch::updates;
-use api::instant;
+use api::Moment;
 
 const VENUES: &str = include_str!("../../tests/data/venues.json");
 const CHECKINS: &str = include_str!("../../tests/data/checkins.ndjson");
@@ -85,7 +85,7 @@ fn composed(value: &Value) -> Value {
 }
 
 fn check(line: &Checkin, venue: &Venue, pack: &PolicyPack) -> Result<(VisitId, CheckedVisit), Invalid> {
-    let arrived = instant::parse(&line.arrived).expect("a time");
+    let arrived = Moment::read(&line.arrived).expect("a time");
     let mut body = line.visit.clone();
     body["arrived"] = json!(line.arrived);
     body["left"] = json!(line.left);
@@ -107,7 +107,7 @@ fn every_check_in_is_accepted_and_comes_back_as_typed() {
         assert_eq!(Change::create(&key, &again.to_fields()).hash(), change.hash(), "{}", line.label);
         let document = Document::of_changes(std::slice::from_ref(&change)).expect("reads");
         let visit = Visit::from_document(id, &document).expect("visible");
-        assert_eq!(visit.left(), line.left.as_deref().and_then(instant::parse), "{}", line.label);
+        assert_eq!(visit.left(), line.left.as_deref().and_then(Moment::read), "{}", line.label);
         let shown = serde_json::to_value(&visit).expect("serialises");
         let typed = composed(&line.visit);
         assert_eq!(shown["persons"], typed["persons"], "{}", line.label);
@@ -155,8 +155,8 @@ fn every_hostile_body_is_refused_with_its_code() {
     for line in lines::<Hostile>(HOSTILE) {
         count += 1;
         let (venue, pack) = &venues[&line.venue];
-        let now = instant::parse(&line.now).expect("a time");
-        let at = CheckAt { now, arrival: line.id_arrived.as_deref().map(|text| instant::parse(text).expect("a time")) };
+        let now = Moment::read(&line.now).expect("a time");
+        let at = CheckAt { now, arrival: line.id_arrived.as_deref().map(|text| Moment::read(text).expect("a time")) };
         let body = line.raw.clone().unwrap_or_else(|| line.visit.as_ref().expect("visit or raw").to_string());
         let refused =
             VisitBody::parse(body.as_bytes()).and_then(|body| body.check(venue, pack, at)).expect_err(&line.label);
@@ -179,8 +179,8 @@ fn nights_of_changing_clocks_have_their_true_length() {
     let stays: BTreeMap<String, u64> = lines::<Checkin>(CHECKINS)
         .filter(|line| line.label.starts_with("dst "))
         .filter_map(|line| {
-            let left = instant::parse(line.left.as_deref()?)?;
-            Some((line.label, left.since(instant::parse(&line.arrived)?).as_secs() / 60))
+            let left = Moment::read(line.left.as_deref()?)?;
+            Some((line.label, left.since(Moment::read(&line.arrived)?).as_secs() / 60))
         })
         .collect();
     assert_eq!(stays["dst autumn: 02:30 to the second 02:30"], 60);

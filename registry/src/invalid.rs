@@ -9,63 +9,62 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// The rule that a field breaks. The codes never change, because clients choose their own words by them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Code {
-    /// The body is not JSON.
-    Malformed,
-    /// A field that no body of this kind has.
-    UnknownField,
-    /// A field given twice.
-    DuplicateField,
-    /// A value of another JSON type than the field's.
-    WrongType,
-    /// A field that must be given is not.
-    Required,
-    /// None of the alternative ways to reach the person is given.
-    ContactRequired,
-    /// Longer than the field may be.
-    TooLong,
-    /// More elements than the list may have.
-    TooMany,
-    /// The same element twice.
-    Repeated,
-    /// A control character (Unicode category Cc).
-    ControlCharacter,
-    /// A character that reorders text on a screen (bidirectional override or isolate).
-    BidiCharacter,
-    /// Not a telephone number.
-    Phone,
-    /// Not an e-mail address.
-    Email,
-    /// Not a postal code of the country.
-    PostalCode,
-    /// Not an ISO 3166-1 alpha-2 code.
-    Country,
-    /// Not an RFC 3339 time with an offset.
-    Time,
-    /// An arrival too long ago.
-    TooOld,
-    /// An arrival in the future.
-    TooEarly,
-    /// A departure that is not after the arrival.
-    NotAfterArrival,
-    /// A departure more than a day after the arrival.
-    StayTooLong,
-    /// The arrival is not the one that the visit id carries.
-    ArrivalMismatch,
-    /// A field that never changes.
-    Immutable,
-    /// An area that the venue does not have.
-    UnknownArea,
-    /// Not an IANA time zone.
-    Timezone,
-    /// Not a length of time.
-    Duration,
-    /// A retention outside the policy pack's bounds.
-    Retention,
+api::named! {
+    /// The rule that a field breaks. The codes never change, because clients choose their own words by them.
+    Code {
+        /// The body is not JSON.
+        Malformed = "malformed",
+        /// A field that no body of this kind has.
+        UnknownField = "unknown_field",
+        /// A field given twice.
+        DuplicateField = "duplicate_field",
+        /// A value of another JSON type than the field's.
+        WrongType = "wrong_type",
+        /// A field that must be given is not.
+        Required = "required",
+        /// None of the alternative ways to reach the person is given.
+        ContactRequired = "contact_required",
+        /// Longer than the field may be.
+        TooLong = "too_long",
+        /// More elements than the list may have.
+        TooMany = "too_many",
+        /// The same element twice.
+        Repeated = "repeated",
+        /// A control character (Unicode category Cc).
+        ControlCharacter = "control_character",
+        /// A character that reorders text on a screen (bidirectional override or isolate).
+        BidiCharacter = "bidi_character",
+        /// Not a telephone number.
+        Phone = "phone",
+        /// Not an e-mail address.
+        Email = "email",
+        /// Not a postal code of the country.
+        PostalCode = "postal_code",
+        /// Not an ISO 3166-1 alpha-2 code.
+        Country = "country",
+        /// Not an RFC 3339 time with an offset.
+        Time = "time",
+        /// An arrival too long ago.
+        TooOld = "too_old",
+        /// An arrival in the future.
+        TooEarly = "too_early",
+        /// A departure that is not after the arrival.
+        NotAfterArrival = "not_after_arrival",
+        /// A departure more than a day after the arrival.
+        StayTooLong = "stay_too_long",
+        /// The arrival is not the one that the visit id carries.
+        ArrivalMismatch = "arrival_mismatch",
+        /// A field that never changes.
+        Immutable = "immutable",
+        /// An area that the venue does not have.
+        UnknownArea = "unknown_area",
+        /// Not an IANA time zone.
+        Timezone = "timezone",
+        /// Not a length of time.
+        Duration = "duration",
+        /// A retention outside the policy pack's bounds.
+        Retention = "retention",
+    }
 }
 
 /// One field that breaks one rule.

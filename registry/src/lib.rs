@@ -37,7 +37,7 @@ pub use guests::{ContactRow, ContactSearch, GuestRow, Window};
 pub use invalid::{Code, FieldError, Invalid};
 pub use person::{Person, PersonField};
 pub use policy::{LONGEST_RETENTION, PackError, PolicyPack};
-pub use venue::{CheckedVenue, NewVenue, OwnerKey, VENUES, Venue, VenueId, VenuePatch, VenueProfile};
+pub use venue::{CheckedVenue, CreatedVenue, NewVenue, OwnerKey, VENUES, Venue, VenueId, VenuePatch, VenueProfile};
 pub use visit::{
     CheckAt, CheckedVisit, EARLIEST_ARRIVAL, OLDEST_ARRIVAL, Secret, VISITS, Visit, VisitBody, VisitId, VisitPatch,
 };

@@ -245,7 +245,10 @@ impl TryFrom<PackFile> for PolicyPack {
     type Error = PackError;
 
     fn try_from(file: PackFile) -> Result<PolicyPack, PackError> {
-        let read = |key, text: &str| duration::parse(text).ok_or(PackError::Duration { key });
+        let read = |key, text: &str| {
+            let length = duration::parse(text).ok().filter(|length| length.subsec_nanos() == 0);
+            length.ok_or(PackError::Duration { key })
+        };
         let min_retention = read("retention.min", &file.retention.min)?;
         let default_retention = read("retention.default", &file.retention.default)?;
         let max_retention = read("retention.max", &file.retention.max)?;
@@ -344,7 +347,7 @@ mod tests {
         assert!(matches!(default_with("\"phone\"", "\"fax\""), Err(PackError::Read(_))));
         assert!(matches!(default_with("\"default\"", "\"De fault\""), Err(PackError::Id)));
         assert!(matches!(
-            default_with("\"14d\"", "\"14 days\""),
+            default_with("\"14d\"", "\"14 apples\""),
             Err(PackError::Duration { key: "retention.default" })
         ));
         assert!(matches!(default_with("\"28d\"", "\"29d\""), Err(PackError::Retention)));

@@ -4,6 +4,6 @@ pub(crate) mod body;
 pub(crate) mod document;
 pub(crate) mod id;
 
-pub use body::{CheckedVenue, NewVenue, VenuePatch};
+pub use body::{CheckedVenue, CreatedVenue, NewVenue, VenuePatch};
 pub use document::{Venue, VenueProfile};
 pub use id::{OwnerKey, VENUES, VenueId};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use geo_router::fleet::Position;
+use api::Position;
 
 const TABLE: &str = include_str!("../data/rtt.csv");
 

@@ -11,11 +11,10 @@ use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri};
 
 use super::measure::Outcome;
-use crate::http::{Base, Failure, Line};
+use api::client::{Base, Connection, SendError};
+use api::headers::SECRET;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const SECRET: HeaderName = HeaderName::from_static("meridian-secret");
-
 /// A request that can be sent to any target, and more than once.
 pub(crate) struct Prepared {
     /// `PUT`, `PATCH` or `DELETE`.
@@ -31,7 +30,7 @@ pub(crate) struct Prepared {
 /// The connections of one worker.
 pub(crate) struct Client {
     targets: Arc<[Base]>,
-    lines: Vec<Option<Line>>,
+    connections: Vec<Option<Connection>>,
     timeout: Duration,
     /// The client address of every request.
     from: Option<HeaderValue>,
@@ -40,15 +39,15 @@ pub(crate) struct Client {
 impl Client {
     /// A client without a connection.
     pub(crate) fn new(targets: Arc<[Base]>, timeout: Duration, from: Option<IpAddr>) -> Self {
-        let lines = targets.iter().map(|_| None).collect();
+        let connections = targets.iter().map(|_| None).collect();
         let from = from.and_then(|address| HeaderValue::from_str(&address.to_string()).ok());
-        Self { targets, lines, timeout, from }
+        Self { targets, connections, timeout, from }
     }
 
     /// Connects to a target before the first request, if possible.
     pub(crate) async fn warm(&mut self, target: usize) {
-        if let Ok(Ok(line)) = tokio::time::timeout(self.timeout, Line::open(&self.targets[target])).await {
-            self.lines[target] = Some(line);
+        if let Ok(Ok(connection)) = tokio::time::timeout(self.timeout, Connection::open(&self.targets[target])).await {
+            self.connections[target] = Some(connection);
         }
     }
 
@@ -57,43 +56,48 @@ impl Client {
         let timeout = self.timeout;
         // The connection leaves its place while in use, because after a timeout it is in the middle of an answer and
         // must be dropped.
-        let mut line = self.lines[target].take();
-        let exchange = exchange(&self.targets[target], &mut line, prepared, self.from.as_ref());
+        let mut connection = self.connections[target].take();
+        let exchange = exchange(&self.targets[target], &mut connection, prepared, self.from.as_ref());
         let outcome = tokio::time::timeout(timeout, exchange).await.unwrap_or(Outcome::TimedOut);
         if matches!(outcome, Outcome::Status(_)) {
-            self.lines[target] = line;
+            self.connections[target] = connection;
         }
         outcome
     }
 }
 
-async fn exchange(base: &Base, line: &mut Option<Line>, prepared: &Prepared, from: Option<&HeaderValue>) -> Outcome {
+async fn exchange(
+    base: &Base,
+    connection: &mut Option<Connection>,
+    prepared: &Prepared,
+    from: Option<&HeaderValue>,
+) -> Outcome {
     let Some(mut request) = build(base, prepared, from) else { return Outcome::NoConnection };
-    if let Some(open) = line {
+    if let Some(open) = connection {
         match send(open, request).await {
             Ok(outcome) => return outcome,
-            Err(Failure::Unanswered) => return Outcome::NoAnswer,
+            Err(SendError::Unanswered) => return Outcome::NoAnswer,
             // The server closed an idle connection: nothing was sent, so a new connection is tried at once.
-            Err(Failure::Unsent) => match build(base, prepared, from) {
+            Err(SendError::Unsent) => match build(base, prepared, from) {
                 Some(again) => request = again,
                 None => return Outcome::NoConnection,
             },
         }
     }
-    let Ok(opened) = Line::open(base).await else { return Outcome::NoConnection };
-    match send(line.insert(opened), request).await {
+    let Ok(opened) = Connection::open(base).await else { return Outcome::NoConnection };
+    match send(connection.insert(opened), request).await {
         Ok(outcome) => outcome,
-        Err(Failure::Unanswered) => Outcome::NoAnswer,
-        Err(Failure::Unsent) => Outcome::NoConnection,
+        Err(SendError::Unanswered) => Outcome::NoAnswer,
+        Err(SendError::Unsent) => Outcome::NoConnection,
     }
 }
 
-async fn send(line: &mut Line, request: Request<Full<Bytes>>) -> Result<Outcome, Failure> {
-    let answer = line.call(request).await?;
+async fn send(connection: &mut Connection, request: Request<Full<Bytes>>) -> Result<Outcome, SendError> {
+    let answer = connection.send(request).await?;
     let status = answer.status().as_u16();
     let mut body = answer.into_body();
-    while let Some(frame) = line.drive(body.frame()).await {
-        frame.map_err(|_| Failure::Unanswered)?;
+    while let Some(frame) = connection.drive(body.frame()).await {
+        frame.map_err(|_| SendError::Unanswered)?;
     }
     Ok(Outcome::Status(status))
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::people;
-use crate::cli::Usage;
+use crate::args::Usage;
 
 /// Number of made-up bodies: enough that neither a cache nor a compressor profits from repetitions.
 const MADE_UP: usize = 4_096;

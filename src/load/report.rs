@@ -8,7 +8,7 @@ use super::run::{Ran, Shared};
 use super::server::Usage;
 use super::verify::Verification;
 use super::visible::Visible;
-use crate::table::table;
+use crate::support::table::table;
 
 /// All figures of a run.
 #[derive(Debug, Serialize)]

@@ -17,8 +17,8 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::visible::{Seen, Watchers};
 use super::worker::Worker;
-use crate::http::Base;
-use crate::venue::Created;
+use api::client::Base;
+use registry::CreatedVenue;
 
 /// The state that all workers share.
 pub(crate) struct Shared {
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     /// The check-ins to send.
     pub(crate) pool: Pool,
     /// The venues to send them to.
-    pub(crate) venues: Vec<Created>,
+    pub(crate) venues: Vec<CreatedVenue>,
     /// The times at which to send them.
     pub(crate) plan: Plan,
     /// Whether to repeat a failed operation at another target.
@@ -52,7 +52,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The state for a run.
-    pub(crate) fn new(args: &LoadArgs, seed: u64, pool: Pool, venues: Vec<Created>) -> Self {
+    pub(crate) fn new(args: &LoadArgs, seed: u64, pool: Pool, venues: Vec<CreatedVenue>) -> Self {
         let read_at = if args.verify_at.is_empty() { &args.target } else { &args.verify_at };
         Self {
             targets: args.target.clone().into(),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::deployment;
-use crate::http::Base;
+use crate::support::deployment;
+use api::client::Base;
 
 /// Kernel clock ticks per second as user space sees them: 100 on every Linux architecture.
 const TICKS: f64 = 100.0;

@@ -6,9 +6,10 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use super::payload::Pool;
-use crate::http::{self, Base};
-use crate::poll;
-use crate::venue::{self, Created, NewVenue};
+use crate::support::poll;
+use crate::support::venue;
+use api::client::{self, Base};
+use registry::{CreatedVenue, NewVenue};
 
 /// How long a new venue may take to be readable in every region.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -20,19 +21,23 @@ pub(crate) async fn make(
     read_at: &[Base],
     count: usize,
     pool: &Pool,
-) -> anyhow::Result<Vec<Created>> {
+) -> anyhow::Result<Vec<CreatedVenue>> {
     let first = targets.first().context("no target")?;
     let mut venues = Vec::with_capacity(count);
     for number in 1..=count {
         let name = format!("Load test {number}");
-        let new =
-            NewVenue { name: &name, timezone: "Europe/Berlin", retention: None, address: None, areas: pool.areas() };
-        venues.push(venue::make(first, &new).await.context("can't make the venues of the load test")?);
+        let new = NewVenue {
+            name: Some(name),
+            timezone: Some("Europe/Berlin".to_owned()),
+            areas: Some(pool.areas().to_vec()),
+            ..NewVenue::default()
+        };
+        venues.push(venue::create(first, &new).await.context("can't make the venues of the load test")?);
     }
     for target in targets.iter().chain(read_at) {
         for venue in &venues {
             let path = format!("/v1/venues/{}", venue.venue_id);
-            poll::until(LIMIT, async || http::get::<Value>(target, &path).await)
+            poll::until(LIMIT, async || client::get::<Value>(target, &path).await)
                 .await
                 .with_context(|| format!("{target} does not know the new venues"))?;
         }

@@ -18,8 +18,8 @@ use serde::Serialize;
 
 use self::truth::{Seen, Truth};
 use super::run::{Ran, Shared};
-use crate::http::Base;
-use crate::poll;
+use crate::support::poll;
+use api::client::Base;
 
 /// Most examples of errors that are printed.
 const EXAMPLES: usize = 10;

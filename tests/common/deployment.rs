@@ -6,12 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use node::certs::CertificateAuthority;
 use node::config::{
-    LimitsSection, ListenSection, NodeFile, PeerSection, PositionSection, RegistrySection, ReplicationSection,
-    StorageSection, TlsSection,
+    LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection,
+    TlsSection,
 };
 use serde_json::Value;
+use service::authority::CertificateAuthority;
+use service::config::PositionSection;
 use tempfile::TempDir;
 
 use super::client::{Answer, Call};

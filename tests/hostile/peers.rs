@@ -5,12 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
-use node::certs::CertificateAuthority;
 use registry::VISITS;
 use replication::frame::{Deltas, MAX_FRAME};
 use replication::key::TenantId;
 use replication::log::Body;
 use replication::{Change, Delta, DocumentName, Dot, Frame, Hlc, Value};
+use service::authority::CertificateAuthority;
 
 use crate::Guarded;
 use crate::common::{Node, client, guest, holds};

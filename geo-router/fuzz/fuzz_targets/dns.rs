@@ -7,10 +7,12 @@ use std::sync::{Arc, OnceLock};
 
 use geo_router::dns::{Answers, Asked, DnsConfig, DnsSection, Outcome, Transport, answer};
 use geo_router::explain::Explainer;
-use geo_router::fleet::{Fleet, Node, Position, Region};
+use api::Position;
+use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Locator, Places};
 use geo_router::policy::{Moment, Nearest, Policy};
-use geo_router::view::{RegionState, RegionView, View};
+use api::explanation::RegionState;
+use geo_router::view::{RegionView, View};
 use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
 

@@ -4,11 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use geo_router::edge::balance::venue;
-use geo_router::edge::cache::rules;
-use geo_router::edge::client::{Trusted, prefix};
-use geo_router::edge::framing::Framing;
-use geo_router::edge::{hygiene, sticky};
+use geo_router::edge::fuzzing::{self, Framing, Trusted, prefix, rules, venue};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use libfuzzer_sys::fuzz_target;
@@ -36,16 +32,16 @@ fuzz_target!(|bytes: &[u8]| {
     let all = Trusted::new(vec!["0.0.0.0/0".parse().expect("a network"), "::/0".parse().expect("a network")]);
     prefix(all.client(peer, &original));
 
-    let (via, id) = (HeaderValue::from_static("1.1 edge"), hygiene::request_id(&original, true));
+    let (via, id) = (HeaderValue::from_static("1.1 edge"), fuzzing::request_id(&original, true));
     assert!((1..=64).contains(&id.len()));
-    hygiene::wants_websocket(&original);
+    fuzzing::wants_websocket(&original);
     let mut sent = original.clone();
-    sticky::strip(&mut sent);
-    hygiene::request(&mut sent, "http", &via, &id);
+    fuzzing::strip(&mut sent);
+    fuzzing::request(&mut sent, "http", &via, &id);
     for gone in ["connection", "transfer-encoding", "upgrade", "keep-alive", "expect", "x-forwarded-for", "x-real-ip"] {
         assert!(!sent.contains_key(gone), "{gone}");
     }
-    assert!(hygiene::came_through(&sent, "edge"));
+    assert!(fuzzing::came_through(&sent, "edge"));
 
     if let Ok(path) = std::str::from_utf8(bytes)
         && let Some(venue) = venue(path)

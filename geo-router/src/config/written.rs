@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use api::{NodeName, RegionId};
 use ipnetwork::IpNetwork;
-use replication::{NodeName, RegionId};
 use serde::{Deserialize, Serialize};
+use service::config::PositionSection;
 
 use crate::dns::DnsSection;
 use crate::edge::EdgeSection;
@@ -84,16 +85,6 @@ pub struct OverrideSection {
     /// Which region they prefer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionId>,
-}
-
-/// `{ latitude = .., longitude = .. }`, in degrees.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PositionSection {
-    /// North is positive.
-    pub latitude: f64,
-    /// East is positive.
-    pub longitude: f64,
 }
 
 /// `[policy.<kind>]`: exactly one.

@@ -7,21 +7,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use api::client::{Base, Call};
+use api::headers::MAC;
+use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
-use hyper::header::HeaderName;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Event, fetch};
+use super::{Event, SIZE_LIMIT};
 use crate::config::RouterConfig;
 use crate::health::Ballot;
 
 /// The path of a ballot; `?nonce=` follows.
 pub(crate) const PATH: &str = "/v1/router/ballot";
-
-/// The header with its MAC.
-pub(crate) const MAC: HeaderName = HeaderName::from_static("meridian-mac");
 
 /// Shortest secret.
 const SHORTEST: usize = 16;
@@ -85,23 +84,13 @@ impl PeerKey {
         if !fits {
             return None;
         }
-        Some(hex(&self.mac(nonce, body)?.finalize().into_bytes()))
+        Some(HEXLOWER.encode(&self.mac(nonce, body)?.finalize().into_bytes()))
     }
 
     fn is_signed(&self, nonce: &str, body: &[u8], mac: &str) -> bool {
-        let Some(bytes) = unhex(mac) else { return false };
+        let Ok(bytes) = HEXLOWER.decode(mac.as_bytes()) else { return false };
         self.mac(nonce, body).is_some_and(|expected| expected.verify_slice(&bytes).is_ok())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|digit| digit.to_digit(16).map(|value| value as u8)).collect();
-    let digits = digits?;
-    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 /// Starts one task for each other router.
@@ -119,19 +108,18 @@ pub(super) fn spawn_all(
             rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 rounds.tick().await;
-                let nonce = hex(&rand::random::<[u8; 16]>());
-                let Ok(answer) = fetch::get(peer.admin, &format!("{PATH}?nonce={nonce}"), limit).await else {
-                    continue;
-                };
-                let mac = answer.headers().get(MAC).and_then(|mac| mac.to_str().ok()).unwrap_or_default();
-                if !key.is_signed(&nonce, answer.body(), mac) {
+                let nonce = HEXLOWER.encode(&rand::random::<[u8; 16]>());
+                let call = Call::get(format!("{PATH}?nonce={nonce}")).limits(limit, SIZE_LIMIT);
+                let Ok(answer) = call.send(&Base::from(peer.admin)).await else { continue };
+                let mac = answer.headers.get(MAC).and_then(|mac| mac.to_str().ok()).unwrap_or_default();
+                if !key.is_signed(&nonce, &answer.body, mac) {
                     tracing::warn!(
                         router = %peer.name, action = "give every router the same peers.key_file",
                         "a router's ballot is not signed with the common secret: it does not count"
                     );
                     continue;
                 }
-                let ballot = serde_json::from_slice::<Ballot>(answer.body());
+                let ballot = serde_json::from_slice::<Ballot>(&answer.body);
                 // The name must be the one that was asked, because two routers with the same name must not count as
                 // one.
                 let ballot = ballot.ok().filter(|ballot| ballot.router == peer.name.as_str());

@@ -10,7 +10,6 @@
 
 mod ballots;
 mod demand;
-mod fetch;
 mod kept;
 mod orders;
 mod probe;
@@ -19,20 +18,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::RegionId;
+use api::orders::Order;
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-pub(crate) use ballots::{MAC, PATH as BALLOT_PATH};
+pub(crate) use ballots::PATH as BALLOT_PATH;
 pub use ballots::{PeerKey, PeerKeyError};
 pub use kept::Kept;
 
 use crate::config::RouterConfig;
 use crate::fleet::{Fleet, RegionIndex};
 use crate::health::orders::Orders;
-use crate::health::{Ballot, Fitness, Health, Order};
+use crate::health::{Ballot, Fitness, Health};
 use crate::location::Places;
 use crate::metrics::ControlMetrics;
 use crate::policy::Moment;
@@ -43,6 +43,9 @@ use demand::Demand;
 /// How often the control plane looks at effects of time: ramps, lapsed orders, routers that fell silent.
 const TICK: Duration = Duration::from_millis(250);
 
+/// Bytes of an answer to the control plane; such answers are small.
+const SIZE_LIMIT: usize = 256 * 1024;
+
 /// Events that may wait.
 const QUEUE: usize = 1_024;
 
@@ -51,14 +54,13 @@ const QUEUE: usize = 1_024;
 enum Event {
     Probed { region: RegionIndex, node: usize, good: bool },
     Heard(Ballot),
-    Ordered(Vec<(String, Order)>),
+    Ordered(Vec<(RegionId, Order)>),
 }
 
 /// The state of the control plane for the admin listener.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Standing {
     /// This router's verdicts by its own probes, which it sends to other routers.
-    #[serde(skip)]
     pub ballot: Ballot,
     /// The other routers that are heard.
     pub heard: Vec<String>,
@@ -159,9 +161,9 @@ impl Control {
             Event::Heard(ballot) => self.health.handle_ballot(now, ballot),
             Event::Ordered(orders) => {
                 for (region, order) in orders {
-                    let kind = order.order;
-                    if self.health.handle_order(&region, order) {
-                        tracing::info!(region, order = ?kind, "a node shows an operator's order for a region");
+                    let kind = order.kind;
+                    if self.health.handle_order(region.as_str(), order) {
+                        tracing::info!(%region, order = ?kind, "a node shows an operator's order for a region");
                     }
                 }
             }

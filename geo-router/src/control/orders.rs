@@ -3,30 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
+use api::client::{Base, Call};
+use api::cluster::Cluster;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{Event, fetch};
+use super::{Event, SIZE_LIMIT};
 use crate::config::RouterConfig;
-use crate::health::Order;
 use crate::view::View;
 
 /// How long one node may take to answer.
 const LIMIT: Duration = Duration::from_secs(2);
-
-/// The part of `GET /v1/cluster` that routers read.
-#[derive(Deserialize)]
-struct Cluster {
-    regions: Vec<Region>,
-}
-
-#[derive(Deserialize)]
-struct Region {
-    region: String,
-    #[serde(default)]
-    order: Option<Order>,
-}
 
 /// Starts the task that asks the nodes in turn, so that a lagging node is not the only source and a dead one blocks
 /// nothing.
@@ -46,8 +33,9 @@ pub(super) fn spawn(
             let addresses = live(&views.borrow());
             let Some(address) = addresses.get(next % addresses.len().max(1)).copied() else { continue };
             next = next.wrapping_add(1);
-            let Ok(answer) = fetch::get(address, "/v1/cluster", LIMIT).await else { continue };
-            let Ok(cluster) = serde_json::from_slice::<Cluster>(answer.body()) else { continue };
+            let call = Call::get("/v1/cluster").limits(LIMIT, SIZE_LIMIT);
+            let Ok(answer) = call.send(&Base::from(address)).await else { continue };
+            let Ok(cluster) = answer.json::<Cluster>() else { continue };
             let orders = cluster.regions.into_iter().filter_map(|one| Some((one.region, one.order?))).collect();
             if events.send(Event::Ordered(orders)).await.is_err() {
                 return;

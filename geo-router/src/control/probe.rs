@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::client::{Base, Call};
 use rand::RngExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Event, fetch};
+use super::{Event, SIZE_LIMIT};
 use crate::config::RouterConfig;
 use crate::metrics::ControlMetrics;
 
@@ -24,12 +25,12 @@ pub(super) fn spawn_all(
     let rules = config.health;
     for region in config.fleet.indices() {
         for (index, node) in config.fleet.region(region).nodes.iter().enumerate() {
-            let (events, address, probes) = (events.clone(), node.http, metrics.probes(node.name.as_str()));
+            let (events, address, probes) = (events.clone(), Base::from(node.http), metrics.probes(node.name.as_str()));
             tasks.spawn(async move {
                 loop {
                     let begun = Instant::now();
-                    let answer = fetch::get(address, "/readyz", rules.timeout).await;
-                    let good = answer.is_ok_and(|answer| answer.status().is_success());
+                    let answer = Call::get("/readyz").limits(rules.timeout, SIZE_LIMIT).send(&address).await;
+                    let good = answer.is_ok_and(|answer| answer.status.is_success());
                     probes.ended(good, begun.elapsed());
                     if events.send(Event::Probed { region, node: index, good }).await.is_err() {
                         return;

@@ -16,9 +16,9 @@ use super::query::{self, DropReason, Fault, Query, Question};
 use super::wire::{
     CLASS_IN, HEADER, Rcode, TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_IXFR, TYPE_OPT, TYPE_TXT,
 };
-use crate::explain::AddressSource;
 use crate::fleet::RegionIndex;
-use crate::view::Reason;
+use api::explanation::AddressSource;
+use api::explanation::RouteReason;
 
 /// The transport of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +72,7 @@ pub struct Routed {
     /// The region.
     pub region: RegionIndex,
     /// The reason.
-    pub reason: Reason,
+    pub reason: RouteReason,
     /// The source of the address that was looked up.
     pub source: AddressSource,
     /// Whether the location of that address is known.

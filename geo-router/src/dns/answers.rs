@@ -21,8 +21,9 @@ use super::config::DnsConfig;
 use super::wire::{
     TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT, data_bytes, name_bytes, push_record,
 };
-use crate::explain::{AddressSource, Explainer};
+use crate::explain::{Explainer, to_texts};
 use crate::view::View;
+use api::explanation::AddressSource;
 
 /// The label below the service for explanations.
 pub(super) const EXPLAIN: &str = "explain";
@@ -131,7 +132,7 @@ impl Answers {
 
     /// The explanation as a TXT record; not to be kept, because it is about this very moment.
     pub(super) fn explanation(&self, address: IpAddr, source: AddressSource) -> RecordSet {
-        let texts = self.explainer.explain(&self.view, address, source).to_texts();
+        let texts = to_texts(&self.explainer.explain(&self.view, address, source));
         let mut set = RecordSet::default();
         if let Ok(data) = data_bytes(&RData::TXT(TXT::new(texts))) {
             set.push(TYPE_TXT, 0, &data);

@@ -1,16 +1,16 @@
 //! Configuration of the DNS server: to hold a [`DnsConfig`] is proof that every bound was checked.
 //!
 //! The *written* form ([`DnsSection`], the `[dns]` table: plain values, unknown keys refused) becomes the *proven* form
-//! (this module: whole names, durations, absolute paths) by [`DnsConfig::prove`]. An error names the key as it is in
+//! (this module: whole names, durations, absolute paths) by [`DnsConfig::check`]. An error names the key as it is in
 //! the file.
 //!
 //! # Invariants
 //! - All names lie within the zone, are lower-case and are different.
 //!
 //! # Not here
-//! Whether the certificates are usable ([`crate::tls`]), and the regions' names ([`super::DnsServer::start`]).
+//! Whether the certificates are usable ([`service::certificates`]), and the regions' names ([`super::DnsServer::start`]).
 
-mod prove;
+mod validate;
 mod written;
 
 #[cfg(test)]
@@ -22,10 +22,10 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use hickory_proto::rr::Name;
 use ipnetwork::IpNetwork;
 
-pub use prove::DnsConfigError;
+pub use validate::DnsConfigError;
 pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection};
 
-use crate::tls::CertificateSection;
+use service::certificates::CertificateSection;
 
 /// `[dns]`, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,6 +85,6 @@ pub struct RateLimitConfig {
 pub struct DnsTlsConfig {
     /// The address of the listener.
     pub listen: SocketAddr,
-    /// Its files, as absolute paths if the base of [`DnsConfig::prove`] was absolute.
+    /// Its files, as absolute paths if the base of [`DnsConfig::check`] was absolute.
     pub files: CertificateSection,
 }

@@ -12,9 +12,9 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 use super::answer::{Answered, Outcome, Routed, Transport};
 use super::query::DropReason;
 use super::wire::{Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT};
-use crate::explain::AddressSource;
 use crate::fleet::Fleet;
-use crate::view::Reason;
+use api::explanation::AddressSource;
+use api::explanation::RouteReason;
 
 /// Types with a label of their own.
 const KINDS: [(u16, &str); 7] = [
@@ -26,7 +26,8 @@ const KINDS: [(u16, &str); 7] = [
     (TYPE_ANY, "ANY"),
     (TYPE_HINFO, "HINFO"),
 ];
-const REASONS: [Reason; 4] = [Reason::Preferred, Reason::Failover, Reason::Split, Reason::FailOpen];
+const REASONS: [RouteReason; 4] =
+    [RouteReason::Preferred, RouteReason::Failover, RouteReason::Split, RouteReason::FailOpen];
 const DROPS: [DropReason; 3] = [DropReason::Short, DropReason::Response, DropReason::Limited];
 
 /// All metrics of the DNS server.

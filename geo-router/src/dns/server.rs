@@ -22,8 +22,8 @@ use super::stream::{Connections, Listener};
 use super::udp::{self, Worker};
 use crate::explain::Explainer;
 use crate::fleet::Fleet;
-use crate::tls::{CertificateError, Certificates};
 use crate::view::View;
+use service::certificates::{CertificateError, Certificates};
 
 /// How often port 0 is tried until a port is free for both UDP and TCP.
 const TRIES: u32 = 32;

@@ -16,16 +16,7 @@ use siphasher::sip::SipHasher13;
 
 use super::client::prefix;
 use super::config::Balance;
-use crate::fleet::{Fleet, Region, RegionIndex};
-
-/// A node by its place in the fleet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId {
-    /// Its region.
-    pub region: RegionIndex,
-    /// Its place in the region.
-    pub node: usize,
-}
+use crate::fleet::{Fleet, NodeId, Region, RegionIndex};
 
 /// The parts of a request that decide the order.
 #[derive(Clone, Copy, Debug)]

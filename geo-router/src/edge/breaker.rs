@@ -8,34 +8,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::balance::NodeId;
+use api::status::BreakerState;
+
 use super::config::BreakerRules;
 use super::metrics::EdgeMetrics;
-use crate::fleet::{Fleet, RegionIndex};
-
-/// The requests that a breaker lets through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BreakerState {
-    /// All requests.
-    Closed,
-    /// No request, for a time.
-    Open,
-    /// One request, as a trial.
-    HalfOpen,
-}
-
-impl BreakerState {
-    /// Its name for operators.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            BreakerState::Closed => "closed",
-            BreakerState::Open => "open",
-            BreakerState::HalfOpen => "half-open",
-        }
-    }
-}
+use crate::fleet::{Fleet, NodeId, RegionIndex};
 
 #[derive(Clone, Copy, Debug)]
 enum State {

@@ -21,17 +21,18 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::Edge;
-use super::balance::{Asked, NodeId};
+use super::balance::Asked;
 use super::body::Prepared;
 use super::breaker::Leave;
-use super::patience;
+use super::expected_wait::expected_wait;
 use super::pool::{Lease, SendError};
 use super::problem::{Kind, Problem};
 use super::retry::{self, Outcome};
 use super::unknown;
-use crate::fleet::RegionIndex;
+use crate::fleet::{NodeId, RegionIndex};
 use crate::signals::Observed;
-use crate::view::{RegionState, View};
+use crate::view::View;
+use api::explanation::RegionState;
 
 /// A node's answer.
 pub(super) struct Answered {
@@ -93,7 +94,7 @@ enum Step {
 impl Sending<'_> {
     /// The first good answer of a node, or the problem for the client.
     pub(super) async fn run(mut self, ranking: Vec<RegionIndex>) -> Result<Answered, Problem> {
-        let waits = patience::asked_for(self.parts.uri.query(), &self.parts.headers);
+        let waits = expected_wait(self.parts.uri.query(), &self.parts.headers);
         let mut progress = Progress {
             until: Instant::now() + self.edge.config.timeouts.request + waits,
             patience: self.edge.config.timeouts.answer + waits,
@@ -304,12 +305,11 @@ impl Progress {
     fn problem(&self) -> Problem {
         match self.last {
             None if self.full => {
-                Problem::new(Kind::Overloaded, "all regions are at their limits; repeat the request in a moment")
+                Problem::new(Kind::Shed, "all regions are at their limits; repeat the request in a moment")
             }
-            Some(Outcome::NeverLeft) if self.full && !self.may_be_done => Problem::new(
-                Kind::Overloaded,
-                "the regions that answer are at their limits; repeat the request in a moment",
-            ),
+            Some(Outcome::NeverLeft) if self.full && !self.may_be_done => {
+                Problem::new(Kind::Shed, "the regions that answer are at their limits; repeat the request in a moment")
+            }
             Some(Outcome::Silent) => {
                 Problem::new(Kind::Timeout, "the request may have been done; check, or repeat it if that is safe")
             }

@@ -8,7 +8,7 @@
 //!   `timeouts.drain`.
 
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,9 +16,10 @@ use std::time::Duration;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use service::listen::{Accepted, Listener};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
@@ -26,9 +27,6 @@ use super::Edge;
 use super::framing::Framing;
 use super::io::Guarded;
 use super::metrics::Counted;
-
-/// How long to wait after the system refused a connection, for example because it has no file descriptors left.
-const REFUSED: Duration = Duration::from_millis(100);
 
 /// A client's connection, as long as any part of it is in use.
 pub(super) struct Connection {
@@ -75,28 +73,12 @@ impl Drop for UnderWay {
 /// Accepts connections until `stop` is true. Each connection also sees `stop` and ends by itself.
 pub(super) async fn accept(
     edge: Arc<Edge>,
-    listener: TcpListener,
+    listener: Listener,
     tls: Option<TlsAcceptor>,
-    permits: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
     let stopped = stop.clone();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            // An error means that the sender is gone, which also ends the listener.
-            _ = stop.wait_for(|stop| *stop) => return,
-            accepted = one(&listener, &permits) => accepted,
-        };
-        let (stream, peer, permit) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                let action = "raise the limit of open files (ulimit -n) above edge.limits.connections if this goes on";
-                tracing::warn!(%error, action, "the system refuses a connection: the listener waits a moment");
-                tokio::time::sleep(REFUSED).await;
-                continue;
-            }
-        };
+    while let Some(Accepted { stream, peer, permit }) = listener.accept(&mut stop).await {
         let connection = Arc::new(Connection {
             peer: peer.ip().to_canonical(),
             secure: tls.is_some(),
@@ -114,15 +96,6 @@ pub(super) async fn accept(
     }
 }
 
-async fn one(
-    listener: &TcpListener,
-    permits: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, permit))
-}
-
 async fn begin(
     edge: Arc<Edge>,
     stream: TcpStream,
@@ -130,9 +103,6 @@ async fn begin(
     connection: Arc<Connection>,
     stop: watch::Receiver<bool>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
-    }
     let timeouts = edge.config.timeouts;
     let Some(tls) = tls else {
         let stream = Guarded::new(stream, Framing::http1(), timeouts.write);

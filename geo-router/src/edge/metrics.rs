@@ -11,7 +11,7 @@ use prometheus::{
     exponential_buckets,
 };
 
-use super::breaker::BreakerState;
+use api::status::BreakerState;
 
 /// All metrics of the edge.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! The HTTP edge: takes clients' requests and forwards each to a node that answers it.
 //!
-//! The path of a request: [`listen`] reads it, [`gate`] checks its head, [`client`] determines the client, [`limit`]
+//! The path of a request: [`listen`] reads it, [`request_check`] checks its head, [`client`] determines the client, [`limit`]
 //! its rate, and [`cache`] answers what is public. [`forward`] walks regions and nodes in the order of the view and of
-//! [`balance`], under [`breaker`]s and the table of [`retry`]. [`hygiene`] cleans heads in both directions, and
+//! [`balance`], under [`breaker`]s and the table of [`retry`]. [`hop_headers`] cleans heads in both directions, and
 //! [`body`] streams.
 //!
 //! # Invariants
@@ -14,29 +14,38 @@
 //! # Not here
 //! Which regions are healthy ([`crate::health`]) and which suit which client ([`crate::policy`]).
 
-pub mod balance;
-pub mod breaker;
-pub mod cache;
-pub mod client;
-pub mod framing;
-pub mod hygiene;
-pub mod limit;
-pub mod patience;
-pub mod retry;
-pub mod sticky;
-
+mod balance;
 mod body;
+mod breaker;
+mod cache;
+mod client;
 mod config;
+mod expected_wait;
 mod forward;
-mod gate;
+mod framing;
+mod hop_headers;
 mod io;
+mod limit;
 mod listen;
 mod metrics;
 mod pool;
 mod problem;
+mod request_check;
+mod retry;
 mod serve;
+mod sticky;
 mod unknown;
 mod upgrade;
+
+/// The parsers of hostile input, for the fuzz target `edge`.
+pub mod fuzzing {
+    pub use super::balance::venue;
+    pub use super::cache::rules;
+    pub use super::client::{Trusted, prefix};
+    pub use super::framing::Framing;
+    pub use super::hop_headers::{came_through, request, request_id, wants_websocket};
+    pub use super::sticky::strip;
+}
 
 #[cfg(test)]
 mod testing;
@@ -48,6 +57,7 @@ use std::time::Duration;
 use hyper::header::HeaderValue;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
+use service::listen::Listener;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -55,7 +65,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use breaker::{BreakerState, Breakers};
+pub use breaker::Breakers;
 pub use config::{
     Balance, BreakerSection, CacheSection, EdgeConfig, EdgeConfigError, EdgeSection, LimitsSection, RateLimitSection,
     RetrySection, TimeoutsSection, TlsSection,
@@ -69,8 +79,11 @@ use self::limit::{Capacity, Prefixes};
 use self::pool::Pool;
 use self::sticky::Sticky;
 use crate::signals::Signals;
-use crate::tls::{CertificateError, Certificates};
 use crate::view::View;
+use service::certificates::{CertificateError, Certificates};
+
+/// The name of the limit of connections, for operators.
+const LIMIT: &str = "edge.limits.connections";
 
 /// How often tables are swept.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -156,11 +169,16 @@ impl EdgeServer {
         let mut tasks = JoinSet::new();
         let tls_address = tls.map(|((listener, address), acceptor, certificates)| {
             tasks.spawn(certificates.keep_fresh(stop.clone()));
-            let accepting = listen::accept(edge.clone(), listener, Some(acceptor), permits.clone(), stop.clone());
+            let accepting = listen::accept(
+                edge.clone(),
+                Listener::new(listener, permits.clone(), LIMIT),
+                Some(acceptor),
+                stop.clone(),
+            );
             tasks.spawn(accepting);
             address
         });
-        tasks.spawn(listen::accept(edge.clone(), listener, None, permits, stop.clone()));
+        tasks.spawn(listen::accept(edge.clone(), Listener::new(listener, permits.clone(), LIMIT), None, stop.clone()));
         let mut sweeping = tokio::spawn(sweep(edge.clone()));
         let running = tokio::spawn(async move {
             // A task that ends before `stop` has panicked. The edge is incomplete then, so it ends as a whole.

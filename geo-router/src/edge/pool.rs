@@ -18,10 +18,10 @@ use hyper_util::rt::TokioIo;
 use prometheus::IntCounter;
 use tokio::net::TcpStream;
 
-use super::balance::{Balancer, NodeId};
+use super::balance::Balancer;
 use super::body::{Outgoing, Progress};
 use super::problem::Problem;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, NodeId};
 
 /// Idle connections that are kept for one node.
 const MOST_IDLE: usize = 512;

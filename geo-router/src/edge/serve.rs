@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use api::headers::REGION;
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue};
@@ -10,13 +11,14 @@ use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::balance::{Asked, NodeId, happens, venue};
+use super::balance::{Asked, happens, venue};
 use super::body::{Answer, Origin, Prepared, Relay, prepare};
 use super::cache::{self, Cache, Flight, Found, Stored, Turn};
 use super::forward::{Answered, Sending};
 use super::listen::{Connection, UnderWay};
-use super::problem::{Kind, Problem};
-use super::{Edge, gate, hygiene, sticky, upgrade};
+use super::problem::{Kind, Problem, closes, into_response};
+use super::{Edge, hop_headers, request_check, sticky, upgrade};
+use crate::fleet::NodeId;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -39,13 +41,14 @@ impl Edge {
         let under_way = UnderWay::begin(connection.clone());
         let (parts, body) = request.into_parts();
         let (version, head) = (parts.version, parts.method == Method::HEAD);
-        let id = hygiene::request_id(&parts.headers, self.trusted.contains(connection.peer));
+        let id = hop_headers::request_id(&parts.headers, self.trusted.contains(connection.peer));
         let mut response = match self.handle(&connection, parts, body, &id).await {
             Ok(response) => response,
             Err(problem) => {
-                let mut response = problem.into_response().map(Either::Left);
-                hygiene::response(response.headers_mut(), &self.via, &id);
-                if problem.closes() && version != Version::HTTP_2 {
+                let closes = closes(&problem);
+                let mut response = into_response(problem).map(Either::Left);
+                hop_headers::response(response.headers_mut(), &self.via, &id);
+                if closes && version != Version::HTTP_2 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                 }
                 if head {
@@ -54,7 +57,7 @@ impl Edge {
                 response
             }
         };
-        let region = response.headers().get(hygiene::REGION).and_then(|region| region.to_str().ok());
+        let region = response.headers().get(REGION).and_then(|region| region.to_str().ok());
         self.metrics.answered(region, response.status());
         // hyper sets it from the body. A wrong length from elsewhere would give the answer a second end.
         if response.status() == StatusCode::NO_CONTENT {
@@ -70,8 +73,8 @@ impl Edge {
         body: Incoming,
         id: &HeaderValue,
     ) -> Result<Response<Origin>, Problem> {
-        gate::check(&mut parts).inspect_err(|_| self.metrics.refused("malformed"))?;
-        if hygiene::came_through(&parts.headers, &self.config.name) {
+        request_check::check(&mut parts).inspect_err(|_| self.metrics.refused("malformed"))?;
+        if hop_headers::came_through(&parts.headers, &self.config.name) {
             self.metrics.refused("loop");
             return Err(Problem::new(Kind::Loop, "a node's address leads back to this router"));
         }
@@ -85,11 +88,11 @@ impl Edge {
         }
         let sticky = self.sticky.as_ref().and_then(|sticky| sticky.node(&parts.headers));
         sticky::strip(&mut parts.headers);
-        let wants_websocket = parts.version == Version::HTTP_11 && hygiene::wants_websocket(&parts.headers);
+        let wants_websocket = parts.version == Version::HTTP_11 && hop_headers::wants_websocket(&parts.headers);
         let websocket = if wants_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
-        hygiene::request(&mut parts.headers, connection.scheme(), &self.via, id);
+        hop_headers::request(&mut parts.headers, connection.scheme(), &self.via, id);
         if websocket.is_some() {
-            hygiene::upgrade(&mut parts.headers);
+            hop_headers::upgrade(&mut parts.headers);
         }
         // The length is set from the body as it is sent.
         parts.headers.remove(CONTENT_LENGTH);
@@ -106,9 +109,9 @@ impl Edge {
             }
         };
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        hygiene::response(response.headers_mut(), &self.via, id);
+        hop_headers::response(response.headers_mut(), &self.via, id);
         if upgraded {
-            hygiene::upgrade(response.headers_mut());
+            hop_headers::upgrade(response.headers_mut());
         }
         Ok(response)
     }
@@ -123,8 +126,7 @@ impl Edge {
         }
         if happens(view.shed(class)) {
             self.metrics.refused("shed");
-            let problem =
-                Problem::new(Kind::Overloaded, "all regions are at their limits; repeat the request in a moment");
+            let problem = Problem::new(Kind::Shed, "all regions are at their limits; repeat the request in a moment");
             return (Err(problem), admitted);
         }
         let ranking = view.ranking(admitted.client);
@@ -141,8 +143,8 @@ impl Edge {
         };
         let result = sending.run(ranking).await;
         if let Err(problem) = &result {
-            self.metrics.refused(match problem.kind {
-                Kind::Overloaded => "capacity",
+            self.metrics.refused(match problem.kind() {
+                Kind::Shed => "capacity",
                 _ => "no-answer",
             });
         }
@@ -158,7 +160,7 @@ impl Edge {
             let upstream = hyper::upgrade::on(&mut response);
             upgrade::tunnel(self, admitted.connection.clone(), client, upstream, lease);
             let mut response = response.map(|_| Either::Left(bytes::Bytes::new()));
-            response.headers_mut().insert(hygiene::REGION, self.regions[node.region.at()].clone());
+            response.headers_mut().insert(REGION, self.regions[node.region.at()].clone());
             return response;
         }
         if let Some(cache) = &self.cache
@@ -179,7 +181,7 @@ impl Edge {
         {
             response.headers_mut().append(hyper::header::SET_COOKIE, cookie);
         }
-        response.headers_mut().insert(hygiene::REGION, self.regions[node.region.at()].clone());
+        response.headers_mut().insert(REGION, self.regions[node.region.at()].clone());
         let (idle, broke_off) = (self.config.timeouts.answer_idle, self.metrics.broke_off.clone());
         match read {
             Some(bytes) => {
@@ -222,7 +224,7 @@ impl Edge {
         let failed = match &answered {
             Ok(answered) => matches!(answered.response.status().as_u16(), 500 | 502..=504),
             Err(problem) => {
-                matches!(problem.kind, Kind::BadGateway | Kind::Unavailable | Kind::Timeout | Kind::Overloaded)
+                matches!(problem.kind(), Kind::BadGateway | Kind::Unavailable | Kind::Timeout | Kind::Shed)
             }
         };
         if let Some(stored) = stale.as_ref().filter(|stored| failed && stored.serves_on_error(Instant::now())) {
@@ -241,7 +243,7 @@ impl Edge {
         let mut response = self.answer(answered, admitted);
         let mut status = if asked.wishes.no_cache { "fwd=request" } else { "fwd=uri-miss" };
         if asked.method == Method::GET
-            && let Some(region) = response.headers().get(hygiene::REGION).cloned()
+            && let Some(region) = response.headers().get(REGION).cloned()
             && let Some(filling) = cache.fill(asked, flight, (response.status(), &cleaned(response.headers())), region)
             && let Either::Right(relay) = response.body_mut()
         {
@@ -271,7 +273,7 @@ impl Edge {
 
     fn kept(&self, stored: &Stored, asked: &cache::Asked, status: &str) -> Response<Origin> {
         let mut response = stored.answer(asked, Instant::now()).map(Either::Left);
-        response.headers_mut().insert(hygiene::REGION, stored.region.clone());
+        response.headers_mut().insert(REGION, stored.region.clone());
         self.show_status(&mut response, status);
         response
     }
@@ -286,6 +288,6 @@ impl Edge {
 /// The head of an answer as it is stored: without fields that concern only one connection.
 fn cleaned(headers: &hyper::HeaderMap) -> hyper::HeaderMap {
     let mut headers = headers.clone();
-    hygiene::strip_hop_by_hop(&mut headers);
+    hop_headers::strip_hop_by_hop(&mut headers);
     headers
 }

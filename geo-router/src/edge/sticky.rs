@@ -9,65 +9,15 @@
 //! - A cookie that matches no node is ignored.
 
 use std::collections::HashMap;
-use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use hmac::{Hmac, KeyInit, Mac};
+use data_encoding::BASE64URL_NOPAD;
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
-use sha2::Sha256;
 
-use super::balance::NodeId;
-use crate::fleet::Fleet;
+use super::config::Secret;
+use crate::fleet::{Fleet, NodeId};
 
 /// The cookie's name.
 pub const COOKIE_NAME: &str = "meridian-node";
-
-/// 32 bytes that sign what the edge hands out.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret([u8; 32]);
-
-impl Secret {
-    /// A new random secret, which is lost when the process ends.
-    #[must_use]
-    pub fn random() -> Secret {
-        Secret(rand::random())
-    }
-
-    /// 32 bytes in hexadecimal or base64.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Option<Secret> {
-        let text = text.trim_ascii();
-        if text.len() == 64 {
-            let mut bytes = [0; 32];
-            for (byte, pair) in bytes.iter_mut().zip(text.chunks(2)) {
-                *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-            }
-            return Some(Secret(bytes));
-        }
-        let bytes = STANDARD.decode(text).or_else(|_| URL_SAFE_NO_PAD.decode(text)).ok()?;
-        Some(Secret(bytes.try_into().ok()?))
-    }
-
-    fn mac(&self, parts: &[&[u8]]) -> [u8; 16] {
-        // HMAC accepts keys of any length, so there is always a MAC.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else { return [0; 16] };
-        for part in parts {
-            // The length comes first, otherwise the same bytes could be split in two ways.
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        let mut short = [0; 16];
-        short.copy_from_slice(&mac.finalize().into_bytes()[..16]);
-        short
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// The cookies of all nodes.
 #[derive(Debug)]
@@ -86,7 +36,7 @@ impl Sticky {
             let named = fleet.region(region);
             let of_region = named.nodes.iter().enumerate().map(|(node, one)| {
                 let parts = [b"sticky".as_slice(), named.name.as_str().as_bytes(), one.name.as_str().as_bytes()];
-                let value = URL_SAFE_NO_PAD.encode(secret.mac(&parts));
+                let value = BASE64URL_NOPAD.encode(&secret.mac(&parts));
                 nodes.insert(value.clone(), NodeId { region, node });
                 value
             });
@@ -177,14 +127,5 @@ mod tests {
         let mut headers = cookie("meridian-node=x");
         strip(&mut headers);
         assert!(!headers.contains_key(COOKIE));
-    }
-
-    #[test]
-    fn a_secret_has_32_bytes() {
-        use base64::Engine as _;
-        let base64 = base64::engine::general_purpose::STANDARD.encode([7_u8; 32]);
-        assert_eq!(Secret::parse(base64.as_bytes()), Secret::parse("07".repeat(32).as_bytes()));
-        assert!(Secret::parse(b"").is_none() && Secret::parse("zz".repeat(32).as_bytes()).is_none());
-        assert_eq!(format!("{:?}", Secret::random()), "Secret(..)");
     }
 }

@@ -2,7 +2,8 @@
 
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::fleet::{Fleet, Node, Position, Region};
+use crate::fleet::{Fleet, Node, Region};
+use api::Position;
 
 /// Regions with these numbers of nodes of weight 1.
 pub(super) fn fleet(nodes: &[usize]) -> Fleet {

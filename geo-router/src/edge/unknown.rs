@@ -3,26 +3,19 @@
 //! # Invariants
 //! - Only the short body of a problem is read ahead; every other answer is relayed as it comes.
 
+use api::problem::{Kind, MEDIA_TYPE, ProblemDetails};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Response, StatusCode};
-use serde::Deserialize;
 
 /// A bound above the length of a node's problems.
 const LONGEST: u64 = 4_096;
 
-const NO_SUCH_VENUE: &str = "urn:meridian:problem:no-such-venue";
-
-#[derive(Deserialize)]
-struct Problem {
-    r#type: String,
-}
-
 /// Whether the answer is a problem whose type is worth reading.
 pub(super) fn may_be<B: Body>(response: &Response<B>) -> bool {
-    let is_problem = |value: &hyper::header::HeaderValue| value.as_bytes().starts_with(b"application/problem+json");
+    let is_problem = |value: &hyper::header::HeaderValue| value.as_bytes().starts_with(MEDIA_TYPE.as_bytes());
     response.status() == StatusCode::NOT_FOUND
         && response.headers().get(CONTENT_TYPE).is_some_and(is_problem)
         && response.body().size_hint().exact().is_some_and(|length| (1..=LONGEST).contains(&length))
@@ -35,7 +28,7 @@ pub(super) async fn read(response: &mut Response<Incoming>) -> Result<Bytes, hyp
 
 /// Whether a problem says that the node does not know the venue.
 pub(super) fn is(body: &[u8]) -> bool {
-    serde_json::from_slice::<Problem>(body).is_ok_and(|problem| problem.r#type == NO_SUCH_VENUE)
+    serde_json::from_slice::<ProblemDetails>(body).is_ok_and(|problem| Kind::of(&problem.r#type) == Some(Kind::NoVenue))
 }
 
 #[cfg(test)]

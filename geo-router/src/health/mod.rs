@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-pub use orders::{Order, OrderKind};
 pub use quorum::{Ballot, Decision};
 pub use state::{Fitness, Health};
 pub use track::Track;

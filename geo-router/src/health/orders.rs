@@ -3,40 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use api::orders::Order;
 use serde::{Deserialize, Serialize};
-
-/// What an operator wants of a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OrderKind {
-    /// Clients are sent there as usual.
-    Serving,
-    /// New clients are sent elsewhere; connections and requests that exist end normally.
-    Drained,
-    /// No client is sent there.
-    Maintenance,
-}
-
-/// One order.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// The kind of order.
-    pub order: OrderKind,
-    /// When the order was given.
-    pub since: Timestamp,
-    /// When the order lapses; without it the order holds until the next one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-}
-
-impl Order {
-    /// The kind that holds at `wall`.
-    #[must_use]
-    pub fn at(&self, wall: Timestamp) -> OrderKind {
-        if self.until.is_some_and(|until| until <= wall) { OrderKind::Serving } else { self.order }
-    }
-}
 
 /// The newest order on each region, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +17,7 @@ impl Orders {
     pub fn take(&mut self, region: &str, order: Order) -> bool {
         let known = self.0.get(region);
         let newer =
-            known.is_none_or(|known| (known.since, known.order, known.until) < (order.since, order.order, order.until));
+            known.is_none_or(|known| (known.since, known.kind, known.until) < (order.since, order.kind, order.until));
         if newer {
             self.0.insert(region.to_owned(), order);
         }
@@ -65,10 +33,13 @@ impl Orders {
 
 #[cfg(test)]
 mod tests {
-    use super::{Order, OrderKind, Orders};
+    use api::orders::{Order, OrderKind};
 
-    fn order(order: OrderKind, since: &str, until: Option<&str>) -> Order {
-        Order { order, since: since.parse().unwrap(), until: until.map(|until| until.parse().unwrap()) }
+    use super::Orders;
+
+    fn order(kind: OrderKind, since: &str, until: Option<&str>) -> Order {
+        let until = until.map(|until| until.parse().unwrap());
+        Order { kind, since: since.parse().unwrap(), until, by: None, reason: None }
     }
 
     #[test]

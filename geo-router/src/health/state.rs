@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::orders::{Order, OrderKind};
 use jiff::Timestamp;
 
 use super::orders::Orders;
 use super::quorum::{Ballot, Decision, Heard, decide};
-use super::{HealthRules, OrderKind, Track, Verdict};
+use super::{HealthRules, Track, Verdict};
 use crate::fleet::{Fleet, RegionIndex};
-use crate::view::{RegionState, RegionView};
+use crate::view::RegionView;
+use api::explanation::RegionState;
 
 /// Admission grows in this many steps, so that DNS answers do not change at every moment of a ramp.
 const STEPS: f64 = 20.0;
@@ -99,7 +101,7 @@ impl Health {
     }
 
     /// A node showed an operator's order. Returns whether it is new.
-    pub fn handle_order(&mut self, region: &str, order: super::Order) -> bool {
+    pub fn handle_order(&mut self, region: &str, order: Order) -> bool {
         self.fleet.find(region).is_some() && self.orders.take(region, order)
     }
 
@@ -176,7 +178,7 @@ impl Health {
             .collect();
         for ((agreed, decision), region) in self.agreed.iter_mut().zip(decisions).zip(&self.fleet.regions) {
             frozen |= decision == Decision::Frozen;
-            let order = self.orders.on(region.name.as_str()).map(|order| order.at(wall));
+            let order = self.orders.on(region.name.as_str()).map(|order| order.at(wall.into()));
             let was_out = out(agreed);
             agreed.order = order;
             if let Decision::Is(verdict) = decision {
@@ -220,7 +222,7 @@ impl Health {
         let ramps = self.agreed.iter().filter(|agreed| agreed.ramp_from.is_some());
         let ramps = ramps.map(|_| self.rules.ramp.div_f64(STEPS));
         let lapses = self.fleet.regions.iter().filter_map(|region| self.orders.on(region.name.as_str())?.until);
-        let lapses = lapses.filter_map(|until| Duration::try_from(until.duration_since(wall)).ok());
+        let lapses = lapses.filter_map(|until| Duration::try_from(Timestamp::from(until).duration_since(wall)).ok());
         tracks.chain(ramps).chain(lapses).min().unwrap_or(Duration::MAX)
     }
 }

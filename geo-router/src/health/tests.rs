@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::orders::{Order, OrderKind};
 use jiff::Timestamp;
 
 use super::orders::Orders;
-use super::{Fitness, Health, HealthRules, Order, OrderKind, Verdict};
-use crate::fleet::{Fleet, Node, Position, Region, RegionIndex};
-use crate::view::RegionState;
+use super::{Fitness, Health, HealthRules, Verdict};
+use crate::fleet::{Fleet, Node, Region, RegionIndex};
+use api::Position;
+use api::explanation::RegionState;
 
 const NAMES: [&str; 3] = ["eu", "us", "ap"];
 
@@ -166,7 +168,8 @@ fn regions_that_return_together_take_their_whole_shares() {
 }
 
 fn order(kind: OrderKind, since: u64, until: Option<u64>) -> Order {
-    Order { order: kind, since: wall(since), until: until.map(wall) }
+    let until = until.map(|until| wall(until).into());
+    Order { kind, since: wall(since).into(), until, by: None, reason: None }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::fleet::Position;
+use api::Position;
 
 /// The centres of countries; the file's first lines name their sources.
 const CSV: &str = include_str!("../../../config/geo/countries.csv");

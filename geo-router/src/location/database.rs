@@ -1,5 +1,6 @@
 //! The country or city database (MaxMind DB format): the one in the binary, or one that the configuration names.
 
+use api::explanation::LocationSource;
 use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,8 +9,8 @@ use ipnetwork::IpNetwork;
 use maxminddb::{MaxMindDbError, Reader, WithinOptions};
 use serde::Deserialize;
 
-use super::{Country, Located, Source};
-use crate::fleet::Position;
+use super::{Country, Located};
+use api::Position;
 
 /// IP to Country Lite by DB-IP.com, CC BY 4.0 (`config/geo/README.md`).
 static SHIPPED: &[u8] = include_bytes!("../../../config/geo/dbip-country.mmdb");
@@ -116,15 +117,16 @@ impl Record<'_> {
             .filter(|(latitude, longitude)| latitude.abs() <= 90.0 && longitude.abs() <= 180.0)
             .map(|(latitude, longitude)| Position { latitude, longitude });
         let position = exact.or_else(|| country.and_then(Country::position));
-        let source = if position.is_some() { Source::Database } else { Source::Unknown };
+        let source = if position.is_some() { LocationSource::Database } else { LocationSource::Unknown };
         Located { source, country, position, region: None }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Country, Source};
+    use super::super::Country;
     use super::Database;
+    use api::explanation::LocationSource;
 
     #[test]
     fn the_shipped_database_knows_the_world() {
@@ -140,11 +142,11 @@ mod tests {
         ] {
             let located = database.locate(address.parse().unwrap());
             assert_eq!(located.country, Country::new(country), "{address}");
-            assert_eq!(located.source, Source::Database);
+            assert_eq!(located.source, LocationSource::Database);
             assert!(located.position.is_some());
         }
         for nowhere in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fe80::1"] {
-            assert_eq!(database.locate(nowhere.parse().unwrap()).source, Source::Unknown, "{nowhere}");
+            assert_eq!(database.locate(nowhere.parse().unwrap()).source, LocationSource::Unknown, "{nowhere}");
         }
     }
 }

@@ -11,16 +11,17 @@ mod database;
 mod places;
 mod ranges;
 
+use api::explanation::LocationSource;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use serde::Serialize;
 
 pub use countries::Country;
 pub use database::{Database, DatabaseError};
 pub use places::{Leaf, Place, PlaceClass, Places, PlacesError};
 
-use crate::fleet::{Position, RegionIndex};
+use crate::fleet::RegionIndex;
+use api::Position;
 
 /// An operator's setting of where a network is.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,34 +42,22 @@ pub enum Target {
 }
 
 /// The location of a client, as far as it is known.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Located {
     /// The source of the location.
-    pub source: Source,
+    pub source: LocationSource,
     /// The country, if the database knows one.
     pub country: Option<Country>,
     /// The position: exact, a city's, or the middle of the country.
     pub position: Option<Position>,
     /// A region that an operator gave.
-    #[serde(skip)]
     pub region: Option<RegionIndex>,
-}
-
-/// The source of a location.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// An operator's override.
-    Override,
-    /// The database.
-    Database,
-    /// No source: the database does not have the address, or names a country without a known position.
-    Unknown,
 }
 
 impl Located {
     /// An unknown location.
-    pub const UNKNOWN: Located = Located { source: Source::Unknown, country: None, position: None, region: None };
+    pub const UNKNOWN: Located =
+        Located { source: LocationSource::Unknown, country: None, position: None, region: None };
 }
 
 /// Overrides and database: locates single addresses.
@@ -102,6 +91,6 @@ impl Locator {
             Target::Position(position) => (Some(*position), None),
             Target::Region(region) => (None, Some(*region)),
         };
-        Located { source: Source::Override, country: None, position, region }
+        Located { source: LocationSource::Override, country: None, position, region }
     }
 }

@@ -10,11 +10,12 @@
 //!   and at least a /24 (/56), because resolvers send no more of a client's address. Only an operator's override makes
 //!   a finer leaf.
 
+use api::explanation::LocationSource;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::ranges::Ranges;
-use super::{Country, DatabaseError, Located, Locator, Source};
+use super::{Country, DatabaseError, Located, Locator};
 use crate::fleet::RegionIndex;
 
 /// Places that prefer the same regions in the same order.
@@ -33,7 +34,7 @@ impl PlaceClass {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The source of these places' location.
-    pub source: Source,
+    pub source: LocationSource,
     /// Every region once, the most suitable first.
     pub order: Vec<RegionIndex>,
 }
@@ -42,7 +43,7 @@ impl Place {
     /// Whether the location of these places is known.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        self.source != Source::Unknown
+        self.source != LocationSource::Unknown
     }
 }
 
@@ -199,7 +200,7 @@ struct Classes<F> {
 }
 
 /// Everything on which an order of regions can depend; degrees as their bits.
-type Spot = (Source, Option<Country>, Option<(u64, u64)>, Option<RegionIndex>);
+type Spot = (LocationSource, Option<Country>, Option<(u64, u64)>, Option<RegionIndex>);
 
 fn spot(located: &Located) -> Spot {
     let degrees = located.position.map(|at| (at.latitude.to_bits(), at.longitude.to_bits()));
@@ -263,11 +264,13 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
+    use api::explanation::LocationSource;
     use std::net::IpAddr;
 
     use super::super::{Database, Locator, Override, Target};
-    use super::{Located, Places, Source};
-    use crate::fleet::{Position, RegionIndex};
+    use super::{Located, Places};
+    use crate::fleet::RegionIndex;
+    use api::Position;
 
     const FRANKFURT: Position = Position { latitude: 50.11, longitude: 8.68 };
     const ASHBURN: Position = Position { latitude: 39.04, longitude: -77.49 };
@@ -308,7 +311,7 @@ mod tests {
 
         for (client, region) in [("46.4.0.1", 0), ("8.8.8.8", 1), ("133.1.1.1", 2), ("2a02:8109::1", 0)] {
             assert_eq!(class(client).order[0], RegionIndex(region), "{client}");
-            assert_eq!(class(client).source, Source::Database);
+            assert_eq!(class(client).source, LocationSource::Database);
             let leaf = places.leaf(address(client));
             let range = if leaf.network.is_ipv4() { 16..=24 } else { 32..=56 };
             assert!(range.contains(&leaf.prefix), "{leaf:?}");
@@ -321,8 +324,8 @@ mod tests {
         assert_eq!(places.leaf(address("10.1.2.2")).class, places.leaf(address("10.1.9.9")).class);
         assert_eq!(places.leaf(address("2001:db8:1:2::7")).prefix, 128);
         assert_eq!(class("255.255.255.255").order[0], RegionIndex(2));
-        assert_eq!(class("192.168.1.1").source, Source::Unknown);
-        assert_eq!(class("::").source, Source::Unknown);
+        assert_eq!(class("192.168.1.1").source, LocationSource::Unknown);
+        assert_eq!(class("::").source, LocationSource::Unknown);
 
         // Stride through all of IPv4: at the first address of a leaf, table and locator agree.
         let mut next: u64 = 0;

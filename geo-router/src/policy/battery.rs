@@ -5,8 +5,10 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::{Assignment, Failover, Latency, LatencyRow, Moment, Nearest, Policy, Spill, Weighted};
-use crate::fleet::{Fleet, Node, Position, Region, RegionIndex};
-use crate::location::{Country, Located, Place, PlaceClass, Source};
+use crate::fleet::{Fleet, Node, Region, RegionIndex};
+use crate::location::{Country, Located, Place, PlaceClass};
+use api::Position;
+use api::explanation::LocationSource;
 
 const LIMIT: f64 = 0.85;
 
@@ -31,7 +33,7 @@ fn fleet(capacities: &[Option<f64>]) -> Fleet {
 fn at(region: usize) -> Located {
     let (latitude, longitude) = POSITIONS[region];
     Located {
-        source: Source::Database,
+        source: LocationSource::Database,
         country: Country::new(["DE", "US", "SG", "BR"][region]),
         position: Some(Position { latitude, longitude }),
         region: None,

@@ -3,10 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, LazyLock};
 
-use super::{Reason, RegionState, RegionView, View};
-use crate::fleet::{Fleet, Node, Position, Region, RegionIndex};
+use api::explanation::{RegionState, RouteReason};
+
+use super::{RegionView, View};
+use crate::fleet::{Fleet, Node, Region, RegionIndex};
 use crate::location::{Database, Locator, Places};
 use crate::policy::{Moment, Nearest, Policy, Spill, Weighted};
+use api::Position;
 
 fn fleet() -> Arc<Fleet> {
     let regions = [("eu", 50.11, 8.68, 1.0), ("us", 39.04, -77.49, 2.0), ("ap", 1.35, 103.82, 1.0)];
@@ -108,7 +111,7 @@ fn the_edge_tries_serving_regions_first_and_never_those_under_maintenance() {
     assert_eq!(names([Down, Drained, Up]), [2, 1, 0]);
     assert_eq!(names([Maintenance, Up, Up]), [1, 2]);
     let view = view(&Nearest, [Down, Up, Up]);
-    assert_eq!(view.route(german).reason, Reason::Failover);
+    assert_eq!(view.route(german).reason, RouteReason::Failover);
 }
 
 /// Under overload a whole class may be shed; DNS still names a region that is up.
@@ -126,7 +129,7 @@ fn clients_that_are_shed_are_not_sent_to_a_dead_region() {
     let class = view.places.leaf(american).class;
     assert!(view.shed(class) > 0.9, "{}", view.shed(class));
     let route = view.route(american);
-    assert!(route.region != RegionIndex(1) && route.reason == Reason::Failover, "{route:?}");
+    assert!(route.region != RegionIndex(1) && route.reason == RouteReason::Failover, "{route:?}");
 }
 
 #[test]

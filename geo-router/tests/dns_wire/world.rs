@@ -4,13 +4,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use api::Position;
+use api::explanation::RegionState;
 use geo_router::dns::{Answered, answer};
 use geo_router::dns::{Answers, Asked, DnsConfig, DnsError, DnsMetrics, DnsSection, DnsServer, Outcome, Transport};
 use geo_router::explain::Explainer;
-use geo_router::fleet::{Fleet, Node, Position, Region, RegionIndex};
+use geo_router::fleet::{Fleet, Node, Region, RegionIndex};
 use geo_router::location::{Database, Locator, Override, Places, Target};
 use geo_router::policy::{Moment, Nearest, Policy};
-use geo_router::view::{RegionState, RegionView, View};
+use geo_router::view::{RegionView, View};
 use prometheus::Registry;
 use tokio::sync::watch;
 
@@ -90,7 +92,7 @@ pub fn config(more: &str) -> DnsConfig {
     let written = "listen = '127.0.0.1:0'\nzone = 'meridian.test'\nservice = 'checkin'\n\
          nameservers = [{ name = 'ns1', addresses = ['192.0.2.53', '2001:db8::53'] }]\n";
     let section: DnsSection = toml::from_str(&format!("{written}{more}")).unwrap();
-    DnsConfig::prove(section, Path::new("/")).unwrap()
+    DnsConfig::check(section, Path::new("/")).unwrap()
 }
 
 pub fn snapshot(states: [RegionState; 3]) -> Answers {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use geo_router::edge::BreakerState;
+use api::status::BreakerState;
 use geo_router::fleet::RegionIndex;
 
 use crate::support::{Act, Client, RawNode, World, nowhere, ok, put, say, soon, until};

@@ -1,6 +1,6 @@
 //! Limits of one client, and of all together.
 
-use geo_router::view::RegionState;
+use api::explanation::RegionState;
 
 use crate::support::{Client, RawNode, World, ok, put, section, soon, until, view};
 
@@ -49,7 +49,7 @@ async fn a_client_that_does_not_send_its_body_is_not_a_failure_of_the_node() {
     let broken = world.ask(&format!("{head}{chunk}zz\r\n")).await;
     assert_eq!(broken.status, 400, "{}", broken.raw);
     let state = world.server.breakers().state(geo_router::fleet::RegionIndex(0), 0);
-    assert_eq!((state, node.count()), (geo_router::edge::BreakerState::Closed, 0));
+    assert_eq!((state, node.count()), (api::status::BreakerState::Closed, 0));
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_full_region_spills_to_one_with_room_and_no_region_is_overloaded() {
     for _ in 0..100 {
         let reply = world.ask(&put("/", "", "x")).await;
         if reply.status == 429 {
-            assert!(reply.body.contains("urn:meridian:problem:overloaded"));
+            assert!(reply.body.contains("urn:meridian:problem:no-capacity"));
         }
         statuses.push(reply.status);
     }

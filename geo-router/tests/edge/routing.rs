@@ -1,6 +1,6 @@
 //! To which node a request goes, and with which head.
 
-use geo_router::view::RegionState;
+use api::explanation::RegionState;
 
 use crate::support::{Client, RawNode, World, ok, put, say, until, view};
 

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use api::Position;
+use api::explanation::RegionState;
 use geo_router::edge::{EdgeConfig, EdgeMetrics, EdgeSection, EdgeServer};
-use geo_router::fleet::{Fleet, Node, Position, Region, RegionIndex};
+use geo_router::fleet::{Fleet, Node, Region, RegionIndex};
 use geo_router::location::{Database, Locator, Override, Places, Target};
 use geo_router::policy::{Moment, Nearest, Policy};
 use geo_router::signals::Signals;
-use geo_router::view::{RegionState, RegionView, View};
+use geo_router::view::{RegionView, View};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -309,7 +311,7 @@ impl World {
         let (stop, stopping) = watch::channel(false);
         let registry = prometheus::Registry::new();
         let metrics = Arc::new(EdgeMetrics::register(&registry).unwrap());
-        let config = EdgeConfig::prove(section, std::path::Path::new("/")).unwrap();
+        let config = EdgeConfig::check(section, std::path::Path::new("/")).unwrap();
         let server = EdgeServer::start(config, receiver, signals.clone(), metrics, stopping).await.unwrap();
         World { address: server.address(), server, fleet, signals, registry, views, stop }
     }

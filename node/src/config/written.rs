@@ -4,13 +4,14 @@
 //! Never use `flatten` or a unit enum variant that should have fields: serde lets unknown keys through in both.
 //!
 //! # Not here
-//! Bounds: [`super::prove`].
+//! Bounds: [`super::validate`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use replication::{NodeName, RegionId};
+use api::{NodeName, RegionId};
 use serde::{Deserialize, Serialize};
+use service::config::PositionSection;
 
 use super::Engine;
 
@@ -49,16 +50,6 @@ pub struct NodeFile {
     /// `[[peers]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerSection>,
-}
-
-/// `position = { latitude = .., longitude = .. }`, in degrees.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PositionSection {
-    /// North is positive.
-    pub latitude: f64,
-    /// East is positive.
-    pub longitude: f64,
 }
 
 /// `[listen]`

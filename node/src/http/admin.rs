@@ -1,85 +1,102 @@
 //! The admin listener: metrics, status, and operators' statements on the clock and on regions. It must not be public,
 //! because every client that reaches it is trusted.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use api::Moment;
+use api::status::{ClockStatus, NodeStatus, PeerStatus};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode};
-use replication::replica::Status;
-use serde::Serialize;
+use service::listen::{self, Listener};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::app::reasons;
+use super::call::Call;
 use super::guests::completeness;
-use super::problem::{Kind, Problem};
+use super::problem::Problem;
 use super::reply::{Reply, full, json};
-use super::{App, listen, operator, orders, probes};
-use api::instant;
+use super::router::{Resource, Router, handler};
+use super::{App, operator, orders, probes};
 
 /// Operators are few: scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;
 
-/// The detail of the problem for a path that does not exist.
-const HERE: &str = "/metrics, /v1/admin/status, /v1/admin/regions, /v1/admin/regions/{region}/order and \
-                    /v1/admin/clock/believe are here";
+/// Every resource of the admin listener.
+const RESOURCES: &[Resource] = &[
+    Resource::new("/metrics", &[(Method::GET, handler!(metrics))]),
+    Resource::new("/v1/admin/status", &[(Method::GET, handler!(status))]),
+    Resource::new("/v1/admin/clock/believe", &[(Method::POST, handler!(operator::believe))]),
+    Resource::new("/v1/admin/serve", &[(Method::POST, handler!(operator::serve_as_is))]),
+    Resource::new("/v1/admin/regions", &[(Method::GET, handler!(orders::list))]),
+    Resource::new("/v1/admin/regions/{region}/order", &[(Method::PUT, handler!(orders::give))]),
+    Resource::new("/healthz", &[(Method::GET, handler!(probes::healthz))]),
+    Resource::new("/readyz", &[(Method::GET, handler!(probes::readyz))]),
+];
 
-/// Serves the admin routes on `listener` until `shutdown` is true.
-pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: watch::Receiver<bool>) {
-    let stopping = shutdown.clone();
+static ROUTER: LazyLock<Router> = LazyLock::new(|| {
+    let elsewhere = "/metrics, /v1/admin/status, /v1/admin/regions, /v1/admin/regions/{region}/order and \
+                     /v1/admin/clock/believe are here";
+    Router::new(RESOURCES, elsewhere)
+});
+
+/// Serves the admin resources on `socket` until `stop` is true.
+pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
+    let stopping = stop.clone();
     let answer = move |request: Request<Incoming>| {
-        let stopping = *stopping.borrow();
-        let app = app.clone();
+        let (app, stopping) = (app.clone(), stopping.clone());
         async move {
-            let mut reply = handle(&app, request, stopping).await.unwrap_or_else(Problem::into_reply);
+            let (parts, body) = request.into_parts();
+            let (resource, names) = ROUTER.find(parts.uri.path()).unzip();
+            let call = Call::new(app, parts, body, names.unwrap_or_default(), stopping);
+            let mut reply = ROUTER.answer(resource, call).await.unwrap_or_else(Problem::into_reply);
             reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             reply
         }
     };
-    listen::serve(listener, CONNECTIONS, None, shutdown, answer).await;
+    let listener = Listener::new(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64");
+    listen::serve(listener, None, stop, answer).await;
 }
 
-async fn handle(app: &App, request: Request<Incoming>, stopping: bool) -> Result<Reply, Problem> {
-    let get = matches!(*request.method(), Method::GET | Method::HEAD);
-    if let Some(region) = ordered(request.uri().path()).map(str::to_owned) {
-        if request.method() != Method::PUT {
-            return Err(Problem::method("PUT"));
-        }
-        let (parts, body) = request.into_parts();
-        return orders::give(app, &region, &parts, body).await;
-    }
-    match request.uri().path() {
-        "/metrics" if get => metrics(app),
-        "/v1/admin/status" if get => status(app, stopping),
-        "/v1/admin/clock/believe" if request.method() == Method::POST => {
-            let (parts, body) = request.into_parts();
-            operator::believe(app, &parts, body).await
-        }
-        "/v1/admin/serve" if request.method() == Method::POST => operator::serve_as_is(app),
-        "/v1/admin/regions" if get => orders::list(app).await,
-        "/healthz" if get => probes::healthz(),
-        "/readyz" if get => probes::readyz(app, stopping),
-        "/metrics" | "/v1/admin/status" | "/v1/admin/regions" | "/healthz" | "/readyz" => {
-            Err(Problem::method("GET, HEAD"))
-        }
-        "/v1/admin/clock/believe" | "/v1/admin/serve" => Err(Problem::method("POST")),
-        _ => Err(Problem::new(Kind::NoRoute, HERE)),
-    }
+/// `GET /v1/admin/status`.
+async fn status(call: Call) -> Result<Reply, Problem> {
+    let app = &call.app;
+    let status = app.handle.status();
+    let reasons = reasons(app, &status, call.is_stopping());
+    let peers = status.peers.iter().map(|peer| PeerStatus {
+        name: peer.node.clone(),
+        region: peer.region.clone(),
+        connected: peer.replica.is_some(),
+        lag_entries: peer.lag_entries,
+        lag_seconds: peer.lag.as_secs_f64(),
+        clock_offset_ms: peer.clock_offset_ms,
+    });
+    let shown = NodeStatus {
+        region: app.region.clone(),
+        name: app.name.clone(),
+        replica: status.replica.to_string(),
+        ready: reasons.is_empty(),
+        drain: orders::is_drained(app, &app.region)?,
+        reasons: reasons.into_iter().map(str::to_owned).collect(),
+        clock: ClockStatus {
+            trusted_ms: app.now(&status).0,
+            offset_ms: ahead_of(status.peers.iter().filter_map(|peer| peer.clock_offset_ms).collect()),
+            in_doubt: status.doubt.is_some(),
+        },
+        horizon: (status.horizon.0 > 0).then_some(Moment(status.horizon)),
+        live_documents: status.documents,
+        tombstones: status.tombstones,
+        buckets: status.buckets,
+        complete_through: completeness(&status),
+        peers: peers.collect(),
+    };
+    Ok(json(StatusCode::OK, &shown))
 }
 
-/// The region in `/v1/admin/regions/{region}/order`.
-fn ordered(path: &str) -> Option<&str> {
-    path.strip_prefix("/v1/admin/regions/")?.strip_suffix("/order")
-}
-
-fn status(app: &App, stopping: bool) -> Result<Reply, Problem> {
-    let drain = orders::is_drained(app, &app.region)?;
-    json(StatusCode::OK, &NodeStatus::of(app, &app.handle.status(), stopping, drain))
-}
-
-fn metrics(app: &App) -> Result<Reply, Problem> {
+/// `GET /metrics`.
+async fn metrics(call: Call) -> Result<Reply, Problem> {
+    let app = &call.app;
     let status = app.handle.status();
     app.metrics.mirror(&status, app.now(&status));
     let text = app.metrics.render().map_err(|error| {
@@ -93,77 +110,6 @@ fn metrics(app: &App) -> Result<Reply, Problem> {
     Ok(reply)
 }
 
-/// The status that a node shows to its operators.
-#[derive(Serialize)]
-struct NodeStatus<'a> {
-    region: &'a str,
-    name: &'a str,
-    replica: String,
-    ready: bool,
-    /// Whether an operator has ordered that new clients of this region are sent elsewhere.
-    drain: bool,
-    reasons: Vec<&'static str>,
-    clock: Clock,
-    /// `null` until something has expired.
-    horizon: Option<String>,
-    live_documents: u64,
-    tombstones: u64,
-    buckets: usize,
-    complete_through: BTreeMap<String, String>,
-    peers: Vec<Peer<'a>>,
-}
-
-#[derive(Serialize)]
-struct Clock {
-    trusted_ms: u64,
-    /// How far this machine's clock is ahead of the median of its peers' clocks; 0 if none was heard.
-    offset_ms: i64,
-    in_doubt: bool,
-}
-
-#[derive(Serialize)]
-struct Peer<'a> {
-    name: &'a str,
-    region: &'a str,
-    connected: bool,
-    lag_entries: u64,
-    lag_seconds: f64,
-    clock_offset_ms: Option<i64>,
-}
-
-impl<'a> NodeStatus<'a> {
-    fn of(app: &'a App, status: &'a Status, stopping: bool, drain: bool) -> NodeStatus<'a> {
-        let reasons = reasons(app, status, stopping);
-        let peers = status.peers.iter().map(|peer| Peer {
-            name: peer.node.as_str(),
-            region: peer.region.as_str(),
-            connected: peer.replica.is_some(),
-            lag_entries: peer.lag_entries,
-            lag_seconds: peer.lag.as_secs_f64(),
-            clock_offset_ms: peer.clock_offset_ms,
-        });
-        NodeStatus {
-            region: app.region.as_str(),
-            name: app.name.as_str(),
-            replica: status.replica.to_string(),
-            ready: reasons.is_empty(),
-            drain,
-            reasons,
-            clock: Clock {
-                trusted_ms: app.now(status).0,
-                offset_ms: ahead_of(status.peers.iter().filter_map(|peer| peer.clock_offset_ms).collect()),
-                in_doubt: status.doubt.is_some(),
-            },
-            horizon: (status.horizon.0 > 0).then(|| instant::show(status.horizon)),
-            live_documents: status.documents,
-            tombstones: status.tombstones,
-            buckets: status.buckets,
-            complete_through: completeness(status),
-            peers: peers.collect(),
-        }
-    }
-}
-
 /// How far this node's clock is ahead, from how far each peer's clock is ahead of it: the median with its sign changed.
 fn ahead_of(mut offsets: Vec<i64>) -> i64 {
     offsets.sort_unstable();
@@ -172,7 +118,12 @@ fn ahead_of(mut offsets: Vec<i64>) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::ahead_of;
+    use super::{ROUTER, ahead_of};
+
+    #[test]
+    fn every_path_leads_to_its_resource() {
+        ROUTER.check(&["/", "/v1/admin", "/v1/admin/regions/", "/v1/admin/regions/eu-central", "/v1/venues"]);
+    }
 
     #[test]
     fn our_offset_is_against_the_median_of_the_peers() {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Position;
 use moka::sync::Cache;
 use replication::replica::Status;
 use replication::{DocumentKey, DocumentName, NodeName, Outcome, RegionId, Row, View, Wall, Write};
@@ -15,7 +16,7 @@ use tokio::sync::Semaphore;
 use super::packs::Packs;
 use super::problem::{Kind, Problem};
 use super::venues::Known;
-use crate::config::{NodeConfig, Position};
+use crate::config::NodeConfig;
 use crate::driver::{Handle, Refused, Stall};
 use crate::metrics::Metrics;
 use registry::VenueId;

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use api::headers::SECRET;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
@@ -14,8 +15,6 @@ use super::problem::{Kind, Problem};
 use super::session::Session;
 use super::venues::{self, Known};
 use registry::{OwnerKey, Secret, VenueId, VisitId};
-
-const SECRET: &str = "meridian-secret";
 
 /// The owner's key of `Authorization: Bearer`.
 pub(super) fn owner_key(headers: &HeaderMap) -> Result<OwnerKey, Problem> {
@@ -45,17 +44,18 @@ pub(super) fn proven(headers: &HeaderMap, id: VisitId) -> Result<Secret, Problem
 
 #[cfg(test)]
 mod tests {
+    use api::headers::SECRET;
     use hyper::HeaderMap;
-    use hyper::header::{AUTHORIZATION, HeaderValue};
+    use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
     use replication::Wall;
 
     use super::super::problem::Kind;
     use super::{owner_key, proven};
     use registry::{OwnerKey, Secret, VisitId};
 
-    fn headers(name: &'static str, value: &str) -> HeaderMap {
+    fn headers(name: &str, value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(name, HeaderValue::from_str(value).expect("a header"));
+        headers.insert(HeaderName::try_from(name).expect("a name"), HeaderValue::from_str(value).expect("a header"));
         headers
     }
 
@@ -65,7 +65,7 @@ mod tests {
         assert_eq!(owner_key(&headers(AUTHORIZATION.as_str(), &format!("bearer {key}"))).ok(), Some(key.clone()));
         for bad in ["", "Bearer", "Bearer ", "Bearer x", &format!("Basic {key}"), &key.to_string()] {
             let problem = owner_key(&headers(AUTHORIZATION.as_str(), bad)).expect_err("refused");
-            assert_eq!(problem.kind, Kind::OwnerKeyMissing, "{bad}");
+            assert_eq!(problem.kind(), Kind::OwnerKeyMissing, "{bad}");
         }
     }
 
@@ -73,10 +73,10 @@ mod tests {
     fn a_secret_is_missing_wrong_or_right() {
         let secret = Secret([3; 16]);
         let id = VisitId::of(Wall(1_767_225_600_000), &secret);
-        let kind = |headers: &HeaderMap| proven(headers, id).err().map(|problem| problem.kind);
+        let kind = |headers: &HeaderMap| proven(headers, id).err().map(|problem| problem.kind());
         assert_eq!(kind(&HeaderMap::new()), Some(Kind::SecretMissing));
-        assert_eq!(kind(&headers("meridian-secret", &Secret([4; 16]).to_string())), Some(Kind::SecretWrong));
-        assert_eq!(kind(&headers("meridian-secret", "?")), Some(Kind::SecretWrong));
-        assert_eq!(kind(&headers("meridian-secret", &secret.to_string())), None);
+        assert_eq!(kind(&headers(SECRET.as_str(), &Secret([4; 16]).to_string())), Some(Kind::SecretWrong));
+        assert_eq!(kind(&headers(SECRET.as_str(), "?")), Some(Kind::SecretWrong));
+        assert_eq!(kind(&headers(SECRET.as_str(), &secret.to_string())), None);
     }
 }

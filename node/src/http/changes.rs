@@ -16,6 +16,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::headers::SESSION;
 use bytes::Bytes;
 use futures_util::stream;
 use hyper::header::{HeaderName, HeaderValue};
@@ -24,11 +25,11 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::call::Call;
 use super::problem::Problem;
-use super::public::Call;
 use super::query::Query;
 use super::reply::{BrokeOff, Reply, stream as streamed};
-use super::session::{SESSION, Session, write};
+use super::session::{Session, write};
 use super::venues::{Found, read};
 use super::{App, auth};
 use crate::driver::Follower;
@@ -52,7 +53,8 @@ struct Events {
 }
 
 /// `GET /v1/venues/{venue}/changes`.
-pub(super) async fn changes(call: Call, venue: VenueId) -> Result<Reply, Problem> {
+pub(super) async fn changes(call: Call) -> Result<Reply, Problem> {
+    let venue = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
@@ -74,7 +76,7 @@ pub(super) async fn changes(call: Call, venue: VenueId) -> Result<Reply, Problem
         app: call.app.clone(),
         venue,
         changes,
-        stopping: call.stopping,
+        stopping: call.stopping(),
         counter: 0,
         due: Instant::now() + HEARTBEAT,
         ready: VecDeque::from([GREETING.to_owned()]),

@@ -10,7 +10,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hyper::header::HeaderName;
+use api::headers::{CONFIRMED, DURABILITY};
+use api::wait::{self, Durability};
 use replication::replica::Status;
 use replication::{Dot, Outcome, RegionId, VersionVector};
 
@@ -20,28 +21,8 @@ use super::query::Query;
 use super::reply::{Reply, header};
 use super::session::dot_of;
 
-/// The regions that have the write.
-const CONFIRMED: HeaderName = HeaderName::from_static("meridian-confirmed");
-
-/// The durability that was reached, if it is less than what was wanted.
-const DURABILITY: HeaderName = HeaderName::from_static("meridian-durability");
-
-/// How long a write waits for other regions if the request has no `wait`.
-const WAIT: Duration = Duration::from_secs(5);
-
 /// The query parameters of every write.
-pub(super) const PARAMETERS: &[&str] = &["durability", "wait"];
-
-/// In how many regions a write must be durable before it is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Durability {
-    /// This region only.
-    Local,
-    /// This many regions.
-    Regions(usize),
-    /// All configured regions.
-    All,
-}
+pub(super) const PARAMETERS: &[&str] = &[wait::DURABILITY, wait::WAIT];
 
 /// The knowledge that shows that a peer has the write.
 pub(super) enum Proof {
@@ -63,31 +44,25 @@ impl Wanted {
     /// Reads the query of a write.
     pub(super) fn read(raw: Option<&str>, regions: usize) -> Result<Wanted, Problem> {
         let query = Query::parse(raw, PARAMETERS)?;
-        let durability = match query.get("durability") {
-            None | Some("local") => Durability::Local,
-            Some("all") => Durability::All,
-            Some(_) => match query.count("durability", regions) {
-                Ok(Some(1) | None) => Durability::Local,
-                Ok(Some(count)) => Durability::Regions(count),
-                Err(_) => {
-                    let words = format!("`local`, `all` or a number of regions up to {regions} is expected");
-                    return Err(Problem::parameter("durability", words));
-                }
-            },
+        let durability = match query.get(wait::DURABILITY) {
+            None => Durability::Local,
+            Some(text) => Durability::parse(text, regions).ok_or_else(|| {
+                let words = format!("`local`, `all` or a number of regions up to {regions} is expected");
+                Problem::parameter(wait::DURABILITY, words)
+            })?,
         };
         Ok(Wanted { durability, wait: query.wait()? })
     }
 
-    /// Waits for the regions and names in the answer those that have the write; with `always` also if the client did
-    /// not ask.
-    pub(super) async fn confirm(self, app: &App, proof: &Proof, always: bool, reply: &mut Reply) {
-        if self.durability == Durability::Local {
-            if always {
-                let has = proof.regions(&app.handle.status(), &app.region);
-                reply.headers_mut().insert(CONFIRMED, header(list(&has)));
-            }
-            return;
+    /// Waits for the regions that the client asked for, and names in the answer those that have the write.
+    pub(super) async fn confirm(self, app: &App, proof: &Proof, reply: &mut Reply) {
+        if self.durability != Durability::Local {
+            self.confirm_always(app, proof, reply).await;
         }
+    }
+
+    /// As [`confirm`](Self::confirm), and names the regions even if the client did not ask.
+    pub(super) async fn confirm_always(self, app: &App, proof: &Proof, reply: &mut Reply) {
         let count = match self.durability {
             Durability::Local => 1,
             Durability::Regions(count) => count,
@@ -96,7 +71,7 @@ impl Wanted {
         let mut status = app.handle.watch();
         let reached = status.wait_for(|status| proof.regions(status, &app.region).len() >= count);
         // Too late, or the driver is gone: the answer says how far the write got.
-        let _ = tokio::time::timeout(self.wait.unwrap_or(WAIT), reached).await;
+        let _ = tokio::time::timeout(self.wait.unwrap_or(wait::USUAL), reached).await;
         let has = proof.regions(&app.handle.status(), &app.region);
         let headers = reply.headers_mut();
         headers.insert(CONFIRMED, header(list(&has)));

@@ -2,9 +2,9 @@
 //!
 //! | file | concern |
 //! | --- | --- |
-//! | `listen.rs` | sockets: limits, time limits, the graceful end |
-//! | `public.rs`, `admin.rs` | from a request to its handler, for each listener |
-//! | `route.rs`, `query.rs`, `body.rs`, `auth.rs` | what a request asks for, and its rights |
+//! | `public.rs`, `admin.rs` | the two listeners: each has one table of resources, methods and handlers |
+//! | `router.rs`, `call.rs` | from a path to its handler; the request that a handler gets |
+//! | `query.rs`, `body.rs`, `auth.rs` | what a request asks for, and its rights |
 //! | `problem.rs`, `reply.rs` | how an answer looks |
 //! | `session.rs`, `durability.rs` | what a client may rely on across regions |
 //! | `app.rs`, `packs.rs` | what all handlers share |
@@ -14,20 +14,20 @@
 //! - No answer shows what a crash may undo: a read shows what the durable vector covers, and waits for no disk.
 //! - No error and no log line repeats what a client sent. Logs name routes by template and never with ids.
 //! - Data of another tenant gets the same answer as data that does not exist.
-//! - The handlers accept what `openapi.json` says: a test compares the two lists of routes.
+//! - The handlers accept what `openapi.json` says: a test compares it with the table.
 //!
 //! # Not here
-//! The rules of the registry: `crate::registry`. How documents are stored: this module uses no engine.
+//! The rules of the registry: `registry`. How documents are stored: this module uses no engine.
 
 pub mod admin;
 mod app;
 mod auth;
 mod body;
+mod call;
 mod changes;
 mod cluster;
 mod durability;
 mod guests;
-mod listen;
 mod operator;
 mod orders;
 mod packs;
@@ -36,7 +36,7 @@ mod problem;
 pub mod public;
 mod query;
 mod reply;
-mod route;
+mod router;
 mod session;
 #[cfg(test)]
 mod testing;

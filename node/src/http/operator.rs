@@ -1,31 +1,30 @@
 //! Statements of an operator on this node: what time it is, and that it may serve although its store may lack
 //! something.
 
-use hyper::body::Incoming;
-use hyper::http::request::Parts;
 use replication::WordRefused;
 use serde::Deserialize;
 
+use super::body;
+use super::call::Call;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, no_content};
-use super::{App, body};
-use api::instant;
+use api::Moment;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Word {
-    now: String,
+    now: Moment,
     #[serde(default)]
     force: bool,
 }
 
 /// `POST /v1/admin/clock/believe`: the body states the time, so that a wrong clock is not believed by mistake.
-pub(super) async fn believe(app: &App, parts: &Parts, body: Incoming) -> Result<Reply, Problem> {
-    let body = body::read(&parts.headers, body).await?;
+pub(super) async fn believe(call: Call) -> Result<Reply, Problem> {
+    let app = &call.app;
+    let body = body::read(&call.parts.headers, call.body).await?;
     let form = r#"the body must be {"now": "2026-01-01T18:30:00Z", "force"?: true} with the present time"#;
     let word: Word = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
-    let stated = instant::parse(&word.now).ok_or_else(|| Problem::new(Kind::MalformedBody, form))?;
-    match app.handle.believe_clock(stated, word.force).await {
+    match app.handle.believe_clock(word.now.0, word.force).await {
         Ok(()) => {
             tracing::warn!(force = word.force, "an operator stated that this machine's clock is right: it is believed");
             Ok(no_content())
@@ -38,7 +37,7 @@ pub(super) async fn believe(app: &App, parts: &Parts, body: Incoming) -> Result<
 fn contradicted(refused: &WordRefused) -> Problem {
     let detail = match refused {
         WordRefused::OtherTime { wall, .. } => {
-            format!("this machine's clock shows {}: set it right first", instant::show(*wall))
+            format!("this machine's clock shows {}: set it right first", Moment(*wall))
         }
         WordRefused::Contradicted { agree, disagree } => format!(
             "{disagree} of {} regions heard have another time: compare their clocks; `force` overrides this",
@@ -50,8 +49,8 @@ fn contradicted(refused: &WordRefused) -> Problem {
 }
 
 /// `POST /v1/admin/serve`: the node stops waiting for what its peers have.
-pub(super) fn serve_as_is(app: &App) -> Result<Reply, Problem> {
+pub(super) async fn serve_as_is(call: Call) -> Result<Reply, Problem> {
     tracing::warn!("an operator ordered the node to serve: its store may lack what its peers have");
-    app.handle.serve_as_is();
+    call.app.handle.serve_as_is();
     Ok(no_content())
 }

@@ -5,58 +5,16 @@
 
 use std::collections::BTreeMap;
 
+use api::orders::{NewOrder, OrderKind, RegionOrder};
 use hyper::StatusCode;
-use hyper::body::Incoming;
-use hyper::http::request::Parts;
 use replication::replica::Status;
 use replication::{Change, Document, RegionId, Wall, Write};
-use serde::Serialize;
 
+use super::call::Call;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, json};
 use super::{App, body};
-use crate::orders::{self, NewOrder, Order, OrderError, OrderKind};
-use api::instant;
-
-/// An order as it is shown.
-#[derive(Serialize)]
-pub(super) struct Shown {
-    order: OrderKind,
-    since: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    until: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    by: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
-}
-
-impl Shown {
-    /// For the public: without its author.
-    pub(super) fn to_public(order: &Order) -> Shown {
-        Shown {
-            order: order.kind,
-            since: instant::show(order.since),
-            until: order.until.map(instant::show),
-            by: None,
-            reason: None,
-        }
-    }
-
-    fn to_operators(order: &Order) -> Shown {
-        let reason = Some(order.reason.clone()).filter(|reason| !reason.is_empty());
-        Shown { by: Some(order.by.clone()), reason, ..Shown::to_public(order) }
-    }
-}
-
-#[derive(Serialize)]
-struct Line {
-    region: String,
-    /// Whether new clients are now sent elsewhere.
-    drain: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<Shown>,
-}
+use crate::orders::{self, Order, OrderError};
 
 /// All orders that this node durably knows.
 pub(super) fn read(app: &App, status: &Status) -> Result<BTreeMap<RegionId, Order>, Problem> {
@@ -85,30 +43,27 @@ fn unreadable(app: &App, error: &(dyn std::error::Error + 'static)) -> Problem {
 }
 
 /// `GET /v1/admin/regions`.
-pub(super) async fn list(app: &App) -> Result<Reply, Problem> {
+pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
+    let app = &call.app;
     let status = app.handle.status();
     let known = read(app, &status)?;
     let now = app.now(&status);
-    let lines: Vec<Line> = app.regions.keys().map(|region| line(region, known.get(region), now)).collect();
-    json(StatusCode::OK, &lines)
+    let lines: Vec<RegionOrder> = app.regions.keys().map(|region| line(region, known.get(region), now)).collect();
+    Ok(json(StatusCode::OK, &lines))
 }
 
-fn line(region: &RegionId, order: Option<&Order>, now: Wall) -> Line {
-    Line {
-        region: region.to_string(),
+fn line(region: &RegionId, order: Option<&Order>, now: Wall) -> RegionOrder {
+    RegionOrder {
+        region: region.clone(),
         drain: order.is_some_and(|order| order.at(now) != OrderKind::Serving),
-        order: order.map(Shown::to_operators),
+        order: order.map(Order::to_operators),
     }
 }
 
 /// `PUT /v1/admin/regions/{region}/order`.
-pub(super) async fn give(app: &App, region: &str, parts: &Parts, body: Incoming) -> Result<Reply, Problem> {
-    let region = region.parse::<RegionId>().ok().filter(|region| app.regions.contains_key(region));
-    let Some(region) = region else {
-        let names: Vec<&str> = app.regions.keys().map(RegionId::as_str).collect();
-        return Err(Problem::new(Kind::NoRegion, format!("the regions are {}", names.join(", "))));
-    };
-    let body = body::read(&parts.headers, body).await?;
+pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
+    let (app, region) = (&call.app, call.region()?);
+    let body = body::read(&call.parts.headers, call.body).await?;
     let new: NewOrder = serde_json::from_slice(&body).map_err(|_| {
         let form = r#"{"order": "drained", "by": "...", "reason"?: "...", "until"?: "2026-...Z", "force"?: true}"#;
         Problem::new(Kind::MalformedBody, format!("an order is {form}; `order` is drained, maintenance or serving"))
@@ -117,7 +72,7 @@ pub(super) async fn give(app: &App, region: &str, parts: &Parts, body: Incoming)
     let document = document(app, &status)?;
     let known = document.as_ref().map(orders::read).unwrap_or_default();
     let now = app.now(&status);
-    let order = new.give(&region, now, &known, app.regions.keys()).map_err(refused)?;
+    let order = Order::give(new, &region, now, &known, app.regions.keys()).map_err(refused)?;
     let (field, value) = (region.as_str(), orders::value(&order));
     let key = orders::key();
     let change = match document.filter(|document| !document.is_empty()) {
@@ -128,7 +83,7 @@ pub(super) async fn give(app: &App, region: &str, parts: &Parts, body: Incoming)
         app.write("order", Write::Change { key, change }).await?;
     }
     tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
-    json(StatusCode::OK, &line(&region, Some(&order), now))
+    Ok(json(StatusCode::OK, &line(&region, Some(&order), now)))
 }
 
 fn refused(error: OrderError) -> Problem {

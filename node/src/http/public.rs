@@ -1,50 +1,75 @@
-//! The public listener: from a request to its handler.
+//! The public listener: the table of its resources, and the path of a request from the socket to its handler.
 //!
 //! # Invariants
-//! - Every request is counted and timed by its route's template; its path is never logged.
+//! - Every request is counted and timed by its resource's template; its path is never logged.
+//! - `openapi.json` has the same resources and methods as the table; a test compares them.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::http::request::Parts;
 use hyper::{Method, Request};
+use service::listen::{self, Listener};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
-use super::problem::{Kind, Problem};
+use super::call::Call;
+use super::problem::Problem;
 use super::reply::Reply;
-use super::route::Route;
-use super::{App, changes, cluster, guests, listen, probes, venues, visits};
-use registry::{VenueId, VisitId};
+use super::router::{Resource, Router, handler};
+use super::{App, changes, cluster, guests, probes, venues, visits};
 
-/// One request on its way to its handler.
-pub(super) struct Call {
-    pub(super) app: Arc<App>,
-    pub(super) parts: Parts,
-    pub(super) body: Incoming,
-    pub(super) stopping: watch::Receiver<bool>,
-}
+/// Every public resource.
+const RESOURCES: &[Resource] = &[
+    Resource::new("/v1/venues", &[(Method::POST, handler!(venues::create))]),
+    Resource::new(
+        "/v1/venues/{venue}",
+        &[
+            (Method::GET, handler!(venues::show)),
+            (Method::PATCH, handler!(venues::change)),
+            (Method::DELETE, handler!(venues::close)),
+        ],
+    ),
+    Resource::new("/v1/venues/{venue}/visits", &[(Method::POST, handler!(visits::post))]),
+    Resource::new(
+        "/v1/venues/{venue}/visits/{visit}",
+        &[
+            (Method::GET, handler!(visits::show)),
+            (Method::PUT, handler!(visits::put)),
+            (Method::PATCH, handler!(visits::correct)),
+            (Method::DELETE, handler!(visits::erase)),
+        ],
+    ),
+    Resource::new("/v1/venues/{venue}/guests", &[(Method::GET, handler!(guests::list))]),
+    Resource::new("/v1/venues/{venue}/contacts", &[(Method::GET, handler!(guests::contacts))]),
+    Resource::new("/v1/venues/{venue}/changes", &[(Method::GET, handler!(changes::changes))]).endless(),
+    Resource::new("/v1/cluster", &[(Method::GET, handler!(cluster::show))]),
+    Resource::new("/v1/openapi.json", &[(Method::GET, handler!(probes::openapi))]),
+    Resource::new("/healthz", &[(Method::GET, handler!(probes::healthz))]),
+    Resource::new("/readyz", &[(Method::GET, handler!(probes::readyz))]),
+];
 
-/// Serves the public API on `listener` until `shutdown` is true. Returns when all connections are gone, which takes
-/// until the requests in flight are answered, but five seconds at most.
-pub async fn serve(listener: TcpListener, app: Arc<App>, shutdown: watch::Receiver<bool>) {
-    let (limit, open, stopping) = (app.connections, app.metrics.http_connections.clone(), shutdown.clone());
-    let answer = move |request: Request<Incoming>| {
-        let (app, stopping) = (app.clone(), stopping.clone());
-        async move { answer(app, request, stopping).await }
-    };
-    listen::serve(listener, limit, Some(open), shutdown, answer).await;
+static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new(RESOURCES, "see /v1/openapi.json"));
+
+/// Serves the public API on `socket` until `stop` is true. Returns when all connections are gone, which takes until the
+/// requests in flight are answered, but five seconds at most.
+pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
+    let (permits, open) = (Arc::new(Semaphore::new(app.connections)), app.metrics.http_connections.clone());
+    let listener = Listener::new(socket, permits, "limits.connections");
+    let stopping = stop.clone();
+    let answer = move |request: Request<Incoming>| answer(app.clone(), request, stopping.clone());
+    listen::serve(listener, Some(open), stop, answer).await;
 }
 
 async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Receiver<bool>) -> Reply {
     let begun = Instant::now();
     let (parts, body) = request.into_parts();
-    let template = Route::find(parts.uri.path()).map_or("none", |route| route.resource().template);
+    let (resource, names) = ROUTER.find(parts.uri.path()).unzip();
+    let template = resource.map_or("none", |resource| resource.template);
     let method = parts.method.clone();
-    let call = Call { app: app.clone(), parts, body, stopping };
-    let mut reply = handle(call).await.unwrap_or_else(Problem::into_reply);
+    let call = Call::new(app.clone(), parts, body, names.unwrap_or_default(), stopping);
+    let mut reply = ROUTER.answer(resource, call).await.unwrap_or_else(Problem::into_reply);
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (status, took) = (reply.status(), begun.elapsed());
     app.metrics.answered(template, status.as_u16(), took);
@@ -59,70 +84,53 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Rece
     reply
 }
 
-async fn handle(call: Call) -> Result<Reply, Problem> {
-    let Some(route) = Route::find(call.parts.uri.path()) else {
-        return Err(Problem::new(Kind::NoRoute, "see /v1/openapi.json"));
-    };
-    // HEAD is handled as GET; hyper leaves the body out.
-    let method = if call.parts.method == Method::HEAD { Method::GET } else { call.parts.method.clone() };
-    match (route, method.as_str()) {
-        (Route::Visit(v, i), "PUT") => {
-            let (venue, visit) = (venue_id(v)?, visit_id(i)?);
-            visits::put(call, venue, visit).await
-        }
-        (Route::Visit(v, i), "PATCH") => {
-            let (venue, visit) = (venue_id(v)?, visit_id(i)?);
-            visits::correct(call, venue, visit).await
-        }
-        (Route::Visit(v, i), "GET") => {
-            let (venue, visit) = (venue_id(v)?, visit_id(i)?);
-            visits::show(call, venue, visit).await
-        }
-        (Route::Visit(v, i), "DELETE") => {
-            let (venue, visit) = (venue_id(v)?, visit_id(i)?);
-            visits::erase(call, venue, visit).await
-        }
-        (Route::Visits(v), "POST") => {
-            let venue = venue_id(v)?;
-            visits::post(call, venue).await
-        }
-        (Route::Venues, "POST") => venues::create(call).await,
-        (Route::Venue(v), "GET") => {
-            let venue = venue_id(v)?;
-            venues::show(call, venue).await
-        }
-        (Route::Venue(v), "PATCH") => {
-            let venue = venue_id(v)?;
-            venues::change(call, venue).await
-        }
-        (Route::Venue(v), "DELETE") => {
-            let venue = venue_id(v)?;
-            venues::close(call, venue).await
-        }
-        (Route::Guests(v), "GET") => {
-            let venue = venue_id(v)?;
-            guests::list(call, venue).await
-        }
-        (Route::Contacts(v), "GET") => {
-            let venue = venue_id(v)?;
-            guests::contacts(call, venue).await
-        }
-        (Route::Changes(v), "GET") if call.parts.method == Method::GET => {
-            let venue = venue_id(v)?;
-            changes::changes(call, venue).await
-        }
-        (Route::Cluster, "GET") => cluster::show(call).await,
-        (Route::OpenApi, "GET") => Ok(probes::openapi()),
-        (Route::Healthz, "GET") => probes::healthz(),
-        (Route::Readyz, "GET") => probes::readyz(&call.app, *call.stopping.borrow()),
-        (route, _) => Err(Problem::method(route.resource().allow)),
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{RESOURCES, ROUTER};
+
+    #[test]
+    fn every_path_leads_to_its_resource() {
+        let (resource, names) = ROUTER.find("/v1/venues/a/visits/b").unwrap();
+        assert_eq!((resource.template, &*names.venue, &*names.visit), ("/v1/venues/{venue}/visits/{visit}", "a", "b"));
+        ROUTER.check(&[
+            "",
+            "/",
+            "//",
+            "*",
+            "v1/venues",
+            "/v1",
+            "/v1/venues/",
+            "/v1//venues",
+            "/v1/venues/a/",
+            "/v1/venues/a/visits/",
+            "/v1/venues/a/visits/b/",
+            "/v1/venues/a/visits/b/c",
+            "/v1/venues/a/guests/b",
+            "/v1/venues/a/visits/b/c/d",
+            "/v1/venues//visits",
+            "/V1/venues",
+            "/healthz/x",
+            "/metrics",
+        ]);
     }
-}
 
-fn venue_id(text: &str) -> Result<VenueId, Problem> {
-    text.parse().map_err(|_| Problem::new(Kind::MalformedId, "a venue id is 26 characters of Crockford's base32"))
-}
-
-fn visit_id(text: &str) -> Result<VisitId, Problem> {
-    text.parse().map_err(|_| Problem::new(Kind::MalformedId, "a visit id is a lowercase UUID of version 8"))
+    #[test]
+    fn openapi_has_the_same_resources_and_methods() {
+        let document: serde_json::Value = serde_json::from_slice(super::probes::OPENAPI).unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        let methods = |item: &serde_json::Value| {
+            let keys = item.as_object().unwrap().keys().map(|key| key.to_uppercase());
+            keys.filter(|key| key != "PARAMETERS").collect::<BTreeSet<_>>()
+        };
+        let theirs: BTreeSet<_> = paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect();
+        let ours = RESOURCES.iter().map(|resource| {
+            // HEAD is GET without its body: OpenAPI need not repeat it.
+            let allow = resource.allow();
+            let methods = allow.split(", ").filter(|method| *method != "HEAD").map(str::to_owned);
+            (resource.template.to_owned(), methods.collect::<BTreeSet<_>>())
+        });
+        assert_eq!(theirs, ours.collect());
+    }
 }

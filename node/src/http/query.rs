@@ -7,13 +7,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use api::{Moment, wait};
 use replication::Wall;
 
 use super::problem::{Kind, Problem};
-use api::instant;
-
-/// The longest time that a client may ask the server to wait.
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Names and values, decoded.
 #[derive(Debug, Default)]
@@ -46,7 +43,7 @@ impl<'a> Query<'a> {
     /// A moment.
     pub(super) fn time(&self, name: &'static str) -> Result<Option<Wall>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let moment = instant::parse(&text.replace(' ', "+"));
+        let moment = Moment::read(&text.replace(' ', "+"));
         moment.map(Some).ok_or_else(|| {
             Problem::parameter(name, "an RFC 3339 time with an offset, such as 2026-01-01T18:30:00Z, is expected")
         })
@@ -61,16 +58,12 @@ impl<'a> Query<'a> {
         }
     }
 
-    /// How long the client wants the server to wait: whole seconds (`5`, `5s`) or milliseconds (`500ms`).
+    /// How long the client wants the server to wait.
     pub(super) fn wait(&self) -> Result<Option<Duration>, Problem> {
-        let Some(text) = self.get("wait") else { return Ok(None) };
-        let length = match text.strip_suffix("ms") {
-            Some(number) => digits(number).map(Duration::from_millis),
-            None => digits(text.strip_suffix('s').unwrap_or(text)).map(Duration::from_secs),
-        };
-        match length {
-            Some(length) if length <= LONGEST_WAIT => Ok(Some(length)),
-            _ => Err(Problem::parameter("wait", "seconds up to 30, such as 5, 5s or 500ms, are expected")),
+        let Some(text) = self.get(wait::WAIT) else { return Ok(None) };
+        match wait::parse(text) {
+            Some(length) if length <= wait::LONGEST => Ok(Some(length)),
+            _ => Err(Problem::parameter(wait::WAIT, "seconds up to 30, such as 5, 5s or 500ms, are expected")),
         }
     }
 }

@@ -13,8 +13,6 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde::Serialize;
 
-use super::problem::Problem;
-
 /// A stream ended early; the log says why.
 #[derive(Debug, thiserror::Error)]
 #[error("the answer broke off")]
@@ -43,16 +41,14 @@ pub(super) fn no_content() -> Reply {
     reply
 }
 
-/// JSON, not to be cached.
-pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Result<Reply, Problem> {
-    let body = serde_json::to_vec(value).map_err(|error| {
-        tracing::error!(%error, "an answer cannot be serialised: the request fails");
-        Problem::internal()
-    })?;
-    let mut reply = full(status, body);
+/// JSON, not to be cached. `value` is one of our own types, which all have a JSON form.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
+    let body = serde_json::to_vec(value);
+    debug_assert!(body.is_ok(), "an answer has a JSON form");
+    let mut reply = full(status, body.unwrap_or_default());
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(reply)
+    reply
 }
 
 /// An answer in many pieces, not to be cached.

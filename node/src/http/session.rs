@@ -12,21 +12,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::headers::{SESSION, STALE};
 use data_encoding::BASE64URL_NOPAD;
 use hyper::HeaderMap;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::HeaderValue;
 use replication::replica::Status;
 use replication::{Dot, Outcome, ReplicaId, SessionToken, VersionVector};
 
 use super::App;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, header};
-
-/// The token, in both directions.
-pub(super) const SESSION: HeaderName = HeaderName::from_static("meridian-session");
-
-/// Origins that the answer lacks.
-const STALE: HeaderName = HeaderName::from_static("meridian-stale");
 
 /// How long a request with a token waits if it has no `wait`.
 const WAIT: Duration = Duration::from_secs(1);

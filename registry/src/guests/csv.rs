@@ -59,8 +59,8 @@ pub fn lines(row: &GuestRow) -> Result<Vec<u8>, CsvError> {
         let mut cells = vec![
             row.visit_id.to_string(),
             row.area.clone().unwrap_or_default(),
-            row.arrived.clone(),
-            row.left.clone(),
+            row.arrived.to_string(),
+            row.left.to_string(),
             row.left_estimated.to_string(),
             number,
             contact,
@@ -133,8 +133,8 @@ mod tests {
         GuestRow {
             visit_id: VisitId::of(Wall(1_767_225_600_000), &Secret([1; 16])),
             area: Some(area.to_owned()),
-            arrived: "2026-01-01T00:00:00.000Z".into(),
-            left: "2026-01-01T01:00:00.000Z".into(),
+            arrived: "2026-01-01T00:00:00Z".parse().unwrap(),
+            left: "2026-01-01T01:00:00Z".parse().unwrap(),
             left_estimated: false,
             persons,
             region: "eu-central".into(),

@@ -17,7 +17,7 @@ use crate::conflicts::Conflicts;
 use crate::person::Person;
 use crate::visit::document::{LONGEST_STAY, Visit};
 use crate::visit::id::VisitId;
-use api::instant;
+use api::Moment;
 
 /// The time that a guest list asks for, `[from, to)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,9 +59,9 @@ pub struct GuestRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub area: Option<String>,
     /// RFC 3339, UTC, milliseconds.
-    pub arrived: String,
+    pub arrived: Moment,
     /// RFC 3339, UTC, milliseconds.
-    pub left: String,
+    pub left: Moment,
     /// Whether `left` is an estimate, because no departure was recorded.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub left_estimated: bool,
@@ -89,8 +89,8 @@ impl GuestRow {
         GuestRow {
             visit_id: visit.id,
             area: visit.area().map(str::to_owned),
-            arrived: instant::show(visit.arrived()),
-            left: instant::show(departure.at),
+            arrived: Moment(visit.arrived()),
+            left: Moment(departure.at),
             left_estimated: departure.estimated,
             persons: visit.persons(),
             region: region.to_owned(),
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_recorded_departure_is_not_an_estimate() {
         let row = GuestRow::of(&visit(BASE, Some(BASE + 1), None, &["A"]), "eu-central", HOUR);
-        assert_eq!(row.left, "2026-01-01T00:00:00.001Z");
+        assert_eq!(row.left.to_string(), "2026-01-01T00:00:00.001Z");
         let json = serde_json::to_value(row).expect("serialises");
         assert!(json.get("left_estimated").is_none() && json.get("area").is_none() && json.get("conflicts").is_none());
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
 use replication::Value;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::body::{present, read_json};
 use crate::invalid::{Code, Invalid};
@@ -29,19 +29,33 @@ pub const MAX_ADDRESS_CHARS: usize = 240;
 pub const MAX_AREAS: usize = 250;
 
 /// The body that opens a venue, as written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NewVenue {
     /// Required.
     pub name: Option<String>,
     /// For guests.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
     /// IANA name, such as `Europe/Berlin`; required.
     pub timezone: Option<String>,
     /// In the grammar of [`duration`], such as `14d`; the policy pack's default if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retention: Option<String>,
     /// Tables and rooms.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub areas: Option<Vec<String>>,
+}
+
+/// The answer to the creation of a venue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedVenue {
+    /// The venue's id.
+    pub venue_id: VenueId,
+    /// The key that proves its ownership; it is shown once.
+    pub owner_key: String,
+    /// The link for guests to check in.
+    pub checkin_url: String,
 }
 
 /// A venue that may be opened; its id and its owner are still missing.
@@ -182,7 +196,8 @@ fn check_timezone(written: Option<&str>, invalid: &mut Invalid) -> String {
 
 fn check_retention(written: Option<&str>, pack: &PolicyPack, invalid: &mut Invalid) -> Duration {
     let Some(written) = written else { return pack.default_retention };
-    let Some(retention) = duration::parse(written) else {
+    // The document holds whole seconds.
+    let Some(retention) = duration::parse(written).ok().filter(|retention| retention.subsec_nanos() == 0) else {
         invalid.add("/retention", Code::Duration, "a number and a unit, such as 14d, 36h, 90m, 20s");
         return pack.default_retention;
     };

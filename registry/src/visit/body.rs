@@ -18,7 +18,7 @@ use crate::venue::Venue;
 use crate::visit::document::LONGEST_STAY;
 use crate::visit::fields::{MAX_PERSONS, name_at};
 use crate::visit::id::VisitId;
-use api::instant;
+use api::Moment;
 
 /// How long a check-in may wait on a phone without a network.
 pub const OLDEST_ARRIVAL: Duration = Duration::from_secs(86_400);
@@ -132,7 +132,7 @@ pub(crate) fn left_value(left: Wall) -> Option<Value> {
 fn check_arrival(written: Option<&str>, at: CheckAt, invalid: &mut Invalid) -> Wall {
     let mut arrival = at.arrival.unwrap_or(at.now);
     if let Some(text) = written {
-        match instant::parse(text) {
+        match Moment::read(text) {
             None => invalid.add("/arrived", Code::Time, TIME),
             Some(said) if at.arrival.is_some_and(|in_id| in_id != said) => {
                 invalid.add("/arrived", Code::ArrivalMismatch, "must be the arrival that the visit id carries");
@@ -152,7 +152,7 @@ fn check_arrival(written: Option<&str>, at: CheckAt, invalid: &mut Invalid) -> W
 const TIME: &str = "an RFC 3339 time with an offset, such as 2026-01-01T18:30:00+01:00";
 
 pub(crate) fn check_left(written: Option<&str>, arrival: Wall, invalid: &mut Invalid) -> Option<Wall> {
-    let Some(left) = instant::parse(written?) else {
+    let Some(left) = Moment::read(written?) else {
         invalid.add("/left", Code::Time, TIME);
         return None;
     };

@@ -20,7 +20,7 @@ use crate::conflicts::Conflicts;
 use crate::person::Person;
 use crate::visit::fields::Slot;
 use crate::visit::id::VisitId;
-use api::instant;
+use api::Moment;
 
 /// The longest stay that can be recorded or estimated.
 pub const LONGEST_STAY: Duration = Duration::from_secs(86_400);
@@ -189,7 +189,7 @@ fn in_order(slot: Slot, mut values: Vec<Written>) -> Vec<Written> {
 fn shown(value: &Value) -> serde_json::Value {
     match value {
         Value::Text(text) => text.as_str().into(),
-        Value::Int(ms) => instant::show(Wall(u64::try_from(*ms).unwrap_or_default())).into(),
+        Value::Int(ms) => Moment(Wall(u64::try_from(*ms).unwrap_or_default())).to_string().into(),
         Value::Bytes(_) => serde_json::Value::Null,
     }
 }
@@ -208,9 +208,9 @@ impl Serialize for Visit {
             visit_id: VisitId,
             #[serde(skip_serializing_if = "Option::is_none")]
             area: Option<&'a str>,
-            arrived: String,
+            arrived: Moment,
             #[serde(skip_serializing_if = "Option::is_none")]
-            left: Option<String>,
+            left: Option<Moment>,
             persons: Vec<Person>,
             #[serde(skip_serializing_if = "BTreeMap::is_empty")]
             conflicts: Conflicts,
@@ -218,8 +218,8 @@ impl Serialize for Visit {
         Record {
             visit_id: self.id,
             area: self.area(),
-            arrived: instant::show(self.arrived()),
-            left: self.left().map(instant::show),
+            arrived: Moment(self.arrived()),
+            left: self.left().map(Moment),
             persons: self.persons(),
             conflicts: self.conflicts(),
         }

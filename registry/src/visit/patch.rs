@@ -20,7 +20,7 @@ use crate::visit::Visit;
 use crate::visit::body::{check_area, check_left, check_persons, left_value};
 use crate::visit::fields::Slot;
 use crate::visit::persons_patch::{self, Updates};
-use api::instant;
+use api::Moment;
 
 /// A visit's correction, as written. `None`: not named. `Some(None)`: `null`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -53,7 +53,7 @@ impl VisitPatch {
         let mut invalid = Invalid::default();
         let mut updates = Updates::new();
         if let Some(arrived) = &self.arrived
-            && arrived.as_deref().and_then(instant::parse) != Some(current.arrived())
+            && arrived.as_deref().and_then(Moment::read) != Some(current.arrived())
         {
             invalid.add("/arrived", Code::Immutable, "the arrival never changes");
         }

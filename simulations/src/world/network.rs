@@ -48,13 +48,9 @@ impl Network {
         let network = &scenario.network;
         let position = |name: &String| {
             let written = scenario.positions.get(name);
-            let written = written.map(|[latitude, longitude]| geo_router::fleet::Position {
-                latitude: *latitude,
-                longitude: *longitude,
-            });
-            written
-                .or_else(|| regions::position(name))
-                .unwrap_or(geo_router::fleet::Position { latitude: 0.0, longitude: 0.0 })
+            let written =
+                written.map(|[latitude, longitude]| api::Position { latitude: *latitude, longitude: *longitude });
+            written.or_else(|| regions::position(name)).unwrap_or(api::Position { latitude: 0.0, longitude: 0.0 })
         };
         let mut paths = BTreeMap::new();
         for (a, from) in scenario.regions.iter().enumerate() {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http_body_util::BodyExt as _;
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
+use hyper::header::{ACCEPT, HeaderValue};
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use crate::http::{self, Base, Line, Options, Reply};
-use crate::venue::Created;
+use api::client::{Base, Call, Connection};
+use registry::CreatedVenue;
 
 /// How long a stream may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -23,34 +24,37 @@ struct Page {
     completeness: Completeness,
 }
 
-fn path(venue: &Created, query: &str) -> String {
+fn path(venue: &CreatedVenue, query: &str) -> String {
     format!("/v1/venues/{}/guests{query}", venue.venue_id)
 }
 
 /// Asks for the completeness of a venue's guest list.
-pub(super) async fn completeness(base: &Base, venue: &Created) -> anyhow::Result<Completeness> {
-    let options = Options { bearer: Some(&venue.owner_key), ..Options::default() };
-    let reply: Reply = http::request(base, Method::GET, &path(venue, "?limit=1"), options).await?;
+pub(super) async fn completeness(base: &Base, venue: &CreatedVenue) -> anyhow::Result<Completeness> {
+    let reply = Call::get(path(venue, "?limit=1")).bearer(&venue.owner_key).send(base).await?;
     Ok(reply.json::<Page>()?.completeness)
 }
 
 /// Streams a venue's whole guest list and passes each line to `row`; fails if the list breaks off.
 pub(super) async fn stream(
     base: &Base,
-    venue: &Created,
+    venue: &CreatedVenue,
     mut row: impl FnMut(&[u8]) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let options =
-        Options { bearer: Some(&venue.owner_key), accept: Some("application/x-ndjson"), ..Options::default() };
-    let request = http::build(base, Method::GET, &path(venue, ""), options)?;
-    let mut line = Line::open(base).await.with_context(|| format!("can't connect to {base}"))?;
-    let answer = tokio::time::timeout(SILENCE, line.call(request)).await.context("no answer")?;
+    let request = Call::get(path(venue, ""))
+        .bearer(&venue.owner_key)
+        .header(ACCEPT, HeaderValue::from_static("application/x-ndjson"))
+        .request(base)?;
+    let connection = Connection::open(base).await.with_context(|| format!("cannot connect to {base}"));
+    let mut connection = connection?;
+    let answer = tokio::time::timeout(SILENCE, connection.send(request)).await.context("no answer")?;
     let answer = answer.map_err(|_| anyhow::anyhow!("the connection to {base} broke"))?;
     anyhow::ensure!(answer.status() == StatusCode::OK, "{base} answered {}", answer.status());
     let mut body = answer.into_body();
     let mut rest: Vec<u8> = Vec::new();
     let mut last = false;
-    while let Some(frame) = tokio::time::timeout(SILENCE, line.drive(body.frame())).await.context("the list stalled")? {
+    while let Some(frame) =
+        tokio::time::timeout(SILENCE, connection.drive(body.frame())).await.context("the list stalled")?
+    {
         let Ok(data) = frame.context("the list ended early")?.into_data() else { continue };
         let mut data = &data[..];
         while let Some(end) = data.iter().position(|byte| *byte == b'\n') {

@@ -29,14 +29,14 @@ certificate = "dns.pem"
 key = "dns.key"
 "#;
 
-fn prove(text: &str) -> Result<DnsConfig, DnsConfigError> {
+fn check(text: &str) -> Result<DnsConfig, DnsConfigError> {
     let section: DnsSection = toml::from_str(text).unwrap();
-    DnsConfig::prove(section, Path::new("/etc/meridian"))
+    DnsConfig::check(section, Path::new("/etc/meridian"))
 }
 
 #[test]
-fn a_whole_table_is_proven_and_written_back() {
-    let config = prove(WHOLE).unwrap();
+fn a_whole_table_is_checked_and_written_back() {
+    let config = check(WHOLE).unwrap();
     assert_eq!(config.zone.to_ascii(), "meridian.test.");
     assert_eq!(config.service.to_ascii(), "checkin.meridian.test.");
     assert_eq!(config.nameservers[0].name.to_ascii(), "ns1.meridian.test.");
@@ -50,7 +50,7 @@ fn a_whole_table_is_proven_and_written_back() {
 fn most_keys_have_defaults() {
     let text =
         "listen = '[::1]:53'\nzone = 'a.test.'\nservice = 's'\nnameservers = [{ name = 'ns', addresses = ['::1'] }]";
-    let config = prove(text).unwrap();
+    let config = check(text).unwrap();
     assert_eq!((config.ttl_min, config.ttl_max, config.negative_ttl, config.edns_udp_size), (5, 60, 5, 1_232));
     assert_eq!(config.hostmaster.to_ascii(), "hostmaster.a.test.");
     assert_eq!(config.rate_limit.exempt.len(), 2);
@@ -82,7 +82,7 @@ fn an_invalid_value_is_refused_with_its_key() {
         ("key = \"dns.key\"", "key = \"\"", "dns.tls.key"),
     ] {
         assert!(WHOLE.contains(from), "{from}");
-        let error = prove(&WHOLE.replace(from, to)).unwrap_err();
+        let error = check(&WHOLE.replace(from, to)).unwrap_err();
         assert!(error.to_string().contains(key), "{to}: {error}");
     }
 }

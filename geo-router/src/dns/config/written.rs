@@ -4,7 +4,7 @@
 //! `flatten`, because it lets unknown keys through.
 //!
 //! # Not here
-//! Bounds: [`super::prove`].
+//! Bounds: [`super::validate`].
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;

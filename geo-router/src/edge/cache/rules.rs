@@ -34,8 +34,8 @@ pub fn wishes(method: &Method, headers: &HeaderMap) -> Option<Wishes> {
     const PERSONAL: [HeaderName; 8] = [
         AUTHORIZATION,
         COOKIE,
-        HeaderName::from_static("meridian-secret"),
-        HeaderName::from_static("meridian-session"),
+        api::headers::SECRET,
+        api::headers::SESSION,
         header::RANGE,
         header::IF_MATCH,
         header::IF_UNMODIFIED_SINCE,

@@ -1,9 +1,10 @@
 //! `[edge]`, checked: to hold an [`EdgeConfig`] is proof that its bounds hold.
 //!
 //! # Not here
-//! The written form: [`written`]. Whether certificates are usable: [`crate::tls`].
+//! The written form: [`written`]. Whether certificates are usable: [`service::certificates`].
 
-mod prove;
+mod secret;
+mod validate;
 mod written;
 
 #[cfg(test)]
@@ -21,8 +22,8 @@ pub use written::{
     TlsSection,
 };
 
-use super::sticky::Secret;
-use crate::tls::CertificateSection;
+pub use secret::Secret;
+use service::certificates::CertificateSection;
 
 /// The checked configuration of the edge.
 #[derive(Clone, Debug)]
@@ -149,29 +150,14 @@ pub struct CacheRules {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EdgeConfigError {
-    /// A number outside its bounds.
-    #[error("edge.{key} = {value}: must be {min} to {max}")]
-    OutOfRange {
-        /// Its key.
-        key: &'static str,
-        /// What was written.
-        value: f64,
-        /// Least.
-        min: f64,
-        /// Most.
-        max: f64,
-    },
+    /// A value that no configuration may have there.
+    #[error(transparent)]
+    Common(#[from] service::config::ValueError),
     /// A pseudonym that can't be part of `Via`.
     #[error("edge.name = \"{name}\": must be 1 to 40 letters, digits, \"-\", \".\" or \"_\"")]
     BadName {
         /// What was written.
         name: String,
-    },
-    /// Both listeners on one address.
-    #[error("edge.tls.listen = {address}: edge.listen has it already")]
-    ListenTwice {
-        /// Their address.
-        address: SocketAddr,
     },
     /// The secret's file can't be read.
     #[error("edge.secret_file: can't read {}", path.display())]
@@ -195,7 +181,7 @@ impl EdgeConfig {
     ///
     /// # Errors
     /// [`EdgeConfigError`], which names the key.
-    pub fn prove(section: EdgeSection, base: &Path) -> Result<EdgeConfig, EdgeConfigError> {
-        prove::edge(section, base)
+    pub fn check(section: EdgeSection, base: &Path) -> Result<EdgeConfig, EdgeConfigError> {
+        validate::edge(section, base)
     }
 }

@@ -6,9 +6,9 @@ use super::{EdgeConfig, EdgeSection};
 
 const LISTEN: &str = "listen = \"127.0.0.1:0\"\n";
 
-fn prove(more: &str) -> Result<EdgeConfig, String> {
+fn check(more: &str) -> Result<EdgeConfig, String> {
     let section: EdgeSection = toml::from_str(&format!("{LISTEN}{more}")).map_err(|error| error.to_string())?;
-    EdgeConfig::prove(section, Path::new("/base")).map_err(|error| error.to_string())
+    EdgeConfig::check(section, Path::new("/base")).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn listen_alone_is_enough_and_defaults_survive_being_written() {
     assert_eq!(section, EdgeSection::new("127.0.0.1:0".parse().unwrap()));
     let written = toml::to_string(&section).unwrap();
     assert_eq!(toml::from_str::<EdgeSection>(&written).unwrap(), section);
-    let config = prove("").unwrap();
+    let config = check("").unwrap();
     assert_eq!(config.limits.body, 64 << 10);
     assert!(config.rate_limit.is_none() && config.cache.is_some());
 }
@@ -25,11 +25,11 @@ fn listen_alone_is_enough_and_defaults_survive_being_written() {
 #[test]
 fn an_unknown_key_is_refused_in_every_table() {
     for table in ["", "[limits]\n", "[timeouts]\n", "[retry]\n", "[breaker]\n", "[rate_limit]\n", "[cache]\n"] {
-        let error = prove(&format!("{table}bogus = 1")).unwrap_err();
+        let error = check(&format!("{table}bogus = 1")).unwrap_err();
         assert!(error.contains("bogus"), "{table}: {error}");
     }
     let tls = "[tls]\nlisten = \"127.0.0.1:0\"\ncertificate = \"c\"\nkey = \"k\"\nbogus = 1";
-    assert!(prove(tls).unwrap_err().contains("bogus"));
+    assert!(check(tls).unwrap_err().contains("bogus"));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_value_out_of_bounds_is_named_by_its_key() {
         ("name = \"two words\"", "edge.name"),
         ("secret_file = \"nowhere\"", "edge.secret_file"),
     ] {
-        let error = prove(more).unwrap_err();
+        let error = check(more).unwrap_err();
         assert!(error.starts_with(key), "{more}: {error}");
     }
 }
@@ -58,8 +58,8 @@ fn both_listeners_on_one_address_are_refused_and_paths_count_from_the_file() {
     let tls = |port| format!("[tls]\nlisten = \"127.0.0.1:{port}\"\ncertificate = \"c.pem\"\nkey = \"k.pem\"");
     let same = format!("listen = \"127.0.0.1:7443\"\n{}", tls(7443));
     let section: EdgeSection = toml::from_str(&same).unwrap();
-    assert!(EdgeConfig::prove(section, Path::new("/")).unwrap_err().to_string().starts_with("edge.tls.listen"));
-    let (_, files) = prove(&tls(0)).unwrap().tls.unwrap();
+    assert!(EdgeConfig::check(section, Path::new("/")).unwrap_err().to_string().starts_with("edge.tls.listen"));
+    let (_, files) = check(&tls(0)).unwrap().tls.unwrap();
     assert_eq!(files.certificate, Path::new("/base/c.pem"));
 }
 
@@ -69,7 +69,7 @@ fn a_secret_is_read_from_its_file() {
     let path = folder.path().join("secret");
     let file = format!("secret_file = {:?}", path.to_str().unwrap());
     std::fs::write(&path, "00".repeat(32) + "\n").unwrap();
-    assert!(prove(&file).is_ok());
+    assert!(check(&file).is_ok());
     std::fs::write(&path, "short").unwrap();
-    assert!(prove(&file).unwrap_err().starts_with("edge.secret_file"));
+    assert!(check(&file).unwrap_err().starts_with("edge.secret_file"));
 }

@@ -4,7 +4,7 @@
 //! `flatten`, because it lets unknown keys through.
 //!
 //! # Not here
-//! Bounds: [`super::prove`].
+//! Bounds: [`super::validate`].
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
-use crate::tls::CertificateSection;
+use service::certificates::CertificateSection;
 
 /// `[edge]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,15 +9,16 @@ use hyper::StatusCode;
 use serde::Serialize;
 
 use super::super::auth;
+use super::super::call::Call;
 use super::super::problem::{Kind, Problem};
-use super::super::public::Call;
 use super::super::query::Query;
 use super::super::reply::{Reply, json};
 use super::super::session::Session;
 use super::super::visits::{missing, of_rows, region_of};
 use super::completeness;
 use super::pages::{Item, Pages};
-use registry::{ContactRow, ContactSearch, GuestRow, VenueId, VisitId};
+use api::{Moment, RegionId};
+use registry::{ContactRow, ContactSearch, GuestRow, VisitId};
 
 /// Most contacts of one answer. A health office cannot follow up more than so many.
 const MOST: usize = 10_000;
@@ -27,7 +28,7 @@ const MOST: usize = 10_000;
 struct Contacts {
     visit: GuestRow,
     contacts: Vec<ContactRow>,
-    completeness: BTreeMap<String, String>,
+    completeness: BTreeMap<RegionId, Moment>,
     /// Whether shorter contacts were left out.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     truncated: bool,
@@ -37,7 +38,8 @@ struct Contacts {
 }
 
 /// `GET /v1/venues/{venue}/contacts`.
-pub(in super::super) async fn contacts(call: Call, venue: VenueId) -> Result<Reply, Problem> {
+pub(in super::super) async fn contacts(call: Call) -> Result<Reply, Problem> {
+    let venue = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let query = Query::parse(call.parts.uri.query(), &["visit", "wait"])?;
@@ -67,7 +69,7 @@ pub(in super::super) async fn contacts(call: Call, venue: VenueId) -> Result<Rep
     let (contacts, truncated) = search.finish();
     let visit = GuestRow::of(&index, &region_of(&session.status, &rows), max_stay);
     let answer = Contacts { visit, contacts, completeness, truncated, unreadable };
-    let mut reply = json(StatusCode::OK, &answer)?;
+    let mut reply = json(StatusCode::OK, &answer);
     session.sign_read(&mut reply);
     Ok(reply)
 }

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use api::headers::COMPLETENESS;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, VARY};
 use replication::Wall;
 
 use super::super::auth;
+use super::super::call::Call;
 use super::super::problem::{Kind, Problem};
-use super::super::public::Call;
 use super::super::query::Query;
 use super::super::reply::{BrokeOff, Reply, full, header, stream as streamed};
 use super::super::session::Session;
@@ -31,9 +32,6 @@ const LIMIT: usize = 1_000;
 /// Rows of a JSON page at most.
 const MOST: usize = 10_000;
 
-/// The completeness of a CSV table, which has no place for it in its lines.
-const COMPLETENESS: HeaderName = HeaderName::from_static("meridian-completeness");
-
 /// The parameters of a request.
 struct Asked {
     window: Window,
@@ -43,7 +41,8 @@ struct Asked {
 }
 
 /// `GET /v1/venues/{venue}/guests`.
-pub(in super::super) async fn list(call: Call, venue: VenueId) -> Result<Reply, Problem> {
+pub(in super::super) async fn list(call: Call) -> Result<Reply, Problem> {
+    let venue = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let format = Format::of(&call.parts.headers)?;

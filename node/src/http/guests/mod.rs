@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use replication::replica::Status;
 use replication::{RegionId, Wall};
 
-use api::instant;
+use api::Moment;
 
 pub(super) use contacts::contacts;
 pub(super) use list::list;
@@ -37,10 +37,10 @@ type Completeness = BTreeMap<RegionId, Wall>;
 
 /// For each region the moment through which a later read shows everything that was acknowledged there. It is the epoch
 /// if this node cannot tell, because it never heard the region or has itself forgotten early.
-pub(super) fn completeness(status: &Status) -> BTreeMap<String, String> {
+pub(super) fn completeness(status: &Status) -> BTreeMap<RegionId, Moment> {
     shown(&status.complete_through)
 }
 
-fn shown(completeness: &Completeness) -> BTreeMap<String, String> {
-    completeness.iter().map(|(region, through)| (region.to_string(), instant::show(*through))).collect()
+fn shown(completeness: &Completeness) -> BTreeMap<RegionId, Moment> {
+    completeness.iter().map(|(region, through)| (region.clone(), Moment(*through))).collect()
 }

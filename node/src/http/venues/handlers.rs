@@ -8,27 +8,19 @@
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use hyper::{HeaderMap, StatusCode};
 use replication::{Change, Reason, Write};
-use serde::Serialize;
 
+use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};
 use super::super::problem::{Kind, Problem};
-use super::super::public::Call;
 use super::super::query::Query;
 use super::super::reply::{Reply, full, header, json, no_content};
 use super::super::session::Session;
 use super::super::{auth, body};
 use super::{Found, Known, open, read, unknown};
-use registry::{NewVenue, OwnerKey, VenueId, VenuePatch};
+use registry::{CreatedVenue, NewVenue, OwnerKey, VenueId, VenuePatch};
 
 /// How long any cache may keep a profile.
 const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
-
-#[derive(Serialize)]
-struct Created {
-    venue_id: VenueId,
-    owner_key: String,
-    checkin_url: String,
-}
 
 /// `POST /v1/venues`.
 pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
@@ -46,16 +38,17 @@ pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
     let change = Change::create(&key, &venue.to_fields());
     let outcome = app.write("venue", Write::Change { key, change }).await?;
     let created =
-        Created { venue_id: id, owner_key: owner.to_string(), checkin_url: format!("{}/c/{id}", app.public_url) };
-    let mut reply = json(StatusCode::CREATED, &created)?;
+        CreatedVenue { venue_id: id, owner_key: owner.to_string(), checkin_url: format!("{}/c/{id}", app.public_url) };
+    let mut reply = json(StatusCode::CREATED, &created);
     reply.headers_mut().insert(LOCATION, header(format!("/v1/venues/{id}")));
-    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
     session.sign_write(&mut reply, app, outcome);
     Ok(reply)
 }
 
 /// `GET /v1/venues/{venue}`.
-pub(in super::super) async fn show(call: Call, id: VenueId) -> Result<Reply, Problem> {
+pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
+    let id = call.venue()?;
     let app = &call.app;
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
     let mut session = Session::begin(app, &call.parts.headers, wait).await?;
@@ -64,7 +57,7 @@ pub(in super::super) async fn show(call: Call, id: VenueId) -> Result<Reply, Pro
     let mut reply = if matches(&call.parts.headers, &known.etag) {
         full(StatusCode::NOT_MODIFIED, "")
     } else {
-        json(StatusCode::OK, &known.venue.profile(&known.pack))?
+        json(StatusCode::OK, &known.venue.profile(&known.pack))
     };
     let headers = reply.headers_mut();
     headers.insert(ETAG, header(known.etag.clone()));
@@ -79,7 +72,8 @@ pub(in super::super) async fn show(call: Call, id: VenueId) -> Result<Reply, Pro
 }
 
 /// `PATCH /v1/venues/{venue}`.
-pub(in super::super) async fn change(call: Call, id: VenueId) -> Result<Reply, Problem> {
+pub(in super::super) async fn change(call: Call) -> Result<Reply, Problem> {
+    let id = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
@@ -92,7 +86,7 @@ pub(in super::super) async fn change(call: Call, id: VenueId) -> Result<Reply, P
     let updates = patch.check(&known.pack)?;
     let Some(change) = known.amend(&updates) else {
         let mut reply = profile(&known)?;
-        wanted.confirm(app, &Proof::All(known.needs.clone()), false, &mut reply).await;
+        wanted.confirm(app, &Proof::All(known.needs.clone()), &mut reply).await;
         session.sign_needs(&mut reply, &known.needs);
         return Ok(reply);
     };
@@ -100,14 +94,15 @@ pub(in super::super) async fn change(call: Call, id: VenueId) -> Result<Reply, P
     app.venues.invalidate(&id);
     let Found::Open(known) = read(app, id)? else { return Err(unknown()) };
     let mut reply = profile(&known)?;
-    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
     // The profile shows this change and all changes that it was built on.
     session.sign_needs(&mut reply, &known.needs);
     Ok(reply)
 }
 
 /// `DELETE /v1/venues/{venue}`. Its visits stay readable for their guests until they expire.
-pub(in super::super) async fn close(call: Call, id: VenueId) -> Result<Reply, Problem> {
+pub(in super::super) async fn close(call: Call) -> Result<Reply, Problem> {
+    let id = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
@@ -117,13 +112,13 @@ pub(in super::super) async fn close(call: Call, id: VenueId) -> Result<Reply, Pr
     let outcome = app.write("venue_close", erase).await?;
     app.venues.invalidate(&id);
     let mut reply = no_content();
-    wanted.confirm(app, &Proof::of(app, outcome), true, &mut reply).await;
+    wanted.confirm_always(app, &Proof::of(app, outcome), &mut reply).await;
     session.sign_write(&mut reply, app, outcome);
     Ok(reply)
 }
 
 fn profile(known: &Known) -> Result<Reply, Problem> {
-    let mut reply = json(StatusCode::OK, &known.venue.profile(&known.pack))?;
+    let mut reply = json(StatusCode::OK, &known.venue.profile(&known.pack));
     reply.headers_mut().insert(ETAG, header(known.etag.clone()));
     Ok(reply)
 }
@@ -131,7 +126,7 @@ fn profile(known: &Known) -> Result<Reply, Problem> {
 /// The problem of a write to a venue that was closed while it was being changed.
 fn closed(refused: crate::driver::Refused) -> Problem {
     let problem = Problem::from(refused);
-    if problem.kind == Kind::Erased { Problem::new(Kind::Closed, "it was closed meanwhile") } else { problem }
+    if problem.kind() == Kind::Erased { Problem::new(Kind::Closed, "it was closed meanwhile") } else { problem }
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), Problem> {

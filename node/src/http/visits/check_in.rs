@@ -5,15 +5,16 @@
 //!   long as the visit lives, even if the rules have changed.
 //! - The same body makes the same change in every region, so two copies of one check-in are one visit.
 
+use api::Moment;
 use hyper::StatusCode;
 use hyper::header::LOCATION;
 use replication::replica::Status;
 use replication::{Change, DocumentKey, Outcome, Row, View, Wall, Write};
 use serde::Serialize;
 
+use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};
 use super::super::problem::{Kind, Problem};
-use super::super::public::Call;
 use super::super::reply::{Reply, header, json};
 use super::super::session::Session;
 use super::super::venues::Known;
@@ -28,13 +29,14 @@ struct Receipt<'a> {
     /// For a guest who sent no secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
-    expires_at: String,
+    expires_at: Moment,
     region: &'a str,
     receipt_url: String,
 }
 
 /// `POST /v1/venues/{venue}/visits`.
-pub(in super::super) async fn post(call: Call, venue: VenueId) -> Result<Reply, Problem> {
+pub(in super::super) async fn post(call: Call) -> Result<Reply, Problem> {
+    let venue = call.venue()?;
     let app = &call.app;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
@@ -52,13 +54,14 @@ pub(in super::super) async fn post(call: Call, venue: VenueId) -> Result<Reply, 
     let (outcome, expires_at) = store(app, &known, id, &checked).await?;
     let mut reply = receipt(app, StatusCode::CREATED, venue, id, expires_at, &secret, true)?;
     reply.headers_mut().insert(LOCATION, header(format!("/v1/venues/{venue}/visits/{id}")));
-    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
     session.sign_write(&mut reply, app, outcome);
     Ok(reply)
 }
 
 /// `PUT /v1/venues/{venue}/visits/{visit}`.
-pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Result<Reply, Problem> {
+pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
+    let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
     let secret = auth::proven(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
@@ -82,7 +85,7 @@ pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Re
             app.write("check_in", Write::Change { key: *key, change }).await?;
         }
         let mut reply = receipt(app, StatusCode::OK, venue, id, key.expires_at, &secret, false)?;
-        wanted.confirm(app, &Proof::AnyOf(row.dots()), false, &mut reply).await;
+        wanted.confirm(app, &Proof::AnyOf(row.dots()), &mut reply).await;
         let status = app.handle.status();
         session.sign_needs(&mut reply, &durably(row, &status)?.needs(&status.durable));
         return Ok(reply);
@@ -102,13 +105,13 @@ pub(in super::super) async fn put(call: Call, venue: VenueId, id: VisitId) -> Re
         Some(Err(invalid)) => {
             // If the visit is gone, the guest should be told that instead of what is wrong with its time.
             let gone = missing(app, venue, id, &mut session)?;
-            return Err(if gone.kind == Kind::NoVisit { invalid.into() } else { gone });
+            return Err(if gone.kind() == Kind::NoVisit { invalid.into() } else { gone });
         }
     };
     let (outcome, expires_at) = store(app, &known, id, &checked).await?;
     let status = if outcome == Outcome::Repeat { StatusCode::OK } else { StatusCode::CREATED };
     let mut reply = receipt(app, status, venue, id, expires_at, &secret, false)?;
-    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
     session.sign_write(&mut reply, app, outcome);
     Ok(reply)
 }
@@ -120,7 +123,7 @@ async fn store(app: &App, known: &Known, id: VisitId, checked: &CheckedVisit) ->
         Ok(outcome) => Ok((outcome, key.expires_at)),
         Err(refused) => {
             let problem = Problem::from(refused);
-            let expired = problem.kind == Kind::Erased && key.expires_at <= app.as_of(&app.handle.status());
+            let expired = problem.kind() == Kind::Erased && key.expires_at <= app.as_of(&app.handle.status());
             Err(if expired { Problem::new(Kind::Expired, "its time is over") } else { problem })
         }
     }
@@ -138,12 +141,12 @@ fn receipt(
     let receipt = Receipt {
         visit_id: id,
         secret: minted.then(|| secret.to_string()),
-        expires_at: api::instant::show(expires_at),
+        expires_at: Moment(expires_at),
         region: app.region.as_str(),
         // The browser sends nothing that follows the #, so no log and no referrer has the secret.
         receipt_url: format!("{}/r/{id}?v={venue}#{secret}", app.public_url),
     };
-    json(status, &receipt)
+    Ok(json(status, &receipt))
 }
 
 /// The durable part of a row.

@@ -10,16 +10,16 @@ use hyper::StatusCode;
 use replication::{Reason, Wall, Write};
 use serde::Serialize;
 
+use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};
 use super::super::problem::{Kind, Problem};
-use super::super::public::Call;
 use super::super::query::Query;
 use super::super::reply::{Reply, json, no_content};
 use super::super::session::Session;
 use super::super::venues::{self, Found};
 use super::super::{App, auth, body};
 use super::{missing, needs, of_rows};
-use api::instant;
+use api::Moment;
 use registry::EARLIEST_ARRIVAL;
 use registry::LONGEST_RETENTION;
 use registry::{PolicyPack, Venue, VenueId, Visit, VisitId, VisitPatch};
@@ -30,12 +30,13 @@ struct Record<'a> {
     #[serde(flatten)]
     visit: &'a Visit,
     venue_id: VenueId,
-    expires_at: String,
+    expires_at: Moment,
     region: &'a str,
 }
 
 /// `GET /v1/venues/{venue}/visits/{visit}`.
-pub(in super::super) async fn show(call: Call, venue: VenueId, id: VisitId) -> Result<Reply, Problem> {
+pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
+    let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
     auth::proven(&call.parts.headers, id)?;
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
@@ -52,7 +53,8 @@ pub(in super::super) async fn show(call: Call, venue: VenueId, id: VisitId) -> R
 }
 
 /// `PATCH /v1/venues/{venue}/visits/{visit}`.
-pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -> Result<Reply, Problem> {
+pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
+    let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
     auth::proven(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
@@ -81,7 +83,7 @@ pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -
     let Some(outcome) = last else {
         let mut reply = record(app, &visit, venue, expires_at)?;
         let needs = needs(&rows, &session.status.durable);
-        wanted.confirm(app, &Proof::All(needs.clone()), false, &mut reply).await;
+        wanted.confirm(app, &Proof::All(needs.clone()), &mut reply).await;
         session.sign_needs(&mut reply, &needs);
         return Ok(reply);
     };
@@ -93,13 +95,14 @@ pub(in super::super) async fn correct(call: Call, venue: VenueId, id: VisitId) -
         return Err(missing(app, venue, id, &mut session)?);
     };
     let mut reply = record(app, &visit, venue, expires_at)?;
-    wanted.confirm(app, &Proof::of(app, outcome), false, &mut reply).await;
+    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
     session.sign_needs(&mut reply, &needs(&rows, &status.durable));
     Ok(reply)
 }
 
 /// `DELETE /v1/venues/{venue}/visits/{visit}`.
-pub(in super::super) async fn erase(call: Call, venue: VenueId, id: VisitId) -> Result<Reply, Problem> {
+pub(in super::super) async fn erase(call: Call) -> Result<Reply, Problem> {
+    let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
     auth::proven(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
@@ -108,7 +111,7 @@ pub(in super::super) async fn erase(call: Call, venue: VenueId, id: VisitId) -> 
     let erase = Write::Erase { name: id.name(venue), lasting: false, reason: Reason::Subject };
     let outcome = app.write("erasure", erase).await?;
     let mut reply = no_content();
-    wanted.confirm(app, &Proof::of(app, outcome), true, &mut reply).await;
+    wanted.confirm_always(app, &Proof::of(app, outcome), &mut reply).await;
     session.sign_write(&mut reply, app, outcome);
     Ok(reply)
 }
@@ -133,8 +136,8 @@ fn rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<Policy
 }
 
 fn record(app: &App, visit: &Visit, venue: VenueId, expires_at: Wall) -> Result<Reply, Problem> {
-    let expires_at = instant::show(expires_at);
-    json(StatusCode::OK, &Record { visit, venue_id: venue, expires_at, region: app.region.as_str() })
+    let expires_at = Moment(expires_at);
+    Ok(json(StatusCode::OK, &Record { visit, venue_id: venue, expires_at, region: app.region.as_str() }))
 }
 
 #[cfg(test)]

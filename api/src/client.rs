@@ -1,0 +1,215 @@
+//! The HTTP client: one connection ([`Connection`]), and single requests over a connection of their own ([`Call`]).
+//!
+//! # Invariants
+//! - A single request has a time limit, and its answer a size limit.
+//! - A failure says whether the request may have reached the server and had an effect.
+//! - No error contains what the other side sent.
+//!
+//! # Not here
+//! TLS, because the public and admin listeners of a node speak plain HTTP. Pools and repeats: the edge has its own.
+//! `reqwest` and `hyper-util`'s client were passed over, because they hide whether a request was sent, and a load
+//! generator must know.
+
+mod base;
+mod connection;
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::problem::ProblemDetails;
+
+pub use base::{BadBase, Base};
+pub use connection::{Connection, SendError};
+
+/// Time limit of a single request, unless it has its own.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Largest answer that is held in memory, unless the request has its own limit: 16 MiB.
+const SIZE_LIMIT: usize = 16 << 20;
+
+/// Why a single request has no usable answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The server cannot be reached, or does not speak HTTP.
+    #[error("the server cannot be reached")]
+    Connect(#[from] io::Error),
+    /// The connection broke.
+    #[error("there is no answer")]
+    Send(#[from] SendError),
+    /// The body broke off, or is larger than the limit.
+    #[error("the answer broke off, or is too large")]
+    Body,
+    /// Not in time.
+    #[error("no answer within {} ms", limit.as_millis())]
+    Late {
+        /// The limit of the request.
+        limit: Duration,
+    },
+    /// The path or a header is not valid, which is the caller's fault.
+    #[error("the request is not valid")]
+    Request(#[from] hyper::http::Error),
+    /// The answer is not the JSON that is expected.
+    #[error("the answer ({status}) is not the JSON that is expected")]
+    Json {
+        /// The status of the answer.
+        status: StatusCode,
+        /// What is unexpected.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The server refused, and says why.
+    #[error("{0}")]
+    Refused(ProblemDetails),
+}
+
+/// One request over a connection of its own, which also shows that the server still accepts connections.
+#[derive(Clone, Debug)]
+#[must_use = "a call does nothing until it is sent"]
+pub struct Call {
+    method: Method,
+    path: String,
+    headers: HeaderMap,
+    body: Bytes,
+    time_limit: Duration,
+    size_limit: usize,
+}
+
+impl Call {
+    /// A request without a body that accepts JSON.
+    pub fn new(method: Method, path: impl Into<String>) -> Call {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        let (time_limit, size_limit) = (TIME_LIMIT, SIZE_LIMIT);
+        Call { method, path: path.into(), headers, body: Bytes::new(), time_limit, size_limit }
+    }
+
+    /// `GET`.
+    pub fn get(path: impl Into<String>) -> Call {
+        Call::new(Method::GET, path)
+    }
+
+    /// Sets a header.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Call {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Sends a key as `Authorization: Bearer`. A key with characters that a header cannot have is left out.
+    pub fn bearer(self, key: &str) -> Call {
+        match HeaderValue::from_str(&format!("Bearer {key}")) {
+            Ok(value) => self.header(AUTHORIZATION, value),
+            Err(_) => self,
+        }
+    }
+
+    /// Sends a JSON body.
+    ///
+    /// # Errors
+    /// If `body` has no JSON form.
+    pub fn json(mut self, body: &impl Serialize) -> Result<Call, serde_json::Error> {
+        self.body = serde_json::to_vec(body)?.into();
+        Ok(self.header(CONTENT_TYPE, HeaderValue::from_static("application/json")))
+    }
+
+    /// Sets the limits of the whole exchange and of the answer's body in bytes.
+    pub fn limits(mut self, time: Duration, size: usize) -> Call {
+        (self.time_limit, self.size_limit) = (time, size);
+        self
+    }
+
+    /// Sends the request and reads the whole answer, whatever its status is.
+    ///
+    /// # Errors
+    /// [`CallError`] if there is no answer.
+    pub async fn send(self, base: &Base) -> Result<Answer, CallError> {
+        let limit = self.time_limit;
+        tokio::time::timeout(limit, self.exchange(base)).await.map_err(|_| CallError::Late { limit })?
+    }
+
+    /// The request alone, for a [`Connection`] that the caller keeps.
+    ///
+    /// # Errors
+    /// [`CallError::Request`].
+    pub fn request(self, base: &Base) -> Result<Request<Full<Bytes>>, CallError> {
+        let mut request = Request::builder()
+            .method(self.method)
+            .uri(format!("{}{}", base.prefix(), self.path))
+            .body(Full::new(self.body))?;
+        *request.headers_mut() = self.headers;
+        request.headers_mut().insert(HOST, base.authority());
+        Ok(request)
+    }
+
+    async fn exchange(self, base: &Base) -> Result<Answer, CallError> {
+        let size_limit = self.size_limit;
+        let request = self.request(base)?;
+        let mut connection = Connection::open(base).await?;
+        let (head, body) = connection.send(request).await?.into_parts();
+        let body = connection.drive(Limited::new(body, size_limit).collect()).await;
+        let body = body.map_err(|_| CallError::Body)?.to_bytes();
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its header.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// The body as JSON if the status is a success.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with the server's problem for any other status, [`CallError::Json`].
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
+        if !self.status.is_success() {
+            return Err(CallError::Refused(self.problem()));
+        }
+        self.json_of_any_status()
+    }
+
+    /// The body as JSON for any status, because `/readyz` has a body in both cases.
+    ///
+    /// # Errors
+    /// [`CallError::Json`].
+    pub fn json_of_any_status<T: DeserializeOwned>(&self) -> Result<T, CallError> {
+        serde_json::from_slice(&self.body).map_err(|source| CallError::Json { status: self.status, source })
+    }
+
+    /// The problem that the server describes. If it describes none, the status and the beginning of the body stand for
+    /// it.
+    #[must_use]
+    pub fn problem(&self) -> ProblemDetails {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| {
+            let text = String::from_utf8_lossy(&self.body[..self.body.len().min(200)]);
+            ProblemDetails {
+                r#type: "about:blank".into(),
+                title: format!("the server answered {}", self.status).into(),
+                status: self.status.as_u16(),
+                detail: text.escape_debug().to_string().into(),
+                errors: Vec::new(),
+            }
+        })
+    }
+}
+
+/// A `GET` whose answer is JSON.
+///
+/// # Errors
+/// [`CallError`].
+pub async fn get<T: DeserializeOwned>(base: &Base, path: &str) -> Result<T, CallError> {
+    Call::get(path).send(base).await?.json()
+}

@@ -1,0 +1,27 @@
+//! Names of the header fields that are Meridian's own.
+
+use hyper::header::HeaderName;
+
+/// A guest's secret, base64url without padding: proves the right to read, correct and erase one visit.
+pub const SECRET: HeaderName = HeaderName::from_static("meridian-secret");
+
+/// A session token: the version vector that covers what the client has seen.
+pub const SESSION: HeaderName = HeaderName::from_static("meridian-session");
+
+/// The origins that the answer lacks although the client's session has seen them.
+pub const STALE: HeaderName = HeaderName::from_static("meridian-stale");
+
+/// The regions that have confirmed a write.
+pub const CONFIRMED: HeaderName = HeaderName::from_static("meridian-confirmed");
+
+/// The durability that was reached, if it is less than what was wanted.
+pub const DURABILITY: HeaderName = HeaderName::from_static("meridian-durability");
+
+/// Through which time a guest list is complete, for each region.
+pub const COMPLETENESS: HeaderName = HeaderName::from_static("meridian-completeness");
+
+/// The region that answered, set by the edge.
+pub const REGION: HeaderName = HeaderName::from_static("meridian-region");
+
+/// The message authentication code of a router's ballot.
+pub const MAC: HeaderName = HeaderName::from_static("meridian-mac");

@@ -1,0 +1,151 @@
+//! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
+
+use std::collections::BTreeSet;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::Path;
+
+use hickory_proto::rr::Name;
+use service::config;
+
+use super::{DnsConfig, DnsSection, DnsTlsConfig, NameserverSection, RateLimitConfig};
+use super::{Nameserver, RateLimitSection};
+use service::certificates::CertificateSection;
+
+/// An error in a `[dns]` table.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DnsConfigError {
+    /// A value that no configuration may have there.
+    #[error(transparent)]
+    Common(#[from] service::config::ValueError),
+    /// The shortest TTL is longer than the longest.
+    #[error("dns.ttl_min_s ({min}) is more than dns.ttl_max_s ({max})")]
+    TtlBounds {
+        /// `ttl_min_s`
+        min: u32,
+        /// `ttl_max_s`
+        max: u32,
+    },
+    /// Not a host name.
+    #[error("{key}: {name:?} is not a host name (labels of letters, digits and '-'), or is too long")]
+    BadName {
+        /// The key.
+        key: &'static str,
+        /// What it says.
+        name: String,
+    },
+    /// Two items with one name.
+    #[error("{key}: {name} is used twice")]
+    NameTwice {
+        /// The key.
+        key: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A name server without an address.
+    #[error("dns.nameservers: {name} has no address")]
+    NoAddress {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl DnsConfig {
+    /// Checks a `[dns]` table whose relative paths count from `base`.
+    ///
+    /// # Errors
+    /// [`DnsConfigError`] names the key.
+    pub fn check(section: DnsSection, base: &Path) -> Result<DnsConfig, DnsConfigError> {
+        let zone = name("dns.zone", &section.zone, &Name::root())?;
+        let service = name("dns.service", &section.service, &zone)?;
+        let hostmaster = match &section.hostmaster {
+            Some(whole) => name("dns.hostmaster", whole, &Name::root())?,
+            None => name("dns.zone", "hostmaster", &zone)?,
+        };
+        let ttl_min = config::whole("dns.ttl_min_s", section.ttl_min_s, 1, 86_400)?;
+        let ttl_max = config::whole("dns.ttl_max_s", section.ttl_max_s, 1, 86_400)?;
+        if ttl_min > ttl_max {
+            return Err(DnsConfigError::TtlBounds { min: ttl_min, max: ttl_max });
+        }
+        let threads = match section.threads {
+            0 => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            written => NonZeroUsize::new(config::whole("dns.threads", written, 1, 256)?).unwrap_or(NonZeroUsize::MIN),
+        };
+        Ok(DnsConfig {
+            listen: section.listen,
+            nameservers: nameservers(section.nameservers, &zone, &service)?,
+            threads,
+            ttl_min,
+            ttl_max,
+            static_ttl: config::whole("dns.static_ttl_s", section.static_ttl_s, 1, 604_800)?,
+            negative_ttl: config::whole("dns.negative_ttl_s", section.negative_ttl_s.unwrap_or(ttl_min), 1, 86_400)?,
+            // No resolver expects a truncated answer below 512; above 4096 fragments get lost on the way.
+            edns_udp_size: config::whole("dns.edns_udp_size", section.edns_udp_size, 512, 4_096)?,
+            rate_limit: rate_limit(section.rate_limit)?,
+            connections: config::whole("dns.connections", section.connections, 1, 1_000_000)?,
+            tls: section
+                .tls
+                .map(|tls| {
+                    let certificate = config::path("dns.tls.certificate", &tls.certificate, base)?;
+                    let key = config::path("dns.tls.key", &tls.key, base)?;
+                    let files = CertificateSection { certificate, key };
+                    Ok::<_, DnsConfigError>(DnsTlsConfig { listen: tls.listen, files })
+                })
+                .transpose()?,
+            zone,
+            service,
+            hostmaster,
+        })
+    }
+}
+
+/// `text` within `parent`, whole and in lower case.
+fn name(key: &'static str, text: &str, parent: &Name) -> Result<Name, DnsConfigError> {
+    let bad = || DnsConfigError::BadName { key, name: text.to_owned() };
+    let relative = text.strip_suffix('.').filter(|_| parent.is_root()).unwrap_or(text);
+    let label = |label: &str| {
+        let allowed = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        allowed && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if !relative.split('.').all(label) {
+        return Err(bad());
+    }
+    let mut name = Name::from_ascii(relative.to_ascii_lowercase()).map_err(|_| bad())?;
+    name.set_fqdn(false);
+    name.append_domain(parent).map_err(|_| bad())
+}
+
+fn nameservers(
+    written: Vec<NameserverSection>,
+    zone: &Name,
+    service: &Name,
+) -> Result<Vec<Nameserver>, DnsConfigError> {
+    const KEY: &str = "dns.nameservers";
+    config::whole("dns.nameservers (their number)", written.len(), 1, 13)?;
+    let mut known = BTreeSet::new();
+    let mut checked = Vec::with_capacity(written.len());
+    for one in written {
+        let name = name(KEY, &one.name, zone)?;
+        // The names below the service are the regions' names.
+        if service.zone_of(&name) || !known.insert(name.clone()) {
+            return Err(DnsConfigError::NameTwice { key: KEY, name: name.to_ascii() });
+        }
+        if one.addresses.is_empty() {
+            return Err(DnsConfigError::NoAddress { name: name.to_ascii() });
+        }
+        let mut addresses = one.addresses;
+        addresses.sort_unstable();
+        addresses.dedup();
+        checked.push(Nameserver { name, addresses });
+    }
+    Ok(checked)
+}
+
+fn rate_limit(written: RateLimitSection) -> Result<RateLimitConfig, DnsConfigError> {
+    config::whole("dns.rate_limit.slip", written.slip, 0, 100)?;
+    Ok(RateLimitConfig {
+        responses_per_second: NonZeroU32::new(written.responses_per_second),
+        slip: written.slip,
+        exempt: written.exempt,
+    })
+}

@@ -1,0 +1,150 @@
+//! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use api::NodeName;
+use hyper::Uri;
+
+use service::config;
+
+use super::{
+    LimitsConfig, LimitsSection, ListenConfig, ListenSection, NodeConfig, NodeFile, PeerConfig, PeerSection,
+    RegistryConfig, RegistrySection, ReplicationConfig, ReplicationSection, StorageConfig, StorageSection, TlsConfig,
+    ValueError,
+};
+
+/// Checks a whole file whose relative paths count from `folder`.
+pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueError> {
+    let name = match file.name {
+        Some(name) => name,
+        None => NodeName::try_from(file.region.to_string())
+            .map_err(|_| config::ValueError::Empty { key: "name".to_owned() })?,
+    };
+    let listen = ListenConfig::try_from(file.listen)?;
+    let peers = peers(file.peers, &name, &listen)?;
+    Ok(NodeConfig {
+        position: file.position.check("position")?,
+        data: config::path("data", &file.data, folder)?,
+        pid_file: file.pid_file.map(|path| config::path("pid_file", &path, folder)).transpose()?,
+        tls: TlsConfig {
+            ca: config::path("tls.ca", &file.tls.ca, folder)?,
+            certificate: config::path("tls.certificate", &file.tls.certificate, folder)?,
+            key: config::path("tls.key", &file.tls.key, folder)?,
+        },
+        storage: file.storage.try_into()?,
+        replication: file.replication.try_into()?,
+        registry: registry(file.registry, folder)?,
+        limits: file.limits.try_into()?,
+        region: file.region,
+        name,
+        listen,
+        peers,
+    })
+}
+
+fn peers(written: Vec<PeerSection>, own: &NodeName, listen: &ListenConfig) -> Result<Vec<PeerConfig>, ValueError> {
+    config::whole("peers (their number)", written.len() as u64, 0, 100)?;
+    let mut peers: Vec<PeerConfig> = Vec::with_capacity(written.len());
+    for (index, peer) in written.into_iter().enumerate() {
+        let Ok(address) = peer.address.parse::<super::PeerAddress>() else {
+            return Err(ValueError::BadAddress { index, address: peer.address });
+        };
+        if peer.name == *own {
+            return Err(ValueError::PeerIsSelf { index, name: peer.name });
+        }
+        if address.literal() == Some(listen.replication) {
+            return Err(ValueError::PeerIsOwnListener { index, address });
+        }
+        for (other, earlier) in peers.iter().enumerate() {
+            if earlier.name == peer.name {
+                return Err(ValueError::PeerTwice { index, other, field: "name" });
+            }
+            if earlier.address == address {
+                return Err(ValueError::PeerTwice { index, other, field: "address" });
+            }
+        }
+        let position = peer.position.map(|position| position.check(&format!("peers[{index}].position"))).transpose()?;
+        peers.push(PeerConfig { name: peer.name, region: peer.region, address, position });
+    }
+    Ok(peers)
+}
+
+fn registry(written: RegistrySection, folder: &Path) -> Result<RegistryConfig, ValueError> {
+    let policy = written.policy;
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if !(1..=40).contains(&policy.len()) || !policy.bytes().all(allowed) {
+        return Err(ValueError::BadPolicy { policy });
+    }
+    Ok(RegistryConfig {
+        policy,
+        policies: written.policies.map(|path| config::path("registry.policies", &path, folder)).transpose()?,
+        public_url: written.public_url.map(public_url).transpose()?,
+    })
+}
+
+fn public_url(url: String) -> Result<String, ValueError> {
+    let usable = url.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.host().is_some_and(|host| !host.is_empty())
+            && uri.query().is_none()
+            // The URL parser drops a fragment silently.
+            && !url.contains('#')
+    });
+    if usable { Ok(url.trim_end_matches('/').to_owned()) } else { Err(ValueError::BadUrl { url }) }
+}
+
+impl TryFrom<ListenSection> for ListenConfig {
+    type Error = ValueError;
+
+    fn try_from(written: ListenSection) -> Result<Self, ValueError> {
+        let listeners = [
+            ("listen.public", written.public),
+            ("listen.replication", written.replication),
+            ("listen.admin", written.admin),
+        ];
+        if let Some((key, _)) = listeners.iter().find(|(_, address)| address.port() == 0) {
+            return Err(ValueError::PortZero { key });
+        }
+        config::distinct(&listeners)?;
+        Ok(Self { public: written.public, replication: written.replication, admin: written.admin })
+    }
+}
+
+impl TryFrom<StorageSection> for StorageConfig {
+    type Error = ValueError;
+
+    fn try_from(written: StorageSection) -> Result<Self, ValueError> {
+        let cache_mib = config::whole("storage.cache_mib", written.cache_mib, 1, 65_536)?;
+        Ok(Self { engine: written.engine, cache_bytes: cache_mib << 20 })
+    }
+}
+
+impl TryFrom<ReplicationSection> for ReplicationConfig {
+    type Error = ValueError;
+
+    fn try_from(written: ReplicationSection) -> Result<Self, ValueError> {
+        let heartbeat_ms = config::whole("replication.heartbeat_ms", written.heartbeat_ms, 50, 10_000)?;
+        let relay_after_ms = config::whole("replication.relay_after_ms", written.relay_after_ms, 100, 600_000)?;
+        if relay_after_ms <= heartbeat_ms {
+            return Err(ValueError::RelayTooSoon { relay_after_ms, heartbeat_ms });
+        }
+        let skew_s = config::whole("replication.max_clock_skew_s", written.max_clock_skew_s, 1, 3_600)?;
+        let in_flight_kib = config::whole("replication.in_flight_kib", written.in_flight_kib, 64, 1_048_576)?;
+        Ok(Self {
+            heartbeat: Duration::from_millis(heartbeat_ms),
+            max_clock_skew: Duration::from_secs(skew_s),
+            relay_after: Duration::from_millis(relay_after_ms),
+            in_flight_bytes: in_flight_kib << 10,
+        })
+    }
+}
+
+impl TryFrom<LimitsSection> for LimitsConfig {
+    type Error = ValueError;
+
+    fn try_from(written: LimitsSection) -> Result<Self, ValueError> {
+        let connections = config::whole("limits.connections", written.connections, 1, 1_000_000)?;
+        Ok(Self { connections: usize::try_from(connections).unwrap_or(usize::MAX) })
+    }
+}

@@ -1,0 +1,72 @@
+//! One request on its way to its handler, and what its path names.
+
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use registry::{VenueId, VisitId};
+use replication::RegionId;
+use tokio::sync::watch;
+
+use super::App;
+use super::problem::{Kind, Problem};
+
+/// One request on its way to its handler.
+pub(super) struct Call {
+    pub(super) app: Arc<App>,
+    pub(super) parts: Parts,
+    pub(super) body: Incoming,
+    pub(super) names: PathNames,
+    stopping: watch::Receiver<bool>,
+}
+
+/// The parts of a path that its template leaves open; a part that the template does not have is empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PathNames {
+    pub(super) venue: String,
+    pub(super) visit: String,
+    pub(super) region: String,
+}
+
+impl Call {
+    pub(super) fn new(
+        app: Arc<App>,
+        parts: Parts,
+        body: Incoming,
+        names: PathNames,
+        stopping: watch::Receiver<bool>,
+    ) -> Call {
+        Call { app, parts, body, names, stopping }
+    }
+
+    /// Whether the node is stopping.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Becomes true when the node stops.
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.stopping.clone()
+    }
+
+    /// The venue in the path.
+    pub(super) fn venue(&self) -> Result<VenueId, Problem> {
+        let detail = "a venue id is 26 characters of Crockford's base32";
+        self.names.venue.parse().map_err(|_| Problem::new(Kind::MalformedId, detail))
+    }
+
+    /// The visit in the path.
+    pub(super) fn visit(&self) -> Result<VisitId, Problem> {
+        let detail = "a visit id is a lowercase UUID of version 8";
+        self.names.visit.parse().map_err(|_| Problem::new(Kind::MalformedId, detail))
+    }
+
+    /// The region in the path.
+    pub(super) fn region(&self) -> Result<RegionId, Problem> {
+        let region = self.names.region.parse::<RegionId>().ok().filter(|name| self.app.regions.contains_key(name));
+        region.ok_or_else(|| {
+            let names: Vec<&str> = self.app.regions.keys().map(RegionId::as_str).collect();
+            Problem::new(Kind::NoRegion, format!("the regions are {}", names.join(", ")))
+        })
+    }
+}

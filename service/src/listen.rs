@@ -1,0 +1,200 @@
+//! A listener: accepts connections, serves HTTP on them, and ends gracefully.
+//!
+//! # Invariants
+//! - There are never more than `limit` connections; further clients wait in the operating system's queue.
+//! - [`serve`] closes a connection that sends no whole request head in time, whatever it sends meanwhile.
+//! - After a stop the listener accepts no connection. [`serve`] finishes requests in flight and drops what is left after
+//!   [`GRACE`].
+//!
+//! # Not here
+//! TLS, upgrades and the limits of a router's edge: `geo_router::edge`, which accepts its connections here.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use prometheus::IntGauge;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How long the head of the first request may take. This also bounds the detection of the protocol, which hyper does
+/// not bound.
+const FIRST_HEAD: Duration = Duration::from_secs(10);
+
+/// How long the head of a later request may take, which is also how long a connection may be idle.
+const NEXT_HEAD: Duration = Duration::from_secs(60);
+
+/// How long requests in flight may take to finish once the process stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long to wait after the system refused a connection, for example because it has no file descriptors left.
+const REFUSED: Duration = Duration::from_millis(100);
+
+const MAX_HEADERS: usize = 64;
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+const MAX_STREAMS: u32 = 128;
+
+/// A socket that accepts at most so many connections at one time.
+pub struct Listener {
+    socket: TcpListener,
+    permits: Arc<Semaphore>,
+    limit_name: &'static str,
+}
+
+/// A connection that was accepted.
+pub struct Accepted {
+    /// The connection. Nagle's algorithm is off.
+    pub stream: TcpStream,
+    /// The other end.
+    pub peer: SocketAddr,
+    /// The connection's place among those that are allowed. To drop it lets another one in.
+    pub permit: OwnedSemaphorePermit,
+}
+
+impl Listener {
+    /// A listener with room for the connections that `permits` allows. `limit_name` is the name of that limit for
+    /// operators, such as `limits.connections`.
+    #[must_use]
+    pub fn new(socket: TcpListener, permits: Arc<Semaphore>, limit_name: &'static str) -> Listener {
+        Listener { socket, permits, limit_name }
+    }
+
+    /// The next connection; `None` once `stop` is true or its sender is gone.
+    pub async fn accept(&self, stop: &mut watch::Receiver<bool>) -> Option<Accepted> {
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return None,
+                accepted = self.next() => accepted,
+            };
+            match accepted {
+                Ok(accepted) => return Some(accepted),
+                Err(error) => {
+                    tracing::warn!(
+                        %error, limit = self.limit_name,
+                        action = "raise the limit of open files (ulimit -n) above `limit` if this goes on",
+                        "the system refuses a connection: the listener waits a moment"
+                    );
+                    tokio::time::sleep(REFUSED).await;
+                }
+            }
+        }
+    }
+
+    async fn next(&self) -> std::io::Result<Accepted> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+        let (stream, peer) = self.socket.accept().await?;
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        Ok(Accepted { stream, peer, permit })
+    }
+}
+
+/// Serves `answer` over HTTP/1.1 and HTTP/2, without TLS, until `stop` is true and all connections are gone. `open`
+/// counts the connections that are open.
+pub async fn serve<F, Answer, B>(listener: Listener, open: Option<IntGauge>, mut stop: watch::Receiver<bool>, answer: F)
+where
+    F: Fn(Request<Incoming>) -> Answer + Clone + Send + Sync + 'static,
+    Answer: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let builder = Arc::new(builder());
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+            accepted = listener.accept(&mut stop) => accepted,
+        };
+        let Some(Accepted { stream, permit, .. }) = accepted else { break };
+        let (builder, answer, watcher, open) = (builder.clone(), answer.clone(), graceful.watcher(), open.clone());
+        connections.spawn(async move {
+            let open = open.map(OpenConnection::count);
+            connection(&builder, stream, watcher, answer).await;
+            drop((open, permit));
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        let connections = connections.len();
+        tracing::warn!(connections, "connections did not end in time: they are dropped, and their requests fail");
+    }
+    connections.shutdown().await;
+}
+
+async fn connection<F, Answer, B>(builder: &Builder<TokioExecutor>, stream: TcpStream, watcher: Watcher, answer: F)
+where
+    F: Fn(Request<Incoming>) -> Answer + Send + 'static,
+    Answer: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let begun = Arc::new(AtomicBool::new(false));
+    let seen = begun.clone();
+    let service = service_fn(move |request| {
+        seen.store(true, Ordering::Relaxed);
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
+    });
+    let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+    tokio::pin!(served);
+    let first = tokio::select! {
+        result = &mut served => Some(result),
+        () = tokio::time::sleep(FIRST_HEAD) => None,
+    };
+    let result = match first {
+        Some(result) => result,
+        None if begun.load(Ordering::Relaxed) => served.await,
+        None => return,
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(NEXT_HEAD)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES as u32)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    builder
+}
+
+/// An open connection, counted as long as it is.
+struct OpenConnection(IntGauge);
+
+impl OpenConnection {
+    fn count(gauge: IntGauge) -> OpenConnection {
+        gauge.inc();
+        OpenConnection(gauge)
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

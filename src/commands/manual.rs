@@ -1,0 +1,41 @@
+//! Completion scripts and manual pages, made from the command line's own description.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, CommandFactory as _};
+
+use crate::cli::Cli;
+
+/// Options of `meridian completions`.
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    shell: clap_complete::Shell,
+}
+
+/// Options of `meridian man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Folder for the pages; created if needed
+    folder: PathBuf,
+}
+
+/// Prints a completion script.
+pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "meridian", &mut script);
+    crate::support::out::text(format_args!("{}", String::from_utf8_lossy(&script)));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes one page for each command.
+pub(crate) fn pages(args: &ManArgs) -> anyhow::Result<ExitCode> {
+    let folder = &args.folder;
+    std::fs::create_dir_all(folder)
+        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .with_context(|| format!("can't write the manual into {}", folder.display()))?;
+    say!("The manual is in {}: man -l {}", folder.display(), folder.join("meridian.1").display());
+    Ok(ExitCode::SUCCESS)
+}

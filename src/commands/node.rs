@@ -1,0 +1,47 @@
+//! `meridian node`: reads a configuration, runs one node, and stops it gracefully.
+//!
+//! # Not here
+//! The node itself: the crate `node`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use ::node::config::NodeConfig;
+use anyhow::Context as _;
+use clap::Args;
+use service::authority;
+
+use crate::args::Usage;
+use crate::support::process::{PidFile, raise_open_files, shutdown};
+
+/// Options of `meridian node`.
+#[derive(Debug, Args)]
+pub(crate) struct NodeArgs {
+    /// The node's configuration (TOML; see config/node.toml)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Check the configuration and the certificates that it names, then exit: 0 if they are good, 2 if not
+    #[arg(long)]
+    check: bool,
+    /// Stop when standard input closes: `up` holds the other end, so its nodes never outlive it
+    #[arg(long, hide = true)]
+    exit_with_parent: bool,
+}
+
+/// Runs a node until SIGTERM or Ctrl-C.
+pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
+    let config = NodeConfig::load(&args.config)?;
+    let tls = &config.tls;
+    let checked = authority::check(&tls.ca, &tls.certificate, &tls.key, &config.name);
+    if args.check {
+        checked.map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
+        say!("{}: good (node {}, region {})", args.config.display(), config.name, config.region);
+        return Ok(ExitCode::SUCCESS);
+    }
+    checked.context("peers would refuse this node (`meridian certs init` makes certificates)")?;
+    raise_open_files();
+    let shutdown = shutdown(args.exit_with_parent)?;
+    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
+    ::node::run(config, shutdown).await?;
+    Ok(ExitCode::SUCCESS)
+}

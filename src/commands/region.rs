@@ -1,0 +1,158 @@
+//! `meridian region`: gives a live node an operator's order on a region, which all nodes and routers follow.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use hyper::Method;
+use jiff::Timestamp;
+
+use crate::args::{Usage, default_data, duration};
+use crate::support::deployment;
+use crate::support::table::table;
+use api::client::{Answer, Base, Call};
+use api::orders::{NewOrder, OrderKind, RegionOrder};
+use api::{Moment, RegionId};
+
+/// The nodes that take orders.
+#[derive(Debug, Args)]
+struct Nodes {
+    /// A node's admin address, such as http://127.0.1.1:7082; repeat it for more: the first that answers takes the
+    /// order
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    admin: Vec<Base>,
+    /// Without --admin: the folder of a deployment that `meridian up` made
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin")]
+    data: PathBuf,
+}
+
+/// Options of `meridian region drain`.
+#[derive(Debug, Args)]
+pub(crate) struct DrainArgs {
+    /// The region, such as us-east
+    region: String,
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Reason, shown to other operators
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// When the order lapses by itself, such as 2h; without it, it holds until `region restore`
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    lasting: Option<Duration>,
+    /// Send nothing there at all, not even the rest of running requests
+    #[arg(long)]
+    maintenance: bool,
+    /// Give the order even if no region is left to serve
+    #[arg(long)]
+    force: bool,
+    /// Author of the order
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: String,
+}
+
+/// Options of `meridian region restore`.
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The region, such as us-east
+    region: String,
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Reason, shown to other operators
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Author of the order
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: String,
+}
+
+/// Options of `meridian region list`.
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Print the node's answer as a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+impl Nodes {
+    /// The first answer of any node. A node that does not answer or cannot write now is skipped.
+    async fn ask(&self, call: &Call) -> anyhow::Result<Answer> {
+        let mut last = anyhow::anyhow!("there is no node to ask; give --admin URL");
+        for base in deployment::node_admins(&self.admin, &self.data)? {
+            match call.clone().send(&base).await {
+                Ok(answer) if answer.status.is_server_error() => {
+                    last = anyhow::Error::msg(answer.problem().to_string()).context(format!("{base} refused"));
+                }
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = anyhow::Error::from(error).context(format!("{base} does not answer")),
+            }
+        }
+        Err(last.context("no node took the request (`meridian status` shows the nodes)"))
+    }
+}
+
+/// Drains a region, or puts it under maintenance.
+pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<ExitCode> {
+    let until = args.lasting.map(|time| Timestamp::now().checked_add(time)).transpose();
+    let until = until.map_err(|_| Usage::error("--for is too long"))?;
+    let order = NewOrder {
+        kind: if args.maintenance { OrderKind::Maintenance } else { OrderKind::Drained },
+        by: args.by,
+        reason: args.reason,
+        until: until.map(Moment::from),
+        force: args.force,
+    };
+    give(&args.nodes, &args.region, &order).await
+}
+
+/// Takes a region back into service.
+pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
+    let order = NewOrder { kind: OrderKind::Serving, by: args.by, reason: args.reason, until: None, force: false };
+    give(&args.nodes, &args.region, &order).await
+}
+
+async fn give(nodes: &Nodes, region: &str, order: &NewOrder) -> anyhow::Result<ExitCode> {
+    if region.parse::<RegionId>().is_err() {
+        return Err(Usage::error(format!("`{region}` is not the name of a region; `meridian region list` shows them")));
+    }
+    let call = Call::new(Method::PUT, format!("/v1/admin/regions/{region}/order")).json(order)?;
+    let line: RegionOrder = nodes.ask(&call).await?.json()?;
+    let what = match order.kind {
+        OrderKind::Serving => "serves again; its clients come back step by step",
+        OrderKind::Maintenance => "is under maintenance: nothing is sent there",
+        OrderKind::Drained => "is drained: new clients go elsewhere; connections and requests that exist end normally",
+    };
+    say!("{} {what}.", line.region);
+    if let Some(until) = line.order.and_then(|order| order.until) {
+        say!("The order lapses at {until}.");
+    } else if order.kind != OrderKind::Serving {
+        say!("It holds until: meridian region restore {region}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows the orders of operators.
+pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
+    let lines: Vec<RegionOrder> = args.nodes.ask(&Call::get("/v1/admin/regions")).await?.json()?;
+    if args.json {
+        say!("{}", serde_json::to_string(&lines)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut rows = table(&["region", "drained now", "last order", "since", "until", "by", "reason"]);
+    for line in lines {
+        let drain = if line.drain { "yes" } else { "no" }.to_owned();
+        let text = |given: Option<String>| given.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
+        let row = match line.order {
+            Some(order) => {
+                let until = order.until.map(|until| until.to_string());
+                [order.kind.to_string(), order.since.to_string(), text(until), text(order.by), text(order.reason)]
+            }
+            None => [(); 5].map(|()| text(None)),
+        };
+        rows.add_row([line.region.to_string(), drain].into_iter().chain(row));
+    }
+    say!("{rows}");
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,54 @@
+//! `meridian router`: reads a configuration, runs one router, and stops it gracefully.
+//!
+//! # Not here
+//! The router itself: the crate `geo_router`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use geo_router::config::RouterConfig;
+use geo_router::control::PeerKey;
+use geo_router::run;
+
+use crate::args::Usage;
+use crate::support::process::{self, PidFile};
+
+/// Options of `meridian router`.
+#[derive(Debug, Args)]
+pub(crate) struct RouterArgs {
+    /// The router's configuration (TOML; see config/router.toml)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Check the configuration and the location database that it names, then exit: 0 if they are good, 2 if not
+    #[arg(long)]
+    check: bool,
+    /// Stop when standard input closes: `up` holds the other end, so its routers never outlive it
+    #[arg(long, hide = true)]
+    exit_with_parent: bool,
+}
+
+/// Runs a router until SIGTERM or Ctrl-C.
+pub(crate) async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
+    let config = RouterConfig::load(&args.config)?;
+    if args.check {
+        let (_, places) =
+            run::locate(&config).map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
+        let (v4, v6) = places.size();
+        let classes = places.classes().len();
+        say!("{}: good (router {})", args.config.display(), config.name);
+        say!("{} regions; {v4} IPv4 and {v6} IPv6 prefixes in {classes} classes of places", config.fleet.regions.len());
+        if let Some(key) = &config.key_file {
+            PeerKey::load(key).map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
+        }
+        if let Some(weakness) = config.weakness() {
+            say!("warning: {weakness}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    process::raise_open_files();
+    let shutdown = process::shutdown(args.exit_with_parent)?;
+    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
+    run::run(config, shutdown).await?;
+    Ok(ExitCode::SUCCESS)
+}

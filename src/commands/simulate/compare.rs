@@ -1,0 +1,67 @@
+//! `meridian simulate compare`: runs several scenarios or settings with the same seeds, and shows them side by side.
+
+use std::process::ExitCode;
+
+use indicatif::ProgressBar;
+use simulations::sweep::{Failure, Progress, Swept, sweep};
+
+use super::{CompareArgs, files, jobs, run, setting};
+use crate::args::Usage;
+
+struct Bar(ProgressBar);
+
+impl Progress for Bar {
+    fn done(&self, _: Option<&Failure>) -> bool {
+        self.0.inc(1);
+        true
+    }
+}
+
+/// Runs every side and writes the comparison.
+pub(super) fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
+    let mut sides = Vec::new();
+    for file in &args.files {
+        let plain = args.with.is_empty().then(String::new);
+        for with in args.with.iter().cloned().chain(plain) {
+            let settings = with.split(',').filter(|part| !part.trim().is_empty()).map(setting);
+            let settings = settings.collect::<Result<Vec<_>, _>>().map_err(Usage::error)?;
+            let scenario = files::read_with(file, &settings)?;
+            let label = match (args.files.len(), with.is_empty()) {
+                (1, _) => with,
+                (_, true) => scenario.name.clone(),
+                _ => format!("{}, {with}", scenario.name),
+            };
+            sides.push((label, scenario));
+        }
+    }
+    if sides.len() < 2 {
+        return Err(Usage::error("there is nothing to compare; give two files, or --with at least twice"));
+    }
+    files::folder("--report", &args.report)?;
+    let runs = (args.seeds.end - args.seeds.start).saturating_mul(sides.len() as u64);
+    let bar = Bar(ProgressBar::new(runs));
+    let mut measured = Vec::new();
+    let mut all = Swept::default();
+    for (label, scenario) in sides {
+        let swept = sweep(&scenario, args.seeds.clone(), jobs(args.jobs), true, &bar)?;
+        all.failures.extend(swept.failures);
+        all.gaps.extend(swept.gaps);
+        measured.push((label, swept.measured));
+    }
+    bar.0.finish_and_clear();
+    let files = args.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ");
+    let with: String = args.with.iter().map(|with| format!(" --with {with}")).collect();
+    let command = format!(
+        "meridian simulate compare {files}{with} --seeds {}..{} --report {}",
+        args.seeds.start,
+        args.seeds.end,
+        args.report.display()
+    );
+    let written = simulations::report::write_comparison(&args.report, &measured, &command)?;
+    say!("report: {}", written.index.display());
+    if !all.failures.is_empty() {
+        let failed = all.failures.len();
+        eprintln!("{failed} runs failed; `meridian simulate run` with the same settings and --seeds names them");
+    }
+    Ok(run::exit(&all).into())
+}

@@ -1,0 +1,153 @@
+//! `meridian up`: a whole deployment on this machine, each node and router its own process, until Ctrl-C.
+//!
+//! # Invariants
+//! - Only a folder that `up` itself made is ever deleted, and only processes that it started are ever killed.
+//! - A node that dies stays down until a person starts it again, because this command is for trying out failures.
+//!
+//! # Not here
+//! Addresses and folders ([`layout`]), files ([`folder`]), processes ([`children`]), the demo venue ([`demo`]).
+
+mod addresses;
+mod children;
+mod demo;
+mod folder;
+mod layout;
+mod router_file;
+mod walk;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, ValueEnum};
+use geo_router::health::quorum;
+use node::config::Engine;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::children::{Children, Event};
+use self::layout::Layout;
+use crate::args::default_data;
+
+/// How long all nodes together may take to be ready.
+const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// Options of `meridian up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Regions, from eu-central on [default: 3, or as the folder was made]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=5))]
+    regions: Option<u8>,
+    /// Nodes in each region [default: 1, or as the folder was made]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
+    nodes: Option<u8>,
+    /// Routers, each with DNS and HTTP edge; 0 for none [default: 1, or as the folder was made]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=5))]
+    routers: Option<u8>,
+    /// Folder for everything: configuration, certificates, logs, data
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data())]
+    data: PathBuf,
+    /// Delete the folder first, if an earlier `up` made it
+    #[arg(long)]
+    fresh: bool,
+    /// First of the ports: public P, replication P+1, admin P+2, DNS P+3 [default: 7080, 7081, 7082, 7053]
+    #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1024..=64_000))]
+    base_port: Option<u16>,
+    /// Storage engine [default: sled, or as the folder was made]
+    #[arg(long, value_enum)]
+    engine: Option<EngineArg>,
+}
+
+/// The names of the storage engines.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum EngineArg {
+    Sled,
+    Fjall,
+}
+
+impl From<EngineArg> for Engine {
+    fn from(arg: EngineArg) -> Self {
+        match arg {
+            EngineArg::Sled => Engine::Sled,
+            EngineArg::Fjall => Engine::Fjall,
+        }
+    }
+}
+
+/// Runs a deployment until Ctrl-C or SIGTERM.
+pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
+    // Signal handlers come first, so that a signal never leaves children without a process that stops them.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let folder = folder::Folder::open(&args.data, args.fresh)?;
+    let settings = folder.settle(args.regions, args.nodes, args.routers, args.engine.map(Engine::from))?;
+    let (addresses, aliased) = addresses::choose(&settings, args.base_port);
+    if !aliased {
+        say!("127.0.1.x can't be bound on this machine: all processes share 127.0.0.1 and differ by port.");
+    }
+    let layout = Layout::new(folder.path(), &settings, &addresses);
+    addresses::check_free(&layout)?;
+    folder.write(&layout, &settings)?;
+
+    let mut children = Children::start(&layout)?;
+    let began = tokio::select! {
+        began = begin(&layout, &mut children) => began,
+        _ = terminate.recv() => Err(anyhow::anyhow!("stopped before all were ready")),
+        _ = interrupt.recv() => Err(anyhow::anyhow!("stopped before all were ready")),
+    };
+    if let Err(error) = began {
+        children.stop(std::future::pending()).await;
+        return Err(error);
+    }
+    loop {
+        tokio::select! {
+            event = children.next() => tell(&layout, event),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    say!("\nStopping ...");
+    let impatient = async move {
+        interrupt.recv().await;
+    };
+    let clean = children.stop(impatient).await;
+    say!("{}", if clean { "All stopped." } else { "Some processes did not stop normally; see their logs." });
+    Ok(if clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Waits until all processes are ready, makes the demo venue, and prints where everything is.
+async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
+    let (nodes, routers) = (layout.nodes.len(), layout.routers.len());
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    say!(
+        "Starting {nodes} node{} and {routers} router{} in {} ...",
+        plural(nodes),
+        plural(routers),
+        layout.data.display()
+    );
+    children.all_ready(layout, READY_LIMIT).await?;
+    let demo = demo::venue(layout).await.context("can't make the demo venue")?;
+    walk::print(layout, &demo);
+    if let Some(weakness) = quorum::weakness(&vec![None; layout.routers.len()]) {
+        say!("\nWarning: {weakness}.");
+    }
+    Ok(())
+}
+
+fn tell(layout: &Layout, event: Event) {
+    let at = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
+    match event {
+        Event::Died { number, how } => {
+            say!("\n{at}  {} died: {how}. The others still run. Start it again with:", layout.process(number).name);
+            say!("  {}", layout.start_line(number));
+        }
+        Event::Back { number, pid } => {
+            let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            say!("{at}  {} is back{pid}, started by hand; Ctrl-C here does not stop it.", layout.process(number).name);
+        }
+        Event::GoneAgain { number } => {
+            say!("\n{at}  {} does not answer any more. Start it again with:", layout.process(number).name);
+            say!("  {}", layout.start_line(number));
+        }
+    }
+}

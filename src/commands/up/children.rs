@@ -1,0 +1,249 @@
+//! The processes of a deployment, nodes and routers: started, watched, stopped.
+//!
+//! # Invariants
+//! - Each child has one task that owns it, so a signal never goes to a process id that was reused.
+//! - A child's standard input stays open as long as its task. If this process ends in any way, it closes, and the child
+//!   stops by itself.
+
+use std::fs::OpenOptions;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::process::{Child, Command};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::layout::{Layout, Process};
+use crate::support::deployment;
+use crate::support::poll;
+use api::client::{Base, Call};
+use api::status::Readiness;
+
+/// How long a node may take to stop.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// How often `up` looks whether a dead node was started again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Number of unanswered looks after which a node that was started by hand counts as gone.
+const LOOKS: u32 = 3;
+
+/// An event that the user should see.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A child ended by itself or was killed.
+    Died { number: usize, how: String },
+    /// A dead node answers again.
+    Back { number: usize, pid: Option<Pid> },
+    /// A node that was started by hand does not answer any more.
+    GoneAgain { number: usize },
+}
+
+/// The order to all children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Run,
+    Stop,
+    Kill,
+}
+
+/// All children.
+pub(super) struct Children {
+    tasks: JoinSet<bool>,
+    events: mpsc::UnboundedReceiver<Event>,
+    order: watch::Sender<Order>,
+}
+
+impl Children {
+    /// Starts every process.
+    pub(super) fn start(layout: &Layout) -> anyhow::Result<Self> {
+        let (order, orders) = watch::channel(Order::Run);
+        let (sender, events) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        for (index, process) in layout.processes().enumerate() {
+            let child = spawn(process).with_context(|| format!("can't start {}", process.name))?;
+            let watched = Watched {
+                index,
+                probed: Base::from(process.probed),
+                pid_file: process.pid_file(),
+                events: sender.clone(),
+                orders: orders.clone(),
+            };
+            tasks.spawn(watched.watch(child));
+        }
+        Ok(Self { tasks, events, order })
+    }
+
+    /// Waits until every process is ready; fails as soon as one dies, or if it takes too long.
+    pub(super) async fn all_ready(&mut self, layout: &Layout, limit: Duration) -> anyhow::Result<()> {
+        let events = &mut self.events;
+        let ready = async {
+            for process in layout.processes() {
+                poll::until(limit, async || ready(process).await).await.with_context(|| {
+                    format!(
+                        "{} is not ready after {} s; its log: {}",
+                        process.name,
+                        limit.as_secs(),
+                        process.log().display()
+                    )
+                })?;
+            }
+            Ok(())
+        };
+        tokio::select! {
+            ready = ready => ready,
+            event = events.recv() => match event {
+                Some(Event::Died { number, how }) => {
+                    let process = layout.process(number);
+                    anyhow::bail!("{} died at its start: {how}\n{}", process.name, log_end(process))
+                }
+                _ => anyhow::bail!("all processes have ended; see their logs"),
+            },
+        }
+    }
+
+    /// The next event for the user.
+    pub(super) async fn next(&mut self) -> Event {
+        match self.events.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops all children: SIGTERM first, then SIGKILL for those that do not stop in time or once `impatient` resolves.
+    /// Returns whether all stopped normally.
+    pub(super) async fn stop(mut self, impatient: impl Future<Output = ()>) -> bool {
+        // An error means that all tasks have ended.
+        let _ = self.order.send(Order::Stop);
+        let mut impatient = std::pin::pin!(impatient);
+        let mut clean = true;
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                ended = self.tasks.join_next() => match ended {
+                    Some(ended) => clean &= ended.unwrap_or(false),
+                    None => return clean,
+                },
+                () = &mut impatient, if !asked => {
+                    asked = true;
+                    let _ = self.order.send(Order::Kill);
+                }
+            }
+        }
+    }
+}
+
+fn spawn(process: &Process) -> anyhow::Result<Child> {
+    let log = OpenOptions::new().create(true).append(true).open(process.log())?;
+    let child = Command::new(std::env::current_exe()?)
+        .args([process.role, "--exit-with-parent", "--config"])
+        .arg(process.config())
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        // Its own process group, so that Ctrl-C in a terminal reaches only `up`, which then stops the nodes in order.
+        .process_group(0)
+        .spawn()?;
+    Ok(child)
+}
+
+async fn ready(process: &Process) -> anyhow::Result<()> {
+    let reply = Call::get("/readyz").send(&Base::from(process.probed)).await?;
+    if reply.status.is_success() {
+        return Ok(());
+    }
+    let reasons = reply.json_of_any_status::<Readiness>().map_or(Vec::new(), |readiness| readiness.reasons);
+    anyhow::bail!("not ready: {}", serde_json::to_string(&reasons)?)
+}
+
+/// The last lines of a process's log.
+fn log_end(process: &Process) -> String {
+    let log = std::fs::read(process.log()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&log[log.len().saturating_sub(4_096)..]).into_owned();
+    let lines: Vec<&str> = text.lines().rev().take(10).collect();
+    lines.into_iter().rev().map(|line| format!("  {line}\n")).collect()
+}
+
+/// One child's task.
+struct Watched {
+    index: usize,
+    probed: Base,
+    pid_file: std::path::PathBuf,
+    events: mpsc::UnboundedSender<Event>,
+    orders: watch::Receiver<Order>,
+}
+
+impl Watched {
+    /// Watches the child, and after its end whether it is started again; ends on order. Returns whether it stopped
+    /// normally.
+    async fn watch(mut self, mut child: Child) -> bool {
+        // Kept here, because waiting for a child closes the pipe that the child still needs.
+        let _stdin = child.stdin.take();
+        let mut orders = self.orders.clone();
+        let died = tokio::select! {
+            status = child.wait() => Some(status.map_or_else(|error| error.to_string(), describe)),
+            _ = orders.wait_for(|order| *order != Order::Run) => None,
+        };
+        let Some(how) = died else { return self.stop(child).await };
+        self.tell(Event::Died { number: self.index, how });
+        tokio::select! {
+            () = self.look() => {}
+            _ = orders.wait_for(|order| *order != Order::Run) => {}
+        }
+        true
+    }
+
+    async fn stop(&mut self, mut child: Child) -> bool {
+        // The id belongs to this child until the child was waited for.
+        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok())
+            && *self.orders.borrow() == Order::Stop
+        {
+            // If the child has ended by now, the wait below notices it.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        tokio::select! {
+            status = child.wait() => return status.is_ok_and(|status| status.success()),
+            () = tokio::time::sleep(STOP_LIMIT) => {}
+            _ = self.orders.wait_for(|order| *order == Order::Kill) => {}
+        }
+        let _ = child.kill().await;
+        false
+    }
+
+    /// Looks repeatedly whether the node was started by hand.
+    async fn look(&self) {
+        let (mut back, mut silent) = (false, 0);
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            looks.tick().await;
+            let answers = Call::get("/readyz").send(&self.probed).await;
+            let ready = answers.is_ok_and(|reply| reply.status.is_success());
+            silent = if ready { 0 } else { silent + 1 };
+            if ready && !back {
+                back = true;
+                self.tell(Event::Back { number: self.index, pid: deployment::running(&self.pid_file) });
+            } else if back && silent >= LOOKS && deployment::running(&self.pid_file).is_none() {
+                back = false;
+                self.tell(Event::GoneAgain { number: self.index });
+            }
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        // An error means that everything is stopping.
+        let _ = self.events.send(event);
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => match Signal::try_from(signal) {
+            Ok(name) => format!("killed by {name}"),
+            Err(_) => format!("killed by signal {signal}"),
+        },
+        (None, None) => status.to_string(),
+    }
+}

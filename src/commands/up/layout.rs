@@ -1,0 +1,248 @@
+//! The nodes and routers of a deployment on one machine, with their listeners and files.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use node::config::{
+    LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection,
+    TlsSection,
+};
+use replication::{NodeName, RegionId};
+use service::config::PositionSection;
+
+use super::addresses::{Addresses, RouterAddresses};
+use super::folder::Settings;
+
+/// The regions in their order: name, latitude, longitude.
+const REGIONS: [(&str, f64, f64); 5] = [
+    ("eu-central", 50.11, 8.68),
+    ("us-east", 39.04, -77.49),
+    ("ap-southeast", 1.35, 103.82),
+    ("sa-east", -23.55, -46.63),
+    ("ap-northeast", 35.68, 139.69),
+];
+
+/// A whole deployment.
+pub(super) struct Layout {
+    /// The folder of the deployment, as an absolute path.
+    pub(super) data: PathBuf,
+    /// All nodes: first the first node of every region, then the second, and so on.
+    pub(super) nodes: Vec<NodePlace>,
+    /// The routers.
+    pub(super) routers: Vec<RouterPlace>,
+    /// The number of regions.
+    pub(super) regions: usize,
+    engine: node::config::Engine,
+}
+
+/// One process and its folder.
+#[derive(Clone)]
+pub(super) struct Process {
+    /// Its name, which is also that of its folder.
+    pub(super) name: NodeName,
+    /// `DIR/<name>`.
+    pub(super) folder: PathBuf,
+    /// The command that runs it: `node` or `router`.
+    pub(super) role: &'static str,
+    /// The listener that says whether it is ready.
+    pub(super) probed: SocketAddr,
+}
+
+/// One node.
+pub(super) struct NodePlace {
+    /// Its process.
+    pub(super) process: Process,
+    /// Its region.
+    pub(super) region: RegionId,
+    /// Public listener.
+    pub(super) public: SocketAddr,
+    /// Replication listener.
+    pub(super) replication: SocketAddr,
+    /// Admin listener.
+    pub(super) admin: SocketAddr,
+    position: PositionSection,
+}
+
+/// One router.
+pub(super) struct RouterPlace {
+    /// Its process.
+    pub(super) process: Process,
+    /// HTTP edge, DNS and admin listener.
+    pub(super) at: RouterAddresses,
+}
+
+impl NodePlace {
+    /// Latitude and longitude of its region.
+    pub(super) fn coordinates(&self) -> (f64, f64) {
+        (self.position.latitude, self.position.longitude)
+    }
+}
+
+impl Process {
+    /// Its configuration file.
+    pub(super) fn config(&self) -> PathBuf {
+        self.folder.join(format!("{}.toml", self.role))
+    }
+
+    /// Its log.
+    pub(super) fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// The file with its process id.
+    pub(super) fn pid_file(&self) -> PathBuf {
+        self.folder.join("pid")
+    }
+}
+
+impl Layout {
+    /// The deployment with these settings at these addresses.
+    pub(super) fn new(data: &Path, settings: &Settings, addresses: &Addresses) -> Self {
+        let mut nodes = Vec::new();
+        for k in 1..=settings.nodes {
+            for (i, (region, latitude, longitude)) in (1..=settings.regions).zip(REGIONS) {
+                let name = if settings.nodes == 1 { region.to_owned() } else { format!("{region}-{k}") };
+                // The names above are valid labels, also with a number.
+                let (Ok(region), Ok(label)) = (region.parse(), name.parse()) else { continue };
+                let [public, replication, admin] = addresses.of(i, k);
+                let process = Process { name: label, folder: data.join(name), role: "node", probed: public };
+                let position = PositionSection { latitude, longitude };
+                nodes.push(NodePlace { process, region, public, replication, admin, position });
+            }
+        }
+        let routers = (1..=settings.routers).filter_map(|r| {
+            let name = format!("router-{r}");
+            let at = addresses.of_router(r);
+            let process =
+                Process { name: name.parse().ok()?, folder: data.join(name), role: "router", probed: at.admin };
+            Some(RouterPlace { process, at })
+        });
+        let (regions, engine) = (usize::from(settings.regions), settings.engine);
+        Self { data: data.to_owned(), nodes, routers: routers.collect(), regions, engine }
+    }
+
+    /// All processes: first the nodes, then the routers.
+    pub(super) fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.nodes.iter().map(|node| &node.process).chain(self.routers.iter().map(|router| &router.process))
+    }
+
+    /// The process with a number, counted as in [`Layout::processes`].
+    pub(super) fn process(&self, number: usize) -> &Process {
+        match number.checked_sub(self.nodes.len()) {
+            None => &self.nodes[number].process,
+            Some(router) => &self.routers[router].process,
+        }
+    }
+
+    /// The address of the service: the router's, or the first node's if there is no router.
+    pub(super) fn service(&self) -> SocketAddr {
+        self.routers.first().map_or(self.nodes[0].public, |router| router.at.edge)
+    }
+
+    /// The file with the secret that the routers share.
+    pub(super) fn router_key(&self) -> PathBuf {
+        self.data.join("router-key")
+    }
+
+    /// The certificates' folder.
+    pub(super) fn certs(&self) -> PathBuf {
+        self.data.join("certs")
+    }
+
+    /// The first node of a region, counted from 1; that of the last region if there are fewer.
+    pub(super) fn region(&self, number: usize) -> &NodePlace {
+        &self.nodes[number.clamp(1, self.regions) - 1]
+    }
+
+    /// The command that starts a process again by hand.
+    pub(super) fn start_line(&self, number: usize) -> String {
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("meridian"));
+        let process = self.process(number);
+        format!("{} {} --config {}", quoted(&program), process.role, quoted(&process.config()))
+    }
+
+    /// The configuration file of a node.
+    pub(super) fn file(&self, node: &NodePlace) -> NodeFile {
+        let certs = Path::new("../certs");
+        let peers = self.nodes.iter().filter(|peer| peer.process.name != node.process.name).map(|peer| PeerSection {
+            name: peer.process.name.clone(),
+            region: peer.region.clone(),
+            address: peer.replication.to_string(),
+            position: Some(peer.position),
+        });
+        NodeFile {
+            region: node.region.clone(),
+            name: Some(node.process.name.clone()),
+            data: "store".into(),
+            pid_file: Some("pid".into()),
+            position: node.position,
+            listen: ListenSection { public: node.public, replication: node.replication, admin: node.admin },
+            tls: TlsSection {
+                ca: certs.join("ca.pem"),
+                certificate: certs.join(format!("{}.pem", node.process.name)),
+                key: certs.join(format!("{}.key", node.process.name)),
+            },
+            storage: StorageSection { engine: self.engine, ..StorageSection::default() },
+            replication: ReplicationSection::default(),
+            registry: RegistrySection {
+                policy: "development".to_owned(),
+                policies: None,
+                public_url: Some(format!("http://{}", self.service())),
+            },
+            limits: LimitsSection::default(),
+            peers: peers.collect(),
+        }
+    }
+}
+
+/// A path in the form in which a shell reads it back.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use node::config::{Engine, NodeConfig};
+
+    use super::super::addresses::Addresses;
+    use super::super::folder::Settings;
+    use super::Layout;
+
+    fn layout(data: &Path, regions: u8, nodes: u8, aliased: bool) -> Layout {
+        let settings = Settings { regions, nodes, routers: 1, engine: Engine::Fjall };
+        Layout::new(data, &settings, &Addresses { aliased, base_port: 7080, dns_port: 7053, regions, nodes })
+    }
+
+    #[test]
+    fn places_are_as_documented() {
+        let one = layout(Path::new("/d"), 3, 1, true);
+        assert_eq!(one.nodes[2].process.name.as_str(), "ap-southeast");
+        assert_eq!(one.nodes[2].public.to_string(), "127.0.1.3:7080");
+        assert_eq!(one.nodes[2].admin.to_string(), "127.0.1.3:7082");
+        let two = layout(Path::new("/d"), 2, 2, true);
+        assert_eq!(two.nodes[3].process.folder, Path::new("/d/us-east-2"));
+        assert_eq!(two.nodes[3].replication.to_string(), "127.0.2.2:7081");
+        let shared = layout(Path::new("/d"), 2, 2, false);
+        let ports: Vec<String> = shared.nodes.iter().map(|node| node.public.to_string()).collect();
+        assert_eq!(ports, ["127.0.0.1:7090", "127.0.0.1:7100", "127.0.0.1:7110", "127.0.0.1:7120"]);
+    }
+
+    #[test]
+    fn every_node_reads_the_file_that_is_written_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for (nodes, aliased) in [(1, true), (2, true), (2, false)] {
+            let layout = layout(folder.path(), 5, nodes, aliased);
+            for node in &layout.nodes {
+                std::fs::create_dir_all(&node.process.folder).unwrap();
+                std::fs::write(node.process.config(), toml::to_string(&layout.file(node)).unwrap()).unwrap();
+                let config = NodeConfig::load(&node.process.config()).unwrap();
+                assert_eq!(config.peers.len(), layout.nodes.len() - 1);
+                assert_eq!(config.pid_file, Some(node.process.pid_file()));
+            }
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! What several commands need.
+//!
+//! | module | concern |
+//! | --- | --- |
+//! | `out`, `table` | printing |
+//! | `logging` | log lines |
+//! | `deployment` | the folder of a deployment that `meridian up` made |
+//! | `process` | the life of a server process: signals, its pid file, its limits |
+//! | `poll` | waiting for a condition |
+//! | `venue` | creating a venue through the public API |
+
+#[macro_use]
+pub(crate) mod out;
+
+pub(crate) mod deployment;
+pub(crate) mod logging;
+pub(crate) mod poll;
+pub(crate) mod process;
+pub(crate) mod table;
+pub(crate) mod venue;

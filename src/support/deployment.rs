@@ -1,0 +1,76 @@
+//! A deployment that `meridian up` made, read from disk: one folder for each node and each router.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use geo_router::config::RouterConfig;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use node::config::NodeConfig;
+
+use crate::args::Usage;
+use api::client::Base;
+
+/// One node's folder.
+#[derive(Debug)]
+pub(crate) struct Deployed {
+    /// Its checked configuration.
+    pub(crate) config: NodeConfig,
+}
+
+/// Reads every `<folder>/node.toml` below `data`, in the order of their names.
+pub(crate) fn read(data: &Path) -> anyhow::Result<Vec<Deployed>> {
+    let files = files(data, "node.toml")?;
+    files.into_iter().map(|file| Ok(Deployed { config: NodeConfig::load(&file)? })).collect()
+}
+
+/// The admin listeners of nodes: the given ones, otherwise those of the deployment in `data`.
+pub(crate) fn node_admins(given: &[Base], data: &Path) -> anyhow::Result<Vec<Base>> {
+    if !given.is_empty() {
+        return Ok(given.to_vec());
+    }
+    let nodes = read(data).context(NOBODY)?;
+    if nodes.is_empty() {
+        return Err(nothing_in(data, "<region>/node.toml"));
+    }
+    Ok(nodes.into_iter().map(|node| Base::from(node.config.listen.admin)).collect())
+}
+
+/// The admin listener of the first router of the deployment in `data`.
+pub(crate) fn router_admin(data: &Path) -> anyhow::Result<Base> {
+    let files = files(data, "router.toml").context(NOBODY)?;
+    let first = files.first().ok_or_else(|| nothing_in(data, "router-1/router.toml"))?;
+    Ok(Base::from(RouterConfig::load(first)?.admin))
+}
+
+/// The context of the error if neither --admin nor a deployment names a node.
+const NOBODY: &str = "no --admin is given, and there is no deployment to ask (give --admin URL, or --data DIR)";
+
+fn nothing_in(data: &Path, file: &str) -> anyhow::Error {
+    let data = data.display();
+    Usage::error(format!("{data} has no {file}; give --admin URL, or --data with a folder of `meridian up`"))
+}
+
+fn files(data: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(data)
+        .with_context(|| format!("can't read {}", data.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path().join(name)))
+        .filter(|file| file.is_file())
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+impl Deployed {
+    /// The id of the node's process, if it runs.
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        running(self.config.pid_file.as_deref()?)
+    }
+}
+
+/// The process whose id is in a file, if it runs.
+pub(crate) fn running(pid_file: &Path) -> Option<Pid> {
+    let pid = Pid::from_raw(std::fs::read_to_string(pid_file).ok()?.trim().parse().ok().filter(|pid| *pid > 0)?);
+    // EPERM is an answer too: the process exists and belongs to another user.
+    matches!(kill(pid, None), Ok(()) | Err(nix::Error::EPERM)).then_some(pid)
+}

@@ -1,0 +1,78 @@
+//! The life of a server process: its signals, its parent, its pid file, its limits.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// How long a node may take to stop after its parent ended. After that it is stuck, and no parent is left to kill it.
+const ORPHAN_GRACE: Duration = Duration::from_secs(20);
+
+/// Resolves on SIGTERM, on Ctrl-C and, with `with_parent`, when standard input closes.
+pub(crate) fn shutdown(with_parent: bool) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let orphaned = with_parent.then(parent_gone).transpose()?;
+    Ok(async move {
+        let reason = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            () = async { match orphaned { Some(gone) => drop(gone.await), None => std::future::pending().await } } => "parent gone",
+        };
+        tracing::info!(reason, "stopping");
+    })
+}
+
+/// Resolves when standard input has closed.
+///
+/// It has its own thread, because a read of standard input can't be cancelled. On the runtime's threads it would delay
+/// the exit of a node that is stopped in another way.
+fn parent_gone() -> anyhow::Result<oneshot::Receiver<()>> {
+    let (gone, wait) = oneshot::channel();
+    std::thread::Builder::new().name("parent".to_owned()).spawn(move || {
+        let mut bytes = [0; 64];
+        while std::io::stdin().read(&mut bytes).is_ok_and(|n| n > 0) {}
+        if gone.send(()).is_ok() {
+            std::thread::sleep(ORPHAN_GRACE);
+            std::process::exit(1);
+        }
+    })?;
+    Ok(wait)
+}
+
+/// Raises this process's limit of open sockets and files to what the system allows.
+pub(crate) fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::debug!(%error, soft, hard, "open files stay limited");
+    }
+}
+
+/// A file with this process's id, removed when the process ends.
+pub(crate) struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes it.
+    pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
+        std::fs::write(path, format!("{}\n", std::process::id()))
+            .with_context(|| format!("can't write the process id to {}", path.display()))?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Another node may have been started meanwhile and have written its own id.
+        let own = std::fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
+        if own && let Err(error) = std::fs::remove_file(&self.0) {
+            let action = "remove the file; it names a process that has ended";
+            tracing::warn!(path = %self.0.display(), %error, action, "the pid file cannot be removed");
+        }
+    }
+}
