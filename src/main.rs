@@ -16,7 +16,7 @@ mod load;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use service::config::ConfigError;
 
@@ -53,8 +53,8 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     }
     logging::init(cli.log_format)?;
     match cli.command {
-        Command::Completions(args) => return manual::completions(&args),
-        Command::Man(args) => return manual::pages(&args),
+        Command::Completions(args) => return manual::completions(&args, Cli::command()),
+        Command::Man(args) => return manual::pages(&args, Cli::command()),
         Command::Certs(CertsCommand::Init(args)) => return certs::init(&args),
         _ => {}
     }

@@ -4,9 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Args, CommandFactory as _};
-
-use crate::cli::Cli;
+use clap::{Args, Command};
 
 /// Options of `meridian completions`.
 #[derive(Debug, Args)]
@@ -22,19 +20,19 @@ pub(crate) struct ManArgs {
     folder: PathBuf,
 }
 
-/// Prints a completion script.
-pub(crate) fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
+/// Prints a completion script for a command line.
+pub(crate) fn completions(args: &CompletionsArgs, mut cli: Command) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "meridian", &mut script);
+    clap_complete::generate(args.shell, &mut cli, "meridian", &mut script);
     crate::support::out::text(format_args!("{}", String::from_utf8_lossy(&script)));
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes one page for each command.
-pub(crate) fn pages(args: &ManArgs) -> anyhow::Result<ExitCode> {
+/// Writes one page for each command of a command line.
+pub(crate) fn pages(args: &ManArgs, cli: Command) -> anyhow::Result<ExitCode> {
     let folder = &args.folder;
     std::fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .and_then(|()| clap_mangen::generate_to(cli, folder))
         .with_context(|| format!("can't write the manual into {}", folder.display()))?;
     say!("The manual is in {}: man -l {}", folder.display(), folder.join("meridian.1").display());
     Ok(ExitCode::SUCCESS)

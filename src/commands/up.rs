@@ -12,7 +12,9 @@ mod children;
 mod demo;
 mod folder;
 mod layout;
+mod ports;
 mod router_file;
+mod settings;
 mod walk;
 
 use std::path::PathBuf;
@@ -86,7 +88,7 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
         say!("127.0.1.x can't be bound on this machine: all processes share 127.0.0.1 and differ by port.");
     }
     let layout = Layout::new(folder.path(), &settings, &addresses);
-    addresses::check_free(&layout)?;
+    ports::check_free(&layout)?;
     folder.write(&layout, &settings)?;
 
     let mut children = Children::start(&layout)?;

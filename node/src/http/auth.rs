@@ -27,7 +27,7 @@ pub(super) fn owner_key(headers: &HeaderMap) -> Result<OwnerKey, Problem> {
 
 /// The venue, if `key` is its owner's key.
 pub(super) fn owned(app: &App, id: VenueId, key: &OwnerKey, session: &Session) -> Result<Arc<Known>, Problem> {
-    let known = venues::open(app, id, session)?;
+    let known = venues::find_open(app, id, session)?;
     if known.venue.owned_by(key) { Ok(known) } else { Err(venues::unknown()) }
 }
 

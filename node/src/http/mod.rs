@@ -6,6 +6,7 @@
 //! | `router.rs`, `call.rs` | from a path to its handler; the request that a handler gets |
 //! | `query.rs`, `body.rs`, `auth.rs` | what a request asks for, and its rights |
 //! | `problem.rs`, `reply.rs` | how an answer looks |
+//! | `store.rs` | visits as they lie in the store |
 //! | `session.rs`, `durability.rs` | what a client may rely on across regions |
 //! | `app.rs`, `packs.rs` | what all handlers share |
 //! | `venues/`, `visits/`, `guests/`, `changes.rs`, `cluster.rs`, `orders.rs`, `probes.rs` | the handlers |
@@ -38,6 +39,7 @@ mod query;
 mod reply;
 mod router;
 mod session;
+mod store;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -1,11 +1,8 @@
 //! Loopback addresses: one for each node where the machine allows it, otherwise one for all with many ports.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
-use super::folder::Settings;
-use super::layout::Layout;
-use crate::args::Usage;
+use super::settings::Settings;
 
 /// Public port of every node and of the router's edge.
 const DEFAULT_PORT: u16 = 7080;
@@ -72,28 +69,4 @@ pub(super) fn choose(settings: &Settings, base_port: Option<u16>) -> (Addresses,
     let aliased = nodes.chain(routers).all(|ip| TcpListener::bind((ip, 0)).is_ok());
     let (base_port, dns_port) = base_port.map_or((DEFAULT_PORT, DEFAULT_DNS_PORT), |port| (port, port + 3));
     (Addresses { aliased, base_port, dns_port, regions: settings.regions, nodes: settings.nodes }, aliased)
-}
-
-/// Checks that every listener's port is free, so that an error appears here and not in the log of a node.
-pub(super) fn check_free(layout: &Layout) -> anyhow::Result<()> {
-    let nodes = layout.nodes.iter().map(|node| (&node.process, [node.public, node.replication, node.admin]));
-    let routers =
-        layout.routers.iter().map(|router| (&router.process, [router.at.edge, router.at.dns, router.at.admin]));
-    for (process, addresses) in nodes.chain(routers) {
-        for address in addresses {
-            match TcpListener::bind(address) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                    return Err(Usage::error(format!(
-                        "{address} is in use by another process (a deployment that still runs, or a node that was \
-                         started by hand: {}). Stop it, or choose other ports, such as --base-port {}",
-                        process.pid_file().display(),
-                        address.port().saturating_add(1000)
-                    )));
-                }
-                Err(error) => return Err(Usage::error(format!("{address} can't be used: {error}"))),
-            }
-        }
-    }
-    Ok(())
 }

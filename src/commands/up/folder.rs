@@ -7,32 +7,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use node::config::Engine;
-use serde::{Deserialize, Serialize};
 use service::authority::CertificateAuthority;
 
 use super::layout::{Layout, Process};
+use super::settings::Settings;
 use crate::args::Usage;
 
 /// The file by which `up` recognises its own folders; it holds the [`Settings`].
 const MARKER: &str = "meridian-up.toml";
-
-/// The settings on which a deployment's data depends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Settings {
-    /// Regions.
-    pub(super) regions: u8,
-    /// Nodes in each region.
-    pub(super) nodes: u8,
-    /// Routers.
-    #[serde(default = "one")]
-    pub(super) routers: u8,
-    /// The storage engine.
-    pub(super) engine: Engine,
-}
-
-fn one() -> u8 {
-    1
-}
 
 /// A deployment's folder, locked as long as this value lives.
 pub(super) struct Folder {

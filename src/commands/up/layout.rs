@@ -11,7 +11,7 @@ use replication::{NodeName, RegionId};
 use service::config::PositionSection;
 
 use super::addresses::{Addresses, RouterAddresses};
-use super::folder::Settings;
+use super::settings::Settings;
 
 /// The regions in their order: name, latitude, longitude.
 const REGIONS: [(&str, f64, f64); 5] = [
@@ -209,7 +209,7 @@ mod tests {
     use node::config::{Engine, NodeConfig};
 
     use super::super::addresses::Addresses;
-    use super::super::folder::Settings;
+    use super::super::settings::Settings;
     use super::Layout;
 
     fn layout(data: &Path, regions: u8, nodes: u8, aliased: bool) -> Layout {

@@ -79,8 +79,8 @@ mod tests {
     use node::config::Engine;
 
     use super::super::addresses::Addresses;
-    use super::super::folder::Settings;
     use super::super::layout::Layout;
+    use super::super::settings::Settings;
 
     #[test]
     fn every_router_reads_the_file_that_is_written_for_it() {

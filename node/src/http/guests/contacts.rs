@@ -14,7 +14,7 @@ use super::super::problem::{Kind, Problem};
 use super::super::query::Query;
 use super::super::reply::{Reply, json};
 use super::super::session::Session;
-use super::super::visits::{missing, of_rows, region_of};
+use super::super::store::{accepting_region, visit_from_rows, why_absent};
 use super::completeness;
 use super::pages::{Item, Pages};
 use api::{Moment, RegionId};
@@ -51,8 +51,8 @@ pub(in super::super) async fn contacts(call: Call) -> Result<Reply, Problem> {
     let _one_of_few = app.contact_searches.try_acquire().map_err(busy)?;
     let completeness = completeness(&session.status);
     let rows = app.rows(&id.name(venue), app.view(&session.status))?;
-    let Some((index, _)) = of_rows(app, id, &rows) else {
-        return Err(missing(app, venue, id, &mut session)?);
+    let Some((index, _)) = visit_from_rows(app, id, &rows) else {
+        return Err(why_absent(app, venue, id, &mut session)?);
     };
     let max_stay = known.pack.max_stay;
     let mut search = ContactSearch::new(&index, max_stay, MOST);
@@ -67,7 +67,7 @@ pub(in super::super) async fn contacts(call: Call) -> Result<Reply, Problem> {
         }
     }
     let (contacts, truncated) = search.finish();
-    let visit = GuestRow::of(&index, &region_of(&session.status, &rows), max_stay);
+    let visit = GuestRow::of(&index, &accepting_region(&session.status, &rows), max_stay);
     let answer = Contacts { visit, contacts, completeness, truncated, unreadable };
     let mut reply = json(StatusCode::OK, &answer);
     session.sign_read(&mut reply);

@@ -14,8 +14,8 @@ use replication::replica::Status;
 
 use super::super::App;
 use super::super::problem::Problem;
+use super::super::store::{accepting_region, read_visit};
 use super::super::venues::Known;
-use super::super::visits::{self, region_of};
 use registry::{VISITS, Visit, VisitId, Window};
 
 /// Ids read at a time.
@@ -113,11 +113,11 @@ fn read(
             );
         }
         let Some(id) = VisitId::from_document_id(id) else { continue };
-        let held = visits::read(app, id, &rows);
-        items.extend((0..held.unreadable).map(|_| Item::Unreadable));
-        let Some((visit, _)) = held.visit else { continue };
+        let stored = read_visit(app, id, &rows);
+        items.extend((0..stored.unreadable).map(|_| Item::Unreadable));
+        let Some((visit, _)) = stored.visit else { continue };
         if window.names(&visit, max_stay) && area.is_none_or(|wanted| visit.areas().any(|area| area == wanted)) {
-            items.push(Item::Visit(Box::new(visit), region_of(status, &rows)));
+            items.push(Item::Visit(Box::new(visit), accepting_region(status, &rows)));
         }
     }
     Ok((page.last, items))

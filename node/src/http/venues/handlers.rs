@@ -16,7 +16,7 @@ use super::super::query::Query;
 use super::super::reply::{Reply, full, header, json, no_content};
 use super::super::session::Session;
 use super::super::{auth, body};
-use super::{Found, Known, open, read, unknown};
+use super::{Found, Known, find_open, read, unknown};
 use registry::{CreatedVenue, NewVenue, OwnerKey, VenueId, VenuePatch};
 
 /// How long any cache may keep a profile.
@@ -52,7 +52,7 @@ pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
     let mut session = Session::begin(app, &call.parts.headers, wait).await?;
-    let known = open(app, id, &session)?;
+    let known = find_open(app, id, &session)?;
     session.saw(&known.vector);
     let mut reply = if matches(&call.parts.headers, &known.etag) {
         full(StatusCode::NOT_MODIFIED, "")

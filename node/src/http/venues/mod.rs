@@ -99,7 +99,7 @@ pub(super) fn read(app: &App, id: VenueId) -> Result<Found, Problem> {
 }
 
 /// The venue, or the problem that says why it is not open.
-pub(super) fn open(app: &App, id: VenueId, session: &Session) -> Result<Arc<Known>, Problem> {
+pub(super) fn find_open(app: &App, id: VenueId, session: &Session) -> Result<Arc<Known>, Problem> {
     match find(app, id, session)? {
         Found::Open(known) => Ok(known),
         Found::Closed => Err(Problem::new(Kind::Closed, "its owner closed it; it takes no check-ins any more")),

@@ -17,9 +17,9 @@ use super::super::durability::{Proof, Wanted};
 use super::super::problem::{Kind, Problem};
 use super::super::reply::{Reply, header, json};
 use super::super::session::Session;
+use super::super::store::{visit_from_rows, why_absent};
 use super::super::venues::Known;
 use super::super::{App, auth, body, venues};
-use super::{missing, of_rows};
 use registry::{CheckAt, CheckedVisit, Secret, VenueId, VisitBody, VisitId};
 
 /// The answer to a check-in.
@@ -42,7 +42,7 @@ pub(in super::super) async fn post(call: Call) -> Result<Reply, Problem> {
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    let known = venues::open(app, venue, &session)?;
+    let known = venues::find_open(app, venue, &session)?;
     let at = CheckAt { now: app.now(&session.status), arrival: None };
     let checked = written.check(&known.venue, &known.pack, at)?;
     let mut secret = Secret([0; 16]);
@@ -68,7 +68,7 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
     let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    let known = venues::open(app, venue, &session);
+    let known = venues::find_open(app, venue, &session);
     let at = CheckAt { now: app.now(&session.status), arrival: Some(id.arrival()) };
     let checked = known.as_ref().ok().map(|known| written.check(&known.venue, &known.pack, at));
     // The search includes rows that are not durable yet, because this check-in may be on its way to the disk. If the
@@ -79,7 +79,7 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
         (Ok(known), Some(Ok(checked))) if !known.has_changed() => app.row(&checked.key(id, &known.venue), applied)?,
         _ => app.rows(&id.name(venue), applied)?,
     };
-    if let Some((key, row, change)) = repeated(&written, id, &stored) {
+    if let Some((key, row, change)) = find_repeat(&written, id, &stored) {
         if !durably(row, &session.status)?.contains(change.hash()) {
             // The first one is not durable yet. The replica answers the repeat once it is durable.
             app.write("check_in", Write::Change { key: *key, change }).await?;
@@ -91,9 +91,9 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
         return Ok(reply);
     }
     // Rows without a visible field hold corrections that arrived before their check-in, which this request may be.
-    if of_rows(app, id, &stored).is_some() {
+    if visit_from_rows(app, id, &stored).is_some() {
         let durable = stored.iter().map(|(key, row)| Ok((*key, durably(row, &session.status)?)));
-        if of_rows(app, id, &durable.collect::<Result<Vec<_>, Problem>>()?).is_none() {
+        if visit_from_rows(app, id, &durable.collect::<Result<Vec<_>, Problem>>()?).is_none() {
             app.settle().await?;
         }
         return Err(Problem::new(Kind::Conflict, "correct it with PATCH"));
@@ -104,7 +104,7 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
         None => return Err(Problem::internal()),
         Some(Err(invalid)) => {
             // If the visit is gone, the guest should be told that instead of what is wrong with its time.
-            let gone = missing(app, venue, id, &mut session)?;
+            let gone = why_absent(app, venue, id, &mut session)?;
             return Err(if gone.kind() == Kind::NoVisit { invalid.into() } else { gone });
         }
     };
@@ -162,7 +162,7 @@ fn durably(row: &Row, status: &Status) -> Result<Row, Problem> {
 }
 
 /// The stored document that this exact body made, if there is one, and the change that made it.
-fn repeated<'a>(
+fn find_repeat<'a>(
     written: &VisitBody,
     id: VisitId,
     stored: &'a [(DocumentKey, Row)],
@@ -181,7 +181,7 @@ fn repeated<'a>(
 mod tests {
     use replication::{Change, Dot, ReplicaId, Row, Wall};
 
-    use super::repeated;
+    use super::find_repeat;
     use registry::{CheckAt, NewVenue, OwnerKey, PolicyPack, Secret, VenueId, VisitBody, VisitId};
 
     const ARRIVAL: Wall = Wall(1_767_225_600_000);
@@ -205,9 +205,9 @@ mod tests {
         let mut row = Row::default();
         row.add(Dot { origin: ReplicaId(1), seq: 1 }, Change::create(&key, &checked.to_fields()));
         let stored = [(key, row)];
-        assert!(repeated(&written, id, &stored).is_some());
-        assert!(repeated(&written, id, &[]).is_none());
+        assert!(find_repeat(&written, id, &stored).is_some());
+        assert!(find_repeat(&written, id, &[]).is_none());
         let other = VisitBody::parse(body.replace("Zoë", "Zoe").as_bytes()).expect("reads");
-        assert!(repeated(&other, id, &stored).is_none());
+        assert!(find_repeat(&other, id, &stored).is_none());
     }
 }

@@ -16,9 +16,9 @@ use super::super::problem::{Kind, Problem};
 use super::super::query::Query;
 use super::super::reply::{Reply, json, no_content};
 use super::super::session::Session;
+use super::super::store::{needs, visit_from_rows, why_absent};
 use super::super::venues::{self, Found};
 use super::super::{App, auth, body};
-use super::{missing, needs, of_rows};
 use api::Moment;
 use registry::EARLIEST_ARRIVAL;
 use registry::LONGEST_RETENTION;
@@ -42,8 +42,8 @@ pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
     let mut session = Session::begin(app, &call.parts.headers, wait).await?;
     let rows = app.rows(&id.name(venue), app.view(&session.status))?;
-    let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
-        let mut reply = missing(app, venue, id, &mut session)?.into_reply();
+    let Some((visit, expires_at)) = visit_from_rows(app, id, &rows) else {
+        let mut reply = why_absent(app, venue, id, &mut session)?.into_reply();
         session.sign_read(&mut reply);
         return Ok(reply);
     };
@@ -63,10 +63,10 @@ pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
     let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     // A correction builds on what is durable, so the answer's token covers its dependencies.
     let rows = app.rows(&id.name(venue), app.view(&session.status))?;
-    let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
-        return Err(missing(app, venue, id, &mut session)?);
+    let Some((visit, expires_at)) = visit_from_rows(app, id, &rows) else {
+        return Err(why_absent(app, venue, id, &mut session)?);
     };
-    let (rules, pack) = rules(app, venue, &session)?;
+    let (rules, pack) = correction_rules(app, venue, &session)?;
     let updates = patch.check(&visit, &rules, &pack)?;
     let updates: Vec<_> = updates.iter().map(|(field, value)| (field.as_ref(), value.clone())).collect();
     let mut last = None;
@@ -91,8 +91,8 @@ pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
     let status = app.handle.status();
     let rows = app.rows(&id.name(venue), app.view(&status))?;
     // The visit was erased or expired meanwhile, and the correction with it.
-    let Some((visit, expires_at)) = of_rows(app, id, &rows) else {
-        return Err(missing(app, venue, id, &mut session)?);
+    let Some((visit, expires_at)) = visit_from_rows(app, id, &rows) else {
+        return Err(why_absent(app, venue, id, &mut session)?);
     };
     let mut reply = record(app, &visit, venue, expires_at)?;
     wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
@@ -107,7 +107,7 @@ pub(in super::super) async fn erase(call: Call) -> Result<Reply, Problem> {
     auth::proven(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    within(id, app.now(&session.status))?;
+    check_erasable(id, app.now(&session.status))?;
     let erase = Write::Erase { name: id.name(venue), lasting: false, reason: Reason::Subject };
     let outcome = app.write("erasure", erase).await?;
     let mut reply = no_content();
@@ -117,7 +117,7 @@ pub(in super::super) async fn erase(call: Call) -> Result<Reply, Problem> {
 }
 
 /// Refuses an erasure of a visit that cannot exist, because every tombstone takes room in every region.
-fn within(id: VisitId, now: Wall) -> Result<(), Problem> {
+fn check_erasable(id: VisitId, now: Wall) -> Result<(), Problem> {
     if id.arrival().plus(LONGEST_RETENTION) <= now {
         return Err(Problem::new(Kind::Expired, "its retention has passed, and it was deleted"));
     }
@@ -128,7 +128,7 @@ fn within(id: VisitId, now: Wall) -> Result<(), Problem> {
 }
 
 /// The rules for a correction: the venue's, or the node's own once the venue is closed.
-fn rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<PolicyPack>), Problem> {
+fn correction_rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<PolicyPack>), Problem> {
     if let Found::Open(known) = venues::find(app, id, session)? {
         return Ok((known.venue.clone(), known.pack.clone()));
     }
@@ -144,14 +144,14 @@ fn record(app: &App, visit: &Visit, venue: VenueId, expires_at: Wall) -> Result<
 mod tests {
     use replication::Wall;
 
-    use super::within;
+    use super::check_erasable;
     use registry::{Secret, VisitId};
 
     #[test]
     fn an_erasure_is_taken_for_ids_that_can_live() {
         const DAY: u64 = 86_400_000;
         let now = Wall(1_767_225_600_000);
-        let taken = |ms: u64| within(VisitId::of(Wall(ms), &Secret([1; 16])), now).is_ok();
+        let taken = |ms: u64| check_erasable(VisitId::of(Wall(ms), &Secret([1; 16])), now).is_ok();
         assert!(taken(now.0) && taken(now.0 + 300_000) && taken(now.0 - 28 * DAY + 1));
         assert!(!taken(now.0 + 300_001) && !taken(now.0 - 28 * DAY));
     }
