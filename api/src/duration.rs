@@ -10,7 +10,7 @@ use std::time::Duration;
 const UNITS: [(&str, u128); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 /// What a text must be, for error messages.
-pub const FORM: &str = "a number and a unit, such as 14d, 36h, 90m, 20s, 500ms";
+pub(crate) const FORM: &str = "a number and a unit, such as 14d, 36h, 90m, 20s, 500ms";
 
 /// A text that is not a length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

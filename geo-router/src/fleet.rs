@@ -62,7 +62,7 @@ pub struct Node {
 
 impl Fleet {
     /// The largest number of regions.
-    pub const MAX_REGIONS: usize = 64;
+    pub(crate) const MAX_REGIONS: usize = 64;
 
     /// Every region's index.
     pub fn indices(&self) -> impl Iterator<Item = RegionIndex> + use<> {

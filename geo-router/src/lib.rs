@@ -22,6 +22,7 @@ pub mod health;
 pub mod location;
 pub mod metrics;
 pub mod policy;
+mod rendezvous;
 pub mod run;
 pub mod signals;
 pub mod view;

@@ -17,6 +17,7 @@ use siphasher::sip::SipHasher13;
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::{Leaf, PlaceClass, Places};
 use crate::policy::Assignment;
+use crate::rendezvous;
 
 /// One region as of a view.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,14 +111,13 @@ impl View {
         nodes.filter(move |(_, up)| **up || none).flat_map(|(node, _)| node.addresses.iter().copied())
     }
 
-    /// Weighted rendezvous hashing (Schindelhauer and Schomaker 2005): when shares change, no more leaves move than
-    /// necessary.
+    /// When shares change, no more leaves move than necessary.
     fn pick(&self, leaf: &Leaf) -> RegionIndex {
         let shares = self.assignment.shares(leaf.class);
         if let [(region, _)] = shares {
             return *region;
         }
-        let score = |region: RegionIndex, share: f64| -share / unit(leaf, region).ln();
+        let score = |region: RegionIndex, share: f64| rendezvous::score(hash(leaf, region), share);
         let best = shares.iter().max_by(|(a, x), (b, y)| score(*a, *x).total_cmp(&score(*b, *y)));
         best.map_or_else(|| self.least_bad(leaf.class), |(region, _)| *region)
     }
@@ -139,15 +139,15 @@ impl View {
     }
 }
 
-/// A number in (0, 1) that is fixed for a leaf and a region, in every router and every version.
-fn unit(leaf: &Leaf, region: RegionIndex) -> f64 {
+/// A number that is fixed for a leaf and a region, in every router and every version.
+fn hash(leaf: &Leaf, region: RegionIndex) -> u64 {
     let mut hasher = SipHasher13::new();
     match leaf.network {
         IpAddr::V4(network) => hasher.write(&network.octets()),
         IpAddr::V6(network) => hasher.write(&network.octets()),
     }
     hasher.write(&[leaf.prefix, region.0]);
-    ((hasher.finish() >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    hasher.finish()
 }
 
 #[cfg(test)]

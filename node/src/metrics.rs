@@ -260,24 +260,24 @@ impl Metrics {
     }
 
     /// A frame of `bytes` bytes went to a peer (`out`) or came from it (`in`).
-    pub fn frame_bytes(&self, peer: &NodeName, direction: &str, bytes: usize) {
+    pub(crate) fn frame_bytes(&self, peer: &NodeName, direction: &str, bytes: usize) {
         let labels = [peer.as_str(), direction];
         self.frame_bytes.with_label_values(&labels).inc_by(bytes as u64);
         self.frames.with_label_values(&labels).inc();
     }
 
     /// A peer's entry was refused.
-    pub fn refused_delta(&self, peer: &NodeName) {
+    pub(crate) fn refused_delta(&self, peer: &NodeName) {
         self.refused_deltas.with_label_values(&[peer.as_str()]).inc();
     }
 
     /// A peer's entry has an arrival in the future.
-    pub fn held_back(&self, peer: &NodeName) {
+    pub(crate) fn held_back(&self, peer: &NodeName) {
         self.held_back.with_label_values(&[peer.as_str()]).inc();
     }
 
     /// A peer's horizon was refused.
-    pub fn horizon_refused(&self, peer: &NodeName) {
+    pub(crate) fn horizon_refused(&self, peer: &NodeName) {
         self.horizon_refused.with_label_values(&[peer.as_str()]).inc();
     }
 

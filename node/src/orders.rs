@@ -111,7 +111,7 @@ impl Order {
 
     /// As the public sees it: without its author.
     #[must_use]
-    pub fn to_public(&self) -> api::orders::Order {
+    pub(crate) fn to_public(&self) -> api::orders::Order {
         api::orders::Order {
             kind: self.kind,
             since: Moment(self.since),
@@ -123,7 +123,7 @@ impl Order {
 
     /// As operators see it.
     #[must_use]
-    pub fn to_operators(&self) -> api::orders::Order {
+    pub(crate) fn to_operators(&self) -> api::orders::Order {
         let reason = Some(self.reason.clone()).filter(|reason| !reason.is_empty());
         api::orders::Order { by: Some(self.by.clone()), reason, ..self.to_public() }
     }

@@ -62,7 +62,7 @@ impl PersonField {
 
     /// How long the field may be, in characters as a reader counts them.
     #[must_use]
-    pub fn max_chars(self) -> usize {
+    pub(crate) fn max_chars(self) -> usize {
         match self {
             PersonField::Name | PersonField::Street => 120,
             PersonField::Phone => 40,
@@ -132,7 +132,7 @@ impl Person {
 
     /// Whether the person gives any way of being reached.
     #[must_use]
-    pub fn has_contact(&self) -> bool {
+    pub(crate) fn has_contact(&self) -> bool {
         PersonField::ALL[1..].iter().any(|&field| field != PersonField::Country && self.get(field).is_some())
     }
 

@@ -8,7 +8,7 @@ mod patch;
 pub(crate) mod persons;
 pub(crate) mod persons_patch;
 
-pub use body::{CheckAt, CheckedVisit, EARLIEST_ARRIVAL, OLDEST_ARRIVAL, VisitBody};
+pub use body::{CheckAt, CheckedVisit, EARLIEST_ARRIVAL, VisitBody};
 pub use document::Visit;
 pub use id::{Secret, VISITS, VisitId};
 pub use patch::VisitPatch;

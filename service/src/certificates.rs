@@ -87,7 +87,7 @@ impl Certificates {
     ///
     /// # Errors
     /// [`CertificateError`]; the old certificate stays in use.
-    pub fn reload(&self) -> Result<bool, CertificateError> {
+    pub(crate) fn reload(&self) -> Result<bool, CertificateError> {
         let times = times(&self.files);
         if std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), times) == times {
             return Ok(false);

@@ -12,7 +12,7 @@ use serde_json::Value;
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// One request that is being built.
-pub struct Call {
+pub(crate) struct Call {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
@@ -21,7 +21,7 @@ pub struct Call {
 
 /// One whole answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -29,29 +29,29 @@ pub struct Answer {
 
 impl Call {
     /// A request without a body.
-    pub fn new(method: &str, path: impl Into<String>) -> Call {
+    pub(crate) fn new(method: &str, path: impl Into<String>) -> Call {
         Call { method: method.to_owned(), path: path.into(), headers: Vec::new(), body: None }
     }
 
     /// Adds a header.
-    pub fn header(mut self, name: &str, value: impl Into<String>) -> Call {
+    pub(crate) fn header(mut self, name: &str, value: impl Into<String>) -> Call {
         self.headers.push((name.to_owned(), value.into()));
         self
     }
 
     /// Adds a JSON body.
-    pub fn json(self, body: &Value) -> Call {
+    pub(crate) fn json(self, body: &Value) -> Call {
         self.header("Content-Type", "application/json").bytes(body.to_string())
     }
 
     /// Adds a body of any bytes.
-    pub fn bytes(mut self, body: impl Into<Vec<u8>>) -> Call {
+    pub(crate) fn bytes(mut self, body: impl Into<Vec<u8>>) -> Call {
         self.body = Some(body.into());
         self
     }
 
     /// The bytes of the request on the wire.
-    pub fn render(&self) -> Vec<u8> {
+    pub(crate) fn render(&self) -> Vec<u8> {
         let mut head =
             format!("{} {} HTTP/1.1\r\nHost: meridian.test\r\nConnection: close\r\n", self.method, self.path);
         for (name, value) in &self.headers {
@@ -65,7 +65,7 @@ impl Call {
     }
 
     /// Sends the request and reads the answer.
-    pub fn send(&self, to: SocketAddr) -> io::Result<Answer> {
+    pub(crate) fn send(&self, to: SocketAddr) -> io::Result<Answer> {
         let mut stream = connect(to)?;
         stream.write_all(&self.render())?;
         read(&mut stream)
@@ -73,13 +73,13 @@ impl Call {
 
     /// Sends the request to a server that is up.
     #[track_caller]
-    pub fn to(&self, to: SocketAddr) -> Answer {
+    pub(crate) fn to(&self, to: SocketAddr) -> Answer {
         self.send(to).unwrap_or_else(|error| panic!("{} {} at {to}: {error}", self.method, self.path))
     }
 }
 
 /// A connection with time limits.
-pub fn connect(to: SocketAddr) -> io::Result<TcpStream> {
+pub(crate) fn connect(to: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&to, TIME_LIMIT)?;
     stream.set_read_timeout(Some(TIME_LIMIT))?;
     stream.set_write_timeout(Some(TIME_LIMIT))?;
@@ -88,7 +88,7 @@ pub fn connect(to: SocketAddr) -> io::Result<TcpStream> {
 }
 
 /// Reads one answer; the server closes after it or gives its length.
-pub fn read(stream: &mut TcpStream) -> io::Result<Answer> {
+pub(crate) fn read(stream: &mut TcpStream) -> io::Result<Answer> {
     let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut bytes = Vec::new();
     let mut piece = [0; 16 * 1024];
@@ -149,31 +149,31 @@ fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
 
 impl Answer {
     /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The body as text.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
     /// The body as JSON.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
     /// Panics unless the answer has this status.
     #[track_caller]
-    pub fn expect(self, status: u16) -> Answer {
+    pub(crate) fn expect(self, status: u16) -> Answer {
         assert_eq!(self.status, status, "{}", String::from_utf8_lossy(&self.body));
         self
     }
 
     /// Panics unless the answer is a problem with this status (RFC 9457). Returns its members.
     #[track_caller]
-    pub fn problem(self, status: u16) -> Value {
+    pub(crate) fn problem(self, status: u16) -> Value {
         let answer = self.expect(status);
         assert_eq!(answer.header("content-type"), Some("application/problem+json"));
         let problem = answer.json();

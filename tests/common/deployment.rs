@@ -27,12 +27,12 @@ const READY: Duration = Duration::from_secs(30);
 /// How long a node may take to stop.
 const STOPPED: Duration = Duration::from_secs(15);
 /// How long all regions may take to agree.
-pub const AGREED: Duration = Duration::from_secs(30);
+pub(crate) const AGREED: Duration = Duration::from_secs(30);
 
 const REGIONS: [&str; 5] = ["eu-central", "us-east", "ap-southeast", "sa-east", "ap-northeast"];
 
 /// Several nodes, one in each region. Everything is removed when this is dropped.
-pub struct Deployment {
+pub(crate) struct Deployment {
     pub nodes: Vec<Node>,
     /// The two nodes that each link joins, and the proxy between them.
     links: Vec<(usize, usize, Proxy)>,
@@ -40,7 +40,7 @@ pub struct Deployment {
 }
 
 /// One node.
-pub struct Node {
+pub(crate) struct Node {
     pub region: &'static str,
     pub public: SocketAddr,
     pub replication: SocketAddr,
@@ -52,12 +52,12 @@ pub struct Node {
 
 impl Deployment {
     /// This number of nodes with the development pack, all ready.
-    pub fn start(nodes: usize) -> Deployment {
+    pub(crate) fn start(nodes: usize) -> Deployment {
         Deployment::with(&vec!["development"; nodes], "info")
     }
 
     /// One node for each of these policy packs, with this log filter, all ready.
-    pub fn with(packs: &[&str], log_filter: &'static str) -> Deployment {
+    pub(crate) fn with(packs: &[&str], log_filter: &'static str) -> Deployment {
         let folder = tempfile::tempdir().unwrap();
         let authority = CertificateAuthority::create(&folder.path().join("certs"), false).unwrap();
         let address = net::address();
@@ -108,35 +108,35 @@ impl Deployment {
     }
 
     /// The folder with the authority and all certificates.
-    pub fn certs(&self) -> PathBuf {
+    pub(crate) fn certs(&self) -> PathBuf {
         self.folder.path().join("certs")
     }
 
     /// A folder for other files of a test.
-    pub fn scratch(&self) -> &Path {
+    pub(crate) fn scratch(&self) -> &Path {
         self.folder.path()
     }
 
     /// Cuts a region off from all others.
-    pub fn isolate(&self, node: usize) {
+    pub(crate) fn isolate(&self, node: usize) {
         self.links.iter().filter(|(a, b, _)| *a == node || *b == node).for_each(|(.., proxy)| proxy.set_cut(true));
     }
 
     /// Heals every link.
-    pub fn heal(&self) {
+    pub(crate) fn heal(&self) {
         self.links.iter().for_each(|(.., proxy)| proxy.set_cut(false));
     }
 
     /// Waits until every running node hears every other running node.
     #[track_caller]
-    pub fn wait_linked(&self) {
+    pub(crate) fn wait_linked(&self) {
         let running: Vec<&Node> = self.nodes.iter().filter(|node| node.process.is_some()).collect();
         holds("all links are up", AGREED, || running.iter().all(|node| node.linked().len() + 1 == running.len()));
     }
 
     /// Waits until every region's list claims to hold everything that was acknowledged anywhere before now.
     #[track_caller]
-    pub fn wait_complete(&self, venue: &Venue) {
+    pub(crate) fn wait_complete(&self, venue: &Venue) {
         let now = jiff::Timestamp::now();
         for node in &self.nodes {
             within("the list is complete", AGREED, || {
@@ -149,19 +149,19 @@ impl Deployment {
 
     /// Waits until every region knows a venue that was made in one region.
     #[track_caller]
-    pub fn wait_known(&self, venue: &Venue) {
+    pub(crate) fn wait_known(&self, venue: &Venue) {
         for node in &self.nodes {
             holds("the venue is known", AGREED, || Call::new("GET", &venue.path).to(node.public).status == 200);
         }
     }
 
     /// The log of every node.
-    pub fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         self.nodes.iter().map(Node::log).collect()
     }
 
     /// All public addresses in the form of a command-line option.
-    pub fn targets(&self) -> String {
+    pub(crate) fn targets(&self) -> String {
         self.nodes.iter().map(|node| format!("http://{}", node.public)).collect::<Vec<_>>().join(",")
     }
 }
@@ -194,7 +194,7 @@ impl Node {
     }
 
     /// The folder of its data.
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.folder.join("store")
     }
 
@@ -207,7 +207,7 @@ impl Node {
 
     /// Starts the node again and waits until it is ready.
     #[track_caller]
-    pub fn start_again(&mut self) {
+    pub(crate) fn start_again(&mut self) {
         assert!(self.process.is_none(), "{} runs", self.region);
         self.spawn();
         self.wait_ready();
@@ -215,7 +215,7 @@ impl Node {
 
     /// Waits until the node is fit to serve.
     #[track_caller]
-    pub fn wait_ready(&self) {
+    pub(crate) fn wait_ready(&self) {
         within("the node is ready", READY, || match Call::new("GET", "/readyz").send(self.public) {
             Ok(answer) if answer.status == 200 => Ok(()),
             other => Err((self.region, other.map(|answer| answer.body), self.log())),
@@ -224,19 +224,19 @@ impl Node {
 
     /// Its process.
     #[track_caller]
-    pub fn process(&mut self) -> &mut Process {
+    pub(crate) fn process(&mut self) -> &mut Process {
         self.process.as_mut().unwrap_or_else(|| panic!("{} is down", self.region))
     }
 
     /// Kills the node with SIGKILL.
     #[track_caller]
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.take().unwrap_or_else(|| panic!("{} is down", self.region)).kill();
     }
 
     /// Stops the node with SIGTERM; it must end with success. Returns how long that took.
     #[track_caller]
-    pub fn stop(&mut self) -> Duration {
+    pub(crate) fn stop(&mut self) -> Duration {
         let mut process = self.process.take().unwrap_or_else(|| panic!("{} is down", self.region));
         process.signal(Signal::SIGTERM);
         let (status, took) = process.ended(STOPPED);
@@ -245,18 +245,18 @@ impl Node {
     }
 
     /// Everything that the node has logged.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap()
     }
 
     /// The status that the node shows to operators.
     #[track_caller]
-    pub fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         Call::new("GET", "/v1/admin/status").to(self.admin).expect(200).json()
     }
 
     /// The regions to which the node has a link.
-    pub fn linked(&self) -> Vec<String> {
+    pub(crate) fn linked(&self) -> Vec<String> {
         let status = self.status();
         let peers = status["peers"].as_array().unwrap().iter().filter(|peer| peer["connected"] == true);
         peers.map(|peer| peer["region"].as_str().unwrap().to_owned()).collect()
@@ -264,7 +264,7 @@ impl Node {
 
     /// The sum of a metric over all its labels.
     #[track_caller]
-    pub fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str) -> f64 {
         let text = Call::new("GET", "/metrics").to(self.admin).expect(200);
         let lines = text.text().lines().filter(|line| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])) && !line.starts_with('#')
@@ -274,7 +274,7 @@ impl Node {
 
     /// Sends a request to its public listener.
     #[track_caller]
-    pub fn ask(&self, call: &Call) -> Answer {
+    pub(crate) fn ask(&self, call: &Call) -> Answer {
         call.to(self.public)
     }
 }

@@ -12,7 +12,7 @@ use super::client::{Answer, Call};
 
 /// A venue that a test made.
 #[derive(Clone, Debug)]
-pub struct Venue {
+pub(crate) struct Venue {
     pub id: String,
     pub key: String,
     /// `/v1/venues/{id}`
@@ -21,7 +21,7 @@ pub struct Venue {
 
 /// A visit whose id and secret the guest's device made.
 #[derive(Clone, Debug)]
-pub struct Visit {
+pub(crate) struct Visit {
     pub id: String,
     pub secret: String,
     path: String,
@@ -30,38 +30,38 @@ pub struct Visit {
 }
 
 /// A guest list by visit id.
-pub type List = BTreeMap<String, Value>;
+pub(crate) type List = BTreeMap<String, Value>;
 
 impl Venue {
     /// Makes a venue.
     #[track_caller]
-    pub fn make(at: SocketAddr, retention: &str) -> Venue {
+    pub(crate) fn make(at: SocketAddr, retention: &str) -> Venue {
         let body = json!({"name": "Zum Test", "timezone": "Europe/Berlin", "retention": retention, "areas": ["Bar"]});
         Venue::make_of(at, &body)
     }
 
     /// Makes a venue with any body.
     #[track_caller]
-    pub fn make_of(at: SocketAddr, body: &Value) -> Venue {
+    pub(crate) fn make_of(at: SocketAddr, body: &Value) -> Venue {
         let made = Call::new("POST", "/v1/venues").json(body).to(at).expect(201).json();
         let text = |name: &str| made[name].as_str().unwrap().to_owned();
         Venue { id: text("venue_id"), key: text("owner_key"), path: format!("/v1/venues/{}", text("venue_id")) }
     }
 
     /// A request with the owner's key; `rest` follows the venue's path.
-    pub fn call(&self, method: &str, rest: &str) -> Call {
+    pub(crate) fn call(&self, method: &str, rest: &str) -> Call {
         Call::new(method, format!("{}{rest}", self.path)).header("Authorization", format!("Bearer {}", self.key))
     }
 
     /// The whole guest list.
     #[track_caller]
-    pub fn guests(&self, at: SocketAddr) -> Value {
+    pub(crate) fn guests(&self, at: SocketAddr) -> Value {
         self.call("GET", "/guests?limit=10000").to(at).expect(200).json()
     }
 
     /// The guest list by visit id, without what differs between regions; panics if a visit is in it twice.
     #[track_caller]
-    pub fn list(&self, at: SocketAddr) -> List {
+    pub(crate) fn list(&self, at: SocketAddr) -> List {
         let guests = self.guests(at);
         assert!(guests.get("cursor").is_none(), "one page is enough for a test");
         let mut list = List::new();
@@ -77,18 +77,18 @@ impl Venue {
 
     /// For each region, the moment through which the list is complete.
     #[track_caller]
-    pub fn completeness(&self, at: SocketAddr) -> BTreeMap<String, Timestamp> {
+    pub(crate) fn completeness(&self, at: SocketAddr) -> BTreeMap<String, Timestamp> {
         let answer = self.call("GET", "/guests?limit=1").to(at).expect(200).json();
         serde_json::from_value(answer["completeness"].clone()).unwrap()
     }
 
     /// A visit that begins now.
-    pub fn visit(&self, name: &str, phone: &str) -> Visit {
+    pub(crate) fn visit(&self, name: &str, phone: &str) -> Visit {
         self.visit_at(now(), json!({"persons": [{"name": name, "phone": phone}]}))
     }
 
     /// A visit that began at some time, with any body.
-    pub fn visit_at(&self, arrival: Wall, body: Value) -> Visit {
+    pub(crate) fn visit_at(&self, arrival: Wall, body: Value) -> Visit {
         let secret = Secret(rand::random());
         let id = VisitId::of(arrival, &secret).to_string();
         Visit { path: format!("{}/visits/{id}", self.path), id, secret: secret.to_string(), body }
@@ -101,12 +101,12 @@ impl Visit {
     }
 
     /// The check-in.
-    pub fn put(&self) -> Call {
+    pub(crate) fn put(&self) -> Call {
         self.call("PUT").json(&self.body)
     }
 
     /// A correction of the first person's phone number.
-    pub fn correct(&self, phone: &str) -> Call {
+    pub(crate) fn correct(&self, phone: &str) -> Call {
         let mut persons = self.body["persons"].clone();
         persons[0]["phone"] = phone.into();
         let patch = json!({"persons": persons}).to_string();
@@ -114,39 +114,39 @@ impl Visit {
     }
 
     /// The guest's own record.
-    pub fn get(&self) -> Call {
+    pub(crate) fn get(&self) -> Call {
         self.call("GET")
     }
 
     /// The erasure.
-    pub fn erase(&self) -> Call {
+    pub(crate) fn erase(&self) -> Call {
         self.call("DELETE")
     }
 
     /// Its path.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// Checks in a visit that is new there.
     #[track_caller]
-    pub fn check_in(&self, at: SocketAddr) -> Answer {
+    pub(crate) fn check_in(&self, at: SocketAddr) -> Answer {
         self.put().to(at).expect(201)
     }
 }
 
 /// The first person's phone number in a row of a guest list.
 #[track_caller]
-pub fn phone(row: &Value) -> &str {
+pub(crate) fn phone(row: &Value) -> &str {
     row["persons"][0]["phone"].as_str().unwrap_or_else(|| panic!("no phone number: {row}"))
 }
 
 /// All concurrent values that a row shows, as one text.
-pub fn conflicts(row: &Value) -> String {
+pub(crate) fn conflicts(row: &Value) -> String {
     row.get("conflicts").map_or_else(String::new, Value::to_string)
 }
 
 /// This machine's clock, which all nodes of a test share.
-pub fn now() -> Wall {
+pub(crate) fn now() -> Wall {
     Wall(u64::try_from(Timestamp::now().as_millisecond()).unwrap())
 }

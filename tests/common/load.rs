@@ -18,11 +18,11 @@ const LIMIT: Duration = Duration::from_secs(120);
 const WRITES: Duration = Duration::from_secs(30);
 
 /// A load that is being sent.
-pub struct Load(Process);
+pub(crate) struct Load(Process);
 
 impl Load {
     /// Sends check-ins, corrections and erasures to all regions, and repeats at the next region after a failure.
-    pub fn start(deployment: &Deployment, duration: &str) -> Load {
+    pub(crate) fn start(deployment: &Deployment, duration: &str) -> Load {
         let mut command = Command::new(MERIDIAN);
         command.args(["load", "--json", "--failover", "--rate", "150", "--duration", duration]);
         command.args(["--corrections", "0.1", "--erasures", "0.1", "--venues", "2", "--connections", "24"]);
@@ -33,7 +33,7 @@ impl Load {
 
     /// Waits until a node has made so many client writes durable.
     #[track_caller]
-    pub fn wait_writes(&mut self, deployment: &Deployment, node: usize, writes: f64) {
+    pub(crate) fn wait_writes(&mut self, deployment: &Deployment, node: usize, writes: f64) {
         let node = &deployment.nodes[node];
         holds("the load goes on", WRITES, || {
             assert!(self.0.runs(), "the load has ended already");
@@ -43,7 +43,7 @@ impl Load {
 
     /// Waits for the end; fails unless the load's own verification passed. Returns the whole report.
     #[track_caller]
-    pub fn passed(mut self) -> Value {
+    pub(crate) fn passed(mut self) -> Value {
         let mut text = String::new();
         // The output is one line at the end, so reading it waits for the end.
         self.0.stdout().unwrap().read_to_string(&mut text).unwrap();
@@ -60,7 +60,7 @@ impl Load {
 }
 
 /// Number of operations of a kind that finally failed.
-pub fn failed(report: &Value, kind: &str) -> u64 {
+pub(crate) fn failed(report: &Value, kind: &str) -> u64 {
     let operations = report["operations"].as_array().unwrap();
     let operation = operations.iter().find(|operation| operation["operation"] == kind);
     operation.unwrap_or_else(|| panic!("no {kind}: {report:#}"))["failed"].as_u64().unwrap()

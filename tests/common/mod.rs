@@ -8,20 +8,20 @@
 // Each test crate uses another part of this module.
 #![allow(dead_code, unused_imports)]
 
-pub mod client;
-pub mod deployment;
-pub mod guest;
-pub mod load;
-pub mod net;
-pub mod process;
-pub mod proxy;
-pub mod venues;
-pub mod wait;
+pub(crate) mod client;
+pub(crate) mod deployment;
+pub(crate) mod guest;
+pub(crate) mod load;
+pub(crate) mod net;
+pub(crate) mod process;
+pub(crate) mod proxy;
+pub(crate) mod venues;
+pub(crate) mod wait;
 
-pub use client::{Answer, Call};
-pub use deployment::{Deployment, Node};
-pub use guest::{Venue, Visit};
-pub use wait::{holds, within};
+pub(crate) use client::{Answer, Call};
+pub(crate) use deployment::{Deployment, Node};
+pub(crate) use guest::{Venue, Visit};
+pub(crate) use wait::{holds, within};
 
 /// The binary under test.
-pub const MERIDIAN: &str = env!("CARGO_BIN_EXE_meridian");
+pub(crate) const MERIDIAN: &str = env!("CARGO_BIN_EXE_meridian");

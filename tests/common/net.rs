@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 ///
 /// Outgoing connections come from 127.0.0.1. On another address no connection of any test can occupy the port of a node
 /// that is down for a moment. Where there is only one loopback address, that one is used.
-pub fn address() -> IpAddr {
+pub(crate) fn address() -> IpAddr {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id().wrapping_mul(64).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed));
     let [_, a, b, c] = number.to_be_bytes();
@@ -17,7 +17,7 @@ pub fn address() -> IpAddr {
 }
 
 /// This number of different free ports of an address.
-pub fn free(address: IpAddr, count: usize) -> Vec<SocketAddr> {
+pub(crate) fn free(address: IpAddr, count: usize) -> Vec<SocketAddr> {
     (0..count).map(|_| SocketAddr::new(address, free_base(&[address], 1))).collect()
 }
 
@@ -25,7 +25,7 @@ pub fn free(address: IpAddr, count: usize) -> Vec<SocketAddr> {
 ///
 /// It lies below those that the system gives to outgoing connections (32768 on Linux), because one of these could take
 /// it before the process under test listens there. No port is given out twice by one test process.
-pub fn free_base(addresses: &[IpAddr], count: u16) -> u16 {
+pub(crate) fn free_base(addresses: &[IpAddr], count: u16) -> u16 {
     const PORTS: std::ops::Range<u32> = 10_240..32_768;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let count = u32::from(count);

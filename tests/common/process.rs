@@ -12,54 +12,54 @@ use nix::unistd::Pid;
 use super::wait::within;
 
 /// A child that is killed when this is dropped.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
 }
 
 impl Process {
     /// Starts a command and appends its output to a file.
-    pub fn logged(command: &mut Command, log: &Path) -> Process {
+    pub(crate) fn logged(command: &mut Command, log: &Path) -> Process {
         let log = OpenOptions::new().create(true).append(true).open(log).unwrap();
         Process::start(command.stdout(log.try_clone().unwrap()).stderr(log))
     }
 
     /// Starts a command. Its standard input stays open as long as this value lives.
-    pub fn start(command: &mut Command) -> Process {
+    pub(crate) fn start(command: &mut Command) -> Process {
         Process { child: command.stdin(Stdio::piped()).spawn().unwrap() }
     }
 
     /// The process id.
-    pub fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 
     /// Sends a signal. The child was not waited for yet, so the id still belongs to it.
-    pub fn signal(&mut self, signal: Signal) {
+    pub(crate) fn signal(&mut self, signal: Signal) {
         assert_eq!(self.child.try_wait().unwrap(), None, "it has ended already");
         kill(self.pid(), signal).unwrap();
     }
 
     /// Kills the child with SIGKILL and waits until it is gone.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.signal(Signal::SIGKILL);
         self.child.wait().unwrap();
     }
 
     /// Whether the child still runs.
-    pub fn runs(&mut self) -> bool {
+    pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits for the end of the child. Returns its exit status and how long that took.
     #[track_caller]
-    pub fn ended(&mut self, limit: Duration) -> (ExitStatus, Duration) {
+    pub(crate) fn ended(&mut self, limit: Duration) -> (ExitStatus, Duration) {
         let begun = Instant::now();
         let status = within("the process ends", limit, || self.child.try_wait().unwrap().ok_or("it runs"));
         (status, begun.elapsed())
     }
 
     /// Its standard output, if it was piped.
-    pub fn stdout(&mut self) -> Option<impl io::Read + use<>> {
+    pub(crate) fn stdout(&mut self) -> Option<impl io::Read + use<>> {
         self.child.stdout.take()
     }
 }
@@ -73,6 +73,6 @@ impl Drop for Process {
 }
 
 /// Whether there is a process with this id.
-pub fn exists(pid: Pid) -> bool {
+pub(crate) fn exists(pid: Pid) -> bool {
     kill(pid, None).is_ok()
 }

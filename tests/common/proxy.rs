@@ -13,7 +13,7 @@ use std::time::Duration;
 const LOOK: Duration = Duration::from_millis(20);
 
 /// One link's proxy; ends when dropped.
-pub struct Proxy {
+pub(crate) struct Proxy {
     state: Arc<State>,
     address: SocketAddr,
 }
@@ -26,7 +26,7 @@ struct State {
 
 impl Proxy {
     /// Forwards connections from `listener` to `target`.
-    pub fn start(listener: TcpListener, target: SocketAddr) -> Proxy {
+    pub(crate) fn start(listener: TcpListener, target: SocketAddr) -> Proxy {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(State { target, cut: AtomicBool::new(false), over: AtomicBool::new(false) });
         let serving = state.clone();
@@ -43,7 +43,7 @@ impl Proxy {
     }
 
     /// Cuts or heals the link. Bytes of a peer that had not arrived before a cut are lost.
-    pub fn set_cut(&self, cut: bool) {
+    pub(crate) fn set_cut(&self, cut: bool) {
         self.state.cut.store(cut, Ordering::SeqCst);
     }
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 /// One venue.
 #[derive(Deserialize)]
-pub struct VenueLine {
+pub(crate) struct VenueLine {
     /// The label by which check-ins name it.
     pub label: String,
     /// The policy pack under which it is made.
@@ -15,6 +15,6 @@ pub struct VenueLine {
 }
 
 /// All venues.
-pub fn lines() -> Vec<VenueLine> {
+pub(crate) fn lines() -> Vec<VenueLine> {
     serde_json::from_str(include_str!("../data/venues.json")).unwrap()
 }

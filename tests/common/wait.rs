@@ -8,7 +8,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks until the answer is `Ok`; panics with the last `Err` once `limit` has passed.
 #[track_caller]
-pub fn within<T, E: Debug>(what: &str, limit: Duration, mut ask: impl FnMut() -> Result<T, E>) -> T {
+pub(crate) fn within<T, E: Debug>(what: &str, limit: Duration, mut ask: impl FnMut() -> Result<T, E>) -> T {
     let begun = Instant::now();
     loop {
         match ask() {
@@ -21,6 +21,6 @@ pub fn within<T, E: Debug>(what: &str, limit: Duration, mut ask: impl FnMut() ->
 
 /// Asks until the answer is yes; panics once `limit` has passed.
 #[track_caller]
-pub fn holds(what: &str, limit: Duration, mut ask: impl FnMut() -> bool) {
+pub(crate) fn holds(what: &str, limit: Duration, mut ask: impl FnMut() -> bool) {
     within(what, limit, || if ask() { Ok(()) } else { Err("still not so") });
 }

@@ -14,13 +14,18 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use crate::common::{client, guest};
 
 /// A TLS connection to the replication port of a node.
-pub struct Impostor(StreamOwned<ClientConnection, TcpStream>);
+pub(crate) struct Impostor(StreamOwned<ClientConnection, TcpStream>);
 
 impl Impostor {
     /// Connects; `identity` is a folder with certificates and the name of one of them, or `None`.
     ///
     /// With TLS 1.3 the server checks a certificate after the client has finished, so this always succeeds.
-    pub fn connect(to: SocketAddr, server: &'static str, certs: &Path, identity: Option<(&Path, &str)>) -> Impostor {
+    pub(crate) fn connect(
+        to: SocketAddr,
+        server: &'static str,
+        certs: &Path,
+        identity: Option<(&Path, &str)>,
+    ) -> Impostor {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_file(certs.join("ca.pem")).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -45,19 +50,19 @@ impl Impostor {
     }
 
     /// Sends one frame: its length and its bytes. The other end may have closed already.
-    pub fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&mut self, frame: &[u8]) -> io::Result<()> {
         self.send_raw(&u32::try_from(frame.len()).unwrap().to_be_bytes())?;
         self.send_raw(frame)
     }
 
     /// Sends bytes unchanged.
-    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(crate) fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)?;
         self.0.flush()
     }
 
     /// Reads one frame.
-    pub fn read(&mut self) -> io::Result<Frame> {
+    pub(crate) fn read(&mut self) -> io::Result<Frame> {
         let mut length = [0; 4];
         self.0.read_exact(&mut length)?;
         let mut frame = vec![0; u32::from_be_bytes(length) as usize];
@@ -67,7 +72,7 @@ impl Impostor {
 
     /// Reads until the other end closes; fails if it is still open at the time limit.
     #[track_caller]
-    pub fn closed(&mut self) {
+    pub(crate) fn closed(&mut self) {
         let error = loop {
             match self.0.read(&mut [0; 4096]) {
                 Ok(0) => return,
@@ -81,7 +86,7 @@ impl Impostor {
 }
 
 /// A greeting in the name of a node and a region.
-pub fn hello(node: &str, region: &str) -> Hello {
+pub(crate) fn hello(node: &str, region: &str) -> Hello {
     Hello {
         replica: ReplicaId(rand::random()),
         node: node.parse().unwrap(),

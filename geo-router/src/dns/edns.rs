@@ -41,13 +41,13 @@ pub(super) struct BadOption;
 
 impl Edns {
     /// The fields of an OPT record that are always valid.
-    pub fn new(class: u16, ttl: u32) -> Edns {
+    pub(super) fn new(class: u16, ttl: u32) -> Edns {
         let version = (ttl >> 16) as u8;
         Edns { payload: class, version, dnssec_ok: ttl as u16 & DNSSEC_OK != 0, subnet: None }
     }
 
     /// Reads the options and ignores unknown ones.
-    pub fn read_options(&mut self, data: &[u8]) -> Result<(), BadOption> {
+    pub(super) fn read_options(&mut self, data: &[u8]) -> Result<(), BadOption> {
         let mut reader = Reader::new(data);
         while !reader.is_empty() {
             let (code, length) = (reader.u16().ok_or(BadOption)?, reader.u16().ok_or(BadOption)?);
@@ -64,12 +64,12 @@ impl Edns {
     }
 
     /// The length of what [`Edns::write`] writes.
-    pub fn written_len(&self) -> usize {
+    pub(super) fn written_len(&self) -> usize {
         11 + self.subnet.map_or(0, |subnet| 8 + subnet.octets())
     }
 
     /// The OPT record of an answer.
-    pub fn write(&self, out: &mut Vec<u8>, payload: u16, extended_rcode: u8, scope: u8) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, payload: u16, extended_rcode: u8, scope: u8) {
         out.push(0);
         out.extend_from_slice(&TYPE_OPT.to_be_bytes());
         out.extend_from_slice(&payload.to_be_bytes());

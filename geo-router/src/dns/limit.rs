@@ -40,7 +40,7 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    pub fn new(config: &RateLimitConfig) -> Limiter {
+    pub(super) fn new(config: &RateLimitConfig) -> Limiter {
         Limiter {
             allowances: config.responses_per_second.map(|rate| RateLimiter::dashmap(Quota::per_second(rate))),
             exempt: config.exempt.clone(),
@@ -50,7 +50,7 @@ impl Limiter {
     }
 
     /// The treatment of a query from an address in its canonical form.
-    pub fn check(&self, from: IpAddr) -> Verdict {
+    pub(super) fn check(&self, from: IpAddr) -> Verdict {
         let Some(allowances) = &self.allowances else { return Verdict::Answer };
         if self.exempt.iter().any(|network| network.contains(from)) || allowances.check_key(&network(from)).is_ok() {
             return Verdict::Answer;
@@ -60,8 +60,13 @@ impl Limiter {
         if self.slip > 0 && above.is_multiple_of(self.slip) { Verdict::Slip } else { Verdict::Drop }
     }
 
-    /// Forgets networks until `stop` is true.
-    pub async fn forget(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+    /// Whether there is a limit at all.
+    pub(super) fn limits(&self) -> bool {
+        self.allowances.is_some()
+    }
+
+    /// Forgets networks until `stop` is true, or at once if there is no limit.
+    pub(super) async fn forget(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let Some(allowances) = &self.allowances else { return };
         let rounds = async {
             loop {

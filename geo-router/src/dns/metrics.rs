@@ -127,7 +127,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub fn new(transport: Transport, metrics: Arc<DnsMetrics>) -> Tally {
+    pub(super) fn new(transport: Transport, metrics: Arc<DnsMetrics>) -> Tally {
         Tally {
             transport,
             metrics,
@@ -142,7 +142,7 @@ impl Tally {
         }
     }
 
-    pub fn count(&mut self, outcome: &Outcome) {
+    pub(super) fn count(&mut self, outcome: &Outcome) {
         match outcome {
             Outcome::Answered(answered) => self.answered(answered),
             Outcome::Dropped(reason) => {
@@ -152,7 +152,7 @@ impl Tally {
     }
 
     /// A query above the limit was told to use TCP.
-    pub fn slipped(&mut self) {
+    pub(super) fn slipped(&mut self) {
         self.slipped += 1;
     }
 
@@ -174,7 +174,7 @@ impl Tally {
     }
 
     /// Adds everything to the metrics.
-    pub fn flush(&mut self, fleet: &Fleet) {
+    pub(super) fn flush(&mut self, fleet: &Fleet) {
         let transport = self.transport.name();
         let add = |counters: &IntCounterVec, labels: &[&str], count: &mut u64| {
             if *count > 0 {

@@ -129,7 +129,9 @@ impl DnsServer {
             let worker = Worker::new(Arc::clone(&answers), Arc::clone(&limiter), Arc::clone(&metrics), stop.clone());
             server.thread(index, socket, worker)?;
         }
-        server.task("rate limiter", limiter.forget(stop.clone()));
+        if limiter.limits() {
+            server.task("rate limiter", limiter.forget(stop.clone()));
+        }
         let listener = Listener {
             answers: Arc::clone(&answers),
             metrics: Arc::clone(&metrics),
@@ -198,12 +200,7 @@ impl DnsServer {
         let stop = self.stop.clone();
         self.parts.spawn(async move {
             work.await;
-            // The rate limiter ends at once if there is no limit.
-            if *stop.borrow() || stop.has_changed().is_err() || name == "rate limiter" {
-                Ok(())
-            } else {
-                Err(DnsError::Died(name))
-            }
+            if *stop.borrow() || stop.has_changed().is_err() { Ok(()) } else { Err(DnsError::Died(name)) }
         });
     }
 }

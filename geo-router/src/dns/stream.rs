@@ -53,7 +53,7 @@ struct Open {
 }
 
 impl Connections {
-    pub fn new(most: usize) -> Arc<Connections> {
+    pub(super) fn new(most: usize) -> Arc<Connections> {
         Arc::new(Connections { most, open: Mutex::default() })
     }
 
@@ -107,7 +107,7 @@ impl Listener {
     }
 
     /// Accepts connections until `stop` is true, then waits until they have ended.
-    pub async fn serve(self, listener: TcpListener) {
+    pub(super) async fn serve(self, listener: TcpListener) {
         let tasks = TaskTracker::new();
         let mut stop = self.stop.clone();
         let transport = self.transport().name();

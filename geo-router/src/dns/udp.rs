@@ -74,7 +74,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn new(
+    pub(super) fn new(
         answers: Arc<ArcSwap<Answers>>,
         limiter: Arc<Limiter>,
         metrics: Arc<DnsMetrics>,
@@ -85,7 +85,7 @@ impl Worker {
     }
 
     /// Answers queries until `stop` is true.
-    pub fn serve(mut self, socket: &UdpSocket) -> io::Result<()> {
+    pub(super) fn serve(mut self, socket: &UdpSocket) -> io::Result<()> {
         exchange::serve(socket, &mut self)
     }
 

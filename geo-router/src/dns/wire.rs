@@ -66,39 +66,39 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(bytes: &'a [u8]) -> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { bytes, at: 0 }
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.at == self.bytes.len()
     }
 
     /// The octets between this reader and `later`, a clone of it that has moved on.
-    pub fn up_to(&self, later: &Reader<'a>) -> &'a [u8] {
+    pub(super) fn up_to(&self, later: &Reader<'a>) -> &'a [u8] {
         self.bytes.get(self.at..later.at).unwrap_or_default()
     }
 
-    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let taken = self.bytes.get(self.at..self.at.checked_add(count)?)?;
         self.at += count;
         Some(taken)
     }
 
-    pub fn u8(&mut self) -> Option<u8> {
+    pub(super) fn u8(&mut self) -> Option<u8> {
         self.take(1).map(|octets| octets[0])
     }
 
-    pub fn u16(&mut self) -> Option<u16> {
+    pub(super) fn u16(&mut self) -> Option<u16> {
         self.take(2).map(|octets| u16::from_be_bytes([octets[0], octets[1]]))
     }
 
-    pub fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         Some(u32::from(self.u16()?) << 16 | u32::from(self.u16()?))
     }
 
     /// A name without compression, as it is; it has at most 255 octets.
-    pub fn plain_name(&mut self) -> Option<&'a [u8]> {
+    pub(super) fn plain_name(&mut self) -> Option<&'a [u8]> {
         let start = self.at;
         loop {
             let length = self.u8()?;
@@ -114,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Skips the owner of a record. Returns whether it is the root.
-    pub fn skip_owner(&mut self) -> Option<bool> {
+    pub(super) fn skip_owner(&mut self) -> Option<bool> {
         let start = self.at;
         loop {
             match self.u8()? {

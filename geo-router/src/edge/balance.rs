@@ -5,22 +5,23 @@
 //! - A hash gives the same order in every router and at every time. When a node is passed over, only its own clients go
 //!   elsewhere.
 
-use std::cell::Cell;
 use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use pingora_ketama::{Bucket, Continuum};
+use rand::seq::SliceRandom as _;
 use siphasher::sip::SipHasher13;
 
 use super::client::prefix;
 use super::config::Balance;
 use crate::fleet::{Fleet, NodeId, Region, RegionIndex};
+use crate::rendezvous;
 
 /// The parts of a request that decide the order.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// The client.
     pub client: IpAddr,
     /// The venue that the request concerns.
@@ -46,7 +47,7 @@ struct Nodes {
 }
 
 /// The nodes of all regions.
-pub struct Balancer {
+pub(super) struct Balancer {
     how: Balance,
     regions: Vec<Nodes>,
 }
@@ -60,13 +61,13 @@ impl std::fmt::Debug for Balancer {
 impl Balancer {
     /// A balancer for a fleet.
     #[must_use]
-    pub fn new(how: Balance, fleet: &Fleet) -> Balancer {
+    pub(super) fn new(how: Balance, fleet: &Fleet) -> Balancer {
         Balancer { how, regions: fleet.regions.iter().map(|region| Nodes::new(region, how)).collect() }
     }
 
     /// All nodes of a region, in the order in which they should be tried.
     #[must_use]
-    pub fn order(&self, region: RegionIndex, asked: &Asked<'_>) -> Vec<usize> {
+    pub(super) fn order(&self, region: RegionIndex, asked: &Asked<'_>) -> Vec<usize> {
         let nodes = &self.regions[region.at()];
         if nodes.weights.len() == 1 {
             return vec![0];
@@ -143,19 +144,13 @@ impl Nodes {
 
     fn by_chance(&self) -> Vec<usize> {
         let mut order = self.from(0);
-        for last in (1..order.len()).rev() {
-            order.swap(last, rand::random_range(0..=last));
-        }
+        order.shuffle(&mut rand::rng());
         order
     }
 
-    /// Weighted rendezvous hashing (Schindelhauer and Schomaker 2005).
     fn by_client(&self, client: IpAddr) -> Vec<usize> {
         let key = prefix(client).to_be_bytes();
-        let score = |node: usize| {
-            let unit = ((hash(self.names[node], &key) >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-            -f64::from(self.weights[node]) / unit.ln()
-        };
+        let score = |node: usize| rendezvous::score(hash(self.names[node], &key), f64::from(self.weights[node]));
         let mut order = self.from(0);
         order.sort_by(|one, other| score(*other).total_cmp(&score(*one)));
         order
@@ -185,24 +180,9 @@ fn hash(key: u64, bytes: &[u8]) -> u64 {
     hasher.finish()
 }
 
-thread_local! {
-    static CHANCE: Cell<u64> = Cell::new(rand::random());
-}
-
 /// True with this probability. Not for secrets.
 pub(super) fn happens(probability: f64) -> bool {
-    if probability <= 0.0 {
-        return false;
-    }
-    // SplitMix64 (Steele, Lea and Flood 2014) saves a system call per request.
-    let next = CHANCE.with(|state| {
-        state.set(state.get().wrapping_add(0x9E37_79B9_7F4A_7C15));
-        let mut z = state.get();
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    });
-    ((next >> 11) as f64) < probability * (1_u64 << 53) as f64
+    rand::random_bool(probability.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! One circuit breaker per node: a node that keeps failing gets no requests for a time, then one trial at a time.
 //!
+//! `recloser` and `failsafe` were passed over, because both read the clock themselves.
+//!
 //! # Invariants
 //! - `now` is an argument: the state machine reads no clock.
 //! - Half-open lets one request through, and a second only after the first ended or was given up.
@@ -23,7 +25,7 @@ enum State {
 
 /// The state machine of one node.
 #[derive(Clone, Copy, Debug)]
-pub struct Breaker {
+pub(super) struct Breaker {
     rules: BreakerRules,
     state: State,
 }
@@ -31,13 +33,13 @@ pub struct Breaker {
 impl Breaker {
     /// A closed breaker.
     #[must_use]
-    pub fn new(rules: BreakerRules, now: Instant) -> Breaker {
+    pub(super) fn new(rules: BreakerRules, now: Instant) -> Breaker {
         Breaker { rules, state: closed(now) }
     }
 
     /// Whether a request may be sent now. A trial must be ended by [`record`](Self::record) or
     /// [`give_up`](Self::give_up).
-    pub fn admit(&mut self, now: Instant) -> Admission {
+    pub(super) fn admit(&mut self, now: Instant) -> Admission {
         match self.state {
             State::Closed { .. } => Admission::Yes,
             State::Open { until, wait } if now >= until => {
@@ -49,7 +51,7 @@ impl Breaker {
     }
 
     /// Records the outcome of a request, trial or not.
-    pub fn record(&mut self, now: Instant, answered: bool) {
+    pub(super) fn record(&mut self, now: Instant, answered: bool) {
         match &mut self.state {
             State::HalfOpen { .. } if answered => self.state = closed(now),
             State::HalfOpen { wait } => {
@@ -81,7 +83,7 @@ impl Breaker {
     }
 
     /// A trial ended without an outcome, for example because its client went away. The next request is a trial.
-    pub fn give_up(&mut self, now: Instant) {
+    pub(super) fn give_up(&mut self, now: Instant) {
         if let State::HalfOpen { wait } = self.state {
             self.state = State::Open { until: now, wait };
         }
@@ -89,7 +91,7 @@ impl Breaker {
 
     /// The breaker's state.
     #[must_use]
-    pub fn state(&self) -> BreakerState {
+    pub(super) fn state(&self) -> BreakerState {
         match self.state {
             State::Closed { .. } => BreakerState::Closed,
             State::Open { .. } => BreakerState::Open,
@@ -104,7 +106,7 @@ fn closed(now: Instant) -> State {
 
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub(super) enum Admission {
     /// Yes.
     Yes,
     /// Yes, and its outcome decides.

@@ -13,7 +13,7 @@ use hyper::header::{
 };
 
 /// Identifies a request in the logs of every server on its way.
-pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -52,7 +52,7 @@ fn is_kept(name: &HeaderName) -> bool {
 }
 
 /// Removes fields that concern only one connection.
-pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
         let lines = headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
         let named: Vec<HeaderName> =
@@ -92,7 +92,7 @@ pub fn request(headers: &mut HeaderMap, scheme: &str, via: &HeaderValue, id: &He
 }
 
 /// Prepares an answer's head for the client.
-pub fn response(headers: &mut HeaderMap, via: &HeaderValue, id: &HeaderValue) {
+pub(super) fn response(headers: &mut HeaderMap, via: &HeaderValue, id: &HeaderValue) {
     strip_hop_by_hop(headers);
     headers.append(VIA, via.clone());
     headers.insert(REQUEST_ID, id.clone());
@@ -137,7 +137,7 @@ pub fn wants_websocket(headers: &HeaderMap) -> bool {
 }
 
 /// Adds the fields that ask for a WebSocket, or grant it.
-pub fn upgrade(headers: &mut HeaderMap) {
+pub(super) fn upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }

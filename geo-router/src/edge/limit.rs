@@ -19,7 +19,7 @@ use super::config::RateLimit;
 use crate::fleet::{Fleet, RegionIndex};
 
 /// Number of prefixes with their own buckets.
-pub const MOST_PREFIXES: usize = 100_000;
+pub(super) const MOST_PREFIXES: usize = 100_000;
 
 /// Number of buckets that the other prefixes share.
 const SHARED: u128 = 4_096;

@@ -1,7 +1,7 @@
 //! The HTTP edge: takes clients' requests and forwards each to a node that answers it.
 //!
-//! The path of a request: [`listen`] reads it, [`request_check`] checks its head, [`client`] determines the client, [`limit`]
-//! its rate, and [`cache`] answers what is public. [`forward`] walks regions and nodes in the order of the view and of
+//! The path of a request: [`listen`] reads it, [`request_check`] checks its head, [`client`] determines the client,
+//! [`limit`] its rate, and [`cache`] answers what is public. [`forward`] walks regions and nodes in the order of the view and of
 //! [`balance`], under [`breaker`]s and the table of [`retry`]. [`hop_headers`] cleans heads in both directions, and
 //! [`body`] streams.
 //!
@@ -10,6 +10,8 @@
 //! - Memory is bounded: connections, bodies, heads, caches and tables have limits, and a streamed body is never
 //!   gathered.
 //! - Only the view decides on regions: the edge never waits for the control plane.
+//!
+//! pingora was passed over for the reasons in `docs/adr/0004-hyper-at-the-edge.md`; its consistent hash is used.
 //!
 //! # Not here
 //! Which regions are healthy ([`crate::health`]) and which suit which client ([`crate::policy`]).

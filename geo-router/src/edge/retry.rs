@@ -18,7 +18,7 @@ use hyper::{Method, StatusCode};
 
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub(super) enum Outcome {
     /// No byte of the request reached the node.
     NeverLeft,
     /// The connection broke after part of the request may have reached the node.
@@ -36,7 +36,7 @@ pub enum Outcome {
 impl Outcome {
     /// Whether the node failed.
     #[must_use]
-    pub fn is_failure(self) -> bool {
+    pub(super) fn is_failure(self) -> bool {
         match self {
             Outcome::NeverLeft | Outcome::Broke | Outcome::Silent => true,
             Outcome::Withdrawn | Outcome::UnknownVenue => false,
@@ -46,13 +46,13 @@ impl Outcome {
 
     /// Whether the request may have been done.
     #[must_use]
-    pub fn may_be_done(self) -> bool {
+    pub(super) fn may_be_done(self) -> bool {
         !matches!(self, Outcome::NeverLeft | Outcome::UnknownVenue)
     }
 
     /// Its name in metrics.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Outcome::NeverLeft => "never-left",
             Outcome::Broke => "broke",
@@ -66,13 +66,13 @@ impl Outcome {
 
 /// Whether doing the request twice has the same effect as once (RFC 9110, section 9.2.2).
 #[must_use]
-pub fn is_idempotent(method: &Method) -> bool {
+pub(super) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS)
 }
 
 /// Whether a request is tried again.
 #[must_use]
-pub fn again(method: &Method, outcome: Outcome, body_is_there: bool) -> bool {
+pub(super) fn again(method: &Method, outcome: Outcome, body_is_there: bool) -> bool {
     let poor = outcome.is_failure() || outcome == Outcome::UnknownVenue;
     body_is_there && poor && (!outcome.may_be_done() || is_idempotent(method))
 }

@@ -17,11 +17,11 @@ use super::config::Secret;
 use crate::fleet::{Fleet, NodeId};
 
 /// The cookie's name.
-pub const COOKIE_NAME: &str = "meridian-node";
+pub(super) const COOKIE_NAME: &str = "meridian-node";
 
 /// The cookies of all nodes.
 #[derive(Debug)]
-pub struct Sticky {
+pub(super) struct Sticky {
     values: Vec<Vec<String>>,
     nodes: HashMap<String, NodeId>,
 }
@@ -29,7 +29,7 @@ pub struct Sticky {
 impl Sticky {
     /// The cookies of a fleet.
     #[must_use]
-    pub fn new(secret: &Secret, fleet: &Fleet) -> Sticky {
+    pub(super) fn new(secret: &Secret, fleet: &Fleet) -> Sticky {
         let mut nodes = HashMap::new();
         let mut values = Vec::new();
         for region in fleet.indices() {
@@ -47,13 +47,13 @@ impl Sticky {
 
     /// The node that a request's cookie names.
     #[must_use]
-    pub fn node(&self, headers: &HeaderMap) -> Option<NodeId> {
+    pub(super) fn node(&self, headers: &HeaderMap) -> Option<NodeId> {
         pairs(headers).find_map(|(name, value)| (name == COOKIE_NAME).then(|| self.nodes.get(value).copied())?)
     }
 
     /// The `Set-Cookie` value that keeps a client at a node.
     #[must_use]
-    pub fn set_cookie(&self, node: NodeId, secure: bool) -> Option<HeaderValue> {
+    pub(super) fn set_cookie(&self, node: NodeId, secure: bool) -> Option<HeaderValue> {
         let value = self.values.get(node.region.at())?.get(node.node)?;
         let secure = if secure { "; Secure" } else { "" };
         HeaderValue::try_from(format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()

@@ -89,24 +89,24 @@ impl Health {
     }
 
     /// A probe of a node ended.
-    pub fn handle_probe(&mut self, now: Duration, region: RegionIndex, node: usize, good: bool) {
+    pub(crate) fn handle_probe(&mut self, now: Duration, region: RegionIndex, node: usize, good: bool) {
         self.tracks[region.at()][node].record(now, good, &self.rules);
     }
 
     /// Another router sent its verdicts.
-    pub fn handle_ballot(&mut self, now: Duration, ballot: Ballot) {
+    pub(crate) fn handle_ballot(&mut self, now: Duration, ballot: Ballot) {
         if ballot.router != self.me.0 {
             self.heard.insert(ballot.router.clone(), Heard { ballot, at: now });
         }
     }
 
     /// A node showed an operator's order. Returns whether it is new.
-    pub fn handle_order(&mut self, region: &str, order: Order) -> bool {
+    pub(crate) fn handle_order(&mut self, region: &str, order: Order) -> bool {
         self.fleet.find(region).is_some() && self.orders.take(region, order)
     }
 
     /// The outcomes of the edge's latest requests to a region.
-    pub fn handle_passive(&mut self, region: RegionIndex, answered: u64, failed: u64) {
+    pub(crate) fn handle_passive(&mut self, region: RegionIndex, answered: u64, failed: u64) {
         let all = answered + failed;
         let failing = if all < PASSIVE_LEAST { 0.0 } else { failed as f64 / all as f64 };
         // Rounded to tenths, because the figure is not more precise than that.
@@ -151,7 +151,7 @@ impl Health {
     }
 
     /// Decides what can be decided now, and returns how fit every region is.
-    pub fn assess(&mut self, now: Duration, wall: Timestamp) -> Fitness {
+    pub(crate) fn assess(&mut self, now: Duration, wall: Timestamp) -> Fitness {
         self.decide(now, wall);
         let regions: Vec<RegionView> = self.fleet.indices().map(|region| self.region(now, region)).collect();
         let (admission, fail_open) = admission(&regions);

@@ -97,7 +97,7 @@ impl Track {
 
     /// The soonest time from now at which the verdict can change.
     #[must_use]
-    pub fn until_change(&self, now: Duration, rules: &HealthRules) -> Duration {
+    pub(crate) fn until_change(&self, now: Duration, rules: &HealthRules) -> Duration {
         match self.verdict {
             Verdict::Unknown => rules.interval,
             Verdict::Up => rules.interval * rules.down_after.saturating_sub(self.failures).max(1),

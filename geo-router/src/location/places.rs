@@ -42,7 +42,7 @@ pub struct Place {
 impl Place {
     /// Whether the location of these places is known.
     #[must_use]
-    pub fn is_known(&self) -> bool {
+    pub(crate) fn is_known(&self) -> bool {
         self.source != LocationSource::Unknown
     }
 }

@@ -32,7 +32,7 @@ impl Assignment {
     }
 
     /// Adds a class whose clients go down an order: each region takes its admission of what the regions before it left.
-    pub fn push_waterfall(&mut self, order: &[RegionIndex], admission: &[f64]) {
+    pub(crate) fn push_waterfall(&mut self, order: &[RegionIndex], admission: &[f64]) {
         let mut left = 1.0;
         let mut shares = Vec::with_capacity(order.len());
         for region in order {

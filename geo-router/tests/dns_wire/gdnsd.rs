@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::world::{EU, NETWORKS, REGIONS};
 
 /// A gdnsd that ends when this is dropped.
-pub struct Gdnsd {
+pub(crate) struct Gdnsd {
     pub address: SocketAddr,
     child: Child,
     _folder: tempfile::TempDir,
@@ -31,7 +31,7 @@ fn free() -> SocketAddr {
 }
 
 /// `None` if it is not installed.
-pub fn start() -> Option<Gdnsd> {
+pub(crate) fn start() -> Option<Gdnsd> {
     let program =
         ["/usr/sbin/gdnsd", "/usr/local/sbin/gdnsd"].into_iter().find(|path| fs::exists(path).unwrap_or(false))?;
     let folder = tempfile::tempdir().unwrap();

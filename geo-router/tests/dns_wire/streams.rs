@@ -17,27 +17,27 @@ use crate::world::{self, UP, ask, snapshot};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// A client of one transport.
-pub enum Client {
+pub(crate) enum Client {
     Udp(UdpSocket),
     Stream(Box<dyn Stream>),
 }
 
 impl Client {
-    pub async fn udp(to: SocketAddr) -> Client {
+    pub(crate) async fn udp(to: SocketAddr) -> Client {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect(to).await.unwrap();
         Client::Udp(socket)
     }
 
-    pub async fn tcp(to: SocketAddr) -> Client {
+    pub(crate) async fn tcp(to: SocketAddr) -> Client {
         Client::Stream(Box::new(TcpStream::connect(to).await.unwrap()))
     }
 
-    pub async fn tls(to: SocketAddr, files: &Files) -> Client {
+    pub(crate) async fn tls(to: SocketAddr, files: &Files) -> Client {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(files.certificate.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -49,7 +49,7 @@ impl Client {
         Client::Stream(Box::new(TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()))
     }
 
-    pub async fn send(&mut self, query: &[u8]) {
+    pub(crate) async fn send(&mut self, query: &[u8]) {
         match self {
             Client::Udp(socket) => {
                 socket.send(query).await.unwrap();
@@ -61,7 +61,7 @@ impl Client {
     }
 
     /// The next answer; `None` if the server closes instead.
-    pub async fn next(&mut self) -> Option<Vec<u8>> {
+    pub(crate) async fn next(&mut self) -> Option<Vec<u8>> {
         let receive = async {
             match self {
                 Client::Udp(socket) => {
@@ -80,20 +80,20 @@ impl Client {
         timeout(PATIENCE, receive).await.expect("an answer in time")
     }
 
-    pub async fn ask(&mut self, query: &[u8]) -> Vec<u8> {
+    pub(crate) async fn ask(&mut self, query: &[u8]) -> Vec<u8> {
         self.send(query).await;
         self.next().await.expect("an answer")
     }
 }
 
 /// A certificate for the server, and the lines that configure it.
-pub struct Files {
+pub(crate) struct Files {
     pub section: String,
     certificate: String,
     _folder: tempfile::TempDir,
 }
 
-pub fn certificate() -> Files {
+pub(crate) fn certificate() -> Files {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["dns.meridian.test".to_owned()]).unwrap();
     let (certificate, key) = (folder.path().join("dns.pem"), folder.path().join("dns.key"));

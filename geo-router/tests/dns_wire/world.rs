@@ -16,19 +16,19 @@ use geo_router::view::{RegionView, View};
 use prometheus::Registry;
 use tokio::sync::watch;
 
-pub const EU: usize = 0;
-pub const US: usize = 1;
-pub const AP: usize = 2;
+pub(crate) const EU: usize = 0;
+pub(crate) const US: usize = 1;
+pub(crate) const AP: usize = 2;
 
-pub const UP: [RegionState; 3] = [RegionState::Up; 3];
-pub const US_DOWN: [RegionState; 3] = [RegionState::Up, RegionState::Down, RegionState::Up];
+pub(crate) const UP: [RegionState; 3] = [RegionState::Up; 3];
+pub(crate) const US_DOWN: [RegionState; 3] = [RegionState::Up, RegionState::Down, RegionState::Up];
 
 /// Networks that belong to a region, in addition to the database; gdnsd gets the same.
-pub const NETWORKS: [(&str, usize); 4] =
+pub(crate) const NETWORKS: [(&str, usize); 4] =
     [("10.0.0.0/8", US), ("11.0.0.0/8", AP), ("127.0.0.0/8", EU), ("2001:db8:1::/48", US)];
-pub const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-south"];
+pub(crate) const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-south"];
 
-pub fn fleet() -> Fleet {
+pub(crate) fn fleet() -> Fleet {
     let positions = [(50.11, 8.68), (39.04, -77.49), (1.35, 103.82)];
     let region = |(index, (latitude, longitude)): (usize, (f64, f64))| {
         let node = |node: u8| Node {
@@ -63,11 +63,11 @@ fn known() -> &'static (Arc<Locator>, Arc<Places>) {
     })
 }
 
-pub fn explainer() -> Arc<Explainer> {
+pub(crate) fn explainer() -> Arc<Explainer> {
     Arc::new(Explainer::new(Arc::clone(&known().0)))
 }
 
-pub fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
+pub(crate) fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
     let (fleet, places) = (fleet(), Arc::clone(&known().1));
     let admission = states.map(|state| if state.serves() { 1.0 } else { 0.0 });
     let demand = vec![1.0; places.classes().len()];
@@ -88,19 +88,19 @@ pub fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
 }
 
 /// The configuration of all tests, with additional lines at its end.
-pub fn config(more: &str) -> DnsConfig {
+pub(crate) fn config(more: &str) -> DnsConfig {
     let written = "listen = '127.0.0.1:0'\nzone = 'meridian.test'\nservice = 'checkin'\n\
          nameservers = [{ name = 'ns1', addresses = ['192.0.2.53', '2001:db8::53'] }]\n";
     let section: DnsSection = toml::from_str(&format!("{written}{more}")).unwrap();
     DnsConfig::check(section, Path::new("/")).unwrap()
 }
 
-pub fn snapshot(states: [RegionState; 3]) -> Answers {
+pub(crate) fn snapshot(states: [RegionState; 3]) -> Answers {
     Answers::build(&config(""), view(states, 30), explainer()).unwrap()
 }
 
 /// The answer of the pure function over UDP.
-pub fn ask(answers: &Answers, from: IpAddr, query: &[u8]) -> Option<(Answered, Vec<u8>)> {
+pub(crate) fn ask(answers: &Answers, from: IpAddr, query: &[u8]) -> Option<(Answered, Vec<u8>)> {
     let mut out = Vec::new();
     let asked = Asked { from, transport: Transport::Udp, limited: false };
     match answer(query, asked, answers, &mut out) {
@@ -110,7 +110,7 @@ pub fn ask(answers: &Answers, from: IpAddr, query: &[u8]) -> Option<(Answered, V
 }
 
 /// A running server.
-pub struct Running {
+pub(crate) struct Running {
     pub server: DnsServer,
     pub views: watch::Sender<Arc<View>>,
     pub registry: Registry,
@@ -118,17 +118,17 @@ pub struct Running {
 }
 
 impl Running {
-    pub fn udp(&self) -> SocketAddr {
+    pub(crate) fn udp(&self) -> SocketAddr {
         self.server.udp_address()
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(true).unwrap();
         self.server.stopped().await.unwrap();
     }
 
     /// The value of a counter or gauge; 0 if it does not exist.
-    pub fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == format!("meridian_router_dns_{name}"));
         let metrics = family.map(|family| family.get_metric()).unwrap_or_default();
@@ -141,7 +141,7 @@ impl Running {
     }
 
     /// Waits until a metric has a value; threads report a few times per second.
-    pub async fn until(&self, name: &str, labels: &[(&str, &str)], value: f64) {
+    pub(crate) async fn until(&self, name: &str, labels: &[(&str, &str)], value: f64) {
         let reached = async {
             while self.metric(name, labels) != value {
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -152,7 +152,7 @@ impl Running {
     }
 }
 
-pub async fn try_start(config: DnsConfig) -> Result<Running, DnsError> {
+pub(crate) async fn try_start(config: DnsConfig) -> Result<Running, DnsError> {
     let (views, current) = watch::channel(view(UP, 30));
     let (stop, stopping) = watch::channel(false);
     let registry = Registry::new();
@@ -161,6 +161,6 @@ pub async fn try_start(config: DnsConfig) -> Result<Running, DnsError> {
     Ok(Running { server, views, registry, stop })
 }
 
-pub async fn start(more: &str) -> Running {
+pub(crate) async fn start(more: &str) -> Running {
     try_start(config(more)).await.unwrap()
 }

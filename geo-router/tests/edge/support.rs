@@ -19,15 +19,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 /// Longer than anything in these tests takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Fails the test if it takes too long.
-pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("in time")
 }
 
 /// Waits until a condition holds.
-pub async fn until(what: impl Fn() -> bool) {
+pub(crate) async fn until(what: impl Fn() -> bool) {
     soon(async {
         while !what() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -37,7 +37,7 @@ pub async fn until(what: impl Fn() -> bool) {
 }
 
 /// A node that records what it receives.
-pub struct RawNode {
+pub(crate) struct RawNode {
     pub address: SocketAddr,
     /// Each whole request, byte for byte.
     pub requests: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -48,7 +48,7 @@ pub struct RawNode {
 }
 
 /// The reaction of a node to a request.
-pub enum Act {
+pub(crate) enum Act {
     /// Sends this and continues.
     Say(String),
     /// Sends this and closes.
@@ -57,18 +57,18 @@ pub enum Act {
     Hang,
 }
 
-pub fn say(text: impl Into<String>) -> Act {
+pub(crate) fn say(text: impl Into<String>) -> Act {
     Act::Say(text.into())
 }
 
 /// A 200 with a body.
-pub fn ok(body: &str) -> Act {
+pub(crate) fn ok(body: &str) -> Act {
     say(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()))
 }
 
 impl RawNode {
     /// A node with a script: from the number of a request and its text to its reaction.
-    pub async fn start(script: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> RawNode {
+    pub(crate) async fn start(script: impl Fn(usize, &str) -> Act + Send + Sync + 'static) -> RawNode {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let requests: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
@@ -88,23 +88,23 @@ impl RawNode {
     }
 
     /// A node that answers 200 with its name.
-    pub async fn named(name: &'static str) -> RawNode {
+    pub(crate) async fn named(name: &'static str) -> RawNode {
         RawNode::start(move |_, _| ok(name)).await
     }
 
     /// Closes its listener and all connections, as if it died.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.task.abort();
         for open in self.open.lock().unwrap().drain(..) {
             open.abort();
         }
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 
-    pub fn request(&self, number: usize) -> String {
+    pub(crate) fn request(&self, number: usize) -> String {
         String::from_utf8_lossy(&self.requests.lock().unwrap()[number]).into_owned()
     }
 }
@@ -158,7 +158,7 @@ async fn converse(
 }
 
 /// The end of the first whole message in a buffer.
-pub fn whole(buffer: &[u8]) -> Option<usize> {
+pub(crate) fn whole(buffer: &[u8]) -> Option<usize> {
     let head = find(buffer, b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&buffer[..head]).to_ascii_lowercase();
     let field = |name: &str| {
@@ -198,7 +198,7 @@ fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
 
 /// An address where nothing listens, another one each time. The system gives no connection a port below 32768, so none
 /// can sit there either.
-pub fn nowhere() -> SocketAddr {
+pub(crate) fn nowhere() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed) % 20_000;
@@ -213,7 +213,7 @@ const PLACES: [(f64, f64); 3] = [(50.11, 8.68), (39.04, -77.49), (1.35, 103.82)]
 
 /// Three regions with nodes at these addresses: Frankfurt, Ashburn, Singapore. A region without nodes is under
 /// maintenance.
-pub fn fleet(nodes: [&[SocketAddr]; 3]) -> Fleet {
+pub(crate) fn fleet(nodes: [&[SocketAddr]; 3]) -> Fleet {
     let region = |(index, nodes): (usize, &&[SocketAddr])| {
         let addresses = if nodes.is_empty() { vec![nowhere()] } else { nodes.to_vec() };
         let node = |(node, http): (usize, &SocketAddr)| Node {
@@ -250,7 +250,7 @@ fn places() -> Arc<Places> {
 }
 
 /// A view of a fleet with its regions in these states; demand is per class.
-pub fn view(fleet: &Arc<Fleet>, states: [RegionState; 3], demand: f64) -> Arc<View> {
+pub(crate) fn view(fleet: &Arc<Fleet>, states: [RegionState; 3], demand: f64) -> Arc<View> {
     let places = places();
     let serves = states.map(|state| if state.serves() { 1.0 } else { 0.0 });
     let fail_open = serves.iter().all(|admission| *admission == 0.0);
@@ -275,7 +275,7 @@ pub fn view(fleet: &Arc<Fleet>, states: [RegionState; 3], demand: f64) -> Arc<Vi
 }
 
 /// A running edge.
-pub struct World {
+pub(crate) struct World {
     pub server: EdgeServer,
     pub address: SocketAddr,
     pub fleet: Arc<Fleet>,
@@ -286,23 +286,23 @@ pub struct World {
 }
 
 /// `[edge]` for tests: loopback is trusted, as if there were a proxy in front of the edge.
-pub fn section(more: &str) -> EdgeSection {
+pub(crate) fn section(more: &str) -> EdgeSection {
     let text = format!("listen = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n{more}");
     toml::from_str(&text).unwrap()
 }
 
 impl World {
     /// An edge in front of nodes at these addresses, with additional text in its section.
-    pub async fn new(nodes: [&[SocketAddr]; 3], more: &str) -> World {
+    pub(crate) async fn new(nodes: [&[SocketAddr]; 3], more: &str) -> World {
         World::with(fleet(nodes), nodes.map(|nodes| !nodes.is_empty()), section(more)).await
     }
 
     /// An edge in front of one node.
-    pub async fn one(node: &RawNode, more: &str) -> World {
+    pub(crate) async fn one(node: &RawNode, more: &str) -> World {
         World::new([&[node.address], &[], &[]], more).await
     }
 
-    pub async fn with(fleet: Fleet, up: [bool; 3], section: EdgeSection) -> World {
+    pub(crate) async fn with(fleet: Fleet, up: [bool; 3], section: EdgeSection) -> World {
         let fleet = Arc::new(fleet);
         let states = up.map(|up| if up { RegionState::Up } else { RegionState::Maintenance });
         let view = view(&fleet, states, 0.0);
@@ -316,17 +316,17 @@ impl World {
         World { address: server.address(), server, fleet, signals, registry, views, stop }
     }
 
-    pub async fn ask(&self, request: &str) -> Reply {
+    pub(crate) async fn ask(&self, request: &str) -> Reply {
         ask(self.address, request).await
     }
 
     /// A GET from an address.
-    pub async fn get(&self, path: &str, headers: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str, headers: &str) -> Reply {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: venue.test\r\n{headers}\r\n")).await
     }
 
     /// The sum of a metric's samples whose labels contain this text.
-    pub fn metric(&self, name: &str, labels: &str) -> f64 {
+    pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
         let name = format!("meridian_router_edge_{name}");
         let lines = text.lines().filter(|line| line.starts_with(&name) && line.contains(labels));
@@ -336,7 +336,7 @@ impl World {
 
 /// A client's answer.
 #[derive(Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub head: String,
     pub body: String,
@@ -345,27 +345,27 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let line = |line: &&str| line.split(':').next().is_some_and(|one| one.eq_ignore_ascii_case(name));
         self.head.lines().find(line).and_then(|line| line.split_once(':')).map(|(_, value)| value.trim())
     }
 }
 
 /// A raw client's connection.
-pub struct Client(pub TcpStream, Vec<u8>);
+pub(crate) struct Client(pub TcpStream, Vec<u8>);
 
 impl Client {
-    pub async fn connect(address: SocketAddr) -> Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Client {
         Client(soon(TcpStream::connect(address)).await.unwrap(), Vec::new())
     }
 
-    pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // The edge may refuse early and have closed by now.
         let _ = soon(self.0.write_all(bytes.as_ref())).await;
     }
 
     /// Reads until the buffer has this text.
-    pub async fn read_until(&mut self, text: &str) -> String {
+    pub(crate) async fn read_until(&mut self, text: &str) -> String {
         soon(async {
             while find(&self.1, text.as_bytes()).is_none() {
                 assert!(self.more().await, "closed after {:?}", String::from_utf8_lossy(&self.1));
@@ -388,7 +388,7 @@ impl Client {
     }
 
     /// Reads one answer; with `head`, that to a HEAD.
-    pub async fn reply(&mut self, head: bool) -> Reply {
+    pub(crate) async fn reply(&mut self, head: bool) -> Reply {
         soon(async {
             loop {
                 let end = if head { find(&self.1, b"\r\n\r\n").map(|at| at + 4) } else { answer_end(&self.1) };
@@ -406,7 +406,7 @@ impl Client {
     }
 
     /// Reads until the connection is closed.
-    pub async fn rest(&mut self) -> String {
+    pub(crate) async fn rest(&mut self) -> String {
         soon(async { while self.more().await {} }).await;
         String::from_utf8_lossy(&std::mem::take(&mut self.1)).into_owned()
     }
@@ -430,13 +430,13 @@ fn parse(raw: &[u8]) -> Reply {
 }
 
 /// Sends one request on its own connection.
-pub async fn ask(address: SocketAddr, request: &str) -> Reply {
+pub(crate) async fn ask(address: SocketAddr, request: &str) -> Reply {
     let mut client = Client::connect(address).await;
     client.send(request).await;
     client.reply(request.starts_with("HEAD ")).await
 }
 
 /// A PUT with a body.
-pub fn put(path: &str, headers: &str, body: &str) -> String {
+pub(crate) fn put(path: &str, headers: &str, body: &str) -> String {
     format!("PUT {path} HTTP/1.1\r\nHost: venue.test\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())
 }

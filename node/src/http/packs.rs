@@ -82,7 +82,7 @@ impl Packs {
 
     /// The pack for new venues.
     #[must_use]
-    pub fn default_pack(&self) -> &Arc<PolicyPack> {
+    pub(crate) fn default_pack(&self) -> &Arc<PolicyPack> {
         &self.default
     }
 

@@ -16,14 +16,14 @@ use crate::rounds;
 const KILLS: usize = 8;
 
 /// A writer process and the last batch that it acknowledged.
-pub struct Writer {
+pub(crate) struct Writer {
     child: Child,
     pub acknowledged: Arc<AtomicU64>,
     reader: Option<JoinHandle<()>>,
 }
 
 impl Writer {
-    pub fn start(engine: &str, folder: &Path) -> Result<Writer, String> {
+    pub(crate) fn start(engine: &str, folder: &Path) -> Result<Writer, String> {
         let program = std::env::current_exe().map_err(|e| e.to_string())?;
         let mut command = Command::new(program);
         command.args(["--write", engine]).arg(folder).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -43,7 +43,7 @@ impl Writer {
     }
 
     /// Waits until at least so many batches are acknowledged.
-    pub fn wait_for(&mut self, batches: u64) -> Result<(), String> {
+    pub(crate) fn wait_for(&mut self, batches: u64) -> Result<(), String> {
         let deadline = Instant::now() + Duration::from_secs(300);
         while self.acknowledged.load(Ordering::SeqCst) < batches {
             if let Ok(Some(status)) = self.child.try_wait() {
@@ -58,7 +58,7 @@ impl Writer {
     }
 
     /// Kills with SIGKILL; returns the number of the last acknowledged batch.
-    pub fn kill(mut self) -> u64 {
+    pub(crate) fn kill(mut self) -> u64 {
         self.child.kill().expect("our own child");
         self.child.wait().expect("our own child");
         if let Some(reader) = self.reader.take() {
@@ -69,7 +69,7 @@ impl Writer {
 }
 
 /// Opens the store in another process, because sled may panic, and checks it.
-pub fn check(engine: &str, folder: &Path, least: u64, most: u64) -> Result<(), String> {
+pub(crate) fn check(engine: &str, folder: &Path, least: u64, most: u64) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut command = Command::new(program);
     command.args(["--check", engine]).arg(folder).arg(least.to_string()).arg(most.to_string());
@@ -85,7 +85,7 @@ pub fn check(engine: &str, folder: &Path, least: u64, most: u64) -> Result<(), S
     ))
 }
 
-pub fn kill_at_random(engine: &'static str) -> Result<(), String> {
+pub(crate) fn kill_at_random(engine: &'static str) -> Result<(), String> {
     let mut rng = rand::rng();
     let (kills, mut total) = (rounds(KILLS), 0);
     for kill in 0..kills {

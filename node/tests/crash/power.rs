@@ -113,7 +113,7 @@ fn rig() -> Result<Option<Rig>, String> {
     }
 }
 
-pub fn cuts_lose_nothing(engine: &str) -> Result<(), String> {
+pub(crate) fn cuts_lose_nothing(engine: &str) -> Result<(), String> {
     let Some(mut rig) = rig()? else { return Ok(()) };
     let (cuts, mut total, mut broken) = (rounds(CUTS), 0, Vec::new());
     for number in 0..cuts {
@@ -129,7 +129,7 @@ pub fn cuts_lose_nothing(engine: &str) -> Result<(), String> {
 }
 
 /// The same test without our fsync fails, which shows that the test detects losses.
-pub fn cuts_break_plain_sled() -> Result<(), String> {
+pub(crate) fn cuts_break_plain_sled() -> Result<(), String> {
     let Some(mut rig) = rig()? else { return Ok(()) };
     for number in 0..PLAIN_CUTS {
         if let (acknowledged, Err(broken)) = rig.cut("plain-sled", number)? {

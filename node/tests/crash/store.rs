@@ -84,7 +84,7 @@ fn key(number: u64, record: u32) -> Vec<u8> {
 }
 
 /// Writes until it is killed; the number of each durable batch goes to standard output.
-pub fn write(engine: &str, folder: &Path) -> ExitCode {
+pub(crate) fn write(engine: &str, folder: &Path) -> ExitCode {
     let store = open(engine, folder).expect("the store opens");
     let mut out = std::io::stdout().lock();
     for number in 1.. {
@@ -98,7 +98,7 @@ pub fn write(engine: &str, folder: &Path) -> ExitCode {
 }
 
 /// Reopens a store and checks it: at least `least` batches were acknowledged, at most `most` were begun.
-pub fn check(engine: &str, folder: &Path, least: &str, most: &str) -> ExitCode {
+pub(crate) fn check(engine: &str, folder: &Path, least: &str, most: &str) -> ExitCode {
     let (least, most): (u64, u64) = (least.parse().expect("a number"), most.parse().expect("a number"));
     let found =
         open(engine, folder).map_err(|e| format!("does not open: {e}")).and_then(|store| compare(&store, least, most));
@@ -151,10 +151,10 @@ mod plain {
 
     use super::{BUCKETS, CACHE};
 
-    pub struct PlainSled(BTreeMap<Bucket, sled::Db>);
+    pub(super) struct PlainSled(BTreeMap<Bucket, sled::Db>);
 
     impl PlainSled {
-        pub fn open(folder: &Path) -> PlainSled {
+        pub(super) fn open(folder: &Path) -> PlainSled {
             let open = |bucket: Bucket| {
                 let config = sled::Config::new().path(folder.join(bucket.to_string())).cache_capacity(CACHE);
                 (bucket, config.flush_every_ms(None).open().expect("sled opens"))

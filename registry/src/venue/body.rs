@@ -20,13 +20,13 @@ use crate::venue::id::{OwnerKey, VenueId};
 use api::duration;
 
 /// How long a venue's name may be.
-pub const MAX_NAME_CHARS: usize = 120;
+pub(crate) const MAX_NAME_CHARS: usize = 120;
 
 /// How long a venue's address may be.
-pub const MAX_ADDRESS_CHARS: usize = 240;
+pub(crate) const MAX_ADDRESS_CHARS: usize = 240;
 
 /// How many areas a venue may have.
-pub const MAX_AREAS: usize = 250;
+pub(crate) const MAX_AREAS: usize = 250;
 
 /// The body that opens a venue, as written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]

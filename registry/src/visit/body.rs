@@ -21,7 +21,7 @@ use crate::visit::id::VisitId;
 use api::Moment;
 
 /// How long a check-in may wait on a phone without a network.
-pub const OLDEST_ARRIVAL: Duration = Duration::from_secs(86_400);
+pub(crate) const OLDEST_ARRIVAL: Duration = Duration::from_secs(86_400);
 
 /// How far a phone's clock may be ahead.
 pub const EARLIEST_ARRIVAL: Duration = Duration::from_secs(300);

@@ -23,10 +23,10 @@ use crate::visit::id::VisitId;
 use api::Moment;
 
 /// The longest stay that can be recorded or estimated.
-pub const LONGEST_STAY: Duration = Duration::from_secs(86_400);
+pub(crate) const LONGEST_STAY: Duration = Duration::from_secs(86_400);
 
 /// The shortest stay that is estimated.
-pub const SHORTEST_STAY: Duration = Duration::from_secs(60);
+pub(crate) const SHORTEST_STAY: Duration = Duration::from_secs(60);
 
 /// One check-in.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub(crate) struct Written {
 
 /// When a visit ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Departure {
+pub(crate) struct Departure {
     /// The first moment at which the guest was no longer there.
     pub at: Wall,
     /// Whether it is an estimate, because no departure was recorded.
@@ -109,7 +109,7 @@ impl Visit {
 
     /// The recorded departure, or the estimate: `max_stay` after the arrival, but at least a minute and at most a day.
     #[must_use]
-    pub fn departure(&self, max_stay: Duration) -> Departure {
+    pub(crate) fn departure(&self, max_stay: Duration) -> Departure {
         match self.left() {
             Some(at) => Departure { at, estimated: false },
             None => {

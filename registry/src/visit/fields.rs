@@ -21,11 +21,11 @@ use std::fmt;
 use crate::person::PersonField;
 
 /// How many persons one visit may have.
-pub const MAX_PERSONS: usize = 12;
+pub(crate) const MAX_PERSONS: usize = 12;
 
 /// The key of a person inside the document, for as long as the visit lives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PersonKey {
+pub(crate) enum PersonKey {
     /// Written at check-in, at this place; below [`MAX_PERSONS`].
     Place(u8),
     /// Added by a correction.
@@ -34,7 +34,7 @@ pub enum PersonKey {
 
 /// One field of a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Slot {
+pub(crate) enum Slot {
     /// Table or room: text.
     Area,
     /// Departure: Unix milliseconds.
@@ -67,7 +67,7 @@ const VERSION: char = 'v';
 impl PersonKey {
     /// Reads what `Display` writes.
     #[must_use]
-    pub fn read(text: &str) -> Option<PersonKey> {
+    pub(crate) fn read(text: &str) -> Option<PersonKey> {
         let lower = |b: u8| matches!(b, b'0'..=b'9' | b'a'..=b'f');
         match text.len() {
             1 => {
@@ -102,7 +102,7 @@ impl fmt::Debug for PersonKey {
 impl Slot {
     /// The field's name in the document.
     #[must_use]
-    pub fn name(self) -> Cow<'static, str> {
+    pub(crate) fn name(self) -> Cow<'static, str> {
         match self {
             Slot::Area => "a".into(),
             Slot::Left => "l".into(),
@@ -114,7 +114,7 @@ impl Slot {
 
     /// The field with a name; `None` if no version of a visit has it.
     #[must_use]
-    pub fn read(name: &str) -> Option<Slot> {
+    pub(crate) fn read(name: &str) -> Option<Slot> {
         match name {
             "a" => return Some(Slot::Area),
             "l" => return Some(Slot::Left),
@@ -132,7 +132,7 @@ impl Slot {
 
     /// The person to whom the field belongs.
     #[must_use]
-    pub fn person(self) -> Option<PersonKey> {
+    pub(crate) fn person(self) -> Option<PersonKey> {
         match self {
             Slot::Version(key) | Slot::Person(key, _) => Some(key),
             Slot::Area | Slot::Left | Slot::Order => None,
@@ -142,7 +142,7 @@ impl Slot {
 
 /// The name of a field of the person at this place of a check-in; `None` from [`MAX_PERSONS`] on.
 #[must_use]
-pub fn name_at(place: u8, field: PersonField) -> Option<&'static str> {
+pub(crate) fn name_at(place: u8, field: PersonField) -> Option<&'static str> {
     PERSON_NAMES.get(usize::from(place)).map(|names| names[field as usize])
 }
 

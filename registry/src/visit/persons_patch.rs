@@ -18,11 +18,11 @@ use crate::visit::id::VisitId;
 use crate::visit::persons::{Version, arranged, order};
 
 /// Fields to set, or to remove (`None`).
-pub type Updates = Vec<(Cow<'static, str>, Option<Value>)>;
+pub(crate) type Updates = Vec<(Cow<'static, str>, Option<Value>)>;
 
 /// The updates that turn the persons of `current` into `wanted`.
 #[must_use]
-pub fn updates(current: &Visit, wanted: &[Person]) -> Updates {
+pub(crate) fn updates(current: &Visit, wanted: &[Person]) -> Updates {
     let guests = current.guests();
     let shown: Vec<Person> = guests.iter().map(|guest| guest.person.clone()).collect();
     let places = matched(&shown, wanted);
@@ -70,7 +70,7 @@ type Fits = fn(&Person, &Person) -> bool;
 /// person with a misspelt name. Each round prefers the person at the same place. A wanted person without a match is
 /// new, and a present one without a match is removed.
 #[must_use]
-pub fn matched(present: &[Person], wanted: &[Person]) -> Vec<Option<usize>> {
+pub(crate) fn matched(present: &[Person], wanted: &[Person]) -> Vec<Option<usize>> {
     let mut places = vec![None; wanted.len()];
     let mut free = vec![true; present.len()];
     let rounds: [(Fits, bool); 5] = [

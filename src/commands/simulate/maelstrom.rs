@@ -21,7 +21,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 ///
 /// # Errors
 /// If stdin cannot be read or stdout cannot be written.
-pub fn run() -> anyhow::Result<ExitCode> {
+pub(super) fn run() -> anyhow::Result<ExitCode> {
     let (sender, lines) = sync_channel(READ_AHEAD);
     std::thread::Builder::new()
         .name("stdin".to_owned())

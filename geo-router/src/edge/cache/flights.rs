@@ -1,5 +1,8 @@
 //! At most one request to the nodes at a time for one cached path: other requests wait for its answer.
 //!
+//! `moka`'s own coalescing was passed over, because it gives waiters a whole value, and here an answer is streamed while
+//! it is filled.
+//!
 //! Only paths whose answers were cached before come here, so paths that are never cached never wait.
 
 use std::collections::HashMap;

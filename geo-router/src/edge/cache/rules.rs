@@ -130,7 +130,7 @@ pub fn has_it(asked: &HeaderMap, kept: &HeaderMap) -> bool {
 
 /// Turns the request into one that asks a node whether the stored answer is still good. Returns whether that is
 /// possible.
-pub fn revalidate(asked: &mut HeaderMap, kept: &HeaderMap) -> bool {
+pub(crate) fn revalidate(asked: &mut HeaderMap, kept: &HeaderMap) -> bool {
     asked.remove(IF_NONE_MATCH);
     asked.remove(IF_MODIFIED_SINCE);
     for (validator, condition) in [(header::ETAG, IF_NONE_MATCH), (header::LAST_MODIFIED, IF_MODIFIED_SINCE)] {

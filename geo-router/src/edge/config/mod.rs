@@ -22,7 +22,7 @@ pub use written::{
     TlsSection,
 };
 
-pub use secret::Secret;
+pub(super) use secret::Secret;
 use service::certificates::CertificateSection;
 
 /// The checked configuration of the edge.
