@@ -250,7 +250,7 @@ fn with_limits(folder: &Path) -> (Up, Process) {
 }
 
 /// A load of clients near all three regions, read back at the first one. The claim of the dead region is missing there,
-/// so the list can't be complete; its contents are compared all the same.
+/// so the list cannot be complete; its contents are compared all the same.
 fn load_through(up: &Up, folder: &Path, rate: &str, duration: &str) -> Command {
     let mut command = Command::new(MERIDIAN);
     command.args(["load", "--json", "--rate", rate, "--duration", duration, "--connections", "48", "--venues", "1"]);

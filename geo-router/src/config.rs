@@ -78,7 +78,7 @@ pub struct Peer {
     pub admin: SocketAddr,
 }
 
-/// A value that is well formed and yet can't be used; every message begins with its key.
+/// A value that is well formed and yet cannot be used; every message begins with its key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
@@ -153,7 +153,7 @@ impl RouterConfig {
     /// Reads and checks a file; its relative paths count from the folder that the file is in.
     ///
     /// # Errors
-    /// If the file can't be read, has an unknown or missing key, or a value out of bounds.
+    /// If the file cannot be read, has an unknown or missing key, or a value out of bounds.
     pub fn load(path: &Path) -> Result<RouterConfig, ConfigError> {
         config::load(path, validate::router)
     }

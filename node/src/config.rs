@@ -154,7 +154,7 @@ pub struct LimitsConfig {
     pub connections: usize,
 }
 
-/// A value that is well formed and yet can't be used; every message begins with its key.
+/// A value that is well formed and yet cannot be used; every message begins with its key.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ValueError {
@@ -229,7 +229,7 @@ impl NodeConfig {
     /// Reads and checks a file; its relative paths count from the folder that the file is in.
     ///
     /// # Errors
-    /// If the file can't be read, has an unknown or missing key, or a value out of bounds.
+    /// If the file cannot be read, has an unknown or missing key, or a value out of bounds.
     pub fn load(path: &Path) -> Result<NodeConfig, ConfigError> {
         config::load(path, validate::node)
     }

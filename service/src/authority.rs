@@ -42,8 +42,8 @@ pub enum CertsError {
         /// Its certificate.
         path: PathBuf,
     },
-    /// A file can't be read or written.
-    #[error("can't use {}", path.display())]
+    /// A file cannot be read or written.
+    #[error("cannot use {}", path.display())]
     File {
         /// Which file.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum CertsError {
         source: rustls_pki_types::pem::Error,
     },
     /// Making a key or a certificate failed.
-    #[error("can't make a certificate for {name}")]
+    #[error("cannot make a certificate for {name}")]
     Issue {
         /// The name on the certificate.
         name: String,
@@ -92,7 +92,7 @@ pub enum CertsError {
         source: Box<webpki::Error>,
     },
     /// A name that no certificate can carry, such as one of digits alone.
-    #[error("{name} can't be the DNS name in a certificate")]
+    #[error("{name} cannot be the DNS name in a certificate")]
     Nameless {
         /// The name.
         name: NodeName,
@@ -176,7 +176,7 @@ impl CertificateAuthority {
     /// `renew`.
     ///
     /// # Errors
-    /// If the files can't be written, or this authority's key and `ca.pem` don't belong together.
+    /// If the files cannot be written, or this authority's key and `ca.pem` do not belong together.
     pub fn issue(&self, name: &NodeName, renew: bool) -> Result<Issued, CertsError> {
         let [ca, path, key_path] = [
             self.folder.join("ca.pem"),

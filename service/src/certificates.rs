@@ -6,10 +6,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
@@ -89,7 +90,7 @@ impl Certificates {
     /// [`CertificateError`]; the old certificate stays in use.
     pub(crate) fn reload(&self) -> Result<bool, CertificateError> {
         let times = times(&self.files);
-        if std::mem::replace(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner), times) == times {
+        if std::mem::replace(&mut *self.seen.lock(), times) == times {
             return Ok(false);
         }
         self.current.store(Arc::new(read(&self.files)?));

@@ -33,7 +33,7 @@ pub(crate) fn pages(args: &ManArgs, cli: Command) -> anyhow::Result<ExitCode> {
     let folder = &args.folder;
     std::fs::create_dir_all(folder)
         .and_then(|()| clap_mangen::generate_to(cli, folder))
-        .with_context(|| format!("can't write the manual into {}", folder.display()))?;
+        .with_context(|| format!("cannot write the manual into {}", folder.display()))?;
     say!("The manual is in {}: man -l {}", folder.display(), folder.join("meridian.1").display());
     Ok(ExitCode::SUCCESS)
 }

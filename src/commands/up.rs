@@ -85,7 +85,7 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     let settings = folder.settle(args.regions, args.nodes, args.routers, args.engine.map(Engine::from))?;
     let (addresses, aliased) = addresses::choose(&settings, args.base_port);
     if !aliased {
-        say!("127.0.1.x can't be bound on this machine: all processes share 127.0.0.1 and differ by port.");
+        say!("127.0.1.x cannot be bound on this machine: all processes share 127.0.0.1 and differ by port.");
     }
     let layout = Layout::new(folder.path(), &settings, &addresses);
     ports::check_free(&layout)?;
@@ -128,7 +128,7 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
         layout.data.display()
     );
     children.all_ready(layout, READY_LIMIT).await?;
-    let demo = demo::venue(layout).await.context("can't make the demo venue")?;
+    let demo = demo::venue(layout).await.context("cannot make the demo venue")?;
     walk::print(layout, &demo);
     if let Some(weakness) = quorum::weakness(&vec![None; layout.routers.len()]) {
         say!("\nWarning: {weakness}.");

@@ -76,7 +76,7 @@ impl Pool {
 
     /// Reads a pool: JSON objects, one per line or in one array, each a check-in body or `{ .., "visit": body }`.
     pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
-        let text = std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let written: Vec<Written> = if text.trim_start().starts_with('[') {
             serde_json::from_str(&text).map_err(|error| Usage::error(format!("{}: {error}", file.display())))?
         } else {

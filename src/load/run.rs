@@ -1,8 +1,9 @@
 //! The run: workers on their connections, the pacer, and the progress line.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::{Mutex, MutexGuard};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use replication::Wall;
@@ -77,7 +78,7 @@ pub(crate) type SharedRecorder = Arc<Mutex<Recorder>>;
 
 /// Locks measurements. A panic cannot leave them unusable.
 pub(crate) fn lock(recorder: &SharedRecorder) -> MutexGuard<'_, Recorder> {
-    recorder.lock().unwrap_or_else(PoisonError::into_inner)
+    recorder.lock()
 }
 
 /// The results of a run.

@@ -32,7 +32,7 @@ pub(crate) async fn make(
             areas: Some(pool.areas().to_vec()),
             ..NewVenue::default()
         };
-        venues.push(venue::create(first, &new).await.context("can't make the venues of the load test")?);
+        venues.push(venue::create(first, &new).await.context("cannot make the venues of the load test")?);
     }
     for target in targets.iter().chain(read_at) {
         for venue in &venues {

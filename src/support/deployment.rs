@@ -53,7 +53,7 @@ fn nothing_in(data: &Path, file: &str) -> anyhow::Error {
 
 fn files(data: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(data)
-        .with_context(|| format!("can't read {}", data.display()))?
+        .with_context(|| format!("cannot read {}", data.display()))?
         .filter_map(|entry| Some(entry.ok()?.path().join(name)))
         .filter(|file| file.is_file())
         .collect();

@@ -28,7 +28,7 @@ pub(crate) fn shutdown(with_parent: bool) -> anyhow::Result<impl Future<Output =
 
 /// Resolves when standard input has closed.
 ///
-/// It has its own thread, because a read of standard input can't be cancelled. On the runtime's threads it would delay
+/// It has its own thread, because a read of standard input cannot be cancelled. On the runtime's threads it would delay
 /// the exit of a node that is stopped in another way.
 fn parent_gone() -> anyhow::Result<oneshot::Receiver<()>> {
     let (gone, wait) = oneshot::channel();
@@ -61,7 +61,7 @@ impl PidFile {
     /// Writes it.
     pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
         std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("can't write the process id to {}", path.display()))?;
+            .with_context(|| format!("cannot write the process id to {}", path.display()))?;
         Ok(Self(path.to_owned()))
     }
 }

@@ -11,10 +11,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -60,7 +61,7 @@ impl Connections {
     /// Admits one more connection from `from`, if there is room.
     fn admit(self: &Arc<Self>, from: IpAddr) -> Option<Admitted> {
         let network = network(from);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock();
         let theirs = open.by_network.get(&network).copied().unwrap_or_default();
         if open.all >= self.most || theirs >= self.most.div_ceil(PART_OF_ONE) {
             return None;
@@ -79,7 +80,7 @@ struct Admitted {
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut open = self.connections.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.connections.open.lock();
         open.all -= 1;
         match open.by_network.get_mut(&self.network) {
             Some(theirs) if *theirs > 1 => *theirs -= 1,

@@ -8,8 +8,8 @@
 use std::hash::Hasher;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use pingora_ketama::{Bucket, Continuum};
 use rand::seq::SliceRandom as _;
 use siphasher::sip::SipHasher13;
@@ -116,7 +116,7 @@ impl Nodes {
     }
 
     fn weighted(&self) -> Vec<usize> {
-        let mut credit = self.credit.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut credit = self.credit.lock();
         let mut all = 0;
         let mut best = 0;
         for node in 0..credit.len() {

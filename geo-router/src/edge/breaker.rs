@@ -7,10 +7,11 @@
 //! - Half-open lets one request through, and a second only after the first ended or was given up.
 //! - Each failed trial doubles the time until the next, up to a bound; a successful trial closes the breaker.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::status::BreakerState;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::config::BreakerRules;
 use super::metrics::EdgeMetrics;
@@ -166,7 +167,7 @@ impl Breakers {
 
     fn lock(&self, node: NodeId) -> Option<MutexGuard<'_, Breaker>> {
         let breaker = self.nodes.get(node.region.at())?.get(node.node)?;
-        Some(breaker.lock().unwrap_or_else(PoisonError::into_inner))
+        Some(breaker.lock())
     }
 
     fn change(&self, node: NodeId, change: impl FnOnce(&mut Breaker)) {

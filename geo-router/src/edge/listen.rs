@@ -9,13 +9,14 @@
 
 use std::convert::Infallible;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use parking_lot::Mutex;
 use service::listen::{Accepted, Listener};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -47,7 +48,7 @@ impl Connection {
 
     /// The time since which nothing is under way.
     fn quiet_since(&self) -> Option<Instant> {
-        let since = *self.quiet_since.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = *self.quiet_since.lock();
         (self.busy.load(Ordering::Acquire) == 0).then_some(since)
     }
 }
@@ -65,7 +66,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        *self.0.quiet_since.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        *self.0.quiet_since.lock() = Instant::now();
         self.0.busy.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -95,7 +95,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[non_exhaustive]
 pub enum EdgeError {
     /// An address that cannot be listened on.
-    #[error("can't listen on {address}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// Which.
         address: SocketAddr,
@@ -107,7 +107,7 @@ pub enum EdgeError {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// TLS settings.
-    #[error("TLS can't be set up")]
+    #[error("TLS cannot be set up")]
     Tls(#[from] rustls::Error),
 }
 

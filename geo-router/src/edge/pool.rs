@@ -7,14 +7,15 @@
 //! - A connection serves one request at a time, and returns to the pool only after the whole answer was read.
 //! - A request on a connection that its node had already closed was never sent: it continues on another connection.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::net::TcpStream;
 
@@ -80,8 +81,8 @@ impl Pool {
         Pool { fleet, balancer, idle, connect, connects }
     }
 
-    fn slot(&self, node: NodeId) -> std::sync::MutexGuard<'_, Vec<Idle>> {
-        self.idle[node.region.at()][node.node].lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self, node: NodeId) -> parking_lot::MutexGuard<'_, Vec<Idle>> {
+        self.idle[node.region.at()][node.node].lock()
     }
 
     /// A ready connection: the one used last. If there is none, or with `fresh`, a new one.
@@ -130,7 +131,7 @@ impl Pool {
     /// Closes connections that were idle for too long. To be called every few seconds.
     pub(super) fn sweep(&self) {
         for slot in self.idle.iter().flatten() {
-            let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slot = slot.lock();
             slot.retain(|idle| idle.since.elapsed() < IDLE && !idle.sender.is_closed());
             slot.shrink_to(16);
         }

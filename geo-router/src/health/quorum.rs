@@ -77,7 +77,7 @@ pub fn decide<'a>(region: &str, fresh: impl IntoIterator<Item = &'a Ballot>, con
     }
 }
 
-/// Why this set of routers can't decide in some failure; `None` if it can.
+/// Why this set of routers cannot decide in some failure; `None` if it can.
 #[must_use]
 pub fn weakness(routers_by_region: &[Option<&str>]) -> Option<&'static str> {
     match routers_by_region.len() {

@@ -7,8 +7,9 @@
 //! - A tenant has a channel if and only if it has a follower.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use replication::{DocumentName, TenantId};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
@@ -46,7 +47,7 @@ impl Changes {
 
     /// The lock is held for a look-up and a push, never while anything is waited for.
     fn channels(&self) -> MutexGuard<'_, BTreeMap<TenantId, Sender<DocumentName>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -24,8 +24,8 @@ pub struct Packs {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PacksError {
-    /// The folder or a file in it can't be read.
-    #[error("can't read policy packs from {}", path.display())]
+    /// The folder or a file in it cannot be read.
+    #[error("cannot read policy packs from {}", path.display())]
     Read {
         /// Folder or file.
         path: PathBuf,

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{PoisonError, RwLock};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use parking_lot::RwLock;
 use replication::storage::{Visit, WriteBatch};
 use replication::{Bucket, Storage, StorageError};
 
@@ -53,7 +53,7 @@ impl FjallStorage {
     }
 
     fn existing(&self, bucket: Bucket) -> Option<Keyspace> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned()
+        self.open.read().get(&bucket).cloned()
     }
 
     fn bucket(&self, bucket: Bucket) -> Result<Keyspace, StorageError> {
@@ -62,7 +62,7 @@ impl FjallStorage {
         }
         let options = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
         let keyspace = self.db.keyspace(&bucket.to_string(), options).map_err(engine("opened a bucket"))?;
-        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(bucket, keyspace.clone());
+        self.open.write().insert(bucket, keyspace.clone());
         Ok(keyspace)
     }
 }
@@ -103,12 +103,12 @@ impl Storage for FjallStorage {
     }
 
     fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
-        let removed = self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&bucket);
+        let removed = self.open.write().remove(&bucket);
         let Some(keyspace) = removed else { return Ok(()) };
         self.db.delete_keyspace(keyspace).map_err(engine("removed an expired day"))
     }
 
     fn buckets(&self) -> BTreeSet<Bucket> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.open.read().keys().copied().collect()
     }
 }

@@ -11,8 +11,8 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use replication::storage::{Visit, WriteBatch};
 use replication::{Bucket, Storage, StorageError};
 
@@ -64,7 +64,7 @@ impl<S: Storage> Storage for Poison<S> {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.syncing.lock();
         self.attempt(S::sync)
     }
 

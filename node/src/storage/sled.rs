@@ -23,8 +23,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
 
+use parking_lot::{Mutex, RwLock};
 use replication::storage::{BucketBatch, Visit, WriteBatch};
 use replication::{Bucket, Storage, StorageError};
 
@@ -90,14 +90,14 @@ impl SledStorage {
     }
 
     fn existing(&self, bucket: Bucket) -> Option<std::sync::Arc<Open>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).get(&bucket).cloned()
+        self.open.read().get(&bucket).cloned()
     }
 
     fn bucket(&self, bucket: Bucket) -> Result<std::sync::Arc<Open>, StorageError> {
         if let Some(open) = self.existing(bucket) {
             return Ok(open);
         }
-        let mut buckets = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = self.open.write();
         let path = self.folder.join(bucket.to_string());
         if path.exists() {
             remove_unfinished_snapshots(&path).map_err(engine("cleared an unfinished snapshot"))?;
@@ -120,7 +120,7 @@ impl SledStorage {
             forced_blobs: Mutex::default(),
         });
         buckets.insert(bucket, open.clone());
-        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).insert(bucket, true);
+        self.dirty.lock().insert(bucket, true);
         Ok(open)
     }
 }
@@ -182,7 +182,7 @@ impl Open {
     /// Forces the files under `blobs/`, which older versions of this code, or a leaf of their values, made sled write.
     fn force_blobs(&self) -> io::Result<()> {
         let folder = self.path.join("blobs");
-        let mut forced = self.forced_blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forced = self.forced_blobs.lock();
         let mut any = false;
         for entry in fs::read_dir(&folder)? {
             let name = entry?.file_name();
@@ -233,9 +233,9 @@ impl Storage for SledStorage {
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
         for (bucket, writes) in &batch.buckets {
             let open = self.bucket(*bucket)?;
-            let _alone = open.applying.lock().unwrap_or_else(PoisonError::into_inner);
+            let _alone = open.applying.lock();
             let sled_batch = open.batch(writes)?;
-            self.dirty.lock().unwrap_or_else(PoisonError::into_inner).entry(*bucket).or_insert(false);
+            self.dirty.lock().entry(*bucket).or_insert(false);
             open.db.apply_batch(sled_batch).map_err(engine("applied a batch"))?;
         }
         Ok(())
@@ -244,8 +244,8 @@ impl Storage for SledStorage {
     fn sync(&self) -> Result<(), StorageError> {
         // A bucket that another thread is flushing is no longer in `dirty` but not durable yet, so wait for that
         // thread.
-        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
-        let dirty = std::mem::take(&mut *self.dirty.lock().unwrap_or_else(PoisonError::into_inner));
+        let _alone = self.syncing.lock();
+        let dirty = std::mem::take(&mut *self.dirty.lock());
         for (bucket, is_new) in dirty {
             let Some(open) = self.existing(bucket) else { continue };
             open.db.flush().map_err(engine("flushed a bucket"))?;
@@ -260,8 +260,8 @@ impl Storage for SledStorage {
     }
 
     fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
-        self.dirty.lock().unwrap_or_else(PoisonError::into_inner).remove(&bucket);
-        let removed = self.open.write().unwrap_or_else(PoisonError::into_inner).remove(&bucket);
+        self.dirty.lock().remove(&bucket);
+        let removed = self.open.write().remove(&bucket);
         let Some(open) = removed else { return Ok(()) };
         // Removing gigabytes takes a while, so the day is renamed at once and its files are removed in the background.
         let trash = self.folder.join(format!("{TRASH}{bucket}"));
@@ -278,7 +278,7 @@ impl Storage for SledStorage {
     }
 
     fn buckets(&self) -> BTreeSet<Bucket> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.open.read().keys().copied().collect()
     }
 }
 
@@ -337,11 +337,11 @@ mod tests {
         // A file in `blobs/` that an older version left.
         let blob = folder.path().join("buckets/day-20000/blobs/17");
         fs::write(&blob, b"a page").expect("writes");
-        let due = |store: &SledStorage| store.dirty.lock().expect("not poisoned").clone();
+        let due = |store: &SledStorage| store.dirty.lock().clone();
         assert_eq!(due(&store).into_iter().collect::<Vec<_>>(), [(Bucket::Day(20_000), true), (Bucket::Lasting, true)]);
         store.sync().expect("syncs");
         assert!(due(&store).is_empty());
-        let forced = |bucket| store.existing(bucket).expect("open").forced_blobs.lock().expect("not poisoned").len();
+        let forced = |bucket| store.existing(bucket).expect("open").forced_blobs.lock().len();
         assert_eq!((forced(Bucket::Day(20_000)), forced(Bucket::Lasting)), (1, 0));
     }
 }

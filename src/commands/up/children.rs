@@ -62,7 +62,7 @@ impl Children {
         let (sender, events) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         for (index, process) in layout.processes().enumerate() {
-            let child = spawn(process).with_context(|| format!("can't start {}", process.name))?;
+            let child = spawn(process).with_context(|| format!("cannot start {}", process.name))?;
             let watched = Watched {
                 index,
                 probed: Base::from(process.probed),

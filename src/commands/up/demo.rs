@@ -24,7 +24,7 @@ pub(super) async fn venue(layout: &Layout) -> anyhow::Result<CreatedVenue> {
     let remembered = match std::fs::read(&file) {
         Ok(bytes) => Some(serde_json::from_slice(&bytes).with_context(|| format!("{} is damaged", file.display()))?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error).with_context(|| format!("can't read {}", file.display())),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
     };
     let made = match remembered {
         Some(made) => made,
@@ -38,7 +38,7 @@ pub(super) async fn venue(layout: &Layout) -> anyhow::Result<CreatedVenue> {
                 areas: Some(areas.to_vec()),
             };
             let made = venue::create(&base, &new).await?;
-            remember(&file, &made).with_context(|| format!("can't write {}", file.display()))?;
+            remember(&file, &made).with_context(|| format!("cannot write {}", file.display()))?;
             made
         }
     };

@@ -31,7 +31,7 @@ impl Folder {
         let empty = match path.read_dir() {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-            Err(error) => return Err(error).with_context(|| format!("can't use {}", path.display())),
+            Err(error) => return Err(error).with_context(|| format!("cannot use {}", path.display())),
         };
         if !ours && !empty {
             return Err(Usage::error(format!(
@@ -40,7 +40,7 @@ impl Folder {
                 path.display()
             )));
         }
-        std::fs::create_dir_all(&path).with_context(|| format!("can't make {}", path.display()))?;
+        std::fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
         let lock = lock(&path)?;
         let mut made_with = None;
         if ours && fresh {
@@ -73,7 +73,7 @@ impl Folder {
         };
         let fixed = |what: &str, asked: String, made: String| {
             Usage::error(format!(
-                "{} was made with {what} {made}, which can't become {asked}: leave the option out, begin anew with \
+                "{} was made with {what} {made}, which cannot become {asked}: leave the option out, begin anew with \
                  --fresh, or use another --data",
                 self.path.display()
             ))
@@ -119,12 +119,12 @@ impl Folder {
 }
 
 fn write_config(process: &Process, text: String) -> anyhow::Result<()> {
-    std::fs::create_dir_all(&process.folder).with_context(|| format!("can't make {}", process.folder.display()))?;
+    std::fs::create_dir_all(&process.folder).with_context(|| format!("cannot make {}", process.folder.display()))?;
     let role = process.role;
     let text = format!(
         "# Written by `meridian up` at each start: changes are lost. config/{role}.toml explains the keys.\n\n{text}"
     );
-    std::fs::write(process.config(), text).with_context(|| format!("can't write {}", process.config().display()))
+    std::fs::write(process.config(), text).with_context(|| format!("cannot write {}", process.config().display()))
 }
 
 /// Makes the routers' common secret unless it exists, readable by no other user of this machine.
@@ -134,23 +134,23 @@ fn keep_router_key(file: &Path) -> anyhow::Result<()> {
         Ok(mut made) => {
             let secret: [u8; 32] = rand::random();
             let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-            writeln!(made, "{text}").with_context(|| format!("can't write {}", file.display()))
+            writeln!(made, "{text}").with_context(|| format!("cannot write {}", file.display()))
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("can't write {}", file.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot write {}", file.display())),
     }
 }
 
 /// Prevents a second `up` in the same folder. The system releases the lock when the process ends, however it ends.
 fn lock(path: &Path) -> anyhow::Result<File> {
-    let file = File::open(path).with_context(|| format!("can't open {}", path.display()))?;
+    let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Usage::error(format!(
             "another `meridian up` runs in {}: stop it, or use another --data",
             path.display()
         ))),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("can't lock {}", path.display())),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
 
@@ -165,9 +165,9 @@ fn empty_out(path: &Path) -> anyhow::Result<()> {
         }
         let removed =
             if entry.file_type()?.is_dir() { std::fs::remove_dir_all(&file) } else { std::fs::remove_file(&file) };
-        removed.with_context(|| format!("can't delete {}", file.display()))?;
+        removed.with_context(|| format!("cannot delete {}", file.display()))?;
     }
-    std::fs::remove_file(&marker).with_context(|| format!("can't delete {}", marker.display()))
+    std::fs::remove_file(&marker).with_context(|| format!("cannot delete {}", marker.display()))
 }
 
 #[cfg(test)]

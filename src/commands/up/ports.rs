@@ -23,7 +23,7 @@ pub(super) fn check_free(layout: &Layout) -> anyhow::Result<()> {
                         address.port().saturating_add(1000)
                     )));
                 }
-                Err(error) => return Err(Usage::error(format!("{address} can't be used: {error}"))),
+                Err(error) => return Err(Usage::error(format!("{address} cannot be used: {error}"))),
             }
         }
     }

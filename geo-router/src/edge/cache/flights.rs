@@ -6,8 +6,9 @@
 //! Only paths whose answers were cached before come here, so paths that are never cached never wait.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 type Open = Arc<Mutex<HashMap<Arc<str>, watch::Receiver<()>>>>;
@@ -34,7 +35,7 @@ pub(in crate::edge) enum Turn {
 impl Flights {
     /// Begins to ask, or returns the request that already asks.
     pub(in crate::edge) fn begin(&self, path: &Arc<str>) -> Turn {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.0.lock();
         if let Some(theirs) = open.get(path) {
             return Turn::Theirs(theirs.clone());
         }
@@ -46,6 +47,6 @@ impl Flights {
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        self.open.lock().remove(&self.path);
     }
 }

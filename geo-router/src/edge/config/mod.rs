@@ -146,21 +146,21 @@ pub struct CacheRules {
     pub stale_if_error: Duration,
 }
 
-/// A value under `[edge]` that can't be used; every message begins with its key.
+/// A value under `[edge]` that cannot be used; every message begins with its key.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EdgeConfigError {
     /// A value that no configuration may have there.
     #[error(transparent)]
     Common(#[from] service::config::ValueError),
-    /// A pseudonym that can't be part of `Via`.
+    /// A pseudonym that cannot be part of `Via`.
     #[error("edge.name = \"{name}\": must be 1 to 40 letters, digits, \"-\", \".\" or \"_\"")]
     BadName {
         /// What was written.
         name: String,
     },
-    /// The secret's file can't be read.
-    #[error("edge.secret_file: can't read {}", path.display())]
+    /// The secret's file cannot be read.
+    #[error("edge.secret_file: cannot read {}", path.display())]
     SecretUnread {
         /// The file.
         path: PathBuf,
