@@ -12,7 +12,7 @@ use crate::check::{Broken, Invariant};
 use crate::history::Recorder;
 use crate::measure::{self, Losses, Measured};
 use crate::plan;
-use crate::scenario::{FaultKind, OperationKind, Replay, Scenario, ScenarioError};
+use crate::scenario::{Fault, FaultKind, OperationKind, Replay, Scenario, ScenarioError};
 use crate::trace::TraceHash;
 use crate::world::{Convergence, Mark, World};
 
@@ -92,7 +92,7 @@ impl Outcome {
     /// not run, a backup that was never used. The run proves nothing about such a kind.
     #[must_use]
     pub fn without_effect(&self) -> BTreeSet<FaultKind> {
-        let came = self.plan.faults.iter().filter(|fault| fault.at <= self.awake).map(|fault| fault.kind);
+        let came = self.plan.faults.iter().filter(|fault| fault.at <= self.awake).map(Fault::kind);
         came.filter(|kind| !self.marks.contains(&Mark::Fault(*kind))).collect()
     }
 }
@@ -103,9 +103,9 @@ impl Outcome {
 /// [`ScenarioError`] if the scenario contradicts itself, or its plan could not be read again from a file.
 pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
     let plan = plan::draw(scenario, seed);
-    plan.check()?;
+    let faults = plan.resolve()?;
     let recorder = keep.history.then(|| Recorder::new(plan.regions.len()));
-    let mut world = World::new(plan.clone(), seed, recorder)?;
+    let mut world = World::new(plan.clone(), faults, seed, recorder)?;
     let convergence = world.run();
     let mut outcome = Outcome {
         seed,

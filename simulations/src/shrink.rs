@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::check::Invariant;
 use crate::run::{Keep, Outcome, caught, run};
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::{Act, Fault, Scenario, ScenarioError};
 
 /// The smallest plan found, and how it fails.
 #[derive(Debug)]
@@ -123,8 +123,10 @@ impl Search<'_> {
                     side.retain(|region| *region != name);
                     was_empty || !side.is_empty()
                 };
-                let sides = [is_left(&mut fault.from), is_left(&mut fault.to)];
-                fault.region.as_ref() != Some(&name) && sides == [true, true]
+                if let Act::Partition { from, to, .. } | Act::Degrade { from, to, .. } = &mut fault.act {
+                    return [is_left(from), is_left(to)] == [true, true];
+                }
+                fault.act.region() != Some(&name)
             });
             self.attempt(plan)?;
         }
@@ -134,7 +136,7 @@ impl Search<'_> {
     fn simplify(&mut self) -> Result<(), ScenarioError> {
         let halve = |length: &mut Option<Duration>| *length = length.map(|length| length / 2);
         let last = |plan: &Scenario| {
-            let faults = plan.faults.iter().map(|fault| fault.at + fault.lasts.unwrap_or_default());
+            let faults = plan.faults.iter().map(Fault::ends_at);
             let operations = plan.operations.iter().map(|operation| operation.at);
             faults.chain(operations).max().unwrap_or_default() + Duration::from_secs(2)
         };

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::check::Broken;
 use crate::measure::Measured;
-use crate::plan;
 use crate::run::{Keep, Panicked, caught, run};
 use crate::scenario::{FaultKind, Scenario, ScenarioError, Swarm};
 use crate::trace::TraceHash;
@@ -211,7 +210,7 @@ fn collect(scenario: &Scenario, all: Vec<One>) -> Swept {
 
 /// The marks that must come up in a swarm: every kind that is drawn, and the variants of some kinds.
 fn drawn(swarm: &Swarm) -> Vec<Mark> {
-    let kinds = plan::kinds(swarm);
+    let kinds = swarm.kinds();
     let ways = |kind: &FaultKind| match kind {
         FaultKind::Partition => &[Mark::OneWay, Mark::Flapping][..],
         FaultKind::Degrade => &[Mark::Lost, Mark::Duplicated, Mark::Overtaken],

@@ -233,7 +233,7 @@ fn a_hundred_restarts_beside_a_dead_peer_leave_tokens_short() {
     assert!(wrote > 100, "{wrote} processes took a write and were followed by another");
     let with = outcome.measured.unwrap();
     let mut scenario = scenario;
-    scenario.faults.retain(|fault| fault.kind != FaultKind::Restarts);
+    scenario.faults.retain(|fault| fault.kind() != FaultKind::Restarts);
     let without = measured(&scenario);
     assert!(with.longest_token < 200, "{} characters", with.longest_token);
     let bytes = |run: &Measured| run.batches.mean(run.batches.bytes);

@@ -3,7 +3,7 @@
 use replication::{Frame, VersionVector, WriteError};
 
 use super::Invariant;
-use crate::scenario::FaultKind;
+use crate::scenario::{Act, Touched};
 use crate::world::World;
 
 impl World {
@@ -92,32 +92,13 @@ impl World {
 
     /// Whether a fault has touched the region itself so far, and not only its links or other regions.
     fn is_troubled(&self, at: usize) -> bool {
-        let name = &self.scenario.regions[at];
-        let so_far = self.scenario.faults.iter().filter(|fault| fault.at <= self.now());
-        so_far.into_iter().any(|fault| match fault.kind {
-            FaultKind::Partition | FaultKind::Bridge => false,
+        self.faults_so_far().any(|act| match act.touched() {
             // A frame that takes longer than the skew makes its sender's clock look wrong.
-            FaultKind::Degrade => true,
+            Touched::Links(..) => matches!(act, Act::Degrade { .. }),
+            Touched::LinksPast(_) => false,
             // Every region is restarted with another configuration, or suspended.
-            FaultKind::Add | FaultKind::Remove | FaultKind::Rejoin | FaultKind::Night => true,
-            FaultKind::Crash
-            | FaultKind::Kill
-            | FaultKind::HungDisk
-            | FaultKind::LoseBucket
-            | FaultKind::OldBucket
-            | FaultKind::Flip
-            | FaultKind::Restarts
-            | FaultKind::Restart
-            | FaultKind::Pause
-            | FaultKind::SlowNode
-            | FaultKind::SlowDisk
-            | FaultKind::FullDisk
-            | FaultKind::ReadErrors
-            | FaultKind::LyingDisk
-            | FaultKind::Restore
-            | FaultKind::ClockStep
-            | FaultKind::ClockDrift
-            | FaultKind::BelieveClock => fault.region.as_ref() == Some(name),
+            Touched::Deployment(_) | Touched::All => true,
+            Touched::Machine(region) | Touched::Clock(region) => *region == at,
         })
     }
 }

@@ -127,9 +127,8 @@ impl World {
         let scenario = Arc::clone(&self.scenario);
         self.tell(|| {
             let written = &scenario.faults[fault];
-            let endless =
-                [FaultKind::BelieveClock, FaultKind::Add, FaultKind::Remove, FaultKind::Rejoin, FaultKind::Night];
-            let turn = if endless.contains(&written.kind) { Turn::Happens } else { turn };
+            let ends = written.kind().has_length() && written.kind() != FaultKind::Night;
+            let turn = if ends { turn } else { Turn::Happens };
             Record::Fault { fault, label: written.label(), turn }
         });
     }

@@ -223,6 +223,16 @@ pub struct Swarm {
     pub settings: bool,
 }
 
+impl Swarm {
+    /// Which kinds it draws from: without a list, all that keep to the assumptions of the algorithm.
+    pub(crate) fn kinds(&self) -> Vec<super::FaultKind> {
+        if !self.kinds.is_empty() {
+            return self.kinds.clone();
+        }
+        super::FaultKind::all().filter(|kind| !kind.breaks_assumption()).collect()
+    }
+}
+
 impl Default for Swarm {
     fn default() -> Swarm {
         Swarm { kinds: Vec::new(), omit: 0.5, faults: [1, 8], regions: [2, 5], visits: [10, 80], settings: true }

@@ -3,101 +3,34 @@
 //! A fault is matched exhaustively wherever it matters, so that the compiler lists the places that a new one must fill.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use replication::VersionVector;
 use replication::memory::Snapshot;
 
+use super::network::Degradation;
 use super::{Event, Mark, World};
 use crate::history::{Record, Turn};
-use crate::scenario::FaultKind;
+use crate::scenario::{Act, FaultKind, Flap, Links, Resolved, Touched};
 
-/// How much worse a path gets.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Degradation {
-    /// Share of messages that vanish.
-    pub loss: f64,
-    /// Share that arrives twice.
-    pub duplicate: f64,
-    /// Share that is overtaken.
-    pub reorder: f64,
-    /// Added to the one-way time.
-    pub latency: Duration,
-    /// Upper limit.
-    pub bandwidth_mbps: Option<f64>,
-}
-
-/// A fault with regions as indices; see [`FaultKind`] for what each does.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum Act {
-    Cut { pairs: BTreeSet<(usize, usize)>, flap: Option<(Duration, Duration)> },
-    Degrade { pairs: BTreeSet<(usize, usize)>, how: Degradation },
-    Crash { region: usize },
-    Kill { region: usize },
-    Restart { region: usize },
-    Pause { region: usize },
-    SlowNode { region: usize, by: Duration },
-    SlowDisk { region: usize, sync: Duration },
-    FullDisk { region: usize },
-    ReadErrors { region: usize, share: f64 },
-    LyingDisk { region: usize },
-    HungDisk { region: usize },
-    LoseBucket { region: usize },
-    OldBucket { region: usize, age: Duration },
-    Flip { region: usize },
-    Restarts { region: usize, every: Duration },
-    Restore { region: usize, age: Duration },
-    ClockStep { region: usize, by_ms: i64 },
-    ClockDrift { region: usize, ppm: f64 },
-    BelieveClock { region: usize },
-    Add { region: usize },
-    Remove { region: usize },
-    Rejoin { region: usize },
-    Night { lasts: Duration },
-}
-
-impl Act {
-    /// Whether a machine may not answer while this goes on.
-    fn stops(&self, at: usize) -> bool {
-        match self {
-            Act::Cut { .. } | Act::Degrade { .. } | Act::Night { .. } => false,
-            Act::ClockStep { .. } | Act::ClockDrift { .. } | Act::BelieveClock { .. } => false,
-            // All other machines are restarted, one after the other.
-            Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } => true,
-            Act::Crash { region }
-            | Act::Kill { region }
-            | Act::HungDisk { region }
-            | Act::LoseBucket { region }
-            | Act::OldBucket { region, .. }
-            | Act::Flip { region }
-            | Act::Restarts { region, .. }
-            | Act::Restart { region }
-            | Act::Pause { region }
-            | Act::SlowNode { region, .. }
-            | Act::SlowDisk { region, .. }
-            | Act::FullDisk { region }
-            | Act::ReadErrors { region, .. }
-            | Act::LyingDisk { region }
-            | Act::Restore { region, .. } => *region == at,
-        }
-    }
-
-    /// Whether the fault makes the path between two machines worse.
-    fn is_between(&self, a: usize, b: usize) -> bool {
-        match self {
-            Act::Cut { pairs, .. } | Act::Degrade { pairs, .. } => pairs.contains(&(a, b)) || pairs.contains(&(b, a)),
-            _ => false,
-        }
+/// Whether a machine may not answer while a fault goes on.
+fn stops(act: &Act<usize>, node: usize) -> bool {
+    match act.touched() {
+        Touched::Links(..) | Touched::LinksPast(_) | Touched::Clock(_) | Touched::All => false,
+        // All other machines are restarted, one after the other.
+        Touched::Deployment(_) => true,
+        Touched::Machine(region) => *region == node,
     }
 }
 
 /// A planned fault and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
-    pub(super) kind: FaultKind,
-    pub(super) act: Act,
+    pub(super) at: Duration,
     pub(super) lasts: Duration,
+    pub(super) act: Act<usize>,
+    links: Arc<Links>,
     pub(super) on: bool,
     /// For a flapping partition: whether it is cut at this moment.
     cut: bool,
@@ -115,8 +48,13 @@ struct Backup {
 }
 
 impl Planned {
-    pub(super) fn new(kind: FaultKind, act: Act, lasts: Duration) -> Planned {
-        Planned { kind, act, lasts, on: false, cut: false, backup: None }
+    pub(super) fn new(Resolved { at, lasts, act, links }: Resolved) -> Planned {
+        Planned { at, lasts, act, links: Arc::new(links), on: false, cut: false, backup: None }
+    }
+
+    /// Whether the fault makes the path between two machines worse.
+    fn is_between(&self, a: usize, b: usize) -> bool {
+        self.links.contains(&(a, b)) || self.links.contains(&(b, a))
     }
 }
 
@@ -125,12 +63,15 @@ const ROLLING: Duration = Duration::from_secs(2);
 
 impl World {
     /// Puts all faults of the scenario on the calendar.
-    pub(super) fn plan_faults(&mut self, at: &[Duration]) {
-        for (fault, at) in at.iter().enumerate() {
-            if let Act::Restore { age, .. } | Act::OldBucket { age, .. } = &self.faults[fault].act {
-                self.schedule(at.saturating_sub(*age), Event::Backup(fault));
+    pub(super) fn plan_faults(&mut self) {
+        for fault in 0..self.faults.len() {
+            let Planned { at, act, .. } = &self.faults[fault];
+            let (at, before) =
+                (*at, if let Act::Restore { by, .. } | Act::OldBucket { by, .. } = act { Some(*by) } else { None });
+            if let Some(by) = before {
+                self.schedule(at.saturating_sub(by), Event::Backup(fault));
             }
-            self.schedule(*at, Event::FaultBegins(fault));
+            self.schedule(at, Event::FaultBegins(fault));
         }
     }
 
@@ -143,23 +84,26 @@ impl World {
     }
 
     pub(super) fn fault_begins(&mut self, fault: usize) {
-        let Planned { kind, act, lasts, .. } = self.faults[fault].clone();
+        let Planned { act, lasts, links, .. } = self.faults[fault].clone();
+        let kind = act.kind();
         self.faults[fault].on = true;
         self.tell_fault(fault, Turn::Begins);
         match &act {
-            Act::Cut { pairs, flap } => {
-                self.net.cut(pairs.iter().copied());
+            Act::Partition { .. } | Act::Bridge { .. } => {
+                self.net.cut(links.iter().copied());
                 self.faults[fault].cut = true;
-                if pairs.iter().any(|(from, to)| !pairs.contains(&(*to, *from))) {
+                if links.iter().any(|(from, to)| !links.contains(&(*to, *from))) {
                     self.marks.insert(Mark::OneWay);
                 }
-                if let Some((down, _)) = flap {
+                if let Act::Partition { flap: Some(Flap { down, .. }), .. } = &act {
                     self.schedule(self.now + *down, Event::Flap(fault));
                 }
                 self.mark(kind);
             }
-            Act::Degrade { pairs, how } => {
-                self.net.degrade(fault, pairs.iter().copied(), *how);
+            Act::Degrade { loss, duplicate, reorder, latency, bandwidth_mbps, .. } => {
+                let (loss, duplicate, reorder) = (*loss, *duplicate, *reorder);
+                let how = Degradation { loss, duplicate, reorder, latency: *latency, bandwidth_mbps: *bandwidth_mbps };
+                self.net.degrade(fault, links.iter().copied(), how);
                 self.mark(kind);
             }
             Act::Crash { region } => {
@@ -182,8 +126,8 @@ impl World {
                 // Marked when an input is late.
                 self.nodes[*region].slow = *by;
             }
-            Act::SlowDisk { region, sync } => {
-                self.nodes[*region].slow_sync = Some(*sync);
+            Act::SlowDisk { region, by } => {
+                self.nodes[*region].slow_sync = Some(*by);
                 self.mark(kind);
             }
             // Marked when a sync does not return.
@@ -240,8 +184,8 @@ impl World {
                     self.roll_back(*region, &backup.disk);
                 }
             }
-            Act::ClockStep { region, by_ms } => {
-                self.nodes[*region].clock.stepped_ms += by_ms;
+            Act::ClockStep { region, by } => {
+                self.nodes[*region].clock.stepped_ms += by.as_millis();
                 self.clocks_touched.insert(*region);
                 self.mark(kind);
             }
@@ -279,18 +223,15 @@ impl World {
                 self.start(*region);
                 self.reconfigure(*region);
             }
-            Act::Night { lasts } => {
-                self.slept += *lasts;
+            Act::Night {} => {
+                self.slept += lasts;
                 self.mark(kind);
                 self.wake_all();
             }
         }
         self.trace.note(self.now, b'F', kind as usize, &[]);
-        let ends = !matches!(
-            act,
-            Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } | Act::Night { .. }
-        );
-        if ends {
+        // When a night is over, the machines have been woken already.
+        if kind.has_length() && kind != FaultKind::Night {
             self.schedule(self.now + lasts, Event::FaultEnds(fault));
         }
     }
@@ -311,13 +252,10 @@ impl World {
             return false;
         }
         let over = self.now + lasts + self.scenario.replica.heartbeat * 18;
-        let other = |number: usize| number != this;
-        let others = self.scenario.faults.iter().zip(&self.faults).enumerate().filter(|(number, _)| other(*number));
-        let during: Vec<&Act> = others
-            .filter(|(_, (written, _))| written.at < over && written.at + written.lasts.unwrap_or_default() > self.now)
-            .map(|(_, (_, planned))| &planned.act)
-            .collect();
-        if during.iter().any(|act| act.stops(region)) {
+        let others = self.faults.iter().enumerate().filter(|(number, _)| *number != this).map(|(_, fault)| fault);
+        let during: Vec<&Planned> =
+            others.filter(|fault| fault.at < over && fault.at + fault.lasts > self.now).collect();
+        if during.iter().any(|fault| stops(&fault.act, region)) {
             return false;
         }
         // A removed region that comes back later brings its entries with it, and cannot be asked before.
@@ -331,7 +269,7 @@ impl World {
         let can_answer = |peer: usize| {
             let runs = self.nodes[peer].process.is_some() && self.nodes[peer].paused == 0;
             let is_open = self.net.is_open(peer, region) && self.net.is_open(region, peer);
-            runs && is_open && !during.iter().any(|act| act.stops(peer) || act.is_between(peer, region))
+            runs && is_open && !during.iter().any(|fault| stops(&fault.act, peer) || fault.is_between(peer, region))
         };
         let neighbours: Vec<usize> = (0..self.nodes.len()).filter(|peer| self.are_neighbours(region, *peer)).collect();
         let has_more = |peer: usize| {
@@ -355,9 +293,10 @@ impl World {
         self.tell_fault(fault, Turn::Ends);
         let act = self.faults[fault].act.clone();
         match &act {
-            Act::Cut { pairs, .. } => {
+            Act::Partition { .. } | Act::Bridge { .. } => {
                 if std::mem::take(&mut self.faults[fault].cut) {
-                    self.net.mend(pairs.iter().copied());
+                    let links = Arc::clone(&self.faults[fault].links);
+                    self.net.mend(links.iter().copied());
                 }
             }
             Act::Degrade { .. } => self.net.restore(fault),
@@ -380,17 +319,13 @@ impl World {
             Act::ReadErrors { region, .. } => self.nodes[*region].disk.set_read_errors(0.0),
             // Batches that it did not sync before stay unsynced.
             Act::LyingDisk { region } => self.nodes[*region].lying = false,
-            Act::ClockStep { region, by_ms } => self.nodes[*region].clock.stepped_ms -= by_ms,
+            Act::ClockStep { region, by } => self.nodes[*region].clock.stepped_ms -= by.as_millis(),
             Act::ClockDrift { region, .. } => {
                 let elapsed = self.elapsed();
                 self.nodes[*region].clock.stop_drift(elapsed);
                 self.nodes[*region].clock.heal();
             }
-            Act::BelieveClock { .. }
-            | Act::Add { .. }
-            | Act::Remove { .. }
-            | Act::Rejoin { .. }
-            | Act::Night { .. } => {}
+            Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } | Act::Night {} => {}
         }
         self.watch_recovery();
     }
@@ -405,10 +340,8 @@ impl World {
 
     /// One more restart of a region under repeated restarts.
     pub(super) fn restart_again(&mut self, fault: usize) {
-        let Planned { kind, act: Act::Restarts { region, every }, on: true, .. } = self.faults[fault].clone() else {
-            return;
-        };
-        self.mark_if(kind, self.nodes[region].process.is_some());
+        let Planned { act: Act::Restarts { region, every }, on: true, .. } = self.faults[fault].clone() else { return };
+        self.mark_if(FaultKind::Restarts, self.nodes[region].process.is_some());
         self.stop(region);
         let epoch = self.nodes[region].epoch;
         self.schedule(self.now + every / 4, Event::Restart { node: region, epoch });
@@ -417,7 +350,11 @@ impl World {
 
     /// A flapping partition opens or closes.
     pub(super) fn flap(&mut self, fault: usize) {
-        let Act::Cut { pairs, flap: Some((down, up)) } = self.faults[fault].act.clone() else { return };
+        let Planned { act: Act::Partition { flap: Some(Flap { down, up }), .. }, links, .. } =
+            self.faults[fault].clone()
+        else {
+            return;
+        };
         if !self.faults[fault].on {
             return;
         }
@@ -425,10 +362,10 @@ impl World {
         self.faults[fault].cut = cut;
         self.tell_fault(fault, if cut { Turn::Cuts } else { Turn::Opens });
         if cut {
-            self.net.cut(pairs)
+            self.net.cut(links.iter().copied())
         } else {
             self.marks.insert(Mark::Flapping);
-            self.net.mend(pairs)
+            self.net.mend(links.iter().copied())
         }
         self.schedule(self.now + if cut { down } else { up }, Event::Flap(fault));
     }

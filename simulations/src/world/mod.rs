@@ -9,7 +9,7 @@ mod client;
 mod clock;
 mod content;
 mod disk;
-pub mod fault;
+mod fault;
 mod links;
 mod network;
 mod node;
@@ -31,9 +31,10 @@ use crate::history::Recorder;
 use crate::measure::FaultBand;
 use crate::meter::Meter;
 use crate::model::Model;
-use crate::scenario::{FaultKind, Operation, Scenario};
+use crate::scenario::{Act, FaultKind, Operation, Resolved, Scenario};
 use crate::trace::Trace;
 
+use fault::Planned;
 pub use network::Network;
 pub use node::{Node, Process};
 pub use phases::Convergence;
@@ -118,7 +119,7 @@ pub struct World {
     pub(crate) meter: Meter,
     pub(crate) trace: Trace,
     pub(crate) recorder: Option<Recorder>,
-    faults: Vec<fault::Planned>,
+    faults: Vec<Planned>,
     /// Kinds of faults that really happened, and other things that a sweep must have seen.
     marks: BTreeSet<Mark>,
     /// The first broken invariant ends the run.
@@ -190,33 +191,21 @@ pub enum Mark {
 }
 
 impl World {
-    /// A world at its first moment. The scenario must be a plan, without workload and swarm.
+    /// A world at its first moment. The scenario must be a plan, without workload and swarm, and `faults` its faults.
     ///
     /// # Errors
     /// [`crate::scenario::ScenarioError`] if the scenario contradicts itself.
-    pub fn new(
+    pub(crate) fn new(
         scenario: Scenario,
+        faults: Vec<Resolved>,
         seed: u64,
         recorder: Option<Recorder>,
     ) -> Result<World, crate::scenario::ScenarioError> {
-        let mut faults = Vec::new();
-        let mut begins = Vec::new();
-        for fault in &scenario.faults {
-            faults.push(fault::Planned::new(
-                fault.kind,
-                fault.prove(&scenario)?,
-                fault.lasts.unwrap_or(Duration::ZERO),
-            ));
-            begins.push(fault.at);
-        }
-        let nights = faults.iter().zip(&begins).filter_map(|(fault, at)| match fault.act {
-            fault::Act::Night { lasts } => Some((*at, lasts)),
-            _ => None,
-        });
+        let nights = faults.iter().filter(|fault| fault.act == Act::Night {}).map(|fault| (fault.at, fault.lasts));
         let nights = nights.collect();
         let added: BTreeSet<usize> = faults
             .iter()
-            .filter_map(|fault| if let fault::Act::Add { region } = fault.act { Some(region) } else { None })
+            .filter_map(|fault| if let Act::Add { region } = fault.act { Some(region) } else { None })
             .collect();
         let net = Network::new(&scenario, seed);
         let nodes = Node::all(&scenario, seed, &added);
@@ -237,7 +226,7 @@ impl World {
             meter: Meter::new(regions, &scenario),
             trace: Trace::default(),
             recorder,
-            faults,
+            faults: faults.into_iter().map(Planned::new).collect(),
             marks: BTreeSet::new(),
             broken: None,
             clocks_touched: BTreeSet::new(),
@@ -251,7 +240,7 @@ impl World {
             scenario: Arc::new(scenario),
         };
         world.introduce_visits();
-        world.plan_faults(&begins);
+        world.plan_faults();
         for node in 0..regions {
             if world.nodes[node].exists {
                 world.start(node);
@@ -380,6 +369,11 @@ impl World {
         }
     }
 
+    /// What the faults do that have begun so far, those that are over included.
+    pub(crate) fn faults_so_far(&self) -> impl Iterator<Item = &Act<usize>> {
+        self.faults.iter().filter(|fault| fault.at <= self.now).map(|fault| &fault.act)
+    }
+
     /// Awake time since the start.
     pub(crate) fn now(&self) -> Duration {
         self.now
@@ -404,10 +398,10 @@ impl World {
     pub(crate) fn bands(&self) -> Vec<FaultBand> {
         let ends = self.scenario.duration;
         let band = |fault: &crate::scenario::Fault| FaultBand {
-            kind: fault.kind.to_string(),
+            kind: fault.kind().to_string(),
             label: fault.label(),
             from: fault.at.as_secs_f64(),
-            until: (fault.at + fault.lasts.unwrap_or_default()).min(ends).as_secs_f64(),
+            until: fault.ends_at().min(ends).as_secs_f64(),
         };
         self.scenario.faults.iter().map(band).collect()
     }

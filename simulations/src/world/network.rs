@@ -9,10 +9,24 @@ use rand::RngExt as _;
 use rand_distr::{Distribution as _, LogNormal};
 
 use super::Mark;
-use super::fault::Degradation;
 use crate::regions;
 use crate::scenario::{Matrix, Scenario};
 use crate::seed::{Stream, stream};
+
+/// How much worse a path gets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Degradation {
+    /// Share of messages that vanish.
+    pub(super) loss: f64,
+    /// Share that arrives twice.
+    pub(super) duplicate: f64,
+    /// Share that is overtaken.
+    pub(super) reorder: f64,
+    /// Added to the one-way time.
+    pub(super) latency: Duration,
+    /// Upper limit.
+    pub(super) bandwidth_mbps: Option<f64>,
+}
 
 /// One direction between two regions.
 struct Path {

@@ -16,7 +16,7 @@ use super::disk::{Crash, Disk};
 use super::{Event, Input, Mark, World};
 use crate::check::{Broken, Invariant};
 use crate::history::{Machine, Record};
-use crate::scenario::{FaultKind, Scenario};
+use crate::scenario::{Act, FaultKind, Scenario};
 use crate::seed::{Stream, stream};
 
 /// After this time a supervisor restarts a process that stopped because of its disk.
@@ -336,12 +336,11 @@ impl World {
     }
 
     fn note_disk_failures(&mut self, at: usize) {
-        use super::fault::Act;
         let mut kinds = Vec::new();
         for fault in self.faults.iter().filter(|fault| fault.on) {
             match fault.act {
                 Act::FullDisk { region } | Act::ReadErrors { region, .. } | Act::Flip { region } if region == at => {
-                    kinds.push(fault.kind)
+                    kinds.push(fault.act.kind())
                 }
                 _ => {}
             }

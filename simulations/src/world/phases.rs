@@ -7,10 +7,10 @@ use std::time::Duration;
 use replication::{Bucket, VersionVector};
 
 use super::World;
-use super::fault::Act;
 use super::links::LAST_BACKOFF;
 use crate::check::{Broken, Invariant};
 use crate::model::VisitTruth;
+use crate::scenario::Act;
 
 /// How often convergence is checked.
 const LOOK: Duration = Duration::from_millis(20);
@@ -99,7 +99,8 @@ impl World {
         let sync = self.scenario.disks.sync * 40;
         // After a bucket was lost, entries that no peer has are given up after 120 heartbeats without news: once for
         // the whole store and once for the own log.
-        let is_bucket = |act: &Act| matches!(act, Act::LoseBucket { .. } | Act::OldBucket { .. } | Act::Flip { .. });
+        let is_bucket =
+            |act: &Act<usize>| matches!(act, Act::LoseBucket { .. } | Act::OldBucket { .. } | Act::Flip { .. });
         let given_up =
             if self.faults.iter().any(|fault| is_bucket(&fault.act)) { heartbeat * 250 } else { Duration::ZERO };
         (connect + start + given_up + per_hop * hops.max(1) + backlog + sync).mul_f64(self.scenario.checks.bound)
@@ -108,7 +109,7 @@ impl World {
     /// Whether frames vanished on links that stayed up.
     pub(super) fn was_lossy(&self) -> bool {
         self.scenario.network.loss > 0.0
-            || self.scenario.faults.iter().any(|fault| fault.loss.is_some_and(|loss| loss > 0.0))
+            || self.faults.iter().any(|fault| matches!(fault.act, Act::Degrade { loss, .. } if loss > 0.0))
     }
 
     /// The longest of the shortest paths in the core, in links.
