@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use replication::WriteBatch;
 
-use crate::check::Invariant;
+use crate::invariant::Invariant;
 use crate::run::{Keep, run};
 use crate::scenario::Scenario;
 use crate::shrink::shrink;

@@ -1,8 +1,8 @@
 //! The deterministic simulator: the shipped replica in a world of virtual clocks, disks, links and citizens.
 //!
 //! [`run::run`] takes a [`scenario::Scenario`] and a seed. [`plan::draw`] first draws from the seed what the scenario
-//! leaves to chance. Then [`world::World`] runs the plan, one event after another, and [`check`] compares what the
-//! replicas do with what is true. [`sweep`] runs many seeds, [`shrink`] cuts a failing plan down, [`report`] draws.
+//! leaves to chance. Then the `world` runs the plan, one event after another, and compares what the replicas do with
+//! what is true. [`sweep`] runs many seeds, [`shrink`] cuts a failing plan down, [`report`] draws.
 //!
 //! # Architecture invariants
 //! - This crate reads no clock, draws only from [`seed::stream`], and does not depend on the order of a hash map. So a
@@ -11,8 +11,8 @@
 
 #[cfg(test)]
 mod canary;
-pub mod check;
 pub mod history;
+pub mod invariant;
 pub mod maelstrom;
 pub mod measure;
 mod meter;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, VersionVector, Wall};
 
-use crate::check::{Broken, Invariant};
+use crate::invariant::{Broken, Invariant};
 use crate::measure::Losses;
 
 /// One change of a visit that some replica took.

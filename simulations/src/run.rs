@@ -8,8 +8,8 @@ use std::time::Duration;
 use humantime_serde::re::humantime::format_duration;
 use serde::Serialize;
 
-use crate::check::{Broken, Invariant};
-use crate::history::Recorder;
+use crate::history::{History, Recorder};
+use crate::invariant::{Broken, Invariant};
 use crate::measure::{self, Losses, Measured};
 use crate::plan;
 use crate::scenario::{Fault, FaultKind, OperationKind, Replay, Scenario, ScenarioError};
@@ -104,8 +104,8 @@ impl Outcome {
 pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
     let plan = plan::draw(scenario, seed);
     let faults = plan.resolve()?;
-    let recorder = keep.history.then(|| Recorder::new(plan.regions.len()));
-    let mut world = World::new(plan.clone(), faults, seed, recorder)?;
+    let history = History::new(keep.history, plan.regions.len());
+    let mut world = World::new(plan.clone(), faults, seed, history)?;
     let convergence = world.run();
     let mut outcome = Outcome {
         seed,
@@ -118,7 +118,7 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
         losses: world.model.losses(),
         marks: world.marks(),
         measured: None,
-        history: world.recorder.take(),
+        history: world.history.take(),
         plan,
     };
     if keep.measured {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use crate::check::Invariant;
+use crate::invariant::Invariant;
 use crate::run::{Keep, Outcome, caught, run};
 use crate::scenario::{Act, Fault, Scenario, ScenarioError};
 

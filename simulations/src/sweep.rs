@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::check::Broken;
+use crate::invariant::Broken;
 use crate::measure::Measured;
 use crate::run::{Keep, Panicked, caught, run};
 use crate::scenario::{FaultKind, Scenario, ScenarioError, Swarm};

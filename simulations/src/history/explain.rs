@@ -147,8 +147,8 @@ impl Story<'_> {
             Record::Lost { from, to, dots } if self.carries(dots) => {
                 format!("the frame from {} to {} with it is lost", name(from), name(to))
             }
-            Record::Received { at, from, dots } if self.carries(dots) => {
-                format!("{} receives it from {}", name(at), name(from))
+            Record::Received { node, from, dots } if self.carries(dots) => {
+                format!("{} receives it from {}", name(node), name(from))
             }
             Record::Learned { node, of } if of.iter().any(|(_, dot)| self.dots.contains(dot)) => {
                 format!("{} durably knows it", name(node))

@@ -85,7 +85,7 @@ pub enum Record {
     /// A replica received a frame.
     Received {
         /// The receiver.
-        at: usize,
+        node: usize,
         /// The sender.
         from: usize,
         /// Entries in it.
@@ -155,9 +155,10 @@ impl Record {
     #[must_use]
     pub fn region(&self) -> Option<usize> {
         match self {
-            Record::Acknowledged { node, .. } | Record::Learned { node, .. } => Some(*node),
+            Record::Acknowledged { node, .. } | Record::Received { node, .. } | Record::Learned { node, .. } => {
+                Some(*node)
+            }
             Record::Sent { from, .. } => Some(*from),
-            Record::Received { at, .. } => Some(*at),
             Record::Asked { .. }
             | Record::Tried { .. }
             | Record::Answered { .. }

@@ -13,9 +13,9 @@ use replication::{
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::{Event, Input, Mark, World, content};
-use crate::check::Invariant;
+use super::{Event, Input, Mark, World, check, content};
 use crate::history::Record;
+use crate::invariant::Invariant;
 use crate::model::VisitTruth;
 use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
@@ -175,9 +175,7 @@ impl World {
         let ranking = self.router.ranking(home);
         let ranking: Vec<usize> = ranking.into_iter().filter(|region| self.nodes[*region].exists).collect();
         self.clients.requests[operation] = Request { attempt: 0, asked_at: self.now, ranking, over: false };
-        if let Some(recorder) = &mut self.recorder {
-            recorder.asked(self.now, operation, &self.operations[operation]);
-        }
+        self.history.record(self.now, || Record::Asked { operation, asked: self.operations[operation].clone() });
         self.attempt(operation);
     }
 
@@ -193,7 +191,7 @@ impl World {
     fn attempt(&mut self, operation: usize) {
         let attempt = self.clients.requests[operation].attempt;
         let Some(region) = self.region_of(operation) else { return self.over(operation, None) };
-        self.tell(|| Record::Tried { operation, region });
+        self.history.record(self.now, || Record::Tried { operation, region });
         let home = self.clients.homes[operation];
         if home == region || self.net.is_open(home, region) {
             let arrives = self.now + self.way(home, region);
@@ -205,18 +203,18 @@ impl World {
     pub(super) fn attempt_timed_out(&mut self, operation: usize, attempt: u32) {
         let request = &self.clients.requests[operation];
         if !request.over && request.attempt == attempt {
-            self.tell_answer(operation, attempt, None);
+            self.record_answer(operation, attempt, None);
             self.try_next(operation);
         }
     }
 
     /// Tells the history how an attempt ended.
-    fn tell_answer(&mut self, operation: usize, attempt: u32, reply: Option<Reply>) {
+    fn record_answer(&mut self, operation: usize, attempt: u32, reply: Option<Reply>) {
         let request = &self.clients.requests[operation];
         let in_time = !request.over && request.attempt == attempt;
         let region = request.ranking.get(attempt as usize % request.ranking.len().max(1)).copied();
         if let Some(region) = region {
-            self.tell(|| Record::Answered { operation, region, reply, in_time });
+            self.history.record(self.now, || Record::Answered { operation, region, reply, in_time });
         }
     }
 
@@ -240,7 +238,7 @@ impl World {
     }
 
     pub(super) fn answered(&mut self, operation: usize, attempt: u32, answer: Answer) {
-        self.tell_answer(operation, attempt, Some(answer.reply()));
+        self.record_answer(operation, attempt, Some(answer.reply()));
         let request = &self.clients.requests[operation];
         if request.over || request.attempt != attempt {
             return;
@@ -292,10 +290,8 @@ impl World {
         let asked_at = self.clients.requests[operation].asked_at;
         let answered = answered_by.zip(answer.as_ref().map(Answer::reply));
         self.meter.request(self.now, asked_at, kind, home, answered);
-        if let Some(recorder) = &mut self.recorder {
-            let seen = if let Some(Answer::Shown { seen, .. }) = &answer { Some(seen.as_slice()) } else { None };
-            recorder.over(self.now, operation, answer.as_ref().map(Answer::reply), seen);
-        }
+        let seen = if let Some(Answer::Shown { seen, .. }) = &answer { Some(seen.as_slice()) } else { None };
+        self.history.record_over(self.now, operation, answer.as_ref().map(Answer::reply), seen);
     }
 
     /// A region is asked.
@@ -364,7 +360,8 @@ impl World {
                 None
             }
             Err(WriteError::Full) => {
-                self.is_really_full(at, visit, bytes);
+                self.marks.insert(Mark::Full);
+                self.check(check::bounds::document_is_full(self, at, visit, bytes));
                 Some(Answer::Full)
             }
             Err(error) => self.refused(at, visit, &error),
@@ -372,7 +369,7 @@ impl World {
     }
 
     fn refused(&mut self, at: usize, visit: u32, error: &WriteError) -> Option<Answer> {
-        self.may_refuse(at, visit, error);
+        self.check(check::availability::had_reason_to_refuse(self, at, visit, error));
         match error {
             WriteError::Gone => Some(Answer::Gone),
             WriteError::Storage(_) => {
@@ -380,7 +377,7 @@ impl World {
                 Some(Answer::Refused)
             }
             WriteError::TooLong => {
-                self.must(Invariant::Clocks, Some(at), false, || "refused a visit as kept too long".to_owned());
+                self.require(Invariant::Clocks, Some(at), false, || "refused a visit as kept too long".to_owned());
                 None
             }
             _ => Some(Answer::Unfit),
@@ -409,7 +406,7 @@ impl World {
             }
         };
         let Ok(document) = row.document() else {
-            self.must(Invariant::Convergence, Some(at), false, || "stored changes do not merge".to_owned());
+            self.require(Invariant::Convergence, Some(at), false, || "stored changes do not merge".to_owned());
             return None;
         };
         if document.is_empty() {
@@ -502,15 +499,19 @@ impl World {
         for (place, (key, row)) in rows.into_iter().enumerate() {
             seen.extend(self.model.names.get(&key.name).map(|visit| (*visit, self.model.visible(&row.hashes()))));
             if (place + operation).is_multiple_of(every) {
-                self.only_its_own(at, &asked, &key, &row);
+                let document = row.document().ok();
+                if document.as_ref().is_some_and(|document| document.all("phone").len() > 1) {
+                    self.marks.insert(Mark::Conflict);
+                }
+                self.check(check::session::list_is_of_one_venue(self, at, &asked, &key, document.as_ref()));
             }
         }
         if is_syncing {
             self.marks.insert(Mark::ReadWhileSyncing);
         }
-        self.session_holds(at, &asked, &seen, as_of);
-        self.list_is_complete(at, &asked, &seen, &status);
-        self.shows_no_expired(at, &seen);
+        self.check(check::session::session_holds(self, at, &asked, &seen, as_of));
+        self.check(check::completeness::list_is_complete(self, at, &asked, &seen, &status));
+        self.check(check::forgetting::shows_no_expired(self, at, &seen));
         Some(Answer::Shown { seen, vector })
     }
 

@@ -87,7 +87,7 @@ impl World {
         let Planned { act, lasts, links, .. } = self.faults[fault].clone();
         let kind = act.kind();
         self.faults[fault].on = true;
-        self.tell_fault(fault, Turn::Begins);
+        self.history.record_fault(self.now, fault, &self.scenario.faults[fault], Turn::Begins);
         match &act {
             Act::Partition { .. } | Act::Bridge { .. } => {
                 self.net.cut(links.iter().copied());
@@ -290,7 +290,7 @@ impl World {
         if !std::mem::take(&mut self.faults[fault].on) {
             return;
         }
-        self.tell_fault(fault, Turn::Ends);
+        self.history.record_fault(self.now, fault, &self.scenario.faults[fault], Turn::Ends);
         let act = self.faults[fault].act.clone();
         match &act {
             Act::Partition { .. } | Act::Bridge { .. } => {
@@ -360,7 +360,12 @@ impl World {
         }
         let cut = !self.faults[fault].cut;
         self.faults[fault].cut = cut;
-        self.tell_fault(fault, if cut { Turn::Cuts } else { Turn::Opens });
+        self.history.record_fault(
+            self.now,
+            fault,
+            &self.scenario.faults[fault],
+            if cut { Turn::Cuts } else { Turn::Opens },
+        );
         if cut {
             self.net.cut(links.iter().copied())
         } else {
@@ -384,7 +389,7 @@ impl World {
 
     /// The last phase begins: the core is healed for good; the other regions stay as they are and are cut off.
     pub(super) fn heal(&mut self, core: &BTreeSet<usize>) {
-        self.tell(|| Record::Healed);
+        self.history.record(self.now, || Record::Healed);
         for fault in 0..self.faults.len() {
             self.faults[fault].on = false;
         }

@@ -5,6 +5,7 @@
 //!
 //! Two times are kept: `now` is awake time, which a night does not advance; `elapsed()` is true time since the start.
 
+mod check;
 mod client;
 mod clock;
 mod content;
@@ -17,7 +18,9 @@ mod phases;
 mod rest;
 mod router;
 mod sample;
+mod stores;
 mod turn;
+mod verdict;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -26,8 +29,8 @@ use std::time::Duration;
 
 use replication::{BatchId, LinkId, Monotonic, Now, Wall};
 
-use crate::check::{Broken, Invariant};
-use crate::history::Recorder;
+use crate::history::History;
+use crate::invariant::Broken;
 use crate::measure::FaultBand;
 use crate::meter::Meter;
 use crate::model::Model;
@@ -118,7 +121,7 @@ pub struct World {
     pub(crate) model: Model,
     pub(crate) meter: Meter,
     pub(crate) trace: Trace,
-    pub(crate) recorder: Option<Recorder>,
+    pub(crate) history: History,
     faults: Vec<Planned>,
     /// Kinds of faults that really happened, and other things that a sweep must have seen.
     marks: BTreeSet<Mark>,
@@ -199,7 +202,7 @@ impl World {
         scenario: Scenario,
         faults: Vec<Resolved>,
         seed: u64,
-        recorder: Option<Recorder>,
+        history: History,
     ) -> Result<World, crate::scenario::ScenarioError> {
         let nights = faults.iter().filter(|fault| fault.act == Act::Night {}).map(|fault| (fault.at, fault.lasts));
         let nights = nights.collect();
@@ -225,7 +228,7 @@ impl World {
             model: Model::default(),
             meter: Meter::new(regions, &scenario),
             trace: Trace::default(),
-            recorder,
+            history,
             faults: faults.into_iter().map(Planned::new).collect(),
             marks: BTreeSet::new(),
             broken: None,
@@ -350,25 +353,6 @@ impl World {
         }
     }
 
-    /// Notes a broken invariant, unless one is noted already.
-    fn break_off(&mut self, broken: Broken) {
-        if self.broken.is_none() {
-            self.broken = Some(broken);
-        }
-    }
-
-    pub(crate) fn must(
-        &mut self,
-        invariant: Invariant,
-        node: Option<usize>,
-        holds: bool,
-        what: impl FnOnce() -> String,
-    ) {
-        if !holds {
-            self.break_off(Broken::new(invariant, self.now, node, what()));
-        }
-    }
-
     /// What the faults do that have begun so far, those that are over included.
     pub(crate) fn faults_so_far(&self) -> impl Iterator<Item = &Act<usize>> {
         self.faults.iter().filter(|fault| fault.at <= self.now).map(|fault| &fault.act)
@@ -377,11 +361,6 @@ impl World {
     /// Awake time since the start.
     pub(crate) fn now(&self) -> Duration {
         self.now
-    }
-
-    /// Notes a mark.
-    pub(crate) fn note(&mut self, mark: Mark) {
-        self.marks.insert(mark);
     }
 
     /// How far a machine's wall clock is ahead of true time.

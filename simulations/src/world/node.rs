@@ -7,15 +7,15 @@ use rand::RngExt as _;
 use replication::memory::Snapshot;
 use replication::storage::log_key;
 use replication::{
-    BatchId, Bucket, DocumentName, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _,
-    Ticket, VersionVector, View, Wall,
+    BatchId, Bucket, DocumentName, Dot, Frame, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId,
+    Storage as _, Ticket, VersionVector, View, Wall,
 };
 
 use super::clock::WallClock;
 use super::disk::{Crash, Disk};
 use super::{Event, Input, Mark, World};
-use crate::check::{Broken, Invariant};
 use crate::history::{Machine, Record};
+use crate::invariant::Invariant;
 use crate::scenario::{Act, FaultKind, Scenario};
 use crate::seed::{Stream, stream};
 
@@ -141,6 +141,15 @@ impl Node {
         }
         nodes
     }
+
+    /// A peer greets: if the region began empty, it must have what the peer has now before it is ready.
+    pub(super) fn note_greeting(&mut self, from: usize, bytes: &[u8]) {
+        if let Some(filling) = &mut self.filling
+            && let Ok(Frame::Hello(hello)) = Frame::decode(bytes)
+        {
+            filling.entry(from).or_insert(hello.vector);
+        }
+    }
 }
 
 impl World {
@@ -197,7 +206,7 @@ impl World {
         let Ok(replica) = Replica::open(config, disk, mint, now) else {
             // After an error of the device the supervisor tries again. Without one the store must open.
             let excused = self.disk_has_failed(at);
-            self.must(Invariant::Durability, Some(at), excused, || "its store does not open any more".to_owned());
+            self.require(Invariant::Durability, Some(at), excused, || "its store does not open any more".to_owned());
             self.note_disk_failures(at);
             self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
             return;
@@ -226,12 +235,16 @@ impl World {
         let kept = (known.covers(&node.told), known.covers(&node.acked));
         let expected = !node.rolled_back && !node.lying;
         self.trace.note(self.now, b'S', at, &epoch.to_be_bytes());
-        self.tell(|| Record::Machine { node: at, what: Machine::Starts });
+        self.history.record(self.now, || Record::Machine { node: at, what: Machine::Starts });
         if expected {
-            self.must(Invariant::Durability, Some(at), kept.1, || "a crash took what it had acknowledged".to_owned());
-            self.must(Invariant::Durability, Some(at), kept.0, || "a crash took what it had told its peers".to_owned());
+            self.require(Invariant::Durability, Some(at), kept.1, || {
+                "a crash took what it had acknowledged".to_owned()
+            });
+            self.require(Invariant::Durability, Some(at), kept.0, || {
+                "a crash took what it had told its peers".to_owned()
+            });
         } else if !kept.1 && !self.nodes[at].rolled_back {
-            self.must(Invariant::Durability, Some(at), false, || {
+            self.require(Invariant::Durability, Some(at), false, || {
                 "a crash took what it had acknowledged: its disk lied".to_owned()
             });
         }
@@ -258,7 +271,7 @@ impl World {
             return;
         };
         self.trace.note(self.now, b'K', at, &[]);
-        self.tell(|| Record::Machine { node: at, what: Machine::Down });
+        self.history.record(self.now, || Record::Machine { node: at, what: Machine::Down });
         let now = self.now;
         let node = &mut self.nodes[at];
         let crash = if machine_goes_on {
@@ -313,7 +326,7 @@ impl World {
                 }
             }
             self.drain_events(at);
-            self.tell(|| Record::Machine { node: at, what: Machine::Stops });
+            self.history.record(self.now, || Record::Machine { node: at, what: Machine::Stops });
         }
         self.kill(at);
     }
@@ -322,8 +335,10 @@ impl World {
     pub(super) fn fail(&mut self, at: usize) {
         self.note_disk_failures(at);
         let excused = self.disk_has_failed(at);
-        self.must(Invariant::Durability, Some(at), excused, || "the replica gave its store up for corrupt".to_owned());
-        self.tell(|| Record::Machine { node: at, what: Machine::DiskFailed });
+        self.require(Invariant::Durability, Some(at), excused, || {
+            "the replica gave its store up for corrupt".to_owned()
+        });
+        self.history.record(self.now, || Record::Machine { node: at, what: Machine::DiskFailed });
         self.kill(at);
         let epoch = self.nodes[at].epoch;
         self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
@@ -361,7 +376,7 @@ impl World {
 
     /// The disk, or a part of it, went back to an older state or is gone.
     pub(super) fn went_back(&mut self, at: usize) {
-        self.tell(|| Record::Machine { node: at, what: Machine::RolledBack });
+        self.history.record(self.now, || Record::Machine { node: at, what: Machine::RolledBack });
         self.nodes[at].told = VersionVector::default();
         self.nodes[at].acked = VersionVector::default();
         self.nodes[at].rolled_back = true;
@@ -475,13 +490,6 @@ impl World {
                 process.timer_at = None;
                 self.turn(at);
             }
-        }
-    }
-
-    /// Notes the broken invariant of a result, if there is one.
-    pub(super) fn breaks(&mut self, result: Result<(), Broken>) {
-        if let Err(broken) = result {
-            self.break_off(broken);
         }
     }
 }

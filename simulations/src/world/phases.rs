@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use replication::{Bucket, VersionVector};
 
-use super::World;
 use super::links::LAST_BACKOFF;
-use crate::check::{Broken, Invariant};
+use super::{Mark, World, check};
+use crate::invariant::{Broken, Invariant};
 use crate::model::VisitTruth;
 use crate::scenario::Act;
 
@@ -53,7 +53,7 @@ impl World {
             }
             if self.now >= deadline {
                 let why = convergence.unmet.clone().unwrap_or_default();
-                self.break_off(Broken::new(Invariant::Liveness, self.now, None, format!("not converged: {why}")));
+                self.fail_run(Broken::new(Invariant::Liveness, self.now, None, format!("not converged: {why}")));
                 return convergence;
             }
         }
@@ -220,21 +220,23 @@ impl World {
 
     /// Checks everything that must hold for healed replicas.
     fn check_completely(&mut self, core: &BTreeSet<usize>) {
-        self.look_for_overfull(core);
-        self.equal_vectors_mean_equal_documents();
-        self.no_dot_stands_for_two_entries();
-        self.nothing_is_lost(core);
-        self.clocks_of_others_do_no_harm();
-        self.nothing_outlives_its_expiry(core);
-        self.everything_is_there_once(core);
+        if check::bounds::is_any_overfull(self, core) {
+            self.marks.insert(Mark::Overfull);
+        }
+        self.check(check::convergence::equal_vectors_mean_equal_documents(self));
+        self.check(check::fork::no_dot_stands_for_two_entries(self));
+        self.check(check::durability::nothing_is_lost(self, core));
+        self.check(check::clocks::clocks_of_others_do_no_harm(self));
+        self.check(check::forgetting::nothing_outlives_its_expiry(self, core));
+        self.check(check::idempotence::everything_is_there_once(self, core));
         for at in core {
-            self.no_resurrection_at_all(*at);
-            self.no_erased_bytes_anywhere(*at);
-            self.lists_are_complete(*at);
+            self.check_dead(*at);
+            self.check(check::erasure::no_erased_bytes_anywhere(self, *at));
+            self.check(check::completeness::lists_are_complete(self, *at));
         }
         if let Some(first) = core.first() {
             for other in core.range(first + 1..) {
-                self.equal_values(*first, *other);
+                self.check(check::convergence::equal_values(self, *first, *other));
             }
         }
     }
@@ -252,9 +254,9 @@ impl World {
             self.wake_all();
             self.run_until(self.now + settings.heartbeat * 30);
             for at in core {
-                self.no_resurrection_at_all(*at);
+                self.check_dead(*at);
             }
         }
-        self.everything_is_forgotten(core);
+        self.check(check::forgetting::everything_is_forgotten(self, core));
     }
 }

@@ -10,7 +10,7 @@ use replication::VersionVector;
 
 use super::links::LAST_BACKOFF;
 use super::{Mark, World};
-use crate::check::{Broken, Invariant};
+use crate::invariant::{Broken, Invariant};
 
 /// Heartbeats for which rest is watched.
 const WATCHED: u32 = 10;
@@ -64,7 +64,7 @@ impl World {
             known.into_iter().map(|known| known.map(only)).collect()
         };
         let same = of_left(self.known(core)) == of_left(known);
-        self.must(Invariant::Liveness, None, same, || {
+        self.require(Invariant::Liveness, None, same, || {
             "not at rest: replicas issue entries though no client writes".to_owned()
         });
         for path in self.meter.traffic() {
@@ -77,7 +77,7 @@ impl World {
                     "not at rest: agrees with {to} and has sent it {frames} frames in {WATCHED} heartbeats, \
                      {entries} bytes of entries in them"
                 );
-                self.break_off(Broken::new(Invariant::Liveness, self.now, Some(path.from), what));
+                self.fail_run(Broken::new(Invariant::Liveness, self.now, Some(path.from), what));
                 return;
             }
         }

@@ -9,7 +9,7 @@ use replication::BatchId;
 use replication::replica::Status;
 
 use super::{Event, Network, World};
-use crate::check::Invariant;
+use crate::invariant::Invariant;
 use crate::scenario::Scenario;
 use crate::seed::{Stream, stream};
 
@@ -67,7 +67,7 @@ impl World {
     pub(super) fn probe(&mut self, region: usize) {
         let ready = self.is_ready(region);
         if ready {
-            self.was_filled(region);
+            self.check_filled(region);
         }
         let (now, rules) = (self.elapsed(), self.router.rules);
         for home in 0..self.nodes.len() {
@@ -121,7 +121,7 @@ impl World {
     pub(super) fn hang_must_be_detected(&mut self, node: usize, epoch: u64, batch: BatchId) {
         let still_hangs = self.nodes[node].hung && self.nodes[node].hung_sync == Some((epoch, batch));
         let seen = self.router.tracks.iter().all(|view| view[node].verdict() == Verdict::Down);
-        self.must(Invariant::Liveness, Some(node), !still_hangs || seen, || {
+        self.require(Invariant::Liveness, Some(node), !still_hangs || seen, || {
             "has a disk that hangs, beyond the detection bound, and clients are still sent there".to_owned()
         });
     }
@@ -129,7 +129,7 @@ impl World {
     pub(super) fn must_be_detected(&mut self, node: usize, epoch: u64) {
         let still_down = self.nodes[node].epoch == epoch && self.nodes[node].process.is_none();
         let seen = self.router.tracks.iter().all(|view| view[node].verdict() == Verdict::Down);
-        self.must(Invariant::Liveness, Some(node), !still_down || seen, || {
+        self.require(Invariant::Liveness, Some(node), !still_down || seen, || {
             "has been down beyond the detection bound, and clients are still sent there".to_owned()
         });
     }

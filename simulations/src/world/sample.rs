@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Event, World};
+use super::{Event, World, check};
 use crate::measure::{FaultEnd, Sample};
 
 /// Samples in a run.
@@ -118,15 +118,15 @@ impl World {
 
     /// Compares everything with everything.
     pub(super) fn checkpoint(&mut self) {
-        self.equal_vectors_mean_equal_documents();
+        self.check(check::convergence::equal_vectors_mean_equal_documents(self));
         if self.scenario.checks.deep {
-            self.no_dot_stands_for_two_entries();
-            self.clocks_of_others_do_no_harm();
+            self.check(check::fork::no_dot_stands_for_two_entries(self));
+            self.check(check::clocks::clocks_of_others_do_no_harm(self));
             for at in 0..self.nodes.len() {
-                self.no_resurrection_at_all(at);
-                self.lists_are_complete(at);
+                self.check_dead(at);
+                self.check(check::completeness::lists_are_complete(self, at));
                 if self.is_settled(at) {
-                    self.no_erased_bytes_anywhere(at);
+                    self.check(check::erasure::no_erased_bytes_anywhere(self, at));
                 }
             }
         }

@@ -8,9 +8,9 @@ use replication::frame::Deltas;
 use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, VersionVector, View};
 
 use super::client::{Answer, Asked};
-use super::{Event, Input, Mark, Node, World};
-use crate::check::Invariant;
+use super::{Event, Input, Mark, Node, World, check};
 use crate::history::{Machine, Record};
+use crate::invariant::Invariant;
 use crate::scenario::FaultKind;
 
 /// The kind byte of frames with entries.
@@ -23,17 +23,17 @@ impl World {
             Input::Frame { link, from, bytes, clock } => {
                 self.trace.note(self.now, b'f', at, &bytes);
                 let now = self.now_of(at);
-                let Some(process) = &mut self.nodes[at].process else { return self.tell_lost(from, at, &bytes) };
+                let Some(process) = &mut self.nodes[at].process else {
+                    return self.history.record_lost(self.now, from, at, &bytes);
+                };
                 if !process.links.contains_key(&link) {
-                    return self.tell_lost(from, at, &bytes);
+                    return self.history.record_lost(self.now, from, at, &bytes);
                 }
                 let taken = process.replica.handle_frame(now, link, &bytes);
                 if taken.is_ok() {
-                    self.note_greeting(at, from, &bytes);
+                    self.nodes[at].note_greeting(from, &bytes);
                 }
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.received(self.now, at, from, &bytes, clock.as_deref());
-                }
+                self.history.record_received(self.now, at, from, &bytes, clock.as_deref());
                 match taken {
                     Ok(()) => {}
                     Err(replication::LinkError::Storage(_)) => {
@@ -115,7 +115,7 @@ impl World {
         if now.mono >= process.replica.poll_timeout() {
             process.replica.handle_timeout(now)?;
             self.serve_waiting_reads(at);
-            self.is_fit_or_troubled(at);
+            self.check(check::availability::is_fit_unless_troubled(self, at));
         }
         self.serve_waiting_writes(at);
         self.next_batch(at)?;
@@ -166,14 +166,14 @@ impl World {
             match Frame::decode(&bytes) {
                 Ok(Frame::Hello(hello)) => self.nodes[at].told.merge(&hello.vector),
                 Ok(Frame::Progress(progress)) => self.nodes[at].told.merge(&progress.vector),
-                other => self.must(Invariant::Durability, Some(at), false, || format!("sends {other:?}")),
+                other => self.require(Invariant::Durability, Some(at), false, || format!("sends {other:?}")),
             }
         }
-        let clock = self.recorder.as_mut().and_then(|recorder| recorder.sent(self.now, at, peer, &bytes));
+        let clock = self.history.record_sent(self.now, at, peer, &bytes);
         let arrivals = self.net.send(self.now, at, peer, bytes.len());
         if arrivals == [None, None] {
             self.meter.lost(at, peer, bytes.len());
-            self.tell_lost(at, peer, &bytes);
+            self.history.record_lost(self.now, at, peer, &bytes);
         }
         for arrives in arrivals.into_iter().flatten() {
             let input = Input::Frame { link: transmit.link, from: at, bytes: Arc::clone(&bytes), clock: clock.clone() };
@@ -187,7 +187,7 @@ impl World {
             Ok(Frame::Deltas(Deltas { entries, .. })) => entries,
             other => {
                 let error = other.err().map(|error| error.to_string()).unwrap_or_default();
-                self.must(Invariant::Erasure, Some(at), false, || {
+                self.require(Invariant::Erasure, Some(at), false, || {
                     format!("sends a frame that cannot be decoded: {error}")
                 });
                 return 0;
@@ -198,8 +198,8 @@ impl World {
             let replication::log::Body::Change(change) = &delta.body else { continue };
             payload += change.bytes().len();
             let visit = self.model.names.get(&delta.key.name).copied();
-            let erased_here = visit.is_some_and(|visit| self.erasure_acknowledged(at, visit));
-            self.must(Invariant::Erasure, Some(at), !erased_here, || {
+            let erased_here = visit.is_some_and(|visit| check::erasure::erasure_acknowledged(self, at, visit));
+            self.require(Invariant::Erasure, Some(at), !erased_here, || {
                 format!("sends visit {} after its erasure was acknowledged here", visit.unwrap_or_default())
             });
         }
@@ -213,14 +213,16 @@ impl World {
             match told {
                 Told::Written { ticket, outcome } => {
                     let Some(asked) = process.tickets.remove(&ticket) else {
-                        self.must(Invariant::Idempotence, Some(at), false, || "a write was reported twice".to_owned());
+                        self.require(Invariant::Idempotence, Some(at), false, || {
+                            "a write was reported twice".to_owned()
+                        });
                         continue;
                     };
                     self.acknowledge(at, &asked, outcome);
                 }
                 Told::RolledBack { origin, .. } => {
                     let excused = self.nodes[at].gone_back.contains(&origin);
-                    self.must(Invariant::Durability, Some(at), excused, || {
+                    self.require(Invariant::Durability, Some(at), excused, || {
                         "peers know more of its log than it does, and its disk did not go back".to_owned()
                     });
                 }
@@ -228,9 +230,9 @@ impl World {
                     self.nodes[at].ids.insert(new);
                     self.nodes[at].rolled_back = false;
                     self.marks.insert(Mark::Reincarnated);
-                    self.tell(|| Record::Machine { node: at, what: Machine::Reincarnated });
+                    self.history.record(self.now, || Record::Machine { node: at, what: Machine::Reincarnated });
                 }
-                Told::Filled => self.was_filled(at),
+                Told::Filled => self.check_filled(at),
                 Told::Retired(origin) => self.forget_origin(at, origin),
                 // It may have told hearsay as known, and now says that it lacks those entries.
                 Told::Contradicted { origin, .. } => {
@@ -244,7 +246,10 @@ impl World {
                     }
                     self.close(at, link);
                 }
-                Told::Changed(name) => self.no_resurrection(at, &name),
+                Told::Changed(name) => {
+                    let dead = check::resurrection::dead_stays_dead(self, at, &name);
+                    self.note_dead(at, dead);
+                }
                 Told::Clock(Some(_)) => {
                     self.marks.insert(Mark::Doubt);
                 }
@@ -258,7 +263,7 @@ impl World {
                     self.marks.insert(Mark::HorizonRefused);
                 }
                 Told::Refused { .. } => {
-                    self.must(Invariant::Isolation, Some(at), false, || {
+                    self.require(Invariant::Isolation, Some(at), false, || {
                         "refused an entry of an honest peer".to_owned()
                     });
                 }
@@ -305,31 +310,30 @@ impl World {
             (None, Outcome::Erased(made)) => {
                 dot = Some(made);
                 let done = self.model.erased((now, wall), asked.visit, at, made);
-                self.erased_from_disk(at, asked.visit);
+                self.check(check::erasure::erased_from_disk(self, at, asked.visit));
                 done
             }
             (None, Outcome::AlreadyErased) => {
                 // If the visit is over and has a tombstone, that may have come after the answer was made, and its rows
                 // go with the next batch.
-                if self.has_tombstone(at, asked.visit) && !self.is_over(at, asked.visit) {
+                let has_tombstone = check::erasure::has_tombstone(self, at, asked.visit);
+                if has_tombstone && !check::erasure::is_over(self, at, asked.visit) {
                     self.model.repeated(asked.visit, None, at);
                 }
-                self.erased_from_disk(at, asked.visit);
+                self.check(check::erasure::erased_from_disk(self, at, asked.visit));
                 Ok(())
             }
             _ => {
-                self.must(Invariant::Idempotence, Some(at), false, || format!("a write ended as {outcome:?}"));
+                self.require(Invariant::Idempotence, Some(at), false, || format!("a write ended as {outcome:?}"));
                 Ok(())
             }
         };
-        self.breaks(result);
+        self.check(result);
         if let Some(dot) = dot {
             self.nodes[at].acked.advance(dot.origin, dot.seq);
             self.meter.acknowledged(now, at, dot);
         }
-        if let Some(recorder) = &mut self.recorder {
-            recorder.acknowledged(now, at, asked.operation, dot);
-        }
+        self.history.record_acknowledged(now, at, asked.operation, dot);
         self.reply(at, asked.operation, asked.attempt, Answer::Done { dot, needs });
     }
 
@@ -348,9 +352,7 @@ impl World {
     fn meter_durable(&mut self, at: usize) {
         if let Some(process) = &self.nodes[at].process {
             self.meter.durable(self.now, at, process.replica.durable());
-            if let Some(recorder) = &mut self.recorder {
-                recorder.durable(self.now, at, process.replica.durable());
-            }
+            self.history.record_durable(self.now, at, process.replica.durable());
         }
     }
 
