@@ -140,7 +140,7 @@ impl World {
             if self.model.visits.contains_key(&operation.visit) {
                 continue;
             }
-            let arrived = self.wall_at(operation.arrived);
+            let arrived = self.calendar.wall_at(operation.arrived);
             let id = id_of(self.seed, operation.visit, arrived.0);
             let name = DocumentName { collection: VISITS, tenant: venue_id(operation.venue), id };
             let key = name.expiring(arrived.plus(operation.retention));
@@ -162,7 +162,7 @@ impl World {
         let next = self.clients.next;
         if let Some(operation) = self.operations.get(next) {
             self.clients.next += 1;
-            self.schedule(operation.at, Event::Ask(next));
+            self.calendar.schedule(operation.at, Event::Ask(next));
         }
     }
 
@@ -174,8 +174,9 @@ impl World {
         let home = self.clients.homes[operation];
         let ranking = self.router.ranking(home);
         let ranking: Vec<usize> = ranking.into_iter().filter(|region| self.nodes[*region].exists).collect();
-        self.clients.requests[operation] = Request { attempt: 0, asked_at: self.now, ranking, over: false };
-        self.history.record(self.now, || Record::Asked { operation, asked: self.operations[operation].clone() });
+        self.clients.requests[operation] = Request { attempt: 0, asked_at: self.calendar.now(), ranking, over: false };
+        self.history
+            .record(self.calendar.now(), || Record::Asked { operation, asked: self.operations[operation].clone() });
         self.attempt(operation);
     }
 
@@ -191,13 +192,14 @@ impl World {
     fn attempt(&mut self, operation: usize) {
         let attempt = self.clients.requests[operation].attempt;
         let Some(region) = self.region_of(operation) else { return self.over(operation, None) };
-        self.history.record(self.now, || Record::Tried { operation, region });
+        self.history.record(self.calendar.now(), || Record::Tried { operation, region });
         let home = self.clients.homes[operation];
         if home == region || self.net.is_open(home, region) {
-            let arrives = self.now + self.way(home, region);
-            self.schedule(arrives, Event::Input { node: region, input: Input::Request { operation, attempt } });
+            let arrives = self.calendar.now() + self.way(home, region);
+            self.calendar
+                .schedule(arrives, Event::Input { node: region, input: Input::Request { operation, attempt } });
         }
-        self.schedule(self.now + ATTEMPT, Event::GiveUp { operation, attempt });
+        self.calendar.schedule(self.calendar.now() + ATTEMPT, Event::GiveUp { operation, attempt });
     }
 
     pub(super) fn attempt_timed_out(&mut self, operation: usize, attempt: u32) {
@@ -214,7 +216,7 @@ impl World {
         let in_time = !request.over && request.attempt == attempt;
         let region = request.ranking.get(attempt as usize % request.ranking.len().max(1)).copied();
         if let Some(region) = region {
-            self.history.record(self.now, || Record::Answered { operation, region, reply, in_time });
+            self.history.record(self.calendar.now(), || Record::Answered { operation, region, reply, in_time });
         }
     }
 
@@ -233,7 +235,8 @@ impl World {
         let home = self.clients.homes[operation];
         // The write stands, whether or not its answer reaches the client.
         if home == at || self.net.is_open(at, home) {
-            self.schedule(self.now + self.way(at, home), Event::Answer { operation, attempt, answer });
+            self.calendar
+                .schedule(self.calendar.now() + self.way(at, home), Event::Answer { operation, attempt, answer });
         }
     }
 
@@ -289,9 +292,9 @@ impl World {
         let kind = self.operations[operation].kind;
         let asked_at = self.clients.requests[operation].asked_at;
         let answered = answered_by.zip(answer.as_ref().map(Answer::reply));
-        self.meter.request(self.now, asked_at, kind, home, answered);
+        self.meter.request(self.calendar.now(), asked_at, kind, home, answered);
         let seen = if let Some(Answer::Shown { seen, .. }) = &answer { Some(seen.as_slice()) } else { None };
-        self.history.record_over(self.now, operation, answer.as_ref().map(Answer::reply), seen);
+        self.history.record_over(self.calendar.now(), operation, answer.as_ref().map(Answer::reply), seen);
     }
 
     /// A region is asked.
@@ -304,7 +307,7 @@ impl World {
             process.waiting.push_back((operation, attempt));
             return;
         }
-        self.trace.note(self.now, b'r', at, &u64::try_from(operation).unwrap_or(u64::MAX).to_be_bytes());
+        self.trace.note(self.calendar.now(), b'r', at, &u64::try_from(operation).unwrap_or(u64::MAX).to_be_bytes());
         let asked = self.operations[operation].clone();
         let answer = match asked.kind {
             OperationKind::CheckIn => {
@@ -313,7 +316,9 @@ impl World {
             }
             OperationKind::Correct => self.correct(at, operation, attempt),
             OperationKind::Erase => self.erase(at, operation, attempt),
-            OperationKind::Look | OperationKind::Read => self.read(at, operation, attempt, self.now + SESSION_WAIT),
+            OperationKind::Look | OperationKind::Read => {
+                self.read(at, operation, attempt, self.calendar.now() + SESSION_WAIT)
+            }
         };
         if let Some(answer) = answer {
             self.reply(at, operation, attempt, answer);
@@ -457,7 +462,7 @@ impl World {
         let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
         let covered = process.replica.durable().covers(&token);
         if !covered {
-            if self.now >= until {
+            if self.calendar.now() >= until {
                 return Some(Answer::Stale);
             }
             process.readers.push(WaitingRead { operation, attempt, until });
@@ -471,7 +476,7 @@ impl World {
         let reader = Reader::new(self.nodes[at].disk.clone(), self.scenario.replica.max_retention);
         let view = View::durable(as_of, &vector);
         let rows = if asked.kind == OperationKind::Read {
-            let now = self.true_wall();
+            let now = self.calendar.true_wall();
             let (mut from, mut to) = ([0; 16], [0xff; 16]);
             from[..6].copy_from_slice(&now.minus(HOUR).0.to_be_bytes()[2..]);
             to[..6].copy_from_slice(&now.plus(HOUR).0.to_be_bytes()[2..]);

@@ -69,16 +69,16 @@ impl World {
             let (at, before) =
                 (*at, if let Act::Restore { by, .. } | Act::OldBucket { by, .. } = act { Some(*by) } else { None });
             if let Some(by) = before {
-                self.schedule(at.saturating_sub(by), Event::Backup(fault));
+                self.calendar.schedule(at.saturating_sub(by), Event::Backup(fault));
             }
-            self.schedule(at, Event::FaultBegins(fault));
+            self.calendar.schedule(at, Event::FaultBegins(fault));
         }
     }
 
     pub(super) fn backup(&mut self, fault: usize) {
         if let Act::Restore { region, .. } | Act::OldBucket { region, .. } = self.faults[fault].act {
             let node = &self.nodes[region];
-            let (made, disk, known) = (self.now, node.disk.snapshot(), self.known_at(region));
+            let (made, disk, known) = (self.calendar.now(), node.disk.snapshot(), self.known_at(region));
             self.faults[fault].backup = Some(Backup { made, disk, known });
         }
     }
@@ -87,7 +87,7 @@ impl World {
         let Planned { act, lasts, links, .. } = self.faults[fault].clone();
         let kind = act.kind();
         self.faults[fault].on = true;
-        self.history.record_fault(self.now, fault, &self.scenario.faults[fault], Turn::Begins);
+        self.history.record_fault(self.calendar.now(), fault, &self.scenario.faults[fault], Turn::Begins);
         match &act {
             Act::Partition { .. } | Act::Bridge { .. } => {
                 self.net.cut(links.iter().copied());
@@ -96,7 +96,7 @@ impl World {
                     self.marks.insert(Mark::OneWay);
                 }
                 if let Act::Partition { flap: Some(Flap { down, .. }), .. } = &act {
-                    self.schedule(self.now + *down, Event::Flap(fault));
+                    self.calendar.schedule(self.calendar.now() + *down, Event::Flap(fault));
                 }
                 self.mark(kind);
             }
@@ -190,7 +190,7 @@ impl World {
                 self.mark(kind);
             }
             Act::ClockDrift { region, ppm } => {
-                self.nodes[*region].clock.drifting = Some((*ppm, self.elapsed()));
+                self.nodes[*region].clock.drifting = Some((*ppm, self.calendar.elapsed()));
                 self.clocks_touched.insert(*region);
                 self.mark(kind);
             }
@@ -224,15 +224,15 @@ impl World {
                 self.reconfigure(*region);
             }
             Act::Night {} => {
-                self.slept += lasts;
+                self.calendar.sleep(lasts);
                 self.mark(kind);
                 self.wake_all();
             }
         }
-        self.trace.note(self.now, b'F', kind as usize, &[]);
+        self.trace.note(self.calendar.now(), b'F', kind as usize, &[]);
         // When a night is over, the machines have been woken already.
         if kind.has_length() && kind != FaultKind::Night {
-            self.schedule(self.now + lasts, Event::FaultEnds(fault));
+            self.calendar.schedule(self.calendar.now() + lasts, Event::FaultEnds(fault));
         }
     }
 
@@ -251,10 +251,10 @@ impl World {
         if self.scenario.network.loss > 0.1 {
             return false;
         }
-        let over = self.now + lasts + self.scenario.replica.heartbeat * 18;
+        let over = self.calendar.now() + lasts + self.scenario.replica.heartbeat * 18;
         let others = self.faults.iter().enumerate().filter(|(number, _)| *number != this).map(|(_, fault)| fault);
         let during: Vec<&Planned> =
-            others.filter(|fault| fault.at < over && fault.at + fault.lasts > self.now).collect();
+            others.filter(|fault| fault.at < over && fault.at + fault.lasts > self.calendar.now()).collect();
         if during.iter().any(|fault| stops(&fault.act, region)) {
             return false;
         }
@@ -290,7 +290,7 @@ impl World {
         if !std::mem::take(&mut self.faults[fault].on) {
             return;
         }
-        self.history.record_fault(self.now, fault, &self.scenario.faults[fault], Turn::Ends);
+        self.history.record_fault(self.calendar.now(), fault, &self.scenario.faults[fault], Turn::Ends);
         let act = self.faults[fault].act.clone();
         match &act {
             Act::Partition { .. } | Act::Bridge { .. } => {
@@ -321,7 +321,7 @@ impl World {
             Act::LyingDisk { region } => self.nodes[*region].lying = false,
             Act::ClockStep { region, by } => self.nodes[*region].clock.stepped_ms -= by.as_millis(),
             Act::ClockDrift { region, .. } => {
-                let elapsed = self.elapsed();
+                let elapsed = self.calendar.elapsed();
                 self.nodes[*region].clock.stop_drift(elapsed);
                 self.nodes[*region].clock.heal();
             }
@@ -334,7 +334,7 @@ impl World {
     pub(super) fn unhang(&mut self, at: usize) {
         self.nodes[at].hung = false;
         if let Some((epoch, batch)) = self.nodes[at].hung_sync.take() {
-            self.schedule(self.now, Event::Synced { node: at, epoch, batch });
+            self.calendar.schedule(self.calendar.now(), Event::Synced { node: at, epoch, batch });
         }
     }
 
@@ -344,8 +344,8 @@ impl World {
         self.mark_if(FaultKind::Restarts, self.nodes[region].process.is_some());
         self.stop(region);
         let epoch = self.nodes[region].epoch;
-        self.schedule(self.now + every / 4, Event::Restart { node: region, epoch });
-        self.schedule(self.now + every, Event::RestartAgain(fault));
+        self.calendar.schedule(self.calendar.now() + every / 4, Event::Restart { node: region, epoch });
+        self.calendar.schedule(self.calendar.now() + every, Event::RestartAgain(fault));
     }
 
     /// A flapping partition opens or closes.
@@ -361,7 +361,7 @@ impl World {
         let cut = !self.faults[fault].cut;
         self.faults[fault].cut = cut;
         self.history.record_fault(
-            self.now,
+            self.calendar.now(),
             fault,
             &self.scenario.faults[fault],
             if cut { Turn::Cuts } else { Turn::Opens },
@@ -372,24 +372,24 @@ impl World {
             self.marks.insert(Mark::Flapping);
             self.net.mend(links.iter().copied())
         }
-        self.schedule(self.now + if cut { down } else { up }, Event::Flap(fault));
+        self.calendar.schedule(self.calendar.now() + if cut { down } else { up }, Event::Flap(fault));
     }
 
     /// All other regions learn of one that came or went: they restart with a new configuration, one after the other.
     fn reconfigure(&mut self, changed: usize) {
-        let mut at = self.now;
+        let mut at = self.calendar.now();
         for node in 0..self.nodes.len() {
             if node == changed || !self.nodes[node].exists {
                 continue;
             }
             at += ROLLING;
-            self.schedule(at, Event::Reconfigure(node));
+            self.calendar.schedule(at, Event::Reconfigure(node));
         }
     }
 
     /// The last phase begins: the core is healed for good; the other regions stay as they are and are cut off.
     pub(super) fn heal(&mut self, core: &BTreeSet<usize>) {
-        self.history.record(self.now, || Record::Healed);
+        self.history.record(self.calendar.now(), || Record::Healed);
         for fault in 0..self.faults.len() {
             self.faults[fault].on = false;
         }

@@ -46,7 +46,7 @@ impl World {
             let wait = self.links.backoff.get(&pair).copied().unwrap_or(FIRST_BACKOFF);
             self.links.backoff.insert(pair, (wait * 2).min(LAST_BACKOFF));
             let wait = wait.mul_f64(0.5 + self.link_draw() / 2.0);
-            self.schedule(self.now + wait, Event::Dial { pair });
+            self.calendar.schedule(self.calendar.now() + wait, Event::Dial { pair });
         }
     }
 
@@ -72,7 +72,7 @@ impl World {
             // TCP and TLS take three crossings before the first frame.
             let (a, b) = pair;
             let crossings = self.net.latency(a, b) * 2 + self.net.latency(b, a);
-            self.schedule(self.now + crossings, Event::Established { pair });
+            self.calendar.schedule(self.calendar.now() + crossings, Event::Established { pair });
             return;
         }
         self.links.dialling.remove(&pair);
@@ -93,7 +93,7 @@ impl World {
         self.links.backoff.remove(&pair);
         let link = LinkId(self.links.next);
         self.links.next += 1;
-        self.trace.note(self.now, b'u', a, &[u8::try_from(b).unwrap_or(u8::MAX)]);
+        self.trace.note(self.calendar.now(), b'u', a, &[u8::try_from(b).unwrap_or(u8::MAX)]);
         for (end, peer) in [(a, b), (b, a)] {
             let now = self.now_of(end);
             let name = self.nodes[peer].name.clone();
@@ -136,8 +136,8 @@ impl World {
 
     /// Tells the other end, if the way is open; otherwise that end notices by silence.
     pub(super) fn say_closed(&mut self, at: usize, peer: usize, link: LinkId) {
-        for arrives in self.net.send(self.now, at, peer, 40).into_iter().flatten() {
-            self.schedule(arrives, Event::Input { node: peer, input: Input::Closed { link } });
+        for arrives in self.net.send(self.calendar.now(), at, peer, 40).into_iter().flatten() {
+            self.calendar.schedule(arrives, Event::Input { node: peer, input: Input::Closed { link } });
         }
     }
 }

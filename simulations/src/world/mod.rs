@@ -1,10 +1,9 @@
 //! The world: replicas with their disks and clocks, the network between them, citizens, and a calendar of events.
 //!
-//! Events happen one at a time, in the order of virtual time and, at one moment, in the order in which they were put on
-//! the calendar. Nothing else decides what happens next, so a seed determines the whole run.
-//!
-//! Two times are kept: `now` is awake time, which a night does not advance; `elapsed()` is true time since the start.
+//! Events happen one at a time, in the order of the calendar. Nothing else decides what happens next, so a seed
+//! determines the whole run.
 
+mod calendar;
 mod check;
 mod client;
 mod clock;
@@ -22,8 +21,7 @@ mod stores;
 mod turn;
 mod verdict;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,13 +35,11 @@ use crate::model::Model;
 use crate::scenario::{Act, FaultKind, Operation, Resolved, Scenario};
 use crate::trace::Trace;
 
+use calendar::Calendar;
 use fault::Planned;
 pub use network::Network;
 pub use node::{Node, Process};
 pub use phases::Convergence;
-
-/// Midnight before 2027-01-15, from which true time counts.
-const MIDNIGHT_MS: u64 = 1_799_971_200_000;
 
 /// An event of the calendar.
 #[derive(Clone, Debug)]
@@ -79,40 +75,12 @@ enum Input {
     Request { operation: usize, attempt: u32 },
 }
 
-struct Queued {
-    at: Duration,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Queued) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Queued) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Queued) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
 /// The state of a run: machines, network, clients, calendar, and what was found so far.
 pub struct World {
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) operations: Arc<[Operation]>,
     seed: u64,
-    now: Duration,
-    slept: Duration,
-    /// Begin and length of each night, to know true time ahead.
-    nights: Vec<(Duration, Duration)>,
-    calendar: BinaryHeap<Reverse<Queued>>,
-    order: u64,
+    pub(crate) calendar: Calendar,
     pub(crate) nodes: Vec<Node>,
     net: Network,
     links: links::Links,
@@ -205,7 +173,6 @@ impl World {
         history: History,
     ) -> Result<World, crate::scenario::ScenarioError> {
         let nights = faults.iter().filter(|fault| fault.act == Act::Night {}).map(|fault| (fault.at, fault.lasts));
-        let nights = nights.collect();
         let added: BTreeSet<usize> = faults
             .iter()
             .filter_map(|fault| if let Act::Add { region } = fault.act { Some(region) } else { None })
@@ -217,11 +184,7 @@ impl World {
         let operations: Arc<[Operation]> = std::mem::take(&mut scenario.operations).into();
         let mut world = World {
             seed,
-            now: Duration::ZERO,
-            slept: Duration::ZERO,
-            nights,
-            calendar: BinaryHeap::new(),
-            order: 0,
+            calendar: Calendar::new(scenario.start, nights.collect()),
             links: links::Links::new(seed),
             router: router::Router::new(&scenario, &net, seed),
             clients: client::Clients::new(&scenario, &operations)?,
@@ -255,20 +218,15 @@ impl World {
         Ok(world)
     }
 
-    fn schedule(&mut self, at: Duration, event: Event) {
-        self.order += 1;
-        self.calendar.push(Reverse(Queued { at: at.max(self.now), order: self.order, event }));
-    }
-
     /// Runs until `until` of awake time, or until something broke.
     fn run_until(&mut self, until: Duration) {
-        while self.broken.is_none() && self.calendar.peek().is_some_and(|Reverse(next)| next.at <= until) {
-            let Some(Reverse(next)) = self.calendar.pop() else { break };
-            self.now = next.at;
-            self.happen(next.event);
+        while self.broken.is_none()
+            && let Some(event) = self.calendar.next(until)
+        {
+            self.happen(event);
         }
         if self.broken.is_none() {
-            self.now = self.now.max(until);
+            self.calendar.wait_until(until);
         }
     }
 
@@ -310,30 +268,12 @@ impl World {
         }
     }
 
-    /// True time since the start.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.now + self.slept
-    }
-
-    /// True time, as a wall clock that is right would show it.
-    #[must_use]
-    pub fn true_wall(&self) -> Wall {
-        Wall(MIDNIGHT_MS).plus(self.scenario.start).plus(self.elapsed())
-    }
-
-    /// The time that such a clock will show at `awake` of the run.
-    fn wall_at(&self, awake: Duration) -> Wall {
-        let slept = self.nights.iter().filter(|(at, _)| *at < awake).map(|(_, lasts)| *lasts).sum();
-        Wall(MIDNIGHT_MS).plus(self.scenario.start).plus(awake).plus(slept)
-    }
-
     /// The readings of the clocks of a machine.
     pub(crate) fn now_of(&self, node: usize) -> Now {
-        let elapsed = self.elapsed();
+        let elapsed = self.calendar.elapsed();
         let node = &self.nodes[node];
         let started = node.process.as_ref().map_or(elapsed, |process| process.started);
-        let wall = self.true_wall().0.saturating_add_signed(node.clock.error_ms(elapsed));
+        let wall = self.calendar.true_wall().0.saturating_add_signed(node.clock.error_ms(elapsed));
         Now { mono: Monotonic(elapsed.saturating_sub(started)), wall: Wall(wall) }
     }
 
@@ -355,17 +295,12 @@ impl World {
 
     /// What the faults do that have begun so far, those that are over included.
     pub(crate) fn faults_so_far(&self) -> impl Iterator<Item = &Act<usize>> {
-        self.faults.iter().filter(|fault| fault.at <= self.now).map(|fault| &fault.act)
-    }
-
-    /// Awake time since the start.
-    pub(crate) fn now(&self) -> Duration {
-        self.now
+        self.faults.iter().filter(|fault| fault.at <= self.calendar.now()).map(|fault| &fault.act)
     }
 
     /// How far a machine's wall clock is ahead of true time.
     pub(crate) fn clock_error(&self, at: usize) -> i64 {
-        self.nodes[at].clock.error_ms(self.elapsed())
+        self.nodes[at].clock.error_ms(self.calendar.elapsed())
     }
 
     /// Whether a fault has touched a machine's clock so far.

@@ -186,7 +186,7 @@ impl World {
         if self.nodes[at].hung {
             // A start forces the store to the disk first, and that sync would not return.
             let epoch = self.nodes[at].epoch;
-            self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node: at, epoch });
             return;
         }
         self.nodes[at].epoch += 1;
@@ -198,7 +198,7 @@ impl World {
         let skew = self.scenario.replica.max_clock_skew.as_millis();
         self.nodes[at].misled |= config.peers.is_empty() && u128::from(self.clock_error(at).unsigned_abs()) > skew;
         let now = self.now_of(at);
-        let started = self.elapsed();
+        let started = self.calendar.elapsed();
         let epoch = self.nodes[at].epoch;
         let mut ids = stream(self.seed, "ids", (at as u64) << 32 | epoch);
         let mint = Box::new(move || ReplicaId(ids.random()));
@@ -208,7 +208,7 @@ impl World {
             let excused = self.disk_has_failed(at);
             self.require(Invariant::Durability, Some(at), excused, || "its store does not open any more".to_owned());
             self.note_disk_failures(at);
-            self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node: at, epoch });
             return;
         };
         let known = replica.durable().clone();
@@ -234,8 +234,8 @@ impl World {
         node.down_since = None;
         let kept = (known.covers(&node.told), known.covers(&node.acked));
         let expected = !node.rolled_back && !node.lying;
-        self.trace.note(self.now, b'S', at, &epoch.to_be_bytes());
-        self.history.record(self.now, || Record::Machine { node: at, what: Machine::Starts });
+        self.trace.note(self.calendar.now(), b'S', at, &epoch.to_be_bytes());
+        self.history.record(self.calendar.now(), || Record::Machine { node: at, what: Machine::Starts });
         if expected {
             self.require(Invariant::Durability, Some(at), kept.1, || {
                 "a crash took what it had acknowledged".to_owned()
@@ -270,9 +270,9 @@ impl World {
             }
             return;
         };
-        self.trace.note(self.now, b'K', at, &[]);
-        self.history.record(self.now, || Record::Machine { node: at, what: Machine::Down });
-        let now = self.now;
+        self.trace.note(self.calendar.now(), b'K', at, &[]);
+        self.history.record(self.calendar.now(), || Record::Machine { node: at, what: Machine::Down });
+        let now = self.calendar.now();
         let node = &mut self.nodes[at];
         let crash = if machine_goes_on {
             node.disk.kill();
@@ -326,7 +326,7 @@ impl World {
                 }
             }
             self.drain_events(at);
-            self.history.record(self.now, || Record::Machine { node: at, what: Machine::Stops });
+            self.history.record(self.calendar.now(), || Record::Machine { node: at, what: Machine::Stops });
         }
         self.kill(at);
     }
@@ -338,10 +338,10 @@ impl World {
         self.require(Invariant::Durability, Some(at), excused, || {
             "the replica gave its store up for corrupt".to_owned()
         });
-        self.history.record(self.now, || Record::Machine { node: at, what: Machine::DiskFailed });
+        self.history.record(self.calendar.now(), || Record::Machine { node: at, what: Machine::DiskFailed });
         self.kill(at);
         let epoch = self.nodes[at].epoch;
-        self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+        self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node: at, epoch });
     }
 
     /// Whether the device has reported an error since the last call.
@@ -376,11 +376,11 @@ impl World {
 
     /// The disk, or a part of it, went back to an older state or is gone.
     pub(super) fn went_back(&mut self, at: usize) {
-        self.history.record(self.now, || Record::Machine { node: at, what: Machine::RolledBack });
+        self.history.record(self.calendar.now(), || Record::Machine { node: at, what: Machine::RolledBack });
         self.nodes[at].told = VersionVector::default();
         self.nodes[at].acked = VersionVector::default();
         self.nodes[at].rolled_back = true;
-        self.nodes[at].restored_at = Some(self.true_wall());
+        self.nodes[at].restored_at = Some(self.calendar.true_wall());
         self.nodes[at].dead.clear();
         self.lost_by_contract(at);
     }
@@ -417,15 +417,15 @@ impl World {
             })
         };
         if self.model.lose(went_back, |dot, by| known.contains(dot) || has(by, dot)) {
-            self.lost_at = Some(self.now);
+            self.lost_at = Some(self.calendar.now());
         }
         let readers: Vec<_> =
             (0..self.nodes.len()).filter(|at| self.nodes[*at].exists).map(|at| self.reader(at)).collect();
-        let view = View::applied(self.true_wall());
+        let view = View::applied(self.calendar.true_wall());
         let is_shown = |name: &DocumentName| {
             readers.iter().any(|reader| reader.rows(name, false, view).is_ok_and(|rows| !rows.is_empty()))
         };
-        self.model.count_losses(self.true_wall(), is_shown);
+        self.model.count_losses(self.calendar.true_wall(), is_shown);
     }
 
     /// An input reaches the machine.
@@ -435,12 +435,12 @@ impl World {
             node.backlog.push_back(input);
             return;
         }
-        if !node.slow.is_zero() || node.busy_until > self.now {
-            let begins = node.busy_until.max(self.now);
+        if !node.slow.is_zero() || node.busy_until > self.calendar.now() {
+            let begins = node.busy_until.max(self.calendar.now());
             node.busy_until = begins + node.slow;
             node.backlog.push_back(input);
             let (ready, epoch) = (node.busy_until, node.epoch);
-            self.schedule(ready, Event::Ready { node: at, epoch });
+            self.calendar.schedule(ready, Event::Ready { node: at, epoch });
             return;
         }
         self.handle(at, input);
@@ -460,7 +460,7 @@ impl World {
     /// A machine is as fast again as before: it handles the waiting inputs at once.
     pub(super) fn speed_up(&mut self, at: usize) {
         self.nodes[at].slow = Duration::ZERO;
-        self.nodes[at].busy_until = self.now;
+        self.nodes[at].busy_until = self.calendar.now();
         if self.nodes[at].paused == 0 {
             for input in std::mem::take(&mut self.nodes[at].backlog) {
                 self.handle(at, input);

@@ -33,7 +33,7 @@ impl World {
     pub fn run(&mut self) -> Convergence {
         let duration = self.scenario.duration;
         self.run_until(duration);
-        let mut convergence = Convergence { healed_at: self.now, ..Convergence::default() };
+        let mut convergence = Convergence { healed_at: self.calendar.now(), ..Convergence::default() };
         if self.broken.is_some() {
             return convergence;
         }
@@ -41,9 +41,9 @@ impl World {
         let core = self.core();
         self.heal(&core);
         convergence.bound = self.bound(&core);
-        let deadline = self.now + convergence.bound;
+        let deadline = self.calendar.now() + convergence.bound;
         loop {
-            self.run_until((self.now + LOOK).min(deadline));
+            self.run_until((self.calendar.now() + LOOK).min(deadline));
             if self.broken.is_some() {
                 return convergence;
             }
@@ -51,13 +51,18 @@ impl World {
             if convergence.unmet.is_none() {
                 break;
             }
-            if self.now >= deadline {
+            if self.calendar.now() >= deadline {
                 let why = convergence.unmet.clone().unwrap_or_default();
-                self.fail_run(Broken::new(Invariant::Liveness, self.now, None, format!("not converged: {why}")));
+                self.fail_run(Broken::new(
+                    Invariant::Liveness,
+                    self.calendar.now(),
+                    None,
+                    format!("not converged: {why}"),
+                ));
                 return convergence;
             }
         }
-        convergence.took = Some(self.now - convergence.healed_at);
+        convergence.took = Some(self.calendar.now() - convergence.healed_at);
         self.last_sample();
         self.check_completely(&core);
         self.comes_to_rest(&core);
@@ -147,10 +152,10 @@ impl World {
             }
             // A wrong clock may be right again without its replica having looked at it.
             let (time, skew) = (status.clock.at(self.now_of(*at).mono), self.scenario.replica.max_clock_skew);
-            if time > self.true_wall().plus(skew * 3) {
+            if time > self.calendar.true_wall().plus(skew * 3) {
                 return Some(format!("the time of {} is still ahead", name(*at)));
             }
-            if time.plus(skew) < self.true_wall() {
+            if time.plus(skew) < self.calendar.true_wall() {
                 return Some(format!("the time of {} is still behind", name(*at)));
             }
         }
@@ -210,7 +215,7 @@ impl World {
             let is_near = |of: usize| of == *at || self.are_neighbours(*at, of);
             for of in core.iter().filter(|of| !forgot_early.contains(of) && is_near(**of) && may_say(**of)) {
                 let through = status.complete_through.get(&self.nodes[*of].region).copied().unwrap_or_default();
-                if through.plus(slack) < self.true_wall() {
+                if through.plus(slack) < self.calendar.true_wall() {
                     return Some(format!("{} does not say that it is complete for {}", name(*at), name(*of)));
                 }
             }
@@ -249,10 +254,10 @@ impl World {
         let last_day = |truth: &VisitTruth| Bucket::of(truth.key.name.id.arrival().plus(settings.max_retention)).end();
         let last = self.model.visits.values().map(last_day).max().unwrap_or_default();
         for nights in (1..=NIGHTS).rev() {
-            let left = last.plus(settings.max_clock_skew * 2).since(self.true_wall());
-            self.slept += left / nights;
+            let left = last.plus(settings.max_clock_skew * 2).since(self.calendar.true_wall());
+            self.calendar.sleep(left / nights);
             self.wake_all();
-            self.run_until(self.now + settings.heartbeat * 30);
+            self.run_until(self.calendar.now() + settings.heartbeat * 30);
             for at in core {
                 self.check_dead(*at);
             }

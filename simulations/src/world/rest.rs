@@ -33,7 +33,7 @@ impl World {
         }
         let heartbeat = self.scenario.replica.heartbeat;
         let until_heard = if self.was_lossy() { SILENCE + PATIENCE } else { SILENCE };
-        let settled = self.now + heartbeat * until_heard + LAST_BACKOFF + self.longest_crossing(core) * 6;
+        let settled = self.calendar.now() + heartbeat * until_heard + LAST_BACKOFF + self.longest_crossing(core) * 6;
         self.run_until(settled);
         // When a day ends, replicas forget its origins at different times, as far apart as their clocks. One that still
         // has entries sends them once more to one that has forgotten them.
@@ -45,7 +45,7 @@ impl World {
                 self.run_until(at + apart);
             }
             (known, before) = (self.known(core), self.meter.traffic());
-            let begun = self.now;
+            let begun = self.calendar.now();
             self.run_until(begun + heartbeat * WATCHED);
             days += 1;
             if days > DAYS || self.broken.is_some() || self.retired_at.is_none_or(|at| at + apart < begun) {
@@ -77,7 +77,7 @@ impl World {
                     "not at rest: agrees with {to} and has sent it {frames} frames in {WATCHED} heartbeats, \
                      {entries} bytes of entries in them"
                 );
-                self.fail_run(Broken::new(Invariant::Liveness, self.now, Some(path.from), what));
+                self.fail_run(Broken::new(Invariant::Liveness, self.calendar.now(), Some(path.from), what));
                 return;
             }
         }

@@ -60,7 +60,7 @@ impl World {
     pub(super) fn schedule_probe(&mut self, region: usize) {
         let rules = self.router.rules;
         let wait = rules.interval.mul_f64(0.9 + self.router.draws.random::<f64>() * 0.2);
-        self.schedule(self.now + wait, Event::Probe(region));
+        self.calendar.schedule(self.calendar.now() + wait, Event::Probe(region));
     }
 
     /// Every router asks `/readyz` of a region.
@@ -69,7 +69,7 @@ impl World {
         if ready {
             self.check_filled(region);
         }
-        let (now, rules) = (self.elapsed(), self.router.rules);
+        let (now, rules) = (self.calendar.elapsed(), self.router.rules);
         for home in 0..self.nodes.len() {
             let answers = ready && self.clients_pass(home, region);
             let track = &mut self.router.tracks[home][region];
@@ -77,7 +77,12 @@ impl World {
             track.record(now, answers, &rules);
             let after = track.verdict();
             if before != after {
-                self.trace.note(self.now, b'p', region, &[u8::try_from(home).unwrap_or(u8::MAX), after as u8]);
+                self.trace.note(
+                    self.calendar.now(),
+                    b'p',
+                    region,
+                    &[u8::try_from(home).unwrap_or(u8::MAX), after as u8],
+                );
             }
         }
         self.schedule_probe(region);
@@ -95,7 +100,8 @@ impl World {
         let now = self.now_of(region);
         node.paused == 0
             && node.process.as_ref().is_some_and(|process| {
-                let is_stalled = process.syncing.is_some() && self.now.saturating_sub(process.syncing_since) >= STALLED;
+                let is_stalled =
+                    process.syncing.is_some() && self.calendar.now().saturating_sub(process.syncing_since) >= STALLED;
                 !is_stalled && is_fit(&process.replica.status(now))
             })
     }
@@ -108,14 +114,14 @@ impl World {
     }
 
     pub(super) fn watch_detection(&mut self, node: usize, epoch: u64) {
-        let by = self.now + self.detection_bound();
-        self.schedule(by, Event::Detect { node, epoch });
+        let by = self.calendar.now() + self.detection_bound();
+        self.calendar.schedule(by, Event::Detect { node, epoch });
     }
 
     /// A sync does not return: checks later that the region is down for every router.
     pub(super) fn watch_hang(&mut self, node: usize, epoch: u64, batch: BatchId) {
-        let by = self.now + STALLED + self.detection_bound();
-        self.schedule(by, Event::DetectHang { node, epoch, batch });
+        let by = self.calendar.now() + STALLED + self.detection_bound();
+        self.calendar.schedule(by, Event::DetectHang { node, epoch, batch });
     }
 
     pub(super) fn hang_must_be_detected(&mut self, node: usize, epoch: u64, batch: BatchId) {

@@ -14,8 +14,8 @@ const FEW_CHECKS: u32 = 6;
 
 impl World {
     pub(super) fn plan_samples(&mut self) {
-        self.schedule(Duration::ZERO, Event::Sample);
-        self.schedule(self.check_every(), Event::Check);
+        self.calendar.schedule(Duration::ZERO, Event::Sample);
+        self.calendar.schedule(self.check_every(), Event::Check);
     }
 
     fn check_every(&self) -> Duration {
@@ -40,14 +40,14 @@ impl World {
         }
         self.meter.samples.extend(self.looks());
         let every = (self.scenario.duration / SAMPLES).max(Duration::from_millis(500));
-        self.schedule(self.now + every, Event::Sample);
+        self.calendar.schedule(self.calendar.now() + every, Event::Sample);
     }
 
     fn look(&self, at: usize) -> Sample {
         let regions = self.nodes.len();
         let node = &self.nodes[at];
         let mut sample = Sample {
-            at: self.now.as_secs_f64(),
+            at: self.calendar.now().as_secs_f64(),
             region: at,
             up: node.process.is_some() && node.paused == 0,
             ready: false,
@@ -64,10 +64,10 @@ impl World {
         sample.ready = self.is_ready(at);
         sample.documents = status.documents;
         sample.tombstones = status.tombstones;
-        let now = self.true_wall();
+        let now = self.calendar.true_wall();
         for other in 0..regions {
             if other != at {
-                sample.lag_s[other] = self.meter.lag(self.now, other, at).as_secs_f64();
+                sample.lag_s[other] = self.meter.lag(self.calendar.now(), other, at).as_secs_f64();
                 if let Some(peer) = &self.nodes[other].process {
                     let id = peer.replica.id();
                     sample.lag_entries[other] = peer.replica.durable().get(id).saturating_sub(status.durable.get(id));
@@ -83,7 +83,7 @@ impl World {
     /// A fault ended: measures how long each reachable region takes to get what the others have now. A pair that is not
     /// behind has nothing to recover from and is only counted.
     pub(super) fn watch_recovery(&mut self) {
-        let mut ended = FaultEnd { at: self.now.as_secs_f64(), pairs: 0, behind: 0 };
+        let mut ended = FaultEnd { at: self.calendar.now().as_secs_f64(), pairs: 0, behind: 0 };
         for from in 0..self.nodes.len() {
             let Some(process) = &self.nodes[from].process else { continue };
             let (origin, seq) = (process.replica.id(), process.replica.durable().get(process.replica.id()));
@@ -93,7 +93,7 @@ impl World {
                 ended.pairs += 1;
                 if behind {
                     ended.behind += 1;
-                    self.meter.await_recovery(self.now, from, to, origin, seq);
+                    self.meter.await_recovery(self.calendar.now(), from, to, origin, seq);
                 }
             }
         }
@@ -131,7 +131,7 @@ impl World {
             }
         }
         if self.open {
-            self.schedule(self.now + self.check_every(), Event::Check);
+            self.calendar.schedule(self.calendar.now() + self.check_every(), Event::Check);
         }
     }
 }

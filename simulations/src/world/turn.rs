@@ -21,19 +21,19 @@ impl World {
     pub(super) fn handle(&mut self, at: usize, input: Input) {
         match input {
             Input::Frame { link, from, bytes, clock } => {
-                self.trace.note(self.now, b'f', at, &bytes);
+                self.trace.note(self.calendar.now(), b'f', at, &bytes);
                 let now = self.now_of(at);
                 let Some(process) = &mut self.nodes[at].process else {
-                    return self.history.record_lost(self.now, from, at, &bytes);
+                    return self.history.record_lost(self.calendar.now(), from, at, &bytes);
                 };
                 if !process.links.contains_key(&link) {
-                    return self.history.record_lost(self.now, from, at, &bytes);
+                    return self.history.record_lost(self.calendar.now(), from, at, &bytes);
                 }
                 let taken = process.replica.handle_frame(now, link, &bytes);
                 if taken.is_ok() {
                     self.nodes[at].note_greeting(from, &bytes);
                 }
-                self.history.record_received(self.now, at, from, &bytes, clock.as_deref());
+                self.history.record_received(self.calendar.now(), at, from, &bytes, clock.as_deref());
                 match taken {
                     Ok(()) => {}
                     Err(replication::LinkError::Storage(_)) => {
@@ -56,11 +56,11 @@ impl World {
             return;
         }
         let Some(process) = &mut node.process else { return };
-        if process.timer_at.is_none_or(|due| due > self.now) {
+        if process.timer_at.is_none_or(|due| due > self.calendar.now()) {
             return;
         }
         process.timer_at = None;
-        self.trace.note(self.now, b't', at, &[]);
+        self.trace.note(self.calendar.now(), b't', at, &[]);
         self.turn(at);
     }
 
@@ -71,8 +71,8 @@ impl World {
         }
         if self.nodes[at].paused > 0 {
             // The device goes on; the process learns of it later.
-            let later = self.now + self.scenario.replica.heartbeat;
-            self.schedule(later, Event::Synced { node: at, epoch, batch });
+            let later = self.calendar.now() + self.scenario.replica.heartbeat;
+            self.calendar.schedule(later, Event::Synced { node: at, epoch, batch });
             return;
         }
         if self.nodes[at].hung {
@@ -81,7 +81,7 @@ impl World {
             self.watch_hang(at, epoch, batch);
             return;
         }
-        self.trace.note(self.now, b's', at, &batch.0.to_be_bytes());
+        self.trace.note(self.calendar.now(), b's', at, &batch.0.to_be_bytes());
         let now = self.now_of(at);
         let node = &mut self.nodes[at];
         // A disk that lies reports a sync that it has not made.
@@ -126,14 +126,14 @@ impl World {
         }
         self.drain_events(at);
         // Sets its next timer.
-        let elapsed = self.elapsed();
-        let (awake, epoch) = (self.now, self.nodes[at].epoch);
+        let elapsed = self.calendar.elapsed();
+        let (awake, epoch) = (self.calendar.now(), self.nodes[at].epoch);
         if let Some(process) = &mut self.nodes[at].process {
             let due = process.started + process.replica.poll_timeout().0;
             let due = awake + due.saturating_sub(elapsed);
             if process.timer_at != Some(due) {
                 process.timer_at = Some(due);
-                self.schedule(due, Event::Timer { node: at, epoch });
+                self.calendar.schedule(due, Event::Timer { node: at, epoch });
             }
         }
         Ok(())
@@ -146,12 +146,12 @@ impl World {
         let (records, written) = (process.replica.gathered(), node.disk.written());
         let Some(batch) = process.replica.poll_batch()? else { return Ok(()) };
         process.syncing = Some(batch);
-        process.syncing_since = self.now;
+        process.syncing_since = self.calendar.now();
         let drawn: f64 = Exp1.sample(&mut node.sync_draws);
         let takes = node.slow_sync.unwrap_or_else(|| mean.mul_f64(drawn.clamp(0.1, 8.0)));
         self.meter.batch(records, node.disk.written() - written);
         let epoch = node.epoch;
-        self.schedule(self.now + takes, Event::Synced { node: at, epoch, batch });
+        self.calendar.schedule(self.calendar.now() + takes, Event::Synced { node: at, epoch, batch });
         Ok(())
     }
 
@@ -169,15 +169,15 @@ impl World {
                 other => self.require(Invariant::Durability, Some(at), false, || format!("sends {other:?}")),
             }
         }
-        let clock = self.history.record_sent(self.now, at, peer, &bytes);
-        let arrivals = self.net.send(self.now, at, peer, bytes.len());
+        let clock = self.history.record_sent(self.calendar.now(), at, peer, &bytes);
+        let arrivals = self.net.send(self.calendar.now(), at, peer, bytes.len());
         if arrivals == [None, None] {
             self.meter.lost(at, peer, bytes.len());
-            self.history.record_lost(self.now, at, peer, &bytes);
+            self.history.record_lost(self.calendar.now(), at, peer, &bytes);
         }
         for arrives in arrivals.into_iter().flatten() {
             let input = Input::Frame { link: transmit.link, from: at, bytes: Arc::clone(&bytes), clock: clock.clone() };
-            self.schedule(arrives, Event::Input { node: peer, input });
+            self.calendar.schedule(arrives, Event::Input { node: peer, input });
         }
     }
 
@@ -230,7 +230,8 @@ impl World {
                     self.nodes[at].ids.insert(new);
                     self.nodes[at].rolled_back = false;
                     self.marks.insert(Mark::Reincarnated);
-                    self.history.record(self.now, || Record::Machine { node: at, what: Machine::Reincarnated });
+                    self.history
+                        .record(self.calendar.now(), || Record::Machine { node: at, what: Machine::Reincarnated });
                 }
                 Told::Filled => self.check_filled(at),
                 Told::Retired(origin) => self.forget_origin(at, origin),
@@ -289,12 +290,17 @@ impl World {
             self.model.forget_origin(origin);
         }
         self.marks.insert(Mark::Retired);
-        self.retired_at = Some(self.now);
+        self.retired_at = Some(self.calendar.now());
     }
 
     fn acknowledge(&mut self, at: usize, asked: &Asked, outcome: Outcome) {
-        self.trace.note(self.now, b'a', at, &u64::try_from(asked.operation).unwrap_or(u64::MAX).to_be_bytes());
-        let (now, wall) = (self.now, self.true_wall());
+        self.trace.note(
+            self.calendar.now(),
+            b'a',
+            at,
+            &u64::try_from(asked.operation).unwrap_or(u64::MAX).to_be_bytes(),
+        );
+        let (now, wall) = (self.calendar.now(), self.calendar.true_wall());
         let mut dot = None;
         let mut needs = asked.needs.clone();
         let result = match (asked.hash, outcome) {
@@ -351,8 +357,8 @@ impl World {
     /// Tells the meter and the history what is durable by now.
     fn meter_durable(&mut self, at: usize) {
         if let Some(process) = &self.nodes[at].process {
-            self.meter.durable(self.now, at, process.replica.durable());
-            self.history.record_durable(self.now, at, process.replica.durable());
+            self.meter.durable(self.calendar.now(), at, process.replica.durable());
+            self.history.record_durable(self.calendar.now(), at, process.replica.durable());
         }
     }
 

@@ -25,7 +25,7 @@ pub(in crate::world) fn had_reason_to_refuse(
     })?;
     let Some(truth) = world.model.visits.get(&visit) else { return Ok(()) };
     let skew = world.scenario.replica.max_clock_skew;
-    let over = truth.key.expires_at <= world.true_wall().plus(skew);
+    let over = truth.key.expires_at <= world.calendar.true_wall().plus(skew);
     let excused = !gone || over || truth.erase_asked;
     require(world, Invariant::Clocks, Some(at), excused, || {
         format!("takes visit {visit} for gone, which is neither erased nor over")

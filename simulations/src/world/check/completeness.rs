@@ -25,7 +25,7 @@ pub(in crate::world) fn list_is_complete(
     status: &Status,
 ) -> Result<(), Broken> {
     if asked.kind == OperationKind::Read && world.scenario.checks.deep {
-        let from = world.true_wall().minus(Duration::from_mins(59));
+        let from = world.calendar.true_wall().minus(Duration::from_mins(59));
         let is_asked_for = |truth: &VisitTruth| truth.venue == asked.venue && truth.key.name.id.arrival() >= from;
         is_as_complete_as_it_says(world, at, seen, status, is_asked_for)?;
     }
@@ -57,7 +57,7 @@ fn is_as_complete_as_it_says(
     // Some visits may have expired by a wrong clock, here or on the way. The horizon does not count, because a
     // replica whose horizon is ahead does not say that its list is complete.
     let trusted = status.clock.at(world.now_of(at).mono);
-    let dead_by = trusted.max(world.true_wall().plus(skew * 3));
+    let dead_by = trusted.max(world.calendar.true_wall().plus(skew * 3));
     let mut by_visit: BTreeMap<u32, Vec<&BTreeSet<ChangeHash>>> = BTreeMap::new();
     for (visit, hashes) in seen {
         by_visit.entry(*visit).or_default().push(hashes);

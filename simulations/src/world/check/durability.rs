@@ -15,7 +15,7 @@ fn must_show(world: &World, at: usize, told: impl Fn(usize) -> bool) -> Vec<(u32
     let known = process.replica.durable();
     // A clock that was wrong and was believed at a start may stay ahead of a correct one by twice the skew.
     let slack = if world.was_clock_wrong(at) { 3 } else { 1 };
-    let horizon = world.true_wall().plus(world.scenario.replica.max_clock_skew * slack);
+    let horizon = world.calendar.true_wall().plus(world.scenario.replica.max_clock_skew * slack);
     let mut must = Vec::new();
     for (visit, truth) in &world.model.visits {
         if truth.erase_asked || truth.key.expires_at <= horizon {
@@ -79,7 +79,7 @@ fn unknown(world: &World, at: usize, heard: &BTreeSet<usize>) -> Option<u32> {
         heard.contains(&node) && !lost && dot.is_some_and(|dot| !known.contains(dot))
     };
     // If all entries of an origin are over the vector no longer names it, so visits that are over are skipped.
-    let over = world.true_wall().plus(world.scenario.replica.max_clock_skew);
+    let over = world.calendar.true_wall().plus(world.scenario.replica.max_clock_skew);
     let unknown = world.model.visits.iter().find(|(_, truth)| {
         let until = truth.key.name.id.arrival().plus(world.scenario.replica.max_retention);
         // The same change may be there under another dot, if two regions took it and one disk went back.

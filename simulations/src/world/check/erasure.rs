@@ -86,7 +86,7 @@ pub(in crate::world) fn erasure_reached(world: &World, at: usize, visit: u32) ->
     let Some(process) = &world.nodes[at].process else { return false };
     let known = process.replica.durable();
     let settings = &world.scenario.replica;
-    let needless_from = world.true_wall().plus(settings.max_clock_skew);
+    let needless_from = world.calendar.true_wall().plus(settings.max_clock_skew);
     world.model.visits.get(&visit).is_some_and(|truth| {
         truth.key.name.id.arrival().plus(settings.max_retention) > needless_from
             && truth.erased.iter().any(|erased| !erased.lost && known.contains(erased.dot))

@@ -19,7 +19,7 @@ pub(in crate::world) fn shows_no_expired(
     if !believed || world.was_clock_wrong(at) {
         return Ok(());
     }
-    let moment = world.true_wall().minus(world.scenario.replica.max_clock_skew);
+    let moment = world.calendar.true_wall().minus(world.scenario.replica.max_clock_skew);
     let expired = |visit: &u32| world.model.visits.get(visit).is_some_and(|truth| truth.key.expires_at <= moment);
     let old = shown.iter().map(|(visit, _)| *visit).find(expired);
     require(world, Invariant::Forgetting, Some(at), old.is_none(), || {
@@ -29,7 +29,7 @@ pub(in crate::world) fn shows_no_expired(
 
 /// No region of the core shows an expired visit.
 pub(in crate::world) fn nothing_outlives_its_expiry(world: &World, core: &BTreeSet<usize>) -> Result<(), Broken> {
-    let moment = world.true_wall().minus(world.scenario.replica.max_clock_skew);
+    let moment = world.calendar.true_wall().minus(world.scenario.replica.max_clock_skew);
     for at in core {
         let old = world.live(*at).and_then(|live| live.into_keys().find(|key| key.expires_at <= moment));
         let visit = old.and_then(|key| world.model.names.get(&key.name).copied());

@@ -28,5 +28,5 @@ pub(super) fn require(
     holds: bool,
     what: impl FnOnce() -> String,
 ) -> Result<(), Broken> {
-    if holds { Ok(()) } else { Err(Broken::new(invariant, world.now(), node, what())) }
+    if holds { Ok(()) } else { Err(Broken::new(invariant, world.calendar.now(), node, what())) }
 }

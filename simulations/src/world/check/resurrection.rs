@@ -43,7 +43,7 @@ fn is_dead(world: &World, at: usize, visit: u32) -> bool {
     let gone_through = process.replica.gone_through();
     // If that time was wrong beyond the skew, it may go back, and then visits that only it had hidden are shown
     // again.
-    let honest = gone_through <= world.true_wall().plus(world.scenario.replica.max_clock_skew);
+    let honest = gone_through <= world.calendar.true_wall().plus(world.scenario.replica.max_clock_skew);
     (honest && truth.key.expires_at <= gone_through)
         || (truth.erase_asked && super::erasure::has_tombstone(world, at, visit))
 }

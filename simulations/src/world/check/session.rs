@@ -44,7 +44,7 @@ pub(in crate::world) fn session_holds(
     let is_list = asked.kind == OperationKind::Read;
     let sessions = if is_list { &world.model.owners } else { &world.model.guests };
     let Some(session) = sessions.get(&asked.visit) else { return Ok(()) };
-    let now = world.true_wall();
+    let now = world.calendar.true_wall();
     // A relaying node whose clock is ahead within the skew may have taken the visit for expired.
     let dead_by = as_of.max(now.plus(world.scenario.replica.max_clock_skew));
     // A node that was misled about its clock may have left out of its own log what expires by that clock.
