@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use simulations::scenario::Scenario;
+use std::collections::BTreeSet;
+
+use simulations::scenario::{Fault, FaultKind, Scenario};
 
 /// Three regions for a minute: a scenario without an error.
 const GOOD: &str = "name = \"x\"\nduration = \"1m\"\nregions = [\"eu-central\", \"us-east\", \"sa-east\"]\n";
@@ -276,4 +278,38 @@ fn faults_that_would_test_nothing_are_refused() {
     // Two regions have nothing between them.
     let two = GOOD.replace(", \"sa-east\"", "");
     assert!(refused(&format!("{two}{}", on("bridge", ""))).contains("three regions"));
+}
+
+/// A plan is saved as a file, so each kind must be read as it was written.
+#[test]
+fn every_kind_of_fault_survives_its_file() {
+    let region = |kind: &str, keys: &str| fault(kind, &format!("region = \"us-east\"\n{keys}"));
+    let lasts = |kind: &str, keys: &str| region(kind, &format!("for = \"1h 5ms\"\n{keys}"));
+    let sides = "for = \"10s\"\nfrom = [\"us-east\"]\nto = [\"sa-east\"]\none-way = true\n";
+    let faults = [
+        fault("partition", &format!("{sides}flap = {{ down = \"1s\", up = \"20ms\" }}")),
+        fault("degrade", &format!("{sides}loss = 0.25\nlatency = \"30ms\"\nbandwidth_mbps = 0.5")),
+        lasts("read-errors", "share = 0.125"),
+        lasts("restarts", "every = \"2s\""),
+        lasts("clock-step", "by = \"-400days\""),
+        lasts("clock-drift", "ppm = -12.5"),
+        lasts("slow-node", "by = \"1500ms\""),
+        lasts("slow-disk", "by = \"1500ms\""),
+        lasts("old-bucket", "by = \"31days\""),
+        lasts("restore", "by = \"1day 3h\""),
+        region("believe-clock", ""),
+        region("add", ""),
+        region("remove", "").replace("1s", "2s"),
+        region("rejoin", "").replace("1s", "3s"),
+        fault("night", "for = \"9h\""),
+    ];
+    let plain =
+        ["bridge", "crash", "kill", "restart", "pause", "full-disk", "lying-disk", "hung-disk", "lose-bucket", "flip"];
+    let text = format!("{GOOD}{}{}", faults.concat(), plain.map(|kind| lasts(kind, "")).concat());
+    let scenario = Scenario::parse(&text).unwrap();
+    let kinds: BTreeSet<FaultKind> = scenario.faults.iter().map(Fault::kind).collect();
+    assert_eq!(kinds, FaultKind::all().collect());
+    let again = Scenario::parse(&scenario.to_toml().unwrap()).unwrap();
+    assert_eq!(again.faults, scenario.faults);
+    assert_eq!(scenario.faults[4].label(), "clock-step us-east -400days");
 }

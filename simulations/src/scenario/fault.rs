@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use super::act::{Act, FaultKind, Links, Wrong, length};
 use super::ranges::Length;
 use super::{Scenario, ScenarioError};
+use crate::index::NodeIndex;
 
 /// Lengths of a fault. A shorter one would have no effect.
 const LASTS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_hours(24 * 400);
@@ -34,7 +35,7 @@ pub(crate) struct Resolved {
     pub(crate) at: Duration,
     /// Zero if it does not end by itself.
     pub(crate) lasts: Duration,
-    pub(crate) act: Act<usize>,
+    pub(crate) act: Act<NodeIndex>,
     /// The directed links that it cuts or makes worse.
     pub(crate) links: Links,
 }
@@ -85,10 +86,10 @@ impl Fault {
 
 impl Serialize for Fault {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let act = toml::Table::try_from(&self.act).map_err(ser::Error::custom)?;
+        let act = toml::Value::try_from(&self.act).map_err(ser::Error::custom)?;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("at", &Serde::from(self.at))?;
-        for (kind, keys) in &act {
+        for (kind, keys) in act.as_table().into_iter().flatten() {
             map.serialize_entry("kind", kind)?;
             if let Some(lasts) = self.lasts {
                 map.serialize_entry("for", &Serde::from(lasts))?;
