@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::index::NodeIndex;
 use serde::{Deserialize, Serialize};
 
 /// What must always hold.
@@ -96,13 +97,13 @@ pub struct Broken {
     #[serde(with = "humantime_serde")]
     pub at: Duration,
     /// The region, if it broke in one.
-    pub region: Option<usize>,
+    pub region: Option<NodeIndex>,
     /// What the check found.
     pub what: String,
 }
 
 impl Broken {
-    pub(crate) fn new(invariant: Invariant, at: Duration, region: Option<usize>, what: String) -> Broken {
+    pub(crate) fn new(invariant: Invariant, at: Duration, region: Option<NodeIndex>, what: String) -> Broken {
         Broken { invariant, at, region, what }
     }
 }

@@ -12,6 +12,7 @@
 #[cfg(test)]
 mod canary;
 pub mod history;
+pub mod index;
 pub mod invariant;
 pub mod maelstrom;
 pub mod measure;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, VersionVector, Wall};
 
+use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::{Broken, Invariant};
 use crate::measure::Losses;
 
@@ -18,7 +19,7 @@ pub struct Taken {
     /// Its length.
     pub bytes: usize,
     /// Where.
-    pub node: usize,
+    pub node: NodeIndex,
     /// Its place in that replica's log, once it is durable there.
     pub dot: Option<Dot>,
     /// True time when it was acknowledged.
@@ -35,7 +36,7 @@ pub struct Erased {
     /// Its dot.
     pub dot: Dot,
     /// Where.
-    pub node: usize,
+    pub node: NodeIndex,
     /// True time when it was acknowledged.
     pub acknowledged: Wall,
     /// See [`Taken::lost`].
@@ -51,7 +52,7 @@ pub struct Again {
     /// The change; none for an erasure.
     pub hash: Option<ChangeHash>,
     /// Where.
-    pub node: usize,
+    pub node: NodeIndex,
     /// The disk went back in time.
     pub lost: bool,
     /// It is among the [`Losses`].
@@ -78,8 +79,8 @@ pub struct VisitTruth {
 /// The entry at a dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
-    Change(u32, ChangeHash),
-    Erasure(u32),
+    Change(VisitNumber, ChangeHash),
+    Erasure(VisitNumber),
 }
 
 /// What one client has seen.
@@ -88,22 +89,22 @@ pub struct Session {
     /// Its token.
     pub token: VersionVector,
     /// Visits that it was shown, or wrote itself, with the changes seen.
-    pub seen: BTreeMap<u32, BTreeSet<ChangeHash>>,
+    pub seen: BTreeMap<VisitNumber, BTreeSet<ChangeHash>>,
 }
 
 /// Everything that happened.
 #[derive(Debug, Default)]
 pub struct Model {
     /// By number.
-    pub visits: BTreeMap<u32, VisitTruth>,
+    pub visits: BTreeMap<VisitNumber, VisitTruth>,
     /// By document.
-    pub names: BTreeMap<DocumentName, u32>,
+    pub names: BTreeMap<DocumentName, VisitNumber>,
     /// Guests' sessions by visit.
-    pub guests: BTreeMap<u32, Session>,
+    pub guests: BTreeMap<VisitNumber, Session>,
     /// Owners' sessions by reader.
-    pub owners: BTreeMap<u32, Session>,
+    pub owners: BTreeMap<VisitNumber, Session>,
     /// By the region that acknowledged.
-    losses: BTreeMap<usize, Losses>,
+    losses: BTreeMap<NodeIndex, Losses>,
     dots: BTreeMap<(ReplicaId, u64), What>,
     /// The changes that each correction depends on. Until they are there, the correction is not visible.
     needs: BTreeMap<ChangeHash, Vec<ChangeHash>>,
@@ -111,7 +112,7 @@ pub struct Model {
 
 impl Model {
     /// A replica took a change of so many bytes; it is not durable yet.
-    pub fn take(&mut self, visit: u32, (hash, bytes): (ChangeHash, usize), node: usize) {
+    pub fn take(&mut self, visit: VisitNumber, (hash, bytes): (ChangeHash, usize), node: NodeIndex) {
         if let Some(truth) = self.visits.get_mut(&visit) {
             truth.taken.push(Taken { hash, bytes, node, dot: None, acknowledged: None, lost: false, counted: false });
         }
@@ -141,7 +142,7 @@ impl Model {
     }
 
     /// A repeat is acknowledged: of a change, or of an erasure.
-    pub fn repeated(&mut self, visit: u32, hash: Option<ChangeHash>, node: usize) {
+    pub fn repeated(&mut self, visit: VisitNumber, hash: Option<ChangeHash>, node: NodeIndex) {
         if let Some(truth) = self.visits.get_mut(&visit) {
             truth.again.push(Again { hash, node, lost: false, counted: false });
         }
@@ -154,9 +155,9 @@ impl Model {
     pub fn changed(
         &mut self,
         (at, wall): (Duration, Wall),
-        visit: u32,
+        visit: VisitNumber,
         hash: ChangeHash,
-        node: usize,
+        node: NodeIndex,
         dot: Dot,
     ) -> Result<(), Broken> {
         let Some(truth) = self.visits.get_mut(&visit) else { return Ok(()) };
@@ -171,7 +172,13 @@ impl Model {
     ///
     /// # Errors
     /// [`Broken`] (I11) if the dot stands for something else already.
-    pub fn erased(&mut self, (at, wall): (Duration, Wall), visit: u32, node: usize, dot: Dot) -> Result<(), Broken> {
+    pub fn erased(
+        &mut self,
+        (at, wall): (Duration, Wall),
+        visit: VisitNumber,
+        node: NodeIndex,
+        dot: Dot,
+    ) -> Result<(), Broken> {
         if let Some(truth) = self.visits.get_mut(&visit) {
             truth.erased.push(Erased { dot, node, acknowledged: wall, lost: false, counted: false });
         }
@@ -185,7 +192,7 @@ impl Model {
         }
     }
 
-    fn stands_for(&mut self, at: Duration, node: usize, dot: Dot, what: What) -> Result<(), Broken> {
+    fn stands_for(&mut self, at: Duration, node: NodeIndex, dot: Dot, what: What) -> Result<(), Broken> {
         match self.dots.insert((dot.origin, dot.seq), what) {
             Some(earlier) if earlier != what => Err(Broken::new(
                 Invariant::NoFork,
@@ -201,7 +208,7 @@ impl Model {
     /// still has the entry at a dot of a node. Sessions whose tokens name a lost dot begin anew, because the dot may be
     /// used again (assumption A8). `went_back` is the machine whose disk went back: its acknowledgements of repeats no
     /// longer count. Returns whether a dot was lost.
-    pub fn lose(&mut self, went_back: usize, is_left: impl Fn(Dot, usize) -> bool) -> bool {
+    pub fn lose(&mut self, went_back: NodeIndex, is_left: impl Fn(Dot, NodeIndex) -> bool) -> bool {
         let mut lost: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut note = |dot: Dot| {
             let first = lost.entry(dot.origin).or_insert(dot.seq);

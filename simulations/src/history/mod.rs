@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use replication::{ChangeHash, Dot, Frame, ReplicaId, VersionVector};
 
+use crate::index::{FaultIndex, NodeIndex, OperationIndex, VisitNumber};
 use crate::reply::Reply;
 use crate::scenario::{Fault, FaultKind, OperationKind};
 
@@ -25,8 +26,8 @@ pub struct Recorder {
     /// In order.
     pub entries: Vec<Entry>,
     clocks: Vec<Vec<u64>>,
-    acknowledged: BTreeMap<ReplicaId, Vec<(u64, usize, usize)>>,
-    followed: BTreeMap<(usize, ReplicaId), usize>,
+    acknowledged: BTreeMap<ReplicaId, Vec<(u64, OperationIndex, NodeIndex)>>,
+    followed: BTreeMap<(NodeIndex, ReplicaId), usize>,
 }
 
 impl Recorder {
@@ -45,13 +46,13 @@ impl Recorder {
         self.entries.push(Entry { at, record, clock: None });
     }
 
-    fn by_replica(&mut self, at: Duration, node: usize, record: Record) -> &[u64] {
-        self.clocks[node][node] += 1;
-        self.entries.push(Entry { at, record, clock: Some(self.clocks[node].clone()) });
-        &self.clocks[node]
+    fn by_replica(&mut self, at: Duration, node: NodeIndex, record: Record) -> &[u64] {
+        self.clocks[node.0][node.0] += 1;
+        self.entries.push(Entry { at, record, clock: Some(self.clocks[node.0].clone()) });
+        &self.clocks[node.0]
     }
 
-    fn durable(&mut self, now: Duration, node: usize, durable: &VersionVector) {
+    fn durable(&mut self, now: Duration, node: NodeIndex, durable: &VersionVector) {
         let mut of = Vec::new();
         for (origin, seq) in durable.iter() {
             let Some(entries) = self.acknowledged.get(&origin) else { continue };
@@ -91,7 +92,7 @@ impl History {
         }
     }
 
-    pub(crate) fn record_fault(&mut self, now: Duration, fault: usize, written: &Fault, turn: Turn) {
+    pub(crate) fn record_fault(&mut self, now: Duration, fault: FaultIndex, written: &Fault, turn: Turn) {
         self.record(now, || {
             let ends = written.kind().has_length() && written.kind() != FaultKind::Night;
             let turn = if ends { turn } else { Turn::Happens };
@@ -102,15 +103,21 @@ impl History {
     pub(crate) fn record_over(
         &mut self,
         now: Duration,
-        operation: usize,
+        operation: OperationIndex,
         reply: Option<Reply>,
-        seen: Option<&[(u32, BTreeSet<ChangeHash>)]>,
+        seen: Option<&[(VisitNumber, BTreeSet<ChangeHash>)]>,
     ) {
         let seen = seen.map(|seen| seen.iter().map(|(visit, _)| *visit).collect());
         self.record(now, || Record::Over { operation, reply, seen });
     }
 
-    pub(crate) fn record_acknowledged(&mut self, now: Duration, node: usize, operation: usize, dot: Option<Dot>) {
+    pub(crate) fn record_acknowledged(
+        &mut self,
+        now: Duration,
+        node: NodeIndex,
+        operation: OperationIndex,
+        dot: Option<Dot>,
+    ) {
         let Some(recorder) = &mut self.0 else { return };
         if let Some(dot) = dot {
             recorder.acknowledged.entry(dot.origin).or_default().push((dot.seq, operation, node));
@@ -119,13 +126,19 @@ impl History {
     }
 
     /// A frame is sent. Returns the vector clock that travels with it.
-    pub(crate) fn record_sent(&mut self, now: Duration, from: usize, to: usize, bytes: &[u8]) -> Option<Arc<[u64]>> {
+    pub(crate) fn record_sent(
+        &mut self,
+        now: Duration,
+        from: NodeIndex,
+        to: NodeIndex,
+        bytes: &[u8],
+    ) -> Option<Arc<[u64]>> {
         let recorder = self.0.as_mut()?;
         let dots = dots(bytes)?;
         Some(recorder.by_replica(now, from, Record::Sent { from, to, dots }).into())
     }
 
-    pub(crate) fn record_lost(&mut self, now: Duration, from: usize, to: usize, bytes: &[u8]) {
+    pub(crate) fn record_lost(&mut self, now: Duration, from: NodeIndex, to: NodeIndex, bytes: &[u8]) {
         if let Some(recorder) = &mut self.0
             && let Some(dots) = dots(bytes)
         {
@@ -137,21 +150,21 @@ impl History {
     pub(crate) fn record_received(
         &mut self,
         now: Duration,
-        node: usize,
-        from: usize,
+        node: NodeIndex,
+        from: NodeIndex,
         bytes: &[u8],
         clock: Option<&[u64]>,
     ) {
         let Some(recorder) = &mut self.0 else { return };
         let (Some(dots), Some(clock)) = (dots(bytes), clock) else { return };
-        for (mine, theirs) in recorder.clocks[node].iter_mut().zip(clock) {
+        for (mine, theirs) in recorder.clocks[node.0].iter_mut().zip(clock) {
             *mine = (*mine).max(*theirs);
         }
         recorder.by_replica(now, node, Record::Received { node, from, dots });
     }
 
     /// A replica durably knows this much.
-    pub(crate) fn record_durable(&mut self, now: Duration, node: usize, durable: &VersionVector) {
+    pub(crate) fn record_durable(&mut self, now: Duration, node: NodeIndex, durable: &VersionVector) {
         if let Some(recorder) = &mut self.0 {
             recorder.durable(now, node, durable);
         }

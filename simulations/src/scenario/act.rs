@@ -19,6 +19,7 @@ use strum::{EnumDiscriminants, EnumIter, IntoEnumIterator as _};
 use super::ranges::{BANDWIDTH, Length, outside, outside_length};
 use super::signed::SignedDuration;
 use super::{Scenario, ScenarioError};
+use crate::index::NodeIndex;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -292,7 +293,7 @@ impl Act {
     }
 
     /// Its machines as indices, with every value within its range.
-    pub(super) fn resolve(&self, scenario: &Scenario) -> Result<Act<usize>, Wrong> {
+    pub(super) fn resolve(&self, scenario: &Scenario) -> Result<Act<NodeIndex>, Wrong> {
         let node = |name: &String| scenario.region(name).map_err(Wrong::Name);
         let nodes = |names: &[String]| names.iter().map(node).collect::<Result<Vec<_>, _>>();
         Ok(match self {
@@ -379,9 +380,9 @@ impl Act {
 }
 
 /// Directed links, by the machines at their ends.
-pub(crate) type Links = BTreeSet<(usize, usize)>;
+pub(crate) type Links = BTreeSet<(NodeIndex, NodeIndex)>;
 
-impl Act<usize> {
+impl Act<NodeIndex> {
     /// The directed links that it cuts or makes worse, in a deployment of these machines.
     pub(super) fn links(&self, machines: &[String]) -> Result<Links, Wrong> {
         match self {
@@ -389,7 +390,8 @@ impl Act<usize> {
                 between(from, to, *one_way, machines)
             }
             Act::Bridge { region } => {
-                let others: Vec<usize> = (0..machines.len()).filter(|other| other != region).collect();
+                let others: Vec<NodeIndex> =
+                    (0..machines.len()).map(NodeIndex).filter(|other| other != region).collect();
                 let (left, right) = others.split_at(others.len() / 2);
                 if left.is_empty() {
                     return Err(Wrong::Value("needs at least three regions: one between two sides".into()));
@@ -401,17 +403,17 @@ impl Act<usize> {
     }
 }
 
-fn between(from: &[usize], to: &[usize], one_way: bool, machines: &[String]) -> Result<Links, Wrong> {
-    let mut from: BTreeSet<usize> = from.iter().copied().collect();
-    let mut to: BTreeSet<usize> = to.iter().copied().collect();
+fn between(from: &[NodeIndex], to: &[NodeIndex], one_way: bool, machines: &[String]) -> Result<Links, Wrong> {
+    let mut from: BTreeSet<NodeIndex> = from.iter().copied().collect();
+    let mut to: BTreeSet<NodeIndex> = to.iter().copied().collect();
     if from.is_empty() && !to.is_empty() {
         return Err(Wrong::Value("has `to` and lacks `from`".into()));
     }
     if let Some(both) = from.intersection(&to).next() {
-        return Err(Wrong::Value(format!("has {} in `from` and in `to`", machines[*both]).into()));
+        return Err(Wrong::Value(format!("has {} in `from` and in `to`", machines[both.0]).into()));
     }
     if to.is_empty() {
-        to = (0..machines.len()).filter(|machine| !from.contains(machine)).collect();
+        to = (0..machines.len()).map(NodeIndex).filter(|machine| !from.contains(machine)).collect();
     }
     if from.is_empty() {
         from.clone_from(&to);

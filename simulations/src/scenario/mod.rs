@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::NodeIndex;
 use crate::trace::{Trace, TraceHash};
 
 pub use act::{Act, FaultKind, Flap};
@@ -233,14 +234,20 @@ impl Scenario {
         Ok(toml::to_string(self)?)
     }
 
-    /// The index of a region.
+    /// The name of a node.
+    pub(crate) fn name(&self, node: NodeIndex) -> &str {
+        self.regions.get(node.0).map_or("?", String::as_str)
+    }
+
+    /// The index of a node.
     ///
     /// # Errors
     /// [`ScenarioError::UnknownRegion`].
-    pub fn region(&self, name: &str) -> Result<usize, ScenarioError> {
+    pub fn region(&self, name: &str) -> Result<NodeIndex, ScenarioError> {
         self.regions
             .iter()
             .position(|region| region == name)
+            .map(NodeIndex)
             .ok_or_else(|| ScenarioError::ForeignRegion { name: name.to_owned(), regions: self.regions.join(", ") })
     }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{FaultKind, Resolved, Scenario, ScenarioError};
+use crate::index::NodeIndex;
 
 /// Checks the faults that add and remove regions, and the core against them.
 pub(super) fn check(scenario: &Scenario, faults: &[Resolved]) -> Result<(), ScenarioError> {
@@ -22,7 +23,7 @@ pub(super) fn check(scenario: &Scenario, faults: &[Resolved]) -> Result<(), Scen
             return wrong(FaultKind::Rejoin, *at, "the region is not away: it comes back after it was removed");
         }
     }
-    let removed: BTreeMap<usize, Duration> =
+    let removed: BTreeMap<NodeIndex, Duration> =
         removed.into_iter().filter(|(region, _)| !back.contains_key(region)).collect();
     let all = scenario.regions.len();
     if let Some(at) = added.values().max().filter(|_| added.len() == all) {
@@ -31,7 +32,7 @@ pub(super) fn check(scenario: &Scenario, faults: &[Resolved]) -> Result<(), Scen
     if let Some(at) = removed.values().max().filter(|_| removed.len() == all) {
         return wrong(FaultKind::Remove, *at, "no region is left: leave one that is not removed");
     }
-    let exist: Vec<usize> = (0..all).filter(|region| !removed.contains_key(region)).collect();
+    let exist: Vec<NodeIndex> = (0..all).map(NodeIndex).filter(|region| !removed.contains_key(region)).collect();
     core(scenario, &exist)
 }
 
@@ -40,7 +41,7 @@ fn times(
     faults: &[Resolved],
     kind: FaultKind,
     twice: &'static str,
-) -> Result<BTreeMap<usize, Duration>, ScenarioError> {
+) -> Result<BTreeMap<NodeIndex, Duration>, ScenarioError> {
     let mut times = BTreeMap::new();
     for fault in faults.iter().filter(|fault| fault.act.kind() == kind) {
         if fault.act.region().is_some_and(|region| times.insert(*region, fault.at).is_some()) {
@@ -54,7 +55,7 @@ fn wrong<T>(kind: FaultKind, at: Duration, wrong: &'static str) -> Result<T, Sce
     Err(ScenarioError::Fault { kind, at, wrong: wrong.into() })
 }
 
-fn core(scenario: &Scenario, exist: &[usize]) -> Result<(), ScenarioError> {
+fn core(scenario: &Scenario, exist: &[NodeIndex]) -> Result<(), ScenarioError> {
     let mut places = Vec::new();
     for name in &scenario.checks.core {
         let region = scenario.region(name)?;

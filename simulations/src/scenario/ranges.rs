@@ -233,7 +233,7 @@ fn operations(scenario: &Scenario) -> Result<(), ScenarioError> {
             );
             return Err(ScenarioError::Value { key: "operation.at", wrong: wrong.into() });
         }
-        within("operation.visit", operation.visit, 0..=MOST_VISIT)?;
+        within("operation.visit", operation.visit.0, 0..=MOST_VISIT)?;
         within("operation.bytes", operation.bytes, 0..=MOST_LARGE)?;
         length("operation.arrived", operation.arrived, Duration::ZERO..=scenario.duration)?;
         if operation.retention > scenario.replica.max_retention {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::VisitNumber;
+
 /// `[network]`: the links between regions, each direction by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -301,7 +303,7 @@ pub struct Operation {
     /// The region nearest to the client.
     pub from: String,
     /// The number of the visit; for `read` of the reader.
-    pub visit: u32,
+    pub visit: VisitNumber,
     /// The venue.
     #[serde(default)]
     pub venue: u32,

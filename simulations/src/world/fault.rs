@@ -3,6 +3,7 @@
 //! A fault is matched exhaustively wherever it matters, so that the compiler lists the places that a new one must fill.
 
 use std::collections::BTreeSet;
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +13,11 @@ use replication::memory::Snapshot;
 use super::network::Degradation;
 use super::{Event, Mark, World};
 use crate::history::{Record, Turn};
+use crate::index::{FaultIndex, NodeIndex};
 use crate::scenario::{Act, FaultKind, Flap, Links, Resolved, Touched};
 
 /// Whether a machine may not answer while a fault goes on.
-fn stops(act: &Act<usize>, node: usize) -> bool {
+fn stops(act: &Act<NodeIndex>, node: NodeIndex) -> bool {
     match act.touched() {
         Touched::Links(..) | Touched::LinksPast(_) | Touched::Clock(_) | Touched::All => false,
         // All other machines are restarted, one after the other.
@@ -29,7 +31,7 @@ fn stops(act: &Act<usize>, node: usize) -> bool {
 pub(super) struct Planned {
     pub(super) at: Duration,
     pub(super) lasts: Duration,
-    pub(super) act: Act<usize>,
+    pub(super) act: Act<NodeIndex>,
     links: Arc<Links>,
     pub(super) on: bool,
     /// For a flapping partition: whether it is cut at this moment.
@@ -53,8 +55,49 @@ impl Planned {
     }
 
     /// Whether the fault makes the path between two machines worse.
-    fn is_between(&self, a: usize, b: usize) -> bool {
+    fn is_between(&self, a: NodeIndex, b: NodeIndex) -> bool {
         self.links.contains(&(a, b)) || self.links.contains(&(b, a))
+    }
+}
+
+/// All faults of the plan.
+pub(super) struct Faults(Vec<Planned>);
+
+impl Index<FaultIndex> for Faults {
+    type Output = Planned;
+
+    fn index(&self, fault: FaultIndex) -> &Planned {
+        &self.0[fault.0]
+    }
+}
+
+impl IndexMut<FaultIndex> for Faults {
+    fn index_mut(&mut self, fault: FaultIndex) -> &mut Planned {
+        &mut self.0[fault.0]
+    }
+}
+
+impl Faults {
+    pub(super) fn new(faults: Vec<Resolved>) -> Faults {
+        Faults(faults.into_iter().map(Planned::new).collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Planned> {
+        self.0.iter()
+    }
+
+    fn indices(&self) -> impl Iterator<Item = FaultIndex> + use<> {
+        (0..self.0.len()).map(FaultIndex)
+    }
+
+    /// What the faults do that have begun by then, those that are over included.
+    pub(super) fn begun_by(&self, now: Duration) -> impl Iterator<Item = &Act<NodeIndex>> {
+        self.iter().filter(move |fault| fault.at <= now).map(|fault| &fault.act)
+    }
+
+    /// Whether one of them loses frames on links that stay up.
+    pub(super) fn lose_frames(&self) -> bool {
+        self.iter().any(|fault| matches!(fault.act, Act::Degrade { loss, .. } if loss > 0.0))
     }
 }
 
@@ -64,7 +107,7 @@ const ROLLING: Duration = Duration::from_secs(2);
 impl World {
     /// Puts all faults of the scenario on the calendar.
     pub(super) fn plan_faults(&mut self) {
-        for fault in 0..self.faults.len() {
+        for fault in self.faults.indices() {
             let Planned { at, act, .. } = &self.faults[fault];
             let (at, before) =
                 (*at, if let Act::Restore { by, .. } | Act::OldBucket { by, .. } = act { Some(*by) } else { None });
@@ -75,19 +118,19 @@ impl World {
         }
     }
 
-    pub(super) fn backup(&mut self, fault: usize) {
+    pub(super) fn backup(&mut self, fault: FaultIndex) {
         if let Act::Restore { region, .. } | Act::OldBucket { region, .. } = self.faults[fault].act {
             let node = &self.nodes[region];
-            let (made, disk, known) = (self.calendar.now(), node.disk.snapshot(), self.known_at(region));
+            let (made, disk, known) = (self.calendar.now(), node.disk.snapshot(), self.nodes[region].known().clone());
             self.faults[fault].backup = Some(Backup { made, disk, known });
         }
     }
 
-    pub(super) fn fault_begins(&mut self, fault: usize) {
+    pub(super) fn fault_begins(&mut self, fault: FaultIndex) {
         let Planned { act, lasts, links, .. } = self.faults[fault].clone();
         let kind = act.kind();
         self.faults[fault].on = true;
-        self.history.record_fault(self.calendar.now(), fault, &self.scenario.faults[fault], Turn::Begins);
+        self.history.record_fault(self.calendar.now(), fault, &self.scenario.faults[fault.0], Turn::Begins);
         match &act {
             Act::Partition { .. } | Act::Bridge { .. } => {
                 self.net.cut(links.iter().copied());
@@ -236,23 +279,17 @@ impl World {
         }
     }
 
-    /// The vector that a replica durably knows or, while it is down, has told.
-    fn known_at(&self, region: usize) -> VersionVector {
-        let node = &self.nodes[region];
-        node.process.as_ref().map_or_else(|| node.told.clone(), |process| process.replica.durable().clone())
-    }
-
     /// Whether a replica whose disk goes back is sure to learn of it at its next start (A8). A restarted replica keeps
     /// its id if a majority confirms it, even if some peers cannot be asked. So a peer with entries beyond the backup
     /// must be able to answer: it is a neighbour, and no other fault touches it or the path until the start is over. If
     /// no peer has such entries yet, entries in flight may still reach any linked neighbour.
-    fn would_be_noticed(&self, region: usize, known: &VersionVector, lasts: Duration, this: usize) -> bool {
+    fn would_be_noticed(&self, region: NodeIndex, known: &VersionVector, lasts: Duration, this: FaultIndex) -> bool {
         // If greetings are lost often, a majority may answer, and the peer that has more may not.
         if self.scenario.network.loss > 0.1 {
             return false;
         }
         let over = self.calendar.now() + lasts + self.scenario.replica.heartbeat * 18;
-        let others = self.faults.iter().enumerate().filter(|(number, _)| *number != this).map(|(_, fault)| fault);
+        let others = self.faults.indices().filter(|fault| *fault != this).map(|fault| &self.faults[fault]);
         let during: Vec<&Planned> =
             others.filter(|fault| fault.at < over && fault.at + fault.lasts > self.calendar.now()).collect();
         if during.iter().any(|fault| stops(&fault.act, region)) {
@@ -260,37 +297,42 @@ impl World {
         }
         // A removed region that comes back later brings its entries with it, and cannot be asked before.
         let comes_back =
-            |at: usize| self.faults.iter().any(|f| matches!(f.act, Act::Rejoin { region } if region == at));
-        let is_away = |at: usize| !self.nodes[at].exists && comes_back(at);
-        let has_own = |at: usize| self.nodes[region].ids.iter().any(|id| self.known_at(at).get(*id) > known.get(*id));
-        if (0..self.nodes.len()).any(|at| is_away(at) && has_own(at)) {
+            |node: NodeIndex| self.faults.iter().any(|f| matches!(f.act, Act::Rejoin { region } if region == node));
+        let is_away = |node: NodeIndex| !self.nodes[node].exists && comes_back(node);
+        let has_own = |node: NodeIndex| {
+            self.nodes[region].ids.iter().any(|id| self.nodes[node].known().get(*id) > known.get(*id))
+        };
+        if self.nodes.indices().any(|node| is_away(node) && has_own(node)) {
             return false;
         }
-        let can_answer = |peer: usize| {
-            let runs = self.nodes[peer].process.is_some() && self.nodes[peer].paused == 0;
+        let can_answer = |peer: NodeIndex| {
+            let runs = self.nodes[peer].is_up();
             let is_open = self.net.is_open(peer, region) && self.net.is_open(region, peer);
             runs && is_open && !during.iter().any(|fault| stops(&fault.act, peer) || fault.is_between(peer, region))
         };
-        let neighbours: Vec<usize> = (0..self.nodes.len()).filter(|peer| self.are_neighbours(region, *peer)).collect();
-        let has_more = |peer: usize| {
-            let theirs = self.known_at(peer);
+        let neighbours: Vec<NodeIndex> =
+            self.nodes.indices().filter(|peer| self.nodes.are_neighbours(region, *peer)).collect();
+        let has_more = |peer: NodeIndex| {
+            let theirs = self.nodes[peer].known();
             self.nodes[region].ids.iter().any(|id| theirs.get(*id) > known.get(*id))
         };
-        let everywhere: Vec<usize> = (0..self.nodes.len())
+        let everywhere: Vec<NodeIndex> = self
+            .nodes
+            .indices()
             .filter(|peer| *peer != region && self.nodes[*peer].exists && has_more(*peer))
             .collect();
         if everywhere.is_empty() {
-            neighbours.iter().filter(|peer| self.are_linked(region, **peer)).all(|peer| can_answer(*peer))
+            neighbours.iter().filter(|peer| self.nodes.are_linked(region, **peer)).all(|peer| can_answer(*peer))
         } else {
             neighbours.iter().any(|peer| everywhere.contains(peer) && can_answer(*peer))
         }
     }
 
-    pub(super) fn fault_ends(&mut self, fault: usize) {
+    pub(super) fn fault_ends(&mut self, fault: FaultIndex) {
         if !std::mem::take(&mut self.faults[fault].on) {
             return;
         }
-        self.history.record_fault(self.calendar.now(), fault, &self.scenario.faults[fault], Turn::Ends);
+        self.history.record_fault(self.calendar.now(), fault, &self.scenario.faults[fault.0], Turn::Ends);
         let act = self.faults[fault].act.clone();
         match &act {
             Act::Partition { .. } | Act::Bridge { .. } => {
@@ -331,15 +373,15 @@ impl World {
     }
 
     /// The disk answers again.
-    pub(super) fn unhang(&mut self, at: usize) {
-        self.nodes[at].hung = false;
-        if let Some((epoch, batch)) = self.nodes[at].hung_sync.take() {
-            self.calendar.schedule(self.calendar.now(), Event::Synced { node: at, epoch, batch });
+    pub(super) fn unhang(&mut self, node: NodeIndex) {
+        self.nodes[node].hung = false;
+        if let Some((epoch, batch)) = self.nodes[node].hung_sync.take() {
+            self.calendar.schedule(self.calendar.now(), Event::Synced { node, epoch, batch });
         }
     }
 
     /// One more restart of a region under repeated restarts.
-    pub(super) fn restart_again(&mut self, fault: usize) {
+    pub(super) fn restart_again(&mut self, fault: FaultIndex) {
         let Planned { act: Act::Restarts { region, every }, on: true, .. } = self.faults[fault].clone() else { return };
         self.mark_if(FaultKind::Restarts, self.nodes[region].process.is_some());
         self.stop(region);
@@ -349,7 +391,7 @@ impl World {
     }
 
     /// A flapping partition opens or closes.
-    pub(super) fn flap(&mut self, fault: usize) {
+    pub(super) fn flap(&mut self, fault: FaultIndex) {
         let Planned { act: Act::Partition { flap: Some(Flap { down, up }), .. }, links, .. } =
             self.faults[fault].clone()
         else {
@@ -363,7 +405,7 @@ impl World {
         self.history.record_fault(
             self.calendar.now(),
             fault,
-            &self.scenario.faults[fault],
+            &self.scenario.faults[fault.0],
             if cut { Turn::Cuts } else { Turn::Opens },
         );
         if cut {
@@ -376,9 +418,9 @@ impl World {
     }
 
     /// All other regions learn of one that came or went: they restart with a new configuration, one after the other.
-    fn reconfigure(&mut self, changed: usize) {
+    fn reconfigure(&mut self, changed: NodeIndex) {
         let mut at = self.calendar.now();
-        for node in 0..self.nodes.len() {
+        for node in self.nodes.indices() {
             if node == changed || !self.nodes[node].exists {
                 continue;
             }
@@ -388,9 +430,9 @@ impl World {
     }
 
     /// The last phase begins: the core is healed for good; the other regions stay as they are and are cut off.
-    pub(super) fn heal(&mut self, core: &BTreeSet<usize>) {
+    pub(super) fn heal(&mut self, core: &BTreeSet<NodeIndex>) {
         self.history.record(self.calendar.now(), || Record::Healed);
-        for fault in 0..self.faults.len() {
+        for fault in self.faults.indices() {
             self.faults[fault].on = false;
         }
         self.net.heal(core);

@@ -11,13 +11,13 @@ mod content;
 mod disk;
 mod fault;
 mod links;
+mod machines;
 mod network;
 mod node;
 mod phases;
 mod rest;
 mod router;
 mod sample;
-mod stores;
 mod turn;
 mod verdict;
 
@@ -28,6 +28,7 @@ use std::time::Duration;
 use replication::{BatchId, LinkId, Monotonic, Now, Wall};
 
 use crate::history::History;
+use crate::index::{FaultIndex, NodeIndex, OperationIndex};
 use crate::invariant::Broken;
 use crate::measure::FaultBand;
 use crate::meter::Meter;
@@ -36,7 +37,9 @@ use crate::scenario::{Act, FaultKind, Operation, Resolved, Scenario};
 use crate::trace::Trace;
 
 use calendar::Calendar;
-use fault::Planned;
+use client::Attempt;
+use fault::Faults;
+use machines::Machines;
 pub use network::Network;
 pub use node::{Node, Process};
 pub use phases::Convergence;
@@ -44,25 +47,25 @@ pub use phases::Convergence;
 /// An event of the calendar.
 #[derive(Clone, Debug)]
 enum Event {
-    Timer { node: usize, epoch: u64 },
-    Synced { node: usize, epoch: u64, batch: BatchId },
-    Input { node: usize, input: Input },
-    Ready { node: usize, epoch: u64 },
-    Dial { pair: (usize, usize) },
-    Established { pair: (usize, usize) },
-    Restart { node: usize, epoch: u64 },
-    Reconfigure(usize),
-    Ask(usize),
-    Answer { operation: usize, attempt: u32, answer: client::Answer },
-    GiveUp { operation: usize, attempt: u32 },
-    FaultBegins(usize),
-    FaultEnds(usize),
-    Flap(usize),
-    Backup(usize),
-    Probe(usize),
-    Detect { node: usize, epoch: u64 },
-    DetectHang { node: usize, epoch: u64, batch: BatchId },
-    RestartAgain(usize),
+    Timer { node: NodeIndex, epoch: u64 },
+    Synced { node: NodeIndex, epoch: u64, batch: BatchId },
+    Input { node: NodeIndex, input: Input },
+    Ready { node: NodeIndex, epoch: u64 },
+    Dial { pair: (NodeIndex, NodeIndex) },
+    Established { pair: (NodeIndex, NodeIndex) },
+    Restart { node: NodeIndex, epoch: u64 },
+    Reconfigure(NodeIndex),
+    Ask(OperationIndex),
+    Answer { attempt: Attempt, answer: client::Answer },
+    GiveUp(Attempt),
+    FaultBegins(FaultIndex),
+    FaultEnds(FaultIndex),
+    Flap(FaultIndex),
+    Backup(FaultIndex),
+    Probe(NodeIndex),
+    Detect { node: NodeIndex, epoch: u64 },
+    DetectHang { node: NodeIndex, epoch: u64, batch: BatchId },
+    RestartAgain(FaultIndex),
     Sample,
     Check,
 }
@@ -70,9 +73,9 @@ enum Event {
 /// An input that reaches a machine from outside.
 #[derive(Clone, Debug)]
 enum Input {
-    Frame { link: LinkId, from: usize, bytes: Arc<[u8]>, clock: Option<Arc<[u64]>> },
+    Frame { link: LinkId, from: NodeIndex, bytes: Arc<[u8]>, clock: Option<Arc<[u64]>> },
     Closed { link: LinkId },
-    Request { operation: usize, attempt: u32 },
+    Request(Attempt),
 }
 
 /// The state of a run: machines, network, clients, calendar, and what was found so far.
@@ -81,7 +84,7 @@ pub struct World {
     pub(crate) operations: Arc<[Operation]>,
     seed: u64,
     pub(crate) calendar: Calendar,
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) nodes: Machines,
     net: Network,
     links: links::Links,
     router: router::Router,
@@ -90,13 +93,13 @@ pub struct World {
     pub(crate) meter: Meter,
     pub(crate) trace: Trace,
     pub(crate) history: History,
-    faults: Vec<Planned>,
+    faults: Faults,
     /// Kinds of faults that really happened, and other things that a sweep must have seen.
     marks: BTreeSet<Mark>,
     /// The first broken invariant ends the run.
     pub(crate) broken: Option<Broken>,
     /// Machines whose clocks a fault has touched.
-    clocks_touched: BTreeSet<usize>,
+    clocks_touched: BTreeSet<NodeIndex>,
     /// When an acknowledged write was last lost by contract. Its dots may be used again (A8).
     lost_at: Option<Duration>,
     /// When a replica last forgot an origin.
@@ -173,12 +176,12 @@ impl World {
         history: History,
     ) -> Result<World, crate::scenario::ScenarioError> {
         let nights = faults.iter().filter(|fault| fault.act == Act::Night {}).map(|fault| (fault.at, fault.lasts));
-        let added: BTreeSet<usize> = faults
+        let added: BTreeSet<NodeIndex> = faults
             .iter()
             .filter_map(|fault| if let Act::Add { region } = fault.act { Some(region) } else { None })
             .collect();
         let net = Network::new(&scenario, seed);
-        let nodes = Node::all(&scenario, seed, &added);
+        let nodes = Machines::new(Node::all(&scenario, seed, &added), scenario.network.topology);
         let regions = scenario.regions.len();
         let mut scenario = scenario;
         let operations: Arc<[Operation]> = std::mem::take(&mut scenario.operations).into();
@@ -192,7 +195,7 @@ impl World {
             meter: Meter::new(regions, &scenario),
             trace: Trace::default(),
             history,
-            faults: faults.into_iter().map(Planned::new).collect(),
+            faults: Faults::new(faults),
             marks: BTreeSet::new(),
             broken: None,
             clocks_touched: BTreeSet::new(),
@@ -207,7 +210,7 @@ impl World {
         };
         world.introduce_visits();
         world.plan_faults();
-        for node in 0..regions {
+        for node in world.nodes.indices() {
             if world.nodes[node].exists {
                 world.start(node);
             }
@@ -253,8 +256,8 @@ impl World {
                 self.ask(operation);
                 self.next_operation();
             }
-            Event::Answer { operation, attempt, answer } => self.answered(operation, attempt, answer),
-            Event::GiveUp { operation, attempt } => self.attempt_timed_out(operation, attempt),
+            Event::Answer { attempt, answer } => self.answered(attempt, answer),
+            Event::GiveUp(attempt) => self.attempt_timed_out(attempt),
             Event::FaultBegins(fault) => self.fault_begins(fault),
             Event::FaultEnds(fault) => self.fault_ends(fault),
             Event::Flap(fault) => self.flap(fault),
@@ -269,7 +272,7 @@ impl World {
     }
 
     /// The readings of the clocks of a machine.
-    pub(crate) fn now_of(&self, node: usize) -> Now {
+    pub(crate) fn now_of(&self, node: NodeIndex) -> Now {
         let elapsed = self.calendar.elapsed();
         let node = &self.nodes[node];
         let started = node.process.as_ref().map_or(elapsed, |process| process.started);
@@ -293,19 +296,14 @@ impl World {
         }
     }
 
-    /// What the faults do that have begun so far, those that are over included.
-    pub(crate) fn faults_so_far(&self) -> impl Iterator<Item = &Act<usize>> {
-        self.faults.iter().filter(|fault| fault.at <= self.calendar.now()).map(|fault| &fault.act)
-    }
-
     /// How far a machine's wall clock is ahead of true time.
-    pub(crate) fn clock_error(&self, at: usize) -> i64 {
-        self.nodes[at].clock.error_ms(self.calendar.elapsed())
+    pub(crate) fn clock_error(&self, node: NodeIndex) -> i64 {
+        self.nodes[node].clock.error_ms(self.calendar.elapsed())
     }
 
     /// Whether a fault has touched a machine's clock so far.
-    pub(crate) fn was_clock_wrong(&self, at: usize) -> bool {
-        self.clocks_touched.contains(&at)
+    pub(crate) fn was_clock_wrong(&self, node: NodeIndex) -> bool {
+        self.clocks_touched.contains(&node)
     }
 
     /// The faults as bands in time.

@@ -10,6 +10,7 @@ use replication::VersionVector;
 
 use super::links::LAST_BACKOFF;
 use super::{Mark, World};
+use crate::index::NodeIndex;
 use crate::invariant::{Broken, Invariant};
 
 /// Heartbeats for which rest is watched.
@@ -26,9 +27,9 @@ const PATIENCE: u32 = 32;
 impl World {
     /// All regions agree. Waits long enough for the last acknowledgements; from then on no region may send entries, or
     /// more than one frame in each heartbeat.
-    pub(super) fn comes_to_rest(&mut self, core: &BTreeSet<usize>) {
+    pub(super) fn comes_to_rest(&mut self, core: &BTreeSet<NodeIndex>) {
         // Regions outside the core may still bring entries that only they have.
-        if self.nodes.iter().enumerate().any(|(at, node)| node.exists && !core.contains(&at)) {
+        if self.nodes.iter_indexed().any(|(at, node)| node.exists && !core.contains(&at)) {
             return;
         }
         let heartbeat = self.scenario.replica.heartbeat;
@@ -58,7 +59,7 @@ impl World {
         self.marks.insert(Mark::Rest);
         // By now the last client has given up.
         // A day that ended meanwhile may have taken the last entry of an origin.
-        let left = self.origins_left();
+        let left = self.nodes.origins_left();
         let of_left = |known: Vec<Option<VersionVector>>| -> Vec<Option<VersionVector>> {
             let only = |known: VersionVector| known.iter().filter(|(origin, _)| left.contains(origin)).collect();
             known.into_iter().map(|known| known.map(only)).collect()
@@ -84,13 +85,14 @@ impl World {
     }
 
     /// The vector that each region of the core durably knows.
-    fn known(&self, core: &BTreeSet<usize>) -> Vec<Option<VersionVector>> {
-        let known = |at: &usize| self.nodes[*at].process.as_ref().map(|process| process.replica.durable().clone());
+    fn known(&self, core: &BTreeSet<NodeIndex>) -> Vec<Option<VersionVector>> {
+        let known =
+            |node: &NodeIndex| self.nodes[*node].process.as_ref().map(|process| process.replica.durable().clone());
         core.iter().map(known).collect()
     }
 
     /// The longest one-way time between two regions.
-    pub(super) fn longest_crossing(&self, core: &BTreeSet<usize>) -> Duration {
+    pub(super) fn longest_crossing(&self, core: &BTreeSet<NodeIndex>) -> Duration {
         let pairs = core.iter().flat_map(|a| core.iter().filter(move |b| *b != a).map(move |b| (*a, *b)));
         pairs.map(|(a, b)| self.net.latency(a, b)).max().unwrap_or_default()
     }

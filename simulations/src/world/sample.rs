@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Event, World, check};
+use crate::index::NodeIndex;
 use crate::measure::{FaultEnd, Sample};
 
 /// Samples in a run.
@@ -24,7 +25,7 @@ impl World {
 
     /// Takes a sample of every region.
     pub(crate) fn looks(&self) -> Vec<Sample> {
-        (0..self.nodes.len()).map(|at| self.look(at)).collect()
+        self.nodes.indices().map(|node| self.look(node)).collect()
     }
 
     /// The run proper ends with a last sample. Later ones would only show lines that fall to zero, while everything is
@@ -43,39 +44,39 @@ impl World {
         self.calendar.schedule(self.calendar.now() + every, Event::Sample);
     }
 
-    fn look(&self, at: usize) -> Sample {
+    fn look(&self, node: NodeIndex) -> Sample {
         let regions = self.nodes.len();
-        let node = &self.nodes[at];
+        let machine = &self.nodes[node];
         let mut sample = Sample {
             at: self.calendar.now().as_secs_f64(),
-            region: at,
-            up: node.process.is_some() && node.paused == 0,
+            region: node,
+            up: machine.process.is_some() && machine.paused == 0,
             ready: false,
             documents: 0,
             tombstones: 0,
-            log_entries: node.disk.contents().log_entries(),
-            bytes: node.disk.contents().bytes(),
+            log_entries: machine.disk.contents().log_entries(),
+            bytes: machine.disk.contents().bytes(),
             lag_entries: vec![0; regions],
             lag_s: vec![0.0; regions],
             completeness_s: vec![None; regions],
         };
-        let Some(process) = &node.process else { return sample };
-        let status = process.replica.status(self.now_of(at));
-        sample.ready = self.is_ready(at);
+        let Some(process) = &machine.process else { return sample };
+        let status = process.replica.status(self.now_of(node));
+        sample.ready = self.is_ready(node);
         sample.documents = status.documents;
         sample.tombstones = status.tombstones;
         let now = self.calendar.true_wall();
-        for other in 0..regions {
-            if other != at {
-                sample.lag_s[other] = self.meter.lag(self.calendar.now(), other, at).as_secs_f64();
+        for other in self.nodes.indices() {
+            if other != node {
+                sample.lag_s[other.0] = self.meter.lag(self.calendar.now(), other, node).as_secs_f64();
                 if let Some(peer) = &self.nodes[other].process {
                     let id = peer.replica.id();
-                    sample.lag_entries[other] = peer.replica.durable().get(id).saturating_sub(status.durable.get(id));
+                    sample.lag_entries[other.0] = peer.replica.durable().get(id).saturating_sub(status.durable.get(id));
                 }
             }
             // Zero means that the replica has not heard of the region yet, so it cannot say.
             let through = status.complete_through.get(&self.nodes[other].region).filter(|through| through.0 > 0);
-            sample.completeness_s[other] = through.map(|through| now.since(*through).as_secs_f64());
+            sample.completeness_s[other.0] = through.map(|through| now.since(*through).as_secs_f64());
         }
         sample
     }
@@ -84,7 +85,7 @@ impl World {
     /// behind has nothing to recover from and is only counted.
     pub(super) fn watch_recovery(&mut self) {
         let mut ended = FaultEnd { at: self.calendar.now().as_secs_f64(), pairs: 0, behind: 0 };
-        for from in 0..self.nodes.len() {
+        for from in self.nodes.indices() {
             let Some(process) = &self.nodes[from].process else { continue };
             let (origin, seq) = (process.replica.id(), process.replica.durable().get(process.replica.id()));
             for to in self.reachable(from).into_iter().filter(|to| *to != from) {
@@ -101,13 +102,15 @@ impl World {
     }
 
     /// The regions to which there is a path now, direct or over others. Another fault may still be on.
-    fn reachable(&self, from: usize) -> BTreeSet<usize> {
+    fn reachable(&self, from: NodeIndex) -> BTreeSet<NodeIndex> {
         let mut reached = BTreeSet::from([from]);
         let mut waiting = vec![from];
-        while let Some(at) = waiting.pop() {
-            for next in 0..self.nodes.len() {
-                let open = self.are_neighbours(at, next) && self.net.is_open(at, next) && self.net.is_open(next, at);
-                let runs = self.nodes[next].process.is_some() && self.nodes[next].paused == 0;
+        while let Some(node) = waiting.pop() {
+            for next in self.nodes.indices() {
+                let open = self.nodes.are_neighbours(node, next)
+                    && self.net.is_open(node, next)
+                    && self.net.is_open(next, node);
+                let runs = self.nodes[next].is_up();
                 if open && runs && reached.insert(next) {
                     waiting.push(next);
                 }
@@ -122,11 +125,11 @@ impl World {
         if self.scenario.checks.deep {
             self.check(check::fork::no_dot_stands_for_two_entries(self));
             self.check(check::clocks::clocks_of_others_do_no_harm(self));
-            for at in 0..self.nodes.len() {
-                self.check_dead(at);
-                self.check(check::completeness::lists_are_complete(self, at));
-                if self.is_settled(at) {
-                    self.check(check::erasure::no_erased_bytes_anywhere(self, at));
+            for node in self.nodes.indices() {
+                self.check_dead(node);
+                self.check(check::completeness::lists_are_complete(self, node));
+                if self.nodes[node].is_settled() {
+                    self.check(check::erasure::no_erased_bytes_anywhere(self, node));
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! The verdict of a run: the first invariant that did not hold. It ends the run.
 
 use super::{World, check};
+use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::{Broken, Invariant};
 
 impl World {
@@ -20,7 +21,7 @@ impl World {
     pub(super) fn require(
         &mut self,
         invariant: Invariant,
-        node: Option<usize>,
+        node: Option<NodeIndex>,
         holds: bool,
         what: impl FnOnce() -> String,
     ) {
@@ -28,23 +29,23 @@ impl World {
     }
 
     /// Checks that no dead document is alive again, and notes those that have died.
-    pub(super) fn check_dead(&mut self, at: usize) {
-        let dead = check::resurrection::all_dead_stay_dead(self, at);
-        self.note_dead(at, dead);
+    pub(super) fn check_dead(&mut self, node: NodeIndex) {
+        let dead = check::resurrection::all_dead_stay_dead(self, node);
+        self.note_dead(node, dead);
     }
 
     /// Notes the visits that a check found dead.
-    pub(super) fn note_dead(&mut self, at: usize, dead: Result<impl IntoIterator<Item = u32>, Broken>) {
+    pub(super) fn note_dead(&mut self, node: NodeIndex, dead: Result<impl IntoIterator<Item = VisitNumber>, Broken>) {
         match dead {
-            Ok(dead) => self.nodes[at].dead.extend(dead),
+            Ok(dead) => self.nodes[node].dead.extend(dead),
             Err(broken) => self.fail_run(broken),
         }
     }
 
     /// A region has filled its store, or is ready: if it began empty, it must have what its peers had.
-    pub(super) fn check_filled(&mut self, at: usize) {
-        if let Some(filling) = self.nodes[at].filling.take() {
-            self.check(check::availability::is_filled(self, at, &filling));
+    pub(super) fn check_filled(&mut self, node: NodeIndex) {
+        if let Some(filling) = self.nodes[node].filling.take() {
+            self.check(check::availability::is_filled(self, node, &filling));
         }
     }
 }

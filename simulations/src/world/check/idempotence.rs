@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use replication::Wall;
 
 use super::require;
+use crate::index::NodeIndex;
 use crate::invariant::{Broken, Invariant};
 use crate::world::World;
 
 /// Each visit is there once, with one creation, and has only changes that were requested.
-pub(in crate::world) fn everything_is_there_once(world: &World, core: &BTreeSet<usize>) -> Result<(), Broken> {
-    for at in core {
-        let Ok(rows) = world.reader(*at).all(Wall(0)) else { continue };
+pub(in crate::world) fn everything_is_there_once(world: &World, core: &BTreeSet<NodeIndex>) -> Result<(), Broken> {
+    for node in core {
+        let Ok(rows) = world.nodes[*node].reader().all(Wall(0)) else { continue };
         let mut before = None;
         let mut wrong = None;
         for (key, row) in rows {
@@ -32,7 +33,7 @@ pub(in crate::world) fn everything_is_there_once(world: &World, core: &BTreeSet<
             }
         }
         if let Some(wrong) = wrong {
-            require(world, Invariant::Idempotence, Some(*at), false, || wrong)?;
+            require(world, Invariant::Idempotence, Some(*node), false, || wrong)?;
         }
     }
     Ok(())

@@ -18,13 +18,14 @@ pub(super) mod resurrection;
 pub(super) mod session;
 
 use super::World;
+use crate::index::NodeIndex;
 use crate::invariant::{Broken, Invariant};
 
 /// Fails with what broke, unless the invariant holds.
 pub(super) fn require(
     world: &World,
     invariant: Invariant,
-    node: Option<usize>,
+    node: Option<NodeIndex>,
     holds: bool,
     what: impl FnOnce() -> String,
 ) -> Result<(), Broken> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use replication::{ChangeHash, Document, DocumentKey, Wall};
 
 use super::require;
+use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::{Broken, Invariant};
 use crate::model::Taken;
 use crate::scenario::{Operation, OperationKind};
@@ -13,22 +14,22 @@ use crate::world::World;
 /// A guest list shows visits of its own venue and of no other.
 pub(in crate::world) fn list_is_of_one_venue(
     world: &World,
-    at: usize,
+    node: NodeIndex,
     asked: &Operation,
     key: &DocumentKey,
     document: Option<&Document>,
 ) -> Result<(), Broken> {
     let Some(visit) = world.model.names.get(&key.name).copied() else {
         let what = || format!("shows {key:?}, which was never requested");
-        return require(world, Invariant::Isolation, Some(at), false, what);
+        return require(world, Invariant::Isolation, Some(node), false, what);
     };
     let Some(document) = document else {
-        return require(world, Invariant::Convergence, Some(at), false, || "stored changes do not merge".to_owned());
+        return require(world, Invariant::Convergence, Some(node), false, || "stored changes do not merge".to_owned());
     };
     // While the creation is still on its way, nothing of the document is visible.
     let says = document.get("venue").and_then(replication::Value::as_int);
     let own = says.is_none_or(|venue| venue == i64::from(asked.venue));
-    require(world, Invariant::Isolation, Some(at), own, || {
+    require(world, Invariant::Isolation, Some(node), own, || {
         format!("shows visit {visit} of venue {says:?} to venue {}", asked.venue)
     })
 }
@@ -36,9 +37,9 @@ pub(in crate::world) fn list_is_of_one_venue(
 /// A session is shown what it wrote or saw before, unless that is erased or has expired.
 pub(in crate::world) fn session_holds(
     world: &World,
-    at: usize,
+    node: NodeIndex,
     asked: &Operation,
-    seen: &[(u32, BTreeSet<ChangeHash>)],
+    seen: &[(VisitNumber, BTreeSet<ChangeHash>)],
     as_of: Wall,
 ) -> Result<(), Broken> {
     let is_list = asked.kind == OperationKind::Read;
@@ -50,11 +51,11 @@ pub(in crate::world) fn session_holds(
     // A node that was misled about its clock may have left out of its own log what expires by that clock.
     let is_lost = |taken: &Taken| taken.lost || world.nodes[taken.node].misled;
     let mut missing = None;
-    let mut by_visit: BTreeMap<u32, Vec<&BTreeSet<ChangeHash>>> = BTreeMap::new();
+    let mut by_visit: BTreeMap<VisitNumber, Vec<&BTreeSet<ChangeHash>>> = BTreeMap::new();
     for (visit, hashes) in seen {
         by_visit.entry(*visit).or_default().push(hashes);
     }
-    let shown = |visit: u32, hash: &ChangeHash| {
+    let shown = |visit: VisitNumber, hash: &ChangeHash| {
         by_visit.get(&visit).is_some_and(|rows| rows.iter().any(|hashes| hashes.contains(hash)))
     };
     for (visit, hashes) in &session.seen {
@@ -79,7 +80,7 @@ pub(in crate::world) fn session_holds(
             missing = Some(asked.visit);
         }
     }
-    require(world, Invariant::Session, Some(at), missing.is_none(), || {
+    require(world, Invariant::Session, Some(node), missing.is_none(), || {
         format!("covers a session's token and does not show visit {}, which it knows", missing.unwrap_or_default())
     })
 }
