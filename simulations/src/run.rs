@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use humantime_serde::re::humantime::format_duration;
+use replication::Storage as _;
+use replication::memory::MemoryStorage;
 use serde::Serialize;
 
 use crate::history::{History, Recorder};
@@ -14,7 +16,7 @@ use crate::measure::{self, Losses, Measured};
 use crate::plan;
 use crate::scenario::{Fault, FaultKind, OperationKind, Replay, Scenario, ScenarioError};
 use crate::trace::TraceHash;
-use crate::world::{Convergence, Mark, World};
+use crate::world::{Convergence, Engine, Mark, World};
 
 /// What a run keeps beside its verdict.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,10 +104,15 @@ impl Outcome {
 /// # Errors
 /// [`ScenarioError`] if the scenario contradicts itself, or its plan could not be read again from a file.
 pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
+    run_on(MemoryStorage::apply, scenario, seed, keep)
+}
+
+/// The same on disks with another engine.
+pub(crate) fn run_on(engine: Engine, scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
     let plan = plan::draw(scenario, seed);
     let faults = plan.resolve()?;
     let history = History::new(keep.history, plan.regions.len());
-    let mut world = World::new(plan.clone(), faults, seed, history)?;
+    let mut world = World::new(plan.clone(), faults, seed, history, engine)?;
     let convergence = world.run();
     let mut outcome = Outcome {
         seed,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::invariant::Broken;
 use crate::measure::Measured;
-use crate::run::{Keep, Panicked, caught, run};
+use crate::run::{Keep, Outcome, Panicked, caught, run};
 use crate::scenario::{FaultKind, Scenario, ScenarioError, Swarm};
 use crate::trace::TraceHash;
 use crate::world::Mark;
@@ -108,6 +108,18 @@ pub fn sweep(
     measure: bool,
     progress: &impl Progress,
 ) -> Result<Swept, ScenarioError> {
+    sweep_with(&run, scenario, seeds, jobs, measure, progress)
+}
+
+/// The same with another way to run a seed.
+pub(crate) fn sweep_with(
+    run: &(impl Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError> + Sync),
+    scenario: &Scenario,
+    seeds: Range<u64>,
+    jobs: usize,
+    measure: bool,
+    progress: &impl Progress,
+) -> Result<Swept, ScenarioError> {
     let next = AtomicU64::new(seeds.start);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -120,7 +132,7 @@ pub fn sweep(
                         let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after) else {
                             return Ok::<(), ScenarioError>(());
                         };
-                        let one = one(scenario, seed, measure)?;
+                        let one = one(run, scenario, seed, measure)?;
                         let go_on = progress.done(one.failure.as_ref());
                         done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
                         if !go_on {
@@ -137,7 +149,12 @@ pub fn sweep(
     Ok(collect(scenario, all))
 }
 
-fn one(scenario: &Scenario, seed: u64, measure: bool) -> Result<One, ScenarioError> {
+fn one(
+    run: &impl Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError>,
+    scenario: &Scenario,
+    seed: u64,
+    measure: bool,
+) -> Result<One, ScenarioError> {
     let keep = Keep { measured: measure, ..Keep::default() };
     let outcome = match caught(|| run(scenario, seed, keep)) {
         Ok(outcome) => outcome?,

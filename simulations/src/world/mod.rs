@@ -38,6 +38,7 @@ use crate::trace::Trace;
 
 use calendar::Calendar;
 use client::Attempt;
+pub(crate) use disk::Engine;
 use fault::Faults;
 use machines::Machines;
 pub use network::Network;
@@ -174,6 +175,7 @@ impl World {
         faults: Vec<Resolved>,
         seed: u64,
         history: History,
+        engine: Engine,
     ) -> Result<World, crate::scenario::ScenarioError> {
         let nights = faults.iter().filter(|fault| fault.act == Act::Night {}).map(|fault| (fault.at, fault.lasts));
         let added: BTreeSet<NodeIndex> = faults
@@ -181,7 +183,7 @@ impl World {
             .filter_map(|fault| if let Act::Add { region } = fault.act { Some(region) } else { None })
             .collect();
         let net = Network::new(&scenario, seed);
-        let nodes = Machines::new(Node::all(&scenario, seed, &added), scenario.network.topology);
+        let nodes = Machines::new(Node::all(&scenario, seed, &added, engine), scenario.network.topology);
         let regions = scenario.regions.len();
         let mut scenario = scenario;
         let operations: Arc<[Operation]> = std::mem::take(&mut scenario.operations).into();

@@ -12,7 +12,7 @@ use replication::{
 };
 
 use super::clock::WallClock;
-use super::disk::{Crash, Disk};
+use super::disk::{Crash, Disk, Engine};
 use super::{Event, Input, Mark, World};
 use crate::history::{Machine, Record};
 use crate::index::{NodeIndex, VisitNumber};
@@ -99,7 +99,7 @@ pub struct Process {
 }
 
 impl Node {
-    pub(super) fn all(scenario: &Scenario, seed: u64, added_later: &BTreeSet<NodeIndex>) -> Vec<Node> {
+    pub(super) fn all(scenario: &Scenario, seed: u64, added_later: &BTreeSet<NodeIndex>, engine: Engine) -> Vec<Node> {
         let mut nodes = Vec::new();
         for (index, name) in scenario.regions.iter().enumerate() {
             let mut draws = stream(seed, "clock", index as u64);
@@ -111,7 +111,7 @@ impl Node {
             nodes.push(Node {
                 name: node,
                 region,
-                disk: Disk::new(stream(seed, "disk", index as u64)),
+                disk: Disk::new(stream(seed, "disk", index as u64), engine),
                 clock: WallClock::new(off, ppm),
                 process: None,
                 exists: !added_later.contains(&NodeIndex(index)),
@@ -140,10 +140,6 @@ impl Node {
                 misled: false,
                 down_since: None,
             });
-        }
-        #[cfg(test)]
-        if scenario.name == crate::canary::NAME {
-            nodes.iter().for_each(|node| node.disk.make_the_mistake());
         }
         nodes
     }
