@@ -5,7 +5,7 @@
 //! what is true. [`sweep`] runs many seeds, [`shrink`] cuts a failing plan down, [`report`] draws.
 //!
 //! # Architecture invariants
-//! - This crate reads no clock, draws only from [`seed::stream`], and does not depend on the order of a hash map. So a
+//! - This crate reads no clock, draws only from `seed::stream`, and does not depend on the order of a hash map. So a
 //!   scenario and a seed determine everything.
 //! - The replica is the one that production runs. Only its environment is replaced: time, disk and links.
 
@@ -15,6 +15,7 @@ pub mod history;
 pub mod index;
 pub mod invariant;
 pub mod maelstrom;
+pub mod marks;
 pub mod measure;
 mod meter;
 mod model;
@@ -24,8 +25,8 @@ pub mod reply;
 pub mod report;
 pub mod run;
 pub mod scenario;
-pub mod seed;
+mod seed;
 pub mod shrink;
 pub mod sweep;
 pub mod trace;
-pub mod world;
+mod world;

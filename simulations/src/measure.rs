@@ -261,7 +261,7 @@ pub struct RequestCount {
 impl Measured {
     /// The run was broken off before the final healing. `healed_at` is when that was, and convergence is unknown.
     #[must_use]
-    pub fn broke_before_healing(&self) -> bool {
+    pub(crate) fn broke_before_healing(&self) -> bool {
         !self.broken.is_empty() && self.convergence.bound == 0.0
     }
 }

@@ -30,7 +30,7 @@ struct Waiting {
 }
 
 /// Counters and times.
-pub struct Meter {
+pub(crate) struct Meter {
     regions: usize,
     slice: Duration,
     logs: BTreeMap<ReplicaId, OwnLog>,

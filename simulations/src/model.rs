@@ -13,12 +13,9 @@ use crate::measure::Losses;
 
 /// One change of a visit that some replica took.
 #[derive(Clone, Debug)]
-pub struct Taken {
-    /// Its hash.
+pub(crate) struct Taken {
     pub hash: ChangeHash,
-    /// Its length.
     pub bytes: usize,
-    /// Where.
     pub node: NodeIndex,
     /// Its place in that replica's log, once it is durable there.
     pub dot: Option<Dot>,
@@ -32,10 +29,8 @@ pub struct Taken {
 
 /// An erasure that was acknowledged.
 #[derive(Clone, Debug)]
-pub struct Erased {
-    /// Its dot.
+pub(crate) struct Erased {
     pub dot: Dot,
-    /// Where.
     pub node: NodeIndex,
     /// True time when it was acknowledged.
     pub acknowledged: Wall,
@@ -48,10 +43,9 @@ pub struct Erased {
 /// An acknowledgement without an entry of its own: a repeated change, or an erasure of a visit that was erased already.
 /// The replica that gave it has the change or the erasure durably.
 #[derive(Clone, Debug)]
-pub struct Again {
+pub(crate) struct Again {
     /// The change; none for an erasure.
     pub hash: Option<ChangeHash>,
-    /// Where.
     pub node: NodeIndex,
     /// The disk went back in time.
     pub lost: bool,
@@ -61,10 +55,8 @@ pub struct Again {
 
 /// Everything about one visit.
 #[derive(Clone, Debug)]
-pub struct VisitTruth {
-    /// Its document.
+pub(crate) struct VisitTruth {
     pub key: DocumentKey,
-    /// Its venue.
     pub venue: u32,
     /// Changes that were taken, acknowledged or not.
     pub taken: Vec<Taken>,
@@ -85,8 +77,7 @@ enum What {
 
 /// What one client has seen.
 #[derive(Clone, Debug, Default)]
-pub struct Session {
-    /// Its token.
+pub(crate) struct Session {
     pub token: VersionVector,
     /// Visits that it was shown, or wrote itself, with the changes seen.
     pub seen: BTreeMap<VisitNumber, BTreeSet<ChangeHash>>,
@@ -94,10 +85,8 @@ pub struct Session {
 
 /// Everything that happened.
 #[derive(Debug, Default)]
-pub struct Model {
-    /// By number.
+pub(crate) struct Model {
     pub visits: BTreeMap<VisitNumber, VisitTruth>,
-    /// By document.
     pub names: BTreeMap<DocumentName, VisitNumber>,
     /// Guests' sessions by visit.
     pub guests: BTreeMap<VisitNumber, Session>,
@@ -112,20 +101,20 @@ pub struct Model {
 
 impl Model {
     /// A replica took a change of so many bytes; it is not durable yet.
-    pub fn take(&mut self, visit: VisitNumber, (hash, bytes): (ChangeHash, usize), node: NodeIndex) {
+    pub(crate) fn take(&mut self, visit: VisitNumber, (hash, bytes): (ChangeHash, usize), node: NodeIndex) {
         if let Some(truth) = self.visits.get_mut(&visit) {
             truth.taken.push(Taken { hash, bytes, node, dot: None, acknowledged: None, lost: false, counted: false });
         }
     }
 
     /// A correction was made of a document whose newest changes are `heads`.
-    pub fn depends(&mut self, hash: ChangeHash, heads: &[ChangeHash]) {
+    pub(crate) fn depends(&mut self, hash: ChangeHash, heads: &[ChangeHash]) {
         self.needs.insert(hash, heads.to_vec());
     }
 
     /// The changes of a row that a reader sees: those whose dependencies are all in the row as well.
     #[must_use]
-    pub fn visible(&self, row: &BTreeSet<ChangeHash>) -> BTreeSet<ChangeHash> {
+    pub(crate) fn visible(&self, row: &BTreeSet<ChangeHash>) -> BTreeSet<ChangeHash> {
         let mut visible = row.clone();
         loop {
             let lacks = |hash: &ChangeHash| {
@@ -142,7 +131,7 @@ impl Model {
     }
 
     /// A repeat is acknowledged: of a change, or of an erasure.
-    pub fn repeated(&mut self, visit: VisitNumber, hash: Option<ChangeHash>, node: NodeIndex) {
+    pub(crate) fn repeated(&mut self, visit: VisitNumber, hash: Option<ChangeHash>, node: NodeIndex) {
         if let Some(truth) = self.visits.get_mut(&visit) {
             truth.again.push(Again { hash, node, lost: false, counted: false });
         }
@@ -152,7 +141,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Broken`] (I11) if the dot stands for something else already.
-    pub fn changed(
+    pub(crate) fn changed(
         &mut self,
         (at, wall): (Duration, Wall),
         visit: VisitNumber,
@@ -172,7 +161,7 @@ impl Model {
     ///
     /// # Errors
     /// [`Broken`] (I11) if the dot stands for something else already.
-    pub fn erased(
+    pub(crate) fn erased(
         &mut self,
         (at, wall): (Duration, Wall),
         visit: VisitNumber,
@@ -186,7 +175,7 @@ impl Model {
     }
 
     /// An origin is over: takes it out of all tokens, so that none waits for it.
-    pub fn forget_origin(&mut self, origin: ReplicaId) {
+    pub(crate) fn forget_origin(&mut self, origin: ReplicaId) {
         for session in self.guests.values_mut().chain(self.owners.values_mut()) {
             session.token = session.token.iter().filter(|(other, _)| *other != origin).collect();
         }
@@ -208,7 +197,7 @@ impl Model {
     /// still has the entry at a dot of a node. Sessions whose tokens name a lost dot begin anew, because the dot may be
     /// used again (assumption A8). `went_back` is the machine whose disk went back: its acknowledgements of repeats no
     /// longer count. Returns whether a dot was lost.
-    pub fn lose(&mut self, went_back: NodeIndex, is_left: impl Fn(Dot, NodeIndex) -> bool) -> bool {
+    pub(crate) fn lose(&mut self, went_back: NodeIndex, is_left: impl Fn(Dot, NodeIndex) -> bool) -> bool {
         let mut lost: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut note = |dot: Dot| {
             let first = lost.entry(dot.origin).or_insert(dot.seq);

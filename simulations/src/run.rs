@@ -12,11 +12,14 @@ use serde::Serialize;
 
 use crate::history::{History, Recorder};
 use crate::invariant::{Broken, Invariant};
+use crate::marks::Mark;
 use crate::measure::{self, Losses, Measured};
 use crate::plan;
 use crate::scenario::{Fault, FaultKind, OperationKind, Replay, Scenario, ScenarioError};
 use crate::trace::TraceHash;
-use crate::world::{Convergence, Engine, Mark, World};
+use crate::world::{Engine, World};
+
+pub use crate::world::Convergence;
 
 /// What a run keeps beside its verdict.
 #[derive(Clone, Copy, Debug, Default)]

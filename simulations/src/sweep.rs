@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::invariant::Broken;
+use crate::marks::Mark;
 use crate::measure::Measured;
 use crate::run::{Keep, Outcome, Panicked, caught, run};
 use crate::scenario::{FaultKind, Scenario, ScenarioError, Swarm};
 use crate::trace::TraceHash;
-use crate::world::Mark;
 
 /// A kind of fault that is missing from this many seeds in a row is a gap.
 pub const WINDOW: u64 = 64;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use simulations::history::{Entry, Machine, Record};
 use simulations::index::NodeIndex;
+use simulations::marks::Mark;
 use simulations::measure::{Measured, Sample};
 use simulations::reply::Reply;
 use simulations::run::{Keep, run};
 use simulations::scenario::{FaultKind, Replay, Scenario};
-use simulations::world::Mark;
 
 /// These are run for a part of their length, because a whole day takes a minute, too long for a test.
 const LONG: [&str; 2] = ["berlin-day", "reopening-day"];

@@ -268,9 +268,9 @@ fn summary(scenario: &Scenario, swept: &Swept, took: Duration) {
 }
 
 /// A mark in the spelling of scenarios.
-fn serde_plain(mark: &simulations::world::Mark) -> String {
+fn serde_plain(mark: &simulations::marks::Mark) -> String {
     match mark {
-        simulations::world::Mark::Fault(kind) => kind.to_string(),
+        simulations::marks::Mark::Fault(kind) => kind.to_string(),
         other => serde_json::to_string(other).unwrap_or_default().trim_matches('"').to_owned(),
     }
 }

@@ -19,13 +19,13 @@ pub struct SignedDuration {
 impl SignedDuration {
     /// This much forward.
     #[must_use]
-    pub fn forward(length: Duration) -> SignedDuration {
+    pub(crate) fn forward(length: Duration) -> SignedDuration {
         SignedDuration { is_back: false, length }
     }
 
     /// This much back.
     #[must_use]
-    pub fn back(length: Duration) -> SignedDuration {
+    pub(crate) fn back(length: Duration) -> SignedDuration {
         SignedDuration { is_back: true, length }
     }
 

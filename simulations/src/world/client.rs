@@ -13,10 +13,11 @@ use replication::{
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::{Event, Input, Mark, World, check, content};
+use super::{Event, Input, World, check, content};
 use crate::history::Record;
 use crate::index::{AttemptNumber, NodeIndex, OperationIndex, VisitNumber};
 use crate::invariant::Invariant;
+use crate::marks::Mark;
 use crate::model::VisitTruth;
 use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
@@ -38,7 +39,7 @@ const HOUR: Duration = Duration::from_hours(1);
 
 /// One attempt of a client: a request, sent to one region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// Where it was sent.
     pub(super) node: NodeIndex,
     pub(super) operation: OperationIndex,
@@ -47,7 +48,7 @@ pub struct Attempt {
 
 /// The operation that a ticket of the replica stands for.
 #[derive(Clone, Debug)]
-pub struct PendingOperation {
+pub(crate) struct PendingOperation {
     pub(super) attempt: Attempt,
     pub(super) visit: VisitNumber,
     /// `None` for an erasure.
@@ -58,7 +59,7 @@ pub struct PendingOperation {
 
 /// A read that waits for the entries that its session has seen.
 #[derive(Clone, Debug)]
-pub struct WaitingRead {
+pub(crate) struct WaitingRead {
     attempt: Attempt,
     until: Duration,
 }

@@ -52,7 +52,7 @@ pub(crate) type Engine = fn(&MemoryStorage, &WriteBatch) -> Result<(), StorageEr
 
 /// One machine's disk; clones share it.
 #[derive(Clone)]
-pub struct Disk {
+pub(crate) struct Disk {
     memory: MemoryStorage,
     engine: Engine,
     faults: Arc<Mutex<Faults>>,
@@ -71,13 +71,13 @@ impl Disk {
 
     /// The contents of the disk, for checks: reading them never fails.
     #[must_use]
-    pub fn contents(&self) -> &MemoryStorage {
+    pub(crate) fn contents(&self) -> &MemoryStorage {
         &self.memory
     }
 
     /// How many calls failed so far.
     #[must_use]
-    pub fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.faults().failed
     }
 

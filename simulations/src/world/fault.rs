@@ -11,9 +11,10 @@ use replication::VersionVector;
 use replication::memory::Snapshot;
 
 use super::network::Degradation;
-use super::{Event, Mark, World};
+use super::{Event, World};
 use crate::history::{Record, Turn};
 use crate::index::{FaultIndex, NodeIndex};
+use crate::marks::Mark;
 use crate::scenario::{Act, FaultKind, Flap, Links, Resolved, Touched};
 
 /// Whether a machine may not answer while a fault goes on.

@@ -30,6 +30,7 @@ use replication::{BatchId, LinkId, Monotonic, Now, Wall};
 use crate::history::History;
 use crate::index::{FaultIndex, NodeIndex, OperationIndex};
 use crate::invariant::Broken;
+use crate::marks::Mark;
 use crate::measure::FaultBand;
 use crate::meter::Meter;
 use crate::model::Model;
@@ -41,8 +42,8 @@ use client::Attempt;
 pub(crate) use disk::Engine;
 use fault::Faults;
 use machines::Machines;
-pub use network::Network;
-pub use node::{Node, Process};
+use network::Network;
+use node::Node;
 pub use phases::Convergence;
 
 /// An event of the calendar.
@@ -80,7 +81,7 @@ enum Input {
 }
 
 /// The state of a run: machines, network, clients, calendar, and what was found so far.
-pub struct World {
+pub(crate) struct World {
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) operations: Arc<[Operation]>,
     seed: u64,
@@ -109,60 +110,6 @@ pub struct World {
     pub(crate) open: bool,
     /// Regular samples are still being taken.
     sampling: bool,
-}
-
-/// Something that must happen in some run of a sweep, otherwise the sweep has a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mark {
-    /// A fault had an effect.
-    Fault(FaultKind),
-    /// A replica took a new id.
-    Reincarnated,
-    /// A clock was doubted.
-    Doubt,
-    /// A day's bucket was dropped while requests were still made.
-    Forgot,
-    /// A visit was erased where it had not been seen.
-    ErasedUnseen,
-    /// Two values of one field were shown.
-    Conflict,
-    /// A write was refused because the document is at its bounds.
-    Full,
-    /// Regions together took more changes of a document than one of them would have.
-    Overfull,
-    /// A read was answered while a batch was on its way to the disk.
-    ReadWhileSyncing,
-    /// An answer said that it was stale.
-    Stale,
-    /// A request was answered by another region than the nearest.
-    Failover,
-    /// A peer's horizon was refused.
-    HorizonRefused,
-    /// A replica had forgotten early: it may have dropped documents that have not expired.
-    ForgotEarly,
-    /// All entries of an origin were over, and a replica forgot its name.
-    Retired,
-    /// A replica took back what a relay had said of a log, when the log's own node was heard.
-    Contradicted,
-    /// A link was closed for silence.
-    SilentLink,
-    /// A partition let one direction pass.
-    OneWay,
-    /// A partition opened and closed again.
-    Flapping,
-    /// A frame was lost on an open path.
-    Lost,
-    /// A frame came twice.
-    Duplicated,
-    /// A frame was overtaken.
-    Overtaken,
-    /// A crash took a batch.
-    BatchLost,
-    /// A crash left a batch in some buckets and not in others.
-    BatchTorn,
-    /// All regions agreed and no client wrote, and the check that they come to rest was made.
-    Rest,
 }
 
 impl World {
@@ -284,7 +231,7 @@ impl World {
 
     /// The marks that came up.
     #[must_use]
-    pub fn marks(&self) -> BTreeSet<Mark> {
+    pub(crate) fn marks(&self) -> BTreeSet<Mark> {
         self.marks.union(self.net.happened()).copied().collect()
     }
 

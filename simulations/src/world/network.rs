@@ -8,8 +8,8 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, LogNormal};
 
-use super::Mark;
 use crate::index::{FaultIndex, NodeIndex};
+use crate::marks::Mark;
 use crate::regions;
 use crate::scenario::{Matrix, Scenario};
 use crate::seed::{Stream, stream};
@@ -42,7 +42,7 @@ struct Path {
 }
 
 /// All directions.
-pub struct Network {
+pub(crate) struct Network {
     paths: BTreeMap<(NodeIndex, NodeIndex), Path>,
     jitter: Option<LogNormal<f64>>,
     bytes_per_second: f64,
@@ -56,7 +56,7 @@ pub struct Network {
 }
 
 /// When a message arrives, if it does, and when its copy does.
-pub type Arrivals = [Option<Duration>; 2];
+pub(crate) type Arrivals = [Option<Duration>; 2];
 
 impl Network {
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Network {

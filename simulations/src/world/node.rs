@@ -13,10 +13,11 @@ use replication::{
 
 use super::clock::WallClock;
 use super::disk::{Crash, Disk, Engine};
-use super::{Event, Input, Mark, World};
+use super::{Event, Input, World};
 use crate::history::{Machine, Record};
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::Invariant;
+use crate::marks::Mark;
 use crate::scenario::{Act, FaultKind, Scenario};
 use crate::seed::{Stream, stream};
 
@@ -27,7 +28,7 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 pub(super) type Live = BTreeMap<DocumentKey, BTreeSet<ChangeHash>>;
 
 /// One machine; a region has one unless the scenario says otherwise.
-pub struct Node {
+pub(crate) struct Node {
     pub(crate) name: NodeName,
     pub(crate) region: RegionId,
     pub(crate) disk: Disk,
@@ -83,7 +84,7 @@ pub struct Node {
 }
 
 /// A running process.
-pub struct Process {
+pub(crate) struct Process {
     pub(crate) replica: Replica<Disk>,
     /// Zero of its monotonic clock, in elapsed time.
     pub(super) started: Duration,

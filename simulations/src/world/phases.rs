@@ -7,9 +7,10 @@ use std::time::Duration;
 use replication::{Bucket, VersionVector};
 
 use super::links::LAST_BACKOFF;
-use super::{Mark, World, check};
+use super::{World, check};
 use crate::index::NodeIndex;
 use crate::invariant::{Broken, Invariant};
+use crate::marks::Mark;
 use crate::model::VisitTruth;
 use crate::scenario::Act;
 
@@ -31,7 +32,7 @@ pub struct Convergence {
 
 impl World {
     /// Runs all phases.
-    pub fn run(&mut self) -> Convergence {
+    pub(crate) fn run(&mut self) -> Convergence {
         let duration = self.scenario.duration;
         self.run_until(duration);
         let mut convergence = Convergence { healed_at: self.calendar.now(), ..Convergence::default() };

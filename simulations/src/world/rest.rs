@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use replication::VersionVector;
 
+use super::World;
 use super::links::LAST_BACKOFF;
-use super::{Mark, World};
 use crate::index::NodeIndex;
 use crate::invariant::{Broken, Invariant};
+use crate::marks::Mark;
 
 /// Heartbeats for which rest is watched.
 const WATCHED: u32 = 10;

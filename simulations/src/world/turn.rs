@@ -8,10 +8,11 @@ use replication::frame::Deltas;
 use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, VersionVector, View};
 
 use super::client::{Answer, PendingOperation};
-use super::{Event, Input, Mark, Node, World, check};
+use super::{Event, Input, Node, World, check};
 use crate::history::{Machine, Record};
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::Invariant;
+use crate::marks::Mark;
 use crate::scenario::FaultKind;
 
 /// The kind byte of frames with entries.
