@@ -31,7 +31,7 @@ impl DeletionRules {
                 state.witness = Witness::Gap;
                 continue;
             }
-            if let Some(witness) = self.door(state, to, at, &sender) {
+            if let Some(witness) = self.admit(state, to, at, &sender) {
                 state.witness = witness;
             }
         }
@@ -60,8 +60,8 @@ impl DeletionRules {
         !learns || Self::tombstoned(state, receiver.mem) || Self::next_seq(state, to).is_some()
     }
 
-    /// Section 3, the check of each entry ("the door"). Returns why an entry was refused.
-    pub(crate) fn door(&self, state: &mut State, to: usize, at: usize, sender: &Replica) -> Option<Witness> {
+    /// Section 3, the admission check of each entry. Returns why an entry was refused.
+    pub(crate) fn admit(&self, state: &mut State, to: usize, at: usize, sender: &Replica) -> Option<Witness> {
         let receiver = state.replicas[to];
         let extended = has(sender.extended, at);
         let erased = Self::tombstoned(state, receiver.mem);
@@ -84,11 +84,11 @@ impl DeletionRules {
                 if key == OVERLONG && self.rules.expiry_within_latest {
                     return None;
                 }
-                if EXPIRY[key] <= gone_through && self.rules.door_refuses_expired {
+                if EXPIRY[key] <= gone_through && self.rules.admission_refuses_expired {
                     let dropped = has(receiver.dropped, key);
                     return Some(if dropped { Witness::RefusedAfterDrop } else { Witness::RefusedExpired });
                 }
-                if erased && self.rules.door_refuses_erased {
+                if erased && self.rules.admission_refuses_erased {
                     if self.rules.erased_entries_say_so {
                         Self::store_erased(&mut state.replicas[to], at);
                     }

@@ -113,8 +113,8 @@ fn reached() -> Vec<Property<DeletionRules>> {
                 && state.replicas.iter().any(|replica| has(replica.dropped, LONG))
                 && state.replicas.iter().any(|replica| DeletionRules::rows(state, replica) != 0)
         }),
-        sometimes("an erased document is refused at the door", |_, state| state.witness == Witness::RefusedErased),
-        sometimes("an expired document is refused at the door", |_, state| state.witness == Witness::RefusedExpired),
+        sometimes("an erased document is refused at admission", |_, state| state.witness == Witness::RefusedErased),
+        sometimes("an expired document is refused at admission", |_, state| state.witness == Witness::RefusedExpired),
         sometimes("a document is refused whose bucket was dropped here", |_, state| {
             state.witness == Witness::RefusedAfterDrop
         }),

@@ -9,9 +9,9 @@ pub(crate) struct Rules {
     /// Section 5, rule 1: `x <= L(name)` is checked everywhere. Off: any expiry is taken.
     pub expiry_within_latest: bool,
     /// Section 5, rule 2: an erased document is refused everywhere. Off: it is stored (and hidden from readers).
-    pub door_refuses_erased: bool,
+    pub admission_refuses_erased: bool,
     /// Section 5, rule 2: an expired document is refused everywhere. Off: it is stored (and hidden from readers).
-    pub door_refuses_expired: bool,
+    pub admission_refuses_expired: bool,
     /// Section 5, rule 2: readers see no dead document. Off: they see every stored one.
     pub readers_see_no_dead: bool,
     /// Section 5, rule 3: a bucket goes at `end + s <= C`. Off: at `end <= C`.
@@ -59,8 +59,8 @@ impl Rules {
     pub(crate) const ALL: Rules = Rules {
         expiry_immutable: true,
         expiry_within_latest: true,
-        door_refuses_erased: true,
-        door_refuses_expired: true,
+        admission_refuses_erased: true,
+        admission_refuses_expired: true,
         readers_see_no_dead: true,
         drop_waits_for_skew: true,
         horizon_durable_before_drop: true,

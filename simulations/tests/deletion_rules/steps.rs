@@ -163,7 +163,7 @@ impl DeletionRules {
             for (key, expiry) in EXPIRY.iter().enumerate().take(keys + 1) {
                 let rows = Self::rows(state, replica);
                 let stored = slots(rows).any(|slot| Self::held_key(state, replica, slot) == Some(key));
-                let refused = (erased && self.rules.door_refuses_erased) || *expiry <= Self::gone_through(replica);
+                let refused = (erased && self.rules.admission_refuses_erased) || *expiry <= Self::gone_through(replica);
                 if !stored && !refused {
                     steps.push(Step::Create { at, key });
                 }
