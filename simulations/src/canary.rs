@@ -1,35 +1,35 @@
-//! The canary: a deliberate mistake that is compiled for these tests alone, an engine that keeps what it is told to
-//! remove. Every seed must report it, in a form that can be repeated and cut down. Otherwise a sweep that finds nothing
-//! would prove nothing.
+//! The canary: these tests run on an engine with a deliberate mistake, which keeps what it is told to remove. Every seed
+//! must report it, in a form that can be repeated and cut down. Otherwise a sweep that finds nothing would prove nothing.
 
 use std::sync::Mutex;
 
-use replication::WriteBatch;
+use replication::memory::MemoryStorage;
+use replication::{Storage as _, WriteBatch};
 
-use crate::check::Invariant;
-use crate::run::{Keep, run};
-use crate::scenario::Scenario;
-use crate::shrink::shrink;
-use crate::sweep::{Failure, Progress, sweep};
+use crate::invariant::Invariant;
+use crate::run::{Keep, Outcome, run_on};
+use crate::scenario::{Scenario, ScenarioError};
+use crate::shrink::shrink_with;
+use crate::sweep::{Failure, Progress, sweep, sweep_with};
 
-/// Scenarios of this name run on the mistaken engine.
-pub(crate) const NAME: &str = "canary-of-the-tests";
-
-/// The mistake.
-pub(crate) fn mistaken(batch: &WriteBatch) -> WriteBatch {
-    let mut batch = batch.clone();
-    for (_, bucket) in &mut batch.buckets {
-        bucket.writes.retain(|(_, value)| value.is_some());
-    }
-    batch
+/// A run on an engine that keeps what it is told to remove.
+fn mistaken_run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
+    let engine = |storage: &MemoryStorage, batch: &WriteBatch| {
+        let mut batch = batch.clone();
+        for (_, bucket) in &mut batch.buckets {
+            bucket.writes.retain(|(_, value)| value.is_some());
+        }
+        storage.apply(&batch)
+    };
+    run_on(engine, scenario, seed, keep)
 }
 
-fn scenario(name: &str) -> Scenario {
-    let text = format!(
-        "name = \"{name}\"\nduration = \"30s\"\nregions = [\"eu-central\", \"us-east\"]\n\
-         [workload]\nrate = 4.0\nerasures = 0.5\n[swarm]\nsettings = false\nkinds = [\"pause\"]\nregions = [2, 2]\nvisits = [100, 120]\n"
-    );
-    Scenario::parse(&text).unwrap()
+fn scenario() -> Scenario {
+    Scenario::parse(
+        "name = \"canary\"\nduration = \"30s\"\nregions = [\"eu-central\", \"us-east\"]\n\
+         [workload]\nrate = 4.0\nerasures = 0.5\n[swarm]\nsettings = false\nkinds = [\"pause\"]\nregions = [2, 2]\nvisits = [100, 120]\n",
+    )
+    .unwrap()
 }
 
 #[derive(Default)]
@@ -45,23 +45,23 @@ impl Progress for All {
 #[test]
 fn a_deliberate_mistake_is_reported_for_every_seed() {
     let heard = All::default();
-    let swept = sweep(&scenario(NAME), 0..64, 2, false, &heard).unwrap();
+    let swept = sweep_with(&mistaken_run, &scenario(), 0..64, 2, false, &heard).unwrap();
     assert_eq!((swept.failures.len(), heard.0.into_inner().unwrap().len()), (64, 64));
     for failure in &swept.failures {
         let Failure::Broken { broken, .. } = failure else { panic!("{failure:?}") };
         assert_eq!(broken.invariant, Invariant::Erasure, "{failure:?}");
     }
-    let without = sweep(&scenario("no-canary"), 0..64, 2, false, &All::default()).unwrap();
+    let without = sweep(&scenario(), 0..64, 2, false, &All::default()).unwrap();
     assert!(without.failures.is_empty(), "nothing but the mistake is wrong: {:?}", without.failures);
 }
 
 #[test]
 fn what_is_reported_can_be_repeated_and_cut_down() {
     let seed = 7;
-    let failed = run(&scenario(NAME), seed, Keep::default()).unwrap();
+    let failed = mistaken_run(&scenario(), seed, Keep::default()).unwrap();
     let plan = Scenario::parse(&failed.replayable().to_toml().unwrap()).unwrap();
-    assert_eq!(run(&plan, seed, Keep::default()).unwrap().trace, failed.trace);
-    let small = shrink(&plan, seed, &|_, _| true).unwrap().unwrap().outcome;
+    assert_eq!(mistaken_run(&plan, seed, Keep::default()).unwrap().trace, failed.trace);
+    let small = shrink_with(&mistaken_run, &plan, seed, &|_, _| true).unwrap().unwrap().outcome;
     assert_eq!(small.broken.map(|broken| broken.invariant), Some(Invariant::Erasure));
     assert!(small.plan.operations.len() <= 2 && small.plan.faults.is_empty(), "{:?}", small.plan);
 }

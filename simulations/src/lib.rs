@@ -1,19 +1,21 @@
 //! The deterministic simulator: the shipped replica in a world of virtual clocks, disks, links and citizens.
 //!
 //! [`run::run`] takes a [`scenario::Scenario`] and a seed. [`plan::draw`] first draws from the seed what the scenario
-//! leaves to chance. Then [`world::World`] runs the plan, one event after another, and [`check`] compares what the
-//! replicas do with what is true. [`sweep`] runs many seeds, [`shrink`] cuts a failing plan down, [`report`] draws.
+//! leaves to chance. Then the `world` runs the plan, one event after another, and compares what the replicas do with
+//! what is true. [`sweep`] runs many seeds, [`shrink`] cuts a failing plan down, [`report`] draws.
 //!
 //! # Architecture invariants
-//! - This crate reads no clock, draws only from [`seed::stream`], and does not depend on the order of a hash map. So a
+//! - This crate reads no clock, draws only from `seed::stream`, and does not depend on the order of a hash map. So a
 //!   scenario and a seed determine everything.
 //! - The replica is the one that production runs. Only its environment is replaced: time, disk and links.
 
 #[cfg(test)]
 mod canary;
-pub mod check;
 pub mod history;
+pub mod index;
+pub mod invariant;
 pub mod maelstrom;
+pub mod marks;
 pub mod measure;
 mod meter;
 mod model;
@@ -23,8 +25,8 @@ pub mod reply;
 pub mod report;
 pub mod run;
 pub mod scenario;
-pub mod seed;
+mod seed;
 pub mod shrink;
 pub mod sweep;
 pub mod trace;
-pub mod world;
+mod world;

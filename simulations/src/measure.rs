@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::NodeIndex;
 use crate::scenario::{OperationKind, Scenario};
 use crate::trace::TraceHash;
 
@@ -105,9 +106,9 @@ pub struct FaultEnd {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Recovery {
     /// The region that had the writes.
-    pub from: usize,
+    pub from: NodeIndex,
     /// The region that lacked them.
-    pub to: usize,
+    pub to: NodeIndex,
     /// When the fault ended.
     pub at: f64,
     /// How long it took; `None` if it never did.
@@ -118,9 +119,9 @@ pub struct Recovery {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Staleness {
     /// The region that acknowledged the writes.
-    pub from: usize,
+    pub from: NodeIndex,
     /// The region in which they were looked for.
-    pub to: usize,
+    pub to: NodeIndex,
     /// Milliseconds from the acknowledgement until it is shown, one for each write, ascending.
     pub delays_ms: Vec<f32>,
     /// Writes that were never shown there.
@@ -133,7 +134,7 @@ pub struct Sample {
     /// When.
     pub at: f64,
     /// Which region.
-    pub region: usize,
+    pub region: NodeIndex,
     /// Whether its process runs.
     pub up: bool,
     /// Whether it takes writes.
@@ -162,7 +163,7 @@ pub struct Availability {
     /// Length of the slice.
     pub seconds: f64,
     /// The region nearest to the clients.
-    pub region: usize,
+    pub region: NodeIndex,
     /// Requests answered by that region, whatever the answer was.
     pub at_home: u64,
     /// Requests answered by another region, whatever the answer was.
@@ -177,9 +178,9 @@ pub struct Availability {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Traffic {
     /// Sender.
-    pub from: usize,
+    pub from: NodeIndex,
     /// Receiver.
-    pub to: usize,
+    pub to: NodeIndex,
     /// Frames sent.
     pub frames: u64,
     /// Bytes of changes, before compression.
@@ -217,7 +218,7 @@ impl Batches {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Losses {
     /// The region that acknowledged them.
-    pub region: usize,
+    pub region: NodeIndex,
     /// Check-ins and corrections, repeats included.
     pub changes: u64,
     /// Erasures.
@@ -260,7 +261,7 @@ pub struct RequestCount {
 impl Measured {
     /// The run was broken off before the final healing. `healed_at` is when that was, and convergence is unknown.
     #[must_use]
-    pub fn broke_before_healing(&self) -> bool {
+    pub(crate) fn broke_before_healing(&self) -> bool {
         !self.broken.is_empty() && self.convergence.bound == 0.0
     }
 }

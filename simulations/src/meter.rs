@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use replication::{Dot, ReplicaId, SessionToken, VersionVector};
 
+use crate::index::NodeIndex;
 use crate::measure::{Availability, Batches, FaultEnd, Recovery, RequestCount, Sample, Staleness, Traffic};
 use crate::reply::Reply;
 use crate::scenario::{OperationKind, Scenario};
@@ -14,32 +15,32 @@ const SLICES: u32 = 100;
 
 /// Acknowledged entries of one incarnation, and how far each region has followed.
 struct OwnLog {
-    node: usize,
+    node: NodeIndex,
     entries: Vec<(u64, Duration)>,
     followed: Vec<usize>,
 }
 
 /// A pair that was behind when a fault ended: `to` waits for entry `seq` of `from`.
 struct Waiting {
-    from: usize,
-    to: usize,
+    from: NodeIndex,
+    to: NodeIndex,
     at: Duration,
     origin: ReplicaId,
     seq: u64,
 }
 
 /// Counters and times.
-pub struct Meter {
+pub(crate) struct Meter {
     regions: usize,
     slice: Duration,
     logs: BTreeMap<ReplicaId, OwnLog>,
-    delays: BTreeMap<(usize, usize), Vec<f32>>,
+    delays: BTreeMap<(NodeIndex, NodeIndex), Vec<f32>>,
     waiting: Vec<Waiting>,
     recoveries: Vec<Recovery>,
     /// How many pairs were behind when a fault ended.
     pub(crate) fault_ends: Vec<FaultEnd>,
-    traffic: BTreeMap<(usize, usize), Traffic>,
-    slices: BTreeMap<(u32, usize), Availability>,
+    traffic: BTreeMap<(NodeIndex, NodeIndex), Traffic>,
+    slices: BTreeMap<(u32, NodeIndex), Availability>,
     requests: BTreeMap<OperationKind, (RequestCount, Vec<f32>)>,
     batches: Batches,
     longest_token: u64,
@@ -79,12 +80,12 @@ impl Meter {
         self.longest_token = self.longest_token.max((bytes * 4).div_ceil(3));
     }
 
-    fn path(&mut self, from: usize, to: usize) -> &mut Traffic {
+    fn path(&mut self, from: NodeIndex, to: NodeIndex) -> &mut Traffic {
         self.traffic.entry((from, to)).or_insert_with(|| Traffic { from, to, ..Traffic::default() })
     }
 
     /// A frame with entries. The size of its payload is known only if frames are decoded (`checks.deep`).
-    pub(crate) fn deltas(&mut self, from: usize, to: usize, bytes: usize, payload: usize) {
+    pub(crate) fn deltas(&mut self, from: NodeIndex, to: NodeIndex, bytes: usize, payload: usize) {
         let path = self.path(from, to);
         path.frames += 1;
         // Compression can make a frame smaller than its changes: then all of it counts as payload.
@@ -93,18 +94,18 @@ impl Meter {
         path.metadata += (bytes - payload) as u64;
     }
 
-    pub(crate) fn control(&mut self, from: usize, to: usize, bytes: usize) {
+    pub(crate) fn control(&mut self, from: NodeIndex, to: NodeIndex, bytes: usize) {
         let path = self.path(from, to);
         path.frames += 1;
         path.control += bytes as u64;
     }
 
-    pub(crate) fn lost(&mut self, from: usize, to: usize, bytes: usize) {
+    pub(crate) fn lost(&mut self, from: NodeIndex, to: NodeIndex, bytes: usize) {
         self.path(from, to).lost += bytes as u64;
     }
 
     /// A write was acknowledged.
-    pub(crate) fn acknowledged(&mut self, now: Duration, node: usize, dot: Dot) {
+    pub(crate) fn acknowledged(&mut self, now: Duration, node: NodeIndex, dot: Dot) {
         let regions = self.regions;
         let log = self.logs.entry(dot.origin).or_insert_with(|| OwnLog {
             node,
@@ -115,38 +116,45 @@ impl Meter {
     }
 
     /// Notes what a region durably knows by now.
-    pub(crate) fn durable(&mut self, now: Duration, at: usize, durable: &VersionVector) {
+    pub(crate) fn durable(&mut self, now: Duration, node: NodeIndex, durable: &VersionVector) {
         for (origin, seq) in durable.iter() {
-            let Some(log) = self.logs.get_mut(&origin).filter(|log| log.node != at) else { continue };
-            let (node, followed) = (log.node, log.followed[at]);
+            let Some(log) = self.logs.get_mut(&origin).filter(|log| log.node != node) else { continue };
+            let (from, followed) = (log.node, log.followed[node.0]);
             let mut next = followed;
             while let Some((_, acknowledged)) = log.entries.get(next).filter(|(entry, _)| *entry <= seq) {
                 let delay = now.saturating_sub(*acknowledged);
-                self.delays.entry((node, at)).or_default().push(delay.as_secs_f32() * 1_000.0);
+                self.delays.entry((from, node)).or_default().push(delay.as_secs_f32() * 1_000.0);
                 next += 1;
             }
-            log.followed[at] = next;
+            log.followed[node.0] = next;
         }
         let recoveries = &mut self.recoveries;
         self.waiting.retain(|waiting| {
-            let done = waiting.to == at && durable.get(waiting.origin) >= waiting.seq;
+            let done = waiting.to == node && durable.get(waiting.origin) >= waiting.seq;
             if done {
                 let took = Some(now.saturating_sub(waiting.at).as_secs_f64());
-                recoveries.push(Recovery { from: waiting.from, to: at, at: waiting.at.as_secs_f64(), took });
+                recoveries.push(Recovery { from: waiting.from, to: node, at: waiting.at.as_secs_f64(), took });
             }
             !done
         });
     }
 
     /// A fault ended: from now on measures how long `to` needs to get what `from` has now.
-    pub(crate) fn await_recovery(&mut self, now: Duration, from: usize, to: usize, origin: ReplicaId, seq: u64) {
+    pub(crate) fn await_recovery(
+        &mut self,
+        now: Duration,
+        from: NodeIndex,
+        to: NodeIndex,
+        origin: ReplicaId,
+        seq: u64,
+    ) {
         self.waiting.push(Waiting { from, to, at: now, origin, seq });
     }
 
-    /// Age of the oldest acknowledged entry of `node` that `at` does not know.
-    pub(crate) fn lag(&self, now: Duration, node: usize, at: usize) -> Duration {
+    /// Age of the oldest acknowledged entry of `from` that `node` does not know.
+    pub(crate) fn lag(&self, now: Duration, from: NodeIndex, node: NodeIndex) -> Duration {
         let oldest =
-            self.logs.values().filter(|log| log.node == node).filter_map(|log| log.entries.get(log.followed[at]));
+            self.logs.values().filter(|log| log.node == from).filter_map(|log| log.entries.get(log.followed[node.0]));
         oldest.map(|(_, acknowledged)| now.saturating_sub(*acknowledged)).max().unwrap_or_default()
     }
 
@@ -156,8 +164,8 @@ impl Meter {
         now: Duration,
         asked_at: Duration,
         kind: OperationKind,
-        home: usize,
-        answered: Option<(usize, Reply)>,
+        home: NodeIndex,
+        answered: Option<(NodeIndex, Reply)>,
     ) {
         let number = u32::try_from(asked_at.as_nanos() / self.slice.as_nanos().max(1)).unwrap_or(u32::MAX);
         let slice = self.slice;
@@ -207,12 +215,12 @@ impl Meter {
 
     pub(crate) fn staleness(&mut self) -> Vec<Staleness> {
         let mut all = Vec::new();
-        for from in 0..self.regions {
-            for to in (0..self.regions).filter(|to| *to != from) {
+        for from in (0..self.regions).map(NodeIndex) {
+            for to in (0..self.regions).map(NodeIndex).filter(|to| *to != from) {
                 let mut delays_ms = self.delays.remove(&(from, to)).unwrap_or_default();
                 delays_ms.sort_by(f32::total_cmp);
                 let logs = self.logs.values().filter(|log| log.node == from);
-                let never = logs.map(|log| (log.entries.len() - log.followed[to]) as u64).sum();
+                let never = logs.map(|log| (log.entries.len() - log.followed[to.0]) as u64).sum();
                 all.push(Staleness { from, to, delays_ms, never });
             }
         }
@@ -241,11 +249,11 @@ impl Meter {
     pub(crate) fn requests(&mut self) -> Vec<RequestCount> {
         let finish = |(mut count, mut latencies): (RequestCount, Vec<f32>)| {
             latencies.sort_by(f32::total_cmp);
-            let at = |share: f64| {
+            let node = |share: f64| {
                 let index = ((latencies.len() as f64 * share) as usize).min(latencies.len().saturating_sub(1));
                 latencies.get(index).map_or(0.0, |ms| f64::from(*ms))
             };
-            count.latency_ms = [at(0.5), at(0.99), at(1.0)];
+            count.latency_ms = [node(0.5), node(0.99), node(1.0)];
             count
         };
         std::mem::take(&mut self.requests).into_values().map(finish).collect()

@@ -7,18 +7,16 @@ use std::time::Duration;
 
 use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, VersionVector, Wall};
 
-use crate::check::{Broken, Invariant};
+use crate::index::{NodeIndex, VisitNumber};
+use crate::invariant::{Broken, Invariant};
 use crate::measure::Losses;
 
 /// One change of a visit that some replica took.
 #[derive(Clone, Debug)]
-pub struct Taken {
-    /// Its hash.
+pub(crate) struct Taken {
     pub hash: ChangeHash,
-    /// Its length.
     pub bytes: usize,
-    /// Where.
-    pub node: usize,
+    pub node: NodeIndex,
     /// Its place in that replica's log, once it is durable there.
     pub dot: Option<Dot>,
     /// True time when it was acknowledged.
@@ -31,11 +29,9 @@ pub struct Taken {
 
 /// An erasure that was acknowledged.
 #[derive(Clone, Debug)]
-pub struct Erased {
-    /// Its dot.
+pub(crate) struct Erased {
     pub dot: Dot,
-    /// Where.
-    pub node: usize,
+    pub node: NodeIndex,
     /// True time when it was acknowledged.
     pub acknowledged: Wall,
     /// See [`Taken::lost`].
@@ -47,11 +43,10 @@ pub struct Erased {
 /// An acknowledgement without an entry of its own: a repeated change, or an erasure of a visit that was erased already.
 /// The replica that gave it has the change or the erasure durably.
 #[derive(Clone, Debug)]
-pub struct Again {
+pub(crate) struct Again {
     /// The change; none for an erasure.
     pub hash: Option<ChangeHash>,
-    /// Where.
-    pub node: usize,
+    pub node: NodeIndex,
     /// The disk went back in time.
     pub lost: bool,
     /// It is among the [`Losses`].
@@ -60,10 +55,8 @@ pub struct Again {
 
 /// Everything about one visit.
 #[derive(Clone, Debug)]
-pub struct VisitTruth {
-    /// Its document.
+pub(crate) struct VisitTruth {
     pub key: DocumentKey,
-    /// Its venue.
     pub venue: u32,
     /// Changes that were taken, acknowledged or not.
     pub taken: Vec<Taken>,
@@ -78,32 +71,29 @@ pub struct VisitTruth {
 /// The entry at a dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum What {
-    Change(u32, ChangeHash),
-    Erasure(u32),
+    Change(VisitNumber, ChangeHash),
+    Erasure(VisitNumber),
 }
 
 /// What one client has seen.
 #[derive(Clone, Debug, Default)]
-pub struct Session {
-    /// Its token.
+pub(crate) struct Session {
     pub token: VersionVector,
     /// Visits that it was shown, or wrote itself, with the changes seen.
-    pub seen: BTreeMap<u32, BTreeSet<ChangeHash>>,
+    pub seen: BTreeMap<VisitNumber, BTreeSet<ChangeHash>>,
 }
 
 /// Everything that happened.
 #[derive(Debug, Default)]
-pub struct Model {
-    /// By number.
-    pub visits: BTreeMap<u32, VisitTruth>,
-    /// By document.
-    pub names: BTreeMap<DocumentName, u32>,
+pub(crate) struct Model {
+    pub visits: BTreeMap<VisitNumber, VisitTruth>,
+    pub names: BTreeMap<DocumentName, VisitNumber>,
     /// Guests' sessions by visit.
-    pub guests: BTreeMap<u32, Session>,
+    pub guests: BTreeMap<VisitNumber, Session>,
     /// Owners' sessions by reader.
-    pub owners: BTreeMap<u32, Session>,
+    pub owners: BTreeMap<VisitNumber, Session>,
     /// By the region that acknowledged.
-    losses: BTreeMap<usize, Losses>,
+    losses: BTreeMap<NodeIndex, Losses>,
     dots: BTreeMap<(ReplicaId, u64), What>,
     /// The changes that each correction depends on. Until they are there, the correction is not visible.
     needs: BTreeMap<ChangeHash, Vec<ChangeHash>>,
@@ -111,20 +101,20 @@ pub struct Model {
 
 impl Model {
     /// A replica took a change of so many bytes; it is not durable yet.
-    pub fn take(&mut self, visit: u32, (hash, bytes): (ChangeHash, usize), node: usize) {
+    pub(crate) fn take(&mut self, visit: VisitNumber, (hash, bytes): (ChangeHash, usize), node: NodeIndex) {
         if let Some(truth) = self.visits.get_mut(&visit) {
             truth.taken.push(Taken { hash, bytes, node, dot: None, acknowledged: None, lost: false, counted: false });
         }
     }
 
     /// A correction was made of a document whose newest changes are `heads`.
-    pub fn depends(&mut self, hash: ChangeHash, heads: &[ChangeHash]) {
+    pub(crate) fn depends(&mut self, hash: ChangeHash, heads: &[ChangeHash]) {
         self.needs.insert(hash, heads.to_vec());
     }
 
     /// The changes of a row that a reader sees: those whose dependencies are all in the row as well.
     #[must_use]
-    pub fn visible(&self, row: &BTreeSet<ChangeHash>) -> BTreeSet<ChangeHash> {
+    pub(crate) fn visible(&self, row: &BTreeSet<ChangeHash>) -> BTreeSet<ChangeHash> {
         let mut visible = row.clone();
         loop {
             let lacks = |hash: &ChangeHash| {
@@ -141,7 +131,7 @@ impl Model {
     }
 
     /// A repeat is acknowledged: of a change, or of an erasure.
-    pub fn repeated(&mut self, visit: u32, hash: Option<ChangeHash>, node: usize) {
+    pub(crate) fn repeated(&mut self, visit: VisitNumber, hash: Option<ChangeHash>, node: NodeIndex) {
         if let Some(truth) = self.visits.get_mut(&visit) {
             truth.again.push(Again { hash, node, lost: false, counted: false });
         }
@@ -151,12 +141,12 @@ impl Model {
     ///
     /// # Errors
     /// [`Broken`] (I11) if the dot stands for something else already.
-    pub fn changed(
+    pub(crate) fn changed(
         &mut self,
         (at, wall): (Duration, Wall),
-        visit: u32,
+        visit: VisitNumber,
         hash: ChangeHash,
-        node: usize,
+        node: NodeIndex,
         dot: Dot,
     ) -> Result<(), Broken> {
         let Some(truth) = self.visits.get_mut(&visit) else { return Ok(()) };
@@ -171,7 +161,13 @@ impl Model {
     ///
     /// # Errors
     /// [`Broken`] (I11) if the dot stands for something else already.
-    pub fn erased(&mut self, (at, wall): (Duration, Wall), visit: u32, node: usize, dot: Dot) -> Result<(), Broken> {
+    pub(crate) fn erased(
+        &mut self,
+        (at, wall): (Duration, Wall),
+        visit: VisitNumber,
+        node: NodeIndex,
+        dot: Dot,
+    ) -> Result<(), Broken> {
         if let Some(truth) = self.visits.get_mut(&visit) {
             truth.erased.push(Erased { dot, node, acknowledged: wall, lost: false, counted: false });
         }
@@ -179,13 +175,13 @@ impl Model {
     }
 
     /// An origin is over: takes it out of all tokens, so that none waits for it.
-    pub fn forget_origin(&mut self, origin: ReplicaId) {
+    pub(crate) fn forget_origin(&mut self, origin: ReplicaId) {
         for session in self.guests.values_mut().chain(self.owners.values_mut()) {
             session.token = session.token.iter().filter(|(other, _)| *other != origin).collect();
         }
     }
 
-    fn stands_for(&mut self, at: Duration, node: usize, dot: Dot, what: What) -> Result<(), Broken> {
+    fn stands_for(&mut self, at: Duration, node: NodeIndex, dot: Dot, what: What) -> Result<(), Broken> {
         match self.dots.insert((dot.origin, dot.seq), what) {
             Some(earlier) if earlier != what => Err(Broken::new(
                 Invariant::NoFork,
@@ -201,7 +197,7 @@ impl Model {
     /// still has the entry at a dot of a node. Sessions whose tokens name a lost dot begin anew, because the dot may be
     /// used again (assumption A8). `went_back` is the machine whose disk went back: its acknowledgements of repeats no
     /// longer count. Returns whether a dot was lost.
-    pub fn lose(&mut self, went_back: usize, is_left: impl Fn(Dot, usize) -> bool) -> bool {
+    pub(crate) fn lose(&mut self, went_back: NodeIndex, is_left: impl Fn(Dot, NodeIndex) -> bool) -> bool {
         let mut lost: BTreeMap<ReplicaId, u64> = BTreeMap::new();
         let mut note = |dot: Dot| {
             let first = lost.entry(dot.origin).or_insert(dot.seq);

@@ -6,15 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use humantime_serde::re::humantime::format_duration;
+use replication::Storage as _;
+use replication::memory::MemoryStorage;
 use serde::Serialize;
 
-use crate::check::{Broken, Invariant};
-use crate::history::Recorder;
+use crate::history::{History, Recorder};
+use crate::invariant::{Broken, Invariant};
+use crate::marks::Mark;
 use crate::measure::{self, Losses, Measured};
 use crate::plan;
-use crate::scenario::{FaultKind, OperationKind, Replay, Scenario, ScenarioError};
+use crate::scenario::{Fault, FaultKind, OperationKind, Replay, Scenario, ScenarioError};
 use crate::trace::TraceHash;
-use crate::world::{Convergence, Mark, World};
+use crate::world::{Engine, World};
+
+pub use crate::world::Convergence;
 
 /// What a run keeps beside its verdict.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,7 +97,7 @@ impl Outcome {
     /// not run, a backup that was never used. The run proves nothing about such a kind.
     #[must_use]
     pub fn without_effect(&self) -> BTreeSet<FaultKind> {
-        let came = self.plan.faults.iter().filter(|fault| fault.at <= self.awake).map(|fault| fault.kind);
+        let came = self.plan.faults.iter().filter(|fault| fault.at <= self.awake).map(Fault::kind);
         came.filter(|kind| !self.marks.contains(&Mark::Fault(*kind))).collect()
     }
 }
@@ -102,10 +107,15 @@ impl Outcome {
 /// # Errors
 /// [`ScenarioError`] if the scenario contradicts itself, or its plan could not be read again from a file.
 pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
+    run_on(MemoryStorage::apply, scenario, seed, keep)
+}
+
+/// The same on disks with another engine.
+pub(crate) fn run_on(engine: Engine, scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
     let plan = plan::draw(scenario, seed);
-    plan.check()?;
-    let recorder = keep.history.then(|| Recorder::new(plan.regions.len()));
-    let mut world = World::new(plan.clone(), seed, recorder)?;
+    let faults = plan.resolve()?;
+    let history = History::new(keep.history, plan.regions.len());
+    let mut world = World::new(plan.clone(), faults, seed, history, engine)?;
     let convergence = world.run();
     let mut outcome = Outcome {
         seed,
@@ -113,12 +123,12 @@ pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, Scenar
         convergence,
         trace: world.trace.hash(),
         events: world.trace.events(),
-        awake: world.now(),
-        elapsed: world.elapsed(),
+        awake: world.calendar.now(),
+        elapsed: world.calendar.elapsed(),
         losses: world.model.losses(),
         marks: world.marks(),
         measured: None,
-        history: world.recorder.take(),
+        history: world.history.take(),
         plan,
     };
     if keep.measured {

@@ -10,11 +10,11 @@ use rand_chacha::ChaCha8Rng;
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 /// A stream of one concern. ChaCha8: portable and specified, so that a seed means the same on every machine.
-pub type Stream = ChaCha8Rng;
+pub(crate) type Stream = ChaCha8Rng;
 
 /// The stream of `label` and `index` under `seed`.
 #[must_use]
-pub fn stream(seed: u64, label: &str, index: u64) -> Stream {
+pub(crate) fn stream(seed: u64, label: &str, index: u64) -> Stream {
     let mut key = [0; 32];
     for (half, out) in key.chunks_exact_mut(16).enumerate() {
         let mut hasher = SipHasher13::new_with_keys(seed, half as u64);

@@ -6,9 +6,9 @@
 
 use std::time::Duration;
 
-use crate::check::Invariant;
+use crate::invariant::Invariant;
 use crate::run::{Keep, Outcome, caught, run};
-use crate::scenario::{Scenario, ScenarioError};
+use crate::scenario::{Act, Fault, Scenario, ScenarioError};
 
 /// The smallest plan found, and how it fails.
 #[derive(Debug)]
@@ -20,6 +20,7 @@ pub struct Shrunk {
 }
 
 struct Search<'a> {
+    run: &'a dyn Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError>,
     seed: u64,
     invariant: Invariant,
     best: Outcome,
@@ -38,9 +39,19 @@ pub fn shrink(
     seed: u64,
     go_on: &dyn Fn(u32, &Scenario) -> bool,
 ) -> Result<Option<Shrunk>, ScenarioError> {
+    shrink_with(&run, plan, seed, go_on)
+}
+
+/// The same with another way to run a plan.
+pub(crate) fn shrink_with(
+    run: &dyn Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError>,
+    plan: &Scenario,
+    seed: u64,
+    go_on: &dyn Fn(u32, &Scenario) -> bool,
+) -> Result<Option<Shrunk>, ScenarioError> {
     let best = run(plan, seed, Keep::default())?;
     let Some(invariant) = best.broken.as_ref().map(|broken| broken.invariant) else { return Ok(None) };
-    let mut search = Search { seed, invariant, best, attempts: 1, go_on, stopped: false };
+    let mut search = Search { run, seed, invariant, best, attempts: 1, go_on, stopped: false };
     loop {
         let before = size(&search.best.plan);
         search.faults()?;
@@ -65,7 +76,7 @@ impl Search<'_> {
         }
         self.attempts += 1;
         // A candidate may be refused (a fault of a region that is gone), or fail in another way. Then it is not kept.
-        let Ok(Ok(outcome)) = caught(|| run(&candidate, self.seed, Keep::default())) else { return Ok(false) };
+        let Ok(Ok(outcome)) = caught(|| (self.run)(&candidate, self.seed, Keep::default())) else { return Ok(false) };
         let same = outcome.broken.as_ref().is_some_and(|broken| broken.invariant == self.invariant);
         if same {
             self.best = outcome;
@@ -123,8 +134,10 @@ impl Search<'_> {
                     side.retain(|region| *region != name);
                     was_empty || !side.is_empty()
                 };
-                let sides = [is_left(&mut fault.from), is_left(&mut fault.to)];
-                fault.region.as_ref() != Some(&name) && sides == [true, true]
+                if let Act::Partition { from, to, .. } | Act::Degrade { from, to, .. } = &mut fault.act {
+                    return [is_left(from), is_left(to)] == [true, true];
+                }
+                fault.act.region() != Some(&name)
             });
             self.attempt(plan)?;
         }
@@ -134,7 +147,7 @@ impl Search<'_> {
     fn simplify(&mut self) -> Result<(), ScenarioError> {
         let halve = |length: &mut Option<Duration>| *length = length.map(|length| length / 2);
         let last = |plan: &Scenario| {
-            let faults = plan.faults.iter().map(|fault| fault.at + fault.lasts.unwrap_or_default());
+            let faults = plan.faults.iter().map(Fault::ends_at);
             let operations = plan.operations.iter().map(|operation| operation.at);
             faults.chain(operations).max().unwrap_or_default() + Duration::from_secs(2)
         };

@@ -9,13 +9,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::check::Broken;
+use crate::invariant::Broken;
+use crate::marks::Mark;
 use crate::measure::Measured;
-use crate::plan;
-use crate::run::{Keep, Panicked, caught, run};
+use crate::run::{Keep, Outcome, Panicked, caught, run};
 use crate::scenario::{FaultKind, Scenario, ScenarioError, Swarm};
 use crate::trace::TraceHash;
-use crate::world::Mark;
 
 /// A kind of fault that is missing from this many seeds in a row is a gap.
 pub const WINDOW: u64 = 64;
@@ -109,6 +108,18 @@ pub fn sweep(
     measure: bool,
     progress: &impl Progress,
 ) -> Result<Swept, ScenarioError> {
+    sweep_with(&run, scenario, seeds, jobs, measure, progress)
+}
+
+/// The same with another way to run a seed.
+pub(crate) fn sweep_with(
+    run: &(impl Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError> + Sync),
+    scenario: &Scenario,
+    seeds: Range<u64>,
+    jobs: usize,
+    measure: bool,
+    progress: &impl Progress,
+) -> Result<Swept, ScenarioError> {
     let next = AtomicU64::new(seeds.start);
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -121,7 +132,7 @@ pub fn sweep(
                         let Ok(seed) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, after) else {
                             return Ok::<(), ScenarioError>(());
                         };
-                        let one = one(scenario, seed, measure)?;
+                        let one = one(run, scenario, seed, measure)?;
                         let go_on = progress.done(one.failure.as_ref());
                         done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
                         if !go_on {
@@ -138,7 +149,12 @@ pub fn sweep(
     Ok(collect(scenario, all))
 }
 
-fn one(scenario: &Scenario, seed: u64, measure: bool) -> Result<One, ScenarioError> {
+fn one(
+    run: &impl Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError>,
+    scenario: &Scenario,
+    seed: u64,
+    measure: bool,
+) -> Result<One, ScenarioError> {
     let keep = Keep { measured: measure, ..Keep::default() };
     let outcome = match caught(|| run(scenario, seed, keep)) {
         Ok(outcome) => outcome?,
@@ -211,7 +227,7 @@ fn collect(scenario: &Scenario, all: Vec<One>) -> Swept {
 
 /// The marks that must come up in a swarm: every kind that is drawn, and the variants of some kinds.
 fn drawn(swarm: &Swarm) -> Vec<Mark> {
-    let kinds = plan::kinds(swarm);
+    let kinds = swarm.kinds();
     let ways = |kind: &FaultKind| match kind {
         FaultKind::Partition => &[Mark::OneWay, Mark::Flapping][..],
         FaultKind::Degrade => &[Mark::Lost, Mark::Duplicated, Mark::Overtaken],

@@ -34,7 +34,7 @@ impl<'de> Deserialize<'de> for TraceHash {
 
 /// The running hash.
 #[derive(Debug, Default)]
-pub struct Trace {
+pub(crate) struct Trace {
     hasher: SipHasher13,
     events: u64,
 }

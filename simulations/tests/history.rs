@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use simulations::history::{edn, explain, json_lines, shiviz};
+use simulations::index::OperationIndex;
 use simulations::run::{Keep, Outcome, run};
 use simulations::scenario::Scenario;
 
@@ -19,7 +20,8 @@ fn outcome() -> Outcome {
 fn a_request_is_followed_through_all_regions() {
     let outcome = outcome();
     let entries = &outcome.history.as_ref().unwrap().entries;
-    let text = |op| explain(entries, &outcome.plan, op).into_iter().map(|(_, line)| line).collect::<Vec<_>>();
+    let text =
+        |op| explain(entries, &outcome.plan, OperationIndex(op)).into_iter().map(|(_, line)| line).collect::<Vec<_>>();
     let lines = text(0);
     let has = |part: &str| lines.iter().any(|line| line.contains(part));
     assert!(has("a client near") && has("acknowledges it") && has("sends it to") && has("the client has its answer"));
@@ -95,7 +97,7 @@ fn measurements_add_up() {
     assert_eq!(slices, requests);
     assert!(measured.staleness.iter().all(|pair| pair.never == 0 && pair.delays_ms.is_sorted()));
     // Frankfurt to Ashburn is 46 ms: nothing is seen sooner.
-    let pair = measured.staleness.iter().find(|pair| (pair.from, pair.to) == (0, 1)).unwrap();
+    let pair = measured.staleness.iter().find(|pair| (pair.from.0, pair.to.0) == (0, 1)).unwrap();
     assert!(pair.delays_ms[0] > 25.0, "{pair:?}");
     assert!(pair.delays_ms.last().unwrap() > &1_000.0, "the partition shows");
     assert!(measured.convergence.took.unwrap() <= measured.convergence.bound);
@@ -167,7 +169,7 @@ fn pairs_that_were_behind_are_counted_beside_all_pairs() {
     assert_eq!((ended.at, ended.pairs), (15.0, 6));
     assert!((4..6).contains(&ended.behind), "{ended:?}");
     assert_eq!(measured.recoveries.len() as u64, ended.behind);
-    let across = measured.recoveries.iter().filter(|pair| pair.from == 1 || pair.to == 1);
+    let across = measured.recoveries.iter().filter(|pair| pair.from.0 == 1 || pair.to.0 == 1);
     // Connections must be made anew before any frame arrives.
     assert_eq!(across.filter(|pair| pair.took.is_some_and(|took| took > 0.1)).count(), 4);
 }
@@ -207,7 +209,7 @@ const TROUBLE: &str = r#"
 "#;
 
 fn story(outcome: &Outcome, operation: usize) -> Vec<String> {
-    let lines = explain(&outcome.history.as_ref().unwrap().entries, &outcome.plan, operation);
+    let lines = explain(&outcome.history.as_ref().unwrap().entries, &outcome.plan, OperationIndex(operation));
     assert!(lines.iter().is_sorted_by_key(|(at, _)| *at));
     lines.into_iter().map(|(_, line)| line).collect()
 }
@@ -250,7 +252,7 @@ fn every_answer_is_told_as_it_was() {
     let unknown = ["eu-central answers: unknown there", "the client tries us-east", "us-east answers: unknown there"];
     in_order(&story(&outcome, 4), &unknown);
     // A run that broke before that has no record of it.
-    let lines = explain(&[], &outcome.plan, 4);
+    let lines = explain(&[], &outcome.plan, OperationIndex(4));
     assert_eq!(lines, [(std::time::Duration::from_secs(18), "not asked: the run ended before".to_owned())]);
 }
 

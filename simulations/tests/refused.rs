@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use simulations::scenario::Scenario;
+use std::collections::BTreeSet;
+
+use simulations::scenario::{Fault, FaultKind, Scenario};
 
 /// Three regions for a minute: a scenario without an error.
 const GOOD: &str = "name = \"x\"\nduration = \"1m\"\nregions = [\"eu-central\", \"us-east\", \"sa-east\"]\n";
@@ -171,12 +173,16 @@ fn faults_that_would_test_nothing_are_refused() {
     let side = |keys: &str| fault("partition", &format!("for = \"10s\"\n{keys}"));
     let worse = |keys: &str| fault("degrade", &format!("for = \"10s\"\nfrom = [\"us-east\"]\n{keys}"));
     let mut table = vec![
-        (fault("crash", "for = \"1s\""), "needs `region`"),
+        (fault("crash", "for = \"1s\""), "fault `crash` at 1s: missing field `region`"),
         (fault("crash", "region = \"atlantis\"\nfor = \"1s\""), "atlantis"),
-        (on("crash", "ppm = 3"), "takes no `ppm`"),
+        (on("crash", "ppm = 3"), "unknown field `ppm`, expected `region`"),
+        (on("night", ""), "unknown field `region`"),
+        (on("add", ""), "takes no `for`"),
+        (on("earthquake", ""), "unknown variant `earthquake`, expected one of `partition`"),
+        (side("from = [\"us-east\"]\nflap = { down = \"1s\", up = \"1s\", left = \"1s\" }"), "unknown field `left`"),
         (on("crash", "").replace("at = \"1s\"", "at = \"1m\""), "`duration` ends at 1m"),
         (on("crash", "").replace("at = \"1s\"", "at = \"3h\""), "`duration` ends"),
-        (on("restore", "by = \"-3s\""), "negative"),
+        (on("restore", "by = \"-3s\""), "\"-3s\", expected a duration in `by`"),
         (on("restore", "by = \"0s\""), "`by`"),
         (on("restore", "by = \"400days\""), "`by`"),
         (on("slow-node", "by = \"0s\""), "`by`"),
@@ -185,7 +191,8 @@ fn faults_that_would_test_nothing_are_refused() {
         (on("slow-disk", "by = \"1h\""), "`by`"),
         (on("clock-step", "by = \"-0s\""), "`by`"),
         (on("clock-step", "by = \"-9000days\""), "`by`"),
-        (on("clock-step", "by = \"soon\""), "needs `by`"),
+        (on("clock-step", "by = \"soon\""), "expected a length of time such as \"90s\" or \"-90s\" in `by`"),
+        (on("clock-step", "").replace("for", "at"), "duplicate key"),
         (on("clock-drift", "ppm = nan"), "`ppm`"),
         (on("clock-drift", "ppm = 0.0"), "`ppm`"),
         (on("clock-drift", "ppm = 1e308"), "`ppm`"),
@@ -271,4 +278,38 @@ fn faults_that_would_test_nothing_are_refused() {
     // Two regions have nothing between them.
     let two = GOOD.replace(", \"sa-east\"", "");
     assert!(refused(&format!("{two}{}", on("bridge", ""))).contains("three regions"));
+}
+
+/// A plan is saved as a file, so each kind must be read as it was written.
+#[test]
+fn every_kind_of_fault_survives_its_file() {
+    let region = |kind: &str, keys: &str| fault(kind, &format!("region = \"us-east\"\n{keys}"));
+    let lasts = |kind: &str, keys: &str| region(kind, &format!("for = \"1h 5ms\"\n{keys}"));
+    let sides = "for = \"10s\"\nfrom = [\"us-east\"]\nto = [\"sa-east\"]\none-way = true\n";
+    let faults = [
+        fault("partition", &format!("{sides}flap = {{ down = \"1s\", up = \"20ms\" }}")),
+        fault("degrade", &format!("{sides}loss = 0.25\nlatency = \"30ms\"\nbandwidth_mbps = 0.5")),
+        lasts("read-errors", "share = 0.125"),
+        lasts("restarts", "every = \"2s\""),
+        lasts("clock-step", "by = \"-400days\""),
+        lasts("clock-drift", "ppm = -12.5"),
+        lasts("slow-node", "by = \"1500ms\""),
+        lasts("slow-disk", "by = \"1500ms\""),
+        lasts("old-bucket", "by = \"31days\""),
+        lasts("restore", "by = \"1day 3h\""),
+        region("believe-clock", ""),
+        region("add", ""),
+        region("remove", "").replace("1s", "2s"),
+        region("rejoin", "").replace("1s", "3s"),
+        fault("night", "for = \"9h\""),
+    ];
+    let plain =
+        ["bridge", "crash", "kill", "restart", "pause", "full-disk", "lying-disk", "hung-disk", "lose-bucket", "flip"];
+    let text = format!("{GOOD}{}{}", faults.concat(), plain.map(|kind| lasts(kind, "")).concat());
+    let scenario = Scenario::parse(&text).unwrap();
+    let kinds: BTreeSet<FaultKind> = scenario.faults.iter().map(Fault::kind).collect();
+    assert_eq!(kinds, FaultKind::all().collect());
+    let again = Scenario::parse(&scenario.to_toml().unwrap()).unwrap();
+    assert_eq!(again.faults, scenario.faults);
+    assert_eq!(scenario.faults[4].label(), "clock-step us-east -400days");
 }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use simulations::index::NodeIndex;
 use simulations::measure::{
     Availability, Convergence, FaultBand, FaultEnd, Losses, Measured, Recovery, RequestCount, Sample, Staleness,
     Traffic,
@@ -101,7 +102,7 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
         run.fault_ends.push(FaultEnd { at, pairs: behind * 2, behind });
         for (from, to) in pairs(regions) {
             let took = (numbers.next() > 0.02).then(|| 0.1 + heartbeat_ms / 500.0 + numbers.next().powi(2) * 3.0);
-            run.recoveries.push(Recovery { from, to, at, took });
+            run.recoveries.push(Recovery { from: NodeIndex(from), to: NodeIndex(to), at, took });
         }
     }
     for (from, to) in pairs(regions) {
@@ -113,7 +114,12 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
             })
             .collect();
         delays.sort_by(f32::total_cmp);
-        run.staleness.push(Staleness { from, to, delays_ms: delays, never: if to == 2 { 3 } else { 0 } });
+        run.staleness.push(Staleness {
+            from: NodeIndex(from),
+            to: NodeIndex(to),
+            delays_ms: delays,
+            never: if to == 2 { 3 } else { 0 },
+        });
     }
     for step in 0..=600 {
         let at = f64::from(step);
@@ -127,15 +133,23 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
                 let elsewhere = if lost { 100 - failed } else { (numbers.next() * 3.0) as u64 };
                 let at_home = if lost { 0 } else { 100 - failed - elsewhere };
                 let otherwise = elsewhere.min(1);
-                run.availability.push(Availability { at, seconds: 5.0, region, at_home, elsewhere, otherwise, failed });
+                run.availability.push(Availability {
+                    at,
+                    seconds: 5.0,
+                    region: NodeIndex(region),
+                    at_home,
+                    elsewhere,
+                    otherwise,
+                    failed,
+                });
             }
         }
     }
     for (from, to) in pairs(regions) {
         let control = (4e7 / heartbeat_ms) as u64;
         run.traffic.push(Traffic {
-            from,
-            to,
+            from: NodeIndex(from),
+            to: NodeIndex(to),
             frames: 5000,
             payload: 900_000,
             metadata: 500_000,
@@ -164,7 +178,7 @@ fn sample(regions: usize, region: usize, at: f64, numbers: &mut Numbers) -> Samp
     let noise = numbers.next();
     Sample {
         at,
-        region,
+        region: NodeIndex(region),
         up: !down,
         ready: !down,
         documents: (at * 15.0) as u64,
@@ -263,7 +277,7 @@ fn a_run_has_all_files_and_its_tables_add_up() {
         let pair = run
             .staleness
             .iter()
-            .find(|s| run.regions[s.from] == row["from"] && run.regions[s.to] == row["to"])
+            .find(|s| run.regions[s.from.0] == row["from"] && run.regions[s.to.0] == row["to"])
             .unwrap();
         let seen = pair.delays_ms.iter().filter(|ms| **ms <= 100.0).count() as f64;
         let share: f64 = row["p_seen_within_100_ms"].parse().unwrap();
@@ -378,8 +392,8 @@ fn losses_by_contract_are_reported() {
         fs::read_to_string(written.index).unwrap()
     };
     assert!(page(&run).contains("<dt>Lost by contract</dt><dd>0</dd>"));
-    run.losses.push(Losses { region: 1, changes: 240, erasures: 7, undone: 5 });
-    run.losses.push(Losses { region: 2, changes: 3, ..Losses::default() });
+    run.losses.push(Losses { region: NodeIndex(1), changes: 240, erasures: 7, undone: 5 });
+    run.losses.push(Losses { region: NodeIndex(2), changes: 3, ..Losses::default() });
     let page = page(&run);
     assert!(page.contains("<dt>Lost by contract</dt><dd>250</dd>"));
     assert!(page.contains("ap-south 3, us-east 247; 5 erasures came undone"));
@@ -443,7 +457,7 @@ fn a_comparison_has_figures_side_by_side_and_a_report_of_each_side() {
 fn a_run_without_data_still_gives_a_report() {
     let alone = Measured { name: "alone".into(), regions: vec!["eu".into()], ..Measured::default() };
     let unnamed = Measured {
-        staleness: vec![Staleness { from: 0, to: 9, delays_ms: vec![f32::NAN, 0.0], never: 0 }],
+        staleness: vec![Staleness { from: NodeIndex(0), to: NodeIndex(9), delays_ms: vec![f32::NAN, 0.0], never: 0 }],
         faults: vec![FaultBand { kind: "crash".into(), label: "x".into(), from: f64::NAN, until: f64::INFINITY }],
         samples: vec![sample(1, 0, 0.0, &mut Numbers(1)), sample(3, 7, f64::NAN, &mut Numbers(1))],
         ..alone.clone()

@@ -8,11 +8,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use simulations::history::{Entry, Machine, Record};
+use simulations::index::NodeIndex;
+use simulations::marks::Mark;
 use simulations::measure::{Measured, Sample};
 use simulations::reply::Reply;
 use simulations::run::{Keep, run};
 use simulations::scenario::{FaultKind, Replay, Scenario};
-use simulations::world::Mark;
 
 /// These are run for a part of their length, because a whole day takes a minute, too long for a test.
 const LONG: [&str; 2] = ["berlin-day", "reopening-day"];
@@ -160,7 +161,7 @@ fn measured(scenario: &Scenario) -> Measured {
 fn losses_by_contract_are_counted() {
     let lost = measured(&named("restored-alone")).losses;
     assert_eq!(lost.len(), 1, "{lost:?}");
-    assert_eq!(lost[0].region, 1, "only the region that was alone");
+    assert_eq!(lost[0].region.0, 1, "only the region that was alone");
     assert!(lost[0].changes > 50 && lost[0].erasures > 5, "{lost:?}");
     assert!((1..=lost[0].erasures).contains(&lost[0].undone), "{lost:?}");
     assert_eq!(measured(&named("quiet")).losses, []);
@@ -170,7 +171,7 @@ fn losses_by_contract_are_counted() {
 
 /// In how many samples of a cut's last minute a node says that it is complete for Europe's first node.
 fn complete_for_europe(run: &Measured, at: usize) -> usize {
-    let during = run.samples.iter().filter(|sample| sample.region == at && (180.0..240.0).contains(&sample.at));
+    let during = run.samples.iter().filter(|sample| sample.region.0 == at && (180.0..240.0).contains(&sample.at));
     during.filter(|sample| sample.completeness_s[0].is_some_and(|behind| behind < 30.0)).count()
 }
 
@@ -188,10 +189,10 @@ fn nodes_of_one_region_have_one_vote_and_one_completeness() {
     for at in 2..4 {
         assert_eq!(complete_for_europe(&together, at), 0, "the cut node may have what is missing");
         assert!(complete_for_europe(&apart, at) > 10);
-        let is_in_doubt = |sample: &&Sample| sample.region == at && sample.up && !sample.ready && sample.at > 360.0;
+        let is_in_doubt = |sample: &&Sample| sample.region.0 == at && sample.up && !sample.ready && sample.at > 360.0;
         assert_eq!(together.samples.iter().filter(is_in_doubt).count(), 0, "two nodes of one region are one vote");
     }
-    let in_doubt = together.samples.iter().filter(|sample| sample.region < 2 && !sample.ready && sample.at > 370.0);
+    let in_doubt = together.samples.iter().filter(|sample| sample.region.0 < 2 && !sample.ready && sample.at > 370.0);
     assert!(in_doubt.count() > 50, "and the region itself is outvoted by the two others");
 }
 
@@ -209,7 +210,7 @@ fn a_full_document_has_an_answer_of_its_own() {
             refused.insert(*region);
         }
     }
-    assert!(refused.contains(&1) && refused.len() > 1, "{refused:?} refused during the cut");
+    assert!(refused.contains(&NodeIndex(1)) && refused.len() > 1, "{refused:?} refused during the cut");
     let requests = outcome.measured.unwrap().requests;
     let full: Vec<(&str, u64)> = requests.iter().map(|count| (count.kind.as_str(), count.full)).collect();
     assert!(full.iter().all(|(kind, full)| (*full > 100) == (*kind == "correct")), "{full:?}");
@@ -225,15 +226,17 @@ fn a_hundred_restarts_beside_a_dead_peer_leave_tokens_short() {
     let (mut wrote, mut has_written) = (0, false);
     for Entry { record, .. } in &outcome.history.unwrap().entries {
         match record {
-            Record::Machine { node: 1, what: Machine::Starts } => wrote += i32::from(std::mem::take(&mut has_written)),
-            Record::Acknowledged { node: 1, dot: Some(_), .. } => has_written = true,
+            Record::Machine { node: NodeIndex(1), what: Machine::Starts } => {
+                wrote += i32::from(std::mem::take(&mut has_written))
+            }
+            Record::Acknowledged { node: NodeIndex(1), dot: Some(_), .. } => has_written = true,
             _ => {}
         }
     }
     assert!(wrote > 100, "{wrote} processes took a write and were followed by another");
     let with = outcome.measured.unwrap();
     let mut scenario = scenario;
-    scenario.faults.retain(|fault| fault.kind != FaultKind::Restarts);
+    scenario.faults.retain(|fault| fault.kind() != FaultKind::Restarts);
     let without = measured(&scenario);
     assert!(with.longest_token < 200, "{} characters", with.longest_token);
     let bytes = |run: &Measured| run.batches.mean(run.batches.bytes);
@@ -288,8 +291,8 @@ fn a_cut_stops_clients_and_probes_as_well() {
     let dark = slices.iter().filter(|slice| slice.at >= 100.0 && slice.at + slice.seconds <= 190.0);
     let (mut failed, mut answered) = ([0; 2], [0; 2]);
     for slice in dark {
-        failed[slice.region] += slice.failed;
-        answered[slice.region] += slice.at_home + slice.elsewhere;
+        failed[slice.region.0] += slice.failed;
+        answered[slice.region.0] += slice.at_home + slice.elsewhere;
     }
     assert!(failed[0] > 50 && answered[0] == 0, "near eu-central: {failed:?} failed, {answered:?} answered");
     assert!(failed[1] == 0 && answered[1] > 50, "near us-east: {failed:?} failed, {answered:?} answered");

@@ -38,7 +38,7 @@ fn staleness_does_not_rise_with_the_rate() {
         let pairs = run.staleness.iter().filter(|pair| pair.from != pair.to);
         for (number, pair) in pairs.enumerate() {
             let (half, most) = (quantile(&pair.delays_ms, 0.5), quantile(&pair.delays_ms, 0.99));
-            let names = format!("{} -> {}", run.regions[pair.from], run.regions[pair.to]);
+            let names = format!("{} -> {}", run.regions[pair.from.0], run.regions[pair.to.0]);
             println!("{rate:>8} | {names} | {half:.1} | {most:.1} | {:.0}", bytes as f64 / writes as f64);
             if rate == 1 {
                 base.push(half);

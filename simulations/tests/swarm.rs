@@ -11,10 +11,10 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use simulations::marks::Mark;
 use simulations::run::{Keep, run};
 use simulations::scenario::Scenario;
 use simulations::sweep::{Failure, Progress, Swept, sweep};
-use simulations::world::Mark;
 
 fn scenario() -> Scenario {
     Scenario::parse(include_str!("../scenarios/swarm.toml")).unwrap()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use replication::Dot;
 
 use super::{Entry, Machine, Record, Turn};
+use crate::index::{FaultIndex, NodeIndex, OperationIndex};
 use crate::reply::Reply;
 use crate::scenario::Scenario;
 
@@ -15,10 +16,10 @@ type Line = (Duration, String);
 /// was acknowledged, sent, lost, received and known; and the faults, crashes, starts and roll-backs from then on.
 /// Faults that had begun before the request come first.
 #[must_use]
-pub fn explain(entries: &[Entry], plan: &Scenario, operation: usize) -> Vec<Line> {
+pub fn explain(entries: &[Entry], plan: &Scenario, operation: OperationIndex) -> Vec<Line> {
     let is_asked = |entry: &Entry| matches!(&entry.record, Record::Asked { operation: of, .. } if *of == operation);
     let Some(begin) = entries.iter().position(is_asked) else {
-        let at = plan.operations.get(operation).map_or(Duration::ZERO, |operation| operation.at);
+        let at = plan.operations.get(operation.0).map_or(Duration::ZERO, |operation| operation.at);
         return vec![(at, "not asked: the run ended before".to_owned())];
     };
     let acknowledged = |entry: &Entry| match &entry.record {
@@ -37,20 +38,20 @@ pub fn explain(entries: &[Entry], plan: &Scenario, operation: usize) -> Vec<Line
 /// Something that lasts until something else ends it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum State {
-    Fault(usize),
-    Down(usize),
-    RolledBack(usize),
+    Fault(FaultIndex),
+    Down(NodeIndex),
+    RolledBack(NodeIndex),
 }
 
 struct Story<'a> {
     regions: &'a [String],
-    operation: usize,
+    operation: OperationIndex,
     dots: BTreeSet<Dot>,
 }
 
 impl Story<'_> {
-    fn name(&self, region: usize) -> &str {
-        self.regions.get(region).map_or("?", String::as_str)
+    fn name(&self, region: NodeIndex) -> &str {
+        self.regions.get(region.0).map_or("?", String::as_str)
     }
 
     fn carries(&self, carried: &[Dot]) -> bool {
@@ -114,7 +115,7 @@ impl Story<'_> {
 
     /// A line about the operation itself.
     fn own(&self, record: &Record) -> Option<String> {
-        let name = |region: &usize| self.name(*region);
+        let name = |region: &NodeIndex| self.name(*region);
         Some(match record {
             Record::Asked { operation, asked } if *operation == self.operation => {
                 let (from, what) = (&asked.from, asked.kind.name());
@@ -147,8 +148,8 @@ impl Story<'_> {
             Record::Lost { from, to, dots } if self.carries(dots) => {
                 format!("the frame from {} to {} with it is lost", name(from), name(to))
             }
-            Record::Received { at, from, dots } if self.carries(dots) => {
-                format!("{} receives it from {}", name(at), name(from))
+            Record::Received { node, from, dots } if self.carries(dots) => {
+                format!("{} receives it from {}", name(node), name(from))
             }
             Record::Learned { node, of } if of.iter().any(|(_, dot)| self.dots.contains(dot)) => {
                 format!("{} durably knows it", name(node))

@@ -13,6 +13,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Entry, Record, is_write};
+use crate::index::{NodeIndex, OperationIndex, VisitNumber};
 use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind};
 
@@ -33,8 +34,8 @@ struct Line<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Shown<'a> {
-    One(u32),
-    All(&'a [u32]),
+    One(VisitNumber),
+    All(&'a [VisitNumber]),
 }
 
 fn name(kind: OperationKind) -> &'static str {
@@ -50,8 +51,8 @@ fn name(kind: OperationKind) -> &'static str {
 /// The session that asks: all requests about one visit come from its guest, all reads with one number from one reader.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Session {
-    Guest(u32),
-    Reader(u32),
+    Guest(VisitNumber),
+    Reader(VisitNumber),
 }
 
 impl Session {
@@ -93,7 +94,7 @@ impl Processes {
 
 fn lines(entries: &[Entry]) -> Vec<Line<'_>> {
     let mut processes = Processes::default();
-    let mut open: BTreeMap<usize, Open<'_>> = BTreeMap::new();
+    let mut open: BTreeMap<OperationIndex, Open<'_>> = BTreeMap::new();
     let mut lines: Vec<Line<'_>> = Vec::new();
     for entry in entries {
         match &entry.record {
@@ -136,7 +137,7 @@ fn line<'a>(
     process: usize,
     kind: &'static str,
     asked: &'a Operation,
-    seen: Option<&'a [u32]>,
+    seen: Option<&'a [VisitNumber]>,
 ) -> Line<'a> {
     Line {
         index,
@@ -157,7 +158,9 @@ pub fn edn(entries: &[Entry]) -> String {
         let value = match line.value {
             None => "nil".to_owned(),
             Some(Shown::One(visit)) => format!("{visit}"),
-            Some(Shown::All(all)) => format!("[{}]", all.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")),
+            Some(Shown::All(all)) => {
+                format!("[{}]", all.iter().map(VisitNumber::to_string).collect::<Vec<_>>().join(" "))
+            }
         };
         // Writing to a string cannot fail.
         let _ = writeln!(
@@ -180,7 +183,8 @@ pub fn json_lines(entries: &[Entry]) -> String {
 /// What the replicas did, as ShiViz reads it.
 #[must_use]
 pub fn shiviz(entries: &[Entry], regions: &[String]) -> String {
-    let host = |region: usize| regions.get(region).map_or_else(|| "unknown".to_owned(), |name| name.replace('-', "_"));
+    let host =
+        |region: NodeIndex| regions.get(region.0).map_or_else(|| "unknown".to_owned(), |name| name.replace('-', "_"));
     let mut out = String::new();
     for Entry { at, record, clock } in entries {
         let (Some(region), Some(clock)) = (record.region(), clock) else { continue };
@@ -195,7 +199,7 @@ pub fn shiviz(entries: &[Entry], regions: &[String]) -> String {
             .iter()
             .enumerate()
             .filter(|(_, count)| **count > 0)
-            .map(|(region, count)| (host(region), *count))
+            .map(|(region, count)| (host(NodeIndex(region)), *count))
             .collect();
         let clock = serde_json::to_string(&clock).unwrap_or_default();
         let _ = writeln!(out, "{} \"{:.3}s {event}\" {clock}", host(region), at.as_secs_f64());

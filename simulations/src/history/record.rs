@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use replication::Dot;
 
+use crate::index::{FaultIndex, NodeIndex, OperationIndex, VisitNumber};
 use crate::reply::Reply;
 use crate::scenario::Operation;
 
@@ -24,23 +25,23 @@ pub enum Record {
     /// A client asks.
     Asked {
         /// Number of the operation.
-        operation: usize,
+        operation: OperationIndex,
         /// The request.
         asked: Operation,
     },
     /// A client sends its request to a region.
     Tried {
         /// Number of the operation.
-        operation: usize,
+        operation: OperationIndex,
         /// The region.
-        region: usize,
+        region: NodeIndex,
     },
     /// A region answered the request, or did not.
     Answered {
         /// Number of the operation.
-        operation: usize,
+        operation: OperationIndex,
         /// The region.
-        region: usize,
+        region: NodeIndex,
         /// The answer; `None` if the client has waited long enough for one.
         reply: Option<Reply>,
         /// Whether the client still waited for it.
@@ -49,59 +50,59 @@ pub enum Record {
     /// The request is over.
     Over {
         /// Number of the operation.
-        operation: usize,
+        operation: OperationIndex,
         /// The answer that counts; `None` if there is none.
         reply: Option<Reply>,
         /// What a reader was shown: visits.
-        seen: Option<Vec<u32>>,
+        seen: Option<Vec<VisitNumber>>,
     },
     /// A replica acknowledged a write.
     Acknowledged {
         /// The replica.
-        node: usize,
+        node: NodeIndex,
         /// Number of the operation.
-        operation: usize,
+        operation: OperationIndex,
         /// Its place in that replica's log; none for a repeat.
         dot: Option<Dot>,
     },
     /// A replica sent a frame.
     Sent {
         /// The sender.
-        from: usize,
+        from: NodeIndex,
         /// The receiver.
-        to: usize,
+        to: NodeIndex,
         /// Entries in it.
         dots: Vec<Dot>,
     },
     /// A frame was lost on its way, or came when its connection was gone.
     Lost {
         /// The sender.
-        from: usize,
+        from: NodeIndex,
         /// The receiver.
-        to: usize,
+        to: NodeIndex,
         /// Entries in it.
         dots: Vec<Dot>,
     },
     /// A replica received a frame.
     Received {
         /// The receiver.
-        at: usize,
+        node: NodeIndex,
         /// The sender.
-        from: usize,
+        from: NodeIndex,
         /// Entries in it.
         dots: Vec<Dot>,
     },
     /// A replica durably knows of acknowledged writes of others.
     Learned {
         /// The replica.
-        node: usize,
+        node: NodeIndex,
         /// Operations and dots.
-        of: Vec<(usize, Dot)>,
+        of: Vec<(OperationIndex, Dot)>,
     },
     /// A fault began, ended, or changed.
     Fault {
         /// Its number in the plan.
-        fault: usize,
+        fault: FaultIndex,
         /// For people.
         label: String,
         /// What it did.
@@ -112,7 +113,7 @@ pub enum Record {
     /// Something happened to a machine.
     Machine {
         /// The machine.
-        node: usize,
+        node: NodeIndex,
         /// What happened to it.
         what: Machine,
     },
@@ -153,11 +154,12 @@ pub enum Machine {
 impl Record {
     /// The region whose vector clock the record carries, if any.
     #[must_use]
-    pub fn region(&self) -> Option<usize> {
+    pub fn region(&self) -> Option<NodeIndex> {
         match self {
-            Record::Acknowledged { node, .. } | Record::Learned { node, .. } => Some(*node),
+            Record::Acknowledged { node, .. } | Record::Received { node, .. } | Record::Learned { node, .. } => {
+                Some(*node)
+            }
             Record::Sent { from, .. } => Some(*from),
-            Record::Received { at, .. } => Some(*at),
             Record::Asked { .. }
             | Record::Tried { .. }
             | Record::Answered { .. }

@@ -5,6 +5,9 @@
 //! `g-counter` and `pn-counter` are served; everything written becomes a document that lasts, and replicas send their
 //! frames to each other in messages of the type `frame`.
 //!
+//! `meridian simulate maelstrom` (`src/simulate/maelstrom.rs`) runs it as a process, and `tests/maelstrom.rs` without one.
+//! Nothing else in this crate uses it.
+//!
 //! # Invariants
 //! - No input makes it panic or end. Input that it cannot read is reported ([`Maelstrom::poll_log`]) and ignored.
 //! - A write is acknowledged only when it is durable.

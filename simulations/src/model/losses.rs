@@ -13,13 +13,13 @@ use crate::measure::Losses;
 impl Model {
     /// The losses counted so far, in the order of regions.
     #[must_use]
-    pub fn losses(&self) -> Vec<Losses> {
+    pub(crate) fn losses(&self) -> Vec<Losses> {
         self.losses.values().cloned().collect()
     }
 
     /// Counts the losses since the last call. `wall` is true time; `is_shown` says whether some store still shows a
     /// document.
-    pub fn count_losses(&mut self, wall: Wall, is_shown: impl Fn(&DocumentName) -> bool) {
+    pub(crate) fn count_losses(&mut self, wall: Wall, is_shown: impl Fn(&DocumentName) -> bool) {
         for truth in self.visits.values_mut().filter(|truth| truth.key.expires_at > wall) {
             if truth.has_standing_erasure() {
                 continue;

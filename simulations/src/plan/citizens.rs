@@ -7,6 +7,7 @@ use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use rand_distr::{Distribution as _, Exp, Zipf};
 
+use crate::index::VisitNumber;
 use crate::regions;
 use crate::scenario::{Operation, OperationKind, Scenario};
 use crate::seed::{Stream, stream};
@@ -23,10 +24,17 @@ pub(super) fn draw(scenario: &Scenario, seed: u64) -> Vec<Operation> {
     let workload = &scenario.workload;
     let mut operations = Vec::new();
     if workload.rate > 0.0 {
-        let first = scenario.operations.iter().map(|operation| operation.visit + 1).max().unwrap_or(0);
+        let first = scenario.operations.iter().map(|operation| operation.visit.0 + 1).max().unwrap_or(0);
         let mut draws = stream(seed, "citizens", 0);
         for (visit, (at, home)) in (first..).zip(arrivals(scenario, &mut draws)) {
-            one_visit(scenario, visit, at, home, &mut stream(seed, "visit", u64::from(visit)), &mut operations);
+            one_visit(
+                scenario,
+                VisitNumber(visit),
+                at,
+                home,
+                &mut stream(seed, "visit", u64::from(visit)),
+                &mut operations,
+            );
         }
         if workload.hot > 0.0 {
             hot(scenario, first, &mut stream(seed, "hot", 0), &mut operations);
@@ -81,7 +89,7 @@ fn venue(scenario: &Scenario, draws: &mut Stream) -> u32 {
 
 fn one_visit(
     scenario: &Scenario,
-    visit: u32,
+    visit: VisitNumber,
     at: Duration,
     home: usize,
     draws: &mut Stream,
@@ -136,7 +144,7 @@ fn one_visit(
 fn hot(scenario: &Scenario, first: u32, draws: &mut Stream, operations: &mut Vec<Operation>) {
     let workload = &scenario.workload;
     let Ok(gaps) = Exp::new(workload.hot) else { return };
-    let is_hot = |visit: u32| (first..first.saturating_add(workload.hot_visits)).contains(&visit);
+    let is_hot = |visit: VisitNumber| (first..first.saturating_add(workload.hot_visits)).contains(&visit.0);
     let mut created: Vec<Operation> = Vec::new();
     for operation in operations.iter().filter(|operation| is_hot(operation.visit)) {
         if created.iter().all(|known| known.visit != operation.visit) {
@@ -188,7 +196,7 @@ fn readers(scenario: &Scenario, draws: &mut Stream, operations: &mut Vec<Operati
             at: now,
             kind: OperationKind::Read,
             from: scenario.regions[*home].clone(),
-            visit: reader,
+            visit: VisitNumber(reader),
             venue: *venue,
             arrived: Duration::ZERO,
             retention: Duration::ZERO,

@@ -9,8 +9,6 @@ mod swarm;
 
 use crate::scenario::Scenario;
 
-pub(crate) use swarm::{kinds, needs_three};
-
 /// The scenario with all requests and faults written out.
 #[must_use]
 pub fn draw(scenario: &Scenario, seed: u64) -> Scenario {

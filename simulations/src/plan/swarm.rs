@@ -10,37 +10,14 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 
-use crate::scenario::{Fault, FaultKind, Flap, Scenario, Swarm, Topology};
+use crate::scenario::{Act, Fault, FaultKind, Flap, Scenario, SignedDuration, Swarm, Topology};
 use crate::seed::{Stream, stream};
 
-/// Which kinds a swarm draws from.
-pub(crate) fn kinds(swarm: &Swarm) -> Vec<FaultKind> {
-    if !swarm.kinds.is_empty() {
-        return swarm.kinds.clone();
-    }
-    // These break assumptions of the algorithm.
-    let is_assumed = |kind: &FaultKind| !matches!(kind, FaultKind::LyingDisk | FaultKind::BelieveClock);
-    FaultKind::ALL.into_iter().filter(is_assumed).collect()
-}
-
-/// Whether a kind needs a third region: for a majority of clocks, a bridge, or two regions after a removal.
-pub(crate) fn needs_three(kind: FaultKind) -> bool {
-    matches!(
-        kind,
-        FaultKind::Bridge
-            | FaultKind::ClockStep
-            | FaultKind::ClockDrift
-            | FaultKind::Add
-            | FaultKind::Remove
-            | FaultKind::Rejoin
-    )
-}
-
 pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
-    let kinds = kinds(swarm);
+    let kinds = swarm.kinds();
     let forced = kinds[usize::try_from(seed % kinds.len() as u64).unwrap_or(0)];
     let mut draws = stream(seed, "settings", 0);
-    let least = if needs_three(forced) { swarm.regions[0].max(3) } else { swarm.regions[0] };
+    let least = if forced.needs_three() { swarm.regions[0].max(3) } else { swarm.regions[0] };
     let regions = draws.random_range(least.min(swarm.regions[1])..=swarm.regions[1]);
     plan.regions.truncate(regions);
     plan.region_of.retain(|node, _| plan.regions.contains(node));
@@ -53,7 +30,7 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
     let mut faults = stream(seed, "faults", 0);
     let left_out: Vec<bool> = kinds.iter().map(|_| faults.random_bool(swarm.omit)).collect();
     let kept = kinds.iter().zip(&left_out).filter(|(kind, out)| **kind == forced || !**out).map(|(kind, _)| *kind);
-    let kept: Vec<FaultKind> = kept.filter(|kind| regions >= 3 || !needs_three(*kind)).collect();
+    let kept: Vec<FaultKind> = kept.filter(|kind| regions >= 3 || !kind.needs_three()).collect();
     let mut world = Drawn { odd: faults.random_range(0..regions), added: None, removed: None };
     let count = faults.random_range(swarm.faults[0]..=swarm.faults[1]);
     // Most restores would break an assumption (A8) and are skipped when their time comes.
@@ -64,7 +41,7 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
         let mut draws = stream(seed, "fault", u64::from(number));
         let mut drawn = fault(plan, kind, &mut world, &mut draws);
         // The forced kind takes its variants in turn.
-        if let Some(fault) = drawn.as_mut().filter(|_| number == 0 && kind == FaultKind::Partition) {
+        if let Some(fault) = drawn.as_mut().filter(|_| number == 0) {
             in_turn(fault, seed / kinds.len() as u64, &mut draws);
         }
         if let Some(fault) = drawn {
@@ -79,38 +56,35 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
 /// Faults that accompany another one, because alone it shows little: a crash that loses the page cache which a killed
 /// process left, a peer that is dead while a region restarts again and again, the return of a region that was removed.
 fn beside(plan: &Scenario, fault: &Fault, draws: &mut Stream) -> Option<Fault> {
-    let (at, lasts) = (fault.at, fault.lasts.unwrap_or_default());
-    match fault.kind {
-        FaultKind::Kill if draws.random_bool(0.6) => {
-            let mut crash = Fault::new(FaultKind::Crash, at + lasts + seconds(0.0..1.5, draws));
-            (crash.region, crash.lasts) = (fault.region.clone(), Some(seconds(0.3..5.0, draws)));
-            (crash.at < plan.duration).then_some(crash)
+    match &fault.act {
+        Act::Kill { region } if draws.random_bool(0.6) => {
+            let at = fault.ends_at() + seconds(0.0..1.5, draws);
+            let lasts = Some(seconds(0.3..5.0, draws));
+            (at < plan.duration).then(|| Fault { at, lasts, act: Act::Crash { region: region.clone() } })
         }
-        FaultKind::Restarts => {
-            let others: Vec<&String> =
-                plan.regions.iter().filter(|name| Some(*name) != fault.region.as_ref()).collect();
-            let mut dead = Fault::new(FaultKind::Crash, at);
-            (dead.region, dead.lasts) = (others.choose(draws).map(|name| (*name).clone()), Some(lasts));
-            dead.region.is_some().then_some(dead)
+        Act::Restarts { region, .. } => {
+            let others: Vec<&String> = plan.regions.iter().filter(|name| *name != region).collect();
+            let dead = Act::Crash { region: (*others.choose(draws)?).clone() };
+            Some(Fault { act: dead, ..fault.clone() })
         }
-        FaultKind::Rejoin => {
+        Act::Rejoin { region } => {
             // The removal must come first.
-            let mut remove = Fault::new(FaultKind::Remove, at.mul_f64(draws.random_range(0.2..0.8)));
-            remove.region.clone_from(&fault.region);
-            Some(remove)
+            let at = fault.at.mul_f64(draws.random_range(0.2..0.8));
+            Some(Fault { at, lasts: None, act: Act::Remove { region: region.clone() } })
         }
         _ => None,
     }
 }
 
 /// Partitions by turns flap, are one-way, and are as drawn.
-fn in_turn(partition: &mut Fault, turn: u64, draws: &mut Stream) {
+fn in_turn(fault: &mut Fault, turn: u64, draws: &mut Stream) {
+    let Act::Partition { one_way, flap, .. } = &mut fault.act else { return };
     match turn % 3 {
         0 => {
-            partition.flap = Some(Flap { down: seconds(0.1..2.0, draws), up: seconds(0.1..2.0, draws) });
-            partition.lasts = partition.lasts.max(Some(Duration::from_secs(4)));
+            *flap = Some(Flap { down: seconds(0.1..2.0, draws), up: seconds(0.1..2.0, draws) });
+            fault.lasts = fault.lasts.max(Some(Duration::from_secs(4)));
         }
-        1 => partition.one_way = true,
+        1 => *one_way = true,
         _ => {}
     }
 }
@@ -177,79 +151,77 @@ fn documents(plan: &mut Scenario, draws: &mut Stream) {
     }
 }
 
+fn millis(range: std::ops::Range<i32>, draws: &mut Stream) -> Duration {
+    Duration::from_millis(u64::from(draws.random_range(range).unsigned_abs()))
+}
+
 fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream) -> Option<Fault> {
     let regions = plan.regions.len();
     let length = plan.duration.as_secs_f64();
     let at = seconds(length * 0.03..length * 0.85, draws);
-    let lasts = if draws.random_bool(0.3) { seconds(8.0..60.0, draws) } else { seconds(0.3..8.0, draws) };
+    let mut lasts = if draws.random_bool(0.3) { seconds(8.0..60.0, draws) } else { seconds(0.3..8.0, draws) };
     let some = draws.random_range(0..regions);
     let name = |region: usize| plan.regions[region].clone();
-    let mut fault = Fault { lasts: Some(lasts), region: Some(name(some)), ..Fault::new(kind, at) };
-    let skew = plan.replica.max_clock_skew;
-    match kind {
-        FaultKind::Partition | FaultKind::Degrade => {
-            fault.region = None;
-            let mut all: Vec<usize> = (0..regions).collect();
-            all.shuffle(draws);
-            let side = draws.random_range(1..=(regions - 1).max(1));
-            fault.from = all.iter().take(side).map(|region| name(*region)).collect();
-            // A single link now and then.
-            if draws.random_bool(0.3) {
-                fault.from.truncate(1);
-                fault.to = all.iter().skip(1).take(1).map(|region| name(*region)).collect();
-            }
-            fault.one_way = draws.random_bool(0.3);
-            if kind == FaultKind::Degrade {
-                fault.loss = Some(draws.random_range(0.0..0.5));
-                fault.duplicate = Some(draws.random_range(0.0..0.5));
-                fault.reorder = Some(draws.random_range(0.0..0.5));
-                fault.latency = Some(seconds(0.0..1.0, draws));
-                fault.bandwidth_mbps = draws.random_bool(0.3).then(|| draws.random_range(0.05..1.0));
-            } else if draws.random_bool(0.25) {
-                fault.flap = Some(Flap { down: seconds(0.1..4.0, draws), up: seconds(0.1..4.0, draws) });
+    let region = name(some);
+    let act = match kind {
+        FaultKind::Partition => {
+            let Sides { from, to, one_way } = sides(plan, draws);
+            let flap =
+                draws.random_bool(0.25).then(|| Flap { down: seconds(0.1..4.0, draws), up: seconds(0.1..4.0, draws) });
+            Act::Partition { from, to, one_way, flap }
+        }
+        FaultKind::Degrade => {
+            let Sides { from, to, one_way } = sides(plan, draws);
+            Act::Degrade {
+                from,
+                to,
+                one_way,
+                loss: draws.random_range(0.0..0.5),
+                duplicate: draws.random_range(0.0..0.5),
+                reorder: draws.random_range(0.0..0.5),
+                latency: seconds(0.0..1.0, draws),
+                bandwidth_mbps: draws.random_bool(0.3).then(|| draws.random_range(0.05..1.0)),
             }
         }
-        FaultKind::Crash
-        | FaultKind::Kill
-        | FaultKind::LoseBucket
-        | FaultKind::Restart
-        | FaultKind::Pause
-        | FaultKind::FullDisk
-        | FaultKind::Bridge
-        | FaultKind::LyingDisk => {}
-        FaultKind::SlowNode => fault.by = Some(format!("{}ms", draws.random_range(5..200))),
-        FaultKind::SlowDisk => fault.by = Some(format!("{}ms", draws.random_range(200..4_000))),
-        FaultKind::ReadErrors => fault.share = Some(draws.random_range(0.001..0.2)),
-        FaultKind::HungDisk => fault.lasts = Some(seconds(2.0..40.0, draws)),
-        FaultKind::Flip => fault.lasts = Some(seconds(2.0..20.0, draws)),
+        FaultKind::Bridge => Act::Bridge { region },
+        FaultKind::Crash => Act::Crash { region },
+        FaultKind::Kill => Act::Kill { region },
+        FaultKind::LoseBucket => Act::LoseBucket { region },
+        FaultKind::Restart => Act::Restart { region },
+        FaultKind::Pause => Act::Pause { region },
+        FaultKind::FullDisk => Act::FullDisk { region },
+        FaultKind::LyingDisk => Act::LyingDisk { region },
+        FaultKind::SlowNode => Act::SlowNode { region, by: millis(5..200, draws) },
+        FaultKind::SlowDisk => Act::SlowDisk { region, by: millis(200..4_000, draws) },
+        FaultKind::ReadErrors => Act::ReadErrors { region, share: draws.random_range(0.001..0.2) },
+        FaultKind::HungDisk => {
+            lasts = seconds(2.0..40.0, draws);
+            Act::HungDisk { region }
+        }
+        FaultKind::Flip => {
+            lasts = seconds(2.0..20.0, draws);
+            Act::Flip { region }
+        }
         FaultKind::Restarts => {
-            fault.lasts = Some(seconds(8.0..40.0, draws));
-            fault.every = Some(seconds(0.2..2.0, draws));
+            lasts = seconds(8.0..40.0, draws);
+            Act::Restarts { region, every: seconds(0.2..2.0, draws) }
         }
-        FaultKind::Restore | FaultKind::OldBucket => fault.by = Some(format!("{}ms", draws.random_range(200..60_000))),
+        FaultKind::Restore => Act::Restore { region, by: millis(200..60_000, draws) },
+        FaultKind::OldBucket => Act::OldBucket { region, by: millis(200..60_000, draws) },
         FaultKind::ClockStep => {
-            fault.lasts = Some(seconds(2.0..60.0, draws));
-            let sign = if draws.random_bool(0.5) { "-" } else { "" };
-            let beyond = [2 * skew.as_millis() as u64, 3_600_000, 12 * 3_600_000, 30 * 86_400_000];
-            let ms = if draws.random_bool(0.3) {
-                u64::try_from(skew.as_millis() / 4).unwrap_or(0)
-            } else {
-                fault.region = Some(name(world.odd));
-                beyond.choose(draws).copied().unwrap_or(3_600_000)
-            };
-            fault.by = Some(format!("{sign}{ms}ms"));
+            lasts = seconds(2.0..60.0, draws);
+            clock_step(plan, region, world, draws)
         }
         FaultKind::ClockDrift => {
-            fault.region = Some(name(world.odd));
             let ppm: f64 = draws.random_range(-50_000.0..50_000.0);
             // A drift within the slew is believed unless two other regions contradict it, however far it gets in a
             // night (A2).
             if ppm.abs() < 2_000.0 && regions <= 3 {
                 return None;
             }
-            fault.ppm = Some(ppm);
+            Act::ClockDrift { region: name(world.odd), ppm }
         }
-        FaultKind::BelieveClock => fault.lasts = None,
+        FaultKind::BelieveClock => Act::BelieveClock { region },
         FaultKind::Add => {
             let last = regions - 1;
             // A region that is left alone believes its clock, and may then relay other logs with gaps (A2).
@@ -257,7 +229,7 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
                 return None;
             }
             world.added = Some(last);
-            (fault.region, fault.lasts) = (Some(name(last)), None);
+            Act::Add { region: name(last) }
         }
         FaultKind::Remove | FaultKind::Rejoin => {
             // Of three regions two are left, which is enough for everything except a majority of clocks.
@@ -267,15 +239,52 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
                 return None;
             }
             world.removed = Some(some);
-            fault.lasts = None;
+            if kind == FaultKind::Remove { Act::Remove { region } } else { Act::Rejoin { region } }
         }
         FaultKind::Night => {
-            fault.region = None;
             let hours = [2, 9, 23, 49, 120].choose(draws).copied().unwrap_or(9);
-            fault.lasts = Some(Duration::from_hours(hours));
+            lasts = Duration::from_hours(hours);
+            Act::Night {}
         }
+    };
+    Some(Fault { at, lasts: kind.has_length().then_some(lasts), act })
+}
+
+/// The two sides of a partition, or of links that get worse.
+struct Sides {
+    from: Vec<String>,
+    to: Vec<String>,
+    one_way: bool,
+}
+
+fn sides(plan: &Scenario, draws: &mut Stream) -> Sides {
+    let regions = plan.regions.len();
+    let mut all = plan.regions.clone();
+    all.shuffle(draws);
+    let side = draws.random_range(1..=(regions - 1).max(1));
+    let mut from: Vec<String> = all.iter().take(side).cloned().collect();
+    let mut to = Vec::new();
+    // A single link now and then.
+    if draws.random_bool(0.3) {
+        from.truncate(1);
+        to = all.iter().skip(1).take(1).cloned().collect();
     }
-    Some(fault)
+    Sides { from, to, one_way: draws.random_bool(0.3) }
+}
+
+/// Within the skew in any region, or beyond it in the one whose clock may be wrong.
+fn clock_step(plan: &Scenario, region: String, world: &Drawn, draws: &mut Stream) -> Act {
+    let skew = plan.replica.max_clock_skew;
+    let is_back = draws.random_bool(0.5);
+    let beyond = [2 * skew.as_millis() as u64, 3_600_000, 12 * 3_600_000, 30 * 86_400_000];
+    let (region, ms) = if draws.random_bool(0.3) {
+        (region, u64::try_from(skew.as_millis() / 4).unwrap_or(0))
+    } else {
+        (plan.regions[world.odd].clone(), beyond.choose(draws).copied().unwrap_or(3_600_000))
+    };
+    let length = Duration::from_millis(ms);
+    let by = if is_back { SignedDuration::back(length) } else { SignedDuration::forward(length) };
+    Act::ClockStep { region, by }
 }
 
 /// Now and then only a part of the regions heals. Only in a mesh: there every part is connected.

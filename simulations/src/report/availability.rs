@@ -55,7 +55,7 @@ impl Slice {
 }
 
 fn slices(run: &Measured, region: usize) -> Vec<Slice> {
-    let of_region = run.availability.iter().filter(|a| a.region == region);
+    let of_region = run.availability.iter().filter(|a| a.region.0 == region);
     let mut slices: Vec<Slice> =
         of_region.filter(|a| a.at.is_finite() && a.seconds.is_finite()).map(Slice::of).collect();
     slices.sort_by(|a, b| a.from.total_cmp(&b.from));

@@ -192,8 +192,12 @@ pub(super) fn staleness(lines: &[Line]) -> Result<String, ReportError> {
 /// region before all pairs.
 pub(super) fn staleness_of(runs: &[Measured]) -> Vec<Line> {
     let Some(first) = runs.first() else { return Vec::new() };
-    let mut pairs: Vec<(usize, usize)> =
-        runs.iter().flat_map(|run| &run.staleness).map(|s| (s.from, s.to)).filter(|(from, to)| from != to).collect();
+    let mut pairs: Vec<(usize, usize)> = runs
+        .iter()
+        .flat_map(|run| &run.staleness)
+        .map(|s| (s.from.0, s.to.0))
+        .filter(|(from, to)| from != to)
+        .collect();
     pairs.sort_unstable();
     pairs.dedup();
     let few = pairs.len() <= LINES;
@@ -201,7 +205,7 @@ pub(super) fn staleness_of(runs: &[Measured]) -> Vec<Line> {
         .iter()
         .map(|(from, to)| Line {
             label: format!("{} → {}", name(first, *from), name(first, *to)),
-            cdf: pool(runs, |pair| (pair.from, pair.to) == (*from, *to)),
+            cdf: pool(runs, |pair| (pair.from.0, pair.to.0) == (*from, *to)),
             look: None,
             note: None,
         })
@@ -212,7 +216,7 @@ pub(super) fn staleness_of(runs: &[Measured]) -> Vec<Line> {
         let mut pooled: Vec<(usize, Line)> = writers
             .into_iter()
             .map(|from| {
-                let cdf = pool(runs, |pair| pair.from == from && pair.to != from);
+                let cdf = pool(runs, |pair| pair.from.0 == from && pair.to.0 != from);
                 (from, Line { label: format!("written in {}", name(first, from)), cdf, look: None, note: None })
             })
             .collect();

@@ -59,7 +59,7 @@ pub enum ReportError {
     /// A plot cannot be drawn.
     #[error("cannot draw the plot {plot}")]
     Draw {
-        /// Which.
+        /// Its file.
         plot: &'static str,
         /// Why.
         source: DrawingAreaErrorKind<io::Error>,

@@ -28,7 +28,7 @@ pub(super) fn figure(runs: &[Measured]) -> Result<String, ReportError> {
             return canvas.no_data(Area::of(20, 10, 880, 110.min(height - 4)), "no pair of regions was measured");
         };
         let cells: Vec<Vec<Cdf>> = (0..regions)
-            .map(|from| (0..regions).map(|to| pool(runs, |pair| (pair.from, pair.to) == (from, to))).collect())
+            .map(|from| (0..regions).map(|to| pool(runs, |pair| (pair.from.0, pair.to.0) == (from, to))).collect())
             .collect();
         let map = Map { left: NAMES, top: head, wide, tall };
         map.names(canvas, first, slanted)?;

@@ -154,7 +154,7 @@ impl Summary {
             run.requests.iter().for_each(|count| out.requests.add(count));
             for losses in &run.losses {
                 out.lost += losses.writes();
-                *out.lost_in.entry(name(run, losses.region)).or_default() += losses.writes();
+                *out.lost_in.entry(name(run, losses.region.0)).or_default() += losses.writes();
                 out.undone += losses.undone;
             }
             out.writes += run.requests.iter().map(RequestCount::writes).sum::<u64>();

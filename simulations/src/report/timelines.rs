@@ -20,7 +20,7 @@ type Course = Vec<(f64, Option<f64>)>;
 fn courses(run: &Measured, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Course> {
     let mut courses = vec![Course::new(); run.regions.len()];
     for sample in run.samples.iter().filter(|sample| sample.at.is_finite()) {
-        if let Some(course) = courses.get_mut(sample.region) {
+        if let Some(course) = courses.get_mut(sample.region.0) {
             course.push((sample.at, if sample.up { value(sample) } else { None }));
         }
     }
@@ -101,7 +101,7 @@ pub(super) fn lag(run: &Measured) -> Result<String, ReportError> {
         if run.samples.is_empty() {
             return canvas.no_data(Area { bottom: lower.bottom, ..above }, "no samples were taken");
         }
-        let others = |sample: &Sample, at: usize| at != sample.region;
+        let others = |sample: &Sample, at: usize| at != sample.region.0;
         let entries = courses(run, |s| {
             Some(s.lag_entries.iter().enumerate().filter(|(at, _)| others(s, *at)).map(|(_, n)| *n as f64).sum())
         });
@@ -132,12 +132,12 @@ pub(super) fn lag(run: &Measured) -> Result<String, ReportError> {
 /// How far behind the present a guest list in each region is complete, for the worst other region.
 pub(super) fn completeness(run: &Measured) -> Result<String, ReportError> {
     let worst = |sample: &Sample| {
-        let others = sample.completeness_s.iter().enumerate().filter(|(at, _)| *at != sample.region);
+        let others = sample.completeness_s.iter().enumerate().filter(|(at, _)| *at != sample.region.0);
         others.map(|(_, value)| *value).try_fold(0.0, |worst: f64, value| Some(worst.max(value?)))
     };
     let courses = courses(run, worst);
     let unsure: Vec<usize> = (0..run.regions.len())
-        .filter(|region| run.samples.iter().any(|s| s.region == *region && s.up && worst(s).is_none()))
+        .filter(|region| run.samples.iter().any(|s| s.region.0 == *region && s.up && worst(s).is_none()))
         .collect();
     let rows = unsure.len().min(8);
     let strip = faults::strip(run) + 24;
@@ -178,7 +178,7 @@ pub(super) fn completeness(run: &Measured) -> Result<String, ReportError> {
 
 /// The times at which a running region could not say: from the first such sample to the next other one.
 fn spells(run: &Measured, region: usize, worst: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
-    let mut samples: Vec<&Sample> = run.samples.iter().filter(|s| s.region == region && s.at.is_finite()).collect();
+    let mut samples: Vec<&Sample> = run.samples.iter().filter(|s| s.region.0 == region && s.at.is_finite()).collect();
     samples.sort_by(|a, b| a.at.total_cmp(&b.at));
     let mut spells: Vec<(f64, f64)> = Vec::new();
     let mut since = None;
@@ -225,7 +225,7 @@ pub(super) fn storage(run: &Measured) -> Result<String, ReportError> {
             lines(&chart, &courses, &by_bytes)?;
         }
         let last = |region: usize| {
-            let ended = run.samples.iter().rfind(|s| s.region == region);
+            let ended = run.samples.iter().rfind(|s| s.region.0 == region);
             ended.map_or_else(String::new, |s| format!("at the end {}", units::bytes(s.bytes as f64)))
         };
         legend(canvas, px(strip), run, &by_bytes, last)?;

@@ -24,7 +24,7 @@ const PARTS: [(&str, Fill, RGBColor); 3] =
 fn rows(runs: &[Measured]) -> Vec<(String, Bytes)> {
     let Some(first) = runs.first() else { return Vec::new() };
     let traffic = || runs.iter().flat_map(|run| &run.traffic);
-    let mut pairs: Vec<(usize, usize)> = traffic().map(|t| (t.from, t.to)).collect();
+    let mut pairs: Vec<(usize, usize)> = traffic().map(|t| (t.from.0, t.to.0)).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let by_sender = pairs.len() > PAIRS;
@@ -33,7 +33,7 @@ fn rows(runs: &[Measured]) -> Vec<(String, Bytes)> {
     }
     let row = |(from, to): (usize, usize)| {
         let mut bytes = Bytes::default();
-        for t in traffic().filter(|t| t.from == from && (by_sender || t.to == to)) {
+        for t in traffic().filter(|t| t.from.0 == from && (by_sender || t.to.0 == to)) {
             bytes.add(t);
         }
         let sender = name(first, from);

@@ -5,11 +5,12 @@
 //! settings. [`crate::plan::draw`] settles all of that for one seed; the result is a scenario again, with every
 //! operation and fault written out, so it can be saved, read, cut down and run as it is.
 
+mod act;
 mod fault;
-mod keys;
 mod presence;
 mod ranges;
 mod sections;
+mod signed;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,12 +19,18 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::NodeIndex;
 use crate::trace::{Trace, TraceHash};
 
-pub use fault::{Fault, FaultKind, Flap};
+pub use act::{Act, FaultKind, Flap};
+pub use fault::Fault;
 pub use sections::{
     Checks, Clocks, Disks, Matrix, Network, Operation, OperationKind, ReplicaSettings, Swarm, Topology, Workload,
 };
+pub use signed::SignedDuration;
+
+pub(crate) use act::{Links, Touched};
+pub(crate) use fault::Resolved;
 
 /// A scenario as written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -155,7 +162,7 @@ pub enum ScenarioError {
         /// What is wrong with it.
         wrong: Cow<'static, str>,
     },
-    /// A fault lacks a key, or has one that its kind does not know.
+    /// A fault that would test nothing, or a value of it out of bounds.
     #[error("fault `{kind}` at {at:?}: {wrong}")]
     Fault {
         /// Its kind.
@@ -227,14 +234,20 @@ impl Scenario {
         Ok(toml::to_string(self)?)
     }
 
-    /// The index of a region.
+    /// The name of a node.
+    pub(crate) fn name(&self, node: NodeIndex) -> &str {
+        self.regions.get(node.0).map_or("?", String::as_str)
+    }
+
+    /// The index of a node.
     ///
     /// # Errors
     /// [`ScenarioError::UnknownRegion`].
-    pub fn region(&self, name: &str) -> Result<usize, ScenarioError> {
+    pub fn region(&self, name: &str) -> Result<NodeIndex, ScenarioError> {
         self.regions
             .iter()
             .position(|region| region == name)
+            .map(NodeIndex)
             .ok_or_else(|| ScenarioError::ForeignRegion { name: name.to_owned(), regions: self.regions.join(", ") })
     }
 
@@ -248,12 +261,16 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`] naming the key and what to write instead.
     pub fn check(&self) -> Result<(), ScenarioError> {
+        self.resolve().map(drop)
+    }
+
+    /// The same, with the faults as they run.
+    pub(crate) fn resolve(&self) -> Result<Vec<Resolved>, ScenarioError> {
         self.names()?;
         ranges::check(self)?;
-        for fault in &self.faults {
-            fault.prove(self)?;
-        }
-        presence::check(self)
+        let faults = self.faults.iter().map(|fault| fault.resolve(self)).collect::<Result<Vec<_>, _>>()?;
+        presence::check(self, &faults)?;
+        Ok(faults)
     }
 
     fn names(&self) -> Result<(), ScenarioError> {

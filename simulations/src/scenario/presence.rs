@@ -5,24 +5,25 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{FaultKind, Scenario, ScenarioError};
+use super::{FaultKind, Resolved, Scenario, ScenarioError};
+use crate::index::NodeIndex;
 
 /// Checks the faults that add and remove regions, and the core against them.
-pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
-    let added = times(scenario, FaultKind::Add, "is added twice")?;
-    let removed = times(scenario, FaultKind::Remove, "is removed twice")?;
+pub(super) fn check(scenario: &Scenario, faults: &[Resolved]) -> Result<(), ScenarioError> {
+    let added = times(faults, FaultKind::Add, "is added twice")?;
+    let removed = times(faults, FaultKind::Remove, "is removed twice")?;
     for (region, at) in &removed {
         if added.get(region).is_some_and(|added| added >= at) {
             return wrong(FaultKind::Remove, *at, "the region does not exist yet: remove it after it was added");
         }
     }
-    let back = times(scenario, FaultKind::Rejoin, "comes back twice")?;
+    let back = times(faults, FaultKind::Rejoin, "comes back twice")?;
     for (region, at) in &back {
         if removed.get(region).is_none_or(|removed| removed >= at) {
             return wrong(FaultKind::Rejoin, *at, "the region is not away: it comes back after it was removed");
         }
     }
-    let removed: BTreeMap<usize, Duration> =
+    let removed: BTreeMap<NodeIndex, Duration> =
         removed.into_iter().filter(|(region, _)| !back.contains_key(region)).collect();
     let all = scenario.regions.len();
     if let Some(at) = added.values().max().filter(|_| added.len() == all) {
@@ -31,20 +32,19 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     if let Some(at) = removed.values().max().filter(|_| removed.len() == all) {
         return wrong(FaultKind::Remove, *at, "no region is left: leave one that is not removed");
     }
-    let exist: Vec<usize> = (0..all).filter(|region| !removed.contains_key(region)).collect();
+    let exist: Vec<NodeIndex> = (0..all).map(NodeIndex).filter(|region| !removed.contains_key(region)).collect();
     core(scenario, &exist)
 }
 
-/// When each region comes or goes.
+/// When each region comes or goes, by faults of this kind.
 fn times(
-    scenario: &Scenario,
+    faults: &[Resolved],
     kind: FaultKind,
     twice: &'static str,
-) -> Result<BTreeMap<usize, Duration>, ScenarioError> {
+) -> Result<BTreeMap<NodeIndex, Duration>, ScenarioError> {
     let mut times = BTreeMap::new();
-    for fault in scenario.faults.iter().filter(|fault| fault.kind == kind) {
-        let region = scenario.region(fault.region.as_deref().unwrap_or_default())?;
-        if times.insert(region, fault.at).is_some() {
+    for fault in faults.iter().filter(|fault| fault.act.kind() == kind) {
+        if fault.act.region().is_some_and(|region| times.insert(*region, fault.at).is_some()) {
             return wrong(kind, fault.at, twice);
         }
     }
@@ -55,7 +55,7 @@ fn wrong<T>(kind: FaultKind, at: Duration, wrong: &'static str) -> Result<T, Sce
     Err(ScenarioError::Fault { kind, at, wrong: wrong.into() })
 }
 
-fn core(scenario: &Scenario, exist: &[usize]) -> Result<(), ScenarioError> {
+fn core(scenario: &Scenario, exist: &[NodeIndex]) -> Result<(), ScenarioError> {
     let mut places = Vec::new();
     for name in &scenario.checks.core {
         let region = scenario.region(name)?;

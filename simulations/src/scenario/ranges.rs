@@ -10,6 +10,7 @@ use std::fmt::{self, Debug};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use super::act::Touched;
 use super::{FaultKind, Scenario, ScenarioError, Topology};
 
 /// Most requests that a scenario may draw. A run with that many takes about a quarter of an hour and 8 GB.
@@ -42,6 +43,12 @@ pub(super) const BANDWIDTH: RangeInclusive<f64> = 0.05..=1e6;
 pub(super) struct Length(pub(super) Duration);
 
 impl Debug for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let days = self.0.as_secs() / DAY.as_secs();
         // Days are written as days, because a month may have 30 or 31.
@@ -181,14 +188,14 @@ fn swarm(scenario: &Scenario) -> Result<(), ScenarioError> {
     within("swarm.faults", swarm.faults[1], swarm.faults[0]..=1_000)?;
     within("swarm.visits", swarm.visits[0], 0..=200_000)?;
     within("swarm.visits", swarm.visits[1], swarm.visits[0]..=200_000)?;
-    if most < 3 && crate::plan::kinds(swarm).into_iter().any(crate::plan::needs_three) {
+    if most < 3 && swarm.kinds().into_iter().any(FaultKind::needs_three) {
         return wrong("swarm.kinds", "has a kind that needs a third region: raise swarm.regions or name other kinds");
     }
     if !scenario.checks.core.is_empty() {
         return wrong("checks.core", "is drawn by [swarm]: leave one of them out");
     }
     let kept = &scenario.regions[..least];
-    let names = scenario.faults.iter().flat_map(|fault| fault.region.iter().chain(&fault.from).chain(&fault.to));
+    let names = scenario.faults.iter().flat_map(|fault| fault.act.names());
     let mut names = names.chain(scenario.operations.iter().map(|operation| &operation.from));
     if names.any(|name| !kept.contains(name)) {
         return wrong(
@@ -196,8 +203,7 @@ fn swarm(scenario: &Scenario) -> Result<(), ScenarioError> {
             "leaves out a region that a [[fault]] or an [[operation]] names: raise the first",
         );
     }
-    if scenario.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Add | FaultKind::Remove | FaultKind::Rejoin))
-    {
+    if scenario.faults.iter().any(|fault| matches!(fault.act.touched(), Touched::Deployment(_))) {
         return wrong("swarm", "draws which regions come and go: write no [[fault]] that adds or removes one");
     }
     if swarm.settings {
@@ -227,7 +233,7 @@ fn operations(scenario: &Scenario) -> Result<(), ScenarioError> {
             );
             return Err(ScenarioError::Value { key: "operation.at", wrong: wrong.into() });
         }
-        within("operation.visit", operation.visit, 0..=MOST_VISIT)?;
+        within("operation.visit", operation.visit.0, 0..=MOST_VISIT)?;
         within("operation.bytes", operation.bytes, 0..=MOST_LARGE)?;
         length("operation.arrived", operation.arrived, Duration::ZERO..=scenario.duration)?;
         if operation.retention > scenario.replica.max_retention {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::index::VisitNumber;
+
 /// `[network]`: the links between regions, each direction by itself.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -223,6 +225,16 @@ pub struct Swarm {
     pub settings: bool,
 }
 
+impl Swarm {
+    /// Which kinds it draws from: without a list, all that keep to the assumptions of the algorithm.
+    pub(crate) fn kinds(&self) -> Vec<super::FaultKind> {
+        if !self.kinds.is_empty() {
+            return self.kinds.clone();
+        }
+        super::FaultKind::all().filter(|kind| !kind.breaks_assumption()).collect()
+    }
+}
+
 impl Default for Swarm {
     fn default() -> Swarm {
         Swarm { kinds: Vec::new(), omit: 0.5, faults: [1, 8], regions: [2, 5], visits: [10, 80], settings: true }
@@ -291,7 +303,7 @@ pub struct Operation {
     /// The region nearest to the client.
     pub from: String,
     /// The number of the visit; for `read` of the reader.
-    pub visit: u32,
+    pub visit: VisitNumber,
     /// The venue.
     #[serde(default)]
     pub venue: u32,

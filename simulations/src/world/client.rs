@@ -13,9 +13,11 @@ use replication::{
 };
 use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
-use super::{Event, Input, Mark, World, content};
-use crate::check::Invariant;
+use super::{Event, Input, World, check, content};
 use crate::history::Record;
+use crate::index::{AttemptNumber, NodeIndex, OperationIndex, VisitNumber};
+use crate::invariant::Invariant;
+use crate::marks::Mark;
 use crate::model::VisitTruth;
 use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
@@ -35,12 +37,20 @@ const LOOKED_INTO: usize = 32;
 /// A guest list of the last hour.
 const HOUR: Duration = Duration::from_hours(1);
 
-/// The request of a ticket.
+/// One attempt of a client: a request, sent to one region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    /// Where it was sent.
+    pub(super) node: NodeIndex,
+    pub(super) operation: OperationIndex,
+    pub(super) number: AttemptNumber,
+}
+
+/// The operation that a ticket of the replica stands for.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    pub(super) operation: usize,
-    pub(super) attempt: u32,
-    pub(super) visit: u32,
+pub(crate) struct PendingOperation {
+    pub(super) attempt: Attempt,
+    pub(super) visit: VisitNumber,
     /// `None` for an erasure.
     pub(super) hash: Option<ChangeHash>,
     /// The entries that a replica must know to show the change.
@@ -49,9 +59,8 @@ pub struct Asked {
 
 /// A read that waits for the entries that its session has seen.
 #[derive(Clone, Debug)]
-pub struct WaitingRead {
-    operation: usize,
-    attempt: u32,
+pub(crate) struct WaitingRead {
+    attempt: Attempt,
     until: Duration,
 }
 
@@ -61,7 +70,7 @@ pub(super) enum Answer {
     /// A write is durable.
     Done { dot: Option<Dot>, needs: VersionVector },
     /// The visits that a reader was shown, and the vector that the region knew.
-    Shown { seen: Vec<(u32, BTreeSet<ChangeHash>)>, vector: VersionVector },
+    Shown { seen: Vec<(VisitNumber, BTreeSet<ChangeHash>)>, vector: VersionVector },
     /// Erased or expired.
     Gone,
     /// Not known here (yet).
@@ -93,16 +102,16 @@ impl Answer {
 
 #[derive(Clone, Debug, Default)]
 struct Request {
-    attempt: u32,
+    number: AttemptNumber,
     asked_at: Duration,
-    ranking: Vec<usize>,
+    ranking: Vec<NodeIndex>,
     over: bool,
 }
 
-/// All requests, by the number of their operation.
+/// All requests, by the index of their operation.
 pub(super) struct Clients {
     requests: Vec<Request>,
-    homes: Vec<usize>,
+    homes: Vec<NodeIndex>,
     next: usize,
 }
 
@@ -112,10 +121,40 @@ impl Clients {
         let homes = homes.collect::<Result<_, _>>()?;
         Ok(Clients { requests: vec![Request::default(); operations.len()], homes, next: 0 })
     }
+
+    /// The region nearest to the client.
+    fn home(&self, operation: OperationIndex) -> NodeIndex {
+        self.homes[operation.0]
+    }
+
+    /// The attempt that the client makes now. None if there is no region to ask.
+    fn attempt(&self, operation: OperationIndex) -> Option<Attempt> {
+        let request = &self.requests[operation.0];
+        let node = *request.ranking.get(request.number.0 as usize % request.ranking.len().max(1))?;
+        Some(Attempt { node, operation, number: request.number })
+    }
+
+    /// Whether the client still waits for the answer to an attempt.
+    fn waits_for(&self, attempt: Attempt) -> bool {
+        let request = &self.requests[attempt.operation.0];
+        !request.over && request.number == attempt.number
+    }
+
+    /// Whether some region has not been asked yet.
+    fn may_ask_another(&self, attempt: Attempt) -> bool {
+        (attempt.number.0 as usize) + 1 < self.requests[attempt.operation.0].ranking.len()
+    }
+
+    /// Goes on to the next region. Returns whether the client has gone round too often.
+    fn go_on(&mut self, operation: OperationIndex) -> bool {
+        let request = &mut self.requests[operation.0];
+        request.number.0 += 1;
+        request.number.0 as usize >= request.ranking.len().max(1) * ROUNDS as usize
+    }
 }
 
-fn id_of(seed: u64, visit: u32, arrival_ms: u64) -> DocumentId {
-    let mut hasher = SipHasher13::new_with_keys(seed, u64::from(visit));
+fn id_of(seed: u64, visit: VisitNumber, arrival_ms: u64) -> DocumentId {
+    let mut hasher = SipHasher13::new_with_keys(seed, u64::from(visit.0));
     hasher.write_u64(arrival_ms);
     let mut id = hasher.finish128().as_bytes();
     id[..6].copy_from_slice(&arrival_ms.to_be_bytes()[2..]);
@@ -129,8 +168,8 @@ fn venue_id(venue: u32) -> TenantId {
 }
 
 /// The mark that every payload of a visit carries, so that a byte of it is recognised wherever it lies.
-pub(crate) fn canary(visit: u32) -> String {
-    format!("canary-{visit:08x};")
+pub(crate) fn canary(visit: VisitNumber) -> String {
+    format!("canary-{:08x};", visit.0)
 }
 
 impl World {
@@ -140,7 +179,7 @@ impl World {
             if self.model.visits.contains_key(&operation.visit) {
                 continue;
             }
-            let arrived = self.wall_at(operation.arrived);
+            let arrived = self.calendar.wall_at(operation.arrived);
             let id = id_of(self.seed, operation.visit, arrived.0);
             let name = DocumentName { collection: VISITS, tenant: venue_id(operation.venue), id };
             let key = name.expiring(arrived.plus(operation.retention));
@@ -162,93 +201,82 @@ impl World {
         let next = self.clients.next;
         if let Some(operation) = self.operations.get(next) {
             self.clients.next += 1;
-            self.schedule(operation.at, Event::Ask(next));
+            self.calendar.schedule(operation.at, Event::Ask(OperationIndex(next)));
         }
     }
 
     /// A client asks for the first time.
-    pub(super) fn ask(&mut self, operation: usize) {
+    pub(super) fn ask(&mut self, operation: OperationIndex) {
         if !self.open {
             return;
         }
-        let home = self.clients.homes[operation];
-        let ranking = self.router.ranking(home);
-        let ranking: Vec<usize> = ranking.into_iter().filter(|region| self.nodes[*region].exists).collect();
-        self.clients.requests[operation] = Request { attempt: 0, asked_at: self.now, ranking, over: false };
-        if let Some(recorder) = &mut self.recorder {
-            recorder.asked(self.now, operation, &self.operations[operation]);
-        }
-        self.attempt(operation);
+        let ranking = self.router.ranking(self.clients.home(operation));
+        let ranking = ranking.into_iter().filter(|region| self.nodes[*region].exists).collect();
+        let (number, asked_at) = (AttemptNumber::default(), self.calendar.now());
+        self.clients.requests[operation.0] = Request { number, asked_at, ranking, over: false };
+        self.history
+            .record(self.calendar.now(), || Record::Asked { operation, asked: self.operations[operation.0].clone() });
+        self.try_region(operation);
     }
 
-    fn region_of(&self, operation: usize) -> Option<usize> {
-        let request = &self.clients.requests[operation];
-        request.ranking.get(request.attempt as usize % request.ranking.len().max(1)).copied()
-    }
-
-    fn way(&self, from: usize, to: usize) -> Duration {
+    fn way(&self, from: NodeIndex, to: NodeIndex) -> Duration {
         LAST_MILE + if from == to { Duration::ZERO } else { self.net.latency(from, to) }
     }
 
-    fn attempt(&mut self, operation: usize) {
-        let attempt = self.clients.requests[operation].attempt;
-        let Some(region) = self.region_of(operation) else { return self.over(operation, None) };
-        self.tell(|| Record::Tried { operation, region });
-        let home = self.clients.homes[operation];
+    fn try_region(&mut self, operation: OperationIndex) {
+        let Some(attempt) = self.clients.attempt(operation) else { return self.over(operation, None) };
+        let region = attempt.node;
+        self.history.record(self.calendar.now(), || Record::Tried { operation, region });
+        let home = self.clients.home(operation);
         if home == region || self.net.is_open(home, region) {
-            let arrives = self.now + self.way(home, region);
-            self.schedule(arrives, Event::Input { node: region, input: Input::Request { operation, attempt } });
+            let arrives = self.calendar.now() + self.way(home, region);
+            self.calendar.schedule(arrives, Event::Input { node: region, input: Input::Request(attempt) });
         }
-        self.schedule(self.now + ATTEMPT, Event::GiveUp { operation, attempt });
+        self.calendar.schedule(self.calendar.now() + ATTEMPT, Event::GiveUp(attempt));
     }
 
-    pub(super) fn attempt_timed_out(&mut self, operation: usize, attempt: u32) {
-        let request = &self.clients.requests[operation];
-        if !request.over && request.attempt == attempt {
-            self.tell_answer(operation, attempt, None);
-            self.try_next(operation);
+    pub(super) fn attempt_timed_out(&mut self, attempt: Attempt) {
+        if self.clients.waits_for(attempt) {
+            self.record_answer(attempt, None);
+            self.try_next(attempt.operation);
         }
     }
 
     /// Tells the history how an attempt ended.
-    fn tell_answer(&mut self, operation: usize, attempt: u32, reply: Option<Reply>) {
-        let request = &self.clients.requests[operation];
-        let in_time = !request.over && request.attempt == attempt;
-        let region = request.ranking.get(attempt as usize % request.ranking.len().max(1)).copied();
-        if let Some(region) = region {
-            self.tell(|| Record::Answered { operation, region, reply, in_time });
-        }
+    fn record_answer(&mut self, attempt: Attempt, reply: Option<Reply>) {
+        let Attempt { node: region, operation, .. } = attempt;
+        let in_time = self.clients.waits_for(attempt);
+        self.history.record(self.calendar.now(), || Record::Answered { operation, region, reply, in_time });
     }
 
-    fn try_next(&mut self, operation: usize) {
-        let regions = self.clients.requests[operation].ranking.len().max(1);
-        self.clients.requests[operation].attempt += 1;
-        if !self.open || self.clients.requests[operation].attempt as usize >= regions * ROUNDS as usize {
+    fn try_next(&mut self, operation: OperationIndex) {
+        if self.clients.go_on(operation) || !self.open {
             self.over(operation, None);
         } else {
-            self.attempt(operation);
+            self.try_region(operation);
         }
     }
 
     /// A region answers: sends the answer on its way back to the client.
-    pub(super) fn reply(&mut self, at: usize, operation: usize, attempt: u32, answer: Answer) {
-        let home = self.clients.homes[operation];
+    pub(super) fn reply(&mut self, attempt: Attempt, answer: Answer) {
+        let (node, home) = (attempt.node, self.clients.home(attempt.operation));
         // The write stands, whether or not its answer reaches the client.
-        if home == at || self.net.is_open(at, home) {
-            self.schedule(self.now + self.way(at, home), Event::Answer { operation, attempt, answer });
+        if home == node || self.net.is_open(node, home) {
+            let arrives = self.calendar.now() + self.way(node, home);
+            self.calendar.schedule(arrives, Event::Answer { attempt, answer });
         }
     }
 
-    pub(super) fn answered(&mut self, operation: usize, attempt: u32, answer: Answer) {
-        self.tell_answer(operation, attempt, Some(answer.reply()));
-        let request = &self.clients.requests[operation];
-        if request.over || request.attempt != attempt {
+    pub(super) fn answered(&mut self, attempt: Attempt, answer: Answer) {
+        self.record_answer(attempt, Some(answer.reply()));
+        if !self.clients.waits_for(attempt) {
             return;
         }
+        let operation = attempt.operation;
         match answer {
             Answer::Refused | Answer::Unfit => self.try_next(operation),
             // If the visit has not arrived there yet, the client asks the next region, then gives up.
-            Answer::Unknown if (attempt as usize) + 1 < request.ranking.len() => self.try_next(operation),
+            Answer::Unknown if self.clients.may_ask_another(attempt) => self.try_next(operation),
             answer => {
                 self.remember(operation, &answer);
                 self.over(operation, Some(answer));
@@ -257,8 +285,8 @@ impl World {
     }
 
     /// Notes what the client has seen, for its next request.
-    fn remember(&mut self, operation: usize, answer: &Answer) {
-        let asked = self.operations[operation].clone();
+    fn remember(&mut self, operation: OperationIndex, answer: &Answer) {
+        let asked = self.operations[operation.0].clone();
         let sessions = if asked.kind == OperationKind::Read { &mut self.model.owners } else { &mut self.model.guests };
         let session = sessions.entry(asked.visit).or_default();
         match answer {
@@ -277,10 +305,10 @@ impl World {
         self.meter.token(&session.token);
     }
 
-    fn over(&mut self, operation: usize, answer: Option<Answer>) {
-        self.clients.requests[operation].over = true;
-        let home = self.clients.homes[operation];
-        let region = self.region_of(operation);
+    fn over(&mut self, operation: OperationIndex, answer: Option<Answer>) {
+        self.clients.requests[operation.0].over = true;
+        let home = self.clients.home(operation);
+        let region = self.clients.attempt(operation).map(|attempt| attempt.node);
         let answered_by = answer.as_ref().and(region);
         if answered_by.is_some_and(|region| region != home) {
             self.marks.insert(Mark::Failover);
@@ -288,53 +316,57 @@ impl World {
         if matches!(answer, Some(Answer::Stale)) {
             self.marks.insert(Mark::Stale);
         }
-        let kind = self.operations[operation].kind;
-        let asked_at = self.clients.requests[operation].asked_at;
+        let kind = self.operations[operation.0].kind;
+        let asked_at = self.clients.requests[operation.0].asked_at;
         let answered = answered_by.zip(answer.as_ref().map(Answer::reply));
-        self.meter.request(self.now, asked_at, kind, home, answered);
-        if let Some(recorder) = &mut self.recorder {
-            let seen = if let Some(Answer::Shown { seen, .. }) = &answer { Some(seen.as_slice()) } else { None };
-            recorder.over(self.now, operation, answer.as_ref().map(Answer::reply), seen);
-        }
+        self.meter.request(self.calendar.now(), asked_at, kind, home, answered);
+        let seen = if let Some(Answer::Shown { seen, .. }) = &answer { Some(seen.as_slice()) } else { None };
+        self.history.record_over(self.calendar.now(), operation, answer.as_ref().map(Answer::reply), seen);
     }
 
     /// A region is asked.
-    pub(super) fn serve(&mut self, at: usize, operation: usize, attempt: u32) {
-        let full = self.nodes[at]
+    pub(super) fn serve(&mut self, attempt: Attempt) {
+        let Attempt { node, operation, .. } = attempt;
+        let full = self.nodes[node]
             .process
             .as_ref()
             .is_some_and(|process| process.replica.gathered() >= self.scenario.replica.batch_records);
-        if let Some(process) = self.nodes[at].process.as_mut().filter(|_| full) {
-            process.waiting.push_back((operation, attempt));
+        if let Some(process) = self.nodes[node].process.as_mut().filter(|_| full) {
+            process.waiting.push_back(attempt);
             return;
         }
-        self.trace.note(self.now, b'r', at, &u64::try_from(operation).unwrap_or(u64::MAX).to_be_bytes());
-        let asked = self.operations[operation].clone();
+        self.trace.note(
+            self.calendar.now(),
+            b'r',
+            node.0,
+            &u64::try_from(operation.0).unwrap_or(u64::MAX).to_be_bytes(),
+        );
+        let asked = self.operations[operation.0].clone();
         let answer = match asked.kind {
             OperationKind::CheckIn => {
                 let change = self.check_in(asked.visit);
-                self.write_change(at, operation, attempt, change, VersionVector::default())
+                self.write_change(attempt, change, VersionVector::default())
             }
-            OperationKind::Correct => self.correct(at, operation, attempt),
-            OperationKind::Erase => self.erase(at, operation, attempt),
-            OperationKind::Look | OperationKind::Read => self.read(at, operation, attempt, self.now + SESSION_WAIT),
+            OperationKind::Correct => self.correct(attempt),
+            OperationKind::Erase => self.erase(attempt),
+            OperationKind::Look | OperationKind::Read => self.read(attempt, self.calendar.now() + SESSION_WAIT),
         };
         if let Some(answer) = answer {
-            self.reply(at, operation, attempt, answer);
+            self.reply(attempt, answer);
         }
     }
 
-    pub(super) fn serve_waiting_writes(&mut self, at: usize) {
-        while let Some(process) = &mut self.nodes[at].process {
+    pub(super) fn serve_waiting_writes(&mut self, node: NodeIndex) {
+        while let Some(process) = &mut self.nodes[node].process {
             if process.replica.gathered() >= self.scenario.replica.batch_records {
                 return;
             }
-            let Some((operation, attempt)) = process.waiting.pop_front() else { return };
-            self.serve(at, operation, attempt);
+            let Some(attempt) = process.waiting.pop_front() else { return };
+            self.serve(attempt);
         }
     }
 
-    fn check_in(&self, visit: u32) -> Option<Change> {
+    fn check_in(&self, visit: VisitNumber) -> Option<Change> {
         let truth = self.model.visits.get(&visit)?;
         let fields = [
             ("name", Value::Text(format!("{}Maria Musterfrau", canary(visit)))),
@@ -344,58 +376,54 @@ impl World {
         Some(Change::create(&truth.key, &fields))
     }
 
-    fn write_change(
-        &mut self,
-        at: usize,
-        operation: usize,
-        attempt: u32,
-        change: Option<Change>,
-        needs: VersionVector,
-    ) -> Option<Answer> {
-        let visit = self.operations[operation].visit;
+    fn write_change(&mut self, attempt: Attempt, change: Option<Change>, needs: VersionVector) -> Option<Answer> {
+        let Attempt { node, operation, .. } = attempt;
+        let visit = self.operations[operation.0].visit;
         let (Some(change), Some(truth)) = (change, self.model.visits.get(&visit)) else { return Some(Answer::Unknown) };
         let (key, hash, bytes) = (truth.key, change.hash(), change.bytes().len());
-        let now = self.now_of(at);
-        let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
+        let now = self.now_of(node);
+        let Some(process) = &mut self.nodes[node].process else { return Some(Answer::Refused) };
         match process.replica.handle_write(now, Write::Change { key, change }) {
             Ok(ticket) => {
-                process.tickets.insert(ticket, Asked { operation, attempt, visit, hash: Some(hash), needs });
-                self.model.take(visit, (hash, bytes), at);
+                process.tickets.insert(ticket, PendingOperation { attempt, visit, hash: Some(hash), needs });
+                self.model.take(visit, (hash, bytes), node);
                 None
             }
             Err(WriteError::Full) => {
-                self.is_really_full(at, visit, bytes);
+                self.marks.insert(Mark::Full);
+                self.check(check::bounds::document_is_full(self, node, visit, bytes));
                 Some(Answer::Full)
             }
-            Err(error) => self.refused(at, visit, &error),
+            Err(error) => self.refused(node, visit, &error),
         }
     }
 
-    fn refused(&mut self, at: usize, visit: u32, error: &WriteError) -> Option<Answer> {
-        self.may_refuse(at, visit, error);
+    fn refused(&mut self, node: NodeIndex, visit: VisitNumber, error: &WriteError) -> Option<Answer> {
+        self.check(check::availability::had_reason_to_refuse(self, node, visit, error));
         match error {
             WriteError::Gone => Some(Answer::Gone),
             WriteError::Storage(_) => {
-                self.fail(at);
+                self.fail(node);
                 Some(Answer::Refused)
             }
             WriteError::TooLong => {
-                self.must(Invariant::Clocks, Some(at), false, || "refused a visit as kept too long".to_owned());
+                self.require(Invariant::Clocks, Some(node), false, || "refused a visit as kept too long".to_owned());
                 None
             }
             _ => Some(Answer::Unfit),
         }
     }
 
-    fn correct(&mut self, at: usize, operation: usize, attempt: u32) -> Option<Answer> {
-        let asked = &self.operations[operation];
+    fn correct(&mut self, attempt: Attempt) -> Option<Answer> {
+        let Attempt { node, operation, .. } = attempt;
+        let asked = &self.operations[operation.0];
         let bytes = asked.bytes as usize;
         let (visit, key) = (asked.visit, self.model.visits.get(&asked.visit)?.key);
-        let node = &self.nodes[at];
-        let Some(process) = &node.process else { return Some(Answer::Refused) };
-        let now = self.now_of(at);
+        let machine = &self.nodes[node];
+        let Some(process) = &machine.process else { return Some(Answer::Refused) };
+        let now = self.now_of(node);
         let as_of = process.replica.status(now).dead_through(now.mono);
-        let reader = Reader::new(node.disk.clone(), self.scenario.replica.max_retention);
+        let reader = Reader::new(machine.disk.clone(), self.scenario.replica.max_retention);
         let view = View::durable(as_of, process.replica.durable());
         let row = match reader.row(&key, view) {
             Ok(Some(row)) => row,
@@ -404,66 +432,68 @@ impl World {
             }
             Ok(None) => return Some(Answer::Unknown),
             Err(_) => {
-                self.fail(at);
+                self.fail(node);
                 return Some(Answer::Refused);
             }
         };
         let Ok(document) = row.document() else {
-            self.must(Invariant::Convergence, Some(at), false, || "stored changes do not merge".to_owned());
+            self.require(Invariant::Convergence, Some(node), false, || "stored changes do not merge".to_owned());
             return None;
         };
         if document.is_empty() {
             return Some(Answer::Unknown);
         }
         let needs = row.needs(process.replica.durable());
-        let phone = Value::Text(format!("{}0171 {operation}{}", canary(visit), content::filler(operation, bytes)));
+        let phone = Value::Text(format!("{}0171 {operation}{}", canary(visit), content::filler(operation.0, bytes)));
         match document.amend(&key, &[("phone", Some(phone))]) {
             Some(change) => {
                 self.model.depends(change.hash(), document.heads());
-                self.write_change(at, operation, attempt, Some(change), needs)
+                self.write_change(attempt, Some(change), needs)
             }
             None => Some(Answer::Done { dot: None, needs }),
         }
     }
 
-    fn erase(&mut self, at: usize, operation: usize, attempt: u32) -> Option<Answer> {
-        let visit = self.operations[operation].visit;
-        let now = self.now_of(at);
+    fn erase(&mut self, attempt: Attempt) -> Option<Answer> {
+        let Attempt { node, operation, .. } = attempt;
+        let visit = self.operations[operation.0].visit;
+        let now = self.now_of(node);
         let truth = self.model.visits.get_mut(&visit)?;
         let key = truth.key;
-        let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
+        let Some(process) = &mut self.nodes[node].process else { return Some(Answer::Refused) };
         let erase = Write::Erase { name: key.name, lasting: false, reason: Reason::Subject };
         match process.replica.handle_write(now, erase) {
             Ok(ticket) => {
                 process
                     .tickets
-                    .insert(ticket, Asked { operation, attempt, visit, hash: None, needs: VersionVector::default() });
+                    .insert(ticket, PendingOperation { attempt, visit, hash: None, needs: VersionVector::default() });
                 truth.erase_asked = true;
-                let reader = self.reader(at);
+                let reader = self.nodes[node].reader();
                 if reader.rows(&key.name, false, View::applied(replication::Wall(0))).is_ok_and(|rows| rows.is_empty())
                 {
                     self.marks.insert(Mark::ErasedUnseen);
                 }
                 None
             }
-            Err(error) => self.refused(at, visit, &error),
+            Err(error) => self.refused(node, visit, &error),
         }
     }
 
     /// A read is answered at any moment from durable entries, whether or not a batch is in flight. It waits until the
     /// entries that its session has seen are durable.
-    fn read(&mut self, at: usize, operation: usize, attempt: u32, until: Duration) -> Option<Answer> {
-        let asked = self.operations[operation].clone();
+    fn read(&mut self, attempt: Attempt, until: Duration) -> Option<Answer> {
+        let Attempt { node, operation, .. } = attempt;
+        let asked = self.operations[operation.0].clone();
         let sessions = if asked.kind == OperationKind::Read { &self.model.owners } else { &self.model.guests };
-        let now = self.now_of(at);
+        let now = self.now_of(node);
         let token = sessions.get(&asked.visit).map(|session| session.token.clone()).unwrap_or_default();
-        let Some(process) = &mut self.nodes[at].process else { return Some(Answer::Refused) };
+        let Some(process) = &mut self.nodes[node].process else { return Some(Answer::Refused) };
         let covered = process.replica.durable().covers(&token);
         if !covered {
-            if self.now >= until {
+            if self.calendar.now() >= until {
                 return Some(Answer::Stale);
             }
-            process.readers.push(WaitingRead { operation, attempt, until });
+            process.readers.push(WaitingRead { attempt, until });
             return None;
         }
         let is_syncing = process.syncing.is_some();
@@ -471,10 +501,10 @@ impl World {
         let status = process.replica.status(now);
         let as_of = status.dead_through(now.mono);
         let vector = process.replica.durable().clone();
-        let reader = Reader::new(self.nodes[at].disk.clone(), self.scenario.replica.max_retention);
+        let reader = Reader::new(self.nodes[node].disk.clone(), self.scenario.replica.max_retention);
         let view = View::durable(as_of, &vector);
         let rows = if asked.kind == OperationKind::Read {
-            let now = self.true_wall();
+            let now = self.calendar.true_wall();
             let (mut from, mut to) = ([0; 16], [0xff; 16]);
             from[..6].copy_from_slice(&now.minus(HOUR).0.to_be_bytes()[2..]);
             to[..6].copy_from_slice(&now.plus(HOUR).0.to_be_bytes()[2..]);
@@ -493,7 +523,7 @@ impl World {
                 .map_or(Ok(Vec::new()), |truth| reader.rows(&truth.key.name, false, view))
         };
         let Ok(rows) = rows else {
-            self.fail(at);
+            self.fail(node);
             return Some(Answer::Refused);
         };
         let mut seen = Vec::new();
@@ -501,28 +531,32 @@ impl World {
         let every = rows.len().div_ceil(LOOKED_INTO).max(1);
         for (place, (key, row)) in rows.into_iter().enumerate() {
             seen.extend(self.model.names.get(&key.name).map(|visit| (*visit, self.model.visible(&row.hashes()))));
-            if (place + operation).is_multiple_of(every) {
-                self.only_its_own(at, &asked, &key, &row);
+            if (place + operation.0).is_multiple_of(every) {
+                let document = row.document().ok();
+                if document.as_ref().is_some_and(|document| document.all("phone").len() > 1) {
+                    self.marks.insert(Mark::Conflict);
+                }
+                self.check(check::session::list_is_of_one_venue(self, node, &asked, &key, document.as_ref()));
             }
         }
         if is_syncing {
             self.marks.insert(Mark::ReadWhileSyncing);
         }
-        self.session_holds(at, &asked, &seen, as_of);
-        self.list_is_complete(at, &asked, &seen, &status);
-        self.shows_no_expired(at, &seen);
+        self.check(check::session::session_holds(self, node, &asked, &seen, as_of));
+        self.check(check::completeness::list_is_complete(self, node, &asked, &seen, &status));
+        self.check(check::forgetting::shows_no_expired(self, node, &seen));
         Some(Answer::Shown { seen, vector })
     }
 
     /// Entries became durable, or time has passed: answers the reads that waited for that.
-    pub(super) fn serve_waiting_reads(&mut self, at: usize) {
-        let Some(process) = &mut self.nodes[at].process else { return };
+    pub(super) fn serve_waiting_reads(&mut self, node: NodeIndex) {
+        let Some(process) = &mut self.nodes[node].process else { return };
         if process.readers.is_empty() {
             return;
         }
-        for WaitingRead { operation, attempt, until } in std::mem::take(&mut process.readers) {
-            if let Some(answer) = self.read(at, operation, attempt, until) {
-                self.reply(at, operation, attempt, answer);
+        for WaitingRead { attempt, until } in std::mem::take(&mut process.readers) {
+            if let Some(answer) = self.read(attempt, until) {
+                self.reply(attempt, answer);
             }
         }
     }

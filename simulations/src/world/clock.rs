@@ -7,7 +7,7 @@ const DISCIPLINED_EVERY: Duration = Duration::from_mins(10);
 
 /// The error of one machine's wall clock against true time.
 #[derive(Clone, Debug, Default)]
-pub struct WallClock {
+pub(crate) struct WallClock {
     /// The error of a healthy clock.
     healthy_ms: i64,
     healthy_ppm: f64,
@@ -20,13 +20,13 @@ pub struct WallClock {
 impl WallClock {
     /// A healthy clock.
     #[must_use]
-    pub fn new(healthy_ms: i64, healthy_ppm: f64) -> WallClock {
+    pub(crate) fn new(healthy_ms: i64, healthy_ppm: f64) -> WallClock {
         WallClock { healthy_ms, healthy_ppm, ..WallClock::default() }
     }
 
     /// How far it is ahead of true time (negative: behind) when `elapsed` of true time has passed.
     #[must_use]
-    pub fn error_ms(&self, elapsed: Duration) -> i64 {
+    pub(crate) fn error_ms(&self, elapsed: Duration) -> i64 {
         let since = Duration::from_nanos((elapsed.as_nanos() % DISCIPLINED_EVERY.as_nanos()) as u64);
         let drifted = |ppm: f64, over: Duration| (over.as_secs_f64() * ppm / 1_000.0) as i64;
         let wild = self.drifting.map_or(0, |(ppm, from)| drifted(ppm, elapsed.saturating_sub(from)));

@@ -31,8 +31,6 @@ struct Faults {
     failed: u64,
     /// Bytes of all batches so far.
     written: u64,
-    #[cfg(test)]
-    mistaken: bool,
 }
 
 fn size(batch: &WriteBatch) -> u64 {
@@ -49,32 +47,22 @@ pub(super) struct Crash {
     pub(super) kept: bool,
 }
 
+/// How a disk applies a batch to its contents. Tests of the checks pass one that makes a mistake.
+pub(crate) type Engine = fn(&MemoryStorage, &WriteBatch) -> Result<(), StorageError>;
+
 /// One machine's disk; clones share it.
 #[derive(Clone)]
-pub struct Disk {
+pub(crate) struct Disk {
     memory: MemoryStorage,
+    engine: Engine,
     faults: Arc<Mutex<Faults>>,
 }
 
 impl Disk {
     /// An empty disk; `draws` decides which reads fail.
-    #[must_use]
-    pub fn new(draws: Stream) -> Disk {
-        let faults = Faults {
-            full: false,
-            read_errors: 0.0,
-            draws,
-            failed: 0,
-            written: 0,
-            #[cfg(test)]
-            mistaken: false,
-        };
-        Disk { memory: MemoryStorage::default(), faults: Arc::new(Mutex::new(faults)) }
-    }
-
-    #[cfg(test)]
-    pub(super) fn make_the_mistake(&self) {
-        self.faults().mistaken = true;
+    pub(super) fn new(draws: Stream, engine: Engine) -> Disk {
+        let faults = Faults { full: false, read_errors: 0.0, draws, failed: 0, written: 0 };
+        Disk { memory: MemoryStorage::default(), engine, faults: Arc::new(Mutex::new(faults)) }
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -83,13 +71,13 @@ impl Disk {
 
     /// The contents of the disk, for checks: reading them never fails.
     #[must_use]
-    pub fn contents(&self) -> &MemoryStorage {
+    pub(crate) fn contents(&self) -> &MemoryStorage {
         &self.memory
     }
 
     /// How many calls failed so far.
     #[must_use]
-    pub fn failed(&self) -> u64 {
+    pub(crate) fn failed(&self) -> u64 {
         self.faults().failed
     }
 
@@ -216,11 +204,7 @@ impl Storage for Disk {
             return Err(StorageError::Engine { action: "wrote a batch", source: Box::new(DeviceError::Full) });
         }
         faults.written += size(batch);
-        #[cfg(test)]
-        if faults.mistaken {
-            return self.memory.apply(&crate::canary::mistaken(batch));
-        }
-        self.memory.apply(batch)
+        (self.engine)(&self.memory, batch)
     }
 
     fn sync(&self) -> Result<(), StorageError> {

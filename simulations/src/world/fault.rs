@@ -3,101 +3,37 @@
 //! A fault is matched exhaustively wherever it matters, so that the compiler lists the places that a new one must fill.
 
 use std::collections::BTreeSet;
+use std::ops::{Index, IndexMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use replication::VersionVector;
 use replication::memory::Snapshot;
 
-use super::{Event, Mark, World};
+use super::network::Degradation;
+use super::{Event, World};
 use crate::history::{Record, Turn};
-use crate::scenario::FaultKind;
+use crate::index::{FaultIndex, NodeIndex};
+use crate::marks::Mark;
+use crate::scenario::{Act, FaultKind, Flap, Links, Resolved, Touched};
 
-/// How much worse a path gets.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Degradation {
-    /// Share of messages that vanish.
-    pub loss: f64,
-    /// Share that arrives twice.
-    pub duplicate: f64,
-    /// Share that is overtaken.
-    pub reorder: f64,
-    /// Added to the one-way time.
-    pub latency: Duration,
-    /// Upper limit.
-    pub bandwidth_mbps: Option<f64>,
-}
-
-/// A fault with regions as indices; see [`FaultKind`] for what each does.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum Act {
-    Cut { pairs: BTreeSet<(usize, usize)>, flap: Option<(Duration, Duration)> },
-    Degrade { pairs: BTreeSet<(usize, usize)>, how: Degradation },
-    Crash { region: usize },
-    Kill { region: usize },
-    Restart { region: usize },
-    Pause { region: usize },
-    SlowNode { region: usize, by: Duration },
-    SlowDisk { region: usize, sync: Duration },
-    FullDisk { region: usize },
-    ReadErrors { region: usize, share: f64 },
-    LyingDisk { region: usize },
-    HungDisk { region: usize },
-    LoseBucket { region: usize },
-    OldBucket { region: usize, age: Duration },
-    Flip { region: usize },
-    Restarts { region: usize, every: Duration },
-    Restore { region: usize, age: Duration },
-    ClockStep { region: usize, by_ms: i64 },
-    ClockDrift { region: usize, ppm: f64 },
-    BelieveClock { region: usize },
-    Add { region: usize },
-    Remove { region: usize },
-    Rejoin { region: usize },
-    Night { lasts: Duration },
-}
-
-impl Act {
-    /// Whether a machine may not answer while this goes on.
-    fn stops(&self, at: usize) -> bool {
-        match self {
-            Act::Cut { .. } | Act::Degrade { .. } | Act::Night { .. } => false,
-            Act::ClockStep { .. } | Act::ClockDrift { .. } | Act::BelieveClock { .. } => false,
-            // All other machines are restarted, one after the other.
-            Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } => true,
-            Act::Crash { region }
-            | Act::Kill { region }
-            | Act::HungDisk { region }
-            | Act::LoseBucket { region }
-            | Act::OldBucket { region, .. }
-            | Act::Flip { region }
-            | Act::Restarts { region, .. }
-            | Act::Restart { region }
-            | Act::Pause { region }
-            | Act::SlowNode { region, .. }
-            | Act::SlowDisk { region, .. }
-            | Act::FullDisk { region }
-            | Act::ReadErrors { region, .. }
-            | Act::LyingDisk { region }
-            | Act::Restore { region, .. } => *region == at,
-        }
-    }
-
-    /// Whether the fault makes the path between two machines worse.
-    fn is_between(&self, a: usize, b: usize) -> bool {
-        match self {
-            Act::Cut { pairs, .. } | Act::Degrade { pairs, .. } => pairs.contains(&(a, b)) || pairs.contains(&(b, a)),
-            _ => false,
-        }
+/// Whether a machine may not answer while a fault goes on.
+fn stops(act: &Act<NodeIndex>, node: NodeIndex) -> bool {
+    match act.touched() {
+        Touched::Links(..) | Touched::LinksPast(_) | Touched::Clock(_) | Touched::All => false,
+        // All other machines are restarted, one after the other.
+        Touched::Deployment(_) => true,
+        Touched::Machine(region) => *region == node,
     }
 }
 
 /// A planned fault and where it stands.
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
-    pub(super) kind: FaultKind,
-    pub(super) act: Act,
+    pub(super) at: Duration,
     pub(super) lasts: Duration,
+    pub(super) act: Act<NodeIndex>,
+    links: Arc<Links>,
     pub(super) on: bool,
     /// For a flapping partition: whether it is cut at this moment.
     cut: bool,
@@ -115,8 +51,54 @@ struct Backup {
 }
 
 impl Planned {
-    pub(super) fn new(kind: FaultKind, act: Act, lasts: Duration) -> Planned {
-        Planned { kind, act, lasts, on: false, cut: false, backup: None }
+    pub(super) fn new(Resolved { at, lasts, act, links }: Resolved) -> Planned {
+        Planned { at, lasts, act, links: Arc::new(links), on: false, cut: false, backup: None }
+    }
+
+    /// Whether the fault makes the path between two machines worse.
+    fn is_between(&self, a: NodeIndex, b: NodeIndex) -> bool {
+        self.links.contains(&(a, b)) || self.links.contains(&(b, a))
+    }
+}
+
+/// All faults of the plan.
+pub(super) struct Faults(Vec<Planned>);
+
+impl Index<FaultIndex> for Faults {
+    type Output = Planned;
+
+    fn index(&self, fault: FaultIndex) -> &Planned {
+        &self.0[fault.0]
+    }
+}
+
+impl IndexMut<FaultIndex> for Faults {
+    fn index_mut(&mut self, fault: FaultIndex) -> &mut Planned {
+        &mut self.0[fault.0]
+    }
+}
+
+impl Faults {
+    pub(super) fn new(faults: Vec<Resolved>) -> Faults {
+        Faults(faults.into_iter().map(Planned::new).collect())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Planned> {
+        self.0.iter()
+    }
+
+    fn indices(&self) -> impl Iterator<Item = FaultIndex> + use<> {
+        (0..self.0.len()).map(FaultIndex)
+    }
+
+    /// What the faults do that have begun by then, those that are over included.
+    pub(super) fn begun_by(&self, now: Duration) -> impl Iterator<Item = &Act<NodeIndex>> {
+        self.iter().filter(move |fault| fault.at <= now).map(|fault| &fault.act)
+    }
+
+    /// Whether one of them loses frames on links that stay up.
+    pub(super) fn lose_frames(&self) -> bool {
+        self.iter().any(|fault| matches!(fault.act, Act::Degrade { loss, .. } if loss > 0.0))
     }
 }
 
@@ -125,41 +107,47 @@ const ROLLING: Duration = Duration::from_secs(2);
 
 impl World {
     /// Puts all faults of the scenario on the calendar.
-    pub(super) fn plan_faults(&mut self, at: &[Duration]) {
-        for (fault, at) in at.iter().enumerate() {
-            if let Act::Restore { age, .. } | Act::OldBucket { age, .. } = &self.faults[fault].act {
-                self.schedule(at.saturating_sub(*age), Event::Backup(fault));
+    pub(super) fn plan_faults(&mut self) {
+        for fault in self.faults.indices() {
+            let Planned { at, act, .. } = &self.faults[fault];
+            let (at, before) =
+                (*at, if let Act::Restore { by, .. } | Act::OldBucket { by, .. } = act { Some(*by) } else { None });
+            if let Some(by) = before {
+                self.calendar.schedule(at.saturating_sub(by), Event::Backup(fault));
             }
-            self.schedule(*at, Event::FaultBegins(fault));
+            self.calendar.schedule(at, Event::FaultBegins(fault));
         }
     }
 
-    pub(super) fn backup(&mut self, fault: usize) {
+    pub(super) fn backup(&mut self, fault: FaultIndex) {
         if let Act::Restore { region, .. } | Act::OldBucket { region, .. } = self.faults[fault].act {
             let node = &self.nodes[region];
-            let (made, disk, known) = (self.now, node.disk.snapshot(), self.known_at(region));
+            let (made, disk, known) = (self.calendar.now(), node.disk.snapshot(), self.nodes[region].known().clone());
             self.faults[fault].backup = Some(Backup { made, disk, known });
         }
     }
 
-    pub(super) fn fault_begins(&mut self, fault: usize) {
-        let Planned { kind, act, lasts, .. } = self.faults[fault].clone();
+    pub(super) fn fault_begins(&mut self, fault: FaultIndex) {
+        let Planned { act, lasts, links, .. } = self.faults[fault].clone();
+        let kind = act.kind();
         self.faults[fault].on = true;
-        self.tell_fault(fault, Turn::Begins);
+        self.history.record_fault(self.calendar.now(), fault, &self.scenario.faults[fault.0], Turn::Begins);
         match &act {
-            Act::Cut { pairs, flap } => {
-                self.net.cut(pairs.iter().copied());
+            Act::Partition { .. } | Act::Bridge { .. } => {
+                self.net.cut(links.iter().copied());
                 self.faults[fault].cut = true;
-                if pairs.iter().any(|(from, to)| !pairs.contains(&(*to, *from))) {
+                if links.iter().any(|(from, to)| !links.contains(&(*to, *from))) {
                     self.marks.insert(Mark::OneWay);
                 }
-                if let Some((down, _)) = flap {
-                    self.schedule(self.now + *down, Event::Flap(fault));
+                if let Act::Partition { flap: Some(Flap { down, .. }), .. } = &act {
+                    self.calendar.schedule(self.calendar.now() + *down, Event::Flap(fault));
                 }
                 self.mark(kind);
             }
-            Act::Degrade { pairs, how } => {
-                self.net.degrade(fault, pairs.iter().copied(), *how);
+            Act::Degrade { loss, duplicate, reorder, latency, bandwidth_mbps, .. } => {
+                let (loss, duplicate, reorder) = (*loss, *duplicate, *reorder);
+                let how = Degradation { loss, duplicate, reorder, latency: *latency, bandwidth_mbps: *bandwidth_mbps };
+                self.net.degrade(fault, links.iter().copied(), how);
                 self.mark(kind);
             }
             Act::Crash { region } => {
@@ -182,8 +170,8 @@ impl World {
                 // Marked when an input is late.
                 self.nodes[*region].slow = *by;
             }
-            Act::SlowDisk { region, sync } => {
-                self.nodes[*region].slow_sync = Some(*sync);
+            Act::SlowDisk { region, by } => {
+                self.nodes[*region].slow_sync = Some(*by);
                 self.mark(kind);
             }
             // Marked when a sync does not return.
@@ -240,13 +228,13 @@ impl World {
                     self.roll_back(*region, &backup.disk);
                 }
             }
-            Act::ClockStep { region, by_ms } => {
-                self.nodes[*region].clock.stepped_ms += by_ms;
+            Act::ClockStep { region, by } => {
+                self.nodes[*region].clock.stepped_ms += by.as_millis();
                 self.clocks_touched.insert(*region);
                 self.mark(kind);
             }
             Act::ClockDrift { region, ppm } => {
-                self.nodes[*region].clock.drifting = Some((*ppm, self.elapsed()));
+                self.nodes[*region].clock.drifting = Some((*ppm, self.calendar.elapsed()));
                 self.clocks_touched.insert(*region);
                 self.mark(kind);
             }
@@ -279,85 +267,79 @@ impl World {
                 self.start(*region);
                 self.reconfigure(*region);
             }
-            Act::Night { lasts } => {
-                self.slept += *lasts;
+            Act::Night {} => {
+                self.calendar.sleep(lasts);
                 self.mark(kind);
                 self.wake_all();
             }
         }
-        self.trace.note(self.now, b'F', kind as usize, &[]);
-        let ends = !matches!(
-            act,
-            Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } | Act::Night { .. }
-        );
-        if ends {
-            self.schedule(self.now + lasts, Event::FaultEnds(fault));
+        self.trace.note(self.calendar.now(), b'F', kind as usize, &[]);
+        // When a night is over, the machines have been woken already.
+        if kind.has_length() && kind != FaultKind::Night {
+            self.calendar.schedule(self.calendar.now() + lasts, Event::FaultEnds(fault));
         }
-    }
-
-    /// The vector that a replica durably knows or, while it is down, has told.
-    fn known_at(&self, region: usize) -> VersionVector {
-        let node = &self.nodes[region];
-        node.process.as_ref().map_or_else(|| node.told.clone(), |process| process.replica.durable().clone())
     }
 
     /// Whether a replica whose disk goes back is sure to learn of it at its next start (A8). A restarted replica keeps
     /// its id if a majority confirms it, even if some peers cannot be asked. So a peer with entries beyond the backup
     /// must be able to answer: it is a neighbour, and no other fault touches it or the path until the start is over. If
     /// no peer has such entries yet, entries in flight may still reach any linked neighbour.
-    fn would_be_noticed(&self, region: usize, known: &VersionVector, lasts: Duration, this: usize) -> bool {
+    fn would_be_noticed(&self, region: NodeIndex, known: &VersionVector, lasts: Duration, this: FaultIndex) -> bool {
         // If greetings are lost often, a majority may answer, and the peer that has more may not.
         if self.scenario.network.loss > 0.1 {
             return false;
         }
-        let over = self.now + lasts + self.scenario.replica.heartbeat * 18;
-        let other = |number: usize| number != this;
-        let others = self.scenario.faults.iter().zip(&self.faults).enumerate().filter(|(number, _)| other(*number));
-        let during: Vec<&Act> = others
-            .filter(|(_, (written, _))| written.at < over && written.at + written.lasts.unwrap_or_default() > self.now)
-            .map(|(_, (_, planned))| &planned.act)
-            .collect();
-        if during.iter().any(|act| act.stops(region)) {
+        let over = self.calendar.now() + lasts + self.scenario.replica.heartbeat * 18;
+        let others = self.faults.indices().filter(|fault| *fault != this).map(|fault| &self.faults[fault]);
+        let during: Vec<&Planned> =
+            others.filter(|fault| fault.at < over && fault.at + fault.lasts > self.calendar.now()).collect();
+        if during.iter().any(|fault| stops(&fault.act, region)) {
             return false;
         }
         // A removed region that comes back later brings its entries with it, and cannot be asked before.
         let comes_back =
-            |at: usize| self.faults.iter().any(|f| matches!(f.act, Act::Rejoin { region } if region == at));
-        let is_away = |at: usize| !self.nodes[at].exists && comes_back(at);
-        let has_own = |at: usize| self.nodes[region].ids.iter().any(|id| self.known_at(at).get(*id) > known.get(*id));
-        if (0..self.nodes.len()).any(|at| is_away(at) && has_own(at)) {
+            |node: NodeIndex| self.faults.iter().any(|f| matches!(f.act, Act::Rejoin { region } if region == node));
+        let is_away = |node: NodeIndex| !self.nodes[node].exists && comes_back(node);
+        let has_own = |node: NodeIndex| {
+            self.nodes[region].ids.iter().any(|id| self.nodes[node].known().get(*id) > known.get(*id))
+        };
+        if self.nodes.indices().any(|node| is_away(node) && has_own(node)) {
             return false;
         }
-        let can_answer = |peer: usize| {
-            let runs = self.nodes[peer].process.is_some() && self.nodes[peer].paused == 0;
+        let can_answer = |peer: NodeIndex| {
+            let runs = self.nodes[peer].is_up();
             let is_open = self.net.is_open(peer, region) && self.net.is_open(region, peer);
-            runs && is_open && !during.iter().any(|act| act.stops(peer) || act.is_between(peer, region))
+            runs && is_open && !during.iter().any(|fault| stops(&fault.act, peer) || fault.is_between(peer, region))
         };
-        let neighbours: Vec<usize> = (0..self.nodes.len()).filter(|peer| self.are_neighbours(region, *peer)).collect();
-        let has_more = |peer: usize| {
-            let theirs = self.known_at(peer);
+        let neighbours: Vec<NodeIndex> =
+            self.nodes.indices().filter(|peer| self.nodes.are_neighbours(region, *peer)).collect();
+        let has_more = |peer: NodeIndex| {
+            let theirs = self.nodes[peer].known();
             self.nodes[region].ids.iter().any(|id| theirs.get(*id) > known.get(*id))
         };
-        let everywhere: Vec<usize> = (0..self.nodes.len())
+        let everywhere: Vec<NodeIndex> = self
+            .nodes
+            .indices()
             .filter(|peer| *peer != region && self.nodes[*peer].exists && has_more(*peer))
             .collect();
         if everywhere.is_empty() {
-            neighbours.iter().filter(|peer| self.are_linked(region, **peer)).all(|peer| can_answer(*peer))
+            neighbours.iter().filter(|peer| self.nodes.are_linked(region, **peer)).all(|peer| can_answer(*peer))
         } else {
             neighbours.iter().any(|peer| everywhere.contains(peer) && can_answer(*peer))
         }
     }
 
-    pub(super) fn fault_ends(&mut self, fault: usize) {
+    pub(super) fn fault_ends(&mut self, fault: FaultIndex) {
         if !std::mem::take(&mut self.faults[fault].on) {
             return;
         }
-        self.tell_fault(fault, Turn::Ends);
+        self.history.record_fault(self.calendar.now(), fault, &self.scenario.faults[fault.0], Turn::Ends);
         let act = self.faults[fault].act.clone();
         match &act {
-            Act::Cut { pairs, .. } => {
+            Act::Partition { .. } | Act::Bridge { .. } => {
                 if std::mem::take(&mut self.faults[fault].cut) {
-                    self.net.mend(pairs.iter().copied());
+                    let links = Arc::clone(&self.faults[fault].links);
+                    self.net.mend(links.iter().copied());
                 }
             }
             Act::Degrade { .. } => self.net.restore(fault),
@@ -380,75 +362,78 @@ impl World {
             Act::ReadErrors { region, .. } => self.nodes[*region].disk.set_read_errors(0.0),
             // Batches that it did not sync before stay unsynced.
             Act::LyingDisk { region } => self.nodes[*region].lying = false,
-            Act::ClockStep { region, by_ms } => self.nodes[*region].clock.stepped_ms -= by_ms,
+            Act::ClockStep { region, by } => self.nodes[*region].clock.stepped_ms -= by.as_millis(),
             Act::ClockDrift { region, .. } => {
-                let elapsed = self.elapsed();
+                let elapsed = self.calendar.elapsed();
                 self.nodes[*region].clock.stop_drift(elapsed);
                 self.nodes[*region].clock.heal();
             }
-            Act::BelieveClock { .. }
-            | Act::Add { .. }
-            | Act::Remove { .. }
-            | Act::Rejoin { .. }
-            | Act::Night { .. } => {}
+            Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } | Act::Night {} => {}
         }
         self.watch_recovery();
     }
 
     /// The disk answers again.
-    pub(super) fn unhang(&mut self, at: usize) {
-        self.nodes[at].hung = false;
-        if let Some((epoch, batch)) = self.nodes[at].hung_sync.take() {
-            self.schedule(self.now, Event::Synced { node: at, epoch, batch });
+    pub(super) fn unhang(&mut self, node: NodeIndex) {
+        self.nodes[node].hung = false;
+        if let Some((epoch, batch)) = self.nodes[node].hung_sync.take() {
+            self.calendar.schedule(self.calendar.now(), Event::Synced { node, epoch, batch });
         }
     }
 
     /// One more restart of a region under repeated restarts.
-    pub(super) fn restart_again(&mut self, fault: usize) {
-        let Planned { kind, act: Act::Restarts { region, every }, on: true, .. } = self.faults[fault].clone() else {
-            return;
-        };
-        self.mark_if(kind, self.nodes[region].process.is_some());
+    pub(super) fn restart_again(&mut self, fault: FaultIndex) {
+        let Planned { act: Act::Restarts { region, every }, on: true, .. } = self.faults[fault].clone() else { return };
+        self.mark_if(FaultKind::Restarts, self.nodes[region].process.is_some());
         self.stop(region);
         let epoch = self.nodes[region].epoch;
-        self.schedule(self.now + every / 4, Event::Restart { node: region, epoch });
-        self.schedule(self.now + every, Event::RestartAgain(fault));
+        self.calendar.schedule(self.calendar.now() + every / 4, Event::Restart { node: region, epoch });
+        self.calendar.schedule(self.calendar.now() + every, Event::RestartAgain(fault));
     }
 
     /// A flapping partition opens or closes.
-    pub(super) fn flap(&mut self, fault: usize) {
-        let Act::Cut { pairs, flap: Some((down, up)) } = self.faults[fault].act.clone() else { return };
+    pub(super) fn flap(&mut self, fault: FaultIndex) {
+        let Planned { act: Act::Partition { flap: Some(Flap { down, up }), .. }, links, .. } =
+            self.faults[fault].clone()
+        else {
+            return;
+        };
         if !self.faults[fault].on {
             return;
         }
         let cut = !self.faults[fault].cut;
         self.faults[fault].cut = cut;
-        self.tell_fault(fault, if cut { Turn::Cuts } else { Turn::Opens });
+        self.history.record_fault(
+            self.calendar.now(),
+            fault,
+            &self.scenario.faults[fault.0],
+            if cut { Turn::Cuts } else { Turn::Opens },
+        );
         if cut {
-            self.net.cut(pairs)
+            self.net.cut(links.iter().copied())
         } else {
             self.marks.insert(Mark::Flapping);
-            self.net.mend(pairs)
+            self.net.mend(links.iter().copied())
         }
-        self.schedule(self.now + if cut { down } else { up }, Event::Flap(fault));
+        self.calendar.schedule(self.calendar.now() + if cut { down } else { up }, Event::Flap(fault));
     }
 
     /// All other regions learn of one that came or went: they restart with a new configuration, one after the other.
-    fn reconfigure(&mut self, changed: usize) {
-        let mut at = self.now;
-        for node in 0..self.nodes.len() {
+    fn reconfigure(&mut self, changed: NodeIndex) {
+        let mut at = self.calendar.now();
+        for node in self.nodes.indices() {
             if node == changed || !self.nodes[node].exists {
                 continue;
             }
             at += ROLLING;
-            self.schedule(at, Event::Reconfigure(node));
+            self.calendar.schedule(at, Event::Reconfigure(node));
         }
     }
 
     /// The last phase begins: the core is healed for good; the other regions stay as they are and are cut off.
-    pub(super) fn heal(&mut self, core: &BTreeSet<usize>) {
-        self.tell(|| Record::Healed);
-        for fault in 0..self.faults.len() {
+    pub(super) fn heal(&mut self, core: &BTreeSet<NodeIndex>) {
+        self.history.record(self.calendar.now(), || Record::Healed);
+        for fault in self.faults.indices() {
             self.faults[fault].on = false;
         }
         self.net.heal(core);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use replication::LinkId;
 
 use super::{Event, Input, World};
+use crate::index::NodeIndex;
 use crate::seed::{Stream, stream};
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
@@ -18,8 +19,8 @@ pub(super) const LAST_BACKOFF: Duration = Duration::from_secs(2);
 /// Connections being made.
 pub(super) struct Links {
     next: u64,
-    dialling: BTreeSet<(usize, usize)>,
-    backoff: BTreeMap<(usize, usize), Duration>,
+    dialling: BTreeSet<(NodeIndex, NodeIndex)>,
+    backoff: BTreeMap<(NodeIndex, NodeIndex), Duration>,
     pub(super) draws: Stream,
 }
 
@@ -31,40 +32,32 @@ impl Links {
 
 impl World {
     /// A new process dials every neighbour, and every neighbour that waits for it will dial it.
-    pub(super) fn dial_all(&mut self, at: usize) {
-        for peer in 0..self.nodes.len() {
-            if self.are_neighbours(at, peer) {
-                self.links.backoff.remove(&pair(at, peer));
-                self.dial_soon(at, peer);
+    pub(super) fn dial_all(&mut self, node: NodeIndex) {
+        for peer in self.nodes.indices() {
+            if self.nodes.are_neighbours(node, peer) {
+                self.links.backoff.remove(&pair(node, peer));
+                self.dial_soon(node, peer);
             }
         }
     }
 
-    fn dial_soon(&mut self, a: usize, b: usize) {
+    fn dial_soon(&mut self, a: NodeIndex, b: NodeIndex) {
         let pair = pair(a, b);
         if self.links.dialling.insert(pair) {
             let wait = self.links.backoff.get(&pair).copied().unwrap_or(FIRST_BACKOFF);
             self.links.backoff.insert(pair, (wait * 2).min(LAST_BACKOFF));
             let wait = wait.mul_f64(0.5 + self.link_draw() / 2.0);
-            self.schedule(self.now + wait, Event::Dial { pair });
+            self.calendar.schedule(self.calendar.now() + wait, Event::Dial { pair });
         }
     }
 
-    fn can_connect(&self, (a, b): (usize, usize)) -> bool {
-        let ready = |node: usize| self.nodes[node].process.is_some() && self.nodes[node].paused == 0;
-        self.are_neighbours(a, b) && ready(a) && ready(b) && self.net.is_open(a, b) && self.net.is_open(b, a)
+    fn can_connect(&self, (a, b): (NodeIndex, NodeIndex)) -> bool {
+        let ready = |node: NodeIndex| self.nodes[node].is_up();
+        self.nodes.are_neighbours(a, b) && ready(a) && ready(b) && self.net.is_open(a, b) && self.net.is_open(b, a)
     }
 
-    /// Whether both ends have a connection with each other.
-    pub(crate) fn are_linked(&self, a: usize, b: usize) -> bool {
-        let has = |node: usize, peer: usize| {
-            self.nodes[node].process.as_ref().is_some_and(|process| process.links.values().any(|other| *other == peer))
-        };
-        has(a, b) && has(b, a)
-    }
-
-    pub(super) fn dial(&mut self, pair: (usize, usize)) {
-        if self.are_linked(pair.0, pair.1) {
+    pub(super) fn dial(&mut self, pair: (NodeIndex, NodeIndex)) {
+        if self.nodes.are_linked(pair.0, pair.1) {
             self.links.dialling.remove(&pair);
             return;
         }
@@ -72,18 +65,19 @@ impl World {
             // TCP and TLS take three crossings before the first frame.
             let (a, b) = pair;
             let crossings = self.net.latency(a, b) * 2 + self.net.latency(b, a);
-            self.schedule(self.now + crossings, Event::Established { pair });
+            self.calendar.schedule(self.calendar.now() + crossings, Event::Established { pair });
             return;
         }
         self.links.dialling.remove(&pair);
         let (a, b) = pair;
-        let wanted = self.are_neighbours(a, b) && (self.nodes[a].process.is_some() || self.nodes[b].process.is_some());
+        let wanted =
+            self.nodes.are_neighbours(a, b) && (self.nodes[a].process.is_some() || self.nodes[b].process.is_some());
         if wanted {
             self.dial_soon(a, b);
         }
     }
 
-    pub(super) fn established(&mut self, pair: (usize, usize)) {
+    pub(super) fn established(&mut self, pair: (NodeIndex, NodeIndex)) {
         self.links.dialling.remove(&pair);
         let (a, b) = pair;
         if !self.can_connect(pair) {
@@ -93,7 +87,7 @@ impl World {
         self.links.backoff.remove(&pair);
         let link = LinkId(self.links.next);
         self.links.next += 1;
-        self.trace.note(self.now, b'u', a, &[u8::try_from(b).unwrap_or(u8::MAX)]);
+        self.trace.note(self.calendar.now(), b'u', a.0, &[u8::try_from(b.0).unwrap_or(u8::MAX)]);
         for (end, peer) in [(a, b), (b, a)] {
             let now = self.now_of(end);
             let name = self.nodes[peer].name.clone();
@@ -108,40 +102,40 @@ impl World {
     }
 
     /// This end closes a connection.
-    pub(super) fn close(&mut self, at: usize, link: LinkId) {
-        let now = self.now_of(at);
-        let Some(process) = &mut self.nodes[at].process else { return };
+    pub(super) fn close(&mut self, node: NodeIndex, link: LinkId) {
+        let now = self.now_of(node);
+        let Some(process) = &mut self.nodes[node].process else { return };
         let Some(peer) = process.links.remove(&link) else { return };
         process.replica.handle_link_down(now, link);
-        self.say_closed(at, peer, link);
-        self.redial(at, peer);
+        self.say_closed(node, peer, link);
+        self.redial(node, peer);
     }
 
     /// The other end has closed it.
-    pub(super) fn lose_link(&mut self, at: usize, link: LinkId) {
-        let now = self.now_of(at);
-        let Some(process) = &mut self.nodes[at].process else { return };
+    pub(super) fn lose_link(&mut self, node: NodeIndex, link: LinkId) {
+        let now = self.now_of(node);
+        let Some(process) = &mut self.nodes[node].process else { return };
         let Some(peer) = process.links.remove(&link) else { return };
         process.replica.handle_link_down(now, link);
-        self.redial(at, peer);
+        self.redial(node, peer);
     }
 
-    fn redial(&mut self, at: usize, peer: usize) {
+    fn redial(&mut self, node: NodeIndex, peer: NodeIndex) {
         let still =
-            self.nodes[at].process.as_ref().is_some_and(|process| process.links.values().any(|other| *other == peer));
+            self.nodes[node].process.as_ref().is_some_and(|process| process.links.values().any(|other| *other == peer));
         if !still {
-            self.dial_soon(at, peer);
+            self.dial_soon(node, peer);
         }
     }
 
     /// Tells the other end, if the way is open; otherwise that end notices by silence.
-    pub(super) fn say_closed(&mut self, at: usize, peer: usize, link: LinkId) {
-        for arrives in self.net.send(self.now, at, peer, 40).into_iter().flatten() {
-            self.schedule(arrives, Event::Input { node: peer, input: Input::Closed { link } });
+    pub(super) fn say_closed(&mut self, node: NodeIndex, peer: NodeIndex, link: LinkId) {
+        for arrives in self.net.send(self.calendar.now(), node, peer, 40).into_iter().flatten() {
+            self.calendar.schedule(arrives, Event::Input { node: peer, input: Input::Closed { link } });
         }
     }
 }
 
-fn pair(a: usize, b: usize) -> (usize, usize) {
+fn pair(a: NodeIndex, b: NodeIndex) -> (NodeIndex, NodeIndex) {
     (a.min(b), a.max(b))
 }

@@ -1,16 +1,17 @@
 //! The world: replicas with their disks and clocks, the network between them, citizens, and a calendar of events.
 //!
-//! Events happen one at a time, in the order of virtual time and, at one moment, in the order in which they were put on
-//! the calendar. Nothing else decides what happens next, so a seed determines the whole run.
-//!
-//! Two times are kept: `now` is awake time, which a night does not advance; `elapsed()` is true time since the start.
+//! Events happen one at a time, in the order of the calendar. Nothing else decides what happens next, so a seed
+//! determines the whole run.
 
+mod calendar;
+mod check;
 mod client;
 mod clock;
 mod content;
 mod disk;
-pub mod fault;
+mod fault;
 mod links;
+mod machines;
 mod network;
 mod node;
 mod phases;
@@ -18,51 +19,55 @@ mod rest;
 mod router;
 mod sample;
 mod turn;
+mod verdict;
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use replication::{BatchId, LinkId, Monotonic, Now, Wall};
 
-use crate::check::{Broken, Invariant};
-use crate::history::Recorder;
+use crate::history::History;
+use crate::index::{FaultIndex, NodeIndex, OperationIndex};
+use crate::invariant::Broken;
+use crate::marks::Mark;
 use crate::measure::FaultBand;
 use crate::meter::Meter;
 use crate::model::Model;
-use crate::scenario::{FaultKind, Operation, Scenario};
+use crate::scenario::{Act, FaultKind, Operation, Resolved, Scenario};
 use crate::trace::Trace;
 
-pub use network::Network;
-pub use node::{Node, Process};
+use calendar::Calendar;
+use client::Attempt;
+pub(crate) use disk::Engine;
+use fault::Faults;
+use machines::Machines;
+use network::Network;
+use node::Node;
 pub use phases::Convergence;
-
-/// Midnight before 2027-01-15, from which true time counts.
-const MIDNIGHT_MS: u64 = 1_799_971_200_000;
 
 /// An event of the calendar.
 #[derive(Clone, Debug)]
 enum Event {
-    Timer { node: usize, epoch: u64 },
-    Synced { node: usize, epoch: u64, batch: BatchId },
-    Input { node: usize, input: Input },
-    Ready { node: usize, epoch: u64 },
-    Dial { pair: (usize, usize) },
-    Established { pair: (usize, usize) },
-    Restart { node: usize, epoch: u64 },
-    Reconfigure(usize),
-    Ask(usize),
-    Answer { operation: usize, attempt: u32, answer: client::Answer },
-    GiveUp { operation: usize, attempt: u32 },
-    FaultBegins(usize),
-    FaultEnds(usize),
-    Flap(usize),
-    Backup(usize),
-    Probe(usize),
-    Detect { node: usize, epoch: u64 },
-    DetectHang { node: usize, epoch: u64, batch: BatchId },
-    RestartAgain(usize),
+    Timer { node: NodeIndex, epoch: u64 },
+    Synced { node: NodeIndex, epoch: u64, batch: BatchId },
+    Input { node: NodeIndex, input: Input },
+    Ready { node: NodeIndex, epoch: u64 },
+    Dial { pair: (NodeIndex, NodeIndex) },
+    Established { pair: (NodeIndex, NodeIndex) },
+    Restart { node: NodeIndex, epoch: u64 },
+    Reconfigure(NodeIndex),
+    Ask(OperationIndex),
+    Answer { attempt: Attempt, answer: client::Answer },
+    GiveUp(Attempt),
+    FaultBegins(FaultIndex),
+    FaultEnds(FaultIndex),
+    Flap(FaultIndex),
+    Backup(FaultIndex),
+    Probe(NodeIndex),
+    Detect { node: NodeIndex, epoch: u64 },
+    DetectHang { node: NodeIndex, epoch: u64, batch: BatchId },
+    RestartAgain(FaultIndex),
     Sample,
     Check,
 }
@@ -70,46 +75,18 @@ enum Event {
 /// An input that reaches a machine from outside.
 #[derive(Clone, Debug)]
 enum Input {
-    Frame { link: LinkId, from: usize, bytes: Arc<[u8]>, clock: Option<Arc<[u64]>> },
+    Frame { link: LinkId, from: NodeIndex, bytes: Arc<[u8]>, clock: Option<Arc<[u64]>> },
     Closed { link: LinkId },
-    Request { operation: usize, attempt: u32 },
-}
-
-struct Queued {
-    at: Duration,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Queued {
-    fn eq(&self, other: &Queued) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-impl Eq for Queued {}
-impl PartialOrd for Queued {
-    fn partial_cmp(&self, other: &Queued) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Queued {
-    fn cmp(&self, other: &Queued) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
+    Request(Attempt),
 }
 
 /// The state of a run: machines, network, clients, calendar, and what was found so far.
-pub struct World {
+pub(crate) struct World {
     pub(crate) scenario: Arc<Scenario>,
     pub(crate) operations: Arc<[Operation]>,
     seed: u64,
-    now: Duration,
-    slept: Duration,
-    /// Begin and length of each night, to know true time ahead.
-    nights: Vec<(Duration, Duration)>,
-    calendar: BinaryHeap<Reverse<Queued>>,
-    order: u64,
-    pub(crate) nodes: Vec<Node>,
+    pub(crate) calendar: Calendar,
+    pub(crate) nodes: Machines,
     net: Network,
     links: links::Links,
     router: router::Router,
@@ -117,14 +94,14 @@ pub struct World {
     pub(crate) model: Model,
     pub(crate) meter: Meter,
     pub(crate) trace: Trace,
-    pub(crate) recorder: Option<Recorder>,
-    faults: Vec<fault::Planned>,
+    pub(crate) history: History,
+    faults: Faults,
     /// Kinds of faults that really happened, and other things that a sweep must have seen.
     marks: BTreeSet<Mark>,
     /// The first broken invariant ends the run.
     pub(crate) broken: Option<Broken>,
     /// Machines whose clocks a fault has touched.
-    clocks_touched: BTreeSet<usize>,
+    clocks_touched: BTreeSet<NodeIndex>,
     /// When an acknowledged write was last lost by contract. Its dots may be used again (A8).
     lost_at: Option<Duration>,
     /// When a replica last forgot an origin.
@@ -135,109 +112,39 @@ pub struct World {
     sampling: bool,
 }
 
-/// Something that must happen in some run of a sweep, otherwise the sweep has a gap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mark {
-    /// A fault had an effect.
-    Fault(FaultKind),
-    /// A replica took a new id.
-    Reincarnated,
-    /// A clock was doubted.
-    Doubt,
-    /// A day's bucket was dropped while requests were still made.
-    Forgot,
-    /// A visit was erased where it had not been seen.
-    ErasedUnseen,
-    /// Two values of one field were shown.
-    Conflict,
-    /// A write was refused because the document is at its bounds.
-    Full,
-    /// Regions together took more changes of a document than one of them would have.
-    Overfull,
-    /// A read was answered while a batch was on its way to the disk.
-    ReadWhileSyncing,
-    /// An answer said that it was stale.
-    Stale,
-    /// A request was answered by another region than the nearest.
-    Failover,
-    /// A peer's horizon was refused.
-    HorizonRefused,
-    /// A replica had forgotten early: it may have dropped documents that have not expired.
-    ForgotEarly,
-    /// All entries of an origin were over, and a replica forgot its name.
-    Retired,
-    /// A replica took back what a relay had said of a log, when the log's own node was heard.
-    Contradicted,
-    /// A link was closed for silence.
-    SilentLink,
-    /// A partition let one direction pass.
-    OneWay,
-    /// A partition opened and closed again.
-    Flapping,
-    /// A frame was lost on an open path.
-    Lost,
-    /// A frame came twice.
-    Duplicated,
-    /// A frame was overtaken.
-    Overtaken,
-    /// A crash took a batch.
-    BatchLost,
-    /// A crash left a batch in some buckets and not in others.
-    BatchTorn,
-    /// All regions agreed and no client wrote, and the check that they come to rest was made.
-    Rest,
-}
-
 impl World {
-    /// A world at its first moment. The scenario must be a plan, without workload and swarm.
+    /// A world at its first moment. The scenario must be a plan, without workload and swarm, and `faults` its faults.
     ///
     /// # Errors
     /// [`crate::scenario::ScenarioError`] if the scenario contradicts itself.
-    pub fn new(
+    pub(crate) fn new(
         scenario: Scenario,
+        faults: Vec<Resolved>,
         seed: u64,
-        recorder: Option<Recorder>,
+        history: History,
+        engine: Engine,
     ) -> Result<World, crate::scenario::ScenarioError> {
-        let mut faults = Vec::new();
-        let mut begins = Vec::new();
-        for fault in &scenario.faults {
-            faults.push(fault::Planned::new(
-                fault.kind,
-                fault.prove(&scenario)?,
-                fault.lasts.unwrap_or(Duration::ZERO),
-            ));
-            begins.push(fault.at);
-        }
-        let nights = faults.iter().zip(&begins).filter_map(|(fault, at)| match fault.act {
-            fault::Act::Night { lasts } => Some((*at, lasts)),
-            _ => None,
-        });
-        let nights = nights.collect();
-        let added: BTreeSet<usize> = faults
+        let nights = faults.iter().filter(|fault| fault.act == Act::Night {}).map(|fault| (fault.at, fault.lasts));
+        let added: BTreeSet<NodeIndex> = faults
             .iter()
-            .filter_map(|fault| if let fault::Act::Add { region } = fault.act { Some(region) } else { None })
+            .filter_map(|fault| if let Act::Add { region } = fault.act { Some(region) } else { None })
             .collect();
         let net = Network::new(&scenario, seed);
-        let nodes = Node::all(&scenario, seed, &added);
+        let nodes = Machines::new(Node::all(&scenario, seed, &added, engine), scenario.network.topology);
         let regions = scenario.regions.len();
         let mut scenario = scenario;
         let operations: Arc<[Operation]> = std::mem::take(&mut scenario.operations).into();
         let mut world = World {
             seed,
-            now: Duration::ZERO,
-            slept: Duration::ZERO,
-            nights,
-            calendar: BinaryHeap::new(),
-            order: 0,
+            calendar: Calendar::new(scenario.start, nights.collect()),
             links: links::Links::new(seed),
             router: router::Router::new(&scenario, &net, seed),
             clients: client::Clients::new(&scenario, &operations)?,
             model: Model::default(),
             meter: Meter::new(regions, &scenario),
             trace: Trace::default(),
-            recorder,
-            faults,
+            history,
+            faults: Faults::new(faults),
             marks: BTreeSet::new(),
             broken: None,
             clocks_touched: BTreeSet::new(),
@@ -251,8 +158,8 @@ impl World {
             scenario: Arc::new(scenario),
         };
         world.introduce_visits();
-        world.plan_faults(&begins);
-        for node in 0..regions {
+        world.plan_faults();
+        for node in world.nodes.indices() {
             if world.nodes[node].exists {
                 world.start(node);
             }
@@ -263,20 +170,15 @@ impl World {
         Ok(world)
     }
 
-    fn schedule(&mut self, at: Duration, event: Event) {
-        self.order += 1;
-        self.calendar.push(Reverse(Queued { at: at.max(self.now), order: self.order, event }));
-    }
-
     /// Runs until `until` of awake time, or until something broke.
     fn run_until(&mut self, until: Duration) {
-        while self.broken.is_none() && self.calendar.peek().is_some_and(|Reverse(next)| next.at <= until) {
-            let Some(Reverse(next)) = self.calendar.pop() else { break };
-            self.now = next.at;
-            self.happen(next.event);
+        while self.broken.is_none()
+            && let Some(event) = self.calendar.next(until)
+        {
+            self.happen(event);
         }
         if self.broken.is_none() {
-            self.now = self.now.max(until);
+            self.calendar.wait_until(until);
         }
     }
 
@@ -303,8 +205,8 @@ impl World {
                 self.ask(operation);
                 self.next_operation();
             }
-            Event::Answer { operation, attempt, answer } => self.answered(operation, attempt, answer),
-            Event::GiveUp { operation, attempt } => self.attempt_timed_out(operation, attempt),
+            Event::Answer { attempt, answer } => self.answered(attempt, answer),
+            Event::GiveUp(attempt) => self.attempt_timed_out(attempt),
             Event::FaultBegins(fault) => self.fault_begins(fault),
             Event::FaultEnds(fault) => self.fault_ends(fault),
             Event::Flap(fault) => self.flap(fault),
@@ -318,36 +220,18 @@ impl World {
         }
     }
 
-    /// True time since the start.
-    #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.now + self.slept
-    }
-
-    /// True time, as a wall clock that is right would show it.
-    #[must_use]
-    pub fn true_wall(&self) -> Wall {
-        Wall(MIDNIGHT_MS).plus(self.scenario.start).plus(self.elapsed())
-    }
-
-    /// The time that such a clock will show at `awake` of the run.
-    fn wall_at(&self, awake: Duration) -> Wall {
-        let slept = self.nights.iter().filter(|(at, _)| *at < awake).map(|(_, lasts)| *lasts).sum();
-        Wall(MIDNIGHT_MS).plus(self.scenario.start).plus(awake).plus(slept)
-    }
-
     /// The readings of the clocks of a machine.
-    pub(crate) fn now_of(&self, node: usize) -> Now {
-        let elapsed = self.elapsed();
+    pub(crate) fn now_of(&self, node: NodeIndex) -> Now {
+        let elapsed = self.calendar.elapsed();
         let node = &self.nodes[node];
         let started = node.process.as_ref().map_or(elapsed, |process| process.started);
-        let wall = self.true_wall().0.saturating_add_signed(node.clock.error_ms(elapsed));
+        let wall = self.calendar.true_wall().0.saturating_add_signed(node.clock.error_ms(elapsed));
         Now { mono: Monotonic(elapsed.saturating_sub(started)), wall: Wall(wall) }
     }
 
     /// The marks that came up.
     #[must_use]
-    pub fn marks(&self) -> BTreeSet<Mark> {
+    pub(crate) fn marks(&self) -> BTreeSet<Mark> {
         self.marks.union(self.net.happened()).copied().collect()
     }
 
@@ -361,53 +245,24 @@ impl World {
         }
     }
 
-    /// Notes a broken invariant, unless one is noted already.
-    fn break_off(&mut self, broken: Broken) {
-        if self.broken.is_none() {
-            self.broken = Some(broken);
-        }
-    }
-
-    pub(crate) fn must(
-        &mut self,
-        invariant: Invariant,
-        node: Option<usize>,
-        holds: bool,
-        what: impl FnOnce() -> String,
-    ) {
-        if !holds {
-            self.break_off(Broken::new(invariant, self.now, node, what()));
-        }
-    }
-
-    /// Awake time since the start.
-    pub(crate) fn now(&self) -> Duration {
-        self.now
-    }
-
-    /// Notes a mark.
-    pub(crate) fn note(&mut self, mark: Mark) {
-        self.marks.insert(mark);
-    }
-
     /// How far a machine's wall clock is ahead of true time.
-    pub(crate) fn clock_error(&self, at: usize) -> i64 {
-        self.nodes[at].clock.error_ms(self.elapsed())
+    pub(crate) fn clock_error(&self, node: NodeIndex) -> i64 {
+        self.nodes[node].clock.error_ms(self.calendar.elapsed())
     }
 
     /// Whether a fault has touched a machine's clock so far.
-    pub(crate) fn was_clock_wrong(&self, at: usize) -> bool {
-        self.clocks_touched.contains(&at)
+    pub(crate) fn was_clock_wrong(&self, node: NodeIndex) -> bool {
+        self.clocks_touched.contains(&node)
     }
 
     /// The faults as bands in time.
     pub(crate) fn bands(&self) -> Vec<FaultBand> {
         let ends = self.scenario.duration;
         let band = |fault: &crate::scenario::Fault| FaultBand {
-            kind: fault.kind.to_string(),
+            kind: fault.kind().to_string(),
             label: fault.label(),
             from: fault.at.as_secs_f64(),
-            until: (fault.at + fault.lasts.unwrap_or_default()).min(ends).as_secs_f64(),
+            until: fault.ends_at().min(ends).as_secs_f64(),
         };
         self.scenario.faults.iter().map(band).collect()
     }

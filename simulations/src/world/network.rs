@@ -8,18 +8,33 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, LogNormal};
 
-use super::Mark;
-use super::fault::Degradation;
+use crate::index::{FaultIndex, NodeIndex};
+use crate::marks::Mark;
 use crate::regions;
 use crate::scenario::{Matrix, Scenario};
 use crate::seed::{Stream, stream};
+
+/// How much worse a path gets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Degradation {
+    /// Share of messages that vanish.
+    pub(super) loss: f64,
+    /// Share that arrives twice.
+    pub(super) duplicate: f64,
+    /// Share that is overtaken.
+    pub(super) reorder: f64,
+    /// Added to the one-way time.
+    pub(super) latency: Duration,
+    /// Upper limit.
+    pub(super) bandwidth_mbps: Option<f64>,
+}
 
 /// One direction between two regions.
 struct Path {
     latency: Duration,
     /// Partitions that are in force on it.
     cuts: u32,
-    degraded: BTreeMap<usize, Degradation>,
+    degraded: BTreeMap<FaultIndex, Degradation>,
     /// When the messages sent before have left.
     free_at: Duration,
     last_arrival: Duration,
@@ -27,8 +42,8 @@ struct Path {
 }
 
 /// All directions.
-pub struct Network {
-    paths: BTreeMap<(usize, usize), Path>,
+pub(crate) struct Network {
+    paths: BTreeMap<(NodeIndex, NodeIndex), Path>,
     jitter: Option<LogNormal<f64>>,
     bytes_per_second: f64,
     queue: Duration,
@@ -41,7 +56,7 @@ pub struct Network {
 }
 
 /// When a message arrives, if it does, and when its copy does.
-pub type Arrivals = [Option<Duration>; 2];
+pub(crate) type Arrivals = [Option<Duration>; 2];
 
 impl Network {
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Network {
@@ -68,7 +83,7 @@ impl Network {
                     last_arrival: Duration::ZERO,
                     draws: stream(seed, "path", (a as u64) << 8 | b as u64),
                 };
-                paths.insert((a, b), path);
+                paths.insert((NodeIndex(a), NodeIndex(b)), path);
             }
         }
         let bytes_per_second = network.bandwidth_mbps * 125_000.0;
@@ -86,12 +101,12 @@ impl Network {
         }
     }
 
-    fn path(&mut self, from: usize, to: usize) -> Option<&mut Path> {
+    fn path(&mut self, from: NodeIndex, to: NodeIndex) -> Option<&mut Path> {
         self.paths.get_mut(&(from, to))
     }
 
     /// Sends a message of this many bytes.
-    pub(super) fn send(&mut self, now: Duration, from: usize, to: usize, bytes: usize) -> Arrivals {
+    pub(super) fn send(&mut self, now: Duration, from: NodeIndex, to: NodeIndex, bytes: usize) -> Arrivals {
         let (loss, duplicate, reorder) = (self.loss, self.duplicate, self.reorder);
         let (jitter, mut rate, queue, latest) = (self.jitter, self.bytes_per_second, self.queue, self.latest);
         let Some(path) = self.path(from, to) else { return [None, None] };
@@ -135,17 +150,17 @@ impl Network {
     }
 
     /// Whether messages pass.
-    pub(super) fn is_open(&self, from: usize, to: usize) -> bool {
+    pub(super) fn is_open(&self, from: NodeIndex, to: NodeIndex) -> bool {
         self.paths.get(&(from, to)).is_some_and(|path| path.cuts == 0)
     }
 
     /// One way, without jitter and queues.
-    pub(super) fn latency(&self, from: usize, to: usize) -> Duration {
+    pub(super) fn latency(&self, from: NodeIndex, to: NodeIndex) -> Duration {
         let added = |path: &Path| path.degraded.values().map(|how| how.latency).sum::<Duration>();
         self.paths.get(&(from, to)).map_or(Duration::ZERO, |path| path.latency + added(path))
     }
 
-    pub(super) fn cut(&mut self, pairs: impl IntoIterator<Item = (usize, usize)>) {
+    pub(super) fn cut(&mut self, pairs: impl IntoIterator<Item = (NodeIndex, NodeIndex)>) {
         for (from, to) in pairs {
             if let Some(path) = self.path(from, to) {
                 path.cuts += 1;
@@ -153,7 +168,7 @@ impl Network {
         }
     }
 
-    pub(super) fn mend(&mut self, pairs: impl IntoIterator<Item = (usize, usize)>) {
+    pub(super) fn mend(&mut self, pairs: impl IntoIterator<Item = (NodeIndex, NodeIndex)>) {
         for (from, to) in pairs {
             if let Some(path) = self.path(from, to) {
                 path.cuts = path.cuts.saturating_sub(1);
@@ -161,7 +176,12 @@ impl Network {
         }
     }
 
-    pub(super) fn degrade(&mut self, fault: usize, pairs: impl IntoIterator<Item = (usize, usize)>, how: Degradation) {
+    pub(super) fn degrade(
+        &mut self,
+        fault: FaultIndex,
+        pairs: impl IntoIterator<Item = (NodeIndex, NodeIndex)>,
+        how: Degradation,
+    ) {
         for (from, to) in pairs {
             if let Some(path) = self.path(from, to) {
                 path.degraded.insert(fault, how);
@@ -169,14 +189,14 @@ impl Network {
         }
     }
 
-    pub(super) fn restore(&mut self, fault: usize) {
+    pub(super) fn restore(&mut self, fault: FaultIndex) {
         for path in self.paths.values_mut() {
             path.degraded.remove(&fault);
         }
     }
 
     /// Everything works between these regions and nothing passes between them and the others.
-    pub(super) fn heal(&mut self, core: &BTreeSet<usize>) {
+    pub(super) fn heal(&mut self, core: &BTreeSet<NodeIndex>) {
         (self.loss, self.duplicate, self.reorder) = (0.0, 0.0, 0.0);
         for ((from, to), path) in &mut self.paths {
             path.degraded.clear();

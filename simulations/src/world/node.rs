@@ -4,26 +4,31 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand::RngExt as _;
-use replication::memory::Snapshot;
+use replication::memory::{MemoryStorage, Snapshot};
 use replication::storage::log_key;
 use replication::{
-    BatchId, Bucket, DocumentName, Dot, LinkId, NodeName, RegionId, Replica, ReplicaConfig, ReplicaId, Storage as _,
-    Ticket, VersionVector, View, Wall,
+    BatchId, Bucket, ChangeHash, DocumentKey, DocumentName, Dot, Frame, LinkId, NodeName, Reader, RegionId, Replica,
+    ReplicaConfig, ReplicaId, Storage as _, Ticket, VersionVector, View, Wall,
 };
 
 use super::clock::WallClock;
-use super::disk::{Crash, Disk};
-use super::{Event, Input, Mark, World};
-use crate::check::{Broken, Invariant};
+use super::disk::{Crash, Disk, Engine};
+use super::{Event, Input, World};
 use crate::history::{Machine, Record};
-use crate::scenario::{FaultKind, Scenario};
+use crate::index::{NodeIndex, VisitNumber};
+use crate::invariant::Invariant;
+use crate::marks::Mark;
+use crate::scenario::{Act, FaultKind, Scenario};
 use crate::seed::{Stream, stream};
 
 /// After this time a supervisor restarts a process that stopped because of its disk.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
+/// The documents that a reader sees, with the changes in each.
+pub(super) type Live = BTreeMap<DocumentKey, BTreeSet<ChangeHash>>;
+
 /// One machine; a region has one unless the scenario says otherwise.
-pub struct Node {
+pub(crate) struct Node {
     pub(crate) name: NodeName,
     pub(crate) region: RegionId,
     pub(crate) disk: Disk,
@@ -51,9 +56,10 @@ pub struct Node {
     /// A bucket of its store was gone, or older than the others, at some time.
     pub(crate) lost_bucket: bool,
     /// If it began empty and has not been ready yet: the vector of each peer at its greeting.
-    pub(crate) filling: Option<BTreeMap<usize, VersionVector>>,
+    pub(crate) filling: Option<BTreeMap<NodeIndex, VersionVector>>,
     /// Errors of the device that were counted so far.
     failures_seen: u64,
+    max_retention: Duration,
     pub(super) sync_draws: Stream,
     /// The vector that it told peers as durable. A crash must not lose any of it.
     pub(super) told: VersionVector,
@@ -69,7 +75,7 @@ pub struct Node {
     /// When its disk last went back in time, in true time.
     pub(crate) restored_at: Option<Wall>,
     /// Visits that were dead here, since the disk last went back.
-    pub(crate) dead: BTreeSet<u32>,
+    pub(crate) dead: BTreeSet<VisitNumber>,
     /// An operator confirmed its clock while that was wrong, or the node had no peers and believed a wrong clock at its
     /// start.
     pub(crate) misled: bool,
@@ -78,7 +84,7 @@ pub struct Node {
 }
 
 /// A running process.
-pub struct Process {
+pub(crate) struct Process {
     pub(crate) replica: Replica<Disk>,
     /// Zero of its monotonic clock, in elapsed time.
     pub(super) started: Duration,
@@ -86,15 +92,15 @@ pub struct Process {
     /// Since when a batch is on its way to the disk.
     pub(super) syncing_since: Duration,
     pub(super) timer_at: Option<Duration>,
-    pub(super) tickets: BTreeMap<Ticket, super::client::Asked>,
-    pub(super) links: BTreeMap<LinkId, usize>,
+    pub(super) tickets: BTreeMap<Ticket, super::client::PendingOperation>,
+    pub(super) links: BTreeMap<LinkId, NodeIndex>,
     /// Requests that wait for room in a batch.
-    pub(super) waiting: VecDeque<(usize, u32)>,
+    pub(super) waiting: VecDeque<super::client::Attempt>,
     pub(super) readers: Vec<super::client::WaitingRead>,
 }
 
 impl Node {
-    pub(super) fn all(scenario: &Scenario, seed: u64, added_later: &BTreeSet<usize>) -> Vec<Node> {
+    pub(super) fn all(scenario: &Scenario, seed: u64, added_later: &BTreeSet<NodeIndex>, engine: Engine) -> Vec<Node> {
         let mut nodes = Vec::new();
         for (index, name) in scenario.regions.iter().enumerate() {
             let mut draws = stream(seed, "clock", index as u64);
@@ -106,10 +112,10 @@ impl Node {
             nodes.push(Node {
                 name: node,
                 region,
-                disk: Disk::new(stream(seed, "disk", index as u64)),
+                disk: Disk::new(stream(seed, "disk", index as u64), engine),
                 clock: WallClock::new(off, ppm),
                 process: None,
-                exists: !added_later.contains(&index),
+                exists: !added_later.contains(&NodeIndex(index)),
                 epoch: 0,
                 paused: 0,
                 backlog: VecDeque::new(),
@@ -121,8 +127,9 @@ impl Node {
                 hung_sync: None,
                 damaged: BTreeSet::new(),
                 lost_bucket: false,
-                filling: added_later.contains(&index).then(BTreeMap::new),
+                filling: added_later.contains(&NodeIndex(index)).then(BTreeMap::new),
                 failures_seen: 0,
+                max_retention: scenario.replica.max_retention,
                 sync_draws: stream(seed, "sync", index as u64),
                 told: VersionVector::default(),
                 acked: VersionVector::default(),
@@ -135,31 +142,71 @@ impl Node {
                 down_since: None,
             });
         }
-        #[cfg(test)]
-        if scenario.name == crate::canary::NAME {
-            nodes.iter().for_each(|node| node.disk.make_the_mistake());
-        }
         nodes
+    }
+
+    /// Whether its process runs and does not stand still.
+    pub(super) fn is_up(&self) -> bool {
+        self.process.is_some() && self.paused == 0
+    }
+
+    /// Whether its visible state is exactly what its vector covers: no batch is gathered or in flight.
+    pub(super) fn is_settled(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.replica.gathered() == 0 && process.syncing.is_none())
+    }
+
+    pub(super) fn has_link_to(&self, peer: NodeIndex) -> bool {
+        self.process.as_ref().is_some_and(|process| process.links.values().any(|other| *other == peer))
+    }
+
+    /// The vector that its replica durably knows or, while it is down, has told.
+    pub(super) fn known(&self) -> &VersionVector {
+        self.process.as_ref().map_or(&self.told, |process| process.replica.durable())
+    }
+
+    /// What its replica durably knows of these origins.
+    pub(super) fn known_of(&self, origins: &BTreeSet<ReplicaId>) -> Option<VersionVector> {
+        let known = self.process.as_ref()?.replica.durable();
+        Some(known.iter().filter(|(origin, _)| origins.contains(origin)).collect())
+    }
+
+    /// A reader of its disk, as the node has it, but without errors of the device.
+    pub(super) fn reader(&self) -> Reader<MemoryStorage> {
+        Reader::new(self.disk.contents().clone(), self.max_retention)
+    }
+
+    /// What readers of its replica see, by change.
+    pub(super) fn live(&self) -> Option<Live> {
+        let process = self.process.as_ref()?;
+        let rows = self.reader().all(process.replica.dead_through()).ok()?;
+        Some(rows.into_iter().map(|(key, row)| (key, row.hashes())).collect())
+    }
+
+    /// Whether the device has reported an error since the last call.
+    fn disk_has_failed(&mut self) -> bool {
+        let failed = self.disk.failed();
+        std::mem::replace(&mut self.failures_seen, failed) < failed
+    }
+
+    /// A peer greets: if the region began empty, it must have what the peer has now before it is ready.
+    pub(super) fn note_greeting(&mut self, from: NodeIndex, bytes: &[u8]) {
+        if let Some(filling) = &mut self.filling
+            && let Ok(Frame::Hello(hello)) = Frame::decode(bytes)
+        {
+            filling.entry(from).or_insert(hello.vector);
+        }
     }
 }
 
 impl World {
-    /// Whether two regions can have a link.
-    pub(crate) fn are_neighbours(&self, a: usize, b: usize) -> bool {
-        let exist: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].exists).collect();
-        let place = |node| exist.iter().position(|other| *other == node);
-        let (Some(a), Some(b)) = (place(a), place(b)) else { return false };
-        a != b && self.scenario.network.topology.links(a, b, exist.len())
-    }
-
-    fn config(&self, node: usize) -> ReplicaConfig {
+    fn config(&self, node: NodeIndex) -> ReplicaConfig {
         let settings = &self.scenario.replica;
         // All others, linked or not. After a roll-back any of them may hold entries of the log, so all must be asked.
-        let peers = (0..self.nodes.len()).filter(|peer| *peer != node && self.nodes[*peer].exists);
+        let peers = self.nodes.indices().filter(|peer| *peer != node && self.nodes[*peer].exists);
         let peers = peers.map(|peer| (self.nodes[peer].name.clone(), self.nodes[peer].region.clone())).collect();
         ReplicaConfig {
             // Differs for each process.
-            boot: (node as u64) << 32 | self.nodes[node].epoch,
+            boot: (node.0 as u64) << 32 | self.nodes[node].epoch,
             max_retention: settings.max_retention,
             max_clock_skew: settings.max_clock_skew,
             heartbeat: settings.heartbeat,
@@ -170,48 +217,48 @@ impl World {
     }
 
     /// Starts the process, unless it runs or its region does not exist.
-    pub(super) fn start(&mut self, at: usize) {
-        if self.nodes[at].process.is_some() || !self.nodes[at].exists {
+    pub(super) fn start(&mut self, node: NodeIndex) {
+        if self.nodes[node].process.is_some() || !self.nodes[node].exists {
             return;
         }
-        if self.nodes[at].hung {
+        if self.nodes[node].hung {
             // A start forces the store to the disk first, and that sync would not return.
-            let epoch = self.nodes[at].epoch;
-            self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+            let epoch = self.nodes[node].epoch;
+            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node, epoch });
             return;
         }
-        self.nodes[at].epoch += 1;
-        if let Some(filling) = &mut self.nodes[at].filling {
+        self.nodes[node].epoch += 1;
+        if let Some(filling) = &mut self.nodes[node].filling {
             filling.clear();
         }
-        let config = self.config(at);
+        let config = self.config(node);
         // A replica without peers believes its clock at a start, so it may drop its own entries by a wrong one.
         let skew = self.scenario.replica.max_clock_skew.as_millis();
-        self.nodes[at].misled |= config.peers.is_empty() && u128::from(self.clock_error(at).unsigned_abs()) > skew;
-        let now = self.now_of(at);
-        let started = self.elapsed();
-        let epoch = self.nodes[at].epoch;
-        let mut ids = stream(self.seed, "ids", (at as u64) << 32 | epoch);
+        self.nodes[node].misled |= config.peers.is_empty() && u128::from(self.clock_error(node).unsigned_abs()) > skew;
+        let now = self.now_of(node);
+        let started = self.calendar.elapsed();
+        let epoch = self.nodes[node].epoch;
+        let mut ids = stream(self.seed, "ids", (node.0 as u64) << 32 | epoch);
         let mint = Box::new(move || ReplicaId(ids.random()));
-        let disk = self.nodes[at].disk.clone();
+        let disk = self.nodes[node].disk.clone();
         let Ok(replica) = Replica::open(config, disk, mint, now) else {
             // After an error of the device the supervisor tries again. Without one the store must open.
-            let excused = self.disk_has_failed(at);
-            self.must(Invariant::Durability, Some(at), excused, || "its store does not open any more".to_owned());
-            self.note_disk_failures(at);
-            self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+            let excused = self.nodes[node].disk_has_failed();
+            self.require(Invariant::Durability, Some(node), excused, || "its store does not open any more".to_owned());
+            self.note_disk_failures(node);
+            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node, epoch });
             return;
         };
         let known = replica.durable().clone();
         let id = replica.id();
-        let node = &mut self.nodes[at];
-        if node.rolled_back {
+        let machine = &mut self.nodes[node];
+        if machine.rolled_back {
             // Under a new id the roll-back need not be noticed any more.
-            node.rolled_back = node.ids.contains(&id);
-            node.gone_back.insert(id);
+            machine.rolled_back = machine.ids.contains(&id);
+            machine.gone_back.insert(id);
         }
-        node.ids.insert(id);
-        node.process = Some(Process {
+        machine.ids.insert(id);
+        machine.process = Some(Process {
             replica,
             started,
             syncing: None,
@@ -222,86 +269,90 @@ impl World {
             waiting: VecDeque::new(),
             readers: Vec::new(),
         });
-        node.down_since = None;
-        let kept = (known.covers(&node.told), known.covers(&node.acked));
-        let expected = !node.rolled_back && !node.lying;
-        self.trace.note(self.now, b'S', at, &epoch.to_be_bytes());
-        self.tell(|| Record::Machine { node: at, what: Machine::Starts });
+        machine.down_since = None;
+        let kept = (known.covers(&machine.told), known.covers(&machine.acked));
+        let expected = !machine.rolled_back && !machine.lying;
+        self.trace.note(self.calendar.now(), b'S', node.0, &epoch.to_be_bytes());
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Starts });
         if expected {
-            self.must(Invariant::Durability, Some(at), kept.1, || "a crash took what it had acknowledged".to_owned());
-            self.must(Invariant::Durability, Some(at), kept.0, || "a crash took what it had told its peers".to_owned());
-        } else if !kept.1 && !self.nodes[at].rolled_back {
-            self.must(Invariant::Durability, Some(at), false, || {
+            self.require(Invariant::Durability, Some(node), kept.1, || {
+                "a crash took what it had acknowledged".to_owned()
+            });
+            self.require(Invariant::Durability, Some(node), kept.0, || {
+                "a crash took what it had told its peers".to_owned()
+            });
+        } else if !kept.1 && !self.nodes[node].rolled_back {
+            self.require(Invariant::Durability, Some(node), false, || {
                 "a crash took what it had acknowledged: its disk lied".to_owned()
             });
         }
-        self.dial_all(at);
-        self.turn(at);
+        self.dial_all(node);
+        self.turn(node);
     }
 
     /// The machine dies. Unsynced batches are lost in part.
-    pub(super) fn kill(&mut self, at: usize) {
-        self.die(at, false);
+    pub(super) fn kill(&mut self, node: NodeIndex) {
+        self.die(node, false);
     }
 
     /// The process dies, and the machine goes on. Unsynced batches stay in the page cache in part.
-    pub(super) fn kill_process(&mut self, at: usize) {
-        self.die(at, true);
+    pub(super) fn kill_process(&mut self, node: NodeIndex) {
+        self.die(node, true);
     }
 
-    fn die(&mut self, at: usize, machine_goes_on: bool) {
-        let Some(process) = self.nodes[at].process.take() else {
+    fn die(&mut self, node: NodeIndex, machine_goes_on: bool) {
+        let Some(process) = self.nodes[node].process.take() else {
             // The machine loses what an earlier process left in the page cache.
             if !machine_goes_on {
-                self.nodes[at].disk.crash();
+                self.nodes[node].disk.crash();
             }
             return;
         };
-        self.trace.note(self.now, b'K', at, &[]);
-        self.tell(|| Record::Machine { node: at, what: Machine::Down });
-        let now = self.now;
-        let node = &mut self.nodes[at];
+        self.trace.note(self.calendar.now(), b'K', node.0, &[]);
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Down });
+        let now = self.calendar.now();
+        let machine = &mut self.nodes[node];
         let crash = if machine_goes_on {
-            node.disk.kill();
+            machine.disk.kill();
             Crash::default()
         } else {
-            node.disk.crash()
+            machine.disk.crash()
         };
-        node.epoch += 1;
-        node.paused = 0;
-        node.backlog.clear();
-        node.busy_until = now;
-        node.down_since = Some(now);
+        machine.epoch += 1;
+        machine.paused = 0;
+        machine.backlog.clear();
+        machine.busy_until = now;
+        machine.down_since = Some(now);
         // If an erasure was not durable, its visit may be alive again. Erasures that were acknowledged or told must
         // stay.
-        let (told, visits) = (&node.told, &self.model.visits);
-        node.dead.retain(|visit| {
+        let (told, visits) = (&machine.told, &self.model.visits);
+        machine.dead.retain(|visit| {
             let truth = visits.get(visit);
             truth.is_some_and(|truth| {
-                truth.erased.iter().any(|erased| !erased.lost && (erased.node == at || told.contains(erased.dot)))
-                    || truth.again.iter().any(|again| again.hash.is_none() && !again.lost && again.node == at)
+                truth.erased.iter().any(|erased| !erased.lost && (erased.node == node || told.contains(erased.dot)))
+                    || truth.again.iter().any(|again| again.hash.is_none() && !again.lost && again.node == node)
             })
         });
-        let epoch = node.epoch;
+        let epoch = machine.epoch;
         if crash.lost {
             self.marks.insert(if crash.kept { Mark::BatchTorn } else { Mark::BatchLost });
         }
         for (link, peer) in process.links {
-            self.say_closed(at, peer, link);
+            self.say_closed(node, peer, link);
         }
-        self.watch_detection(at, epoch);
+        self.watch_detection(node, epoch);
     }
 
     /// The process stops cleanly: it makes everything durable first.
-    pub(super) fn stop(&mut self, at: usize) {
-        if self.nodes[at].hung {
-            return self.kill_process(at);
+    pub(super) fn stop(&mut self, node: NodeIndex) {
+        if self.nodes[node].hung {
+            return self.kill_process(node);
         }
-        let now = self.now_of(at);
-        if let Some(process) = &mut self.nodes[at].process {
+        let now = self.now_of(node);
+        if let Some(process) = &mut self.nodes[node].process {
             process.replica.handle_stop(now);
-            let disk = self.nodes[at].disk.clone();
-            let Some(process) = &mut self.nodes[at].process else { return };
+            let disk = self.nodes[node].disk.clone();
+            let Some(process) = &mut self.nodes[node].process else { return };
             // One batch may be in flight, one is gathered, and the removals of erased rows make a third.
             for _ in 0..4 {
                 let syncing = process.syncing.take();
@@ -312,36 +363,31 @@ impl World {
                     Err(_) => break,
                 }
             }
-            self.drain_events(at);
-            self.tell(|| Record::Machine { node: at, what: Machine::Stops });
+            self.drain_events(node);
+            self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Stops });
         }
-        self.kill(at);
+        self.kill(node);
     }
 
     /// The process stops because of an error of its disk, which must have reported one.
-    pub(super) fn fail(&mut self, at: usize) {
-        self.note_disk_failures(at);
-        let excused = self.disk_has_failed(at);
-        self.must(Invariant::Durability, Some(at), excused, || "the replica gave its store up for corrupt".to_owned());
-        self.tell(|| Record::Machine { node: at, what: Machine::DiskFailed });
-        self.kill(at);
-        let epoch = self.nodes[at].epoch;
-        self.schedule(self.now + RESTART_AFTER, Event::Restart { node: at, epoch });
+    pub(super) fn fail(&mut self, node: NodeIndex) {
+        self.note_disk_failures(node);
+        let excused = self.nodes[node].disk_has_failed();
+        self.require(Invariant::Durability, Some(node), excused, || {
+            "the replica gave its store up for corrupt".to_owned()
+        });
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::DiskFailed });
+        self.kill(node);
+        let epoch = self.nodes[node].epoch;
+        self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node, epoch });
     }
 
-    /// Whether the device has reported an error since the last call.
-    fn disk_has_failed(&mut self, at: usize) -> bool {
-        let failed = self.nodes[at].disk.failed();
-        std::mem::replace(&mut self.nodes[at].failures_seen, failed) < failed
-    }
-
-    fn note_disk_failures(&mut self, at: usize) {
-        use super::fault::Act;
+    fn note_disk_failures(&mut self, node: NodeIndex) {
         let mut kinds = Vec::new();
         for fault in self.faults.iter().filter(|fault| fault.on) {
             match fault.act {
-                Act::FullDisk { region } | Act::ReadErrors { region, .. } | Act::Flip { region } if region == at => {
-                    kinds.push(fault.kind)
+                Act::FullDisk { region } | Act::ReadErrors { region, .. } | Act::Flip { region } if region == node => {
+                    kinds.push(fault.act.kind())
                 }
                 _ => {}
             }
@@ -352,137 +398,127 @@ impl World {
     }
 
     /// The process dies and its disk goes back in time.
-    pub(super) fn roll_back(&mut self, at: usize, to: &Snapshot) {
-        self.kill(at);
-        self.nodes[at].disk.restore(to);
-        let node = &mut self.nodes[at];
-        node.damaged.retain(|bucket| node.disk.is_damaged(*bucket));
-        self.went_back(at);
+    pub(super) fn roll_back(&mut self, node: NodeIndex, to: &Snapshot) {
+        self.kill(node);
+        self.nodes[node].disk.restore(to);
+        let machine = &mut self.nodes[node];
+        machine.damaged.retain(|bucket| machine.disk.is_damaged(*bucket));
+        self.went_back(node);
     }
 
     /// The disk, or a part of it, went back to an older state or is gone.
-    pub(super) fn went_back(&mut self, at: usize) {
-        self.tell(|| Record::Machine { node: at, what: Machine::RolledBack });
-        self.nodes[at].told = VersionVector::default();
-        self.nodes[at].acked = VersionVector::default();
-        self.nodes[at].rolled_back = true;
-        self.nodes[at].restored_at = Some(self.true_wall());
-        self.nodes[at].dead.clear();
-        self.lost_by_contract(at);
+    pub(super) fn went_back(&mut self, node: NodeIndex) {
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::RolledBack });
+        self.nodes[node].told = VersionVector::default();
+        self.nodes[node].acked = VersionVector::default();
+        self.nodes[node].rolled_back = true;
+        self.nodes[node].restored_at = Some(self.calendar.true_wall());
+        self.nodes[node].dead.clear();
+        self.lost_by_contract(node);
     }
 
     /// The operator removes the buckets with a value that cannot be read.
-    pub(super) fn cut_damaged(&mut self, at: usize) {
-        for bucket in std::mem::take(&mut self.nodes[at].damaged) {
-            if self.nodes[at].disk.is_damaged(bucket) {
-                self.kill_process(at);
-                self.nodes[at].disk.lose_bucket(bucket);
-                self.nodes[at].lost_bucket = true;
-                self.went_back(at);
+    pub(super) fn cut_damaged(&mut self, node: NodeIndex) {
+        for bucket in std::mem::take(&mut self.nodes[node].damaged) {
+            if self.nodes[node].disk.is_damaged(bucket) {
+                self.kill_process(node);
+                self.nodes[node].disk.lose_bucket(bucket);
+                self.nodes[node].lost_bucket = true;
+                self.went_back(node);
                 self.mark(FaultKind::Flip);
             }
         }
     }
 
     /// This machine's disk went back or away: entries that no machine has any longer are lost by contract.
-    pub(super) fn lost_by_contract(&mut self, went_back: usize) {
-        let mut known = VersionVector::default();
-        for node in self.nodes.iter().filter(|node| node.exists) {
-            // A stopped process still has its disk, with all that it told.
-            match &node.process {
-                Some(process) => known.merge(process.replica.durable()),
-                None => known.merge(&node.told),
-            }
-        }
+    pub(super) fn lost_by_contract(&mut self, went_back: NodeIndex) {
+        let known = self.nodes.known_anywhere();
         // A store keeps the entries of its own log. Entries of other logs beyond its vector it may take out again.
-        let logs: Vec<_> = self.nodes.iter().map(|node| node.exists.then(|| node.disk.contents())).collect();
-        let has = |by: usize, dot: Dot| {
-            logs[by].as_ref().is_some_and(|storage| {
+        let logs: Vec<_> = self.nodes.iter().map(|machine| machine.exists.then(|| machine.disk.contents())).collect();
+        let has = |by: NodeIndex, dot: Dot| {
+            logs[by.0].as_ref().is_some_and(|storage| {
                 let entry = |bucket| storage.get(bucket, &log_key(dot));
                 storage.buckets().into_iter().any(|bucket| entry(bucket).is_ok_and(|entry| entry.is_some()))
             })
         };
         if self.model.lose(went_back, |dot, by| known.contains(dot) || has(by, dot)) {
-            self.lost_at = Some(self.now);
+            self.lost_at = Some(self.calendar.now());
         }
-        let readers: Vec<_> =
-            (0..self.nodes.len()).filter(|at| self.nodes[*at].exists).map(|at| self.reader(at)).collect();
-        let view = View::applied(self.true_wall());
+        let readers: Vec<_> = self
+            .nodes
+            .indices()
+            .filter(|node| self.nodes[*node].exists)
+            .map(|node| self.nodes[node].reader())
+            .collect();
+        let view = View::applied(self.calendar.true_wall());
         let is_shown = |name: &DocumentName| {
             readers.iter().any(|reader| reader.rows(name, false, view).is_ok_and(|rows| !rows.is_empty()))
         };
-        self.model.count_losses(self.true_wall(), is_shown);
+        self.model.count_losses(self.calendar.true_wall(), is_shown);
     }
 
     /// An input reaches the machine.
-    pub(super) fn arrive(&mut self, at: usize, input: Input) {
-        let node = &mut self.nodes[at];
-        if node.paused > 0 {
-            node.backlog.push_back(input);
+    pub(super) fn arrive(&mut self, node: NodeIndex, input: Input) {
+        let machine = &mut self.nodes[node];
+        if machine.paused > 0 {
+            machine.backlog.push_back(input);
             return;
         }
-        if !node.slow.is_zero() || node.busy_until > self.now {
-            let begins = node.busy_until.max(self.now);
-            node.busy_until = begins + node.slow;
-            node.backlog.push_back(input);
-            let (ready, epoch) = (node.busy_until, node.epoch);
-            self.schedule(ready, Event::Ready { node: at, epoch });
+        if !machine.slow.is_zero() || machine.busy_until > self.calendar.now() {
+            let begins = machine.busy_until.max(self.calendar.now());
+            machine.busy_until = begins + machine.slow;
+            machine.backlog.push_back(input);
+            let (ready, epoch) = (machine.busy_until, machine.epoch);
+            self.calendar.schedule(ready, Event::Ready { node, epoch });
             return;
         }
-        self.handle(at, input);
+        self.handle(node, input);
     }
 
     /// A slow machine is done with one input.
-    pub(super) fn work_off(&mut self, at: usize, epoch: u64) {
-        if self.nodes[at].epoch != epoch || self.nodes[at].paused > 0 {
+    pub(super) fn work_off(&mut self, node: NodeIndex, epoch: u64) {
+        if self.nodes[node].epoch != epoch || self.nodes[node].paused > 0 {
             return;
         }
-        if let Some(input) = self.nodes[at].backlog.pop_front() {
+        if let Some(input) = self.nodes[node].backlog.pop_front() {
             self.mark(FaultKind::SlowNode);
-            self.handle(at, input);
+            self.handle(node, input);
         }
     }
 
     /// A machine is as fast again as before: it handles the waiting inputs at once.
-    pub(super) fn speed_up(&mut self, at: usize) {
-        self.nodes[at].slow = Duration::ZERO;
-        self.nodes[at].busy_until = self.now;
-        if self.nodes[at].paused == 0 {
-            for input in std::mem::take(&mut self.nodes[at].backlog) {
-                self.handle(at, input);
+    pub(super) fn speed_up(&mut self, node: NodeIndex) {
+        self.nodes[node].slow = Duration::ZERO;
+        self.nodes[node].busy_until = self.calendar.now();
+        if self.nodes[node].paused == 0 {
+            for input in std::mem::take(&mut self.nodes[node].backlog) {
+                self.handle(node, input);
             }
         }
     }
 
     /// A process that stood still goes on.
-    pub(super) fn resume(&mut self, at: usize) {
-        self.nodes[at].paused = self.nodes[at].paused.saturating_sub(1);
-        if self.nodes[at].paused > 0 {
+    pub(super) fn resume(&mut self, node: NodeIndex) {
+        self.nodes[node].paused = self.nodes[node].paused.saturating_sub(1);
+        if self.nodes[node].paused > 0 {
             return;
         }
-        for input in std::mem::take(&mut self.nodes[at].backlog) {
-            self.handle(at, input);
+        for input in std::mem::take(&mut self.nodes[node].backlog) {
+            self.handle(node, input);
         }
-        if let Some(process) = &mut self.nodes[at].process {
+        if let Some(process) = &mut self.nodes[node].process {
             process.timer_at = None;
         }
-        self.turn(at);
+        self.turn(node);
     }
 
     /// After a night every timer is due.
     pub(super) fn wake_all(&mut self) {
-        for at in 0..self.nodes.len() {
-            if let Some(process) = &mut self.nodes[at].process {
+        for node in self.nodes.indices() {
+            if let Some(process) = &mut self.nodes[node].process {
                 process.timer_at = None;
-                self.turn(at);
+                self.turn(node);
             }
-        }
-    }
-
-    /// Notes the broken invariant of a result, if there is one.
-    pub(super) fn breaks(&mut self, result: Result<(), Broken>) {
-        if let Err(broken) = result {
-            self.break_off(broken);
         }
     }
 }

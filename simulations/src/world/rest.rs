@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use replication::VersionVector;
 
+use super::World;
 use super::links::LAST_BACKOFF;
-use super::{Mark, World};
-use crate::check::{Broken, Invariant};
+use crate::index::NodeIndex;
+use crate::invariant::{Broken, Invariant};
+use crate::marks::Mark;
 
 /// Heartbeats for which rest is watched.
 const WATCHED: u32 = 10;
@@ -26,14 +28,14 @@ const PATIENCE: u32 = 32;
 impl World {
     /// All regions agree. Waits long enough for the last acknowledgements; from then on no region may send entries, or
     /// more than one frame in each heartbeat.
-    pub(super) fn comes_to_rest(&mut self, core: &BTreeSet<usize>) {
+    pub(super) fn comes_to_rest(&mut self, core: &BTreeSet<NodeIndex>) {
         // Regions outside the core may still bring entries that only they have.
-        if self.nodes.iter().enumerate().any(|(at, node)| node.exists && !core.contains(&at)) {
+        if self.nodes.iter_indexed().any(|(at, node)| node.exists && !core.contains(&at)) {
             return;
         }
         let heartbeat = self.scenario.replica.heartbeat;
         let until_heard = if self.was_lossy() { SILENCE + PATIENCE } else { SILENCE };
-        let settled = self.now + heartbeat * until_heard + LAST_BACKOFF + self.longest_crossing(core) * 6;
+        let settled = self.calendar.now() + heartbeat * until_heard + LAST_BACKOFF + self.longest_crossing(core) * 6;
         self.run_until(settled);
         // When a day ends, replicas forget its origins at different times, as far apart as their clocks. One that still
         // has entries sends them once more to one that has forgotten them.
@@ -45,7 +47,7 @@ impl World {
                 self.run_until(at + apart);
             }
             (known, before) = (self.known(core), self.meter.traffic());
-            let begun = self.now;
+            let begun = self.calendar.now();
             self.run_until(begun + heartbeat * WATCHED);
             days += 1;
             if days > DAYS || self.broken.is_some() || self.retired_at.is_none_or(|at| at + apart < begun) {
@@ -58,13 +60,13 @@ impl World {
         self.marks.insert(Mark::Rest);
         // By now the last client has given up.
         // A day that ended meanwhile may have taken the last entry of an origin.
-        let left = self.origins_left();
+        let left = self.nodes.origins_left();
         let of_left = |known: Vec<Option<VersionVector>>| -> Vec<Option<VersionVector>> {
             let only = |known: VersionVector| known.iter().filter(|(origin, _)| left.contains(origin)).collect();
             known.into_iter().map(|known| known.map(only)).collect()
         };
         let same = of_left(self.known(core)) == of_left(known);
-        self.must(Invariant::Liveness, None, same, || {
+        self.require(Invariant::Liveness, None, same, || {
             "not at rest: replicas issue entries though no client writes".to_owned()
         });
         for path in self.meter.traffic() {
@@ -77,20 +79,21 @@ impl World {
                     "not at rest: agrees with {to} and has sent it {frames} frames in {WATCHED} heartbeats, \
                      {entries} bytes of entries in them"
                 );
-                self.break_off(Broken::new(Invariant::Liveness, self.now, Some(path.from), what));
+                self.fail_run(Broken::new(Invariant::Liveness, self.calendar.now(), Some(path.from), what));
                 return;
             }
         }
     }
 
     /// The vector that each region of the core durably knows.
-    fn known(&self, core: &BTreeSet<usize>) -> Vec<Option<VersionVector>> {
-        let known = |at: &usize| self.nodes[*at].process.as_ref().map(|process| process.replica.durable().clone());
+    fn known(&self, core: &BTreeSet<NodeIndex>) -> Vec<Option<VersionVector>> {
+        let known =
+            |node: &NodeIndex| self.nodes[*node].process.as_ref().map(|process| process.replica.durable().clone());
         core.iter().map(known).collect()
     }
 
     /// The longest one-way time between two regions.
-    pub(super) fn longest_crossing(&self, core: &BTreeSet<usize>) -> Duration {
+    pub(super) fn longest_crossing(&self, core: &BTreeSet<NodeIndex>) -> Duration {
         let pairs = core.iter().flat_map(|a| core.iter().filter(move |b| *b != a).map(move |b| (*a, *b)));
         pairs.map(|(a, b)| self.net.latency(a, b)).max().unwrap_or_default()
     }

@@ -9,7 +9,8 @@ use replication::BatchId;
 use replication::replica::Status;
 
 use super::{Event, Network, World};
-use crate::check::Invariant;
+use crate::index::NodeIndex;
+use crate::invariant::Invariant;
 use crate::scenario::Scenario;
 use crate::seed::{Stream, stream};
 
@@ -22,15 +23,15 @@ pub(super) struct Router {
     /// By the router's own region, then by region.
     tracks: Vec<Vec<Track>>,
     /// For clients nearest to each region: all regions, the nearest first.
-    order: Vec<Vec<usize>>,
+    order: Vec<Vec<NodeIndex>>,
     draws: Stream,
 }
 
 impl Router {
     pub(super) fn new(scenario: &Scenario, net: &Network, seed: u64) -> Router {
         let regions = scenario.regions.len();
-        let order = (0..regions).map(|home| {
-            let mut order: Vec<usize> = (0..regions).collect();
+        let order = (0..regions).map(NodeIndex).map(|home| {
+            let mut order: Vec<NodeIndex> = (0..regions).map(NodeIndex).collect();
             order.sort_by_key(|region| (*region != home, net.latency(home, *region), *region));
             order
         });
@@ -43,9 +44,9 @@ impl Router {
     }
 
     /// The regions that a client of `home` asks, the best first: those that are up, then the others, as a last resort.
-    pub(super) fn ranking(&self, home: usize) -> Vec<usize> {
-        let mut ranking = self.order[home].clone();
-        ranking.sort_by_key(|region| self.tracks[home][*region].verdict() == Verdict::Down);
+    pub(super) fn ranking(&self, home: NodeIndex) -> Vec<NodeIndex> {
+        let mut ranking = self.order[home.0].clone();
+        ranking.sort_by_key(|region| self.tracks[home.0][region.0].verdict() == Verdict::Down);
         ranking
     }
 }
@@ -57,27 +58,32 @@ pub(super) fn is_fit(status: &Status) -> bool {
 }
 
 impl World {
-    pub(super) fn schedule_probe(&mut self, region: usize) {
+    pub(super) fn schedule_probe(&mut self, region: NodeIndex) {
         let rules = self.router.rules;
         let wait = rules.interval.mul_f64(0.9 + self.router.draws.random::<f64>() * 0.2);
-        self.schedule(self.now + wait, Event::Probe(region));
+        self.calendar.schedule(self.calendar.now() + wait, Event::Probe(region));
     }
 
     /// Every router asks `/readyz` of a region.
-    pub(super) fn probe(&mut self, region: usize) {
+    pub(super) fn probe(&mut self, region: NodeIndex) {
         let ready = self.is_ready(region);
         if ready {
-            self.was_filled(region);
+            self.check_filled(region);
         }
-        let (now, rules) = (self.elapsed(), self.router.rules);
-        for home in 0..self.nodes.len() {
+        let (now, rules) = (self.calendar.elapsed(), self.router.rules);
+        for home in self.nodes.indices() {
             let answers = ready && self.clients_pass(home, region);
-            let track = &mut self.router.tracks[home][region];
+            let track = &mut self.router.tracks[home.0][region.0];
             let before = track.verdict();
             track.record(now, answers, &rules);
             let after = track.verdict();
             if before != after {
-                self.trace.note(self.now, b'p', region, &[u8::try_from(home).unwrap_or(u8::MAX), after as u8]);
+                self.trace.note(
+                    self.calendar.now(),
+                    b'p',
+                    region.0,
+                    &[u8::try_from(home.0).unwrap_or(u8::MAX), after as u8],
+                );
             }
         }
         self.schedule_probe(region);
@@ -85,17 +91,18 @@ impl World {
 
     /// Whether requests from near `home` reach a region, and answers come back. Lost packets are sent again (TCP); a
     /// cut lets nothing pass.
-    fn clients_pass(&self, home: usize, region: usize) -> bool {
+    fn clients_pass(&self, home: NodeIndex, region: NodeIndex) -> bool {
         home == region || (self.net.is_open(home, region) && self.net.is_open(region, home))
     }
 
     /// Whether a region answers `/readyz` with "ready".
-    pub(super) fn is_ready(&self, region: usize) -> bool {
+    pub(super) fn is_ready(&self, region: NodeIndex) -> bool {
         let node = &self.nodes[region];
         let now = self.now_of(region);
         node.paused == 0
             && node.process.as_ref().is_some_and(|process| {
-                let is_stalled = process.syncing.is_some() && self.now.saturating_sub(process.syncing_since) >= STALLED;
+                let is_stalled =
+                    process.syncing.is_some() && self.calendar.now().saturating_sub(process.syncing_since) >= STALLED;
                 !is_stalled && is_fit(&process.replica.status(now))
             })
     }
@@ -107,29 +114,29 @@ impl World {
         (rules.interval.mul_f64(1.1)) * (rules.down_after + 1) + rules.timeout
     }
 
-    pub(super) fn watch_detection(&mut self, node: usize, epoch: u64) {
-        let by = self.now + self.detection_bound();
-        self.schedule(by, Event::Detect { node, epoch });
+    pub(super) fn watch_detection(&mut self, node: NodeIndex, epoch: u64) {
+        let by = self.calendar.now() + self.detection_bound();
+        self.calendar.schedule(by, Event::Detect { node, epoch });
     }
 
     /// A sync does not return: checks later that the region is down for every router.
-    pub(super) fn watch_hang(&mut self, node: usize, epoch: u64, batch: BatchId) {
-        let by = self.now + STALLED + self.detection_bound();
-        self.schedule(by, Event::DetectHang { node, epoch, batch });
+    pub(super) fn watch_hang(&mut self, node: NodeIndex, epoch: u64, batch: BatchId) {
+        let by = self.calendar.now() + STALLED + self.detection_bound();
+        self.calendar.schedule(by, Event::DetectHang { node, epoch, batch });
     }
 
-    pub(super) fn hang_must_be_detected(&mut self, node: usize, epoch: u64, batch: BatchId) {
+    pub(super) fn hang_must_be_detected(&mut self, node: NodeIndex, epoch: u64, batch: BatchId) {
         let still_hangs = self.nodes[node].hung && self.nodes[node].hung_sync == Some((epoch, batch));
-        let seen = self.router.tracks.iter().all(|view| view[node].verdict() == Verdict::Down);
-        self.must(Invariant::Liveness, Some(node), !still_hangs || seen, || {
+        let seen = self.router.tracks.iter().all(|view| view[node.0].verdict() == Verdict::Down);
+        self.require(Invariant::Liveness, Some(node), !still_hangs || seen, || {
             "has a disk that hangs, beyond the detection bound, and clients are still sent there".to_owned()
         });
     }
 
-    pub(super) fn must_be_detected(&mut self, node: usize, epoch: u64) {
+    pub(super) fn must_be_detected(&mut self, node: NodeIndex, epoch: u64) {
         let still_down = self.nodes[node].epoch == epoch && self.nodes[node].process.is_none();
-        let seen = self.router.tracks.iter().all(|view| view[node].verdict() == Verdict::Down);
-        self.must(Invariant::Liveness, Some(node), !still_down || seen, || {
+        let seen = self.router.tracks.iter().all(|view| view[node.0].verdict() == Verdict::Down);
+        self.require(Invariant::Liveness, Some(node), !still_down || seen, || {
             "has been down beyond the detection bound, and clients are still sent there".to_owned()
         });
     }

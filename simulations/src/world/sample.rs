@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Event, World};
+use super::{Event, World, check};
+use crate::index::NodeIndex;
 use crate::measure::{FaultEnd, Sample};
 
 /// Samples in a run.
@@ -14,8 +15,8 @@ const FEW_CHECKS: u32 = 6;
 
 impl World {
     pub(super) fn plan_samples(&mut self) {
-        self.schedule(Duration::ZERO, Event::Sample);
-        self.schedule(self.check_every(), Event::Check);
+        self.calendar.schedule(Duration::ZERO, Event::Sample);
+        self.calendar.schedule(self.check_every(), Event::Check);
     }
 
     fn check_every(&self) -> Duration {
@@ -24,7 +25,7 @@ impl World {
 
     /// Takes a sample of every region.
     pub(crate) fn looks(&self) -> Vec<Sample> {
-        (0..self.nodes.len()).map(|at| self.look(at)).collect()
+        self.nodes.indices().map(|node| self.look(node)).collect()
     }
 
     /// The run proper ends with a last sample. Later ones would only show lines that fall to zero, while everything is
@@ -40,42 +41,42 @@ impl World {
         }
         self.meter.samples.extend(self.looks());
         let every = (self.scenario.duration / SAMPLES).max(Duration::from_millis(500));
-        self.schedule(self.now + every, Event::Sample);
+        self.calendar.schedule(self.calendar.now() + every, Event::Sample);
     }
 
-    fn look(&self, at: usize) -> Sample {
+    fn look(&self, node: NodeIndex) -> Sample {
         let regions = self.nodes.len();
-        let node = &self.nodes[at];
+        let machine = &self.nodes[node];
         let mut sample = Sample {
-            at: self.now.as_secs_f64(),
-            region: at,
-            up: node.process.is_some() && node.paused == 0,
+            at: self.calendar.now().as_secs_f64(),
+            region: node,
+            up: machine.process.is_some() && machine.paused == 0,
             ready: false,
             documents: 0,
             tombstones: 0,
-            log_entries: node.disk.contents().log_entries(),
-            bytes: node.disk.contents().bytes(),
+            log_entries: machine.disk.contents().log_entries(),
+            bytes: machine.disk.contents().bytes(),
             lag_entries: vec![0; regions],
             lag_s: vec![0.0; regions],
             completeness_s: vec![None; regions],
         };
-        let Some(process) = &node.process else { return sample };
-        let status = process.replica.status(self.now_of(at));
-        sample.ready = self.is_ready(at);
+        let Some(process) = &machine.process else { return sample };
+        let status = process.replica.status(self.now_of(node));
+        sample.ready = self.is_ready(node);
         sample.documents = status.documents;
         sample.tombstones = status.tombstones;
-        let now = self.true_wall();
-        for other in 0..regions {
-            if other != at {
-                sample.lag_s[other] = self.meter.lag(self.now, other, at).as_secs_f64();
+        let now = self.calendar.true_wall();
+        for other in self.nodes.indices() {
+            if other != node {
+                sample.lag_s[other.0] = self.meter.lag(self.calendar.now(), other, node).as_secs_f64();
                 if let Some(peer) = &self.nodes[other].process {
                     let id = peer.replica.id();
-                    sample.lag_entries[other] = peer.replica.durable().get(id).saturating_sub(status.durable.get(id));
+                    sample.lag_entries[other.0] = peer.replica.durable().get(id).saturating_sub(status.durable.get(id));
                 }
             }
             // Zero means that the replica has not heard of the region yet, so it cannot say.
             let through = status.complete_through.get(&self.nodes[other].region).filter(|through| through.0 > 0);
-            sample.completeness_s[other] = through.map(|through| now.since(*through).as_secs_f64());
+            sample.completeness_s[other.0] = through.map(|through| now.since(*through).as_secs_f64());
         }
         sample
     }
@@ -83,8 +84,8 @@ impl World {
     /// A fault ended: measures how long each reachable region takes to get what the others have now. A pair that is not
     /// behind has nothing to recover from and is only counted.
     pub(super) fn watch_recovery(&mut self) {
-        let mut ended = FaultEnd { at: self.now.as_secs_f64(), pairs: 0, behind: 0 };
-        for from in 0..self.nodes.len() {
+        let mut ended = FaultEnd { at: self.calendar.now().as_secs_f64(), pairs: 0, behind: 0 };
+        for from in self.nodes.indices() {
             let Some(process) = &self.nodes[from].process else { continue };
             let (origin, seq) = (process.replica.id(), process.replica.durable().get(process.replica.id()));
             for to in self.reachable(from).into_iter().filter(|to| *to != from) {
@@ -93,7 +94,7 @@ impl World {
                 ended.pairs += 1;
                 if behind {
                     ended.behind += 1;
-                    self.meter.await_recovery(self.now, from, to, origin, seq);
+                    self.meter.await_recovery(self.calendar.now(), from, to, origin, seq);
                 }
             }
         }
@@ -101,13 +102,15 @@ impl World {
     }
 
     /// The regions to which there is a path now, direct or over others. Another fault may still be on.
-    fn reachable(&self, from: usize) -> BTreeSet<usize> {
+    fn reachable(&self, from: NodeIndex) -> BTreeSet<NodeIndex> {
         let mut reached = BTreeSet::from([from]);
         let mut waiting = vec![from];
-        while let Some(at) = waiting.pop() {
-            for next in 0..self.nodes.len() {
-                let open = self.are_neighbours(at, next) && self.net.is_open(at, next) && self.net.is_open(next, at);
-                let runs = self.nodes[next].process.is_some() && self.nodes[next].paused == 0;
+        while let Some(node) = waiting.pop() {
+            for next in self.nodes.indices() {
+                let open = self.nodes.are_neighbours(node, next)
+                    && self.net.is_open(node, next)
+                    && self.net.is_open(next, node);
+                let runs = self.nodes[next].is_up();
                 if open && runs && reached.insert(next) {
                     waiting.push(next);
                 }
@@ -118,20 +121,20 @@ impl World {
 
     /// Compares everything with everything.
     pub(super) fn checkpoint(&mut self) {
-        self.equal_vectors_mean_equal_documents();
+        self.check(check::convergence::equal_vectors_mean_equal_documents(self));
         if self.scenario.checks.deep {
-            self.no_dot_stands_for_two_entries();
-            self.clocks_of_others_do_no_harm();
-            for at in 0..self.nodes.len() {
-                self.no_resurrection_at_all(at);
-                self.lists_are_complete(at);
-                if self.is_settled(at) {
-                    self.no_erased_bytes_anywhere(at);
+            self.check(check::fork::no_dot_stands_for_two_entries(self));
+            self.check(check::clocks::clocks_of_others_do_no_harm(self));
+            for node in self.nodes.indices() {
+                self.check_dead(node);
+                self.check(check::completeness::lists_are_complete(self, node));
+                if self.nodes[node].is_settled() {
+                    self.check(check::erasure::no_erased_bytes_anywhere(self, node));
                 }
             }
         }
         if self.open {
-            self.schedule(self.now + self.check_every(), Event::Check);
+            self.calendar.schedule(self.calendar.now() + self.check_every(), Event::Check);
         }
     }
 }

@@ -7,10 +7,12 @@ use rand_distr::{Distribution as _, Exp1};
 use replication::frame::Deltas;
 use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, VersionVector, View};
 
-use super::client::{Answer, Asked};
-use super::{Event, Input, Mark, Node, World};
-use crate::check::Invariant;
+use super::client::{Answer, PendingOperation};
+use super::{Event, Input, Node, World, check};
 use crate::history::{Machine, Record};
+use crate::index::{NodeIndex, VisitNumber};
+use crate::invariant::Invariant;
+use crate::marks::Mark;
 use crate::scenario::FaultKind;
 
 /// The kind byte of frames with entries.
@@ -18,176 +20,177 @@ const DELTAS: u8 = 2;
 
 impl World {
     /// Handles an input that has arrived.
-    pub(super) fn handle(&mut self, at: usize, input: Input) {
+    pub(super) fn handle(&mut self, node: NodeIndex, input: Input) {
         match input {
             Input::Frame { link, from, bytes, clock } => {
-                self.trace.note(self.now, b'f', at, &bytes);
-                let now = self.now_of(at);
-                let Some(process) = &mut self.nodes[at].process else { return self.tell_lost(from, at, &bytes) };
+                self.trace.note(self.calendar.now(), b'f', node.0, &bytes);
+                let now = self.now_of(node);
+                let Some(process) = &mut self.nodes[node].process else {
+                    return self.history.record_lost(self.calendar.now(), from, node, &bytes);
+                };
                 if !process.links.contains_key(&link) {
-                    return self.tell_lost(from, at, &bytes);
+                    return self.history.record_lost(self.calendar.now(), from, node, &bytes);
                 }
                 let taken = process.replica.handle_frame(now, link, &bytes);
                 if taken.is_ok() {
-                    self.note_greeting(at, from, &bytes);
+                    self.nodes[node].note_greeting(from, &bytes);
                 }
-                if let Some(recorder) = &mut self.recorder {
-                    recorder.received(self.now, at, from, &bytes, clock.as_deref());
-                }
+                self.history.record_received(self.calendar.now(), node, from, &bytes, clock.as_deref());
                 match taken {
                     Ok(()) => {}
                     Err(replication::LinkError::Storage(_)) => {
-                        self.fail(at);
+                        self.fail(node);
                         return;
                     }
-                    Err(_) => self.close(at, link),
+                    Err(_) => self.close(node, link),
                 }
             }
-            Input::Closed { link } => self.lose_link(at, link),
-            Input::Request { operation, attempt } => self.serve(at, operation, attempt),
+            Input::Closed { link } => self.lose_link(node, link),
+            Input::Request(attempt) => self.serve(attempt),
         }
-        self.turn(at);
+        self.turn(node);
     }
 
     /// The timer of a process is due.
-    pub(super) fn timer(&mut self, at: usize, epoch: u64) {
-        let node = &mut self.nodes[at];
-        if node.epoch != epoch || node.paused > 0 {
+    pub(super) fn timer(&mut self, node: NodeIndex, epoch: u64) {
+        let machine = &mut self.nodes[node];
+        if machine.epoch != epoch || machine.paused > 0 {
             return;
         }
-        let Some(process) = &mut node.process else { return };
-        if process.timer_at.is_none_or(|due| due > self.now) {
+        let Some(process) = &mut machine.process else { return };
+        if process.timer_at.is_none_or(|due| due > self.calendar.now()) {
             return;
         }
         process.timer_at = None;
-        self.trace.note(self.now, b't', at, &[]);
-        self.turn(at);
+        self.trace.note(self.calendar.now(), b't', node.0, &[]);
+        self.turn(node);
     }
 
     /// The disk says that a batch is durable.
-    pub(super) fn synced(&mut self, at: usize, epoch: u64, batch: BatchId) {
-        if self.nodes[at].epoch != epoch {
+    pub(super) fn synced(&mut self, node: NodeIndex, epoch: u64, batch: BatchId) {
+        if self.nodes[node].epoch != epoch {
             return;
         }
-        if self.nodes[at].paused > 0 {
+        if self.nodes[node].paused > 0 {
             // The device goes on; the process learns of it later.
-            let later = self.now + self.scenario.replica.heartbeat;
-            self.schedule(later, Event::Synced { node: at, epoch, batch });
+            let later = self.calendar.now() + self.scenario.replica.heartbeat;
+            self.calendar.schedule(later, Event::Synced { node, epoch, batch });
             return;
         }
-        if self.nodes[at].hung {
-            self.nodes[at].hung_sync = Some((epoch, batch));
+        if self.nodes[node].hung {
+            self.nodes[node].hung_sync = Some((epoch, batch));
             self.mark(FaultKind::HungDisk);
-            self.watch_hang(at, epoch, batch);
+            self.watch_hang(node, epoch, batch);
             return;
         }
-        self.trace.note(self.now, b's', at, &batch.0.to_be_bytes());
-        let now = self.now_of(at);
-        let node = &mut self.nodes[at];
+        self.trace.note(self.calendar.now(), b's', node.0, &batch.0.to_be_bytes());
+        let now = self.now_of(node);
+        let machine = &mut self.nodes[node];
         // A disk that lies reports a sync that it has not made.
-        let synced = if node.lying { Ok(()) } else { node.disk.sync() };
-        let Some(process) = &mut node.process else { return };
+        let synced = if machine.lying { Ok(()) } else { machine.disk.sync() };
+        let Some(process) = &mut machine.process else { return };
         // A replica that takes a new id makes its batches durable itself, so another batch may be in flight by now.
         process.syncing.take_if(|syncing| *syncing <= batch);
         if synced.and_then(|()| process.replica.handle_durable(now, batch)).is_err() {
-            self.fail(at);
+            self.fail(node);
             return;
         }
-        self.drain_events(at);
-        self.serve_waiting_reads(at);
-        self.meter_durable(at);
-        self.turn(at);
+        self.drain_events(node);
+        self.serve_waiting_reads(node);
+        self.meter_durable(node);
+        self.turn(node);
     }
 
     /// Lets a process do everything that is due.
-    pub(super) fn turn(&mut self, at: usize) {
-        if self.broken.is_some() || self.nodes[at].paused > 0 {
+    pub(super) fn turn(&mut self, node: NodeIndex) {
+        if self.broken.is_some() || self.nodes[node].paused > 0 {
             return;
         }
-        if self.try_turn(at).is_err() {
-            self.fail(at);
+        if self.try_turn(node).is_err() {
+            self.fail(node);
         }
     }
 
-    fn try_turn(&mut self, at: usize) -> Result<(), StorageError> {
-        let now = self.now_of(at);
-        let Some(process) = &mut self.nodes[at].process else { return Ok(()) };
+    fn try_turn(&mut self, node: NodeIndex) -> Result<(), StorageError> {
+        let now = self.now_of(node);
+        let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
         if now.mono >= process.replica.poll_timeout() {
             process.replica.handle_timeout(now)?;
-            self.serve_waiting_reads(at);
-            self.is_fit_or_troubled(at);
+            self.serve_waiting_reads(node);
+            self.check(check::availability::is_fit_unless_troubled(self, node));
         }
-        self.serve_waiting_writes(at);
-        self.next_batch(at)?;
-        while let Some(process) = &mut self.nodes[at].process {
+        self.serve_waiting_writes(node);
+        self.next_batch(node)?;
+        while let Some(process) = &mut self.nodes[node].process {
             let Some(transmit) = process.replica.poll_transmit(now)? else { break };
             let Some(peer) = process.links.get(&transmit.link).copied() else { continue };
-            self.transmit(at, peer, transmit);
+            self.transmit(node, peer, transmit);
         }
-        self.drain_events(at);
+        self.drain_events(node);
         // Sets its next timer.
-        let elapsed = self.elapsed();
-        let (awake, epoch) = (self.now, self.nodes[at].epoch);
-        if let Some(process) = &mut self.nodes[at].process {
+        let elapsed = self.calendar.elapsed();
+        let (awake, epoch) = (self.calendar.now(), self.nodes[node].epoch);
+        if let Some(process) = &mut self.nodes[node].process {
             let due = process.started + process.replica.poll_timeout().0;
             let due = awake + due.saturating_sub(elapsed);
             if process.timer_at != Some(due) {
                 process.timer_at = Some(due);
-                self.schedule(due, Event::Timer { node: at, epoch });
+                self.calendar.schedule(due, Event::Timer { node, epoch });
             }
         }
         Ok(())
     }
 
-    fn next_batch(&mut self, at: usize) -> Result<(), StorageError> {
+    fn next_batch(&mut self, node: NodeIndex) -> Result<(), StorageError> {
         let mean = self.scenario.disks.sync;
-        let node = &mut self.nodes[at];
-        let Some(process) = &mut node.process else { return Ok(()) };
-        let (records, written) = (process.replica.gathered(), node.disk.written());
+        let machine = &mut self.nodes[node];
+        let Some(process) = &mut machine.process else { return Ok(()) };
+        let (records, written) = (process.replica.gathered(), machine.disk.written());
         let Some(batch) = process.replica.poll_batch()? else { return Ok(()) };
         process.syncing = Some(batch);
-        process.syncing_since = self.now;
-        let drawn: f64 = Exp1.sample(&mut node.sync_draws);
-        let takes = node.slow_sync.unwrap_or_else(|| mean.mul_f64(drawn.clamp(0.1, 8.0)));
-        self.meter.batch(records, node.disk.written() - written);
-        let epoch = node.epoch;
-        self.schedule(self.now + takes, Event::Synced { node: at, epoch, batch });
+        process.syncing_since = self.calendar.now();
+        let drawn: f64 = Exp1.sample(&mut machine.sync_draws);
+        let takes = machine.slow_sync.unwrap_or_else(|| mean.mul_f64(drawn.clamp(0.1, 8.0)));
+        self.meter.batch(records, machine.disk.written() - written);
+        let epoch = machine.epoch;
+        self.calendar.schedule(self.calendar.now() + takes, Event::Synced { node, epoch, batch });
         Ok(())
     }
 
-    fn transmit(&mut self, at: usize, peer: usize, transmit: replication::Transmit) {
+    fn transmit(&mut self, node: NodeIndex, peer: NodeIndex, transmit: replication::Transmit) {
         let bytes = transmit.frame;
         let is_deltas = bytes.get(1) == Some(&DELTAS);
         if is_deltas {
-            let payload = if self.scenario.checks.deep { self.no_erased_in(at, &bytes) } else { 0 };
-            self.meter.deltas(at, peer, bytes.len(), payload);
+            let payload = if self.scenario.checks.deep { self.no_erased_in(node, &bytes) } else { 0 };
+            self.meter.deltas(node, peer, bytes.len(), payload);
         } else {
-            self.meter.control(at, peer, bytes.len());
+            self.meter.control(node, peer, bytes.len());
             match Frame::decode(&bytes) {
-                Ok(Frame::Hello(hello)) => self.nodes[at].told.merge(&hello.vector),
-                Ok(Frame::Progress(progress)) => self.nodes[at].told.merge(&progress.vector),
-                other => self.must(Invariant::Durability, Some(at), false, || format!("sends {other:?}")),
+                Ok(Frame::Hello(hello)) => self.nodes[node].told.merge(&hello.vector),
+                Ok(Frame::Progress(progress)) => self.nodes[node].told.merge(&progress.vector),
+                other => self.require(Invariant::Durability, Some(node), false, || format!("sends {other:?}")),
             }
         }
-        let clock = self.recorder.as_mut().and_then(|recorder| recorder.sent(self.now, at, peer, &bytes));
-        let arrivals = self.net.send(self.now, at, peer, bytes.len());
+        let clock = self.history.record_sent(self.calendar.now(), node, peer, &bytes);
+        let arrivals = self.net.send(self.calendar.now(), node, peer, bytes.len());
         if arrivals == [None, None] {
-            self.meter.lost(at, peer, bytes.len());
-            self.tell_lost(at, peer, &bytes);
+            self.meter.lost(node, peer, bytes.len());
+            self.history.record_lost(self.calendar.now(), node, peer, &bytes);
         }
         for arrives in arrivals.into_iter().flatten() {
-            let input = Input::Frame { link: transmit.link, from: at, bytes: Arc::clone(&bytes), clock: clock.clone() };
-            self.schedule(arrives, Event::Input { node: peer, input });
+            let input =
+                Input::Frame { link: transmit.link, from: node, bytes: Arc::clone(&bytes), clock: clock.clone() };
+            self.calendar.schedule(arrives, Event::Input { node: peer, input });
         }
     }
 
     /// I4 for frames: once an erasure was acknowledged here, no change of its visit is sent. Returns the payload bytes.
-    fn no_erased_in(&mut self, at: usize, bytes: &[u8]) -> usize {
+    fn no_erased_in(&mut self, node: NodeIndex, bytes: &[u8]) -> usize {
         let entries = match Frame::decode(bytes) {
             Ok(Frame::Deltas(Deltas { entries, .. })) => entries,
             other => {
                 let error = other.err().map(|error| error.to_string()).unwrap_or_default();
-                self.must(Invariant::Erasure, Some(at), false, || {
+                self.require(Invariant::Erasure, Some(node), false, || {
                     format!("sends a frame that cannot be decoded: {error}")
                 });
                 return 0;
@@ -198,8 +201,8 @@ impl World {
             let replication::log::Body::Change(change) = &delta.body else { continue };
             payload += change.bytes().len();
             let visit = self.model.names.get(&delta.key.name).copied();
-            let erased_here = visit.is_some_and(|visit| self.erasure_acknowledged(at, visit));
-            self.must(Invariant::Erasure, Some(at), !erased_here, || {
+            let erased_here = visit.is_some_and(|visit| check::erasure::erasure_acknowledged(self, node, visit));
+            self.require(Invariant::Erasure, Some(node), !erased_here, || {
                 format!("sends visit {} after its erasure was acknowledged here", visit.unwrap_or_default())
             });
         }
@@ -207,44 +210,49 @@ impl World {
     }
 
     /// Handles the events of the replica.
-    pub(super) fn drain_events(&mut self, at: usize) {
-        while let Some(process) = &mut self.nodes[at].process {
+    pub(super) fn drain_events(&mut self, node: NodeIndex) {
+        while let Some(process) = &mut self.nodes[node].process {
             let Some(told) = process.replica.poll_event() else { return };
             match told {
                 Told::Written { ticket, outcome } => {
                     let Some(asked) = process.tickets.remove(&ticket) else {
-                        self.must(Invariant::Idempotence, Some(at), false, || "a write was reported twice".to_owned());
+                        self.require(Invariant::Idempotence, Some(node), false, || {
+                            "a write was reported twice".to_owned()
+                        });
                         continue;
                     };
-                    self.acknowledge(at, &asked, outcome);
+                    self.acknowledge(node, &asked, outcome);
                 }
                 Told::RolledBack { origin, .. } => {
-                    let excused = self.nodes[at].gone_back.contains(&origin);
-                    self.must(Invariant::Durability, Some(at), excused, || {
+                    let excused = self.nodes[node].gone_back.contains(&origin);
+                    self.require(Invariant::Durability, Some(node), excused, || {
                         "peers know more of its log than it does, and its disk did not go back".to_owned()
                     });
                 }
                 Told::Reincarnated { new, .. } => {
-                    self.nodes[at].ids.insert(new);
-                    self.nodes[at].rolled_back = false;
+                    self.nodes[node].ids.insert(new);
+                    self.nodes[node].rolled_back = false;
                     self.marks.insert(Mark::Reincarnated);
-                    self.tell(|| Record::Machine { node: at, what: Machine::Reincarnated });
+                    self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Reincarnated });
                 }
-                Told::Filled => self.was_filled(at),
-                Told::Retired(origin) => self.forget_origin(at, origin),
+                Told::Filled => self.check_filled(node),
+                Told::Retired(origin) => self.forget_origin(node, origin),
                 // It may have told hearsay as known, and now says that it lacks those entries.
                 Told::Contradicted { origin, .. } => {
-                    let told = self.nodes[at].told.iter().filter(|(other, _)| *other != origin).collect();
-                    self.nodes[at].told = told;
+                    let told = self.nodes[node].told.iter().filter(|(other, _)| *other != origin).collect();
+                    self.nodes[node].told = told;
                     self.marks.insert(Mark::Contradicted);
                 }
                 Told::CloseLink { link, silent } => {
                     if silent && self.open {
                         self.marks.insert(Mark::SilentLink);
                     }
-                    self.close(at, link);
+                    self.close(node, link);
                 }
-                Told::Changed(name) => self.no_resurrection(at, &name),
+                Told::Changed(name) => {
+                    let dead = check::resurrection::dead_stays_dead(self, node, &name);
+                    self.note_dead(node, dead);
+                }
                 Told::Clock(Some(_)) => {
                     self.marks.insert(Mark::Doubt);
                 }
@@ -258,7 +266,7 @@ impl World {
                     self.marks.insert(Mark::HorizonRefused);
                 }
                 Told::Refused { .. } => {
-                    self.must(Invariant::Isolation, Some(at), false, || {
+                    self.require(Invariant::Isolation, Some(node), false, || {
                         "refused an entry of an honest peer".to_owned()
                     });
                 }
@@ -271,86 +279,88 @@ impl World {
     /// origin from their tokens, as the node does, otherwise they would wait for entries that no store has. An origin
     /// that some node still writes under stays in tokens, because a replica that is not linked to that node may forget
     /// the name before it has seen the newest entries.
-    fn forget_origin(&mut self, at: usize, origin: ReplicaId) {
-        let node = &mut self.nodes[at];
-        for vector in [&mut node.told, &mut node.acked] {
+    fn forget_origin(&mut self, node: NodeIndex, origin: ReplicaId) {
+        let machine = &mut self.nodes[node];
+        for vector in [&mut machine.told, &mut machine.acked] {
             *vector = vector.iter().filter(|(other, _)| *other != origin).collect();
         }
-        let is_present = |node: &Node| {
-            let runs_under = node.process.as_ref().map(|process| process.replica.id() == origin);
-            node.exists && runs_under.unwrap_or_else(|| node.ids.contains(&origin))
+        let is_present = |machine: &Node| {
+            let runs_under = machine.process.as_ref().map(|process| process.replica.id() == origin);
+            machine.exists && runs_under.unwrap_or_else(|| machine.ids.contains(&origin))
         };
         if !self.nodes.iter().any(is_present) {
             self.model.forget_origin(origin);
         }
         self.marks.insert(Mark::Retired);
-        self.retired_at = Some(self.now);
+        self.retired_at = Some(self.calendar.now());
     }
 
-    fn acknowledge(&mut self, at: usize, asked: &Asked, outcome: Outcome) {
-        self.trace.note(self.now, b'a', at, &u64::try_from(asked.operation).unwrap_or(u64::MAX).to_be_bytes());
-        let (now, wall) = (self.now, self.true_wall());
+    fn acknowledge(&mut self, node: NodeIndex, asked: &PendingOperation, outcome: Outcome) {
+        self.trace.note(
+            self.calendar.now(),
+            b'a',
+            node.0,
+            &u64::try_from(asked.attempt.operation.0).unwrap_or(u64::MAX).to_be_bytes(),
+        );
+        let (now, wall) = (self.calendar.now(), self.calendar.true_wall());
         let mut dot = None;
         let mut needs = asked.needs.clone();
         let result = match (asked.hash, outcome) {
             (Some(hash), Outcome::Created(made) | Outcome::Amended(made)) => {
                 dot = Some(made);
-                self.model.changed((now, wall), asked.visit, hash, at, made)
+                self.model.changed((now, wall), asked.visit, hash, node, made)
             }
             (Some(hash), Outcome::Repeat) => {
-                self.model.repeated(asked.visit, Some(hash), at);
-                needs.merge(&self.needs_of(at, asked.visit));
+                self.model.repeated(asked.visit, Some(hash), node);
+                needs.merge(&self.needs_of(node, asked.visit));
                 Ok(())
             }
             (None, Outcome::Erased(made)) => {
                 dot = Some(made);
-                let done = self.model.erased((now, wall), asked.visit, at, made);
-                self.erased_from_disk(at, asked.visit);
+                let done = self.model.erased((now, wall), asked.visit, node, made);
+                self.check(check::erasure::erased_from_disk(self, node, asked.visit));
                 done
             }
             (None, Outcome::AlreadyErased) => {
                 // If the visit is over and has a tombstone, that may have come after the answer was made, and its rows
                 // go with the next batch.
-                if self.has_tombstone(at, asked.visit) && !self.is_over(at, asked.visit) {
-                    self.model.repeated(asked.visit, None, at);
+                let has_tombstone = check::erasure::has_tombstone(self, node, asked.visit);
+                if has_tombstone && !check::erasure::is_over(self, node, asked.visit) {
+                    self.model.repeated(asked.visit, None, node);
                 }
-                self.erased_from_disk(at, asked.visit);
+                self.check(check::erasure::erased_from_disk(self, node, asked.visit));
                 Ok(())
             }
             _ => {
-                self.must(Invariant::Idempotence, Some(at), false, || format!("a write ended as {outcome:?}"));
+                self.require(Invariant::Idempotence, Some(node), false, || format!("a write ended as {outcome:?}"));
                 Ok(())
             }
         };
-        self.breaks(result);
+        self.check(result);
         if let Some(dot) = dot {
-            self.nodes[at].acked.advance(dot.origin, dot.seq);
-            self.meter.acknowledged(now, at, dot);
+            self.nodes[node].acked.advance(dot.origin, dot.seq);
+            self.meter.acknowledged(now, node, dot);
         }
-        if let Some(recorder) = &mut self.recorder {
-            recorder.acknowledged(now, at, asked.operation, dot);
-        }
-        self.reply(at, asked.operation, asked.attempt, Answer::Done { dot, needs });
+        self.history.record_acknowledged(now, node, asked.attempt.operation, dot);
+        self.reply(asked.attempt, Answer::Done { dot, needs });
     }
 
     /// The entries that a replica must know to show a visit as it is here: the token of a write that wrote nothing.
-    fn needs_of(&self, at: usize, visit: u32) -> VersionVector {
-        let (Some(process), Some(truth)) = (&self.nodes[at].process, self.model.visits.get(&visit)) else {
+    fn needs_of(&self, node: NodeIndex, visit: VisitNumber) -> VersionVector {
+        let (Some(process), Some(truth)) = (&self.nodes[node].process, self.model.visits.get(&visit)) else {
             return VersionVector::default();
         };
         let known = process.replica.durable();
         let view = View::durable(process.replica.dead_through(), known);
-        let row = self.reader(at).row(&truth.key, view).ok().flatten();
+        let row = self.nodes[node].reader().row(&truth.key, view).ok().flatten();
         row.map(|row| row.needs(known)).unwrap_or_default()
     }
 
     /// Tells the meter and the history what is durable by now.
-    fn meter_durable(&mut self, at: usize) {
-        if let Some(process) = &self.nodes[at].process {
-            self.meter.durable(self.now, at, process.replica.durable());
-            if let Some(recorder) = &mut self.recorder {
-                recorder.durable(self.now, at, process.replica.durable());
-            }
+    fn meter_durable(&mut self, node: NodeIndex) {
+        if let Some(process) = &self.nodes[node].process {
+            self.meter.durable(self.calendar.now(), node, process.replica.durable());
+            self.history.record_durable(self.calendar.now(), node, process.replica.durable());
         }
     }
 

@@ -11,7 +11,14 @@ use crate::state::{
 use crate::steps::{LASTING, Step};
 
 impl DeletionRules {
-    pub fn deliver(&self, state: &mut State, from: usize, to: usize, origin: usize, (after, through): (usize, usize)) {
+    pub(crate) fn deliver(
+        &self,
+        state: &mut State,
+        from: usize,
+        to: usize,
+        origin: usize,
+        (after, through): (usize, usize),
+    ) {
         let sender = state.replicas[from];
         let unsent = !self.rules.sent_when_durable && usize::from(state.in_flight) == from + 1;
         let stored = if unsent { sender.mem } else { sender.disk };
@@ -24,7 +31,7 @@ impl DeletionRules {
                 state.witness = Witness::Gap;
                 continue;
             }
-            if let Some(witness) = self.door(state, to, at, &sender) {
+            if let Some(witness) = self.admit(state, to, at, &sender) {
                 state.witness = witness;
             }
         }
@@ -47,14 +54,14 @@ impl DeletionRules {
     }
 
     /// Whether the receiver of a frame could pass on what it learns: the model's logs are short.
-    pub fn has_room(&self, state: &State, from: usize, to: usize, origin: usize, frame: (usize, usize)) -> bool {
+    pub(crate) fn has_room(&self, state: &State, from: usize, to: usize, origin: usize, frame: (usize, usize)) -> bool {
         let (sender, receiver) = (&state.replicas[from], &state.replicas[to]);
         let learns = (frame.0 + 1..=frame.1).any(|seq| has(sender.erased, slot(origin, seq)));
         !learns || Self::tombstoned(state, receiver.mem) || Self::next_seq(state, to).is_some()
     }
 
-    /// Section 3, the check of each entry ("the door"). Returns why an entry was refused.
-    pub fn door(&self, state: &mut State, to: usize, at: usize, sender: &Replica) -> Option<Witness> {
+    /// Section 3, the admission check of each entry. Returns why an entry was refused.
+    pub(crate) fn admit(&self, state: &mut State, to: usize, at: usize, sender: &Replica) -> Option<Witness> {
         let receiver = state.replicas[to];
         let extended = has(sender.extended, at);
         let erased = Self::tombstoned(state, receiver.mem);
@@ -77,11 +84,11 @@ impl DeletionRules {
                 if key == OVERLONG && self.rules.expiry_within_latest {
                     return None;
                 }
-                if EXPIRY[key] <= gone_through && self.rules.door_refuses_expired {
+                if EXPIRY[key] <= gone_through && self.rules.admission_refuses_expired {
                     let dropped = has(receiver.dropped, key);
                     return Some(if dropped { Witness::RefusedAfterDrop } else { Witness::RefusedExpired });
                 }
-                if erased && self.rules.door_refuses_erased {
+                if erased && self.rules.admission_refuses_erased {
                     if self.rules.erased_entries_say_so {
                         Self::store_erased(&mut state.replicas[to], at);
                     }
@@ -113,7 +120,7 @@ impl DeletionRules {
         replica.beside |= 1 << at;
     }
 
-    pub fn issue(&self, state: &mut State, at: usize, kind: Kind) {
+    pub(crate) fn issue(&self, state: &mut State, at: usize, kind: Kind) {
         let Some(next) = Self::issuable(state, at) else { return };
         self.append(state, at, next, kind);
         state.in_flight = u8::try_from(at + 1).unwrap_or_default();
@@ -133,7 +140,7 @@ impl DeletionRules {
         }
     }
 
-    pub fn sync(state: &mut State, at: usize) {
+    pub(crate) fn sync(state: &mut State, at: usize) {
         let replica = state.replicas[at];
         let new = replica.mem & !replica.disk;
         let rows = Self::rows(state, &replica);
@@ -151,13 +158,13 @@ impl DeletionRules {
     }
 
     /// `meta` is durable.
-    pub fn note_meta(replica: &mut Replica) {
+    pub(crate) fn note_meta(replica: &mut Replica) {
         replica.horizon_disk = replica.horizon;
         replica.certain_disk = replica.certain;
     }
 
     /// The buckets that the batch on its way touches.
-    pub fn touched(state: &State, replica: &Replica) -> u8 {
+    pub(crate) fn touched(state: &State, replica: &Replica) -> u8 {
         let rows = slots(Self::unsynced(replica)).map(|slot| 1 << Self::bucket(state, replica, slot));
         let vector = u8::from(replica.vector != replica.durable) << LASTING;
         rows.fold(vector, |all, bucket| all | bucket)
@@ -168,7 +175,7 @@ impl DeletionRules {
         (replica.mem ^ replica.disk) | (replica.erased ^ replica.erased_disk)
     }
 
-    pub fn crash(&self, state: &mut State, at: usize, kept: u8, stale: bool) {
+    pub(crate) fn crash(&self, state: &mut State, at: usize, kept: u8, stale: bool) {
         let before = state.replicas[at];
         let mut after = before;
         let touched = Self::touched(state, &before);
@@ -222,7 +229,7 @@ impl DeletionRules {
         state.replicas[at] = after;
     }
 
-    pub fn drop_buckets(state: &mut State, at: usize, buckets: u8) {
+    pub(crate) fn drop_buckets(state: &mut State, at: usize, buckets: u8) {
         let replica = state.replicas[at];
         for slot in slots(replica.mem) {
             if !has(buckets, Self::bucket(state, &replica, slot)) {
@@ -240,7 +247,7 @@ impl DeletionRules {
     }
 
     /// Notes the keys that are dead now and must stay dead.
-    pub fn note_dead(state: &mut State) {
+    pub(crate) fn note_dead(state: &mut State) {
         for at in 0..REPLICAS {
             let replica = &state.replicas[at];
             let dead = Self::dead(state, replica);
@@ -251,7 +258,7 @@ impl DeletionRules {
         }
     }
 
-    pub fn apply(&self, state: &mut State, step: Step) {
+    pub(crate) fn apply(&self, state: &mut State, step: Step) {
         match step {
             Step::Create { at, key } => {
                 state.left[0] -= 1;

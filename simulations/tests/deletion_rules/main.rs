@@ -150,9 +150,9 @@ fn each_rule_is_needed() {
 
     without("rule 1, expiry never changes", |r| r.expiry_immutable = false, ONE, DIFFER);
     without("rule 1, expiry within L", |r| r.expiry_within_latest = false, ONE_ERASED, RISEN);
-    without("rule 2, the door and the erased", |r| r.door_refuses_erased = false, ONE_ERASED, BESIDE);
+    without("rule 2, admission and the erased", |r| r.admission_refuses_erased = false, ONE_ERASED, BESIDE);
     let stays = "I5: a bucket that was dropped stays empty";
-    without("rule 2, the door and the expired", |r| r.door_refuses_expired = false, CRASHES, stays);
+    without("rule 2, admission and the expired", |r| r.admission_refuses_expired = false, CRASHES, stays);
     without(
         "rule 2, readers",
         |r| r.readers_see_no_dead = false,

@@ -8,7 +8,7 @@ use crate::state::{Clock, EXPIRY, KEYS, Kind, LONG, OVERLONG, Replica, SEQS, SKE
 use crate::state::{covered, has, slots};
 
 /// The properties that a model is checked for.
-pub fn of(model: &DeletionRules) -> Vec<Property<DeletionRules>> {
+pub(crate) fn of(model: &DeletionRules) -> Vec<Property<DeletionRules>> {
     match model.asked {
         Asked::Promised => promised(),
         Asked::Reached => reached(),
@@ -113,8 +113,8 @@ fn reached() -> Vec<Property<DeletionRules>> {
                 && state.replicas.iter().any(|replica| has(replica.dropped, LONG))
                 && state.replicas.iter().any(|replica| DeletionRules::rows(state, replica) != 0)
         }),
-        sometimes("an erased document is refused at the door", |_, state| state.witness == Witness::RefusedErased),
-        sometimes("an expired document is refused at the door", |_, state| state.witness == Witness::RefusedExpired),
+        sometimes("an erased document is refused at admission", |_, state| state.witness == Witness::RefusedErased),
+        sometimes("an expired document is refused at admission", |_, state| state.witness == Witness::RefusedExpired),
         sometimes("a document is refused whose bucket was dropped here", |_, state| {
             state.witness == Witness::RefusedAfterDrop
         }),
@@ -151,13 +151,15 @@ fn beyond() -> Vec<Property<DeletionRules>> {
 }
 
 /// Does not hold: a relay may hold a document expired up to the skew before another does.
-pub const SAME_AROUND_EXPIRY: &str = "equal vectors and equal times show the same, also within the skew of an expiry";
+pub(crate) const SAME_AROUND_EXPIRY: &str =
+    "equal vectors and equal times show the same, also within the skew of an expiry";
 /// Does not hold: a relay may leave a tombstone out that has expired by its own clock.
-pub const ERASED_BEFORE_EXPIRY: &str = "an erasure below the vector is not shown before the document's own expiry";
+pub(crate) const ERASED_BEFORE_EXPIRY: &str =
+    "an erasure below the vector is not shown before the document's own expiry";
 /// Does not hold: the same, and by a clock that is behind, or went back in a crash, also after the expiry.
-pub const ERASED_ALWAYS: &str = "an erasure below the vector is never shown";
+pub(crate) const ERASED_ALWAYS: &str = "an erasure below the vector is never shown";
 /// Does not hold: certain time is written now and then.
-pub const TIME_SURVIVES: &str = "certain time and horizon do not go back in a crash";
+pub(crate) const TIME_SURVIVES: &str = "certain time and horizon do not go back in a crash";
 
 /// The keys that a replica stores.
 fn stored(state: &State, replica: &Replica) -> u8 {

@@ -3,15 +3,15 @@
 /// The rules that the replicas keep. Section numbers are those of `replication/ALGORITHM.md`.
 #[derive(Clone, Copy, Debug)]
 #[allow(clippy::struct_excessive_bools)]
-pub struct Rules {
+pub(crate) struct Rules {
     /// Section 5, rule 1: the expiry is in the key. Off: it is a field that a replica may raise later.
     pub expiry_immutable: bool,
     /// Section 5, rule 1: `x <= L(name)` is checked everywhere. Off: any expiry is taken.
     pub expiry_within_latest: bool,
     /// Section 5, rule 2: an erased document is refused everywhere. Off: it is stored (and hidden from readers).
-    pub door_refuses_erased: bool,
+    pub admission_refuses_erased: bool,
     /// Section 5, rule 2: an expired document is refused everywhere. Off: it is stored (and hidden from readers).
-    pub door_refuses_expired: bool,
+    pub admission_refuses_expired: bool,
     /// Section 5, rule 2: readers see no dead document. Off: they see every stored one.
     pub readers_see_no_dead: bool,
     /// Section 5, rule 3: a bucket goes at `end + s <= C`. Off: at `end <= C`.
@@ -56,11 +56,11 @@ pub struct Rules {
 
 impl Rules {
     /// The algorithm.
-    pub const ALL: Rules = Rules {
+    pub(crate) const ALL: Rules = Rules {
         expiry_immutable: true,
         expiry_within_latest: true,
-        door_refuses_erased: true,
-        door_refuses_expired: true,
+        admission_refuses_erased: true,
+        admission_refuses_expired: true,
         readers_see_no_dead: true,
         drop_waits_for_skew: true,
         horizon_durable_before_drop: true,
@@ -85,7 +85,7 @@ impl Rules {
 
 /// What may happen in a world. Everything else (delivery, removal, expiry, forgetting) may always happen.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub(crate) struct Bounds {
     /// Creations, in all replicas together.
     pub creations: u8,
     /// Erasures.
@@ -105,14 +105,14 @@ pub struct Bounds {
 
 impl Bounds {
     /// The last moment.
-    pub fn last(&self) -> u8 {
+    pub(crate) fn last(&self) -> u8 {
         self.moments.last().copied().unwrap_or_default()
     }
 }
 
 /// Which properties are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked {
+pub(crate) enum Asked {
     /// Those that the algorithm promises.
     Promised,
     /// That every interesting situation is reached.
@@ -123,7 +123,7 @@ pub enum Asked {
 
 /// The model: rules within bounds.
 #[derive(Clone, Copy, Debug)]
-pub struct DeletionRules {
+pub(crate) struct DeletionRules {
     /// Rules kept.
     pub rules: Rules,
     /// What may happen.

@@ -9,33 +9,33 @@
 use std::hash::{Hash, Hasher};
 
 /// Replicas.
-pub const REPLICAS: usize = 3;
+pub(crate) const REPLICAS: usize = 3;
 /// Entries that one replica can issue.
-pub const SEQS: usize = 2;
+pub(crate) const SEQS: usize = 2;
 /// Entries of all logs.
-pub const SLOTS: usize = REPLICAS * SEQS;
+pub(crate) const SLOTS: usize = REPLICAS * SEQS;
 
 /// Key with the shorter expiry.
-pub const SHORT: usize = 0;
+pub(crate) const SHORT: usize = 0;
 /// Key with the latest expiry that the name allows (`L`).
-pub const LONG: usize = 1;
+pub(crate) const LONG: usize = 1;
 /// Key that lives longer than rule 1 allows.
-pub const OVERLONG: usize = 2;
+pub(crate) const OVERLONG: usize = 2;
 /// Keys.
-pub const KEYS: usize = 3;
+pub(crate) const KEYS: usize = 3;
 /// `x` of each key. A short one's bucket is gone everywhere before a long one expires, and a long one's before an
 /// overlong one does: the order in which early forgetting hurts.
-pub const EXPIRY: [u8; KEYS] = [3, 7, 11];
+pub(crate) const EXPIRY: [u8; KEYS] = [3, 7, 11];
 /// `end(B(x))` of each key.
-pub const END: [u8; KEYS] = [4, 8, 12];
+pub(crate) const END: [u8; KEYS] = [4, 8, 12];
 /// `s`, more than the distance from an expiry to its bucket's end, as in reality (a minute against milliseconds).
-pub const SKEW: u8 = 2;
+pub(crate) const SKEW: u8 = 2;
 /// How far ahead a clock is that is wrong beyond the skew.
-pub const FAR: u8 = 8;
+pub(crate) const FAR: u8 = 8;
 
 /// The content of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The slot was never used, or its entry was lost before any replica was told of it.
     #[default]
     None,
@@ -47,7 +47,7 @@ pub enum Kind {
 
 /// A wall clock against true time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Clock {
+pub(crate) enum Clock {
     /// Right.
     #[default]
     Right,
@@ -61,7 +61,7 @@ pub enum Clock {
 
 /// One replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Replica {
+pub(crate) struct Replica {
     /// Entries that a crash leaves, by slot.
     pub disk: u8,
     /// Entries that are visible, by slot.
@@ -102,7 +102,7 @@ pub struct Replica {
 
 /// The world.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub(crate) struct State {
     /// True time.
     pub now: u8,
     /// Every entry ever issued, by slot.
@@ -130,7 +130,7 @@ pub struct State {
 
 /// A situation of the last step that the model must reach.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Witness {
+pub(crate) enum Witness {
     /// Nothing special.
     #[default]
     None,
@@ -151,24 +151,24 @@ pub enum Witness {
 }
 
 /// The seq that a vector has for an origin.
-pub fn seq(vector: u8, origin: usize) -> usize {
+pub(crate) fn seq(vector: u8, origin: usize) -> usize {
     usize::from(vector >> (2 * origin) & 3)
 }
 
 /// The vector with another seq for an origin.
-pub fn with_seq(vector: u8, origin: usize, seq: usize) -> u8 {
+pub(crate) fn with_seq(vector: u8, origin: usize, seq: usize) -> u8 {
     #[allow(clippy::cast_possible_truncation)]
     let seq = seq as u8;
     vector & !(3 << (2 * origin)) | seq << (2 * origin)
 }
 
 /// Entry `seq` of an origin.
-pub fn slot(origin: usize, seq: usize) -> usize {
+pub(crate) fn slot(origin: usize, seq: usize) -> usize {
     origin * SEQS + seq - 1
 }
 
 /// The slots that a vector covers.
-pub fn covered(vector: u8) -> u8 {
+pub(crate) fn covered(vector: u8) -> u8 {
     COVERED[usize::from(vector)]
 }
 
@@ -189,12 +189,12 @@ const COVERED: [u8; 64] = {
 };
 
 /// Whether a set of slots, keys or buckets has a member.
-pub fn has(set: u8, member: usize) -> bool {
+pub(crate) fn has(set: u8, member: usize) -> bool {
     set >> member & 1 == 1
 }
 
 /// The slots of a set.
-pub fn slots(set: u8) -> impl Iterator<Item = usize> {
+pub(crate) fn slots(set: u8) -> impl Iterator<Item = usize> {
     let mut rest = set;
     std::iter::from_fn(move || {
         let slot = rest.trailing_zeros() as usize;
@@ -254,7 +254,7 @@ impl Replica {
 
 impl Replica {
     /// Turns entries into "erased" ones, or into gaps.
-    pub fn erase(&mut self, rows: u8, say_so: bool) {
+    pub(crate) fn erase(&mut self, rows: u8, say_so: bool) {
         if say_so {
             self.erased |= rows;
         } else {
@@ -263,7 +263,7 @@ impl Replica {
     }
 
     /// Clears the flags of entries that are not stored.
-    pub fn forget_of_missing(&mut self) {
+    pub(crate) fn forget_of_missing(&mut self) {
         self.extended &= self.mem;
         self.erased &= self.mem;
         self.beside &= self.erased;
@@ -272,7 +272,7 @@ impl Replica {
 
 impl State {
     /// Writes an entry, or forgets that it was ever issued.
-    pub fn set(&mut self, slot: usize, kind: Kind) {
+    pub(crate) fn set(&mut self, slot: usize, kind: Kind) {
         self.kinds[slot] = kind;
         let bit = 1 << slot;
         self.documents = self.documents & !bit | if matches!(kind, Kind::Document(_)) { bit } else { 0 };

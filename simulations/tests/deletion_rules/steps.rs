@@ -16,11 +16,11 @@ use crate::state::{
 };
 
 /// The lasting bucket, which every batch that moves the vector touches.
-pub const LASTING: usize = KEYS;
+pub(crate) const LASTING: usize = KEYS;
 
 /// One step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum Step {
     /// A client creates the document with the given key.
     Create { at: usize, key: usize },
     /// A client erases the name.
@@ -52,29 +52,29 @@ pub enum Step {
 
 impl DeletionRules {
     /// `max(C, H)`.
-    pub fn gone_through(replica: &Replica) -> u8 {
+    pub(crate) fn gone_through(replica: &Replica) -> u8 {
         replica.certain.max(replica.horizon)
     }
 
     /// Whether a tombstone of the name is stored.
-    pub fn tombstoned(state: &State, set: u8) -> bool {
+    pub(crate) fn tombstoned(state: &State, set: u8) -> bool {
         set & state.tombstones != 0
     }
 
     /// The keys that are dead at a replica (section 1).
-    pub fn dead(state: &State, replica: &Replica) -> u8 {
+    pub(crate) fn dead(state: &State, replica: &Replica) -> u8 {
         let gone_through = Self::gone_through(replica);
         let expired = |key: usize| u8::from(EXPIRY[key] <= gone_through) << key;
         if Self::tombstoned(state, replica.mem) { 0b111 } else { expired(SHORT) | expired(LONG) | expired(OVERLONG) }
     }
 
     /// Whether a key is dead at a replica.
-    pub fn is_dead(state: &State, replica: &Replica, key: usize) -> bool {
+    pub(crate) fn is_dead(state: &State, replica: &Replica, key: usize) -> bool {
         has(Self::dead(state, replica), key)
     }
 
     /// The key under which a replica holds the document of a slot.
-    pub fn held_key(state: &State, replica: &Replica, slot: usize) -> Option<usize> {
+    pub(crate) fn held_key(state: &State, replica: &Replica, slot: usize) -> Option<usize> {
         match state.kinds[slot] {
             Kind::Document(_) if has(replica.extended, slot) => Some(LONG),
             Kind::Document(key) => Some(usize::from(key)),
@@ -82,7 +82,7 @@ impl DeletionRules {
         }
     }
 
-    pub fn bucket(state: &State, replica: &Replica, slot: usize) -> usize {
+    pub(crate) fn bucket(state: &State, replica: &Replica, slot: usize) -> usize {
         match state.kinds[slot] {
             Kind::Tombstone(bucket) => usize::from(bucket),
             Kind::Document(_) if has(replica.beside, slot) => Self::until(state),
@@ -91,7 +91,7 @@ impl DeletionRules {
     }
 
     /// The bucket in which tombstones of the name lie.
-    pub fn until(state: &State) -> usize {
+    pub(crate) fn until(state: &State) -> usize {
         let buckets = state.kinds.iter().filter_map(|kind| match kind {
             Kind::Tombstone(bucket) => Some(usize::from(*bucket)),
             _ => None,
@@ -100,16 +100,16 @@ impl DeletionRules {
     }
 
     /// The slots whose documents a replica stores.
-    pub fn rows(state: &State, replica: &Replica) -> u8 {
+    pub(crate) fn rows(state: &State, replica: &Replica) -> u8 {
         replica.mem & state.documents & !replica.erased
     }
 
-    pub fn remove_rows(&self, state: &mut State, at: usize) {
+    pub(crate) fn remove_rows(&self, state: &mut State, at: usize) {
         let rows = Self::rows(state, &state.replicas[at]);
         state.replicas[at].erase(rows, self.rules.erased_entries_say_so);
     }
 
-    pub fn wall(now: u8, clock: Clock) -> u8 {
+    pub(crate) fn wall(now: u8, clock: Clock) -> u8 {
         match clock {
             Clock::Right => now,
             Clock::Ahead => now + SKEW,
@@ -119,7 +119,7 @@ impl DeletionRules {
     }
 
     /// Section 4, reduced to what deletion sees of it: certain time.
-    pub fn observe(&self, now: u8, replica: &mut Replica) {
+    pub(crate) fn observe(&self, now: u8, replica: &mut Replica) {
         let wall = Self::wall(now, replica.clock);
         if !replica.doubt {
             let far = if self.rules.time_back_beyond_twice_skew { 2 * SKEW } else { SKEW };
@@ -127,11 +127,11 @@ impl DeletionRules {
         }
     }
 
-    pub fn believes(&self, clock: Clock) -> bool {
+    pub(crate) fn believes(&self, clock: Clock) -> bool {
         clock != Clock::Far || !self.rules.trusted_time || self.bounds.one_wrong_certain_time
     }
 
-    pub fn passed(&self, state: &State, replica: &Replica) -> u8 {
+    pub(crate) fn passed(&self, state: &State, replica: &Replica) -> u8 {
         let wait = if self.rules.drop_waits_for_skew { SKEW } else { 0 };
         let passed =
             |slot: &usize| END.get(Self::bucket(state, replica, *slot)).is_some_and(|e| e + wait <= replica.certain);
@@ -139,22 +139,22 @@ impl DeletionRules {
     }
 
     /// The seq under which a client's write at `at` is issued, if it may be.
-    pub fn issuable(state: &State, at: usize) -> Option<usize> {
+    pub(crate) fn issuable(state: &State, at: usize) -> Option<usize> {
         Self::next_seq(state, at).filter(|_| !state.replicas[at].doubt)
     }
 
     /// The next seq of a log, if there is room for one.
-    pub fn next_seq(state: &State, at: usize) -> Option<usize> {
+    pub(crate) fn next_seq(state: &State, at: usize) -> Option<usize> {
         let next = seq(state.replicas[at].vector, at) + 1;
         (next <= SEQS).then_some(next)
     }
 
     /// How old the certain time on the disk may be in a crash: if it makes a difference, both extremes.
-    pub fn ages(replica: &Replica) -> impl Iterator<Item = bool> {
+    pub(crate) fn ages(replica: &Replica) -> impl Iterator<Item = bool> {
         [false, true].into_iter().take(if replica.certain_disk == replica.certain { 1 } else { 2 })
     }
 
-    pub fn moves_of(&self, state: &State, at: usize, steps: &mut Vec<Step>) {
+    pub(crate) fn moves_of(&self, state: &State, at: usize, steps: &mut Vec<Step>) {
         let replica = &state.replicas[at];
         let [creations, erasures, crashes, clock_steps] = state.left;
         let erased = Self::tombstoned(state, replica.mem);
@@ -163,7 +163,7 @@ impl DeletionRules {
             for (key, expiry) in EXPIRY.iter().enumerate().take(keys + 1) {
                 let rows = Self::rows(state, replica);
                 let stored = slots(rows).any(|slot| Self::held_key(state, replica, slot) == Some(key));
-                let refused = (erased && self.rules.door_refuses_erased) || *expiry <= Self::gone_through(replica);
+                let refused = (erased && self.rules.admission_refuses_erased) || *expiry <= Self::gone_through(replica);
                 if !stored && !refused {
                     steps.push(Step::Create { at, key });
                 }
@@ -208,7 +208,7 @@ impl DeletionRules {
         }
     }
 
-    pub fn deliveries(&self, state: &State, from: usize, known: u8, steps: &mut Vec<Step>) {
+    pub(crate) fn deliveries(&self, state: &State, from: usize, known: u8, steps: &mut Vec<Step>) {
         for to in (0..REPLICAS).filter(|to| *to != from) {
             for origin in (0..REPLICAS).filter(|origin| *origin != to && (self.bounds.relay || *origin == from)) {
                 let vector = seq(state.replicas[to].vector, origin);

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use simulations::history;
+use simulations::index::OperationIndex;
 use simulations::run::{Keep, Outcome};
 
 use super::{Exit, ExplainArgs, ExportArgs, Format, ReplayArgs, files};
@@ -74,7 +75,7 @@ pub(super) fn explain(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
         )));
     }
     let entries = outcome.history.map(|history| history.entries).unwrap_or_default();
-    for (at, line) in history::explain(&entries, &outcome.plan, op) {
+    for (at, line) in history::explain(&entries, &outcome.plan, OperationIndex(op)) {
         say!("{at:>14.4?}  {line}");
     }
     if let Some(broken) = &outcome.broken {

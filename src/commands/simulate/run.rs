@@ -116,7 +116,7 @@ fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
             );
         }
         (Some(broken), _) => {
-            let region = broken.region.and_then(|region| outcome.plan.regions.get(region));
+            let region = broken.region.and_then(|region| outcome.plan.regions.get(region.0));
             say!(
                 "BROKEN {} at {:.3?}{}: {}",
                 broken.invariant,
@@ -143,7 +143,7 @@ fn lost(outcome: &Outcome) -> String {
     let all: u64 = outcome.losses.iter().map(Losses::writes).sum();
     let undone: u64 = outcome.losses.iter().map(|losses| losses.undone).sum();
     let of = |losses: &Losses| {
-        let region = outcome.plan.regions.get(losses.region).map_or("", String::as_str);
+        let region = outcome.plan.regions.get(losses.region.0).map_or("", String::as_str);
         format!("{region} {}", losses.writes())
     };
     let regions: Vec<String> = outcome.losses.iter().map(of).collect();
@@ -268,9 +268,9 @@ fn summary(scenario: &Scenario, swept: &Swept, took: Duration) {
 }
 
 /// A mark in the spelling of scenarios.
-fn serde_plain(mark: &simulations::world::Mark) -> String {
+fn serde_plain(mark: &simulations::marks::Mark) -> String {
     match mark {
-        simulations::world::Mark::Fault(kind) => kind.to_string(),
+        simulations::marks::Mark::Fault(kind) => kind.to_string(),
         other => serde_json::to_string(other).unwrap_or_default().trim_matches('"').to_owned(),
     }
 }

@@ -1,25 +1,9 @@
-//! The invariants I1 to I11, a file for each group. They are checked during the run where that is cheap, and completely
-//! at its end.
-//!
-//! Checks look at the disks and at what clients were told, and compare both with [`crate::model::Model`]. They change
-//! only the verdict of the world.
-
-mod availability;
-mod bounds;
-mod clocks;
-mod completeness;
-mod convergence;
-mod durability;
-mod erasure;
-mod forgetting;
-mod fork;
-mod idempotence;
-mod resurrection;
-mod session;
+//! The invariants I1 to I11, and how one of them broke. The checks are in `world/check/`.
 
 use std::fmt;
 use std::time::Duration;
 
+use crate::index::NodeIndex;
 use serde::{Deserialize, Serialize};
 
 /// What must always hold.
@@ -113,13 +97,13 @@ pub struct Broken {
     #[serde(with = "humantime_serde")]
     pub at: Duration,
     /// The region, if it broke in one.
-    pub region: Option<usize>,
+    pub region: Option<NodeIndex>,
     /// What the check found.
     pub what: String,
 }
 
 impl Broken {
-    pub(crate) fn new(invariant: Invariant, at: Duration, region: Option<usize>, what: String) -> Broken {
+    pub(crate) fn new(invariant: Invariant, at: Duration, region: Option<NodeIndex>, what: String) -> Broken {
         Broken { invariant, at, region, what }
     }
 }

@@ -1,0 +1,57 @@
+//! What came up in a run, so that a sweep can say what it has never seen.
+
+use crate::scenario::FaultKind;
+
+/// Something that must happen in some run of a sweep, otherwise the sweep has a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mark {
+    /// A fault had an effect.
+    Fault(FaultKind),
+    /// A replica took a new id.
+    Reincarnated,
+    /// A clock was doubted.
+    Doubt,
+    /// A day's bucket was dropped while requests were still made.
+    Forgot,
+    /// A visit was erased where it had not been seen.
+    ErasedUnseen,
+    /// Two values of one field were shown.
+    Conflict,
+    /// A write was refused because the document is at its bounds.
+    Full,
+    /// Regions together took more changes of a document than one of them would have.
+    Overfull,
+    /// A read was answered while a batch was on its way to the disk.
+    ReadWhileSyncing,
+    /// An answer said that it was stale.
+    Stale,
+    /// A request was answered by another region than the nearest.
+    Failover,
+    /// A peer's horizon was refused.
+    HorizonRefused,
+    /// A replica had forgotten early: it may have dropped documents that have not expired.
+    ForgotEarly,
+    /// All entries of an origin were over, and a replica forgot its name.
+    Retired,
+    /// A replica took back what a relay had said of a log, when the log's own node was heard.
+    Contradicted,
+    /// A link was closed for silence.
+    SilentLink,
+    /// A partition let one direction pass.
+    OneWay,
+    /// A partition opened and closed again.
+    Flapping,
+    /// A frame was lost on an open path.
+    Lost,
+    /// A frame came twice.
+    Duplicated,
+    /// A frame was overtaken.
+    Overtaken,
+    /// A crash took a batch.
+    BatchLost,
+    /// A crash left a batch in some buckets and not in others.
+    BatchTorn,
+    /// All regions agreed and no client wrote, and the check that they come to rest was made.
+    Rest,
+}

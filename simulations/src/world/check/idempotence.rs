@@ -1,0 +1,40 @@
+//! I8: a request repeated in any region any number of times has the effect of one.
+
+use std::collections::BTreeSet;
+
+use replication::Wall;
+
+use super::require;
+use crate::index::NodeIndex;
+use crate::invariant::{Broken, Invariant};
+use crate::world::World;
+
+/// Each visit is there once, with one creation, and has only changes that were requested.
+pub(in crate::world) fn everything_is_there_once(world: &World, core: &BTreeSet<NodeIndex>) -> Result<(), Broken> {
+    for node in core {
+        let Ok(rows) = world.nodes[*node].reader().all(Wall(0)) else { continue };
+        let mut before = None;
+        let mut wrong = None;
+        for (key, row) in rows {
+            if before == Some(key.name) {
+                wrong = Some(format!("{key:?} is there twice"));
+            }
+            before = Some(key.name);
+            let Some(visit) = world.model.names.get(&key.name) else {
+                wrong = Some(format!("{key:?} was never requested"));
+                continue;
+            };
+            let may: BTreeSet<_> = world.model.visits[visit].taken.iter().map(|taken| taken.hash).collect();
+            if !row.hashes().is_subset(&may) {
+                wrong = Some(format!("visit {visit} has a change that was never requested"));
+            }
+            if row.hashes().len() > 1 && row.document().is_ok_and(|document| document.all("name").len() > 1) {
+                wrong = Some(format!("visit {visit} was created twice"));
+            }
+        }
+        if let Some(wrong) = wrong {
+            require(world, Invariant::Idempotence, Some(*node), false, || wrong)?;
+        }
+    }
+    Ok(())
+}
