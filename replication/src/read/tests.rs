@@ -70,10 +70,8 @@ impl Node {
 }
 
 fn name(days_ago: u64, number: u8) -> DocumentName {
-    let mut id = [number; 16];
-    let arrival = NOW.wall.0 - days_ago * DAY_MS + u64::from(number);
-    id[..6].copy_from_slice(&arrival.to_be_bytes()[2..]);
-    DocumentName { collection: VISITS, tenant: TENANT, id: DocumentId(id) }
+    let arrival = Wall(NOW.wall.0 - days_ago * DAY_MS + u64::from(number));
+    DocumentName { collection: VISITS, tenant: TENANT, id: DocumentId::arriving(arrival, [number; 10]) }
 }
 
 fn key(days_ago: u64, number: u8) -> DocumentKey {
@@ -90,11 +88,7 @@ fn created(key: &DocumentKey) -> Change {
 }
 
 fn query(limit: usize) -> Query {
-    let first = |ms: u64| {
-        let mut id = [0; 16];
-        id[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
-        DocumentId(id)
-    };
+    let first = |ms: u64| DocumentId::first_of(Wall(ms));
     Query { collection: VISITS, tenant: TENANT, from: first(T0), to: first(NOW.wall.0 + DAY_MS), limit }
 }
 

@@ -155,9 +155,8 @@ fn entries_that_arrive_in_the_future_are_held_back() {
     greet(&mut replica, after(0), 1, "b", 0);
     let origin = ReplicaId(101);
     let entry = |seq: u64, arrival: u64| {
-        let mut id = [7; 16];
-        id[..6].copy_from_slice(&arrival.to_be_bytes()[2..]);
-        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+        let id = DocumentId::arriving(Wall(arrival), [7; 10]);
+        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
         let key = name.expiring(Wall(arrival).plus(config().max_retention));
         Delta { dot: Dot { origin, seq }, hlc: Hlc(seq), key, body: Body::Tombstone(Reason::Subject) }
     };
@@ -182,9 +181,8 @@ fn a_peer_cannot_make_up_origins_without_end() {
     let storage = MemoryStorage::default();
     let mut replica = Replica::open(config(), storage.clone(), Box::new(|| ReplicaId(1)), after(0)).unwrap();
     greet(&mut replica, after(0), 1, "b", 0);
-    let mut id = [7; 16];
-    id[..6].copy_from_slice(&after(0).wall.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(after(0).wall, [7; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     let key = name.expiring(after(0).wall.plus(config().max_retention));
     for origin in (1_000..7_000).map(ReplicaId) {
         // An origin with an entry stays; one without is forgotten at the next look.

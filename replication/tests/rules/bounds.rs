@@ -15,9 +15,8 @@ use replication::{
 };
 
 fn visit(now: Wall) -> DocumentKey {
-    let mut id = [9; 16];
-    id[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(now, [9; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     name.expiring(now.plus(Duration::from_hours(336)))
 }
 

@@ -61,9 +61,8 @@ fn alone() -> (Replica<MemoryStorage>, MemoryStorage) {
 }
 
 fn visit() -> (DocumentName, DocumentKey, Change) {
-    let mut id = [7; 16];
-    id[..6].copy_from_slice(&NOW.wall.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(NOW.wall, [7; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     let key = name.expiring(NOW.wall.plus(Duration::from_hours(24)));
     let change = Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]);
     (name, key, change)

@@ -35,9 +35,8 @@ fn sync(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, now: Now)
 fn a_horizon_is_not_overwritten_by_an_older_one() {
     let storage = MemoryStorage::default();
     let mut replica = open(&storage, after(Duration::ZERO));
-    let mut id = [7; 16];
-    id[..6].copy_from_slice(&START.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(START, [7; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     let key = name.expiring(START.plus(Duration::from_hours(1)));
     let change = Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]);
     replica.handle_write(after(Duration::ZERO), Write::Change { key, change }).unwrap();

@@ -83,9 +83,8 @@ fn a_replica_that_forgot_early_says_so_and_neither_relays_nor_claims_until_that_
     let storage = MemoryStorage::default();
     let mut replica = open(&storage, after(0));
     greet(&mut replica, after(0), 1, "b", 0);
-    let mut id = [7; 16];
-    id[..6].copy_from_slice(&START.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(START, [7; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     let key = name.expiring(START.plus(Duration::from_hours(100)));
     let body = Body::Change(Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]));
     let entries = vec![Delta { dot: Dot { origin: FAR, seq: 1 }, hlc: Hlc(START.0 << 16), key, body }];

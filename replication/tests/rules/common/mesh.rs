@@ -184,10 +184,10 @@ impl Mesh {
     }
 
     pub fn key(&self, number: u64) -> DocumentKey {
-        let mut id = [0; 16];
-        id[..6].copy_from_slice(&START.plus(self.elapsed).0.to_be_bytes()[2..]);
-        id[8..].copy_from_slice(&number.to_be_bytes());
-        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+        let mut rest = [0; 10];
+        rest[2..].copy_from_slice(&number.to_be_bytes());
+        let id = DocumentId::arriving(START.plus(self.elapsed), rest);
+        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
         name.expiring(START.plus(self.elapsed).plus(Duration::from_hours(14 * 24)))
     }
 
