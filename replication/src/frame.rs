@@ -16,6 +16,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use crate::change::{Change, ChangeError};
 use crate::claim::Claim;
+use crate::encode::encode;
 use crate::ids::{Dot, NodeName, RegionId, ReplicaId};
 use crate::key::{Collection, DocumentId, DocumentName, TenantId};
 use crate::log::{Body, Delta, Reason};
@@ -177,8 +178,8 @@ impl Frame {
             Frame::Progress(progress) => plain(PROGRESS, progress),
             Frame::Deltas(deltas) => {
                 let mut out = vec![PROTOCOL, DELTAS];
-                // In memory neither step can fail. If one did, the peer would refuse the empty payload.
-                let columns = postcard::to_stdvec(&Columns::of(deltas)).unwrap_or_default();
+                let columns = encode(&Columns::of(deltas));
+                // Compression in memory cannot fail either. If it did, the peer would refuse the empty payload.
                 out.extend(COMPRESSOR.with_borrow_mut(|zstd| zstd.compress(&columns)).unwrap_or_default());
                 out
             }
@@ -216,7 +217,7 @@ pub fn is_deltas(bytes: &[u8]) -> bool {
 
 fn plain(kind: u8, payload: &impl Serialize) -> Vec<u8> {
     let mut out = vec![PROTOCOL, kind];
-    out.extend(postcard::to_stdvec(payload).unwrap_or_default());
+    out.extend(encode(payload));
     out
 }
 

@@ -12,6 +12,7 @@
 pub mod change;
 pub mod claim;
 pub mod document;
+mod encode;
 mod form;
 pub mod frame;
 pub mod ids;

@@ -13,7 +13,7 @@ use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, Tena
 use crate::log::Reason;
 use crate::memory::MemoryStorage;
 use crate::replica::{Replica, ReplicaConfig, Write};
-use crate::storage::{Storage, StorageError, Visit, WriteBatch, document_key};
+use crate::storage::{ScanVisitor, Storage, StorageError, WriteBatch, document_key};
 use crate::time::{DAY_MS, Monotonic, Now, Wall};
 
 const T0: u64 = 1_800_000_000_000 / DAY_MS * DAY_MS;
@@ -198,17 +198,23 @@ fn an_undecodable_row_is_counted_and_hides_no_other() {
     assert!(matches!(node.reader().row(&bad, node.view()), Err(StorageError::Corrupt { .. })));
 }
 
-/// Counts the pairs that scans visit.
+/// Counts the pairs of all scans.
 struct Counting<'a>(&'a MemoryStorage, Cell<usize>);
 
 impl Storage for Counting<'_> {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         self.0.get(bucket, key)
     }
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
         self.0.scan(bucket, start, end, &mut |key, value| {
             self.1.set(self.1.get() + 1);
-            visit(key, value)
+            visitor(key, value)
         })
     }
     fn apply(&self, _: &WriteBatch) -> Result<(), StorageError> {

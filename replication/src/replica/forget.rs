@@ -16,29 +16,23 @@ use crate::ids::{Dot, NodeName};
 use crate::key::{Bucket, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reference, Tombstone};
 use crate::row::Row;
-use crate::storage::{Storage, StorageError, document_range, log_key, read_document_key};
+use crate::storage::{KeyRange, Storage, StorageError, document_key, log_key, scan_documents};
 use crate::time::Now;
 
 impl<S: Storage> Replica<S> {
     /// Removes every row of `name`. The log entries of its changes, in storage and in the sending window, become
     /// `Erased`.
     pub(super) fn remove_rows(&mut self, name: &DocumentName, tombstone: &Tombstone) -> Result<(), StorageError> {
-        let (start, end) = document_range(&name.encode());
+        let range = KeyRange::of_documents(&name.encode());
         let (first, last) = name.buckets(self.config.max_retention);
         let candidates = self.buckets.keys().filter(|b| **b == Bucket::Lasting || (first..=last).contains(*b));
         let mut rows = Vec::new();
         for bucket in candidates {
-            let mut corrupt = false;
-            self.storage.scan(*bucket, &start, &end, &mut |key, value| {
-                match read_document_key(key).map(|document| (document, Row::decode(&document, value.to_vec()))) {
-                    Some((_, Ok(row))) => rows.push((*bucket, key.to_vec(), row.dots())),
-                    _ => corrupt = true,
-                }
-                if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            scan_documents(&self.storage, *bucket, &range, &mut |key, stored| {
+                let row = Row::decode(&key, stored.to_vec()).map_err(StorageError::corrupt("row", *bucket))?;
+                rows.push((*bucket, document_key(&key), row.dots()));
+                Ok(ControlFlow::Continue(()))
             })?;
-            if corrupt {
-                return Err(StorageError::Corrupt { what: "row", bucket: *bucket });
-            }
         }
         // After a crash `undo` may have queued the removal of a row in the same batch: skip it.
         rows.retain(|(bucket, key, _)| self.pending.get(*bucket, key) != Some(None));
@@ -63,8 +57,7 @@ impl<S: Storage> Replica<S> {
         tombstone: &Tombstone,
     ) -> Result<(), StorageError> {
         let Some(entry) = self.get(bucket, &log_key(dot))? else { return Ok(()) };
-        let corrupt = StorageError::Corrupt { what: "log entry", bucket };
-        let LogEntry { hlc, .. } = LogEntry::decode(&entry).ok_or(corrupt)?;
+        let LogEntry { hlc, .. } = StorageError::decode(&entry, "log entry", bucket)?;
         let Tombstone { until, reason, .. } = *tombstone;
         self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Erased(*name, until, reason) });
         if dot.origin == self.id {

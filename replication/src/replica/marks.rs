@@ -98,10 +98,9 @@ pub(super) enum Found {
 pub(super) fn read<S: Storage>(storage: &S) -> Result<BTreeMap<Bucket, Mark>, StorageError> {
     let mut marks = BTreeMap::new();
     for bucket in storage.buckets() {
-        let corrupt = |_| StorageError::Corrupt { what: "mark", bucket };
         let mark = match (storage.get(bucket, MARK_KEY)?, storage.get(bucket, OLD_MARK_KEY)?) {
-            (Some(mark), _) => postcard::from_bytes(&mark).map_err(corrupt)?,
-            (None, Some(old)) => postcard::from_bytes::<OldMark>(&old).map_err(corrupt)?.into(),
+            (Some(mark), _) => StorageError::decode(&mark, "mark", bucket)?,
+            (None, Some(old)) => StorageError::decode::<OldMark>(&old, "mark", bucket)?.into(),
             // After a crash a bucket may exist of which not even the first batch survived.
             (None, None) => Mark::default(),
         };

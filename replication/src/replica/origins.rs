@@ -20,14 +20,13 @@
 //! `ALGORITHM.md`, section 6, lists what a peer that lies can still do.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Replica};
-use crate::ids::{Dot, LinkId, NodeName, ReplicaId};
-use crate::storage::{Storage, StorageError, log_key};
+use crate::ids::{LinkId, NodeName, ReplicaId};
+use crate::storage::{Storage, StorageError, has_log_entries};
 use crate::time::Now;
 use crate::version::VersionVector;
 
@@ -137,7 +136,7 @@ impl<S: Storage> Replica<S> {
             // A node that does not name a log says nothing about it. The disk of the node may have lost the end of an
             // earlier log: if we have entries there, they are kept.
             let is_named = ends > 0 || Some(origin) == present;
-            let is_kept = Some(origin) != present && known > ends && self.has_entries(origin, ends + 1)?;
+            let is_kept = Some(origin) != present && known > ends && has_log_entries(&self.storage, origin, ends + 1)?;
             if is_named && !is_kept {
                 self.hearsay.0.remove(&origin);
                 self.pending.meta = true;
@@ -192,7 +191,7 @@ impl<S: Storage> Replica<S> {
         self.retire_at = now.mono.plus(RETIRE_EVERY);
         let over = self.vector.iter().map(|(origin, _)| origin).filter(|origin| !self.may_go_on(*origin));
         for origin in over.collect::<Vec<_>>() {
-            if self.has_entries(origin, 0)? || self.pending.has_entries(origin) {
+            if has_log_entries(&self.storage, origin, 0)? || self.pending.has_entries(origin) {
                 continue;
             }
             for vector in [&mut self.vector, &mut self.durable, &mut self.settled, &mut self.promised, &mut self.ended]
@@ -222,21 +221,5 @@ impl<S: Storage> Replica<S> {
         }
         let owner = self.origins.owner(origin).filter(|owner| self.config.peers.contains_key(*owner));
         owner.is_some_and(|owner| self.last_ids.get(owner).is_none_or(|last| *last == origin))
-    }
-
-    /// Whether storage has an entry of this log from `seq` on.
-    fn has_entries(&self, origin: ReplicaId, seq: u64) -> Result<bool, StorageError> {
-        let (start, end) = (log_key(Dot { origin, seq }), log_key(Dot { origin, seq: u64::MAX }));
-        let mut found = false;
-        for bucket in self.buckets.keys() {
-            self.storage.scan(*bucket, &start, &end, &mut |_, _| {
-                found = true;
-                ControlFlow::Break(())
-            })?;
-            if found {
-                break;
-            }
-        }
-        Ok(found)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::Mark;
 use super::{BatchId, Outcome, Ticket};
+use crate::encode::encode;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Delta, Reason, Tombstone};
@@ -125,8 +126,7 @@ impl Pending {
                 settled: place.settled.clone(),
                 is_old: false,
             };
-            // In memory this cannot fail. If it did, the empty mark would be reported as corrupt.
-            writes.insert(MARK_KEY.to_vec(), Some(postcard::to_stdvec(mark).unwrap_or_default()));
+            writes.insert(MARK_KEY.to_vec(), Some(encode(mark)));
             batch.buckets.push((bucket, BucketBatch { writes: writes.into_iter().collect() }));
         }
         batch

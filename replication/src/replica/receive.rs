@@ -195,7 +195,10 @@ impl<S: Storage> Replica<S> {
                 }
                 return self.put_change(&key, row, existed, dot, hlc, change);
             }
-            (Body::Tombstone(reason), None) => return self.put_tombstone(&key, reason, dot, hlc),
+            (Body::Tombstone(reason), None) => {
+                self.put_tombstone(&key, reason, dot, hlc);
+                return Ok(());
+            }
             (Body::Change(_), Some(tombstone)) => Reference::Erased(name, until, tombstone.reason),
             (Body::Tombstone(reason), Some(_)) => Reference::Tombstone(name, until, reason),
             (Body::Erased(reason), Some(_)) => Reference::Erased(name, until, reason),

@@ -11,7 +11,6 @@
 //!   take for expired entries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +21,7 @@ use crate::frame::{Deltas, Frame, Hello, MAX_ENTRIES, Progress};
 use crate::ids::{Dot, LinkId, ReplicaId};
 use crate::key::DocumentKey;
 use crate::log::{Body, Delta, LogEntry, Reference};
-use crate::storage::{Storage, StorageError, log_key, read_log_seq};
+use crate::storage::{Storage, StorageError, scan_log};
 use crate::time::{Now, millis};
 
 /// Payload bytes after which a frame is full.
@@ -261,23 +260,9 @@ impl<S: Storage> Replica<S> {
     /// Entries of a log after `after` from storage, merged over all buckets, and the seq through which nothing else is
     /// left to know.
     fn read_log(&self, origin: ReplicaId, after: u64, have: u64) -> Result<(Vec<Delta>, u64), StorageError> {
-        let start = log_key(Dot { origin, seq: after + 1 });
-        let end = log_key(Dot { origin, seq: have.saturating_add(1) });
         let mut found: Vec<(u64, LogEntry)> = Vec::new();
         for bucket in self.buckets.keys() {
-            let mut taken = 0;
-            let mut corrupt = false;
-            self.storage.scan(*bucket, &start, &end, &mut |key, value| {
-                match (read_log_seq(key), LogEntry::decode(value)) {
-                    (Some(seq), Some(entry)) => found.push((seq, entry)),
-                    _ => corrupt = true,
-                }
-                taken += 1;
-                if taken >= MAX_ENTRIES || corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
-            if corrupt {
-                return Err(StorageError::Corrupt { what: "log entry", bucket: *bucket });
-            }
+            found.extend(scan_log(&self.storage, *bucket, origin, (after, have), MAX_ENTRIES)?);
         }
         // After a bucket was lost an entry may have come again as `Erased`, into the bucket of its tombstone, while the
         // change's own bucket still has it. One entry is sent, and the erasure goes first.
@@ -297,8 +282,8 @@ impl<S: Storage> Replica<S> {
         }
         let mut changes = BTreeMap::new();
         for (key, dots) in wanted {
-            let corrupt = |_| StorageError::Corrupt { what: "row", bucket: key.bucket() };
-            changes.extend(self.row(&key)?.0.find_all(&dots).map_err(corrupt)?);
+            let found = self.row(&key)?.0.find_all(&dots);
+            changes.extend(found.map_err(StorageError::corrupt("row", key.bucket()))?);
         }
         let deltas = found.into_iter().filter_map(|(seq, entry)| {
             let dot = Dot { origin, seq };
