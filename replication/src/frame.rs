@@ -107,6 +107,17 @@ pub enum Frame {
     Progress(Progress),
 }
 
+/// Which kind of frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// A [`Hello`].
+    Hello,
+    /// [`Deltas`].
+    Deltas,
+    /// A [`Progress`].
+    Progress,
+}
+
 /// Why bytes are not a valid frame.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -186,6 +197,18 @@ impl Frame {
         }
     }
 
+    /// The kind of an encoded frame, read from its header alone. `None` if the header is not one of this version. The
+    /// payload may still be damaged.
+    #[must_use]
+    pub fn kind(bytes: &[u8]) -> Option<FrameKind> {
+        match bytes {
+            [PROTOCOL, HELLO, ..] => Some(FrameKind::Hello),
+            [PROTOCOL, DELTAS, ..] => Some(FrameKind::Deltas),
+            [PROTOCOL, PROGRESS, ..] => Some(FrameKind::Progress),
+            _ => None,
+        }
+    }
+
     /// Reads a frame.
     ///
     /// # Errors
@@ -207,12 +230,6 @@ impl Frame {
             short => Err(FrameError::Length(short.len())),
         }
     }
-}
-
-/// Whether encoded bytes are a frame with log entries, told from the header alone.
-#[must_use]
-pub fn is_deltas(bytes: &[u8]) -> bool {
-    bytes.get(1) == Some(&DELTAS)
 }
 
 fn plain(kind: u8, payload: &impl Serialize) -> Vec<u8> {

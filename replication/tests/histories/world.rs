@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use replication::frame::is_deltas;
+use replication::frame::FrameKind;
 use replication::memory::{MemoryStorage, Snapshot};
 use replication::{
     BatchId, DocumentKey, DocumentName, Event, Frame, LinkId, Monotonic, NodeName, Now, Outcome, Reader, Replica,
@@ -275,7 +275,7 @@ impl World {
             node.syncing = Some(batch);
         }
         while let Some(transmit) = replica.poll_transmit(now).map_err(failed)? {
-            if !is_deltas(&transmit.frame) {
+            if Frame::kind(&transmit.frame) != Some(FrameKind::Deltas) {
                 match Frame::decode(&transmit.frame) {
                     Ok(Frame::Hello(hello)) => node.told.merge(&hello.vector),
                     Ok(Frame::Progress(progress)) => node.told.merge(&progress.vector),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, Exp1};
-use replication::frame::Deltas;
+use replication::frame::{Deltas, FrameKind};
 use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, VersionVector, View};
 
 use super::client::{Answer, Asked};
@@ -12,9 +12,6 @@ use super::{Event, Input, Mark, Node, World};
 use crate::check::Invariant;
 use crate::history::{Machine, Record};
 use crate::scenario::FaultKind;
-
-/// The kind byte of frames with entries.
-const DELTAS: u8 = 2;
 
 impl World {
     /// Handles an input that has arrived.
@@ -157,8 +154,7 @@ impl World {
 
     fn transmit(&mut self, at: usize, peer: usize, transmit: replication::Transmit) {
         let bytes = transmit.frame;
-        let is_deltas = bytes.get(1) == Some(&DELTAS);
-        if is_deltas {
+        if Frame::kind(&bytes) == Some(FrameKind::Deltas) {
             let payload = if self.scenario.checks.deep { self.no_erased_in(at, &bytes) } else { 0 };
             self.meter.deltas(at, peer, bytes.len(), payload);
         } else {
