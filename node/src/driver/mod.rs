@@ -23,8 +23,8 @@ use std::thread;
 use std::time::Duration;
 
 use replication::{
-    BatchId, LinkError, LinkId, NodeName, Now, Outcome, Reader, Replica, Storage, StorageError, Ticket, Wall,
-    WordRefused, WriteError,
+    Action, BatchId, LinkError, LinkId, NodeName, Now, Outcome, Reader, Replica, Storage, StorageError, Ticket,
+    Transmit, Turn, Wall, WordRefused, WriteError,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -344,48 +344,56 @@ impl Driver {
         }
     }
 
-    /// Runs timers, the next batch, frames and events, in this order. Returns whether frames are left to send.
+    /// Lets the replica do all that is due. Returns whether frames are left to send.
     fn turn(&mut self) -> Result<bool, StorageError> {
         self.pulse.turn();
         let now = self.clock.now();
-        if now.mono >= self.replica.poll_timeout() {
-            self.replica.handle_timeout(now)?;
-            self.publish(now);
-        }
-        if self.peers_told && now.mono.0.saturating_sub(self.status_at) >= STATUS_EVERY {
-            self.publish(now);
-        }
-        if self.lingers(now.mono.0).is_none()
-            && let Some(batch) = self.replica.next_batch()
-        {
-            // The number is published before the batch is visible, so that a reader knows which batch to wait for.
-            self.applied.send_replace(batch);
-            self.metrics.batch_records.observe(self.replica.gathered() as f64);
-            self.replica.poll_batch()?;
-            self.link_records = 0;
-            (self.link_since, self.is_local) = (None, false);
-            self.pulse.batch_begins();
-            self.batch_started = now.mono.0;
-            if self.committer.send(batch).is_err() {
-                return Err(crashed());
+        let (mut turn, mut is_sending) = (Turn::new(now), false);
+        while let Some(action) = self.replica.drive(&mut turn)? {
+            match action {
+                Action::Timers { due } => {
+                    let has_news = self.peers_told && now.mono.0.saturating_sub(self.status_at) >= STATUS_EVERY;
+                    if due || has_news {
+                        self.publish(now);
+                    }
+                }
+                Action::Batch(batch) => {
+                    if self.lingers(now.mono.0).is_none() {
+                        self.commit(now, batch)?;
+                    }
+                }
+                Action::Send(transmit) => {
+                    self.send(transmit);
+                    if self.clock.now().mono.since(now.mono) >= SENDING {
+                        is_sending = true;
+                        turn.end_sending();
+                    }
+                }
+                Action::Report(event) => self.event(event),
             }
-        }
-        let mut is_sending = false;
-        while let Some(transmit) = self.replica.poll_transmit(now)? {
-            let Some(door) = self.doors.get(&transmit.link) else { continue };
-            self.metrics.frame_bytes(&door.peer, "out", transmit.frame.len());
-            if door.frames.try_send(transmit.frame).is_err() {
-                self.close(transmit.link);
-            }
-            if self.clock.now().mono.since(now.mono) >= SENDING {
-                is_sending = true;
-                break;
-            }
-        }
-        while let Some(event) = self.replica.poll_event() {
-            self.event(event);
         }
         Ok(is_sending)
+    }
+
+    /// Applies the gathered batch and hands it to the committer.
+    fn commit(&mut self, now: Now, batch: BatchId) -> Result<(), StorageError> {
+        // The number is published before the batch is visible, so that a reader knows which batch to wait for.
+        self.applied.send_replace(batch);
+        self.metrics.batch_records.observe(self.replica.gathered() as f64);
+        self.replica.poll_batch()?;
+        self.link_records = 0;
+        (self.link_since, self.is_local) = (None, false);
+        self.pulse.batch_begins();
+        self.batch_started = now.mono.0;
+        self.committer.send(batch).map_err(|_| crashed())
+    }
+
+    fn send(&mut self, transmit: Transmit) {
+        let Some(door) = self.doors.get(&transmit.link) else { return };
+        self.metrics.frame_bytes(&door.peer, "out", transmit.frame.len());
+        if door.frames.try_send(transmit.frame).is_err() {
+            self.close(transmit.link);
+        }
     }
 
     fn publish(&mut self, now: Now) {

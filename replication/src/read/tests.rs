@@ -62,10 +62,7 @@ impl Node {
 
     /// Makes the batch durable: the disk goes on.
     fn settle(&mut self) {
-        while let Some(batch) = self.replica.poll_batch().unwrap() {
-            self.storage.sync().unwrap();
-            self.replica.handle_durable(NOW, batch).unwrap();
-        }
+        self.replica.settle_batches(NOW).unwrap();
     }
 }
 

@@ -278,9 +278,14 @@ struct Told {
 
 /// One replica. Owns no clock, socket, thread or source of randomness.
 ///
-/// Call a `handle_*` when something happened, then drain every `poll_*`: [`Replica::poll_batch`] when the
-/// previous batch is durable (or earlier), [`Replica::poll_transmit`] and [`Replica::poll_event`] until they are
-/// empty. Nothing that depends on a batch is handed out before [`Replica::handle_durable`] reports it. After a
+/// Call a `handle_*` when something happened. Then poll, in this order, which [`Replica::drive`] keeps:
+/// 1. [`Replica::poll_timeout`]: if that moment has come, call [`Replica::handle_timeout`];
+/// 2. [`Replica::poll_batch`], if no batch is on its way to the disk;
+/// 3. [`Replica::poll_transmit`] until it returns `None`;
+/// 4. [`Replica::poll_event`] until it returns `None`;
+/// 5. [`Replica::poll_timeout`] again: the latest moment of the next turn.
+///
+/// Nothing that depends on a batch is handed out before [`Replica::handle_durable`] reports it. After a
 /// [`StorageError`] the replica must not be used again.
 pub struct Replica<S> {
     config: ReplicaConfig,

@@ -203,9 +203,12 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// Makes durable the batch on its way and the one being gathered, and waits for both. For changes that no batch may
-    /// span.
-    pub(super) fn settle_batches(&mut self, now: Now) -> Result<(), StorageError> {
+    /// Makes durable the batch on its way and those being gathered, and waits for the disk. For changes that no batch
+    /// may span, and for drivers that have nothing else to do meanwhile.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the engine fails or a row is corrupt.
+    pub fn settle_batches(&mut self, now: Now) -> Result<(), StorageError> {
         while let Some(last) = self.in_flight.as_ref().map(|batch| batch.id).or(self.poll_batch()?) {
             self.storage.sync()?;
             self.handle_durable(now, last)?;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::common::mesh::Mesh;
-use crate::common::{after, config, greet};
+use crate::common::{after, config, greet, turn};
 use replication::frame::{Deltas, Hello, Progress};
 use replication::log::Body;
 use replication::memory::MemoryStorage;
@@ -166,13 +166,9 @@ fn entries_that_arrive_in_the_future_are_held_back() {
     entries.extend((3..200).map(|seq| entry(seq, now + seq * 40 * days)));
     let frame = Frame::Deltas(Deltas { origin, after: 0, through: 199, heads: None, entries });
     replica.handle_frame(after(1), LinkId(1), &frame.encode()).unwrap();
-    while let Some(batch) = replica.poll_batch().unwrap() {
-        storage.sync().unwrap();
-        replica.handle_durable(after(1), batch).unwrap();
-    }
+    let events = turn(&mut replica, after(1)).events;
     assert_eq!(replica.durable().get(origin), 2, "what may be is taken");
     assert!(storage.buckets().len() <= 3, "{:?}", storage.buckets());
-    let events: Vec<Event> = std::iter::from_fn(|| replica.poll_event()).collect();
     assert!(events.iter().any(|event| matches!(event, Event::HeldBack { dot, .. } if dot.seq == 3)));
 }
 
@@ -190,9 +186,6 @@ fn a_peer_cannot_make_up_origins_without_end() {
         let frame = Deltas { origin, after: 0, through: 1, heads: None, entries: vec![entry] };
         replica.handle_frame(after(1), LinkId(1), &Frame::Deltas(frame).encode()).unwrap();
     }
-    while let Some(batch) = replica.poll_batch().unwrap() {
-        storage.sync().unwrap();
-        replica.handle_durable(after(1), batch).unwrap();
-    }
+    replica.settle_batches(after(1)).unwrap();
     assert!((4_000..=4_097).contains(&replica.durable().len()), "{}", replica.durable().len());
 }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, Exp1};
 use replication::frame::{Deltas, FrameKind};
-use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, VersionVector, View};
+use replication::{
+    Action, BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, Turn, VersionVector, View,
+};
 
 use super::client::{Answer, Asked};
 use super::{Event, Input, Mark, Node, World};
@@ -108,20 +110,26 @@ impl World {
 
     fn try_turn(&mut self, at: usize) -> Result<(), StorageError> {
         let now = self.now_of(at);
-        let Some(process) = &mut self.nodes[at].process else { return Ok(()) };
-        if now.mono >= process.replica.poll_timeout() {
-            process.replica.handle_timeout(now)?;
-            self.serve_waiting_reads(at);
-            self.is_fit_or_troubled(at);
-        }
-        self.serve_waiting_writes(at);
-        self.next_batch(at)?;
+        let mut turn = Turn::new(now);
         while let Some(process) = &mut self.nodes[at].process {
-            let Some(transmit) = process.replica.poll_transmit(now)? else { break };
-            let Some(peer) = process.links.get(&transmit.link).copied() else { continue };
-            self.transmit(at, peer, transmit);
+            match process.replica.drive(&mut turn)? {
+                Some(Action::Timers { due }) => {
+                    if due {
+                        self.serve_waiting_reads(at);
+                        self.is_fit_or_troubled(at);
+                    }
+                    self.serve_waiting_writes(at);
+                }
+                Some(Action::Batch(_)) => self.next_batch(at)?,
+                Some(Action::Send(transmit)) => {
+                    if let Some(peer) = process.links.get(&transmit.link).copied() {
+                        self.transmit(at, peer, transmit);
+                    }
+                }
+                Some(Action::Report(told)) => self.hear(at, told),
+                None => break,
+            }
         }
-        self.drain_events(at);
         // Sets its next timer.
         let elapsed = self.elapsed();
         let (awake, epoch) = (self.now, self.nodes[at].epoch);
@@ -206,60 +214,64 @@ impl World {
     pub(super) fn drain_events(&mut self, at: usize) {
         while let Some(process) = &mut self.nodes[at].process {
             let Some(told) = process.replica.poll_event() else { return };
-            match told {
-                Told::Written { ticket, outcome } => {
-                    let Some(asked) = process.tickets.remove(&ticket) else {
-                        self.must(Invariant::Idempotence, Some(at), false, || "a write was reported twice".to_owned());
-                        continue;
-                    };
-                    self.acknowledge(at, &asked, outcome);
-                }
-                Told::RolledBack { origin, .. } => {
-                    let excused = self.nodes[at].gone_back.contains(&origin);
-                    self.must(Invariant::Durability, Some(at), excused, || {
-                        "peers know more of its log than it does, and its disk did not go back".to_owned()
-                    });
-                }
-                Told::Reincarnated { new, .. } => {
-                    self.nodes[at].ids.insert(new);
-                    self.nodes[at].rolled_back = false;
-                    self.marks.insert(Mark::Reincarnated);
-                    self.tell(|| Record::Machine { node: at, what: Machine::Reincarnated });
-                }
-                Told::Filled => self.was_filled(at),
-                Told::Retired(origin) => self.forget_origin(at, origin),
-                // It may have told hearsay as known, and now says that it lacks those entries.
-                Told::Contradicted { origin, .. } => {
-                    let told = self.nodes[at].told.iter().filter(|(other, _)| *other != origin).collect();
-                    self.nodes[at].told = told;
-                    self.marks.insert(Mark::Contradicted);
-                }
-                Told::CloseLink { link, silent } => {
-                    if silent && self.open {
-                        self.marks.insert(Mark::SilentLink);
-                    }
-                    self.close(at, link);
-                }
-                Told::Changed(name) => self.no_resurrection(at, &name),
-                Told::Clock(Some(_)) => {
-                    self.marks.insert(Mark::Doubt);
-                }
-                Told::Forgot(_) if self.open => {
-                    self.marks.insert(Mark::Forgot);
-                }
-                Told::ForgotEarly(true) => {
-                    self.marks.insert(Mark::ForgotEarly);
-                }
-                Told::HorizonRefused { .. } => {
-                    self.marks.insert(Mark::HorizonRefused);
-                }
-                Told::Refused { .. } => {
-                    self.must(Invariant::Isolation, Some(at), false, || {
-                        "refused an entry of an honest peer".to_owned()
-                    });
-                }
-                _ => {}
+            self.hear(at, told);
+        }
+    }
+
+    /// Handles one event of the replica.
+    fn hear(&mut self, at: usize, told: Told) {
+        match told {
+            Told::Written { ticket, outcome } => {
+                let Some(process) = &mut self.nodes[at].process else { return };
+                let Some(asked) = process.tickets.remove(&ticket) else {
+                    self.must(Invariant::Idempotence, Some(at), false, || "a write was reported twice".to_owned());
+                    return;
+                };
+                self.acknowledge(at, &asked, outcome);
             }
+            Told::RolledBack { origin, .. } => {
+                let excused = self.nodes[at].gone_back.contains(&origin);
+                self.must(Invariant::Durability, Some(at), excused, || {
+                    "peers know more of its log than it does, and its disk did not go back".to_owned()
+                });
+            }
+            Told::Reincarnated { new, .. } => {
+                self.nodes[at].ids.insert(new);
+                self.nodes[at].rolled_back = false;
+                self.marks.insert(Mark::Reincarnated);
+                self.tell(|| Record::Machine { node: at, what: Machine::Reincarnated });
+            }
+            Told::Filled => self.was_filled(at),
+            Told::Retired(origin) => self.forget_origin(at, origin),
+            // It may have told hearsay as known, and now says that it lacks those entries.
+            Told::Contradicted { origin, .. } => {
+                let told = self.nodes[at].told.iter().filter(|(other, _)| *other != origin).collect();
+                self.nodes[at].told = told;
+                self.marks.insert(Mark::Contradicted);
+            }
+            Told::CloseLink { link, silent } => {
+                if silent && self.open {
+                    self.marks.insert(Mark::SilentLink);
+                }
+                self.close(at, link);
+            }
+            Told::Changed(name) => self.no_resurrection(at, &name),
+            Told::Clock(Some(_)) => {
+                self.marks.insert(Mark::Doubt);
+            }
+            Told::Forgot(_) if self.open => {
+                self.marks.insert(Mark::Forgot);
+            }
+            Told::ForgotEarly(true) => {
+                self.marks.insert(Mark::ForgotEarly);
+            }
+            Told::HorizonRefused { .. } => {
+                self.marks.insert(Mark::HorizonRefused);
+            }
+            Told::Refused { .. } => {
+                self.must(Invariant::Isolation, Some(at), false, || "refused an entry of an honest peer".to_owned());
+            }
+            _ => {}
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use replication::memory::MemoryStorage;
 use replication::{
     Change, Collection, DocumentId, DocumentKey, DocumentName, Event, LinkId, Monotonic, NodeName, Now, Reader,
-    Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Ticket, Value, Wall, Write,
+    Replica, ReplicaConfig, ReplicaId, TenantId, Ticket, Value, Wall, Write,
 };
 
 use super::START;
@@ -144,16 +144,10 @@ impl Mesh {
 
     pub fn turn(&mut self, at: usize) {
         let now = self.now(at);
-        let storage = self.storages[at].clone();
         let Some(replica) = &mut self.replicas[at] else { return };
-        replica.handle_timeout(now).unwrap();
-        while let Some(batch) = replica.poll_batch().unwrap() {
-            storage.sync().unwrap();
-            replica.handle_durable(now, batch).unwrap();
-        }
-        let transmits: Vec<_> = std::iter::from_fn(|| replica.poll_transmit(now).unwrap()).collect();
-        self.events[at].extend(std::iter::from_fn(|| replica.poll_event()));
-        for transmit in transmits {
+        let turned = super::turn(replica, now);
+        self.events[at].extend(turned.events);
+        for transmit in turned.transmits {
             let Some((pair, _)) = self.links.iter().find(|(_, link)| **link == transmit.link) else { continue };
             let to = if pair.0 == at { pair.1 } else { pair.0 };
             *self.sent.entry((at, to)).or_default() += 1;
