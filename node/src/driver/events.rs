@@ -2,7 +2,7 @@
 
 use replication::Event;
 
-use super::Driver;
+use super::apply::Driver;
 
 impl Driver {
     pub(super) fn event(&mut self, event: Event) {
@@ -14,7 +14,7 @@ impl Driver {
                     let _ = reply.send(Ok(outcome));
                 }
             }
-            Event::Changed(name) => self.changes.tell(name),
+            Event::Changed(name) => self.outputs.changes.tell(name),
             Event::CloseLink { link, silent } => {
                 tracing::info!(link = link.0, silent, "the replica closes a link");
                 self.close(link);
