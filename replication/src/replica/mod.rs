@@ -409,7 +409,7 @@ impl<S: Storage> Replica<S> {
                 self.recent.push(delta, head);
             }
             for link in self.links.values_mut() {
-                link.progress_due |= link.owes.take_if(|batch| *batch <= done.id).is_some();
+                link.settle(done.id);
             }
             self.watch_foreign(now, &done.pending.foreign);
             self.events

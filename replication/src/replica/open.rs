@@ -197,7 +197,7 @@ impl<S: Storage> Replica<S> {
         self.pending.unexplained = unexplained;
         self.events.push_back(Event::Reincarnated { old, new: self.id });
         for link in self.links.values_mut() {
-            link.hello_due = true;
+            link.owe_hello();
         }
         self.observe(now);
         Ok(())

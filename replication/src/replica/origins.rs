@@ -100,7 +100,7 @@ impl<S: Storage> Replica<S> {
         }
         match self.origins.owner(origin) {
             Some(owner) if owner == peer => u64::MAX,
-            Some(_) if self.links.values().any(|link| link.replica == Some(origin)) => self.origins.told(origin),
+            Some(_) if self.links.values().any(|link| link.leads_to(origin)) => self.origins.told(origin),
             _ => self.vector.get(origin).saturating_add(MOST_AHEAD),
         }
     }
@@ -126,10 +126,10 @@ impl<S: Storage> Replica<S> {
     /// may be older than theirs.
     pub(super) fn end_hearsay(&mut self, now: Now, id: LinkId) -> Result<(), StorageError> {
         let Some(link) = self.links.get(&id) else { return Ok(()) };
-        if self.hearsay.0.is_empty() || now.mono.since(link.since) < self.config.start_grace() {
+        if self.hearsay.0.is_empty() || link.age(now.mono) < self.config.start_grace() {
             return Ok(());
         }
-        let (peer, present) = (link.peer.clone(), link.replica);
+        let (peer, present) = (link.peer().clone(), link.replica());
         let said = self.hearsay.0.iter().filter(|(origin, _)| self.origins.owner(**origin) == Some(&peer));
         for (origin, proven) in said.map(|(o, p)| (*o, *p)).collect::<Vec<_>>() {
             let (known, ends) = (self.vector.get(origin), self.origins.told(origin));
@@ -151,7 +151,9 @@ impl<S: Storage> Replica<S> {
                 vector.advance(origin, proven);
             }
             self.pending.force = true;
-            self.ask_again(id, origin);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.ask_again(origin);
+            }
             self.events.push_back(Event::Contradicted { peer: peer.clone(), origin });
         }
         Ok(())
@@ -216,7 +218,7 @@ impl<S: Storage> Replica<S> {
     /// id since. While such a node is away its log must not be forgotten, otherwise its peers could not tell it that
     /// its disk went back, and it would reuse dots.
     fn may_go_on(&self, origin: ReplicaId) -> bool {
-        if origin == self.id || self.links.values().any(|link| link.replica == Some(origin)) {
+        if origin == self.id || self.links.values().any(|link| link.leads_to(origin)) {
             return true;
         }
         let owner = self.origins.owner(origin).filter(|owner| self.config.peers.contains_key(*owner));

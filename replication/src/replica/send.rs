@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link::{Sent, Watch};
+use super::link::{Link, Watch};
 use super::{Replica, Standing, Transmit};
 use crate::claim::Claim;
 use crate::frame::{Deltas, Frame, Hello, MAX_ENTRIES, Progress};
@@ -71,9 +71,10 @@ impl<S: Storage> Replica<S> {
 
     fn control_frames(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        if std::mem::take(&mut link.hello_due) {
+        let (is_hello_due, progress_due) = (link.take_hello(), link.take_progress());
+        if is_hello_due {
             // Before the peer's first `Hello` its id is not known; it may be the one under which it greeted last.
-            let replica = link.replica.or(self.last_ids.get(&link.peer).copied());
+            let replica = link.replica().or(self.last_ids.get(link.peer()).copied());
             let yours = replica.and_then(|replica| Some((replica, self.heads.of(replica)?)));
             let mut seen = self.vector.clone();
             seen.merge(&self.orphans.through);
@@ -90,9 +91,7 @@ impl<S: Storage> Replica<S> {
             };
             self.transmits.push_back(Transmit { link: id, frame: Frame::Hello(hello).encode().into() });
         }
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if link.replica.is_some() && std::mem::take(&mut link.progress_due) {
-            let missing = std::mem::take(&mut link.missing).into_iter().collect();
+        if let Some(missing) = progress_due {
             let progress = Frame::Progress(self.progress_now(now, missing));
             self.transmits.push_back(Transmit { link: id, frame: progress.encode().into() });
         }
@@ -122,7 +121,7 @@ impl<S: Storage> Replica<S> {
             claim,
             horizon: self.horizon,
             wall: now.wall,
-            direct: self.links.values().filter_map(|link| link.replica).collect(),
+            direct: self.links.values().filter_map(Link::replica).collect(),
             missing,
         }
     }
@@ -131,63 +130,56 @@ impl<S: Storage> Replica<S> {
     /// other logs.
     fn next_deltas(&mut self, now: Now, id: LinkId) -> Result<Option<Arc<[u8]>>, StorageError> {
         let Some(link) = self.links.get(&id) else { return Ok(None) };
-        if link.replica.is_none() || link.bytes_in_flight >= self.config.in_flight_bytes {
+        if !link.takes_entries(self.config.in_flight_bytes) {
             return Ok(None);
         }
         let own = [&self.id].into_iter().chain(&self.past).copied();
-        let late = link.late.iter().filter(|(origin, watch)| self.is_relayed(now, id, **origin, **watch));
-        let origins: Vec<ReplicaId> = own.chain(late.map(|(origin, _)| *origin)).collect();
-        let mut lingers = None;
-        for origin in origins {
+        let late = link.late().filter(|(origin, watch)| self.is_relayed(now, link, *origin, *watch));
+        let (mut lingers, mut next) = (None, None);
+        for origin in own.chain(late.map(|(origin, _)| origin)) {
             let have = self.durable.get(origin);
-            let Some(link) = self.links.get(&id) else { return Ok(None) };
             let after = link.sent_through(origin);
-            if after >= have || link.replica == Some(origin) {
+            if after >= have || link.leads_to(origin) {
                 continue;
             }
             // The origin may be over, and the peer may have forgotten it for that reason: look first.
             if after == 0 && origin != self.id && self.is_look_due(now) {
                 continue;
             }
-            if have - after < FULL && link.in_flight.len() >= EAGER_FRAMES {
-                let since = link.lingers.unwrap_or(now.mono);
+            if have - after < FULL && link.frames_in_flight() >= EAGER_FRAMES {
+                let since = link.lingers().unwrap_or(now.mono);
                 if now.mono.since(since) < LINGER {
                     lingers = Some(since);
                     continue;
                 }
             }
-            let (through, frame) = self.frame(origin, after, have)?;
-            let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
-            if link.in_flight.is_empty() {
-                link.advanced = now.mono;
-            }
-            link.lingers = None;
-            link.sent.insert(origin, through);
-            link.in_flight.push_back(Sent { origin, through, bytes: frame.len(), at: now.mono });
-            link.bytes_in_flight += frame.len();
-            return Ok(Some(frame));
+            next = Some((origin, after, have));
+            break;
         }
-        if let Some(link) = self.links.get_mut(&id) {
-            link.lingers = lingers;
-        }
-        Ok(None)
+        let sent = next.map(|(origin, after, have)| Ok((origin, self.frame(origin, after, have)?))).transpose()?;
+        let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
+        let Some((origin, (through, frame))) = sent else {
+            link.linger(lingers);
+            return Ok(None);
+        };
+        link.note_sent(now.mono, origin, through, frame.len());
+        Ok(Some(frame))
     }
 
     /// Whether another origin's entries are relayed to a peer that has got none of them since `watch` began.
-    fn is_relayed(&self, now: Now, id: LinkId, origin: ReplicaId, watch: Watch) -> bool {
+    fn is_relayed(&self, now: Now, link: &Link, origin: ReplicaId, watch: Watch) -> bool {
         // Rule 5: the peer would take our gaps for expired entries.
         if self.forgot_early() {
             return false;
         }
-        let Some(link) = self.links.get(&id) else { return false };
         // Earlier incarnations come from the same node as the present one.
         let owner = self.origins.owner(origin);
         let is_direct =
-            |direct: &ReplicaId| *direct == origin || (owner.is_some() && self.origins.owner(*direct) == owner);
-        let after = if link.direct.iter().any(is_direct) {
+            |direct: ReplicaId| direct == origin || (owner.is_some() && self.origins.owner(direct) == owner);
+        let after = if link.direct().any(is_direct) {
             self.config.relay_after
         } else {
-            let before = link.direct.iter().filter(|other| **other < self.id).count();
+            let before = link.direct().filter(|other| *other < self.id).count();
             self.config.heartbeat + self.config.heartbeat / 2 * u32::try_from(before).unwrap_or(u32::MAX)
         };
         now.mono.since(watch.since) >= after
@@ -195,28 +187,17 @@ impl<S: Storage> Replica<S> {
 
     /// From now on watches every origin of which a peer lacks entries.
     pub(super) fn watch_all(&mut self, now: Now, id: LinkId) {
-        let origins: BTreeSet<ReplicaId> = self.durable.iter().map(|(origin, _)| origin).collect();
-        self.watch(now, id, &origins);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let is_foreign = |origin: ReplicaId| origin != self.id && !self.past.contains(&origin);
+        link.watch(now.mono, self.durable.iter().filter(|(origin, _)| is_foreign(*origin)));
     }
 
     /// Entries of these origins have become durable here: watches the peers that lack them.
     pub(super) fn watch_foreign(&mut self, now: Now, origins: &BTreeSet<ReplicaId>) {
-        if origins.is_empty() {
-            return;
-        }
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
-            self.watch(now, id, origins);
-        }
-    }
-
-    fn watch(&mut self, now: Now, id: LinkId, origins: &BTreeSet<ReplicaId>) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        for origin in origins {
-            let is_own = *origin == self.id || self.past.contains(origin) || link.replica == Some(*origin);
-            let theirs = link.acked.get(*origin);
-            if !is_own && theirs < self.durable.get(*origin) {
-                link.late.entry(*origin).or_insert(Watch { theirs, since: now.mono });
-            }
+        let is_foreign = |origin: &ReplicaId| *origin != self.id && !self.past.contains(origin);
+        let foreign = origins.iter().copied().filter(is_foreign).map(|origin| (origin, self.durable.get(origin)));
+        for link in self.links.values_mut() {
+            link.watch(now.mono, foreign.clone());
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::link::Link;
 use super::{Replica, Standing};
 use crate::ids::{NodeName, RegionId, ReplicaId};
 use crate::storage::Storage;
@@ -115,7 +116,7 @@ impl<S: Storage> Replica<S> {
     fn origins(&self) -> BTreeMap<ReplicaId, RegionId> {
         let claimed = self.completeness.origins().map(|(origin, region)| (origin, region.clone()));
         let linked =
-            self.links.values().filter_map(|link| Some((link.replica?, self.config.peers.get(&link.peer)?.clone())));
+            self.links.values().filter_map(|link| Some((link.replica()?, self.config.peers.get(link.peer())?.clone())));
         let bound = self.durable.iter().filter_map(|(origin, _)| {
             let region = self.config.peers.get(self.origins.owner(origin)?)?;
             Some((origin, region.clone()))
@@ -125,13 +126,13 @@ impl<S: Storage> Replica<S> {
     }
 
     fn peer(&self, now: Now, node: &NodeName, region: &RegionId) -> PeerStatus {
-        let link = self.links.values().find(|link| link.peer == *node && link.replica.is_some());
-        let vector = link.map(|link| link.acked.clone()).unwrap_or_default();
+        let link = self.links.values().find(|link| link.peer() == node && link.replica().is_some());
+        let vector = link.map(|link| link.acked().clone()).unwrap_or_default();
         let oldest = self.recent.first_after(vector.get(self.id));
         PeerStatus {
             node: node.clone(),
             region: region.clone(),
-            replica: link.and_then(|link| link.replica),
+            replica: link.and_then(Link::replica),
             lag_entries: self.durable.ahead_of(&vector),
             lag: oldest.map_or(Duration::ZERO, |delta| self.clock.trusted().since(delta.hlc.wall())),
             clock_offset_ms: self.clock.offset_ms(now, node),
