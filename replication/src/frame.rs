@@ -254,6 +254,7 @@ impl Columns {
             heads: deltas.heads.map(|heads| heads.map(u32::to_be_bytes)),
             ..Columns::default()
         };
+        debug_assert!(deltas.entries.len() <= MAX_ENTRIES, "a frame of ours has too many entries");
         let mut tenants: Vec<TenantId> = deltas.entries.iter().map(|d| d.key.name.tenant).collect();
         tenants.sort_unstable();
         tenants.dedup();

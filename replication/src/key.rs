@@ -102,7 +102,9 @@ impl DocumentName {
     #[must_use]
     pub fn buckets(&self, max_retention: Duration) -> (Bucket, Bucket) {
         let arrival = self.id.arrival();
-        (Bucket::of(arrival), Bucket::of(arrival.plus(max_retention)))
+        let (first, last) = (Bucket::of(arrival), Bucket::of(arrival.plus(max_retention)));
+        debug_assert!(first <= last, "the latest expiry is before the arrival");
+        (first, last)
     }
 }
 

@@ -220,6 +220,7 @@ impl Storage for MemoryStorage {
     }
 
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
+        debug_assert!(batch.buckets.is_sorted_by_key(|(bucket, _)| *bucket), "buckets are not in the order of effect");
         let mut inner = self.inner();
         for (bucket, batch) in &batch.buckets {
             let undo = inner.visible.entry(*bucket).or_default().write(batch);

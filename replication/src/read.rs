@@ -184,6 +184,11 @@ impl<S: Storage> Reader<S> {
                 page.rows.remove(&erased);
             }
         }
+        debug_assert!(page.rows.len() <= query.limit, "a page is longer than was asked for");
+        debug_assert!(
+            page.rows.values().flatten().all(|(key, _)| key.expires_at > view.as_of),
+            "an expired document is shown"
+        );
         Ok(page)
     }
 

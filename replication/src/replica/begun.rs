@@ -129,6 +129,8 @@ impl Begun {
         } else {
             past.remove(&meta.id);
         }
+        debug_assert!(begun.needs_id || !past.contains(&begun.id), "the id that goes on was given up");
+        debug_assert!(!begun.needs_id || begun.issued == 0, "a new id has issued entries");
         Begun { past, events, ..begun }
     }
 }

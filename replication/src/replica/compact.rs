@@ -34,7 +34,12 @@ impl<S: Storage> Replica<S> {
                 break;
             }
         }
+        assert!(settled.len() <= ROWS_PER_TICK, "a tick compacts too many rows");
         for key in settled {
+            debug_assert!(
+                self.pending.get(key.bucket(), &document_key(&key)).is_none(),
+                "a row that is being written is compacted"
+            );
             self.compaction_due.remove(&key);
             let (bucket, (mut row, existed)) = (key.bucket(), self.row(&key)?);
             // It may have been erased, or its day dropped, since it became due.

@@ -44,6 +44,10 @@ impl<S: Storage> Replica<S> {
             }
         }
         self.frame_cache = None;
+        debug_assert!(
+            !self.recent.has_change_of(name, self.gone_through()),
+            "the sending window still has bytes of an erased document"
+        );
         Ok(())
     }
 
@@ -75,7 +79,11 @@ impl<S: Storage> Replica<S> {
         let Some(latest) = passed.last() else { return self.retire(now) };
         self.horizon = self.horizon.max(latest.end());
         self.write_meta_now()?;
+        debug_assert!(self.clock.doubt().is_none(), "a day is dropped while the clock is in doubt");
         for bucket in passed {
+            assert_ne!(bucket, Bucket::Lasting, "the lasting documents do not pass");
+            debug_assert!(bucket.end() <= self.clock.certain(), "a day that is not over is dropped");
+            debug_assert!(bucket.end() <= self.horizon, "a day is dropped beyond the horizon that was written");
             self.pending.forget(bucket);
             self.storage.drop_bucket(bucket)?;
             self.buckets.remove(&bucket);
@@ -90,7 +98,7 @@ impl<S: Storage> Replica<S> {
 
     /// Whether a day is over by every clock that is right within the skew.
     fn has_passed(&self, bucket: Bucket) -> bool {
-        bucket.end().plus(self.config.max_clock_skew) <= self.clock.certain()
+        bucket != Bucket::Lasting && bucket.end().plus(self.config.max_clock_skew) <= self.clock.certain()
     }
 
     /// Whether a day's bucket need not be kept any longer, here or elsewhere.

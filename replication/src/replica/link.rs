@@ -211,6 +211,10 @@ impl<S: Storage> Replica<S> {
             self.links.remove(&old);
             self.events.push_back(Event::CloseLink { link: old, silent: false });
         }
+        debug_assert!(
+            self.links.iter().all(|(other, link)| *other >= id || *link.peer() != peer),
+            "an older link to this peer is left"
+        );
         if let Some((of, theirs)) = hello.yours
             && of == self.id
             && self.recent.head_at(theirs.seq).is_some_and(|ours| ours != theirs.hash)
@@ -233,6 +237,7 @@ impl<S: Storage> Replica<S> {
                 if boots.len() > MOST_BOOTS {
                     boots.pop_front();
                 }
+                debug_assert!(boots.len() <= MOST_BOOTS);
                 Ok(())
             }
         }

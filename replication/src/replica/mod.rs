@@ -375,6 +375,11 @@ impl<S: Storage> Replica<S> {
         let mut pending = std::mem::take(&mut self.pending);
         let id = self.next_batch;
         self.next_batch.0 += 1;
+        debug_assert!(self.vector.covers(&self.durable), "something durable is not known");
+        debug_assert!(
+            self.standing != Standing::Running || self.vector.get(self.id) == self.issued,
+            "an issued entry is not known, or another one is"
+        );
         let place = Place {
             id: self.id,
             issued: self.issued,
@@ -401,8 +406,10 @@ impl<S: Storage> Replica<S> {
     /// # Errors
     /// [`StorageError`] if the engine fails or a row is corrupt.
     pub fn handle_durable(&mut self, now: Now, through: BatchId) -> Result<(), StorageError> {
+        debug_assert!(through < self.next_batch, "a batch that was never applied is reported as durable");
         self.observe(now);
         if let Some(done) = self.in_flight.take_if(|batch| batch.id <= through) {
+            debug_assert!(self.vector.covers(&done.vector), "the vector went back while a batch was on its way");
             self.durable.merge(&done.vector);
             self.settled = done.settles;
             for (delta, head) in done.pending.issued {
@@ -418,6 +425,11 @@ impl<S: Storage> Replica<S> {
             // The rows go only now that the tombstones are durable. Otherwise a crash between the two could leave a
             // document removed here and alive elsewhere.
             for (name, tombstone) in done.pending.erased {
+                debug_assert!(
+                    // The tombstone's day may have been dropped while the batch was gathered, and its log retired.
+                    self.durable.contains(tombstone.dot) || self.is_droppable(Bucket::of(tombstone.until)),
+                    "rows go before their tombstone is durable"
+                );
                 self.remove_rows(&name, &tombstone)?;
             }
             self.pending.done.extend(done.pending.done_when_removed);
@@ -444,6 +456,10 @@ impl<S: Storage> Replica<S> {
         }
         let stalled = now.mono.since(self.next_tick);
         self.next_tick = now.mono.plus(self.config.heartbeat);
+        debug_assert!(
+            self.config.heartbeat.is_zero() || self.next_tick > now.mono,
+            "the heartbeat is due again at once"
+        );
         self.compact_some()?;
         if matches!(&self.standing, Standing::Confirming { until, .. } if now.mono >= *until) {
             self.stop_confirming(now)?;
@@ -494,6 +510,7 @@ impl<S: Storage> Replica<S> {
             self.awaited.end_filling();
             self.pending.meta = true;
         }
+        debug_assert!(!self.awaited.is_filling());
     }
 
     fn observe(&mut self, now: Now) {

@@ -170,6 +170,9 @@ impl<S: Storage> Replica<S> {
             replica.run();
         }
         replica.finish_removals()?;
+        debug_assert!(replica.in_flight.is_none(), "a batch of the start is left");
+        debug_assert_eq!(replica.durable, replica.vector, "something that was found is not durable");
+        debug_assert!(!replica.past.contains(&replica.id), "the id is an earlier one as well");
         Ok(replica)
     }
 
@@ -188,7 +191,9 @@ impl<S: Storage> Replica<S> {
             self.past.insert(old);
             self.ended.advance(old, self.issued);
         }
+        debug_assert!(self.in_flight.is_none(), "a batch spans two ids");
         self.id = (self.mint)();
+        debug_assert_ne!(self.id.0, 0, "0 is stored for nobody");
         self.is_unsaved = true;
         self.issued = 0;
         self.heads = self.heads.restart();
@@ -213,6 +218,7 @@ impl<S: Storage> Replica<S> {
             self.storage.sync()?;
             self.handle_durable(now, last)?;
         }
+        debug_assert!(self.in_flight.is_none() && self.next_batch().is_none(), "a batch is left");
         Ok(())
     }
 

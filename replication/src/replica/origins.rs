@@ -119,6 +119,7 @@ impl<S: Storage> Replica<S> {
             self.pending.meta = true;
         }
         self.vector.advance(origin, through);
+        debug_assert!(self.vector.get(origin) >= known.max(through), "the vector goes back");
     }
 
     /// Once a replica is linked for a while, compares how far its log goes with what others said. Takes back everything
@@ -150,6 +151,7 @@ impl<S: Storage> Replica<S> {
                 vector.remove(origin);
                 vector.advance(origin, proven);
             }
+            debug_assert!(self.vector.covers(&self.durable) && !self.is_own(origin), "our own log goes back");
             self.pending.force = true;
             if let Some(link) = self.links.get_mut(&id) {
                 link.ask_again(origin);
@@ -200,6 +202,7 @@ impl<S: Storage> Replica<S> {
             {
                 vector.remove(origin);
             }
+            debug_assert_ne!(origin, self.id, "the present id is over");
             self.awaited.drop_origin(origin);
             self.past.remove(&origin);
             self.origins.forget(origin);

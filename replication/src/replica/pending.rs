@@ -105,6 +105,8 @@ impl Pending {
         let mut table: BTreeMap<Bucket, u64> = marks.iter().map(|(bucket, mark)| (*bucket, mark.batch)).collect();
         table.extend(touched.iter().map(|(bucket, _)| (*bucket, place.batch.0)));
         table.remove(&Bucket::Lasting);
+        debug_assert!(touched.iter().all(|(_, before)| *before < place.batch.0), "a bucket is ahead of its next batch");
+        debug_assert!(place.vector.covers(place.durable), "a batch takes back what is durable");
         let mut batch = WriteBatch::default();
         for (bucket, mut writes) in writes {
             let mark = marks.entry(bucket).or_default();
@@ -129,6 +131,8 @@ impl Pending {
             writes.insert(MARK_KEY.to_vec(), Some(encode(mark)));
             batch.buckets.push((bucket, BucketBatch { writes: writes.into_iter().collect() }));
         }
+        debug_assert!(batch.buckets.is_sorted_by_key(|(bucket, _)| *bucket), "days do not ascend");
+        assert!(matches!(batch.buckets.last(), Some((Bucket::Lasting, _))), "every batch ends in the lasting bucket");
         batch
     }
 }

@@ -46,6 +46,10 @@ impl<S: Storage> Replica<S> {
             if progress.horizon <= self.clock.certain().plus(self.config.max_clock_skew) {
                 self.horizon = progress.horizon;
                 self.pending.meta = true;
+                debug_assert!(
+                    self.horizon <= self.clock.trusted().plus(self.config.max_clock_skew),
+                    "a horizon is ahead of trusted time by more than the skew"
+                );
             } else {
                 self.events.push_back(Event::HorizonRefused { peer: peer.clone(), horizon: progress.horizon });
             }
@@ -119,7 +123,10 @@ impl<S: Storage> Replica<S> {
             }
             self.apply(peer, delta)?;
         }
+        debug_assert!(after <= known && !self.pending.is_empty(), "the vector jumps a gap, or moves without a batch");
+        debug_assert_ne!(origin, self.id, "our own log comes from nobody else");
         self.advance(peer, origin, through);
+        debug_assert!(self.vector.get(origin) >= known, "the vector goes back");
         self.pending.foreign.insert(origin);
         Ok(receipt)
     }

@@ -92,6 +92,7 @@ impl<S: Storage> Replica<S> {
     fn clear(&mut self, origin: ReplicaId, after: u64, last: u64) -> Result<u64, StorageError> {
         let (found, mut done) = self.entries_between(origin, after, last)?;
         for Lying { bucket, dot, entry } in found {
+            debug_assert!(!self.vector.contains(dot), "an entry that the vector covers is no orphan");
             match self.fate(dot, &entry)? {
                 Fate::Goes => {
                     self.undo_entry(bucket, dot, entry.what)?;
@@ -103,6 +104,7 @@ impl<S: Storage> Replica<S> {
             }
             done = done.min(dot.seq - 1);
         }
+        debug_assert!((after..=last).contains(&done), "the look at orphans went back, or too far");
         Ok(done)
     }
 

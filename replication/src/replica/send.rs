@@ -114,6 +114,10 @@ impl<S: Storage> Replica<S> {
             needs: sum(&mut own().map(|id| (id, self.durable.get(id).max(recover.get(id))))),
             rests_on: sum(&mut self.promised.iter()),
         });
+        debug_assert!(
+            claim.as_ref().is_none_or(|claim| claim.rests_on.iter().all(|(o, seq)| *seq <= self.vector.get(*o))),
+            "a claim rests on entries that are not known"
+        );
         let durable = |origin: &ReplicaId| self.durable.get(*origin);
         Progress {
             vector: self.durable.clone(),
@@ -159,9 +163,12 @@ impl<S: Storage> Replica<S> {
         let sent = next.map(|(origin, after, have)| Ok((origin, self.frame(origin, after, have)?))).transpose()?;
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
         let Some((origin, (through, frame))) = sent else {
+            debug_assert!(lingers.is_none_or(|since| now.mono.since(since) < LINGER), "a frame waits too long");
             link.linger(lingers);
             return Ok(None);
         };
+        debug_assert!(link.takes_entries(self.config.in_flight_bytes), "more than one frame beyond the limit");
+        debug_assert!(through <= self.durable.get(origin), "what is sent is not durable");
         link.note_sent(now.mono, origin, through, frame.len());
         Ok(Some(frame))
     }
@@ -233,6 +240,12 @@ impl<S: Storage> Replica<S> {
         }
         let heads = if origin == self.id { self.recent.head_at(after).zip(self.recent.head_at(through)) } else { None };
         let heads = heads.map(|(first, last)| [first, last]);
+        debug_assert!(after < through && through <= have, "a frame goes nowhere, or too far");
+        debug_assert!(entries.is_sorted_by(|one, two| one.dot.seq < two.dot.seq), "entries are not in log order");
+        debug_assert!(
+            entries.iter().all(|delta| delta.dot.origin == origin && (after + 1..=through).contains(&delta.dot.seq)),
+            "an entry lies outside its frame"
+        );
         let frame: Arc<[u8]> = Frame::Deltas(Deltas { origin, after, through, heads, entries }).encode().into();
         self.frame_cache = Some(CachedFrame { origin, after, have, through, frame: frame.clone() });
         Ok((through, frame))

@@ -145,13 +145,22 @@ impl<S: Storage> Replica<S> {
         if std::mem::take(&mut self.is_unsaved) {
             self.pending.meta = true;
         }
+        debug_assert_eq!(self.standing, Standing::Running, "an entry is issued before peers have confirmed the log");
+        debug_assert!(!self.past.contains(&self.id), "an entry is issued under an id that was given up");
+        debug_assert_eq!(self.vector.get(self.id), self.issued, "a dot would be used twice");
         self.issued += 1;
         self.vector.advance(self.id, self.issued);
+        let before = self.hlc;
         self.hlc = self.hlc.tick(self.clock.trusted());
+        debug_assert!(self.hlc > before, "the log's clock stands still");
         (Dot { origin: self.id, seq: self.issued }, self.hlc)
     }
 
     pub(super) fn note_issued(&mut self, delta: Delta) {
+        debug_assert!(
+            self.pending.issued.last().is_none_or(|(last, _)| last.dot.seq < delta.dot.seq),
+            "own entries are gathered out of order"
+        );
         let head = self.heads.issue(delta.dot, delta.hlc);
         self.pending.issued.push((delta, head));
     }
@@ -178,6 +187,7 @@ impl<S: Storage> Replica<S> {
         change: Change,
     ) -> Result<(), StorageError> {
         let bucket = key.bucket();
+        debug_assert!(key.expires_at > self.gone_through(), "a change of a dead document is stored");
         row.add(dot, change);
         self.note_compaction(key, &row);
         self.pending.put(bucket, document_key(key), row.encode(key).map_err(StorageError::corrupt("row", bucket))?);
@@ -192,6 +202,7 @@ impl<S: Storage> Replica<S> {
     /// Writes a tombstone and its log entry, both in the bucket of the latest expiry that the id allows.
     pub(super) fn put_tombstone(&mut self, key: &DocumentKey, reason: Reason, dot: Dot, hlc: Hlc) {
         let bucket = key.bucket();
+        debug_assert!(!self.is_droppable(bucket), "a tombstone lies in a day that may be dropped");
         let tombstone = Tombstone { until: key.expires_at, reason, dot };
         self.pending.put(bucket, tombstone_key(&key.name), encode(&tombstone));
         self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Tombstone(key.name, key.expires_at, reason) });

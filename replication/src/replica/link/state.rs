@@ -3,7 +3,7 @@
 //! # Invariants
 //! - What we believe a peer knows (`acked`) only grows within one incarnation of it, except for origins that it has
 //!   forgotten, and logs of which it reports a gap.
-//! - `sent` covers what is in flight: `rewind` and `send_again` clear both together.
+//! - `rewind` and `send_again` take a log out of `sent` and out of what is in flight together.
 //! - `bytes_in_flight` is the sum over the frames in flight.
 //!
 //! # Not here
@@ -200,9 +200,11 @@ impl Link {
                 self.send_again();
                 self.late.clear();
                 self.progress_due = true;
+                debug_assert_eq!(self.in_flight.len() + self.bytes_in_flight, 0, "frames of an earlier incarnation");
             }
         }
         self.acked.merge(&hello.vector);
+        debug_assert!(self.acked.covers(&hello.vector) && self.leads_to(hello.replica));
     }
 
     /// The peer says what it knows by now. Returns the origins that it has forgotten.
@@ -221,6 +223,7 @@ impl Link {
             self.forget_origin(*origin);
         }
         self.acked.merge(&progress.vector);
+        debug_assert!(self.acked.covers(&progress.vector), "a peer knows what it says that it knows");
         self.direct = progress.direct.iter().copied().collect();
         self.acknowledge(now, heartbeat, &progress.received);
         forgotten
@@ -249,6 +252,11 @@ impl Link {
         for origin in lost {
             self.rewind(origin);
         }
+        debug_assert!(
+            self.in_flight.iter().all(|sent| self.acked.get(sent.origin) < sent.through),
+            "an acknowledged frame is in flight"
+        );
+        self.assert_bytes_counted();
     }
 
     /// The peer reports gaps: sends those logs again from what it has. At most once per heartbeat, because frames that
@@ -263,6 +271,7 @@ impl Link {
             self.acked.remove(*origin);
             self.acked.advance(*origin, progress.vector.get(*origin));
             self.rewind(*origin);
+            debug_assert_eq!(self.sent_through(*origin), progress.vector.get(*origin), "the gap is not sent again");
         }
     }
 
@@ -271,7 +280,8 @@ impl Link {
         for (origin, ours) in foreign {
             let theirs = self.acked.get(origin);
             if !self.leads_to(origin) && theirs < ours {
-                self.late.entry(origin).or_insert(Watch { theirs, since: now });
+                let watch = self.late.entry(origin).or_insert(Watch { theirs, since: now });
+                debug_assert!(watch.since <= now, "a watch begins in the future");
             }
         }
     }
@@ -316,6 +326,7 @@ impl Link {
     /// A batch is durable: what it brought of this peer is acknowledged.
     pub(in crate::replica) fn settle(&mut self, done: BatchId) {
         self.progress_due |= self.owes.take_if(|batch| *batch <= done).is_some();
+        debug_assert!(self.owes.is_none_or(|batch| batch > done), "an acknowledgement that is due is still owed");
     }
 
     /// A heartbeat. `stalled` is how late it comes: while this process stood still it could hear no peer, so that time
@@ -328,6 +339,7 @@ impl Link {
         dead_after: Duration,
     ) -> Tick {
         self.heard = self.heard.plus(stalled).min(now);
+        debug_assert!((LEAST_PATIENCE..=MOST_PATIENCE).contains(&self.patience), "patience is out of its bounds");
         if now.since(self.heard) >= dead_after {
             return Tick::Silent;
         }
@@ -359,6 +371,7 @@ impl Link {
 
     /// Whether a `Progress` is to be sent now, with the origins that are to be sent again.
     pub(in crate::replica) fn take_progress(&mut self) -> Option<Vec<ReplicaId>> {
+        debug_assert!(self.missing.is_empty() || self.progress_due, "a gap would not be told before a heartbeat");
         let is_due = self.replica.is_some() && std::mem::take(&mut self.progress_due);
         is_due.then(|| std::mem::take(&mut self.missing).into_iter().collect())
     }
@@ -405,7 +418,8 @@ impl Link {
         self.sent.insert(origin, through);
         self.in_flight.push_back(Sent { origin, through, bytes, at: now });
         self.bytes_in_flight += bytes;
-        self.assert_sent_covers_flight();
+        debug_assert_eq!(self.sent_through(origin), through, "what was sent is not noted");
+        self.assert_bytes_counted();
     }
 
     /// From now on this log is sent again from what the peer has acknowledged.
@@ -413,7 +427,7 @@ impl Link {
         self.sent.remove(&origin);
         self.in_flight.retain(|sent| sent.origin != origin);
         self.count_bytes();
-        self.assert_sent_covers_flight();
+        debug_assert_eq!(self.sent_through(origin), self.acked.get(origin), "a log that was rewound counts as sent");
     }
 
     /// From now on every log is sent again from what the peer has acknowledged.
@@ -421,6 +435,7 @@ impl Link {
         self.in_flight.clear();
         self.bytes_in_flight = 0;
         self.sent.clear();
+        self.assert_bytes_counted();
     }
 
     fn count_bytes(&mut self) {
@@ -433,7 +448,7 @@ impl Link {
         self.late.remove(&origin);
     }
 
-    fn assert_sent_covers_flight(&self) {
+    fn assert_bytes_counted(&self) {
         debug_assert_eq!(
             self.bytes_in_flight,
             self.in_flight.iter().map(|sent| sent.bytes).sum::<usize>(),
