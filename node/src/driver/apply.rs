@@ -205,9 +205,9 @@ impl Driver {
         match control {
             Control::Durable(batch) => self.committed(batch)?,
             Control::Failed(error) => return Err(error),
-            Control::BelieveClock { stated, force, reply } => {
+            Control::TrustWallClock { stated, force, reply } => {
                 // An error means that the client has gone away.
-                let _ = reply.send(self.replica.believe_clock(self.clock.now(), stated, force));
+                let _ = reply.send(self.replica.trust_wall_clock(self.clock.now(), stated, force));
             }
             Control::ServeAsIs => self.replica.serve_as_is(),
             Control::Stop if self.phase == Phase::Runs => {

@@ -111,9 +111,9 @@ impl Handle {
     ///
     /// # Errors
     /// `Some` with the reason if the statement was refused; `None` if the node is stopping.
-    pub async fn believe_clock(&self, stated: Wall, force: bool) -> Result<(), Option<WordRefused>> {
+    pub async fn trust_wall_clock(&self, stated: Wall, force: bool) -> Result<(), Option<WordRefused>> {
         let (reply, answer) = oneshot::channel();
-        self.control.send(Control::BelieveClock { stated, force, reply }).map_err(|_| None)?;
+        self.control.send(Control::TrustWallClock { stated, force, reply }).map_err(|_| None)?;
         answer.await.map_err(|_| None)?.map_err(Some)
     }
 

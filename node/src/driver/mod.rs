@@ -69,7 +69,7 @@ pub(crate) enum LinkInput {
 pub(crate) enum Control {
     Durable(BatchId),
     Failed(StorageError),
-    BelieveClock { stated: Wall, force: bool, reply: oneshot::Sender<Result<(), WordRefused>> },
+    TrustWallClock { stated: Wall, force: bool, reply: oneshot::Sender<Result<(), WordRefused>> },
     ServeAsIs,
     Stop,
 }

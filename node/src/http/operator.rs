@@ -25,7 +25,7 @@ pub(super) async fn believe(app: &App, parts: &Parts, body: Incoming) -> Result<
     let form = r#"the body must be {"now": "2026-01-01T18:30:00Z", "force"?: true} with the present time"#;
     let word: Word = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
     let stated = instant::parse(&word.now).ok_or_else(|| Problem::new(Kind::MalformedBody, form))?;
-    match app.handle.believe_clock(stated, word.force).await {
+    match app.handle.trust_wall_clock(stated, word.force).await {
         Ok(()) => {
             tracing::warn!(force = word.force, "an operator stated that this machine's clock is right: it is believed");
             Ok(no_content())

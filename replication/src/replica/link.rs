@@ -188,7 +188,7 @@ impl<S: Storage> Replica<S> {
         if self.is_own(hello.replica) {
             // Both replicas notice; the one that is not running yet takes a new id.
             if self.standing != Standing::Running && hello.replica == self.id {
-                self.reincarnate(now)?;
+                self.mint_new_replica_id(now)?;
             }
             return Err(LinkError::Copy { peer });
         }
@@ -220,7 +220,7 @@ impl<S: Storage> Replica<S> {
             && self.recent.head_at(theirs.seq).is_some_and(|ours| ours != theirs.hash)
         {
             self.events.push_back(Event::Forked { peer: peer.clone() });
-            self.reincarnate(now)?;
+            self.mint_new_replica_id(now)?;
         }
         self.check_own_log(now, &peer, &hello.seen)
     }
@@ -258,7 +258,7 @@ impl<S: Storage> Replica<S> {
             // log.
             let is_complete = self.standing == Standing::Running && self.issued > 0;
             self.events.push_back(Event::RolledBack { peer: peer.clone(), origin: old, theirs: known, ours });
-            self.reincarnate(now)?;
+            self.mint_new_replica_id(now)?;
             self.past.insert(old);
             if is_complete {
                 self.complete.insert(old);

@@ -144,7 +144,7 @@ mod tests {
             storage.apply(&batch).unwrap();
             let reopened = open().unwrap().status(now);
             assert_eq!(reopened.durable, status.durable);
-            assert!(!reopened.forgot_early);
+            assert!(!reopened.dropped_too_early);
         }
     }
 }

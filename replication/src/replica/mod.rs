@@ -59,7 +59,7 @@ use head::Heads;
 use link::Link;
 use marks::Mark;
 use origins::{Hearsay, Origins};
-use pending::{InFlight, Pending, Place};
+use pending::{BatchState, InFlight, Pending};
 use salvage::Orphans;
 
 /// What a replica is told at its start. `max_retention` must be equal everywhere, otherwise forgetting is not safe.
@@ -211,8 +211,8 @@ pub enum Event {
     /// A day's bucket is gone.
     Forgot(Bucket),
     /// Whether this replica may have dropped documents that have not expired, because its clock was ahead
-    /// ([`Replica::forgot_early`]).
-    ForgotEarly(bool),
+    /// ([`Replica::dropped_too_early`]).
+    DroppedTooEarly(bool),
     /// An entry's arrival is later than certain time allows, so its log waits here. Some clock is ahead.
     HeldBack {
         /// The peer that sent it.
@@ -273,7 +273,7 @@ enum Standing {
 #[derive(Debug, Default)]
 struct Told {
     doubt: Option<Doubt>,
-    forgot_early: bool,
+    dropped_too_early: bool,
 }
 
 /// One replica. Owns no clock, socket, thread or source of randomness.
@@ -380,7 +380,7 @@ impl<S: Storage> Replica<S> {
             self.standing != Standing::Running || self.vector.get(self.id) == self.issued,
             "an issued entry is not known, or another one is"
         );
-        let place = Place {
+        let state = BatchState {
             id: self.id,
             issued: self.issued,
             batch: id,
@@ -389,7 +389,7 @@ impl<S: Storage> Replica<S> {
             settled: &self.settled,
             head: self.heads.own(),
         };
-        let batch = pending.batch(&place, &mut self.buckets);
+        let batch = pending.batch(&state, &mut self.buckets);
         self.storage.apply(&batch)?;
         self.in_flight = Some(InFlight { id, vector: self.vector.clone(), settles: self.durable.clone(), pending });
         Ok(Some(id))
@@ -496,7 +496,7 @@ impl<S: Storage> Replica<S> {
     ///
     /// # Errors
     /// [`WordRefused`]; nothing changes then.
-    pub fn believe_clock(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
+    pub fn trust_wall_clock(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
         let reached = self.clock.reached();
         self.clock.believe(now, stated, force)?;
         self.note_leap(reached);
@@ -522,9 +522,9 @@ impl<S: Storage> Replica<S> {
             self.told.doubt = self.clock.doubt();
             self.events.push_back(Event::Clock(self.told.doubt));
         }
-        if self.forgot_early() != self.told.forgot_early {
-            self.told.forgot_early = self.forgot_early();
-            self.events.push_back(Event::ForgotEarly(self.told.forgot_early));
+        if self.dropped_too_early() != self.told.dropped_too_early {
+            self.told.dropped_too_early = self.dropped_too_early();
+            self.events.push_back(Event::DroppedTooEarly(self.told.dropped_too_early));
         }
     }
 
@@ -538,7 +538,7 @@ impl<S: Storage> Replica<S> {
     /// have not expired may then have been dropped, refused, or left out of frames here. Until that time has come this
     /// replica relays nothing and claims nothing.
     #[must_use]
-    pub fn forgot_early(&self) -> bool {
+    pub fn dropped_too_early(&self) -> bool {
         self.clock.reached().max(self.horizon) > self.clock.certain().plus(self.config.max_clock_skew)
     }
 

@@ -177,10 +177,10 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Goes on under a new id; the log until now becomes that of an earlier incarnation.
-    pub(super) fn reincarnate(&mut self, now: Now) -> Result<(), StorageError> {
+    pub(super) fn mint_new_replica_id(&mut self, now: Now) -> Result<(), StorageError> {
         // Peers may know more of the old log than we do, so these erasures are passed on under the new id, not the old
         // one.
-        let unexplained = std::mem::take(&mut self.pending.unexplained);
+        let erasures_without_tombstone = std::mem::take(&mut self.pending.erasures_without_tombstone);
         // Entries under the old id are made durable first, so that the end of the old log is known for good.
         self.settle_batches(now)?;
         let old = self.id;
@@ -199,7 +199,7 @@ impl<S: Storage> Replica<S> {
         self.heads = self.heads.restart();
         self.recent = Recent::new(0, self.heads.own(), self.config.recent_bytes);
         self.standing = Standing::Running;
-        self.pending.unexplained = unexplained;
+        self.pending.erasures_without_tombstone = erasures_without_tombstone;
         self.events.push_back(Event::Reincarnated { old, new: self.id });
         for link in self.links.values_mut() {
             link.owe_hello();
@@ -233,7 +233,7 @@ impl<S: Storage> Replica<S> {
             self.run();
             return Ok(());
         }
-        self.reincarnate(now)
+        self.mint_new_replica_id(now)
     }
 
     /// The log goes on under the present id. No peer has seen what a half batch had issued, so its seqs count as used

@@ -172,7 +172,7 @@ impl<S: Storage> Replica<S> {
             (Body::Tombstone(reason), Some(_)) => Reference::Tombstone(name, until, reason),
             (Body::Erased(reason), Some(_)) => Reference::Erased(name, until, reason),
             (Body::Erased(reason), None) => {
-                self.pending.unexplained.push((key, reason));
+                self.pending.erasures_without_tombstone.push((key, reason));
                 Reference::Erased(name, until, reason)
             }
         };

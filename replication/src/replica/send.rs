@@ -7,7 +7,7 @@
 //!   link to the log's node, for a heartbeat. So a full mesh sends nothing twice. Of several replicas that could relay,
 //!   the one with the least id begins, and the others see that the peer is getting what it lacks.
 //! - A partly filled frame waits for [`LINGER`] at most, never for an acknowledgement.
-//! - While `forgot_early()` is true no other origin's entries are sent, because ours may have gaps that the peer would
+//! - While `dropped_too_early()` is true no other origin's entries are sent, because ours may have gaps that the peer would
 //!   take for expired entries.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,7 +103,7 @@ impl<S: Storage> Replica<S> {
         // log may have gaps.
         let can_claim = self.clock.doubt().is_none()
             && self.standing == Standing::Running
-            && !self.forgot_early()
+            && !self.dropped_too_early()
             && !self.awaited.is_filling();
         let recover = &self.awaited.recover;
         let own = || self.past.iter().chain([&self.id]).copied();
@@ -176,7 +176,7 @@ impl<S: Storage> Replica<S> {
     /// Whether another origin's entries are relayed to a peer that has got none of them since `watch` began.
     fn is_relayed(&self, now: Now, link: &Link, origin: ReplicaId, watch: Watch) -> bool {
         // Rule 5: the peer would take our gaps for expired entries.
-        if self.forgot_early() {
+        if self.dropped_too_early() {
             return false;
         }
         // Earlier incarnations come from the same node as the present one.

@@ -31,8 +31,8 @@ pub struct Status {
     /// Whether the store began empty, or lost a bucket, and lacks what linked peers had when they greeted.
     pub filling: bool,
     /// Whether documents that have not expired may be missing here, because the clock was ahead
-    /// ([`Replica::forgot_early`]).
-    pub forgot_early: bool,
+    /// ([`Replica::dropped_too_early`]).
+    pub dropped_too_early: bool,
     /// Documents in storage.
     pub documents: u64,
     /// Tombstones in storage.
@@ -91,7 +91,7 @@ impl<S: Storage> Replica<S> {
         if self.clock.doubt().is_some() {
             complete_through.values_mut().for_each(|through| *through = self.clock.certain().min(*through));
         }
-        if self.forgot_early() {
+        if self.dropped_too_early() {
             complete_through.values_mut().for_each(|through| *through = Wall::default());
         }
         Status {
@@ -103,7 +103,7 @@ impl<S: Storage> Replica<S> {
             starting: self.standing != Standing::Running,
             recovering: self.is_recovering(now),
             filling: self.is_filling(now),
-            forgot_early: self.forgot_early(),
+            dropped_too_early: self.dropped_too_early(),
             documents: self.buckets.values().map(|mark| mark.documents).sum(),
             tombstones: self.buckets.values().map(|mark| mark.tombstones).sum(),
             buckets: self.buckets.len(),

@@ -19,7 +19,7 @@ impl<S: Storage> Replica<S> {
         let beyond = |mark: &&Mark| !self.vector.covers(&mark.vector);
         let half: Vec<_> = self.buckets.iter().filter(|(_, mark)| beyond(mark)).map(|(b, m)| (*b, m.clone())).collect();
         for (bucket, mark) in &half {
-            for (origin, through) in mark.vector.iter().filter(|(origin, _)| origin.0 != mark.replica) {
+            for (origin, through) in mark.vector.iter().filter(|(origin, _)| Some(*origin) != mark.replica) {
                 // Orphans stay, because no other store may have them.
                 let kept = self.vector.get(origin).max(self.orphans.through.get(origin));
                 if kept >= through {

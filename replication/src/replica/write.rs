@@ -131,7 +131,7 @@ impl<S: Storage> Replica<S> {
     /// equal that of a replica that still shows the document, and if all disks with the original tombstone were lost,
     /// that replica would never learn of the erasure.
     pub(super) fn pass_on_erasures(&mut self) -> Result<(), StorageError> {
-        for (key, reason) in std::mem::take(&mut self.pending.unexplained) {
+        for (key, reason) in std::mem::take(&mut self.pending.erasures_without_tombstone) {
             // Its day may have been dropped since the entry came.
             if !self.is_droppable(key.bucket()) && self.tombstone(&key)?.is_none() {
                 self.erase(&key, reason);

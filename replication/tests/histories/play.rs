@@ -142,7 +142,7 @@ impl World {
         let now = self.now(at);
         if let Some(replica) = &mut self.nodes[at].replica {
             // No peer is heard, so none contradicts it.
-            replica.believe_clock(now, now.wall, true).expect("it states what the clock shows");
+            replica.trust_wall_clock(now, now.wall, true).expect("it states what the clock shows");
         }
         self.elapsed += Duration::from_hours(1);
         self.tick()?;

@@ -95,15 +95,15 @@ fn a_replica_that_forgot_early_says_so_and_neither_relays_nor_claims_until_that_
     // No peer is heard any more, and the clock is set wrong.
     replica.handle_link_down(right, LinkId(1));
     let ahead = Now { wall: right.wall.plus(AHEAD), ..right };
-    replica.believe_clock(ahead, ahead.wall, false).unwrap();
-    assert!(!replica.forgot_early(), "it cannot know");
+    replica.trust_wall_clock(ahead, ahead.wall, false).unwrap();
+    assert!(!replica.dropped_too_early(), "it cannot know");
     sync(&mut replica, right);
     storage.crash(|_, _| 0);
     let mut replica = open(&storage, after(3));
-    replica.believe_clock(after(3), after(3).wall, false).unwrap();
-    assert!(sync(&mut replica, after(3)).iter().any(|event| matches!(event, Event::ForgotEarly(true))));
+    replica.trust_wall_clock(after(3), after(3).wall, false).unwrap();
+    assert!(sync(&mut replica, after(3)).iter().any(|event| matches!(event, Event::DroppedTooEarly(true))));
     let status = replica.status(after(3));
-    assert!(status.forgot_early && status.doubt.is_none());
+    assert!(status.dropped_too_early && status.doubt.is_none());
     assert!(status.complete_through.values().all(|through| *through == Wall(0)), "{:?}", status.complete_through);
 
     // Another crash does not change that.
@@ -115,7 +115,7 @@ fn a_replica_that_forgot_early_says_so_and_neither_relays_nor_claims_until_that_
     assert_eq!(relays_and_claims(&mut replica, 5), (false, false));
     let over = AHEAD.as_secs() + 10;
     assert_eq!(relays_and_claims(&mut replica, over), (true, true));
-    assert!(!replica.status(after(over + 6)).forgot_early);
+    assert!(!replica.status(after(over + 6)).dropped_too_early);
 }
 
 #[test]

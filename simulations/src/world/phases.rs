@@ -188,7 +188,7 @@ impl World {
             .filter_map(|at| Some((*at, self.nodes[*at].process.as_ref()?.replica.status(self.now_of(*at)))))
             .collect();
         let forgot_early: BTreeSet<usize> =
-            statuses.iter().filter(|(_, status)| status.forgot_early).map(|(at, _)| *at).collect();
+            statuses.iter().filter(|(_, status)| status.dropped_too_early).map(|(at, _)| *at).collect();
         for (at, status) in statuses.iter().filter(|(at, _)| !forgot_early.contains(at)) {
             let name = |at: usize| self.scenario.regions[at].as_str();
             if status.recovering {

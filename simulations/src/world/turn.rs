@@ -262,7 +262,7 @@ impl World {
             Told::Forgot(_) if self.open => {
                 self.marks.insert(Mark::Forgot);
             }
-            Told::ForgotEarly(true) => {
+            Told::DroppedTooEarly(true) => {
                 self.marks.insert(Mark::ForgotEarly);
             }
             Told::HorizonRefused { .. } => {
