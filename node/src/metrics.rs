@@ -298,7 +298,7 @@ impl Metrics {
             self.complete_through_seconds.with_label_values(&[region.as_str()]).set(seconds(through.0));
         }
         self.clock_in_doubt.set(i64::from(status.doubt.is_some()));
-        self.forgot_early.set(i64::from(status.forgot_early));
+        self.forgot_early.set(i64::from(status.dropped_too_early));
         self.starting.set(i64::from(status.starting));
         self.recovering.set(i64::from(status.recovering));
         self.trusted_seconds.set(seconds(trusted.0));

@@ -39,10 +39,10 @@ fn config() -> ReplicaConfig {
 }
 
 fn name(collection: u8, arrival: Wall, number: u64) -> DocumentName {
-    let mut id = [0; 16];
-    id[..6].copy_from_slice(&arrival.0.to_be_bytes()[2..]);
-    id[8..].copy_from_slice(&number.to_be_bytes());
-    DocumentName { collection: Collection(collection), tenant: TenantId([1; 16]), id: DocumentId(id) }
+    let mut rest = [0; 10];
+    rest[2..].copy_from_slice(&number.to_be_bytes());
+    let id = DocumentId::arriving(arrival, rest);
+    DocumentName { collection: Collection(collection), tenant: TenantId([1; 16]), id }
 }
 
 /// Visits that expire on three days, venues, and erasures, whose tombstones lie in later buckets.

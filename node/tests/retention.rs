@@ -80,10 +80,10 @@ fn a_month_of_rolling_retention_keeps_disk_and_memory_flat() {
             for visit in 0..VISITS {
                 let elapsed = DAY * day + Duration::from_mins(visit);
                 let now = at(elapsed);
-                let mut id = [0u8; 16];
-                id[..6].copy_from_slice(&now.wall.0.to_be_bytes()[2..]);
-                id[8..].copy_from_slice(&visit.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
-                let name = DocumentName { collection: Collection(2), tenant: TenantId([3; 16]), id: DocumentId(id) };
+                let mut rest = [0; 10];
+                rest[2..].copy_from_slice(&visit.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+                let id = DocumentId::arriving(now.wall, rest);
+                let name = DocumentName { collection: Collection(2), tenant: TenantId([3; 16]), id };
                 let key: DocumentKey = name.expiring(now.wall.plus(RETENTION));
                 let text = Value::Text(format!("guest {visit} of day {day}, {}", "x".repeat(150)));
                 let change = Change::create(&key, &[("n", text)]);

@@ -66,6 +66,8 @@ impl Completeness {
             heard.pending.pop_back();
         }
         heard.pending.push_back(claim);
+        debug_assert!(heard.pending.len() <= PENDING, "claims are kept without bound");
+        debug_assert!(heard.pending.iter().is_sorted_by_key(|claim| claim.through), "claims are not in order");
         heard.settle(known);
     }
 
@@ -108,6 +110,7 @@ impl Heard {
         let is_met =
             |claim: &Claim| claim.needs.iter().chain(&claim.rests_on).all(|(origin, seq)| known.get(*origin) >= *seq);
         let Some(last) = self.pending.iter().rposition(is_met) else { return };
+        debug_assert!(self.reached <= self.pending[last].through, "a claim is met that is older than one met before");
         self.reached = self.reached.max(self.pending[last].through);
         let is_newest = last + 1 == self.pending.len();
         self.pending.drain(..last + usize::from(!is_newest));

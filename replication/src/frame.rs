@@ -16,6 +16,7 @@ use zstd::bulk::{Compressor, Decompressor};
 
 use crate::change::{Change, ChangeError};
 use crate::claim::Claim;
+use crate::encode::encode;
 use crate::ids::{Dot, NodeName, RegionId, ReplicaId};
 use crate::key::{Collection, DocumentId, DocumentName, TenantId};
 use crate::log::{Body, Delta, Reason};
@@ -106,6 +107,17 @@ pub enum Frame {
     Progress(Progress),
 }
 
+/// Which kind of frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// A [`Hello`].
+    Hello,
+    /// [`Deltas`].
+    Deltas,
+    /// A [`Progress`].
+    Progress,
+}
+
 /// Why bytes are not a valid frame.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -177,11 +189,23 @@ impl Frame {
             Frame::Progress(progress) => plain(PROGRESS, progress),
             Frame::Deltas(deltas) => {
                 let mut out = vec![PROTOCOL, DELTAS];
-                // In memory neither step can fail. If one did, the peer would refuse the empty payload.
-                let columns = postcard::to_stdvec(&Columns::of(deltas)).unwrap_or_default();
+                let columns = encode(&Columns::of(deltas));
+                // Compression in memory cannot fail either. If it did, the peer would refuse the empty payload.
                 out.extend(COMPRESSOR.with_borrow_mut(|zstd| zstd.compress(&columns)).unwrap_or_default());
                 out
             }
+        }
+    }
+
+    /// The kind of an encoded frame, read from its header alone. `None` if the header is not one of this version. The
+    /// payload may still be damaged.
+    #[must_use]
+    pub fn kind(bytes: &[u8]) -> Option<FrameKind> {
+        match bytes {
+            [PROTOCOL, HELLO, ..] => Some(FrameKind::Hello),
+            [PROTOCOL, DELTAS, ..] => Some(FrameKind::Deltas),
+            [PROTOCOL, PROGRESS, ..] => Some(FrameKind::Progress),
+            _ => None,
         }
     }
 
@@ -208,15 +232,9 @@ impl Frame {
     }
 }
 
-/// Whether encoded bytes are a frame with log entries, told from the header alone.
-#[must_use]
-pub fn is_deltas(bytes: &[u8]) -> bool {
-    bytes.get(1) == Some(&DELTAS)
-}
-
 fn plain(kind: u8, payload: &impl Serialize) -> Vec<u8> {
     let mut out = vec![PROTOCOL, kind];
-    out.extend(postcard::to_stdvec(payload).unwrap_or_default());
+    out.extend(encode(payload));
     out
 }
 
@@ -236,6 +254,7 @@ impl Columns {
             heads: deltas.heads.map(|heads| heads.map(u32::to_be_bytes)),
             ..Columns::default()
         };
+        debug_assert!(deltas.entries.len() <= MAX_ENTRIES, "a frame of ours has too many entries");
         let mut tenants: Vec<TenantId> = deltas.entries.iter().map(|d| d.key.name.tenant).collect();
         tenants.sort_unstable();
         tenants.dedup();

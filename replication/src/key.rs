@@ -25,6 +25,26 @@ pub struct TenantId(pub [u8; 16]);
 pub struct DocumentId(pub [u8; 16]);
 
 impl DocumentId {
+    /// The latest arrival that an id can carry: its 48 bits reach the year 10889.
+    pub const LATEST_ARRIVAL: Wall = Wall((1 << 48) - 1);
+
+    /// The id of a document that arrives at `arrival`; `rest` tells it from the others of that millisecond. An arrival
+    /// later than [`DocumentId::LATEST_ARRIVAL`] becomes that one.
+    #[must_use]
+    pub fn arriving(arrival: Wall, rest: [u8; 10]) -> DocumentId {
+        let [_, _, ms @ ..] = arrival.min(DocumentId::LATEST_ARRIVAL).0.to_be_bytes();
+        let mut id = [0u8; 16];
+        id[..ms.len()].copy_from_slice(&ms);
+        id[ms.len()..].copy_from_slice(&rest);
+        DocumentId(id)
+    }
+
+    /// The least id of an arrival: where a range of arrivals begins (included) or ends (excluded).
+    #[must_use]
+    pub fn first_of(arrival: Wall) -> DocumentId {
+        DocumentId::arriving(arrival, [0; 10])
+    }
+
     /// The arrival that this id carries (meaningless for documents that last).
     #[must_use]
     pub fn arrival(&self) -> Wall {
@@ -82,7 +102,9 @@ impl DocumentName {
     #[must_use]
     pub fn buckets(&self, max_retention: Duration) -> (Bucket, Bucket) {
         let arrival = self.id.arrival();
-        (Bucket::of(arrival), Bucket::of(arrival.plus(max_retention)))
+        let (first, last) = (Bucket::of(arrival), Bucket::of(arrival.plus(max_retention)));
+        debug_assert!(first <= last, "the latest expiry is before the arrival");
+        (first, last)
     }
 }
 
@@ -176,5 +198,20 @@ impl std::str::FromStr for Bucket {
             return Ok(Bucket::Lasting);
         }
         s.strip_prefix("day-").and_then(|d| d.parse().ok()).map(Bucket::Day).ok_or(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DocumentId;
+    use crate::time::Wall;
+
+    #[test]
+    fn an_id_carries_its_arrival_in_front_and_sorts_by_it() {
+        let id = DocumentId::arriving(Wall(0x0102_0304_0506), [9; 10]);
+        assert_eq!(id.0, [1, 2, 3, 4, 5, 6, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
+        assert_eq!(id.arrival(), Wall(0x0102_0304_0506));
+        assert!(DocumentId::first_of(id.arrival()) < id && id < DocumentId::first_of(Wall(id.arrival().0 + 1)));
+        assert_eq!(DocumentId::first_of(Wall::NEVER).arrival(), DocumentId::LATEST_ARRIVAL);
     }
 }

@@ -12,6 +12,8 @@
 pub mod change;
 pub mod claim;
 pub mod document;
+pub mod drive;
+mod encode;
 mod form;
 pub mod frame;
 pub mod ids;
@@ -32,6 +34,7 @@ pub mod version;
 pub use change::{Change, ChangeError, ChangeHash, OpRef, Value};
 pub use claim::Claim;
 pub use document::Document;
+pub use drive::{Action, Turn};
 pub use frame::{Frame, FrameError};
 pub use ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
 pub use key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
@@ -44,3 +47,8 @@ pub use storage::{Storage, StorageError, WriteBatch};
 pub use time::{Hlc, Monotonic, Now, Wall};
 pub use trust::WordRefused;
 pub use version::VersionVector;
+
+/// The example of the README is compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::key::Bucket;
-use crate::storage::{BucketBatch, LOG, Storage, StorageError, Visit, WriteBatch};
+use crate::storage::{BucketBatch, LOG, ScanVisitor, Storage, StorageError, WriteBatch};
 
 /// One bucket as readers see it.
 #[derive(Clone, Debug, Default)]
@@ -201,12 +201,18 @@ impl Storage for MemoryStorage {
         Ok(table.values.get(key).cloned())
     }
 
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
         let inner = self.inner();
         let Some(table) = inner.visible.get(&bucket) else { return Ok(()) };
         for (key, value) in table.values.range(start.to_vec()..end.to_vec()) {
             table.check(key)?;
-            if visit(key, value).is_break() {
+            if visitor(key, value).is_break() {
                 break;
             }
         }
@@ -214,6 +220,7 @@ impl Storage for MemoryStorage {
     }
 
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
+        debug_assert!(batch.buckets.is_sorted_by_key(|(bucket, _)| *bucket), "buckets are not in the order of effect");
         let mut inner = self.inner();
         for (bucket, batch) in &batch.buckets {
             let undo = inner.visible.entry(*bucket).or_default().write(batch);

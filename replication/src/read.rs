@@ -22,10 +22,7 @@ use crate::change::ChangeError;
 use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 use crate::log::Tombstone;
 use crate::row::Row;
-use crate::storage::{
-    Storage, StorageError, document_key, document_range, read_document_key, read_tombstone_key, tombstone_key,
-    tombstone_range,
-};
+use crate::storage::{KeyRange, Storage, StorageError, document_key, scan_documents, scan_tombstones, tombstone_key};
 use crate::time::Wall;
 use crate::version::VersionVector;
 
@@ -106,10 +103,10 @@ impl<S: Storage> Reader<S> {
         lasting: bool,
         view: View<'_>,
     ) -> Result<Vec<(DocumentKey, Row)>, StorageError> {
-        let (start, end) = document_range(&name.encode());
+        let range = KeyRange::of_documents(&name.encode());
         let mut found = Vec::new();
         for bucket in self.buckets_of(name, lasting) {
-            self.collect(bucket, &start, &end, view, &mut found)?;
+            self.collect(bucket, &range, view, &mut found)?;
         }
         if !found.is_empty() && self.is_erased(name, lasting, view)? {
             found.clear();
@@ -130,7 +127,7 @@ impl<S: Storage> Reader<S> {
         if self.is_erased(&key.name, key.expires_at == Wall::NEVER, view)? {
             return Ok(None);
         }
-        shown(key, stored, view).map_err(|_| StorageError::Corrupt { what: "row", bucket })
+        shown(key, stored, view).map_err(StorageError::corrupt("row", bucket))
     }
 
     /// Whether the name is erased by a tombstone.
@@ -140,7 +137,7 @@ impl<S: Storage> Reader<S> {
     pub fn is_erased(&self, name: &DocumentName, lasting: bool, view: View<'_>) -> Result<bool, StorageError> {
         let bucket = if lasting { Bucket::Lasting } else { name.buckets(self.max_retention).1 };
         let Some(stored) = self.storage.get(bucket, &tombstone_key(name))? else { return Ok(false) };
-        Ok(view.covers(&tombstone(&stored, bucket)?))
+        Ok(view.covers(&StorageError::decode(&stored, "tombstone", bucket)?))
     }
 
     /// Rows in order of id, of at most `limit` ids. Ask again from the successor of [`Page::last`] for more.
@@ -151,18 +148,20 @@ impl<S: Storage> Reader<S> {
     /// [`StorageError`] if the engine fails or a key or a tombstone is corrupt.
     pub fn scan(&self, query: &Query, view: View<'_>) -> Result<Page, StorageError> {
         let name = |id| DocumentName { collection: query.collection, tenant: query.tenant, id };
-        let (start, _) = document_range(&name(query.from).encode());
-        let (end, _) = document_range(&name(query.to).encode());
+        let range = KeyRange {
+            start: KeyRange::of_documents(&name(query.from).encode()).start,
+            end: KeyRange::of_documents(&name(query.to).encode()).start,
+        };
         // Documents that arrived before `from` are not wanted, so buckets before that day hold none that are.
         let first = Bucket::of(query.from.arrival());
         let last = name(query.to).buckets(self.max_retention).1;
         let buckets = self.storage.buckets();
-        let mut days: Vec<Day> = buckets.range(first..=last).map(|bucket| Day::new(*bucket, start.clone())).collect();
+        let mut days: Vec<Day> = buckets.range(first..=last).map(|bucket| Day::new(*bucket, range.clone())).collect();
         let mut page = Page::default();
         let mut ids = 0;
         loop {
             for day in &mut days {
-                day.fill(&self.storage, &end, view.as_of, query.limit)?;
+                day.fill(&self.storage, view.as_of, query.limit)?;
             }
             let next =
                 days.iter_mut().filter(|day| !day.read.is_empty()).min_by_key(|day| day.read.front().map(|r| r.0));
@@ -185,6 +184,11 @@ impl<S: Storage> Reader<S> {
                 page.rows.remove(&erased);
             }
         }
+        debug_assert!(page.rows.len() <= query.limit, "a page is longer than was asked for");
+        debug_assert!(
+            page.rows.values().flatten().all(|(key, _)| key.expires_at > view.as_of),
+            "an expired document is shown"
+        );
         Ok(page)
     }
 
@@ -197,29 +201,15 @@ impl<S: Storage> Reader<S> {
         view: View<'_>,
     ) -> Result<BTreeSet<DocumentId>, StorageError> {
         let name = |id| DocumentName { collection: query.collection, tenant: query.tenant, id };
-        let (start, _) = tombstone_range(&name(lowest).encode());
-        let (_, end) = tombstone_range(&name(highest).encode());
+        let range = KeyRange::of_tombstones(&name(lowest).encode());
+        let range = range.through(KeyRange::of_tombstones(&name(highest).encode()));
         let mut erased = BTreeSet::new();
         // A tombstone lies in the bucket of the latest possible expiry of its id.
         let days = name(lowest).buckets(self.max_retention).1..=name(highest).buckets(self.max_retention).1;
         for bucket in self.storage.buckets().range(days) {
-            let mut corrupt = None;
-            self.storage.scan(*bucket, &start, &end, &mut |key, stored| {
-                match tombstone(stored, *bucket) {
-                    Ok(tombstone) if view.covers(&tombstone) => {
-                        erased.extend(read_tombstone_key(key).map(|name| name.id));
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        corrupt = Some(error);
-                        return ControlFlow::Break(());
-                    }
-                }
-                ControlFlow::Continue(())
+            scan_tombstones(&self.storage, *bucket, &range, &mut |name, tombstone| {
+                erased.extend(view.covers(&tombstone).then_some(name.id));
             })?;
-            if let Some(error) = corrupt {
-                return Err(error);
-            }
         }
         Ok(erased)
     }
@@ -230,10 +220,10 @@ impl<S: Storage> Reader<S> {
     /// [`StorageError`] if the engine fails or a row is corrupt.
     pub fn all(&self, as_of: Wall) -> Result<BTreeMap<DocumentKey, Row>, StorageError> {
         let view = View::applied(as_of);
-        let (start, end) = document_range(&[]);
+        let range = KeyRange::of_documents(&[]);
         let mut found = Vec::new();
         for bucket in self.storage.buckets() {
-            self.collect(bucket, &start, &end, view, &mut found)?;
+            self.collect(bucket, &range, view, &mut found)?;
         }
         let mut live = BTreeMap::new();
         for (key, row) in found {
@@ -255,24 +245,17 @@ impl<S: Storage> Reader<S> {
     fn collect(
         &self,
         bucket: Bucket,
-        start: &[u8],
-        end: &[u8],
+        range: &KeyRange,
         view: View<'_>,
         found: &mut Vec<(DocumentKey, Row)>,
     ) -> Result<(), StorageError> {
-        let mut corrupt = false;
-        self.storage.scan(bucket, start, end, &mut |key, stored| {
-            match read_document_key(key) {
-                Some(key) if key.expires_at <= view.as_of => {}
-                Some(key) => match shown(&key, stored.to_vec(), view) {
-                    Ok(row) => found.extend(row.map(|row| (key, row))),
-                    Err(_) => corrupt = true,
-                },
-                None => corrupt = true,
+        scan_documents(&self.storage, bucket, range, &mut |key, stored| {
+            if key.expires_at > view.as_of {
+                let row = shown(&key, stored.to_vec(), view).map_err(StorageError::corrupt("row", bucket))?;
+                found.extend(row.map(|row| (key, row)));
             }
-            if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        if corrupt { Err(StorageError::Corrupt { what: "row", bucket }) } else { Ok(()) }
+            Ok(ControlFlow::Continue(()))
+        })
     }
 }
 
@@ -284,15 +267,11 @@ fn shown(key: &DocumentKey, stored: Vec<u8>, view: View<'_>) -> Result<Option<Ro
     Ok(if row.is_empty() { None } else { Some(row) })
 }
 
-fn tombstone(stored: &[u8], bucket: Bucket) -> Result<Tombstone, StorageError> {
-    postcard::from_bytes(stored).map_err(|_| StorageError::Corrupt { what: "tombstone", bucket })
-}
-
 /// The rows that a scan has read ahead in one bucket.
 struct Day {
     bucket: Bucket,
-    /// Where its next part begins.
-    start: Vec<u8>,
+    /// The rows that are left to read.
+    rest: KeyRange,
     read: VecDeque<(DocumentKey, Vec<u8>)>,
     /// Rows of the next part: one at first, because most days of a long window begin after the page ends.
     part: usize,
@@ -300,39 +279,30 @@ struct Day {
 }
 
 impl Day {
-    fn new(bucket: Bucket, start: Vec<u8>) -> Day {
-        Day { bucket, start, read: VecDeque::new(), part: 1, ended: false }
+    fn new(bucket: Bucket, rest: KeyRange) -> Day {
+        Day { bucket, rest, read: VecDeque::new(), part: 1, ended: false }
     }
 
     /// Reads the next part if no row is left.
-    fn fill(&mut self, storage: &impl Storage, end: &[u8], as_of: Wall, most: usize) -> Result<(), StorageError> {
+    fn fill(&mut self, storage: &impl Storage, as_of: Wall, most: usize) -> Result<(), StorageError> {
         if !self.read.is_empty() || self.ended {
             return Ok(());
         }
-        let mut corrupt = false;
         let (read, part) = (&mut self.read, self.part);
         let mut next = None;
-        storage.scan(self.bucket, &self.start, end, &mut |key, stored| {
+        scan_documents(storage, self.bucket, &self.rest, &mut |key, stored| {
             if read.len() == part {
-                next = Some(key.to_vec());
-                return ControlFlow::Break(());
+                next = Some(document_key(&key));
+                return Ok(ControlFlow::Break(()));
             }
-            match read_document_key(key) {
-                Some(key) if key.expires_at <= as_of => {}
-                Some(key) => read.push_back((key, stored.to_vec())),
-                None => {
-                    corrupt = true;
-                    return ControlFlow::Break(());
-                }
+            if key.expires_at > as_of {
+                read.push_back((key, stored.to_vec()));
             }
-            ControlFlow::Continue(())
+            Ok(ControlFlow::Continue(()))
         })?;
-        if corrupt {
-            return Err(StorageError::Corrupt { what: "row", bucket: self.bucket });
-        }
         self.part = (self.part * 8).min(most.max(1));
         match next {
-            Some(next) => self.start = next,
+            Some(next) => self.rest.start = next,
             None => self.ended = true,
         }
         Ok(())

@@ -4,7 +4,9 @@
 
 use std::collections::VecDeque;
 
+use crate::key::DocumentName;
 use crate::log::{Body, Delta};
+use crate::time::Wall;
 
 /// A bounded window on the end of one log.
 #[derive(Debug)]
@@ -36,6 +38,10 @@ impl Recent {
 
     /// Appends an entry, in log order. The oldest ones are dropped when the window is full.
     pub(crate) fn push(&mut self, delta: Delta, head: Option<u32>) {
+        debug_assert!(
+            self.entries.back().map_or(self.after, |(last, _)| last.dot.seq) < delta.dot.seq,
+            "the window takes entries out of order"
+        );
         self.bytes += size(&delta);
         self.entries.push_back((delta, head));
         while self.bytes > self.max_bytes {
@@ -44,6 +50,8 @@ impl Recent {
             self.after = oldest.dot.seq;
             self.head = head;
         }
+        debug_assert!(self.bytes <= self.max_bytes, "the window is too large");
+        debug_assert_eq!(self.bytes, self.count_bytes(), "the window's bytes are counted wrongly");
     }
 
     /// Puts another entry at the same dot: the `Erased` entry of a change.
@@ -57,7 +65,18 @@ impl Recent {
     /// Forgets all but some entries.
     pub(crate) fn retain(&mut self, keep: impl Fn(&Delta) -> bool) {
         self.entries.retain(|(delta, _)| keep(delta));
-        self.bytes = self.entries.iter().map(|(delta, _)| size(delta)).sum();
+        self.bytes = self.count_bytes();
+    }
+
+    /// Whether the window has a change of a document of this name that expires after `gone_through`. A change that was
+    /// on its way to the disk when its day was dropped stays in the window, and is left out of frames.
+    pub(crate) fn has_change_of(&self, name: &DocumentName, gone_through: Wall) -> bool {
+        let is_change = |delta: &Delta| matches!(delta.body, Body::Change(_)) && delta.key.expires_at > gone_through;
+        self.entries.iter().any(|(delta, _)| delta.key.name == *name && is_change(delta))
+    }
+
+    fn count_bytes(&self) -> usize {
+        self.entries.iter().map(|(delta, _)| size(delta)).sum()
     }
 
     /// The entries in `(after, through]`, at most `limit`; `None` if the window does not reach back that far.

@@ -313,6 +313,8 @@ impl Row {
     /// [`ChangeError`] if the changes do not merge; the row is as before then.
     pub fn compact(&mut self) -> Result<(), ChangeError> {
         let (merged, taken) = self.merged()?;
+        debug_assert_eq!(taken.len(), self.loose.len(), "a loose change is not judged");
+        let (hashes, dots) = (self.count_hashes(), self.dots().len());
         let mut taken = taken.into_iter();
         let (take, stay) = self.loose.drain(..).partition::<Vec<_>, _>(|_| taken.next() == Some(true));
         self.loose = stay;
@@ -322,7 +324,13 @@ impl Row {
             holds.extend(take.into_iter().map(|l| (l.change.hash, l.dots)));
             self.chunk = Some(Chunk { saved: merged.save(), holds });
         }
+        debug_assert_eq!(self.count_hashes(), hashes, "compaction lost a change");
+        debug_assert_eq!(self.dots().len(), dots, "compaction lost a place in a log");
         Ok(())
+    }
+
+    fn count_hashes(&self) -> usize {
+        self.loose.len() + self.chunk.as_ref().map_or(0, |chunk| chunk.holds.len())
     }
 
     /// The document with all its history, and for each loose change whether it is in it.

@@ -5,6 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::encode::encode;
 use crate::version::VersionVector;
 
 const CHECKSUM: usize = 4;
@@ -24,8 +25,7 @@ impl SessionToken {
     /// `checksum | vector`.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        // Encoding into memory cannot fail. If it did, the empty token would only cost the client its guarantee.
-        let body = postcard::to_stdvec(&self.0).unwrap_or_default();
+        let body = encode(&self.0);
         let mut out = Sha256::digest(&body)[..CHECKSUM].to_vec();
         out.extend_from_slice(&body);
         out

@@ -12,13 +12,22 @@
 //!   [`Storage::sync`] a crash may bring it back.
 //! - No key begins with the byte 0xff, so an engine may keep its own keys there.
 //!
-//! Keys begin with a table's tag, so that one bucket is one ordered map in every engine.
+//! Keys begin with a table's tag, so that one bucket is one ordered map in every engine (`storage/tables.rs`).
+
+mod tables;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use crate::ids::Dot;
-use crate::key::{Bucket, DocumentKey, DocumentName};
+use serde::Deserialize;
+
+use crate::key::Bucket;
+
+pub(crate) use tables::{
+    KeyRange, LOG, MARK_KEY, META_KEY, OLD_MARK_KEY, document_key, scan_documents, scan_log, scan_tombstones,
+    tombstone_key,
+};
+pub use tables::{has_log_entries, log_key, scan_logs};
 
 /// Ordered tables in buckets. Methods take `&self`: an engine is shared between the replica and its readers.
 pub trait Storage {
@@ -28,11 +37,12 @@ pub trait Storage {
     /// [`StorageError`] if the engine fails.
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError>;
 
-    /// Visits the pairs with `start <= key < end` in order until `visit` breaks.
+    /// Calls `visitor` with the pairs with `start <= key < end` in order until it breaks.
     ///
     /// # Errors
     /// [`StorageError`] if the engine fails.
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError>;
+    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visitor: &mut ScanVisitor<'_>)
+    -> Result<(), StorageError>;
 
     /// Makes a batch visible.
     ///
@@ -57,14 +67,20 @@ pub trait Storage {
 }
 
 /// Called with every pair of a scan.
-pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+pub type ScanVisitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         (**self).get(bucket, key)
     }
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
-        (**self).scan(bucket, start, end, visit)
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
+        (**self).scan(bucket, start, end, visitor)
     }
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
         (**self).apply(batch)
@@ -124,6 +140,22 @@ pub enum StorageError {
     },
 }
 
+impl StorageError {
+    /// An error of decoding as [`StorageError::Corrupt`].
+    pub(crate) fn corrupt<E>(what: &'static str, bucket: Bucket) -> impl Fn(E) -> StorageError {
+        move |_| StorageError::Corrupt { what, bucket }
+    }
+
+    /// Reads a stored value of `bucket`.
+    pub(crate) fn decode<T: for<'de> Deserialize<'de>>(
+        stored: &[u8],
+        what: &'static str,
+        bucket: Bucket,
+    ) -> Result<T, StorageError> {
+        postcard::from_bytes(stored).map_err(StorageError::corrupt(what, bucket))
+    }
+}
+
 /// New values (`None` removes) of one bucket's keys, in key order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BucketBatch {
@@ -150,79 +182,4 @@ impl WriteBatch {
     pub fn is_empty(&self) -> bool {
         self.buckets.is_empty()
     }
-}
-
-const DOCUMENTS: u8 = b'd';
-pub(crate) const LOG: u8 = b'l';
-const TOMBSTONES: u8 = b't';
-const META: u8 = b'm';
-
-/// Key of a document's row.
-pub(crate) fn document_key(key: &DocumentKey) -> Vec<u8> {
-    tagged(DOCUMENTS, &key.encode())
-}
-
-/// The document named by a row's key.
-pub(crate) fn read_document_key(key: &[u8]) -> Option<DocumentKey> {
-    key.strip_prefix(&[DOCUMENTS]).and_then(DocumentKey::decode)
-}
-
-/// Range of the rows whose names start with `prefix` (a part of [`DocumentName::encode`]).
-pub(crate) fn document_range(prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    prefix_range(&tagged(DOCUMENTS, prefix))
-}
-
-/// Key of a log entry.
-pub fn log_key(dot: Dot) -> Vec<u8> {
-    let mut key = Vec::with_capacity(17);
-    key.push(LOG);
-    key.extend_from_slice(&dot.origin.0.to_be_bytes());
-    key.extend_from_slice(&dot.seq.to_be_bytes());
-    key
-}
-
-/// The seq of a log entry's key.
-pub(crate) fn read_log_seq(key: &[u8]) -> Option<u64> {
-    (key.len() == 17).then(|| key[9..].try_into().ok().map(u64::from_be_bytes)).flatten()
-}
-
-/// Key of a tombstone.
-pub(crate) fn tombstone_key(name: &DocumentName) -> Vec<u8> {
-    tagged(TOMBSTONES, &name.encode())
-}
-
-/// The document named by a tombstone's key.
-pub(crate) fn read_tombstone_key(key: &[u8]) -> Option<DocumentName> {
-    key.strip_prefix(&[TOMBSTONES]).and_then(DocumentName::decode)
-}
-
-/// Range of the tombstones whose names start with `prefix`.
-pub(crate) fn tombstone_range(prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    prefix_range(&tagged(TOMBSTONES, prefix))
-}
-
-/// Key of the replica's own state, in [`Bucket::Lasting`].
-pub(crate) const META_KEY: &[u8] = &[META, b'0'];
-/// Key of a bucket's mark.
-pub(crate) const MARK_KEY: &[u8] = &[META, b'2'];
-/// Key of a bucket's mark up to store format 3.
-pub(crate) const OLD_MARK_KEY: &[u8] = &[META, b'1'];
-
-fn tagged(tag: u8, rest: &[u8]) -> Vec<u8> {
-    let mut key = Vec::with_capacity(1 + rest.len());
-    key.push(tag);
-    key.extend_from_slice(rest);
-    key
-}
-
-/// `[prefix, first key after all that start with prefix)`.
-fn prefix_range(prefix: &[u8]) -> (Vec<u8>, Vec<u8>) {
-    let mut end = prefix.to_vec();
-    while let Some(last) = end.pop() {
-        if last < u8::MAX {
-            end.push(last + 1);
-            break;
-        }
-    }
-    (prefix.to_vec(), end)
 }

@@ -31,25 +31,30 @@
 //!   everything for a month. Without a word it goes back no further than certain time, unless certain time is itself
 //!   ahead of the clock by more than twice the skew.
 //!
-//! # Invariants
-//! - Certain time is never ahead of trusted time.
-//! - While the clock is in doubt neither time follows it; both run on by the monotonic clock.
-//! - `reached`, the latest that certain time ever was, only grows.
+//! # The parts
+//! | file | concern |
+//! | --- | --- |
+//! | `trust/votes.rs` | what the regions say of our clock |
+//! | `trust/slew.rs` | whether our clock advances with the monotonic clock |
+//! | `trust/times.rs` | the two times, and how each follows a clock or runs on |
+//!
+//! Here is the judgement: whether the clock is in doubt, and why.
 
-use std::collections::BTreeMap;
+mod slew;
+mod times;
+mod votes;
+
 use std::time::Duration;
 
 use crate::ids::{NodeName, RegionId};
-use crate::time::{Monotonic, Now, Wall, millis};
+use crate::time::{Monotonic, Now, Wall};
+
+use slew::Slew;
+use times::Times;
+use votes::Votes;
 
 /// Longest downtime after which a clock ahead of the persisted time is believed without a peer.
 const UNQUESTIONED_DOWNTIME: Duration = Duration::from_hours(24);
-/// A clock that deviates from the monotonic one by up to this share is being slewed, not stepped (NTP's own bound is
-/// 500 ppm).
-const SLEW_PPM: u128 = 1_000;
-
-/// The most by which an operator's word moves certain time forward: a word that is wrong by a month costs a day.
-const LONGEST_WORD: Duration = Duration::from_hours(24);
 
 /// Why a clock is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,40 +91,20 @@ pub enum WordRefused {
     },
 }
 
-/// A peer's clock as last heard.
-#[derive(Clone, Debug)]
-struct Heard {
-    region: RegionId,
-    wall: Wall,
-    at: Monotonic,
-}
-
 /// The wall clock, what regions say of it, and the two times that follow.
 #[derive(Clone, Debug)]
 pub struct TrustedClock {
     max_skew: Duration,
-    /// Silence after which a peer no longer counts as heard.
-    forget_after: Duration,
-    /// The believed relation of the clocks: `wall` at `at`.
-    anchor: (Wall, Monotonic),
-    trusted: Wall,
-    /// The certain time at which the clock was last confirmed or the replica started, run on by the monotonic clock.
-    /// The epoch at a first start.
-    floor: Wall,
-    /// The latest that certain time ever was.
-    reached: Wall,
     /// No peer is configured, so none can confirm the clock.
-    alone: bool,
-    last: Monotonic,
-    /// The wall clock as last read.
-    wall: Wall,
+    is_alone: bool,
+    /// Both clocks as last read.
+    last: Now,
     doubt: Option<Doubt>,
     /// More regions agreed than disagreed at least once since the start, or an operator gave a word.
-    confirmed: bool,
-    /// How far the clock could have been slewed when it jumped. It stays fixed during the doubt, otherwise a jump would
-    /// be within the slew after a while.
-    slewed_at_jump: Duration,
-    peers: BTreeMap<NodeName, Heard>,
+    is_confirmed: bool,
+    votes: Votes,
+    slew: Slew,
+    times: Times,
 }
 
 /// Trusted time as it was observed, and as it runs on until it is observed again. Otherwise a process that stood still
@@ -162,95 +147,57 @@ impl TrustedClock {
             (None, Some(persisted)) => now.wall.max(persisted),
             (_, None) => now.wall,
         };
-        let floor = if has_peers { persisted.unwrap_or_default() } else { trusted };
+        let floor = if has_peers { persisted } else { Some(trusted) };
         TrustedClock {
             max_skew,
-            forget_after,
-            anchor: (now.wall, now.mono),
-            trusted,
-            floor,
-            reached: reached.max(floor),
-            alone: !has_peers,
-            last: now.mono,
-            wall: now.wall,
+            is_alone: !has_peers,
+            last: now,
             doubt,
-            confirmed: false,
-            slewed_at_jump: Duration::ZERO,
-            peers: BTreeMap::new(),
+            is_confirmed: false,
+            votes: Votes::new(max_skew, forget_after),
+            slew: Slew::new(now, max_skew),
+            times: Times::new(trusted, floor, reached),
         }
     }
 
     /// A peer of `region` told its wall clock.
     pub fn hear(&mut self, now: Now, peer: &NodeName, region: &RegionId, wall: Wall) {
-        self.peers.insert(peer.clone(), Heard { region: region.clone(), wall, at: now.mono });
+        self.votes.hear(now.mono, peer, region, wall);
         self.observe(now);
     }
 
     /// A peer is out of reach: what its clock said no longer counts.
     pub fn lose(&mut self, peer: &NodeName) {
-        self.peers.remove(peer);
+        self.votes.lose(peer);
     }
 
     /// Looks at both clocks; to be called at least every heartbeat.
     pub fn observe(&mut self, now: Now) {
-        let passed = now.mono.since(self.last);
-        let certain = self.certain();
-        (self.last, self.wall) = (now.mono, now.wall);
-        if self.floor > Wall::default() {
-            self.floor = self.floor.plus(passed);
-        }
-        let running = self.trusted.plus(passed);
-        let (agree, disagree) = self.votes(now);
-        let majority_agrees = agree > disagree && agree > 0;
-        let outvoted = agree + disagree >= 2 && disagree > agree;
-
-        let expected = self.anchor.0.plus(now.mono.since(self.anchor.1));
-        let slew = if self.doubt == Some(Doubt::Jumped) {
-            self.slewed_at_jump
-        } else {
-            let passed_ms = now.mono.since(self.anchor.1).as_millis();
-            Duration::from_millis(u64::try_from(passed_ms * SLEW_PPM / 1_000_000).unwrap_or(u64::MAX))
-        };
-        let jumped = now.wall.distance(expected) > (self.max_skew / 2).saturating_add(slew);
-        if jumped {
-            self.slewed_at_jump = slew;
-        }
-
+        let passed = now.mono.since(self.last.mono);
+        self.last = now;
+        let tally = self.votes.tally(now);
+        let jumped = self.slew.has_jumped(now, self.doubt == Some(Doubt::Jumped));
         let doubt = match self.doubt {
-            _ if majority_agrees => None,
+            _ if tally.majority_agrees() => None,
             Some(Doubt::Restarted) => Some(Doubt::Restarted),
             // The regions that outvoted the clock may have fallen silent: the doubt stays.
             Some(Doubt::Outvoted) => Some(Doubt::Outvoted),
             _ if jumped => Some(Doubt::Jumped),
-            _ if outvoted => Some(Doubt::Outvoted),
-            Some(Doubt::Unconfirmed) if agree == 0 => Some(Doubt::Unconfirmed),
-            _ if !self.confirmed && disagree > 0 && agree == 0 => Some(Doubt::Unconfirmed),
+            _ if tally.is_outvoted() => Some(Doubt::Outvoted),
+            Some(Doubt::Unconfirmed) if tally.agree == 0 => Some(Doubt::Unconfirmed),
+            _ if !self.is_confirmed && tally.disagree > 0 && tally.agree == 0 => Some(Doubt::Unconfirmed),
             _ => None,
         };
-        self.confirmed |= majority_agrees;
-        if doubt.is_none() {
-            // Two readings that are each within the skew can be twice as far apart, so time goes back only beyond that.
-            // If a majority agrees, trusted time may go back to certain time, because what only trusted time hid was
-            // not dropped.
-            let is_far_ahead = |time: Wall| time.plus(passed) > now.wall.plus(self.max_skew * 2);
-            self.trusted = if is_far_ahead(certain) {
-                now.wall
-            } else if majority_agrees || is_far_ahead(self.trusted) {
-                now.wall.max(certain)
-            } else {
-                self.trusted.max(now.wall)
-            };
-            if majority_agrees {
-                self.anchor = (now.wall, now.mono);
-            }
-            if majority_agrees || self.alone {
-                self.floor = self.trusted;
-            }
-        } else {
-            self.trusted = running;
-        }
         self.doubt = doubt;
-        self.reached = self.reached.max(self.certain());
+        self.is_confirmed |= tally.majority_agrees();
+        if doubt.is_some() {
+            self.times.run_on(passed);
+            return;
+        }
+        self.times.follow(now.wall, passed, self.max_skew, tally.majority_agrees(), self.is_alone);
+        if tally.majority_agrees() {
+            self.slew.believe(now);
+        }
     }
 
     /// An operator's word: it is `stated` now, and the wall clock shows it. `force` takes the word although regions
@@ -263,46 +210,42 @@ impl TrustedClock {
         if apart > self.max_skew {
             return Err(WordRefused::OtherTime { wall: now.wall, apart });
         }
-        let (agree, disagree) = self.votes(now);
-        if disagree > 0 && disagree >= agree && !force {
-            return Err(WordRefused::Contradicted { agree, disagree });
+        let tally = self.votes.tally(now);
+        if tally.contradicts() && !force {
+            return Err(WordRefused::Contradicted { agree: tally.agree, disagree: tally.disagree });
         }
-        let certain = self.certain().plus(now.mono.since(self.last));
-        self.anchor = (now.wall, now.mono);
-        (self.last, self.wall) = (now.mono, now.wall);
-        self.trusted = now.wall;
+        self.times.believe(now.wall, now.mono.since(self.last.mono));
+        self.slew.believe(now);
+        self.last = now;
         self.doubt = None;
-        self.confirmed = true;
-        // A floor at the epoch means that no clock was ever confirmed, so there is nothing to bound the word by.
-        let latest = if self.floor > Wall::default() { certain.plus(LONGEST_WORD) } else { Wall::NEVER };
-        self.floor = now.wall.min(latest);
-        self.reached = self.reached.max(self.floor);
+        self.is_confirmed = true;
         Ok(())
     }
 
     /// Trusted time for a reader between two observations.
     #[must_use]
     pub fn reading(&self) -> TrustedReading {
-        let runs_on = if self.doubt.is_none() { self.wall } else { self.trusted };
-        TrustedReading { taken: self.last, trusted: self.trusted, runs_on }
+        let trusted = self.trusted();
+        let runs_on = if self.doubt.is_none() { self.last.wall } else { trusted };
+        TrustedReading { taken: self.last.mono, trusted, runs_on }
     }
 
     /// Trusted time at the last observation.
     #[must_use]
     pub fn trusted(&self) -> Wall {
-        self.trusted
+        self.times.trusted()
     }
 
     /// Certain time: what expired up to it may be refused and dropped for good. It is what `meta` persists.
     #[must_use]
     pub fn certain(&self) -> Wall {
-        self.floor.min(self.trusted)
+        self.times.certain()
     }
 
     /// The latest that certain time ever was: later than it is now after it was wrong and went back.
     #[must_use]
     pub fn reached(&self) -> Wall {
-        self.reached
+        self.times.reached()
     }
 
     /// Why the wall clock is not believed, if it is not.
@@ -311,26 +254,10 @@ impl TrustedClock {
         self.doubt
     }
 
-    /// How far a peer's clock is ahead of ours (negative: behind), as last heard, in milliseconds. One-way
-    /// latency is not taken out: it is small against the skew that matters here.
+    /// How far a peer's clock is ahead of ours (negative: behind), as last heard, in milliseconds.
     #[must_use]
     pub fn offset_ms(&self, now: Now, peer: &NodeName) -> Option<i64> {
-        let heard = self.peers.get(peer)?;
-        let theirs = heard.wall.0.saturating_add(millis(now.mono.since(heard.at)));
-        Some(theirs.wrapping_sub(now.wall.0).cast_signed())
-    }
-
-    /// How many regions agree with our wall clock, and how many do not, by most of their nodes heard lately. A region
-    /// whose nodes are divided has no vote.
-    fn votes(&self, now: Now) -> (usize, usize) {
-        let mut regions: BTreeMap<&RegionId, i64> = BTreeMap::new();
-        for heard in self.peers.values().filter(|heard| now.mono.since(heard.at) <= self.forget_after) {
-            let theirs = heard.wall.plus(now.mono.since(heard.at));
-            let agrees = theirs.distance(now.wall) <= self.max_skew;
-            *regions.entry(&heard.region).or_default() += if agrees { 1 } else { -1 };
-        }
-        let agree = regions.values().filter(|balance| **balance > 0).count();
-        (agree, regions.values().filter(|balance| **balance < 0).count())
+        self.votes.offset_ms(now, peer)
     }
 
     /// The latest arrival that another replica's entry may have. Later ones are held back, because only a clock that is
@@ -338,7 +265,8 @@ impl TrustedClock {
     #[must_use]
     pub fn latest_arrival(&self, allowance: Duration) -> Wall {
         // Until the clock was confirmed once, certain time lags by as long as the process was down.
-        let known = if self.confirmed || self.doubt.is_some() { self.certain() } else { self.trusted };
+        let is_certain = self.is_confirmed || self.doubt.is_some();
+        let known = if is_certain { self.certain() } else { self.trusted() };
         known.plus(allowance).plus(self.max_skew)
     }
 }

@@ -32,12 +32,15 @@ impl VersionVector {
         for (origin, seq) in other.iter() {
             self.advance(origin, seq);
         }
+        debug_assert!(self.covers(other), "a merge covers both");
     }
 
     /// The greatest vector that both cover.
     #[must_use]
     pub fn meet(&self, other: &VersionVector) -> VersionVector {
-        self.iter().map(|(origin, seq)| (origin, seq.min(other.get(origin)))).collect()
+        let meet: VersionVector = self.iter().map(|(origin, seq)| (origin, seq.min(other.get(origin)))).collect();
+        debug_assert!(self.covers(&meet) && other.covers(&meet), "both cover what they have in common");
+        meet
     }
 
     /// Origins that `other` does not name.

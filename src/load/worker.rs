@@ -161,7 +161,7 @@ impl Worker {
 
     fn prepare(&self, method: Method, visit: &Visit, body: Option<(HeaderValue, bytes::Bytes)>) -> Prepared {
         let venue = &self.shared.venues[usize::from(visit.venue)].venue_id;
-        let id = VisitId::of(replication::Wall((visit.id >> 80) as u64), &Secret(visit.secret));
+        let id = VisitId::of(replication::DocumentId(visit.id.to_be_bytes()).arrival(), &Secret(visit.secret));
         let path = format!("/v1/venues/{venue}/visits/{id}");
         Prepared { method, path, secret: header(visit.secret), body }
     }

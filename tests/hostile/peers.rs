@@ -139,9 +139,8 @@ fn the_frames_of_a_certified_peer_are_checked() {
     assert!(matches!(impostor.read().unwrap(), Frame::Hello(_)));
     counted(victim, REFUSED_DELTAS, || {
         let arrival = guest::now();
-        let mut id = [7; 16];
-        id[..6].copy_from_slice(&arrival.0.to_be_bytes()[2..]);
-        let name = DocumentName { collection: VISITS, tenant: TenantId([7; 16]), id: replication::DocumentId(id) };
+        let id = replication::DocumentId::arriving(arrival, [7; 10]);
+        let name = DocumentName { collection: VISITS, tenant: TenantId([7; 16]), id };
         let key = name.expiring(arrival.plus(Duration::from_secs(29 * 86_400)));
         let body = Body::Change(Change::create(&key, &[("name", Value::Text("Quux".to_owned()))]));
         let delta = Delta { dot: Dot { origin, seq: 1 }, hlc: Hlc::default().tick(arrival), key, body };

@@ -2,7 +2,7 @@
 
 use replication::Event;
 
-use super::Driver;
+use super::apply::Driver;
 
 impl Driver {
     pub(super) fn event(&mut self, event: Event) {
@@ -14,7 +14,7 @@ impl Driver {
                     let _ = reply.send(Ok(outcome));
                 }
             }
-            Event::Changed(name) => self.changes.tell(name),
+            Event::Changed(name) => self.outputs.changes.tell(name),
             Event::CloseLink { link, silent } => {
                 tracing::info!(link = link.0, silent, "the replica closes a link");
                 self.close(link);
@@ -94,12 +94,12 @@ impl Driver {
                 "the clock is in doubt: the node takes no writes and deletes nothing"
             ),
             Event::Clock(None) => tracing::info!("the clock is believed again"),
-            Event::ForgotEarly(true) => tracing::error!(
+            Event::DroppedTooEarly(true) => tracing::error!(
                 action = "wait, or restart with an empty data directory once meridian_replication_lag_entries is 0 for \
                           every peer",
                 "this node's clock was ahead: documents may be missing, relaying is suspended"
             ),
-            Event::ForgotEarly(false) => {
+            Event::DroppedTooEarly(false) => {
                 tracing::info!("the time to which this node's clock was ahead has come: relaying resumes")
             }
             Event::Forgot(bucket) => tracing::info!(%bucket, "a day has expired: its bucket was removed"),

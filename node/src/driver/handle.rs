@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::storage::Store;
 
 /// A write on its way to the driver.
-pub(super) struct Asked {
+pub(super) struct QueuedWrite {
     pub(super) write: Write,
     pub(super) reply: oneshot::Sender<Result<Outcome, WriteError>>,
 }
@@ -34,10 +34,10 @@ pub enum Refused {
     Stopping,
 }
 
-/// A shared door to the driver.
+/// The way to the driver; cheap to clone.
 #[derive(Clone)]
 pub struct Handle {
-    pub(super) writes: mpsc::Sender<Asked>,
+    pub(super) writes: mpsc::Sender<QueuedWrite>,
     pub(crate) links: mpsc::Sender<LinkInput>,
     pub(super) control: mpsc::UnboundedSender<Control>,
     pub(super) status: watch::Receiver<Arc<Status>>,
@@ -56,7 +56,7 @@ impl Handle {
     /// [`Refused`].
     pub async fn write(&self, write: Write) -> Result<Outcome, Refused> {
         let (reply, answer) = oneshot::channel();
-        self.writes.try_send(Asked { write, reply }).map_err(|error| match error {
+        self.writes.try_send(QueuedWrite { write, reply }).map_err(|error| match error {
             TrySendError::Full(_) => Refused::Overloaded,
             TrySendError::Closed(_) => Refused::Stopping,
         })?;
@@ -111,9 +111,9 @@ impl Handle {
     ///
     /// # Errors
     /// `Some` with the reason if the statement was refused; `None` if the node is stopping.
-    pub async fn believe_clock(&self, stated: Wall, force: bool) -> Result<(), Option<WordRefused>> {
+    pub async fn trust_wall_clock(&self, stated: Wall, force: bool) -> Result<(), Option<WordRefused>> {
         let (reply, answer) = oneshot::channel();
-        self.control.send(Control::BelieveClock { stated, force, reply }).map_err(|_| None)?;
+        self.control.send(Control::TrustWallClock { stated, force, reply }).map_err(|_| None)?;
         answer.await.map_err(|_| None)?.map_err(Some)
     }
 

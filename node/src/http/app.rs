@@ -138,7 +138,7 @@ pub(super) fn reasons(app: &App, status: &Status, stopping: bool) -> Vec<&'stati
         status.filling.then_some("filling: the node fetches what its peers have (POST /v1/admin/serve skips this)");
     let recovering = status.recovering.then_some("recovering: the node fetches its own entries back from its peers");
     // A node without peers serves all the same, because there is no better one.
-    let early = (status.forgot_early && !status.peers.is_empty())
+    let early = (status.dropped_too_early && !status.peers.is_empty())
         .then_some("the clock was ahead: documents that have not expired may be missing here");
     let stopping = stopping.then_some("stopping");
     [stalled, doubt, starting, filling, recovering, early, stopping].into_iter().flatten().collect()

@@ -24,7 +24,7 @@ pub(super) async fn believe(call: Call) -> Result<Reply, Problem> {
     let body = body::read(&call.parts.headers, call.body).await?;
     let form = r#"the body must be {"now": "2026-01-01T18:30:00Z", "force"?: true} with the present time"#;
     let word: Word = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
-    match app.handle.believe_clock(word.now.0, word.force).await {
+    match app.handle.trust_wall_clock(word.now.0, word.force).await {
         Ok(()) => {
             tracing::warn!(force = word.force, "an operator stated that this machine's clock is right: it is believed");
             Ok(no_content())

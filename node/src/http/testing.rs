@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use replication::memory::MemoryStorage;
 use replication::replica::{PeerStatus, Status};
-use replication::storage::Visit;
+use replication::storage::ScanVisitor;
 use replication::{
     Bucket, DocumentName, NodeName, Now, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, Storage, StorageError,
     VersionVector, Wall, WriteBatch,
@@ -94,8 +94,14 @@ impl Storage for Disk {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         self.memory.get(bucket, key)
     }
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
-        self.memory.scan(bucket, start, end, visit)
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
+        self.memory.scan(bucket, start, end, visitor)
     }
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
         self.memory.apply(batch)

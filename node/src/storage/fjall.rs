@@ -12,7 +12,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::RwLock;
-use replication::storage::{Visit, WriteBatch};
+use replication::storage::{ScanVisitor, WriteBatch};
 use replication::{Bucket, Storage, StorageError};
 
 use super::engine;
@@ -73,11 +73,17 @@ impl Storage for FjallStorage {
         Ok(keyspace.get(key).map_err(engine("read a key"))?.map(|value| value.to_vec()))
     }
 
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
         let Some(keyspace) = self.existing(bucket) else { return Ok(()) };
         for pair in keyspace.range(start.to_vec()..end.to_vec()) {
             let (key, value) = pair.into_inner().map_err(engine("scanned keys"))?;
-            if let ControlFlow::Break(()) = visit(&key, &value) {
+            if let ControlFlow::Break(()) = visitor(&key, &value) {
                 break;
             }
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use replication::storage::{Visit, WriteBatch};
+use replication::storage::{ScanVisitor, WriteBatch};
 use replication::{Bucket, Storage, StorageError};
 
 /// An engine that stays failed once it has failed.
@@ -55,8 +55,14 @@ impl<S: Storage> Storage for Poison<S> {
         self.engine.get(bucket, key)
     }
 
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
-        self.engine.scan(bucket, start, end, visit)
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
+        self.engine.scan(bucket, start, end, visitor)
     }
 
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
@@ -84,7 +90,7 @@ mod tests {
     use std::sync::Mutex;
 
     use replication::memory::MemoryStorage;
-    use replication::storage::{BucketBatch, Visit, WriteBatch};
+    use replication::storage::{BucketBatch, ScanVisitor, WriteBatch};
     use replication::{Bucket, Storage, StorageError};
 
     use super::Poison;
@@ -120,8 +126,14 @@ mod tests {
         fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
             self.memory.get(bucket, key)
         }
-        fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
-            self.memory.scan(bucket, start, end, visit)
+        fn scan(
+            &self,
+            bucket: Bucket,
+            start: &[u8],
+            end: &[u8],
+            visitor: &mut ScanVisitor<'_>,
+        ) -> Result<(), StorageError> {
+            self.memory.scan(bucket, start, end, visitor)
         }
         fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
             self.attempt().and_then(|()| self.memory.apply(batch))

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use replication::storage::{BucketBatch, Visit, WriteBatch};
+use replication::storage::{BucketBatch, ScanVisitor, WriteBatch};
 use replication::{Bucket, Storage, StorageError};
 
 use super::engine;
@@ -208,7 +208,13 @@ impl Storage for SledStorage {
         stored.map_or(Ok(None), |stored| open.whole(key, stored))
     }
 
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
         let Some(open) = self.existing(bucket) else { return Ok(()) };
         for pair in open.db.range(start..end) {
             let (key, stored) = pair.map_err(engine("scanned keys"))?;
@@ -217,9 +223,9 @@ impl Storage for SledStorage {
                 break;
             }
             let flow = match Head::decode(&stored) {
-                None => visit(&key, &stored),
+                None => visitor(&key, &stored),
                 Some(_) => match open.whole(&key, stored)? {
-                    Some(value) => visit(&key, &value),
+                    Some(value) => visitor(&key, &value),
                     None => continue,
                 },
             };

@@ -146,7 +146,7 @@ mod plain {
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 
-    use replication::storage::{Visit, WriteBatch};
+    use replication::storage::{ScanVisitor, WriteBatch};
     use replication::{Bucket, Storage, StorageError};
 
     use super::{BUCKETS, CACHE};
@@ -168,10 +168,16 @@ mod plain {
             Ok(self.0[&bucket].get(key).expect("sled reads").map(|value| value.to_vec()))
         }
 
-        fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+        fn scan(
+            &self,
+            bucket: Bucket,
+            start: &[u8],
+            end: &[u8],
+            visitor: &mut ScanVisitor<'_>,
+        ) -> Result<(), StorageError> {
             for pair in self.0[&bucket].range(start..end) {
                 let (key, value) = pair.expect("sled scans");
-                if visit(&key, &value).is_break() {
+                if visitor(&key, &value).is_break() {
                     break;
                 }
             }

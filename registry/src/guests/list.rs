@@ -39,15 +39,8 @@ impl Window {
     /// arrival.
     #[must_use]
     pub fn ids(&self) -> (DocumentId, DocumentId) {
-        (first_id(self.from.minus(LONGEST_STAY)), first_id(self.to))
+        (DocumentId::first_of(self.from.minus(LONGEST_STAY)), DocumentId::first_of(self.to))
     }
-}
-
-/// The least id of an arrival. An arrival later than ids can express gets the latest one that they can.
-fn first_id(arrival: Wall) -> DocumentId {
-    let mut id = [0u8; 16];
-    id[..6].copy_from_slice(&arrival.0.min((1 << 48) - 1).to_be_bytes()[2..]);
-    DocumentId(id)
 }
 
 /// One visit of a guest list.
@@ -105,9 +98,9 @@ mod tests {
 
     use proptest::prelude::{any, proptest};
     use proptest::{prop_assert, prop_assert_eq};
-    use replication::Wall;
+    use replication::{DocumentId, Wall};
 
-    use super::{GuestRow, Window, first_id};
+    use super::{GuestRow, Window};
     use crate::visit::document::tests::{BASE, visit};
 
     const MIN: u64 = 60_000;
@@ -179,7 +172,7 @@ mod tests {
             let left = stayed.departure(max_stay).at;
             let shared = left.min(window.to).0.saturating_sub(Wall(came).max(window.from).0);
             prop_assert_eq!(window.names(&stayed, max_stay), shared > 0);
-            prop_assert!(first_id(Wall(came)) <= stayed.id.document_id());
+            prop_assert!(DocumentId::first_of(Wall(came)) <= stayed.id.document_id());
         }
     }
 }

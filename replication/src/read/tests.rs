@@ -13,7 +13,7 @@ use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, Tena
 use crate::log::Reason;
 use crate::memory::MemoryStorage;
 use crate::replica::{Replica, ReplicaConfig, Write};
-use crate::storage::{Storage, StorageError, Visit, WriteBatch, document_key};
+use crate::storage::{ScanVisitor, Storage, StorageError, WriteBatch, document_key};
 use crate::time::{DAY_MS, Monotonic, Now, Wall};
 
 const T0: u64 = 1_800_000_000_000 / DAY_MS * DAY_MS;
@@ -62,18 +62,13 @@ impl Node {
 
     /// Makes the batch durable: the disk goes on.
     fn settle(&mut self) {
-        while let Some(batch) = self.replica.poll_batch().unwrap() {
-            self.storage.sync().unwrap();
-            self.replica.handle_durable(NOW, batch).unwrap();
-        }
+        self.replica.settle_batches(NOW).unwrap();
     }
 }
 
 fn name(days_ago: u64, number: u8) -> DocumentName {
-    let mut id = [number; 16];
-    let arrival = NOW.wall.0 - days_ago * DAY_MS + u64::from(number);
-    id[..6].copy_from_slice(&arrival.to_be_bytes()[2..]);
-    DocumentName { collection: VISITS, tenant: TENANT, id: DocumentId(id) }
+    let arrival = Wall(NOW.wall.0 - days_ago * DAY_MS + u64::from(number));
+    DocumentName { collection: VISITS, tenant: TENANT, id: DocumentId::arriving(arrival, [number; 10]) }
 }
 
 fn key(days_ago: u64, number: u8) -> DocumentKey {
@@ -90,11 +85,7 @@ fn created(key: &DocumentKey) -> Change {
 }
 
 fn query(limit: usize) -> Query {
-    let first = |ms: u64| {
-        let mut id = [0; 16];
-        id[..6].copy_from_slice(&ms.to_be_bytes()[2..]);
-        DocumentId(id)
-    };
+    let first = |ms: u64| DocumentId::first_of(Wall(ms));
     Query { collection: VISITS, tenant: TENANT, from: first(T0), to: first(NOW.wall.0 + DAY_MS), limit }
 }
 
@@ -204,17 +195,23 @@ fn an_undecodable_row_is_counted_and_hides_no_other() {
     assert!(matches!(node.reader().row(&bad, node.view()), Err(StorageError::Corrupt { .. })));
 }
 
-/// Counts the pairs that scans visit.
+/// Counts the pairs of all scans.
 struct Counting<'a>(&'a MemoryStorage, Cell<usize>);
 
 impl Storage for Counting<'_> {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
         self.0.get(bucket, key)
     }
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
         self.0.scan(bucket, start, end, &mut |key, value| {
             self.1.set(self.1.get() + 1);
-            visit(key, value)
+            visitor(key, value)
         })
     }
     fn apply(&self, _: &WriteBatch) -> Result<(), StorageError> {

@@ -109,7 +109,7 @@ impl<S: Storage> Replica<S> {
     pub(super) fn is_recovering(&self, now: Now) -> bool {
         let has_more = |(origin, seq): (ReplicaId, u64)| {
             let ours = self.durable.get(origin);
-            ours < seq && self.links.values().any(|link| link.acked.get(origin) > ours)
+            ours < seq && self.links.values().any(|link| link.acked().get(origin) > ours)
         };
         self.awaited.recover.iter().any(has_more) && self.awaited.is_moving(now.mono, self.patience())
     }
@@ -129,9 +129,9 @@ impl<S: Storage> Replica<S> {
             return;
         }
         // Only what a linked peer still has is waited for, because its disk may have gone back since its greeting.
-        let lacks = self.links.values().filter(|link| link.replica.is_some()).any(|link| {
-            let had = self.awaited.had(&link.peer).into_iter().flat_map(VersionVector::iter);
-            let (ours, theirs) = (&self.durable, &link.acked);
+        let lacks = self.links.values().filter(|link| link.replica().is_some()).any(|link| {
+            let had = self.awaited.had(link.peer()).into_iter().flat_map(VersionVector::iter);
+            let (ours, theirs) = (&self.durable, link.acked());
             had.filter(|(o, _)| *o != self.id).any(|(o, seq)| ours.get(o) < seq.min(theirs.get(o)))
         });
         if !lacks || !self.awaited.is_moving(now.mono, self.patience()) {
@@ -146,7 +146,7 @@ impl<S: Storage> Replica<S> {
     /// have them.
     pub(super) fn give_up_what_is_lost(&mut self, now: Now) {
         let recover = &self.awaited.recover;
-        let is_more = |origin| self.links.values().any(|link| link.acked.get(origin) > self.durable.get(origin));
+        let is_more = |origin| self.links.values().any(|link| link.acked().get(origin) > self.durable.get(origin));
         let is_lost = !self.durable.covers(recover)
             && self.has_heard_all()
             && !recover.iter().any(|(origin, seq)| self.durable.get(origin) < seq && is_more(origin));

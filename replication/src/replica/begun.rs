@@ -45,12 +45,12 @@ impl Begun {
         // Ids that are newer than `meta`: the batch with the first entry under such an id did not reach all its
         // buckets.
         let lasting = marks.get(&Bucket::Lasting).map_or(0, |mark| mark.batch);
-        let newer = marks.values().filter(|mark| mark.batch > lasting && mark.replica != 0);
-        let newer = newer.map(|mark| ReplicaId(mark.replica)).filter(|id| *id != meta.id);
+        let newer = marks.values().filter(|mark| mark.batch > lasting);
+        let newer = newer.filter_map(|mark| mark.replica).filter(|id| *id != meta.id);
         let mut past: BTreeSet<ReplicaId> = meta.past.iter().copied().chain(newer).collect();
         let mut events = VecDeque::new();
         let is_copy = !meta.node.is_empty() && meta.node != node.as_str();
-        let has_head = |mark: &&Mark| mark.replica == meta.id.0 && mark.issued == issued.get(meta.id);
+        let has_head = |mark: &&Mark| mark.replica == Some(meta.id) && mark.issued == issued.get(meta.id);
         let mut begun = Begun {
             id: meta.id,
             needs_id: false,
@@ -129,6 +129,8 @@ impl Begun {
         } else {
             past.remove(&meta.id);
         }
+        debug_assert!(begun.needs_id || !past.contains(&begun.id), "the id that goes on was given up");
+        debug_assert!(!begun.needs_id || begun.issued == 0, "a new id has issued entries");
         Begun { past, events, ..begun }
     }
 }

@@ -34,14 +34,19 @@ impl<S: Storage> Replica<S> {
                 break;
             }
         }
+        assert!(settled.len() <= ROWS_PER_TICK, "a tick compacts too many rows");
         for key in settled {
+            debug_assert!(
+                self.pending.get(key.bucket(), &document_key(&key)).is_none(),
+                "a row that is being written is compacted"
+            );
             self.compaction_due.remove(&key);
             let (bucket, (mut row, existed)) = (key.bucket(), self.row(&key)?);
             // It may have been erased, or its day dropped, since it became due.
             if existed && row.wants_compaction() {
-                let corrupt = |_| StorageError::Corrupt { what: "row", bucket };
-                row.compact().map_err(corrupt)?;
-                self.pending.put(bucket, document_key(&key), row.encode(&key).map_err(corrupt)?);
+                row.compact().map_err(StorageError::corrupt("row", bucket))?;
+                let row = row.encode(&key).map_err(StorageError::corrupt("row", bucket))?;
+                self.pending.put(bucket, document_key(&key), row);
                 self.pending.records += 1;
             }
         }

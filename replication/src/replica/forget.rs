@@ -16,29 +16,23 @@ use crate::ids::{Dot, NodeName};
 use crate::key::{Bucket, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reference, Tombstone};
 use crate::row::Row;
-use crate::storage::{Storage, StorageError, document_range, log_key, read_document_key};
+use crate::storage::{KeyRange, Storage, StorageError, document_key, log_key, scan_documents};
 use crate::time::Now;
 
 impl<S: Storage> Replica<S> {
     /// Removes every row of `name`. The log entries of its changes, in storage and in the sending window, become
     /// `Erased`.
     pub(super) fn remove_rows(&mut self, name: &DocumentName, tombstone: &Tombstone) -> Result<(), StorageError> {
-        let (start, end) = document_range(&name.encode());
+        let range = KeyRange::of_documents(&name.encode());
         let (first, last) = name.buckets(self.config.max_retention);
         let candidates = self.buckets.keys().filter(|b| **b == Bucket::Lasting || (first..=last).contains(*b));
         let mut rows = Vec::new();
         for bucket in candidates {
-            let mut corrupt = false;
-            self.storage.scan(*bucket, &start, &end, &mut |key, value| {
-                match read_document_key(key).map(|document| (document, Row::decode(&document, value.to_vec()))) {
-                    Some((_, Ok(row))) => rows.push((*bucket, key.to_vec(), row.dots())),
-                    _ => corrupt = true,
-                }
-                if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            scan_documents(&self.storage, *bucket, &range, &mut |key, stored| {
+                let row = Row::decode(&key, stored.to_vec()).map_err(StorageError::corrupt("row", *bucket))?;
+                rows.push((*bucket, document_key(&key), row.dots()));
+                Ok(ControlFlow::Continue(()))
             })?;
-            if corrupt {
-                return Err(StorageError::Corrupt { what: "row", bucket: *bucket });
-            }
         }
         // After a crash `undo` may have queued the removal of a row in the same batch: skip it.
         rows.retain(|(bucket, key, _)| self.pending.get(*bucket, key) != Some(None));
@@ -50,6 +44,10 @@ impl<S: Storage> Replica<S> {
             }
         }
         self.frame_cache = None;
+        debug_assert!(
+            !self.recent.has_change_of(name, self.gone_through()),
+            "the sending window still has bytes of an erased document"
+        );
         Ok(())
     }
 
@@ -63,8 +61,7 @@ impl<S: Storage> Replica<S> {
         tombstone: &Tombstone,
     ) -> Result<(), StorageError> {
         let Some(entry) = self.get(bucket, &log_key(dot))? else { return Ok(()) };
-        let corrupt = StorageError::Corrupt { what: "log entry", bucket };
-        let LogEntry { hlc, .. } = LogEntry::decode(&entry).ok_or(corrupt)?;
+        let LogEntry { hlc, .. } = StorageError::decode(&entry, "log entry", bucket)?;
         let Tombstone { until, reason, .. } = *tombstone;
         self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Erased(*name, until, reason) });
         if dot.origin == self.id {
@@ -82,7 +79,11 @@ impl<S: Storage> Replica<S> {
         let Some(latest) = passed.last() else { return self.retire(now) };
         self.horizon = self.horizon.max(latest.end());
         self.write_meta_now()?;
+        debug_assert!(self.clock.doubt().is_none(), "a day is dropped while the clock is in doubt");
         for bucket in passed {
+            assert_ne!(bucket, Bucket::Lasting, "the lasting documents do not pass");
+            debug_assert!(bucket.end() <= self.clock.certain(), "a day that is not over is dropped");
+            debug_assert!(bucket.end() <= self.horizon, "a day is dropped beyond the horizon that was written");
             self.pending.forget(bucket);
             self.storage.drop_bucket(bucket)?;
             self.buckets.remove(&bucket);
@@ -97,7 +98,7 @@ impl<S: Storage> Replica<S> {
 
     /// Whether a day is over by every clock that is right within the skew.
     fn has_passed(&self, bucket: Bucket) -> bool {
-        bucket.end().plus(self.config.max_clock_skew) <= self.clock.certain()
+        bucket != Bucket::Lasting && bucket.end().plus(self.config.max_clock_skew) <= self.clock.certain()
     }
 
     /// Whether a day's bucket need not be kept any longer, here or elsewhere.

@@ -22,21 +22,21 @@
 //!    time.
 //!
 //! # Invariants
-//! - What we believe a peer knows (`acked`) only grows within one incarnation of it, except for origins that it has
-//!   forgotten, and logs of which it reports a gap.
-//! - `sent` never falls behind what is in flight: `rewind` and `send_again` clear both together.
+//! - What is known of a link's peer is changed by methods of [`Link`] alone (`link/state.rs`).
 //! - At most one link to a peer outlives a `Hello`: a newer one replaces the older ones.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+mod state;
+
 use std::time::Duration;
 
-use super::send::LINGER;
-use super::{BatchId, Event, Replica, Standing};
+use super::{Event, Replica, Standing};
 use crate::frame::{Frame, FrameError, Hello};
 use crate::ids::{LinkId, NodeName, ReplicaId};
 use crate::storage::{Storage, StorageError};
-use crate::time::{Monotonic, Now, millis};
+use crate::time::{Now, millis};
 use crate::version::VersionVector;
+
+pub(super) use state::{Link, Receipt, Tick, Watch};
 
 /// Why a link must be closed (or, for `Storage`, why the replica must stop).
 #[derive(Debug, thiserror::Error)]
@@ -106,70 +106,12 @@ pub enum LinkError {
     Storage(#[from] StorageError),
 }
 
-/// The longest silence on acknowledgements before everything is sent again, in heartbeats. It bounds the time that
-/// convergence takes after losses.
-const MOST_PATIENCE: u32 = 32;
 /// More entries than a disk can have lost: a peer that says that it knows this many more of our log lies.
 const MOST_LOST: u64 = 1 << 32;
 /// Shortest time between two new ids that this replica takes because of a peer's word.
 const REMINT_EVERY: Duration = Duration::from_mins(1);
 /// Most processes under one peer's name that are remembered.
 const MOST_BOOTS: usize = 16;
-
-/// A frame that was sent and is not acknowledged.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
-    pub(super) origin: ReplicaId,
-    pub(super) through: u64,
-    pub(super) bytes: usize,
-    pub(super) at: Monotonic,
-}
-
-/// Since when a peer lacks entries of another origin and has got no more of them.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Watch {
-    /// What the peer had when it began.
-    pub(super) theirs: u64,
-    pub(super) since: Monotonic,
-}
-
-/// What is known of the peer at the other end.
-#[derive(Debug)]
-pub(super) struct Link {
-    pub(super) peer: NodeName,
-    /// The incarnation that greeted us.
-    pub(super) replica: Option<ReplicaId>,
-    /// What the peer durably knows.
-    pub(super) acked: VersionVector,
-    /// How far each log was sent on this link.
-    pub(super) sent: BTreeMap<ReplicaId, u64>,
-    pub(super) in_flight: VecDeque<Sent>,
-    pub(super) bytes_in_flight: usize,
-    /// When a frame was last acknowledged, or none was in flight.
-    pub(super) advanced: Monotonic,
-    /// Silence on acknowledgements before everything is sent again, in heartbeats; doubles up to [`MOST_PATIENCE`].
-    pub(super) patience: u32,
-    /// The time from sending to acknowledgement: a moving average, and the shortest.
-    pub(super) acknowledges: Option<(Duration, Duration)>,
-    pub(super) is_slow: bool,
-    /// Since when a partly filled frame waits for more entries.
-    pub(super) lingers: Option<Monotonic>,
-    /// Origins with which the peer has a link of its own.
-    pub(super) direct: BTreeSet<ReplicaId>,
-    /// Other origins of which the peer lacks entries.
-    pub(super) late: BTreeMap<ReplicaId, Watch>,
-    /// When the link came up.
-    pub(super) since: Monotonic,
-    pub(super) heard: Monotonic,
-    pub(super) rewound: Monotonic,
-    pub(super) missing: BTreeSet<ReplicaId>,
-    pub(super) hello_due: bool,
-    /// The peer has received our `Hello`: it sent a frame that it only sends after one.
-    pub(super) greeted: bool,
-    pub(super) progress_due: bool,
-    /// The batch with the newest entries of this peer: its end is to be acknowledged.
-    pub(super) owes: Option<BatchId>,
-}
 
 impl<S: Storage> Replica<S> {
     /// A connection is up and the driver has proof that `peer` is at its other end.
@@ -194,9 +136,9 @@ impl<S: Storage> Replica<S> {
 
     fn drop_link(&mut self, id: LinkId) {
         if let Some(gone) = self.links.remove(&id)
-            && !self.links.values().any(|link| link.peer == gone.peer)
+            && !self.links.values().any(|link| link.peer() == gone.peer())
         {
-            self.clock.lose(&gone.peer);
+            self.clock.lose(gone.peer());
         }
     }
 
@@ -207,37 +149,32 @@ impl<S: Storage> Replica<S> {
     pub fn handle_frame(&mut self, now: Now, id: LinkId, frame: &[u8]) -> Result<(), LinkError> {
         self.observe(now);
         let link = self.links.get_mut(&id).ok_or(LinkError::Unknown)?;
-        let peer = link.peer.clone();
-        link.heard = now.mono;
+        let peer = link.peer().clone();
+        link.hear(now.mono);
         let frame = Frame::decode(frame)
             .map_err(|source| LinkError::BadFrame { peer: peer.clone(), source: Box::new(source) })?;
+        if !matches!(frame, Frame::Hello(_)) {
+            link.note_greeted();
+        }
+        let has_greeted = link.replica().is_some();
         match frame {
-            Frame::Hello(hello) => self.hello(now, id, hello),
+            Frame::Hello(hello) => self.hello(now, id, &peer, hello),
             // The peer's `Hello` may have been lost: until it comes, other frames are not applied.
-            _ if self.links.get(&id).is_none_or(|link| link.replica.is_none()) => {
-                self.greeted(id);
+            _ if !has_greeted => Ok(()),
+            Frame::Deltas(deltas) => {
+                let origin = deltas.origin;
+                let receipt = self.deltas(&peer, deltas)?;
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.note_receipt(origin, receipt);
+                }
                 Ok(())
             }
-            Frame::Deltas(deltas) => {
-                self.greeted(id);
-                self.deltas(id, &peer, deltas)
-            }
-            Frame::Progress(progress) => {
-                self.greeted(id);
-                Ok(self.progress(now, id, &peer, progress)?)
-            }
+            Frame::Progress(progress) => Ok(self.progress(now, id, &peer, progress)?),
         }
     }
 
-    fn greeted(&mut self, id: LinkId) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.greeted = true;
-        }
-    }
-
-    fn hello(&mut self, now: Now, id: LinkId, hello: Hello) -> Result<(), LinkError> {
-        let Some(link) = self.links.get(&id) else { return Err(LinkError::Unknown) };
-        let peer = link.peer.clone();
+    fn hello(&mut self, now: Now, id: LinkId, peer: &NodeName, hello: Hello) -> Result<(), LinkError> {
+        let peer = peer.clone();
         if hello.node != peer {
             return Err(LinkError::WrongName { peer, says: hello.node.to_string() });
         }
@@ -251,7 +188,7 @@ impl<S: Storage> Replica<S> {
         if self.is_own(hello.replica) {
             // Both replicas notice; the one that is not running yet takes a new id.
             if self.standing != Standing::Running && hello.replica == self.id {
-                self.reincarnate(now)?;
+                self.mint_new_replica_id(now)?;
             }
             return Err(LinkError::Copy { peer });
         }
@@ -261,22 +198,7 @@ impl<S: Storage> Replica<S> {
         self.note_boot(&peer, hello.boot)?;
         self.last_ids.insert(peer.clone(), hello.replica);
         let Some(link) = self.links.get_mut(&id) else { return Err(LinkError::Unknown) };
-        match link.replica {
-            Some(known) if known == hello.replica => {
-                // The peer greets again, because our `Hello` was lost or is on its way. A peer that has it gets no
-                // second one, otherwise two replicas would greet each other for ever.
-                link.hello_due |= !link.greeted;
-            }
-            _ => {
-                link.replica = Some(hello.replica);
-                link.greeted = false;
-                link.acked = VersionVector::default();
-                link.send_again();
-                link.late.clear();
-                link.progress_due = true;
-            }
-        }
-        link.acked.merge(&hello.vector);
+        link.greet(&hello);
         self.origins.tell(&peer, &hello.vector);
         self.clock.hear(now, &peer, &hello.region, hello.wall);
         self.observe(now);
@@ -284,17 +206,21 @@ impl<S: Storage> Replica<S> {
         self.watch_all(now, id);
 
         let replaced: Vec<LinkId> =
-            self.links.iter().filter(|(other, l)| **other < id && l.peer == peer).map(|(other, _)| *other).collect();
+            self.links.iter().filter(|(other, l)| **other < id && l.peer() == &peer).map(|(other, _)| *other).collect();
         for old in replaced {
             self.links.remove(&old);
             self.events.push_back(Event::CloseLink { link: old, silent: false });
         }
+        debug_assert!(
+            self.links.iter().all(|(other, link)| *other >= id || *link.peer() != peer),
+            "an older link to this peer is left"
+        );
         if let Some((of, theirs)) = hello.yours
             && of == self.id
             && self.recent.head_at(theirs.seq).is_some_and(|ours| ours != theirs.hash)
         {
             self.events.push_back(Event::Forked { peer: peer.clone() });
-            self.reincarnate(now)?;
+            self.mint_new_replica_id(now)?;
         }
         self.check_own_log(now, &peer, &hello.seen)
     }
@@ -311,6 +237,7 @@ impl<S: Storage> Replica<S> {
                 if boots.len() > MOST_BOOTS {
                     boots.pop_front();
                 }
+                debug_assert!(boots.len() <= MOST_BOOTS);
                 Ok(())
             }
         }
@@ -331,7 +258,7 @@ impl<S: Storage> Replica<S> {
             // log.
             let is_complete = self.standing == Standing::Running && self.issued > 0;
             self.events.push_back(Event::RolledBack { peer: peer.clone(), origin: old, theirs: known, ours });
-            self.reincarnate(now)?;
+            self.mint_new_replica_id(now)?;
             self.past.insert(old);
             if is_complete {
                 self.complete.insert(old);
@@ -376,35 +303,19 @@ impl<S: Storage> Replica<S> {
 
     /// Whether a peer has a link and has greeted.
     pub(super) fn is_linked(&self, peer: &NodeName) -> bool {
-        self.links.values().any(|link| link.peer == *peer && link.replica.is_some())
+        self.links.values().any(|link| link.peer() == peer && link.replica().is_some())
     }
 
-    /// A heartbeat. `stalled` is how late it comes: while this process stood still it could hear no peer, so that time
-    /// is not counted as silence.
+    /// A heartbeat that comes late by `stalled`.
     pub(super) fn tick_links(&mut self, now: Now, stalled: Duration) {
         let (dead_after, heartbeat) = (self.config.dead_after(), self.config.heartbeat);
         let mut silent = Vec::new();
         for (id, link) in &mut self.links {
-            link.heard = link.heard.plus(stalled).min(now.mono);
-            if now.mono.since(link.heard) >= dead_after {
-                silent.push(*id);
-            } else if link.replica.is_none() {
-                link.hello_due = true;
-            } else {
-                link.progress_due = true;
-                if link.in_flight.is_empty() {
-                    link.advanced = now.mono;
-                } else if now.mono.since(link.advanced) >= heartbeat * link.patience {
-                    link.patience = (link.patience * 2).min(MOST_PATIENCE);
-                    link.advanced = now.mono;
-                    link.send_again();
-                }
-                if let Some((_, shortest)) = link.acknowledges
-                    && shortest > heartbeat * 4
-                    && !link.is_slow
-                {
-                    link.is_slow = true;
-                    self.events.push_back(Event::SlowLink { peer: link.peer.clone(), round_trip: shortest });
+            match link.tick(now.mono, stalled, heartbeat, dead_after) {
+                Tick::Lives => {}
+                Tick::Silent => silent.push(*id),
+                Tick::IsSlow { round_trip } => {
+                    self.events.push_back(Event::SlowLink { peer: link.peer().clone(), round_trip });
                 }
             }
         }
@@ -412,91 +323,5 @@ impl<S: Storage> Replica<S> {
             self.drop_link(id);
             self.events.push_back(Event::CloseLink { link: id, silent: true });
         }
-    }
-}
-
-impl Link {
-    fn new(peer: NodeName, now: Monotonic) -> Link {
-        Link {
-            peer,
-            replica: None,
-            acked: VersionVector::default(),
-            sent: BTreeMap::new(),
-            in_flight: VecDeque::new(),
-            bytes_in_flight: 0,
-            advanced: now,
-            patience: 4,
-            acknowledges: None,
-            is_slow: false,
-            lingers: None,
-            direct: BTreeSet::new(),
-            late: BTreeMap::new(),
-            since: now,
-            heard: now,
-            rewound: now,
-            missing: BTreeSet::new(),
-            hello_due: true,
-            greeted: false,
-            progress_due: false,
-            owes: None,
-        }
-    }
-
-    /// When a partly filled frame that waits for more entries is sent.
-    pub(super) fn lingers_until(&self) -> Option<Monotonic> {
-        self.lingers.map(|since| since.plus(LINGER))
-    }
-
-    /// The seq through which this log was sent to the peer, or is known to it.
-    pub(super) fn sent_through(&self, origin: ReplicaId) -> u64 {
-        self.acked.get(origin).max(self.sent.get(&origin).copied().unwrap_or(0))
-    }
-
-    /// The peer has told what it durably knows (`acked`) and, beyond that, what it has `received`. Frames that should
-    /// have come by now and are in neither are lost: their logs are sent again.
-    pub(super) fn acknowledge(&mut self, now: Monotonic, heartbeat: Duration, received: &[(ReplicaId, u64)]) {
-        let before = self.in_flight.len();
-        let acked = &self.acked;
-        let newest = self.in_flight.iter().rev().find(|sent| acked.get(sent.origin) >= sent.through);
-        if let Some(took) = newest.map(|sent| now.since(sent.at).min(heartbeat * 8)) {
-            let (average, shortest) = self.acknowledges.unwrap_or((took, took));
-            // The average rises quickly, otherwise frames in a queue that fills would be taken for lost.
-            let average = if took > average { (average + took) / 2 } else { average * 7 / 8 + took / 8 };
-            self.acknowledges = Some((average, shortest.min(took)));
-        }
-        self.in_flight.retain(|sent| acked.get(sent.origin) < sent.through);
-        self.bytes_in_flight = self.in_flight.iter().map(|sent| sent.bytes).sum();
-        if self.in_flight.len() < before || before == 0 {
-            self.advanced = now;
-            self.patience = 4;
-        }
-        // Four heartbeats, as long as no acknowledgement was measured.
-        let takes = self.acknowledges.map_or(heartbeat * 4, |(average, _)| average * 2 + heartbeat / 4);
-        let has = |sent: &Sent| received.iter().any(|(o, through)| *o == sent.origin && *through >= sent.through);
-        let lost = self.in_flight.iter().filter(|sent| now.since(sent.at) >= takes && !has(sent));
-        let lost: BTreeSet<ReplicaId> = lost.map(|sent| sent.origin).collect();
-        for origin in lost {
-            self.rewind(origin);
-        }
-    }
-
-    /// From now on this log is sent again from what the peer has acknowledged.
-    pub(super) fn rewind(&mut self, origin: ReplicaId) {
-        self.sent.remove(&origin);
-        self.in_flight.retain(|sent| sent.origin != origin);
-        self.bytes_in_flight = self.in_flight.iter().map(|sent| sent.bytes).sum();
-    }
-
-    /// From now on every log is sent again from what the peer has acknowledged.
-    fn send_again(&mut self) {
-        self.in_flight.clear();
-        self.bytes_in_flight = 0;
-        self.sent.clear();
-    }
-
-    pub(super) fn forget_origin(&mut self, origin: ReplicaId) {
-        self.acked.remove(origin);
-        self.sent.remove(&origin);
-        self.late.remove(&origin);
     }
 }

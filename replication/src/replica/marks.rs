@@ -27,8 +27,9 @@ use crate::version::VersionVector;
 /// What a bucket says about itself, written atomically with every batch that touches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
-    /// The replica that wrote last; 0 if none has.
-    pub(super) replica: u64,
+    /// The replica that wrote last, if one has; 0 is stored for none.
+    #[serde(with = "replica_or_zero")]
+    pub(super) replica: Option<ReplicaId>,
     /// The last seq issued under that id, whatever has been removed from the log since.
     pub(super) issued: u64,
     /// Rolling hash of the log under that id up to `issued`, if it is known.
@@ -50,6 +51,22 @@ pub(super) struct Mark {
     pub(super) is_old: bool,
 }
 
+/// The stored form of a replica that may be none.
+mod replica_or_zero {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::ids::ReplicaId;
+
+    #[allow(clippy::ref_option)]
+    pub(super) fn serialize<S: Serializer>(replica: &Option<ReplicaId>, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(replica.map_or(0, |replica| replica.0))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ReplicaId>, D::Error> {
+        u64::deserialize(from).map(|replica| (replica != 0).then_some(ReplicaId(replica)))
+    }
+}
+
 /// A mark up to store format 3.
 #[derive(Deserialize)]
 struct OldMark {
@@ -67,7 +84,7 @@ struct OldMark {
 impl From<OldMark> for Mark {
     fn from(old: OldMark) -> Mark {
         Mark {
-            replica: old.replica,
+            replica: (old.replica != 0).then_some(ReplicaId(old.replica)),
             issued: old.issued,
             head: None,
             documents: old.documents,
@@ -98,10 +115,9 @@ pub(super) enum Found {
 pub(super) fn read<S: Storage>(storage: &S) -> Result<BTreeMap<Bucket, Mark>, StorageError> {
     let mut marks = BTreeMap::new();
     for bucket in storage.buckets() {
-        let corrupt = |_| StorageError::Corrupt { what: "mark", bucket };
         let mark = match (storage.get(bucket, MARK_KEY)?, storage.get(bucket, OLD_MARK_KEY)?) {
-            (Some(mark), _) => postcard::from_bytes(&mark).map_err(corrupt)?,
-            (None, Some(old)) => postcard::from_bytes::<OldMark>(&old).map_err(corrupt)?.into(),
+            (Some(mark), _) => StorageError::decode(&mark, "mark", bucket)?,
+            (None, Some(old)) => StorageError::decode::<OldMark>(&old, "mark", bucket)?.into(),
             // After a crash a bucket may exist of which not even the first batch survived.
             (None, None) => Mark::default(),
         };
@@ -158,7 +174,7 @@ pub(super) fn judge(marks: &BTreeMap<Bucket, Mark>, horizon: Wall, has_meta: boo
 
 /// The greatest seq issued under each id that a mark names.
 pub(super) fn issued(marks: &BTreeMap<Bucket, Mark>) -> VersionVector {
-    marks.values().filter(|mark| mark.replica != 0).map(|mark| (ReplicaId(mark.replica), mark.issued)).collect()
+    marks.values().filter_map(|mark| Some((mark.replica?, mark.issued))).collect()
 }
 
 #[cfg(test)]
@@ -181,7 +197,7 @@ mod tests {
     /// The store after batch 3 (A and lasting) and batch 5 (B and lasting); after batch n the vector is n.
     fn store() -> BTreeMap<Bucket, Mark> {
         let mark = |batch, before, touched: &[(Bucket, u64)], table: &[(Bucket, u64)]| Mark {
-            replica: 1,
+            replica: Some(ReplicaId(1)),
             issued: batch,
             batch,
             touched: touched.to_vec(),

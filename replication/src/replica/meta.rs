@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Replica;
 use super::origins::Hearsay;
+use crate::encode::encode;
 use crate::ids::{NodeName, ReplicaId};
 use crate::key::Bucket;
 use crate::storage::{BucketBatch, META_KEY, Storage, StorageError, WriteBatch};
@@ -57,18 +58,14 @@ const ADDED: [usize; 3] = [1, 6, 2];
 
 pub(super) fn read<S: Storage>(storage: &S) -> Result<Option<Meta>, StorageError> {
     let Some(mut bytes) = storage.get(Bucket::Lasting, META_KEY)? else { return Ok(None) };
-    let (format, _) = postcard::take_from_bytes::<u16>(&bytes)
-        .map_err(|_| StorageError::Corrupt { what: "meta", bucket: Bucket::Lasting })?;
+    let (format, _) =
+        postcard::take_from_bytes::<u16>(&bytes).map_err(StorageError::corrupt("meta", Bucket::Lasting))?;
     if !(1..=FORMAT).contains(&format) {
         return Err(StorageError::Format { found: format, expected: FORMAT });
     }
     let added: usize = ADDED.iter().skip(usize::from(format).saturating_sub(2)).sum();
     bytes.resize(bytes.len() + added, 0);
-    decode(&bytes, "meta", Bucket::Lasting).map(Some)
-}
-
-fn decode<T: for<'de> Deserialize<'de>>(bytes: &[u8], what: &'static str, bucket: Bucket) -> Result<T, StorageError> {
-    postcard::from_bytes(bytes).map_err(|_| StorageError::Corrupt { what, bucket })
+    StorageError::decode(&bytes, "meta", Bucket::Lasting).map(Some)
 }
 
 impl<S: Storage> Replica<S> {
@@ -107,7 +104,7 @@ impl<S: Storage> Replica<S> {
             orphans: self.orphans.through.clone(),
             unproven: self.unproven.clone(),
         };
-        postcard::to_stdvec(&meta).unwrap_or_default()
+        encode(&meta)
     }
 }
 
@@ -147,7 +144,7 @@ mod tests {
             storage.apply(&batch).unwrap();
             let reopened = open().unwrap().status(now);
             assert_eq!(reopened.durable, status.durable);
-            assert!(!reopened.forgot_early);
+            assert!(!reopened.dropped_too_early);
         }
     }
 }

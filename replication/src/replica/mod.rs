@@ -59,7 +59,7 @@ use head::Heads;
 use link::Link;
 use marks::Mark;
 use origins::{Hearsay, Origins};
-use pending::{InFlight, Pending, Place};
+use pending::{BatchState, InFlight, Pending};
 use salvage::Orphans;
 
 /// What a replica is told at its start. `max_retention` must be equal everywhere, otherwise forgetting is not safe.
@@ -211,8 +211,8 @@ pub enum Event {
     /// A day's bucket is gone.
     Forgot(Bucket),
     /// Whether this replica may have dropped documents that have not expired, because its clock was ahead
-    /// ([`Replica::forgot_early`]).
-    ForgotEarly(bool),
+    /// ([`Replica::dropped_too_early`]).
+    DroppedTooEarly(bool),
     /// An entry's arrival is later than certain time allows, so its log waits here. Some clock is ahead.
     HeldBack {
         /// The peer that sent it.
@@ -273,14 +273,19 @@ enum Standing {
 #[derive(Debug, Default)]
 struct Told {
     doubt: Option<Doubt>,
-    forgot_early: bool,
+    dropped_too_early: bool,
 }
 
 /// One replica. Owns no clock, socket, thread or source of randomness.
 ///
-/// Call a `handle_*` when something happened, then drain every `poll_*`: [`Replica::poll_batch`] when the
-/// previous batch is durable (or earlier), [`Replica::poll_transmit`] and [`Replica::poll_event`] until they are
-/// empty. Nothing that depends on a batch is handed out before [`Replica::handle_durable`] reports it. After a
+/// Call a `handle_*` when something happened. Then poll, in this order, which [`Replica::drive`] keeps:
+/// 1. [`Replica::poll_timeout`]: if that moment has come, call [`Replica::handle_timeout`];
+/// 2. [`Replica::poll_batch`], if no batch is on its way to the disk;
+/// 3. [`Replica::poll_transmit`] until it returns `None`;
+/// 4. [`Replica::poll_event`] until it returns `None`;
+/// 5. [`Replica::poll_timeout`] again: the latest moment of the next turn.
+///
+/// Nothing that depends on a batch is handed out before [`Replica::handle_durable`] reports it. After a
 /// [`StorageError`] the replica must not be used again.
 pub struct Replica<S> {
     config: ReplicaConfig,
@@ -370,7 +375,12 @@ impl<S: Storage> Replica<S> {
         let mut pending = std::mem::take(&mut self.pending);
         let id = self.next_batch;
         self.next_batch.0 += 1;
-        let place = Place {
+        debug_assert!(self.vector.covers(&self.durable), "something durable is not known");
+        debug_assert!(
+            self.standing != Standing::Running || self.vector.get(self.id) == self.issued,
+            "an issued entry is not known, or another one is"
+        );
+        let state = BatchState {
             id: self.id,
             issued: self.issued,
             batch: id,
@@ -379,7 +389,7 @@ impl<S: Storage> Replica<S> {
             settled: &self.settled,
             head: self.heads.own(),
         };
-        let batch = pending.batch(&place, &mut self.buckets);
+        let batch = pending.batch(&state, &mut self.buckets);
         self.storage.apply(&batch)?;
         self.in_flight = Some(InFlight { id, vector: self.vector.clone(), settles: self.durable.clone(), pending });
         Ok(Some(id))
@@ -396,15 +406,17 @@ impl<S: Storage> Replica<S> {
     /// # Errors
     /// [`StorageError`] if the engine fails or a row is corrupt.
     pub fn handle_durable(&mut self, now: Now, through: BatchId) -> Result<(), StorageError> {
+        debug_assert!(through < self.next_batch, "a batch that was never applied is reported as durable");
         self.observe(now);
         if let Some(done) = self.in_flight.take_if(|batch| batch.id <= through) {
+            debug_assert!(self.vector.covers(&done.vector), "the vector went back while a batch was on its way");
             self.durable.merge(&done.vector);
             self.settled = done.settles;
             for (delta, head) in done.pending.issued {
                 self.recent.push(delta, head);
             }
             for link in self.links.values_mut() {
-                link.progress_due |= link.owes.take_if(|batch| *batch <= done.id).is_some();
+                link.settle(done.id);
             }
             self.watch_foreign(now, &done.pending.foreign);
             self.events
@@ -413,6 +425,11 @@ impl<S: Storage> Replica<S> {
             // The rows go only now that the tombstones are durable. Otherwise a crash between the two could leave a
             // document removed here and alive elsewhere.
             for (name, tombstone) in done.pending.erased {
+                debug_assert!(
+                    // The tombstone's day may have been dropped while the batch was gathered, and its log retired.
+                    self.durable.contains(tombstone.dot) || self.is_droppable(Bucket::of(tombstone.until)),
+                    "rows go before their tombstone is durable"
+                );
                 self.remove_rows(&name, &tombstone)?;
             }
             self.pending.done.extend(done.pending.done_when_removed);
@@ -439,6 +456,10 @@ impl<S: Storage> Replica<S> {
         }
         let stalled = now.mono.since(self.next_tick);
         self.next_tick = now.mono.plus(self.config.heartbeat);
+        debug_assert!(
+            self.config.heartbeat.is_zero() || self.next_tick > now.mono,
+            "the heartbeat is due again at once"
+        );
         self.compact_some()?;
         if matches!(&self.standing, Standing::Confirming { until, .. } if now.mono >= *until) {
             self.stop_confirming(now)?;
@@ -475,7 +496,7 @@ impl<S: Storage> Replica<S> {
     ///
     /// # Errors
     /// [`WordRefused`]; nothing changes then.
-    pub fn believe_clock(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
+    pub fn trust_wall_clock(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
         let reached = self.clock.reached();
         self.clock.believe(now, stated, force)?;
         self.note_leap(reached);
@@ -489,6 +510,7 @@ impl<S: Storage> Replica<S> {
             self.awaited.end_filling();
             self.pending.meta = true;
         }
+        debug_assert!(!self.awaited.is_filling());
     }
 
     fn observe(&mut self, now: Now) {
@@ -500,9 +522,9 @@ impl<S: Storage> Replica<S> {
             self.told.doubt = self.clock.doubt();
             self.events.push_back(Event::Clock(self.told.doubt));
         }
-        if self.forgot_early() != self.told.forgot_early {
-            self.told.forgot_early = self.forgot_early();
-            self.events.push_back(Event::ForgotEarly(self.told.forgot_early));
+        if self.dropped_too_early() != self.told.dropped_too_early {
+            self.told.dropped_too_early = self.dropped_too_early();
+            self.events.push_back(Event::DroppedTooEarly(self.told.dropped_too_early));
         }
     }
 
@@ -516,7 +538,7 @@ impl<S: Storage> Replica<S> {
     /// have not expired may then have been dropped, refused, or left out of frames here. Until that time has come this
     /// replica relays nothing and claims nothing.
     #[must_use]
-    pub fn forgot_early(&self) -> bool {
+    pub fn dropped_too_early(&self) -> bool {
         self.clock.reached().max(self.horizon) > self.clock.certain().plus(self.config.max_clock_skew)
     }
 

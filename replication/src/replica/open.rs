@@ -170,14 +170,17 @@ impl<S: Storage> Replica<S> {
             replica.run();
         }
         replica.finish_removals()?;
+        debug_assert!(replica.in_flight.is_none(), "a batch of the start is left");
+        debug_assert_eq!(replica.durable, replica.vector, "something that was found is not durable");
+        debug_assert!(!replica.past.contains(&replica.id), "the id is an earlier one as well");
         Ok(replica)
     }
 
     /// Goes on under a new id; the log until now becomes that of an earlier incarnation.
-    pub(super) fn reincarnate(&mut self, now: Now) -> Result<(), StorageError> {
+    pub(super) fn mint_new_replica_id(&mut self, now: Now) -> Result<(), StorageError> {
         // Peers may know more of the old log than we do, so these erasures are passed on under the new id, not the old
         // one.
-        let unexplained = std::mem::take(&mut self.pending.unexplained);
+        let erasures_without_tombstone = std::mem::take(&mut self.pending.erasures_without_tombstone);
         // Entries under the old id are made durable first, so that the end of the old log is known for good.
         self.settle_batches(now)?;
         let old = self.id;
@@ -188,28 +191,34 @@ impl<S: Storage> Replica<S> {
             self.past.insert(old);
             self.ended.advance(old, self.issued);
         }
+        debug_assert!(self.in_flight.is_none(), "a batch spans two ids");
         self.id = (self.mint)();
+        debug_assert_ne!(self.id.0, 0, "0 is stored for nobody");
         self.is_unsaved = true;
         self.issued = 0;
         self.heads = self.heads.restart();
         self.recent = Recent::new(0, self.heads.own(), self.config.recent_bytes);
         self.standing = Standing::Running;
-        self.pending.unexplained = unexplained;
+        self.pending.erasures_without_tombstone = erasures_without_tombstone;
         self.events.push_back(Event::Reincarnated { old, new: self.id });
         for link in self.links.values_mut() {
-            link.hello_due = true;
+            link.owe_hello();
         }
         self.observe(now);
         Ok(())
     }
 
-    /// Makes durable the batch on its way and the one being gathered, and waits for both. For changes that no batch may
-    /// span.
-    pub(super) fn settle_batches(&mut self, now: Now) -> Result<(), StorageError> {
+    /// Makes durable the batch on its way and those being gathered, and waits for the disk. For changes that no batch
+    /// may span, and for drivers that have nothing else to do meanwhile.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the engine fails or a row is corrupt.
+    pub fn settle_batches(&mut self, now: Now) -> Result<(), StorageError> {
         while let Some(last) = self.in_flight.as_ref().map(|batch| batch.id).or(self.poll_batch()?) {
             self.storage.sync()?;
             self.handle_durable(now, last)?;
         }
+        debug_assert!(self.in_flight.is_none() && self.next_batch().is_none(), "a batch is left");
         Ok(())
     }
 
@@ -224,7 +233,7 @@ impl<S: Storage> Replica<S> {
             self.run();
             return Ok(());
         }
-        self.reincarnate(now)
+        self.mint_new_replica_id(now)
     }
 
     /// The log goes on under the present id. No peer has seen what a half batch had issued, so its seqs count as used

@@ -20,14 +20,13 @@
 //! `ALGORITHM.md`, section 6, lists what a peer that lies can still do.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Event, Replica};
-use crate::ids::{Dot, LinkId, NodeName, ReplicaId};
-use crate::storage::{Storage, StorageError, log_key};
+use crate::ids::{LinkId, NodeName, ReplicaId};
+use crate::storage::{Storage, StorageError, has_log_entries};
 use crate::time::Now;
 use crate::version::VersionVector;
 
@@ -101,7 +100,7 @@ impl<S: Storage> Replica<S> {
         }
         match self.origins.owner(origin) {
             Some(owner) if owner == peer => u64::MAX,
-            Some(_) if self.links.values().any(|link| link.replica == Some(origin)) => self.origins.told(origin),
+            Some(_) if self.links.values().any(|link| link.leads_to(origin)) => self.origins.told(origin),
             _ => self.vector.get(origin).saturating_add(MOST_AHEAD),
         }
     }
@@ -120,6 +119,7 @@ impl<S: Storage> Replica<S> {
             self.pending.meta = true;
         }
         self.vector.advance(origin, through);
+        debug_assert!(self.vector.get(origin) >= known.max(through), "the vector goes back");
     }
 
     /// Once a replica is linked for a while, compares how far its log goes with what others said. Takes back everything
@@ -127,17 +127,17 @@ impl<S: Storage> Replica<S> {
     /// may be older than theirs.
     pub(super) fn end_hearsay(&mut self, now: Now, id: LinkId) -> Result<(), StorageError> {
         let Some(link) = self.links.get(&id) else { return Ok(()) };
-        if self.hearsay.0.is_empty() || now.mono.since(link.since) < self.config.start_grace() {
+        if self.hearsay.0.is_empty() || link.age(now.mono) < self.config.start_grace() {
             return Ok(());
         }
-        let (peer, present) = (link.peer.clone(), link.replica);
+        let (peer, present) = (link.peer().clone(), link.replica());
         let said = self.hearsay.0.iter().filter(|(origin, _)| self.origins.owner(**origin) == Some(&peer));
         for (origin, proven) in said.map(|(o, p)| (*o, *p)).collect::<Vec<_>>() {
             let (known, ends) = (self.vector.get(origin), self.origins.told(origin));
             // A node that does not name a log says nothing about it. The disk of the node may have lost the end of an
             // earlier log: if we have entries there, they are kept.
             let is_named = ends > 0 || Some(origin) == present;
-            let is_kept = Some(origin) != present && known > ends && self.has_entries(origin, ends + 1)?;
+            let is_kept = Some(origin) != present && known > ends && has_log_entries(&self.storage, origin, ends + 1)?;
             if is_named && !is_kept {
                 self.hearsay.0.remove(&origin);
                 self.pending.meta = true;
@@ -151,8 +151,11 @@ impl<S: Storage> Replica<S> {
                 vector.remove(origin);
                 vector.advance(origin, proven);
             }
+            debug_assert!(self.vector.covers(&self.durable) && !self.is_own(origin), "our own log goes back");
             self.pending.force = true;
-            self.ask_again(id, origin);
+            if let Some(link) = self.links.get_mut(&id) {
+                link.ask_again(origin);
+            }
             self.events.push_back(Event::Contradicted { peer: peer.clone(), origin });
         }
         Ok(())
@@ -192,13 +195,14 @@ impl<S: Storage> Replica<S> {
         self.retire_at = now.mono.plus(RETIRE_EVERY);
         let over = self.vector.iter().map(|(origin, _)| origin).filter(|origin| !self.may_go_on(*origin));
         for origin in over.collect::<Vec<_>>() {
-            if self.has_entries(origin, 0)? || self.pending.has_entries(origin) {
+            if has_log_entries(&self.storage, origin, 0)? || self.pending.has_entries(origin) {
                 continue;
             }
             for vector in [&mut self.vector, &mut self.durable, &mut self.settled, &mut self.promised, &mut self.ended]
             {
                 vector.remove(origin);
             }
+            debug_assert_ne!(origin, self.id, "the present id is over");
             self.awaited.drop_origin(origin);
             self.past.remove(&origin);
             self.origins.forget(origin);
@@ -217,26 +221,10 @@ impl<S: Storage> Replica<S> {
     /// id since. While such a node is away its log must not be forgotten, otherwise its peers could not tell it that
     /// its disk went back, and it would reuse dots.
     fn may_go_on(&self, origin: ReplicaId) -> bool {
-        if origin == self.id || self.links.values().any(|link| link.replica == Some(origin)) {
+        if origin == self.id || self.links.values().any(|link| link.leads_to(origin)) {
             return true;
         }
         let owner = self.origins.owner(origin).filter(|owner| self.config.peers.contains_key(*owner));
         owner.is_some_and(|owner| self.last_ids.get(owner).is_none_or(|last| *last == origin))
-    }
-
-    /// Whether storage has an entry of this log from `seq` on.
-    fn has_entries(&self, origin: ReplicaId, seq: u64) -> Result<bool, StorageError> {
-        let (start, end) = (log_key(Dot { origin, seq }), log_key(Dot { origin, seq: u64::MAX }));
-        let mut found = false;
-        for bucket in self.buckets.keys() {
-            self.storage.scan(*bucket, &start, &end, &mut |_, _| {
-                found = true;
-                ControlFlow::Break(())
-            })?;
-            if found {
-                break;
-            }
-        }
-        Ok(found)
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::marks::Mark;
 use super::{BatchId, Outcome, Ticket};
+use crate::encode::encode;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Delta, Reason, Tombstone};
@@ -11,7 +12,7 @@ use crate::storage::{BucketBatch, MARK_KEY, OLD_MARK_KEY, WriteBatch, log_key};
 use crate::version::VersionVector;
 
 /// The replica's state when a batch is made; every mark of the batch records it.
-pub(super) struct Place<'a> {
+pub(super) struct BatchState<'a> {
     pub(super) id: ReplicaId,
     pub(super) issued: u64,
     pub(super) batch: BatchId,
@@ -33,7 +34,7 @@ pub(super) struct Pending {
     pub(super) foreign: BTreeSet<ReplicaId>,
     pub(super) changed: Vec<DocumentName>,
     /// Documents of which an `Erased` entry came, but no tombstone yet.
-    pub(super) unexplained: Vec<(DocumentKey, Reason)>,
+    pub(super) erasures_without_tombstone: Vec<(DocumentKey, Reason)>,
     /// Names whose tombstones are in this batch. Their rows are removed in the next one.
     pub(super) erased: Vec<(DocumentName, Tombstone)>,
     pub(super) done: Vec<(Ticket, Outcome)>,
@@ -58,7 +59,7 @@ pub(super) struct InFlight {
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.unexplained.is_empty() && !self.force && !self.meta
+        self.writes.is_empty() && self.erasures_without_tombstone.is_empty() && !self.force && !self.meta
     }
 
     pub(super) fn put(&mut self, bucket: Bucket, key: Vec<u8>, value: Vec<u8>) {
@@ -96,14 +97,16 @@ impl Pending {
 
     /// The gathered writes with every touched bucket's new mark. The lasting bucket is touched by every batch, because
     /// its mark lists the last batch of all others.
-    pub(super) fn batch(&mut self, place: &Place<'_>, marks: &mut BTreeMap<Bucket, Mark>) -> WriteBatch {
+    pub(super) fn batch(&mut self, state: &BatchState<'_>, marks: &mut BTreeMap<Bucket, Mark>) -> WriteBatch {
         self.writes.entry(Bucket::Lasting).or_default();
         let writes = std::mem::take(&mut self.writes);
         let before = |bucket: &Bucket| marks.get(bucket).map_or(0, |mark| mark.batch);
         let touched: Vec<(Bucket, u64)> = writes.keys().map(|bucket| (*bucket, before(bucket))).collect();
         let mut table: BTreeMap<Bucket, u64> = marks.iter().map(|(bucket, mark)| (*bucket, mark.batch)).collect();
-        table.extend(touched.iter().map(|(bucket, _)| (*bucket, place.batch.0)));
+        table.extend(touched.iter().map(|(bucket, _)| (*bucket, state.batch.0)));
         table.remove(&Bucket::Lasting);
+        debug_assert!(touched.iter().all(|(_, before)| *before < state.batch.0), "a bucket is ahead of its next batch");
+        debug_assert!(state.vector.covers(state.durable), "a batch takes back what is durable");
         let mut batch = WriteBatch::default();
         for (bucket, mut writes) in writes {
             let mark = marks.entry(bucket).or_default();
@@ -112,23 +115,24 @@ impl Pending {
                 writes.insert(OLD_MARK_KEY.to_vec(), None);
             }
             *mark = Mark {
-                replica: place.id.0,
-                issued: place.issued,
-                head: place.head,
+                replica: Some(state.id),
+                issued: state.issued,
+                head: state.head,
                 documents: mark.documents.saturating_add_signed(documents),
                 tombstones: mark.tombstones.saturating_add_signed(tombstones),
-                batch: place.batch.0,
+                batch: state.batch.0,
                 touched: touched.clone(),
                 table: if bucket == Bucket::Lasting { table.clone() } else { BTreeMap::new() },
-                vector: place.vector.clone(),
-                previous: place.durable.clone(),
-                settled: place.settled.clone(),
+                vector: state.vector.clone(),
+                previous: state.durable.clone(),
+                settled: state.settled.clone(),
                 is_old: false,
             };
-            // In memory this cannot fail. If it did, the empty mark would be reported as corrupt.
-            writes.insert(MARK_KEY.to_vec(), Some(postcard::to_stdvec(mark).unwrap_or_default()));
+            writes.insert(MARK_KEY.to_vec(), Some(encode(mark)));
             batch.buckets.push((bucket, BucketBatch { writes: writes.into_iter().collect() }));
         }
+        debug_assert!(batch.buckets.is_sorted_by_key(|(bucket, _)| *bucket), "days do not ascend");
+        assert!(matches!(batch.buckets.last(), Some((Bucket::Lasting, _))), "every batch ends in the lasting bucket");
         batch
     }
 }

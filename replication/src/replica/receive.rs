@@ -7,10 +7,10 @@
 //!   only a clock that is ahead can have dated it. It is taken when its time has come.
 //! - How far a peer is believed about a log is decided by `Replica::believed_through` alone.
 
-use super::link::Watch;
+use super::link::Receipt;
 use super::{Event, LinkError, Replica, Standing};
 use crate::frame::{Deltas, Progress};
-use crate::ids::{LinkId, NodeName, ReplicaId};
+use crate::ids::{LinkId, NodeName};
 use crate::key::{Bucket, DocumentKey};
 use crate::log::{Body, Delta, LogEntry, Reference};
 use crate::replica::Head;
@@ -24,7 +24,7 @@ impl<S: Storage> Replica<S> {
         now: Now,
         id: LinkId,
         peer: &NodeName,
-        progress: Progress,
+        mut progress: Progress,
     ) -> Result<(), StorageError> {
         let Some(region) = self.config.peers.get(peer).cloned() else { return Ok(()) };
         self.clock.hear(now, peer, &region, progress.wall);
@@ -32,7 +32,7 @@ impl<S: Storage> Replica<S> {
         // Claims that lie in our future are ignored: a node whose clock is ahead may have dropped entries by that
         // clock. The limit is twice the skew, because two correct clocks may be that far apart.
         let latest = self.clock.trusted().plus(self.config.max_clock_skew * 2);
-        if let Some(mut claim) = progress.claim
+        if let Some(mut claim) = progress.claim.take()
             && claim.node == *peer
             && claim.region == region
             && claim.through <= latest
@@ -46,80 +46,53 @@ impl<S: Storage> Replica<S> {
             if progress.horizon <= self.clock.certain().plus(self.config.max_clock_skew) {
                 self.horizon = progress.horizon;
                 self.pending.meta = true;
+                debug_assert!(
+                    self.horizon <= self.clock.trusted().plus(self.config.max_clock_skew),
+                    "a horizon is ahead of trusted time by more than the skew"
+                );
             } else {
                 self.events.push_back(Event::HorizonRefused { peer: peer.clone(), horizon: progress.horizon });
             }
         }
         let heartbeat = self.config.heartbeat;
-        let own = self.id;
         let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
-        // The peer does not name our id among its links, so it has lost our latest `Hello`: greet again.
-        link.hello_due |= !progress.direct.contains(&own);
-        // The peer has forgotten the origins that it no longer names, so the rest of their logs is new to it.
-        let forgotten = link.acked.origins_beyond(&progress.vector);
-        for origin in &forgotten {
-            link.forget_origin(*origin);
-        }
-        link.acked.merge(&progress.vector);
-        link.direct = progress.direct.into_iter().collect();
-        link.acknowledge(now.mono, heartbeat, &progress.received);
-        link.late.retain(|origin, watch| {
-            let theirs = link.acked.get(*origin);
-            if theirs > watch.theirs {
-                *watch = Watch { theirs, since: now.mono };
-            }
-            theirs < self.durable.get(*origin)
-        });
+        let forgotten = link.hear_progress(now.mono, heartbeat, self.id, &progress);
+        link.renew_watches(now.mono, &self.durable);
         self.watch_all(now, id);
         if !forgotten.is_empty() {
             self.look_for_over(now)?;
         }
-        let Some(link) = self.links.get_mut(&id) else { return Ok(()) };
-        // At most once per heartbeat, because frames that only overtook each other need not be sent twice.
-        if !progress.missing.is_empty() && now.mono.since(link.rewound) >= heartbeat {
-            link.rewound = now.mono;
-            for origin in progress.missing {
-                // The peer may know less of this log than before, because an origin that was over begins anew.
-                link.acked.remove(origin);
-                link.acked.advance(origin, progress.vector.get(origin));
-                link.rewind(origin);
-            }
+        if let Some(link) = self.links.get_mut(&id) {
+            link.fill_gaps(now.mono, heartbeat, &progress);
         }
         self.end_hearsay(now, id)
     }
 
-    pub(super) fn deltas(&mut self, id: LinkId, peer: &NodeName, deltas: Deltas) -> Result<(), LinkError> {
+    /// Entries of one log arrived. Returns what is owed to the peer for them.
+    pub(super) fn deltas(&mut self, peer: &NodeName, deltas: Deltas) -> Result<Receipt, LinkError> {
         let Deltas { origin, after, through, heads, entries } = deltas;
         let known = self.vector.get(origin);
         if origin == self.id {
-            return Ok(());
+            return Ok(Receipt::default());
         }
         if after > known {
-            self.ask_again(id, origin);
-            return Ok(());
+            return Ok(Receipt { is_missing: true, ..Receipt::default() });
         }
         if through <= known {
             // The frame came before. If it is durable it is acknowledged at once, otherwise with its batch.
             let is_durable = through <= self.durable.get(origin);
             let gathered = if self.pending.is_empty() { None } else { Some(self.next_batch) };
             let batch = gathered.or(self.in_flight.as_ref().map(|batch| batch.id)).filter(|_| !is_durable);
-            if let Some(link) = self.links.get_mut(&id) {
-                link.owes = batch.or(link.owes);
-                link.progress_due |= is_durable;
-            }
-            return Ok(());
+            return Ok(Receipt { is_durable, batch, ..Receipt::default() });
         }
         // The new entries go into the batch that is being gathered. So its end is acknowledged, not that of an earlier
         // batch.
-        let batch = self.next_batch;
-        if let Some(link) = self.links.get_mut(&id) {
-            link.owes = Some(batch);
-        }
+        let mut receipt = Receipt { batch: Some(self.next_batch), ..Receipt::default() };
         // Even if no entry is stored, the new vector must become durable before it is told.
         self.pending.force = true;
         if !self.has_room_for(origin) {
             self.events.push_back(Event::Refused { peer: peer.clone(), dot: crate::ids::Dot { origin, seq: through } });
-            return Ok(());
+            return Ok(receipt);
         }
         if let Some([first, last]) = heads
             && self.origins.owner(origin) == Some(peer)
@@ -145,21 +118,17 @@ impl<S: Storage> Replica<S> {
                 && self.tombstone(&delta.key)?.is_none()
             {
                 through = delta.dot.seq - 1;
-                self.ask_again(id, origin);
+                receipt.is_missing = true;
                 break;
             }
             self.apply(peer, delta)?;
         }
+        debug_assert!(after <= known && !self.pending.is_empty(), "the vector jumps a gap, or moves without a batch");
+        debug_assert_ne!(origin, self.id, "our own log comes from nobody else");
         self.advance(peer, origin, through);
+        debug_assert!(self.vector.get(origin) >= known, "the vector goes back");
         self.pending.foreign.insert(origin);
-        Ok(())
-    }
-
-    pub(super) fn ask_again(&mut self, id: LinkId, origin: ReplicaId) {
-        if let Some(link) = self.links.get_mut(&id) {
-            link.missing.insert(origin);
-            link.progress_due = true;
-        }
+        Ok(receipt)
     }
 
     /// Checks one entry of another replica against the rules of deletion, and stores it or what is left of it.
@@ -195,12 +164,15 @@ impl<S: Storage> Replica<S> {
                 }
                 return self.put_change(&key, row, existed, dot, hlc, change);
             }
-            (Body::Tombstone(reason), None) => return self.put_tombstone(&key, reason, dot, hlc),
+            (Body::Tombstone(reason), None) => {
+                self.put_tombstone(&key, reason, dot, hlc);
+                return Ok(());
+            }
             (Body::Change(_), Some(tombstone)) => Reference::Erased(name, until, tombstone.reason),
             (Body::Tombstone(reason), Some(_)) => Reference::Tombstone(name, until, reason),
             (Body::Erased(reason), Some(_)) => Reference::Erased(name, until, reason),
             (Body::Erased(reason), None) => {
-                self.pending.unexplained.push((key, reason));
+                self.pending.erasures_without_tombstone.push((key, reason));
                 Reference::Erased(name, until, reason)
             }
         };

@@ -15,13 +15,11 @@
 //! be removed, because an entry that no other store has would keep its log from ever being over here
 //! ([`super::origins`]).
 
-use std::ops::ControlFlow;
-
 use super::{Replica, Standing};
 use crate::ids::{Dot, ReplicaId};
 use crate::key::Bucket;
 use crate::log::{Body, Delta, LogEntry, Reference};
-use crate::storage::{Storage, StorageError, log_key, read_log_seq};
+use crate::storage::{Storage, StorageError, log_key, scan_log};
 use crate::time::Now;
 use crate::version::VersionVector;
 
@@ -94,6 +92,7 @@ impl<S: Storage> Replica<S> {
     fn clear(&mut self, origin: ReplicaId, after: u64, last: u64) -> Result<u64, StorageError> {
         let (found, mut done) = self.entries_between(origin, after, last)?;
         for Lying { bucket, dot, entry } in found {
+            debug_assert!(!self.vector.contains(dot), "an entry that the vector covers is no orphan");
             match self.fate(dot, &entry)? {
                 Fate::Goes => {
                     self.undo_entry(bucket, dot, entry.what)?;
@@ -105,27 +104,16 @@ impl<S: Storage> Replica<S> {
             }
             done = done.min(dot.seq - 1);
         }
+        debug_assert!((after..=last).contains(&done), "the look at orphans went back, or too far");
         Ok(done)
     }
 
     /// The first entries of a log in (after, last] that the store has, and the seq through which none is missing.
     fn entries_between(&self, origin: ReplicaId, after: u64, last: u64) -> Result<(Vec<Lying>, u64), StorageError> {
-        let start = log_key(Dot { origin, seq: after.saturating_add(1) });
-        let end = log_key(Dot { origin, seq: last.saturating_add(1) });
         let mut found = Vec::new();
         for bucket in self.buckets.keys() {
-            let (mut taken, mut corrupt) = (0, false);
-            self.storage.scan(*bucket, &start, &end, &mut |key, value| {
-                match (read_log_seq(key), LogEntry::decode(value)) {
-                    (Some(seq), Some(entry)) => found.push(Lying { bucket: *bucket, dot: Dot { origin, seq }, entry }),
-                    _ => corrupt = true,
-                }
-                taken += 1;
-                if taken >= MOST_AT_ONCE || corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
-            if corrupt {
-                return Err(StorageError::Corrupt { what: "log entry", bucket: *bucket });
-            }
+            let entries = scan_log(&self.storage, *bucket, origin, (after, last), MOST_AT_ONCE)?.into_iter();
+            found.extend(entries.map(|(seq, entry)| Lying { bucket: *bucket, dot: Dot { origin, seq }, entry }));
         }
         // Each bucket gave its first entries, so the first of all are complete.
         found.sort_unstable_by_key(|lying| lying.dot.seq);
@@ -164,8 +152,8 @@ impl<S: Storage> Replica<S> {
         match entry.what {
             Reference::Change(key) => {
                 let (row, existed) = self.row(&key)?;
-                let corrupt = |_| StorageError::Corrupt { what: "row", bucket: key.bucket() };
-                let Some(change) = row.find(orphan).map_err(corrupt)? else { return Ok(()) };
+                let found = row.find(orphan).map_err(StorageError::corrupt("row", key.bucket()))?;
+                let Some(change) = found else { return Ok(()) };
                 let (dot, hlc) = self.issue();
                 self.put_change(&key, row, existed, dot, hlc, change.clone())?;
                 self.note_issued(Delta { dot, hlc, key, body: Body::Change(change) });
@@ -176,7 +164,7 @@ impl<S: Storage> Replica<S> {
                     // The new tombstone replaces the old one, so it is not counted twice.
                     self.pending.count(key.bucket(), 0, -1);
                 }
-                self.erase(&key, reason)?;
+                self.erase(&key, reason);
             }
         }
         self.pending.force = true;

@@ -7,22 +7,21 @@
 //!   link to the log's node, for a heartbeat. So a full mesh sends nothing twice. Of several replicas that could relay,
 //!   the one with the least id begins, and the others see that the peer is getting what it lacks.
 //! - A partly filled frame waits for [`LINGER`] at most, never for an acknowledgement.
-//! - While `forgot_early()` is true no other origin's entries are sent, because ours may have gaps that the peer would
+//! - While `dropped_too_early()` is true no other origin's entries are sent, because ours may have gaps that the peer would
 //!   take for expired entries.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link::{Sent, Watch};
+use super::link::{Link, Watch};
 use super::{Replica, Standing, Transmit};
 use crate::claim::Claim;
 use crate::frame::{Deltas, Frame, Hello, MAX_ENTRIES, Progress};
 use crate::ids::{Dot, LinkId, ReplicaId};
 use crate::key::DocumentKey;
 use crate::log::{Body, Delta, LogEntry, Reference};
-use crate::storage::{Storage, StorageError, log_key, read_log_seq};
+use crate::storage::{Storage, StorageError, scan_log};
 use crate::time::{Now, millis};
 
 /// Payload bytes after which a frame is full.
@@ -72,9 +71,10 @@ impl<S: Storage> Replica<S> {
 
     fn control_frames(&mut self, now: Now, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else { return };
-        if std::mem::take(&mut link.hello_due) {
+        let (is_hello_due, progress_due) = (link.take_hello(), link.take_progress());
+        if is_hello_due {
             // Before the peer's first `Hello` its id is not known; it may be the one under which it greeted last.
-            let replica = link.replica.or(self.last_ids.get(&link.peer).copied());
+            let replica = link.replica().or(self.last_ids.get(link.peer()).copied());
             let yours = replica.and_then(|replica| Some((replica, self.heads.of(replica)?)));
             let mut seen = self.vector.clone();
             seen.merge(&self.orphans.through);
@@ -91,9 +91,7 @@ impl<S: Storage> Replica<S> {
             };
             self.transmits.push_back(Transmit { link: id, frame: Frame::Hello(hello).encode().into() });
         }
-        let Some(link) = self.links.get_mut(&id) else { return };
-        if link.replica.is_some() && std::mem::take(&mut link.progress_due) {
-            let missing = std::mem::take(&mut link.missing).into_iter().collect();
+        if let Some(missing) = progress_due {
             let progress = Frame::Progress(self.progress_now(now, missing));
             self.transmits.push_back(Transmit { link: id, frame: progress.encode().into() });
         }
@@ -105,7 +103,7 @@ impl<S: Storage> Replica<S> {
         // log may have gaps.
         let can_claim = self.clock.doubt().is_none()
             && self.standing == Standing::Running
-            && !self.forgot_early()
+            && !self.dropped_too_early()
             && !self.awaited.is_filling();
         let recover = &self.awaited.recover;
         let own = || self.past.iter().chain([&self.id]).copied();
@@ -116,6 +114,10 @@ impl<S: Storage> Replica<S> {
             needs: sum(&mut own().map(|id| (id, self.durable.get(id).max(recover.get(id))))),
             rests_on: sum(&mut self.promised.iter()),
         });
+        debug_assert!(
+            claim.as_ref().is_none_or(|claim| claim.rests_on.iter().all(|(o, seq)| *seq <= self.vector.get(*o))),
+            "a claim rests on entries that are not known"
+        );
         let durable = |origin: &ReplicaId| self.durable.get(*origin);
         Progress {
             vector: self.durable.clone(),
@@ -123,7 +125,7 @@ impl<S: Storage> Replica<S> {
             claim,
             horizon: self.horizon,
             wall: now.wall,
-            direct: self.links.values().filter_map(|link| link.replica).collect(),
+            direct: self.links.values().filter_map(Link::replica).collect(),
             missing,
         }
     }
@@ -132,63 +134,59 @@ impl<S: Storage> Replica<S> {
     /// other logs.
     fn next_deltas(&mut self, now: Now, id: LinkId) -> Result<Option<Arc<[u8]>>, StorageError> {
         let Some(link) = self.links.get(&id) else { return Ok(None) };
-        if link.replica.is_none() || link.bytes_in_flight >= self.config.in_flight_bytes {
+        if !link.takes_entries(self.config.in_flight_bytes) {
             return Ok(None);
         }
         let own = [&self.id].into_iter().chain(&self.past).copied();
-        let late = link.late.iter().filter(|(origin, watch)| self.is_relayed(now, id, **origin, **watch));
-        let origins: Vec<ReplicaId> = own.chain(late.map(|(origin, _)| *origin)).collect();
-        let mut lingers = None;
-        for origin in origins {
+        let late = link.late().filter(|(origin, watch)| self.is_relayed(now, link, *origin, *watch));
+        let (mut lingers, mut next) = (None, None);
+        for origin in own.chain(late.map(|(origin, _)| origin)) {
             let have = self.durable.get(origin);
-            let Some(link) = self.links.get(&id) else { return Ok(None) };
             let after = link.sent_through(origin);
-            if after >= have || link.replica == Some(origin) {
+            if after >= have || link.leads_to(origin) {
                 continue;
             }
             // The origin may be over, and the peer may have forgotten it for that reason: look first.
             if after == 0 && origin != self.id && self.is_look_due(now) {
                 continue;
             }
-            if have - after < FULL && link.in_flight.len() >= EAGER_FRAMES {
-                let since = link.lingers.unwrap_or(now.mono);
+            if have - after < FULL && link.frames_in_flight() >= EAGER_FRAMES {
+                let since = link.lingers().unwrap_or(now.mono);
                 if now.mono.since(since) < LINGER {
                     lingers = Some(since);
                     continue;
                 }
             }
-            let (through, frame) = self.frame(origin, after, have)?;
-            let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
-            if link.in_flight.is_empty() {
-                link.advanced = now.mono;
-            }
-            link.lingers = None;
-            link.sent.insert(origin, through);
-            link.in_flight.push_back(Sent { origin, through, bytes: frame.len(), at: now.mono });
-            link.bytes_in_flight += frame.len();
-            return Ok(Some(frame));
+            next = Some((origin, after, have));
+            break;
         }
-        if let Some(link) = self.links.get_mut(&id) {
-            link.lingers = lingers;
-        }
-        Ok(None)
+        let sent = next.map(|(origin, after, have)| Ok((origin, self.frame(origin, after, have)?))).transpose()?;
+        let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
+        let Some((origin, (through, frame))) = sent else {
+            debug_assert!(lingers.is_none_or(|since| now.mono.since(since) < LINGER), "a frame waits too long");
+            link.linger(lingers);
+            return Ok(None);
+        };
+        debug_assert!(link.takes_entries(self.config.in_flight_bytes), "more than one frame beyond the limit");
+        debug_assert!(through <= self.durable.get(origin), "what is sent is not durable");
+        link.note_sent(now.mono, origin, through, frame.len());
+        Ok(Some(frame))
     }
 
     /// Whether another origin's entries are relayed to a peer that has got none of them since `watch` began.
-    fn is_relayed(&self, now: Now, id: LinkId, origin: ReplicaId, watch: Watch) -> bool {
+    fn is_relayed(&self, now: Now, link: &Link, origin: ReplicaId, watch: Watch) -> bool {
         // Rule 5: the peer would take our gaps for expired entries.
-        if self.forgot_early() {
+        if self.dropped_too_early() {
             return false;
         }
-        let Some(link) = self.links.get(&id) else { return false };
         // Earlier incarnations come from the same node as the present one.
         let owner = self.origins.owner(origin);
         let is_direct =
-            |direct: &ReplicaId| *direct == origin || (owner.is_some() && self.origins.owner(*direct) == owner);
-        let after = if link.direct.iter().any(is_direct) {
+            |direct: ReplicaId| direct == origin || (owner.is_some() && self.origins.owner(direct) == owner);
+        let after = if link.direct().any(is_direct) {
             self.config.relay_after
         } else {
-            let before = link.direct.iter().filter(|other| **other < self.id).count();
+            let before = link.direct().filter(|other| *other < self.id).count();
             self.config.heartbeat + self.config.heartbeat / 2 * u32::try_from(before).unwrap_or(u32::MAX)
         };
         now.mono.since(watch.since) >= after
@@ -196,28 +194,17 @@ impl<S: Storage> Replica<S> {
 
     /// From now on watches every origin of which a peer lacks entries.
     pub(super) fn watch_all(&mut self, now: Now, id: LinkId) {
-        let origins: BTreeSet<ReplicaId> = self.durable.iter().map(|(origin, _)| origin).collect();
-        self.watch(now, id, &origins);
+        let Some(link) = self.links.get_mut(&id) else { return };
+        let is_foreign = |origin: ReplicaId| origin != self.id && !self.past.contains(&origin);
+        link.watch(now.mono, self.durable.iter().filter(|(origin, _)| is_foreign(*origin)));
     }
 
     /// Entries of these origins have become durable here: watches the peers that lack them.
     pub(super) fn watch_foreign(&mut self, now: Now, origins: &BTreeSet<ReplicaId>) {
-        if origins.is_empty() {
-            return;
-        }
-        for id in self.links.keys().copied().collect::<Vec<_>>() {
-            self.watch(now, id, origins);
-        }
-    }
-
-    fn watch(&mut self, now: Now, id: LinkId, origins: &BTreeSet<ReplicaId>) {
-        let Some(link) = self.links.get_mut(&id) else { return };
-        for origin in origins {
-            let is_own = *origin == self.id || self.past.contains(origin) || link.replica == Some(*origin);
-            let theirs = link.acked.get(*origin);
-            if !is_own && theirs < self.durable.get(*origin) {
-                link.late.entry(*origin).or_insert(Watch { theirs, since: now.mono });
-            }
+        let is_foreign = |origin: &ReplicaId| *origin != self.id && !self.past.contains(origin);
+        let foreign = origins.iter().copied().filter(is_foreign).map(|origin| (origin, self.durable.get(origin)));
+        for link in self.links.values_mut() {
+            link.watch(now.mono, foreign.clone());
         }
     }
 
@@ -253,6 +240,12 @@ impl<S: Storage> Replica<S> {
         }
         let heads = if origin == self.id { self.recent.head_at(after).zip(self.recent.head_at(through)) } else { None };
         let heads = heads.map(|(first, last)| [first, last]);
+        debug_assert!(after < through && through <= have, "a frame goes nowhere, or too far");
+        debug_assert!(entries.is_sorted_by(|one, two| one.dot.seq < two.dot.seq), "entries are not in log order");
+        debug_assert!(
+            entries.iter().all(|delta| delta.dot.origin == origin && (after + 1..=through).contains(&delta.dot.seq)),
+            "an entry lies outside its frame"
+        );
         let frame: Arc<[u8]> = Frame::Deltas(Deltas { origin, after, through, heads, entries }).encode().into();
         self.frame_cache = Some(CachedFrame { origin, after, have, through, frame: frame.clone() });
         Ok((through, frame))
@@ -261,23 +254,9 @@ impl<S: Storage> Replica<S> {
     /// Entries of a log after `after` from storage, merged over all buckets, and the seq through which nothing else is
     /// left to know.
     fn read_log(&self, origin: ReplicaId, after: u64, have: u64) -> Result<(Vec<Delta>, u64), StorageError> {
-        let start = log_key(Dot { origin, seq: after + 1 });
-        let end = log_key(Dot { origin, seq: have.saturating_add(1) });
         let mut found: Vec<(u64, LogEntry)> = Vec::new();
         for bucket in self.buckets.keys() {
-            let mut taken = 0;
-            let mut corrupt = false;
-            self.storage.scan(*bucket, &start, &end, &mut |key, value| {
-                match (read_log_seq(key), LogEntry::decode(value)) {
-                    (Some(seq), Some(entry)) => found.push((seq, entry)),
-                    _ => corrupt = true,
-                }
-                taken += 1;
-                if taken >= MAX_ENTRIES || corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            })?;
-            if corrupt {
-                return Err(StorageError::Corrupt { what: "log entry", bucket: *bucket });
-            }
+            found.extend(scan_log(&self.storage, *bucket, origin, (after, have), MAX_ENTRIES)?);
         }
         // After a bucket was lost an entry may have come again as `Erased`, into the bucket of its tombstone, while the
         // change's own bucket still has it. One entry is sent, and the erasure goes first.
@@ -297,8 +276,8 @@ impl<S: Storage> Replica<S> {
         }
         let mut changes = BTreeMap::new();
         for (key, dots) in wanted {
-            let corrupt = |_| StorageError::Corrupt { what: "row", bucket: key.bucket() };
-            changes.extend(self.row(&key)?.0.find_all(&dots).map_err(corrupt)?);
+            let found = self.row(&key)?.0.find_all(&dots);
+            changes.extend(found.map_err(StorageError::corrupt("row", key.bucket()))?);
         }
         let deltas = found.into_iter().filter_map(|(seq, entry)| {
             let dot = Dot { origin, seq };

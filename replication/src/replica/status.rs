@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::link::Link;
 use super::{Replica, Standing};
 use crate::ids::{NodeName, RegionId, ReplicaId};
 use crate::storage::Storage;
@@ -30,8 +31,8 @@ pub struct Status {
     /// Whether the store began empty, or lost a bucket, and lacks what linked peers had when they greeted.
     pub filling: bool,
     /// Whether documents that have not expired may be missing here, because the clock was ahead
-    /// ([`Replica::forgot_early`]).
-    pub forgot_early: bool,
+    /// ([`Replica::dropped_too_early`]).
+    pub dropped_too_early: bool,
     /// Documents in storage.
     pub documents: u64,
     /// Tombstones in storage.
@@ -90,7 +91,7 @@ impl<S: Storage> Replica<S> {
         if self.clock.doubt().is_some() {
             complete_through.values_mut().for_each(|through| *through = self.clock.certain().min(*through));
         }
-        if self.forgot_early() {
+        if self.dropped_too_early() {
             complete_through.values_mut().for_each(|through| *through = Wall::default());
         }
         Status {
@@ -102,7 +103,7 @@ impl<S: Storage> Replica<S> {
             starting: self.standing != Standing::Running,
             recovering: self.is_recovering(now),
             filling: self.is_filling(now),
-            forgot_early: self.forgot_early(),
+            dropped_too_early: self.dropped_too_early(),
             documents: self.buckets.values().map(|mark| mark.documents).sum(),
             tombstones: self.buckets.values().map(|mark| mark.tombstones).sum(),
             buckets: self.buckets.len(),
@@ -115,7 +116,7 @@ impl<S: Storage> Replica<S> {
     fn origins(&self) -> BTreeMap<ReplicaId, RegionId> {
         let claimed = self.completeness.origins().map(|(origin, region)| (origin, region.clone()));
         let linked =
-            self.links.values().filter_map(|link| Some((link.replica?, self.config.peers.get(&link.peer)?.clone())));
+            self.links.values().filter_map(|link| Some((link.replica()?, self.config.peers.get(link.peer())?.clone())));
         let bound = self.durable.iter().filter_map(|(origin, _)| {
             let region = self.config.peers.get(self.origins.owner(origin)?)?;
             Some((origin, region.clone()))
@@ -125,13 +126,13 @@ impl<S: Storage> Replica<S> {
     }
 
     fn peer(&self, now: Now, node: &NodeName, region: &RegionId) -> PeerStatus {
-        let link = self.links.values().find(|link| link.peer == *node && link.replica.is_some());
-        let vector = link.map(|link| link.acked.clone()).unwrap_or_default();
+        let link = self.links.values().find(|link| link.peer() == node && link.replica().is_some());
+        let vector = link.map(|link| link.acked().clone()).unwrap_or_default();
         let oldest = self.recent.first_after(vector.get(self.id));
         PeerStatus {
             node: node.clone(),
             region: region.clone(),
-            replica: link.and_then(|link| link.replica),
+            replica: link.and_then(Link::replica),
             lag_entries: self.durable.ahead_of(&vector),
             lag: oldest.map_or(Duration::ZERO, |delta| self.clock.trusted().since(delta.hlc.wall())),
             clock_offset_ms: self.clock.offset_ms(now, node),

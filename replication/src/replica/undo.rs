@@ -1,15 +1,13 @@
 //! Repairs a store after a crash, before the first read: takes out other replicas' entries of a half batch, and removes
 //! the rows of durable tombstones.
 
-use std::ops::ControlFlow;
-
 use super::Replica;
 use super::marks::Mark;
 use crate::ids::Dot;
 use crate::key::Bucket;
-use crate::log::{LogEntry, Reference, Tombstone};
+use crate::log::Reference;
 use crate::storage::{
-    Storage, StorageError, document_key, log_key, read_log_seq, read_tombstone_key, tombstone_key, tombstone_range,
+    KeyRange, Storage, StorageError, document_key, log_key, scan_log, scan_tombstones, tombstone_key,
 };
 
 impl<S: Storage> Replica<S> {
@@ -21,28 +19,14 @@ impl<S: Storage> Replica<S> {
         let beyond = |mark: &&Mark| !self.vector.covers(&mark.vector);
         let half: Vec<_> = self.buckets.iter().filter(|(_, mark)| beyond(mark)).map(|(b, m)| (*b, m.clone())).collect();
         for (bucket, mark) in &half {
-            for (origin, through) in mark.vector.iter().filter(|(origin, _)| origin.0 != mark.replica) {
+            for (origin, through) in mark.vector.iter().filter(|(origin, _)| Some(*origin) != mark.replica) {
                 // Orphans stay, because no other store may have them.
                 let kept = self.vector.get(origin).max(self.orphans.through.get(origin));
                 if kept >= through {
                     continue;
                 }
-                let start = log_key(Dot { origin, seq: kept + 1 });
-                let end = log_key(Dot { origin, seq: through.saturating_add(1) });
-                let mut entries = Vec::new();
-                let mut corrupt = false;
-                self.storage.scan(*bucket, &start, &end, &mut |key, value| {
-                    match (read_log_seq(key), LogEntry::decode(value)) {
-                        (Some(seq), Some(entry)) => entries.push((Dot { origin, seq }, entry.what)),
-                        _ => corrupt = true,
-                    }
-                    if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-                })?;
-                if corrupt {
-                    return Err(StorageError::Corrupt { what: "log entry", bucket: *bucket });
-                }
-                for (dot, what) in entries {
-                    self.undo_entry(*bucket, dot, what)?;
+                for (seq, entry) in scan_log(&self.storage, *bucket, origin, (kept, through), usize::MAX)? {
+                    self.undo_entry(*bucket, Dot { origin, seq }, entry.what)?;
                 }
             }
         }
@@ -66,7 +50,7 @@ impl<S: Storage> Replica<S> {
                     self.pending.remove(bucket, document_key(&key));
                     self.pending.count(bucket, -i64::from(existed), 0);
                 } else {
-                    let row = row.encode(&key).map_err(|_| StorageError::Corrupt { what: "row", bucket })?;
+                    let row = row.encode(&key).map_err(StorageError::corrupt("row", bucket))?;
                     self.pending.put(bucket, document_key(&key), row);
                 }
             }
@@ -77,23 +61,13 @@ impl<S: Storage> Replica<S> {
 
     /// Removes the rows of tombstones that became durable just before a crash, before the first read.
     pub(super) fn finish_removals(&mut self) -> Result<(), StorageError> {
-        let (start, end) = tombstone_range(&[]);
         let mut unfinished = Vec::new();
         for bucket in self.buckets.keys() {
-            let mut corrupt = false;
-            self.storage.scan(*bucket, &start, &end, &mut |key, value| {
-                match (read_tombstone_key(key), postcard::from_bytes::<Tombstone>(value)) {
-                    (Some(name), Ok(tombstone)) if !self.settled.contains(tombstone.dot) => {
-                        unfinished.push((name, tombstone));
-                    }
-                    (Some(_), Ok(_)) => {}
-                    _ => corrupt = true,
+            scan_tombstones(&self.storage, *bucket, &KeyRange::of_tombstones(&[]), &mut |name, tombstone| {
+                if !self.settled.contains(tombstone.dot) {
+                    unfinished.push((name, tombstone));
                 }
-                if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             })?;
-            if corrupt {
-                return Err(StorageError::Corrupt { what: "tombstone", bucket: *bucket });
-            }
         }
         for (name, tombstone) in unfinished {
             // A tombstone that `undo` has just taken out erases nothing.

@@ -2,6 +2,7 @@
 
 use super::{Outcome, Replica, Standing, Ticket};
 use crate::change::Change;
+use crate::encode::encode;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
@@ -90,7 +91,7 @@ impl<S: Storage> Replica<S> {
                 } else if self.is_dead(&key)? {
                     self.pending.done.push((ticket, Outcome::AlreadyErased));
                 } else {
-                    let dot = self.erase(&key, reason)?;
+                    let dot = self.erase(&key, reason);
                     self.pending.done_when_removed.push((ticket, Outcome::Erased(dot)));
                 }
             }
@@ -119,21 +120,21 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Issues a tombstone in this replica's log.
-    pub(super) fn erase(&mut self, key: &DocumentKey, reason: Reason) -> Result<Dot, StorageError> {
+    pub(super) fn erase(&mut self, key: &DocumentKey, reason: Reason) -> Dot {
         let (dot, hlc) = self.issue();
-        self.put_tombstone(key, reason, dot, hlc)?;
+        self.put_tombstone(key, reason, dot, hlc);
         self.note_issued(Delta { dot, hlc, key: *key, body: Body::Tombstone(reason) });
-        Ok(dot)
+        dot
     }
 
     /// If an `Erased` entry came before its tombstone, we issue a tombstone in our own log. Otherwise our vector would
     /// equal that of a replica that still shows the document, and if all disks with the original tombstone were lost,
     /// that replica would never learn of the erasure.
     pub(super) fn pass_on_erasures(&mut self) -> Result<(), StorageError> {
-        for (key, reason) in std::mem::take(&mut self.pending.unexplained) {
+        for (key, reason) in std::mem::take(&mut self.pending.erasures_without_tombstone) {
             // Its day may have been dropped since the entry came.
             if !self.is_droppable(key.bucket()) && self.tombstone(&key)?.is_none() {
-                self.erase(&key, reason)?;
+                self.erase(&key, reason);
             }
         }
         Ok(())
@@ -144,13 +145,22 @@ impl<S: Storage> Replica<S> {
         if std::mem::take(&mut self.is_unsaved) {
             self.pending.meta = true;
         }
+        debug_assert_eq!(self.standing, Standing::Running, "an entry is issued before peers have confirmed the log");
+        debug_assert!(!self.past.contains(&self.id), "an entry is issued under an id that was given up");
+        debug_assert_eq!(self.vector.get(self.id), self.issued, "a dot would be used twice");
         self.issued += 1;
         self.vector.advance(self.id, self.issued);
+        let before = self.hlc;
         self.hlc = self.hlc.tick(self.clock.trusted());
+        debug_assert!(self.hlc > before, "the log's clock stands still");
         (Dot { origin: self.id, seq: self.issued }, self.hlc)
     }
 
     pub(super) fn note_issued(&mut self, delta: Delta) {
+        debug_assert!(
+            self.pending.issued.last().is_none_or(|(last, _)| last.dot.seq < delta.dot.seq),
+            "own entries are gathered out of order"
+        );
         let head = self.heads.issue(delta.dot, delta.hlc);
         self.pending.issued.push((delta, head));
     }
@@ -159,7 +169,7 @@ impl<S: Storage> Replica<S> {
         let bucket = key.bucket();
         match self.get(bucket, &document_key(key))? {
             Some(stored) => {
-                let row = Row::decode(key, stored).map_err(|_| StorageError::Corrupt { what: "row", bucket })?;
+                let row = Row::decode(key, stored).map_err(StorageError::corrupt("row", bucket))?;
                 Ok((row, true))
             }
             None => Ok((Row::default(), false)),
@@ -177,10 +187,10 @@ impl<S: Storage> Replica<S> {
         change: Change,
     ) -> Result<(), StorageError> {
         let bucket = key.bucket();
-        let corrupt = |_| StorageError::Corrupt { what: "row", bucket };
+        debug_assert!(key.expires_at > self.gone_through(), "a change of a dead document is stored");
         row.add(dot, change);
         self.note_compaction(key, &row);
-        self.pending.put(bucket, document_key(key), row.encode(key).map_err(corrupt)?);
+        self.pending.put(bucket, document_key(key), row.encode(key).map_err(StorageError::corrupt("row", bucket))?);
         self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Change(*key) });
         if !existed {
             self.pending.count(bucket, 1, 0);
@@ -190,27 +200,19 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Writes a tombstone and its log entry, both in the bucket of the latest expiry that the id allows.
-    pub(super) fn put_tombstone(
-        &mut self,
-        key: &DocumentKey,
-        reason: Reason,
-        dot: Dot,
-        hlc: Hlc,
-    ) -> Result<(), StorageError> {
+    pub(super) fn put_tombstone(&mut self, key: &DocumentKey, reason: Reason, dot: Dot, hlc: Hlc) {
         let bucket = key.bucket();
+        debug_assert!(!self.is_droppable(bucket), "a tombstone lies in a day that may be dropped");
         let tombstone = Tombstone { until: key.expires_at, reason, dot };
-        let value = postcard::to_stdvec(&tombstone).map_err(|_| StorageError::Corrupt { what: "tombstone", bucket })?;
-        self.pending.put(bucket, tombstone_key(&key.name), value);
+        self.pending.put(bucket, tombstone_key(&key.name), encode(&tombstone));
         self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Tombstone(key.name, key.expires_at, reason) });
         self.pending.count(bucket, 0, 1);
         self.pending.erased.push((key.name, tombstone));
         self.pending.changed.push(key.name);
-        Ok(())
     }
 
     pub(super) fn put_log(&mut self, bucket: Bucket, dot: Dot, entry: LogEntry) {
-        // In memory this cannot fail. If it did, the entry would be reported as corrupt when it is read.
-        self.pending.put(bucket, log_key(dot), postcard::to_stdvec(&entry).unwrap_or_default());
+        self.pending.put(bucket, log_key(dot), encode(&entry));
         self.pending.records += 1;
     }
 
@@ -223,8 +225,7 @@ impl<S: Storage> Replica<S> {
     pub(super) fn tombstone(&self, key: &DocumentKey) -> Result<Option<Tombstone>, StorageError> {
         let bucket = Bucket::of(self.until(key));
         let stored = self.get(bucket, &tombstone_key(&key.name))?;
-        let corrupt = |_| StorageError::Corrupt { what: "tombstone", bucket };
-        stored.map(|stored| postcard::from_bytes(&stored).map_err(corrupt)).transpose()
+        stored.map(|stored| StorageError::decode(&stored, "tombstone", bucket)).transpose()
     }
 
     /// Whether the key claims a longer life than its id allows.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use replication::log::LogEntry;
-use replication::storage::log_key;
+use replication::storage::{has_log_entries, scan_logs};
 use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, Storage, View, Wall};
 
 use crate::steps::Ending;
@@ -13,20 +13,6 @@ use crate::world::{MAX_RETENTION, SKEW, World, payload};
 /// Ticks within which healed replicas must agree. Reconnecting, doubt about clocks, relays and retransmissions each
 /// take a few heartbeats of five ticks.
 const CONVERGENCE_TICKS: usize = 300;
-
-/// Whether a store has an entry of a log.
-fn has_entries(storage: &impl Storage, origin: ReplicaId) -> bool {
-    let (start, end) = (log_key(Dot { origin, seq: 0 }), log_key(Dot { origin, seq: u64::MAX }));
-    let mut found = false;
-    for bucket in storage.buckets() {
-        let mut note = |_: &[u8], _: &[u8]| {
-            found = true;
-            std::ops::ControlFlow::Break(())
-        };
-        storage.scan(bucket, &start, &end, &mut note).expect("memory");
-    }
-    found
-}
 
 /// I4: an acknowledged erasure left no readable byte behind.
 pub fn erased_from_disk(world: &World, at: usize, name: &DocumentName) -> Result<(), String> {
@@ -72,20 +58,18 @@ impl World {
 
     /// I11: two stores have the same entry at one dot, its time included.
     fn no_dot_stands_for_two_entries(&self) -> Result<(), String> {
-        let mut entries: BTreeMap<Vec<u8>, LogEntry> = BTreeMap::new();
+        let mut entries: BTreeMap<Dot, LogEntry> = BTreeMap::new();
         for node in &self.nodes {
             for bucket in node.storage.buckets() {
                 let mut fork = None;
-                let scanned = node.storage.scan(bucket, b"l", b"m", &mut |dot, entry| {
-                    let entry = LogEntry::decode(entry).expect("readable");
-                    if !entries.entry(dot.to_vec()).or_insert(entry).is_same(&entry) {
-                        fork = Some(dot.to_vec());
+                let scanned = scan_logs(&node.storage, bucket, &mut |dot, entry| {
+                    if !entries.entry(dot).or_insert(entry).is_same(&entry) {
+                        fork = Some(dot);
                     }
-                    std::ops::ControlFlow::Continue(())
                 });
                 scanned.map_err(|e| e.to_string())?;
                 if let Some(dot) = fork {
-                    return Err(format!("I11: {dot:x?} stands for two entries"));
+                    return Err(format!("I11: {dot:?} stands for two entries"));
                 }
             }
         }
@@ -210,7 +194,7 @@ impl World {
             running.iter().flat_map(|(v, _)| v.iter()).map(|(origin, _)| origin).collect();
         origins.into_iter().find(|origin| {
             let seqs: BTreeSet<u64> = running.iter().map(|(vector, _)| vector.get(*origin)).collect();
-            seqs.len() > 1 && running.iter().any(|(_, storage)| has_entries(*storage, *origin))
+            seqs.len() > 1 && running.iter().any(|(_, storage)| has_log_entries(*storage, *origin, 0).expect("memory"))
         })
     }
 

@@ -142,7 +142,7 @@ impl World {
         let now = self.now(at);
         if let Some(replica) = &mut self.nodes[at].replica {
             // No peer is heard, so none contradicts it.
-            replica.believe_clock(now, now.wall, true).expect("it states what the clock shows");
+            replica.trust_wall_clock(now, now.wall, true).expect("it states what the clock shows");
         }
         self.elapsed += Duration::from_hours(1);
         self.tick()?;
@@ -171,9 +171,8 @@ impl World {
         }
         // One id per slot and hour, so that the same document is created in several places.
         let arrival = Wall(self.true_time().0 / 3_600_000 * 3_600_000);
-        let mut id = [slot; 16];
-        id[..6].copy_from_slice(&arrival.0.to_be_bytes()[2..]);
-        let name = DocumentName { collection: Collection(2), tenant: TenantId([9; 16]), id: DocumentId(id) };
+        let id = DocumentId::arriving(arrival, [slot; 10]);
+        let name = DocumentName { collection: Collection(2), tenant: TenantId([9; 16]), id };
         name.expiring(
             arrival.plus([Duration::from_hours(2), Duration::from_hours(24), MAX_RETENTION][usize::from(lifetime) % 3]),
         )

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use replication::frame::is_deltas;
+use replication::frame::FrameKind;
 use replication::memory::{MemoryStorage, Snapshot};
 use replication::{
-    BatchId, DocumentKey, DocumentName, Event, Frame, LinkId, Monotonic, NodeName, Now, Outcome, Reader, Replica,
-    ReplicaConfig, ReplicaId, Storage, Ticket, VersionVector, Wall,
+    Action, BatchId, DocumentKey, DocumentName, Event, Frame, LinkId, Monotonic, NodeName, Now, Outcome, Reader,
+    Replica, ReplicaConfig, ReplicaId, Storage, Ticket, Transmit, Turn, VersionVector, Wall,
 };
 
 use crate::model::{Erasure, Model, What};
@@ -260,60 +260,68 @@ impl World {
         if node.paused {
             return Ok(());
         }
-        let Some(replica) = &mut node.replica else { return Ok(()) };
         let failed = |e: replication::StorageError| format!("storage failed: {e}");
-        if now.mono >= replica.poll_timeout() {
-            replica.handle_timeout(now).map_err(failed)?;
-        }
-        if !node.slow_disk
-            && let Some(batch) = node.syncing.take()
-        {
-            node.storage.sync().expect("memory");
-            replica.handle_durable(now, batch).map_err(failed)?;
-        }
-        if let Some(batch) = replica.poll_batch().map_err(failed)? {
-            node.syncing = Some(batch);
-        }
-        while let Some(transmit) = replica.poll_transmit(now).map_err(failed)? {
-            if !is_deltas(&transmit.frame) {
-                match Frame::decode(&transmit.frame) {
-                    Ok(Frame::Hello(hello)) => node.told.merge(&hello.vector),
-                    Ok(Frame::Progress(progress)) => node.told.merge(&progress.vector),
-                    other => return Err(format!("replica {at} sends {other:?}")),
-                }
-            }
-            let pair = self.links.iter().find(|(_, link)| **link == transmit.link).map(|(pair, _)| *pair);
-            if let Some((a, b)) = pair {
-                let to = if a == at { b } else { a };
-                self.wire.push_back((at, to, transmit.link, transmit.frame.to_vec()));
-            }
-        }
-        self.events(at)
-    }
-
-    fn events(&mut self, at: usize) -> Result<(), String> {
-        loop {
+        let mut turn = Turn::new(now);
+        while let Some(replica) = &mut self.nodes[at].replica {
+            let Some(action) = replica.drive(&mut turn).map_err(failed)? else { break };
             let node = &mut self.nodes[at];
-            let Some(event) = node.replica.as_mut().and_then(Replica::poll_event) else { return Ok(()) };
-            match event {
-                Event::Written { ticket, outcome } => {
-                    let asked = node.tickets.remove(&ticket).ok_or("a ticket was reported twice")?;
-                    self.acknowledge(at, &asked, outcome)?;
-                }
-                Event::RolledBack { origin, .. } if !node.rolled_back.contains(&origin) => {
-                    return Err(format!("I1: replica {at} lost in a crash what it had sent"));
-                }
-                Event::Retired(origin) => {
-                    node.told = node.told.iter().filter(|(told, _)| *told != origin).collect();
-                }
-                Event::CloseLink { link, .. } => {
-                    if let Some(((a, b), _)) = self.links.iter().find(|(_, l)| **l == link).map(|(p, l)| (*p, *l)) {
-                        self.unlink(a, b);
+            match action {
+                Action::Timers { .. } if !node.slow_disk => {
+                    if let (Some(batch), Some(replica)) = (node.syncing.take(), &mut node.replica) {
+                        node.storage.sync().expect("memory");
+                        replica.handle_durable(now, batch).map_err(failed)?;
                     }
                 }
-                _ => {}
+                Action::Timers { .. } => {}
+                Action::Batch(_) => {
+                    let replica = node.replica.as_mut().expect("it runs");
+                    node.syncing = replica.poll_batch().map_err(failed)?.or(node.syncing);
+                }
+                Action::Send(transmit) => self.transmit(at, &transmit)?,
+                Action::Report(event) => self.event(at, event)?,
             }
         }
+        Ok(())
+    }
+
+    fn transmit(&mut self, at: usize, transmit: &Transmit) -> Result<(), String> {
+        if Frame::kind(&transmit.frame) != Some(FrameKind::Deltas) {
+            let told = &mut self.nodes[at].told;
+            match Frame::decode(&transmit.frame) {
+                Ok(Frame::Hello(hello)) => told.merge(&hello.vector),
+                Ok(Frame::Progress(progress)) => told.merge(&progress.vector),
+                other => return Err(format!("replica {at} sends {other:?}")),
+            }
+        }
+        let pair = self.links.iter().find(|(_, link)| **link == transmit.link).map(|(pair, _)| *pair);
+        if let Some((a, b)) = pair {
+            let to = if a == at { b } else { a };
+            self.wire.push_back((at, to, transmit.link, transmit.frame.to_vec()));
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, at: usize, event: Event) -> Result<(), String> {
+        let node = &mut self.nodes[at];
+        match event {
+            Event::Written { ticket, outcome } => {
+                let asked = node.tickets.remove(&ticket).ok_or("a ticket was reported twice")?;
+                self.acknowledge(at, &asked, outcome)?;
+            }
+            Event::RolledBack { origin, .. } if !node.rolled_back.contains(&origin) => {
+                return Err(format!("I1: replica {at} lost in a crash what it had sent"));
+            }
+            Event::Retired(origin) => {
+                node.told = node.told.iter().filter(|(told, _)| *told != origin).collect();
+            }
+            Event::CloseLink { link, .. } => {
+                if let Some(((a, b), _)) = self.links.iter().find(|(_, l)| **l == link).map(|(p, l)| (*p, *l)) {
+                    self.unlink(a, b);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn acknowledge(&mut self, at: usize, asked: &Asked, outcome: Outcome) -> Result<(), String> {

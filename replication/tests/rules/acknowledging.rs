@@ -23,10 +23,10 @@ fn ms(ms: u64) -> Now {
 }
 
 fn change(number: u64) -> (replication::DocumentKey, Change) {
-    let mut id = [0; 16];
-    id[..6].copy_from_slice(&START.0.to_be_bytes()[2..]);
-    id[8..].copy_from_slice(&number.to_be_bytes());
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let mut rest = [0; 10];
+    rest[2..].copy_from_slice(&number.to_be_bytes());
+    let id = DocumentId::arriving(START, rest);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     let key = name.expiring(START.plus(Duration::from_hours(100)));
     (key, Change::create(&key, &[("n", Value::Text(format!("guest {number}")))]))
 }

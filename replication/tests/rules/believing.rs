@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::common::mesh::Mesh;
-use crate::common::{after, config, greet};
+use crate::common::{after, config, greet, turn};
 use replication::frame::{Deltas, Hello, Progress};
 use replication::log::Body;
 use replication::memory::MemoryStorage;
@@ -155,9 +155,8 @@ fn entries_that_arrive_in_the_future_are_held_back() {
     greet(&mut replica, after(0), 1, "b", 0);
     let origin = ReplicaId(101);
     let entry = |seq: u64, arrival: u64| {
-        let mut id = [7; 16];
-        id[..6].copy_from_slice(&arrival.to_be_bytes()[2..]);
-        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+        let id = DocumentId::arriving(Wall(arrival), [7; 10]);
+        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
         let key = name.expiring(Wall(arrival).plus(config().max_retention));
         Delta { dot: Dot { origin, seq }, hlc: Hlc(seq), key, body: Body::Tombstone(Reason::Subject) }
     };
@@ -167,13 +166,9 @@ fn entries_that_arrive_in_the_future_are_held_back() {
     entries.extend((3..200).map(|seq| entry(seq, now + seq * 40 * days)));
     let frame = Frame::Deltas(Deltas { origin, after: 0, through: 199, heads: None, entries });
     replica.handle_frame(after(1), LinkId(1), &frame.encode()).unwrap();
-    while let Some(batch) = replica.poll_batch().unwrap() {
-        storage.sync().unwrap();
-        replica.handle_durable(after(1), batch).unwrap();
-    }
+    let events = turn(&mut replica, after(1)).events;
     assert_eq!(replica.durable().get(origin), 2, "what may be is taken");
     assert!(storage.buckets().len() <= 3, "{:?}", storage.buckets());
-    let events: Vec<Event> = std::iter::from_fn(|| replica.poll_event()).collect();
     assert!(events.iter().any(|event| matches!(event, Event::HeldBack { dot, .. } if dot.seq == 3)));
 }
 
@@ -182,9 +177,8 @@ fn a_peer_cannot_make_up_origins_without_end() {
     let storage = MemoryStorage::default();
     let mut replica = Replica::open(config(), storage.clone(), Box::new(|| ReplicaId(1)), after(0)).unwrap();
     greet(&mut replica, after(0), 1, "b", 0);
-    let mut id = [7; 16];
-    id[..6].copy_from_slice(&after(0).wall.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(after(0).wall, [7; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     let key = name.expiring(after(0).wall.plus(config().max_retention));
     for origin in (1_000..7_000).map(ReplicaId) {
         // An origin with an entry stays; one without is forgotten at the next look.
@@ -192,9 +186,6 @@ fn a_peer_cannot_make_up_origins_without_end() {
         let frame = Deltas { origin, after: 0, through: 1, heads: None, entries: vec![entry] };
         replica.handle_frame(after(1), LinkId(1), &Frame::Deltas(frame).encode()).unwrap();
     }
-    while let Some(batch) = replica.poll_batch().unwrap() {
-        storage.sync().unwrap();
-        replica.handle_durable(after(1), batch).unwrap();
-    }
+    replica.settle_batches(after(1)).unwrap();
     assert!((4_000..=4_097).contains(&replica.durable().len()), "{}", replica.durable().len());
 }

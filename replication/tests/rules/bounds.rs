@@ -15,9 +15,8 @@ use replication::{
 };
 
 fn visit(now: Wall) -> DocumentKey {
-    let mut id = [9; 16];
-    id[..6].copy_from_slice(&now.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(now, [9; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     name.expiring(now.plus(Duration::from_hours(336)))
 }
 
@@ -32,11 +31,8 @@ fn alone(storage: &MemoryStorage) -> Replica<MemoryStorage> {
     Replica::open(config, storage.clone(), Box::new(|| OWN), after(0)).unwrap()
 }
 
-fn settle(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage) -> Vec<Event> {
-    while let Some(batch) = replica.poll_batch().unwrap() {
-        storage.sync().unwrap();
-        replica.handle_durable(after(0), batch).unwrap();
-    }
+fn settle(replica: &mut Replica<MemoryStorage>) -> Vec<Event> {
+    replica.settle_batches(after(0)).unwrap();
     std::iter::from_fn(|| replica.poll_event()).collect()
 }
 
@@ -57,12 +53,12 @@ fn a_local_write_beyond_the_bounds_is_refused_and_an_erasure_is_not() {
     for number in 0..i64::try_from(Bounds::EXPIRING.changes).unwrap() {
         replica.handle_write(after(0), write(key, number)).unwrap();
     }
-    settle(&mut replica, &storage);
+    settle(&mut replica);
     assert!(matches!(replica.handle_write(after(0), write(key, -1)), Err(WriteError::Full)));
     // A change that is there already is acknowledged again, and other documents still take changes.
     replica.handle_write(after(0), write(key, 5)).unwrap();
     replica.handle_write(after(0), write(venue(), 5)).unwrap();
-    let outcomes: Vec<_> = settle(&mut replica, &storage)
+    let outcomes: Vec<_> = settle(&mut replica)
         .into_iter()
         .filter_map(|event| if let Event::Written { outcome, .. } = event { Some(outcome) } else { None })
         .collect();
@@ -72,7 +68,7 @@ fn a_local_write_beyond_the_bounds_is_refused_and_an_erasure_is_not() {
     assert!(matches!(refused, Err(WriteError::Full)));
     let erase = Write::Erase { name: key.name, lasting: false, reason: replication::Reason::Subject };
     replica.handle_write(after(0), erase).unwrap();
-    let erased = settle(&mut replica, &storage);
+    let erased = settle(&mut replica);
     assert!(erased.iter().any(|event| matches!(event, Event::Written { outcome: Outcome::Erased(_), .. })));
 }
 
@@ -99,9 +95,9 @@ fn entries_of_peers_are_refused_only_far_beyond_the_bounds() {
         send(&mut replica, from, (from + 256).min(most));
     }
     let refused = |events: Vec<Event>| events.into_iter().filter(|e| matches!(e, Event::Refused { .. })).count();
-    assert_eq!(refused(settle(&mut replica, &storage)), 0);
+    assert_eq!(refused(settle(&mut replica)), 0);
     send(&mut replica, most, most + 1);
-    assert_eq!(refused(settle(&mut replica, &storage)), 1);
+    assert_eq!(refused(settle(&mut replica)), 1);
     assert_eq!(row(&storage, &key).hashes().len(), usize::try_from(most).unwrap());
     assert_eq!(replica.status(after(0)).durable.get(origin), most + 1, "the log goes on");
 }
@@ -119,7 +115,7 @@ fn rows_are_compacted_by_ticks_a_few_at_a_time() {
         }
     }
     replica.handle_timeout(after(0)).unwrap();
-    settle(&mut replica, &storage);
+    settle(&mut replica);
     let loose = |storage: &MemoryStorage| keys.iter().filter(|key| row(storage, key).wants_compaction()).count();
     assert_eq!(loose(&storage), 10, "neither a write nor a tick before the batch compacts");
     for key in &keys {
@@ -127,7 +123,7 @@ fn rows_are_compacted_by_ticks_a_few_at_a_time() {
     }
     for (tick, left) in [(1, 6), (2, 2), (3, 0), (4, 0)] {
         replica.handle_timeout(after(tick)).unwrap();
-        settle(&mut replica, &storage);
+        settle(&mut replica);
         assert_eq!(loose(&storage), left);
     }
     for (key, document) in keys.iter().zip(&documents) {
@@ -138,11 +134,11 @@ fn rows_are_compacted_by_ticks_a_few_at_a_time() {
     for number in 100..140 {
         replica.handle_write(after(4), write(gone, number)).unwrap();
     }
-    settle(&mut replica, &storage);
+    settle(&mut replica);
     replica.handle_write(after(4), Write::Erase { name, lasting: true, reason: replication::Reason::Owner }).unwrap();
-    settle(&mut replica, &storage);
+    settle(&mut replica);
     replica.handle_timeout(after(5)).unwrap();
-    settle(&mut replica, &storage);
+    settle(&mut replica);
     assert_eq!(storage.get(Bucket::Lasting, &[&b"d"[..], &gone.encode()].concat()).unwrap(), None);
 }
 
@@ -165,10 +161,10 @@ fn a_hostile_change_of_a_peer_does_not_stop_the_replica() {
     let through = u64::try_from(entries.len()).unwrap();
     let frame = Frame::Deltas(Deltas { origin, after: 0, through, heads: None, entries }).encode();
     replica.handle_frame(after(0), LinkId(1), &frame).unwrap();
-    settle(&mut replica, &storage);
+    settle(&mut replica);
     for tick in 1..4 {
         replica.handle_timeout(after(tick)).unwrap();
-        settle(&mut replica, &storage);
+        settle(&mut replica);
     }
     let row = row(&storage, &key);
     assert_eq!((row.hashes().len(), row.document().unwrap()), (41, document));

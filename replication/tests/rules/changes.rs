@@ -52,11 +52,10 @@ fn visit(rng: &mut StdRng) -> Vec<(&'static str, Value)> {
 
 fn key(rng: &mut StdRng) -> DocumentKey {
     let arrival = Wall(1_800_000_000_000 + rng.random_range(0..2_000));
-    let mut id = [0u8; 16];
-    rng.fill(&mut id[6..]);
-    id[..6].copy_from_slice(&arrival.0.to_be_bytes()[2..]);
+    let mut rest = [0; 10];
+    rng.fill(&mut rest);
     let tenant = TenantId([rng.random_range(0..8); 16]);
-    DocumentName { collection: Collection(2), tenant, id: DocumentId(id) }
+    DocumentName { collection: Collection(2), tenant, id: DocumentId::arriving(arrival, rest) }
         .expiring(arrival.plus(Duration::from_hours(336)))
 }
 

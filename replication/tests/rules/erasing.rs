@@ -10,7 +10,7 @@ use std::time::Duration;
 use replication::frame::{Deltas, Hello};
 use replication::log::{Body, Reason};
 use replication::memory::MemoryStorage;
-use replication::storage::{Visit, log_key};
+use replication::storage::{ScanVisitor, log_key};
 use replication::{
     Bucket, Change, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hlc, LinkId,
     Monotonic, Now, Outcome, Replica, ReplicaConfig, ReplicaId, Storage, StorageError, TenantId, Value, VersionVector,
@@ -61,9 +61,8 @@ fn alone() -> (Replica<MemoryStorage>, MemoryStorage) {
 }
 
 fn visit() -> (DocumentName, DocumentKey, Change) {
-    let mut id = [7; 16];
-    id[..6].copy_from_slice(&NOW.wall.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(NOW.wall, [7; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     let key = name.expiring(NOW.wall.plus(Duration::from_hours(24)));
     let change = Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]);
     (name, key, change)
@@ -190,8 +189,14 @@ impl Storage for Failing {
         self.0.get(bucket, key)
     }
 
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
-        self.0.scan(bucket, start, end, visit)
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
+        self.0.scan(bucket, start, end, visitor)
     }
 
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {

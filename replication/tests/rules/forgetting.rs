@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use replication::memory::MemoryStorage;
 use replication::{
-    Change, Collection, DocumentId, DocumentName, Monotonic, Now, Replica, ReplicaConfig, ReplicaId, Storage as _,
-    TenantId, Value, Wall, Write,
+    Change, Collection, DocumentId, DocumentName, Monotonic, Now, Replica, ReplicaConfig, ReplicaId, TenantId, Value,
+    Wall, Write,
 };
 
 const START: Wall = Wall(1_800_000_000_000);
@@ -22,32 +22,24 @@ fn open(storage: &MemoryStorage, now: Now) -> Replica<MemoryStorage> {
     Replica::open(config, storage.clone(), Box::new(|| ReplicaId(1)), now).unwrap()
 }
 
-fn sync(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, now: Now) {
-    while let Some(batch) = replica.poll_batch().unwrap() {
-        storage.sync().unwrap();
-        replica.handle_durable(now, batch).unwrap();
-    }
-}
-
 /// If the time is written at the heartbeat at which a day is dropped, the older horizon was once written after the
 /// newer one.
 #[test]
 fn a_horizon_is_not_overwritten_by_an_older_one() {
     let storage = MemoryStorage::default();
     let mut replica = open(&storage, after(Duration::ZERO));
-    let mut id = [7; 16];
-    id[..6].copy_from_slice(&START.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(START, [7; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     let key = name.expiring(START.plus(Duration::from_hours(1)));
     let change = Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]);
     replica.handle_write(after(Duration::ZERO), Write::Change { key, change }).unwrap();
-    sync(&mut replica, &storage, after(Duration::ZERO));
+    replica.settle_batches(after(Duration::ZERO)).unwrap();
 
     let later = after(Duration::from_hours(48));
     replica.handle_timeout(later).unwrap();
     let horizon = replica.horizon();
     assert!(horizon > key.expires_at, "the day was dropped");
-    sync(&mut replica, &storage, later);
+    replica.settle_batches(later).unwrap();
     storage.crash(|_, _| 0);
     assert_eq!(open(&storage, later).horizon(), horizon);
 }

@@ -6,15 +6,15 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use crate::common::turn;
 use replication::memory::MemoryStorage;
-use replication::{Frame, LinkId, Monotonic, NodeName, Now, Replica, ReplicaConfig, ReplicaId, Storage as _, Wall};
+use replication::{Frame, LinkId, Monotonic, NodeName, Now, Replica, ReplicaConfig, ReplicaId, Wall};
 
 const LINK: LinkId = LinkId(1);
 const STEP: Duration = Duration::from_millis(100);
 
 struct Side {
     replica: Replica<MemoryStorage>,
-    storage: MemoryStorage,
     greetings: usize,
 }
 
@@ -22,10 +22,9 @@ fn side(name: &str, peer: &str, id: u64, now: Now) -> Side {
     let peer: NodeName = peer.parse().unwrap();
     let peers = BTreeMap::from([(peer.clone(), peer.as_str().parse().unwrap())]);
     let config = ReplicaConfig::new(name.parse().unwrap(), name.parse().unwrap(), peers);
-    let storage = MemoryStorage::default();
-    let mut replica = Replica::open(config, storage.clone(), Box::new(move || ReplicaId(id)), now).unwrap();
+    let mut replica = Replica::open(config, MemoryStorage::default(), Box::new(move || ReplicaId(id)), now).unwrap();
     replica.handle_link_up(now, LINK, peer).unwrap();
-    Side { replica, storage, greetings: 0 }
+    Side { replica, greetings: 0 }
 }
 
 fn now(step: usize) -> Now {
@@ -43,12 +42,7 @@ fn play(steps_under_way: usize, copies: usize, lost: [usize; 2]) -> [Side; 2] {
             sides[to].replica.handle_frame(now(step), LINK, &bytes).unwrap();
         }
         for (from, side) in sides.iter_mut().enumerate() {
-            side.replica.handle_timeout(now(step)).unwrap();
-            if let Some(batch) = side.replica.poll_batch().unwrap() {
-                side.storage.sync().unwrap();
-                side.replica.handle_durable(now(step), batch).unwrap();
-            }
-            while let Some(transmit) = side.replica.poll_transmit(now(step)).unwrap() {
+            for transmit in turn(&mut side.replica, now(step)).transmits {
                 let is_greeting = matches!(Frame::decode(&transmit.frame), Ok(Frame::Hello(_)));
                 side.greetings += usize::from(is_greeting);
                 let is_lost = is_greeting && side.greetings <= lost[from];

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::common::mesh::Mesh;
+use crate::common::turn;
 use replication::memory::MemoryStorage;
 use replication::{Dot, Event, Frame, Outcome};
 
@@ -105,14 +106,11 @@ fn a_claim_names_the_logs_of_earlier_ids() {
 
     mesh.elapsed += Duration::from_secs(1);
     let now = mesh.now(0);
-    let replica = mesh.replica(0);
-    replica.handle_timeout(now).unwrap();
-    let frames = std::iter::from_fn(|| replica.poll_transmit(now).unwrap());
-    let claims = frames.filter_map(|transmit| match Frame::decode(&transmit.frame) {
-        Ok(Frame::Progress(told)) => told.claim,
+    let mut claims = turn(mesh.replica(0), now).frames().into_iter().filter_map(|frame| match frame {
+        Frame::Progress(told) => told.claim,
         _ => None,
     });
-    let mut needs = claims.last().unwrap().needs;
+    let mut needs = claims.next_back().unwrap().needs;
     needs.sort_unstable();
     assert_eq!(needs, [(earlier, 1), (present, 1)]);
 }

@@ -5,18 +5,13 @@
 use std::time::Duration;
 
 use crate::common::mesh::Mesh;
-use crate::common::{OWN, after, config, greet};
+use crate::common::{OWN, after, config, greet, turn};
 use replication::frame::Progress;
 use replication::memory::MemoryStorage;
-use replication::{Event, Frame, LinkId, Reason, Replica, ReplicaId, Storage as _, Wall, Write};
+use replication::{Event, Frame, LinkId, Reason, Replica, ReplicaId, Wall, Write};
 
 /// Lets ten seconds pass in which these links are heard, and returns what was lost.
-fn pass(
-    replica: &mut Replica<MemoryStorage>,
-    storage: &MemoryStorage,
-    from: u64,
-    links: &[(u64, u64)],
-) -> Vec<(ReplicaId, u64)> {
+fn pass(replica: &mut Replica<MemoryStorage>, from: u64, links: &[(u64, u64)]) -> Vec<(ReplicaId, u64)> {
     let mut lost = Vec::new();
     for now in (from..from + 10).map(after) {
         for (link, entries) in links {
@@ -31,14 +26,7 @@ fn pass(
             };
             replica.handle_frame(now, LinkId(*link), &Frame::Progress(progress).encode()).unwrap();
         }
-        replica.handle_timeout(now).unwrap();
-        while let Some(batch) = replica.poll_batch().unwrap() {
-            storage.sync().unwrap();
-            replica.handle_durable(now, batch).unwrap();
-        }
-        while replica.poll_transmit(now).unwrap().is_some() {}
-        let events = std::iter::from_fn(|| replica.poll_event());
-        lost.extend(events.filter_map(|event| match event {
+        lost.extend(turn(replica, now).events.into_iter().filter_map(|event| match event {
             Event::Lost { origin, count } => Some((origin, count)),
             _ => None,
         }));
@@ -57,18 +45,18 @@ fn entries_that_no_peer_has_are_lost_and_not_waited_for() {
     let mut replica = Replica::open(config(), storage.clone(), mint, after(0)).unwrap();
     greet(&mut replica, after(0), 1, "b", 5);
     assert_ne!(replica.id(), OWN, "its disk went back, for a peer knows more of its log");
-    assert_eq!(pass(&mut replica, &storage, 1, &[(1, 5)]), []);
+    assert_eq!(pass(&mut replica, 1, &[(1, 5)]), []);
     assert!(replica.status(after(11)).recovering, "the peer has it");
 
     // The peer's disk goes back as well.
     replica.handle_link_down(after(11), LinkId(1));
     greet(&mut replica, after(11), 2, "b", 0);
-    assert_eq!(pass(&mut replica, &storage, 12, &[(2, 0)]), []);
+    assert_eq!(pass(&mut replica, 12, &[(2, 0)]), []);
     let status = replica.status(after(22));
     assert!(!status.recovering, "no region that is away is waited for");
     assert_eq!(status.complete_through[&"a".parse().unwrap()], Wall(0), "but the third may have it");
     greet(&mut replica, after(22), 3, "c", 0);
-    assert_eq!(pass(&mut replica, &storage, 23, &[(2, 0), (3, 0)]), [(OWN, 5)]);
+    assert_eq!(pass(&mut replica, 23, &[(2, 0), (3, 0)]), [(OWN, 5)]);
     assert!(replica.status(after(33)).complete_through[&"a".parse().unwrap()] > Wall(0));
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::common::mesh::Mesh;
+use crate::common::turn;
 use replication::{Bucket, Event, SessionToken};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -196,9 +197,7 @@ fn a_clone_takes_a_new_id() {
         let change = replication::Change::create(&key, &[("n", replication::Value::Int(1))]);
         copy.handle_write(now, replication::Write::Change { key, change }).unwrap();
     }
-    while let Some(batch) = copy.poll_batch().unwrap() {
-        copy.handle_durable(now, batch).unwrap();
-    }
+    copy.settle_batches(now).unwrap();
     drop(copy);
     // The peer holds other entries 2 and 3 of this log.
     mesh.start(0);
@@ -249,14 +248,11 @@ fn a_claim_names_what_its_acknowledgements_rest_on() {
         mesh.turn(1);
         mesh.elapsed += Duration::from_secs(1);
         let now = mesh.now(1);
-        let replica = mesh.replica(1);
-        replica.handle_timeout(now).unwrap();
-        let frames = std::iter::from_fn(|| replica.poll_transmit(now).unwrap());
-        let told = frames.filter_map(|transmit| match replication::Frame::decode(&transmit.frame) {
-            Ok(replication::Frame::Progress(told)) => told.claim,
+        let mut told = turn(mesh.replica(1), now).frames().into_iter().filter_map(|frame| match frame {
+            replication::Frame::Progress(told) => told.claim,
             _ => None,
         });
-        told.last().unwrap()
+        told.next_back().unwrap()
     };
     let claim = claims(&mut mesh);
     assert!(claim.rests_on.contains(&(origin, 1)), "{claim:?}");

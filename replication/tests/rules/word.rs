@@ -10,7 +10,7 @@ use replication::log::Body;
 use replication::memory::MemoryStorage;
 use replication::{
     Change, Claim, Collection, Delta, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkId, Now, Replica,
-    ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall,
+    ReplicaId, TenantId, Value, VersionVector, Wall,
 };
 
 const AHEAD: Duration = Duration::from_hours(9);
@@ -22,11 +22,8 @@ fn open(storage: &MemoryStorage, now: Now) -> Replica<MemoryStorage> {
 }
 
 /// Makes everything durable and returns what happened.
-fn sync(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, now: Now) -> Vec<Event> {
-    while let Some(batch) = replica.poll_batch().unwrap() {
-        storage.sync().unwrap();
-        replica.handle_durable(now, batch).unwrap();
-    }
+fn sync(replica: &mut Replica<MemoryStorage>, now: Now) -> Vec<Event> {
+    replica.settle_batches(now).unwrap();
     std::iter::from_fn(|| replica.poll_event()).collect()
 }
 
@@ -52,7 +49,7 @@ fn claim(replica: &mut Replica<MemoryStorage>, now: Now, through: Wall) {
 
 /// Lets time pass in which both peers are heard. Returns whether the replica relays the far one's entries to the second
 /// peer, and whether it makes a claim of its own.
-fn relays_and_claims(replica: &mut Replica<MemoryStorage>, storage: &MemoryStorage, from: u64) -> (bool, bool) {
+fn relays_and_claims(replica: &mut Replica<MemoryStorage>, from: u64) -> (bool, bool) {
     let mut found = (false, false);
     for now in (from..from + 6).map(after) {
         for link in 1..=2 {
@@ -68,7 +65,7 @@ fn relays_and_claims(replica: &mut Replica<MemoryStorage>, storage: &MemoryStora
             replica.handle_frame(now, LinkId(link), &Frame::Progress(progress).encode()).unwrap();
         }
         replica.handle_timeout(now).unwrap();
-        sync(replica, storage, now);
+        sync(replica, now);
         for (link, frame) in frames(replica, now) {
             found.0 |= link == LinkId(2) && matches!(&frame, Frame::Deltas(deltas) if deltas.origin == FAR);
             let own = |claim: &Claim| claim.node == "a".parse().unwrap();
@@ -83,31 +80,30 @@ fn a_replica_that_forgot_early_says_so_and_neither_relays_nor_claims_until_that_
     let storage = MemoryStorage::default();
     let mut replica = open(&storage, after(0));
     greet(&mut replica, after(0), 1, "b", 0);
-    let mut id = [7; 16];
-    id[..6].copy_from_slice(&START.0.to_be_bytes()[2..]);
-    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+    let id = DocumentId::arriving(START, [7; 10]);
+    let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
     let key = name.expiring(START.plus(Duration::from_hours(100)));
     let body = Body::Change(Change::create(&key, &[("name", Value::Text("Maria Musterfrau".into()))]));
     let entries = vec![Delta { dot: Dot { origin: FAR, seq: 1 }, hlc: Hlc(START.0 << 16), key, body }];
     let deltas = Frame::Deltas(Deltas { origin: FAR, after: 0, through: 1, heads: None, entries });
     replica.handle_frame(after(0), LinkId(1), &deltas.encode()).unwrap();
     claim(&mut replica, after(1), after(1).wall);
-    sync(&mut replica, &storage, after(1));
+    sync(&mut replica, after(1));
     let (b, right) = ("b".parse().unwrap(), after(2));
     assert_eq!(replica.status(right).complete_through[&b], after(1).wall);
 
     // No peer is heard any more, and the clock is set wrong.
     replica.handle_link_down(right, LinkId(1));
     let ahead = Now { wall: right.wall.plus(AHEAD), ..right };
-    replica.believe_clock(ahead, ahead.wall, false).unwrap();
-    assert!(!replica.forgot_early(), "it cannot know");
-    sync(&mut replica, &storage, right);
+    replica.trust_wall_clock(ahead, ahead.wall, false).unwrap();
+    assert!(!replica.dropped_too_early(), "it cannot know");
+    sync(&mut replica, right);
     storage.crash(|_, _| 0);
     let mut replica = open(&storage, after(3));
-    replica.believe_clock(after(3), after(3).wall, false).unwrap();
-    assert!(sync(&mut replica, &storage, after(3)).iter().any(|event| matches!(event, Event::ForgotEarly(true))));
+    replica.trust_wall_clock(after(3), after(3).wall, false).unwrap();
+    assert!(sync(&mut replica, after(3)).iter().any(|event| matches!(event, Event::DroppedTooEarly(true))));
     let status = replica.status(after(3));
-    assert!(status.forgot_early && status.doubt.is_none());
+    assert!(status.dropped_too_early && status.doubt.is_none());
     assert!(status.complete_through.values().all(|through| *through == Wall(0)), "{:?}", status.complete_through);
 
     // Another crash does not change that.
@@ -116,10 +112,10 @@ fn a_replica_that_forgot_early_says_so_and_neither_relays_nor_claims_until_that_
     for (link, node) in [(1, "b"), (2, "c")] {
         greet(&mut replica, after(4), link, node, 0);
     }
-    assert_eq!(relays_and_claims(&mut replica, &storage, 5), (false, false));
+    assert_eq!(relays_and_claims(&mut replica, 5), (false, false));
     let over = AHEAD.as_secs() + 10;
-    assert_eq!(relays_and_claims(&mut replica, &storage, over), (true, true));
-    assert!(!replica.status(after(over + 6)).forgot_early);
+    assert_eq!(relays_and_claims(&mut replica, over), (true, true));
+    assert!(!replica.status(after(over + 6)).dropped_too_early);
 }
 
 #[test]

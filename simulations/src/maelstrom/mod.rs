@@ -25,8 +25,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use replication::memory::MemoryStorage;
 use replication::{
-    Change, DocumentKey, Event, LinkError, LinkId, Monotonic, NodeName, Now, Reader, RegionId, Replica, ReplicaConfig,
-    ReplicaId, Storage, Ticket, Wall, Write, WriteError,
+    Action, Change, DocumentKey, Event, LinkError, LinkId, Monotonic, NodeName, Now, Reader, RegionId, Replica,
+    ReplicaConfig, ReplicaId, Ticket, Transmit, Turn, Wall, Write, WriteError,
 };
 use serde_json::{Map, Value, json};
 
@@ -422,11 +422,6 @@ impl Node {
         if self.broken {
             return;
         }
-        if now.mono >= self.replica.poll_timeout()
-            && let Err(why) = self.replica.handle_timeout(now)
-        {
-            self.breaks(&why.to_string(), out);
-        }
         if self.neighbours.is_some() || now.mono >= self.mesh_at {
             self.link(now, None, out);
         }
@@ -437,7 +432,7 @@ impl Node {
         self.broken = true;
     }
 
-    /// Makes everything gathered durable and hands out the answers and frames that follow.
+    /// Runs the replica's timers, makes everything gathered durable and hands out the answers and frames that follow.
     fn drain(&mut self, now: Now, out: &mut Out<'_>) {
         if !self.broken
             && let Err(why) = self.advance(now, out)
@@ -448,25 +443,27 @@ impl Node {
     }
 
     fn advance(&mut self, now: Now, out: &mut Out<'_>) -> Result<(), replication::StorageError> {
-        self.write(now, out);
-        while let Some(batch) = self.replica.poll_batch()? {
-            self.storage.sync()?;
-            self.replica.handle_durable(now, batch)?;
-        }
-        while let Some(event) = self.replica.poll_event() {
-            self.event(now, event, out)?;
-        }
-        while let Some(transmit) = self.replica.poll_transmit(now)? {
-            let peer = self.links.iter().find(|(_, link)| **link == transmit.link).map(|(peer, _)| peer);
-            if let Some(peer) = peer {
-                let mut body = Map::new();
-                body.insert("type".to_owned(), json!("frame"));
-                body.insert("link".to_owned(), json!(self.numbers.get(peer).copied().unwrap_or_default()));
-                body.insert("bytes".to_owned(), json!(BASE64.encode(&transmit.frame)));
-                out.lines.push_back(message::line(&self.id, peer, body));
+        let mut turn = Turn::new(now);
+        while let Some(action) = self.replica.drive(&mut turn)? {
+            match action {
+                Action::Timers { .. } => self.write(now, out),
+                Action::Batch(_) => self.replica.settle_batches(now)?,
+                Action::Send(transmit) => self.send(&transmit, out),
+                Action::Report(event) => self.event(now, event, out)?,
             }
         }
         Ok(())
+    }
+
+    fn send(&self, transmit: &Transmit, out: &mut Out<'_>) {
+        let peer = self.links.iter().find(|(_, link)| **link == transmit.link).map(|(peer, _)| peer);
+        if let Some(peer) = peer {
+            let mut body = Map::new();
+            body.insert("type".to_owned(), json!("frame"));
+            body.insert("link".to_owned(), json!(self.numbers.get(peer).copied().unwrap_or_default()));
+            body.insert("bytes".to_owned(), json!(BASE64.encode(&transmit.frame)));
+            out.lines.push_back(message::line(&self.id, peer, body));
+        }
     }
 
     fn event(&mut self, now: Now, event: Event, out: &mut Out<'_>) -> Result<(), replication::StorageError> {

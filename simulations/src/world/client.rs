@@ -156,9 +156,8 @@ impl Clients {
 fn id_of(seed: u64, visit: VisitNumber, arrival_ms: u64) -> DocumentId {
     let mut hasher = SipHasher13::new_with_keys(seed, u64::from(visit.0));
     hasher.write_u64(arrival_ms);
-    let mut id = hasher.finish128().as_bytes();
-    id[..6].copy_from_slice(&arrival_ms.to_be_bytes()[2..]);
-    DocumentId(id)
+    let [_, _, _, _, _, _, rest @ ..] = hasher.finish128().as_bytes();
+    DocumentId::arriving(replication::Wall(arrival_ms), rest)
 }
 
 fn venue_id(venue: u32) -> TenantId {
@@ -505,14 +504,11 @@ impl World {
         let view = View::durable(as_of, &vector);
         let rows = if asked.kind == OperationKind::Read {
             let now = self.calendar.true_wall();
-            let (mut from, mut to) = ([0; 16], [0xff; 16]);
-            from[..6].copy_from_slice(&now.minus(HOUR).0.to_be_bytes()[2..]);
-            to[..6].copy_from_slice(&now.plus(HOUR).0.to_be_bytes()[2..]);
             let query = Query {
                 collection: VISITS,
                 tenant: venue_id(asked.venue),
-                from: DocumentId(from),
-                to: DocumentId(to),
+                from: DocumentId::first_of(now.minus(HOUR)),
+                to: DocumentId::arriving(now.plus(HOUR), [0xff; 10]),
                 limit: 10_000,
             };
             reader.scan(&query, view).map(|page| page.rows.into_values().flatten().collect::<Vec<_>>())

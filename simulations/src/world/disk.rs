@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rand::RngExt as _;
 use replication::memory::{MemoryStorage, Snapshot};
-use replication::storage::Visit;
+use replication::storage::ScanVisitor;
 use replication::{Bucket, Storage, StorageError, WriteBatch};
 
 use crate::seed::Stream;
@@ -192,9 +192,15 @@ impl Storage for Disk {
         self.count(self.memory.get(bucket, key))
     }
 
-    fn scan(&self, bucket: Bucket, start: &[u8], end: &[u8], visit: &mut Visit<'_>) -> Result<(), StorageError> {
+    fn scan(
+        &self,
+        bucket: Bucket,
+        start: &[u8],
+        end: &[u8],
+        visitor: &mut ScanVisitor<'_>,
+    ) -> Result<(), StorageError> {
         self.device("scanned a bucket")?;
-        self.count(self.memory.scan(bucket, start, end, visit))
+        self.count(self.memory.scan(bucket, start, end, visitor))
     }
 
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {

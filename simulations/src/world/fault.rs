@@ -244,7 +244,7 @@ impl World {
                 self.nodes[*region].misled |= u128::from(self.clock_error(*region).unsigned_abs()) > skew;
                 if let Some(process) = &mut self.nodes[*region].process {
                     // The word is forced, because an operator who is wrong may insist.
-                    let _ = process.replica.believe_clock(now, now.wall, true);
+                    let _ = process.replica.trust_wall_clock(now, now.wall, true);
                     self.mark(kind);
                 }
             }

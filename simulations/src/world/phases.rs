@@ -176,7 +176,7 @@ impl World {
             .filter_map(|node| Some((*node, self.nodes[*node].process.as_ref()?.replica.status(self.now_of(*node)))))
             .collect();
         let forgot_early: BTreeSet<NodeIndex> =
-            statuses.iter().filter(|(_, status)| status.forgot_early).map(|(node, _)| *node).collect();
+            statuses.iter().filter(|(_, status)| status.dropped_too_early).map(|(node, _)| *node).collect();
         for (node, status) in statuses.iter().filter(|(node, _)| !forgot_early.contains(node)) {
             let name = |node: NodeIndex| self.scenario.name(node);
             if status.recovering {

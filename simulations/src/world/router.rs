@@ -53,7 +53,7 @@ impl Router {
 
 /// Whether the state of a replica lets its node say that it is ready, as `/readyz` does.
 pub(super) fn is_fit(status: &Status) -> bool {
-    let early = status.forgot_early && !status.peers.is_empty();
+    let early = status.dropped_too_early && !status.peers.is_empty();
     status.doubt.is_none() && !status.starting && !status.recovering && !status.filling && !early
 }
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, Exp1};
-use replication::frame::Deltas;
-use replication::{BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, VersionVector, View};
+use replication::frame::{Deltas, FrameKind};
+use replication::{
+    Action, BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, Turn, VersionVector, View,
+};
 
 use super::client::{Answer, PendingOperation};
 use super::{Event, Input, Node, World, check};
@@ -14,9 +16,6 @@ use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::Invariant;
 use crate::marks::Mark;
 use crate::scenario::FaultKind;
-
-/// The kind byte of frames with entries.
-const DELTAS: u8 = 2;
 
 impl World {
     /// Handles an input that has arrived.
@@ -113,20 +112,26 @@ impl World {
 
     fn try_turn(&mut self, node: NodeIndex) -> Result<(), StorageError> {
         let now = self.now_of(node);
-        let Some(process) = &mut self.nodes[node].process else { return Ok(()) };
-        if now.mono >= process.replica.poll_timeout() {
-            process.replica.handle_timeout(now)?;
-            self.serve_waiting_reads(node);
-            self.check(check::availability::is_fit_unless_troubled(self, node));
-        }
-        self.serve_waiting_writes(node);
-        self.next_batch(node)?;
+        let mut turn = Turn::new(now);
         while let Some(process) = &mut self.nodes[node].process {
-            let Some(transmit) = process.replica.poll_transmit(now)? else { break };
-            let Some(peer) = process.links.get(&transmit.link).copied() else { continue };
-            self.transmit(node, peer, transmit);
+            match process.replica.drive(&mut turn)? {
+                Some(Action::Timers { due }) => {
+                    if due {
+                        self.serve_waiting_reads(node);
+                        self.check(check::availability::is_fit_unless_troubled(self, node));
+                    }
+                    self.serve_waiting_writes(node);
+                }
+                Some(Action::Batch(_)) => self.next_batch(node)?,
+                Some(Action::Send(transmit)) => {
+                    if let Some(peer) = process.links.get(&transmit.link).copied() {
+                        self.transmit(node, peer, transmit);
+                    }
+                }
+                Some(Action::Report(told)) => self.hear(node, told),
+                None => break,
+            }
         }
-        self.drain_events(node);
         // Sets its next timer.
         let elapsed = self.calendar.elapsed();
         let (awake, epoch) = (self.calendar.now(), self.nodes[node].epoch);
@@ -159,8 +164,7 @@ impl World {
 
     fn transmit(&mut self, node: NodeIndex, peer: NodeIndex, transmit: replication::Transmit) {
         let bytes = transmit.frame;
-        let is_deltas = bytes.get(1) == Some(&DELTAS);
-        if is_deltas {
+        if Frame::kind(&bytes) == Some(FrameKind::Deltas) {
             let payload = if self.scenario.checks.deep { self.no_erased_in(node, &bytes) } else { 0 };
             self.meter.deltas(node, peer, bytes.len(), payload);
         } else {
@@ -213,65 +217,71 @@ impl World {
     pub(super) fn drain_events(&mut self, node: NodeIndex) {
         while let Some(process) = &mut self.nodes[node].process {
             let Some(told) = process.replica.poll_event() else { return };
-            match told {
-                Told::Written { ticket, outcome } => {
-                    let Some(asked) = process.tickets.remove(&ticket) else {
-                        self.require(Invariant::Idempotence, Some(node), false, || {
-                            "a write was reported twice".to_owned()
-                        });
-                        continue;
-                    };
-                    self.acknowledge(node, &asked, outcome);
-                }
-                Told::RolledBack { origin, .. } => {
-                    let excused = self.nodes[node].gone_back.contains(&origin);
-                    self.require(Invariant::Durability, Some(node), excused, || {
-                        "peers know more of its log than it does, and its disk did not go back".to_owned()
+            self.hear(node, told);
+        }
+    }
+
+    /// Handles one event of the replica.
+    fn hear(&mut self, node: NodeIndex, told: Told) {
+        match told {
+            Told::Written { ticket, outcome } => {
+                let Some(process) = &mut self.nodes[node].process else { return };
+                let Some(asked) = process.tickets.remove(&ticket) else {
+                    self.require(Invariant::Idempotence, Some(node), false, || {
+                        "a write was reported twice".to_owned()
                     });
-                }
-                Told::Reincarnated { new, .. } => {
-                    self.nodes[node].ids.insert(new);
-                    self.nodes[node].rolled_back = false;
-                    self.marks.insert(Mark::Reincarnated);
-                    self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Reincarnated });
-                }
-                Told::Filled => self.check_filled(node),
-                Told::Retired(origin) => self.forget_origin(node, origin),
-                // It may have told hearsay as known, and now says that it lacks those entries.
-                Told::Contradicted { origin, .. } => {
-                    let told = self.nodes[node].told.iter().filter(|(other, _)| *other != origin).collect();
-                    self.nodes[node].told = told;
-                    self.marks.insert(Mark::Contradicted);
-                }
-                Told::CloseLink { link, silent } => {
-                    if silent && self.open {
-                        self.marks.insert(Mark::SilentLink);
-                    }
-                    self.close(node, link);
-                }
-                Told::Changed(name) => {
-                    let dead = check::resurrection::dead_stays_dead(self, node, &name);
-                    self.note_dead(node, dead);
-                }
-                Told::Clock(Some(_)) => {
-                    self.marks.insert(Mark::Doubt);
-                }
-                Told::Forgot(_) if self.open => {
-                    self.marks.insert(Mark::Forgot);
-                }
-                Told::ForgotEarly(true) => {
-                    self.marks.insert(Mark::ForgotEarly);
-                }
-                Told::HorizonRefused { .. } => {
-                    self.marks.insert(Mark::HorizonRefused);
-                }
-                Told::Refused { .. } => {
-                    self.require(Invariant::Isolation, Some(node), false, || {
-                        "refused an entry of an honest peer".to_owned()
-                    });
-                }
-                _ => {}
+                    return;
+                };
+                self.acknowledge(node, &asked, outcome);
             }
+            Told::RolledBack { origin, .. } => {
+                let excused = self.nodes[node].gone_back.contains(&origin);
+                self.require(Invariant::Durability, Some(node), excused, || {
+                    "peers know more of its log than it does, and its disk did not go back".to_owned()
+                });
+            }
+            Told::Reincarnated { new, .. } => {
+                self.nodes[node].ids.insert(new);
+                self.nodes[node].rolled_back = false;
+                self.marks.insert(Mark::Reincarnated);
+                self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Reincarnated });
+            }
+            Told::Filled => self.check_filled(node),
+            Told::Retired(origin) => self.forget_origin(node, origin),
+            // It may have told hearsay as known, and now says that it lacks those entries.
+            Told::Contradicted { origin, .. } => {
+                let told = self.nodes[node].told.iter().filter(|(other, _)| *other != origin).collect();
+                self.nodes[node].told = told;
+                self.marks.insert(Mark::Contradicted);
+            }
+            Told::CloseLink { link, silent } => {
+                if silent && self.open {
+                    self.marks.insert(Mark::SilentLink);
+                }
+                self.close(node, link);
+            }
+            Told::Changed(name) => {
+                let dead = check::resurrection::dead_stays_dead(self, node, &name);
+                self.note_dead(node, dead);
+            }
+            Told::Clock(Some(_)) => {
+                self.marks.insert(Mark::Doubt);
+            }
+            Told::Forgot(_) if self.open => {
+                self.marks.insert(Mark::Forgot);
+            }
+            Told::DroppedTooEarly(true) => {
+                self.marks.insert(Mark::ForgotEarly);
+            }
+            Told::HorizonRefused { .. } => {
+                self.marks.insert(Mark::HorizonRefused);
+            }
+            Told::Refused { .. } => {
+                self.require(Invariant::Isolation, Some(node), false, || {
+                    "refused an entry of an honest peer".to_owned()
+                });
+            }
+            _ => {}
         }
     }
 

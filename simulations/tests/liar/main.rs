@@ -31,9 +31,8 @@ fn what_arrives_in_the_year_9900_is_not_stored() {
     for to in 0..2 {
         let entries = (1..=200).map(|seq| {
             let arrival = 250_000_000_000_000_u64 + seq * 86_400_000;
-            let mut id = [0; 16];
-            id[..6].copy_from_slice(&arrival.to_be_bytes()[2..]);
-            let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+            let id = DocumentId::first_of(Wall(arrival));
+            let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
             let key = name.expiring(id_arrival(&name).plus(config(0).max_retention));
             Delta { dot: Dot { origin: LIAR, seq }, hlc: Hlc::default(), key, body: Body::Tombstone(Reason::Subject) }
         });

@@ -172,10 +172,10 @@ impl World {
     pub(crate) fn visit(&mut self) -> DocumentKey {
         self.visits += 1;
         let arrived = self.now().wall;
-        let mut id = [0; 16];
-        id[..6].copy_from_slice(&arrived.0.to_be_bytes()[2..]);
-        id[12..].copy_from_slice(&self.visits.to_be_bytes());
-        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+        let mut rest = [0; 10];
+        rest[6..].copy_from_slice(&self.visits.to_be_bytes());
+        let id = DocumentId::arriving(arrived, rest);
+        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
         name.expiring(arrived.plus(Duration::from_hours(24)))
     }
 

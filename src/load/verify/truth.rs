@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use indicatif::ProgressBar;
 use jiff::Timestamp;
 use registry::{Person, Secret, VisitId};
-use replication::Wall;
+use replication::DocumentId;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -164,13 +164,13 @@ impl Truth {
     }
 }
 
-/// Arrival in Unix milliseconds: the first 48 bits of the id.
+/// Arrival in Unix milliseconds.
 fn arrival(visit: &Visit) -> i64 {
-    (visit.id >> 80) as i64
+    DocumentId(visit.id.to_be_bytes()).arrival().0.cast_signed()
 }
 
 fn id(visit: &Visit) -> String {
-    VisitId::of(Wall((visit.id >> 80) as u64), &Secret(visit.secret)).to_string()
+    VisitId::of(DocumentId(visit.id.to_be_bytes()).arrival(), &Secret(visit.secret)).to_string()
 }
 
 /// A visit id as a number.

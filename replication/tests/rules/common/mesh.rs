@@ -6,7 +6,7 @@ use std::time::Duration;
 use replication::memory::MemoryStorage;
 use replication::{
     Change, Collection, DocumentId, DocumentKey, DocumentName, Event, LinkId, Monotonic, NodeName, Now, Reader,
-    Replica, ReplicaConfig, ReplicaId, Storage as _, TenantId, Ticket, Value, Wall, Write,
+    Replica, ReplicaConfig, ReplicaId, TenantId, Ticket, Value, Wall, Write,
 };
 
 use super::START;
@@ -144,16 +144,10 @@ impl Mesh {
 
     pub fn turn(&mut self, at: usize) {
         let now = self.now(at);
-        let storage = self.storages[at].clone();
         let Some(replica) = &mut self.replicas[at] else { return };
-        replica.handle_timeout(now).unwrap();
-        while let Some(batch) = replica.poll_batch().unwrap() {
-            storage.sync().unwrap();
-            replica.handle_durable(now, batch).unwrap();
-        }
-        let transmits: Vec<_> = std::iter::from_fn(|| replica.poll_transmit(now).unwrap()).collect();
-        self.events[at].extend(std::iter::from_fn(|| replica.poll_event()));
-        for transmit in transmits {
+        let turned = super::turn(replica, now);
+        self.events[at].extend(turned.events);
+        for transmit in turned.transmits {
             let Some((pair, _)) = self.links.iter().find(|(_, link)| **link == transmit.link) else { continue };
             let to = if pair.0 == at { pair.1 } else { pair.0 };
             *self.sent.entry((at, to)).or_default() += 1;
@@ -184,10 +178,10 @@ impl Mesh {
     }
 
     pub fn key(&self, number: u64) -> DocumentKey {
-        let mut id = [0; 16];
-        id[..6].copy_from_slice(&START.plus(self.elapsed).0.to_be_bytes()[2..]);
-        id[8..].copy_from_slice(&number.to_be_bytes());
-        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId(id) };
+        let mut rest = [0; 10];
+        rest[2..].copy_from_slice(&number.to_be_bytes());
+        let id = DocumentId::arriving(START.plus(self.elapsed), rest);
+        let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id };
         name.expiring(START.plus(self.elapsed).plus(Duration::from_hours(14 * 24)))
     }
 

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use replication::frame::Hello;
 use replication::memory::MemoryStorage;
-use replication::{Frame, LinkId, Monotonic, Now, Replica, ReplicaConfig, ReplicaId, VersionVector, Wall};
+use replication::{
+    Action, Event, Frame, LinkId, Monotonic, Now, Replica, ReplicaConfig, ReplicaId, Storage, Transmit, Turn,
+    VersionVector, Wall,
+};
 
 pub const START: Wall = Wall(1_800_000_000_000);
 /// The first id of the replica that is tested.
@@ -22,6 +25,34 @@ pub fn after(seconds: u64) -> Now {
 pub fn config() -> ReplicaConfig {
     let peers = ["b", "c"].map(|peer| (peer.parse().unwrap(), peer.parse().unwrap()));
     ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers.into())
+}
+
+/// What a replica wants to have done.
+#[derive(Debug, Default)]
+pub struct Turned {
+    pub transmits: Vec<Transmit>,
+    pub events: Vec<Event>,
+}
+
+impl Turned {
+    /// The frames, decoded.
+    pub fn frames(&self) -> Vec<Frame> {
+        self.transmits.iter().map(|transmit| Frame::decode(&transmit.frame).unwrap()).collect()
+    }
+}
+
+/// One turn of a driver whose disk makes a batch durable at once.
+pub fn turn<S: Storage>(replica: &mut Replica<S>, now: Now) -> Turned {
+    let (mut turn, mut turned) = (Turn::new(now), Turned::default());
+    while let Some(action) = replica.drive(&mut turn).unwrap() {
+        match action {
+            Action::Timers { .. } => {}
+            Action::Batch(_) => replica.settle_batches(now).unwrap(),
+            Action::Send(transmit) => turned.transmits.push(transmit),
+            Action::Report(event) => turned.events.push(event),
+        }
+    }
+    turned
 }
 
 /// A peer opens a link and greets; it has this many entries of the log of [`OWN`].

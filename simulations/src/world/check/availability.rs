@@ -48,7 +48,7 @@ pub(in crate::world) fn is_fit_unless_troubled(world: &World, node: NodeIndex) -
     let age = now.mono.0;
     let why = if let Some(doubt) = status.doubt {
         Some(format!("doubts its clock ({doubt:?})"))
-    } else if status.forgot_early && !status.peers.is_empty() {
+    } else if status.dropped_too_early && !status.peers.is_empty() {
         Some("has forgotten what is not over".to_owned())
     } else if status.starting && age > heartbeat * 8 {
         Some("still waits for its peers' word on its log".to_owned())
