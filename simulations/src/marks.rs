@@ -1,5 +1,7 @@
 //! What came up in a run, so that a sweep can say what it has never seen.
 
+use std::collections::BTreeSet;
+
 use crate::scenario::FaultKind;
 
 /// Something that must happen in some run of a sweep, otherwise the sweep has a gap.
@@ -54,4 +56,31 @@ pub enum Mark {
     BatchTorn,
     /// All regions agreed and no client wrote, and the check that they come to rest was made.
     Rest,
+}
+
+/// The marks of one run.
+#[derive(Debug, Default)]
+pub(crate) struct Marks(BTreeSet<Mark>);
+
+impl Marks {
+    pub(crate) fn insert(&mut self, mark: Mark) {
+        self.0.insert(mark);
+    }
+
+    /// A fault of this kind had an effect.
+    pub(crate) fn fault(&mut self, kind: FaultKind) {
+        self.insert(Mark::Fault(kind));
+    }
+
+    /// The same, if it had one.
+    pub(crate) fn fault_if(&mut self, kind: FaultKind, happened: bool) {
+        if happened {
+            self.fault(kind);
+        }
+    }
+
+    /// These and others.
+    pub(crate) fn union(&self, others: &BTreeSet<Mark>) -> BTreeSet<Mark> {
+        self.0.union(others).copied().collect()
+    }
 }

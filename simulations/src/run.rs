@@ -220,7 +220,7 @@ fn measured(world: &mut World, asked: &Scenario, outcome: &Outcome) -> Measured 
         recoveries: world.meter.recoveries(),
         staleness: world.meter.staleness(),
         samples: std::mem::take(&mut world.meter.samples),
-        forgotten: if forgets { world.looks() } else { Vec::new() },
+        forgotten: if forgets { world.samples() } else { Vec::new() },
         availability: world.meter.availability(),
         traffic: world.meter.traffic(),
         requests: world.meter.requests(),

@@ -41,7 +41,7 @@ pub(crate) struct Trace {
 
 impl Trace {
     /// Something of kind `tag` happened at `at`; `bytes` say what exactly.
-    pub fn note(&mut self, at: Duration, tag: u8, place: usize, bytes: &[u8]) {
+    pub(crate) fn note(&mut self, at: Duration, tag: u8, place: usize, bytes: &[u8]) {
         // Widths are fixed, so that the hash is the same on every machine.
         self.hasher.write_u64(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX));
         self.hasher.write_u8(tag);
@@ -53,13 +53,13 @@ impl Trace {
 
     /// How many events there were.
     #[must_use]
-    pub fn events(&self) -> u64 {
+    pub(crate) fn events(&self) -> u64 {
         self.events
     }
 
     /// The hash so far.
     #[must_use]
-    pub fn hash(&self) -> TraceHash {
+    pub(crate) fn hash(&self) -> TraceHash {
         TraceHash(self.hasher.finish128().as_u128())
     }
 }

@@ -142,28 +142,28 @@ impl World {
                 if let Act::Partition { flap: Some(Flap { down, .. }), .. } = &act {
                     self.calendar.schedule(self.calendar.now() + *down, Event::Flap(fault));
                 }
-                self.mark(kind);
+                self.marks.fault(kind);
             }
             Act::Degrade { loss, duplicate, reorder, latency, bandwidth_mbps, .. } => {
                 let (loss, duplicate, reorder) = (*loss, *duplicate, *reorder);
                 let how = Degradation { loss, duplicate, reorder, latency: *latency, bandwidth_mbps: *bandwidth_mbps };
                 self.net.degrade(fault, links.iter().copied(), how);
-                self.mark(kind);
+                self.marks.fault(kind);
             }
             Act::Crash { region } => {
-                self.mark_if(kind, self.nodes[*region].process.is_some());
+                self.marks.fault_if(kind, self.nodes[*region].process.is_some());
                 self.kill(*region);
             }
             Act::Kill { region } => {
-                self.mark_if(kind, self.nodes[*region].process.is_some());
+                self.marks.fault_if(kind, self.nodes[*region].process.is_some());
                 self.kill_process(*region);
             }
             Act::Restart { region } => {
-                self.mark_if(kind, self.nodes[*region].process.is_some());
+                self.marks.fault_if(kind, self.nodes[*region].process.is_some());
                 self.stop(*region);
             }
             Act::Pause { region } => {
-                self.mark_if(kind, self.nodes[*region].process.is_some());
+                self.marks.fault_if(kind, self.nodes[*region].process.is_some());
                 self.nodes[*region].paused += 1;
             }
             Act::SlowNode { region, by } => {
@@ -172,14 +172,14 @@ impl World {
             }
             Act::SlowDisk { region, by } => {
                 self.nodes[*region].slow_sync = Some(*by);
-                self.mark(kind);
+                self.marks.fault(kind);
             }
             // Marked when a sync does not return.
             Act::HungDisk { region } => self.nodes[*region].hung = true,
             Act::LoseBucket { region } => {
                 self.stop(*region);
                 if let Some(bucket) = self.nodes[*region].disk.some_bucket() {
-                    self.mark(kind);
+                    self.marks.fault(kind);
                     self.nodes[*region].disk.lose_bucket(bucket);
                     self.nodes[*region].lost_bucket = true;
                     self.went_back(*region);
@@ -195,7 +195,7 @@ impl World {
                 if let (Some(backup), Some(bucket)) = (backup, bucket)
                     && self.nodes[*region].disk.revert_bucket(bucket, &backup.disk)
                 {
-                    self.mark(kind);
+                    self.marks.fault(kind);
                     self.nodes[*region].lost_bucket = true;
                     self.went_back(*region);
                 }
@@ -211,7 +211,7 @@ impl World {
             Act::ReadErrors { region, share } => self.nodes[*region].disk.set_read_errors(*share),
             Act::LyingDisk { region } => {
                 self.nodes[*region].lying = true;
-                self.mark(kind);
+                self.marks.fault(kind);
             }
             Act::Restore { region, .. } => {
                 // A restore is skipped if it could bring back dots that were lost and used again since (A8): if an
@@ -224,38 +224,38 @@ impl World {
                 };
                 let backup = self.faults[fault].backup.clone().filter(is_safe);
                 if let Some(backup) = backup {
-                    self.mark(kind);
+                    self.marks.fault(kind);
                     self.roll_back(*region, &backup.disk);
                 }
             }
             Act::ClockStep { region, by } => {
                 self.nodes[*region].clock.stepped_ms += by.as_millis();
                 self.clocks_touched.insert(*region);
-                self.mark(kind);
+                self.marks.fault(kind);
             }
             Act::ClockDrift { region, ppm } => {
                 self.nodes[*region].clock.drifting = Some((*ppm, self.calendar.elapsed()));
                 self.clocks_touched.insert(*region);
-                self.mark(kind);
+                self.marks.fault(kind);
             }
             Act::BelieveClock { region } => {
                 let now = self.now_of(*region);
                 let skew = self.scenario.replica.max_clock_skew.as_millis();
-                self.nodes[*region].misled |= u128::from(self.clock_error(*region).unsigned_abs()) > skew;
+                self.nodes[*region].believed_wrong_clock |= u128::from(self.clock_error(*region).unsigned_abs()) > skew;
                 if let Some(process) = &mut self.nodes[*region].process {
                     // The word is forced, because an operator who is wrong may insist.
                     let _ = process.replica.trust_wall_clock(now, now.wall, true);
-                    self.mark(kind);
+                    self.marks.fault(kind);
                 }
             }
             Act::Add { region } => {
                 self.nodes[*region].exists = true;
-                self.mark(kind);
+                self.marks.fault(kind);
                 self.start(*region);
                 self.reconfigure(*region);
             }
             Act::Remove { region } => {
-                self.mark(kind);
+                self.marks.fault(kind);
                 self.stop(*region);
                 self.nodes[*region].exists = false;
                 self.lost_by_contract(*region);
@@ -263,13 +263,13 @@ impl World {
             }
             Act::Rejoin { region } => {
                 self.nodes[*region].exists = true;
-                self.mark(kind);
+                self.marks.fault(kind);
                 self.start(*region);
                 self.reconfigure(*region);
             }
             Act::Night {} => {
                 self.calendar.sleep(lasts);
-                self.mark(kind);
+                self.marks.fault(kind);
                 self.wake_all();
             }
         }
@@ -384,7 +384,7 @@ impl World {
     /// One more restart of a region under repeated restarts.
     pub(super) fn restart_again(&mut self, fault: FaultIndex) {
         let Planned { act: Act::Restarts { region, every }, on: true, .. } = self.faults[fault].clone() else { return };
-        self.mark_if(FaultKind::Restarts, self.nodes[region].process.is_some());
+        self.marks.fault_if(FaultKind::Restarts, self.nodes[region].process.is_some());
         self.stop(region);
         let epoch = self.nodes[region].epoch;
         self.calendar.schedule(self.calendar.now() + every / 4, Event::Restart { node: region, epoch });

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use rand::RngExt as _;
 use replication::LinkId;
 
 use super::{Event, Input, World};
@@ -21,12 +22,28 @@ pub(super) struct Links {
     next: u64,
     dialling: BTreeSet<(NodeIndex, NodeIndex)>,
     backoff: BTreeMap<(NodeIndex, NodeIndex), Duration>,
-    pub(super) draws: Stream,
+    draws: Stream,
 }
 
 impl Links {
     pub(super) fn new(seed: u64) -> Links {
         Links { next: 1, dialling: BTreeSet::new(), backoff: BTreeMap::new(), draws: stream(seed, "links", 0) }
+    }
+
+    /// How long to wait before a pair is dialled. None if it is being dialled already.
+    fn backoff(&mut self, pair: (NodeIndex, NodeIndex)) -> Option<Duration> {
+        if !self.dialling.insert(pair) {
+            return None;
+        }
+        let wait = self.backoff.get(&pair).copied().unwrap_or(FIRST_BACKOFF);
+        self.backoff.insert(pair, (wait * 2).min(LAST_BACKOFF));
+        Some(wait.mul_f64(0.5 + self.draws.random::<f64>() / 2.0))
+    }
+
+    fn new_id(&mut self) -> LinkId {
+        let link = LinkId(self.next);
+        self.next += 1;
+        link
     }
 }
 
@@ -43,17 +60,14 @@ impl World {
 
     fn dial_soon(&mut self, a: NodeIndex, b: NodeIndex) {
         let pair = pair(a, b);
-        if self.links.dialling.insert(pair) {
-            let wait = self.links.backoff.get(&pair).copied().unwrap_or(FIRST_BACKOFF);
-            self.links.backoff.insert(pair, (wait * 2).min(LAST_BACKOFF));
-            let wait = wait.mul_f64(0.5 + self.link_draw() / 2.0);
+        if let Some(wait) = self.links.backoff(pair) {
             self.calendar.schedule(self.calendar.now() + wait, Event::Dial { pair });
         }
     }
 
     fn can_connect(&self, (a, b): (NodeIndex, NodeIndex)) -> bool {
         let ready = |node: NodeIndex| self.nodes[node].is_up();
-        self.nodes.are_neighbours(a, b) && ready(a) && ready(b) && self.net.is_open(a, b) && self.net.is_open(b, a)
+        self.nodes.are_neighbours(a, b) && ready(a) && ready(b) && self.net.is_open_both(a, b)
     }
 
     pub(super) fn dial(&mut self, pair: (NodeIndex, NodeIndex)) {
@@ -85,8 +99,7 @@ impl World {
             return;
         }
         self.links.backoff.remove(&pair);
-        let link = LinkId(self.links.next);
-        self.links.next += 1;
+        let link = self.links.new_id();
         self.trace.note(self.calendar.now(), b'u', a.0, &[u8::try_from(b.0).unwrap_or(u8::MAX)]);
         for (end, peer) in [(a, b), (b, a)] {
             let now = self.now_of(end);

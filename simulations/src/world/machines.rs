@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Index, IndexMut};
 
 use replication::storage::log_key;
-use replication::{Dot, ReplicaId, Storage as _, VersionVector};
+use replication::{Dot, ReplicaConfig, ReplicaId, Storage as _, VersionVector};
 
+use super::network::Network;
 use super::node::Node;
 use crate::index::NodeIndex;
-use crate::scenario::Topology;
+use crate::scenario::{ReplicaSettings, Topology};
 
 /// All machines, by their index.
 pub(crate) struct Machines {
@@ -57,6 +58,24 @@ impl Machines {
         self.iter_indexed().filter(|(_, machine)| machine.exists).map(|(node, _)| node)
     }
 
+    /// The configuration of the replica on a machine, as of now.
+    pub(super) fn config(&self, node: NodeIndex, settings: &ReplicaSettings) -> ReplicaConfig {
+        // All others, linked or not. After a roll-back any of them may hold entries of the log, so all must be asked.
+        let peers = self.existing().filter(|peer| *peer != node);
+        let peers = peers.map(|peer| (self[peer].name.clone(), self[peer].region.clone())).collect();
+        let machine = &self[node];
+        ReplicaConfig {
+            // Differs for each process.
+            boot: (node.0 as u64) << 32 | machine.epoch,
+            max_retention: settings.max_retention,
+            max_clock_skew: settings.max_clock_skew,
+            heartbeat: settings.heartbeat,
+            relay_after: settings.relay_after,
+            in_flight_bytes: settings.in_flight_kib * 1024,
+            ..ReplicaConfig::new(machine.name.clone(), machine.region.clone(), peers)
+        }
+    }
+
     /// Whether two machines can have a link.
     pub(super) fn are_neighbours(&self, a: NodeIndex, b: NodeIndex) -> bool {
         let exist: Vec<NodeIndex> = self.existing().collect();
@@ -68,6 +87,21 @@ impl Machines {
     /// Whether both ends have a connection with each other.
     pub(super) fn are_linked(&self, a: NodeIndex, b: NodeIndex) -> bool {
         self[a].has_link_to(b) && self[b].has_link_to(a)
+    }
+
+    /// The machines to which there is a path now, direct or over others. Another fault may still be on.
+    pub(super) fn reachable(&self, from: NodeIndex, net: &Network) -> BTreeSet<NodeIndex> {
+        let mut reached = BTreeSet::from([from]);
+        let mut waiting = vec![from];
+        while let Some(node) = waiting.pop() {
+            for next in self.indices() {
+                let open = self.are_neighbours(node, next) && net.is_open_both(node, next);
+                if open && self[next].is_up() && reached.insert(next) {
+                    waiting.push(next);
+                }
+            }
+        }
+        reached
     }
 
     /// The longest of the shortest paths between these machines, in links.

@@ -30,11 +30,11 @@ use replication::{BatchId, LinkId, Monotonic, Now, Wall};
 use crate::history::History;
 use crate::index::{FaultIndex, NodeIndex, OperationIndex};
 use crate::invariant::Broken;
-use crate::marks::Mark;
+use crate::marks::{Mark, Marks};
 use crate::measure::FaultBand;
 use crate::meter::Meter;
 use crate::model::Model;
-use crate::scenario::{Act, FaultKind, Operation, Resolved, Scenario};
+use crate::scenario::{Act, Operation, Resolved, Scenario};
 use crate::trace::Trace;
 
 use calendar::Calendar;
@@ -97,7 +97,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     faults: Faults,
     /// Kinds of faults that really happened, and other things that a sweep must have seen.
-    marks: BTreeSet<Mark>,
+    marks: Marks,
     /// The first broken invariant ends the run.
     pub(crate) broken: Option<Broken>,
     /// Machines whose clocks a fault has touched.
@@ -145,7 +145,7 @@ impl World {
             trace: Trace::default(),
             history,
             faults: Faults::new(faults),
-            marks: BTreeSet::new(),
+            marks: Marks::default(),
             broken: None,
             clocks_touched: BTreeSet::new(),
             lost_at: None,
@@ -232,17 +232,7 @@ impl World {
     /// The marks that came up.
     #[must_use]
     pub(crate) fn marks(&self) -> BTreeSet<Mark> {
-        self.marks.union(self.net.happened()).copied().collect()
-    }
-
-    fn mark(&mut self, kind: FaultKind) {
-        self.marks.insert(Mark::Fault(kind));
-    }
-
-    fn mark_if(&mut self, kind: FaultKind, happened: bool) {
-        if happened {
-            self.mark(kind);
-        }
+        self.marks.union(self.net.happened())
     }
 
     /// How far a machine's wall clock is ahead of true time.

@@ -154,6 +154,17 @@ impl Network {
         self.paths.get(&(from, to)).is_some_and(|path| path.cuts == 0)
     }
 
+    /// Whether messages pass in both directions.
+    pub(super) fn is_open_both(&self, a: NodeIndex, b: NodeIndex) -> bool {
+        self.is_open(a, b) && self.is_open(b, a)
+    }
+
+    /// The longest one-way time between two of these machines.
+    pub(super) fn longest_crossing(&self, core: &BTreeSet<NodeIndex>) -> Duration {
+        let pairs = core.iter().flat_map(|a| core.iter().filter(move |b| *b != a).map(move |b| (*a, *b)));
+        pairs.map(|(a, b)| self.latency(a, b)).max().unwrap_or_default()
+    }
+
     /// One way, without jitter and queues.
     pub(super) fn latency(&self, from: NodeIndex, to: NodeIndex) -> Duration {
         let added = |path: &Path| path.degraded.values().map(|how| how.latency).sum::<Duration>();

@@ -8,7 +8,7 @@ use replication::memory::{MemoryStorage, Snapshot};
 use replication::storage::log_key;
 use replication::{
     BatchId, Bucket, ChangeHash, DocumentKey, DocumentName, Dot, Frame, LinkId, NodeName, Reader, RegionId, Replica,
-    ReplicaConfig, ReplicaId, Storage as _, Ticket, VersionVector, View, Wall,
+    ReplicaId, Storage as _, Ticket, VersionVector, View, Wall,
 };
 
 use super::clock::WallClock;
@@ -78,7 +78,7 @@ pub(crate) struct Node {
     pub(crate) dead: BTreeSet<VisitNumber>,
     /// An operator confirmed its clock while that was wrong, or the node had no peers and believed a wrong clock at its
     /// start.
-    pub(crate) misled: bool,
+    pub(crate) believed_wrong_clock: bool,
     /// When it last went down, awake time.
     pub(super) down_since: Option<Duration>,
 }
@@ -138,7 +138,7 @@ impl Node {
                 ids: BTreeSet::new(),
                 restored_at: None,
                 dead: BTreeSet::new(),
-                misled: false,
+                believed_wrong_clock: false,
                 down_since: None,
             });
         }
@@ -199,23 +199,6 @@ impl Node {
 }
 
 impl World {
-    fn config(&self, node: NodeIndex) -> ReplicaConfig {
-        let settings = &self.scenario.replica;
-        // All others, linked or not. After a roll-back any of them may hold entries of the log, so all must be asked.
-        let peers = self.nodes.indices().filter(|peer| *peer != node && self.nodes[*peer].exists);
-        let peers = peers.map(|peer| (self.nodes[peer].name.clone(), self.nodes[peer].region.clone())).collect();
-        ReplicaConfig {
-            // Differs for each process.
-            boot: (node.0 as u64) << 32 | self.nodes[node].epoch,
-            max_retention: settings.max_retention,
-            max_clock_skew: settings.max_clock_skew,
-            heartbeat: settings.heartbeat,
-            relay_after: settings.relay_after,
-            in_flight_bytes: settings.in_flight_kib * 1024,
-            ..ReplicaConfig::new(self.nodes[node].name.clone(), self.nodes[node].region.clone(), peers)
-        }
-    }
-
     /// Starts the process, unless it runs or its region does not exist.
     pub(super) fn start(&mut self, node: NodeIndex) {
         if self.nodes[node].process.is_some() || !self.nodes[node].exists {
@@ -231,10 +214,11 @@ impl World {
         if let Some(filling) = &mut self.nodes[node].filling {
             filling.clear();
         }
-        let config = self.config(node);
+        let config = self.nodes.config(node, &self.scenario.replica);
         // A replica without peers believes its clock at a start, so it may drop its own entries by a wrong one.
         let skew = self.scenario.replica.max_clock_skew.as_millis();
-        self.nodes[node].misled |= config.peers.is_empty() && u128::from(self.clock_error(node).unsigned_abs()) > skew;
+        self.nodes[node].believed_wrong_clock |=
+            config.peers.is_empty() && u128::from(self.clock_error(node).unsigned_abs()) > skew;
         let now = self.now_of(node);
         let started = self.calendar.elapsed();
         let epoch = self.nodes[node].epoch;
@@ -393,7 +377,7 @@ impl World {
             }
         }
         for kind in kinds {
-            self.mark(kind);
+            self.marks.fault(kind);
         }
     }
 
@@ -425,7 +409,7 @@ impl World {
                 self.nodes[node].disk.lose_bucket(bucket);
                 self.nodes[node].lost_bucket = true;
                 self.went_back(node);
-                self.mark(FaultKind::Flip);
+                self.marks.fault(FaultKind::Flip);
             }
         }
     }
@@ -481,7 +465,7 @@ impl World {
             return;
         }
         if let Some(input) = self.nodes[node].backlog.pop_front() {
-            self.mark(FaultKind::SlowNode);
+            self.marks.fault(FaultKind::SlowNode);
             self.handle(node, input);
         }
     }

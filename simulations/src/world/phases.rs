@@ -91,7 +91,7 @@ impl World {
     fn bound(&self, core: &BTreeSet<NodeIndex>) -> Duration {
         let settings = &self.scenario.replica;
         let heartbeat = settings.heartbeat;
-        let rtt = self.longest_crossing(core) * 2;
+        let rtt = self.net.longest_crossing(core) * 2;
         let hops = u32::try_from(self.nodes.hops(core)).unwrap_or(u32::MAX);
         let backlog = core.iter().map(|node| self.nodes[*node].disk.contents().bytes()).max().unwrap_or(0);
         let backlog = Duration::from_secs_f64(backlog as f64 * 2.0 / self.net.bytes_per_second());

@@ -4,7 +4,6 @@
 //! each other tombstones without end). Once no client writes any more, only heartbeats may pass.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use replication::VersionVector;
 
@@ -35,7 +34,8 @@ impl World {
         }
         let heartbeat = self.scenario.replica.heartbeat;
         let until_heard = if self.was_lossy() { SILENCE + PATIENCE } else { SILENCE };
-        let settled = self.calendar.now() + heartbeat * until_heard + LAST_BACKOFF + self.longest_crossing(core) * 6;
+        let settled =
+            self.calendar.now() + heartbeat * until_heard + LAST_BACKOFF + self.net.longest_crossing(core) * 6;
         self.run_until(settled);
         // When a day ends, replicas forget its origins at different times, as far apart as their clocks. One that still
         // has entries sends them once more to one that has forgotten them.
@@ -90,11 +90,5 @@ impl World {
         let known =
             |node: &NodeIndex| self.nodes[*node].process.as_ref().map(|process| process.replica.durable().clone());
         core.iter().map(known).collect()
-    }
-
-    /// The longest one-way time between two regions.
-    pub(super) fn longest_crossing(&self, core: &BTreeSet<NodeIndex>) -> Duration {
-        let pairs = core.iter().flat_map(|a| core.iter().filter(move |b| *b != a).map(move |b| (*a, *b)));
-        pairs.map(|(a, b)| self.net.latency(a, b)).max().unwrap_or_default()
     }
 }

@@ -49,6 +49,23 @@ impl Router {
         ranking.sort_by_key(|region| self.tracks[home.0][region.0].verdict() == Verdict::Down);
         ranking
     }
+
+    /// Time until the next probe of a region.
+    fn next_probe(&mut self) -> Duration {
+        self.rules.interval.mul_f64(0.9 + self.draws.random::<f64>() * 0.2)
+    }
+
+    /// The time within which a region that stopped answering must be down for every router (I9).
+    fn detection_bound(&self) -> Duration {
+        let rules = self.rules;
+        // Probes come up to a tenth late, and the last successful one may just have been answered.
+        (rules.interval.mul_f64(1.1)) * (rules.down_after + 1) + rules.timeout
+    }
+
+    /// Whether a region is down for every router.
+    fn is_down_for_all(&self, node: NodeIndex) -> bool {
+        self.tracks.iter().all(|view| view[node.0].verdict() == Verdict::Down)
+    }
 }
 
 /// Whether the state of a replica lets its node say that it is ready, as `/readyz` does.
@@ -59,8 +76,7 @@ pub(super) fn is_fit(status: &Status) -> bool {
 
 impl World {
     pub(super) fn schedule_probe(&mut self, region: NodeIndex) {
-        let rules = self.router.rules;
-        let wait = rules.interval.mul_f64(0.9 + self.router.draws.random::<f64>() * 0.2);
+        let wait = self.router.next_probe();
         self.calendar.schedule(self.calendar.now() + wait, Event::Probe(region));
     }
 
@@ -72,7 +88,7 @@ impl World {
         }
         let (now, rules) = (self.calendar.elapsed(), self.router.rules);
         for home in self.nodes.indices() {
-            let answers = ready && self.clients_pass(home, region);
+            let answers = ready && (home == region || self.net.is_open_both(home, region));
             let track = &mut self.router.tracks[home.0][region.0];
             let before = track.verdict();
             track.record(now, answers, &rules);
@@ -89,12 +105,6 @@ impl World {
         self.schedule_probe(region);
     }
 
-    /// Whether requests from near `home` reach a region, and answers come back. Lost packets are sent again (TCP); a
-    /// cut lets nothing pass.
-    fn clients_pass(&self, home: NodeIndex, region: NodeIndex) -> bool {
-        home == region || (self.net.is_open(home, region) && self.net.is_open(region, home))
-    }
-
     /// Whether a region answers `/readyz` with "ready".
     pub(super) fn is_ready(&self, region: NodeIndex) -> bool {
         let node = &self.nodes[region];
@@ -107,27 +117,20 @@ impl World {
             })
     }
 
-    /// The time within which a region that stopped answering must be down for every router (I9).
-    fn detection_bound(&self) -> Duration {
-        let rules = self.router.rules;
-        // Probes come up to a tenth late, and the last successful one may just have been answered.
-        (rules.interval.mul_f64(1.1)) * (rules.down_after + 1) + rules.timeout
-    }
-
     pub(super) fn watch_detection(&mut self, node: NodeIndex, epoch: u64) {
-        let by = self.calendar.now() + self.detection_bound();
+        let by = self.calendar.now() + self.router.detection_bound();
         self.calendar.schedule(by, Event::Detect { node, epoch });
     }
 
     /// A sync does not return: checks later that the region is down for every router.
     pub(super) fn watch_hang(&mut self, node: NodeIndex, epoch: u64, batch: BatchId) {
-        let by = self.calendar.now() + STALLED + self.detection_bound();
+        let by = self.calendar.now() + STALLED + self.router.detection_bound();
         self.calendar.schedule(by, Event::DetectHang { node, epoch, batch });
     }
 
     pub(super) fn hang_must_be_detected(&mut self, node: NodeIndex, epoch: u64, batch: BatchId) {
         let still_hangs = self.nodes[node].hung && self.nodes[node].hung_sync == Some((epoch, batch));
-        let seen = self.router.tracks.iter().all(|view| view[node.0].verdict() == Verdict::Down);
+        let seen = self.router.is_down_for_all(node);
         self.require(Invariant::Liveness, Some(node), !still_hangs || seen, || {
             "has a disk that hangs, beyond the detection bound, and clients are still sent there".to_owned()
         });
@@ -135,7 +138,7 @@ impl World {
 
     pub(super) fn must_be_detected(&mut self, node: NodeIndex, epoch: u64) {
         let still_down = self.nodes[node].epoch == epoch && self.nodes[node].process.is_none();
-        let seen = self.router.tracks.iter().all(|view| view[node.0].verdict() == Verdict::Down);
+        let seen = self.router.is_down_for_all(node);
         self.require(Invariant::Liveness, Some(node), !still_down || seen, || {
             "has been down beyond the detection bound, and clients are still sent there".to_owned()
         });

@@ -1,11 +1,11 @@
 //! Regular samples: measurements, and the checks that are too expensive to make at every event.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Event, World, check};
 use crate::index::NodeIndex;
 use crate::measure::{FaultEnd, Sample};
+use crate::scenario::Scenario;
 
 /// Samples in a run.
 const SAMPLES: u32 = 200;
@@ -13,25 +13,26 @@ const SAMPLES: u32 = 200;
 const CHECKS: u32 = 24;
 const FEW_CHECKS: u32 = 6;
 
+/// Time between two comparisons of everything.
+fn check_every(scenario: &Scenario) -> Duration {
+    scenario.duration / if scenario.checks.deep { CHECKS } else { FEW_CHECKS }
+}
+
 impl World {
     pub(super) fn plan_samples(&mut self) {
         self.calendar.schedule(Duration::ZERO, Event::Sample);
-        self.calendar.schedule(self.check_every(), Event::Check);
-    }
-
-    fn check_every(&self) -> Duration {
-        self.scenario.duration / if self.scenario.checks.deep { CHECKS } else { FEW_CHECKS }
+        self.calendar.schedule(check_every(&self.scenario), Event::Check);
     }
 
     /// Takes a sample of every region.
-    pub(crate) fn looks(&self) -> Vec<Sample> {
-        self.nodes.indices().map(|node| self.look(node)).collect()
+    pub(crate) fn samples(&self) -> Vec<Sample> {
+        self.nodes.indices().map(|node| self.sample_of(node)).collect()
     }
 
     /// The run proper ends with a last sample. Later ones would only show lines that fall to zero, while everything is
     /// forgotten.
     pub(super) fn last_sample(&mut self) {
-        self.meter.samples.extend(self.looks());
+        self.meter.samples.extend(self.samples());
         self.sampling = false;
     }
 
@@ -39,12 +40,12 @@ impl World {
         if !self.sampling {
             return;
         }
-        self.meter.samples.extend(self.looks());
+        self.meter.samples.extend(self.samples());
         let every = (self.scenario.duration / SAMPLES).max(Duration::from_millis(500));
         self.calendar.schedule(self.calendar.now() + every, Event::Sample);
     }
 
-    fn look(&self, node: NodeIndex) -> Sample {
+    fn sample_of(&self, node: NodeIndex) -> Sample {
         let regions = self.nodes.len();
         let machine = &self.nodes[node];
         let mut sample = Sample {
@@ -88,7 +89,7 @@ impl World {
         for from in self.nodes.indices() {
             let Some(process) = &self.nodes[from].process else { continue };
             let (origin, seq) = (process.replica.id(), process.replica.durable().get(process.replica.id()));
-            for to in self.reachable(from).into_iter().filter(|to| *to != from) {
+            for to in self.nodes.reachable(from, &self.net).into_iter().filter(|to| *to != from) {
                 let behind =
                     self.nodes[to].process.as_ref().is_some_and(|process| process.replica.durable().get(origin) < seq);
                 ended.pairs += 1;
@@ -99,24 +100,6 @@ impl World {
             }
         }
         self.meter.fault_ends.push(ended);
-    }
-
-    /// The regions to which there is a path now, direct or over others. Another fault may still be on.
-    fn reachable(&self, from: NodeIndex) -> BTreeSet<NodeIndex> {
-        let mut reached = BTreeSet::from([from]);
-        let mut waiting = vec![from];
-        while let Some(node) = waiting.pop() {
-            for next in self.nodes.indices() {
-                let open = self.nodes.are_neighbours(node, next)
-                    && self.net.is_open(node, next)
-                    && self.net.is_open(next, node);
-                let runs = self.nodes[next].is_up();
-                if open && runs && reached.insert(next) {
-                    waiting.push(next);
-                }
-            }
-        }
-        reached
     }
 
     /// Compares everything with everything.
@@ -134,7 +117,7 @@ impl World {
             }
         }
         if self.open {
-            self.calendar.schedule(self.calendar.now() + self.check_every(), Event::Check);
+            self.calendar.schedule(self.calendar.now() + check_every(&self.scenario), Event::Check);
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use rand::RngExt as _;
 use rand_distr::{Distribution as _, Exp1};
 use replication::frame::{Deltas, FrameKind};
 use replication::{
@@ -78,7 +77,7 @@ impl World {
         }
         if self.nodes[node].hung {
             self.nodes[node].hung_sync = Some((epoch, batch));
-            self.mark(FaultKind::HungDisk);
+            self.marks.fault(FaultKind::HungDisk);
             self.watch_hang(node, epoch, batch);
             return;
         }
@@ -372,10 +371,5 @@ impl World {
             self.meter.durable(self.calendar.now(), node, process.replica.durable());
             self.history.record_durable(self.calendar.now(), node, process.replica.durable());
         }
-    }
-
-    /// A fraction between 0 and 1 for a delay, from the stream of links.
-    pub(super) fn link_draw(&mut self) -> f64 {
-        self.links.draws.random()
     }
 }

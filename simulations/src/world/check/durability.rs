@@ -26,13 +26,15 @@ fn must_show(
         if truth.erase_asked || truth.key.expires_at <= horizon {
             continue;
         }
-        // A node that was misled about its clock leaves out what expires by that clock, so its own writes
+        // A node that believed a wrong clock leaves out what expires by that clock, so its own writes
         // may be lost.
         let due = truth.taken.iter().filter(|taken| {
-            !taken.lost && !world.nodes[taken.node].misled && taken.dot.is_some_and(|dot| known.contains(dot))
+            !taken.lost
+                && !world.nodes[taken.node].believed_wrong_clock
+                && taken.dot.is_some_and(|dot| known.contains(dot))
         });
         must.extend(due.map(|taken| (*visit, truth.key, taken.hash)));
-        let again = truth.again.iter().filter(|again| !again.lost && !world.nodes[again.node].misled);
+        let again = truth.again.iter().filter(|again| !again.lost && !world.nodes[again.node].believed_wrong_clock);
         let again = again.filter(|again| told(again.node)).filter_map(|again| again.hash);
         must.extend(again.map(|hash| (*visit, truth.key, hash)));
     }
@@ -62,9 +64,9 @@ pub(in crate::world) fn nothing_is_lost(world: &World, core: &BTreeSet<NodeIndex
         require(world, Invariant::Durability, Some(*node), unknown.is_none(), || {
             format!("does not know of visit {}, acknowledged in the core", unknown.unwrap_or_default())
         })?;
-        // A node that was misled about its clock has forgotten too early.
-        let misled = world.nodes[*node].misled;
-        let lacks = if misled { None } else { lacks_of(world, *node, |by| heard.contains(&by)) };
+        // A node that believed a wrong clock has forgotten too early.
+        let believed_wrong_clock = world.nodes[*node].believed_wrong_clock;
+        let lacks = if believed_wrong_clock { None } else { lacks_of(world, *node, |by| heard.contains(&by)) };
         require(world, Invariant::Durability, Some(*node), lacks.is_none(), || {
             format!("does not show visit {}, which was acknowledged", lacks.unwrap_or_default())
         })?;

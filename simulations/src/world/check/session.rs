@@ -48,8 +48,8 @@ pub(in crate::world) fn session_holds(
     let now = world.calendar.true_wall();
     // A relaying node whose clock is ahead within the skew may have taken the visit for expired.
     let dead_by = as_of.max(now.plus(world.scenario.replica.max_clock_skew));
-    // A node that was misled about its clock may have left out of its own log what expires by that clock.
-    let is_lost = |taken: &Taken| taken.lost || world.nodes[taken.node].misled;
+    // A node that believed a wrong clock may have left out of its own log what expires by that clock.
+    let is_lost = |taken: &Taken| taken.lost || world.nodes[taken.node].believed_wrong_clock;
     let mut missing = None;
     let mut by_visit: BTreeMap<VisitNumber, Vec<&BTreeSet<ChangeHash>>> = BTreeMap::new();
     for (visit, hashes) in seen {
