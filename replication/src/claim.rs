@@ -24,7 +24,7 @@ pub struct Claim {
     pub node: NodeName,
     /// Its region.
     pub region: RegionId,
-    /// The moment.
+    /// Everything that the node acknowledged before this moment is covered.
     pub through: Wall,
     /// Every incarnation of the node with the last seq that it needs.
     pub needs: Vec<(ReplicaId, u64)>,
@@ -91,7 +91,7 @@ impl Completeness {
     /// For each region the moment through which this replica has all that the region's nodes acknowledged;
     /// the epoch for a region never heard.
     #[must_use]
-    pub fn by_region(&self) -> BTreeMap<RegionId, Wall> {
+    pub(crate) fn by_region(&self) -> BTreeMap<RegionId, Wall> {
         let mut regions = BTreeMap::new();
         for heard in self.0.values() {
             if let Some(region) = &heard.region {

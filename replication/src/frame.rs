@@ -25,13 +25,13 @@ use crate::time::{Hlc, Wall};
 use crate::version::VersionVector;
 
 /// The one version that this code speaks.
-pub const PROTOCOL: u8 = 3;
+pub(crate) const PROTOCOL: u8 = 3;
 /// Largest frame on the wire.
 pub const MAX_FRAME: usize = 1 << 20;
 /// Largest frame after expansion.
 const MAX_EXPANDED: usize = 4 << 20;
 /// Most entries of one frame: one storage batch.
-pub const MAX_ENTRIES: usize = 256;
+pub(crate) const MAX_ENTRIES: usize = 256;
 const ZSTD_LEVEL: i32 = 1;
 
 const HELLO: u8 = 1;

@@ -57,9 +57,9 @@ impl DocumentId {
 /// The name of a document without its expiry. Tombstones name it, and readers merge rows by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DocumentName {
-    /// Kind.
+    /// Which kind of document.
     pub collection: Collection,
-    /// Owner.
+    /// To whom it belongs.
     pub tenant: TenantId,
     /// Id within the tenant.
     pub id: DocumentId,

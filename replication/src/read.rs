@@ -63,9 +63,9 @@ impl<'a> View<'a> {
 /// Documents of one tenant whose ids lie in a range.
 #[derive(Clone, Debug)]
 pub struct Query {
-    /// Kind.
+    /// Which kind of document.
     pub collection: Collection,
-    /// Owner.
+    /// To whom it belongs.
     pub tenant: TenantId,
     /// First id wanted.
     pub from: DocumentId,

@@ -117,7 +117,7 @@ pub enum StorageError {
     Corrupt {
         /// Which kind of value.
         what: &'static str,
-        /// Where.
+        /// The bucket that holds it.
         bucket: Bucket,
     },
     /// The configured retention differs from that of the store, which decides how long its tombstones are kept.

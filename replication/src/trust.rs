@@ -78,7 +78,7 @@ pub enum WordRefused {
     OtherTime {
         /// What the clock shows.
         wall: Wall,
-        /// The difference.
+        /// How far the two are apart.
         apart: Duration,
     },
     /// Regions that are heard disagree with the clock, and the word was not forced.
@@ -93,7 +93,7 @@ pub enum WordRefused {
 
 /// The wall clock, what regions say of it, and the two times that follow.
 #[derive(Clone, Debug)]
-pub struct TrustedClock {
+pub(crate) struct TrustedClock {
     max_skew: Duration,
     /// No peer is configured, so none can confirm the clock.
     is_alone: bool,
@@ -129,7 +129,7 @@ impl TrustedClock {
     /// A clock at start; `persisted` is the certain time of the store and `reached` the latest that it ever was.
     /// Without peers (`has_peers` is false) a long downtime is believed, because no peer can be asked.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         now: Now,
         persisted: Option<Wall>,
         reached: Wall,
@@ -161,18 +161,18 @@ impl TrustedClock {
     }
 
     /// A peer of `region` told its wall clock.
-    pub fn hear(&mut self, now: Now, peer: &NodeName, region: &RegionId, wall: Wall) {
+    pub(crate) fn hear(&mut self, now: Now, peer: &NodeName, region: &RegionId, wall: Wall) {
         self.votes.hear(now.mono, peer, region, wall);
         self.observe(now);
     }
 
     /// A peer is out of reach: what its clock said no longer counts.
-    pub fn lose(&mut self, peer: &NodeName) {
+    pub(crate) fn lose(&mut self, peer: &NodeName) {
         self.votes.lose(peer);
     }
 
     /// Looks at both clocks; to be called at least every heartbeat.
-    pub fn observe(&mut self, now: Now) {
+    pub(crate) fn observe(&mut self, now: Now) {
         let passed = now.mono.since(self.last.mono);
         self.last = now;
         let tally = self.votes.tally(now);
@@ -205,7 +205,7 @@ impl TrustedClock {
     ///
     /// # Errors
     /// [`WordRefused`]; nothing changes then.
-    pub fn believe(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
+    pub(crate) fn believe(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
         let apart = now.wall.distance(stated);
         if apart > self.max_skew {
             return Err(WordRefused::OtherTime { wall: now.wall, apart });
@@ -224,7 +224,7 @@ impl TrustedClock {
 
     /// Trusted time for a reader between two observations.
     #[must_use]
-    pub fn reading(&self) -> TrustedReading {
+    pub(crate) fn reading(&self) -> TrustedReading {
         let trusted = self.trusted();
         let runs_on = if self.doubt.is_none() { self.last.wall } else { trusted };
         TrustedReading { taken: self.last.mono, trusted, runs_on }
@@ -232,38 +232,38 @@ impl TrustedClock {
 
     /// Trusted time at the last observation.
     #[must_use]
-    pub fn trusted(&self) -> Wall {
+    pub(crate) fn trusted(&self) -> Wall {
         self.times.trusted()
     }
 
     /// Certain time: what expired up to it may be refused and dropped for good. It is what `meta` persists.
     #[must_use]
-    pub fn certain(&self) -> Wall {
+    pub(crate) fn certain(&self) -> Wall {
         self.times.certain()
     }
 
     /// The latest that certain time ever was: later than it is now after it was wrong and went back.
     #[must_use]
-    pub fn reached(&self) -> Wall {
+    pub(crate) fn reached(&self) -> Wall {
         self.times.reached()
     }
 
     /// Why the wall clock is not believed, if it is not.
     #[must_use]
-    pub fn doubt(&self) -> Option<Doubt> {
+    pub(crate) fn doubt(&self) -> Option<Doubt> {
         self.doubt
     }
 
     /// How far a peer's clock is ahead of ours (negative: behind), as last heard, in milliseconds.
     #[must_use]
-    pub fn offset_ms(&self, now: Now, peer: &NodeName) -> Option<i64> {
+    pub(crate) fn offset_ms(&self, now: Now, peer: &NodeName) -> Option<i64> {
         self.votes.offset_ms(now, peer)
     }
 
     /// The latest arrival that another replica's entry may have. Later ones are held back, because only a clock that is
     /// ahead can have dated them. `allowance` is how far a guest's own clock may be ahead.
     #[must_use]
-    pub fn latest_arrival(&self, allowance: Duration) -> Wall {
+    pub(crate) fn latest_arrival(&self, allowance: Duration) -> Wall {
         // Until the clock was confirmed once, certain time lags by as long as the process was down.
         let is_certain = self.is_confirmed || self.doubt.is_some();
         let known = if is_certain { self.certain() } else { self.trusted() };

@@ -22,7 +22,7 @@ use crate::time::Hlc;
 pub struct Head {
     /// The seq of the last entry that the hash covers.
     pub seq: u64,
-    /// The hash.
+    /// Of the dots and HLC readings of all entries up to it.
     pub hash: u32,
 }
 

@@ -110,7 +110,7 @@ impl ReplicaConfig {
 
     /// Silence after which a link is dead and a clock no longer counts.
     #[must_use]
-    pub fn dead_after(&self) -> Duration {
+    pub(crate) fn dead_after(&self) -> Duration {
         self.heartbeat * 10
     }
 
@@ -153,7 +153,7 @@ pub enum Outcome {
 pub enum Event {
     /// A write is durable.
     Written {
-        /// Which one.
+        /// What [`Replica::handle_write`] returned for it.
         ticket: Ticket,
         /// How it ended.
         outcome: Outcome,
@@ -162,7 +162,7 @@ pub enum Event {
     Changed(DocumentName),
     /// A link is to be closed.
     CloseLink {
-        /// Which one.
+        /// The link; the replica has forgotten it already.
         link: LinkId,
         /// Why: a newer link to the same peer, or silence.
         silent: bool,
@@ -178,7 +178,7 @@ pub enum Event {
     HorizonRefused {
         /// The peer.
         peer: NodeName,
-        /// Its horizon.
+        /// Up to when it says that it has dropped everything.
         horizon: Wall,
     },
     /// A peer knows more of our log than we do: our disk went back in time.
@@ -244,7 +244,7 @@ pub enum Event {
     Contradicted {
         /// The node.
         peer: NodeName,
-        /// Its log.
+        /// The log that is shorter than was said.
         origin: ReplicaId,
     },
     /// All entries of an origin are over, and its name is forgotten.

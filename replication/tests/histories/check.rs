@@ -15,7 +15,7 @@ use crate::world::{MAX_RETENTION, SKEW, World, payload};
 const CONVERGENCE_TICKS: usize = 300;
 
 /// I4: an acknowledged erasure left no readable byte behind.
-pub fn erased_from_disk(world: &World, at: usize, name: &DocumentName) -> Result<(), String> {
+pub(crate) fn erased_from_disk(world: &World, at: usize, name: &DocumentName) -> Result<(), String> {
     for content in 0..=u8::MAX {
         let canary = payload(name, content);
         let canary = canary.as_bytes();
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// Checks what must hold at every moment.
-    pub fn check_safety(&mut self) -> Result<(), String> {
+    pub(crate) fn check_safety(&mut self) -> Result<(), String> {
         for at in 0..self.nodes.len() {
             let live = self.live(at);
             self.no_resurrection(at, &live)?;
@@ -143,7 +143,7 @@ impl World {
     }
 
     /// The end of every history: all faults end, and within bounded time all replicas agree with the model.
-    pub fn heal_and_compare(&mut self, ending: Ending) -> Result<(), String> {
+    pub(crate) fn heal_and_compare(&mut self, ending: Ending) -> Result<(), String> {
         self.heal(ending);
         let mut last = String::new();
         for _ in 0..CONVERGENCE_TICKS {
@@ -164,7 +164,7 @@ impl World {
     }
 
     /// I1: every acknowledged change that is neither erased nor expired.
-    pub fn shows_what_it_must(&self, at: usize) -> Result<(), String> {
+    pub(crate) fn shows_what_it_must(&self, at: usize) -> Result<(), String> {
         let live = self.live(at);
         for (key, hashes) in self.model.must(self.true_time().plus(SKEW)) {
             if !live.get(&key).is_some_and(|have| hashes.is_subset(have)) {
@@ -175,7 +175,7 @@ impl World {
     }
 
     /// Whether all agree within this many ticks.
-    pub fn converges(&mut self, ticks: usize) -> Result<bool, String> {
+    pub(crate) fn converges(&mut self, ticks: usize) -> Result<bool, String> {
         for _ in 0..ticks {
             self.tick()?;
             if self.agrees_with_model().is_ok() && (0..self.nodes.len()).all(|at| self.settled(at)) {

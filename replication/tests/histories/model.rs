@@ -6,7 +6,7 @@ use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, Version
 
 /// One change that some replica took.
 #[derive(Clone, Debug)]
-pub struct Taken {
+pub(crate) struct Taken {
     pub key: DocumentKey,
     pub hash: ChangeHash,
     pub dot: Dot,
@@ -18,7 +18,7 @@ pub struct Taken {
 
 /// Everything that happened.
 #[derive(Default)]
-pub struct Model {
+pub(crate) struct Model {
     pub changes: Vec<Taken>,
     /// Requested erasures by name, and whether one was acknowledged and not lost with its disk since.
     pub erased: BTreeMap<DocumentName, Vec<Erasure>>,
@@ -30,14 +30,14 @@ pub struct Model {
 
 /// The entry at a dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub(crate) enum What {
     Change(DocumentKey, ChangeHash),
     Erasure(DocumentName),
 }
 
 /// One erasure that some replica took.
 #[derive(Clone, Debug)]
-pub struct Erasure {
+pub(crate) struct Erasure {
     pub dot: Dot,
     pub at: usize,
     pub acknowledged: bool,
@@ -46,7 +46,7 @@ pub struct Erasure {
 
 impl Model {
     /// I11: an acknowledged dot stands for one entry for ever, though the entry may be gone from every log.
-    pub fn acknowledge(&mut self, dot: Dot, what: What) -> Result<(), String> {
+    pub(crate) fn acknowledge(&mut self, dot: Dot, what: What) -> Result<(), String> {
         match self.dots.insert((dot.origin, dot.seq), what.clone()) {
             Some(earlier) if earlier != what => {
                 Err(format!("I11: {dot:?} was acknowledged for {earlier:?} and now for {what:?}"))
@@ -57,22 +57,22 @@ impl Model {
 
     /// A disk went back in time. Dots that no other replica has seen may be used again, because only clients know of
     /// them.
-    pub fn forget_dots(&mut self, seen_elsewhere: impl Fn(Dot) -> bool) {
+    pub(crate) fn forget_dots(&mut self, seen_elsewhere: impl Fn(Dot) -> bool) {
         self.dots.retain(|(origin, seq), _| seen_elsewhere(Dot { origin: *origin, seq: *seq }));
     }
 
     /// Whether an erasure of the name was ever requested.
-    pub fn maybe_erased(&self, name: &DocumentName) -> bool {
+    pub(crate) fn maybe_erased(&self, name: &DocumentName) -> bool {
         self.erased.contains_key(name)
     }
 
     /// Whether an erasure of the name was acknowledged and must hold everywhere in the end.
-    pub fn surely_erased(&self, name: &DocumentName) -> bool {
+    pub(crate) fn surely_erased(&self, name: &DocumentName) -> bool {
         self.erased.get(name).is_some_and(|all| all.iter().any(|e| e.acknowledged && !e.lost))
     }
 
     /// For each key that must be alive: the hashes that must be there.
-    pub fn must(&self, now: Wall) -> BTreeMap<DocumentKey, BTreeSet<ChangeHash>> {
+    pub(crate) fn must(&self, now: Wall) -> BTreeMap<DocumentKey, BTreeSet<ChangeHash>> {
         let mut must: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
         for taken in self.changes.iter().filter(|t| t.acknowledged && !t.lost) {
             if taken.key.expires_at > now && !self.maybe_erased(&taken.key.name) {
@@ -83,7 +83,7 @@ impl Model {
     }
 
     /// For each key the hashes that may be there: taken by some replica, acknowledged or not.
-    pub fn may(&self, key: &DocumentKey) -> BTreeSet<ChangeHash> {
+    pub(crate) fn may(&self, key: &DocumentKey) -> BTreeSet<ChangeHash> {
         self.changes.iter().filter(|t| t.key == *key).map(|t| t.hash).collect()
     }
 }

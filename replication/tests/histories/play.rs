@@ -15,7 +15,7 @@ use crate::world::{Asked, MAX_RETENTION, MONTH, SKEW, World, payload};
 
 impl World {
     /// Makes one step.
-    pub fn step(&mut self, step: &Step) -> Result<(), String> {
+    pub(crate) fn step(&mut self, step: &Step) -> Result<(), String> {
         match self.folded(step) {
             Step::Create { at, slot, content, lifetime } => {
                 let key = self.key(slot, lifetime);

@@ -3,11 +3,11 @@
 use proptest::prelude::{BoxedStrategy, Just, Strategy, any, prop_oneof};
 
 /// Most replicas of a history.
-pub const REPLICAS: usize = 3;
+pub(crate) const REPLICAS: usize = 3;
 
 /// How a wall clock is wrong.
 #[derive(Clone, Copy, Debug)]
-pub enum Wrong {
+pub(crate) enum Wrong {
     /// Within the skew that is taken for normal.
     Seconds(i8),
     /// Hours ahead, which after a restart looks like a downtime.
@@ -20,7 +20,7 @@ pub enum Wrong {
 
 /// One step.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// Creates document `slot` of the current hour, with one of a few contents and lifetimes.
     Create { at: usize, slot: u8, content: u8, lifetime: u8 },
     /// Corrects a field of a document that is live there.
@@ -63,7 +63,7 @@ pub enum Step {
 
 /// Which links work again at the end. Any connected graph must converge.
 #[derive(Clone, Copy, Debug)]
-pub enum Ending {
+pub(crate) enum Ending {
     /// All of them.
     Mesh,
     /// All except the one between the two outer replicas, which meet only through the middle one.
@@ -72,7 +72,7 @@ pub enum Ending {
 
 /// A history and the seed of everything that the world draws.
 #[derive(Clone, Debug)]
-pub struct History {
+pub(crate) struct History {
     pub seed: u64,
     /// How many replicas. Steps assume three and are folded onto fewer.
     pub replicas: usize,
@@ -119,7 +119,7 @@ fn step() -> BoxedStrategy<Step> {
 }
 
 /// Histories of this many steps.
-pub fn history(steps: std::ops::Range<usize>) -> impl Strategy<Value = History> {
+pub(crate) fn history(steps: std::ops::Range<usize>) -> impl Strategy<Value = History> {
     let replicas = prop_oneof![8 => Just(REPLICAS), 1 => Just(2usize), 1 => Just(1usize)];
     let ending = prop_oneof![Just(Ending::Mesh), (0..REPLICAS).prop_map(|middle| Ending::Line { middle })];
     (any::<u64>(), replicas, ending, proptest::collection::vec(step(), steps))

@@ -16,15 +16,15 @@ use crate::model::{Erasure, Model, What};
 use crate::steps::{Ending, History};
 
 /// The longest retention of this world.
-pub const MAX_RETENTION: Duration = Duration::from_hours(96);
-pub const SKEW: Duration = Duration::from_mins(1);
+pub(crate) const MAX_RETENTION: Duration = Duration::from_hours(96);
+pub(crate) const SKEW: Duration = Duration::from_mins(1);
 const T0: u64 = 1_800_000_000_000;
 const TICK: Duration = Duration::from_millis(100);
-pub const MONTH: i64 = 30 * 86_400_000;
+pub(crate) const MONTH: i64 = 30 * 86_400_000;
 
 type Engine = MemoryStorage;
 
-pub struct Node {
+pub(crate) struct Node {
     pub replica: Option<Replica<Engine>>,
     pub storage: Engine,
     pub backup: Option<(Snapshot, usize)>,
@@ -45,14 +45,14 @@ pub struct Node {
 }
 
 /// The request of a ticket.
-pub enum Asked {
+pub(crate) enum Asked {
     Change(DocumentKey, replication::ChangeHash),
     Erase(DocumentName),
 }
 
-pub struct World {
+pub(crate) struct World {
     pub nodes: Vec<Node>,
-    pub model: Model,
+    pub(crate) model: Model,
     pub elapsed: Duration,
     pub rng: StdRng,
     /// Links that are up, by unordered pair.
@@ -66,7 +66,7 @@ pub struct World {
     minted: u64,
 }
 
-pub fn name(of: usize) -> NodeName {
+pub(crate) fn name(of: usize) -> NodeName {
     format!("region-{of}").parse().unwrap()
 }
 
@@ -82,13 +82,13 @@ fn config(of: usize, replicas: usize, boot: u64) -> ReplicaConfig {
 }
 
 /// The fields of a document of the given content. Every document carries its own marked payload.
-pub fn payload(name: &DocumentName, content: u8) -> String {
+pub(crate) fn payload(name: &DocumentName, content: u8) -> String {
     format!("payload-{:?}-{content}", name.id.0)
 }
 
 impl World {
     /// Runs a history to its end.
-    pub fn replay(history: &History) -> Result<(), String> {
+    pub(crate) fn replay(history: &History) -> Result<(), String> {
         let mut world = World::new(history);
         for step in &history.steps {
             world.step(step)?;
@@ -132,20 +132,20 @@ impl World {
         world
     }
 
-    pub fn true_time(&self) -> Wall {
+    pub(crate) fn true_time(&self) -> Wall {
         Wall(T0).plus(self.elapsed)
     }
 
-    pub fn now(&self, at: usize) -> Now {
+    pub(crate) fn now(&self, at: usize) -> Now {
         let wall = self.true_time().0.saturating_add_signed(self.nodes[at].clock_error_ms);
         Now { mono: Monotonic(self.elapsed), wall: Wall(wall) }
     }
 
-    pub fn reader(&self, at: usize) -> Reader<Engine> {
+    pub(crate) fn reader(&self, at: usize) -> Reader<Engine> {
         Reader::new(self.nodes[at].storage.clone(), MAX_RETENTION)
     }
 
-    pub fn start(&mut self, at: usize) -> Result<(), String> {
+    pub(crate) fn start(&mut self, at: usize) -> Result<(), String> {
         let now = self.now(at);
         let mut mint = StdRng::seed_from_u64(self.rng.random::<u64>() ^ self.minted);
         self.minted += 1;
@@ -163,7 +163,7 @@ impl World {
         }
     }
 
-    pub fn stop(&mut self, at: usize) {
+    pub(crate) fn stop(&mut self, at: usize) {
         self.nodes[at].replica = None;
         self.nodes[at].syncing = None;
         self.nodes[at].tickets.clear();
@@ -209,14 +209,14 @@ impl World {
         }
     }
 
-    pub fn cut(&mut self, a: usize, b: usize) {
+    pub(crate) fn cut(&mut self, a: usize, b: usize) {
         let pair = (a.min(b), a.max(b));
         self.cuts.insert(pair);
         self.unlink(pair.0, pair.1);
     }
 
     /// 100 ms: links come up, frames arrive, timers fire, disks sync.
-    pub fn tick(&mut self) -> Result<(), String> {
+    pub(crate) fn tick(&mut self) -> Result<(), String> {
         self.elapsed += TICK;
         self.connect();
         for at in 0..self.nodes.len() {
@@ -254,7 +254,7 @@ impl World {
         Ok(())
     }
 
-    pub fn run_node(&mut self, at: usize) -> Result<(), String> {
+    pub(crate) fn run_node(&mut self, at: usize) -> Result<(), String> {
         let now = self.now(at);
         let node = &mut self.nodes[at];
         if node.paused {
@@ -361,12 +361,12 @@ impl World {
     }
 
     /// Whether no batch is in flight.
-    pub fn idle(&self, at: usize) -> bool {
+    pub(crate) fn idle(&self, at: usize) -> bool {
         self.nodes[at].syncing.is_none()
     }
 
     /// Everything works again, except for the link that is missing in a line.
-    pub fn heal(&mut self, ending: Ending) {
+    pub(crate) fn heal(&mut self, ending: Ending) {
         self.cuts.clear();
         if let (Ending::Line { middle }, 3) = (ending, self.nodes.len()) {
             self.cut((middle + 1) % 3, (middle + 2) % 3);

@@ -11,9 +11,9 @@ use replication::{
 
 use super::START;
 
-pub const TICK: Duration = Duration::from_millis(100);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
-pub struct Mesh {
+pub(crate) struct Mesh {
     pub replicas: Vec<Option<Replica<MemoryStorage>>>,
     pub storages: Vec<MemoryStorage>,
     pub events: Vec<Vec<Event>>,
@@ -28,12 +28,12 @@ pub struct Mesh {
     pub sent: BTreeMap<(usize, usize), usize>,
 }
 
-pub fn name(at: usize) -> NodeName {
+pub(crate) fn name(at: usize) -> NodeName {
     ["a", "b", "c", "d"][at].parse().unwrap()
 }
 
 impl Mesh {
-    pub fn new(count: usize) -> Mesh {
+    pub(crate) fn new(count: usize) -> Mesh {
         let mut mesh = Mesh {
             replicas: (0..count).map(|_| None).collect(),
             storages: (0..count).map(|_| MemoryStorage::default()).collect(),
@@ -52,7 +52,7 @@ impl Mesh {
         mesh
     }
 
-    pub fn config(&self, at: usize, boot: u64) -> ReplicaConfig {
+    pub(crate) fn config(&self, at: usize, boot: u64) -> ReplicaConfig {
         let peers = (0..self.storages.len()).filter(|peer| *peer != at);
         let peers = peers.map(|peer| (name(peer), name(peer).as_str().parse().unwrap())).collect();
         ReplicaConfig { boot, ..ReplicaConfig::new(name(at), name(at).as_str().parse().unwrap(), peers) }
@@ -63,11 +63,11 @@ impl Mesh {
         self.next
     }
 
-    pub fn now(&self, at: usize) -> Now {
+    pub(crate) fn now(&self, at: usize) -> Now {
         Now { mono: Monotonic(self.elapsed - self.started[at]), wall: START.plus(self.elapsed) }
     }
 
-    pub fn start(&mut self, at: usize) {
+    pub(crate) fn start(&mut self, at: usize) {
         self.started[at] = self.elapsed;
         let (boot, mut id) = (self.fresh(), self.fresh() << 32);
         let mint = Box::new(move || {
@@ -79,7 +79,7 @@ impl Mesh {
     }
 
     /// The process is killed; its disk keeps everything.
-    pub fn kill(&mut self, at: usize) {
+    pub(crate) fn kill(&mut self, at: usize) {
         self.replicas[at] = None;
         for (a, b) in self.links.keys().copied().collect::<Vec<_>>() {
             if a == at || b == at {
@@ -99,21 +99,21 @@ impl Mesh {
         }
     }
 
-    pub fn cut(&mut self, a: usize, b: usize) {
+    pub(crate) fn cut(&mut self, a: usize, b: usize) {
         let pair = (a.min(b), a.max(b));
         self.cuts.insert(pair);
         self.unlink(pair.0, pair.1);
     }
 
-    pub fn link(&self, a: usize, b: usize) -> LinkId {
+    pub(crate) fn link(&self, a: usize, b: usize) -> LinkId {
         self.links[&(a.min(b), a.max(b))]
     }
 
-    pub fn replica(&mut self, at: usize) -> &mut Replica<MemoryStorage> {
+    pub(crate) fn replica(&mut self, at: usize) -> &mut Replica<MemoryStorage> {
         self.replicas[at].as_mut().unwrap()
     }
 
-    pub fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.elapsed += TICK;
         let count = self.replicas.len();
         for pair in (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b))) {
@@ -142,7 +142,7 @@ impl Mesh {
         }
     }
 
-    pub fn turn(&mut self, at: usize) {
+    pub(crate) fn turn(&mut self, at: usize) {
         let now = self.now(at);
         let Some(replica) = &mut self.replicas[at] else { return };
         let turned = super::turn(replica, now);
@@ -155,7 +155,7 @@ impl Mesh {
         }
     }
 
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         let until = self.elapsed + time;
         while self.elapsed < until {
             self.tick();
@@ -163,7 +163,7 @@ impl Mesh {
     }
 
     /// Runs until a condition holds. Returns how long that took.
-    pub fn until(&mut self, limit: Duration, what: &str, mut holds: impl FnMut(&mut Mesh) -> bool) -> Duration {
+    pub(crate) fn until(&mut self, limit: Duration, what: &str, mut holds: impl FnMut(&mut Mesh) -> bool) -> Duration {
         let begun = self.elapsed;
         loop {
             self.tick();
@@ -177,7 +177,7 @@ impl Mesh {
         }
     }
 
-    pub fn key(&self, number: u64) -> DocumentKey {
+    pub(crate) fn key(&self, number: u64) -> DocumentKey {
         let mut rest = [0; 10];
         rest[2..].copy_from_slice(&number.to_be_bytes());
         let id = DocumentId::arriving(START.plus(self.elapsed), rest);
@@ -186,19 +186,19 @@ impl Mesh {
     }
 
     /// Takes a check-in.
-    pub fn write(&mut self, at: usize, number: u64) -> (DocumentKey, Ticket) {
+    pub(crate) fn write(&mut self, at: usize, number: u64) -> (DocumentKey, Ticket) {
         let (key, now) = (self.key(number), self.now(at));
         let change = Change::create(&key, &[("n", Value::Text(format!("guest {number}")))]);
         (key, self.replica(at).handle_write(now, Write::Change { key, change }).unwrap())
     }
 
-    pub fn shows(&self, at: usize) -> BTreeSet<DocumentKey> {
+    pub(crate) fn shows(&self, at: usize) -> BTreeSet<DocumentKey> {
         let reader = Reader::new(self.storages[at].clone(), self.config(at, 0).max_retention);
         reader.all(Wall(0)).unwrap().into_keys().collect()
     }
 
     /// Whether all running replicas know the same.
-    pub fn agree(&self) -> bool {
+    pub(crate) fn agree(&self) -> bool {
         let mut vectors = self.replicas.iter().flatten().map(|replica| replica.durable());
         vectors.next().is_none_or(|first| vectors.all(|other| other == first))
     }

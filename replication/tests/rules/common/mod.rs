@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, dead_code)]
 
-pub mod mesh;
+pub(crate) mod mesh;
 
 use std::time::Duration;
 
@@ -13,36 +13,36 @@ use replication::{
     VersionVector, Wall,
 };
 
-pub const START: Wall = Wall(1_800_000_000_000);
+pub(crate) const START: Wall = Wall(1_800_000_000_000);
 /// The first id of the replica that is tested.
-pub const OWN: ReplicaId = ReplicaId(1);
+pub(crate) const OWN: ReplicaId = ReplicaId(1);
 
-pub fn after(seconds: u64) -> Now {
+pub(crate) fn after(seconds: u64) -> Now {
     let time = Duration::from_secs(seconds);
     Now { mono: Monotonic(time), wall: START.plus(time) }
 }
 
-pub fn config() -> ReplicaConfig {
+pub(crate) fn config() -> ReplicaConfig {
     let peers = ["b", "c"].map(|peer| (peer.parse().unwrap(), peer.parse().unwrap()));
     ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers.into())
 }
 
 /// What a replica wants to have done.
 #[derive(Debug, Default)]
-pub struct Turned {
+pub(crate) struct Turned {
     pub transmits: Vec<Transmit>,
     pub events: Vec<Event>,
 }
 
 impl Turned {
     /// The frames, decoded.
-    pub fn frames(&self) -> Vec<Frame> {
+    pub(crate) fn frames(&self) -> Vec<Frame> {
         self.transmits.iter().map(|transmit| Frame::decode(&transmit.frame).unwrap()).collect()
     }
 }
 
 /// One turn of a driver whose disk makes a batch durable at once.
-pub fn turn<S: Storage>(replica: &mut Replica<S>, now: Now) -> Turned {
+pub(crate) fn turn<S: Storage>(replica: &mut Replica<S>, now: Now) -> Turned {
     let (mut turn, mut turned) = (Turn::new(now), Turned::default());
     while let Some(action) = replica.drive(&mut turn).unwrap() {
         match action {
@@ -56,7 +56,7 @@ pub fn turn<S: Storage>(replica: &mut Replica<S>, now: Now) -> Turned {
 }
 
 /// A peer opens a link and greets; it has this many entries of the log of [`OWN`].
-pub fn greet(replica: &mut Replica<MemoryStorage>, now: Now, link: u64, node: &str, entries: u64) {
+pub(crate) fn greet(replica: &mut Replica<MemoryStorage>, now: Now, link: u64, node: &str, entries: u64) {
     let vector: VersionVector = [(OWN, entries)].into_iter().collect();
     let hello = Hello {
         replica: ReplicaId(100 + link),
