@@ -226,9 +226,7 @@ impl World {
             Told::Written { ticket, outcome } => {
                 let Some(process) = &mut self.nodes[node].process else { return };
                 let Some(asked) = process.tickets.remove(&ticket) else {
-                    self.require(Invariant::Idempotence, Some(node), false, || {
-                        "a write was reported twice".to_owned()
-                    });
+                    self.require(Invariant::Idempotence, Some(node), false, || "a write was reported twice".to_owned());
                     return;
                 };
                 self.acknowledge(node, &asked, outcome);

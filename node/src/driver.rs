@@ -2,7 +2,7 @@
 //!
 //! | file | concern |
 //! | --- | --- |
-//! | `mod.rs` | the threads: the driver's, the committer's, the watchdog's |
+//! | this file | the threads: the driver's, the committer's, the watchdog's |
 //! | `queues.rs` | *select*: waits for one input, and only waits |
 //! | `apply.rs` | *apply*: carries the input out and lets the replica turn, without waiting, so tests need no runtime |
 //! | `events.rs` | what the replica reports: answers, log lines, metrics |
