@@ -7,7 +7,6 @@ mod calendar;
 mod check;
 mod client;
 mod clock;
-mod content;
 mod disk;
 mod fault;
 mod links;
@@ -20,6 +19,7 @@ mod router;
 mod sample;
 mod turn;
 mod verdict;
+mod visits;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -3,17 +3,13 @@
 //! A request is the same wherever and however often it is sent: ids and changes follow from the visit alone.
 
 use std::collections::BTreeSet;
-use std::hash::Hasher as _;
 use std::time::Duration;
 
+use registry::VISITS;
 use replication::read::{Query, View};
-use replication::{
-    Change, ChangeHash, Collection, DocumentId, DocumentName, Dot, Reader, Reason, TenantId, Value, VersionVector,
-    Write, WriteError,
-};
-use siphasher::sip128::{Hasher128 as _, SipHasher13};
+use replication::{Change, ChangeHash, DocumentId, Dot, Reader, Reason, VersionVector, Write, WriteError};
 
-use super::{Event, Input, World, check, content};
+use super::{Event, Input, World, check, visits};
 use crate::history::Record;
 use crate::index::{AttemptNumber, NodeIndex, OperationIndex, VisitNumber};
 use crate::invariant::Invariant;
@@ -22,8 +18,6 @@ use crate::model::VisitTruth;
 use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
 
-/// Kind of document: visits.
-const VISITS: Collection = Collection(2);
 /// How long a client waits for one region.
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// How often a client goes round before it gives up.
@@ -153,24 +147,6 @@ impl Clients {
     }
 }
 
-fn id_of(seed: u64, visit: VisitNumber, arrival_ms: u64) -> DocumentId {
-    let mut hasher = SipHasher13::new_with_keys(seed, u64::from(visit.0));
-    hasher.write_u64(arrival_ms);
-    let [_, _, _, _, _, _, rest @ ..] = hasher.finish128().as_bytes();
-    DocumentId::arriving(replication::Wall(arrival_ms), rest)
-}
-
-fn venue_id(venue: u32) -> TenantId {
-    let mut id = [0x56; 16];
-    id[12..].copy_from_slice(&venue.to_be_bytes());
-    TenantId(id)
-}
-
-/// The mark that every payload of a visit carries, so that a byte of it is recognised wherever it lies.
-pub(crate) fn canary(visit: VisitNumber) -> String {
-    format!("canary-{:08x};", visit.0)
-}
-
 impl World {
     /// Names all visits beforehand, because a request may name a visit that no region has seen yet.
     pub(super) fn introduce_visits(&mut self) {
@@ -179,9 +155,8 @@ impl World {
                 continue;
             }
             let arrived = self.calendar.wall_at(operation.arrived);
-            let id = id_of(self.seed, operation.visit, arrived.0);
-            let name = DocumentName { collection: VISITS, tenant: venue_id(operation.venue), id };
-            let key = name.expiring(arrived.plus(operation.retention));
+            let id = visits::visit_id(self.seed, operation.visit, arrived);
+            let key = visits::key(id, operation.venue, operation.retention);
             let truth = VisitTruth {
                 key,
                 venue: operation.venue,
@@ -191,7 +166,7 @@ impl World {
                 again: Vec::new(),
             };
             self.model.visits.insert(operation.visit, truth);
-            self.model.names.insert(name, operation.visit);
+            self.model.names.insert(key.name, operation.visit);
         }
     }
 
@@ -366,13 +341,7 @@ impl World {
     }
 
     fn check_in(&self, visit: VisitNumber) -> Option<Change> {
-        let truth = self.model.visits.get(&visit)?;
-        let fields = [
-            ("name", Value::Text(format!("{}Maria Musterfrau", canary(visit)))),
-            ("phone", Value::Text(format!("{}+49 30 {visit:06}", canary(visit)))),
-            ("venue", Value::Int(i64::from(truth.venue))),
-        ];
-        Some(Change::create(&truth.key, &fields))
+        visits::check_in(visit, &self.model.visits.get(&visit)?.key)
     }
 
     fn write_change(&mut self, attempt: Attempt, change: Option<Change>, needs: VersionVector) -> Option<Answer> {
@@ -443,8 +412,7 @@ impl World {
             return Some(Answer::Unknown);
         }
         let needs = row.needs(process.replica.durable());
-        let phone = Value::Text(format!("{}0171 {operation}{}", canary(visit), content::filler(operation.0, bytes)));
-        match document.amend(&key, &[("phone", Some(phone))]) {
+        match visits::correct(visit, operation, bytes, &key, &document) {
             Some(change) => {
                 self.model.depends(change.hash(), document.heads());
                 self.write_change(attempt, Some(change), needs)
@@ -506,7 +474,7 @@ impl World {
             let now = self.calendar.true_wall();
             let query = Query {
                 collection: VISITS,
-                tenant: venue_id(asked.venue),
+                tenant: visits::venue_id(asked.venue).tenant(),
                 from: DocumentId::first_of(now.minus(HOUR)),
                 to: DocumentId::arriving(now.plus(HOUR), [0xff; 10]),
                 limit: 10_000,
@@ -529,7 +497,9 @@ impl World {
             seen.extend(self.model.names.get(&key.name).map(|visit| (*visit, self.model.visible(&row.hashes()))));
             if (place + operation.0).is_multiple_of(every) {
                 let document = row.document().ok();
-                if document.as_ref().is_some_and(|document| document.all("phone").len() > 1) {
+                if document.as_ref().is_some_and(|document| {
+                    visits::shown(&key, document).is_some_and(|visit| !visit.conflicts().is_empty())
+                }) {
                     self.marks.insert(Mark::Conflict);
                 }
                 self.check(check::session::list_is_of_one_venue(self, node, &asked, &key, document.as_ref()));

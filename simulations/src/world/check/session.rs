@@ -9,7 +9,7 @@ use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::{Broken, Invariant};
 use crate::model::Taken;
 use crate::scenario::{Operation, OperationKind};
-use crate::world::World;
+use crate::world::{World, visits};
 
 /// A guest list shows visits of its own venue and of no other.
 pub(in crate::world) fn list_is_of_one_venue(
@@ -27,10 +27,17 @@ pub(in crate::world) fn list_is_of_one_venue(
         return require(world, Invariant::Convergence, Some(node), false, || "stored changes do not merge".to_owned());
     };
     // While the creation is still on its way, nothing of the document is visible.
-    let says = document.get("venue").and_then(replication::Value::as_int);
-    let own = says.is_none_or(|venue| venue == i64::from(asked.venue));
+    let Some(shown) = visits::shown(key, document) else { return Ok(()) };
+    let persons = shown.persons();
+    let mark = visits::canary(visit);
+    let own = key.name.tenant == visits::venue_id(asked.venue).tenant()
+        && persons.iter().all(|person| person.name.as_ref().is_some_and(|name| name.starts_with(&mark)));
     require(world, Invariant::Isolation, Some(node), own, || {
-        format!("shows visit {visit} of venue {says:?} to venue {}", asked.venue)
+        format!("shows another visit's persons as visit {visit} to venue {}", asked.venue)
+    })?;
+    // However corrections and removals meet, a visit has a guest: each correction left at least one.
+    require(world, Invariant::Convergence, Some(node), !persons.is_empty(), || {
+        format!("shows visit {visit} without a guest")
     })
 }
 
