@@ -3,7 +3,7 @@
 //! # Invariants
 //! - A single request has a time limit, and its answer a size limit.
 //! - A failure says whether the request may have reached the server and had an effect.
-//! - No error contains what the other side sent.
+//! - No error but a refusal contains what the other side sent.
 //!
 //! # Not here
 //! TLS, because the public and admin listeners of a node speak plain HTTP. Pools and repeats: the edge has its own.
@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{
+    ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
+};
 use hyper::{Method, Request, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -34,21 +36,35 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Largest answer that is held in memory, unless the request has its own limit: 16 MiB.
 const SIZE_LIMIT: usize = 16 << 20;
 
+/// A single request without a usable answer: which one, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{request} failed")]
+pub struct CallError {
+    /// The method and the URL.
+    request: String,
+    /// Why.
+    #[source]
+    cause: CallFailure,
+}
+
 /// Why a single request has no usable answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CallError {
-    /// The server cannot be reached, or does not speak HTTP.
+pub enum CallFailure {
+    /// The server cannot be reached.
     #[error("the server cannot be reached")]
-    Connect(#[from] io::Error),
+    Connect(#[source] io::Error),
     /// The connection broke.
-    #[error("there is no answer")]
+    #[error(transparent)]
     Send(#[from] SendError),
     /// The body broke off, or is larger than the limit.
-    #[error("the answer broke off, or is too large")]
-    Body,
+    #[error("the answer broke off, or has more than {limit} bytes")]
+    Body {
+        /// The limit of the request.
+        limit: usize,
+    },
     /// Not in time.
-    #[error("no answer within {} ms", limit.as_millis())]
+    #[error("there is no answer within {} ms", limit.as_millis())]
     Late {
         /// The limit of the request.
         limit: Duration,
@@ -65,9 +81,17 @@ pub enum CallError {
         #[source]
         source: serde_json::Error,
     },
-    /// The server refused, and says why.
+    /// The server refused, and says why. This is the one error that contains what the other side sent.
     #[error("{0}")]
     Refused(ProblemDetails),
+}
+
+impl CallError {
+    /// Why there is no usable answer.
+    #[must_use]
+    pub fn cause(&self) -> &CallFailure {
+        &self.cause
+    }
 }
 
 /// One request over a connection of its own, which also shows that the server still accepts connections.
@@ -85,7 +109,10 @@ pub struct Call {
 impl Call {
     /// A request without a body that accepts JSON.
     pub fn new(method: Method, path: impl Into<String>) -> Call {
-        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+        let headers = HeaderMap::from_iter([
+            (ACCEPT, HeaderValue::from_static("application/json")),
+            (USER_AGENT, HeaderValue::from_static(concat!("meridian/", env!("CARGO_PKG_VERSION")))),
+        ]);
         let (time_limit, size_limit) = (TIME_LIMIT, SIZE_LIMIT);
         Call { method, path: path.into(), headers, body: Bytes::new(), time_limit, size_limit }
     }
@@ -129,15 +156,19 @@ impl Call {
     /// # Errors
     /// [`CallError`] if there is no answer.
     pub async fn send(self, base: &Base) -> Result<Answer, CallError> {
-        let limit = self.time_limit;
-        tokio::time::timeout(limit, self.exchange(base)).await.map_err(|_| CallError::Late { limit })?
+        let (limit, request) = (self.time_limit, format!("{} {base}{}", self.method, self.path));
+        let answered = tokio::time::timeout(limit, self.exchange(base)).await;
+        match answered.unwrap_or(Err(CallFailure::Late { limit })) {
+            Ok((status, headers, body)) => Ok(Answer { status, headers, body, request }),
+            Err(cause) => Err(CallError { request, cause }),
+        }
     }
 
     /// The request alone, for a [`Connection`] that the caller keeps.
     ///
     /// # Errors
-    /// [`CallError::Request`].
-    pub fn request(self, base: &Base) -> Result<Request<Full<Bytes>>, CallError> {
+    /// [`CallFailure::Request`].
+    pub fn request(self, base: &Base) -> Result<Request<Full<Bytes>>, CallFailure> {
         let mut request = Request::builder()
             .method(self.method)
             .uri(format!("{}{}", base.prefix(), self.path))
@@ -147,14 +178,15 @@ impl Call {
         Ok(request)
     }
 
-    async fn exchange(self, base: &Base) -> Result<Answer, CallError> {
-        let size_limit = self.size_limit;
-        let request = self.request(base)?;
-        let mut connection = Connection::open(base).await?;
+    async fn exchange(self, base: &Base) -> Result<(StatusCode, HeaderMap, Bytes), CallFailure> {
+        let limit = self.size_limit;
+        let mut request = self.request(base)?;
+        request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        let mut connection = Connection::open(base).await.map_err(CallFailure::Connect)?;
         let (head, body) = connection.send(request).await?.into_parts();
-        let body = connection.drive(Limited::new(body, size_limit).collect()).await;
-        let body = body.map_err(|_| CallError::Body)?.to_bytes();
-        Ok(Answer { status: head.status, headers: head.headers, body })
+        let body = connection.drive(Limited::new(body, limit).collect()).await;
+        let body = body.map_err(|_| CallFailure::Body { limit })?.to_bytes();
+        Ok((head.status, head.headers, body))
     }
 }
 
@@ -167,43 +199,51 @@ pub struct Answer {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
+    /// The method and the URL that it answers.
+    request: String,
 }
 
 impl Answer {
     /// The body as JSON if the status is a success.
     ///
     /// # Errors
-    /// [`CallError::Refused`] with the server's problem for any other status, [`CallError::Json`].
+    /// [`CallFailure::Refused`] with the server's problem for any other status, [`CallFailure::Json`].
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, CallError> {
-        if !self.status.is_success() {
-            return Err(CallError::Refused(self.problem()));
-        }
-        self.json_of_any_status()
+        if self.status.is_success() { self.json_of_any_status() } else { Err(self.refused()) }
     }
 
     /// The body as JSON for any status, because `/readyz` has a body in both cases.
     ///
     /// # Errors
-    /// [`CallError::Json`].
+    /// [`CallFailure::Json`].
     pub fn json_of_any_status<T: DeserializeOwned>(&self) -> Result<T, CallError> {
-        serde_json::from_slice(&self.body).map_err(|source| CallError::Json { status: self.status, source })
-    }
-
-    /// The problem that the server describes. If it describes none, the status and the beginning of the body stand for
-    /// it.
-    #[must_use]
-    pub fn problem(&self) -> ProblemDetails {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| {
-            let text = String::from_utf8_lossy(&self.body[..self.body.len().min(200)]);
-            ProblemDetails {
-                r#type: "about:blank".into(),
-                title: format!("the server answered {}", self.status).into(),
-                status: self.status.as_u16(),
-                detail: text.escape_debug().to_string().into(),
-                errors: Vec::new(),
-            }
+        serde_json::from_slice(&self.body).map_err(|source| CallError {
+            request: self.request.clone(),
+            cause: CallFailure::Json { status: self.status, source },
         })
     }
+
+    /// The refusal that the server describes.
+    #[must_use]
+    pub fn refused(&self) -> CallError {
+        CallError { request: self.request.clone(), cause: CallFailure::Refused(problem(self.status, &self.body)) }
+    }
+}
+
+/// The problem that a body describes. If it describes none, as the page of a proxy, the status and the beginning of the
+/// body stand for it.
+fn problem(status: StatusCode, body: &[u8]) -> ProblemDetails {
+    let described = serde_json::from_slice::<ProblemDetails>(body).ok();
+    let described = described.filter(|problem| !problem.title.is_empty() || !problem.detail.is_empty());
+    let mut problem = described.unwrap_or_else(|| {
+        let text = String::from_utf8_lossy(&body[..body.len().min(200)]);
+        ProblemDetails { detail: text.escape_debug().to_string().into(), ..ProblemDetails::default() }
+    });
+    if problem.title.is_empty() {
+        problem.title = format!("the server answered {status}").into();
+    }
+    problem.status = status.as_u16();
+    problem
 }
 
 /// A `GET` whose answer is JSON.
@@ -212,4 +252,25 @@ impl Answer {
 /// [`CallError`].
 pub async fn get<T: DeserializeOwned>(base: &Base, path: &str) -> Result<T, CallError> {
     Call::get(path).send(base).await?.json()
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::StatusCode;
+
+    use super::problem;
+
+    #[test]
+    fn what_is_no_problem_is_shown_as_it_is() {
+        let told = |body: &str| problem(StatusCode::BAD_GATEWAY, body.as_bytes()).to_string();
+        assert_eq!(told(r#"{"title": "Not a venue", "detail": "2 rules"}"#), "Not a venue: 2 rules");
+        assert_eq!(told(r#"{"detail": "no name"}"#), "the server answered 502 Bad Gateway: no name");
+        assert_eq!(told("<html>"), "the server answered 502 Bad Gateway: <html>");
+        let foreign = told(r#"{"message": "upstream"}"#);
+        assert!(
+            foreign.starts_with("the server answered 502 Bad Gateway: {") && foreign.contains("upstream"),
+            "{foreign}"
+        );
+        assert_eq!(told(""), "the server answered 502 Bad Gateway");
+    }
 }

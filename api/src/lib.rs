@@ -16,6 +16,8 @@
 //!
 //! # Architecture invariants
 //! - No rule of the product is here: what a value means is decided by the process that writes it.
+//! - While a deployment is renewed, its processes are of two versions. What is read from an answer therefore ignores
+//!   fields that it does not know, and a field that is added has a default.
 //! - Only [`client`] does I/O.
 //! - The names of regions and nodes are the core's types, so that the name in a frame and the name in an answer cannot
 //!   differ. This is why `api` stands on `replication`.

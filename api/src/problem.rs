@@ -152,7 +152,7 @@ impl Kind {
 }
 
 /// The JSON of a problem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProblemDetails {
     /// `urn:meridian:problem:` and the kind's slug.
     #[serde(default)]

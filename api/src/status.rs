@@ -30,8 +30,10 @@ pub struct NodeStatus {
     /// Whether it is fit to serve.
     pub ready: bool,
     /// Whether an operator has ordered that new clients of this region are sent elsewhere.
+    #[serde(default)]
     pub drain: bool,
     /// Why it is not fit to serve.
+    #[serde(default)]
     pub reasons: Vec<String>,
     /// Its clock.
     pub clock: ClockStatus,
@@ -42,10 +44,13 @@ pub struct NodeStatus {
     /// Erasures that are still remembered.
     pub tombstones: u64,
     /// Days with data, and the bucket of what lasts.
+    #[serde(default)]
     pub buckets: usize,
     /// The moments through which it has all that each region acknowledged.
+    #[serde(default)]
     pub complete_through: BTreeMap<RegionId, Moment>,
     /// The nodes that it replicates with.
+    #[serde(default)]
     pub peers: Vec<PeerStatus>,
 }
 

@@ -13,8 +13,11 @@ pub const WAIT: &str = "wait";
 /// Name of the parameter for the number of regions in which a write must be durable.
 pub const DURABILITY: &str = "durability";
 
-/// How long a node waits if the request does not say.
-pub const USUAL: Duration = Duration::from_secs(5);
+/// How long a write waits for other regions if the request does not say.
+pub const USUAL_FOR_DURABILITY: Duration = Duration::from_secs(5);
+
+/// How long a node waits until it covers a client's session if the request does not say.
+pub const USUAL_FOR_SESSION: Duration = Duration::from_secs(1);
 
 /// The longest time that a node waits.
 pub const LONGEST: Duration = Duration::from_secs(30);

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::explanation::AddressSource;
 use api::headers::MAC;
@@ -14,7 +15,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPT
 use hyper::{Method, Request, Response};
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
-use service::listen::{self, Listener};
+use service::listen::{self, Listener, Serving};
 use service::problem::Problem;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -27,6 +28,9 @@ use crate::view::View;
 
 /// Operators are few: scrapers and other routers fit in.
 const CONNECTIONS: usize = 64;
+
+/// How long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(10);
 
 type Reply = Response<Full<Bytes>>;
 
@@ -51,7 +55,7 @@ pub struct Admin {
 impl Admin {
     /// Serves until `stop` is true.
     pub async fn serve(self: Arc<Self>, socket: TcpListener, stop: watch::Receiver<bool>) {
-        let listener = Listener::new(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64");
+        let listener = Listener::new(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
         let answer = move |request: Request<Incoming>| {
             let mut reply = self.answer(&request);
             let headers = reply.headers_mut();
@@ -59,7 +63,7 @@ impl Admin {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             std::future::ready(reply)
         };
-        listen::serve(listener, None, stop, answer).await;
+        listen::serve(listener, Serving { idle: IDLE, open: None }, stop, answer).await;
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Reply {

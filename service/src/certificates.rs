@@ -109,7 +109,7 @@ impl Certificates {
                     }
                     Ok(false) => {}
                     Err(error) => {
-                        let action = "repair the certificate files; the router reads them again when they change";
+                        let action = "repair the certificate files; they are read again when they change";
                         tracing::warn!(
                             error = &error as &dyn std::error::Error,
                             action,

@@ -31,9 +31,6 @@ use tokio::task::JoinSet;
 /// not bound.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
 
-/// How long the head of a later request may take, which is also how long a connection may be idle.
-const NEXT_HEAD: Duration = Duration::from_secs(60);
-
 /// How long requests in flight may take to finish once the process stops.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -82,7 +79,7 @@ impl Listener {
                 Err(error) => {
                     tracing::warn!(
                         %error, limit = self.limit_name,
-                        action = "raise the limit of open files (ulimit -n) above `limit` if this goes on",
+                        action = "raise the limit of open files (ulimit -n) above this limit of connections if this goes on",
                         "the system refuses a connection: the listener waits a moment"
                     );
                     tokio::time::sleep(REFUSED).await;
@@ -101,16 +98,25 @@ impl Listener {
     }
 }
 
-/// Serves `answer` over HTTP/1.1 and HTTP/2, without TLS, until `stop` is true and all connections are gone. `open`
-/// counts the connections that are open.
-pub async fn serve<F, Answer, B>(listener: Listener, open: Option<IntGauge>, mut stop: watch::Receiver<bool>, answer: F)
+/// How connections are served.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// How long a connection may be idle, which is also how long the head of a later request may take.
+    pub idle: Duration,
+    /// Counts the connections that are open.
+    pub open: Option<IntGauge>,
+}
+
+/// Serves `answer` over HTTP/1.1 and HTTP/2, without TLS, until `stop` is true and all connections are gone.
+pub async fn serve<F, Answer, B>(listener: Listener, serving: Serving, mut stop: watch::Receiver<bool>, answer: F)
 where
     F: Fn(Request<Incoming>) -> Answer + Clone + Send + Sync + 'static,
     Answer: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let builder = Arc::new(builder());
+    let Serving { idle, open } = serving;
+    let builder = Arc::new(builder(idle));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -165,12 +171,12 @@ where
     }
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(idle: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(NEXT_HEAD)
+        .header_read_timeout(idle)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
     builder

@@ -50,6 +50,12 @@ impl Problem {
         Problem { allow: Some(allow), ..Problem::new(Kind::Method, detail) }
     }
 
+    /// The same problem, with the methods that are allowed.
+    #[must_use]
+    pub fn with_allow(self, allow: &'static str) -> Problem {
+        Problem { allow: Some(allow.into()), ..self }
+    }
+
     /// The same problem, with the least number of seconds until the client should repeat.
     #[must_use]
     pub fn after(self, seconds: u32) -> Problem {

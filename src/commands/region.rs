@@ -83,10 +83,10 @@ impl Nodes {
         for base in deployment::node_admins(&self.admin, &self.data)? {
             match call.clone().send(&base).await {
                 Ok(answer) if answer.status.is_server_error() => {
-                    last = anyhow::Error::msg(answer.problem().to_string()).context(format!("{base} refused"));
+                    last = answer.refused().into();
                 }
                 Ok(answer) => return Ok(answer),
-                Err(error) => last = anyhow::Error::from(error).context(format!("{base} does not answer")),
+                Err(error) => last = error.into(),
             }
         }
         Err(last.context("no node took the request (`meridian status` shows the nodes)"))

@@ -54,7 +54,11 @@ impl From<SocketAddr> for Base {
     fn from(address: SocketAddr) -> Self {
         let authority = HeaderValue::from_str(&address.to_string());
         Self {
-            host: address.ip().to_string(),
+            host: match address {
+                // The zone of a link-local address (RFC 4007) is needed to connect.
+                SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
+                _ => address.ip().to_string(),
+            },
             port: address.port(),
             prefix: String::new(),
             // An address has only characters that a header may have.

@@ -27,7 +27,7 @@ pub(super) fn spawn(
     tasks.spawn(async move {
         let mut rounds = tokio::time::interval(config.health.interval);
         rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut next = 0;
+        let (mut next, mut readable) = (0, true);
         loop {
             rounds.tick().await;
             let addresses = live(&views.borrow());
@@ -35,7 +35,20 @@ pub(super) fn spawn(
             next = next.wrapping_add(1);
             let call = Call::get("/v1/cluster").limits(LIMIT, SIZE_LIMIT);
             let Ok(answer) = call.send(&Base::from(address)).await else { continue };
-            let Ok(cluster) = answer.json::<Cluster>() else { continue };
+            let cluster = match answer.json::<Cluster>() {
+                Ok(cluster) => cluster,
+                Err(error) => {
+                    if std::mem::replace(&mut readable, false) {
+                        tracing::warn!(
+                            node = %address, error = &error as &dyn std::error::Error,
+                            action = "compare the versions of this router and of that node",
+                            "a node's orders cannot be read: they do not count until they can"
+                        );
+                    }
+                    continue;
+                }
+            };
+            readable = true;
             let orders = cluster.regions.into_iter().filter_map(|one| Some((one.region, one.order?))).collect();
             if events.send(Event::Ordered(orders)).await.is_err() {
                 return;

@@ -182,7 +182,8 @@ fn hash(key: u64, bytes: &[u8]) -> u64 {
 
 /// True with this probability. Not for secrets.
 pub(super) fn happens(probability: f64) -> bool {
-    rand::random_bool(probability.clamp(0.0, 1.0))
+    // Most views shed nothing, and then nothing is drawn. A probability that is not a number is not above 0.
+    probability > 0.0 && rand::random_bool(probability.min(1.0))
 }
 
 #[cfg(test)]

@@ -12,12 +12,16 @@ use hyper::header::HeaderMap;
 
 /// How long a request asks its node to wait.
 pub(super) fn expected_wait(query: Option<&str>, headers: &HeaderMap) -> Duration {
-    let parameters = || query.unwrap_or_default().split('&').filter_map(|one| one.split_once('='));
-    let waits = headers.contains_key(SESSION) || parameters().any(|(name, _)| name == DURABILITY);
-    match parameters().find(|(name, _)| *name == WAIT) {
-        Some((_, text)) => wait::parse(text).unwrap_or(wait::USUAL).min(wait::LONGEST),
-        None if waits => wait::USUAL,
-        None => Duration::ZERO,
+    let parameter = |wanted| {
+        let mut pairs = query.unwrap_or_default().split('&').filter_map(|one| one.split_once('='));
+        pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value)
+    };
+    // A request that does not name a time may wait for both, one after the other.
+    let for_session = if headers.contains_key(SESSION) { wait::USUAL_FOR_SESSION } else { Duration::ZERO };
+    let for_others = parameter(DURABILITY).map_or(Duration::ZERO, |_| wait::USUAL_FOR_DURABILITY);
+    match parameter(WAIT) {
+        Some(text) => wait::parse(text).unwrap_or(wait::USUAL_FOR_DURABILITY).min(wait::LONGEST),
+        None => for_session + for_others,
     }
 }
 
@@ -36,8 +40,9 @@ mod tests {
         for (query, headers, millis) in [
             (None, &nothing, 0),
             (Some("area=x"), &nothing, 0),
-            (None, &session, 5_000),
+            (None, &session, 1_000),
             (Some("durability=all"), &nothing, 5_000),
+            (Some("durability=all"), &session, 6_000),
             (Some("durability=2&wait=9"), &nothing, 9_000),
             (Some("wait=20s"), &session, 20_000),
             (Some("wait=500ms"), &session, 500),

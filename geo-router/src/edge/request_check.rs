@@ -18,7 +18,8 @@ use super::problem::{Kind, Problem};
 /// Checks a head, and rewrites it into the form in which it is forwarded: origin-form and one `Host`.
 pub(super) fn check(parts: &mut Parts) -> Result<(), Problem> {
     if matches!(parts.method, Method::CONNECT | Method::TRACE) || parts.method.as_str() == "TRACK" {
-        return Err(Problem::new(Kind::Method, "the edge opens no tunnels and echoes no requests"));
+        let problem = Problem::new(Kind::Method, "the edge opens no tunnels and echoes no requests");
+        return Err(problem.with_allow("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     framing(parts)?;
     host(parts)?;

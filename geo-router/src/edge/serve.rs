@@ -16,7 +16,7 @@ use super::body::{Answer, Origin, Prepared, Relay, prepare};
 use super::cache::{self, Cache, Flight, Found, Stored, Turn};
 use super::forward::{Answered, Sending};
 use super::listen::{Connection, UnderWay};
-use super::problem::{Kind, Problem, closes, into_response};
+use super::problem::{Kind, Problem, closes};
 use super::{Edge, hop_headers, request_check, sticky, upgrade};
 use crate::fleet::NodeId;
 
@@ -46,7 +46,7 @@ impl Edge {
             Ok(response) => response,
             Err(problem) => {
                 let closes = closes(&problem);
-                let mut response = into_response(problem).map(Either::Left);
+                let mut response = problem.into_response().map(Either::Left);
                 hop_headers::response(response.headers_mut(), &self.via, &id);
                 if closes && version != Version::HTTP_2 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -33,7 +33,7 @@ fn at<'a>(value: &'a mut toml::Value, path: &[String]) -> &'a mut toml::Value {
     })
 }
 
-/// The example with the value at `path` replaced, validaten.
+/// The example with the value at `path` replaced, checked.
 fn with(path: &[&str], value: impl Into<toml::Value>) -> Result<NodeConfig, ValueError> {
     let mut file = toml::Value::Table(example_table());
     let (last, parents) = path.split_last().unwrap();

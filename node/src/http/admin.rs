@@ -2,13 +2,14 @@
 //! because every client that reaches it is trusted.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use api::Moment;
 use api::status::{ClockStatus, NodeStatus, PeerStatus};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode};
-use service::listen::{self, Listener};
+use service::listen::{self, Listener, Serving};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -22,6 +23,9 @@ use super::{App, operator, orders, probes};
 
 /// Operators are few: scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;
+
+/// How long an operator's connection may be idle.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Every resource of the admin listener.
 const RESOURCES: &[Resource] = &[
@@ -55,8 +59,8 @@ pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<boo
             reply
         }
     };
-    let listener = Listener::new(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64");
-    listen::serve(listener, None, stop, answer).await;
+    let listener = Listener::new(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
+    listen::serve(listener, Serving { idle: IDLE, open: None }, stop, answer).await;
 }
 
 /// `GET /v1/admin/status`.

@@ -25,7 +25,7 @@ pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, P
     if body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
         return Err(Problem::new(Kind::LengthRequired, "the request has neither a length nor a body"));
     }
-    let too_large = || Problem::new(Kind::TooLarge, "send less");
+    let too_large = || Problem::new(Kind::TooLarge, "a body has at most 16 KiB");
     if body.size_hint().lower() > LARGEST as u64 {
         return Err(too_large());
     }

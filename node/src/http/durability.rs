@@ -71,7 +71,7 @@ impl Wanted {
         let mut status = app.handle.watch();
         let reached = status.wait_for(|status| proof.regions(status, &app.region).len() >= count);
         // Too late, or the driver is gone: the answer says how far the write got.
-        let _ = tokio::time::timeout(self.wait.unwrap_or(wait::USUAL), reached).await;
+        let _ = tokio::time::timeout(self.wait.unwrap_or(wait::USUAL_FOR_DURABILITY), reached).await;
         let has = proof.regions(&app.handle.status(), &app.region);
         let headers = reply.headers_mut();
         headers.insert(CONFIRMED, header(list(&has)));

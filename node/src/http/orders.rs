@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use api::Moment;
 use api::orders::{NewOrder, OrderKind, RegionOrder};
 use hyper::StatusCode;
 use replication::replica::Status;
@@ -65,6 +66,9 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     let (app, region) = (&call.app, call.region()?);
     let body = body::read(&call.parts.headers, call.body).await?;
     let new: NewOrder = serde_json::from_slice(&body).map_err(|_| {
+        if until_is_bad(&body) {
+            return refused(OrderError::Until);
+        }
         let form = r#"{"order": "drained", "by": "...", "reason"?: "...", "until"?: "2026-...Z", "force"?: true}"#;
         Problem::new(Kind::MalformedBody, format!("an order is {form}; `order` is drained, maintenance or serving"))
     })?;
@@ -84,6 +88,12 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     }
     tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
     Ok(json(StatusCode::OK, &line(&region, Some(&order), now)))
+}
+
+/// Whether a body that is not an order has a time that is not valid.
+fn until_is_bad(body: &[u8]) -> bool {
+    let body = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
+    body["until"].as_str().is_some_and(|until| until.parse::<Moment>().is_err())
 }
 
 fn refused(error: OrderError) -> Problem {

@@ -5,12 +5,12 @@
 //! - `openapi.json` has the same resources and methods as the table; a test compares them.
 
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request};
-use service::listen::{self, Listener};
+use service::listen::{self, Listener, Serving};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -19,6 +19,9 @@ use super::problem::Problem;
 use super::reply::Reply;
 use super::router::{Resource, Router, handler};
 use super::{App, changes, cluster, guests, probes, venues, visits};
+
+/// How long a client's connection may be idle.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// Every public resource.
 const RESOURCES: &[Resource] = &[
@@ -59,7 +62,7 @@ pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<boo
     let listener = Listener::new(socket, permits, "limits.connections");
     let stopping = stop.clone();
     let answer = move |request: Request<Incoming>| answer(app.clone(), request, stopping.clone());
-    listen::serve(listener, Some(open), stop, answer).await;
+    listen::serve(listener, Serving { idle: IDLE, open: Some(open) }, stop, answer).await;
 }
 
 async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Receiver<bool>) -> Reply {

@@ -43,9 +43,14 @@ pub(super) fn no_content() -> Reply {
 
 /// JSON, not to be cached. `value` is one of our own types, which all have a JSON form.
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Reply {
-    let body = serde_json::to_vec(value);
-    debug_assert!(body.is_ok(), "an answer has a JSON form");
-    let mut reply = full(status, body.unwrap_or_default());
+    let mut reply = match serde_json::to_vec(value) {
+        Ok(body) => full(status, body),
+        Err(error) => {
+            debug_assert!(false, "an answer has a JSON form: {error}");
+            tracing::error!(%error, "an answer cannot be written as JSON: the request fails");
+            full(StatusCode::INTERNAL_SERVER_ERROR, Bytes::new())
+        }
+    };
     reply.headers_mut().insert(CONTENT_TYPE, JSON);
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     reply

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::headers::{SESSION, STALE};
+use api::wait;
 use data_encoding::BASE64URL_NOPAD;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
@@ -22,9 +23,6 @@ use replication::{Dot, Outcome, ReplicaId, SessionToken, VersionVector};
 use super::App;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, header};
-
-/// How long a request with a token waits if it has no `wait`.
-const WAIT: Duration = Duration::from_secs(1);
 
 /// The session of one request: the token that the client sent, and the status of the node.
 pub(super) struct Session {
@@ -46,7 +44,7 @@ impl Session {
         let mut status = app.handle.watch();
         let covered = status.wait_for(|status| status.durable.covers(&attainable(&seen, status)));
         // Too late, or the driver is gone: the answer names what it lacks.
-        let _ = tokio::time::timeout(wait.unwrap_or(WAIT), covered).await;
+        let _ = tokio::time::timeout(wait.unwrap_or(wait::USUAL_FOR_SESSION), covered).await;
         let status = app.handle.status();
         let seen = attainable(&seen, &status);
         let stale = missing(&seen, &status.durable);
