@@ -15,7 +15,7 @@ use geo_router::dns::{DnsConfig, DnsMetrics, DnsSection, DnsServer};
 use geo_router::explain::Explainer;
 use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Leaf, Locator, Places};
-use geo_router::policy::{Moment, Nearest, Policy};
+use geo_router::policy::{Nearest, Policy, PolicyInput};
 use geo_router::view::{RegionView, View};
 use tokio::sync::watch;
 
@@ -43,7 +43,7 @@ fn view(locator: &Locator) -> Result<View, Failure> {
     let fleet = fleet()?;
     let places = Places::build(locator, |located| Nearest.order(&fleet, located))?;
     let demand = vec![1.0; places.classes().len()];
-    let moment = Moment { fleet: &fleet, admission: &[1.0; 3], places: places.classes(), demand: &demand };
+    let moment = PolicyInput { fleet: &fleet, admission: &[1.0; 3], places: places.classes(), demand: &demand };
     let assignment = Nearest.assign(&moment);
     let well = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true] };
     Ok(View {

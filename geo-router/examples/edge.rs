@@ -11,7 +11,7 @@ use api::explanation::RegionState;
 use geo_router::edge::{EdgeConfig, EdgeMetrics, EdgeSection, EdgeServer};
 use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Locator, Places};
-use geo_router::policy::{Moment, Nearest, Policy};
+use geo_router::policy::{Nearest, Policy, PolicyInput};
 use geo_router::signals::Signals;
 use geo_router::view::{RegionView, View};
 use tokio::sync::watch;
@@ -37,7 +37,7 @@ async fn main() -> Result<(), Failed> {
     let locator = Locator::new(Vec::new(), Database::shipped()?);
     let places = Arc::new(Places::build(&locator, |located| Nearest.order(&fleet, located))?);
     let demand = vec![0.0; places.classes().len()];
-    let moment = Moment { fleet: &fleet, admission: &[1.0], places: places.classes(), demand: &demand };
+    let moment = PolicyInput { fleet: &fleet, admission: &[1.0], places: places.classes(), demand: &demand };
     let up = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true; fleet.regions[0].nodes.len()] };
     let view = View {
         epoch: 1,

@@ -20,7 +20,7 @@ use service::problem::Problem;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
-use crate::control::{BALLOT_PATH, PeerKey, Standing};
+use crate::control::{BALLOT_PATH, ControlState, PeerKey};
 use crate::edge::Breakers;
 use crate::explain::Explainer;
 use crate::fleet::RegionIndex;
@@ -41,7 +41,7 @@ pub struct Admin {
     /// The latest view.
     pub views: watch::Receiver<Arc<View>>,
     /// The state of the control plane.
-    pub standing: watch::Receiver<Arc<Standing>>,
+    pub control_state: watch::Receiver<Arc<ControlState>>,
     /// Explains where addresses go.
     pub explainer: Arc<Explainer>,
     /// The edge's circuit breakers.
@@ -115,7 +115,7 @@ impl Admin {
         let Some(key) = &self.key else {
             return refuse(Problem::new(Kind::NoPeers, "this router has no key that it shares with others"));
         };
-        let body = serde_json::to_vec(&self.standing.borrow().ballot).unwrap_or_default();
+        let body = serde_json::to_vec(&self.control_state.borrow().ballot).unwrap_or_default();
         let mac = parameter(query, "nonce").and_then(|nonce| key.sign(nonce, &body));
         let Some(mac) = mac.and_then(|mac| HeaderValue::from_str(&mac).ok()) else {
             return refuse(Problem::parameter("nonce", "give 1 to 64 hexadecimal digits"));
@@ -128,12 +128,12 @@ impl Admin {
 
     fn status(&self) -> RouterStatus {
         let view = Arc::clone(&self.views.borrow());
-        let standing = Arc::clone(&self.standing.borrow());
+        let control_state = Arc::clone(&self.control_state.borrow());
         let breaker =
             |region: RegionIndex, node: usize| self.breakers.as_ref().map(|breakers| breakers.state(region, node));
         let regions = view.fleet.indices().map(|index| {
             let (region, seen) = (view.fleet.region(index), &view.regions[index.at()]);
-            let order = standing.orders.on(region.name.as_str()).cloned();
+            let order = control_state.orders.on(region.name.as_str()).cloned();
             let nodes = region.nodes.iter().zip(&seen.nodes_up).enumerate();
             let nodes = nodes.map(|(at, (node, up))| RoutedNode {
                 name: node.name.clone(),
@@ -155,7 +155,7 @@ impl Admin {
             ttl: view.ttl,
             frozen: view.frozen,
             fail_open: view.fail_open,
-            heard: standing.heard.clone(),
+            heard: control_state.heard.clone(),
             regions: regions.collect(),
             prefixes: (v4, v6),
         }

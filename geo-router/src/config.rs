@@ -1,6 +1,6 @@
 //! Configuration of one router: to hold a [`RouterConfig`] is proof that every bound below was checked.
 //!
-//! The *written* form ([`RouterFile`]: plain values, unknown keys refused) becomes the *proven* form here. An error
+//! The *written* form ([`RouterFile`]: plain values, unknown keys refused) becomes the *checked* form here. An error
 //! names the key as it is in the file.
 //!
 //! # Not here

@@ -1,6 +1,6 @@
 //! The control plane: the one task that sees both health and I/O and builds views.
 //!
-//! Tasks of their own deliver probes, other routers' ballots and nodes' orders as [`Event`]s. The control plane hands
+//! Tasks of their own deliver probes, other routers' ballots and nodes' orders as [`Observation`]s. The control plane hands
 //! each event to [`Health`] and publishes a new view if the result differs from the last one. The data plane always
 //! uses the last view, whatever happens here.
 //!
@@ -35,7 +35,7 @@ use crate::health::orders::Orders;
 use crate::health::{Ballot, Fitness, Health};
 use crate::location::Places;
 use crate::metrics::ControlMetrics;
-use crate::policy::Moment;
+use crate::policy::PolicyInput;
 use crate::signals::Signals;
 use crate::view::View;
 use demand::Demand;
@@ -51,7 +51,7 @@ const QUEUE: usize = 1_024;
 
 /// A new observation.
 #[derive(Debug)]
-enum Event {
+enum Observation {
     Probed { region: RegionIndex, node: usize, good: bool },
     Heard(Ballot),
     Ordered(Vec<(RegionId, Order)>),
@@ -59,7 +59,7 @@ enum Event {
 
 /// The state of the control plane for the admin listener.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct ControlState {
     /// This router's verdicts by its own probes, which it sends to other routers.
     pub ballot: Ballot,
     /// The other routers that are heard.
@@ -78,20 +78,20 @@ pub struct Control {
     demand: Demand,
     start: Instant,
     views: watch::Sender<Arc<View>>,
-    standing: watch::Sender<Arc<Standing>>,
+    control_state: watch::Sender<Arc<ControlState>>,
     kept: Kept,
     file: PathBuf,
 }
 
 impl Control {
-    /// A control plane that continues where this router's last run ended, with the first view and its standing.
+    /// A control plane that continues where this router's last run ended, with the first view and its control_state.
     #[must_use]
     pub fn new(
         config: Arc<RouterConfig>,
         places: Arc<Places>,
         signals: Arc<Signals>,
         metrics: Arc<ControlMetrics>,
-    ) -> (Control, watch::Receiver<Arc<View>>, watch::Receiver<Arc<Standing>>) {
+    ) -> (Control, watch::Receiver<Arc<View>>, watch::Receiver<Arc<ControlState>>) {
         let file = config.data.join("state.json");
         let kept = Kept::load(&file);
         let me = (config.name.to_string(), config.region.clone());
@@ -99,11 +99,12 @@ impl Control {
         let mut health = Health::new(Arc::clone(&fleet), rules, me, routers, &kept.agreed, kept.orders.clone());
         let fitness = health.assess(Duration::ZERO, Timestamp::now());
         let demand = Demand::new(places.classes().len(), fleet.regions.len());
-        let view = view_of(0, &config, &places, &demand, fitness);
+        let view = build_view(0, &config, &places, &demand, fitness);
         metrics.mirror(&view);
-        let standing = Standing { ballot: health.ballot(), heard: Vec::new(), orders: health.orders().clone() };
+        let control_state =
+            ControlState { ballot: health.ballot(), heard: Vec::new(), orders: health.orders().clone() };
         let (views, view) = watch::channel(Arc::new(view));
-        let (standing_in, standing) = watch::channel(Arc::new(standing));
+        let (standing_in, control_state) = watch::channel(Arc::new(control_state));
         let control = Control {
             config,
             places,
@@ -113,11 +114,11 @@ impl Control {
             demand,
             start: Instant::now(),
             views,
-            standing: standing_in,
+            control_state: standing_in,
             kept,
             file,
         };
-        (control, view, standing)
+        (control, view, control_state)
     }
 
     /// Probes, listens and publishes until `stop` is true, or until a part of it breaks.
@@ -154,12 +155,12 @@ impl Control {
         tasks.shutdown().await;
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: Observation) {
         let now = self.start.elapsed();
         match event {
-            Event::Probed { region, node, good } => self.health.handle_probe(now, region, node, good),
-            Event::Heard(ballot) => self.health.handle_ballot(now, ballot),
-            Event::Ordered(orders) => {
+            Observation::Probed { region, node, good } => self.health.handle_probe(now, region, node, good),
+            Observation::Heard(ballot) => self.health.handle_ballot(now, ballot),
+            Observation::Ordered(orders) => {
                 for (region, order) in orders {
                     let kind = order.kind;
                     if self.health.handle_order(region.as_str(), order) {
@@ -182,7 +183,7 @@ impl Control {
         let now = self.start.elapsed();
         let fitness = self.health.assess(now, Timestamp::now());
         let last = Arc::clone(&self.views.borrow());
-        let next = view_of(last.epoch + 1, &self.config, &self.places, &self.demand, fitness);
+        let next = build_view(last.epoch + 1, &self.config, &self.places, &self.demand, fitness);
         if !same(&last, &next) {
             log_changes(&self.config.fleet, &last, &next);
             self.metrics.mirror(&next);
@@ -190,11 +191,13 @@ impl Control {
         }
         let heard: Vec<String> = self.health.heard(now).into_iter().map(str::to_owned).collect();
         self.metrics.routers_heard.set(heard.len() as i64 + 1);
-        let standing = Standing { ballot: self.health.ballot(), heard, orders: self.health.orders().clone() };
-        self.standing.send_if_modified(|old| {
-            let changed = old.ballot != standing.ballot || old.heard != standing.heard || old.orders != standing.orders;
+        let control_state = ControlState { ballot: self.health.ballot(), heard, orders: self.health.orders().clone() };
+        self.control_state.send_if_modified(|old| {
+            let changed = old.ballot != control_state.ballot
+                || old.heard != control_state.heard
+                || old.orders != control_state.orders;
             if changed {
-                *old = Arc::new(standing);
+                *old = Arc::new(control_state);
             }
             changed
         });
@@ -206,8 +209,8 @@ impl Control {
     }
 }
 
-fn view_of(epoch: u64, config: &RouterConfig, places: &Arc<Places>, demand: &Demand, fitness: Fitness) -> View {
-    let moment = Moment {
+fn build_view(epoch: u64, config: &RouterConfig, places: &Arc<Places>, demand: &Demand, fitness: Fitness) -> View {
+    let moment = PolicyInput {
         fleet: &config.fleet,
         admission: &fitness.admission,
         places: places.classes(),

@@ -37,7 +37,7 @@ mod stream;
 mod udp;
 mod wire;
 
-pub use answer::{Answered, Asked, Outcome, Routed, Transport, answer};
+pub use answer::{Answered, QueryOutcome, ReceivedFrom, Routed, Transport, answer};
 pub use answers::Answers;
 pub use config::{
     DnsConfig, DnsConfigError, DnsSection, DnsTlsConfig, DnsTlsSection, Nameserver, NameserverSection, RateLimitConfig,

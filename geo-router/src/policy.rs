@@ -31,7 +31,7 @@ use crate::location::{Located, Place};
 
 /// The input of a policy at one moment.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment<'a> {
+pub struct PolicyInput<'a> {
     /// The regions as configured.
     pub fleet: &'a Fleet,
     /// The part of its share that each region may take: 0 if it is out, 1 if it is healthy, between them while it
@@ -49,5 +49,5 @@ pub trait Policy: Send + Sync + std::fmt::Debug {
     fn order(&self, fleet: &Fleet, located: &Located) -> Vec<RegionIndex>;
 
     /// The share of each class that goes to each region.
-    fn assign(&self, moment: &Moment<'_>) -> Assignment;
+    fn assign(&self, moment: &PolicyInput<'_>) -> Assignment;
 }

@@ -99,7 +99,7 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
     tracing::info!(v4, v6, classes = places.classes().len(), "the table of places is built");
     let explainer = Arc::new(Explainer::new(locator));
     let signals = Arc::new(Signals::new(&config.fleet, places.classes().len()));
-    let (control, views, standing) = Control::new(Arc::clone(&config), places, Arc::clone(&signals), metrics);
+    let (control, views, control_state) = Control::new(Arc::clone(&config), places, Arc::clone(&signals), metrics);
 
     let (stop_in, stop) = watch::channel(false);
     let (stop_control_in, stop_control) = watch::channel(false);
@@ -120,7 +120,7 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
         });
     }
     let name = config.name.to_string();
-    let admin_api = Arc::new(Admin { name, views, standing, explainer, breakers, key: key.clone(), registry });
+    let admin_api = Arc::new(Admin { name, views, control_state, explainer, breakers, key: key.clone(), registry });
     let mut control_tasks = JoinSet::new();
     control_tasks.spawn(admin_api.serve(admin, stop_control.clone()));
     control_tasks.spawn(control.run(key, stop_control));

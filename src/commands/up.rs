@@ -27,7 +27,7 @@ use geo_router::health::quorum;
 use node::config::Engine;
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::children::{Children, Event};
+use self::children::{ChildEvent, Children};
 use self::layout::Layout;
 use crate::args::default_data;
 
@@ -136,18 +136,18 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell(layout: &Layout, event: Event) {
+fn tell(layout: &Layout, event: ChildEvent) {
     let at = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
     match event {
-        Event::Died { number, how } => {
+        ChildEvent::Died { number, how } => {
             say!("\n{at}  {} died: {how}. The others still run. Start it again with:", layout.process(number).name);
             say!("  {}", layout.start_line(number));
         }
-        Event::Back { number, pid } => {
+        ChildEvent::Back { number, pid } => {
             let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
             say!("{at}  {} is back{pid}, started by hand; Ctrl-C here does not stop it.", layout.process(number).name);
         }
-        Event::GoneAgain { number } => {
+        ChildEvent::GoneAgain { number } => {
             say!("\n{at}  {} does not answer any more. Start it again with:", layout.process(number).name);
             say!("  {}", layout.start_line(number));
         }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use geo_router::dns::{Answers, Asked, DnsConfig, DnsSection, Outcome, Transport, answer};
+use geo_router::dns::{Answers, ReceivedFrom, DnsConfig, DnsSection, QueryOutcome, Transport, answer};
 use geo_router::explain::Explainer;
 use api::Position;
 use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Locator, Places};
-use geo_router::policy::{Moment, Nearest, Policy};
+use geo_router::policy::{PolicyInput, Nearest, Policy};
 use api::explanation::RegionState;
 use geo_router::view::{RegionView, View};
 use hickory_proto::op::Message;
@@ -44,7 +44,7 @@ fn answers() -> &'static Answers {
         let fleet = Fleet { regions: vec![region("x", 50.0), region("y", -30.0)] };
         let places = Places::build(&locator, |located| Nearest.order(&fleet, located)).expect("places");
         let demand = vec![1.0; places.classes().len()];
-        let moment = Moment { fleet: &fleet, admission: &[1.0; 2], places: places.classes(), demand: &demand };
+        let moment = PolicyInput { fleet: &fleet, admission: &[1.0; 2], places: places.classes(), demand: &demand };
         let assignment = Nearest.assign(&moment);
         let well = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true] };
         let view = View {
@@ -66,8 +66,8 @@ fuzz_target!(init: { answers(); }, |octets: &[u8]| {
     for (transport, limited, most) in
         [(Transport::Udp, false, 1_232), (Transport::Udp, true, 1_232), (Transport::Tcp, false, 65_535)]
     {
-        let asked = Asked { from: IpAddr::V4(Ipv4Addr::LOCALHOST), transport, limited };
-        if let Outcome::Answered(answered) = answer(octets, asked, answers(), &mut out) {
+        let asked = ReceivedFrom { from: IpAddr::V4(Ipv4Addr::LOCALHOST), transport, limited };
+        if let QueryOutcome::Answered(answered) = answer(octets, asked, answers(), &mut out) {
             assert!(out.len() <= most, "{} octets over {transport:?}", out.len());
             assert_eq!(out[..2], octets[..2], "the identifier");
             let message = Message::from_vec(&out).expect("a sound answer");

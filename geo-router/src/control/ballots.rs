@@ -15,7 +15,7 @@ use sha2::Sha256;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Event, SIZE_LIMIT};
+use super::{Observation, SIZE_LIMIT};
 use crate::config::RouterConfig;
 use crate::health::Ballot;
 
@@ -98,7 +98,7 @@ pub(super) fn spawn_all(
     tasks: &mut JoinSet<()>,
     config: &Arc<RouterConfig>,
     key: &PeerKey,
-    events: &mpsc::Sender<Event>,
+    events: &mpsc::Sender<Observation>,
 ) {
     let every = config.health.interval / 2;
     for peer in &config.peers {
@@ -124,7 +124,7 @@ pub(super) fn spawn_all(
                 // one.
                 let ballot = ballot.ok().filter(|ballot| ballot.router == peer.name.as_str());
                 if let Some(ballot) = ballot
-                    && events.send(Event::Heard(ballot)).await.is_err()
+                    && events.send(Observation::Heard(ballot)).await.is_err()
                 {
                     return;
                 }

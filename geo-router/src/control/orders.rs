@@ -8,7 +8,7 @@ use api::cluster::Cluster;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::{Event, SIZE_LIMIT};
+use super::{Observation, SIZE_LIMIT};
 use crate::config::RouterConfig;
 use crate::view::View;
 
@@ -21,7 +21,7 @@ pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
     config: &Arc<RouterConfig>,
     views: watch::Receiver<Arc<View>>,
-    events: mpsc::Sender<Event>,
+    events: mpsc::Sender<Observation>,
 ) {
     let config = Arc::clone(config);
     tasks.spawn(async move {
@@ -50,7 +50,7 @@ pub(super) fn spawn(
             };
             readable = true;
             let orders = cluster.regions.into_iter().filter_map(|one| Some((one.region, one.order?))).collect();
-            if events.send(Event::Ordered(orders)).await.is_err() {
+            if events.send(Observation::Ordered(orders)).await.is_err() {
                 return;
             }
         }

@@ -8,7 +8,7 @@ use rand::RngExt as _;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Event, SIZE_LIMIT};
+use super::{Observation, SIZE_LIMIT};
 use crate::config::RouterConfig;
 use crate::metrics::ControlMetrics;
 
@@ -20,7 +20,7 @@ pub(super) fn spawn_all(
     tasks: &mut JoinSet<()>,
     config: &Arc<RouterConfig>,
     metrics: &Arc<ControlMetrics>,
-    events: &mpsc::Sender<Event>,
+    events: &mpsc::Sender<Observation>,
 ) {
     let rules = config.health;
     for region in config.fleet.indices() {
@@ -32,7 +32,7 @@ pub(super) fn spawn_all(
                     let answer = Call::get("/readyz").limits(rules.timeout, SIZE_LIMIT).send(&address).await;
                     let good = answer.is_ok_and(|answer| answer.status.is_success());
                     probes.ended(good, begun.elapsed());
-                    if events.send(Event::Probed { region, node: index, good }).await.is_err() {
+                    if events.send(Observation::Probed { region, node: index, good }).await.is_err() {
                         return;
                     }
                     let pause = rules.interval.mul_f64(1.0 + JITTER * rand::rng().random_range(-1.0..=1.0));

@@ -10,7 +10,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::answers::{Answers, Node, RecordSet};
+use super::answers::{Answers, NameRecords, RecordSet};
 use super::edns::ClientSubnet;
 use super::query::{self, DropReason, Fault, Query, Question};
 use super::wire::{
@@ -33,7 +33,7 @@ pub enum Transport {
 
 /// The facts about a query besides its octets.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct ReceivedFrom {
     /// The sender, usually a resolver.
     pub from: IpAddr,
     /// The transport.
@@ -44,7 +44,7 @@ pub struct Asked {
 
 /// The outcome of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum QueryOutcome {
     /// The answer was written.
     Answered(Answered),
     /// There is no answer.
@@ -103,15 +103,15 @@ const KEPT_FLAGS: u16 = 0x7910;
 const RESPONSE: u16 = 0x8000;
 
 /// Answers one query into `out`, for any input.
-pub fn answer(message: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>) -> Outcome {
+pub fn answer(message: &[u8], asked: ReceivedFrom, answers: &Answers, out: &mut Vec<u8>) -> QueryOutcome {
     out.clear();
     let query = match query::read(message) {
         Ok(query) => query,
-        Err(reason) => return Outcome::Dropped(reason),
+        Err(reason) => return QueryOutcome::Dropped(reason),
     };
     let reply = match (query.fault, &query.question) {
         // A resolver that relies on an answer does not send malformed queries at such a rate.
-        (Some(_), _) if asked.limited => return Outcome::Dropped(DropReason::Limited),
+        (Some(_), _) if asked.limited => return QueryOutcome::Dropped(DropReason::Limited),
         (Some(Fault::Operation), _) => Reply::refusal(Rcode::NotImp),
         (Some(Fault::Version), _) => Reply::refusal(Rcode::BadVers),
         (Some(Fault::Format), _) | (None, None) => Reply::refusal(Rcode::FormErr),
@@ -119,7 +119,7 @@ pub fn answer(message: &[u8], asked: Asked, answers: &Answers, out: &mut Vec<u8>
         (None, Some(question)) => resolve(question, query.edns.and_then(|edns| edns.subnet), asked.from, answers),
     };
     let truncated = write(&query, &reply, asked, answers, out);
-    Outcome::Answered(Answered {
+    QueryOutcome::Answered(Answered {
         kind: query.question.map(|question| question.kind),
         rcode: reply.rcode,
         truncated,
@@ -155,13 +155,13 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
         _ => Reply { authoritative: true, records: Records::Kept(set), ..Reply::refusal(Rcode::NoError) },
     };
     match (node, question.kind) {
-        (Node::Fixed(sets), TYPE_ANY) if sets.is_empty() => negative(Rcode::NoError),
+        (NameRecords::Fixed(sets), TYPE_ANY) if sets.is_empty() => negative(Rcode::NoError),
         (_, TYPE_ANY) => kept(&answers.any),
-        (Node::Fixed(sets), kind) => {
+        (NameRecords::Fixed(sets), kind) => {
             let set = sets.iter().find(|(known, _)| *known == kind);
             set.map_or_else(|| negative(Rcode::NoError), |(_, set)| kept(set))
         }
-        (Node::Routed, TYPE_A | TYPE_AAAA) => {
+        (NameRecords::Routed, TYPE_A | TYPE_AAAA) => {
             let client = Client::of(subnet, from);
             let route = answers.view.route(client.address);
             let addresses = &answers.regions[route.region.at()];
@@ -173,13 +173,13 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
             let routed = Routed { region: route.region, reason: route.reason, source: client.source, known };
             Reply { routed: Some(routed), scope: client.scope(route.leaf.prefix), ..reply }
         }
-        (Node::Explain, TYPE_TXT) => {
+        (NameRecords::Explain, TYPE_TXT) => {
             let client = Client::of(subnet, from);
             let records = Records::Made(answers.explanation(client.address, client.source));
             let scope = client.scope(answers.view.places.leaf(client.address).prefix);
             Reply { authoritative: true, records, scope, ..Reply::refusal(Rcode::NoError) }
         }
-        (Node::Routed | Node::Explain, _) => negative(Rcode::NoError),
+        (NameRecords::Routed | NameRecords::Explain, _) => negative(Rcode::NoError),
     }
 }
 
@@ -188,7 +188,7 @@ struct Client {
     address: IpAddr,
     source: AddressSource,
     /// Whether the subnet was an IPv4 address mapped into IPv6.
-    dressed: bool,
+    is_v4_mapped: bool,
 }
 
 impl Client {
@@ -196,13 +196,13 @@ impl Client {
     fn of(subnet: Option<ClientSubnet>, from: IpAddr) -> Client {
         match subnet {
             Some(ClientSubnet { address, source: 1.. }) => {
-                let dressed = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
+                let is_v4_mapped = matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some());
                 // A mapped address would be found in the IPv4 table, whose prefixes are not scopes in IPv6. There is no
                 // such network on the Internet, so the address gets the answer of its neighbourhood in IPv6.
-                let address = if dressed { Ipv6Addr::UNSPECIFIED.into() } else { address };
-                Client { address, source: AddressSource::ClientSubnet, dressed }
+                let address = if is_v4_mapped { Ipv6Addr::UNSPECIFIED.into() } else { address };
+                Client { address, source: AddressSource::ClientSubnet, is_v4_mapped }
             }
-            _ => Client { address: from, source: AddressSource::Resolver, dressed: false },
+            _ => Client { address: from, source: AddressSource::Resolver, is_v4_mapped: false },
         }
     }
 
@@ -210,7 +210,7 @@ impl Client {
     fn scope(&self, prefix: u8) -> u8 {
         match self.source {
             // ::ffff:0:0/96 is not part of a leaf that begins at :: and is this narrow.
-            AddressSource::ClientSubnet if self.dressed && prefix > 80 => 128,
+            AddressSource::ClientSubnet if self.is_v4_mapped && prefix > 80 => 128,
             AddressSource::ClientSubnet => prefix,
             AddressSource::Resolver | AddressSource::Given => 0,
         }
@@ -225,7 +225,7 @@ impl Reply<'_> {
 }
 
 /// Writes an answer. Returns whether something was left out, so that the client must ask again over TCP.
-fn write(query: &Query<'_>, reply: &Reply<'_>, asked: Asked, answers: &Answers, out: &mut Vec<u8>) -> bool {
+fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &Answers, out: &mut Vec<u8>) -> bool {
     let limit = match asked.transport {
         Transport::Udp => query.edns.map_or(512, |edns| edns.payload.clamp(512, answers.udp_size)),
         Transport::Tcp | Transport::Tls => u16::MAX,

@@ -41,7 +41,7 @@ pub(super) struct RecordSet {
 
 /// The records of a name.
 #[derive(Clone, Debug)]
-pub(super) enum Node {
+pub(super) enum NameRecords {
     /// The same for every client. Empty if only names below it exist.
     Fixed(Vec<(u16, RecordSet)>),
     /// The addresses of the client's region.
@@ -67,7 +67,7 @@ pub struct Answers {
     pub(super) negative: Vec<u8>,
     pub(super) any: RecordSet,
     pub(super) udp_size: u16,
-    names: HashMap<Box<[u8]>, Node>,
+    names: HashMap<Box<[u8]>, NameRecords>,
     apex: Box<[u8]>,
     explainer: Arc<Explainer>,
 }
@@ -81,16 +81,16 @@ impl Answers {
         let regions: Vec<Addresses> =
             view.fleet.indices().map(|region| Addresses::new(view.published(region), view.ttl)).collect();
         let mut names = Names { apex: config.zone.clone(), known: HashMap::new() };
-        names.insert(&config.zone, Node::Fixed(apex(config)?))?;
+        names.insert(&config.zone, NameRecords::Fixed(apex(config)?))?;
         for server in &config.nameservers {
             let addresses = Addresses::new(server.addresses.iter().copied(), config.static_ttl);
             names.insert(&server.name, addresses.into_node())?;
         }
-        names.insert(&config.service, Node::Routed)?;
+        names.insert(&config.service, NameRecords::Routed)?;
         for (region, addresses) in view.fleet.regions.iter().zip(&regions) {
             names.insert(&config.service.prepend_label(region.name.as_str())?, addresses.clone().into_node())?;
         }
-        names.insert(&config.service.prepend_label(EXPLAIN)?, Node::Explain)?;
+        names.insert(&config.service.prepend_label(EXPLAIN)?, NameRecords::Explain)?;
 
         let mut negative = Vec::new();
         push_record(&mut negative, TYPE_SOA, config.negative_ttl, &soa(config)?);
@@ -110,7 +110,7 @@ impl Answers {
     }
 
     /// The records of a name, which must be in lower case.
-    pub(super) fn node(&self, name: &[u8]) -> Option<&Node> {
+    pub(super) fn node(&self, name: &[u8]) -> Option<&NameRecords> {
         self.names.get(name)
     }
 
@@ -167,26 +167,26 @@ impl Addresses {
         all
     }
 
-    fn into_node(self) -> Node {
+    fn into_node(self) -> NameRecords {
         let sets = [(TYPE_A, self.a), (TYPE_AAAA, self.aaaa)];
-        Node::Fixed(sets.into_iter().filter(|(_, set)| set.count > 0).collect())
+        NameRecords::Fixed(sets.into_iter().filter(|(_, set)| set.count > 0).collect())
     }
 }
 
 struct Names {
     apex: Name,
-    known: HashMap<Box<[u8]>, Node>,
+    known: HashMap<Box<[u8]>, NameRecords>,
 }
 
 impl Names {
     /// Adds a name and those between it and the apex.
-    fn insert(&mut self, name: &Name, node: Node) -> Result<(), ProtoError> {
+    fn insert(&mut self, name: &Name, node: NameRecords) -> Result<(), ProtoError> {
         self.known.insert(name_bytes(&name.to_lowercase())?.into(), node);
         let mut parent = name.clone();
         while parent.num_labels() > self.apex.num_labels() {
             parent = parent.base_name();
             if let Entry::Vacant(free) = self.known.entry(name_bytes(&parent)?.into()) {
-                free.insert(Node::Fixed(Vec::new()));
+                free.insert(NameRecords::Fixed(Vec::new()));
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Configuration of the DNS server: to hold a [`DnsConfig`] is proof that every bound was checked.
 //!
-//! The *written* form ([`DnsSection`], the `[dns]` table: plain values, unknown keys refused) becomes the *proven* form
+//! The *written* form ([`DnsSection`], the `[dns]` table: plain values, unknown keys refused) becomes the *checked* form
 //! (this module: whole names, durations, absolute paths) by [`DnsConfig::check`]. An error names the key as it is in
 //! the file.
 //!

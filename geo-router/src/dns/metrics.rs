@@ -9,7 +9,7 @@ use std::sync::Arc;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::answer::{Answered, Outcome, Routed, Transport};
+use super::answer::{Answered, QueryOutcome, Routed, Transport};
 use super::query::DropReason;
 use super::wire::{Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT};
 use crate::fleet::Fleet;
@@ -142,10 +142,10 @@ impl Tally {
         }
     }
 
-    pub(super) fn count(&mut self, outcome: &Outcome) {
+    pub(super) fn count(&mut self, outcome: &QueryOutcome) {
         match outcome {
-            Outcome::Answered(answered) => self.answered(answered),
-            Outcome::Dropped(reason) => {
+            QueryOutcome::Answered(answered) => self.answered(answered),
+            QueryOutcome::Dropped(reason) => {
                 self.drops[DROPS.iter().position(|known| known == reason).unwrap_or_default()] += 1;
             }
         }

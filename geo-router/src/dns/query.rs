@@ -119,7 +119,7 @@ impl<'a> Query<'a> {
     }
 
     /// Whether its options are valid.
-    fn read_edns(&mut self, record: &Record<'_>) -> bool {
+    fn read_edns(&mut self, record: &ResourceRecord<'_>) -> bool {
         let mut edns = Edns::new(record.class, record.ttl);
         // The form of options in other versions is unknown.
         let sound = edns.version != 0 || record.data.is_some_and(|data| edns.read_options(data).is_ok());
@@ -132,7 +132,7 @@ impl<'a> Query<'a> {
 }
 
 /// A record without its owner.
-struct Record<'a> {
+struct ResourceRecord<'a> {
     of_root: bool,
     kind: u16,
     class: u16,
@@ -141,8 +141,8 @@ struct Record<'a> {
     data: Option<&'a [u8]>,
 }
 
-fn read_record<'a>(reader: &mut Reader<'a>) -> Option<Record<'a>> {
+fn read_record<'a>(reader: &mut Reader<'a>) -> Option<ResourceRecord<'a>> {
     let of_root = reader.skip_owner()?;
     let (kind, class, ttl, length) = (reader.u16()?, reader.u16()?, reader.u32()?, reader.u16()?);
-    Some(Record { of_root, kind, class, ttl, data: reader.take(usize::from(length)) })
+    Some(ResourceRecord { of_root, kind, class, ttl, data: reader.take(usize::from(length)) })
 }

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
-use super::answer::{Asked, Outcome, Transport, answer};
+use super::answer::{QueryOutcome, ReceivedFrom, Transport, answer};
 use super::answers::Answers;
 use super::limit::network;
 use super::metrics::{DnsMetrics, Tally};
@@ -44,11 +44,11 @@ const PART_OF_ONE: usize = 4;
 #[derive(Debug)]
 pub(super) struct Connections {
     most: usize,
-    open: Mutex<Open>,
+    open: Mutex<OpenConnections>,
 }
 
 #[derive(Debug, Default)]
-struct Open {
+struct OpenConnections {
     all: usize,
     by_network: HashMap<u64, usize>,
 }
@@ -152,7 +152,7 @@ impl Listener {
         let transport = self.transport();
         let open = self.metrics.connections.with_label_values(&[transport.name()]);
         open.inc();
-        let asked = Asked { from: from.ip().to_canonical(), transport, limited: false };
+        let asked = ReceivedFrom { from: from.ip().to_canonical(), transport, limited: false };
         let mut stop = self.stop.clone();
         let work = async {
             stream.set_nodelay(true)?;
@@ -174,7 +174,7 @@ impl Listener {
         open.dec();
     }
 
-    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin, asked: Asked) -> io::Result<()> {
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin, asked: ReceivedFrom) -> io::Result<()> {
         let mut tally = Tally::new(asked.transport, Arc::clone(&self.metrics));
         let result = self.exchange(stream, asked, &mut tally).await;
         tally.flush(&self.answers.load().view.fleet);
@@ -184,7 +184,7 @@ impl Listener {
     async fn exchange(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        asked: Asked,
+        asked: ReceivedFrom,
         tally: &mut Tally,
     ) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
@@ -209,7 +209,7 @@ impl Listener {
             .await??;
             let outcome = answer(&query, asked, &self.answers.load(), &mut reply);
             tally.count(&outcome);
-            if let Outcome::Dropped(_) = outcome {
+            if let QueryOutcome::Dropped(_) = outcome {
                 break;
             }
             together.extend_from_slice(&u16::try_from(reply.len()).unwrap_or(u16::MAX).to_be_bytes());

@@ -21,7 +21,7 @@ use arc_swap::{ArcSwap, Cache};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 
-use super::answer::{Asked, Outcome, Transport, answer};
+use super::answer::{QueryOutcome, ReceivedFrom, Transport, answer};
 use super::answers::Answers;
 use super::limit::{Limiter, Verdict};
 use super::metrics::{DnsMetrics, Tally};
@@ -98,14 +98,14 @@ impl Worker {
         let from: IpAddr = from.ip().to_canonical();
         let verdict = self.limiter.check(from);
         let outcome = match verdict {
-            Verdict::Drop => Outcome::Dropped(DropReason::Limited),
+            Verdict::Drop => QueryOutcome::Dropped(DropReason::Limited),
             Verdict::Answer | Verdict::Slip => {
-                let asked = Asked { from, transport: Transport::Udp, limited: verdict == Verdict::Slip };
+                let asked = ReceivedFrom { from, transport: Transport::Udp, limited: verdict == Verdict::Slip };
                 answer(message, asked, self.answers.load(), out)
             }
         };
         self.tally.count(&outcome);
-        let answered = matches!(outcome, Outcome::Answered(_));
+        let answered = matches!(outcome, QueryOutcome::Answered(_));
         if answered && verdict == Verdict::Slip {
             self.tally.slipped();
         }
@@ -113,7 +113,7 @@ impl Worker {
     }
 
     /// Runs between two batches. Returns whether to go on.
-    fn breathe(&mut self) -> bool {
+    fn tick(&mut self) -> bool {
         let now = Instant::now();
         if now.duration_since(self.flushed) >= FLUSH_EVERY {
             self.flushed = now;

@@ -21,7 +21,7 @@ use crate::rendezvous;
 
 /// The parts of a request that decide the order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct HashKeys<'a> {
     /// The client.
     pub client: IpAddr,
     /// The venue that the request concerns.
@@ -67,7 +67,7 @@ impl Balancer {
 
     /// All nodes of a region, in the order in which they should be tried.
     #[must_use]
-    pub(super) fn order(&self, region: RegionIndex, asked: &Asked<'_>) -> Vec<usize> {
+    pub(super) fn order(&self, region: RegionIndex, asked: &HashKeys<'_>) -> Vec<usize> {
         let nodes = &self.regions[region.at()];
         if nodes.weights.len() == 1 {
             return vec![0];
@@ -193,7 +193,7 @@ mod tests {
     use std::sync::atomic::Ordering;
 
     use super::super::testing::{fleet, weighted_fleet};
-    use super::{Asked, Balance, Balancer, NodeId, venue};
+    use super::{Balance, Balancer, HashKeys, NodeId, venue};
     use crate::fleet::RegionIndex;
 
     const REGION: RegionIndex = RegionIndex(0);
@@ -205,7 +205,7 @@ mod tests {
     fn orders(balancer: &Balancer, count: u32) -> Vec<Vec<usize>> {
         let order = |number| {
             let (client, venue) = asked(number);
-            balancer.order(REGION, &Asked { client, venue: Some(&venue) })
+            balancer.order(REGION, &HashKeys { client, venue: Some(&venue) })
         };
         (0..count).map(order).collect()
     }

@@ -4,7 +4,7 @@ mod answer;
 mod sent;
 
 pub(super) use answer::{Answer, Origin, Relay};
-pub(super) use sent::{Outgoing, Prepared, Progress, prepare};
+pub(super) use sent::{Outgoing, Prepared, UploadProgress, prepare};
 
 /// Why a body ended early. A reader must not take it for a complete one.
 #[derive(Debug, thiserror::Error)]

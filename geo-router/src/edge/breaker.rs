@@ -145,7 +145,7 @@ impl Breakers {
     }
 
     /// Permission to send one request, if there is one; its outcome must be recorded.
-    pub(super) fn admit(&self, node: NodeId) -> Option<Leave> {
+    pub(super) fn admit(&self, node: NodeId) -> Option<Permit> {
         let mut breaker = self.lock(node)?;
         let admission = breaker.admit(Instant::now());
         let state = breaker.state();
@@ -153,16 +153,16 @@ impl Breakers {
         if admission == Admission::Trial {
             self.show(node, state);
         }
-        (admission != Admission::No).then(|| self.leave(node, admission == Admission::Trial))
+        (admission != Admission::No).then(|| self.permit(node, admission == Admission::Trial))
     }
 
     /// Permission to send one request whatever the breaker says, because there is no better node.
-    pub(super) fn insist(&self, node: NodeId) -> Leave {
-        self.leave(node, false)
+    pub(super) fn force(&self, node: NodeId) -> Permit {
+        self.permit(node, false)
     }
 
-    fn leave(&self, node: NodeId, trial: bool) -> Leave {
-        Leave { breakers: self.clone(), node, trial }
+    fn permit(&self, node: NodeId, trial: bool) -> Permit {
+        Permit { breakers: self.clone(), node, trial }
     }
 
     fn lock(&self, node: NodeId) -> Option<MutexGuard<'_, Breaker>> {
@@ -192,13 +192,13 @@ impl Breakers {
 
 /// Permission to send one request.
 #[derive(Debug)]
-pub(super) struct Leave {
+pub(super) struct Permit {
     breakers: Breakers,
     node: NodeId,
     trial: bool,
 }
 
-impl Leave {
+impl Permit {
     /// Records the outcome of the request.
     pub(super) fn record(mut self, answered: bool) {
         self.trial = false;
@@ -206,7 +206,7 @@ impl Leave {
     }
 }
 
-impl Drop for Leave {
+impl Drop for Permit {
     fn drop(&mut self) {
         if self.trial {
             self.breakers.change(self.node, |breaker| breaker.give_up(Instant::now()));

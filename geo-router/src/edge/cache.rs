@@ -63,7 +63,7 @@ impl Stored {
     }
 
     /// The answer to a request.
-    pub(super) fn answer(&self, asked: &Asked, now: Instant) -> Response<Bytes> {
+    pub(super) fn answer(&self, asked: &CacheLookup, now: Instant) -> Response<Bytes> {
         let unchanged = self.status == StatusCode::OK && rules::has_it(&asked.headers, &self.headers);
         let head = asked.method == Method::HEAD;
         let body = if unchanged || head { Bytes::new() } else { self.body.clone() };
@@ -125,7 +125,7 @@ pub(super) struct Cache {
 }
 
 /// A request that may be answered from the cache.
-pub(super) struct Asked {
+pub(super) struct CacheLookup {
     pub(super) path: Arc<str>,
     pub(super) wishes: Wishes,
     pub(super) method: Method,
@@ -133,7 +133,7 @@ pub(super) struct Asked {
 }
 
 /// The result of a look-up.
-pub(super) enum Found {
+pub(super) enum LookupResult {
     /// An answer that can be served without a node.
     Fresh(Arc<Stored>),
     /// An answer that a node may confirm.
@@ -165,26 +165,31 @@ impl Cache {
     }
 
     /// The request, if it may be answered from the cache.
-    pub(super) fn asked(&self, parts: &Parts, secure: bool) -> Option<Asked> {
+    pub(super) fn asked(&self, parts: &Parts, secure: bool) -> Option<CacheLookup> {
         let wishes = rules::wishes(&parts.method, &parts.headers)?;
-        Some(Asked { path: path(parts, secure), wishes, method: parts.method.clone(), headers: parts.headers.clone() })
+        Some(CacheLookup {
+            path: path(parts, secure),
+            wishes,
+            method: parts.method.clone(),
+            headers: parts.headers.clone(),
+        })
     }
 
     /// Looks the request up.
-    pub(super) fn find(&self, asked: &Asked, now: Instant) -> Found {
-        let Some(mark) = self.marks.get(&asked.path) else { return Found::Unknown };
+    pub(super) fn find(&self, asked: &CacheLookup, now: Instant) -> LookupResult {
+        let Some(mark) = self.marks.get(&asked.path) else { return LookupResult::Unknown };
         let key = (mark.number, rules::variant(&mark.varies, &asked.headers));
-        let Some(stored) = self.answers.get(&key) else { return Found::Missing };
+        let Some(stored) = self.answers.get(&key) else { return LookupResult::Missing };
         let age = stored.age(now);
         let fresh =
             age < stored.term.fresh && !asked.wishes.no_cache && asked.wishes.max_age.is_none_or(|most| age <= most);
-        if fresh { Found::Fresh(stored) } else { Found::Stale(stored) }
+        if fresh { LookupResult::Fresh(stored) } else { LookupResult::Stale(stored) }
     }
 
     /// Begins to store a node's answer, if it may be cached.
     pub(super) fn fill(
         self: &Arc<Self>,
-        asked: Asked,
+        asked: CacheLookup,
         flight: Option<Flight>,
         response: (StatusCode, &HeaderMap),
         region: HeaderValue,
@@ -199,7 +204,7 @@ impl Cache {
     }
 
     /// A node confirmed a stored answer.
-    pub(super) fn confirmed(&self, asked: &Asked, stored: &Stored, said: &HeaderMap) -> Arc<Stored> {
+    pub(super) fn confirmed(&self, asked: &CacheLookup, stored: &Stored, said: &HeaderMap) -> Arc<Stored> {
         let headers = rules::freshened(&stored.headers, said);
         let term = rules::term(stored.status, &headers, self.rules.stale_if_error);
         let fresh = Arc::new(Stored {
@@ -216,7 +221,7 @@ impl Cache {
         fresh
     }
 
-    fn store(&self, asked: &Asked, stored: Arc<Stored>) {
+    fn store(&self, asked: &CacheLookup, stored: Arc<Stored>) {
         let Some(varies) = rules::varies(&stored.headers) else { return };
         let mark = match self.marks.get(&asked.path) {
             Some(mark) if mark.varies == varies => mark,

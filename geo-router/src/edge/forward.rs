@@ -21,13 +21,13 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::Edge;
-use super::balance::Asked;
+use super::balance::HashKeys;
 use super::body::Prepared;
-use super::breaker::Leave;
+use super::breaker::Permit;
 use super::expected_wait::expected_wait;
 use super::pool::{Lease, SendError};
 use super::problem::{Kind, Problem};
-use super::retry::{self, Outcome};
+use super::retry::{self, AttemptOutcome};
 use super::unknown;
 use crate::fleet::{NodeId, RegionIndex};
 use crate::signals::Observed;
@@ -49,7 +49,7 @@ pub(super) struct Sending<'a> {
     pub(super) view: Arc<View>,
     pub(super) parts: &'a Parts,
     pub(super) body: Prepared,
-    pub(super) asked: Asked<'a>,
+    pub(super) asked: HashKeys<'a>,
     pub(super) sticky: Option<NodeId>,
     pub(super) websocket: bool,
     /// The problem for a client that did not send its whole body.
@@ -59,17 +59,17 @@ pub(super) struct Sending<'a> {
 }
 
 /// The progress of the request.
-struct Progress {
+struct ForwardState {
     until: Instant,
     /// How long one node may be silent.
-    patience: Duration,
+    silence_limit: Duration,
     attempts: u32,
     tried: Vec<NodeId>,
     orders: Vec<Option<Vec<usize>>>,
-    last: Option<Outcome>,
+    last: Option<AttemptOutcome>,
     may_be_done: bool,
     /// An answer that allows another attempt, but is better than none.
-    poor: Option<Answered>,
+    fallback_answer: Option<Answered>,
     full: bool,
 }
 
@@ -95,24 +95,24 @@ impl Sending<'_> {
     /// The first good answer of a node, or the problem for the client.
     pub(super) async fn run(mut self, ranking: Vec<RegionIndex>) -> Result<Answered, Problem> {
         let waits = expected_wait(self.parts.uri.query(), &self.parts.headers);
-        let mut progress = Progress {
+        let mut progress = ForwardState {
             until: Instant::now() + self.edge.config.timeouts.request + waits,
-            patience: self.edge.config.timeouts.answer + waits,
+            silence_limit: self.edge.config.timeouts.answer + waits,
             attempts: 0,
             tried: Vec::new(),
             orders: vec![None; self.view.regions.len()],
             last: None,
             may_be_done: false,
-            poor: None,
+            fallback_answer: None,
             full: false,
         };
         match self.walk(&ranking, &mut progress).await {
             Some(answered) => Ok(answered),
-            None => progress.poor.take().ok_or_else(|| self.withdrawn.unwrap_or_else(|| progress.problem())),
+            None => progress.fallback_answer.take().ok_or_else(|| self.withdrawn.unwrap_or_else(|| progress.problem())),
         }
     }
 
-    async fn walk(&mut self, ranking: &[RegionIndex], progress: &mut Progress) -> Option<Answered> {
+    async fn walk(&mut self, ranking: &[RegionIndex], progress: &mut ForwardState) -> Option<Answered> {
         if let Some(node) = self.sticky.filter(|node| self.may_stay(*node)) {
             match self.try_node(node, Pass::Well, progress).await {
                 Step::Done(answered) => return Some(*answered),
@@ -150,20 +150,20 @@ impl Sending<'_> {
             && region.nodes_up.get(node.node).copied().unwrap_or(true)
     }
 
-    async fn try_node(&mut self, node: NodeId, pass: Pass, progress: &mut Progress) -> Step {
+    async fn try_node(&mut self, node: NodeId, pass: Pass, progress: &mut ForwardState) -> Step {
         // Another node of that region does not know the venue either.
         if progress.tried.contains(&node) || self.unknown_in == Some(node.region) {
             return Step::Next;
         }
         let edge = self.edge;
         let well = self.view.regions[node.region.at()].nodes_up.get(node.node).copied().unwrap_or(true);
-        let leave = match pass {
+        let permit = match pass {
             Pass::Well if !well => return Step::Next,
             Pass::Well => match edge.breakers.admit(node) {
-                Some(leave) => leave,
+                Some(permit) => permit,
                 None => return Step::Next,
             },
-            Pass::All | Pass::Anywhere => edge.breakers.insist(node),
+            Pass::All | Pass::Anywhere => edge.breakers.force(node),
         };
         if pass != Pass::Anywhere && !edge.capacity.take(node.region) {
             progress.full = true;
@@ -174,20 +174,21 @@ impl Sending<'_> {
         }
         progress.attempts += 1;
         progress.tried.push(node);
-        let patience = progress.patience.min(progress.until.saturating_duration_since(Instant::now()));
-        let (outcome, answered) = self.attempt(node, leave, patience, &mut progress.may_be_done).await;
+        let silence_limit = progress.silence_limit.min(progress.until.saturating_duration_since(Instant::now()));
+        let (outcome, answered) = self.attempt(node, permit, silence_limit, &mut progress.may_be_done).await;
         progress.last = Some(outcome);
         progress.may_be_done |= outcome.may_be_done();
         if answered.is_none() && outcome.may_be_done() {
-            let is_unknown = |poor: &mut Answered| poor.response.status() == StatusCode::NOT_FOUND;
-            drop(progress.poor.take_if(is_unknown));
+            let is_unknown =
+                |fallback_answer: &mut Answered| fallback_answer.response.status() == StatusCode::NOT_FOUND;
+            drop(progress.fallback_answer.take_if(is_unknown));
         }
         let again = retry::again(&self.parts.method, outcome, self.body.is_there())
             && progress.attempts < edge.config.retry.attempts
             && Instant::now() < progress.until;
         match answered {
             Some(answered) if again => {
-                progress.poor = Some(answered);
+                progress.fallback_answer = Some(answered);
                 Step::Next
             }
             Some(answered) => Step::Done(Box::new(answered)),
@@ -200,22 +201,22 @@ impl Sending<'_> {
     async fn attempt(
         &mut self,
         node: NodeId,
-        leave: Leave,
-        patience: Duration,
+        permit: Permit,
+        silence_limit: Duration,
         may_be_done: &mut bool,
-    ) -> (Outcome, Option<Answered>) {
+    ) -> (AttemptOutcome, Option<Answered>) {
         let edge = self.edge;
         edge.signals.forwarded(node.region);
         let begun = Instant::now();
-        let (outcome, answered) = self.exchange(node, patience, may_be_done).await;
+        let (outcome, answered) = self.exchange(node, silence_limit, may_be_done).await;
         let failed = outcome.is_failure();
         if answered.is_some() {
             edge.metrics.upstream(begun.elapsed());
         }
-        if outcome == Outcome::Withdrawn {
+        if outcome == AttemptOutcome::Withdrawn {
             return (outcome, answered);
         }
-        leave.record(!failed);
+        permit.record(!failed);
         let observed = if failed { Observed::Failed } else { Observed::Answered };
         edge.signals.observed(node.region, node.node, observed);
         (outcome, answered)
@@ -224,16 +225,16 @@ impl Sending<'_> {
     async fn exchange(
         &mut self,
         node: NodeId,
-        patience: Duration,
+        silence_limit: Duration,
         may_be_done: &mut bool,
-    ) -> (Outcome, Option<Answered>) {
+    ) -> (AttemptOutcome, Option<Answered>) {
         let mut fresh = false;
         loop {
             let mut lease = match self.edge.pool.connection(node, fresh).await {
                 Ok(lease) => lease,
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "an attempt failed");
-                    return (Outcome::NeverLeft, None);
+                    return (AttemptOutcome::NeverLeft, None);
                 }
             };
             let (body, uploaded) = self.body.take();
@@ -248,37 +249,37 @@ impl Sending<'_> {
                     .headers_mut()
                     .insert(HOST, HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("")));
             }
-            let error = match lease.send(request, uploaded, patience).await {
+            let error = match lease.send(request, uploaded, silence_limit).await {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !self.websocket => {
-                    return (Outcome::Broke, None);
+                    return (AttemptOutcome::Broke, None);
                 }
                 Ok(response) => {
                     let mut answered = Answered { node, response, read: None, lease };
                     if self.unknown_in.is_none() && unknown::may_be(&answered.response) {
-                        match tokio::time::timeout(patience, unknown::read(&mut answered.response)).await {
+                        match tokio::time::timeout(silence_limit, unknown::read(&mut answered.response)).await {
                             Ok(Ok(body)) => {
-                                let is_unknown = unknown::is(&body);
+                                let is_unknown = unknown::is_unknown_venue(&body);
                                 answered.read = Some(body);
                                 if is_unknown {
                                     self.unknown_in = Some(node.region);
-                                    return (Outcome::UnknownVenue, Some(answered));
+                                    return (AttemptOutcome::UnknownVenue, Some(answered));
                                 }
                             }
-                            Ok(Err(_)) => return (Outcome::Broke, None),
-                            Err(_) => return (Outcome::Silent, None),
+                            Ok(Err(_)) => return (AttemptOutcome::Broke, None),
+                            Err(_) => return (AttemptOutcome::Silent, None),
                         }
                     }
-                    return (Outcome::Status(answered.response.status()), Some(answered));
+                    return (AttemptOutcome::Status(answered.response.status()), Some(answered));
                 }
                 Err(error) => error,
             };
             tracing::debug!(error = &error as &dyn std::error::Error, "an attempt failed");
             match error {
-                SendError::Connect(_) => return (Outcome::NeverLeft, None),
+                SendError::Connect(_) => return (AttemptOutcome::NeverLeft, None),
                 SendError::NeverLeft(body) => {
                     self.body.give_back(*body);
                     if fresh {
-                        return (Outcome::NeverLeft, None);
+                        return (AttemptOutcome::NeverLeft, None);
                     }
                     // The node had closed the idle connection, and connections of the same age may be closed too.
                     fresh = true;
@@ -289,28 +290,28 @@ impl Sending<'_> {
                     *may_be_done = true;
                     fresh = true;
                 }
-                SendError::Broke { .. } => return (Outcome::Broke, None),
+                SendError::Broke { .. } => return (AttemptOutcome::Broke, None),
                 SendError::Withdrawn(problem) => {
                     self.withdrawn = Some(problem);
-                    return (Outcome::Withdrawn, None);
+                    return (AttemptOutcome::Withdrawn, None);
                 }
-                SendError::Silent => return (Outcome::Silent, None),
+                SendError::Silent => return (AttemptOutcome::Silent, None),
             }
         }
     }
 }
 
-impl Progress {
+impl ForwardState {
     /// The problem if no node answered.
     fn problem(&self) -> Problem {
         match self.last {
             None if self.full => {
                 Problem::new(Kind::Shed, "all regions are at their limits; repeat the request in a moment")
             }
-            Some(Outcome::NeverLeft) if self.full && !self.may_be_done => {
+            Some(AttemptOutcome::NeverLeft) if self.full && !self.may_be_done => {
                 Problem::new(Kind::Shed, "the regions that answer are at their limits; repeat the request in a moment")
             }
-            Some(Outcome::Silent) => {
+            Some(AttemptOutcome::Silent) => {
                 Problem::new(Kind::Timeout, "the request may have been done; check, or repeat it if that is safe")
             }
             _ if self.may_be_done => {

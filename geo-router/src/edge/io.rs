@@ -15,13 +15,13 @@ use super::framing::Framing;
 pub(super) struct Guarded<S> {
     inner: S,
     framing: Framing,
-    patience: Duration,
+    write_limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Guarded<S> {
-    pub(super) fn new(inner: S, framing: Framing, patience: Duration) -> Guarded<S> {
-        Guarded { inner, framing, patience, stalled: None }
+    pub(super) fn new(inner: S, framing: Framing, write_limit: Duration) -> Guarded<S> {
+        Guarded { inner, framing, write_limit, stalled: None }
     }
 
     /// Passes on the result of a write; a write that pends for too long fails.
@@ -30,8 +30,8 @@ impl<S> Guarded<S> {
             self.stalled = None;
             return came;
         }
-        let patience = self.patience;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        let write_limit = self.write_limit;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_limit)));
         stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }

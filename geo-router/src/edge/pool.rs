@@ -20,7 +20,7 @@ use prometheus::IntCounter;
 use tokio::net::TcpStream;
 
 use super::balance::Balancer;
-use super::body::{Outgoing, Progress};
+use super::body::{Outgoing, UploadProgress};
 use super::problem::Problem;
 use crate::fleet::{Fleet, NodeId};
 
@@ -147,23 +147,23 @@ pub(super) struct Lease {
 }
 
 impl Lease {
-    /// Sends a request and waits for the head of its answer, at most `patience` after the last progress.
+    /// Sends a request and waits for the head of its answer, at most `silence_limit` after the last progress.
     pub(super) async fn send(
         &mut self,
         request: Request<Outgoing>,
-        progress: Option<Progress>,
-        patience: Duration,
+        progress: Option<UploadProgress>,
+        silence_limit: Duration,
     ) -> Result<Response<Incoming>, SendError> {
         let Some(sender) = &mut self.sender else { return Err(SendError::NeverLeft(Box::new(request.into_body()))) };
         let answer = sender.try_send_request(request);
         tokio::pin!(answer);
-        let mut seen = progress.as_ref().map(Progress::pieces);
+        let mut seen = progress.as_ref().map(UploadProgress::pieces);
         let result = loop {
-            match tokio::time::timeout(patience, &mut answer).await {
+            match tokio::time::timeout(silence_limit, &mut answer).await {
                 Ok(result) => break result,
                 Err(_) => {
-                    let now = progress.as_ref().map(Progress::pieces);
-                    let client_is_slow = progress.as_ref().is_some_and(Progress::waits_for_client);
+                    let now = progress.as_ref().map(UploadProgress::pieces);
+                    let client_is_slow = progress.as_ref().is_some_and(UploadProgress::waits_for_client);
                     if now == seen && !client_is_slow {
                         return Err(SendError::Silent);
                     }

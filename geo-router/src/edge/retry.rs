@@ -18,7 +18,7 @@ use hyper::{Method, StatusCode};
 
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum AttemptOutcome {
     /// No byte of the request reached the node.
     NeverLeft,
     /// The connection broke after part of the request may have reached the node.
@@ -33,33 +33,33 @@ pub(super) enum Outcome {
     Status(StatusCode),
 }
 
-impl Outcome {
+impl AttemptOutcome {
     /// Whether the node failed.
     #[must_use]
     pub(super) fn is_failure(self) -> bool {
         match self {
-            Outcome::NeverLeft | Outcome::Broke | Outcome::Silent => true,
-            Outcome::Withdrawn | Outcome::UnknownVenue => false,
-            Outcome::Status(status) => matches!(status.as_u16(), 502..=504),
+            AttemptOutcome::NeverLeft | AttemptOutcome::Broke | AttemptOutcome::Silent => true,
+            AttemptOutcome::Withdrawn | AttemptOutcome::UnknownVenue => false,
+            AttemptOutcome::Status(status) => matches!(status.as_u16(), 502..=504),
         }
     }
 
     /// Whether the request may have been done.
     #[must_use]
     pub(super) fn may_be_done(self) -> bool {
-        !matches!(self, Outcome::NeverLeft | Outcome::UnknownVenue)
+        !matches!(self, AttemptOutcome::NeverLeft | AttemptOutcome::UnknownVenue)
     }
 
     /// Its name in metrics.
     #[must_use]
     pub(super) fn name(self) -> &'static str {
         match self {
-            Outcome::NeverLeft => "never-left",
-            Outcome::Broke => "broke",
-            Outcome::Silent => "silent",
-            Outcome::Withdrawn => "withdrawn",
-            Outcome::UnknownVenue => "unknown-venue",
-            Outcome::Status(_) => "status",
+            AttemptOutcome::NeverLeft => "never-left",
+            AttemptOutcome::Broke => "broke",
+            AttemptOutcome::Silent => "silent",
+            AttemptOutcome::Withdrawn => "withdrawn",
+            AttemptOutcome::UnknownVenue => "unknown-venue",
+            AttemptOutcome::Status(_) => "status",
         }
     }
 }
@@ -72,40 +72,45 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
 
 /// Whether a request is tried again.
 #[must_use]
-pub(super) fn again(method: &Method, outcome: Outcome, body_is_there: bool) -> bool {
-    let poor = outcome.is_failure() || outcome == Outcome::UnknownVenue;
-    body_is_there && poor && (!outcome.may_be_done() || is_idempotent(method))
+pub(super) fn again(method: &Method, outcome: AttemptOutcome, body_is_there: bool) -> bool {
+    let fallback_answer = outcome.is_failure() || outcome == AttemptOutcome::UnknownVenue;
+    body_is_there && fallback_answer && (!outcome.may_be_done() || is_idempotent(method))
 }
 
 #[cfg(test)]
 mod tests {
     use hyper::{Method, StatusCode};
 
-    use super::{Outcome, again};
+    use super::{AttemptOutcome, again};
 
     #[test]
     fn the_table() {
         let idempotent = [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS];
         let others = [Method::POST, Method::PATCH, Method::from_bytes(b"PURGE").unwrap()];
-        let failed = [502, 503, 504].map(|status| Outcome::Status(StatusCode::from_u16(status).unwrap()));
+        let failed = [502, 503, 504].map(|status| AttemptOutcome::Status(StatusCode::from_u16(status).unwrap()));
         for method in &idempotent {
-            let none = [Outcome::NeverLeft, Outcome::Broke, Outcome::Silent, Outcome::UnknownVenue];
+            let none = [
+                AttemptOutcome::NeverLeft,
+                AttemptOutcome::Broke,
+                AttemptOutcome::Silent,
+                AttemptOutcome::UnknownVenue,
+            ];
             for outcome in none.into_iter().chain(failed) {
                 assert!(again(method, outcome, true), "{method} {outcome:?}");
                 assert!(!again(method, outcome, false), "{method} {outcome:?}");
             }
         }
         for method in &others {
-            for outcome in [Outcome::NeverLeft, Outcome::UnknownVenue] {
+            for outcome in [AttemptOutcome::NeverLeft, AttemptOutcome::UnknownVenue] {
                 assert!(again(method, outcome, true));
                 assert!(!again(method, outcome, false));
             }
-            for outcome in [Outcome::Broke, Outcome::Silent].into_iter().chain(failed) {
+            for outcome in [AttemptOutcome::Broke, AttemptOutcome::Silent].into_iter().chain(failed) {
                 assert!(!again(method, outcome, true), "{method} {outcome:?}");
             }
         }
         for status in [100, 200, 201, 204, 301, 304, 400, 404, 409, 410, 429, 500, 501, 505] {
-            let outcome = Outcome::Status(StatusCode::from_u16(status).unwrap());
+            let outcome = AttemptOutcome::Status(StatusCode::from_u16(status).unwrap());
             assert!(idempotent.iter().chain(&others).all(|method| !again(method, outcome, true)), "{status}");
         }
     }

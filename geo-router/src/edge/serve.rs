@@ -11,9 +11,9 @@ use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::balance::{Asked, happens, venue};
+use super::balance::{HashKeys, happens, venue};
 use super::body::{Answer, Origin, Prepared, Relay, prepare};
-use super::cache::{self, Cache, Flight, Found, Stored, Turn};
+use super::cache::{self, Cache, Flight, LookupResult, Stored, Turn};
 use super::forward::{Answered, Sending};
 use super::listen::{Connection, UnderWay};
 use super::problem::{Kind, Problem, closes};
@@ -135,7 +135,7 @@ impl Edge {
             view,
             parts: &admitted.parts,
             body,
-            asked: Asked { client: admitted.client, venue: venue(admitted.parts.uri.path()) },
+            asked: HashKeys { client: admitted.client, venue: venue(admitted.parts.uri.path()) },
             sticky: admitted.sticky,
             websocket: admitted.websocket.is_some(),
             withdrawn: None,
@@ -204,12 +204,12 @@ impl Edge {
         };
         let (found, flight) = self.look(cache, &asked).await;
         let stale = match found {
-            Found::Fresh(stored) => {
+            LookupResult::Fresh(stored) => {
                 self.metrics.cached("hit");
                 return Ok(self.kept(&stored, &asked, "hit"));
             }
-            Found::Stale(stored) => Some(stored),
-            Found::Missing | Found::Unknown => None,
+            LookupResult::Stale(stored) => Some(stored),
+            LookupResult::Missing | LookupResult::Unknown => None,
         };
         if asked.wishes.only_if_cached {
             return Err(Problem::new(Kind::Timeout, "the answer is not in the cache, and the request allows no other"));
@@ -255,9 +255,9 @@ impl Edge {
     }
 
     /// Looks the request up; while another request asks a node for the same path, waits for its answer.
-    async fn look(&self, cache: &Arc<Cache>, asked: &cache::Asked) -> (Found, Option<Flight>) {
+    async fn look(&self, cache: &Arc<Cache>, asked: &cache::CacheLookup) -> (LookupResult, Option<Flight>) {
         let found = cache.find(asked, Instant::now());
-        let alone = matches!(found, Found::Fresh(_) | Found::Unknown);
+        let alone = matches!(found, LookupResult::Fresh(_) | LookupResult::Unknown);
         if alone || asked.method != Method::GET || asked.wishes.no_cache || asked.wishes.only_if_cached {
             return (found, None);
         }
@@ -271,7 +271,7 @@ impl Edge {
         }
     }
 
-    fn kept(&self, stored: &Stored, asked: &cache::Asked, status: &str) -> Response<Origin> {
+    fn kept(&self, stored: &Stored, asked: &cache::CacheLookup, status: &str) -> Response<Origin> {
         let mut response = stored.answer(asked, Instant::now()).map(Either::Left);
         response.headers_mut().insert(REGION, stored.region.clone());
         self.show_status(&mut response, status);

@@ -27,7 +27,7 @@ pub(super) async fn read(response: &mut Response<Incoming>) -> Result<Bytes, hyp
 }
 
 /// Whether a problem says that the node does not know the venue.
-pub(super) fn is(body: &[u8]) -> bool {
+pub(super) fn is_unknown_venue(body: &[u8]) -> bool {
     serde_json::from_slice::<ProblemDetails>(body).is_ok_and(|problem| Kind::of(&problem.r#type) == Some(Kind::NoVenue))
 }
 
@@ -37,7 +37,7 @@ mod tests {
     use http_body_util::Full;
     use hyper::Response;
 
-    use super::{is, may_be};
+    use super::{is_unknown_venue, may_be};
 
     #[test]
     fn only_short_problems_with_status_404_are_read() {
@@ -54,14 +54,14 @@ mod tests {
 
     #[test]
     fn the_type_decides() {
-        assert!(is(br#"{"title":"x","type":"urn:meridian:problem:no-such-venue","status":404}"#));
+        assert!(is_unknown_venue(br#"{"title":"x","type":"urn:meridian:problem:no-such-venue","status":404}"#));
         for other in [
             r#"{"type":"urn:meridian:problem:no-such-visit","detail":"urn:meridian:problem:no-such-venue"}"#,
             r#"{"status":404}"#,
             "no-such-venue",
             "",
         ] {
-            assert!(!is(other.as_bytes()), "{other}");
+            assert!(!is_unknown_venue(other.as_bytes()), "{other}");
         }
     }
 }

@@ -57,7 +57,7 @@ impl Serialize for Country {
 static POSITIONS: LazyLock<BTreeMap<Country, Position>> = LazyLock::new(read);
 
 #[derive(Deserialize)]
-struct Line {
+struct CountryRow {
     country: String,
     latitude: f64,
     longitude: f64,
@@ -65,7 +65,7 @@ struct Line {
 
 fn read() -> BTreeMap<Country, Position> {
     let mut lines = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(CSV.as_bytes());
-    let lines = lines.deserialize::<Line>().filter_map(Result::ok);
+    let lines = lines.deserialize::<CountryRow>().filter_map(Result::ok);
     lines
         .filter_map(|line| {
             let position = Position { latitude: line.latitude, longitude: line.longitude };

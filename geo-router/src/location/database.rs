@@ -40,7 +40,7 @@ pub struct Database {
 
 /// The fields that are read of a record: DB-IP's flat form, and MaxMind's nested one with a city's position.
 #[derive(Debug, Default, Deserialize)]
-struct Record<'a> {
+struct DatabaseRecord<'a> {
     #[serde(borrow, default)]
     country_code: Option<&'a str>,
     #[serde(borrow, default)]
@@ -84,7 +84,7 @@ impl Database {
     /// The location of an address; unknown if its record cannot be read.
     #[must_use]
     pub fn locate(&self, address: IpAddr) -> Located {
-        let record = self.reader.lookup(address).and_then(|found| found.decode::<Record<'_>>());
+        let record = self.reader.lookup(address).and_then(|found| found.decode::<DatabaseRecord<'_>>());
         record.ok().flatten().map_or(Located::UNKNOWN, |record| record.located())
     }
 
@@ -96,7 +96,7 @@ impl Database {
         let networks = self.reader.networks(WithinOptions::default())?;
         Ok(networks.filter_map(|found| {
             let found = found.ok()?;
-            let record = found.decode::<Record<'_>>().ok()??;
+            let record = found.decode::<DatabaseRecord<'_>>().ok()??;
             Some((found.network().ok()?, record.located()))
         }))
     }
@@ -108,7 +108,7 @@ impl std::fmt::Debug for Database {
     }
 }
 
-impl Record<'_> {
+impl DatabaseRecord<'_> {
     fn located(&self) -> Located {
         let code = self.country_code.or_else(|| self.country.as_ref()?.iso_code);
         let country = code.and_then(Country::new);

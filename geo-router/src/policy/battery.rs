@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use proptest::prelude::*;
 
-use super::{Assignment, Failover, Latency, LatencyRow, Moment, Nearest, Policy, Spill, Weighted};
+use super::{Assignment, Failover, Latency, LatencyRow, Nearest, Policy, PolicyInput, Spill, Weighted};
 use crate::fleet::{Fleet, Node, Region, RegionIndex};
 use crate::location::{Country, Located, Place, PlaceClass};
 use api::Position;
@@ -93,7 +93,7 @@ proptest! {
                 prop_assert_eq!(order, fleet.indices().collect::<Vec<_>>(), "every region once");
             }
             let demand = &demand[..places.len()];
-            let moment = Moment { fleet: &fleet, admission, places: &places, demand };
+            let moment = PolicyInput { fleet: &fleet, admission, places: &places, demand };
             let assignment = policy.assign(&moment);
             prop_assert_eq!(&assignment, &policy.assign(&moment), "the same moment gives the same assignment");
             prop_assert_eq!(assignment.classes(), places.len());
@@ -132,7 +132,7 @@ proptest! {
         let places = places(&policy, &fleet);
         let admission = vec![1.0; fleet.regions.len()];
         let demand = &demand[..places.len()];
-        let assignment = policy.assign(&Moment { fleet: &fleet, admission: &admission, places: &places, demand });
+        let assignment = policy.assign(&PolicyInput { fleet: &fleet, admission: &admission, places: &places, demand });
         let asked: f64 = demand.iter().sum();
         let room: f64 = capacities.iter().map(|one| one * LIMIT).sum();
         let given: f64 = (0..fleet.regions.len()).map(|region| load(&assignment, demand, region)).sum();
@@ -151,7 +151,7 @@ fn a_dead_region_at_55_percent_leaves_both_survivors_below_the_limit() {
         let mut admission = [1.0; 3];
         admission[dead] = 0.0;
         let assignment =
-            policy.assign(&Moment { fleet: &fleet, admission: &admission, places: &places, demand: &demand });
+            policy.assign(&PolicyInput { fleet: &fleet, admission: &admission, places: &places, demand: &demand });
         for region in (0..3).filter(|region| *region != dead) {
             assert!(load(&assignment, &demand, region) <= 85.0 + 1e-6);
             assert!(
@@ -181,7 +181,7 @@ fn a_ramping_region_takes_its_admission_and_no_more() {
     for policy in [&Nearest as &dyn Policy, &Spill { limit: LIMIT }] {
         let places = places(policy, &fleet);
         let demand = [10.0; 4];
-        let moment = Moment { fleet: &fleet, admission: &[0.25, 1.0, 1.0], places: &places, demand: &demand };
+        let moment = PolicyInput { fleet: &fleet, admission: &[0.25, 1.0, 1.0], places: &places, demand: &demand };
         let assignment = policy.assign(&moment);
         assert!((0.2..0.45).contains(&share(&assignment, 0, 0)), "{policy:?} {}", share(&assignment, 0, 0));
     }

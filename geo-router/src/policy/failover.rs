@@ -1,6 +1,6 @@
 //! One configured order for all clients.
 
-use super::{Assignment, Moment, Policy};
+use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::Located;
 
@@ -16,7 +16,7 @@ impl Policy for Failover {
         self.order.clone()
     }
 
-    fn assign(&self, moment: &Moment<'_>) -> Assignment {
+    fn assign(&self, moment: &PolicyInput<'_>) -> Assignment {
         let mut assignment = Assignment::default();
         for place in moment.places {
             assignment.push_waterfall(&place.order, moment.admission);

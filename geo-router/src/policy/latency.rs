@@ -1,7 +1,7 @@
 //! Nearest by a configured table of latencies.
 
 use super::nearest::{by_distance, down_the_order};
-use super::{Assignment, Moment, Policy};
+use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::{Country, Located};
 
@@ -35,7 +35,7 @@ impl Policy for Latency {
         order
     }
 
-    fn assign(&self, moment: &Moment<'_>) -> Assignment {
+    fn assign(&self, moment: &PolicyInput<'_>) -> Assignment {
         down_the_order(moment)
     }
 }

@@ -1,6 +1,6 @@
 //! Nearest by great-circle distance.
 
-use super::{Assignment, Moment, Policy};
+use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::Located;
 
@@ -23,7 +23,7 @@ pub(super) fn by_distance(fleet: &Fleet, located: &Located) -> Vec<RegionIndex> 
 }
 
 /// Each class goes down its order; a class with an unknown location is spread over all regions.
-pub(super) fn down_the_order(moment: &Moment<'_>) -> Assignment {
+pub(super) fn down_the_order(moment: &PolicyInput<'_>) -> Assignment {
     let mut assignment = Assignment::default();
     for place in moment.places {
         if place.is_known() {
@@ -36,7 +36,7 @@ pub(super) fn down_the_order(moment: &Moment<'_>) -> Assignment {
 }
 
 /// Adds a class with an unknown location. It has no nearest region, so all regions take a part by weight and capacity.
-fn push_unknown(assignment: &mut Assignment, moment: &Moment<'_>) {
+fn push_unknown(assignment: &mut Assignment, moment: &PolicyInput<'_>) {
     // Capacities can be compared only if all have one.
     let comparable = moment.fleet.regions.iter().all(|region| region.capacity.is_some());
     let part = |region: RegionIndex| {
@@ -53,7 +53,7 @@ impl Policy for Nearest {
         by_distance(fleet, located)
     }
 
-    fn assign(&self, moment: &Moment<'_>) -> Assignment {
+    fn assign(&self, moment: &PolicyInput<'_>) -> Assignment {
         down_the_order(moment)
     }
 }

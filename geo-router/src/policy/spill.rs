@@ -8,7 +8,7 @@
 //! - Clients whose own region has room stay there.
 
 use super::nearest::by_distance;
-use super::{Assignment, Moment, Policy};
+use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::Located;
 
@@ -26,7 +26,7 @@ pub struct Spill {
 }
 
 struct Pour<'a> {
-    moment: &'a Moment<'a>,
+    moment: &'a PolicyInput<'a>,
     /// Requests per second that each region can still take.
     room: Vec<f64>,
     /// Requests per second of each class still to be placed.
@@ -40,7 +40,7 @@ impl Policy for Spill {
         by_distance(fleet, located)
     }
 
-    fn assign(&self, moment: &Moment<'_>) -> Assignment {
+    fn assign(&self, moment: &PolicyInput<'_>) -> Assignment {
         let demand: Vec<f64> = moment.demand.iter().map(|demand| demand.max(FAINT)).collect();
         let room = |region: RegionIndex| {
             let admission = moment.admission[region.at()];

@@ -1,7 +1,7 @@
 //! A split by configured weights, independent of the clients' location.
 
 use super::nearest::by_distance;
-use super::{Assignment, Moment, Policy};
+use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::Located;
 
@@ -14,7 +14,7 @@ impl Policy for Weighted {
         by_distance(fleet, located)
     }
 
-    fn assign(&self, moment: &Moment<'_>) -> Assignment {
+    fn assign(&self, moment: &PolicyInput<'_>) -> Assignment {
         let part = |region: RegionIndex| moment.fleet.region(region).weight * moment.admission[region.at()];
         let sum: f64 = moment.fleet.indices().map(part).sum();
         let mut assignment = Assignment::default();

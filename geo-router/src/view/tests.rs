@@ -8,7 +8,7 @@ use api::explanation::{RegionState, RouteReason};
 use super::{RegionView, View};
 use crate::fleet::{Fleet, Node, Region, RegionIndex};
 use crate::location::{Database, Locator, Places};
-use crate::policy::{Moment, Nearest, Policy, Spill, Weighted};
+use crate::policy::{Nearest, Policy, PolicyInput, Spill, Weighted};
 use api::Position;
 
 fn fleet() -> Arc<Fleet> {
@@ -39,7 +39,7 @@ fn view(policy: &dyn Policy, states: [RegionState; 3]) -> View {
     let fleet = fleet();
     let admission = states.map(|state| f64::from(u8::from(state.serves())));
     let demand = vec![0.0; PLACES.classes().len()];
-    let moment = Moment { fleet: &fleet, admission: &admission, places: PLACES.classes(), demand: &demand };
+    let moment = PolicyInput { fleet: &fleet, admission: &admission, places: PLACES.classes(), demand: &demand };
     let assignment = policy.assign(&moment);
     let regions = states.into_iter().zip(admission);
     let regions = regions.map(|(state, admission)| RegionView { state, admission, nodes_up: vec![true, true] });
@@ -122,7 +122,7 @@ fn clients_that_are_shed_are_not_sent_to_a_dead_region() {
     };
     let demand = vec![30.0; PLACES.classes().len()];
     let admission = [1.0, 0.0, 1.0];
-    let moment = Moment { fleet: &fleet, admission: &admission, places: PLACES.classes(), demand: &demand };
+    let moment = PolicyInput { fleet: &fleet, admission: &admission, places: PLACES.classes(), demand: &demand };
     let mut view = view(&Nearest, [RegionState::Up, RegionState::Down, RegionState::Up]);
     view.assignment = Spill { limit: 0.85 }.assign(&moment);
     let american: IpAddr = "8.8.8.8".parse().unwrap();

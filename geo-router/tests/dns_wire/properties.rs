@@ -182,12 +182,12 @@ proptest! {
 fn a_mapped_ipv4_address_gets_no_scope_of_the_other_family() {
     let address: IpAddr = "::ffff:10.1.2.0".parse().unwrap();
     let around: IpAddr = "::1".parse().unwrap();
-    let [dressed, plain] = [address, around].map(|one| {
+    let [is_v4_mapped, plain] = [address, around].map(|one| {
         let query = craft::edns("checkin.meridian.test", A, &subnet((one, 128), 0));
         ask(&snapshots()[0], HERE, &query).unwrap().1
     });
     let scope = crate::world::view(UP, 30).places.leaf(around).prefix;
-    assert!(dressed.ends_with(&craft::opt(1_232, 0, 0, &subnet((address, 128), scope))));
+    assert!(is_v4_mapped.ends_with(&craft::opt(1_232, 0, 0, &subnet((address, 128), scope))));
     let opt = craft::opt(1_232, 0, 0, &subnet((address, 128), 0)).len();
-    assert_eq!(dressed[..dressed.len() - opt], plain[..plain.len() - opt], "one scope, one answer");
+    assert_eq!(is_v4_mapped[..is_v4_mapped.len() - opt], plain[..plain.len() - opt], "one scope, one answer");
 }

@@ -7,11 +7,13 @@ use std::sync::{Arc, OnceLock};
 use api::Position;
 use api::explanation::RegionState;
 use geo_router::dns::{Answered, answer};
-use geo_router::dns::{Answers, Asked, DnsConfig, DnsError, DnsMetrics, DnsSection, DnsServer, Outcome, Transport};
+use geo_router::dns::{
+    Answers, DnsConfig, DnsError, DnsMetrics, DnsSection, DnsServer, QueryOutcome, ReceivedFrom, Transport,
+};
 use geo_router::explain::Explainer;
 use geo_router::fleet::{Fleet, Node, Region, RegionIndex};
 use geo_router::location::{Database, Locator, Override, Places, Target};
-use geo_router::policy::{Moment, Nearest, Policy};
+use geo_router::policy::{Nearest, Policy, PolicyInput};
 use geo_router::view::{RegionView, View};
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -71,7 +73,7 @@ pub(crate) fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
     let (fleet, places) = (fleet(), Arc::clone(&known().1));
     let admission = states.map(|state| if state.serves() { 1.0 } else { 0.0 });
     let demand = vec![1.0; places.classes().len()];
-    let moment = Moment { fleet: &fleet, admission: &admission, places: places.classes(), demand: &demand };
+    let moment = PolicyInput { fleet: &fleet, admission: &admission, places: places.classes(), demand: &demand };
     let assignment = Nearest.assign(&moment);
     let region =
         |at: usize| RegionView { state: states[at], admission: admission[at], nodes_up: vec![states[at].serves(); 2] };
@@ -102,10 +104,10 @@ pub(crate) fn snapshot(states: [RegionState; 3]) -> Answers {
 /// The answer of the pure function over UDP.
 pub(crate) fn ask(answers: &Answers, from: IpAddr, query: &[u8]) -> Option<(Answered, Vec<u8>)> {
     let mut out = Vec::new();
-    let asked = Asked { from, transport: Transport::Udp, limited: false };
+    let asked = ReceivedFrom { from, transport: Transport::Udp, limited: false };
     match answer(query, asked, answers, &mut out) {
-        Outcome::Answered(answered) => Some((answered, out)),
-        Outcome::Dropped(_) => None,
+        QueryOutcome::Answered(answered) => Some((answered, out)),
+        QueryOutcome::Dropped(_) => None,
     }
 }
 

@@ -11,7 +11,7 @@ use api::explanation::RegionState;
 use geo_router::edge::{EdgeConfig, EdgeMetrics, EdgeSection, EdgeServer};
 use geo_router::fleet::{Fleet, Node, Region, RegionIndex};
 use geo_router::location::{Database, Locator, Override, Places, Target};
-use geo_router::policy::{Moment, Nearest, Policy};
+use geo_router::policy::{Nearest, Policy, PolicyInput};
 use geo_router::signals::Signals;
 use geo_router::view::{RegionView, View};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -256,7 +256,7 @@ pub(crate) fn view(fleet: &Arc<Fleet>, states: [RegionState; 3], demand: f64) ->
     let fail_open = serves.iter().all(|admission| *admission == 0.0);
     let admission = if fail_open { [1.0; 3] } else { serves };
     let demand = vec![demand; places.classes().len()];
-    let moment = Moment { fleet, admission: &admission, places: places.classes(), demand: &demand };
+    let moment = PolicyInput { fleet, admission: &admission, places: places.classes(), demand: &demand };
     let regions = fleet.regions.iter().zip(states).map(|(region, state)| RegionView {
         state,
         admission: 1.0,

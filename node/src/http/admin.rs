@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const RESOURCES: &[Resource] = &[
     Resource::new("/metrics", &[(Method::GET, handler!(metrics))]),
     Resource::new("/v1/admin/status", &[(Method::GET, handler!(status))]),
-    Resource::new("/v1/admin/clock/believe", &[(Method::POST, handler!(operator::believe))]),
+    Resource::new("/v1/admin/clock/believe", &[(Method::POST, handler!(operator::trust_clock))]),
     Resource::new("/v1/admin/serve", &[(Method::POST, handler!(operator::serve_as_is))]),
     Resource::new("/v1/admin/regions", &[(Method::GET, handler!(orders::list))]),
     Resource::new("/v1/admin/regions/{region}/order", &[(Method::PUT, handler!(orders::give))]),

@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 
 use super::packs::Packs;
 use super::problem::{Kind, Problem};
-use super::venues::Known;
+use super::venues::CachedVenue;
 use crate::config::NodeConfig;
 use crate::driver::{Handle, Refused, Stall};
 use crate::metrics::Metrics;
@@ -46,7 +46,7 @@ pub struct App {
     pub(super) handle: Handle,
     pub(super) packs: Packs,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) venues: Cache<VenueId, Arc<Known>>,
+    pub(super) venues: Cache<VenueId, Arc<CachedVenue>>,
     /// Limits searches for contacts: each reads two days of a venue and keeps what it finds until it is sorted.
     pub(super) contact_searches: Semaphore,
 }

@@ -13,7 +13,7 @@ use hyper::header::AUTHORIZATION;
 use super::App;
 use super::problem::{Kind, Problem};
 use super::session::Session;
-use super::venues::{self, Known};
+use super::venues::{self, CachedVenue};
 use registry::{OwnerKey, Secret, VenueId, VisitId};
 
 /// The owner's key of `Authorization: Bearer`.
@@ -26,13 +26,18 @@ pub(super) fn owner_key(headers: &HeaderMap) -> Result<OwnerKey, Problem> {
 }
 
 /// The venue, if `key` is its owner's key.
-pub(super) fn owned(app: &App, id: VenueId, key: &OwnerKey, session: &Session) -> Result<Arc<Known>, Problem> {
+pub(super) fn find_owned_venue(
+    app: &App,
+    id: VenueId,
+    key: &OwnerKey,
+    session: &Session,
+) -> Result<Arc<CachedVenue>, Problem> {
     let known = venues::find_open(app, id, session)?;
-    if known.venue.owned_by(key) { Ok(known) } else { Err(venues::unknown()) }
+    if known.venue.owned_by(key) { Ok(known) } else { Err(venues::unknown_venue()) }
 }
 
 /// The guest's secret, if it makes `id`.
-pub(super) fn proven(headers: &HeaderMap, id: VisitId) -> Result<Secret, Problem> {
+pub(super) fn check_secret(headers: &HeaderMap, id: VisitId) -> Result<Secret, Problem> {
     let value = headers
         .get(SECRET)
         .ok_or_else(|| Problem::new(Kind::SecretMissing, "send Meridian-Secret with the receipt's secret"))?;
@@ -50,7 +55,7 @@ mod tests {
     use replication::Wall;
 
     use super::super::problem::Kind;
-    use super::{owner_key, proven};
+    use super::{check_secret, owner_key};
     use registry::{OwnerKey, Secret, VisitId};
 
     fn headers(name: &str, value: &str) -> HeaderMap {
@@ -73,7 +78,7 @@ mod tests {
     fn a_secret_is_missing_wrong_or_right() {
         let secret = Secret([3; 16]);
         let id = VisitId::of(Wall(1_767_225_600_000), &secret);
-        let kind = |headers: &HeaderMap| proven(headers, id).err().map(|problem| problem.kind());
+        let kind = |headers: &HeaderMap| check_secret(headers, id).err().map(|problem| problem.kind());
         assert_eq!(kind(&HeaderMap::new()), Some(Kind::SecretMissing));
         assert_eq!(kind(&headers(SECRET.as_str(), &Secret([4; 16]).to_string())), Some(Kind::SecretWrong));
         assert_eq!(kind(&headers(SECRET.as_str(), "?")), Some(Kind::SecretWrong));

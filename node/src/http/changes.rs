@@ -30,7 +30,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::reply::{BrokeOff, Reply, stream as streamed};
 use super::session::{Session, write};
-use super::venues::{Found, read};
+use super::venues::{VenueLookup, read};
 use super::{App, auth};
 use crate::driver::Follower;
 use registry::{VENUES, VISITS, VenueId, VisitId};
@@ -71,7 +71,7 @@ pub(super) async fn changes(call: Call) -> Result<Reply, Problem> {
         Err(_) if last.is_some() => Session::without(app),
         Err(problem) => return Err(problem),
     };
-    auth::owned(app, venue, &owner, &session)?;
+    auth::find_owned_venue(app, venue, &owner, &session)?;
     let mut events = Events {
         app: call.app.clone(),
         venue,
@@ -115,7 +115,7 @@ impl Events {
             match changed {
                 Ok(name) if name.collection == VISITS => return self.visit(&name),
                 Ok(name) if name.collection == VENUES => {
-                    if !matches!(read(&self.app, self.venue), Ok(Found::Open(_))) {
+                    if !matches!(read(&self.app, self.venue), Ok(VenueLookup::Open(_))) {
                         return None;
                     }
                 }

@@ -19,7 +19,7 @@ use super::App;
 use super::problem::Problem;
 use super::query::Query;
 use super::reply::{Reply, header};
-use super::session::dot_of;
+use super::session::written_dot;
 
 /// The query parameters of every write.
 pub(super) const PARAMETERS: &[&str] = &[wait::DURABILITY, wait::WAIT];
@@ -88,7 +88,7 @@ impl Wanted {
 impl Proof {
     /// The proof of a write. For an outcome that wrote nothing it is the whole durable vector.
     pub(super) fn of(app: &App, outcome: Outcome) -> Proof {
-        match dot_of(outcome) {
+        match written_dot(outcome) {
             Some(dot) => Proof::AnyOf(vec![dot]),
             None => Proof::All(app.handle.status().durable.clone()),
         }

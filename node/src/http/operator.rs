@@ -12,21 +12,25 @@ use api::Moment;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Word {
+struct ClockStatement {
     now: Moment,
     #[serde(default)]
     force: bool,
 }
 
 /// `POST /v1/admin/clock/believe`: the body states the time, so that a wrong clock is not believed by mistake.
-pub(super) async fn believe(call: Call) -> Result<Reply, Problem> {
+pub(super) async fn trust_clock(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let body = body::read(&call.parts.headers, call.body).await?;
     let form = r#"the body must be {"now": "2026-01-01T18:30:00Z", "force"?: true} with the present time"#;
-    let word: Word = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
-    match app.handle.trust_wall_clock(word.now.0, word.force).await {
+    let statement: ClockStatement =
+        serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
+    match app.handle.trust_wall_clock(statement.now.0, statement.force).await {
         Ok(()) => {
-            tracing::warn!(force = word.force, "an operator stated that this machine's clock is right: it is believed");
+            tracing::warn!(
+                force = statement.force,
+                "an operator stated that this machine's clock is right: it is believed"
+            );
             Ok(no_content())
         }
         Err(None) => Err(Problem::new(Kind::Stopping, "the statement was not taken, because the node is stopping")),

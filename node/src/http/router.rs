@@ -13,10 +13,10 @@ use super::problem::{Kind, Problem};
 use super::reply::Reply;
 
 /// The answer of a handler.
-pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
+pub(super) type AnswerFuture = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
 
 /// Answers one call.
-pub(super) type Handler = fn(Call) -> Answer;
+pub(super) type Handler = fn(Call) -> AnswerFuture;
 
 /// One resource: its path template, as in OpenAPI, and the handler of each of its methods.
 pub(super) struct Resource {

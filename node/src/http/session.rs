@@ -94,7 +94,7 @@ impl Session {
     /// Signs an answer to a write without dependencies. If the write changed nothing, the token covers all that the
     /// node knows.
     pub(super) fn sign_write(mut self, reply: &mut Reply, app: &App, outcome: Outcome) {
-        match dot_of(outcome) {
+        match written_dot(outcome) {
             Some(dot) => self.seen.advance(dot.origin, dot.seq),
             None => self.seen.merge(&app.handle.status().durable),
         }
@@ -131,7 +131,7 @@ fn attainable(seen: &VersionVector, status: &Status) -> VersionVector {
 }
 
 /// The entry that a write made.
-pub(super) fn dot_of(outcome: Outcome) -> Option<Dot> {
+pub(super) fn written_dot(outcome: Outcome) -> Option<Dot> {
     match outcome {
         Outcome::Created(dot) | Outcome::Amended(dot) | Outcome::Erased(dot) => Some(dot),
         Outcome::Repeat | Outcome::AlreadyErased => None,

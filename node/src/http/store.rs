@@ -7,7 +7,7 @@ use replication::{DocumentKey, Row, VersionVector, Wall};
 use super::App;
 use super::problem::{Kind, Problem};
 use super::session::Session;
-use super::venues::{self, Found};
+use super::venues::{self, VenueLookup};
 
 /// The contents of the rows of one name.
 #[derive(Default)]
@@ -50,7 +50,7 @@ pub(super) fn visit_from_rows(app: &App, id: VisitId, rows: &[(DocumentKey, Row)
 }
 
 /// What a replica must have to show these rows.
-pub(super) fn needs(rows: &[(DocumentKey, Row)], durable: &VersionVector) -> VersionVector {
+pub(super) fn collect_needs(rows: &[(DocumentKey, Row)], durable: &VersionVector) -> VersionVector {
     let mut needs = VersionVector::default();
     rows.iter().for_each(|(_, row)| needs.merge(&row.needs(durable)));
     needs
@@ -72,8 +72,8 @@ pub(super) fn why_absent(app: &App, venue: VenueId, id: VisitId, session: &mut S
         return Ok(Problem::new(Kind::Erased, "it was erased and does not come back"));
     }
     let retention = match venues::find(app, venue, session)? {
-        Found::Open(known) => known.venue.retention,
-        Found::Closed | Found::Unknown => LONGEST_RETENTION,
+        VenueLookup::Open(known) => known.venue.retention,
+        VenueLookup::Closed | VenueLookup::Unknown => LONGEST_RETENTION,
     };
     if id.arrival().plus(retention) <= app.as_of(&session.status) {
         return Ok(Problem::new(Kind::Expired, "its retention has passed, and it was deleted"));

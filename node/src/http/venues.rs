@@ -19,7 +19,7 @@ use registry::{PolicyPack, Venue, VenueId};
 pub(super) use handlers::{change, close, create, show};
 
 /// A venue as it was read.
-pub(super) struct Known {
+pub(super) struct CachedVenue {
     pub(super) venue: Venue,
     /// The pack that says what its guests are asked for.
     pub(super) pack: Arc<PolicyPack>,
@@ -35,7 +35,7 @@ pub(super) struct Known {
     vector: VersionVector,
 }
 
-impl Known {
+impl CachedVenue {
     /// The change that makes `updates`; `None` if the venue has these values already.
     fn amend(&self, updates: &[(&str, Option<replication::Value>)]) -> Option<Change> {
         self.document.amend(&self.key, updates)
@@ -48,9 +48,9 @@ impl Known {
 }
 
 /// The result of looking for a venue.
-pub(super) enum Found {
+pub(super) enum VenueLookup {
     /// It takes check-ins.
-    Open(Arc<Known>),
+    Open(Arc<CachedVenue>),
     /// Its owner closed it.
     Closed,
     /// This node does not know it.
@@ -58,17 +58,17 @@ pub(super) enum Found {
 }
 
 /// Looks a venue up, in the cache if the cached state is new enough for the client.
-pub(super) fn find(app: &App, id: VenueId, session: &Session) -> Result<Found, Problem> {
+pub(super) fn find(app: &App, id: VenueId, session: &Session) -> Result<VenueLookup, Problem> {
     if let Some(known) = app.venues.get(&id)
         && session.is_covered_by(&known.vector)
     {
-        return Ok(Found::Open(known));
+        return Ok(VenueLookup::Open(known));
     }
     read(app, id)
 }
 
 /// Reads a venue from the store.
-pub(super) fn read(app: &App, id: VenueId) -> Result<Found, Problem> {
+pub(super) fn read(app: &App, id: VenueId) -> Result<VenueLookup, Problem> {
     let status = app.handle.status();
     let (reader, view) = (app.handle.reader(), app.view(&status));
     let rows = reader.rows(&id.name(), true, view)?;
@@ -76,7 +76,11 @@ pub(super) fn read(app: &App, id: VenueId) -> Result<Found, Problem> {
         app.venues.invalidate(&id);
         // The tombstone is durable by now, so the rows may have gone since the view was taken.
         let status = app.handle.status();
-        return Ok(if reader.is_erased(&id.name(), true, app.view(&status))? { Found::Closed } else { Found::Unknown });
+        return Ok(if reader.is_erased(&id.name(), true, app.view(&status))? {
+            VenueLookup::Closed
+        } else {
+            VenueLookup::Unknown
+        });
     };
     let document = row.document().map_err(|error| {
         app.metrics.unreadable_rows.inc();
@@ -88,27 +92,27 @@ pub(super) fn read(app: &App, id: VenueId) -> Result<Found, Problem> {
         Problem::internal()
     })?;
     // The venue is incomplete: its creation has not arrived yet.
-    let Some(venue) = Venue::from_document(id, &document) else { return Ok(Found::Unknown) };
+    let Some(venue) = Venue::from_document(id, &document) else { return Ok(VenueLookup::Unknown) };
     let pack = app.packs.of(&venue.policy).clone();
     let etag = etag(document.heads(), &pack);
     let (needs, vector) = (row.needs(&status.durable), status.durable.clone());
     let changed = row.hashes().len() > 1;
-    let known = Arc::new(Known { venue, pack, etag, key, document, needs, changed, vector });
+    let known = Arc::new(CachedVenue { venue, pack, etag, key, document, needs, changed, vector });
     app.venues.insert(id, known.clone());
-    Ok(Found::Open(known))
+    Ok(VenueLookup::Open(known))
 }
 
 /// The venue, or the problem that says why it is not open.
-pub(super) fn find_open(app: &App, id: VenueId, session: &Session) -> Result<Arc<Known>, Problem> {
+pub(super) fn find_open(app: &App, id: VenueId, session: &Session) -> Result<Arc<CachedVenue>, Problem> {
     match find(app, id, session)? {
-        Found::Open(known) => Ok(known),
-        Found::Closed => Err(Problem::new(Kind::Closed, "its owner closed it; it takes no check-ins any more")),
-        Found::Unknown => Err(unknown()),
+        VenueLookup::Open(known) => Ok(known),
+        VenueLookup::Closed => Err(Problem::new(Kind::Closed, "its owner closed it; it takes no check-ins any more")),
+        VenueLookup::Unknown => Err(unknown_venue()),
     }
 }
 
 /// The answer for a venue that is unknown, and for an owner's key that is not its own.
-pub(super) fn unknown() -> Problem {
+pub(super) fn unknown_venue() -> Problem {
     Problem::new(
         Kind::NoVenue,
         "a venue made a moment ago in another region may take a second; send Meridian-Session to wait for it",

@@ -204,7 +204,7 @@ impl Serialize for Visit {
     /// `{ visit_id, area?, arrived, left?, persons, conflicts? }`: the guest's own record.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Record<'a> {
+        struct FieldRecord<'a> {
             visit_id: VisitId,
             #[serde(skip_serializing_if = "Option::is_none")]
             area: Option<&'a str>,
@@ -215,7 +215,7 @@ impl Serialize for Visit {
             #[serde(skip_serializing_if = "BTreeMap::is_empty")]
             conflicts: Conflicts,
         }
-        Record {
+        FieldRecord {
             visit_id: self.id,
             area: self.area(),
             arrived: Moment(self.arrived()),

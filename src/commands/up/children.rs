@@ -31,7 +31,7 @@ const LOOKS: u32 = 3;
 
 /// An event that the user should see.
 #[derive(Debug)]
-pub(super) enum Event {
+pub(super) enum ChildEvent {
     /// A child ended by itself or was killed.
     Died { number: usize, how: String },
     /// A dead node answers again.
@@ -51,7 +51,7 @@ enum Order {
 /// All children.
 pub(super) struct Children {
     tasks: JoinSet<bool>,
-    events: mpsc::UnboundedReceiver<Event>,
+    events: mpsc::UnboundedReceiver<ChildEvent>,
     order: watch::Sender<Order>,
 }
 
@@ -94,7 +94,7 @@ impl Children {
         tokio::select! {
             ready = ready => ready,
             event = events.recv() => match event {
-                Some(Event::Died { number, how }) => {
+                Some(ChildEvent::Died { number, how }) => {
                     let process = layout.process(number);
                     anyhow::bail!("{} died at its start: {how}\n{}", process.name, log_end(process))
                 }
@@ -104,7 +104,7 @@ impl Children {
     }
 
     /// The next event for the user.
-    pub(super) async fn next(&mut self) -> Event {
+    pub(super) async fn next(&mut self) -> ChildEvent {
         match self.events.recv().await {
             Some(event) => event,
             None => std::future::pending().await,
@@ -170,7 +170,7 @@ struct Watched {
     index: usize,
     probed: Base,
     pid_file: std::path::PathBuf,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<ChildEvent>,
     orders: watch::Receiver<Order>,
 }
 
@@ -186,7 +186,7 @@ impl Watched {
             _ = orders.wait_for(|order| *order != Order::Run) => None,
         };
         let Some(how) = died else { return self.stop(child).await };
-        self.tell(Event::Died { number: self.index, how });
+        self.tell(ChildEvent::Died { number: self.index, how });
         tokio::select! {
             () = self.look() => {}
             _ = orders.wait_for(|order| *order != Order::Run) => {}
@@ -222,15 +222,15 @@ impl Watched {
             silent = if ready { 0 } else { silent + 1 };
             if ready && !back {
                 back = true;
-                self.tell(Event::Back { number: self.index, pid: deployment::running(&self.pid_file) });
+                self.tell(ChildEvent::Back { number: self.index, pid: deployment::running(&self.pid_file) });
             } else if back && silent >= LOOKS && deployment::running(&self.pid_file).is_none() {
                 back = false;
-                self.tell(Event::GoneAgain { number: self.index });
+                self.tell(ChildEvent::GoneAgain { number: self.index });
             }
         }
     }
 
-    fn tell(&self, event: Event) {
+    fn tell(&self, event: ChildEvent) {
         // An error means that everything is stopping.
         let _ = self.events.send(event);
     }

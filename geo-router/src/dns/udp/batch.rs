@@ -29,7 +29,7 @@ pub(super) fn serve(socket: &UdpSocket, worker: &mut Worker) -> io::Result<()> {
     let mut outbox = Outbox { answers: Default::default(), to: [nobody; BATCH], filled: 0 };
     let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
     let mut failures = Failures::default();
-    while worker.breathe() {
+    while worker.tick() {
         match receive(socket, &mut inbox, &mut headers, &mut outbox, worker) {
             Ok(()) => failures.success(),
             Err(error) => failures.failure(error)?,

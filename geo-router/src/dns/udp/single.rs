@@ -10,7 +10,7 @@ pub(super) fn serve(socket: &UdpSocket, worker: &mut Worker) -> io::Result<()> {
     let mut query = [0; LONGEST_QUERY];
     let mut answer = Vec::new();
     let mut failures = Failures::default();
-    while worker.breathe() {
+    while worker.tick() {
         match socket.recv_from(&mut query) {
             Ok((length, from)) => {
                 failures.success();

@@ -40,7 +40,7 @@ impl Prepared {
     }
 
     /// The body for an attempt, and how to see that it makes progress.
-    pub(in crate::edge) fn take(&mut self) -> (Outgoing, Option<Progress>) {
+    pub(in crate::edge) fn take(&mut self) -> (Outgoing, Option<UploadProgress>) {
         match std::mem::replace(self, Prepared::Gone) {
             Prepared::Whole(bytes) => {
                 *self = Prepared::Whole(bytes.clone());
@@ -107,7 +107,7 @@ pub(in crate::edge) async fn prepare(
         limit: limits.body,
         idle: timeouts.body_idle,
         timer: None,
-        progress: Progress::default(),
+        progress: UploadProgress::default(),
     })))
 }
 
@@ -136,7 +136,7 @@ fn join(mut pieces: Vec<Bytes>, size: usize) -> Bytes {
 
 /// The progress of the upload, for the task that waits for the answer: a slow client must not look like a silent node.
 #[derive(Clone, Debug, Default)]
-pub(in crate::edge) struct Progress(Arc<State>);
+pub(in crate::edge) struct UploadProgress(Arc<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -145,7 +145,7 @@ struct State {
     cut: OnceLock<Kind>,
 }
 
-impl Progress {
+impl UploadProgress {
     /// How often another piece was asked for.
     pub(in crate::edge) fn pieces(&self) -> u64 {
         self.0.pieces.load(Ordering::Relaxed)
@@ -175,7 +175,7 @@ pub(in crate::edge) struct Streamed {
     limit: u64,
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
-    progress: Progress,
+    progress: UploadProgress,
 }
 
 impl Streamed {

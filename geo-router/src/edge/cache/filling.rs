@@ -8,12 +8,12 @@ use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue};
 
 use super::rules::Term;
-use super::{Asked, Cache, Flight, Stored};
+use super::{Cache, CacheLookup, Flight, Stored};
 
 /// An answer of which a part has arrived. If this is dropped before the end, nothing is stored.
 pub(in crate::edge) struct Filling {
     cache: Arc<Cache>,
-    asked: Asked,
+    asked: CacheLookup,
     /// Requests that wait for this answer continue when this is dropped.
     _flight: Option<Flight>,
     status: StatusCode,
@@ -27,7 +27,7 @@ pub(in crate::edge) struct Filling {
 impl Filling {
     pub(super) fn new(
         cache: Arc<Cache>,
-        asked: Asked,
+        asked: CacheLookup,
         flight: Option<Flight>,
         status: StatusCode,
         headers: HeaderMap,

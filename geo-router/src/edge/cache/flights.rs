@@ -11,15 +11,15 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-type Open = Arc<Mutex<HashMap<Arc<str>, watch::Receiver<()>>>>;
+type OpenFlights = Arc<Mutex<HashMap<Arc<str>, watch::Receiver<()>>>>;
 
 /// The requests under way.
 #[derive(Clone, Default)]
-pub(in crate::edge) struct Flights(Open);
+pub(in crate::edge) struct Flights(OpenFlights);
 
 /// A request under way; waiting requests continue when it is dropped.
 pub(in crate::edge) struct Flight {
-    open: Open,
+    open: OpenFlights,
     path: Arc<str>,
     _done: watch::Sender<()>,
 }

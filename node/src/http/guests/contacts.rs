@@ -46,7 +46,7 @@ pub(in super::super) async fn contacts(call: Call) -> Result<Reply, Problem> {
     let id = query.get("visit").and_then(|text| text.parse::<VisitId>().ok());
     let id = id.ok_or_else(|| Problem::parameter("visit", "the id of a visit of this venue is expected"))?;
     let mut session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
-    let known = auth::owned(app, venue, &owner, &session)?;
+    let known = auth::find_owned_venue(app, venue, &owner, &session)?;
     let busy = |_| Problem::new(Kind::Busy, "repeat the request in a moment, or elsewhere");
     let _one_of_few = app.contact_searches.try_acquire().map_err(busy)?;
     let completeness = completeness(&session.status);

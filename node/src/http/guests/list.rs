@@ -33,7 +33,7 @@ const LIMIT: usize = 1_000;
 const MOST: usize = 10_000;
 
 /// The parameters of a request.
-struct Asked {
+struct GuestListRequest {
     window: Window,
     area: Option<String>,
     limit: usize,
@@ -48,8 +48,8 @@ pub(in super::super) async fn list(call: Call) -> Result<Reply, Problem> {
     let format = Format::of(&call.parts.headers)?;
     let query = Query::parse(call.parts.uri.query(), &["from", "to", "area", "limit", "cursor", "wait"])?;
     let session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
-    let asked = Asked::read(&query, venue, format, app.now(&session.status))?;
-    let known = auth::owned(app, venue, &owner, &session)?;
+    let asked = GuestListRequest::read(&query, venue, format, app.now(&session.status))?;
+    let known = auth::find_owned_venue(app, venue, &owner, &session)?;
     let (after, through) = match asked.cursor {
         // A visit that arrived since the first page may lie before this page, so the completeness stays that of the
         // first page.
@@ -93,8 +93,8 @@ async fn send(mut listing: Listing, media_type: HeaderValue) -> Result<Reply, Pr
     Ok(streamed(media_type, pieces))
 }
 
-impl Asked {
-    fn read(query: &Query<'_>, venue: VenueId, format: Format, now: Wall) -> Result<Asked, Problem> {
+impl GuestListRequest {
+    fn read(query: &Query<'_>, venue: VenueId, format: Format, now: Wall) -> Result<GuestListRequest, Problem> {
         let to = query.time("to")?;
         let from = query.time("from")?;
         let window = window(from, to, now)?;
@@ -109,7 +109,7 @@ impl Asked {
             })?),
         };
         let area = query.get("area").map(str::to_owned);
-        Ok(Asked { window, area, limit: query.count("limit", MOST)?.unwrap_or(LIMIT), cursor })
+        Ok(GuestListRequest { window, area, limit: query.count("limit", MOST)?.unwrap_or(LIMIT), cursor })
     }
 }
 

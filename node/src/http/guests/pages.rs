@@ -15,7 +15,7 @@ use replication::replica::Status;
 use super::super::App;
 use super::super::problem::Problem;
 use super::super::store::{accepting_region, read_visit};
-use super::super::venues::Known;
+use super::super::venues::CachedVenue;
 use registry::{VISITS, Visit, VisitId, Window};
 
 /// Ids read at a time.
@@ -34,7 +34,7 @@ pub(super) struct Pages {
     app: Arc<App>,
     /// Every page shows what the durable vector of this status covers.
     status: Arc<Status>,
-    known: Arc<Known>,
+    known: Arc<CachedVenue>,
     window: Window,
     area: Option<String>,
     from: DocumentId,
@@ -47,7 +47,7 @@ impl Pages {
     pub(super) fn new(
         app: Arc<App>,
         status: Arc<Status>,
-        known: Arc<Known>,
+        known: Arc<CachedVenue>,
         window: Window,
         area: Option<String>,
         after: Option<DocumentId>,

@@ -16,7 +16,7 @@ use super::super::query::Query;
 use super::super::reply::{Reply, full, header, json, no_content};
 use super::super::session::Session;
 use super::super::{auth, body};
-use super::{Found, Known, find_open, read, unknown};
+use super::{CachedVenue, VenueLookup, find_open, read, unknown_venue};
 use registry::{CreatedVenue, NewVenue, OwnerKey, VenueId, VenuePatch};
 
 /// How long any cache may keep a profile.
@@ -80,9 +80,9 @@ pub(in super::super) async fn change(call: Call) -> Result<Reply, Problem> {
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VenuePatch::parse(&body)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    auth::owned(app, id, &owner, &session)?;
+    auth::find_owned_venue(app, id, &owner, &session)?;
     // Read from the store and not from the cache, because a change builds on the current state.
-    let Found::Open(known) = read(app, id)? else { return Err(unknown()) };
+    let VenueLookup::Open(known) = read(app, id)? else { return Err(unknown_venue()) };
     let updates = patch.check(&known.pack)?;
     let Some(change) = known.amend(&updates) else {
         let mut reply = profile(&known)?;
@@ -92,7 +92,7 @@ pub(in super::super) async fn change(call: Call) -> Result<Reply, Problem> {
     };
     let outcome = app.write("venue_change", Write::Change { key: known.key, change }).await.map_err(closed)?;
     app.venues.invalidate(&id);
-    let Found::Open(known) = read(app, id)? else { return Err(unknown()) };
+    let VenueLookup::Open(known) = read(app, id)? else { return Err(unknown_venue()) };
     let mut reply = profile(&known)?;
     wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
     // The profile shows this change and all changes that it was built on.
@@ -107,7 +107,7 @@ pub(in super::super) async fn close(call: Call) -> Result<Reply, Problem> {
     let owner = auth::owner_key(&call.parts.headers)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    auth::owned(app, id, &owner, &session)?;
+    auth::find_owned_venue(app, id, &owner, &session)?;
     let erase = Write::Erase { name: id.name(), lasting: true, reason: Reason::Owner };
     let outcome = app.write("venue_close", erase).await?;
     app.venues.invalidate(&id);
@@ -117,7 +117,7 @@ pub(in super::super) async fn close(call: Call) -> Result<Reply, Problem> {
     Ok(reply)
 }
 
-fn profile(known: &Known) -> Result<Reply, Problem> {
+fn profile(known: &CachedVenue) -> Result<Reply, Problem> {
     let mut reply = json(StatusCode::OK, &known.venue.profile(&known.pack));
     reply.headers_mut().insert(ETAG, header(known.etag.clone()));
     Ok(reply)

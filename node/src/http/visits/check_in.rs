@@ -18,7 +18,7 @@ use super::super::problem::{Kind, Problem};
 use super::super::reply::{Reply, header, json};
 use super::super::session::Session;
 use super::super::store::{visit_from_rows, why_absent};
-use super::super::venues::Known;
+use super::super::venues::CachedVenue;
 use super::super::{App, auth, body, venues};
 use registry::{CheckAt, CheckedVisit, Secret, VenueId, VisitBody, VisitId};
 
@@ -63,7 +63,7 @@ pub(in super::super) async fn post(call: Call) -> Result<Reply, Problem> {
 pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
     let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
-    let secret = auth::proven(&call.parts.headers, id)?;
+    let secret = auth::check_secret(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
@@ -116,7 +116,12 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
     Ok(reply)
 }
 
-async fn store(app: &App, known: &Known, id: VisitId, checked: &CheckedVisit) -> Result<(Outcome, Wall), Problem> {
+async fn store(
+    app: &App,
+    known: &CachedVenue,
+    id: VisitId,
+    checked: &CheckedVisit,
+) -> Result<(Outcome, Wall), Problem> {
     let key = checked.key(id, &known.venue);
     let change = Change::create(&key, &checked.to_fields());
     match app.write("check_in", Write::Change { key, change }).await {

@@ -16,8 +16,8 @@ use super::super::problem::{Kind, Problem};
 use super::super::query::Query;
 use super::super::reply::{Reply, json, no_content};
 use super::super::session::Session;
-use super::super::store::{needs, visit_from_rows, why_absent};
-use super::super::venues::{self, Found};
+use super::super::store::{collect_needs, visit_from_rows, why_absent};
+use super::super::venues::{self, VenueLookup};
 use super::super::{App, auth, body};
 use api::Moment;
 use registry::EARLIEST_ARRIVAL;
@@ -26,7 +26,7 @@ use registry::{PolicyPack, Venue, VenueId, Visit, VisitId, VisitPatch};
 
 /// The guest's own record.
 #[derive(Serialize)]
-struct Record<'a> {
+struct OwnVisit<'a> {
     #[serde(flatten)]
     visit: &'a Visit,
     venue_id: VenueId,
@@ -38,7 +38,7 @@ struct Record<'a> {
 pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
     let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
-    auth::proven(&call.parts.headers, id)?;
+    auth::check_secret(&call.parts.headers, id)?;
     let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
     let mut session = Session::begin(app, &call.parts.headers, wait).await?;
     let rows = app.rows(&id.name(venue), app.view(&session.status))?;
@@ -56,7 +56,7 @@ pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
 pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
     let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
-    auth::proven(&call.parts.headers, id)?;
+    auth::check_secret(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VisitPatch::parse(&body)?;
@@ -82,7 +82,7 @@ pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
     }
     let Some(outcome) = last else {
         let mut reply = record(app, &visit, venue, expires_at)?;
-        let needs = needs(&rows, &session.status.durable);
+        let needs = collect_needs(&rows, &session.status.durable);
         wanted.confirm(app, &Proof::All(needs.clone()), &mut reply).await;
         session.sign_needs(&mut reply, &needs);
         return Ok(reply);
@@ -96,7 +96,7 @@ pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
     };
     let mut reply = record(app, &visit, venue, expires_at)?;
     wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
-    session.sign_needs(&mut reply, &needs(&rows, &status.durable));
+    session.sign_needs(&mut reply, &collect_needs(&rows, &status.durable));
     Ok(reply)
 }
 
@@ -104,7 +104,7 @@ pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
 pub(in super::super) async fn erase(call: Call) -> Result<Reply, Problem> {
     let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
-    auth::proven(&call.parts.headers, id)?;
+    auth::check_secret(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     check_erasable(id, app.now(&session.status))?;
@@ -129,7 +129,7 @@ fn check_erasable(id: VisitId, now: Wall) -> Result<(), Problem> {
 
 /// The rules for a correction: the venue's, or the node's own once the venue is closed.
 fn correction_rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<PolicyPack>), Problem> {
-    if let Found::Open(known) = venues::find(app, id, session)? {
+    if let VenueLookup::Open(known) = venues::find(app, id, session)? {
         return Ok((known.venue.clone(), known.pack.clone()));
     }
     Ok((Venue::placeholder(id), app.packs.default_pack().clone()))
@@ -137,7 +137,7 @@ fn correction_rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue,
 
 fn record(app: &App, visit: &Visit, venue: VenueId, expires_at: Wall) -> Result<Reply, Problem> {
     let expires_at = Moment(expires_at);
-    Ok(json(StatusCode::OK, &Record { visit, venue_id: venue, expires_at, region: app.region.as_str() }))
+    Ok(json(StatusCode::OK, &OwnVisit { visit, venue_id: venue, expires_at, region: app.region.as_str() }))
 }
 
 #[cfg(test)]
