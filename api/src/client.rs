@@ -83,7 +83,7 @@ pub enum CallFailure {
     },
     /// The server refused, and says why. This is the one error that contains what the other side sent.
     #[error("{0}")]
-    Refused(ProblemDetails),
+    Refused(Box<ProblemDetails>),
 }
 
 impl CallError {
@@ -226,7 +226,10 @@ impl Answer {
     /// The refusal that the server describes.
     #[must_use]
     pub fn refused(&self) -> CallError {
-        CallError { request: self.request.clone(), cause: CallFailure::Refused(problem(self.status, &self.body)) }
+        CallError {
+            request: self.request.clone(),
+            cause: CallFailure::Refused(Box::new(problem(self.status, &self.body))),
+        }
     }
 }
 

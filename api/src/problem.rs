@@ -93,7 +93,7 @@ kinds! {
     /// An order after which no region would serve.
     NobodyLeft: CONFLICT, "no-region-left", "No region would be left to serve";
     /// An operator states that the clock is right, but the machine's clock or the peers contradict it.
-    ClockContradicted: CONFLICT, "clock-contradicted", "The clock contradicts the word";
+    ClockContradicted: CONFLICT, "clock-contradicted", "The stated time contradicts the clock";
     /// Erased by its guest or with its venue.
     Erased: GONE, "erased", "The visit is erased";
     /// Beyond its retention.
@@ -131,7 +131,7 @@ kinds! {
     /// All clients together send too many requests.
     Shed: TOO_MANY_REQUESTS, "no-capacity", "No region has capacity for the request";
     /// A transfer coding that is not supported.
-    Coding: NOT_IMPLEMENTED, "transfer-coding", "The transfer coding is not spoken";
+    Coding: NOT_IMPLEMENTED, "transfer-coding", "The transfer coding is not supported";
     /// No node answered; the request may have been done.
     BadGateway: BAD_GATEWAY, "no-answer", "No node answered";
     /// No node could be reached; nothing was done.
@@ -235,6 +235,17 @@ mod tests {
         }
         assert_eq!(Kind::of("about:blank"), None);
         assert_eq!(Kind::of("no-such-venue"), None);
+    }
+
+    /// Clients go by types and statuses, so none changes unnoticed.
+    #[test]
+    fn the_documentation_lists_every_kind() {
+        let rows = Kind::ALL
+            .iter()
+            .map(|kind| format!("| `{}` | {} | {} |\n", kind.slug(), kind.status().as_u16(), kind.title()));
+        let written = include_str!("../../docs/problems.md");
+        let (_, table) = written.split_once("| --- | --- | --- |\n").unwrap();
+        assert_eq!(table, rows.collect::<String>());
     }
 
     #[test]

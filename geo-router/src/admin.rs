@@ -1,7 +1,7 @@
 //! The admin listener: metrics, status, explanations, and the ballot that other routers ask for. It must not be public.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use api::explanation::AddressSource;
@@ -15,8 +15,10 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPT
 use hyper::{Method, Request, Response};
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
+use service::handler;
 use service::listen::{self, Listener, Serving};
 use service::problem::Problem;
+use service::router::{Resource, Router};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -31,6 +33,28 @@ const CONNECTIONS: usize = 64;
 
 /// How long a connection may be idle.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// One request of an operator.
+struct Call {
+    admin: Arc<Admin>,
+    query: String,
+}
+
+/// Every resource of the admin listener.
+const RESOURCES: &[Resource<Call, Reply>] = &[
+    Resource::new("/metrics", &[(Method::GET, handler!(async |call: Call| call.admin.metrics()))]),
+    // A running router is always ready, because it has an answer to everything from its first moment on.
+    Resource::new("/healthz", &[(Method::GET, handler!(async |_: Call| answer(&serde_json::json!({"status": "ok"}))))]),
+    Resource::new(
+        "/readyz",
+        &[(Method::GET, handler!(async |_: Call| answer(&Readiness { ready: true, reasons: Vec::new() })))],
+    ),
+    Resource::new("/v1/admin/status", &[(Method::GET, handler!(async |call: Call| answer(&call.admin.status())))]),
+    Resource::new("/v1/admin/explain", &[(Method::GET, handler!(async |call: Call| call.admin.explain(&call.query)))]),
+    Resource::new(BALLOT_PATH, &[(Method::GET, handler!(async |call: Call| call.admin.ballot(&call.query)))]),
+];
+
+static ROUTER: LazyLock<Router<Call, Reply>> = LazyLock::new(|| Router::new(RESOURCES));
 
 type Reply = Response<Full<Bytes>>;
 
@@ -55,35 +79,26 @@ pub struct Admin {
 impl Admin {
     /// Serves until `stop` is true.
     pub async fn serve(self: Arc<Self>, socket: TcpListener, stop: watch::Receiver<bool>) {
-        let listener = Listener::new(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
+        let listener = Listener::limited(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
         let answer = move |request: Request<Incoming>| {
-            let mut reply = self.answer(&request);
-            let headers = reply.headers_mut();
-            headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            std::future::ready(reply)
+            let admin = Arc::clone(&self);
+            async move {
+                let mut reply = admin.answer(&request).await;
+                let headers = reply.headers_mut();
+                headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+                reply
+            }
         };
         listen::serve(listener, Serving { idle: IDLE, open: None }, stop, answer).await;
     }
 
-    fn answer<B>(&self, request: &Request<B>) -> Reply {
-        let get = matches!(*request.method(), Method::GET | Method::HEAD);
-        let query = request.uri().query().unwrap_or_default();
-        match request.uri().path() {
-            "/metrics" | "/healthz" | "/readyz" | "/v1/admin/status" | "/v1/admin/explain" | BALLOT_PATH if !get => {
-                refuse(Problem::method("GET, HEAD"))
-            }
-            "/metrics" => self.metrics(),
-            // A running router is always ready, because it has an answer to everything from its first moment on.
-            "/healthz" => answer(&serde_json::json!({"status": "ok"})),
-            "/readyz" => answer(&Readiness { ready: true, reasons: Vec::new() }),
-            "/v1/admin/status" => answer(&self.status()),
-            "/v1/admin/explain" => self.explain(query),
-            BALLOT_PATH => self.ballot(query),
-            _ => refuse(Problem::new(
-                Kind::NoRoute,
-                "/metrics, /v1/admin/status and /v1/admin/explain?address= are here",
-            )),
+    async fn answer<B>(self: Arc<Self>, request: &Request<B>) -> Reply {
+        let (resource, _) = ROUTER.find(request.uri().path()).unzip();
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        match ROUTER.handler(resource, request.method()) {
+            Ok(handler) => handler(Call { admin: self, query }).await,
+            Err(problem) => refuse(problem),
         }
     }
 
@@ -176,4 +191,12 @@ fn answer(value: &impl Serialize) -> Reply {
 
 fn refuse(problem: Problem) -> Reply {
     problem.into_response().map(Full::new)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_path_leads_to_its_resource() {
+        super::ROUTER.check(&["/", "/v1/admin", "/v1/admin/status/", "/v1/cluster"]);
+    }
 }

@@ -32,6 +32,7 @@ mod listen;
 mod metrics;
 mod pool;
 mod problem;
+mod relay;
 mod request_check;
 mod retry;
 mod serve;
@@ -173,14 +174,19 @@ impl EdgeServer {
             tasks.spawn(certificates.keep_fresh(stop.clone()));
             let accepting = listen::accept(
                 edge.clone(),
-                Listener::new(listener, permits.clone(), LIMIT),
+                Listener::limited(listener, permits.clone(), LIMIT),
                 Some(acceptor),
                 stop.clone(),
             );
             tasks.spawn(accepting);
             address
         });
-        tasks.spawn(listen::accept(edge.clone(), Listener::new(listener, permits.clone(), LIMIT), None, stop.clone()));
+        tasks.spawn(listen::accept(
+            edge.clone(),
+            Listener::limited(listener, permits.clone(), LIMIT),
+            None,
+            stop.clone(),
+        ));
         let mut sweeping = tokio::spawn(sweep(edge.clone()));
         let running = tokio::spawn(async move {
             // A task that ends before `stop` has panicked. The edge is incomplete then, so it ends as a whole.

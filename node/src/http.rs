@@ -3,7 +3,7 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `public.rs`, `admin.rs` | the two listeners: each has one table of resources, methods and handlers |
-//! | `router.rs`, `call.rs` | from a path to its handler; the request that a handler gets |
+//! | `call.rs` | the request that a handler gets |
 //! | `query.rs`, `body.rs`, `auth.rs` | what a request asks for, and its rights |
 //! | `problem.rs`, `reply.rs` | how an answer looks |
 //! | `store.rs` | visits as they lie in the store |
@@ -37,7 +37,6 @@ mod problem;
 pub mod public;
 mod query;
 mod reply;
-mod router;
 mod session;
 mod store;
 #[cfg(test)]

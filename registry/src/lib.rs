@@ -38,7 +38,9 @@ pub use invalid::{Code, FieldError, Invalid};
 pub use person::{Person, PersonField};
 pub use policy::{LONGEST_RETENTION, PackError, PolicyPack};
 pub use venue::{CheckedVenue, CreatedVenue, NewVenue, OwnerKey, VENUES, Venue, VenueId, VenuePatch, VenueProfile};
-pub use visit::{CheckAt, CheckedVisit, EARLIEST_ARRIVAL, Secret, VISITS, Visit, VisitBody, VisitId, VisitPatch};
+pub use visit::{
+    CheckAt, CheckedVisit, EARLIEST_ARRIVAL, Receipt, Secret, VISITS, Visit, VisitBody, VisitId, VisitPatch,
+};
 
 /// Implements serde by `Display` and `FromStr`, so that an id looks the same in JSON, in a URL and in a log.
 macro_rules! serde_as_text {

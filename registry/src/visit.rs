@@ -7,8 +7,10 @@ pub(crate) mod id;
 mod patch;
 pub(crate) mod persons;
 pub(crate) mod persons_patch;
+mod receipt;
 
 pub use body::{CheckAt, CheckedVisit, EARLIEST_ARRIVAL, VisitBody};
 pub use document::Visit;
 pub use id::{Secret, VISITS, VisitId};
 pub use patch::VisitPatch;
+pub use receipt::Receipt;

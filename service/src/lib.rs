@@ -3,8 +3,9 @@
 //! | module | concern |
 //! | --- | --- |
 //! | [`listen`] | accepts connections, serves HTTP on them, ends gracefully |
+//! | [`router`] | from a path and a method to a handler |
 //! | [`problem`] | a problem as an HTTP answer |
-//! | [`config`] | loads a configuration file, and checks that every configuration needs |
+//! | [`config`] | loads a configuration file; has the checks that all configurations share |
 //! | [`certificates`] | certificates from files, read again when they are renewed |
 //! | [`authority`] | a private certificate authority for the nodes of a deployment |
 //!
@@ -16,3 +17,4 @@ pub mod certificates;
 pub mod config;
 pub mod listen;
 pub mod problem;
+pub mod router;

@@ -1,7 +1,7 @@
 //! A listener: accepts connections, serves HTTP on them, and ends gracefully.
 //!
 //! # Invariants
-//! - There are never more than `limit` connections; further clients wait in the operating system's queue.
+//! - A listener with a limit never has more connections; further clients wait in the operating system's queue.
 //! - [`serve`] closes a connection that sends no whole request head in time, whatever it sends meanwhile.
 //! - After a stop the listener accepts no connection. [`serve`] finishes requests in flight and drops what is left after
 //!   [`GRACE`].
@@ -41,11 +41,11 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_STREAMS: u32 = 128;
 
-/// A socket that accepts at most so many connections at one time.
+/// A socket that accepts connections.
 pub struct Listener {
     socket: TcpListener,
-    permits: Arc<Semaphore>,
-    limit_name: &'static str,
+    /// The places for connections, and the name of that limit for operators.
+    limit: Option<(Arc<Semaphore>, &'static str)>,
 }
 
 /// A connection that was accepted.
@@ -54,16 +54,22 @@ pub struct Accepted {
     pub stream: TcpStream,
     /// The other end.
     pub peer: SocketAddr,
-    /// The connection's place among those that are allowed. To drop it lets another one in.
-    pub permit: OwnedSemaphorePermit,
+    /// The connection's place, if the listener has a limit. To drop it lets another connection in.
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Listener {
-    /// A listener with room for the connections that `permits` allows. `limit_name` is the name of that limit for
-    /// operators, such as `limits.connections`.
+    /// A listener that accepts every connection at once. The caller refuses those that are too many.
     #[must_use]
-    pub fn new(socket: TcpListener, permits: Arc<Semaphore>, limit_name: &'static str) -> Listener {
-        Listener { socket, permits, limit_name }
+    pub fn unlimited(socket: TcpListener) -> Listener {
+        Listener { socket, limit: None }
+    }
+
+    /// A listener with room for the connections that `permits` allows; further ones wait. `name` is the name of that
+    /// limit for operators, such as `limits.connections`.
+    #[must_use]
+    pub fn limited(socket: TcpListener, permits: Arc<Semaphore>, name: &'static str) -> Listener {
+        Listener { socket, limit: Some((permits, name)) }
     }
 
     /// The next connection; `None` once `stop` is true or its sender is gone.
@@ -78,8 +84,8 @@ impl Listener {
                 Ok(accepted) => return Some(accepted),
                 Err(error) => {
                     tracing::warn!(
-                        %error, limit = self.limit_name,
-                        action = "raise the limit of open files (ulimit -n) above this limit of connections if this goes on",
+                        %error, limit = self.limit.as_ref().map(|(_, name)| name),
+                        action = "raise the limit of open files (ulimit -n), above the limit of connections, if this goes on",
                         "the system refuses a connection: the listener waits a moment"
                     );
                     tokio::time::sleep(REFUSED).await;
@@ -89,7 +95,10 @@ impl Listener {
     }
 
     async fn next(&self) -> std::io::Result<Accepted> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+        let permit = match &self.limit {
+            Some((permits, _)) => Some(permits.clone().acquire_owned().await.map_err(std::io::Error::other)?),
+            None => None,
+        };
         let (stream, peer) = self.socket.accept().await?;
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use service::listen::Accepted;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -108,29 +109,11 @@ impl Listener {
     }
 
     /// Accepts connections until `stop` is true, then waits until they have ended.
-    pub(super) async fn serve(self, listener: TcpListener) {
+    pub(super) async fn serve(self, socket: TcpListener) {
+        let listener = service::listen::Listener::unlimited(socket);
         let tasks = TaskTracker::new();
         let mut stop = self.stop.clone();
-        let transport = self.transport().name();
-        loop {
-            let accepted = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                accepted = listener.accept() => accepted,
-            };
-            let (stream, from) = match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Either that client is gone already, or there is no free descriptor, so waiting helps.
-                    tracing::warn!(
-                        transport,
-                        error = &error as &dyn std::error::Error,
-                        action = "raise the limit of open files (ulimit -n) if this goes on",
-                        "the system refuses a connection: the listener waits a moment"
-                    );
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-            };
+        while let Some(Accepted { stream, peer: from, .. }) = listener.accept(&mut stop).await {
             match self.connections.admit(from.ip().to_canonical()) {
                 Some(admitted) => {
                     let this = self.clone();
@@ -139,7 +122,7 @@ impl Listener {
                         drop(admitted);
                     });
                 }
-                None => self.metrics.refused_connections.with_label_values(&[transport]).inc(),
+                None => self.metrics.refused_connections.with_label_values(&[self.transport().name()]).inc(),
             }
         }
         drop(listener);

@@ -6,11 +6,14 @@
 //! - A port that another process uses is an error, although the sockets could share it with that process.
 
 #[cfg(target_os = "linux")]
-#[path = "udp/batch.rs"]
-mod exchange;
+mod batch;
 #[cfg(not(target_os = "linux"))]
-#[path = "udp/single.rs"]
-mod exchange;
+mod single;
+
+#[cfg(target_os = "linux")]
+use batch as exchange;
+#[cfg(not(target_os = "linux"))]
+use single as exchange;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};

@@ -1,9 +1,7 @@
-//! Bodies in transit: from a client to a node ([`sent`]) and from a node to a client ([`answer`]).
+//! The body of a request on its way to a node. The way back: [`super::relay`].
 
-mod answer;
 mod sent;
 
-pub(super) use answer::{Answer, Origin, Relay};
 pub(super) use sent::{Outgoing, Prepared, UploadProgress, prepare};
 
 /// Why a body ended early. A reader must not take it for a complete one.

@@ -38,7 +38,7 @@ pub(super) struct Connection {
     begun: AtomicBool,
     quiet_since: Mutex<Instant>,
     _counted: Counted,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Connection {

@@ -12,11 +12,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::balance::{HashKeys, happens, venue};
-use super::body::{Answer, Origin, Prepared, Relay, prepare};
+use super::body::{Prepared, prepare};
 use super::cache::{self, Cache, Flight, LookupResult, Stored, Turn};
 use super::forward::{Answered, Sending};
 use super::listen::{Connection, UnderWay};
 use super::problem::{Kind, Problem, closes};
+use super::relay::{Answer, Origin, Relay};
 use super::{Edge, hop_headers, request_check, sticky, upgrade};
 use crate::fleet::NodeId;
 

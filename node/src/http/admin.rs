@@ -9,16 +9,17 @@ use api::status::{ClockStatus, NodeStatus, PeerStatus};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode};
+use service::handler;
 use service::listen::{self, Listener, Serving};
+use service::router::{Resource, Router};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::app::reasons;
 use super::call::Call;
 use super::guests::completeness;
-use super::problem::Problem;
+use super::problem::{Answered, Problem};
 use super::reply::{Reply, full, json};
-use super::router::{Resource, Router, handler};
 use super::{App, operator, orders, probes};
 
 /// Operators are few: scrapers, `meridian status` and a drill fit in.
@@ -28,7 +29,7 @@ const CONNECTIONS: usize = 64;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Every resource of the admin listener.
-const RESOURCES: &[Resource] = &[
+const RESOURCES: &[Resource<Call, Answered>] = &[
     Resource::new("/metrics", &[(Method::GET, handler!(metrics))]),
     Resource::new("/v1/admin/status", &[(Method::GET, handler!(status))]),
     Resource::new("/v1/admin/clock/believe", &[(Method::POST, handler!(operator::trust_clock))]),
@@ -39,11 +40,7 @@ const RESOURCES: &[Resource] = &[
     Resource::new("/readyz", &[(Method::GET, handler!(probes::readyz))]),
 ];
 
-static ROUTER: LazyLock<Router> = LazyLock::new(|| {
-    let elsewhere = "/metrics, /v1/admin/status, /v1/admin/regions, /v1/admin/regions/{region}/order and \
-                     /v1/admin/clock/believe are here";
-    Router::new(RESOURCES, elsewhere)
-});
+static ROUTER: LazyLock<Router<Call, Answered>> = LazyLock::new(|| Router::new(RESOURCES));
 
 /// Serves the admin resources on `socket` until `stop` is true.
 pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
@@ -54,12 +51,16 @@ pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<boo
             let (parts, body) = request.into_parts();
             let (resource, names) = ROUTER.find(parts.uri.path()).unzip();
             let call = Call::new(app, parts, body, names.unwrap_or_default(), stopping);
-            let mut reply = ROUTER.answer(resource, call).await.unwrap_or_else(Problem::into_reply);
+            let answered = match ROUTER.handler(resource, &call.parts.method) {
+                Ok(handler) => handler(call).await,
+                Err(problem) => Err(problem.into()),
+            };
+            let mut reply = answered.unwrap_or_else(Problem::into_reply);
             reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             reply
         }
     };
-    let listener = Listener::new(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
+    let listener = Listener::limited(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
     listen::serve(listener, Serving { idle: IDLE, open: None }, stop, answer).await;
 }
 

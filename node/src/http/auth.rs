@@ -2,19 +2,13 @@
 //!
 //! # Invariants
 //! - A secret is compared with the id before any lookup, so a client with a wrong secret learns nothing.
-//! - A key of another venue gets the same answer as a venue that does not exist.
-
-use std::sync::Arc;
 
 use api::headers::SECRET;
 use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
 
-use super::App;
 use super::problem::{Kind, Problem};
-use super::session::Session;
-use super::venues::{self, CachedVenue};
-use registry::{OwnerKey, Secret, VenueId, VisitId};
+use registry::{OwnerKey, Secret, VisitId};
 
 /// The owner's key of `Authorization: Bearer`.
 pub(super) fn owner_key(headers: &HeaderMap) -> Result<OwnerKey, Problem> {
@@ -23,17 +17,6 @@ pub(super) fn owner_key(headers: &HeaderMap) -> Result<OwnerKey, Problem> {
         .and_then(|text| text.split_once(' '))
         .and_then(|(scheme, key)| if scheme.eq_ignore_ascii_case("bearer") { key.trim().parse().ok() } else { None });
     key.ok_or_else(|| Problem::new(Kind::OwnerKeyMissing, "send Authorization: Bearer with the venue's owner key"))
-}
-
-/// The venue, if `key` is its owner's key.
-pub(super) fn find_owned_venue(
-    app: &App,
-    id: VenueId,
-    key: &OwnerKey,
-    session: &Session,
-) -> Result<Arc<CachedVenue>, Problem> {
-    let known = venues::find_open(app, id, session)?;
-    if known.venue.owned_by(key) { Ok(known) } else { Err(venues::unknown_venue()) }
 }
 
 /// The guest's secret, if it makes `id`.

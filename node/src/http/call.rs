@@ -6,6 +6,7 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use registry::{VenueId, VisitId};
 use replication::RegionId;
+use service::router::PathNames;
 use tokio::sync::watch;
 
 use super::App;
@@ -16,16 +17,8 @@ pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) parts: Parts,
     pub(super) body: Incoming,
-    pub(super) names: PathNames,
+    names: PathNames,
     stopping: watch::Receiver<bool>,
-}
-
-/// The parts of a path that its template leaves open; a part that the template does not have is empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct PathNames {
-    pub(super) venue: String,
-    pub(super) visit: String,
-    pub(super) region: String,
 }
 
 impl Call {
@@ -52,18 +45,19 @@ impl Call {
     /// The venue in the path.
     pub(super) fn venue(&self) -> Result<VenueId, Problem> {
         let detail = "a venue id is 26 characters of Crockford's base32";
-        self.names.venue.parse().map_err(|_| Problem::new(Kind::MalformedId, detail))
+        self.names.get("venue").parse().map_err(|_| Problem::new(Kind::MalformedId, detail))
     }
 
     /// The visit in the path.
     pub(super) fn visit(&self) -> Result<VisitId, Problem> {
         let detail = "a visit id is a lowercase UUID of version 8";
-        self.names.visit.parse().map_err(|_| Problem::new(Kind::MalformedId, detail))
+        self.names.get("visit").parse().map_err(|_| Problem::new(Kind::MalformedId, detail))
     }
 
     /// The region in the path.
     pub(super) fn region(&self) -> Result<RegionId, Problem> {
-        let region = self.names.region.parse::<RegionId>().ok().filter(|name| self.app.regions.contains_key(name));
+        let region =
+            self.names.get("region").parse::<RegionId>().ok().filter(|name| self.app.regions.contains_key(name));
         region.ok_or_else(|| {
             let names: Vec<&str> = self.app.regions.keys().map(RegionId::as_str).collect();
             Problem::new(Kind::NoRegion, format!("the regions are {}", names.join(", ")))

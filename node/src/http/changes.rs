@@ -11,6 +11,7 @@
 //!   broke, and no token shows that.
 //! - The stream ends when the node stops and when the venue is closed.
 
+use api::wait::WAIT;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::reply::{BrokeOff, Reply, stream as streamed};
 use super::session::{Session, write};
+use super::venues;
 use super::venues::{VenueLookup, read};
 use super::{App, auth};
 use crate::driver::Follower;
@@ -57,7 +59,7 @@ pub(super) async fn changes(call: Call) -> Result<Reply, Problem> {
     let venue = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
-    let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
+    let wait = Query::parse(call.parts.uri.query(), &[WAIT])?.wait()?;
     let last = call.parts.headers.get("last-event-id");
     // Follow before reading anything, otherwise a change between the list and the first event would be missed.
     let changes = app.handle.changes(venue.tenant());
@@ -71,7 +73,7 @@ pub(super) async fn changes(call: Call) -> Result<Reply, Problem> {
         Err(_) if last.is_some() => Session::without(app),
         Err(problem) => return Err(problem),
     };
-    auth::find_owned_venue(app, venue, &owner, &session)?;
+    venues::find_owned_venue(app, venue, &owner, &session)?;
     let mut events = Events {
         app: call.app.clone(),
         venue,

@@ -22,6 +22,15 @@ pub(super) use api::problem::Kind;
 #[derive(Clone, Debug)]
 pub(super) struct Problem(service::problem::Problem);
 
+/// What a handler answers.
+pub(super) type Answered = Result<Reply, Problem>;
+
+impl From<service::problem::Problem> for Problem {
+    fn from(problem: service::problem::Problem) -> Problem {
+        Problem(problem)
+    }
+}
+
 impl Problem {
     /// A problem with a detail.
     pub(super) fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Problem {
@@ -33,14 +42,9 @@ impl Problem {
         Problem(service::problem::Problem::parameter(parameter, detail))
     }
 
-    /// A method that the resource does not have; `allow` lists those that it has.
-    pub(super) fn method(allow: String) -> Problem {
-        Problem(service::problem::Problem::method(allow))
-    }
-
     /// The node takes no writes for now.
     pub(super) fn clock_in_doubt() -> Problem {
-        Problem::new(Kind::ClockInDoubt, "it takes no writes until the clock agrees with its peers'")
+        Problem::new(Kind::ClockInDoubt, "the node takes no writes until its clock agrees with its peers' clocks")
     }
 
     /// A failure that must not happen; the log says more.

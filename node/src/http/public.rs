@@ -10,21 +10,22 @@ use std::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request};
+use service::handler;
 use service::listen::{self, Listener, Serving};
+use service::router::{Resource, Router};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::call::Call;
-use super::problem::Problem;
+use super::problem::{Answered, Problem};
 use super::reply::Reply;
-use super::router::{Resource, Router, handler};
 use super::{App, changes, cluster, guests, probes, venues, visits};
 
 /// How long a client's connection may be idle.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Every public resource.
-const RESOURCES: &[Resource] = &[
+const RESOURCES: &[Resource<Call, Answered>] = &[
     Resource::new("/v1/venues", &[(Method::POST, handler!(venues::create))]),
     Resource::new(
         "/v1/venues/{venue}",
@@ -53,13 +54,13 @@ const RESOURCES: &[Resource] = &[
     Resource::new("/readyz", &[(Method::GET, handler!(probes::readyz))]),
 ];
 
-static ROUTER: LazyLock<Router> = LazyLock::new(|| Router::new(RESOURCES, "see /v1/openapi.json"));
+static ROUTER: LazyLock<Router<Call, Answered>> = LazyLock::new(|| Router::new(RESOURCES));
 
 /// Serves the public API on `socket` until `stop` is true. Returns when all connections are gone, which takes until the
 /// requests in flight are answered, but five seconds at most.
 pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
     let (permits, open) = (Arc::new(Semaphore::new(app.connections)), app.metrics.http_connections.clone());
-    let listener = Listener::new(socket, permits, "limits.connections");
+    let listener = Listener::limited(socket, permits, "limits.connections");
     let stopping = stop.clone();
     let answer = move |request: Request<Incoming>| answer(app.clone(), request, stopping.clone());
     listen::serve(listener, Serving { idle: IDLE, open: Some(open) }, stop, answer).await;
@@ -69,10 +70,14 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Rece
     let begun = Instant::now();
     let (parts, body) = request.into_parts();
     let (resource, names) = ROUTER.find(parts.uri.path()).unzip();
-    let template = resource.map_or("none", |resource| resource.template);
+    let template = resource.map_or("none", |resource| resource.template());
     let method = parts.method.clone();
     let call = Call::new(app.clone(), parts, body, names.unwrap_or_default(), stopping);
-    let mut reply = ROUTER.answer(resource, call).await.unwrap_or_else(Problem::into_reply);
+    let answered = match ROUTER.handler(resource, &call.parts.method) {
+        Ok(handler) => handler(call).await,
+        Err(problem) => Err(problem.into()),
+    };
+    let mut reply = answered.unwrap_or_else(Problem::into_reply);
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (status, took) = (reply.status(), begun.elapsed());
     app.metrics.answered(template, status.as_u16(), took);
@@ -96,7 +101,10 @@ mod tests {
     #[test]
     fn every_path_leads_to_its_resource() {
         let (resource, names) = ROUTER.find("/v1/venues/a/visits/b").unwrap();
-        assert_eq!((resource.template, &*names.venue, &*names.visit), ("/v1/venues/{venue}/visits/{visit}", "a", "b"));
+        assert_eq!(
+            (resource.template(), names.get("venue"), names.get("visit")),
+            ("/v1/venues/{venue}/visits/{visit}", "a", "b")
+        );
         ROUTER.check(&[
             "",
             "/",
@@ -132,7 +140,7 @@ mod tests {
             // HEAD is GET without its body: OpenAPI need not repeat it.
             let allow = resource.allow();
             let methods = allow.split(", ").filter(|method| *method != "HEAD").map(str::to_owned);
-            (resource.template.to_owned(), methods.collect::<BTreeSet<_>>())
+            (resource.template().to_owned(), methods.collect::<BTreeSet<_>>())
         });
         assert_eq!(theirs, ours.collect());
     }

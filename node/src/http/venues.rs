@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use super::App;
 use super::problem::{Kind, Problem};
 use super::session::Session;
-use registry::{PolicyPack, Venue, VenueId};
+use registry::{OwnerKey, PolicyPack, Venue, VenueId};
 
 pub(super) use handlers::{change, close, create, show};
 
@@ -109,6 +109,17 @@ pub(super) fn find_open(app: &App, id: VenueId, session: &Session) -> Result<Arc
         VenueLookup::Closed => Err(Problem::new(Kind::Closed, "its owner closed it; it takes no check-ins any more")),
         VenueLookup::Unknown => Err(unknown_venue()),
     }
+}
+
+/// The venue, if `key` is its owner's key. A key of another venue gets the same answer as a venue that does not exist.
+pub(super) fn find_owned_venue(
+    app: &App,
+    id: VenueId,
+    key: &OwnerKey,
+    session: &Session,
+) -> Result<Arc<CachedVenue>, Problem> {
+    let known = find_open(app, id, session)?;
+    if known.venue.owned_by(key) { Ok(known) } else { Err(unknown_venue()) }
 }
 
 /// The answer for a venue that is unknown, and for an owner's key that is not its own.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use replication::{Frame, NodeName};
+use service::listen::{Accepted, Listener};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -30,25 +31,10 @@ enum Stranger {
 }
 
 /// Accepts links until `shutdown` turns true.
-pub async fn accept(listener: TcpListener, links: Links, mut shutdown: watch::Receiver<bool>) {
+pub async fn accept(socket: TcpListener, links: Links, mut shutdown: watch::Receiver<bool>) {
     let handshakes = std::sync::Arc::new(tokio::sync::Semaphore::new(HANDSHAKES));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = shutdown.wait_for(|stop| *stop) => return,
-        };
-        let (socket, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(
-                    %error, action = "raise the limit of open files (ulimit -n) if this goes on",
-                    "the system refuses a connection of a peer: the listener waits a moment"
-                );
-                // The process is most likely out of file descriptors: wait until others are closed.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
+    let listener = Listener::unlimited(socket);
+    while let Some(Accepted { stream: socket, peer: address, .. }) = listener.accept(&mut shutdown).await {
         let Ok(permit) = handshakes.clone().try_acquire_owned() else { continue };
         let (links, mut shutdown) = (links.clone(), shutdown.clone());
         tokio::spawn(async move {

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - A request keeps at most [`MOST`] contacts in memory, and only few requests run at one time on one node.
 
+use api::wait::WAIT;
 use std::collections::BTreeMap;
 
 use hyper::StatusCode;
@@ -15,6 +16,7 @@ use super::super::query::Query;
 use super::super::reply::{Reply, json};
 use super::super::session::Session;
 use super::super::store::{accepting_region, visit_from_rows, why_absent};
+use super::super::venues;
 use super::completeness;
 use super::pages::{Item, Pages};
 use api::{Moment, RegionId};
@@ -42,11 +44,11 @@ pub(in super::super) async fn contacts(call: Call) -> Result<Reply, Problem> {
     let venue = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
-    let query = Query::parse(call.parts.uri.query(), &["visit", "wait"])?;
+    let query = Query::parse(call.parts.uri.query(), &["visit", WAIT])?;
     let id = query.get("visit").and_then(|text| text.parse::<VisitId>().ok());
     let id = id.ok_or_else(|| Problem::parameter("visit", "the id of a visit of this venue is expected"))?;
     let mut session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
-    let known = auth::find_owned_venue(app, venue, &owner, &session)?;
+    let known = venues::find_owned_venue(app, venue, &owner, &session)?;
     let busy = |_| Problem::new(Kind::Busy, "repeat the request in a moment, or elsewhere");
     let _one_of_few = app.contact_searches.try_acquire().map_err(busy)?;
     let completeness = completeness(&session.status);

@@ -1,5 +1,6 @@
 //! `GET /v1/venues/{venue}/guests`: who was here.
 
+use api::wait::WAIT;
 use std::time::Duration;
 
 use api::headers::COMPLETENESS;
@@ -15,6 +16,7 @@ use super::super::problem::{Kind, Problem};
 use super::super::query::Query;
 use super::super::reply::{BrokeOff, Reply, full, header, stream as streamed};
 use super::super::session::Session;
+use super::super::venues;
 use super::accept::Format;
 use super::cursor::Cursor;
 use super::listing::Listing;
@@ -46,10 +48,10 @@ pub(in super::super) async fn list(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let format = Format::of(&call.parts.headers)?;
-    let query = Query::parse(call.parts.uri.query(), &["from", "to", "area", "limit", "cursor", "wait"])?;
+    let query = Query::parse(call.parts.uri.query(), &["from", "to", "area", "limit", "cursor", WAIT])?;
     let session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
     let asked = GuestListRequest::read(&query, venue, format, app.now(&session.status))?;
-    let known = auth::find_owned_venue(app, venue, &owner, &session)?;
+    let known = venues::find_owned_venue(app, venue, &owner, &session)?;
     let (after, through) = match asked.cursor {
         // A visit that arrived since the first page may lie before this page, so the completeness stays that of the
         // first page.

@@ -5,6 +5,8 @@
 //! - A profile may be cached only if the request carried no session token. Otherwise a cache would hand an old token to
 //!   a client that has a newer one.
 
+use api::headers::SESSION;
+use api::wait::WAIT;
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use hyper::{HeaderMap, StatusCode};
 use replication::{Change, Reason, Write};
@@ -50,7 +52,7 @@ pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
 pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
     let id = call.venue()?;
     let app = &call.app;
-    let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
+    let wait = Query::parse(call.parts.uri.query(), &[WAIT])?.wait()?;
     let mut session = Session::begin(app, &call.parts.headers, wait).await?;
     let known = find_open(app, id, &session)?;
     session.saw(&known.vector);
@@ -61,7 +63,7 @@ pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
     };
     let headers = reply.headers_mut();
     headers.insert(ETAG, header(known.etag.clone()));
-    headers.insert(VARY, HeaderValue::from_static("meridian-session"));
+    headers.insert(VARY, SESSION.into());
     if session.is_given() {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         session.sign_read(&mut reply);
@@ -80,7 +82,7 @@ pub(in super::super) async fn change(call: Call) -> Result<Reply, Problem> {
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VenuePatch::parse(&body)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    auth::find_owned_venue(app, id, &owner, &session)?;
+    super::find_owned_venue(app, id, &owner, &session)?;
     // Read from the store and not from the cache, because a change builds on the current state.
     let VenueLookup::Open(known) = read(app, id)? else { return Err(unknown_venue()) };
     let updates = patch.check(&known.pack)?;
@@ -107,7 +109,7 @@ pub(in super::super) async fn close(call: Call) -> Result<Reply, Problem> {
     let owner = auth::owner_key(&call.parts.headers)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    auth::find_owned_venue(app, id, &owner, &session)?;
+    super::find_owned_venue(app, id, &owner, &session)?;
     let erase = Write::Erase { name: id.name(), lasting: true, reason: Reason::Owner };
     let outcome = app.write("venue_close", erase).await?;
     app.venues.invalidate(&id);

@@ -10,7 +10,6 @@ use hyper::StatusCode;
 use hyper::header::LOCATION;
 use replication::replica::Status;
 use replication::{Change, DocumentKey, Outcome, Row, View, Wall, Write};
-use serde::Serialize;
 
 use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};
@@ -20,19 +19,7 @@ use super::super::session::Session;
 use super::super::store::{visit_from_rows, why_absent};
 use super::super::venues::CachedVenue;
 use super::super::{App, auth, body, venues};
-use registry::{CheckAt, CheckedVisit, Secret, VenueId, VisitBody, VisitId};
-
-/// The answer to a check-in.
-#[derive(Serialize)]
-struct Receipt<'a> {
-    visit_id: VisitId,
-    /// For a guest who sent no secret.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    secret: Option<String>,
-    expires_at: Moment,
-    region: &'a str,
-    receipt_url: String,
-}
+use registry::{CheckAt, CheckedVisit, Receipt, Secret, VenueId, VisitBody, VisitId};
 
 /// `POST /v1/venues/{venue}/visits`.
 pub(in super::super) async fn post(call: Call) -> Result<Reply, Problem> {
@@ -147,7 +134,7 @@ fn receipt(
         visit_id: id,
         secret: minted.then(|| secret.to_string()),
         expires_at: Moment(expires_at),
-        region: app.region.as_str(),
+        region: app.region.clone(),
         // The browser sends nothing that follows the #, so no log and no referrer has the secret.
         receipt_url: format!("{}/r/{id}?v={venue}#{secret}", app.public_url),
     };

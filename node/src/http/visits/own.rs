@@ -4,6 +4,7 @@
 //! - An erasure needs only the secret. This region need not have seen the visit or the venue.
 //! - A visit of a closed venue can still be corrected, because the guest's right does not end with the venue.
 
+use api::wait::WAIT;
 use std::sync::Arc;
 
 use hyper::StatusCode;
@@ -39,7 +40,7 @@ pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
     let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
     auth::check_secret(&call.parts.headers, id)?;
-    let wait = Query::parse(call.parts.uri.query(), &["wait"])?.wait()?;
+    let wait = Query::parse(call.parts.uri.query(), &[WAIT])?.wait()?;
     let mut session = Session::begin(app, &call.parts.headers, wait).await?;
     let rows = app.rows(&id.name(venue), app.view(&session.status))?;
     let Some((visit, expires_at)) = visit_from_rows(app, id, &rows) else {

@@ -1,4 +1,4 @@
-//! The body of an answer.
+//! The body of an answer on its way to the client.
 //!
 //! # Invariants
 //! - If a node's body breaks off, the client's connection (HTTP/2: stream) breaks off too; it never ends cleanly.
@@ -14,23 +14,23 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use prometheus::IntCounter;
 use tokio::time::Sleep;
 
-use super::Cut;
-use crate::edge::cache::Filling;
-use crate::edge::listen::UnderWay;
-use crate::edge::pool::Lease;
+use super::body::Cut;
+use super::cache::Filling;
+use super::listen::UnderWay;
+use super::pool::Lease;
 
 /// The body that a client gets: the edge's own, or a node's.
-pub(in crate::edge) struct Answer {
+pub(super) struct Answer {
     body: Either<Full<Bytes>, Box<Relay>>,
     /// Marks the connection as busy.
     _under_way: UnderWay,
 }
 
 /// The source of the body.
-pub(in crate::edge) type Origin = Either<Bytes, Box<Relay>>;
+pub(super) type Origin = Either<Bytes, Box<Relay>>;
 
 impl Answer {
-    pub(in crate::edge) fn new(origin: Origin, under_way: UnderWay) -> Answer {
+    pub(super) fn new(origin: Origin, under_way: UnderWay) -> Answer {
         let body = match origin {
             Either::Left(bytes) => Either::Left(Full::new(bytes)),
             Either::Right(relay) => Either::Right(relay),
@@ -66,7 +66,7 @@ impl Body for Answer {
 }
 
 /// A node's body, read only as fast as the client reads it.
-pub(in crate::edge) struct Relay {
+pub(super) struct Relay {
     body: Incoming,
     lease: Option<Lease>,
     filling: Option<Filling>,
@@ -76,14 +76,14 @@ pub(in crate::edge) struct Relay {
 }
 
 impl Relay {
-    pub(in crate::edge) fn new(body: Incoming, lease: Lease, idle: Duration, broke_off: IntCounter) -> Relay {
+    pub(super) fn new(body: Incoming, lease: Lease, idle: Duration, broke_off: IntCounter) -> Relay {
         let mut relay = Relay { body, lease: Some(lease), filling: None, idle, timer: None, broke_off };
         relay.end_if_ended();
         relay
     }
 
     /// Copies what passes into `filling`, for the cache.
-    pub(in crate::edge) fn fill(&mut self, filling: Filling) {
+    pub(super) fn fill(&mut self, filling: Filling) {
         self.filling = Some(filling);
         self.end_if_ended();
     }
