@@ -58,7 +58,7 @@ impl From<Moment> for Timestamp {
 }
 
 impl From<Timestamp> for Moment {
-    /// A time before 1970 becomes its first moment.
+    /// A time before 1970 becomes 1970-01-01T00:00:00Z.
     fn from(stamp: Timestamp) -> Moment {
         Moment(Wall(u64::try_from(stamp.as_millisecond()).unwrap_or_default()))
     }

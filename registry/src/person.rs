@@ -60,7 +60,7 @@ impl PersonField {
         }
     }
 
-    /// How long the field may be, in characters as a reader counts them.
+    /// The longest value, in grapheme clusters (Unicode UAX 29).
     #[must_use]
     pub(crate) fn max_chars(self) -> usize {
         match self {

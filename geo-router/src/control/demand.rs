@@ -34,7 +34,6 @@ impl Demand {
         }
     }
 
-    /// The rates.
     pub(super) fn by_class(&self) -> &[f64] {
         &self.rates
     }

@@ -1,4 +1,5 @@
-//! The DNS server's metrics, and the tallies that keep their cost out of the hot path.
+//! The DNS server's metrics, and one tally for each thread, because updating shared counters for each query would cost too
+//! much.
 //!
 //! # Invariants
 //! - Labels are transports, types, codes, regions and reasons; never a name that was asked for or an address.

@@ -108,7 +108,6 @@ fn closed(now: Instant) -> State {
 /// Whether a request may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Yes.
     Yes,
     /// Yes, and its outcome decides.
     Trial,

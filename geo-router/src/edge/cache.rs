@@ -115,7 +115,6 @@ impl Expiry<Key, Arc<Stored>> for UntilItsTimeIsOver {
     }
 }
 
-/// The cache.
 pub(super) struct Cache {
     rules: CacheRules,
     marks: Moka<Arc<str>, Arc<Mark>>,

@@ -45,7 +45,7 @@ impl Changes {
         Follower { changes: self, tenant, names: Some(names) }
     }
 
-    /// The lock is held for a look-up and a push, never while anything is waited for.
+    /// Callers hold the lock for one map look-up and one send. No caller awaits while it holds the lock.
     fn channels(&self) -> MutexGuard<'_, BTreeMap<TenantId, Sender<DocumentName>>> {
         self.0.lock()
     }

@@ -52,12 +52,10 @@ impl Problem {
         Problem::new(Kind::Internal, "repeat the request; the operator finds the reason in the node's log")
     }
 
-    /// Its kind.
     pub(super) fn kind(&self) -> Kind {
         self.0.kind()
     }
 
-    /// The answer.
     pub(super) fn into_reply(self) -> Reply {
         self.0.into_response().map(|body| Either::Left(body.into()))
     }

@@ -40,7 +40,6 @@ impl<'a> Query<'a> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_ref())
     }
 
-    /// A moment.
     pub(super) fn time(&self, name: &'static str) -> Result<Option<Wall>, Problem> {
         let Some(text) = self.get(name) else { return Ok(None) };
         let moment = Moment::read(&text.replace(' ', "+"));

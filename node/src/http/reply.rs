@@ -21,7 +21,6 @@ pub(super) struct BrokeOff;
 /// The body of an answer: mostly one piece; lists and event streams have many.
 pub(super) type Body = Either<Full<Bytes>, UnsyncBoxBody<Bytes, BrokeOff>>;
 
-/// An answer.
 pub(super) type Reply = Response<Body>;
 
 /// JSON.

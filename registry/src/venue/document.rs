@@ -22,9 +22,7 @@ use api::duration;
 
 /// Names of the document's fields.
 pub(crate) mod field {
-    /// Text.
     pub(crate) const NAME: &str = "n";
-    /// Text.
     pub(crate) const ADDRESS: &str = "a";
     /// Text: IANA name.
     pub(crate) const TIMEZONE: &str = "t";

@@ -48,7 +48,6 @@ enum Order {
     Kill,
 }
 
-/// All children.
 pub(super) struct Children {
     tasks: JoinSet<bool>,
     events: mpsc::UnboundedReceiver<ChildEvent>,

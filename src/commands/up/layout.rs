@@ -28,7 +28,6 @@ pub(super) struct Layout {
     pub(super) data: PathBuf,
     /// All nodes: first the first node of every region, then the second, and so on.
     pub(super) nodes: Vec<NodePlace>,
-    /// The routers.
     pub(super) routers: Vec<RouterPlace>,
     /// The number of regions.
     pub(super) regions: usize,
@@ -48,11 +47,8 @@ pub(super) struct Process {
     pub(super) probed: SocketAddr,
 }
 
-/// One node.
 pub(super) struct NodePlace {
-    /// Its process.
     pub(super) process: Process,
-    /// Its region.
     pub(super) region: RegionId,
     /// Public listener.
     pub(super) public: SocketAddr,
@@ -63,9 +59,7 @@ pub(super) struct NodePlace {
     position: PositionSection,
 }
 
-/// One router.
 pub(super) struct RouterPlace {
-    /// Its process.
     pub(super) process: Process,
     /// HTTP edge, DNS and admin listener.
     pub(super) at: RouterAddresses,
@@ -84,7 +78,6 @@ impl Process {
         self.folder.join(format!("{}.toml", self.role))
     }
 
-    /// Its log.
     pub(super) fn log(&self) -> PathBuf {
         self.folder.join("log")
     }

@@ -1,4 +1,4 @@
-//! An answer on its way to a client that the cache stores once it is complete.
+//! Copies an answer while it streams to the client. The cache stores the copy only if the body ends cleanly.
 
 use std::sync::Arc;
 use std::time::Instant;

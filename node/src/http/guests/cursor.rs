@@ -14,7 +14,7 @@ use registry::VenueId;
 const ID: usize = 16;
 const CHECKSUM: usize = 4;
 
-/// Most regions whose completeness a cursor carries. Later pages do not mention further regions.
+/// A cursor carries the completeness of at most so many regions. If there are more, later pages leave the rest out.
 const MOST_REGIONS: usize = 64;
 
 /// A bound above the length of any cursor.
