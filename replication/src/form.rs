@@ -25,8 +25,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::legacy::{Key, ObjectId, OpType};
 use automerge::{ActorId, ExpandedChange};
 
-use crate::change::{ACTOR_LEN, ChangeError, ChangeHash, Value};
-use crate::row::Bounds;
+use crate::bounds::Bounds;
+use crate::chunk::{ACTOR_LEN, ChangeError, ChangeHash};
+use crate::value::Value;
 
 mod columns;
 

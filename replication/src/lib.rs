@@ -9,13 +9,16 @@
 //! This crate reads no clock, opens no socket or file, starts no thread, draws no random number, and does not know what
 //! a visit is.
 
+mod bounds;
 pub mod change;
+mod chunk;
 pub mod claim;
 pub mod document;
 pub mod drive;
 mod encode;
 mod form;
 pub mod frame;
+mod head;
 pub mod ids;
 pub mod key;
 pub mod log;
@@ -29,13 +32,17 @@ pub mod session;
 pub mod storage;
 pub mod time;
 pub mod trust;
+mod value;
 pub mod version;
 
-pub use change::{Change, ChangeError, ChangeHash, OpRef, Value};
+pub use bounds::Bounds;
+pub use change::{Change, OpRef};
+pub use chunk::{ChangeError, ChangeHash};
 pub use claim::Claim;
 pub use document::Document;
 pub use drive::{Action, Turn};
 pub use frame::{Frame, FrameError};
+pub use head::Head;
 pub use ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
 pub use key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 pub use log::{Delta, Reason, Tombstone};
@@ -46,6 +53,7 @@ pub use session::SessionToken;
 pub use storage::{Storage, StorageError, WriteBatch};
 pub use time::{Hlc, Monotonic, Now, Wall};
 pub use trust::WordRefused;
+pub use value::Value;
 pub use version::VersionVector;
 
 /// The example of the README is compiled and run.

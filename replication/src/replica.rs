@@ -14,7 +14,6 @@
 //! | `send.rs` | frames out: own entries first, relays if late |
 //! | `origins.rs` | which node each log belongs to; origins that are over |
 //! | `awaited.rs` | entries that the replica waits for before it is fit to serve |
-//! | `head.rs` | the rolling hash that shows a fork |
 //! | `forget.rs` | removal of erased rows, expired buckets, checkpoints |
 //! | `status.rs` | the replica's state for operators and readers |
 
@@ -22,7 +21,6 @@ mod awaited;
 mod begun;
 mod compact;
 mod forget;
-mod head;
 mod link;
 mod marks;
 mod meta;
@@ -41,6 +39,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claim::Completeness;
+use crate::head::Heads;
 use crate::ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::recent::Recent;
@@ -49,13 +48,11 @@ use crate::time::{Hlc, Monotonic, Now, Wall};
 use crate::trust::{Doubt, TrustedClock, WordRefused};
 use crate::version::VersionVector;
 
-pub use head::Head;
 pub use link::LinkError;
 pub use status::{PeerStatus, Status};
 pub use write::{Write, WriteError};
 
 use awaited::Awaited;
-use head::Heads;
 use link::Link;
 use marks::Mark;
 use origins::{Hearsay, Origins};

@@ -67,7 +67,7 @@ fn write(folder: &Path) -> std::io::Result<()> {
         vector: vector.clone(),
         seen: vector.clone(),
         boot: 3,
-        yours: Some((ReplicaId(7), replication::replica::Head { seq: 3, hash: 4 })),
+        yours: Some((ReplicaId(7), replication::Head { seq: 3, hash: 4 })),
         wall: Wall(1_800_000_000_000),
         max_retention_ms: 28 * 86_400_000,
     };

@@ -36,7 +36,7 @@ use crate::storage::{Storage, StorageError};
 use crate::time::{Now, millis};
 use crate::version::VersionVector;
 
-pub(super) use state::{Link, Receipt, Tick, Watch};
+pub(super) use state::{LINGER, Link, Receipt, Tick, Watch};
 
 /// Why a link must be closed (or, for `Storage`, why the replica must stop).
 #[derive(Debug, thiserror::Error)]

@@ -32,7 +32,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::awaited::Awaited;
 use super::begun::Begun;
-use super::head::Heads;
 use super::marks;
 use super::meta::{self, FORMAT, Meta};
 use super::origins::{Hearsay, Origins};
@@ -40,6 +39,7 @@ use super::pending::Pending;
 use super::salvage::Orphans;
 use super::{BatchId, Event, Mint, Replica, ReplicaConfig, Standing, Ticket, Told};
 use crate::claim::Completeness;
+use crate::head::Heads;
 use crate::ids::LinkId;
 use crate::recent::Recent;
 use crate::storage::{Storage, StorageError};

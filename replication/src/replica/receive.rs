@@ -9,12 +9,12 @@
 
 use super::link::Receipt;
 use super::{Event, LinkError, Replica, Standing};
+use crate::bounds::Bounds;
 use crate::frame::{Deltas, Progress};
+use crate::head::Head;
 use crate::ids::{LinkId, NodeName};
 use crate::key::{Bucket, DocumentKey};
 use crate::log::{Body, Delta, LogEntry, Reference};
-use crate::replica::Head;
-use crate::row::Bounds;
 use crate::storage::{Storage, StorageError};
 use crate::time::{Now, Wall};
 

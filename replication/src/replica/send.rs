@@ -12,9 +12,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::link::{Link, Watch};
+use super::link::{LINGER, Link, Watch};
 use super::{Replica, Standing, Transmit};
 use crate::claim::Claim;
 use crate::frame::{Deltas, Frame, Hello, MAX_ENTRIES, Progress};
@@ -29,8 +28,6 @@ const FRAME_BYTES: usize = 256 * 1024;
 /// With this many frames unacknowledged a partly filled frame waits for more entries, so that frames, and the peer's
 /// commits, become larger under load.
 const EAGER_FRAMES: usize = 1;
-/// How long a partly filled frame waits at most.
-pub(super) const LINGER: Duration = Duration::from_millis(6);
 /// A frame with this many entries does not wait.
 const FULL: u64 = MAX_ENTRIES as u64 / 2;
 

@@ -1,12 +1,13 @@
 //! Local writes, and the checks that keep dead documents out.
 
 use super::{Outcome, Replica, Standing, Ticket};
+use crate::bounds::Bounds;
 use crate::change::Change;
 use crate::encode::encode;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
-use crate::row::{Bounds, Row};
+use crate::row::Row;
 use crate::storage::{Storage, StorageError, document_key, log_key, tombstone_key};
 use crate::time::{Hlc, Now, Wall};
 use crate::version::VersionVector;
@@ -42,7 +43,7 @@ pub enum WriteError {
     /// The expiry lies beyond the id's arrival + `max_retention`.
     #[error("the document would outlive the longest retention")]
     TooLong,
-    /// The document has as many changes or bytes as a local write may give it ([`crate::row::Bounds`]).
+    /// The document has as many changes or bytes as a local write may give it ([`crate::bounds::Bounds`]).
     #[error("the document takes no more changes")]
     Full,
     /// The replica does not believe its clock.

@@ -1,7 +1,7 @@
 //! Lies about documents: what a certified peer can do to them, and what it cannot.
 
+use replication::Bounds;
 use replication::log::Body;
-use replication::row::Bounds;
 use replication::{
     Change, Collection, Delta, Document, DocumentId, DocumentKey, DocumentName, Dot, Hlc, Reason, TenantId, Value,
     Wall, Write, WriteError,
