@@ -4,8 +4,9 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::measure::{Kind, Outcome};
-use super::run::{Ran, Shared};
+use super::run::Ran;
 use super::server::Usage;
+use super::shared::Shared;
 use super::verify::Verification;
 use super::visible::Visible;
 use crate::support::table::table;

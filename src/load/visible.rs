@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 
 use super::client::{Client, Prepared};
 use super::measure::{self, Outcome};
-use super::run::Shared;
+use super::shared::Shared;
 
 /// Connections whose check-ins are followed; with more, the reads would be a considerable load.
 const WATCHED: usize = 8;

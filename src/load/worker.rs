@@ -13,7 +13,7 @@ use tokio::sync::Barrier;
 use super::client::{Client, Prepared};
 use super::ledger::{Change, Visit};
 use super::measure::{Kind, Outcome};
-use super::run::{Shared, SharedRecorder, lock, wall};
+use super::shared::{Shared, SharedRecorder, wall};
 use super::visible::{Acknowledged, Watch};
 
 /// How long a worker avoids its own target after a failure there.
@@ -179,7 +179,7 @@ impl Worker {
                 return done;
             }
             if number + 1 < tries {
-                lock(&self.recorder).retry(done.outcome);
+                self.recorder.lock().retry(done.outcome);
                 if done.target == self.current {
                     self.current = (done.target + 1) % targets;
                     self.away_until = Instant::now() + AWAY;
@@ -190,7 +190,7 @@ impl Worker {
     }
 
     fn note(&self, kind: Kind, intended: Instant, done: &Done) {
-        let mut recorder = lock(&self.recorder);
+        let mut recorder = self.recorder.lock();
         if done.outcome.is_success() {
             recorder.success(kind, intended.elapsed());
             recorder.repeats += u64::from(kind == Kind::CheckIn && done.outcome == Outcome::Status(200));

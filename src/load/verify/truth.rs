@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::ledger::Visit;
-use super::super::run::{Ran, Shared};
+use super::super::run::Ran;
+use super::super::shared::Shared;
 use super::{Checked, EXAMPLES, list};
 
 /// How a target shows one visit.
