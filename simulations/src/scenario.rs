@@ -7,10 +7,12 @@
 
 mod act;
 mod fault;
+mod length;
 mod presence;
 mod ranges;
 mod sections;
 mod signed;
+mod touched;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +31,9 @@ pub use sections::{
 };
 pub use signed::SignedDuration;
 
-pub(crate) use act::{Links, Touched};
+pub(crate) use act::Links;
 pub(crate) use fault::Resolved;
+pub(crate) use touched::Touched;
 
 /// A scenario as written.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 //! Events happen one at a time, in the order of the calendar. Nothing else decides what happens next, so a seed
 //! determines the whole run.
 
+mod attempt;
 mod calendar;
 mod check;
 mod client;
@@ -34,11 +35,12 @@ use crate::marks::{Mark, Marks};
 use crate::measure::FaultBand;
 use crate::meter::Meter;
 use crate::model::Model;
+use crate::reply::Answer;
 use crate::scenario::{Act, Operation, Resolved, Scenario};
 use crate::trace::Trace;
 
+use attempt::Attempt;
 use calendar::Calendar;
-use client::Attempt;
 pub(crate) use disk::Engine;
 use fault::Faults;
 use machines::Machines;
@@ -58,7 +60,7 @@ enum Event {
     Restart { node: NodeIndex, epoch: u64 },
     Reconfigure(NodeIndex),
     Ask(OperationIndex),
-    Answer { attempt: Attempt, answer: client::Answer },
+    Answer { attempt: Attempt, answer: Answer },
     GiveUp(Attempt),
     FaultBegins(FaultIndex),
     FaultEnds(FaultIndex),
@@ -113,7 +115,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world at its first moment. The scenario must be a plan, without workload and swarm, and `faults` its faults.
+    /// A world at its first moment. `scenario` must be a drawn plan (no workload, no swarm); `faults` are
+    /// `scenario.faults`, resolved.
     ///
     /// # Errors
     /// [`crate::scenario::ScenarioError`] if the scenario contradicts itself.

@@ -2,20 +2,20 @@
 //!
 //! A request is the same wherever and however often it is sent: ids and changes follow from the visit alone.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use registry::VISITS;
 use replication::read::{Query, View};
-use replication::{Change, ChangeHash, DocumentId, Dot, Reader, Reason, VersionVector, Write, WriteError};
+use replication::{Change, DocumentId, Reader, Reason, VersionVector, Write, WriteError};
 
+use super::attempt::{Attempt, PendingOperation, WaitingRead};
 use super::{Event, Input, World, check, visits};
 use crate::history::Record;
 use crate::index::{AttemptNumber, NodeIndex, OperationIndex, VisitNumber};
 use crate::invariant::Invariant;
 use crate::marks::Mark;
 use crate::model::VisitTruth;
-use crate::reply::Reply;
+use crate::reply::{Answer, Reply};
 use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
 
 /// How long a client waits for one region.
@@ -30,69 +30,6 @@ const LAST_MILE: Duration = Duration::from_millis(8);
 const LOOKED_INTO: usize = 32;
 /// A guest list of the last hour.
 const HOUR: Duration = Duration::from_hours(1);
-
-/// One attempt of a client: a request, sent to one region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Attempt {
-    /// Where it was sent.
-    pub(super) node: NodeIndex,
-    pub(super) operation: OperationIndex,
-    pub(super) number: AttemptNumber,
-}
-
-/// The operation that a ticket of the replica stands for.
-#[derive(Clone, Debug)]
-pub(crate) struct PendingOperation {
-    pub(super) attempt: Attempt,
-    pub(super) visit: VisitNumber,
-    /// `None` for an erasure.
-    pub(super) hash: Option<ChangeHash>,
-    /// The entries that a replica must know to show the change.
-    pub(super) needs: VersionVector,
-}
-
-/// A read that waits for the entries that its session has seen.
-#[derive(Clone, Debug)]
-pub(crate) struct WaitingRead {
-    attempt: Attempt,
-    until: Duration,
-}
-
-/// The answer of a region.
-#[derive(Clone, Debug)]
-pub(super) enum Answer {
-    /// A write is durable.
-    Done { dot: Option<Dot>, needs: VersionVector },
-    /// The visits that a reader was shown, and the vector that the region knew.
-    Shown { seen: Vec<(VisitNumber, BTreeSet<ChangeHash>)>, vector: VersionVector },
-    /// Erased or expired.
-    Gone,
-    /// Not known here (yet).
-    Unknown,
-    /// The session has seen more than this region has.
-    Stale,
-    /// The document is at its bounds.
-    Full,
-    /// Not fit to serve.
-    Unfit,
-    /// No process listens.
-    Refused,
-}
-
-impl Answer {
-    fn reply(&self) -> Reply {
-        match self {
-            Answer::Done { .. } => Reply::Done,
-            Answer::Shown { .. } => Reply::Shown,
-            Answer::Gone => Reply::Gone,
-            Answer::Unknown => Reply::Unknown,
-            Answer::Stale => Reply::Stale,
-            Answer::Full => Reply::Full,
-            Answer::Unfit => Reply::Unfit,
-            Answer::Refused => Reply::Refused,
-        }
-    }
-}
 
 #[derive(Clone, Debug, Default)]
 struct Request {

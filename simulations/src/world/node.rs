@@ -11,6 +11,7 @@ use replication::{
     ReplicaId, Storage as _, Ticket, VersionVector, View, Wall,
 };
 
+use super::attempt::{Attempt, PendingOperation, WaitingRead};
 use super::clock::WallClock;
 use super::disk::{Crash, Disk, Engine};
 use super::{Event, Input, World};
@@ -92,11 +93,11 @@ pub(crate) struct Process {
     /// Since when a batch is on its way to the disk.
     pub(super) syncing_since: Duration,
     pub(super) timer_at: Option<Duration>,
-    pub(super) tickets: BTreeMap<Ticket, super::client::PendingOperation>,
+    pub(super) tickets: BTreeMap<Ticket, PendingOperation>,
     pub(super) links: BTreeMap<LinkId, NodeIndex>,
     /// Requests that wait for room in a batch.
-    pub(super) waiting: VecDeque<super::client::Attempt>,
-    pub(super) readers: Vec<super::client::WaitingRead>,
+    pub(super) waiting: VecDeque<Attempt>,
+    pub(super) readers: Vec<WaitingRead>,
 }
 
 impl Node {

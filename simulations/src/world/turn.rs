@@ -8,12 +8,13 @@ use replication::{
     Action, BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, Turn, VersionVector, View,
 };
 
-use super::client::{Answer, PendingOperation};
+use super::attempt::PendingOperation;
 use super::{Event, Input, Node, World, check};
 use crate::history::{Machine, Record};
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::Invariant;
 use crate::marks::Mark;
+use crate::reply::Answer;
 use crate::scenario::FaultKind;
 
 impl World {
