@@ -10,7 +10,7 @@ use replication::Wall;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::ledger::Visit;
+use super::ledger::SentVisit;
 use super::measure::Recorder;
 use super::progress::ProgressLine;
 use super::shared::{Shared, SharedRecorder, wall};
@@ -22,7 +22,7 @@ pub(crate) struct Ran {
     /// The measurements of all connections.
     pub(crate) measured: Recorder,
     /// Every visit that may exist.
-    pub(crate) visits: Vec<Visit>,
+    pub(crate) visits: Vec<SentVisit>,
     /// From the first intended moment to the last answer.
     pub(crate) took: Duration,
     /// When check-ins became visible, for each of `read_at`.
