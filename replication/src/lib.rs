@@ -52,7 +52,7 @@ pub use row::Row;
 pub use session::SessionToken;
 pub use storage::{Storage, StorageError, WriteBatch};
 pub use time::{Hlc, Monotonic, Now, Wall};
-pub use trust::WordRefused;
+pub use trust::ClockStatementRefused;
 pub use value::Value;
 pub use version::VersionVector;
 

@@ -8,7 +8,7 @@
 //! - How far a peer is believed about a log is decided by `Replica::believed_through` alone.
 
 use super::link::Receipt;
-use super::{Event, LinkError, Replica, Standing};
+use super::{Event, LinkError, Replica, StartPhase};
 use crate::bounds::Bounds;
 use crate::frame::{Deltas, Progress};
 use crate::head::Head;
@@ -113,7 +113,7 @@ impl<S: Storage> Replica<S> {
                 break;
             }
             // An `Erased` entry without a tombstone makes us issue one, so it waits until we may write to our own log.
-            if self.standing != Standing::Running
+            if self.phase != StartPhase::Running
                 && matches!(delta.body, Body::Erased(_))
                 && self.tombstone(&delta.key)?.is_none()
             {

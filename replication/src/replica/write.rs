@@ -1,6 +1,6 @@
 //! Local writes, and the checks that keep dead documents out.
 
-use super::{Outcome, Replica, Standing, Ticket};
+use super::{Outcome, Replica, StartPhase, Ticket};
 use crate::bounds::Bounds;
 use crate::change::Change;
 use crate::encode::encode;
@@ -68,7 +68,7 @@ impl<S: Storage> Replica<S> {
         if self.clock.doubt().is_some() {
             return Err(WriteError::ClockInDoubt);
         }
-        if self.standing != Standing::Running {
+        if self.phase != StartPhase::Running {
             return Err(WriteError::Starting);
         }
         let ticket = self.next_ticket;
@@ -146,7 +146,7 @@ impl<S: Storage> Replica<S> {
         if std::mem::take(&mut self.is_unsaved) {
             self.pending.meta = true;
         }
-        debug_assert_eq!(self.standing, Standing::Running, "an entry is issued before peers have confirmed the log");
+        debug_assert_eq!(self.phase, StartPhase::Running, "an entry is issued before peers have confirmed the log");
         debug_assert!(!self.past.contains(&self.id), "an entry is issued under an id that was given up");
         debug_assert_eq!(self.vector.get(self.id), self.issued, "a dot would be used twice");
         self.issued += 1;
