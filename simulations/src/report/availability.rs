@@ -12,7 +12,7 @@ use super::faults::{self, Labels};
 use super::style::{BLUE, Fill, ORANGE};
 use super::summary::name;
 use super::units;
-use crate::measure::{Availability, Measured};
+use crate::figures::{Availability, Figures};
 
 /// Most slices of time that a panel shows. If there are more, neighbours are added up.
 const SLICES: usize = 240;
@@ -54,7 +54,7 @@ impl Slice {
     }
 }
 
-fn slices(run: &Measured, region: usize) -> Vec<Slice> {
+fn slices(run: &Figures, region: usize) -> Vec<Slice> {
     let of_region = run.availability.iter().filter(|a| a.region.0 == region);
     let mut slices: Vec<Slice> =
         of_region.filter(|a| a.at.is_finite() && a.seconds.is_finite()).map(Slice::of).collect();
@@ -64,7 +64,7 @@ fn slices(run: &Measured, region: usize) -> Vec<Slice> {
 }
 
 /// Draws a panel for each region.
-pub(super) fn figure(run: &Measured) -> Result<String, ReportError> {
+pub(super) fn figure(run: &Figures) -> Result<String, ReportError> {
     let panels: Vec<(usize, Vec<Slice>)> = (0..run.regions.len())
         .map(|region| (region, slices(run, region)))
         .filter(|(_, slices)| slices.iter().any(|slice| slice.all() > 0))

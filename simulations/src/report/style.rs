@@ -31,7 +31,7 @@ pub(super) const LINES: usize = 6;
 
 /// A small sign on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum Glyph {
     Disc,
     Ring,
     Square,
@@ -46,7 +46,7 @@ pub(super) struct Look {
     pub(super) color: RGBColor,
     /// Dash and gap.
     pub(super) dash: Option<(i32, i32)>,
-    pub(super) mark: Option<Mark>,
+    pub(super) mark: Option<Glyph>,
     pub(super) width: u32,
 }
 
@@ -58,11 +58,11 @@ pub(super) fn look(number: usize) -> Look {
     // Yellow is left out, because it cannot be seen on white.
     const COLORS: [RGBColor; 7] = [BLUE, VERMILION, GREEN, PURPLE, BLACK, ORANGE, SKY];
     const DASHES: [Option<(i32, i32)>; 4] = [None, Some((9, 4)), Some((3, 3)), Some((16, 5))];
-    const MARKS: [Mark; 6] = [Mark::Disc, Mark::Ring, Mark::Square, Mark::Triangle, Mark::Diamond, Mark::Cross];
+    const GLYPHS: [Glyph; 6] = [Glyph::Disc, Glyph::Ring, Glyph::Square, Glyph::Triangle, Glyph::Diamond, Glyph::Cross];
     Look {
         color: COLORS[number % COLORS.len()],
         dash: DASHES[number % DASHES.len()],
-        mark: Some(MARKS[number % MARKS.len()]),
+        mark: Some(GLYPHS[number % GLYPHS.len()]),
         width: 2,
     }
 }

@@ -11,13 +11,13 @@ use super::stats::{thin, upper};
 use super::style::{CONTEXT, LINES, Look, look};
 use super::summary::name;
 use super::units;
-use crate::measure::{Measured, Sample};
+use crate::figures::{Figures, Sample};
 
 /// A region's course.
 type Course = Vec<(f64, Option<f64>)>;
 
 /// The course of a value in every region.
-fn courses(run: &Measured, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Course> {
+fn courses(run: &Figures, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Course> {
     let mut courses = vec![Course::new(); run.regions.len()];
     for sample in run.samples.iter().filter(|sample| sample.at.is_finite()) {
         if let Some(course) = courses.get_mut(sample.region.0) {
@@ -68,7 +68,7 @@ fn lines(chart: &Chart, courses: &[Course], looks: &[Option<Look>]) -> Drawn {
 fn legend(
     canvas: &Canvas,
     top: i32,
-    run: &Measured,
+    run: &Figures,
     looks: &[Option<Look>],
     said: impl Fn(usize) -> String,
 ) -> Drawn<i32> {
@@ -86,12 +86,12 @@ fn legend(
     canvas.legend((px(LEGEND), top), px(896 - LEGEND), &entries)
 }
 
-fn time(run: &Measured) -> Axis {
+fn time(run: &Figures) -> Axis {
     Axis::time(run.ended_at, 8).titled("time since the start of the run")
 }
 
 /// Entries and seconds that each region lacks of the others.
-pub(super) fn lag(run: &Measured) -> Result<String, ReportError> {
+pub(super) fn lag(run: &Figures) -> Result<String, ReportError> {
     let strip = faults::strip(run) + 24;
     let height = strip + 400;
     let about = "Over the time of the run: how many entries of other regions each region does not know, and how old the oldest of them is.";
@@ -130,7 +130,7 @@ pub(super) fn lag(run: &Measured) -> Result<String, ReportError> {
 }
 
 /// How far behind the present a guest list in each region is complete, for the worst other region.
-pub(super) fn completeness(run: &Measured) -> Result<String, ReportError> {
+pub(super) fn completeness(run: &Figures) -> Result<String, ReportError> {
     let worst = |sample: &Sample| {
         let others = sample.completeness_s.iter().enumerate().filter(|(at, _)| *at != sample.region.0);
         others.map(|(_, value)| *value).try_fold(0.0, |worst: f64, value| Some(worst.max(value?)))
@@ -177,7 +177,7 @@ pub(super) fn completeness(run: &Measured) -> Result<String, ReportError> {
 }
 
 /// The times at which a running region could not say: from the first such sample to the next other one.
-fn spells(run: &Measured, region: usize, worst: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
+fn spells(run: &Figures, region: usize, worst: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
     let mut samples: Vec<&Sample> = run.samples.iter().filter(|s| s.region.0 == region && s.at.is_finite()).collect();
     samples.sort_by(|a, b| a.at.total_cmp(&b.at));
     let mut spells: Vec<(f64, f64)> = Vec::new();
@@ -198,7 +198,7 @@ fn spells(run: &Measured, region: usize, worst: impl Fn(&Sample) -> Option<f64>)
 }
 
 /// Documents, tombstones, log entries and bytes that each region stores.
-pub(super) fn storage(run: &Measured) -> Result<String, ReportError> {
+pub(super) fn storage(run: &Figures) -> Result<String, ReportError> {
     const PANELS: [Panel; 4] = [
         ("documents", |s| s.documents, units::short_count),
         ("tombstones", |s| s.tombstones, units::short_count),

@@ -9,11 +9,11 @@ use replication::read::{Query, View};
 use replication::{Change, DocumentId, Reader, Reason, VersionVector, Write, WriteError};
 
 use super::attempt::{Attempt, PendingOperation, WaitingRead};
-use super::{Event, Input, World, check, visits};
+use super::{CalendarEvent, Input, World, check, visits};
+use crate::coverage::Coverage;
 use crate::history::Record;
 use crate::index::{AttemptNumber, NodeIndex, OperationIndex, VisitNumber};
 use crate::invariant::Invariant;
-use crate::marks::Mark;
 use crate::model::VisitTruth;
 use crate::reply::{Answer, Reply};
 use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
@@ -112,7 +112,7 @@ impl World {
         let next = self.clients.next;
         if let Some(operation) = self.operations.get(next) {
             self.clients.next += 1;
-            self.calendar.schedule(operation.at, Event::Ask(OperationIndex(next)));
+            self.calendar.schedule(operation.at, CalendarEvent::Ask(OperationIndex(next)));
         }
     }
 
@@ -141,9 +141,9 @@ impl World {
         let home = self.clients.home(operation);
         if home == region || self.net.is_open(home, region) {
             let arrives = self.calendar.now() + self.way(home, region);
-            self.calendar.schedule(arrives, Event::Input { node: region, input: Input::Request(attempt) });
+            self.calendar.schedule(arrives, CalendarEvent::Input { node: region, input: Input::Request(attempt) });
         }
-        self.calendar.schedule(self.calendar.now() + ATTEMPT, Event::GiveUp(attempt));
+        self.calendar.schedule(self.calendar.now() + ATTEMPT, CalendarEvent::GiveUp(attempt));
     }
 
     pub(super) fn attempt_timed_out(&mut self, attempt: Attempt) {
@@ -174,7 +174,7 @@ impl World {
         // The write stands, whether or not its answer reaches the client.
         if home == node || self.net.is_open(node, home) {
             let arrives = self.calendar.now() + self.way(node, home);
-            self.calendar.schedule(arrives, Event::Answer { attempt, answer });
+            self.calendar.schedule(arrives, CalendarEvent::Answer { attempt, answer });
         }
     }
 
@@ -222,10 +222,10 @@ impl World {
         let region = self.clients.attempt(operation).map(|attempt| attempt.node);
         let answered_by = answer.as_ref().and(region);
         if answered_by.is_some_and(|region| region != home) {
-            self.marks.insert(Mark::Failover);
+            self.coverage.insert(Coverage::Failover);
         }
         if matches!(answer, Some(Answer::Stale)) {
-            self.marks.insert(Mark::Stale);
+            self.coverage.insert(Coverage::Stale);
         }
         let kind = self.operations[operation.0].kind;
         let asked_at = self.clients.requests[operation.0].asked_at;
@@ -295,7 +295,7 @@ impl World {
                 None
             }
             Err(WriteError::Full) => {
-                self.marks.insert(Mark::Full);
+                self.coverage.insert(Coverage::Full);
                 self.check(check::bounds::document_is_full(self, node, visit, bytes));
                 Some(Answer::Full)
             }
@@ -375,7 +375,7 @@ impl World {
                 let reader = self.nodes[node].reader();
                 if reader.rows(&key.name, false, View::applied(replication::Wall(0))).is_ok_and(|rows| rows.is_empty())
                 {
-                    self.marks.insert(Mark::ErasedUnseen);
+                    self.coverage.insert(Coverage::ErasedUnseen);
                 }
                 None
             }
@@ -437,13 +437,13 @@ impl World {
                 if document.as_ref().is_some_and(|document| {
                     visits::shown(&key, document).is_some_and(|visit| !visit.conflicts().is_empty())
                 }) {
-                    self.marks.insert(Mark::Conflict);
+                    self.coverage.insert(Coverage::Conflict);
                 }
                 self.check(check::session::list_is_of_one_venue(self, node, &asked, &key, document.as_ref()));
             }
         }
         if is_syncing {
-            self.marks.insert(Mark::ReadWhileSyncing);
+            self.coverage.insert(Coverage::ReadWhileSyncing);
         }
         self.check(check::session::session_holds(self, node, &asked, &seen, as_of));
         self.check(check::completeness::list_is_complete(self, node, &asked, &seen, &status));

@@ -5,8 +5,9 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use replication::memory::{MemoryStorage, Snapshot};
 use replication::storage::ScanVisitor;
@@ -66,7 +67,7 @@ impl Disk {
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        self.faults.lock()
     }
 
     /// The contents of the disk, for checks: reading them never fails.

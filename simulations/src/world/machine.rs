@@ -14,11 +14,11 @@ use replication::{
 use super::attempt::{Attempt, PendingOperation, WaitingRead};
 use super::clock::WallClock;
 use super::disk::{Crash, Disk, Engine};
-use super::{Event, Input, World};
-use crate::history::{Machine, Record};
+use super::{CalendarEvent, Input, World};
+use crate::coverage::Coverage;
+use crate::history::{MachineEvent, Record};
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::Invariant;
-use crate::marks::Mark;
 use crate::scenario::{Act, FaultKind, Scenario};
 use crate::seed::{Stream, stream};
 
@@ -29,7 +29,7 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 pub(super) type Live = BTreeMap<DocumentKey, BTreeSet<ChangeHash>>;
 
 /// One machine; a region has one unless the scenario says otherwise.
-pub(crate) struct Node {
+pub(crate) struct Machine {
     pub(crate) name: NodeName,
     pub(crate) region: RegionId,
     pub(crate) disk: Disk,
@@ -100,8 +100,13 @@ pub(crate) struct Process {
     pub(super) readers: Vec<WaitingRead>,
 }
 
-impl Node {
-    pub(super) fn all(scenario: &Scenario, seed: u64, added_later: &BTreeSet<NodeIndex>, engine: Engine) -> Vec<Node> {
+impl Machine {
+    pub(super) fn all(
+        scenario: &Scenario,
+        seed: u64,
+        added_later: &BTreeSet<NodeIndex>,
+        engine: Engine,
+    ) -> Vec<Machine> {
         let mut nodes = Vec::new();
         for (index, name) in scenario.regions.iter().enumerate() {
             let mut draws = stream(seed, "clock", index as u64);
@@ -110,7 +115,7 @@ impl Node {
             let ppm = scenario.clocks.drift_ppm * draws.random_range(-1.0..=1.0);
             // Checked when the scenario was read.
             let (Ok(node), Ok(region)) = (name.parse(), scenario.region_of(name).parse()) else { continue };
-            nodes.push(Node {
+            nodes.push(Machine {
                 name: node,
                 region,
                 disk: Disk::new(stream(seed, "disk", index as u64), engine),
@@ -208,7 +213,7 @@ impl World {
         if self.nodes[node].hung {
             // A start forces the store to the disk first, and that sync would not return.
             let epoch = self.nodes[node].epoch;
-            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node, epoch });
+            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, CalendarEvent::Restart { node, epoch });
             return;
         }
         self.nodes[node].epoch += 1;
@@ -231,7 +236,7 @@ impl World {
             let excused = self.nodes[node].disk_has_failed();
             self.require(Invariant::Durability, Some(node), excused, || "its store does not open any more".to_owned());
             self.note_disk_failures(node);
-            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node, epoch });
+            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, CalendarEvent::Restart { node, epoch });
             return;
         };
         let known = replica.durable().clone();
@@ -258,7 +263,7 @@ impl World {
         let kept = (known.covers(&machine.told), known.covers(&machine.acked));
         let expected = !machine.rolled_back && !machine.lying;
         self.trace.note(self.calendar.now(), b'S', node.0, &epoch.to_be_bytes());
-        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Starts });
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::Starts });
         if expected {
             self.require(Invariant::Durability, Some(node), kept.1, || {
                 "a crash took what it had acknowledged".to_owned()
@@ -294,7 +299,7 @@ impl World {
             return;
         };
         self.trace.note(self.calendar.now(), b'K', node.0, &[]);
-        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Down });
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::Down });
         let now = self.calendar.now();
         let machine = &mut self.nodes[node];
         let crash = if machine_goes_on {
@@ -320,7 +325,7 @@ impl World {
         });
         let epoch = machine.epoch;
         if crash.lost {
-            self.marks.insert(if crash.kept { Mark::BatchTorn } else { Mark::BatchLost });
+            self.coverage.insert(if crash.kept { Coverage::BatchTorn } else { Coverage::BatchLost });
         }
         for (link, peer) in process.links {
             self.say_closed(node, peer, link);
@@ -349,7 +354,7 @@ impl World {
                 }
             }
             self.drain_events(node);
-            self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Stops });
+            self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::Stops });
         }
         self.kill(node);
     }
@@ -361,10 +366,10 @@ impl World {
         self.require(Invariant::Durability, Some(node), excused, || {
             "the replica gave its store up for corrupt".to_owned()
         });
-        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::DiskFailed });
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::DiskFailed });
         self.kill(node);
         let epoch = self.nodes[node].epoch;
-        self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node, epoch });
+        self.calendar.schedule(self.calendar.now() + RESTART_AFTER, CalendarEvent::Restart { node, epoch });
     }
 
     fn note_disk_failures(&mut self, node: NodeIndex) {
@@ -378,7 +383,7 @@ impl World {
             }
         }
         for kind in kinds {
-            self.marks.fault(kind);
+            self.coverage.fault(kind);
         }
     }
 
@@ -393,7 +398,7 @@ impl World {
 
     /// The disk, or a part of it, went back to an older state or is gone.
     pub(super) fn went_back(&mut self, node: NodeIndex) {
-        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::RolledBack });
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::RolledBack });
         self.nodes[node].told = VersionVector::default();
         self.nodes[node].acked = VersionVector::default();
         self.nodes[node].rolled_back = true;
@@ -410,7 +415,7 @@ impl World {
                 self.nodes[node].disk.lose_bucket(bucket);
                 self.nodes[node].lost_bucket = true;
                 self.went_back(node);
-                self.marks.fault(FaultKind::Flip);
+                self.coverage.fault(FaultKind::Flip);
             }
         }
     }
@@ -454,7 +459,7 @@ impl World {
             machine.busy_until = begins + machine.slow;
             machine.backlog.push_back(input);
             let (ready, epoch) = (machine.busy_until, machine.epoch);
-            self.calendar.schedule(ready, Event::Ready { node, epoch });
+            self.calendar.schedule(ready, CalendarEvent::Ready { node, epoch });
             return;
         }
         self.handle(node, input);
@@ -466,7 +471,7 @@ impl World {
             return;
         }
         if let Some(input) = self.nodes[node].backlog.pop_front() {
-            self.marks.fault(FaultKind::SlowNode);
+            self.coverage.fault(FaultKind::SlowNode);
             self.handle(node, input);
         }
     }
