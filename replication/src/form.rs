@@ -130,7 +130,6 @@ impl Facts {
         self.start + self.ops.len() as u64
     }
 
-    /// The operation with this counter.
     fn op(&self, counter: u64) -> Option<&Operation> {
         self.ops.get(usize::try_from(counter.checked_sub(self.start)?).ok()?)
     }

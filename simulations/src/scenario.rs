@@ -237,7 +237,6 @@ impl Scenario {
         Ok(toml::to_string(self)?)
     }
 
-    /// The name of a node.
     pub(crate) fn name(&self, node: NodeIndex) -> &str {
         self.regions.get(node.0).map_or("?", String::as_str)
     }

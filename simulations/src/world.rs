@@ -48,7 +48,6 @@ use machines::Machines;
 use network::Network;
 pub use phases::Convergence;
 
-/// An event of the calendar.
 #[derive(Clone, Debug)]
 enum CalendarEvent {
     Timer { node: NodeIndex, epoch: u64 },

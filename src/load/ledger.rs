@@ -27,7 +27,6 @@ pub(crate) enum Change {
     /// Not requested, or refused.
     #[default]
     None,
-    /// Acknowledged.
     Acknowledged,
     /// Requested without an answer.
     Unknown,

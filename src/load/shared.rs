@@ -15,7 +15,6 @@ use registry::CreatedVenue;
 
 /// The state that all workers share.
 pub(crate) struct Shared {
-    /// The targets.
     pub(crate) targets: Arc<[Base]>,
     /// The addresses at which everything is read back.
     pub(crate) read_at: Arc<[Base]>,

@@ -93,7 +93,6 @@ fn read_log_key(key: &[u8]) -> Option<Dot> {
     Some(Dot { origin, seq: u64::from_be_bytes(seq.try_into().ok()?) })
 }
 
-/// Key of a tombstone.
 pub(crate) fn tombstone_key(name: &DocumentName) -> Vec<u8> {
     tagged(TOMBSTONES, &name.encode())
 }

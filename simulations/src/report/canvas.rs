@@ -206,11 +206,11 @@ impl Canvas<'_> {
         self.outline(area, color)
     }
 
-    /// Draws a mark.
-    pub(super) fn mark(&self, (x, y): Spot, mark: Glyph, color: RGBColor) -> Drawn {
+    /// Draws a glyph.
+    pub(super) fn glyph(&self, (x, y): Spot, glyph: Glyph, color: RGBColor) -> Drawn {
         let r = px(4);
         let filled = |corners: Vec<Spot>| self.area.draw(&Polygon::new(corners, solid(color)));
-        match mark {
+        match glyph {
             Glyph::Disc => self.area.draw(&Circle::new((x, y), r, solid(color))),
             Glyph::Ring => {
                 self.area.draw(&Circle::new((x, y), r, solid(PAPER)))?;
@@ -244,8 +244,8 @@ impl Canvas<'_> {
         for entry in entries {
             let middle = y + px(7);
             self.path(vec![(x, middle), (x + px(34), middle)], entry.look)?;
-            if let Some(mark) = entry.look.mark {
-                self.mark((x + px(17), middle), mark, entry.look.color)?;
+            if let Some(glyph) = entry.look.glyph {
+                self.glyph((x + px(17), middle), glyph, entry.look.color)?;
             }
             let text = x + px(42);
             self.text(&fit(&entry.label, width - px(42), 12), (text, middle), PLAIN)?;

@@ -10,9 +10,10 @@ use super::style::{BLACK, CONTEXT, LINES, Look, MUTED, look};
 use super::summary::{Summary, name, pool};
 use super::units;
 use crate::figures::Figures;
+use crate::index::NodeIndex;
 
 /// A plain vertical line.
-const POST: Look = Look { color: BLACK, dash: None, mark: None, width: 1 };
+const POST: Look = Look { color: BLACK, dash: None, glyph: None, width: 1 };
 
 /// The line of a bound that must not be passed.
 const BOUND: Look = Look { dash: Some((6, 4)), ..POST };
@@ -82,8 +83,8 @@ fn draw(
         if line.cdf.total() > 0 {
             chart.line(&line.cdf.stair(low, high), look)?;
             for share in [0.5, 0.99] {
-                if let (Some(at), Some(mark)) = (line.cdf.quantile(share), look.mark) {
-                    canvas.mark(chart.at(at, line.cdf.within(at).unwrap_or(share)), mark, look.color)?;
+                if let (Some(at), Some(glyph)) = (line.cdf.quantile(share), look.glyph) {
+                    canvas.glyph(chart.at(at, line.cdf.within(at).unwrap_or(share)), glyph, look.color)?;
                 }
             }
         }
@@ -192,12 +193,8 @@ pub(super) fn staleness(lines: &[Curve]) -> Result<String, ReportError> {
 /// region before all pairs.
 pub(super) fn staleness_of(runs: &[Figures]) -> Vec<Curve> {
     let Some(first) = runs.first() else { return Vec::new() };
-    let mut pairs: Vec<(usize, usize)> = runs
-        .iter()
-        .flat_map(|run| &run.staleness)
-        .map(|s| (s.from.0, s.to.0))
-        .filter(|(from, to)| from != to)
-        .collect();
+    let mut pairs: Vec<(NodeIndex, NodeIndex)> =
+        runs.iter().flat_map(|run| &run.staleness).map(|s| (s.from, s.to)).filter(|(from, to)| from != to).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let few = pairs.len() <= LINES;
@@ -205,18 +202,18 @@ pub(super) fn staleness_of(runs: &[Figures]) -> Vec<Curve> {
         .iter()
         .map(|(from, to)| Curve {
             label: format!("{} → {}", name(first, *from), name(first, *to)),
-            cdf: pool(runs, |pair| (pair.from.0, pair.to.0) == (*from, *to)),
+            cdf: pool(runs, |pair| (pair.from, pair.to) == (*from, *to)),
             look: None,
             note: None,
         })
         .collect();
     if !few {
-        let mut writers: Vec<usize> = pairs.iter().map(|(from, _)| *from).collect();
+        let mut writers: Vec<NodeIndex> = pairs.iter().map(|(from, _)| *from).collect();
         writers.dedup();
-        let mut pooled: Vec<(usize, Curve)> = writers
+        let mut pooled: Vec<(NodeIndex, Curve)> = writers
             .into_iter()
             .map(|from| {
-                let cdf = pool(runs, |pair| pair.from.0 == from && pair.to.0 != from);
+                let cdf = pool(runs, |pair| pair.from == from && pair.to != from);
                 (from, Curve { label: format!("written in {}", name(first, from)), cdf, look: None, note: None })
             })
             .collect();

@@ -29,7 +29,7 @@ const LANES: usize = 3;
 /// Height of such a row in pixels.
 const LANE: i32 = 17;
 
-const EDGE: Look = Look { color: BAND_LINE, dash: Some((3, 3)), mark: None, width: 1 };
+const EDGE: Look = Look { color: BAND_LINE, dash: Some((3, 3)), glyph: None, width: 1 };
 
 /// The faults in the order of their numbers.
 fn numbered(run: &Figures) -> Vec<(usize, &FaultBand)> {

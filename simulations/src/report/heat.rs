@@ -10,6 +10,7 @@ use super::style::{GRID, MUTED, shade};
 use super::summary::{name, pool};
 use super::units;
 use crate::figures::Figures;
+use crate::index::NodeIndex;
 
 /// Room for the names of the writing regions, in pixels.
 const NAMES: i32 = 130;
@@ -53,7 +54,7 @@ impl Map {
         canvas.text("written in ↓", (px(self.left - 10), px(self.top - 12)), Type { h: HPos::Right, ..NOTE })?;
         canvas.text("read in →", (px(self.left - 10), px(self.top - 30)), Type { h: HPos::Right, ..NOTE })?;
         for region in 0..run.regions.len() {
-            let label = name(run, region);
+            let label = name(run, NodeIndex(region));
             let row = self.cell(region, 0);
             let right = Type { h: HPos::Right, ..PLAIN };
             canvas.text(&fit(&label, px(NAMES - 14), 12), (row.left - px(8), (row.top + row.bottom) / 2), right)?;

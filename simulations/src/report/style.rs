@@ -7,7 +7,6 @@ use plotters::style::RGBColor;
 pub(super) const INK: RGBColor = RGBColor(0x1f, 0x24, 0x2a);
 /// Axes, notes.
 pub(super) const MUTED: RGBColor = RGBColor(0x5b, 0x64, 0x6e);
-/// Grid.
 pub(super) const GRID: RGBColor = RGBColor(0xe3, 0xe6, 0xea);
 /// Lines that only give context.
 pub(super) const FAINT: RGBColor = RGBColor(0xc2, 0xc8, 0xce);
@@ -46,12 +45,12 @@ pub(super) struct Look {
     pub(super) color: RGBColor,
     /// Dash and gap.
     pub(super) dash: Option<(i32, i32)>,
-    pub(super) mark: Option<Glyph>,
+    pub(super) glyph: Option<Glyph>,
     pub(super) width: u32,
 }
 
 /// A line that only gives context.
-pub(super) const CONTEXT: Look = Look { color: FAINT, dash: None, mark: None, width: 1 };
+pub(super) const CONTEXT: Look = Look { color: FAINT, dash: None, glyph: None, width: 1 };
 
 /// The look of the line with this number. Two lines of one plot share neither dash and mark nor colour.
 pub(super) fn look(number: usize) -> Look {
@@ -62,7 +61,7 @@ pub(super) fn look(number: usize) -> Look {
     Look {
         color: COLORS[number % COLORS.len()],
         dash: DASHES[number % DASHES.len()],
-        mark: Some(GLYPHS[number % GLYPHS.len()]),
+        glyph: Some(GLYPHS[number % GLYPHS.len()]),
         width: 2,
     }
 }

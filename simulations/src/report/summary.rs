@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::stats::Cdf;
 use super::units;
 use crate::figures::{Figures, RequestCount, Staleness, Traffic};
+use crate::index::NodeIndex;
 
 /// Bytes by what they were for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,7 +56,6 @@ impl Requests {
         self.failed += count.failed;
     }
 
-    /// Of one run.
     pub(super) fn of(run: &Figures) -> Self {
         let mut out = Self::default();
         run.requests.iter().for_each(|count| out.add(count));
@@ -154,7 +154,7 @@ impl Summary {
             run.requests.iter().for_each(|count| out.requests.add(count));
             for losses in &run.losses {
                 out.lost += losses.writes();
-                *out.lost_in.entry(name(run, losses.region.0)).or_default() += losses.writes();
+                *out.lost_in.entry(name(run, losses.region)).or_default() += losses.writes();
                 out.undone += losses.undone;
             }
             out.writes += run.requests.iter().map(RequestCount::writes).sum::<u64>();
@@ -231,6 +231,6 @@ pub(super) fn telling(runs: &[Figures]) -> Option<&Figures> {
 }
 
 /// A region's name; its number if the run has no name for it.
-pub(super) fn name(run: &Figures, region: usize) -> String {
-    run.regions.get(region).cloned().unwrap_or_else(|| format!("region {region}"))
+pub(super) fn name(run: &Figures, region: NodeIndex) -> String {
+    run.regions.get(region.0).cloned().unwrap_or_else(|| format!("region {region}"))
 }

@@ -11,6 +11,7 @@ use super::error::ReportError;
 use super::stats::Cdf;
 use super::summary::name;
 use crate::figures::{Figures, Sample};
+use crate::index::NodeIndex;
 
 /// How many rows of a table the page shows.
 const SHOWN: usize = 60;
@@ -104,7 +105,6 @@ fn millis(value: Option<f64>) -> String {
     value.map_or_else(String::new, |ms| number((ms * 1000.0).round() / 1000.0))
 }
 
-/// Writes all tables.
 pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<ShownTable>, ReportError> {
     Ok(vec![
         convergence(dir, sides)?,
@@ -159,7 +159,7 @@ fn recoveries(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     )?
     .fill(|table, run| {
         for r in &run.recoveries {
-            table.row([name(run, r.from.0), name(run, r.to.0), number(r.at), maybe(r.took)])?;
+            table.row([name(run, r.from), name(run, r.to), number(r.at), maybe(r.took)])?;
         }
         Ok(())
     })
@@ -187,7 +187,7 @@ fn staleness(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     Table::create(dir, "staleness.csv", "Staleness by pair of regions", sides, &columns)?.fill(|table, run| {
         for pair in &run.staleness {
             let cdf = Cdf::new(pair.delays_ms.iter().map(|ms| f64::from(*ms)), pair.never);
-            let head = [name(run, pair.from.0), name(run, pair.to.0), cdf.total().to_string(), cdf.never().to_string()];
+            let head = [name(run, pair.from), name(run, pair.to), cdf.total().to_string(), cdf.never().to_string()];
             let quantiles = QUANTILES.map(|q| millis(cdf.quantile(q)));
             let within = WITHIN.map(|ms| maybe(cdf.within(ms)));
             table.row(head.into_iter().chain(quantiles).chain([millis(cdf.max())]).chain(within))?;
@@ -209,7 +209,7 @@ fn forgotten(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
 fn each_sample(table: &mut Table, run: &Figures, samples: &[Sample]) -> Result<(), ReportError> {
     for s in samples {
         let stored = [s.documents, s.tombstones, s.log_entries, s.bytes].map(|n| n.to_string());
-        let head = [number(s.at), name(run, s.region.0), s.up.to_string(), s.ready.to_string()];
+        let head = [number(s.at), name(run, s.region), s.up.to_string(), s.ready.to_string()];
         table.row(head.into_iter().chain(stored))?;
     }
     Ok(())
@@ -219,11 +219,11 @@ fn lags(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = ["at_s", "region", "of_region", "lag_entries", "lag_s", "completeness_s"];
     Table::create(dir, "lags.csv", "Samples of each pair of regions", sides, &columns)?.fill(|table, run| {
         for s in &run.samples {
-            for other in (0..parts(s)).filter(|other| *other != s.region.0) {
-                let entries = s.lag_entries.get(other).map_or_else(String::new, u64::to_string);
-                let complete = s.completeness_s.get(other).copied().flatten();
-                let lag = maybe(s.lag_s.get(other).copied());
-                table.row([number(s.at), name(run, s.region.0), name(run, other), entries, lag, maybe(complete)])?;
+            for other in (0..parts(s)).map(NodeIndex).filter(|other| *other != s.region) {
+                let entries = s.lag_entries.get(other.0).map_or_else(String::new, u64::to_string);
+                let complete = s.completeness_s.get(other.0).copied().flatten();
+                let lag = maybe(s.lag_s.get(other.0).copied());
+                table.row([number(s.at), name(run, s.region), name(run, other), entries, lag, maybe(complete)])?;
             }
         }
         Ok(())
@@ -240,7 +240,7 @@ fn availability(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     Table::create(dir, "availability.csv", "Availability by slice of time", sides, &columns)?.fill(|table, run| {
         for a in &run.availability {
             let counts = [a.at_home, a.elsewhere, a.otherwise, a.failed].map(|n| n.to_string());
-            table.row([number(a.at), number(a.seconds), name(run, a.region.0)].into_iter().chain(counts))?;
+            table.row([number(a.at), number(a.seconds), name(run, a.region)].into_iter().chain(counts))?;
         }
         Ok(())
     })
@@ -251,7 +251,7 @@ fn traffic(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     Table::create(dir, "traffic.csv", "Traffic by pair of regions", sides, &columns)?.fill(|table, run| {
         for t in &run.traffic {
             let counts = [t.frames, t.payload, t.metadata, t.control, t.lost].map(|n| n.to_string());
-            table.row([name(run, t.from.0), name(run, t.to.0)].into_iter().chain(counts))?;
+            table.row([name(run, t.from), name(run, t.to)].into_iter().chain(counts))?;
         }
         Ok(())
     })
@@ -286,7 +286,7 @@ fn losses(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     Table::create(dir, "losses.csv", "Acknowledged writes lost by contract", sides, &columns)?.fill(|table, run| {
         for lost in &run.losses {
             let counts = [lost.changes, lost.erasures, lost.undone].map(|n| n.to_string());
-            table.row([name(run, lost.region.0)].into_iter().chain(counts))?;
+            table.row([name(run, lost.region)].into_iter().chain(counts))?;
         }
         Ok(())
     })

@@ -12,6 +12,7 @@ use super::style::{CONTEXT, LINES, Look, look};
 use super::summary::name;
 use super::units;
 use crate::figures::{Figures, Sample};
+use crate::index::NodeIndex;
 
 /// A region's course.
 type Course = Vec<(f64, Option<f64>)>;
@@ -70,12 +71,13 @@ fn legend(
     top: i32,
     run: &Figures,
     looks: &[Option<Look>],
-    said: impl Fn(usize) -> String,
+    said: impl Fn(NodeIndex) -> String,
 ) -> Drawn<i32> {
     let mut entries: Vec<Entry> = looks
         .iter()
         .enumerate()
         .filter_map(|(region, look)| {
+            let region = NodeIndex(region);
             Some(Entry { look: (*look)?, label: name(run, region), details: vec![said(region)] })
         })
         .collect();
@@ -120,9 +122,9 @@ pub(super) fn lag(run: &Figures) -> Result<String, ReportError> {
         faults::bands(&chart, run, Labels::None)?;
         chart.axes()?;
         lines(&chart, &edges(&oldest), &looks)?;
-        let said = |region: usize| {
-            let most = units::count(peak(&entries[region]) as u64);
-            format!("at most {most}, {}", units::seconds(peak(&oldest[region])))
+        let said = |region: NodeIndex| {
+            let most = units::count(peak(&entries[region.0]) as u64);
+            format!("at most {most}, {}", units::seconds(peak(&oldest[region.0])))
         };
         legend(canvas, above.top, run, &looks, said)?;
         Ok(())
@@ -136,8 +138,9 @@ pub(super) fn completeness(run: &Figures) -> Result<String, ReportError> {
         others.map(|(_, value)| *value).try_fold(0.0, |worst: f64, value| Some(worst.max(value?)))
     };
     let courses = courses(run, worst);
-    let unsure: Vec<usize> = (0..run.regions.len())
-        .filter(|region| run.samples.iter().any(|s| s.region.0 == *region && s.up && worst(s).is_none()))
+    let unsure: Vec<NodeIndex> = (0..run.regions.len())
+        .map(NodeIndex)
+        .filter(|region| run.samples.iter().any(|s| s.region == *region && s.up && worst(s).is_none()))
         .collect();
     let rows = unsure.len().min(8);
     let strip = faults::strip(run) + 24;
@@ -155,7 +158,7 @@ pub(super) fn completeness(run: &Figures) -> Result<String, ReportError> {
         faults::bands(&chart, run, Labels::Kinds)?;
         chart.axes()?;
         lines(&chart, &edges(&courses), &looks)?;
-        let said = |region: usize| format!("at most {}", units::seconds(peak(&courses[region])));
+        let said = |region: NodeIndex| format!("at most {}", units::seconds(peak(&courses[region.0])));
         legend(canvas, plot.top, run, &looks, said)?;
         let top = plot.bottom + px(58);
         for (row, region) in unsure.iter().take(rows).enumerate() {
@@ -177,8 +180,8 @@ pub(super) fn completeness(run: &Figures) -> Result<String, ReportError> {
 }
 
 /// The times at which a running region could not say: from the first such sample to the next other one.
-fn spells(run: &Figures, region: usize, worst: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
-    let mut samples: Vec<&Sample> = run.samples.iter().filter(|s| s.region.0 == region && s.at.is_finite()).collect();
+fn spells(run: &Figures, region: NodeIndex, worst: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
+    let mut samples: Vec<&Sample> = run.samples.iter().filter(|s| s.region == region && s.at.is_finite()).collect();
     samples.sort_by(|a, b| a.at.total_cmp(&b.at));
     let mut spells: Vec<(f64, f64)> = Vec::new();
     let mut since = None;
@@ -224,8 +227,8 @@ pub(super) fn storage(run: &Figures) -> Result<String, ReportError> {
             chart.axes()?;
             lines(&chart, &courses, &by_bytes)?;
         }
-        let last = |region: usize| {
-            let ended = run.samples.iter().rfind(|s| s.region.0 == region);
+        let last = |region: NodeIndex| {
+            let ended = run.samples.iter().rfind(|s| s.region == region);
             ended.map_or_else(String::new, |s| format!("at the end {}", units::bytes(s.bytes as f64)))
         };
         legend(canvas, px(strip), run, &by_bytes, last)?;

@@ -10,6 +10,7 @@ use super::style::{BLUE, Fill, GREEN, GRID, MUTED, ORANGE, fill, look};
 use super::summary::{Bytes, Summary, name};
 use super::units;
 use crate::figures::Figures;
+use crate::index::NodeIndex;
 
 /// More pairs than this are added up by the sending region.
 const PAIRS: usize = 12;
@@ -24,16 +25,16 @@ const PARTS: [(&str, Fill, RGBColor); 3] =
 fn rows(runs: &[Figures]) -> Vec<(String, Bytes)> {
     let Some(first) = runs.first() else { return Vec::new() };
     let traffic = || runs.iter().flat_map(|run| &run.traffic);
-    let mut pairs: Vec<(usize, usize)> = traffic().map(|t| (t.from.0, t.to.0)).collect();
+    let mut pairs: Vec<(NodeIndex, NodeIndex)> = traffic().map(|t| (t.from, t.to)).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let by_sender = pairs.len() > PAIRS;
     if by_sender {
         pairs.dedup_by_key(|(from, _)| *from);
     }
-    let row = |(from, to): (usize, usize)| {
+    let row = |(from, to): (NodeIndex, NodeIndex)| {
         let mut bytes = Bytes::default();
-        for t in traffic().filter(|t| t.from.0 == from && (by_sender || t.to.0 == to)) {
+        for t in traffic().filter(|t| t.from == from && (by_sender || t.to == to)) {
             bytes.add(t);
         }
         let sender = name(first, from);

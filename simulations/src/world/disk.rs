@@ -116,7 +116,6 @@ impl Disk {
         self.memory.kill(|_, count| draws.random_range(0..=count));
     }
 
-    /// One of the buckets.
     pub(super) fn some_bucket(&self) -> Option<Bucket> {
         let buckets: Vec<Bucket> = self.memory.buckets().into_iter().collect();
         let nth = self.faults().draws.random_range(0..buckets.len().max(1));

@@ -83,7 +83,6 @@ pub(in crate::replica) struct Receipt {
     pub(in crate::replica) batch: Option<BatchId>,
 }
 
-/// One link.
 #[derive(Debug)]
 pub(in crate::replica) struct Link {
     peer: NodeName,
