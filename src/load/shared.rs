@@ -70,5 +70,5 @@ pub(crate) type SharedRecorder = Arc<Mutex<Recorder>>;
 /// This machine's wall clock.
 pub(crate) fn wall() -> Wall {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Wall(replication::time::millis(since))
+    Wall(replication::millis(since))
 }

@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use replication::replica::Status;
-use replication::{BatchId, ClockStatementRefused, Now, Outcome, Reader, TenantId, Wall, Write, WriteError};
+use replication::{BatchId, ClockStatementRefused, Now, Outcome, Reader, Status, TenantId, Wall, Write, WriteError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 

@@ -4,12 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use replication::frame::{Deltas, Hello, Progress};
-use replication::log::Body;
-use replication::{
-    Change, Claim, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Frame, Hlc, Reason, ReplicaId, Row,
-    SessionToken, TenantId, Value, VersionVector, Wall,
-};
+use replication::{Deltas, Hello, Progress, Body, Change, Claim, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Frame, Hlc, Reason, ReplicaId, Row, SessionToken, TenantId, Value, VersionVector, Wall};
 
 fn key(id: u8) -> DocumentKey {
     let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId([id; 16]) };

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use replication::frame::FrameKind;
 use replication::memory::{MemoryStorage, Snapshot};
 use replication::{
-    Action, BatchId, DocumentKey, DocumentName, Event, Frame, LinkId, Monotonic, NodeName, Now, Outcome, Reader,
-    Replica, ReplicaConfig, ReplicaId, Storage, Ticket, Transmit, Turn, VersionVector, Wall,
+    Action, BatchId, DocumentKey, DocumentName, Event, Frame, FrameKind, LinkId, Monotonic, NodeName, Now, Outcome,
+    Reader, Replica, ReplicaConfig, ReplicaId, Storage, Ticket, Transmit, Turn, VersionVector, Wall,
 };
 
 use crate::model::{Erasure, Model, What};

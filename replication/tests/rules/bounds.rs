@@ -5,13 +5,11 @@
 use std::time::Duration;
 
 use crate::common::{OWN, after, config, greet};
-use replication::Bounds;
-use replication::frame::Deltas;
-use replication::log::Body;
 use replication::memory::MemoryStorage;
 use replication::{
-    Bucket, Change, Collection, Delta, Document, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hlc, LinkId,
-    Outcome, Replica, ReplicaConfig, ReplicaId, Row, Storage as _, TenantId, Value, Wall, Write, WriteError,
+    Body, Bounds, Bucket, Change, Collection, Delta, Deltas, Document, DocumentId, DocumentKey, DocumentName, Dot,
+    Event, Frame, Hlc, LinkId, Outcome, Replica, ReplicaConfig, ReplicaId, Row, Storage as _, TenantId, Value, Wall,
+    Write, WriteError,
 };
 
 fn visit(now: Wall) -> DocumentKey {

@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use registry::VISITS;
-use replication::read::{Query, View};
-use replication::{Change, DocumentId, Reader, Reason, VersionVector, Write, WriteError};
+use replication::{Change, DocumentId, Query, Reader, Reason, VersionVector, View, Write, WriteError};
 
 use super::attempt::{Attempt, PendingOperation, WaitingRead};
 use super::{CalendarEvent, Input, World, check, visits};

@@ -10,8 +10,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use replication::memory::{MemoryStorage, Snapshot};
-use replication::storage::ScanVisitor;
-use replication::{Bucket, Storage, StorageError, WriteBatch};
+use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
 
 use crate::seed::Stream;
 

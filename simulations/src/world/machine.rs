@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use replication::memory::{MemoryStorage, Snapshot};
-use replication::storage::log_key;
 use replication::{
     BatchId, Bucket, ChangeHash, DocumentKey, DocumentName, Dot, Frame, LinkId, NodeName, Reader, RegionId, Replica,
-    ReplicaId, Storage as _, Ticket, VersionVector, View, Wall,
+    ReplicaId, Storage as _, Ticket, VersionVector, View, Wall, log_key,
 };
 
 use super::attempt::{Attempt, PendingOperation, WaitingRead};

@@ -4,8 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Index, IndexMut};
 
-use replication::storage::log_key;
-use replication::{Dot, ReplicaConfig, ReplicaId, Storage as _, VersionVector};
+use replication::{Dot, ReplicaConfig, ReplicaId, Storage as _, VersionVector, log_key};
 
 use super::machine::Machine;
 use super::network::Network;

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use geo_router::health::{HealthRules, Track, Verdict};
 use rand::RngExt as _;
-use replication::BatchId;
-use replication::replica::Status;
+use replication::{BatchId, Status};
 
 use super::{CalendarEvent, Network, World};
 use crate::index::NodeIndex;

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use rand_distr::{Distribution as _, Exp1};
-use replication::frame::{Deltas, FrameKind};
 use replication::{
-    Action, BatchId, Event as ReplicaEvent, Frame, Outcome, ReplicaId, Storage as _, StorageError, Turn, VersionVector,
-    View,
+    Action, BatchId, Deltas, Event as ReplicaEvent, Frame, FrameKind, Outcome, ReplicaId, Storage as _, StorageError,
+    Turn, VersionVector, View,
 };
 
 use super::attempt::PendingOperation;
@@ -203,7 +202,7 @@ impl World {
         };
         let mut payload = 0;
         for delta in entries {
-            let replication::log::Body::Change(change) = &delta.body else { continue };
+            let replication::Body::Change(change) = &delta.body else { continue };
             payload += change.bytes().len();
             let visit = self.model.names.get(&delta.key.name).copied();
             let erased_here = visit.is_some_and(|visit| check::erasure::erasure_acknowledged(self, node, visit));

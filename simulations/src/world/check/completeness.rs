@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use replication::replica::Status;
-use replication::{ChangeHash, DocumentKey, Wall};
+use replication::{ChangeHash, DocumentKey, Status, Wall};
 
 use super::require;
 use crate::index::{NodeIndex, VisitNumber};
