@@ -19,6 +19,7 @@ mod progress;
 mod report;
 mod run;
 mod server;
+mod shared;
 mod venues;
 mod verify;
 mod visible;
@@ -131,7 +132,7 @@ pub(crate) async fn load(args: LoadArgs) -> anyhow::Result<ExitCode> {
     let venues = venues::make(&args.target, read_at, usize::from(args.venues), &pool).await?;
     let servers = server::Servers::find(&args.server_pid, &args.data, read_at);
     let before = servers.sample();
-    let shared = Arc::new(run::Shared::new(&args, seed, pool, venues));
+    let shared = Arc::new(shared::Shared::new(&args, seed, pool, venues));
     let ran = run::run(&shared).await?;
     let server = servers.since(&before);
     let verification =

@@ -13,10 +13,9 @@ use node::clock::{Clock, SystemClock};
 use node::driver::{self, Handle};
 use node::metrics::Metrics;
 use node::storage::{FjallStorage, SledStorage, Store};
-use replication::storage::{BucketBatch, WriteBatch};
 use replication::{
-    Bucket, Change, Collection, DocumentId, DocumentKey, DocumentName, Outcome, Reader, Replica, ReplicaConfig,
-    ReplicaId, Storage as _, TenantId, Value, Wall, Write,
+    Bucket, BucketBatch, Change, Collection, DocumentId, DocumentKey, DocumentName, Outcome, Reader, Replica,
+    ReplicaConfig, ReplicaId, Storage as _, TenantId, Value, Wall, Write, WriteBatch,
 };
 use tokio::runtime::Runtime;
 

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use replication::{BatchId, LinkId, NodeName, Reader, Replica, Storage, StorageError, Wall, WordRefused};
+use replication::{BatchId, ClockStatementRefused, LinkId, NodeName, Reader, Replica, Storage, StorageError, Wall};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{Clock, SystemClock};
@@ -69,7 +69,7 @@ pub(crate) enum LinkInput {
 pub(crate) enum Control {
     Durable(BatchId),
     Failed(StorageError),
-    TrustWallClock { stated: Wall, force: bool, reply: oneshot::Sender<Result<(), WordRefused>> },
+    TrustWallClock { stated: Wall, force: bool, reply: oneshot::Sender<Result<(), ClockStatementRefused>> },
     ServeAsIs,
     Stop,
 }

@@ -11,8 +11,7 @@ use prometheus::{
     Encoder, Error, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
 };
-use replication::replica::Status;
-use replication::{NodeName, Outcome, Wall};
+use replication::{NodeName, Outcome, Status, Wall};
 
 /// All metrics of one node.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Storage engines behind the trait of [`replication::storage`].
+//! Storage engines behind the trait [`replication::Storage`].
 //!
 //! Only `sled.rs` and `fjall.rs` name their engines. Each bucket is a unit of its own, so that an expired day gives its
 //! disk space back. [`open`] wraps the engine in [`Poison`]: an engine that failed once is not trusted again.

@@ -1,4 +1,4 @@
-//! One battery of tests for every storage engine: the contract of `replication::storage`, and the return of disk space.
+//! One battery of tests for every storage engine: the contract of `replication::Storage`, and the return of disk space.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,8 +12,7 @@ use node::storage::{FjallStorage, SledStorage, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use replication::memory::MemoryStorage;
-use replication::storage::{BucketBatch, WriteBatch};
-use replication::{Bucket, Storage as _};
+use replication::{Bucket, BucketBatch, Storage as _, WriteBatch};
 
 const CACHE: u64 = 8 << 20;
 

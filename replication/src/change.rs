@@ -17,96 +17,10 @@ use automerge::legacy::{Key, ObjectId, Op, OpId, OpType, SortedVec};
 use automerge::{ActorId, ExpandedChange, ScalarValue};
 use sha2::{Digest, Sha256};
 
+use crate::chunk::{ACTOR_LEN, ChangeError, ChangeHash, HEAD, actor_offset, chunk_hash, leb128};
 use crate::form::{parse, shape};
 use crate::key::DocumentKey;
-
-/// SHA-256 of an Automerge change chunk: its identity.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
-pub struct ChangeHash(pub [u8; 32]);
-
-impl std::fmt::Debug for ChangeHash {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for byte in &self.0[..4] {
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
-    }
-}
-
-/// A scalar that a field can hold.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Value {
-    /// Unicode text.
-    Text(String),
-    /// A number, such as milliseconds.
-    Int(i64),
-    /// Anything else.
-    Bytes(Vec<u8>),
-}
-
-impl Value {
-    /// The text, if it is text.
-    #[must_use]
-    pub fn as_text(&self) -> Option<&str> {
-        if let Value::Text(text) = self { Some(text) } else { None }
-    }
-
-    /// The number, if it is one.
-    #[must_use]
-    pub fn as_int(&self) -> Option<i64> {
-        if let Value::Int(int) = self { Some(*int) } else { None }
-    }
-
-    /// The bytes, if it is bytes.
-    #[must_use]
-    pub fn as_bytes(&self) -> Option<&[u8]> {
-        if let Value::Bytes(bytes) = self { Some(bytes) } else { None }
-    }
-
-    fn to_scalar(&self) -> ScalarValue {
-        match self {
-            Value::Text(text) => ScalarValue::Str(text.as_str().into()),
-            Value::Int(int) => ScalarValue::Int(*int),
-            Value::Bytes(bytes) => ScalarValue::Bytes(bytes.clone()),
-        }
-    }
-
-    pub(crate) fn from_scalar(scalar: &ScalarValue) -> Option<Value> {
-        match scalar {
-            ScalarValue::Str(text) => Some(Value::Text(text.to_string())),
-            ScalarValue::Int(int) => Some(Value::Int(*int)),
-            ScalarValue::Bytes(bytes) => Some(Value::Bytes(bytes.clone())),
-            _ => None,
-        }
-    }
-}
-
-/// Why bytes are not a valid change of one of our documents.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ChangeError {
-    /// Automerge cannot read the chunk.
-    #[error("not an Automerge change")]
-    Parse(#[source] automerge::LoadChangeError),
-    /// The chunk's checksum is not that of its bytes.
-    #[error("the checksum of a change does not match its bytes")]
-    Checksum,
-    /// The change is not addressed by its content.
-    #[error("a change's actor is not derived from its content")]
-    Actor,
-    /// The change does something other than put or delete scalars under the root.
-    #[error("a change has operations other than puts and deletes of scalars under the root")]
-    Operations,
-    /// The change is not encoded as we encode it.
-    #[error("a change is not in its canonical encoding")]
-    Encoding,
-    /// A row of stored changes does not load.
-    #[error("stored changes do not merge")]
-    Merge(#[source] automerge::AutomergeError),
-    /// A stored row is not in the form that we write.
-    #[error("undecodable row")]
-    Row,
-}
+use crate::value::Value;
 
 /// Id of one operation: Lamport counter and actor.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,11 +63,6 @@ impl std::fmt::Debug for Change {
         write!(f, "Change({:?}, {} bytes)", self.hash, self.bytes.len())
     }
 }
-
-/// A chunk's head: magic 4, checksum 4, type 1. Then come LEB128 length, LEB128 dependency count, the
-/// dependencies, the actor's length, the actor.
-pub(crate) const HEAD: usize = 9;
-pub(crate) const ACTOR_LEN: usize = 16;
 
 impl Change {
     /// Creates a document: every field put once, in the given order.
@@ -328,32 +237,4 @@ fn content_actor(key: &DocumentKey, change: &ExpandedChange) -> [u8; ACTOR_LEN] 
     let mut actor = [0u8; ACTOR_LEN];
     actor.copy_from_slice(&hasher.finalize()[..ACTOR_LEN]);
     actor
-}
-
-/// The hash covers the chunk from its type byte on (Automerge binary format, "Chunk").
-fn chunk_hash(bytes: &[u8]) -> ChangeHash {
-    ChangeHash(Sha256::digest(bytes.get(HEAD - 1..).unwrap_or_default()).into())
-}
-
-/// Offset of the actor id in a change chunk (Automerge binary format, "Change"), if it has one of 16 bytes.
-fn actor_offset(bytes: &[u8]) -> Option<usize> {
-    let mut at = HEAD;
-    leb128(bytes, &mut at)?;
-    let deps = usize::try_from(leb128(bytes, &mut at)?).ok()?;
-    at = at.checked_add(deps.checked_mul(32)?)?;
-    let len = leb128(bytes, &mut at)?;
-    (len == ACTOR_LEN as u64 && bytes.len() >= at + ACTOR_LEN).then_some(at)
-}
-
-pub(crate) fn leb128(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..63).step_by(7) {
-        let byte = *bytes.get(*at)?;
-        *at += 1;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }

@@ -11,9 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::legacy::{Key, OpType};
 use automerge::{Automerge, ExpandedChange, ObjId, ROOT, ReadDoc};
 
-use crate::change::{Change, ChangeError, ChangeHash, FieldOp, OpRef, Value};
+use crate::change::{Change, FieldOp, OpRef};
+use crate::chunk::{ChangeError, ChangeHash};
 use crate::form;
 use crate::key::DocumentKey;
+use crate::value::Value;
 
 /// The visible state of a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -78,7 +78,7 @@ impl<S: Storage> Replica<S> {
     /// ```
     /// # fn turn<S: replication::Storage>(replica: &mut replication::Replica<S>, now: replication::Now)
     /// # -> Result<replication::Monotonic, replication::StorageError> {
-    /// use replication::drive::{Action, Turn};
+    /// use replication::{Action, Turn};
     ///
     /// let mut turn = Turn::new(now);
     /// while let Some(action) = replica.drive(&mut turn)? {

@@ -25,8 +25,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::legacy::{Key, ObjectId, OpType};
 use automerge::{ActorId, ExpandedChange};
 
-use crate::change::{ACTOR_LEN, ChangeError, ChangeHash, Value};
-use crate::row::Bounds;
+use crate::bounds::Bounds;
+use crate::chunk::{ACTOR_LEN, ChangeError, ChangeHash};
+use crate::value::Value;
 
 mod columns;
 
@@ -129,7 +130,6 @@ impl Facts {
         self.start + self.ops.len() as u64
     }
 
-    /// The operation with this counter.
     fn op(&self, counter: u64) -> Option<&Operation> {
         self.ops.get(usize::try_from(counter.checked_sub(self.start)?).ok()?)
     }

@@ -14,13 +14,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zstd::bulk::{Compressor, Decompressor};
 
-use crate::change::{Change, ChangeError};
+use crate::change::Change;
+use crate::chunk::ChangeError;
 use crate::claim::Claim;
 use crate::encode::encode;
+use crate::head::Head;
 use crate::ids::{Dot, NodeName, RegionId, ReplicaId};
 use crate::key::{Collection, DocumentId, DocumentName, TenantId};
 use crate::log::{Body, Delta, Reason};
-use crate::replica::Head;
 use crate::time::{Hlc, Wall};
 use crate::version::VersionVector;
 

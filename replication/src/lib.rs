@@ -5,47 +5,60 @@
 //! the simulator run the very same code over a network and disks of their own. `ALGORITHM.md` of this crate has the
 //! rules and the argument why they are safe.
 //!
+//! Every type has one path, at the root. [`memory`] is the engine of tests and simulations.
+//!
 //! # Architecture invariant
 //! This crate reads no clock, opens no socket or file, starts no thread, draws no random number, and does not know what
 //! a visit is.
 
-pub mod change;
-pub mod claim;
-pub mod document;
-pub mod drive;
+mod bounds;
+mod change;
+mod chunk;
+mod claim;
+mod document;
+mod drive;
 mod encode;
 mod form;
-pub mod frame;
-pub mod ids;
-pub mod key;
-pub mod log;
+mod frame;
+mod head;
+mod ids;
+mod key;
+mod log;
 pub mod memory;
-pub mod read;
+mod read;
 mod recent;
-pub mod replica;
-pub mod row;
-pub mod seal;
-pub mod session;
-pub mod storage;
-pub mod time;
-pub mod trust;
-pub mod version;
+mod replica;
+mod row;
+mod seal;
+mod session;
+mod storage;
+mod time;
+mod trust;
+mod value;
+mod version;
 
-pub use change::{Change, ChangeError, ChangeHash, OpRef, Value};
-pub use claim::Claim;
+pub use bounds::Bounds;
+pub use change::{Change, OpRef};
+pub use chunk::{ChangeError, ChangeHash};
+pub use claim::{Claim, Completeness};
 pub use document::Document;
 pub use drive::{Action, Turn};
-pub use frame::{Frame, FrameError};
-pub use ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
+pub use frame::{Deltas, Frame, FrameError, FrameKind, Hello, MAX_FRAME, Progress};
+pub use head::Head;
+pub use ids::{BadName, Dot, LinkId, NodeName, RegionId, ReplicaId};
 pub use key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
-pub use log::{Delta, Reason, Tombstone};
-pub use read::{Reader, View};
-pub use replica::{BatchId, Event, LinkError, Outcome, Replica, ReplicaConfig, Ticket, Transmit, Write, WriteError};
+pub use log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
+pub use read::{Page, Query, Reader, View};
+pub use replica::{
+    BatchId, Event, LinkError, Mint, Outcome, PeerStatus, Replica, ReplicaConfig, Status, Ticket, Transmit, Write,
+    WriteError,
+};
 pub use row::Row;
-pub use session::SessionToken;
-pub use storage::{Storage, StorageError, WriteBatch};
-pub use time::{Hlc, Monotonic, Now, Wall};
-pub use trust::WordRefused;
+pub use session::{BadToken, SessionToken};
+pub use storage::{BucketBatch, ScanVisitor, Storage, StorageError, WriteBatch, has_log_entries, log_key, scan_logs};
+pub use time::{Hlc, Monotonic, Now, Wall, millis};
+pub use trust::{ClockStatementRefused, Doubt, TrustedReading};
+pub use value::Value;
 pub use version::VersionVector;
 
 /// The example of the README is compiled and run.

@@ -49,21 +49,21 @@ pub struct MemoryStorage(Arc<Mutex<Inner>>);
 pub struct Snapshot(BTreeMap<Bucket, Table>);
 
 impl MemoryStorage {
-    fn inner(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The machine dies: of each bucket's unsynced batches only the first `keep(bucket, count)` survive. A bucket that
     /// was dropped since the last sync is back unless `keep(bucket, 1)` is 1.
     pub fn crash(&self, keep: impl FnMut(Bucket, usize) -> usize) {
-        self.inner().crash(keep);
+        self.lock().crash(keep);
     }
 
     /// The process dies: of each bucket's unsynced batches only the first `keep(bucket, count)` had reached the page
     /// cache. They are visible to the next process and still not durable, so a [`MemoryStorage::crash`] before the next
     /// sync may lose them as well.
     pub fn kill(&self, mut keep: impl FnMut(Bucket, usize) -> usize) {
-        let inner = &mut *self.inner();
+        let inner = &mut *self.lock();
         for (bucket, batches) in &mut inner.unsynced {
             let kept = keep(*bucket, batches.len());
             inner.visible.get_mut(bucket).into_iter().for_each(|table| table.undo(batches, kept));
@@ -73,7 +73,7 @@ impl MemoryStorage {
 
     /// One bucket's files are gone.
     pub fn lose_bucket(&self, bucket: Bucket) {
-        let mut inner = self.inner();
+        let mut inner = self.lock();
         inner.visible.remove(&bucket);
         inner.unsynced.remove(&bucket);
         inner.dropped.remove(&bucket);
@@ -83,14 +83,14 @@ impl MemoryStorage {
     pub fn revert_bucket(&self, bucket: Bucket, snapshot: &Snapshot) {
         self.lose_bucket(bucket);
         if let Some(table) = snapshot.0.get(&bucket) {
-            self.inner().visible.insert(bucket, table.clone());
+            self.lock().visible.insert(bucket, table.clone());
         }
     }
 
     /// A bit of the `nth` value (in key order) of a bucket flips: reading it fails until it is written again. Returns
     /// whether there is such a value.
     pub fn flip(&self, bucket: Bucket, nth: usize) -> bool {
-        let mut inner = self.inner();
+        let mut inner = self.lock();
         let Some(table) = inner.visible.get_mut(&bucket) else { return false };
         let Some(key) = table.values.keys().nth(nth) else { return false };
         table.damaged.insert(key.clone());
@@ -100,33 +100,33 @@ impl MemoryStorage {
     /// A backup of the disk.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let mut durable = self.inner().clone();
+        let mut durable = self.lock().clone();
         durable.crash(|_, _| 0);
         Snapshot(durable.visible)
     }
 
     /// Puts an old backup back: the disk goes back in time.
     pub fn restore(&self, snapshot: &Snapshot) {
-        *self.inner() = Inner { visible: snapshot.0.clone(), ..Inner::default() };
+        *self.lock() = Inner { visible: snapshot.0.clone(), ..Inner::default() };
     }
 
     /// Every stored value, for tests that look for bytes which must be gone.
     #[must_use]
     pub fn values(&self) -> Vec<Vec<u8>> {
-        let inner = self.inner();
+        let inner = self.lock();
         inner.visible.values().flat_map(|table| table.values.values().cloned()).collect()
     }
 
     /// Bytes of all keys and values.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.inner().visible.values().map(|table| table.bytes).sum()
+        self.lock().visible.values().map(|table| table.bytes).sum()
     }
 
     /// Number of log entries.
     #[must_use]
     pub fn log_entries(&self) -> u64 {
-        self.inner().visible.values().map(|table| table.log_entries).sum()
+        self.lock().visible.values().map(|table| table.log_entries).sum()
     }
 }
 
@@ -195,7 +195,7 @@ impl Table {
 
 impl Storage for MemoryStorage {
     fn get(&self, bucket: Bucket, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let inner = self.inner();
+        let inner = self.lock();
         let Some(table) = inner.visible.get(&bucket) else { return Ok(None) };
         table.check(key)?;
         Ok(table.values.get(key).cloned())
@@ -208,7 +208,7 @@ impl Storage for MemoryStorage {
         end: &[u8],
         visitor: &mut ScanVisitor<'_>,
     ) -> Result<(), StorageError> {
-        let inner = self.inner();
+        let inner = self.lock();
         let Some(table) = inner.visible.get(&bucket) else { return Ok(()) };
         for (key, value) in table.values.range(start.to_vec()..end.to_vec()) {
             table.check(key)?;
@@ -221,7 +221,7 @@ impl Storage for MemoryStorage {
 
     fn apply(&self, batch: &WriteBatch) -> Result<(), StorageError> {
         debug_assert!(batch.buckets.is_sorted_by_key(|(bucket, _)| *bucket), "buckets are not in the order of effect");
-        let mut inner = self.inner();
+        let mut inner = self.lock();
         for (bucket, batch) in &batch.buckets {
             let undo = inner.visible.entry(*bucket).or_default().write(batch);
             inner.unsynced.entry(*bucket).or_default().push_back(undo);
@@ -230,14 +230,14 @@ impl Storage for MemoryStorage {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let mut inner = self.inner();
+        let mut inner = self.lock();
         inner.unsynced.clear();
         inner.dropped.clear();
         Ok(())
     }
 
     fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
-        let mut inner = self.inner();
+        let mut inner = self.lock();
         if let Some(table) = inner.visible.remove(&bucket) {
             inner.dropped.insert(bucket, table);
         }
@@ -246,7 +246,7 @@ impl Storage for MemoryStorage {
     }
 
     fn buckets(&self) -> BTreeSet<Bucket> {
-        self.inner().visible.keys().copied().collect()
+        self.lock().visible.keys().copied().collect()
     }
 }
 

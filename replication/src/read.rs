@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::change::ChangeError;
+use crate::chunk::ChangeError;
 use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 use crate::log::Tombstone;
 use crate::row::Row;

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`open`](self) `open.rs` | start, restart, a new incarnation |
 //! | `begun.rs`, `meta.rs` | the state with which a replica begins; its own state in storage |
-//! | `marks.rs` | what each bucket says about itself, and what all of them prove at a start |
+//! | `headers.rs` | what each bucket says about itself, and what all of them prove at a start |
 //! | `undo.rs`, `salvage.rs` | what a crash left half done; orphans after a lost bucket |
 //! | `write.rs` | local writes, and the check that keeps dead documents out |
 //! | `pending.rs` | the batch that is being gathered |
@@ -14,7 +14,6 @@
 //! | `send.rs` | frames out: own entries first, relays if late |
 //! | `origins.rs` | which node each log belongs to; origins that are over |
 //! | `awaited.rs` | entries that the replica waits for before it is fit to serve |
-//! | `head.rs` | the rolling hash that shows a fork |
 //! | `forget.rs` | removal of erased rows, expired buckets, checkpoints |
 //! | `status.rs` | the replica's state for operators and readers |
 
@@ -22,9 +21,8 @@ mod awaited;
 mod begun;
 mod compact;
 mod forget;
-mod head;
+mod headers;
 mod link;
-mod marks;
 mod meta;
 mod open;
 mod origins;
@@ -41,23 +39,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::claim::Completeness;
+use crate::head::Heads;
 use crate::ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::recent::Recent;
 use crate::storage::{META_KEY, Storage, StorageError};
 use crate::time::{Hlc, Monotonic, Now, Wall};
-use crate::trust::{Doubt, TrustedClock, WordRefused};
+use crate::trust::{ClockStatementRefused, Doubt, TrustedClock};
 use crate::version::VersionVector;
 
-pub use head::Head;
 pub use link::LinkError;
 pub use status::{PeerStatus, Status};
 pub use write::{Write, WriteError};
 
 use awaited::Awaited;
-use head::Heads;
+use headers::BucketHeader;
 use link::Link;
-use marks::Mark;
 use origins::{Hearsay, Origins};
 use pending::{BatchState, InFlight, Pending};
 use salvage::Orphans;
@@ -262,7 +259,7 @@ pub struct Transmit {
 
 /// Whether the log may be continued under the present id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Standing {
+enum StartPhase {
     /// Peers have not yet confirmed that they know no more of our log than we do.
     Confirming { until: Monotonic, waiting: BTreeSet<NodeName> },
     /// Entries are being issued.
@@ -271,7 +268,7 @@ enum Standing {
 
 /// What events have said last.
 #[derive(Debug, Default)]
-struct Told {
+struct LastReported {
     doubt: Option<Doubt>,
     dropped_too_early: bool,
 }
@@ -294,7 +291,7 @@ pub struct Replica<S> {
     id: ReplicaId,
     /// Earlier incarnations of this node.
     past: BTreeSet<ReplicaId>,
-    standing: Standing,
+    phase: StartPhase,
     /// The id has issued nothing yet and no store names it: it is stored with the first entry under it.
     is_unsaved: bool,
     /// Peers that were linked when `meta` was last written: they may hold our newest entries.
@@ -336,8 +333,8 @@ pub struct Replica<S> {
     settled: VersionVector,
     horizon: Wall,
     /// As last told by events.
-    told: Told,
-    buckets: BTreeMap<Bucket, Mark>,
+    last_reported: LastReported,
+    buckets: BTreeMap<Bucket, BucketHeader>,
     pending: Pending,
     in_flight: Option<InFlight>,
     /// Documents whose rows are to be compacted.
@@ -377,7 +374,7 @@ impl<S: Storage> Replica<S> {
         self.next_batch.0 += 1;
         debug_assert!(self.vector.covers(&self.durable), "something durable is not known");
         debug_assert!(
-            self.standing != Standing::Running || self.vector.get(self.id) == self.issued,
+            self.phase != StartPhase::Running || self.vector.get(self.id) == self.issued,
             "an issued entry is not known, or another one is"
         );
         let state = BatchState {
@@ -461,7 +458,7 @@ impl<S: Storage> Replica<S> {
             "the heartbeat is due again at once"
         );
         self.compact_some()?;
-        if matches!(&self.standing, Standing::Confirming { until, .. } if now.mono >= *until) {
+        if matches!(&self.phase, StartPhase::Confirming { until, .. } if now.mono >= *until) {
             self.stop_confirming(now)?;
         }
         self.tick_links(now, stalled);
@@ -495,8 +492,8 @@ impl<S: Storage> Replica<S> {
     /// regions disagree.
     ///
     /// # Errors
-    /// [`WordRefused`]; nothing changes then.
-    pub fn trust_wall_clock(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
+    /// [`ClockStatementRefused`]; nothing changes then.
+    pub fn trust_wall_clock(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), ClockStatementRefused> {
         let reached = self.clock.reached();
         self.clock.believe(now, stated, force)?;
         self.note_leap(reached);
@@ -518,13 +515,13 @@ impl<S: Storage> Replica<S> {
         self.clock.observe(now);
         self.note_leap(reached);
         // Compared with what was told, because hearing a peer changes the doubt as well.
-        if self.clock.doubt() != self.told.doubt {
-            self.told.doubt = self.clock.doubt();
-            self.events.push_back(Event::Clock(self.told.doubt));
+        if self.clock.doubt() != self.last_reported.doubt {
+            self.last_reported.doubt = self.clock.doubt();
+            self.events.push_back(Event::Clock(self.last_reported.doubt));
         }
-        if self.dropped_too_early() != self.told.dropped_too_early {
-            self.told.dropped_too_early = self.dropped_too_early();
-            self.events.push_back(Event::DroppedTooEarly(self.told.dropped_too_early));
+        if self.dropped_too_early() != self.last_reported.dropped_too_early {
+            self.last_reported.dropped_too_early = self.dropped_too_early();
+            self.events.push_back(Event::DroppedTooEarly(self.last_reported.dropped_too_early));
         }
     }
 

@@ -7,12 +7,12 @@ use crate::key::DocumentKey;
 
 /// The stored form of a row's payload.
 #[must_use]
-pub fn seal(_key: &DocumentKey, payload: Vec<u8>) -> Vec<u8> {
+pub(crate) fn seal(_key: &DocumentKey, payload: Vec<u8>) -> Vec<u8> {
     payload
 }
 
 /// The payload in a stored form.
 #[must_use]
-pub fn open(_key: &DocumentKey, sealed: Vec<u8>) -> Vec<u8> {
+pub(crate) fn open(_key: &DocumentKey, sealed: Vec<u8>) -> Vec<u8> {
     sealed
 }

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use crate::key::Bucket;
 
 pub(crate) use tables::{
-    KeyRange, LOG, MARK_KEY, META_KEY, OLD_MARK_KEY, document_key, scan_documents, scan_log, scan_tombstones,
+    HEADER_KEY, KeyRange, LOG, META_KEY, OLD_HEADER_KEY, document_key, scan_documents, scan_log, scan_tombstones,
     tombstone_key,
 };
 pub use tables::{has_log_entries, log_key, scan_logs};

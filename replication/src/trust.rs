@@ -72,7 +72,7 @@ pub enum Doubt {
 /// Why an operator's word on the clock was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum WordRefused {
+pub enum ClockStatementRefused {
     /// The word states another time than this machine's clock shows.
     #[error("this machine's clock shows {wall}, {apart:?} from the time that was stated")]
     OtherTime {
@@ -204,15 +204,15 @@ impl TrustedClock {
     /// disagree.
     ///
     /// # Errors
-    /// [`WordRefused`]; nothing changes then.
-    pub(crate) fn believe(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), WordRefused> {
+    /// [`ClockStatementRefused`]; nothing changes then.
+    pub(crate) fn believe(&mut self, now: Now, stated: Wall, force: bool) -> Result<(), ClockStatementRefused> {
         let apart = now.wall.distance(stated);
         if apart > self.max_skew {
-            return Err(WordRefused::OtherTime { wall: now.wall, apart });
+            return Err(ClockStatementRefused::OtherTime { wall: now.wall, apart });
         }
         let tally = self.votes.tally(now);
         if tally.contradicts() && !force {
-            return Err(WordRefused::Contradicted { agree: tally.agree, disagree: tally.disagree });
+            return Err(ClockStatementRefused::Contradicted { agree: tally.agree, disagree: tally.disagree });
         }
         self.times.believe(now.wall, now.mono.since(self.last.mono));
         self.slew.believe(now);

@@ -7,13 +7,13 @@ use replication::memory::MemoryStorage;
 use replication::{Storage as _, WriteBatch};
 
 use crate::invariant::Invariant;
-use crate::run::{Keep, Outcome, run_on};
+use crate::run::{Keep, RunOutcome, run_on};
 use crate::scenario::{Scenario, ScenarioError};
 use crate::shrink::shrink_with;
-use crate::sweep::{Failure, Progress, sweep, sweep_with};
+use crate::sweep::{Failure, SweepObserver, sweep, sweep_with};
 
 /// A run on an engine that keeps what it is told to remove.
-fn mistaken_run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
+fn mistaken_run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<RunOutcome, ScenarioError> {
     let engine = |storage: &MemoryStorage, batch: &WriteBatch| {
         let mut batch = batch.clone();
         for (_, bucket) in &mut batch.buckets {
@@ -35,7 +35,7 @@ fn scenario() -> Scenario {
 #[derive(Default)]
 struct All(Mutex<Vec<Failure>>);
 
-impl Progress for All {
+impl SweepObserver for All {
     fn done(&self, failure: Option<&Failure>) -> bool {
         self.0.lock().unwrap().extend(failure.cloned());
         true

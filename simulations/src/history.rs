@@ -18,7 +18,7 @@ use crate::scenario::{Fault, FaultKind, OperationKind};
 
 pub use explain::explain;
 pub use export::{edn, json_lines, shiviz};
-pub use record::{Entry, Machine, Record, Turn};
+pub use record::{Entry, MachineEvent, Record, Turn};
 
 /// The history of a run.
 #[derive(Debug)]

@@ -11,12 +11,12 @@
 
 #[cfg(test)]
 mod canary;
+pub mod coverage;
+pub mod figures;
 pub mod history;
 pub mod index;
 pub mod invariant;
 pub mod maelstrom;
-pub mod marks;
-pub mod measure;
 mod meter;
 mod model;
 pub mod plan;

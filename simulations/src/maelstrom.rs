@@ -47,12 +47,12 @@ const QUEUE: usize = 1_024;
 /// [`Maelstrom::poll_log`].
 pub struct Maelstrom {
     seed: u64,
-    node: Option<Node>,
+    node: Option<MaelstromNode>,
     lines: VecDeque<String>,
     logs: VecDeque<String>,
 }
 
-struct Node {
+struct MaelstromNode {
     id: String,
     replica: Replica<MemoryStorage>,
     storage: MemoryStorage,
@@ -159,7 +159,7 @@ impl Maelstrom {
             return;
         };
         let peers = ids.iter().filter_map(Value::as_str).filter(|peer| *peer != id);
-        match Node::open(now, self.seed, id, peers) {
+        match MaelstromNode::open(now, self.seed, id, peers) {
             Ok(node) => {
                 self.lines.extend(request.asker().answer(id, "init_ok", &[]));
                 self.node = Some(node);
@@ -180,8 +180,8 @@ fn name_of(id: &str) -> Option<NodeName> {
     id.parse().or_else(|_| format!("node-{:016x}", values::short_hash(id)).parse()).ok()
 }
 
-impl Node {
-    fn open<'a>(now: Now, seed: u64, id: &str, peers: impl Iterator<Item = &'a str>) -> Result<Node, String> {
+impl MaelstromNode {
+    fn open<'a>(now: Now, seed: u64, id: &str, peers: impl Iterator<Item = &'a str>) -> Result<MaelstromNode, String> {
         let region = |name: &NodeName| name.as_str().parse::<RegionId>().map_err(|e| e.to_string());
         let name = name_of(id).ok_or("no name for this node")?;
         let peers: BTreeMap<String, NodeName> = peers.filter_map(|p| Some((p.to_owned(), name_of(p)?))).collect();
@@ -194,7 +194,7 @@ impl Node {
         let mint = Box::new(move || ReplicaId(random.random()));
         let storage = MemoryStorage::default();
         let replica = Replica::open(config, storage.clone(), mint, now).map_err(|e| e.to_string())?;
-        Ok(Node {
+        Ok(MaelstromNode {
             id: id.to_owned(),
             replica,
             storage,

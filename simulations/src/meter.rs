@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use replication::{Dot, ReplicaId, SessionToken, VersionVector};
 
+use crate::figures::{Availability, Batches, FaultEnd, Recovery, RequestCount, Sample, Staleness, Traffic};
 use crate::index::NodeIndex;
-use crate::measure::{Availability, Batches, FaultEnd, Recovery, RequestCount, Sample, Staleness, Traffic};
 use crate::reply::Reply;
 use crate::scenario::{OperationKind, Scenario};
 

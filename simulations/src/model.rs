@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, VersionVector, Wall};
 
+use crate::figures::Losses;
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::{Broken, Invariant};
-use crate::measure::Losses;
 
 /// One change of a visit that some replica took.
 #[derive(Clone, Debug)]

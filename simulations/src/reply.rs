@@ -1,13 +1,27 @@
 //! The answer of a region, as its client takes it. An answer other than the requested one may still be right: a visit
 //! that was erased must be gone.
 
-/// An answer. A request that no region answers has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reply {
+use std::collections::BTreeSet;
+
+use replication::{ChangeHash, Dot, VersionVector};
+use strum::EnumDiscriminants;
+
+use crate::index::VisitNumber;
+
+/// The answer of a region, with what the client is shown.
+#[derive(Clone, Debug, EnumDiscriminants)]
+#[strum_discriminants(
+    name(Reply),
+    vis(pub),
+    doc = "An answer without its content. A request that no region answers has none.",
+    derive(PartialOrd, Ord),
+    allow(missing_docs)
+)]
+pub(crate) enum Answer {
     /// A write is durable.
-    Done,
-    /// A reader is shown the visits that are there.
-    Shown,
+    Done { dot: Option<Dot>, needs: VersionVector },
+    /// The visits that a reader was shown, and the vector that the region knew.
+    Shown { seen: Vec<(VisitNumber, BTreeSet<ChangeHash>)>, vector: VersionVector },
     /// The visit is erased or expired. For such a visit this is the right answer.
     Gone,
     /// The region does not know the visit (yet).
@@ -20,6 +34,13 @@ pub enum Reply {
     Unfit,
     /// No process listens there, or it has just stopped because of its disk.
     Refused,
+}
+
+impl Answer {
+    /// The answer without its content.
+    pub(crate) fn reply(&self) -> Reply {
+        self.into()
+    }
 }
 
 impl Reply {

@@ -33,7 +33,7 @@ use serde::Serialize;
 
 pub use error::ReportError;
 
-use crate::measure::Measured;
+use crate::figures::Figures;
 use page::{Page, Section, Source};
 use summary::{Summary, telling};
 use tables::Side;
@@ -51,12 +51,12 @@ pub struct Written {
 #[derive(Serialize)]
 struct Labelled<'a> {
     side: &'a str,
-    runs: &'a [Measured],
+    runs: &'a [Figures],
 }
 
 /// Writes the report of one or many runs of one scenario to a folder, which is made if it is missing. `command` is
 /// what reproduces the runs.
-pub fn write(dir: &Path, runs: &[Measured], command: &str) -> Result<Written, ReportError> {
+pub fn write(dir: &Path, runs: &[Figures], command: &str) -> Result<Written, ReportError> {
     let mut out = Folder::open(dir)?;
     out.data(&runs)?;
     let summary = Summary::of(runs);
@@ -84,7 +84,7 @@ pub fn write(dir: &Path, runs: &[Measured], command: &str) -> Result<Written, Re
 
 /// Writes a report that compares settings: each side is a label and its runs. Each side's own report is in a folder
 /// of its own below.
-pub fn write_comparison(dir: &Path, sides: &[(String, Vec<Measured>)], command: &str) -> Result<Written, ReportError> {
+pub fn write_comparison(dir: &Path, sides: &[(String, Vec<Figures>)], command: &str) -> Result<Written, ReportError> {
     let mut out = Folder::open(dir)?;
     let labelled: Vec<Labelled> = sides.iter().map(|(side, runs)| Labelled { side, runs }).collect();
     out.data(&labelled)?;
@@ -124,7 +124,7 @@ fn folder(at: usize, label: &str) -> String {
 }
 
 /// The settings that all runs share.
-fn common(sides: &[(String, Vec<Measured>)]) -> Vec<(String, String)> {
+fn common(sides: &[(String, Vec<Figures>)]) -> Vec<(String, String)> {
     let mut runs = sides.iter().flat_map(|(_, runs)| runs);
     let mut common = runs.next().map_or_else(Vec::new, |run| run.settings.clone());
     for run in runs {
@@ -134,7 +134,7 @@ fn common(sides: &[(String, Vec<Measured>)]) -> Vec<(String, String)> {
 }
 
 /// The settings of runs of one scenario; a swarm draws some of them for each seed.
-fn settings(runs: &[Measured]) -> Vec<(String, String)> {
+fn settings(runs: &[Figures]) -> Vec<(String, String)> {
     let Some(first) = runs.first() else { return Vec::new() };
     let mut settings = first.settings.clone();
     for setting in &mut settings {
@@ -171,7 +171,7 @@ impl Folder {
     }
 
     /// Writes what makes the runs again: the plan of a single run, the scenario of several.
-    fn source(&mut self, runs: &[Measured]) -> Result<Option<Source>, ReportError> {
+    fn source(&mut self, runs: &[Figures]) -> Result<Option<Source>, ReportError> {
         let (scenario, source) = match runs {
             [] => return Ok(None),
             [run] => (run.plan.as_ref(), Source::plan(run.seed)),

@@ -10,10 +10,10 @@ use replication::Storage as _;
 use replication::memory::MemoryStorage;
 use serde::Serialize;
 
+use crate::coverage::Coverage;
+use crate::figures::{self, Figures, Losses};
 use crate::history::{History, Recorder};
 use crate::invariant::{Broken, Invariant};
-use crate::marks::Mark;
-use crate::measure::{self, Losses, Measured};
 use crate::plan;
 use crate::scenario::{Fault, FaultKind, OperationKind, Replay, Scenario, ScenarioError};
 use crate::trace::TraceHash;
@@ -25,14 +25,14 @@ pub use crate::world::Convergence;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Keep {
     /// Figures for reports.
-    pub measured: bool,
+    pub figures: bool,
     /// The history.
     pub history: bool,
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct RunOutcome {
     /// The seed.
     pub seed: u64,
     /// The scenario with everything written out.
@@ -51,10 +51,10 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// Acknowledged writes that were lost by contract, for each region that lost some.
     pub losses: Vec<Losses>,
-    /// The marks that came up; a sweep must have seen every mark.
-    pub marks: BTreeSet<Mark>,
+    /// What came up; a sweep must have seen everything that [`Coverage`] names.
+    pub coverage: BTreeSet<Coverage>,
     /// If asked for.
-    pub measured: Option<Measured>,
+    pub figures: Option<Figures>,
     /// If asked for.
     pub history: Option<Recorder>,
 }
@@ -77,7 +77,7 @@ impl Broken {
     }
 }
 
-impl Outcome {
+impl RunOutcome {
     /// `ok`, or the invariant's name.
     #[must_use]
     pub fn verdict(&self) -> &'static str {
@@ -98,7 +98,7 @@ impl Outcome {
     #[must_use]
     pub fn without_effect(&self) -> BTreeSet<FaultKind> {
         let came = self.plan.faults.iter().filter(|fault| fault.at <= self.awake).map(Fault::kind);
-        came.filter(|kind| !self.marks.contains(&Mark::Fault(*kind))).collect()
+        came.filter(|kind| !self.coverage.contains(&Coverage::Fault(*kind))).collect()
     }
 }
 
@@ -106,18 +106,18 @@ impl Outcome {
 ///
 /// # Errors
 /// [`ScenarioError`] if the scenario contradicts itself, or its plan could not be read again from a file.
-pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
+pub fn run(scenario: &Scenario, seed: u64, keep: Keep) -> Result<RunOutcome, ScenarioError> {
     run_on(MemoryStorage::apply, scenario, seed, keep)
 }
 
 /// The same on disks with another engine.
-pub(crate) fn run_on(engine: Engine, scenario: &Scenario, seed: u64, keep: Keep) -> Result<Outcome, ScenarioError> {
+pub(crate) fn run_on(engine: Engine, scenario: &Scenario, seed: u64, keep: Keep) -> Result<RunOutcome, ScenarioError> {
     let plan = plan::draw(scenario, seed);
     let faults = plan.resolve()?;
     let history = History::new(keep.history, plan.regions.len());
     let mut world = World::new(plan.clone(), faults, seed, history, engine)?;
     let convergence = world.run();
-    let mut outcome = Outcome {
+    let mut outcome = RunOutcome {
         seed,
         broken: world.broken.clone(),
         convergence,
@@ -126,13 +126,13 @@ pub(crate) fn run_on(engine: Engine, scenario: &Scenario, seed: u64, keep: Keep)
         awake: world.calendar.now(),
         elapsed: world.calendar.elapsed(),
         losses: world.model.losses(),
-        marks: world.marks(),
-        measured: None,
+        coverage: world.coverage(),
+        figures: None,
         history: world.history.take(),
         plan,
     };
-    if keep.measured {
-        outcome.measured = Some(measured(&mut world, scenario, &outcome));
+    if keep.figures {
+        outcome.figures = Some(figures(&mut world, scenario, &outcome));
     }
     Ok(outcome)
 }
@@ -149,7 +149,7 @@ pub struct Panicked {
 ///
 /// # Errors
 /// [`Panicked`].
-pub fn caught<T>(what: impl FnOnce() -> T) -> Result<T, Panicked> {
+pub fn catch_panic<T>(what: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(what)).map_err(|said| {
         let text = said.downcast_ref::<String>().cloned();
         let text = text.or_else(|| said.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -196,10 +196,10 @@ fn settings(world: &World, asked: &Scenario, plan: &Scenario) -> Vec<(String, St
     settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn measured(world: &mut World, asked: &Scenario, outcome: &Outcome) -> Measured {
+fn figures(world: &mut World, asked: &Scenario, outcome: &RunOutcome) -> Figures {
     let (plan, convergence) = (&outcome.plan, &outcome.convergence);
     let forgets = convergence.took.is_some() && plan.checks.forget && world.broken.is_none();
-    Measured {
+    Figures {
         name: plan.name.clone(),
         about: plan.about.clone(),
         seed: outcome.seed,
@@ -211,7 +211,7 @@ fn measured(world: &mut World, asked: &Scenario, outcome: &Outcome) -> Measured 
         healed_at: convergence.healed_at.as_secs_f64(),
         ended_at: plan.duration.as_secs_f64() + convergence.took.unwrap_or(convergence.bound).as_secs_f64(),
         faults: world.bands(),
-        convergence: measure::Convergence {
+        convergence: figures::Convergence {
             bound: convergence.bound.as_secs_f64(),
             took: convergence.took.map(|took| took.as_secs_f64()),
             unmet: convergence.unmet.clone(),

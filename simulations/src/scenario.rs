@@ -7,10 +7,12 @@
 
 mod act;
 mod fault;
+mod length;
 mod presence;
 mod ranges;
 mod sections;
 mod signed;
+mod touched;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +31,9 @@ pub use sections::{
 };
 pub use signed::SignedDuration;
 
-pub(crate) use act::{Links, Touched};
+pub(crate) use act::Links;
 pub(crate) use fault::Resolved;
+pub(crate) use touched::Touched;
 
 /// A scenario as written.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -234,7 +237,6 @@ impl Scenario {
         Ok(toml::to_string(self)?)
     }
 
-    /// The name of a node.
     pub(crate) fn name(&self, node: NodeIndex) -> &str {
         self.regions.get(node.0).map_or("?", String::as_str)
     }

@@ -7,23 +7,23 @@
 use std::time::Duration;
 
 use crate::invariant::Invariant;
-use crate::run::{Keep, Outcome, caught, run};
+use crate::run::{Keep, RunOutcome, catch_panic, run};
 use crate::scenario::{Act, Fault, Scenario, ScenarioError};
 
 /// The smallest plan found, and how it fails.
 #[derive(Debug)]
 pub struct Shrunk {
     /// Its outcome, with the plan to save.
-    pub outcome: Outcome,
+    pub outcome: RunOutcome,
     /// Runs that were made.
     pub attempts: u32,
 }
 
 struct Search<'a> {
-    run: &'a dyn Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError>,
+    run: &'a dyn Fn(&Scenario, u64, Keep) -> Result<RunOutcome, ScenarioError>,
     seed: u64,
     invariant: Invariant,
-    best: Outcome,
+    best: RunOutcome,
     attempts: u32,
     go_on: &'a dyn Fn(u32, &Scenario) -> bool,
     stopped: bool,
@@ -44,7 +44,7 @@ pub fn shrink(
 
 /// The same with another way to run a plan.
 pub(crate) fn shrink_with(
-    run: &dyn Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError>,
+    run: &dyn Fn(&Scenario, u64, Keep) -> Result<RunOutcome, ScenarioError>,
     plan: &Scenario,
     seed: u64,
     go_on: &dyn Fn(u32, &Scenario) -> bool,
@@ -76,7 +76,9 @@ impl Search<'_> {
         }
         self.attempts += 1;
         // A candidate may be refused (a fault of a region that is gone), or fail in another way. Then it is not kept.
-        let Ok(Ok(outcome)) = caught(|| (self.run)(&candidate, self.seed, Keep::default())) else { return Ok(false) };
+        let Ok(Ok(outcome)) = catch_panic(|| (self.run)(&candidate, self.seed, Keep::default())) else {
+            return Ok(false);
+        };
         let same = outcome.broken.as_ref().is_some_and(|broken| broken.invariant == self.invariant);
         if same {
             self.best = outcome;

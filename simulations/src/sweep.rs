@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
+use crate::coverage::Coverage;
+use crate::figures::Figures;
 use crate::invariant::Broken;
-use crate::marks::Mark;
-use crate::measure::Measured;
-use crate::run::{Keep, Outcome, Panicked, caught, run};
+use crate::run::{Keep, Panicked, RunOutcome, catch_panic, run};
 use crate::scenario::{FaultKind, Scenario, ScenarioError, Swarm};
 use crate::trace::TraceHash;
 
@@ -22,7 +23,7 @@ pub const WINDOW: u64 = 64;
 const TWICE_EVERY: u64 = 20;
 
 /// What happens during a sweep, for a progress bar.
-pub trait Progress: Sync {
+pub trait SweepObserver: Sync {
     /// A seed is done, and failed or not. Returns whether to go on.
     fn done(&self, failure: Option<&Failure>) -> bool;
 }
@@ -72,10 +73,10 @@ pub struct Swept {
     pub twice: u64,
     /// Those that failed, by seed.
     pub failures: Vec<Failure>,
-    /// For each mark: seeds in which it came up.
-    pub marks: BTreeMap<Mark, u64>,
+    /// In how many seeds each came up.
+    pub coverage: BTreeMap<Coverage, u64>,
     /// Faults that were missing from [`WINDOW`] seeds in a row, by kind and by variant.
-    pub gaps: BTreeSet<Mark>,
+    pub gaps: BTreeSet<Coverage>,
     /// Events of all runs.
     pub events: u64,
     /// Virtual time of all runs, awake.
@@ -83,18 +84,18 @@ pub struct Swept {
     /// Hash over all traces, in the order of seeds.
     pub trace: u128,
     /// Figures, if asked for.
-    pub measured: Vec<Measured>,
+    pub figures: Vec<Figures>,
 }
 
 struct One {
     seed: u64,
     failure: Option<Failure>,
-    marks: BTreeSet<Mark>,
+    coverage: BTreeSet<Coverage>,
     events: u64,
     simulated: Duration,
     trace: TraceHash,
     twice: bool,
-    measured: Option<Measured>,
+    figures: Option<Figures>,
 }
 
 /// Runs all `seeds` with so many `jobs`; stops early if `progress` says so.
@@ -106,19 +107,19 @@ pub fn sweep(
     seeds: Range<u64>,
     jobs: usize,
     measure: bool,
-    progress: &impl Progress,
+    progress: &impl SweepObserver,
 ) -> Result<Swept, ScenarioError> {
     sweep_with(&run, scenario, seeds, jobs, measure, progress)
 }
 
 /// The same with another way to run a seed.
 pub(crate) fn sweep_with(
-    run: &(impl Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError> + Sync),
+    run: &(impl Fn(&Scenario, u64, Keep) -> Result<RunOutcome, ScenarioError> + Sync),
     scenario: &Scenario,
     seeds: Range<u64>,
     jobs: usize,
     measure: bool,
-    progress: &impl Progress,
+    progress: &impl SweepObserver,
 ) -> Result<Swept, ScenarioError> {
     let next = AtomicU64::new(seeds.start);
     let done = Mutex::new(Vec::new());
@@ -134,7 +135,7 @@ pub(crate) fn sweep_with(
                         };
                         let one = one(run, scenario, seed, measure)?;
                         let go_on = progress.done(one.failure.as_ref());
-                        done.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(one);
+                        done.lock().push(one);
                         if !go_on {
                             next.store(seeds.end, Ordering::Relaxed);
                         }
@@ -144,19 +145,19 @@ pub(crate) fn sweep_with(
             .collect();
         workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
     })?;
-    let mut all = done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut all = done.into_inner();
     all.sort_by_key(|one| one.seed);
     Ok(collect(scenario, all))
 }
 
 fn one(
-    run: &impl Fn(&Scenario, u64, Keep) -> Result<Outcome, ScenarioError>,
+    run: &impl Fn(&Scenario, u64, Keep) -> Result<RunOutcome, ScenarioError>,
     scenario: &Scenario,
     seed: u64,
     measure: bool,
 ) -> Result<One, ScenarioError> {
-    let keep = Keep { measured: measure, ..Keep::default() };
-    let outcome = match caught(|| run(scenario, seed, keep)) {
+    let keep = Keep { figures: measure, ..Keep::default() };
+    let outcome = match catch_panic(|| run(scenario, seed, keep)) {
         Ok(outcome) => outcome?,
         Err(panicked) => return Ok(One::panicked(seed, panicked)),
     };
@@ -164,7 +165,7 @@ fn one(
     // A seed that failed is not run twice here: its command repeats it.
     let twice = seed.is_multiple_of(TWICE_EVERY) && failure.is_none();
     if twice {
-        let again = match caught(|| run(scenario, seed, Keep::default())) {
+        let again = match catch_panic(|| run(scenario, seed, Keep::default())) {
             Ok(again) => again?.trace,
             Err(panicked) => return Ok(One::panicked(seed, panicked)),
         };
@@ -175,12 +176,12 @@ fn one(
     Ok(One {
         seed,
         failure,
-        marks: outcome.marks,
+        coverage: outcome.coverage,
         events: outcome.events,
         simulated: outcome.awake,
         trace: outcome.trace,
         twice,
-        measured: outcome.measured,
+        figures: outcome.figures,
     })
 }
 
@@ -189,12 +190,12 @@ impl One {
         One {
             seed,
             failure: Some(Failure::Panicked { seed, said }),
-            marks: BTreeSet::new(),
+            coverage: BTreeSet::new(),
             events: 0,
             simulated: Duration::ZERO,
             trace: TraceHash::default(),
             twice: false,
-            measured: None,
+            figures: None,
         }
     }
 }
@@ -202,36 +203,36 @@ impl One {
 fn collect(scenario: &Scenario, all: Vec<One>) -> Swept {
     let mut swept = Swept::default();
     let drawn = scenario.swarm.as_ref().map(drawn).unwrap_or_default();
-    let mut missing: BTreeMap<Mark, u64> = BTreeMap::new();
+    let mut missing: BTreeMap<Coverage, u64> = BTreeMap::new();
     for one in all {
         swept.seeds += 1;
         swept.twice += u64::from(one.twice);
         swept.events += one.events;
         swept.simulated += one.simulated;
         swept.trace = swept.trace.rotate_left(1) ^ one.trace.0;
-        for mark in &one.marks {
-            *swept.marks.entry(*mark).or_default() += 1;
+        for seen in &one.coverage {
+            *swept.coverage.entry(*seen).or_default() += 1;
         }
-        for mark in &drawn {
-            let missing = missing.entry(*mark).or_default();
-            *missing = if one.marks.contains(mark) { 0 } else { *missing + 1 };
+        for wanted in &drawn {
+            let missing = missing.entry(*wanted).or_default();
+            *missing = if one.coverage.contains(wanted) { 0 } else { *missing + 1 };
             if *missing >= WINDOW {
-                swept.gaps.insert(*mark);
+                swept.gaps.insert(*wanted);
             }
         }
         swept.failures.extend(one.failure);
-        swept.measured.extend(one.measured);
+        swept.figures.extend(one.figures);
     }
     swept
 }
 
-/// The marks that must come up in a swarm: every kind that is drawn, and the variants of some kinds.
-fn drawn(swarm: &Swarm) -> Vec<Mark> {
+/// What must come up in a swarm: every kind that is drawn, and the variants of some kinds.
+fn drawn(swarm: &Swarm) -> Vec<Coverage> {
     let kinds = swarm.kinds();
     let ways = |kind: &FaultKind| match kind {
-        FaultKind::Partition => &[Mark::OneWay, Mark::Flapping][..],
-        FaultKind::Degrade => &[Mark::Lost, Mark::Duplicated, Mark::Overtaken],
+        FaultKind::Partition => &[Coverage::OneWay, Coverage::Flapping][..],
+        FaultKind::Degrade => &[Coverage::Lost, Coverage::Duplicated, Coverage::Overtaken],
         _ => &[],
     };
-    kinds.iter().flat_map(|kind| [Mark::Fault(*kind)].into_iter().chain(ways(kind).iter().copied())).collect()
+    kinds.iter().flat_map(|kind| [Coverage::Fault(*kind)].into_iter().chain(ways(kind).iter().copied())).collect()
 }

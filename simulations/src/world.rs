@@ -3,6 +3,7 @@
 //! Events happen one at a time, in the order of the calendar. Nothing else decides what happens next, so a seed
 //! determines the whole run.
 
+mod attempt;
 mod calendar;
 mod check;
 mod client;
@@ -10,9 +11,9 @@ mod clock;
 mod disk;
 mod fault;
 mod links;
+mod machine;
 mod machines;
 mod network;
-mod node;
 mod phases;
 mod rest;
 mod router;
@@ -27,28 +28,28 @@ use std::time::Duration;
 
 use replication::{BatchId, LinkId, Monotonic, Now, Wall};
 
+use crate::coverage::{Coverage, Covered};
+use crate::figures::FaultBand;
 use crate::history::History;
 use crate::index::{FaultIndex, NodeIndex, OperationIndex};
 use crate::invariant::Broken;
-use crate::marks::{Mark, Marks};
-use crate::measure::FaultBand;
 use crate::meter::Meter;
 use crate::model::Model;
+use crate::reply::Answer;
 use crate::scenario::{Act, Operation, Resolved, Scenario};
 use crate::trace::Trace;
 
+use attempt::Attempt;
 use calendar::Calendar;
-use client::Attempt;
 pub(crate) use disk::Engine;
 use fault::Faults;
+use machine::Machine;
 use machines::Machines;
 use network::Network;
-use node::Node;
 pub use phases::Convergence;
 
-/// An event of the calendar.
 #[derive(Clone, Debug)]
-enum Event {
+enum CalendarEvent {
     Timer { node: NodeIndex, epoch: u64 },
     Synced { node: NodeIndex, epoch: u64, batch: BatchId },
     Input { node: NodeIndex, input: Input },
@@ -58,7 +59,7 @@ enum Event {
     Restart { node: NodeIndex, epoch: u64 },
     Reconfigure(NodeIndex),
     Ask(OperationIndex),
-    Answer { attempt: Attempt, answer: client::Answer },
+    Answer { attempt: Attempt, answer: Answer },
     GiveUp(Attempt),
     FaultBegins(FaultIndex),
     FaultEnds(FaultIndex),
@@ -97,7 +98,7 @@ pub(crate) struct World {
     pub(crate) history: History,
     faults: Faults,
     /// Kinds of faults that really happened, and other things that a sweep must have seen.
-    marks: Marks,
+    coverage: Covered,
     /// The first broken invariant ends the run.
     pub(crate) broken: Option<Broken>,
     /// Machines whose clocks a fault has touched.
@@ -113,7 +114,8 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// A world at its first moment. The scenario must be a plan, without workload and swarm, and `faults` its faults.
+    /// A world at its first moment. `scenario` must be a drawn plan (no workload, no swarm); `faults` are
+    /// `scenario.faults`, resolved.
     ///
     /// # Errors
     /// [`crate::scenario::ScenarioError`] if the scenario contradicts itself.
@@ -130,7 +132,7 @@ impl World {
             .filter_map(|fault| if let Act::Add { region } = fault.act { Some(region) } else { None })
             .collect();
         let net = Network::new(&scenario, seed);
-        let nodes = Machines::new(Node::all(&scenario, seed, &added, engine), scenario.network.topology);
+        let nodes = Machines::new(Machine::all(&scenario, seed, &added, engine), scenario.network.topology);
         let regions = scenario.regions.len();
         let mut scenario = scenario;
         let operations: Arc<[Operation]> = std::mem::take(&mut scenario.operations).into();
@@ -145,7 +147,7 @@ impl World {
             trace: Trace::default(),
             history,
             faults: Faults::new(faults),
-            marks: Marks::default(),
+            coverage: Covered::default(),
             broken: None,
             clocks_touched: BTreeSet::new(),
             lost_at: None,
@@ -182,41 +184,41 @@ impl World {
         }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn happen(&mut self, event: CalendarEvent) {
         match event {
-            Event::Timer { node, epoch } => self.timer(node, epoch),
-            Event::Synced { node, epoch, batch } => self.synced(node, epoch, batch),
-            Event::Input { node, input } => self.arrive(node, input),
-            Event::Ready { node, epoch } => self.work_off(node, epoch),
-            Event::Dial { pair } => self.dial(pair),
-            Event::Established { pair } => self.established(pair),
-            Event::Restart { node, epoch } => {
+            CalendarEvent::Timer { node, epoch } => self.timer(node, epoch),
+            CalendarEvent::Synced { node, epoch, batch } => self.synced(node, epoch, batch),
+            CalendarEvent::Input { node, input } => self.arrive(node, input),
+            CalendarEvent::Ready { node, epoch } => self.work_off(node, epoch),
+            CalendarEvent::Dial { pair } => self.dial(pair),
+            CalendarEvent::Established { pair } => self.established(pair),
+            CalendarEvent::Restart { node, epoch } => {
                 if self.nodes[node].epoch == epoch {
                     self.start(node);
                 }
             }
-            Event::Reconfigure(node) => {
+            CalendarEvent::Reconfigure(node) => {
                 if self.nodes[node].process.is_some() {
                     self.stop(node);
                     self.start(node);
                 }
             }
-            Event::Ask(operation) => {
+            CalendarEvent::Ask(operation) => {
                 self.ask(operation);
                 self.next_operation();
             }
-            Event::Answer { attempt, answer } => self.answered(attempt, answer),
-            Event::GiveUp(attempt) => self.attempt_timed_out(attempt),
-            Event::FaultBegins(fault) => self.fault_begins(fault),
-            Event::FaultEnds(fault) => self.fault_ends(fault),
-            Event::Flap(fault) => self.flap(fault),
-            Event::Backup(fault) => self.backup(fault),
-            Event::Probe(region) => self.probe(region),
-            Event::Detect { node, epoch } => self.must_be_detected(node, epoch),
-            Event::DetectHang { node, epoch, batch } => self.hang_must_be_detected(node, epoch, batch),
-            Event::RestartAgain(fault) => self.restart_again(fault),
-            Event::Sample => self.sample(),
-            Event::Check => self.checkpoint(),
+            CalendarEvent::Answer { attempt, answer } => self.answered(attempt, answer),
+            CalendarEvent::GiveUp(attempt) => self.attempt_timed_out(attempt),
+            CalendarEvent::FaultBegins(fault) => self.fault_begins(fault),
+            CalendarEvent::FaultEnds(fault) => self.fault_ends(fault),
+            CalendarEvent::Flap(fault) => self.flap(fault),
+            CalendarEvent::Backup(fault) => self.backup(fault),
+            CalendarEvent::Probe(region) => self.probe(region),
+            CalendarEvent::Detect { node, epoch } => self.must_be_detected(node, epoch),
+            CalendarEvent::DetectHang { node, epoch, batch } => self.hang_must_be_detected(node, epoch, batch),
+            CalendarEvent::RestartAgain(fault) => self.restart_again(fault),
+            CalendarEvent::Sample => self.sample(),
+            CalendarEvent::Check => self.checkpoint(),
         }
     }
 
@@ -229,10 +231,10 @@ impl World {
         Now { mono: Monotonic(elapsed.saturating_sub(started)), wall: Wall(wall) }
     }
 
-    /// The marks that came up.
+    /// What came up.
     #[must_use]
-    pub(crate) fn marks(&self) -> BTreeSet<Mark> {
-        self.marks.union(self.net.happened())
+    pub(crate) fn coverage(&self) -> BTreeSet<Coverage> {
+        self.coverage.union(self.net.happened())
     }
 
     /// How far a machine's wall clock is ahead of true time.

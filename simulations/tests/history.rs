@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use simulations::history::{edn, explain, json_lines, shiviz};
 use simulations::index::OperationIndex;
-use simulations::run::{Keep, Outcome, run};
+use simulations::run::{Keep, RunOutcome, run};
 use simulations::scenario::Scenario;
 
-fn outcome() -> Outcome {
+fn outcome() -> RunOutcome {
     let text = "name = \"x\"\nduration = \"30s\"\nregions = [\"eu-central\", \"us-east\", \"ap-southeast\"]\n\
                 [workload]\nrate = 2.0\nreads = 1.0\nerasures = 0.2\n\
                 [[fault]]\nat = \"5s\"\nfor = \"10s\"\nkind = \"partition\"\nfrom = [\"us-east\"]\n";
-    run(&Scenario::parse(text).unwrap(), 3, Keep { history: true, measured: true }).unwrap()
+    run(&Scenario::parse(text).unwrap(), 3, Keep { history: true, figures: true }).unwrap()
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn vector_clocks_grow_and_follow_frames() {
 #[test]
 fn measurements_add_up() {
     let outcome = outcome();
-    let measured = outcome.measured.unwrap();
+    let measured = outcome.figures.unwrap();
     let requests: u64 = measured.requests.iter().map(|count| count.done + count.otherwise() + count.failed).sum();
     // A few are still under way when the run ends.
     let asked = outcome.plan.operations.len();
@@ -117,13 +117,13 @@ const ANSWERS: &str = r#"
     ]
 "#;
 
-fn answers() -> Outcome {
-    run(&Scenario::parse(ANSWERS).unwrap(), 1, Keep { history: true, measured: true }).unwrap()
+fn answers() -> RunOutcome {
+    run(&Scenario::parse(ANSWERS).unwrap(), 1, Keep { history: true, figures: true }).unwrap()
 }
 
 #[test]
 fn requests_are_counted_by_what_was_answered() {
-    let measured = answers().measured.unwrap();
+    let measured = answers().figures.unwrap();
     let of = |kind: &str| {
         let count = measured.requests.iter().find(|count| count.kind == kind).unwrap();
         [count.done, count.gone, count.unknown, count.stale, count.failed, count.writes()]
@@ -139,7 +139,7 @@ fn requests_are_counted_by_what_was_answered() {
 /// age of the epoch.
 #[test]
 fn completeness_is_unknown_before_it_is_known() {
-    let measured = outcome().measured.unwrap();
+    let measured = outcome().figures.unwrap();
     let of = |wanted: &dyn Fn(f64) -> bool| {
         let samples = measured.samples.iter().filter(|sample| wanted(sample.at));
         samples.flat_map(|sample| sample.completeness_s.iter().copied()).collect::<Vec<_>>()
@@ -152,7 +152,7 @@ fn completeness_is_unknown_before_it_is_known() {
 /// The last sample shows what the run has stored, not what is left after everything is forgotten.
 #[test]
 fn samples_end_when_the_regions_have_converged() {
-    let measured = outcome().measured.unwrap();
+    let measured = outcome().figures.unwrap();
     let last: Vec<_> = measured.samples.iter().rev().take(measured.regions.len()).collect();
     assert!(measured.samples.iter().all(|sample| sample.at <= measured.ended_at));
     assert!(last.iter().all(|sample| (sample.at - measured.ended_at).abs() < 1e-6 && sample.documents > 0));
@@ -164,7 +164,7 @@ fn samples_end_when_the_regions_have_converged() {
 /// was written behind the cut. No region lacks entries of one that could reach it all the time.
 #[test]
 fn pairs_that_were_behind_are_counted_beside_all_pairs() {
-    let measured = outcome().measured.unwrap();
+    let measured = outcome().figures.unwrap();
     let [ended] = measured.fault_ends.as_slice() else { panic!("{:?}", measured.fault_ends) };
     assert_eq!((ended.at, ended.pairs), (15.0, 6));
     assert!((4..6).contains(&ended.behind), "{ended:?}");
@@ -179,13 +179,13 @@ fn pairs_that_were_behind_are_counted_beside_all_pairs() {
 fn the_plan_of_a_report_gives_the_same_run() {
     let dir = tempfile::tempdir().unwrap();
     let first = outcome();
-    simulations::report::write(dir.path(), &[first.measured.unwrap()], "").unwrap();
+    simulations::report::write(dir.path(), &[first.figures.unwrap()], "").unwrap();
     let plan = Scenario::parse(&std::fs::read_to_string(dir.path().join("plan-3.toml")).unwrap()).unwrap();
     let written = plan.replay.clone().unwrap();
     assert_eq!((written.trace, written.seed.as_str()), (first.trace, "3"));
-    let again = run(&plan, 3, Keep { measured: true, ..Keep::default() }).unwrap();
+    let again = run(&plan, 3, Keep { figures: true, ..Keep::default() }).unwrap();
     assert_eq!(again.trace, first.trace);
-    let settings = again.measured.unwrap().settings;
+    let settings = again.figures.unwrap().settings;
     for name in ["rate", "retentions", "max retention", "max clock skew", "jitter", "loss", "bandwidth", "sync"] {
         assert!(settings.iter().any(|(setting, value)| setting == name && !value.is_empty()), "{name}: {settings:?}");
     }
@@ -208,7 +208,7 @@ const TROUBLE: &str = r#"
     ]
 "#;
 
-fn story(outcome: &Outcome, operation: usize) -> Vec<String> {
+fn story(outcome: &RunOutcome, operation: usize) -> Vec<String> {
     let lines = explain(&outcome.history.as_ref().unwrap().entries, &outcome.plan, OperationIndex(operation));
     assert!(lines.iter().is_sorted_by_key(|(at, _)| *at));
     lines.into_iter().map(|(_, line)| line).collect()
@@ -257,7 +257,7 @@ fn every_answer_is_told_as_it_was() {
 }
 
 /// Kind, function and process of each line.
-fn processes(outcome: &Outcome) -> Vec<(String, String, u64)> {
+fn processes(outcome: &RunOutcome) -> Vec<(String, String, u64)> {
     let json = json_lines(&outcome.history.as_ref().unwrap().entries);
     let line = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();

@@ -40,7 +40,7 @@ enum Shape {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-enum Asked {
+enum Sent {
     Add(i64),
     Read,
 }
@@ -55,7 +55,7 @@ enum Ended {
 /// One operation; `invoked` and `completed` are places in one order of all events.
 #[derive(Clone, Debug)]
 struct Op {
-    asked: Asked,
+    sent: Sent,
     invoked: usize,
     completed: usize,
     ended: Ended,
@@ -176,13 +176,13 @@ impl World {
     fn answered(&mut self, client: usize, body: &Value) {
         let awaited = |call: &mut Call| body["in_reply_to"] == json!(call.msg_id);
         let Some(call) = self.calls.get_mut(client).and_then(|call| call.take_if(awaited)) else { return };
-        let ended = match (body["type"].as_str().unwrap(), &self.history[call.op].asked) {
-            ("error", Asked::Read) => Ended::Fail,
+        let ended = match (body["type"].as_str().unwrap(), &self.history[call.op].sent) {
+            ("error", Sent::Read) => Ended::Fail,
             ("error", _) if body["code"] == json!(13) => Ended::Info,
             ("error", _) => Ended::Fail,
             ("read_ok", _) if self.workload == Workload::Broadcast => Ended::Ok(body["messages"].clone()),
             ("read_ok", _) => Ended::Ok(body["value"].clone()),
-            ("broadcast_ok" | "add_ok", Asked::Add(_)) => Ended::Ok(Value::Null),
+            ("broadcast_ok" | "add_ok", Sent::Add(_)) => Ended::Ok(Value::Null),
             other => panic!("unexpected answer {other:?}"),
         };
         self.end(call.op, ended);
@@ -195,34 +195,34 @@ impl World {
         self.history[op].ended = ended;
     }
 
-    fn call(&mut self, client: usize, asked: Asked, last: bool) {
+    fn call(&mut self, client: usize, sent: Sent, last: bool) {
         self.msg_ids += 1;
         self.events += 1;
         let op = self.history.len();
         let (invoked, completed) = (self.events, usize::MAX);
-        self.history.push(Op { asked: asked.clone(), invoked, completed, ended: Ended::Info, last });
+        self.history.push(Op { sent: sent.clone(), invoked, completed, ended: Ended::Info, last });
         self.calls[client] = Some(Call { msg_id: self.msg_ids, op, until: self.now + RPC_TIMEOUT });
         let id = self.msg_ids;
-        let body = match (asked, self.workload) {
-            (Asked::Read, _) => json!({ "type": "read", "msg_id": id }),
-            (Asked::Add(value), Workload::Broadcast) => json!({ "type": "broadcast", "msg_id": id, "message": value }),
-            (Asked::Add(value), Workload::Set) => json!({ "type": "add", "msg_id": id, "element": value }),
-            (Asked::Add(value), _) => json!({ "type": "add", "msg_id": id, "delta": value }),
+        let body = match (sent, self.workload) {
+            (Sent::Read, _) => json!({ "type": "read", "msg_id": id }),
+            (Sent::Add(value), Workload::Broadcast) => json!({ "type": "broadcast", "msg_id": id, "message": value }),
+            (Sent::Add(value), Workload::Set) => json!({ "type": "add", "msg_id": id, "element": value }),
+            (Sent::Add(value), _) => json!({ "type": "add", "msg_id": id, "delta": value }),
         };
         self.say(client, &format!("c{client}"), &body);
     }
 
-    fn draw(&mut self) -> Asked {
+    fn draw(&mut self) -> Sent {
         if self.rng.random_bool(0.5) {
-            return Asked::Read;
+            return Sent::Read;
         }
         match self.workload {
             Workload::Broadcast | Workload::Set => {
                 self.elements += 1;
-                Asked::Add(self.elements - 1)
+                Sent::Add(self.elements - 1)
             }
-            Workload::GrowOnlyCounter => Asked::Add(self.rng.random_range(0..5)),
-            Workload::Counter => Asked::Add(self.rng.random_range(-5..5)),
+            Workload::GrowOnlyCounter => Sent::Add(self.rng.random_range(0..5)),
+            Workload::Counter => Sent::Add(self.rng.random_range(-5..5)),
         }
     }
 
@@ -282,12 +282,12 @@ impl World {
         }
         for client in 0..NODES {
             if let Some(call) = self.calls[client].take_if(|call| call.until <= self.now) {
-                let ended = if self.history[call.op].asked == Asked::Read { Ended::Fail } else { Ended::Info };
+                let ended = if self.history[call.op].sent == Sent::Read { Ended::Fail } else { Ended::Info };
                 self.end(call.op, ended);
             }
             if busy && self.calls[client].is_none() && self.next_call[client] <= self.now {
-                let asked = self.draw();
-                self.call(client, asked, false);
+                let sent = self.draw();
+                self.call(client, sent, false);
             }
         }
     }
@@ -320,7 +320,7 @@ fn run(seed: u64, workload: Workload, shape: Shape, mute: Option<usize>) -> Vec<
     world.loss = 0.0;
     world.run(BUSY + QUIET, false);
     for client in 0..NODES {
-        world.call(client, Asked::Read, true);
+        world.call(client, Sent::Read, true);
     }
     world.run(BUSY + QUIET + RPC_TIMEOUT + 1, false);
     world.history
@@ -341,11 +341,11 @@ fn set_full(history: &[Op]) -> SetFull {
     let mut result = SetFull::default();
     let mut attempted = BTreeMap::new();
     for op in history {
-        match (&op.asked, &op.ended) {
-            (Asked::Add(element), ended) if *ended != Ended::Fail => {
+        match (&op.sent, &op.ended) {
+            (Sent::Add(element), ended) if *ended != Ended::Fail => {
                 attempted.insert(*element, matches!(ended, Ended::Ok(_)).then_some(op.completed));
             }
-            (Asked::Read, Ended::Ok(list)) => {
+            (Sent::Read, Ended::Ok(list)) => {
                 let list: Vec<i64> = list.as_array().unwrap().iter().map(|e| e.as_i64().unwrap()).collect();
                 let set: BTreeSet<i64> = list.iter().copied().collect();
                 if list.len() > set.len() {
@@ -381,9 +381,9 @@ fn set_full(history: &[Op]) -> SetFull {
 fn pn_counter(history: &[Op]) -> Vec<Value> {
     let mut acceptable = BTreeSet::from([0]);
     for op in history {
-        match (&op.asked, &op.ended) {
-            (Asked::Add(delta), Ended::Ok(_)) => acceptable = acceptable.iter().map(|sum| sum + delta).collect(),
-            (Asked::Add(delta), Ended::Info) => acceptable.extend(acceptable.clone().iter().map(|sum| sum + delta)),
+        match (&op.sent, &op.ended) {
+            (Sent::Add(delta), Ended::Ok(_)) => acceptable = acceptable.iter().map(|sum| sum + delta).collect(),
+            (Sent::Add(delta), Ended::Info) => acceptable.extend(acceptable.clone().iter().map(|sum| sum + delta)),
             _ => {}
         }
     }
@@ -398,9 +398,9 @@ fn check_set(workload: Workload, shape: Shape) {
     for seed in 0..SEEDS {
         let history = run(seed, workload, shape, None);
         let result = set_full(&history);
-        let adds = history.iter().filter(|op| matches!(op.asked, Asked::Add(_))).count();
+        let adds = history.iter().filter(|op| matches!(op.sent, Sent::Add(_))).count();
         println!("{workload:?} on a {shape:?}, seed {seed}: {adds} adds, {} reads, {result:?}", history.len() - adds);
-        assert!(adds > 100 && history.iter().all(|op| matches!(op.ended, Ended::Ok(_)) || op.asked == Asked::Read));
+        assert!(adds > 100 && history.iter().all(|op| matches!(op.ended, Ended::Ok(_)) || op.sent == Sent::Read));
         let none = SetFull { stable: result.stable, ..SetFull::default() };
         assert_eq!(result, none, "seed {seed}");
         assert_eq!(result.stable, adds, "seed {seed}");
@@ -450,15 +450,15 @@ fn the_same_seed_gives_the_same_history() {
 
 #[test]
 fn the_checkers_report_what_is_wrong() {
-    let op = |asked, invoked, ended| Op { asked, invoked, completed: invoked + 1, ended, last: false };
-    let read = |at, list: Value| op(Asked::Read, at, Ended::Ok(list));
-    let add = |at, element| op(Asked::Add(element), at, Ended::Ok(Value::Null));
+    let op = |sent, invoked, ended| Op { sent, invoked, completed: invoked + 1, ended, last: false };
+    let read = |at, list: Value| op(Sent::Read, at, Ended::Ok(list));
+    let add = |at, element| op(Sent::Add(element), at, Ended::Ok(Value::Null));
     let history =
         [add(0, 1), add(2, 2), add(4, 3), read(6, json!([1, 2, 2])), read(8, json!([2, 9])), read(10, json!([2]))];
     let result = set_full(&history);
     assert_eq!((result.stable, result.lost, result.never_read), (1, vec![1, 3], vec![]));
     assert_eq!((result.duplicated, result.phantoms), (vec![2], vec![9]));
-    let unknown = op(Asked::Add(5), 0, Ended::Info);
+    let unknown = op(Sent::Add(5), 0, Ended::Info);
     let last = |value| Op { last: true, ..read(9, json!(value)) };
     assert_eq!(pn_counter(&[unknown, add(2, -2), last(3), last(-2), last(5)]), vec![json!(5)]);
 }

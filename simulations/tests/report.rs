@@ -6,11 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use simulations::index::NodeIndex;
-use simulations::measure::{
-    Availability, Convergence, FaultBand, FaultEnd, Losses, Measured, Recovery, RequestCount, Sample, Staleness,
-    Traffic,
+use simulations::figures::{
+    Availability, Convergence, FaultBand, FaultEnd, Figures, Losses, Recovery, RequestCount, Sample, Staleness, Traffic,
 };
+use simulations::index::NodeIndex;
 use simulations::report::{ReportError, Written, write, write_comparison};
 use simulations::scenario::Scenario;
 use simulations::trace::TraceHash;
@@ -52,7 +51,7 @@ fn scenario() -> Scenario {
 }
 
 /// A run of ten minutes with a partition of region 1, a crash of region 2, and a moment of a stepped clock.
-fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
+fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Figures {
     const NAMES: [&str; 9] = [
         "eu-central",
         "us-east",
@@ -71,7 +70,7 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
         from,
         until,
     };
-    let mut run = Measured {
+    let mut run = Figures {
         name: "regional-outage".into(),
         about: "A region is cut off from the others while another one crashes. Guests keep checking in everywhere."
             .into(),
@@ -94,7 +93,7 @@ fn run(regions: usize, seed: u64, heartbeat_ms: f64) -> Measured {
             took: Some(1.2 + 2.0 * numbers.next() + heartbeat_ms / 400.0),
             unmet: None,
         },
-        ..Measured::default()
+        ..Figures::default()
     };
     for at in [210.0, 300.0, 480.0] {
         // As many pairs again were not behind.
@@ -288,7 +287,7 @@ fn a_run_has_all_files_and_its_tables_add_up() {
     for said in ["All invariants held", "meridian simulate regional-outage --seed 7", "Median staleness", "heartbeat"] {
         assert!(html.contains(said), "the page does not say {said}");
     }
-    let back: Vec<Measured> = serde_json::from_slice(&fs::read(dir.path().join("measured.json")).unwrap()).unwrap();
+    let back: Vec<Figures> = serde_json::from_slice(&fs::read(dir.path().join("measured.json")).unwrap()).unwrap();
     assert_eq!(back[0].staleness[3].delays_ms, run.staleness[3].delays_ms);
 }
 
@@ -296,7 +295,7 @@ fn a_run_has_all_files_and_its_tables_add_up() {
 #[test]
 fn recovery_after_faults_is_not_the_final_healing() {
     let dir = tempfile::tempdir().unwrap();
-    let written = |run: &Measured| {
+    let written = |run: &Figures| {
         let written = write(dir.path(), std::slice::from_ref(run), "").unwrap();
         let plot = fs::read_to_string(dir.path().join("convergence.svg")).unwrap();
         (fs::read_to_string(written.index).unwrap(), plot)
@@ -364,7 +363,7 @@ fn a_run_that_was_broken_off_has_not_failed_to_converge() {
 #[test]
 fn only_the_requested_answers_are_counted_as_done() {
     let dir = tempfile::tempdir().unwrap();
-    let html = |run: &Measured| {
+    let html = |run: &Figures| {
         let written = write(dir.path(), std::slice::from_ref(run), "").unwrap();
         fs::read_to_string(written.index).unwrap()
     };
@@ -387,7 +386,7 @@ fn only_the_requested_answers_are_counted_as_done() {
 fn losses_by_contract_are_reported() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = run(4, 7, 500.0);
-    let page = |run: &Measured| {
+    let page = |run: &Figures| {
         let written = write(dir.path(), std::slice::from_ref(run), "").unwrap();
         fs::read_to_string(written.index).unwrap()
     };
@@ -415,7 +414,7 @@ fn bytes_are_divided_by_acknowledged_writes() {
 #[test]
 fn many_runs_show_the_one_that_failed() {
     let dir = tempfile::tempdir().unwrap();
-    let mut runs: Vec<Measured> = (1..=5).map(|seed| run(9, seed, 500.0)).collect();
+    let mut runs: Vec<Figures> = (1..=5).map(|seed| run(9, seed, 500.0)).collect();
     runs[3].broken.push("no erased visit comes back".into());
     runs[4].convergence.took = None;
     runs[4].convergence.unmet = Some("eu-north misses 2 entries of us-west".into());
@@ -455,14 +454,14 @@ fn a_comparison_has_figures_side_by_side_and_a_report_of_each_side() {
 
 #[test]
 fn a_run_without_data_still_gives_a_report() {
-    let alone = Measured { name: "alone".into(), regions: vec!["eu".into()], ..Measured::default() };
-    let unnamed = Measured {
+    let alone = Figures { name: "alone".into(), regions: vec!["eu".into()], ..Figures::default() };
+    let unnamed = Figures {
         staleness: vec![Staleness { from: NodeIndex(0), to: NodeIndex(9), delays_ms: vec![f32::NAN, 0.0], never: 0 }],
         faults: vec![FaultBand { kind: "crash".into(), label: "x".into(), from: f64::NAN, until: f64::INFINITY }],
         samples: vec![sample(1, 0, 0.0, &mut Numbers(1)), sample(3, 7, f64::NAN, &mut Numbers(1))],
         ..alone.clone()
     };
-    for runs in [vec![], vec![Measured::default()], vec![alone.clone()], vec![alone, unnamed]] {
+    for runs in [vec![], vec![Figures::default()], vec![alone.clone()], vec![alone, unnamed]] {
         let dir = tempfile::tempdir().unwrap();
         let written = write(dir.path(), &runs, "").unwrap();
         check_files(dir.path(), &written, &PLOTS);
@@ -472,7 +471,7 @@ fn a_run_without_data_still_gives_a_report() {
     }
     let dir = tempfile::tempdir().unwrap();
     write_comparison(dir.path(), &[], "").unwrap();
-    let sides = [("none".to_owned(), vec![]), (String::new(), vec![Measured::default()])];
+    let sides = [("none".to_owned(), vec![]), (String::new(), vec![Figures::default()])];
     let written = write_comparison(dir.path(), &sides, "").unwrap();
     check_files(dir.path(), &written, &["convergence", "staleness", "bytes"]);
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use simulations::history::{Entry, Machine, Record};
+use simulations::coverage::Coverage;
+use simulations::figures::{Figures, Sample};
+use simulations::history::{Entry, MachineEvent, Record};
 use simulations::index::NodeIndex;
-use simulations::marks::Mark;
-use simulations::measure::{Measured, Sample};
 use simulations::reply::Reply;
 use simulations::run::{Keep, run};
 use simulations::scenario::{FaultKind, Replay, Scenario};
@@ -150,10 +150,10 @@ fn named(name: &str) -> Scenario {
     read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"))).1
 }
 
-fn measured(scenario: &Scenario) -> Measured {
-    let outcome = run(scenario, 1, Keep { measured: true, ..Keep::default() }).unwrap();
+fn measured(scenario: &Scenario) -> Figures {
+    let outcome = run(scenario, 1, Keep { figures: true, ..Keep::default() }).unwrap();
     assert_eq!(outcome.broken, None);
-    outcome.measured.unwrap()
+    outcome.figures.unwrap()
 }
 
 /// A write that only one disk had when it went back in time breaks no invariant and is counted as lost.
@@ -170,7 +170,7 @@ fn losses_by_contract_are_counted() {
 }
 
 /// In how many samples of a cut's last minute a node says that it is complete for Europe's first node.
-fn complete_for_europe(run: &Measured, at: usize) -> usize {
+fn complete_for_europe(run: &Figures, at: usize) -> usize {
     let during = run.samples.iter().filter(|sample| sample.region.0 == at && (180.0..240.0).contains(&sample.at));
     during.filter(|sample| sample.completeness_s[0].is_some_and(|behind| behind < 30.0)).count()
 }
@@ -181,11 +181,11 @@ fn nodes_of_one_region_have_one_vote_and_one_completeness() {
     let together = named("two-nodes-a-region");
     let mut apart = together.clone();
     apart.region_of.clear();
-    let outcome = run(&apart, 1, Keep { measured: true, ..Keep::default() }).unwrap();
+    let outcome = run(&apart, 1, Keep { figures: true, ..Keep::default() }).unwrap();
     let broken = outcome.broken.unwrap();
     // Two wrong clocks of four outvote one that is right. A2 excludes that, so the run may break an invariant.
     assert_eq!((broken.invariant.name(), broken.at > Duration::from_mins(6)), ("I9", true), "{broken:?}");
-    let (apart, together) = (outcome.measured.unwrap(), measured(&together));
+    let (apart, together) = (outcome.figures.unwrap(), measured(&together));
     for at in 2..4 {
         assert_eq!(complete_for_europe(&together, at), 0, "the cut node may have what is missing");
         assert!(complete_for_europe(&apart, at) > 10);
@@ -199,9 +199,13 @@ fn nodes_of_one_region_have_one_vote_and_one_completeness() {
 /// Each side of a cut fills the same documents. Both refuse further changes, and those that they took together stay.
 #[test]
 fn a_full_document_has_an_answer_of_its_own() {
-    let outcome = run(&named("full-document"), 1, Keep { history: true, measured: true }).unwrap();
+    let outcome = run(&named("full-document"), 1, Keep { history: true, figures: true }).unwrap();
     assert_eq!(outcome.broken, None);
-    assert!(outcome.marks.contains(&Mark::Full) && outcome.marks.contains(&Mark::Overfull), "{:?}", outcome.marks);
+    assert!(
+        outcome.coverage.contains(&Coverage::Full) && outcome.coverage.contains(&Coverage::Overfull),
+        "{:?}",
+        outcome.coverage
+    );
     let mut refused = BTreeSet::new();
     for Entry { at, record, .. } in &outcome.history.unwrap().entries {
         if let Record::Answered { region, reply: Some(Reply::Full), .. } = record
@@ -211,7 +215,7 @@ fn a_full_document_has_an_answer_of_its_own() {
         }
     }
     assert!(refused.contains(&NodeIndex(1)) && refused.len() > 1, "{refused:?} refused during the cut");
-    let requests = outcome.measured.unwrap().requests;
+    let requests = outcome.figures.unwrap().requests;
     let full: Vec<(&str, u64)> = requests.iter().map(|count| (count.kind.as_str(), count.full)).collect();
     assert!(full.iter().all(|(kind, full)| (*full > 100) == (*kind == "correct")), "{full:?}");
     assert!(requests.iter().all(|count| count.failed == 0), "{requests:?}");
@@ -221,12 +225,12 @@ fn a_full_document_has_an_answer_of_its_own() {
 #[test]
 fn a_hundred_restarts_beside_a_dead_peer_leave_tokens_short() {
     let scenario = named("restarts-beside-the-dead");
-    let outcome = run(&scenario, 1, Keep { history: true, measured: true }).unwrap();
+    let outcome = run(&scenario, 1, Keep { history: true, figures: true }).unwrap();
     // A process that takes no write needs no id.
     let (mut wrote, mut has_written) = (0, false);
     for Entry { record, .. } in &outcome.history.unwrap().entries {
         match record {
-            Record::Machine { node: NodeIndex(1), what: Machine::Starts } => {
+            Record::Machine { node: NodeIndex(1), what: MachineEvent::Starts } => {
                 wrote += i32::from(std::mem::take(&mut has_written))
             }
             Record::Acknowledged { node: NodeIndex(1), dot: Some(_), .. } => has_written = true,
@@ -234,12 +238,12 @@ fn a_hundred_restarts_beside_a_dead_peer_leave_tokens_short() {
         }
     }
     assert!(wrote > 100, "{wrote} processes took a write and were followed by another");
-    let with = outcome.measured.unwrap();
+    let with = outcome.figures.unwrap();
     let mut scenario = scenario;
     scenario.faults.retain(|fault| fault.kind() != FaultKind::Restarts);
     let without = measured(&scenario);
     assert!(with.longest_token < 200, "{} characters", with.longest_token);
-    let bytes = |run: &Measured| run.batches.mean(run.batches.bytes);
+    let bytes = |run: &Figures| run.batches.mean(run.batches.bytes);
     assert!(bytes(&with) < bytes(&without) * 1.2, "{} bytes a batch, {} without", bytes(&with), bytes(&without));
 }
 
@@ -284,10 +288,10 @@ fn a_cut_stops_clients_and_probes_as_well() {
         kind = "crash"
         region = "eu-central"
     "#;
-    let keep = Keep { measured: true, ..Keep::default() };
+    let keep = Keep { figures: true, ..Keep::default() };
     let outcome = run(&Scenario::parse(text).unwrap(), 1, keep).unwrap();
     assert_eq!(outcome.broken, None);
-    let slices = outcome.measured.unwrap().availability;
+    let slices = outcome.figures.unwrap().availability;
     let dark = slices.iter().filter(|slice| slice.at >= 100.0 && slice.at + slice.seconds <= 190.0);
     let (mut failed, mut answered) = ([0; 2], [0; 2]);
     for slice in dark {

@@ -4,14 +4,14 @@
 
 #![allow(clippy::unwrap_used)]
 
-use simulations::measure::Measured;
+use simulations::figures::Figures;
 use simulations::run::{Keep, run};
 use simulations::scenario::Scenario;
 
-fn measured(text: &str, seed: u64) -> Measured {
-    let outcome = run(&Scenario::parse(text).unwrap(), seed, Keep { measured: true, ..Keep::default() }).unwrap();
+fn measured(text: &str, seed: u64) -> Figures {
+    let outcome = run(&Scenario::parse(text).unwrap(), seed, Keep { figures: true, ..Keep::default() }).unwrap();
     assert_eq!(outcome.broken, None);
-    outcome.measured.unwrap()
+    outcome.figures.unwrap()
 }
 
 fn quantile(delays: &[f32], share: f64) -> f32 {

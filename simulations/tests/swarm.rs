@@ -11,10 +11,10 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use simulations::marks::Mark;
+use simulations::coverage::Coverage;
 use simulations::run::{Keep, run};
 use simulations::scenario::Scenario;
-use simulations::sweep::{Failure, Progress, Swept, sweep};
+use simulations::sweep::{Failure, SweepObserver, Swept, sweep};
 
 fn scenario() -> Scenario {
     Scenario::parse(include_str!("../scenarios/swarm.toml")).unwrap()
@@ -23,7 +23,7 @@ fn scenario() -> Scenario {
 /// Stops at the first failure.
 struct First(AtomicU64);
 
-impl Progress for First {
+impl SweepObserver for First {
     fn done(&self, failure: Option<&Failure>) -> bool {
         self.0.fetch_add(1, Ordering::Relaxed);
         failure.is_none()
@@ -54,7 +54,7 @@ fn the_swarm_of_erasures_finds_nothing() {
 fn the_swarm_of_words_finds_nothing() {
     let swept = finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-words.toml")).unwrap(), 0..200);
     if asked().is_none() {
-        assert!(swept.marks.get(&Mark::ForgotEarly).is_some_and(|seeds| *seeds >= 150), "{:?}", swept.marks);
+        assert!(swept.coverage.get(&Coverage::ForgotEarly).is_some_and(|seeds| *seeds >= 150), "{:?}", swept.coverage);
     }
 }
 
@@ -63,25 +63,25 @@ fn the_swarm_finds_nothing() {
     let swept = finds_nothing(&scenario(), 0..700);
     if asked().is_none() {
         assert_eq!((swept.seeds, swept.twice), (700, 35));
-        // The marks that a sweep must have seen, otherwise it proves less than it says.
-        for mark in [
-            Mark::Reincarnated,
-            Mark::Doubt,
-            Mark::Forgot,
-            Mark::ErasedUnseen,
-            Mark::Conflict,
-            Mark::Stale,
-            Mark::Failover,
-            Mark::SilentLink,
-            Mark::Rest,
-            Mark::BatchLost,
-            Mark::BatchTorn,
+        // What a sweep must have seen, otherwise it proves less than it says.
+        for wanted in [
+            Coverage::Reincarnated,
+            Coverage::Doubt,
+            Coverage::Forgot,
+            Coverage::ErasedUnseen,
+            Coverage::Conflict,
+            Coverage::Stale,
+            Coverage::Failover,
+            Coverage::SilentLink,
+            Coverage::Rest,
+            Coverage::BatchLost,
+            Coverage::BatchTorn,
         ] {
-            assert!(swept.marks.get(&mark).is_some_and(|seeds| *seeds >= 15), "{mark:?}: {:?}", swept.marks);
+            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 15), "{wanted:?}: {:?}", swept.coverage);
         }
         // Only a few seeds have documents that reach their bounds.
-        for mark in [Mark::Full, Mark::Overfull] {
-            assert!(swept.marks.get(&mark).is_some_and(|seeds| *seeds >= 5), "{mark:?}: {:?}", swept.marks);
+        for wanted in [Coverage::Full, Coverage::Overfull] {
+            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 5), "{wanted:?}: {:?}", swept.coverage);
         }
     }
 }

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use simulations::run::{Class, caught};
+use simulations::run::{Class, catch_panic};
 use simulations::scenario::ScenarioError;
 
 use crate::args::Usage;
@@ -228,7 +228,7 @@ pub(crate) fn simulate(command: SimulateCommand) -> anyhow::Result<ExitCode> {
 /// A panic has its own exit code, so that no script takes it for a verdict. A scenario that turns out to contradict
 /// itself only after its seed has drawn the rest has one too.
 fn guarded(what: impl FnOnce() -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
-    match caught(what) {
+    match catch_panic(what) {
         // The panic was already printed with its place in the code.
         Err(_) => {
             eprintln!("the simulator or the replica panicked, so there is no verdict; the same command repeats it");

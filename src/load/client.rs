@@ -10,7 +10,7 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Uri};
 
-use super::measure::Outcome;
+use super::measure::RequestOutcome;
 use api::client::{Base, Connection, SendError};
 use api::headers::SECRET;
 
@@ -52,14 +52,14 @@ impl Client {
     }
 
     /// Sends one request and reads the whole answer.
-    pub(crate) async fn call(&mut self, target: usize, prepared: &Prepared) -> Outcome {
+    pub(crate) async fn call(&mut self, target: usize, prepared: &Prepared) -> RequestOutcome {
         let timeout = self.timeout;
         // The connection leaves its place while in use, because after a timeout it is in the middle of an answer and
         // must be dropped.
         let mut connection = self.connections[target].take();
         let exchange = exchange(&self.targets[target], &mut connection, prepared, self.from.as_ref());
-        let outcome = tokio::time::timeout(timeout, exchange).await.unwrap_or(Outcome::TimedOut);
-        if matches!(outcome, Outcome::Status(_)) {
+        let outcome = tokio::time::timeout(timeout, exchange).await.unwrap_or(RequestOutcome::TimedOut);
+        if matches!(outcome, RequestOutcome::Status(_)) {
             self.connections[target] = connection;
         }
         outcome
@@ -71,35 +71,35 @@ async fn exchange(
     connection: &mut Option<Connection>,
     prepared: &Prepared,
     from: Option<&HeaderValue>,
-) -> Outcome {
-    let Some(mut request) = build(base, prepared, from) else { return Outcome::NoConnection };
+) -> RequestOutcome {
+    let Some(mut request) = build(base, prepared, from) else { return RequestOutcome::NoConnection };
     if let Some(open) = connection {
         match send(open, request).await {
             Ok(outcome) => return outcome,
-            Err(SendError::Unanswered) => return Outcome::NoAnswer,
+            Err(SendError::Unanswered) => return RequestOutcome::NoAnswer,
             // The server closed an idle connection: nothing was sent, so a new connection is tried at once.
             Err(SendError::Unsent) => match build(base, prepared, from) {
                 Some(again) => request = again,
-                None => return Outcome::NoConnection,
+                None => return RequestOutcome::NoConnection,
             },
         }
     }
-    let Ok(opened) = Connection::open(base).await else { return Outcome::NoConnection };
+    let Ok(opened) = Connection::open(base).await else { return RequestOutcome::NoConnection };
     match send(connection.insert(opened), request).await {
         Ok(outcome) => outcome,
-        Err(SendError::Unanswered) => Outcome::NoAnswer,
-        Err(SendError::Unsent) => Outcome::NoConnection,
+        Err(SendError::Unanswered) => RequestOutcome::NoAnswer,
+        Err(SendError::Unsent) => RequestOutcome::NoConnection,
     }
 }
 
-async fn send(connection: &mut Connection, request: Request<Full<Bytes>>) -> Result<Outcome, SendError> {
+async fn send(connection: &mut Connection, request: Request<Full<Bytes>>) -> Result<RequestOutcome, SendError> {
     let answer = connection.send(request).await?;
     let status = answer.status().as_u16();
     let mut body = answer.into_body();
     while let Some(frame) = connection.drive(body.frame()).await {
         frame.map_err(|_| SendError::Unanswered)?;
     }
-    Ok(Outcome::Status(status))
+    Ok(RequestOutcome::Status(status))
 }
 
 fn build(base: &Base, prepared: &Prepared, from: Option<&HeaderValue>) -> Option<Request<Full<Bytes>>> {

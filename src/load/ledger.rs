@@ -2,7 +2,7 @@
 
 /// One visit whose check-in was acknowledged, or may have had an effect.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Visit {
+pub(crate) struct SentVisit {
     /// The visit id as a number.
     pub(crate) id: u128,
     /// The guest's secret.
@@ -27,7 +27,6 @@ pub(crate) enum Change {
     /// Not requested, or refused.
     #[default]
     None,
-    /// Acknowledged.
     Acknowledged,
     /// Requested without an answer.
     Unknown,
@@ -44,7 +43,7 @@ pub(crate) struct Allowed {
     pub(crate) corrected: bool,
 }
 
-impl Visit {
+impl SentVisit {
     /// The ways in which a complete guest list may show the visit, derived from all answers.
     pub(crate) fn allowed(&self) -> Allowed {
         let present = self.erasure != Change::Acknowledged;
@@ -58,13 +57,13 @@ impl Visit {
 
 #[cfg(test)]
 mod tests {
-    use super::{Allowed, Change, Visit};
+    use super::{Allowed, Change, SentVisit};
 
     #[test]
     fn answers_decide_what_may_be_seen() {
         let visit = |acknowledged, correction, erasure| {
             let visit =
-                Visit { id: 0, secret: [0; 16], payload: 0, venue: 0, home: 0, acknowledged, correction, erasure };
+                SentVisit { id: 0, secret: [0; 16], payload: 0, venue: 0, home: 0, acknowledged, correction, erasure };
             let Allowed { absent, first, corrected } = visit.allowed();
             (absent, first, corrected)
         };

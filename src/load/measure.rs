@@ -37,7 +37,7 @@ impl fmt::Display for Kind {
 
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Outcome {
+pub(crate) enum RequestOutcome {
     /// The server answered.
     Status(u16),
     /// No connection: the request had no effect.
@@ -48,30 +48,30 @@ pub(crate) enum Outcome {
     TimedOut,
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// The operation is acknowledged.
     pub(crate) fn is_success(self) -> bool {
-        matches!(self, Outcome::Status(200..=299))
+        matches!(self, RequestOutcome::Status(200..=299))
     }
 
     /// Whether the request may have had an effect that was not acknowledged.
     pub(crate) fn is_unknown(self) -> bool {
-        matches!(self, Outcome::Status(500..=599) | Outcome::NoAnswer | Outcome::TimedOut)
+        matches!(self, RequestOutcome::Status(500..=599) | RequestOutcome::NoAnswer | RequestOutcome::TimedOut)
     }
 
     /// Whether another region may succeed.
     pub(crate) fn is_retryable(self) -> bool {
-        !matches!(self, Outcome::Status(status) if !matches!(status, 502..=504))
+        !matches!(self, RequestOutcome::Status(status) if !matches!(status, 502..=504))
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for RequestOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Outcome::Status(status) => write!(f, "{status}"),
-            Outcome::NoConnection => f.write_str("no connection"),
-            Outcome::NoAnswer => f.write_str("no answer"),
-            Outcome::TimedOut => f.write_str("timed out"),
+            RequestOutcome::Status(status) => write!(f, "{status}"),
+            RequestOutcome::NoConnection => f.write_str("no connection"),
+            RequestOutcome::NoAnswer => f.write_str("no answer"),
+            RequestOutcome::TimedOut => f.write_str("timed out"),
         }
     }
 }
@@ -81,9 +81,9 @@ pub(crate) struct Recorder {
     /// One histogram for each of [`Kind::ALL`].
     pub(crate) latencies: [Histogram<u64>; 3],
     /// Operations that finally failed.
-    pub(crate) failures: BTreeMap<(Kind, Outcome), u64>,
+    pub(crate) failures: BTreeMap<(Kind, RequestOutcome), u64>,
     /// Attempts that were repeated at another target.
-    pub(crate) retries: BTreeMap<Outcome, u64>,
+    pub(crate) retries: BTreeMap<RequestOutcome, u64>,
     /// Check-ins that the server had already (200 instead of 201).
     pub(crate) repeats: u64,
     /// Latencies since the last look, for the progress line.
@@ -118,12 +118,12 @@ impl Recorder {
     }
 
     /// Records an operation that finally failed.
-    pub(crate) fn failure(&mut self, kind: Kind, outcome: Outcome) {
+    pub(crate) fn failure(&mut self, kind: Kind, outcome: RequestOutcome) {
         *self.failures.entry((kind, outcome)).or_default() += 1;
     }
 
     /// Records an attempt that is repeated at another target.
-    pub(crate) fn retry(&mut self, outcome: Outcome) {
+    pub(crate) fn retry(&mut self, outcome: RequestOutcome) {
         *self.retries.entry(outcome).or_default() += 1;
     }
 
@@ -158,14 +158,14 @@ impl Recorder {
 mod tests {
     use std::time::Duration;
 
-    use super::{Kind, Outcome, Recorder};
+    use super::{Kind, Recorder, RequestOutcome};
 
     #[test]
     fn long_latencies_are_not_cut_off() {
         let (mut one, mut sum) = (Recorder::new().unwrap(), Recorder::new().unwrap());
         one.success(Kind::CheckIn, Duration::from_micros(80));
         one.success(Kind::CheckIn, Duration::from_secs(90));
-        one.failure(Kind::Erasure, Outcome::TimedOut);
+        one.failure(Kind::Erasure, RequestOutcome::TimedOut);
         sum.add(&one);
         let latencies = &sum.latencies[0];
         assert_eq!((latencies.len(), sum.latencies[2].len(), sum.failed()), (2, 0, 1));

@@ -9,13 +9,13 @@ use indicatif::ProgressBar;
 use tokio::time::Instant;
 
 use super::measure::histogram;
-use super::run::{SharedRecorder, lock};
+use super::shared::SharedRecorder;
 
 /// Interval of updates: slow enough to read.
 const EVERY: Duration = Duration::from_millis(500);
 
 /// A line on standard error; none if that is not a terminal.
-pub(crate) struct Progress<'a> {
+pub(crate) struct ProgressLine<'a> {
     recorders: &'a [SharedRecorder],
     bar: ProgressBar,
     state: RefCell<State>,
@@ -26,7 +26,7 @@ struct State {
     recent: Option<Histogram<u64>>,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> ProgressLine<'a> {
     /// Starts the line.
     pub(crate) fn new(wanted: bool, recorders: &'a [SharedRecorder]) -> Self {
         let recent = (wanted && std::io::stderr().is_terminal()).then(|| histogram(2).ok()).flatten();
@@ -46,7 +46,7 @@ impl<'a> Progress<'a> {
         recent.reset();
         let (mut all, mut failed) = (0, 0);
         for recorder in self.recorders {
-            let mut recorder = lock(recorder);
+            let mut recorder = recorder.lock();
             recorder.drain_recent(&mut recent);
             all += recorder.latencies.iter().map(Histogram::len).sum::<u64>();
             failed += recorder.failed();

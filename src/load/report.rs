@@ -3,9 +3,10 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::measure::{Kind, Outcome};
-use super::run::{Ran, Shared};
+use super::measure::{Kind, RequestOutcome};
+use super::run::Ran;
 use super::server::Usage;
+use super::shared::Shared;
 use super::verify::Verification;
 use super::visible::Visible;
 use crate::support::table::table;
@@ -72,7 +73,7 @@ impl Report {
             .zip(&ran.measured.latencies)
             .map(|(kind, latencies)| operation(kind, latencies, ran))
             .collect();
-        let failure = |operation: Option<Kind>, outcome: Outcome, count: u64| Failure {
+        let failure = |operation: Option<Kind>, outcome: RequestOutcome, count: u64| Failure {
             operation: operation.map(|kind| kind.to_string()),
             outcome: outcome.to_string(),
             count,

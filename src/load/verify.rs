@@ -17,7 +17,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use self::truth::{Seen, Truth};
-use super::run::{Ran, Shared};
+use super::run::Ran;
+use super::shared::Shared;
 use crate::support::poll;
 use api::client::Base;
 

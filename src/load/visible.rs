@@ -19,8 +19,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::client::{Client, Prepared};
-use super::measure::{self, Outcome};
-use super::run::Shared;
+use super::measure::{self, RequestOutcome};
+use super::shared::Shared;
 
 /// Connections whose check-ins are followed; with more, the reads would be a considerable load.
 const WATCHED: usize = 8;
@@ -116,12 +116,12 @@ async fn watch(
         loop {
             let outcome = client.call(region, &record).await;
             let passed = at.elapsed();
-            if outcome == Outcome::Status(200) {
+            if outcome == RequestOutcome::Status(200) {
                 seen.after.record(u64::try_from(passed.as_micros())?)?;
                 break;
             }
             // The visit was erased meanwhile, so it was visible or never will be.
-            if outcome == Outcome::Status(410) {
+            if outcome == RequestOutcome::Status(410) {
                 break;
             }
             if passed >= limit {

@@ -11,9 +11,9 @@ use registry::{Secret, VisitId};
 use tokio::sync::Barrier;
 
 use super::client::{Client, Prepared};
-use super::ledger::{Change, Visit};
-use super::measure::{Kind, Outcome};
-use super::run::{Shared, SharedRecorder, lock, wall};
+use super::ledger::{Change, SentVisit};
+use super::measure::{Kind, RequestOutcome};
+use super::shared::{Shared, SharedRecorder, wall};
 use super::visible::{Acknowledged, Watch};
 
 /// How long a worker avoids its own target after a failure there.
@@ -30,7 +30,7 @@ pub(crate) struct Worker {
     rng: SmallRng,
     recorder: SharedRecorder,
     watches: Vec<Watch>,
-    visits: Vec<Visit>,
+    visits: Vec<SentVisit>,
     home: usize,
     current: usize,
     away_until: Instant,
@@ -39,7 +39,7 @@ pub(crate) struct Worker {
 
 /// The outcome of all attempts at one operation.
 struct Done {
-    outcome: Outcome,
+    outcome: RequestOutcome,
     target: usize,
     /// Whether any attempt may have had an effect without an acknowledgement.
     unknown: bool,
@@ -62,7 +62,7 @@ impl Worker {
     }
 
     /// Sends until the end of the plan; returns the visits that may exist.
-    pub(crate) async fn run(mut self, ready: Arc<Barrier>) -> Vec<Visit> {
+    pub(crate) async fn run(mut self, ready: Arc<Barrier>) -> Vec<SentVisit> {
         self.client.warm(self.home).await;
         ready.wait().await;
         ready.wait().await;
@@ -118,7 +118,7 @@ impl Worker {
         let at = Instant::now();
         let acknowledged = done.outcome.is_success();
         if acknowledged || done.unknown {
-            let visit = Visit {
+            let visit = SentVisit {
                 id: u128::from_be_bytes(id.document_id().0),
                 secret,
                 payload,
@@ -159,7 +159,7 @@ impl Worker {
         done
     }
 
-    fn prepare(&self, method: Method, visit: &Visit, body: Option<(HeaderValue, bytes::Bytes)>) -> Prepared {
+    fn prepare(&self, method: Method, visit: &SentVisit, body: Option<(HeaderValue, bytes::Bytes)>) -> Prepared {
         let venue = &self.shared.venues[usize::from(visit.venue)].venue_id;
         let id = VisitId::of(replication::DocumentId(visit.id.to_be_bytes()).arrival(), &Secret(visit.secret));
         let path = format!("/v1/venues/{venue}/visits/{id}");
@@ -169,7 +169,7 @@ impl Worker {
     /// Sends the request; with `failover` it tries all targets up to twice.
     async fn attempt(&mut self, prepared: &Prepared, first: usize, failover: bool) -> Done {
         let targets = self.shared.targets.len();
-        let mut done = Done { outcome: Outcome::NoConnection, target: first, unknown: false };
+        let mut done = Done { outcome: RequestOutcome::NoConnection, target: first, unknown: false };
         let tries = if failover { 2 * targets } else { 1 };
         for number in 0..tries {
             done.target = (first + number) % targets;
@@ -179,7 +179,7 @@ impl Worker {
                 return done;
             }
             if number + 1 < tries {
-                lock(&self.recorder).retry(done.outcome);
+                self.recorder.lock().retry(done.outcome);
                 if done.target == self.current {
                     self.current = (done.target + 1) % targets;
                     self.away_until = Instant::now() + AWAY;
@@ -190,17 +190,17 @@ impl Worker {
     }
 
     fn note(&self, kind: Kind, intended: Instant, done: &Done) {
-        let mut recorder = lock(&self.recorder);
+        let mut recorder = self.recorder.lock();
         if done.outcome.is_success() {
             recorder.success(kind, intended.elapsed());
-            recorder.repeats += u64::from(kind == Kind::CheckIn && done.outcome == Outcome::Status(200));
+            recorder.repeats += u64::from(kind == Kind::CheckIn && done.outcome == RequestOutcome::Status(200));
         } else {
             recorder.failure(kind, done.outcome);
         }
     }
 
     async fn pause_if_needed(&mut self, done: &Done) {
-        if done.outcome != Outcome::NoConnection || !self.shared.closed {
+        if done.outcome != RequestOutcome::NoConnection || !self.shared.closed {
             self.pause = PAUSES.0;
             return;
         }

@@ -5,8 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
-use replication::frame::Hello;
-use replication::{Frame, ReplicaId, VersionVector};
+use replication::{Frame, Hello, ReplicaId, VersionVector};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};

@@ -6,10 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use registry::VISITS;
-use replication::frame::{Deltas, MAX_FRAME};
-use replication::key::TenantId;
-use replication::log::Body;
-use replication::{Change, Delta, DocumentName, Dot, Frame, Hlc, Value};
+use replication::{Body, Change, Delta, Deltas, DocumentName, Dot, Frame, Hlc, MAX_FRAME, TenantId, Value};
 use service::authority::CertificateAuthority;
 
 use crate::Guarded;
@@ -104,7 +101,7 @@ fn the_frames_of_a_certified_peer_are_checked() {
     let (victim, certs) = (&guarded.deployment.nodes[VICTIM], guarded.deployment.certs());
     holds("the peer is gone", AGREED, || victim.linked() == ["eu-central"]);
     let documents = victim.status()["live_documents"].clone();
-    let connect = |hello: replication::frame::Hello| {
+    let connect = |hello: replication::Hello| {
         let identity = Some((certs.as_path(), "ap-southeast"));
         let mut impostor = Impostor::connect(victim.replication, VICTIM_NAME, &certs, identity);
         impostor.send(&Frame::Hello(hello).encode()).unwrap();
@@ -116,8 +113,8 @@ fn the_frames_of_a_certified_peer_are_checked() {
     let own = u64::from_str_radix(victim.status()["replica"].as_str().unwrap(), 16).unwrap();
     for wrong in [
         hello("ap-southeast", "eu-central"),
-        replication::frame::Hello { max_retention_ms: 1, ..honest() },
-        replication::frame::Hello { replica: replication::ReplicaId(own), ..honest() },
+        replication::Hello { max_retention_ms: 1, ..honest() },
+        replication::Hello { replica: replication::ReplicaId(own), ..honest() },
     ] {
         counted(victim, BAD, || connect(wrong).closed());
     }

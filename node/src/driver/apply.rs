@@ -47,7 +47,7 @@ struct LinkSender {
 /// Where the driver tells the rest of the node what has become of the replica.
 pub(super) struct Outputs {
     pub(super) committer: std::sync::mpsc::Sender<BatchId>,
-    pub(super) status: watch::Sender<Arc<replication::replica::Status>>,
+    pub(super) status: watch::Sender<Arc<replication::Status>>,
     pub(super) applied: watch::Sender<BatchId>,
     pub(super) durable: watch::Sender<BatchId>,
     pub(super) changes: Arc<Changes>,

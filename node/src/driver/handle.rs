@@ -2,8 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use replication::replica::Status;
-use replication::{BatchId, Now, Outcome, Reader, TenantId, Wall, WordRefused, Write, WriteError};
+use replication::{BatchId, ClockStatementRefused, Now, Outcome, Reader, Status, TenantId, Wall, Write, WriteError};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -111,7 +110,7 @@ impl Handle {
     ///
     /// # Errors
     /// `Some` with the reason if the statement was refused; `None` if the node is stopping.
-    pub async fn trust_wall_clock(&self, stated: Wall, force: bool) -> Result<(), Option<WordRefused>> {
+    pub async fn trust_wall_clock(&self, stated: Wall, force: bool) -> Result<(), Option<ClockStatementRefused>> {
         let (reply, answer) = oneshot::channel();
         self.control.send(Control::TrustWallClock { stated, force, reply }).map_err(|_| None)?;
         answer.await.map_err(|_| None)?.map_err(Some)

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use api::Position;
 use moka::sync::Cache;
-use replication::replica::Status;
-use replication::{DocumentKey, DocumentName, NodeName, Outcome, RegionId, Row, View, Wall, Write};
+use replication::{DocumentKey, DocumentName, NodeName, Outcome, RegionId, Row, Status, View, Wall, Write};
 use tokio::sync::Semaphore;
 
 use super::packs::Packs;

@@ -12,8 +12,7 @@ use std::time::Duration;
 
 use api::headers::{CONFIRMED, DURABILITY};
 use api::wait::{self, Durability};
-use replication::replica::Status;
-use replication::{Dot, Outcome, RegionId, VersionVector};
+use replication::{Dot, Outcome, RegionId, Status, VersionVector};
 
 use super::App;
 use super::problem::Problem;

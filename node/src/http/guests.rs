@@ -24,8 +24,7 @@ mod pages;
 
 use std::collections::BTreeMap;
 
-use replication::replica::Status;
-use replication::{RegionId, Wall};
+use replication::{RegionId, Status, Wall};
 
 use api::Moment;
 

@@ -1,7 +1,7 @@
 //! Statements of an operator on this node: what time it is, and that it may serve although its store may lack
 //! something.
 
-use replication::WordRefused;
+use replication::ClockStatementRefused;
 use serde::Deserialize;
 
 use super::body;
@@ -38,12 +38,12 @@ pub(super) async fn trust_clock(call: Call) -> Result<Reply, Problem> {
     }
 }
 
-fn contradicted(refused: &WordRefused) -> Problem {
+fn contradicted(refused: &ClockStatementRefused) -> Problem {
     let detail = match refused {
-        WordRefused::OtherTime { wall, .. } => {
+        ClockStatementRefused::OtherTime { wall, .. } => {
             format!("this machine's clock shows {}: set it right first", Moment(*wall))
         }
-        WordRefused::Contradicted { agree, disagree } => format!(
+        ClockStatementRefused::Contradicted { agree, disagree } => format!(
             "{disagree} of {} regions heard have another time: compare their clocks; `force` overrides this",
             agree + disagree
         ),

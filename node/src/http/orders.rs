@@ -8,8 +8,7 @@ use std::collections::BTreeMap;
 use api::Moment;
 use api::orders::{NewOrder, OrderKind, RegionOrder};
 use hyper::StatusCode;
-use replication::replica::Status;
-use replication::{Change, Document, RegionId, Wall, Write};
+use replication::{Change, Document, RegionId, Status, Wall, Write};
 
 use super::call::Call;
 use super::problem::{Kind, Problem};

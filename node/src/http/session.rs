@@ -17,8 +17,7 @@ use api::wait;
 use data_encoding::BASE64URL_NOPAD;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
-use replication::replica::Status;
-use replication::{Dot, Outcome, ReplicaId, SessionToken, VersionVector};
+use replication::{Dot, Outcome, ReplicaId, SessionToken, Status, VersionVector};
 
 use super::App;
 use super::problem::{Kind, Problem};
@@ -183,7 +182,7 @@ mod tests {
     }
 
     /// Replica 1 with the peers 2 and 3; each knows this many entries of the log of replica 9.
-    fn know(own: u64, two: u64, three: u64) -> replication::replica::Status {
+    fn know(own: u64, two: u64, three: u64) -> replication::Status {
         let mut status = status(1, &[(1, 5), (9, own)]);
         status.peers = vec![peer("b", Some(2), &[(9, two)]), peer("c", Some(3), &[(9, three)])];
         status

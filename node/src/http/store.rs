@@ -1,8 +1,7 @@
 //! Visits as they lie in the store: from rows to a visit, to the region that accepted it, and to why there is none.
 
 use registry::{LONGEST_RETENTION, VenueId, Visit, VisitId};
-use replication::replica::Status;
-use replication::{DocumentKey, Row, VersionVector, Wall};
+use replication::{DocumentKey, Row, Status, VersionVector, Wall};
 
 use super::App;
 use super::problem::{Kind, Problem};

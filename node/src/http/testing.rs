@@ -8,11 +8,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use replication::memory::MemoryStorage;
-use replication::replica::{PeerStatus, Status};
-use replication::storage::ScanVisitor;
 use replication::{
-    Bucket, DocumentName, NodeName, Now, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, Storage, StorageError,
-    VersionVector, Wall, WriteBatch,
+    Bucket, DocumentName, NodeName, Now, PeerStatus, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, ScanVisitor,
+    Status, Storage, StorageError, VersionVector, Wall, WriteBatch,
 };
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -82,7 +80,7 @@ impl Disk {
             });
             found.expect("scans");
             if !writes.is_empty() {
-                batch.buckets.push((bucket, replication::storage::BucketBatch { writes }));
+                batch.buckets.push((bucket, replication::BucketBatch { writes }));
             }
         }
         assert!(!batch.is_empty(), "there is such a row");

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use replication::row::Bounds;
+use replication::Bounds;
 use replication::{View, Wall};
 use serde_json::{Value, json};
 

@@ -12,8 +12,7 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::RwLock;
-use replication::storage::{ScanVisitor, WriteBatch};
-use replication::{Bucket, Storage, StorageError};
+use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
 
 use super::engine;
 

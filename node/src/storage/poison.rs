@@ -13,8 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use replication::storage::{ScanVisitor, WriteBatch};
-use replication::{Bucket, Storage, StorageError};
+use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
 
 /// An engine that stays failed once it has failed.
 pub struct Poison<S> {
@@ -90,8 +89,7 @@ mod tests {
     use std::sync::Mutex;
 
     use replication::memory::MemoryStorage;
-    use replication::storage::{BucketBatch, ScanVisitor, WriteBatch};
-    use replication::{Bucket, Storage, StorageError};
+    use replication::{Bucket, BucketBatch, ScanVisitor, Storage, StorageError, WriteBatch};
 
     use super::Poison;
 

@@ -25,8 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use replication::storage::{BucketBatch, ScanVisitor, WriteBatch};
-use replication::{Bucket, Storage, StorageError};
+use replication::{Bucket, BucketBatch, ScanVisitor, Storage, StorageError, WriteBatch};
 
 use super::engine;
 use super::parts::{Head, LARGEST, RESERVED};
@@ -319,8 +318,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 mod tests {
     use std::fs;
 
-    use replication::storage::{BucketBatch, WriteBatch};
-    use replication::{Bucket, Storage as _};
+    use replication::{Bucket, BucketBatch, Storage as _, WriteBatch};
 
     use super::SledStorage;
 

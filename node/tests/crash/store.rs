@@ -10,8 +10,7 @@ use std::sync::Arc;
 use node::storage::{FjallStorage, SledStorage, Store};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use replication::storage::{BucketBatch, WriteBatch};
-use replication::{Bucket, Storage as _, StorageError};
+use replication::{Bucket, BucketBatch, Storage as _, StorageError, WriteBatch};
 
 const BUCKETS: [Bucket; 3] = [Bucket::Day(20_000), Bucket::Day(20_014), Bucket::Lasting];
 const CACHE: u64 = 8 << 20;
@@ -146,8 +145,7 @@ mod plain {
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 
-    use replication::storage::{ScanVisitor, WriteBatch};
-    use replication::{Bucket, Storage, StorageError};
+    use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
 
     use super::{BUCKETS, CACHE};
 

@@ -4,12 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use replication::frame::{Deltas, Hello, Progress};
-use replication::log::Body;
-use replication::{
-    Change, Claim, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Frame, Hlc, Reason, ReplicaId, Row,
-    SessionToken, TenantId, Value, VersionVector, Wall,
-};
+use replication::{Deltas, Hello, Progress, Body, Change, Claim, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Frame, Hlc, Reason, ReplicaId, Row, SessionToken, TenantId, Value, VersionVector, Wall};
 
 fn key(id: u8) -> DocumentKey {
     let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId([id; 16]) };
@@ -67,7 +62,7 @@ fn write(folder: &Path) -> std::io::Result<()> {
         vector: vector.clone(),
         seen: vector.clone(),
         boot: 3,
-        yours: Some((ReplicaId(7), replication::replica::Head { seq: 3, hash: 4 })),
+        yours: Some((ReplicaId(7), replication::Head { seq: 3, hash: 4 })),
         wall: Wall(1_800_000_000_000),
         max_retention_ms: 28 * 86_400_000,
     };

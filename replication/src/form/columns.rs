@@ -4,7 +4,7 @@
 //! index beyond the list of actors makes it panic. Both are refused here. Only lengths of runs, numbers of replaced
 //! operations and actor indices are decoded (Automerge binary format, "Change" and "Columns").
 
-use crate::change::{HEAD, leb128};
+use crate::chunk::{HEAD, leb128};
 
 /// Most operations of one change.
 pub(super) const MAX_OPERATIONS: u64 = 1_024;

@@ -8,12 +8,14 @@ use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::{MOST_STEPS, well_formed};
-use crate::change::{ACTOR_LEN, Change, ChangeHash, FieldOp, OpRef, Value};
+use crate::change::{Change, FieldOp, OpRef};
+use crate::chunk::{ACTOR_LEN, ChangeHash};
 use crate::document::Document;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 use crate::row::Row;
 use crate::time::Wall;
+use crate::value::Value;
 
 fn key() -> DocumentKey {
     let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId([2; 16]) };

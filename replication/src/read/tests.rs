@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Page, Query, Reader, View};
-use crate::change::{Change, Value};
+use crate::change::Change;
 use crate::ids::ReplicaId;
 use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 use crate::log::Reason;
@@ -15,6 +15,7 @@ use crate::memory::MemoryStorage;
 use crate::replica::{Replica, ReplicaConfig, Write};
 use crate::storage::{ScanVisitor, Storage, StorageError, WriteBatch, document_key};
 use crate::time::{DAY_MS, Monotonic, Now, Wall};
+use crate::value::Value;
 
 const T0: u64 = 1_800_000_000_000 / DAY_MS * DAY_MS;
 const NOW: Now = Now { mono: Monotonic(Duration::ZERO), wall: Wall(T0 + 40 * DAY_MS) };

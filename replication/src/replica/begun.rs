@@ -1,11 +1,11 @@
-//! The state with which a replica begins, from what `meta` and the marks of the buckets say together.
+//! The state with which a replica begins, from what `meta` and the headers of the buckets say together.
 //!
-//! The marks are newer than `meta`, because every batch writes marks and only some batches write `meta`.
+//! The headers are newer than `meta`, because every batch writes headers and only some batches write `meta`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::Event;
-use super::marks::{self, Found, Mark};
+use super::headers::{self, BucketHeader, StoreState};
 use super::meta::Meta;
 use crate::ids::{NodeName, ReplicaId};
 use crate::key::Bucket;
@@ -35,22 +35,22 @@ pub(super) struct Begun {
 impl Begun {
     pub(super) fn of(
         meta: &Meta,
-        marks: &BTreeMap<Bucket, Mark>,
-        found: &Found,
-        last: &Mark,
+        headers: &BTreeMap<Bucket, BucketHeader>,
+        found: &StoreState,
+        last: &BucketHeader,
         node: &NodeName,
     ) -> Begun {
-        let mut issued = marks::issued(marks);
+        let mut issued = headers::issued(headers);
         issued.advance(meta.id, meta.issued);
         // Ids that are newer than `meta`: the batch with the first entry under such an id did not reach all its
         // buckets.
-        let lasting = marks.get(&Bucket::Lasting).map_or(0, |mark| mark.batch);
-        let newer = marks.values().filter(|mark| mark.batch > lasting);
-        let newer = newer.filter_map(|mark| mark.replica).filter(|id| *id != meta.id);
+        let lasting = headers.get(&Bucket::Lasting).map_or(0, |header| header.batch);
+        let newer = headers.values().filter(|header| header.batch > lasting);
+        let newer = newer.filter_map(|header| header.replica).filter(|id| *id != meta.id);
         let mut past: BTreeSet<ReplicaId> = meta.past.iter().copied().chain(newer).collect();
         let mut events = VecDeque::new();
         let is_copy = !meta.node.is_empty() && meta.node != node.as_str();
-        let has_head = |mark: &&Mark| mark.replica == Some(meta.id) && mark.issued == issued.get(meta.id);
+        let has_head = |header: &&BucketHeader| header.replica == Some(meta.id) && header.issued == issued.get(meta.id);
         let mut begun = Begun {
             id: meta.id,
             needs_id: false,
@@ -59,7 +59,7 @@ impl Begun {
             vector: VersionVector::default(),
             settled: meta.settled.clone(),
             issued: issued.get(meta.id),
-            head: if issued.get(meta.id) == 0 { Some(0) } else { marks.values().find(has_head).and_then(|m| m.head) },
+            head: if issued.get(meta.id) == 0 { Some(0) } else { headers.values().find(has_head).and_then(|m| m.head) },
             recover: VersionVector::default(),
             filling: false,
             unproven: VersionVector::default(),
@@ -67,7 +67,7 @@ impl Begun {
             events: VecDeque::new(),
         };
         match found {
-            Found::Whole(vector) | Found::Half(vector) => {
+            StoreState::Whole(vector) | StoreState::Half(vector) => {
                 begun.vector = meta.vector.clone();
                 begun.vector.merge(vector);
                 begun.settled.merge(&last.settled);
@@ -77,25 +77,25 @@ impl Begun {
                 let is_settled = |origin: &ReplicaId| meta.past.contains(origin);
                 let used = issued.iter().filter(|(o, _)| (*o == meta.id || past.contains(o)) && !is_settled(o));
                 for (origin, seq) in used {
-                    if matches!(found, Found::Half(_)) || meta.unproven.get(origin) == seq {
+                    if matches!(found, StoreState::Half(_)) || meta.unproven.get(origin) == seq {
                         begun.unproven.advance(origin, seq);
                     } else {
                         begun.vector.advance(origin, seq);
                     }
                 }
-                // A later id that has issued nothing does not change `meta`, but its batches write marks. Then only the
-                // vector says how far the log under the stored id goes.
+                // A later id that has issued nothing does not change `meta`, but its batches write headers. Then only
+                // the vector says how far the log under the stored id goes.
                 let known = begun.vector.get(meta.id);
                 if known > begun.issued {
                     (begun.issued, begun.head) = (known, None);
                 }
             }
-            Found::WentBack { proven, missing } => {
+            StoreState::WentBack { proven, missing } => {
                 begun.vector = proven.clone();
                 // Rows that were removed may be back, so the removals of every tombstone are repeated.
                 begun.settled = VersionVector::default();
                 begun.filling = true;
-                for known in marks.values().map(|mark| &mark.vector).chain([&meta.vector, &issued]) {
+                for known in headers.values().map(|header| &header.vector).chain([&meta.vector, &issued]) {
                     begun.orphans.merge(known);
                 }
                 events.push_back(Event::BucketsLost(missing.clone()));

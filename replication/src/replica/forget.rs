@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::{Event, Replica, Standing};
+use super::{Event, Replica, StartPhase};
 use crate::ids::{Dot, NodeName};
 use crate::key::{Bucket, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reference, Tombstone};
@@ -113,7 +113,7 @@ impl<S: Storage> Replica<S> {
         const EVERY: Duration = Duration::from_mins(1);
         let linked = self.config.peers.keys().filter(|peer| self.is_linked(peer)).cloned();
         let linked: BTreeSet<NodeName> = linked.collect();
-        let is_news = !linked.is_empty() && linked != self.linked_then && self.standing == Standing::Running;
+        let is_news = !linked.is_empty() && linked != self.linked_then && self.phase == StartPhase::Running;
         if is_news {
             self.linked_then = linked;
         }

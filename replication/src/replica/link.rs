@@ -29,14 +29,14 @@ mod state;
 
 use std::time::Duration;
 
-use super::{Event, Replica, Standing};
+use super::{Event, Replica, StartPhase};
 use crate::frame::{Frame, FrameError, Hello};
 use crate::ids::{LinkId, NodeName, ReplicaId};
 use crate::storage::{Storage, StorageError};
 use crate::time::{Now, millis};
 use crate::version::VersionVector;
 
-pub(super) use state::{Link, Receipt, Tick, Watch};
+pub(super) use state::{LINGER, Link, Receipt, Tick, Watch};
 
 /// Why a link must be closed (or, for `Storage`, why the replica must stop).
 #[derive(Debug, thiserror::Error)]
@@ -187,7 +187,7 @@ impl<S: Storage> Replica<S> {
         }
         if self.is_own(hello.replica) {
             // Both replicas notice; the one that is not running yet takes a new id.
-            if self.standing != Standing::Running && hello.replica == self.id {
+            if self.phase != StartPhase::Running && hello.replica == self.id {
                 self.mint_new_replica_id(now)?;
             }
             return Err(LinkError::Copy { peer });
@@ -256,7 +256,7 @@ impl<S: Storage> Replica<S> {
             let old = self.id;
             // A disk goes back only while no process runs. So if this process has issued entries, it knows the whole
             // log.
-            let is_complete = self.standing == Standing::Running && self.issued > 0;
+            let is_complete = self.phase == StartPhase::Running && self.issued > 0;
             self.events.push_back(Event::RolledBack { peer: peer.clone(), origin: old, theirs: known, ours });
             self.mint_new_replica_id(now)?;
             self.past.insert(old);
@@ -266,7 +266,7 @@ impl<S: Storage> Replica<S> {
                 self.ended.advance(old, known);
                 self.awaited.expect_back(old, known, now.mono);
             }
-        } else if let Standing::Confirming { waiting, .. } = &mut self.standing {
+        } else if let StartPhase::Confirming { waiting, .. } = &mut self.phase {
             waiting.remove(peer);
             if waiting.is_empty() {
                 self.run();

@@ -14,8 +14,8 @@ use crate::time::{Wall, millis};
 use crate::version::VersionVector;
 
 /// Store format. Since 2, an erased change leaves an `Erased` entry instead of a gap. 3, 4 and 5 added fields to
-/// `meta`, which read as zero in older stores. Since 4, the lasting bucket's mark has a table of all buckets. Stores of
-/// formats 1 to 4 are read without migration.
+/// `meta`, which read as zero in older stores. Since 4, the lasting bucket's header has a table of all buckets. Stores
+/// of formats 1 to 4 are read without migration.
 pub(super) const FORMAT: u16 = 5;
 
 /// The replica's own state, in [`Bucket::Lasting`].

@@ -11,10 +11,10 @@
 //! # The algorithm
 //! 1. The process forces the store that it finds to the disk first, because a killed process may have left it in the
 //!    page cache.
-//! 2. The buckets' marks say what is proven (`marks.rs`). If buckets are missing or older than the store was,
+//! 2. The buckets' headers say what is proven (`headers.rs`). If buckets are missing or older than the store was,
 //!    everything beyond that is fetched again, and a new id is taken.
 //! 3. A restarted replica issues nothing under its old id before its peers have said that they do not know more of that
-//!    log than it does ([`Standing::Confirming`]). If one knows more, it goes on under a new id.
+//!    log than it does ([`StartPhase::Confirming`]). If one knows more, it goes on under a new id.
 //! 4. Peers that do not answer in time are not waited for. The old id is kept if two things hold: those that answered
 //!    are a majority with us, and all peers that the store last noted as linked are among them. Then a silent peer
 //!    holds an entry that we lost only if our disk went back and that peer was cut off from all others together with
@@ -22,7 +22,8 @@
 //! 5. After a half batch, step 3 compares with the log without that batch. A peer that has seen the batch shows that it
 //!    was whole, and that a bucket was lost since.
 //! 6. A new id is only drawn, not stored. It becomes durable in the batch of the first entry under it. Each bucket's
-//!    mark names the id, so half a batch cannot lose the fact that it was used. An id that never wrote is in no vector.
+//!    header names the id, so half a batch cannot lose the fact that it was used. An id that never wrote is in no
+//!    vector.
 //!
 //! # Invariants
 //! - No two entries share a dot, even if the disk went back in time unnoticed (assumption A8 says when it can).
@@ -32,14 +33,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::awaited::Awaited;
 use super::begun::Begun;
-use super::head::Heads;
-use super::marks;
+use super::headers;
 use super::meta::{self, FORMAT, Meta};
 use super::origins::{Hearsay, Origins};
 use super::pending::Pending;
 use super::salvage::Orphans;
-use super::{BatchId, Event, Mint, Replica, ReplicaConfig, Standing, Ticket, Told};
+use super::{BatchId, Event, LastReported, Mint, Replica, ReplicaConfig, StartPhase, Ticket};
 use crate::claim::Completeness;
+use crate::head::Heads;
 use crate::ids::LinkId;
 use crate::recent::Recent;
 use crate::storage::{Storage, StorageError};
@@ -56,7 +57,7 @@ impl<S: Storage> Replica<S> {
     pub fn open(config: ReplicaConfig, storage: S, mut mint: Mint, now: Now) -> Result<Replica<S>, StorageError> {
         // The process before this one may have been killed, and its writes be in the page cache alone: force them.
         storage.sync()?;
-        let buckets = marks::read(&storage)?;
+        let buckets = headers::read(&storage)?;
         let stored = meta::read(&storage)?;
         let has_peers = !config.peers.is_empty();
         let persisted = stored.as_ref().map(|m| m.certain).filter(|certain| *certain > Wall::default());
@@ -67,8 +68,8 @@ impl<S: Storage> Replica<S> {
             return Err(StorageError::Retention { stored, configured });
         }
         let horizon = stored.as_ref().map(|m| m.horizon).unwrap_or_default();
-        let found = marks::judge(&buckets, horizon, stored.is_some());
-        let last = marks::newest(&buckets);
+        let found = headers::judge(&buckets, horizon, stored.is_some());
+        let last = headers::newest(&buckets);
         let is_fresh = stored.is_none();
         let meta = stored.unwrap_or_else(|| Meta {
             format: FORMAT,
@@ -97,10 +98,10 @@ impl<S: Storage> Replica<S> {
         }
         let waiting: BTreeSet<_> = config.peers.keys().cloned().collect();
         // A new id is in no peer's vector, so there is nothing to confirm.
-        let standing = if begun.needs_id || waiting.is_empty() {
-            Standing::Running
+        let phase = if begun.needs_id || waiting.is_empty() {
+            StartPhase::Running
         } else {
-            Standing::Confirming { until: now.mono.plus(config.start_grace()), waiting }
+            StartPhase::Confirming { until: now.mono.plus(config.start_grace()), waiting }
         };
         let mut completeness = Completeness::default();
         for (node, region) in &config.peers {
@@ -114,7 +115,7 @@ impl<S: Storage> Replica<S> {
             id: begun.id,
             is_unsaved: begun.needs_id,
             past: begun.past.into_iter().filter(|past| *past != begun.id).collect(),
-            standing,
+            phase,
             linked_then: meta.linked.clone(),
             started: now.mono,
             awaited,
@@ -139,7 +140,7 @@ impl<S: Storage> Replica<S> {
             vector: begun.vector,
             settled: begun.settled,
             horizon,
-            told: Told::default(),
+            last_reported: LastReported::default(),
             buckets,
             pending: Pending::default(),
             in_flight: None,
@@ -159,14 +160,14 @@ impl<S: Storage> Replica<S> {
             storage,
             mint,
         };
-        // `meta` must name the half batch now, because the marks of the next batch will make it look whole.
+        // `meta` must name the half batch now, because the headers of the next batch will make it look whole.
         if is_fresh || !replica.events.is_empty() || replica.unproven != meta.unproven {
             replica.write_meta_now()?;
         }
         if !begun.filling {
             replica.undo()?;
         }
-        if replica.standing == Standing::Running {
+        if replica.phase == StartPhase::Running {
             replica.run();
         }
         replica.finish_removals()?;
@@ -198,7 +199,7 @@ impl<S: Storage> Replica<S> {
         self.issued = 0;
         self.heads = self.heads.restart();
         self.recent = Recent::new(0, self.heads.own(), self.config.recent_bytes);
-        self.standing = Standing::Running;
+        self.phase = StartPhase::Running;
         self.pending.erasures_without_tombstone = erasures_without_tombstone;
         self.events.push_back(Event::Reincarnated { old, new: self.id });
         for link in self.links.values_mut() {
@@ -225,7 +226,7 @@ impl<S: Storage> Replica<S> {
     /// The time is over in which peers could confirm that they know no more of our log than we do: keeps the id or
     /// takes a new one.
     pub(super) fn stop_confirming(&mut self, now: Now) -> Result<(), StorageError> {
-        let Standing::Confirming { waiting, .. } = &self.standing else { return Ok(()) };
+        let StartPhase::Confirming { waiting, .. } = &self.phase else { return Ok(()) };
         let nodes = self.config.peers.len() + 1;
         let is_majority = (nodes - waiting.len()) * 2 > nodes;
         let has_witnesses = self.linked_then.is_disjoint(waiting);
@@ -239,7 +240,7 @@ impl<S: Storage> Replica<S> {
     /// The log goes on under the present id. No peer has seen what a half batch had issued, so its seqs count as used
     /// up.
     pub(super) fn run(&mut self) {
-        self.standing = Standing::Running;
+        self.phase = StartPhase::Running;
         let unproven = std::mem::take(&mut self.unproven);
         // The next batch makes the raised vector durable, and only then is it told to peers.
         self.pending.meta |= !unproven.is_empty();

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::marks::Mark;
+use super::headers::BucketHeader;
 use super::{BatchId, Outcome, Ticket};
 use crate::encode::encode;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Delta, Reason, Tombstone};
-use crate::storage::{BucketBatch, MARK_KEY, OLD_MARK_KEY, WriteBatch, log_key};
+use crate::storage::{BucketBatch, HEADER_KEY, OLD_HEADER_KEY, WriteBatch, log_key};
 use crate::version::VersionVector;
 
-/// The replica's state when a batch is made; every mark of the batch records it.
+/// The replica's state when a batch is made; every header of the batch records it.
 pub(super) struct BatchState<'a> {
     pub(super) id: ReplicaId,
     pub(super) issued: u64,
@@ -95,31 +95,31 @@ impl Pending {
         self.writes.get(&bucket)?.get(key).cloned()
     }
 
-    /// The gathered writes with every touched bucket's new mark. The lasting bucket is touched by every batch, because
-    /// its mark lists the last batch of all others.
-    pub(super) fn batch(&mut self, state: &BatchState<'_>, marks: &mut BTreeMap<Bucket, Mark>) -> WriteBatch {
+    /// The gathered writes with every touched bucket's new header. The lasting bucket is touched by every batch,
+    /// because its header lists the last batch of all others.
+    pub(super) fn batch(&mut self, state: &BatchState<'_>, headers: &mut BTreeMap<Bucket, BucketHeader>) -> WriteBatch {
         self.writes.entry(Bucket::Lasting).or_default();
         let writes = std::mem::take(&mut self.writes);
-        let before = |bucket: &Bucket| marks.get(bucket).map_or(0, |mark| mark.batch);
+        let before = |bucket: &Bucket| headers.get(bucket).map_or(0, |header| header.batch);
         let touched: Vec<(Bucket, u64)> = writes.keys().map(|bucket| (*bucket, before(bucket))).collect();
-        let mut table: BTreeMap<Bucket, u64> = marks.iter().map(|(bucket, mark)| (*bucket, mark.batch)).collect();
+        let mut table: BTreeMap<Bucket, u64> = headers.iter().map(|(bucket, header)| (*bucket, header.batch)).collect();
         table.extend(touched.iter().map(|(bucket, _)| (*bucket, state.batch.0)));
         table.remove(&Bucket::Lasting);
         debug_assert!(touched.iter().all(|(_, before)| *before < state.batch.0), "a bucket is ahead of its next batch");
         debug_assert!(state.vector.covers(state.durable), "a batch takes back what is durable");
         let mut batch = WriteBatch::default();
         for (bucket, mut writes) in writes {
-            let mark = marks.entry(bucket).or_default();
+            let header = headers.entry(bucket).or_default();
             let (documents, tombstones) = self.counts.get(&bucket).copied().unwrap_or_default();
-            if mark.is_old {
-                writes.insert(OLD_MARK_KEY.to_vec(), None);
+            if header.is_old {
+                writes.insert(OLD_HEADER_KEY.to_vec(), None);
             }
-            *mark = Mark {
+            *header = BucketHeader {
                 replica: Some(state.id),
                 issued: state.issued,
                 head: state.head,
-                documents: mark.documents.saturating_add_signed(documents),
-                tombstones: mark.tombstones.saturating_add_signed(tombstones),
+                documents: header.documents.saturating_add_signed(documents),
+                tombstones: header.tombstones.saturating_add_signed(tombstones),
                 batch: state.batch.0,
                 touched: touched.clone(),
                 table: if bucket == Bucket::Lasting { table.clone() } else { BTreeMap::new() },
@@ -128,7 +128,7 @@ impl Pending {
                 settled: state.settled.clone(),
                 is_old: false,
             };
-            writes.insert(MARK_KEY.to_vec(), Some(encode(mark)));
+            writes.insert(HEADER_KEY.to_vec(), Some(encode(header)));
             batch.buckets.push((bucket, BucketBatch { writes: writes.into_iter().collect() }));
         }
         debug_assert!(batch.buckets.is_sorted_by_key(|(bucket, _)| *bucket), "days do not ascend");

@@ -8,13 +8,13 @@
 //! - How far a peer is believed about a log is decided by `Replica::believed_through` alone.
 
 use super::link::Receipt;
-use super::{Event, LinkError, Replica, Standing};
+use super::{Event, LinkError, Replica, StartPhase};
+use crate::bounds::Bounds;
 use crate::frame::{Deltas, Progress};
+use crate::head::Head;
 use crate::ids::{LinkId, NodeName};
 use crate::key::{Bucket, DocumentKey};
 use crate::log::{Body, Delta, LogEntry, Reference};
-use crate::replica::Head;
-use crate::row::Bounds;
 use crate::storage::{Storage, StorageError};
 use crate::time::{Now, Wall};
 
@@ -113,7 +113,7 @@ impl<S: Storage> Replica<S> {
                 break;
             }
             // An `Erased` entry without a tombstone makes us issue one, so it waits until we may write to our own log.
-            if self.standing != Standing::Running
+            if self.phase != StartPhase::Running
                 && matches!(delta.body, Body::Erased(_))
                 && self.tombstone(&delta.key)?.is_none()
             {

@@ -15,7 +15,7 @@
 //! be removed, because an entry that no other store has would keep its log from ever being over here
 //! ([`super::origins`]).
 
-use super::{Replica, Standing};
+use super::{Replica, StartPhase};
 use crate::ids::{Dot, ReplicaId};
 use crate::key::Bucket;
 use crate::log::{Body, Delta, LogEntry, Reference};
@@ -67,7 +67,7 @@ impl<S: Storage> Replica<S> {
     /// dots.
     pub(super) fn look_at_orphans(&mut self, now: Now) -> Result<(), StorageError> {
         if self.orphans.is_empty()
-            || self.standing != Standing::Running
+            || self.phase != StartPhase::Running
             || self.is_filling(now)
             || self.is_recovering(now)
             || !self.pending.is_empty()

@@ -7,15 +7,14 @@
 //!   link to the log's node, for a heartbeat. So a full mesh sends nothing twice. Of several replicas that could relay,
 //!   the one with the least id begins, and the others see that the peer is getting what it lacks.
 //! - A partly filled frame waits for [`LINGER`] at most, never for an acknowledgement.
-//! - While `dropped_too_early()` is true no other origin's entries are sent, because ours may have gaps that the peer would
-//!   take for expired entries.
+//! - While `dropped_too_early()` is true no other origin's entries are sent, because ours may have gaps that the peer
+//!   would take for expired entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::link::{Link, Watch};
-use super::{Replica, Standing, Transmit};
+use super::link::{LINGER, Link, Watch};
+use super::{Replica, StartPhase, Transmit};
 use crate::claim::Claim;
 use crate::frame::{Deltas, Frame, Hello, MAX_ENTRIES, Progress};
 use crate::ids::{Dot, LinkId, ReplicaId};
@@ -29,8 +28,6 @@ const FRAME_BYTES: usize = 256 * 1024;
 /// With this many frames unacknowledged a partly filled frame waits for more entries, so that frames, and the peer's
 /// commits, become larger under load.
 const EAGER_FRAMES: usize = 1;
-/// How long a partly filled frame waits at most.
-pub(super) const LINGER: Duration = Duration::from_millis(6);
 /// A frame with this many entries does not wait.
 const FULL: u64 = MAX_ENTRIES as u64 / 2;
 
@@ -102,7 +99,7 @@ impl<S: Storage> Replica<S> {
         // No claim while the clock is in doubt, because it cannot say when something was acknowledged, nor while our
         // log may have gaps.
         let can_claim = self.clock.doubt().is_none()
-            && self.standing == Standing::Running
+            && self.phase == StartPhase::Running
             && !self.dropped_too_early()
             && !self.awaited.is_filling();
         let recover = &self.awaited.recover;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::link::Link;
-use super::{Replica, Standing};
+use super::{Replica, StartPhase};
 use crate::ids::{NodeName, RegionId, ReplicaId};
 use crate::storage::Storage;
 use crate::time::{Monotonic, Now, Wall};
@@ -85,7 +85,7 @@ impl<S: Storage> Replica<S> {
         // While orphans are left or own entries are still being fetched back, some entries that were acknowledged here
         // are not shown.
         let is_whole = self.orphans.is_empty() && self.durable.covers(&self.awaited.recover);
-        if self.standing != Standing::Running || self.is_filling(now) || !is_whole {
+        if self.phase != StartPhase::Running || self.is_filling(now) || !is_whole {
             *own = Wall::default();
         }
         if self.clock.doubt().is_some() {
@@ -100,12 +100,12 @@ impl<S: Storage> Replica<S> {
             clock: self.clock.reading(),
             horizon: self.horizon,
             doubt: self.clock.doubt(),
-            starting: self.standing != Standing::Running,
+            starting: self.phase != StartPhase::Running,
             recovering: self.is_recovering(now),
             filling: self.is_filling(now),
             dropped_too_early: self.dropped_too_early(),
-            documents: self.buckets.values().map(|mark| mark.documents).sum(),
-            tombstones: self.buckets.values().map(|mark| mark.tombstones).sum(),
+            documents: self.buckets.values().map(|header| header.documents).sum(),
+            tombstones: self.buckets.values().map(|header| header.tombstones).sum(),
             buckets: self.buckets.len(),
             complete_through,
             origins: self.origins(),

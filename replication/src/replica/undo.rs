@@ -2,7 +2,7 @@
 //! the rows of durable tombstones.
 
 use super::Replica;
-use super::marks::Mark;
+use super::headers::BucketHeader;
 use crate::ids::Dot;
 use crate::key::Bucket;
 use crate::log::Reference;
@@ -13,13 +13,14 @@ use crate::storage::{
 impl<S: Storage> Replica<S> {
     /// If the last batch reached only some of its buckets, its entries of other replicas' logs were never acknowledged
     /// and are taken out again. Otherwise they would lie beyond the vector: we would not pass them on, and if the disk
-    /// of their origin went back in time they would stay here alone. Each bucket's mark says what it may hold, so this
-    /// can itself be cut short and begun again.
+    /// of their origin went back in time they would stay here alone. Each bucket's header says what it may hold, so
+    /// this can itself be cut short and begun again.
     pub(super) fn undo(&mut self) -> Result<(), StorageError> {
-        let beyond = |mark: &&Mark| !self.vector.covers(&mark.vector);
-        let half: Vec<_> = self.buckets.iter().filter(|(_, mark)| beyond(mark)).map(|(b, m)| (*b, m.clone())).collect();
-        for (bucket, mark) in &half {
-            for (origin, through) in mark.vector.iter().filter(|(origin, _)| Some(*origin) != mark.replica) {
+        let beyond = |header: &&BucketHeader| !self.vector.covers(&header.vector);
+        let half: Vec<_> =
+            self.buckets.iter().filter(|(_, header)| beyond(header)).map(|(b, m)| (*b, m.clone())).collect();
+        for (bucket, header) in &half {
+            for (origin, through) in header.vector.iter().filter(|(origin, _)| Some(*origin) != header.replica) {
                 // Orphans stay, because no other store may have them.
                 let kept = self.vector.get(origin).max(self.orphans.through.get(origin));
                 if kept >= through {

@@ -1,12 +1,13 @@
 //! Local writes, and the checks that keep dead documents out.
 
-use super::{Outcome, Replica, Standing, Ticket};
+use super::{Outcome, Replica, StartPhase, Ticket};
+use crate::bounds::Bounds;
 use crate::change::Change;
 use crate::encode::encode;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
-use crate::row::{Bounds, Row};
+use crate::row::Row;
 use crate::storage::{Storage, StorageError, document_key, log_key, tombstone_key};
 use crate::time::{Hlc, Now, Wall};
 use crate::version::VersionVector;
@@ -42,7 +43,7 @@ pub enum WriteError {
     /// The expiry lies beyond the id's arrival + `max_retention`.
     #[error("the document would outlive the longest retention")]
     TooLong,
-    /// The document has as many changes or bytes as a local write may give it ([`crate::row::Bounds`]).
+    /// The document has as many changes or bytes as a local write may give it ([`crate::bounds::Bounds`]).
     #[error("the document takes no more changes")]
     Full,
     /// The replica does not believe its clock.
@@ -67,7 +68,7 @@ impl<S: Storage> Replica<S> {
         if self.clock.doubt().is_some() {
             return Err(WriteError::ClockInDoubt);
         }
-        if self.standing != Standing::Running {
+        if self.phase != StartPhase::Running {
             return Err(WriteError::Starting);
         }
         let ticket = self.next_ticket;
@@ -145,7 +146,7 @@ impl<S: Storage> Replica<S> {
         if std::mem::take(&mut self.is_unsaved) {
             self.pending.meta = true;
         }
-        debug_assert_eq!(self.standing, Standing::Running, "an entry is issued before peers have confirmed the log");
+        debug_assert_eq!(self.phase, StartPhase::Running, "an entry is issued before peers have confirmed the log");
         debug_assert!(!self.past.contains(&self.id), "an entry is issued under an id that was given up");
         debug_assert_eq!(self.vector.get(self.id), self.issued, "a dot would be used twice");
         self.issued += 1;

@@ -4,12 +4,14 @@
 
 mod view;
 
-use super::{Bounds, COMPACT_AT, FOREIGN, Row};
-use crate::change::{Change, Value};
+use super::{COMPACT_AT, Row};
+use crate::bounds::Bounds;
+use crate::change::Change;
 use crate::document::Document;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 use crate::time::Wall;
+use crate::value::Value;
 
 fn key(expires_at: Wall) -> DocumentKey {
     let name = DocumentName { collection: Collection(2), tenant: TenantId([1; 16]), id: DocumentId([2; 16]) };
@@ -100,7 +102,7 @@ fn a_row_of_an_older_version_reads() {
 fn a_row_has_room_up_to_its_bounds() {
     let key = key(Wall(1_800_000_000_000));
     assert_eq!(Bounds::local(&key), Bounds::EXPIRING);
-    assert_eq!(Bounds::foreign(&key).changes, FOREIGN * Bounds::EXPIRING.changes);
+    assert_eq!(Bounds::foreign(&key).changes, Bounds::FOREIGN_FACTOR * Bounds::EXPIRING.changes);
     let bounds = Bounds { changes: 3, bytes: 4_000 };
     let change = |value: &str| Change::create(&key, &[("n", Value::Text(value.to_owned()))]);
     let mut row = Row::default();

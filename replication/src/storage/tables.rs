@@ -5,7 +5,7 @@
 //! | `d` | `collection, tenant, id, expires_at` | a row |
 //! | `l` | `origin, seq` | a log entry |
 //! | `t` | `collection, tenant, id` | a tombstone |
-//! | `m` | `0`: the replica's own state; `1`, `2`: the bucket's mark | |
+//! | `m` | `0`: the replica's own state; `1`, `2`: the bucket's header | |
 //!
 //! # Invariants
 //! - Numbers in keys are big-endian, so that byte order is the order of origins, seqs and arrivals.
@@ -25,13 +25,13 @@ const META: u8 = b'm';
 
 /// Key of the replica's own state, in [`Bucket::Lasting`].
 pub(crate) const META_KEY: &[u8] = &[META, b'0'];
-/// Key of a bucket's mark.
-pub(crate) const MARK_KEY: &[u8] = &[META, b'2'];
-/// Key of a bucket's mark up to store format 3.
-pub(crate) const OLD_MARK_KEY: &[u8] = &[META, b'1'];
+/// Key of a bucket's header.
+pub(crate) const HEADER_KEY: &[u8] = &[META, b'2'];
+/// Key of a bucket's header up to store format 3.
+pub(crate) const OLD_HEADER_KEY: &[u8] = &[META, b'1'];
 
 /// Whether a scan goes on, or why it failed.
-type Taken = Result<ControlFlow<()>, StorageError>;
+type ScanStep = Result<ControlFlow<()>, StorageError>;
 
 /// The keys of one scan.
 #[derive(Clone, Debug)]
@@ -93,7 +93,6 @@ fn read_log_key(key: &[u8]) -> Option<Dot> {
     Some(Dot { origin, seq: u64::from_be_bytes(seq.try_into().ok()?) })
 }
 
-/// Key of a tombstone.
 pub(crate) fn tombstone_key(name: &DocumentName) -> Vec<u8> {
     tagged(TOMBSTONES, &name.encode())
 }
@@ -161,7 +160,7 @@ pub(crate) fn scan_documents(
     storage: &impl Storage,
     bucket: Bucket,
     range: &KeyRange,
-    take: &mut dyn FnMut(DocumentKey, &[u8]) -> Taken,
+    take: &mut dyn FnMut(DocumentKey, &[u8]) -> ScanStep,
 ) -> Result<(), StorageError> {
     scan_table(storage, bucket, range, &mut |key, stored| {
         let document = key.strip_prefix(&[DOCUMENTS]).and_then(DocumentKey::decode);
@@ -205,7 +204,7 @@ fn scan_table(
     storage: &impl Storage,
     bucket: Bucket,
     range: &KeyRange,
-    visitor: &mut dyn FnMut(&[u8], &[u8]) -> Taken,
+    visitor: &mut dyn FnMut(&[u8], &[u8]) -> ScanStep,
 ) -> Result<(), StorageError> {
     let mut failed = None;
     storage.scan(bucket, &range.start, &range.end, &mut |key, stored| {

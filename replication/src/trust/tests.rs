@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{Doubt, TrustedClock, WordRefused};
+use super::{ClockStatementRefused, Doubt, TrustedClock};
 use crate::time::{Monotonic, Now, Wall};
 
 const MONTH: u64 = 30 * 86_400_000;
@@ -142,11 +142,11 @@ fn each_region_has_one_vote() {
 fn an_operators_word_states_the_time_and_is_contradicted_by_regions() {
     let month = i64::try_from(MONTH).unwrap();
     let mut clock = clock(Some(T0 - 1_000));
-    assert!(matches!(clock.believe(now(1, month), Wall(T0), false), Err(WordRefused::OtherTime { .. })));
+    assert!(matches!(clock.believe(now(1, month), Wall(T0), false), Err(ClockStatementRefused::OtherTime { .. })));
     hear(&mut clock, now(1, month), "b", T0 + 1_000);
     assert_eq!(
         clock.believe(now(2, month), Wall(T0 + MONTH), false),
-        Err(WordRefused::Contradicted { agree: 0, disagree: 1 })
+        Err(ClockStatementRefused::Contradicted { agree: 0, disagree: 1 })
     );
     assert!(clock.doubt().is_some());
     let before = clock.certain();

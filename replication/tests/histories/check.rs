@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use replication::log::LogEntry;
-use replication::storage::{has_log_entries, scan_logs};
-use replication::{Bucket, ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, Storage, View, Wall};
+use replication::{
+    Bucket, ChangeHash, DocumentKey, DocumentName, Dot, LogEntry, ReplicaId, Storage, View, Wall, has_log_entries,
+    scan_logs,
+};
 
 use crate::steps::Ending;
 use crate::world::{MAX_RETENTION, SKEW, World, payload};

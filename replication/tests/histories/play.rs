@@ -11,7 +11,7 @@ use replication::{
 
 use crate::model::Taken;
 use crate::steps::{Ending, Step, Wrong};
-use crate::world::{Asked, MAX_RETENTION, MONTH, SKEW, World, payload};
+use crate::world::{MAX_RETENTION, MONTH, PendingWrite, SKEW, World, payload};
 
 impl World {
     /// Makes one step.
@@ -201,7 +201,7 @@ impl World {
         let Some(replica) = &mut node.replica else { return };
         let hash = change.hash();
         if let Ok(ticket) = replica.handle_write(now, Write::Change { key, change }) {
-            node.tickets.insert(ticket, Asked::Change(key, hash));
+            node.tickets.insert(ticket, PendingWrite::Change(key, hash));
             if !self.created.contains(&key) {
                 self.created.push(key);
             }
@@ -220,7 +220,7 @@ impl World {
         let lasting = key.expires_at == Wall::NEVER;
         let erase = Write::Erase { name: key.name, lasting, reason: Reason::Subject };
         if let Ok(ticket) = replica.handle_write(now, erase) {
-            node.tickets.insert(ticket, Asked::Erase(key.name));
+            node.tickets.insert(ticket, PendingWrite::Erase(key.name));
             self.model.erased.entry(key.name).or_default();
         }
     }

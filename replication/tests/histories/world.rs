@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use replication::frame::FrameKind;
 use replication::memory::{MemoryStorage, Snapshot};
 use replication::{
-    Action, BatchId, DocumentKey, DocumentName, Event, Frame, LinkId, Monotonic, NodeName, Now, Outcome, Reader,
-    Replica, ReplicaConfig, ReplicaId, Storage, Ticket, Transmit, Turn, VersionVector, Wall,
+    Action, BatchId, DocumentKey, DocumentName, Event, Frame, FrameKind, LinkId, Monotonic, NodeName, Now, Outcome,
+    Reader, Replica, ReplicaConfig, ReplicaId, Storage, Ticket, Transmit, Turn, VersionVector, Wall,
 };
 
 use crate::model::{Erasure, Model, What};
@@ -35,7 +34,7 @@ pub(crate) struct Node {
     pub restarted: bool,
     pub slow_disk: bool,
     syncing: Option<BatchId>,
-    pub tickets: BTreeMap<Ticket, Asked>,
+    pub tickets: BTreeMap<Ticket, PendingWrite>,
     /// Documents dead here since the process started.
     pub dead: BTreeSet<DocumentKey>,
     /// The vector that it told peers as durable. A crash must not lose any of it.
@@ -45,7 +44,7 @@ pub(crate) struct Node {
 }
 
 /// The request of a ticket.
-pub(crate) enum Asked {
+pub(crate) enum PendingWrite {
     Change(DocumentKey, replication::ChangeHash),
     Erase(DocumentName),
 }
@@ -324,9 +323,9 @@ impl World {
         Ok(())
     }
 
-    fn acknowledge(&mut self, at: usize, asked: &Asked, outcome: Outcome) -> Result<(), String> {
+    fn acknowledge(&mut self, at: usize, asked: &PendingWrite, outcome: Outcome) -> Result<(), String> {
         match (asked, outcome) {
-            (Asked::Change(key, hash), outcome) => {
+            (PendingWrite::Change(key, hash), outcome) => {
                 let dot = match outcome {
                     Outcome::Created(dot) | Outcome::Amended(dot) => Some(dot),
                     Outcome::Repeat => None,
@@ -349,13 +348,13 @@ impl World {
                     self.model.sessions.push(([(dot.origin, dot.seq)].into_iter().collect(), *key, *hash));
                 }
             }
-            (Asked::Erase(name), Outcome::Erased(dot)) => {
+            (PendingWrite::Erase(name), Outcome::Erased(dot)) => {
                 self.model.acknowledge(dot, What::Erasure(*name))?;
                 self.model.erased.entry(*name).or_default().push(Erasure { dot, at, acknowledged: true, lost: false });
                 crate::check::erased_from_disk(self, at, name)?;
             }
-            (Asked::Erase(_), Outcome::AlreadyErased) => {}
-            (Asked::Erase(_), other) => return Err(format!("an erasure ended as {other:?}")),
+            (PendingWrite::Erase(_), Outcome::AlreadyErased) => {}
+            (PendingWrite::Erase(_), other) => return Err(format!("an erasure ended as {other:?}")),
         }
         Ok(())
     }

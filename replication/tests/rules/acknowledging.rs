@@ -6,12 +6,10 @@
 use std::time::Duration;
 
 use crate::common::{START, config, greet};
-use replication::frame::{Deltas, Progress};
-use replication::log::Body;
 use replication::memory::MemoryStorage;
 use replication::{
-    BatchId, Change, Collection, Delta, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkError, LinkId, Monotonic,
-    Now, Replica, ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall, Write,
+    BatchId, Body, Change, Collection, Delta, Deltas, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkError,
+    LinkId, Monotonic, Now, Progress, Replica, ReplicaId, Storage as _, TenantId, Value, VersionVector, Wall, Write,
 };
 
 const LINK: LinkId = LinkId(1);
@@ -173,7 +171,7 @@ fn two_processes_on_one_name_are_noticed() {
     greet(&mut replica, ms(100), 2, "b", 0);
     // `greet` gives each link a process of its own; the first one's comes again.
     replica.handle_link_up(ms(200), LinkId(3), "b".parse().unwrap()).unwrap();
-    let hello = replication::frame::Hello {
+    let hello = replication::Hello {
         replica: ReplicaId(101),
         node: "b".parse().unwrap(),
         region: "b".parse().unwrap(),

@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use crate::common::mesh::Mesh;
 use crate::common::{after, config, greet, turn};
-use replication::frame::{Deltas, Hello, Progress};
-use replication::log::Body;
 use replication::memory::MemoryStorage;
 use replication::{
-    Claim, Collection, Delta, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkError, LinkId, Reason, Replica,
-    ReplicaId, Storage as _, TenantId, VersionVector, Wall,
+    Body, Claim, Collection, Delta, Deltas, DocumentId, DocumentName, Dot, Event, Frame, Hello, Hlc, LinkError, LinkId,
+    Progress, Reason, Replica, ReplicaId, Storage as _, TenantId, VersionVector, Wall,
 };
 
 const SOON: Duration = Duration::from_secs(10);

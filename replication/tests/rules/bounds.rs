@@ -5,13 +5,11 @@
 use std::time::Duration;
 
 use crate::common::{OWN, after, config, greet};
-use replication::frame::Deltas;
-use replication::log::Body;
 use replication::memory::MemoryStorage;
-use replication::row::{Bounds, FOREIGN};
 use replication::{
-    Bucket, Change, Collection, Delta, Document, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hlc, LinkId,
-    Outcome, Replica, ReplicaConfig, ReplicaId, Row, Storage as _, TenantId, Value, Wall, Write, WriteError,
+    Body, Bounds, Bucket, Change, Collection, Delta, Deltas, Document, DocumentId, DocumentKey, DocumentName, Dot,
+    Event, Frame, Hlc, LinkId, Outcome, Replica, ReplicaConfig, ReplicaId, Row, Storage as _, TenantId, Value, Wall,
+    Write, WriteError,
 };
 
 fn visit(now: Wall) -> DocumentKey {
@@ -81,7 +79,7 @@ fn entries_of_peers_are_refused_only_far_beyond_the_bounds() {
     greet(&mut replica, after(0), 1, "b", 0);
     let (key, origin) = (visit(after(0).wall), ReplicaId(101));
     let most = u64::try_from(Bounds::foreign(&key).changes).unwrap();
-    assert_eq!(most, u64::try_from(FOREIGN * Bounds::EXPIRING.changes).unwrap());
+    assert_eq!(most, u64::try_from(Bounds::FOREIGN_FACTOR * Bounds::EXPIRING.changes).unwrap());
     let entry = |seq: u64| {
         let change = Change::create(&key, &[("n", Value::Int(i64::try_from(seq).unwrap()))]);
         Delta { dot: Dot { origin, seq }, hlc: Hlc::default(), key, body: Body::Change(change) }

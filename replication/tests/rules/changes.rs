@@ -8,11 +8,9 @@ use automerge::transaction::{CommitOptions, Transactable as _};
 use automerge::{ActorId, Automerge, ROOT};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use replication::frame::{Deltas, Frame};
-use replication::log::{Body, Reason};
 use replication::{
-    Change, Collection, Delta, Document, DocumentId, DocumentKey, DocumentName, Dot, Hlc, ReplicaId, TenantId, Value,
-    Wall,
+    Body, Change, Collection, Delta, Deltas, Document, DocumentId, DocumentKey, DocumentName, Dot, Frame, Hlc, Reason,
+    ReplicaId, TenantId, Value, Wall,
 };
 
 const FIRST: [&str; 12] =

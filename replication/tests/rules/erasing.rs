@@ -7,14 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use replication::frame::{Deltas, Hello};
-use replication::log::{Body, Reason};
 use replication::memory::MemoryStorage;
-use replication::storage::{ScanVisitor, log_key};
 use replication::{
-    Bucket, Change, Collection, Delta, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hlc, LinkId,
-    Monotonic, Now, Outcome, Replica, ReplicaConfig, ReplicaId, Storage, StorageError, TenantId, Value, VersionVector,
-    Wall, Write, WriteBatch,
+    Body, Bucket, Change, Collection, Delta, Deltas, DocumentId, DocumentKey, DocumentName, Dot, Event, Frame, Hello,
+    Hlc, LinkId, Monotonic, Now, Outcome, Reason, Replica, ReplicaConfig, ReplicaId, ScanVisitor, Storage,
+    StorageError, TenantId, Value, VersionVector, Wall, Write, WriteBatch, log_key,
 };
 
 const NOW: Now = Now { mono: Monotonic(Duration::ZERO), wall: Wall(1_800_000_000_000) };

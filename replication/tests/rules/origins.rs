@@ -52,7 +52,7 @@ fn an_origin_that_is_over_is_forgotten_by_all_when_the_first_has_looked() {
     }
 }
 
-/// An id that never wrote leaves `meta` as it was, with the id before it, but the buckets' marks name the new id. The
+/// An id that never wrote leaves `meta` as it was, with the id before it, but the buckets' headers name the new id. The
 /// next start goes on under the stored id after its last entry, which `meta` does not know.
 #[test]
 fn a_log_goes_on_behind_its_last_entry_after_an_id_that_never_wrote() {

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use crate::common::mesh::Mesh;
 use crate::common::{OWN, after, config, greet, turn};
-use replication::frame::Progress;
 use replication::memory::MemoryStorage;
-use replication::{Event, Frame, LinkId, Reason, Replica, ReplicaId, Wall, Write};
+use replication::{Event, Frame, LinkId, Progress, Reason, Replica, ReplicaId, Wall, Write};
 
 /// Lets ten seconds pass in which these links are heard, and returns what was lost.
 fn pass(replica: &mut Replica<MemoryStorage>, from: u64, links: &[(u64, u64)]) -> Vec<(ReplicaId, u64)> {

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use replication::Dot;
 
-use super::{Entry, Machine, Record, Turn};
+use super::{Entry, MachineEvent, Record, Turn};
 use crate::index::{FaultIndex, NodeIndex, OperationIndex};
 use crate::reply::Reply;
 use crate::scenario::Scenario;
 
-type Line = (Duration, String);
+type ExplainedLine = (Duration, String);
 
 /// Lines that tell what happened to one operation of a plan: which regions were asked and what they answered, where it
 /// was acknowledged, sent, lost, received and known; and the faults, crashes, starts and roll-backs from then on.
 /// Faults that had begun before the request come first.
 #[must_use]
-pub fn explain(entries: &[Entry], plan: &Scenario, operation: OperationIndex) -> Vec<Line> {
+pub fn explain(entries: &[Entry], plan: &Scenario, operation: OperationIndex) -> Vec<ExplainedLine> {
     let is_asked = |entry: &Entry| matches!(&entry.record, Record::Asked { operation: of, .. } if *of == operation);
     let Some(begin) = entries.iter().position(is_asked) else {
         let at = plan.operations.get(operation.0).map_or(Duration::ZERO, |operation| operation.at);
@@ -59,8 +59,8 @@ impl Story<'_> {
     }
 
     /// The lines of what has begun by then and is not over.
-    fn standing(&self, before: &[Entry]) -> Vec<Line> {
-        let mut states: BTreeMap<State, Line> = BTreeMap::new();
+    fn standing(&self, before: &[Entry]) -> Vec<ExplainedLine> {
+        let mut states: BTreeMap<State, ExplainedLine> = BTreeMap::new();
         for entry in before {
             match self.around(&entry.record) {
                 Some((Some(state), true, line)) => {
@@ -72,7 +72,7 @@ impl Story<'_> {
                 _ => {}
             }
         }
-        let mut lines: Vec<Line> = states.into_values().collect();
+        let mut lines: Vec<ExplainedLine> = states.into_values().collect();
         lines.sort_by_key(|(at, _)| *at);
         lines
     }
@@ -95,15 +95,15 @@ impl Story<'_> {
                 let name = self.name(*node);
                 let down = Some(State::Down(*node));
                 match what {
-                    Machine::Starts => (down, false, format!("{name} starts")),
-                    Machine::Stops => (None, false, format!("{name} makes everything durable and stops")),
-                    Machine::Down => (down, true, format!("{name} goes down")),
-                    Machine::DiskFailed => (None, false, format!("{name} gives up: its disk failed")),
-                    Machine::RolledBack => {
+                    MachineEvent::Starts => (down, false, format!("{name} starts")),
+                    MachineEvent::Stops => (None, false, format!("{name} makes everything durable and stops")),
+                    MachineEvent::Down => (down, true, format!("{name} goes down")),
+                    MachineEvent::DiskFailed => (None, false, format!("{name} gives up: its disk failed")),
+                    MachineEvent::RolledBack => {
                         let line = format!("the disk of {name} is back at what it was earlier");
                         (Some(State::RolledBack(*node)), true, line)
                     }
-                    Machine::Reincarnated => {
+                    MachineEvent::Reincarnated => {
                         let line = format!("{name} goes on under a new id: its peers did not all confirm its log");
                         (Some(State::RolledBack(*node)), false, line)
                     }

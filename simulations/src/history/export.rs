@@ -19,7 +19,7 @@ use crate::scenario::{Operation, OperationKind};
 
 /// One line of a history of operations.
 #[derive(Serialize)]
-struct Line<'a> {
+struct ExportedLine<'a> {
     index: usize,
     time: u128,
     process: usize,
@@ -27,13 +27,13 @@ struct Line<'a> {
     kind: &'static str,
     f: &'static str,
     venue: u32,
-    value: Option<Shown<'a>>,
+    value: Option<ExportedValue<'a>>,
 }
 
 /// One element, or all that a reader was shown.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Shown<'a> {
+enum ExportedValue<'a> {
     One(VisitNumber),
     All(&'a [VisitNumber]),
 }
@@ -62,7 +62,7 @@ impl Session {
 }
 
 /// A request on its way.
-struct Open<'a> {
+struct OpenOperation<'a> {
     process: usize,
     asked: &'a Operation,
     /// A region may have taken the request without an answer.
@@ -92,15 +92,15 @@ impl Processes {
     }
 }
 
-fn lines(entries: &[Entry]) -> Vec<Line<'_>> {
+fn lines(entries: &[Entry]) -> Vec<ExportedLine<'_>> {
     let mut processes = Processes::default();
-    let mut open: BTreeMap<OperationIndex, Open<'_>> = BTreeMap::new();
-    let mut lines: Vec<Line<'_>> = Vec::new();
+    let mut open: BTreeMap<OperationIndex, OpenOperation<'_>> = BTreeMap::new();
+    let mut lines: Vec<ExportedLine<'_>> = Vec::new();
     for entry in entries {
         match &entry.record {
             Record::Asked { operation, asked } => {
                 let process = processes.begin(Session::of(asked));
-                open.insert(*operation, Open { process, asked, doubtful: false });
+                open.insert(*operation, OpenOperation { process, asked, doubtful: false });
                 lines.push(line(lines.len(), entry, process, "invoke", asked, None));
             }
             // A region that did not answer, or died of its disk, may have taken the write before that.
@@ -110,7 +110,7 @@ fn lines(entries: &[Entry]) -> Vec<Line<'_>> {
                 }
             }
             Record::Over { operation, reply, seen } => {
-                let Some(Open { process, asked, doubtful }) = open.remove(operation) else { continue };
+                let Some(OpenOperation { process, asked, doubtful }) = open.remove(operation) else { continue };
                 let kind = match reply {
                     Some(Reply::Done | Reply::Shown) => "ok",
                     Some(Reply::Gone | Reply::Unknown | Reply::Stale | Reply::Full)
@@ -138,15 +138,15 @@ fn line<'a>(
     kind: &'static str,
     asked: &'a Operation,
     seen: Option<&'a [VisitNumber]>,
-) -> Line<'a> {
-    Line {
+) -> ExportedLine<'a> {
+    ExportedLine {
         index,
         time: entry.at.as_nanos(),
         process,
         kind,
         f: name(asked.kind),
         venue: asked.venue,
-        value: if is_write(asked.kind) { Some(Shown::One(asked.visit)) } else { seen.map(Shown::All) },
+        value: if is_write(asked.kind) { Some(ExportedValue::One(asked.visit)) } else { seen.map(ExportedValue::All) },
     }
 }
 
@@ -157,8 +157,8 @@ pub fn edn(entries: &[Entry]) -> String {
     for line in lines(entries) {
         let value = match line.value {
             None => "nil".to_owned(),
-            Some(Shown::One(visit)) => format!("{visit}"),
-            Some(Shown::All(all)) => {
+            Some(ExportedValue::One(visit)) => format!("{visit}"),
+            Some(ExportedValue::All(all)) => {
                 format!("[{}]", all.iter().map(VisitNumber::to_string).collect::<Vec<_>>().join(" "))
             }
         };

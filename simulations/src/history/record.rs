@@ -115,7 +115,7 @@ pub enum Record {
         /// The machine.
         node: NodeIndex,
         /// What happened to it.
-        what: Machine,
+        what: MachineEvent,
     },
 }
 
@@ -136,7 +136,7 @@ pub enum Turn {
 
 /// What happens to a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Machine {
+pub enum MachineEvent {
     /// Its process runs from now on.
     Starts,
     /// Its process makes everything durable for a clean stop.

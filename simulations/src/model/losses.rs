@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use replication::{ChangeHash, DocumentName, Wall};
 
 use super::{Model, VisitTruth};
-use crate::measure::Losses;
+use crate::figures::Losses;
 
 impl Model {
     /// The losses counted so far, in the order of regions.

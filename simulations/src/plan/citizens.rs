@@ -7,7 +7,7 @@ use rand::RngExt as _;
 use rand::seq::IndexedRandom as _;
 use rand_distr::{Distribution as _, Exp, Zipf};
 
-use crate::index::VisitNumber;
+use crate::index::{NodeIndex, VisitNumber};
 use crate::regions;
 use crate::scenario::{Operation, OperationKind, Scenario};
 use crate::seed::{Stream, stream};
@@ -50,7 +50,7 @@ pub(super) fn draw(scenario: &Scenario, seed: u64) -> Vec<Operation> {
 }
 
 /// Times and regions of check-ins: a Poisson process, thinned by the hour in each region.
-fn arrivals(scenario: &Scenario, draws: &mut Stream) -> Vec<(Duration, usize)> {
+fn arrivals(scenario: &Scenario, draws: &mut Stream) -> Vec<(Duration, NodeIndex)> {
     let workload = &scenario.workload;
     let mean = BY_HOUR.iter().sum::<f64>() / 24.0;
     let peak = if workload.by_hour { BY_HOUR.iter().copied().fold(0.0, f64::max) / mean } else { 1.0 };
@@ -63,7 +63,7 @@ fn arrivals(scenario: &Scenario, draws: &mut Stream) -> Vec<(Duration, usize)> {
         if now >= scenario.duration {
             return arrivals;
         }
-        let home = draws.random_range(0..scenario.regions.len());
+        let home = any_region(scenario, draws);
         let kept = if workload.by_hour { BY_HOUR[local_hour(scenario, home, now)] / mean / peak } else { 1.0 };
         if draws.random::<f64>() < kept {
             arrivals.push((now, home));
@@ -72,12 +72,16 @@ fn arrivals(scenario: &Scenario, draws: &mut Stream) -> Vec<(Duration, usize)> {
 }
 
 /// The hour on the clocks of a region, by its longitude.
-fn local_hour(scenario: &Scenario, region: usize, at: Duration) -> usize {
-    let name = &scenario.regions[region];
+fn local_hour(scenario: &Scenario, region: NodeIndex, at: Duration) -> usize {
+    let name = scenario.name(region);
     let written = scenario.positions.get(name).map(|position| position[1]);
     let longitude = written.or_else(|| regions::position(name).map(|position| position.longitude)).unwrap_or(0.0);
     let hours = (scenario.start + at).as_secs_f64() / 3_600.0 + longitude / 15.0;
     (hours.rem_euclid(24.0) as usize).min(23)
+}
+
+fn any_region(scenario: &Scenario, draws: &mut Stream) -> NodeIndex {
+    NodeIndex(draws.random_range(0..scenario.regions.len()))
 }
 
 fn venue(scenario: &Scenario, draws: &mut Stream) -> u32 {
@@ -91,7 +95,7 @@ fn one_visit(
     scenario: &Scenario,
     visit: VisitNumber,
     at: Duration,
-    home: usize,
+    home: NodeIndex,
     draws: &mut Stream,
     operations: &mut Vec<Operation>,
 ) {
@@ -100,10 +104,10 @@ fn one_visit(
     let venue = venue(scenario, draws);
     // Ids carry the arrival in milliseconds; two visits at one moment differ in the rest.
     let arrived = Duration::from_millis(u64::try_from(at.as_millis()).unwrap_or(u64::MAX));
-    let make = |kind, at: Duration, from: usize| Operation {
+    let make = |kind, at: Duration, from: NodeIndex| Operation {
         at,
         kind,
-        from: scenario.regions[from].clone(),
+        from: scenario.name(from).to_owned(),
         visit,
         venue,
         arrived,
@@ -116,20 +120,20 @@ fn one_visit(
     let [corrects, twice, erases, repeats, looks] =
         [draws.random::<f64>(), draws.random(), draws.random(), draws.random(), draws.random()];
     let elsewhere = |draws: &mut Stream| {
-        let other = draws.random_range(0..scenario.regions.len());
+        let other = any_region(scenario, draws);
         if draws.random::<f64>() < workload.roaming { other } else { home }
     };
     let latest = workload.later.as_secs_f64();
     let later = |draws: &mut Stream| at + Duration::from_secs_f64(draws.random_range(0.2..latest));
     if repeats < workload.repeats {
-        let other = draws.random_range(0..scenario.regions.len());
+        let other = any_region(scenario, draws);
         add(make(OperationKind::CheckIn, later(draws), other));
     }
     if corrects < workload.corrections {
         let when = later(draws);
         add(make(OperationKind::Correct, when, elsewhere(draws)));
         if twice < workload.concurrent {
-            add(make(OperationKind::Correct, when, draws.random_range(0..scenario.regions.len())));
+            add(make(OperationKind::Correct, when, any_region(scenario, draws)));
         }
     }
     if looks < 0.1 {
@@ -159,7 +163,7 @@ fn hot(scenario: &Scenario, first: u32, draws: &mut Stream, operations: &mut Vec
         if now >= scenario.duration {
             return;
         }
-        let from = scenario.regions[draws.random_range(0..scenario.regions.len())].clone();
+        let from = scenario.name(any_region(scenario, draws)).to_owned();
         // One of the visits that have arrived by then.
         let nth = draws.random_range(0..created.iter().filter(|visit| visit.at <= now).count().max(1));
         operations.push(Operation { at: now, kind: OperationKind::Correct, from, ..created[nth].clone() });
@@ -178,8 +182,8 @@ fn large(scenario: &Scenario, draws: &mut Stream, operations: &mut [Operation]) 
 fn readers(scenario: &Scenario, draws: &mut Stream, operations: &mut Vec<Operation>) {
     const READERS: u32 = 16;
     let Ok(gaps) = Exp::new(scenario.workload.reads) else { return };
-    let mut homes: Vec<(usize, u32)> =
-        (0..READERS).map(|_| (draws.random_range(0..scenario.regions.len()), venue(scenario, draws))).collect();
+    let mut homes: Vec<(NodeIndex, u32)> =
+        (0..READERS).map(|_| (any_region(scenario, draws), venue(scenario, draws))).collect();
     let mut at = 0.0;
     loop {
         at += gaps.sample(draws);
@@ -190,12 +194,12 @@ fn readers(scenario: &Scenario, draws: &mut Stream, operations: &mut Vec<Operati
         let reader = draws.random_range(0..READERS);
         let (home, venue) = &mut homes[reader as usize];
         if draws.random::<f64>() < scenario.workload.roaming {
-            *home = draws.random_range(0..scenario.regions.len());
+            *home = any_region(scenario, draws);
         }
         operations.push(Operation {
             at: now,
             kind: OperationKind::Read,
-            from: scenario.regions[*home].clone(),
+            from: scenario.name(*home).to_owned(),
             visit: VisitNumber(reader),
             venue: *venue,
             arrived: Duration::ZERO,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 
+use crate::index::NodeIndex;
 use crate::scenario::{Act, Fault, FaultKind, Flap, Scenario, SignedDuration, Swarm, Topology};
 use crate::seed::{Stream, stream};
 
@@ -31,7 +32,7 @@ pub(super) fn draw(plan: &mut Scenario, swarm: &Swarm, seed: u64) {
     let left_out: Vec<bool> = kinds.iter().map(|_| faults.random_bool(swarm.omit)).collect();
     let kept = kinds.iter().zip(&left_out).filter(|(kind, out)| **kind == forced || !**out).map(|(kind, _)| *kind);
     let kept: Vec<FaultKind> = kept.filter(|kind| regions >= 3 || !kind.needs_three()).collect();
-    let mut world = Drawn { odd: faults.random_range(0..regions), added: None, removed: None };
+    let mut world = Drawn { odd: NodeIndex(faults.random_range(0..regions)), added: None, removed: None };
     let count = faults.random_range(swarm.faults[0]..=swarm.faults[1]);
     // Most restores would break an assumption (A8) and are skipped when their time comes.
     let times = if forced == FaultKind::Restore { 3 } else { 1 };
@@ -92,9 +93,9 @@ fn in_turn(fault: &mut Fault, turn: u64, draws: &mut Stream) {
 /// What the faults of one plan must know of each other.
 struct Drawn {
     /// The region whose clock may be wrong beyond the skew.
-    odd: usize,
-    added: Option<usize>,
-    removed: Option<usize>,
+    odd: NodeIndex,
+    added: Option<NodeIndex>,
+    removed: Option<NodeIndex>,
 }
 
 fn seconds(range: std::ops::Range<f64>, draws: &mut Stream) -> Duration {
@@ -160,8 +161,8 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
     let length = plan.duration.as_secs_f64();
     let at = seconds(length * 0.03..length * 0.85, draws);
     let mut lasts = if draws.random_bool(0.3) { seconds(8.0..60.0, draws) } else { seconds(0.3..8.0, draws) };
-    let some = draws.random_range(0..regions);
-    let name = |region: usize| plan.regions[region].clone();
+    let some = NodeIndex(draws.random_range(0..regions));
+    let name = |region: NodeIndex| plan.name(region).to_owned();
     let region = name(some);
     let act = match kind {
         FaultKind::Partition => {
@@ -223,7 +224,7 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
         }
         FaultKind::BelieveClock => Act::BelieveClock { region },
         FaultKind::Add => {
-            let last = regions - 1;
+            let last = NodeIndex(regions - 1);
             // A region that is left alone believes its clock, and may then relay other logs with gaps (A2).
             if world.added.is_some() || world.removed == Some(last) || (regions <= 3 && world.removed.is_some()) {
                 return None;
@@ -234,7 +235,7 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
         FaultKind::Remove | FaultKind::Rejoin => {
             // Of three regions two are left, which is enough for everything except a majority of clocks.
             let alone = regions <= 3 && world.added.is_some();
-            let free = world.removed.is_none() && world.added != Some(some) && some != 0 && !alone;
+            let free = world.removed.is_none() && world.added != Some(some) && some != NodeIndex(0) && !alone;
             if !free {
                 return None;
             }
@@ -280,7 +281,7 @@ fn clock_step(plan: &Scenario, region: String, world: &Drawn, draws: &mut Stream
     let (region, ms) = if draws.random_bool(0.3) {
         (region, u64::try_from(skew.as_millis() / 4).unwrap_or(0))
     } else {
-        (plan.regions[world.odd].clone(), beyond.choose(draws).copied().unwrap_or(3_600_000))
+        (plan.name(world.odd).to_owned(), beyond.choose(draws).copied().unwrap_or(3_600_000))
     };
     let length = Duration::from_millis(ms);
     let by = if is_back { SignedDuration::back(length) } else { SignedDuration::forward(length) };
@@ -293,7 +294,8 @@ fn core(plan: &mut Scenario, world: &Drawn, draws: &mut Stream) {
     if regions < 3 || plan.network.topology != Topology::Mesh || !draws.random_bool(0.25) {
         return;
     }
-    let mut core: Vec<usize> = (0..regions).filter(|region| world.removed != Some(*region)).collect();
+    let mut core: Vec<NodeIndex> =
+        (0..regions).map(NodeIndex).filter(|region| world.removed != Some(*region)).collect();
     core.shuffle(draws);
     core.truncate(draws.random_range(2..regions));
     // The region whose clock may be wrong needs a majority that is right.
@@ -302,6 +304,6 @@ fn core(plan: &mut Scenario, world: &Drawn, draws: &mut Stream) {
     }
     if core.len() >= 2 {
         core.sort_unstable();
-        plan.checks.core = core.into_iter().map(|region| plan.regions[region].clone()).collect();
+        plan.checks.core = core.into_iter().map(|region| plan.name(region).to_owned()).collect();
     }
 }

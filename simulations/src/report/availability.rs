@@ -12,7 +12,8 @@ use super::faults::{self, Labels};
 use super::style::{BLUE, Fill, ORANGE};
 use super::summary::name;
 use super::units;
-use crate::measure::{Availability, Measured};
+use crate::figures::{Availability, Figures};
+use crate::index::NodeIndex;
 
 /// Most slices of time that a panel shows. If there are more, neighbours are added up.
 const SLICES: usize = 240;
@@ -54,8 +55,8 @@ impl Slice {
     }
 }
 
-fn slices(run: &Measured, region: usize) -> Vec<Slice> {
-    let of_region = run.availability.iter().filter(|a| a.region.0 == region);
+fn slices(run: &Figures, region: NodeIndex) -> Vec<Slice> {
+    let of_region = run.availability.iter().filter(|a| a.region == region);
     let mut slices: Vec<Slice> =
         of_region.filter(|a| a.at.is_finite() && a.seconds.is_finite()).map(Slice::of).collect();
     slices.sort_by(|a, b| a.from.total_cmp(&b.from));
@@ -64,8 +65,9 @@ fn slices(run: &Measured, region: usize) -> Vec<Slice> {
 }
 
 /// Draws a panel for each region.
-pub(super) fn figure(run: &Measured) -> Result<String, ReportError> {
-    let panels: Vec<(usize, Vec<Slice>)> = (0..run.regions.len())
+pub(super) fn figure(run: &Figures) -> Result<String, ReportError> {
+    let panels: Vec<(NodeIndex, Vec<Slice>)> = (0..run.regions.len())
+        .map(NodeIndex)
         .map(|region| (region, slices(run, region)))
         .filter(|(_, slices)| slices.iter().any(|slice| slice.all() > 0))
         .collect();

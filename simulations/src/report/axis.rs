@@ -34,7 +34,6 @@ impl Axis {
         Self { scale, low: ends.0, high: ends.1, ticks, title: String::new() }
     }
 
-    /// With a title.
     pub(super) fn titled(mut self, title: impl Into<String>) -> Self {
         self.title = title.into();
         self

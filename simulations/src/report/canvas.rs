@@ -12,7 +12,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontStyle, FontTransform, IntoFont, RGBColor, ShapeStyle, TextStyle};
 
 use super::error::ReportError;
-use super::style::{Fill, INK, Look, MUTED, Mark, PAPER};
+use super::style::{Fill, Glyph, INK, Look, MUTED, PAPER};
 
 /// The width of every plot, in pixels.
 pub(super) const WIDTH: i32 = 900;
@@ -206,23 +206,23 @@ impl Canvas<'_> {
         self.outline(area, color)
     }
 
-    /// Draws a mark.
-    pub(super) fn mark(&self, (x, y): Spot, mark: Mark, color: RGBColor) -> Drawn {
+    /// Draws a glyph.
+    pub(super) fn glyph(&self, (x, y): Spot, glyph: Glyph, color: RGBColor) -> Drawn {
         let r = px(4);
         let filled = |corners: Vec<Spot>| self.area.draw(&Polygon::new(corners, solid(color)));
-        match mark {
-            Mark::Disc => self.area.draw(&Circle::new((x, y), r, solid(color))),
-            Mark::Ring => {
+        match glyph {
+            Glyph::Disc => self.area.draw(&Circle::new((x, y), r, solid(color))),
+            Glyph::Ring => {
                 self.area.draw(&Circle::new((x, y), r, solid(PAPER)))?;
                 self.area.draw(&Circle::new((x, y), r, stroke(color, 2)))
             }
-            Mark::Square => filled(vec![(x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r)]),
-            Mark::Triangle => filled(vec![(x, y - r - px(1)), (x + r + px(1), y + r), (x - r - px(1), y + r)]),
-            Mark::Diamond => {
+            Glyph::Square => filled(vec![(x - r, y - r), (x + r, y - r), (x + r, y + r), (x - r, y + r)]),
+            Glyph::Triangle => filled(vec![(x, y - r - px(1)), (x + r + px(1), y + r), (x - r - px(1), y + r)]),
+            Glyph::Diamond => {
                 let r = r + px(1);
                 filled(vec![(x, y - r), (x + r, y), (x, y + r), (x - r, y)])
             }
-            Mark::Cross => {
+            Glyph::Cross => {
                 self.area.draw(&PathElement::new(vec![(x - r, y - r), (x + r, y + r)], stroke(color, 2)))?;
                 self.area.draw(&PathElement::new(vec![(x - r, y + r), (x + r, y - r)], stroke(color, 2)))
             }
@@ -244,8 +244,8 @@ impl Canvas<'_> {
         for entry in entries {
             let middle = y + px(7);
             self.path(vec![(x, middle), (x + px(34), middle)], entry.look)?;
-            if let Some(mark) = entry.look.mark {
-                self.mark((x + px(17), middle), mark, entry.look.color)?;
+            if let Some(glyph) = entry.look.glyph {
+                self.glyph((x + px(17), middle), glyph, entry.look.color)?;
             }
             let text = x + px(42);
             self.text(&fit(&entry.label, width - px(42), 12), (text, middle), PLAIN)?;

@@ -9,10 +9,11 @@ use super::stats::Cdf;
 use super::style::{BLACK, CONTEXT, LINES, Look, MUTED, look};
 use super::summary::{Summary, name, pool};
 use super::units;
-use crate::measure::Measured;
+use crate::figures::Figures;
+use crate::index::NodeIndex;
 
 /// A plain vertical line.
-const POST: Look = Look { color: BLACK, dash: None, mark: None, width: 1 };
+const POST: Look = Look { color: BLACK, dash: None, glyph: None, width: 1 };
 
 /// The line of a bound that must not be passed.
 const BOUND: Look = Look { dash: Some((6, 4)), ..POST };
@@ -21,7 +22,7 @@ const BOUND: Look = Look { dash: Some((6, 4)), ..POST };
 pub(super) const LEGEND: i32 = 690;
 
 /// A distribution with its name.
-pub(super) struct Line {
+pub(super) struct Curve {
     pub(super) label: String,
     pub(super) cdf: Cdf,
     /// Its look. Without one it is drawn faintly and has no label.
@@ -39,7 +40,7 @@ pub(super) enum Since {
     Healing,
 }
 
-impl Line {
+impl Curve {
     fn details(&self, unit: fn(f64) -> String) -> Vec<String> {
         let at = |q| self.cdf.quantile(q).map_or_else(|| "never".into(), unit);
         let mut details = vec![format!("median {} · p99 {}", at(0.5), at(0.99))];
@@ -64,7 +65,7 @@ fn draw(
     plot: Area,
     x: Axis,
     share: &str,
-    lines: &[Line],
+    lines: &[Curve],
     posts: &[Post],
     unit: fn(f64) -> String,
 ) -> Drawn {
@@ -82,8 +83,8 @@ fn draw(
         if line.cdf.total() > 0 {
             chart.line(&line.cdf.stair(low, high), look)?;
             for share in [0.5, 0.99] {
-                if let (Some(at), Some(mark)) = (line.cdf.quantile(share), look.mark) {
-                    canvas.mark(chart.at(at, line.cdf.within(at).unwrap_or(share)), mark, look.color)?;
+                if let (Some(at), Some(glyph)) = (line.cdf.quantile(share), look.glyph) {
+                    canvas.glyph(chart.at(at, line.cdf.within(at).unwrap_or(share)), glyph, look.color)?;
                 }
             }
         }
@@ -120,7 +121,7 @@ fn post(chart: &Chart, posts: &[Post]) -> Drawn {
 }
 
 /// Convergence: after each fault, by pair of regions, and after the final healing.
-pub(super) fn convergence(lines: &[Line], posts: &[Post], since: Since) -> Result<String, ReportError> {
+pub(super) fn convergence(lines: &[Curve], posts: &[Post], since: Since) -> Result<String, ReportError> {
     let about = "Cumulative shares: seconds after a fault ended, and the share of region pairs that had caught up.";
     sheet("convergence", ("Convergence after a fault ended", about), 366, |canvas| {
         let plot = Area::of(LEFT, 56, LEGEND - 24, 314);
@@ -146,11 +147,11 @@ pub(super) fn convergence(lines: &[Line], posts: &[Post], since: Since) -> Resul
 
 /// The lines and posts of the convergence of one scenario. The final healing has a line only if there are many runs. It
 /// has a post only if no pair ever had to recover, because beside recoveries the post would look like their end.
-pub(super) fn convergence_of(summary: &Summary) -> (Vec<Line>, Vec<Post>, Since) {
+pub(super) fn convergence_of(summary: &Summary) -> (Vec<Curve>, Vec<Post>, Since) {
     let (mut lines, mut posts) = (Vec::new(), Vec::new());
     let since = if summary.recovered.total() > 0 { Since::Fault } else { Since::Healing };
     if since == Since::Fault {
-        lines.push(Line {
+        lines.push(Curve {
             label: "pairs, after any fault".into(),
             cdf: summary.recovered.clone(),
             look: Some(look(0)),
@@ -158,7 +159,7 @@ pub(super) fn convergence_of(summary: &Summary) -> (Vec<Line>, Vec<Post>, Since)
         });
     }
     if summary.runs > 1 {
-        lines.push(Line {
+        lines.push(Curve {
             label: "all, after the final healing".into(),
             cdf: summary.converged.clone(),
             look: Some(look(1)),
@@ -175,7 +176,7 @@ pub(super) fn convergence_of(summary: &Summary) -> (Vec<Line>, Vec<Post>, Since)
 }
 
 /// Staleness: how likely a read sees a write that was acknowledged some time before.
-pub(super) fn staleness(lines: &[Line]) -> Result<String, ReportError> {
+pub(super) fn staleness(lines: &[Curve]) -> Result<String, ReportError> {
     let about = "Probability that a read in one region sees a write acknowledged in another at most so long before.";
     sheet("staleness", ("Staleness", about), 430, |canvas| {
         let plot = Area::of(LEFT, 34, LEGEND - 24, 374);
@@ -190,41 +191,37 @@ pub(super) fn staleness(lines: &[Line]) -> Result<String, ReportError> {
 
 /// The lines of the staleness of one scenario: one for each pair if they are few, otherwise one for each writing
 /// region before all pairs.
-pub(super) fn staleness_of(runs: &[Measured]) -> Vec<Line> {
+pub(super) fn staleness_of(runs: &[Figures]) -> Vec<Curve> {
     let Some(first) = runs.first() else { return Vec::new() };
-    let mut pairs: Vec<(usize, usize)> = runs
-        .iter()
-        .flat_map(|run| &run.staleness)
-        .map(|s| (s.from.0, s.to.0))
-        .filter(|(from, to)| from != to)
-        .collect();
+    let mut pairs: Vec<(NodeIndex, NodeIndex)> =
+        runs.iter().flat_map(|run| &run.staleness).map(|s| (s.from, s.to)).filter(|(from, to)| from != to).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let few = pairs.len() <= LINES;
-    let mut lines: Vec<Line> = pairs
+    let mut lines: Vec<Curve> = pairs
         .iter()
-        .map(|(from, to)| Line {
+        .map(|(from, to)| Curve {
             label: format!("{} → {}", name(first, *from), name(first, *to)),
-            cdf: pool(runs, |pair| (pair.from.0, pair.to.0) == (*from, *to)),
+            cdf: pool(runs, |pair| (pair.from, pair.to) == (*from, *to)),
             look: None,
             note: None,
         })
         .collect();
     if !few {
-        let mut writers: Vec<usize> = pairs.iter().map(|(from, _)| *from).collect();
+        let mut writers: Vec<NodeIndex> = pairs.iter().map(|(from, _)| *from).collect();
         writers.dedup();
-        let mut pooled: Vec<(usize, Line)> = writers
+        let mut pooled: Vec<(NodeIndex, Curve)> = writers
             .into_iter()
             .map(|from| {
-                let cdf = pool(runs, |pair| pair.from.0 == from && pair.to.0 != from);
-                (from, Line { label: format!("written in {}", name(first, from)), cdf, look: None, note: None })
+                let cdf = pool(runs, |pair| pair.from == from && pair.to != from);
+                (from, Curve { label: format!("written in {}", name(first, from)), cdf, look: None, note: None })
             })
             .collect();
         // Of many writing regions the slowest are worth a line; the others stay in grey with their pairs.
         pooled.sort_by(|a, b| tail(&b.1).total_cmp(&tail(&a.1)));
         pooled.truncate(LINES);
         pooled.sort_by_key(|(from, _)| *from);
-        let mut pooled: Vec<Line> = pooled.into_iter().map(|(_, line)| line).collect();
+        let mut pooled: Vec<Curve> = pooled.into_iter().map(|(_, line)| line).collect();
         lines.retain(|line| line.cdf.total() > 0);
         number(&mut pooled);
         lines.extend(pooled);
@@ -234,12 +231,12 @@ pub(super) fn staleness_of(runs: &[Measured]) -> Vec<Line> {
     lines
 }
 
-fn number(lines: &mut [Line]) {
+fn number(lines: &mut [Curve]) {
     for (at, line) in lines.iter_mut().enumerate() {
         line.look = Some(look(at));
     }
 }
 
-fn tail(line: &Line) -> f64 {
+fn tail(line: &Curve) -> f64 {
     line.cdf.quantile(0.99).unwrap_or(f64::INFINITY)
 }

@@ -98,12 +98,12 @@ impl<'c, 'a> Chart<'c, 'a> {
         for part in parts {
             self.line(part, look)?;
         }
-        let Some(mark) = look.mark else { return Ok(()) };
+        let Some(glyph) = look.glyph else { return Ok(()) };
         let mut next = self.plot.left + (f64::from(px(MARKS)) * (0.15 + shift * 0.85)) as i32;
         for (x, y) in parts.iter().flatten() {
             let spot = self.at(*x, *y);
             if spot.0 >= next {
-                self.canvas.mark(spot, mark, look.color)?;
+                self.canvas.glyph(spot, glyph, look.color)?;
                 while next <= spot.0 {
                     next += px(MARKS);
                 }
@@ -111,7 +111,7 @@ impl<'c, 'a> Chart<'c, 'a> {
         }
         // A part of a single point would not be seen at all.
         for part in parts.iter().filter(|part| part.len() == 1) {
-            self.canvas.mark(self.at(part[0].0, part[0].1), mark, look.color)?;
+            self.canvas.glyph(self.at(part[0].0, part[0].1), glyph, look.color)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::cdf::{Line, Since};
+use super::cdf::{Curve, Since};
 use super::style::look;
 use super::summary::Summary;
 use super::units;
@@ -83,7 +83,7 @@ fn missing(figure: &str, side: &Summary) -> String {
 }
 
 /// Convergence of every side: pairs after any fault, or all after the final healing if no pair had to recover.
-pub(super) fn convergence(sides: &[(String, Summary)]) -> (Vec<Line>, Since) {
+pub(super) fn convergence(sides: &[(String, Summary)]) -> (Vec<Curve>, Since) {
     if sides.iter().all(|(_, side)| side.recovered.total() == 0) {
         return (lines(sides, |side| side.converged.clone()), Since::Healing);
     }
@@ -95,12 +95,12 @@ pub(super) fn convergence(sides: &[(String, Summary)]) -> (Vec<Line>, Since) {
 }
 
 /// Staleness of every side, all pairs pooled.
-pub(super) fn staleness(sides: &[(String, Summary)]) -> Vec<Line> {
+pub(super) fn staleness(sides: &[(String, Summary)]) -> Vec<Curve> {
     lines(sides, |side| side.staleness.clone())
 }
 
-fn lines(sides: &[(String, Summary)], cdf: impl Fn(&Summary) -> super::stats::Cdf) -> Vec<Line> {
-    let line = |(at, (label, side)): (usize, &(String, Summary))| Line {
+fn lines(sides: &[(String, Summary)], cdf: impl Fn(&Summary) -> super::stats::Cdf) -> Vec<Curve> {
+    let line = |(at, (label, side)): (usize, &(String, Summary))| Curve {
         label: label.clone(),
         cdf: cdf(side),
         look: Some(look(at)),

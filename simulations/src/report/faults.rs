@@ -9,7 +9,7 @@ use super::chart::{Chart, LEFT};
 use super::error::ReportError;
 use super::style::{BAND, BAND_LINE, Fill, INK, Look, MUTED, ORANGE, PAPER};
 use super::units;
-use crate::measure::{FaultBand, Measured};
+use crate::figures::{FaultBand, Figures};
 
 /// What is written above a plot about its bands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,10 +29,10 @@ const LANES: usize = 3;
 /// Height of such a row in pixels.
 const LANE: i32 = 17;
 
-const EDGE: Look = Look { color: BAND_LINE, dash: Some((3, 3)), mark: None, width: 1 };
+const EDGE: Look = Look { color: BAND_LINE, dash: Some((3, 3)), glyph: None, width: 1 };
 
 /// The faults in the order of their numbers.
-fn numbered(run: &Measured) -> Vec<(usize, &FaultBand)> {
+fn numbered(run: &Figures) -> Vec<(usize, &FaultBand)> {
     let usable = |f: &&FaultBand| f.from.is_finite() && f.until.is_finite();
     let mut faults: Vec<&FaultBand> = run.faults.iter().filter(usable).collect();
     faults.sort_by(|a, b| a.from.total_cmp(&b.from).then(a.until.total_cmp(&b.until)));
@@ -67,12 +67,12 @@ fn lanes<'f>(
 }
 
 /// The height that the labels above a plot need, in pixels.
-pub(super) fn strip(run: &Measured) -> i32 {
+pub(super) fn strip(run: &Figures) -> i32 {
     LANE * run.faults.len().min(LANES) as i32 + 6
 }
 
 /// Draws the bands of all faults behind a chart; their labels too, in the [`strip`] above it.
-pub(super) fn bands(chart: &Chart, run: &Measured, labels: Labels) -> Drawn {
+pub(super) fn bands(chart: &Chart, run: &Figures, labels: Labels) -> Drawn {
     let Area { top, bottom, .. } = chart.plot;
     let faults = numbered(run);
     let mut covered = i32::MIN;
@@ -89,11 +89,11 @@ pub(super) fn bands(chart: &Chart, run: &Measured, labels: Labels) -> Drawn {
 }
 
 /// Draws the outlines of the bands of all faults, and their labels.
-pub(super) fn outlines(chart: &Chart, run: &Measured, labels: Labels) -> Drawn {
+pub(super) fn outlines(chart: &Chart, run: &Figures, labels: Labels) -> Drawn {
     edges(chart, run, &numbered(run), labels)
 }
 
-fn edges(chart: &Chart, run: &Measured, faults: &[(usize, &FaultBand)], labels: Labels) -> Drawn {
+fn edges(chart: &Chart, run: &Figures, faults: &[(usize, &FaultBand)], labels: Labels) -> Drawn {
     let Area { top, bottom, .. } = chart.plot;
     for (_, fault) in faults {
         for at in [fault.from, fault.until] {
@@ -120,7 +120,7 @@ fn edges(chart: &Chart, run: &Measured, faults: &[(usize, &FaultBand)], labels: 
 }
 
 /// Draws every fault as a bar in time.
-pub(super) fn figure(run: &Measured) -> Result<String, ReportError> {
+pub(super) fn figure(run: &Figures) -> Result<String, ReportError> {
     let faults = numbered(run);
     let shown = &faults[..faults.len().min(ROWS)];
     let height = 70 + 18 * shown.len().max(2) as i32;
@@ -138,7 +138,7 @@ pub(super) fn figure(run: &Measured) -> Result<String, ReportError> {
     )
 }
 
-fn draw(canvas: &Canvas, plot: Area, run: &Measured, shown: &[(usize, &FaultBand)], all: usize) -> Drawn {
+fn draw(canvas: &Canvas, plot: Area, run: &Figures, shown: &[(usize, &FaultBand)], all: usize) -> Drawn {
     let x = Axis::time(run.ended_at, 9).titled("time since the start of the run");
     let chart = Chart::new(canvas, plot, x, Axis::share(1), true)?;
     chart.axes_below()?;

@@ -9,13 +9,14 @@ use super::stats::Cdf;
 use super::style::{GRID, MUTED, shade};
 use super::summary::{name, pool};
 use super::units;
-use crate::measure::Measured;
+use crate::figures::Figures;
+use crate::index::NodeIndex;
 
 /// Room for the names of the writing regions, in pixels.
 const NAMES: i32 = 130;
 
 /// Draws the map.
-pub(super) fn figure(runs: &[Measured]) -> Result<String, ReportError> {
+pub(super) fn figure(runs: &[Figures]) -> Result<String, ReportError> {
     let regions = runs.first().map_or(0, |run| run.regions.len());
     let wide = (740 / regions.max(1) as i32).clamp(30, 130);
     let tall = if wide >= 60 { 52 } else { 30 };
@@ -49,11 +50,11 @@ impl Map {
         Area::of(left, top, left + self.wide, top + self.tall)
     }
 
-    fn names(&self, canvas: &Canvas, run: &Measured, slanted: bool) -> Drawn {
+    fn names(&self, canvas: &Canvas, run: &Figures, slanted: bool) -> Drawn {
         canvas.text("written in ↓", (px(self.left - 10), px(self.top - 12)), Type { h: HPos::Right, ..NOTE })?;
         canvas.text("read in →", (px(self.left - 10), px(self.top - 30)), Type { h: HPos::Right, ..NOTE })?;
         for region in 0..run.regions.len() {
-            let label = name(run, region);
+            let label = name(run, NodeIndex(region));
             let row = self.cell(region, 0);
             let right = Type { h: HPos::Right, ..PLAIN };
             canvas.text(&fit(&label, px(NAMES - 14), 12), (row.left - px(8), (row.top + row.bottom) / 2), right)?;

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::compare::Row;
 use super::summary::Summary;
-use super::tables::Shown;
+use super::tables::ShownTable;
 use super::units;
-use crate::measure::Measured;
+use crate::figures::Figures;
 
 const TEMPLATE: &str = include_str!("page.html.j2");
 
@@ -41,7 +41,7 @@ pub(super) struct Page<'a> {
     /// Which run the plots over time show, if there are several.
     pub(super) shown: String,
     pub(super) sections: Vec<Section>,
-    pub(super) tables: Vec<Shown>,
+    pub(super) tables: Vec<ShownTable>,
 }
 
 /// The file that makes the runs again.
@@ -188,7 +188,7 @@ fn lost(summary: &Summary) -> Figure {
 }
 
 /// The trace of a run; several have theirs in a table.
-pub(super) fn trace(runs: &[Measured]) -> String {
+pub(super) fn trace(runs: &[Figures]) -> String {
     match runs {
         [] => units::NONE.into(),
         [run] => run.trace.to_string(),
@@ -234,7 +234,7 @@ fn convergence(summary: &Summary) -> Figure {
 }
 
 /// The seeds in words.
-pub(super) fn seeds<'m>(runs: impl IntoIterator<Item = &'m Measured>) -> String {
+pub(super) fn seeds<'m>(runs: impl IntoIterator<Item = &'m Figures>) -> String {
     let mut seeds: Vec<u64> = runs.into_iter().map(|run| run.seed).collect();
     seeds.sort_unstable();
     seeds.dedup();

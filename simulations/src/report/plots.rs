@@ -6,7 +6,7 @@ use super::error::ReportError;
 use super::page::Section;
 use super::summary::{Requests, Summary, telling};
 use super::{availability, cdf, compare, faults, heat, timelines, traffic, units};
-use crate::measure::{Measured, Sample};
+use crate::figures::{Figures, Sample};
 
 const CONVERGENCE: &str = "How to read it: of the ordered pairs of regions that were behind when a fault ended, the line shows which share had caught up at most so long after; steeper and further left is better. A line that ends below 100 % means that the rest never caught up. The dashed vertical line is the bound for the final healing, computed from the network and the timers.";
 const STALENESS: &str = "Probabilistically bounded staleness: the height of a line is the probability that a read sees a write that was acknowledged in the other region at most so long before. Marks sit at 50 % and 99 %; what was never shown keeps a line below 100 %.";
@@ -22,8 +22,8 @@ const SIDES_STALENESS: &str = "One line for each setting, all pairs of regions t
 const SIDES_BYTES: &str = "Bytes sent between regions, divided by the acknowledged writes, for each setting. Payload is counted before compression, metadata after it; control is greetings and progress.";
 
 /// The plots of one scenario: those over all runs first, then those of the telling run.
-pub(super) fn of_runs(runs: &[Measured], summary: &Summary) -> Result<Vec<Section>, ReportError> {
-    let empty = Measured::default();
+pub(super) fn of_runs(runs: &[Figures], summary: &Summary) -> Result<Vec<Section>, ReportError> {
+    let empty = Figures::default();
     let run = telling(runs).unwrap_or(&empty);
     let (lines, posts, since) = cdf::convergence_of(summary);
     let caught_up = format!(
@@ -50,7 +50,7 @@ pub(super) fn of_runs(runs: &[Measured], summary: &Summary) -> Result<Vec<Sectio
 }
 
 /// What happened to the data after the run, in a sentence.
-fn forgotten(run: &Measured) -> String {
+fn forgotten(run: &Figures) -> String {
     if run.forgotten.is_empty() {
         return String::new();
     }

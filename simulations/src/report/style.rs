@@ -7,7 +7,6 @@ use plotters::style::RGBColor;
 pub(super) const INK: RGBColor = RGBColor(0x1f, 0x24, 0x2a);
 /// Axes, notes.
 pub(super) const MUTED: RGBColor = RGBColor(0x5b, 0x64, 0x6e);
-/// Grid.
 pub(super) const GRID: RGBColor = RGBColor(0xe3, 0xe6, 0xea);
 /// Lines that only give context.
 pub(super) const FAINT: RGBColor = RGBColor(0xc2, 0xc8, 0xce);
@@ -31,7 +30,7 @@ pub(super) const LINES: usize = 6;
 
 /// A small sign on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum Glyph {
     Disc,
     Ring,
     Square,
@@ -46,23 +45,23 @@ pub(super) struct Look {
     pub(super) color: RGBColor,
     /// Dash and gap.
     pub(super) dash: Option<(i32, i32)>,
-    pub(super) mark: Option<Mark>,
+    pub(super) glyph: Option<Glyph>,
     pub(super) width: u32,
 }
 
 /// A line that only gives context.
-pub(super) const CONTEXT: Look = Look { color: FAINT, dash: None, mark: None, width: 1 };
+pub(super) const CONTEXT: Look = Look { color: FAINT, dash: None, glyph: None, width: 1 };
 
 /// The look of the line with this number. Two lines of one plot share neither dash and mark nor colour.
 pub(super) fn look(number: usize) -> Look {
     // Yellow is left out, because it cannot be seen on white.
     const COLORS: [RGBColor; 7] = [BLUE, VERMILION, GREEN, PURPLE, BLACK, ORANGE, SKY];
     const DASHES: [Option<(i32, i32)>; 4] = [None, Some((9, 4)), Some((3, 3)), Some((16, 5))];
-    const MARKS: [Mark; 6] = [Mark::Disc, Mark::Ring, Mark::Square, Mark::Triangle, Mark::Diamond, Mark::Cross];
+    const GLYPHS: [Glyph; 6] = [Glyph::Disc, Glyph::Ring, Glyph::Square, Glyph::Triangle, Glyph::Diamond, Glyph::Cross];
     Look {
         color: COLORS[number % COLORS.len()],
         dash: DASHES[number % DASHES.len()],
-        mark: Some(MARKS[number % MARKS.len()]),
+        glyph: Some(GLYPHS[number % GLYPHS.len()]),
         width: 2,
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use super::stats::Cdf;
 use super::units;
-use crate::measure::{Measured, RequestCount, Staleness, Traffic};
+use crate::figures::{Figures, RequestCount, Staleness, Traffic};
+use crate::index::NodeIndex;
 
 /// Bytes by what they were for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,8 +56,7 @@ impl Requests {
         self.failed += count.failed;
     }
 
-    /// Of one run.
-    pub(super) fn of(run: &Measured) -> Self {
+    pub(super) fn of(run: &Figures) -> Self {
         let mut out = Self::default();
         run.requests.iter().for_each(|count| out.add(count));
         out
@@ -127,7 +127,7 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(runs: &[Measured]) -> Self {
+    pub(super) fn of(runs: &[Figures]) -> Self {
         let mut out = Self { runs: runs.len(), ..Self::default() };
         for run in runs {
             out.broken.extend(run.broken.iter().map(|name| (run.seed, name.clone())));
@@ -154,7 +154,7 @@ impl Summary {
             run.requests.iter().for_each(|count| out.requests.add(count));
             for losses in &run.losses {
                 out.lost += losses.writes();
-                *out.lost_in.entry(name(run, losses.region.0)).or_default() += losses.writes();
+                *out.lost_in.entry(name(run, losses.region)).or_default() += losses.writes();
                 out.undone += losses.undone;
             }
             out.writes += run.requests.iter().map(RequestCount::writes).sum::<u64>();
@@ -210,7 +210,7 @@ impl Summary {
 }
 
 /// The staleness of all pairs that are wanted, as one distribution.
-pub(super) fn pool(runs: &[Measured], wanted: impl Fn(&Staleness) -> bool) -> Cdf {
+pub(super) fn pool(runs: &[Figures], wanted: impl Fn(&Staleness) -> bool) -> Cdf {
     let pairs = || runs.iter().flat_map(|run| &run.staleness).filter(|pair| wanted(pair));
     let never = pairs().map(|pair| pair.never).sum();
     Cdf::new(pairs().flat_map(|pair| &pair.delays_ms).map(|ms| f64::from(*ms)), never)
@@ -218,11 +218,11 @@ pub(super) fn pool(runs: &[Measured], wanted: impl Fn(&Staleness) -> bool) -> Cd
 
 /// The run that the plots over time show: the first with a broken invariant, otherwise the first that did not converge,
 /// otherwise the slowest.
-pub(super) fn telling(runs: &[Measured]) -> Option<&Measured> {
-    let first = |wanted: fn(&Measured) -> bool| runs.iter().find(|run| wanted(run));
+pub(super) fn telling(runs: &[Figures]) -> Option<&Figures> {
+    let first = |wanted: fn(&Figures) -> bool| runs.iter().find(|run| wanted(run));
     first(|run| !run.broken.is_empty()).or_else(|| first(|run| run.convergence.took.is_none())).or_else(|| {
-        let slower = |a: &&Measured, b: &&Measured| {
-            let took = |run: &Measured| run.convergence.took.unwrap_or(f64::INFINITY);
+        let slower = |a: &&Figures, b: &&Figures| {
+            let took = |run: &Figures| run.convergence.took.unwrap_or(f64::INFINITY);
             took(a).total_cmp(&took(b))
         };
         // The first of equals, so that the choice does not depend on how many runs follow.
@@ -231,6 +231,6 @@ pub(super) fn telling(runs: &[Measured]) -> Option<&Measured> {
 }
 
 /// A region's name; its number if the run has no name for it.
-pub(super) fn name(run: &Measured, region: usize) -> String {
-    run.regions.get(region).cloned().unwrap_or_else(|| format!("region {region}"))
+pub(super) fn name(run: &Figures, region: NodeIndex) -> String {
+    run.regions.get(region.0).cloned().unwrap_or_else(|| format!("region {region}"))
 }

@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::error::ReportError;
 use super::stats::Cdf;
 use super::summary::name;
-use crate::measure::{Measured, Sample};
+use crate::figures::{Figures, Sample};
+use crate::index::NodeIndex;
 
 /// How many rows of a table the page shows.
 const SHOWN: usize = 60;
@@ -25,7 +26,7 @@ const QUANTILES: [f64; 5] = [0.5, 0.9, 0.95, 0.99, 0.999];
 
 /// A table as the page shows it: its first rows.
 #[derive(Debug, Serialize)]
-pub(super) struct Shown {
+pub(super) struct ShownTable {
     pub(super) title: &'static str,
     pub(super) file: &'static str,
     pub(super) columns: Vec<String>,
@@ -34,12 +35,12 @@ pub(super) struct Shown {
 }
 
 /// A label and the runs that it stands for.
-pub(super) type Side<'a> = (Option<&'a str>, &'a [Measured]);
+pub(super) type Side<'a> = (Option<&'a str>, &'a [Figures]);
 
 struct Table<'s> {
     path: PathBuf,
     writer: csv::Writer<File>,
-    shown: Shown,
+    shown: ShownTable,
     lead: Vec<String>,
     sides: &'s [Side<'s>],
 }
@@ -60,12 +61,15 @@ impl<'s> Table<'s> {
         let columns: Vec<String> =
             side.into_iter().chain(["run", "seed"]).chain(columns.iter().copied()).map(String::from).collect();
         writer.write_record(&columns).map_err(|source| ReportError::Table { path: path.clone(), source })?;
-        let shown = Shown { title, file, columns, rows: Vec::new(), total: 0 };
+        let shown = ShownTable { title, file, columns, rows: Vec::new(), total: 0 };
         Ok(Self { path, writer, shown, lead: Vec::new(), sides })
     }
 
     /// Goes through all runs; `each` writes the rows of one.
-    fn fill(mut self, each: impl Fn(&mut Self, &Measured) -> Result<(), ReportError>) -> Result<Shown, ReportError> {
+    fn fill(
+        mut self,
+        each: impl Fn(&mut Self, &Figures) -> Result<(), ReportError>,
+    ) -> Result<ShownTable, ReportError> {
         for (side, runs) in self.sides {
             for run in *runs {
                 self.lead =
@@ -101,8 +105,7 @@ fn millis(value: Option<f64>) -> String {
     value.map_or_else(String::new, |ms| number((ms * 1000.0).round() / 1000.0))
 }
 
-/// Writes all tables.
-pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<Shown>, ReportError> {
+pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<ShownTable>, ReportError> {
     Ok(vec![
         convergence(dir, sides)?,
         fault_ends(dir, sides)?,
@@ -119,7 +122,7 @@ pub(super) fn write(dir: &Path, sides: &[Side]) -> Result<Vec<Shown>, ReportErro
     ])
 }
 
-fn convergence(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn convergence(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = ["trace", "healed_at_s", "ended_at_s", "bound_s", "took_s", "unmet", "broken_invariants"];
     Table::create(dir, "convergence.csv", "Convergence after the final healing", sides, &columns)?.fill(|table, run| {
         let c = &run.convergence;
@@ -135,7 +138,7 @@ fn convergence(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     })
 }
 
-fn fault_ends(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn fault_ends(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = ["fault_ended_at_s", "pairs", "behind"];
     Table::create(dir, "fault-ends.csv", "Pairs of regions when a fault ended", sides, &columns)?.fill(|table, run| {
         for ended in &run.fault_ends {
@@ -145,7 +148,7 @@ fn fault_ends(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     })
 }
 
-fn recoveries(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn recoveries(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = ["from", "to", "fault_ended_at_s", "took_s"];
     Table::create(
         dir,
@@ -156,13 +159,13 @@ fn recoveries(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     )?
     .fill(|table, run| {
         for r in &run.recoveries {
-            table.row([name(run, r.from.0), name(run, r.to.0), number(r.at), maybe(r.took)])?;
+            table.row([name(run, r.from), name(run, r.to), number(r.at), maybe(r.took)])?;
         }
         Ok(())
     })
 }
 
-fn staleness(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn staleness(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = [
         "from",
         "to",
@@ -184,7 +187,7 @@ fn staleness(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     Table::create(dir, "staleness.csv", "Staleness by pair of regions", sides, &columns)?.fill(|table, run| {
         for pair in &run.staleness {
             let cdf = Cdf::new(pair.delays_ms.iter().map(|ms| f64::from(*ms)), pair.never);
-            let head = [name(run, pair.from.0), name(run, pair.to.0), cdf.total().to_string(), cdf.never().to_string()];
+            let head = [name(run, pair.from), name(run, pair.to), cdf.total().to_string(), cdf.never().to_string()];
             let quantiles = QUANTILES.map(|q| millis(cdf.quantile(q)));
             let within = WITHIN.map(|ms| maybe(cdf.within(ms)));
             table.row(head.into_iter().chain(quantiles).chain([millis(cdf.max())]).chain(within))?;
@@ -193,34 +196,34 @@ fn staleness(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     })
 }
 
-fn samples(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn samples(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     Table::create(dir, "samples.csv", "Samples of each region", sides, &SAMPLE)?
         .fill(|table, run| each_sample(table, run, &run.samples))
 }
 
-fn forgotten(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn forgotten(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     Table::create(dir, "forgotten.csv", "Each region after all retentions were over", sides, &SAMPLE)?
         .fill(|table, run| each_sample(table, run, &run.forgotten))
 }
 
-fn each_sample(table: &mut Table, run: &Measured, samples: &[Sample]) -> Result<(), ReportError> {
+fn each_sample(table: &mut Table, run: &Figures, samples: &[Sample]) -> Result<(), ReportError> {
     for s in samples {
         let stored = [s.documents, s.tombstones, s.log_entries, s.bytes].map(|n| n.to_string());
-        let head = [number(s.at), name(run, s.region.0), s.up.to_string(), s.ready.to_string()];
+        let head = [number(s.at), name(run, s.region), s.up.to_string(), s.ready.to_string()];
         table.row(head.into_iter().chain(stored))?;
     }
     Ok(())
 }
 
-fn lags(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn lags(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = ["at_s", "region", "of_region", "lag_entries", "lag_s", "completeness_s"];
     Table::create(dir, "lags.csv", "Samples of each pair of regions", sides, &columns)?.fill(|table, run| {
         for s in &run.samples {
-            for other in (0..parts(s)).filter(|other| *other != s.region.0) {
-                let entries = s.lag_entries.get(other).map_or_else(String::new, u64::to_string);
-                let complete = s.completeness_s.get(other).copied().flatten();
-                let lag = maybe(s.lag_s.get(other).copied());
-                table.row([number(s.at), name(run, s.region.0), name(run, other), entries, lag, maybe(complete)])?;
+            for other in (0..parts(s)).map(NodeIndex).filter(|other| *other != s.region) {
+                let entries = s.lag_entries.get(other.0).map_or_else(String::new, u64::to_string);
+                let complete = s.completeness_s.get(other.0).copied().flatten();
+                let lag = maybe(s.lag_s.get(other.0).copied());
+                table.row([number(s.at), name(run, s.region), name(run, other), entries, lag, maybe(complete)])?;
             }
         }
         Ok(())
@@ -232,29 +235,29 @@ fn parts(sample: &Sample) -> usize {
     sample.lag_entries.len().max(sample.lag_s.len()).max(sample.completeness_s.len())
 }
 
-fn availability(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn availability(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = ["at_s", "slice_s", "nearest_region", "at_home", "elsewhere", "of_these_otherwise", "failed"];
     Table::create(dir, "availability.csv", "Availability by slice of time", sides, &columns)?.fill(|table, run| {
         for a in &run.availability {
             let counts = [a.at_home, a.elsewhere, a.otherwise, a.failed].map(|n| n.to_string());
-            table.row([number(a.at), number(a.seconds), name(run, a.region.0)].into_iter().chain(counts))?;
+            table.row([number(a.at), number(a.seconds), name(run, a.region)].into_iter().chain(counts))?;
         }
         Ok(())
     })
 }
 
-fn traffic(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn traffic(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = ["from", "to", "frames", "payload_bytes", "metadata_bytes", "control_bytes", "lost_bytes"];
     Table::create(dir, "traffic.csv", "Traffic by pair of regions", sides, &columns)?.fill(|table, run| {
         for t in &run.traffic {
             let counts = [t.frames, t.payload, t.metadata, t.control, t.lost].map(|n| n.to_string());
-            table.row([name(run, t.from.0), name(run, t.to.0)].into_iter().chain(counts))?;
+            table.row([name(run, t.from), name(run, t.to)].into_iter().chain(counts))?;
         }
         Ok(())
     })
 }
 
-fn requests(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn requests(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = [
         "kind",
         "done",
@@ -278,18 +281,18 @@ fn requests(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
     })
 }
 
-fn losses(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn losses(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = ["region", "changes", "erasures", "erasures_undone"];
     Table::create(dir, "losses.csv", "Acknowledged writes lost by contract", sides, &columns)?.fill(|table, run| {
         for lost in &run.losses {
             let counts = [lost.changes, lost.erasures, lost.undone].map(|n| n.to_string());
-            table.row([name(run, lost.region.0)].into_iter().chain(counts))?;
+            table.row([name(run, lost.region)].into_iter().chain(counts))?;
         }
         Ok(())
     })
 }
 
-fn faults(dir: &Path, sides: &[Side]) -> Result<Shown, ReportError> {
+fn faults(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     let columns = ["kind", "label", "from_s", "until_s"];
     Table::create(dir, "faults.csv", "Faults", sides, &columns)?.fill(|table, run| {
         for f in &run.faults {

@@ -11,13 +11,14 @@ use super::stats::{thin, upper};
 use super::style::{CONTEXT, LINES, Look, look};
 use super::summary::name;
 use super::units;
-use crate::measure::{Measured, Sample};
+use crate::figures::{Figures, Sample};
+use crate::index::NodeIndex;
 
 /// A region's course.
 type Course = Vec<(f64, Option<f64>)>;
 
 /// The course of a value in every region.
-fn courses(run: &Measured, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Course> {
+fn courses(run: &Figures, value: impl Fn(&Sample) -> Option<f64>) -> Vec<Course> {
     let mut courses = vec![Course::new(); run.regions.len()];
     for sample in run.samples.iter().filter(|sample| sample.at.is_finite()) {
         if let Some(course) = courses.get_mut(sample.region.0) {
@@ -68,14 +69,15 @@ fn lines(chart: &Chart, courses: &[Course], looks: &[Option<Look>]) -> Drawn {
 fn legend(
     canvas: &Canvas,
     top: i32,
-    run: &Measured,
+    run: &Figures,
     looks: &[Option<Look>],
-    said: impl Fn(usize) -> String,
+    said: impl Fn(NodeIndex) -> String,
 ) -> Drawn<i32> {
     let mut entries: Vec<Entry> = looks
         .iter()
         .enumerate()
         .filter_map(|(region, look)| {
+            let region = NodeIndex(region);
             Some(Entry { look: (*look)?, label: name(run, region), details: vec![said(region)] })
         })
         .collect();
@@ -86,12 +88,12 @@ fn legend(
     canvas.legend((px(LEGEND), top), px(896 - LEGEND), &entries)
 }
 
-fn time(run: &Measured) -> Axis {
+fn time(run: &Figures) -> Axis {
     Axis::time(run.ended_at, 8).titled("time since the start of the run")
 }
 
 /// Entries and seconds that each region lacks of the others.
-pub(super) fn lag(run: &Measured) -> Result<String, ReportError> {
+pub(super) fn lag(run: &Figures) -> Result<String, ReportError> {
     let strip = faults::strip(run) + 24;
     let height = strip + 400;
     let about = "Over the time of the run: how many entries of other regions each region does not know, and how old the oldest of them is.";
@@ -120,9 +122,9 @@ pub(super) fn lag(run: &Measured) -> Result<String, ReportError> {
         faults::bands(&chart, run, Labels::None)?;
         chart.axes()?;
         lines(&chart, &edges(&oldest), &looks)?;
-        let said = |region: usize| {
-            let most = units::count(peak(&entries[region]) as u64);
-            format!("at most {most}, {}", units::seconds(peak(&oldest[region])))
+        let said = |region: NodeIndex| {
+            let most = units::count(peak(&entries[region.0]) as u64);
+            format!("at most {most}, {}", units::seconds(peak(&oldest[region.0])))
         };
         legend(canvas, above.top, run, &looks, said)?;
         Ok(())
@@ -130,14 +132,15 @@ pub(super) fn lag(run: &Measured) -> Result<String, ReportError> {
 }
 
 /// How far behind the present a guest list in each region is complete, for the worst other region.
-pub(super) fn completeness(run: &Measured) -> Result<String, ReportError> {
+pub(super) fn completeness(run: &Figures) -> Result<String, ReportError> {
     let worst = |sample: &Sample| {
         let others = sample.completeness_s.iter().enumerate().filter(|(at, _)| *at != sample.region.0);
         others.map(|(_, value)| *value).try_fold(0.0, |worst: f64, value| Some(worst.max(value?)))
     };
     let courses = courses(run, worst);
-    let unsure: Vec<usize> = (0..run.regions.len())
-        .filter(|region| run.samples.iter().any(|s| s.region.0 == *region && s.up && worst(s).is_none()))
+    let unsure: Vec<NodeIndex> = (0..run.regions.len())
+        .map(NodeIndex)
+        .filter(|region| run.samples.iter().any(|s| s.region == *region && s.up && worst(s).is_none()))
         .collect();
     let rows = unsure.len().min(8);
     let strip = faults::strip(run) + 24;
@@ -155,7 +158,7 @@ pub(super) fn completeness(run: &Measured) -> Result<String, ReportError> {
         faults::bands(&chart, run, Labels::Kinds)?;
         chart.axes()?;
         lines(&chart, &edges(&courses), &looks)?;
-        let said = |region: usize| format!("at most {}", units::seconds(peak(&courses[region])));
+        let said = |region: NodeIndex| format!("at most {}", units::seconds(peak(&courses[region.0])));
         legend(canvas, plot.top, run, &looks, said)?;
         let top = plot.bottom + px(58);
         for (row, region) in unsure.iter().take(rows).enumerate() {
@@ -177,8 +180,8 @@ pub(super) fn completeness(run: &Measured) -> Result<String, ReportError> {
 }
 
 /// The times at which a running region could not say: from the first such sample to the next other one.
-fn spells(run: &Measured, region: usize, worst: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
-    let mut samples: Vec<&Sample> = run.samples.iter().filter(|s| s.region.0 == region && s.at.is_finite()).collect();
+fn spells(run: &Figures, region: NodeIndex, worst: impl Fn(&Sample) -> Option<f64>) -> Vec<(f64, f64)> {
+    let mut samples: Vec<&Sample> = run.samples.iter().filter(|s| s.region == region && s.at.is_finite()).collect();
     samples.sort_by(|a, b| a.at.total_cmp(&b.at));
     let mut spells: Vec<(f64, f64)> = Vec::new();
     let mut since = None;
@@ -198,7 +201,7 @@ fn spells(run: &Measured, region: usize, worst: impl Fn(&Sample) -> Option<f64>)
 }
 
 /// Documents, tombstones, log entries and bytes that each region stores.
-pub(super) fn storage(run: &Measured) -> Result<String, ReportError> {
+pub(super) fn storage(run: &Figures) -> Result<String, ReportError> {
     const PANELS: [Panel; 4] = [
         ("documents", |s| s.documents, units::short_count),
         ("tombstones", |s| s.tombstones, units::short_count),
@@ -224,8 +227,8 @@ pub(super) fn storage(run: &Measured) -> Result<String, ReportError> {
             chart.axes()?;
             lines(&chart, &courses, &by_bytes)?;
         }
-        let last = |region: usize| {
-            let ended = run.samples.iter().rfind(|s| s.region.0 == region);
+        let last = |region: NodeIndex| {
+            let ended = run.samples.iter().rfind(|s| s.region == region);
             ended.map_or_else(String::new, |s| format!("at the end {}", units::bytes(s.bytes as f64)))
         };
         legend(canvas, px(strip), run, &by_bytes, last)?;

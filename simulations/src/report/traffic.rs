@@ -9,7 +9,8 @@ use super::error::ReportError;
 use super::style::{BLUE, Fill, GREEN, GRID, MUTED, ORANGE, fill, look};
 use super::summary::{Bytes, Summary, name};
 use super::units;
-use crate::measure::Measured;
+use crate::figures::Figures;
+use crate::index::NodeIndex;
 
 /// More pairs than this are added up by the sending region.
 const PAIRS: usize = 12;
@@ -21,19 +22,19 @@ const PARTS: [(&str, Fill, RGBColor); 3] =
     [("payload", Fill::Solid, BLUE), ("metadata", Fill::Hatched, ORANGE), ("control", Fill::Open, GREEN)];
 
 /// Bars of one scenario: label and bytes, in the order of the regions.
-fn rows(runs: &[Measured]) -> Vec<(String, Bytes)> {
+fn rows(runs: &[Figures]) -> Vec<(String, Bytes)> {
     let Some(first) = runs.first() else { return Vec::new() };
     let traffic = || runs.iter().flat_map(|run| &run.traffic);
-    let mut pairs: Vec<(usize, usize)> = traffic().map(|t| (t.from.0, t.to.0)).collect();
+    let mut pairs: Vec<(NodeIndex, NodeIndex)> = traffic().map(|t| (t.from, t.to)).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let by_sender = pairs.len() > PAIRS;
     if by_sender {
         pairs.dedup_by_key(|(from, _)| *from);
     }
-    let row = |(from, to): (usize, usize)| {
+    let row = |(from, to): (NodeIndex, NodeIndex)| {
         let mut bytes = Bytes::default();
-        for t in traffic().filter(|t| t.from.0 == from && (by_sender || t.to.0 == to)) {
+        for t in traffic().filter(|t| t.from == from && (by_sender || t.to == to)) {
             bytes.add(t);
         }
         let sender = name(first, from);
@@ -43,7 +44,7 @@ fn rows(runs: &[Measured]) -> Vec<(String, Bytes)> {
 }
 
 /// Stacked bars of one scenario.
-pub(super) fn figure(runs: &[Measured], summary: &Summary) -> Result<String, ReportError> {
+pub(super) fn figure(runs: &[Figures], summary: &Summary) -> Result<String, ReportError> {
     let rows = rows(runs);
     let height = 110 + 26 * rows.len().max(2) as i32;
     let about =

@@ -16,8 +16,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use strum::{EnumDiscriminants, EnumIter, IntoEnumIterator as _};
 
-use super::ranges::{BANDWIDTH, Length, outside, outside_length};
+use super::length::Length;
+use super::ranges::{BANDWIDTH, outside, outside_length};
 use super::signed::SignedDuration;
+use super::touched::Touched;
 use super::{Scenario, ScenarioError};
 use crate::index::NodeIndex;
 
@@ -198,23 +200,6 @@ impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
-}
-
-/// What a fault touches.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Touched<'a, N> {
-    /// The links from one side to the other; the others are a side that is empty.
-    Links(&'a [N], &'a [N]),
-    /// The links between two halves of all machines but this one.
-    LinksPast(&'a N),
-    /// One machine: its process or its disk.
-    Machine(&'a N),
-    /// One machine's clock.
-    Clock(&'a N),
-    /// One machine comes or goes, and all others are restarted with another configuration.
-    Deployment(&'a N),
-    /// All machines.
-    All,
 }
 
 impl<N> Act<N> {

@@ -11,7 +11,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::act::{Act, FaultKind, Links, Wrong, length};
-use super::ranges::Length;
+use super::length::Length;
 use super::{Scenario, ScenarioError};
 use crate::index::NodeIndex;
 

@@ -6,11 +6,12 @@
 //!
 //! NaN lies in no range, so it is refused everywhere.
 
-use std::fmt::{self, Debug};
+use std::fmt::Debug;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::act::Touched;
+use super::length::Length;
+use super::touched::Touched;
 use super::{FaultKind, Scenario, ScenarioError, Topology};
 
 /// Most requests that a scenario may draw. A run with that many takes about a quarter of an hour and 8 GB.
@@ -37,27 +38,6 @@ const DAY: Duration = Duration::from_hours(24);
 const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 /// Megabits per second of a link, degraded or not.
 pub(super) const BANDWIDTH: RangeInclusive<f64> = 0.05..=1e6;
-
-/// A length of time, as scenarios write it.
-#[derive(PartialEq, PartialOrd)]
-pub(super) struct Length(pub(super) Duration);
-
-impl Debug for Length {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Length {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let days = self.0.as_secs() / DAY.as_secs();
-        // Days are written as days, because a month may have 30 or 31.
-        if days > 0 && self.0 == DAY * u32::try_from(days).unwrap_or(0) {
-            return write!(f, "{days}{}", if days == 1 { "day" } else { "days" });
-        }
-        fmt::Display::fmt(&humantime_serde::re::humantime::format_duration(self.0), f)
-    }
-}
 
 /// What to say of a value outside its range.
 pub(super) fn outside<T: PartialOrd + Debug>(value: &T, range: &RangeInclusive<T>) -> Option<String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use humantime_serde::re::humantime::{DurationError, parse_duration};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::ranges::Length;
+use super::length::Length;
 
 /// A length of time, forward or back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use replication::Wall;
 
-use super::Event;
+use super::CalendarEvent;
 
 /// Midnight before 2027-01-15, from which true time counts.
 const MIDNIGHT_MS: u64 = 1_799_971_200_000;
@@ -17,7 +17,7 @@ const MIDNIGHT_MS: u64 = 1_799_971_200_000;
 struct Queued {
     at: Duration,
     order: u64,
-    event: Event,
+    event: CalendarEvent,
 }
 
 impl PartialEq for Queued {
@@ -78,13 +78,13 @@ impl Calendar {
     }
 
     /// Puts an event on the calendar, not before now.
-    pub(super) fn schedule(&mut self, at: Duration, event: Event) {
+    pub(super) fn schedule(&mut self, at: Duration, event: CalendarEvent) {
         self.order += 1;
         self.queue.push(Reverse(Queued { at: at.max(self.now), order: self.order, event }));
     }
 
     /// The next event until then, which happens now.
-    pub(super) fn next(&mut self, until: Duration) -> Option<Event> {
+    pub(super) fn next(&mut self, until: Duration) -> Option<CalendarEvent> {
         if self.queue.peek().is_none_or(|Reverse(next)| next.at > until) {
             return None;
         }

@@ -2,20 +2,19 @@
 //!
 //! A request is the same wherever and however often it is sent: ids and changes follow from the visit alone.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use registry::VISITS;
-use replication::read::{Query, View};
-use replication::{Change, ChangeHash, DocumentId, Dot, Reader, Reason, VersionVector, Write, WriteError};
+use replication::{Change, DocumentId, Query, Reader, Reason, VersionVector, View, Write, WriteError};
 
-use super::{Event, Input, World, check, visits};
+use super::attempt::{Attempt, PendingOperation, WaitingRead};
+use super::{CalendarEvent, Input, World, check, visits};
+use crate::coverage::Coverage;
 use crate::history::Record;
 use crate::index::{AttemptNumber, NodeIndex, OperationIndex, VisitNumber};
 use crate::invariant::Invariant;
-use crate::marks::Mark;
 use crate::model::VisitTruth;
-use crate::reply::Reply;
+use crate::reply::{Answer, Reply};
 use crate::scenario::{Operation, OperationKind, Scenario, ScenarioError};
 
 /// How long a client waits for one region.
@@ -30,69 +29,6 @@ const LAST_MILE: Duration = Duration::from_millis(8);
 const LOOKED_INTO: usize = 32;
 /// A guest list of the last hour.
 const HOUR: Duration = Duration::from_hours(1);
-
-/// One attempt of a client: a request, sent to one region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Attempt {
-    /// Where it was sent.
-    pub(super) node: NodeIndex,
-    pub(super) operation: OperationIndex,
-    pub(super) number: AttemptNumber,
-}
-
-/// The operation that a ticket of the replica stands for.
-#[derive(Clone, Debug)]
-pub(crate) struct PendingOperation {
-    pub(super) attempt: Attempt,
-    pub(super) visit: VisitNumber,
-    /// `None` for an erasure.
-    pub(super) hash: Option<ChangeHash>,
-    /// The entries that a replica must know to show the change.
-    pub(super) needs: VersionVector,
-}
-
-/// A read that waits for the entries that its session has seen.
-#[derive(Clone, Debug)]
-pub(crate) struct WaitingRead {
-    attempt: Attempt,
-    until: Duration,
-}
-
-/// The answer of a region.
-#[derive(Clone, Debug)]
-pub(super) enum Answer {
-    /// A write is durable.
-    Done { dot: Option<Dot>, needs: VersionVector },
-    /// The visits that a reader was shown, and the vector that the region knew.
-    Shown { seen: Vec<(VisitNumber, BTreeSet<ChangeHash>)>, vector: VersionVector },
-    /// Erased or expired.
-    Gone,
-    /// Not known here (yet).
-    Unknown,
-    /// The session has seen more than this region has.
-    Stale,
-    /// The document is at its bounds.
-    Full,
-    /// Not fit to serve.
-    Unfit,
-    /// No process listens.
-    Refused,
-}
-
-impl Answer {
-    fn reply(&self) -> Reply {
-        match self {
-            Answer::Done { .. } => Reply::Done,
-            Answer::Shown { .. } => Reply::Shown,
-            Answer::Gone => Reply::Gone,
-            Answer::Unknown => Reply::Unknown,
-            Answer::Stale => Reply::Stale,
-            Answer::Full => Reply::Full,
-            Answer::Unfit => Reply::Unfit,
-            Answer::Refused => Reply::Refused,
-        }
-    }
-}
 
 #[derive(Clone, Debug, Default)]
 struct Request {
@@ -175,7 +111,7 @@ impl World {
         let next = self.clients.next;
         if let Some(operation) = self.operations.get(next) {
             self.clients.next += 1;
-            self.calendar.schedule(operation.at, Event::Ask(OperationIndex(next)));
+            self.calendar.schedule(operation.at, CalendarEvent::Ask(OperationIndex(next)));
         }
     }
 
@@ -204,9 +140,9 @@ impl World {
         let home = self.clients.home(operation);
         if home == region || self.net.is_open(home, region) {
             let arrives = self.calendar.now() + self.way(home, region);
-            self.calendar.schedule(arrives, Event::Input { node: region, input: Input::Request(attempt) });
+            self.calendar.schedule(arrives, CalendarEvent::Input { node: region, input: Input::Request(attempt) });
         }
-        self.calendar.schedule(self.calendar.now() + ATTEMPT, Event::GiveUp(attempt));
+        self.calendar.schedule(self.calendar.now() + ATTEMPT, CalendarEvent::GiveUp(attempt));
     }
 
     pub(super) fn attempt_timed_out(&mut self, attempt: Attempt) {
@@ -237,7 +173,7 @@ impl World {
         // The write stands, whether or not its answer reaches the client.
         if home == node || self.net.is_open(node, home) {
             let arrives = self.calendar.now() + self.way(node, home);
-            self.calendar.schedule(arrives, Event::Answer { attempt, answer });
+            self.calendar.schedule(arrives, CalendarEvent::Answer { attempt, answer });
         }
     }
 
@@ -285,10 +221,10 @@ impl World {
         let region = self.clients.attempt(operation).map(|attempt| attempt.node);
         let answered_by = answer.as_ref().and(region);
         if answered_by.is_some_and(|region| region != home) {
-            self.marks.insert(Mark::Failover);
+            self.coverage.insert(Coverage::Failover);
         }
         if matches!(answer, Some(Answer::Stale)) {
-            self.marks.insert(Mark::Stale);
+            self.coverage.insert(Coverage::Stale);
         }
         let kind = self.operations[operation.0].kind;
         let asked_at = self.clients.requests[operation.0].asked_at;
@@ -358,7 +294,7 @@ impl World {
                 None
             }
             Err(WriteError::Full) => {
-                self.marks.insert(Mark::Full);
+                self.coverage.insert(Coverage::Full);
                 self.check(check::bounds::document_is_full(self, node, visit, bytes));
                 Some(Answer::Full)
             }
@@ -438,7 +374,7 @@ impl World {
                 let reader = self.nodes[node].reader();
                 if reader.rows(&key.name, false, View::applied(replication::Wall(0))).is_ok_and(|rows| rows.is_empty())
                 {
-                    self.marks.insert(Mark::ErasedUnseen);
+                    self.coverage.insert(Coverage::ErasedUnseen);
                 }
                 None
             }
@@ -500,13 +436,13 @@ impl World {
                 if document.as_ref().is_some_and(|document| {
                     visits::shown(&key, document).is_some_and(|visit| !visit.conflicts().is_empty())
                 }) {
-                    self.marks.insert(Mark::Conflict);
+                    self.coverage.insert(Coverage::Conflict);
                 }
                 self.check(check::session::list_is_of_one_venue(self, node, &asked, &key, document.as_ref()));
             }
         }
         if is_syncing {
-            self.marks.insert(Mark::ReadWhileSyncing);
+            self.coverage.insert(Coverage::ReadWhileSyncing);
         }
         self.check(check::session::session_holds(self, node, &asked, &seen, as_of));
         self.check(check::completeness::list_is_complete(self, node, &asked, &seen, &status));

@@ -18,7 +18,6 @@ pub(crate) struct WallClock {
 }
 
 impl WallClock {
-    /// A healthy clock.
     #[must_use]
     pub(crate) fn new(healthy_ms: i64, healthy_ppm: f64) -> WallClock {
         WallClock { healthy_ms, healthy_ppm, ..WallClock::default() }

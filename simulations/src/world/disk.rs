@@ -5,12 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use replication::memory::{MemoryStorage, Snapshot};
-use replication::storage::ScanVisitor;
-use replication::{Bucket, Storage, StorageError, WriteBatch};
+use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
 
 use crate::seed::Stream;
 
@@ -66,7 +66,7 @@ impl Disk {
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+        self.faults.lock()
     }
 
     /// The contents of the disk, for checks: reading them never fails.
@@ -115,7 +115,6 @@ impl Disk {
         self.memory.kill(|_, count| draws.random_range(0..=count));
     }
 
-    /// One of the buckets.
     pub(super) fn some_bucket(&self) -> Option<Bucket> {
         let buckets: Vec<Bucket> = self.memory.buckets().into_iter().collect();
         let nth = self.faults().draws.random_range(0..buckets.len().max(1));

@@ -11,10 +11,10 @@ use replication::VersionVector;
 use replication::memory::Snapshot;
 
 use super::network::Degradation;
-use super::{Event, World};
+use super::{CalendarEvent, World};
+use crate::coverage::Coverage;
 use crate::history::{Record, Turn};
 use crate::index::{FaultIndex, NodeIndex};
-use crate::marks::Mark;
 use crate::scenario::{Act, FaultKind, Flap, Links, Resolved, Touched};
 
 /// Whether a machine may not answer while a fault goes on.
@@ -113,9 +113,9 @@ impl World {
             let (at, before) =
                 (*at, if let Act::Restore { by, .. } | Act::OldBucket { by, .. } = act { Some(*by) } else { None });
             if let Some(by) = before {
-                self.calendar.schedule(at.saturating_sub(by), Event::Backup(fault));
+                self.calendar.schedule(at.saturating_sub(by), CalendarEvent::Backup(fault));
             }
-            self.calendar.schedule(at, Event::FaultBegins(fault));
+            self.calendar.schedule(at, CalendarEvent::FaultBegins(fault));
         }
     }
 
@@ -137,33 +137,33 @@ impl World {
                 self.net.cut(links.iter().copied());
                 self.faults[fault].cut = true;
                 if links.iter().any(|(from, to)| !links.contains(&(*to, *from))) {
-                    self.marks.insert(Mark::OneWay);
+                    self.coverage.insert(Coverage::OneWay);
                 }
                 if let Act::Partition { flap: Some(Flap { down, .. }), .. } = &act {
-                    self.calendar.schedule(self.calendar.now() + *down, Event::Flap(fault));
+                    self.calendar.schedule(self.calendar.now() + *down, CalendarEvent::Flap(fault));
                 }
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
             }
             Act::Degrade { loss, duplicate, reorder, latency, bandwidth_mbps, .. } => {
                 let (loss, duplicate, reorder) = (*loss, *duplicate, *reorder);
                 let how = Degradation { loss, duplicate, reorder, latency: *latency, bandwidth_mbps: *bandwidth_mbps };
                 self.net.degrade(fault, links.iter().copied(), how);
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
             }
             Act::Crash { region } => {
-                self.marks.fault_if(kind, self.nodes[*region].process.is_some());
+                self.coverage.fault_if(kind, self.nodes[*region].process.is_some());
                 self.kill(*region);
             }
             Act::Kill { region } => {
-                self.marks.fault_if(kind, self.nodes[*region].process.is_some());
+                self.coverage.fault_if(kind, self.nodes[*region].process.is_some());
                 self.kill_process(*region);
             }
             Act::Restart { region } => {
-                self.marks.fault_if(kind, self.nodes[*region].process.is_some());
+                self.coverage.fault_if(kind, self.nodes[*region].process.is_some());
                 self.stop(*region);
             }
             Act::Pause { region } => {
-                self.marks.fault_if(kind, self.nodes[*region].process.is_some());
+                self.coverage.fault_if(kind, self.nodes[*region].process.is_some());
                 self.nodes[*region].paused += 1;
             }
             Act::SlowNode { region, by } => {
@@ -172,14 +172,14 @@ impl World {
             }
             Act::SlowDisk { region, by } => {
                 self.nodes[*region].slow_sync = Some(*by);
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
             }
             // Marked when a sync does not return.
             Act::HungDisk { region } => self.nodes[*region].hung = true,
             Act::LoseBucket { region } => {
                 self.stop(*region);
                 if let Some(bucket) = self.nodes[*region].disk.some_bucket() {
-                    self.marks.fault(kind);
+                    self.coverage.fault(kind);
                     self.nodes[*region].disk.lose_bucket(bucket);
                     self.nodes[*region].lost_bucket = true;
                     self.went_back(*region);
@@ -195,7 +195,7 @@ impl World {
                 if let (Some(backup), Some(bucket)) = (backup, bucket)
                     && self.nodes[*region].disk.revert_bucket(bucket, &backup.disk)
                 {
-                    self.marks.fault(kind);
+                    self.coverage.fault(kind);
                     self.nodes[*region].lost_bucket = true;
                     self.went_back(*region);
                 }
@@ -211,7 +211,7 @@ impl World {
             Act::ReadErrors { region, share } => self.nodes[*region].disk.set_read_errors(*share),
             Act::LyingDisk { region } => {
                 self.nodes[*region].lying = true;
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
             }
             Act::Restore { region, .. } => {
                 // A restore is skipped if it could bring back dots that were lost and used again since (A8): if an
@@ -224,19 +224,19 @@ impl World {
                 };
                 let backup = self.faults[fault].backup.clone().filter(is_safe);
                 if let Some(backup) = backup {
-                    self.marks.fault(kind);
+                    self.coverage.fault(kind);
                     self.roll_back(*region, &backup.disk);
                 }
             }
             Act::ClockStep { region, by } => {
                 self.nodes[*region].clock.stepped_ms += by.as_millis();
                 self.clocks_touched.insert(*region);
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
             }
             Act::ClockDrift { region, ppm } => {
                 self.nodes[*region].clock.drifting = Some((*ppm, self.calendar.elapsed()));
                 self.clocks_touched.insert(*region);
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
             }
             Act::BelieveClock { region } => {
                 let now = self.now_of(*region);
@@ -245,17 +245,17 @@ impl World {
                 if let Some(process) = &mut self.nodes[*region].process {
                     // The word is forced, because an operator who is wrong may insist.
                     let _ = process.replica.trust_wall_clock(now, now.wall, true);
-                    self.marks.fault(kind);
+                    self.coverage.fault(kind);
                 }
             }
             Act::Add { region } => {
                 self.nodes[*region].exists = true;
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
                 self.start(*region);
                 self.reconfigure(*region);
             }
             Act::Remove { region } => {
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
                 self.stop(*region);
                 self.nodes[*region].exists = false;
                 self.lost_by_contract(*region);
@@ -263,20 +263,20 @@ impl World {
             }
             Act::Rejoin { region } => {
                 self.nodes[*region].exists = true;
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
                 self.start(*region);
                 self.reconfigure(*region);
             }
             Act::Night {} => {
                 self.calendar.sleep(lasts);
-                self.marks.fault(kind);
+                self.coverage.fault(kind);
                 self.wake_all();
             }
         }
         self.trace.note(self.calendar.now(), b'F', kind as usize, &[]);
         // When a night is over, the machines have been woken already.
         if kind.has_length() && kind != FaultKind::Night {
-            self.calendar.schedule(self.calendar.now() + lasts, Event::FaultEnds(fault));
+            self.calendar.schedule(self.calendar.now() + lasts, CalendarEvent::FaultEnds(fault));
         }
     }
 
@@ -377,18 +377,18 @@ impl World {
     pub(super) fn unhang(&mut self, node: NodeIndex) {
         self.nodes[node].hung = false;
         if let Some((epoch, batch)) = self.nodes[node].hung_sync.take() {
-            self.calendar.schedule(self.calendar.now(), Event::Synced { node, epoch, batch });
+            self.calendar.schedule(self.calendar.now(), CalendarEvent::Synced { node, epoch, batch });
         }
     }
 
     /// One more restart of a region under repeated restarts.
     pub(super) fn restart_again(&mut self, fault: FaultIndex) {
         let Planned { act: Act::Restarts { region, every }, on: true, .. } = self.faults[fault].clone() else { return };
-        self.marks.fault_if(FaultKind::Restarts, self.nodes[region].process.is_some());
+        self.coverage.fault_if(FaultKind::Restarts, self.nodes[region].process.is_some());
         self.stop(region);
         let epoch = self.nodes[region].epoch;
-        self.calendar.schedule(self.calendar.now() + every / 4, Event::Restart { node: region, epoch });
-        self.calendar.schedule(self.calendar.now() + every, Event::RestartAgain(fault));
+        self.calendar.schedule(self.calendar.now() + every / 4, CalendarEvent::Restart { node: region, epoch });
+        self.calendar.schedule(self.calendar.now() + every, CalendarEvent::RestartAgain(fault));
     }
 
     /// A flapping partition opens or closes.
@@ -412,10 +412,10 @@ impl World {
         if cut {
             self.net.cut(links.iter().copied())
         } else {
-            self.marks.insert(Mark::Flapping);
+            self.coverage.insert(Coverage::Flapping);
             self.net.mend(links.iter().copied())
         }
-        self.calendar.schedule(self.calendar.now() + if cut { down } else { up }, Event::Flap(fault));
+        self.calendar.schedule(self.calendar.now() + if cut { down } else { up }, CalendarEvent::Flap(fault));
     }
 
     /// All other regions learn of one that came or went: they restart with a new configuration, one after the other.
@@ -426,7 +426,7 @@ impl World {
                 continue;
             }
             at += ROLLING;
-            self.calendar.schedule(at, Event::Reconfigure(node));
+            self.calendar.schedule(at, CalendarEvent::Reconfigure(node));
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand::RngExt as _;
 use replication::LinkId;
 
-use super::{Event, Input, World};
+use super::{CalendarEvent, Input, World};
 use crate::index::NodeIndex;
 use crate::seed::{Stream, stream};
 
@@ -61,7 +61,7 @@ impl World {
     fn dial_soon(&mut self, a: NodeIndex, b: NodeIndex) {
         let pair = pair(a, b);
         if let Some(wait) = self.links.backoff(pair) {
-            self.calendar.schedule(self.calendar.now() + wait, Event::Dial { pair });
+            self.calendar.schedule(self.calendar.now() + wait, CalendarEvent::Dial { pair });
         }
     }
 
@@ -79,7 +79,7 @@ impl World {
             // TCP and TLS take three crossings before the first frame.
             let (a, b) = pair;
             let crossings = self.net.latency(a, b) * 2 + self.net.latency(b, a);
-            self.calendar.schedule(self.calendar.now() + crossings, Event::Established { pair });
+            self.calendar.schedule(self.calendar.now() + crossings, CalendarEvent::Established { pair });
             return;
         }
         self.links.dialling.remove(&pair);
@@ -144,7 +144,7 @@ impl World {
     /// Tells the other end, if the way is open; otherwise that end notices by silence.
     pub(super) fn say_closed(&mut self, node: NodeIndex, peer: NodeIndex, link: LinkId) {
         for arrives in self.net.send(self.calendar.now(), node, peer, 40).into_iter().flatten() {
-            self.calendar.schedule(arrives, Event::Input { node: peer, input: Input::Closed { link } });
+            self.calendar.schedule(arrives, CalendarEvent::Input { node: peer, input: Input::Closed { link } });
         }
     }
 }

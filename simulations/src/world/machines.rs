@@ -4,36 +4,35 @@
 use std::collections::BTreeSet;
 use std::ops::{ControlFlow, Index, IndexMut};
 
-use replication::storage::log_key;
-use replication::{Dot, ReplicaConfig, ReplicaId, Storage as _, VersionVector};
+use replication::{Dot, ReplicaConfig, ReplicaId, Storage as _, VersionVector, log_key};
 
+use super::machine::Machine;
 use super::network::Network;
-use super::node::Node;
 use crate::index::NodeIndex;
 use crate::scenario::{ReplicaSettings, Topology};
 
 /// All machines, by their index.
 pub(crate) struct Machines {
-    all: Vec<Node>,
+    all: Vec<Machine>,
     topology: Topology,
 }
 
 impl Index<NodeIndex> for Machines {
-    type Output = Node;
+    type Output = Machine;
 
-    fn index(&self, node: NodeIndex) -> &Node {
+    fn index(&self, node: NodeIndex) -> &Machine {
         &self.all[node.0]
     }
 }
 
 impl IndexMut<NodeIndex> for Machines {
-    fn index_mut(&mut self, node: NodeIndex) -> &mut Node {
+    fn index_mut(&mut self, node: NodeIndex) -> &mut Machine {
         &mut self.all[node.0]
     }
 }
 
 impl Machines {
-    pub(super) fn new(all: Vec<Node>, topology: Topology) -> Machines {
+    pub(super) fn new(all: Vec<Machine>, topology: Topology) -> Machines {
         Machines { all, topology }
     }
 
@@ -45,11 +44,11 @@ impl Machines {
         (0..self.all.len()).map(NodeIndex)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Node> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Machine> {
         self.all.iter()
     }
 
-    pub(super) fn iter_indexed(&self) -> impl Iterator<Item = (NodeIndex, &Node)> {
+    pub(super) fn iter_indexed(&self) -> impl Iterator<Item = (NodeIndex, &Machine)> {
         self.indices().zip(&self.all)
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand_distr::{Distribution as _, LogNormal};
 
+use crate::coverage::Coverage;
 use crate::index::{FaultIndex, NodeIndex};
-use crate::marks::Mark;
 use crate::regions;
 use crate::scenario::{Matrix, Scenario};
 use crate::seed::{Stream, stream};
@@ -52,7 +52,7 @@ pub(crate) struct Network {
     reorder: f64,
     /// How much later than the others a message may come that is overtaken or repeated.
     latest: Duration,
-    happened: BTreeSet<Mark>,
+    happened: BTreeSet<Coverage>,
 }
 
 /// When a message arrives, if it does, and when its copy does.
@@ -131,8 +131,9 @@ impl Network {
         }
         path.free_at = starts + Duration::from_secs_f64(bytes as f64 / rate);
         let (lost, twice, overtaken) = (lost < how.loss, twice < how.duplicate, overtaken < how.reorder);
-        let happened = [(lost, Mark::Lost), (!lost && twice, Mark::Duplicated), (!lost && overtaken, Mark::Overtaken)];
-        self.happened.extend(happened.into_iter().filter(|(happened, _)| *happened).map(|(_, mark)| mark));
+        let happened =
+            [(lost, Coverage::Lost), (!lost && twice, Coverage::Duplicated), (!lost && overtaken, Coverage::Overtaken)];
+        self.happened.extend(happened.into_iter().filter(|(happened, _)| *happened).map(|(_, seen)| seen));
         let Some(path) = self.path(from, to) else { return [None, None] };
         if lost {
             return [None, None];
@@ -215,8 +216,8 @@ impl Network {
         }
     }
 
-    /// The marks that came up on some path.
-    pub(super) fn happened(&self) -> &BTreeSet<Mark> {
+    /// What came up on some path.
+    pub(super) fn happened(&self) -> &BTreeSet<Coverage> {
         &self.happened
     }
 

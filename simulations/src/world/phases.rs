@@ -8,9 +8,9 @@ use replication::{Bucket, VersionVector};
 
 use super::links::LAST_BACKOFF;
 use super::{World, check};
+use crate::coverage::Coverage;
 use crate::index::NodeIndex;
 use crate::invariant::{Broken, Invariant};
-use crate::marks::Mark;
 use crate::model::VisitTruth;
 use crate::scenario::Act;
 
@@ -204,7 +204,7 @@ impl World {
     /// Checks everything that must hold for healed replicas.
     fn check_completely(&mut self, core: &BTreeSet<NodeIndex>) {
         if check::bounds::is_any_overfull(self, core) {
-            self.marks.insert(Mark::Overfull);
+            self.coverage.insert(Coverage::Overfull);
         }
         self.check(check::convergence::equal_vectors_mean_equal_documents(self));
         self.check(check::fork::no_dot_stands_for_two_entries(self));

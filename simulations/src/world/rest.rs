@@ -9,9 +9,9 @@ use replication::VersionVector;
 
 use super::World;
 use super::links::LAST_BACKOFF;
+use crate::coverage::Coverage;
 use crate::index::NodeIndex;
 use crate::invariant::{Broken, Invariant};
-use crate::marks::Mark;
 
 /// Heartbeats for which rest is watched.
 const WATCHED: u32 = 10;
@@ -57,7 +57,7 @@ impl World {
         if self.broken.is_some() {
             return;
         }
-        self.marks.insert(Mark::Rest);
+        self.coverage.insert(Coverage::Rest);
         // By now the last client has given up.
         // A day that ended meanwhile may have taken the last entry of an origin.
         let left = self.nodes.origins_left();

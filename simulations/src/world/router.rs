@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use geo_router::health::{HealthRules, Track, Verdict};
 use rand::RngExt as _;
-use replication::BatchId;
-use replication::replica::Status;
+use replication::{BatchId, Status};
 
-use super::{Event, Network, World};
+use super::{CalendarEvent, Network, World};
 use crate::index::NodeIndex;
 use crate::invariant::Invariant;
 use crate::scenario::Scenario;
@@ -77,7 +76,7 @@ pub(super) fn is_fit(status: &Status) -> bool {
 impl World {
     pub(super) fn schedule_probe(&mut self, region: NodeIndex) {
         let wait = self.router.next_probe();
-        self.calendar.schedule(self.calendar.now() + wait, Event::Probe(region));
+        self.calendar.schedule(self.calendar.now() + wait, CalendarEvent::Probe(region));
     }
 
     /// Every router asks `/readyz` of a region.
@@ -119,13 +118,13 @@ impl World {
 
     pub(super) fn watch_detection(&mut self, node: NodeIndex, epoch: u64) {
         let by = self.calendar.now() + self.router.detection_bound();
-        self.calendar.schedule(by, Event::Detect { node, epoch });
+        self.calendar.schedule(by, CalendarEvent::Detect { node, epoch });
     }
 
     /// A sync does not return: checks later that the region is down for every router.
     pub(super) fn watch_hang(&mut self, node: NodeIndex, epoch: u64, batch: BatchId) {
         let by = self.calendar.now() + STALLED + self.router.detection_bound();
-        self.calendar.schedule(by, Event::DetectHang { node, epoch, batch });
+        self.calendar.schedule(by, CalendarEvent::DetectHang { node, epoch, batch });
     }
 
     pub(super) fn hang_must_be_detected(&mut self, node: NodeIndex, epoch: u64, batch: BatchId) {

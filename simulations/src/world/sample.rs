@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Event, World, check};
+use super::{CalendarEvent, World, check};
+use crate::figures::{FaultEnd, Sample};
 use crate::index::NodeIndex;
-use crate::measure::{FaultEnd, Sample};
 use crate::scenario::Scenario;
 
 /// Samples in a run.
@@ -20,8 +20,8 @@ fn check_every(scenario: &Scenario) -> Duration {
 
 impl World {
     pub(super) fn plan_samples(&mut self) {
-        self.calendar.schedule(Duration::ZERO, Event::Sample);
-        self.calendar.schedule(check_every(&self.scenario), Event::Check);
+        self.calendar.schedule(Duration::ZERO, CalendarEvent::Sample);
+        self.calendar.schedule(check_every(&self.scenario), CalendarEvent::Check);
     }
 
     /// Takes a sample of every region.
@@ -42,7 +42,7 @@ impl World {
         }
         self.meter.samples.extend(self.samples());
         let every = (self.scenario.duration / SAMPLES).max(Duration::from_millis(500));
-        self.calendar.schedule(self.calendar.now() + every, Event::Sample);
+        self.calendar.schedule(self.calendar.now() + every, CalendarEvent::Sample);
     }
 
     fn sample_of(&self, node: NodeIndex) -> Sample {
@@ -117,7 +117,7 @@ impl World {
             }
         }
         if self.open {
-            self.calendar.schedule(self.calendar.now() + check_every(&self.scenario), Event::Check);
+            self.calendar.schedule(self.calendar.now() + check_every(&self.scenario), CalendarEvent::Check);
         }
     }
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use rand_distr::{Distribution as _, Exp1};
-use replication::frame::{Deltas, FrameKind};
 use replication::{
-    Action, BatchId, Event as Told, Frame, Outcome, ReplicaId, Storage as _, StorageError, Turn, VersionVector, View,
+    Action, BatchId, Deltas, Event as ReplicaEvent, Frame, FrameKind, Outcome, ReplicaId, Storage as _, StorageError,
+    Turn, VersionVector, View,
 };
 
-use super::client::{Answer, PendingOperation};
-use super::{Event, Input, Node, World, check};
-use crate::history::{Machine, Record};
+use super::attempt::PendingOperation;
+use super::{CalendarEvent, Input, Machine, World, check};
+use crate::coverage::Coverage;
+use crate::history::{MachineEvent, Record};
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::Invariant;
-use crate::marks::Mark;
+use crate::reply::Answer;
 use crate::scenario::FaultKind;
 
 impl World {
@@ -72,12 +73,12 @@ impl World {
         if self.nodes[node].paused > 0 {
             // The device goes on; the process learns of it later.
             let later = self.calendar.now() + self.scenario.replica.heartbeat;
-            self.calendar.schedule(later, Event::Synced { node, epoch, batch });
+            self.calendar.schedule(later, CalendarEvent::Synced { node, epoch, batch });
             return;
         }
         if self.nodes[node].hung {
             self.nodes[node].hung_sync = Some((epoch, batch));
-            self.marks.fault(FaultKind::HungDisk);
+            self.coverage.fault(FaultKind::HungDisk);
             self.watch_hang(node, epoch, batch);
             return;
         }
@@ -139,7 +140,7 @@ impl World {
             let due = awake + due.saturating_sub(elapsed);
             if process.timer_at != Some(due) {
                 process.timer_at = Some(due);
-                self.calendar.schedule(due, Event::Timer { node, epoch });
+                self.calendar.schedule(due, CalendarEvent::Timer { node, epoch });
             }
         }
         Ok(())
@@ -157,7 +158,7 @@ impl World {
         let takes = machine.slow_sync.unwrap_or_else(|| mean.mul_f64(drawn.clamp(0.1, 8.0)));
         self.meter.batch(records, machine.disk.written() - written);
         let epoch = machine.epoch;
-        self.calendar.schedule(self.calendar.now() + takes, Event::Synced { node, epoch, batch });
+        self.calendar.schedule(self.calendar.now() + takes, CalendarEvent::Synced { node, epoch, batch });
         Ok(())
     }
 
@@ -183,7 +184,7 @@ impl World {
         for arrives in arrivals.into_iter().flatten() {
             let input =
                 Input::Frame { link: transmit.link, from: node, bytes: Arc::clone(&bytes), clock: clock.clone() };
-            self.calendar.schedule(arrives, Event::Input { node: peer, input });
+            self.calendar.schedule(arrives, CalendarEvent::Input { node: peer, input });
         }
     }
 
@@ -201,7 +202,7 @@ impl World {
         };
         let mut payload = 0;
         for delta in entries {
-            let replication::log::Body::Change(change) = &delta.body else { continue };
+            let replication::Body::Change(change) = &delta.body else { continue };
             payload += change.bytes().len();
             let visit = self.model.names.get(&delta.key.name).copied();
             let erased_here = visit.is_some_and(|visit| check::erasure::erasure_acknowledged(self, node, visit));
@@ -221,9 +222,9 @@ impl World {
     }
 
     /// Handles one event of the replica.
-    fn hear(&mut self, node: NodeIndex, told: Told) {
+    fn hear(&mut self, node: NodeIndex, told: ReplicaEvent) {
         match told {
-            Told::Written { ticket, outcome } => {
+            ReplicaEvent::Written { ticket, outcome } => {
                 let Some(process) = &mut self.nodes[node].process else { return };
                 let Some(asked) = process.tickets.remove(&ticket) else {
                     self.require(Invariant::Idempotence, Some(node), false, || "a write was reported twice".to_owned());
@@ -231,49 +232,49 @@ impl World {
                 };
                 self.acknowledge(node, &asked, outcome);
             }
-            Told::RolledBack { origin, .. } => {
+            ReplicaEvent::RolledBack { origin, .. } => {
                 let excused = self.nodes[node].gone_back.contains(&origin);
                 self.require(Invariant::Durability, Some(node), excused, || {
                     "peers know more of its log than it does, and its disk did not go back".to_owned()
                 });
             }
-            Told::Reincarnated { new, .. } => {
+            ReplicaEvent::Reincarnated { new, .. } => {
                 self.nodes[node].ids.insert(new);
                 self.nodes[node].rolled_back = false;
-                self.marks.insert(Mark::Reincarnated);
-                self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Reincarnated });
+                self.coverage.insert(Coverage::Reincarnated);
+                self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::Reincarnated });
             }
-            Told::Filled => self.check_filled(node),
-            Told::Retired(origin) => self.forget_origin(node, origin),
+            ReplicaEvent::Filled => self.check_filled(node),
+            ReplicaEvent::Retired(origin) => self.forget_origin(node, origin),
             // It may have told hearsay as known, and now says that it lacks those entries.
-            Told::Contradicted { origin, .. } => {
+            ReplicaEvent::Contradicted { origin, .. } => {
                 let told = self.nodes[node].told.iter().filter(|(other, _)| *other != origin).collect();
                 self.nodes[node].told = told;
-                self.marks.insert(Mark::Contradicted);
+                self.coverage.insert(Coverage::Contradicted);
             }
-            Told::CloseLink { link, silent } => {
+            ReplicaEvent::CloseLink { link, silent } => {
                 if silent && self.open {
-                    self.marks.insert(Mark::SilentLink);
+                    self.coverage.insert(Coverage::SilentLink);
                 }
                 self.close(node, link);
             }
-            Told::Changed(name) => {
+            ReplicaEvent::Changed(name) => {
                 let dead = check::resurrection::dead_stays_dead(self, node, &name);
                 self.note_dead(node, dead);
             }
-            Told::Clock(Some(_)) => {
-                self.marks.insert(Mark::Doubt);
+            ReplicaEvent::Clock(Some(_)) => {
+                self.coverage.insert(Coverage::Doubt);
             }
-            Told::Forgot(_) if self.open => {
-                self.marks.insert(Mark::Forgot);
+            ReplicaEvent::Forgot(_) if self.open => {
+                self.coverage.insert(Coverage::Forgot);
             }
-            Told::DroppedTooEarly(true) => {
-                self.marks.insert(Mark::ForgotEarly);
+            ReplicaEvent::DroppedTooEarly(true) => {
+                self.coverage.insert(Coverage::ForgotEarly);
             }
-            Told::HorizonRefused { .. } => {
-                self.marks.insert(Mark::HorizonRefused);
+            ReplicaEvent::HorizonRefused { .. } => {
+                self.coverage.insert(Coverage::HorizonRefused);
             }
-            Told::Refused { .. } => {
+            ReplicaEvent::Refused { .. } => {
                 self.require(Invariant::Isolation, Some(node), false, || {
                     "refused an entry of an honest peer".to_owned()
                 });
@@ -291,14 +292,14 @@ impl World {
         for vector in [&mut machine.told, &mut machine.acked] {
             *vector = vector.iter().filter(|(other, _)| *other != origin).collect();
         }
-        let is_present = |machine: &Node| {
+        let is_present = |machine: &Machine| {
             let runs_under = machine.process.as_ref().map(|process| process.replica.id() == origin);
             machine.exists && runs_under.unwrap_or_else(|| machine.ids.contains(&origin))
         };
         if !self.nodes.iter().any(is_present) {
             self.model.forget_origin(origin);
         }
-        self.marks.insert(Mark::Retired);
+        self.coverage.insert(Coverage::Retired);
         self.retired_at = Some(self.calendar.now());
     }
 

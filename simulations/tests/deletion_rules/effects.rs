@@ -190,7 +190,7 @@ impl DeletionRules {
             }
         }
         if torn {
-            // Own seqs are used up if any bucket's mark names them.
+            // Own seqs are used up if any bucket's header names them.
             let issued = seq(if kept == 0 { before.durable } else { before.vector }, at);
             if self.rules.torn_batch_rolls_back {
                 for slot in slots(after.mem & !before.disk).filter(|slot| slot / SEQS != at) {

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use stateright::{Checker, HasDiscoveries, Model};
 
 use properties::{ERASED_ALWAYS, ERASED_BEFORE_EXPIRY, SAME_AROUND_EXPIRY, TIME_SURVIVES};
-use rules::{Asked, Bounds, DeletionRules, Rules};
+use rules::{Bounds, DeletionRules, Question, Rules};
 use steps::Step;
 
 /// Enough moments if all clocks are right: before, at and after each expiry, and when each bucket is dropped.
@@ -52,7 +52,7 @@ const RISEN: &str = "I3: what is dead stays dead (lemma 1)";
 
 /// Explores a world completely; asserts that every promise holds.
 fn explore(rules: Rules, bounds: Bounds) {
-    let checker = DeletionRules { rules, bounds, asked: Asked::Promised }.checker();
+    let checker = DeletionRules { rules, bounds, question: Question::Promised }.checker();
     let checker = checker.threads(2).spawn_bfs().join();
     println!("{} unique states, {} steps: {bounds:?}", checker.unique_state_count(), checker.state_count());
     checker.assert_properties();
@@ -80,14 +80,14 @@ fn shortest(model: DeletionRules, wanted: Option<&'static str>) -> Option<(&'sta
 fn without(rule: &str, leave_out: fn(&mut Rules), bounds: Bounds, breaks: &'static str) {
     let mut rules = Rules::ALL;
     leave_out(&mut rules);
-    let model = DeletionRules { rules, bounds, asked: Asked::Promised };
+    let model = DeletionRules { rules, bounds, question: Question::Promised };
     let (_, steps) = shortest(model, Some(breaks)).unwrap_or_else(|| panic!("without {rule} this holds: {breaks}"));
     println!("without {rule}: {breaks}\n  {} steps: {steps:?}", steps.len());
 }
 
 /// A property that the algorithm does not promise: expects it to break.
 fn not_promised(property: &'static str, bounds: Bounds) {
-    let model = DeletionRules { rules: Rules::ALL, bounds, asked: Asked::Beyond };
+    let model = DeletionRules { rules: Rules::ALL, bounds, question: Question::Beyond };
     let (_, steps) = shortest(model, Some(property)).unwrap_or_else(|| panic!("holds, promise it: {property}"));
     println!("not promised: {property}\n  {} steps: {steps:?}", steps.len());
 }
@@ -107,11 +107,11 @@ fn all_rules_hold_in_every_state() {
 #[test]
 fn the_model_reaches_every_situation_that_the_rules_are_about() {
     let mut missing: BTreeSet<_> = {
-        let model = DeletionRules { rules: Rules::ALL, bounds: WRITES, asked: Asked::Reached };
+        let model = DeletionRules { rules: Rules::ALL, bounds: WRITES, question: Question::Reached };
         model.properties().iter().map(|property| property.name).collect()
     };
     for bounds in [CLOCKS_AND_CRASHES, world([2, 0, 0, 0], RIGHT), CRASHES] {
-        let checker = DeletionRules { rules: Rules::ALL, bounds, asked: Asked::Reached }.checker();
+        let checker = DeletionRules { rules: Rules::ALL, bounds, question: Question::Reached }.checker();
         let checker = checker.finish_when(HasDiscoveries::AllOf(missing.clone())).spawn_bfs().join();
         for (name, path) in checker.discoveries() {
             if missing.remove(name) {
@@ -131,7 +131,7 @@ fn one_replica_whose_certain_time_is_wrong_harms_no_other_that_hears_each_log_fr
 fn a_replica_whose_certain_time_is_wrong_harms_others_through_what_it_relays() {
     // Why lemma 4 needs A2 for the sender as well.
     let bounds = Bounds { relay: true, ..ONE_WRONG };
-    let model = DeletionRules { rules: Rules::ALL, bounds, asked: Asked::Promised };
+    let model = DeletionRules { rules: Rules::ALL, bounds, question: Question::Promised };
     let (broken, steps) = shortest(model, None).unwrap();
     println!("without A2, with relays: {broken}\n  {} steps: {steps:?}", steps.len());
     assert_eq!(broken, "I1: a vector tells no lie (lemma 4)");
@@ -183,7 +183,7 @@ fn the_rule_that_a_peers_horizon_drops_nothing_is_not_needed() {
     // A horizon hides documents for good, so removing their bytes as well changes nothing that a reader sees.
     let rules = Rules { horizon_drops_nothing: false, ..Rules::ALL };
     for bounds in [CLOCKS, ONE_WRONG] {
-        assert_eq!(shortest(DeletionRules { rules, bounds, asked: Asked::Promised }, None), None);
+        assert_eq!(shortest(DeletionRules { rules, bounds, question: Question::Promised }, None), None);
     }
 }
 
@@ -203,7 +203,7 @@ fn a_clock_that_swings_from_one_end_of_the_skew_to_the_other_revives_no_document
 #[test]
 fn a_tombstone_is_passed_on_until_its_bucket_goes() {
     let erased = |rules| {
-        let model = DeletionRules { rules, bounds: CLOCKS, asked: Asked::Beyond };
+        let model = DeletionRules { rules, bounds: CLOCKS, question: Question::Beyond };
         shortest(model, Some(ERASED_BEFORE_EXPIRY))
     };
     assert_eq!(erased(Rules::ALL), None);

@@ -3,16 +3,16 @@
 
 use stateright::{Model, Property};
 
-use crate::rules::{Asked, DeletionRules};
+use crate::rules::{DeletionRules, Question};
 use crate::state::{Clock, EXPIRY, KEYS, Kind, LONG, OVERLONG, Replica, SEQS, SKEW, State, Witness};
 use crate::state::{covered, has, slots};
 
 /// The properties that a model is checked for.
 pub(crate) fn of(model: &DeletionRules) -> Vec<Property<DeletionRules>> {
-    match model.asked {
-        Asked::Promised => promised(),
-        Asked::Reached => reached(),
-        Asked::Beyond => beyond(),
+    match model.question {
+        Question::Promised => promised(),
+        Question::Reached => reached(),
+        Question::Beyond => beyond(),
     }
 }
 

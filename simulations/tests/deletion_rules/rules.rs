@@ -112,7 +112,7 @@ impl Bounds {
 
 /// Which properties are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Asked {
+pub(crate) enum Question {
     /// Those that the algorithm promises.
     Promised,
     /// That every interesting situation is reached.
@@ -129,5 +129,5 @@ pub(crate) struct DeletionRules {
     /// What may happen.
     pub bounds: Bounds,
     /// The properties to check.
-    pub asked: Asked,
+    pub question: Question,
 }

@@ -9,7 +9,7 @@
 use stateright::{Model, Property};
 
 use crate::properties;
-use crate::rules::{Asked, DeletionRules};
+use crate::rules::{DeletionRules, Question};
 use crate::state::{
     Clock, END, EXPIRY, FAR, KEYS, Kind, LONG, OVERLONG, REPLICAS, Replica, SEQS, SHORT, SKEW, State, Witness, has,
     seq, slots,
@@ -231,7 +231,7 @@ impl Model for DeletionRules {
     fn init_states(&self) -> Vec<State> {
         let bounds = &self.bounds;
         let left = [bounds.creations, bounds.erasures, bounds.crashes, bounds.steps];
-        vec![State { left, witnessed: self.asked != Asked::Promised, ..State::default() }]
+        vec![State { left, witnessed: self.question != Question::Promised, ..State::default() }]
     }
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {

@@ -1,10 +1,8 @@
 //! Lies about documents: what a certified peer can do to them, and what it cannot.
 
-use replication::log::Body;
-use replication::row::Bounds;
 use replication::{
-    Change, Collection, Delta, Document, DocumentId, DocumentKey, DocumentName, Dot, Hlc, Reason, TenantId, Value,
-    Wall, Write, WriteError,
+    Body, Bounds, Change, Collection, Delta, Document, DocumentId, DocumentKey, DocumentName, Dot, Hlc, Reason,
+    TenantId, Value, Wall, Write, WriteError,
 };
 
 use crate::world::{LIAR, World, config};

@@ -9,8 +9,9 @@ mod world;
 
 use std::time::Duration;
 
-use replication::log::Body;
-use replication::{Claim, Collection, Delta, DocumentId, DocumentName, Dot, Hlc, Reason, ReplicaId, TenantId, Wall};
+use replication::{
+    Body, Claim, Collection, Delta, DocumentId, DocumentName, Dot, Hlc, Reason, ReplicaId, TenantId, Wall,
+};
 
 use crate::world::{LIAR, World, config};
 

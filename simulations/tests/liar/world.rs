@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use replication::frame::{Deltas, Hello, Progress};
 use replication::memory::MemoryStorage;
 use replication::{
-    Change, Claim, Collection, Delta, DocumentId, DocumentKey, DocumentName, Frame, LinkError, LinkId, Monotonic, Now,
-    Reader, Replica, ReplicaConfig, ReplicaId, Row, Storage as _, TenantId, Value, VersionVector, View, Wall, Write,
+    Change, Claim, Collection, Delta, Deltas, DocumentId, DocumentKey, DocumentName, Frame, Hello, LinkError, LinkId,
+    Monotonic, Now, Progress, Reader, Replica, ReplicaConfig, ReplicaId, Row, Storage as _, TenantId, Value,
+    VersionVector, View, Wall, Write,
 };
 
 pub(crate) const START: Wall = Wall(1_800_000_000_000);

@@ -1,16 +1,17 @@
-//! `meridian simulate compare`: runs several scenarios or settings with the same seeds, and shows them side by side.
+//! `meridian simulate compare`. A side is one scenario with one set of settings. Runs all sides with the same seeds and
+//! writes the comparison.
 
 use std::process::ExitCode;
 
 use indicatif::ProgressBar;
-use simulations::sweep::{Failure, Progress, Swept, sweep};
+use simulations::sweep::{Failure, SweepObserver, Swept, sweep};
 
 use super::{CompareArgs, files, jobs, run, setting};
 use crate::args::Usage;
 
 struct Bar(ProgressBar);
 
-impl Progress for Bar {
+impl SweepObserver for Bar {
     fn done(&self, _: Option<&Failure>) -> bool {
         self.0.inc(1);
         true
@@ -40,13 +41,13 @@ pub(super) fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
     files::folder("--report", &args.report)?;
     let runs = (args.seeds.end - args.seeds.start).saturating_mul(sides.len() as u64);
     let bar = Bar(ProgressBar::new(runs));
-    let mut measured = Vec::new();
+    let mut figures = Vec::new();
     let mut all = Swept::default();
     for (label, scenario) in sides {
         let swept = sweep(&scenario, args.seeds.clone(), jobs(args.jobs), true, &bar)?;
         all.failures.extend(swept.failures);
         all.gaps.extend(swept.gaps);
-        measured.push((label, swept.measured));
+        figures.push((label, swept.figures));
     }
     bar.0.finish_and_clear();
     let files = args.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ");
@@ -57,7 +58,7 @@ pub(super) fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         args.seeds.end,
         args.report.display()
     );
-    let written = simulations::report::write_comparison(&args.report, &measured, &command)?;
+    let written = simulations::report::write_comparison(&args.report, &figures, &command)?;
     say!("report: {}", written.index.display());
     if !all.failures.is_empty() {
         let failed = all.failures.len();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use simulations::run::Outcome;
+use simulations::run::RunOutcome;
 use simulations::scenario::{Replay, Scenario};
 
 use super::Source;
@@ -46,7 +46,7 @@ pub(super) fn was_edited(file: &Path, written: &Replay) -> anyhow::Result<Option
 
 /// The file name of a failure: scenario, verdict, seed and trace. The trace is included, because the same seed with
 /// other settings is another failure.
-pub(super) fn failure(folder: &Path, outcome: &Outcome) -> PathBuf {
+pub(super) fn failure(folder: &Path, outcome: &RunOutcome) -> PathBuf {
     let trace = outcome.trace.to_string();
     let trace = trace.get(..8).unwrap_or(&trace);
     folder.join(format!("{}-{}-{}-{trace}.toml", outcome.plan.name, outcome.verdict(), outcome.seed))

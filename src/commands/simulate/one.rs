@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use simulations::history;
 use simulations::index::OperationIndex;
-use simulations::run::{Keep, Outcome};
+use simulations::run::{Keep, RunOutcome};
 
 use super::{Exit, ExplainArgs, ExportArgs, Format, ReplayArgs, files};
 use crate::args::Usage;
@@ -45,7 +45,7 @@ pub(super) fn replay(args: &ReplayArgs) -> anyhow::Result<ExitCode> {
     Ok(Exit::Determinism.into())
 }
 
-fn with_history(source: &super::Source, seed: Option<u64>) -> anyhow::Result<Outcome> {
+fn with_history(source: &super::Source, seed: Option<u64>) -> anyhow::Result<RunOutcome> {
     let scenario = files::read(source)?;
     let keep = Keep { history: true, ..Keep::default() };
     Ok(simulations::run::run(&scenario, files::seed(&scenario, seed), keep)?)

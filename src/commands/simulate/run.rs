@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use simulations::measure::{Losses, Measured};
-use simulations::run::{Keep, Outcome};
+use simulations::figures::{Figures, Losses};
+use simulations::run::{Keep, RunOutcome};
 use simulations::scenario::Scenario;
-use simulations::sweep::{Failure, Progress, Swept, sweep};
+use simulations::sweep::{Failure, SweepObserver, Swept, sweep};
 
 use super::{Exit, RunArgs, files, jobs};
 use crate::args::Usage;
@@ -32,11 +32,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
 fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
     let seed = files::seed(scenario, args.seed);
     let started = Instant::now();
-    let keep = Keep { measured: args.report.is_some(), ..Keep::default() };
+    let keep = Keep { figures: args.report.is_some(), ..Keep::default() };
     let spinner = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
     spinner.set_message(format!("{}: {:.0?} to simulate", scenario.name, scenario.duration));
     spinner.enable_steady_tick(Duration::from_millis(200));
-    let outcome = simulations::run::caught(|| simulations::run::run(scenario, seed, keep));
+    let outcome = simulations::run::catch_panic(|| simulations::run::run(scenario, seed, keep));
     spinner.finish_and_clear();
     let outcome = match outcome {
         Ok(outcome) => outcome?,
@@ -60,7 +60,7 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
             "events": outcome.events,
             "simulated_s": outcome.awake.as_secs_f64(),
             "real_s": took.as_secs_f64(),
-            "marks": outcome.marks,
+            "marks": outcome.coverage,
             "without_effect": without_effect,
         });
         say!("{value:#}");
@@ -81,7 +81,7 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
         }
     }
     let exit = outcome.broken.as_ref().map_or(Exit::Held, |broken| broken.class().into());
-    written = written.and(report(args, outcome.measured.into_iter().collect(), &format!("--seed {seed}")));
+    written = written.and(report(args, outcome.figures.into_iter().collect(), &format!("--seed {seed}")));
     ended(exit, written)
 }
 
@@ -99,7 +99,7 @@ fn again(args: &RunArgs, seed: u64) -> String {
     format!("meridian simulate run {}{} --seed {seed}", args.source.file.display(), files::settings(&args.source))
 }
 
-fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
+fn say(scenario: &Scenario, outcome: &RunOutcome, took: Duration) {
     let awake = outcome.awake;
     say!(
         "{} with seed {}: {} faults, {} operations",
@@ -139,7 +139,7 @@ fn say(scenario: &Scenario, outcome: &Outcome, took: Duration) {
 }
 
 /// The acknowledged writes that every disk with them lost, which breaks no invariant.
-fn lost(outcome: &Outcome) -> String {
+fn lost(outcome: &RunOutcome) -> String {
     let all: u64 = outcome.losses.iter().map(Losses::writes).sum();
     let undone: u64 = outcome.losses.iter().map(|losses| losses.undone).sum();
     let of = |losses: &Losses| {
@@ -152,7 +152,7 @@ fn lost(outcome: &Outcome) -> String {
 }
 
 /// Writes the plan of a failed run, so that it can be repeated without the seed's draws.
-fn save(args: &RunArgs, outcome: &Outcome) -> anyhow::Result<std::path::PathBuf> {
+fn save(args: &RunArgs, outcome: &RunOutcome) -> anyhow::Result<std::path::PathBuf> {
     let file = files::failure(&args.failures, outcome);
     files::write(&file, &outcome.replayable())?;
     Ok(file)
@@ -173,7 +173,7 @@ struct Watch<'a> {
     failed: AtomicU64,
 }
 
-impl Progress for Watch<'_> {
+impl SweepObserver for Watch<'_> {
     fn done(&self, failure: Option<&Failure>) -> bool {
         self.bar.inc(1);
         if let Some(failure) = failure {
@@ -229,15 +229,15 @@ fn many(args: &RunArgs, scenario: &Scenario, seeds: std::ops::Range<u64>) -> any
     } else {
         summary(scenario, &swept, took);
     }
-    for mark in &swept.gaps {
+    for gap in &swept.gaps {
         eprintln!(
             "GAP: {} happened in none of {} seeds in a row; make the scenario draw it more often",
-            serde_plain(mark),
+            serde_plain(gap),
             simulations::sweep::WINDOW
         );
     }
     let exit = exit(&swept);
-    ended(exit, report(args, swept.measured, &format!("--seeds {}..{}", seeds.start, seeds.end)))
+    ended(exit, report(args, swept.figures, &format!("--seeds {}..{}", seeds.start, seeds.end)))
 }
 
 /// The worst outcome decides, because a wrong simulator makes every verdict worthless.
@@ -263,14 +263,14 @@ fn summary(scenario: &Scenario, swept: &Swept, took: Duration) {
         swept.events as f64 / took.as_secs_f64(),
         swept.trace
     );
-    let marks = swept.marks.iter().map(|(mark, seeds)| format!("{} {seeds}", serde_plain(mark)));
-    say!("seeds in which it came up: {}", marks.collect::<Vec<_>>().join(", "));
+    let coverage = swept.coverage.iter().map(|(one, seeds)| format!("{} {seeds}", serde_plain(one)));
+    say!("seeds in which it came up: {}", coverage.collect::<Vec<_>>().join(", "));
 }
 
-/// A mark in the spelling of scenarios.
-fn serde_plain(mark: &simulations::marks::Mark) -> String {
-    match mark {
-        simulations::marks::Mark::Fault(kind) => kind.to_string(),
+/// What came up, in the spelling of scenarios.
+fn serde_plain(one: &simulations::coverage::Coverage) -> String {
+    match one {
+        simulations::coverage::Coverage::Fault(kind) => kind.to_string(),
         other => serde_json::to_string(other).unwrap_or_default().trim_matches('"').to_owned(),
     }
 }
@@ -299,15 +299,15 @@ fn json(scenario: &Scenario, swept: &Swept, took: Duration) -> serde_json::Value
         }
         Failure::Panicked { seed, said } => serde_json::json!({ "seed": seed, "kind": "panicked", "said": said }),
     };
-    let marks: std::collections::BTreeMap<String, u64> =
-        swept.marks.iter().map(|(mark, seeds)| (serde_plain(mark), *seeds)).collect();
+    let coverage: std::collections::BTreeMap<String, u64> =
+        swept.coverage.iter().map(|(one, seeds)| (serde_plain(one), *seeds)).collect();
     serde_json::json!({
         "scenario": scenario.name,
         "seeds": swept.seeds,
         "twice": swept.twice,
         "failures": swept.failures.iter().map(failure).collect::<Vec<_>>(),
         "gaps": swept.gaps.iter().map(serde_plain).collect::<Vec<_>>(),
-        "marks": marks,
+        "marks": coverage,
         "events": swept.events,
         "simulated_s": swept.simulated.as_secs_f64(),
         "real_s": took.as_secs_f64(),
@@ -315,7 +315,7 @@ fn json(scenario: &Scenario, swept: &Swept, took: Duration) -> serde_json::Value
     })
 }
 
-fn report(args: &RunArgs, runs: Vec<Measured>, seeds: &str) -> anyhow::Result<()> {
+fn report(args: &RunArgs, runs: Vec<Figures>, seeds: &str) -> anyhow::Result<()> {
     if let Some(dir) = &args.report {
         let file = args.source.file.display();
         let command =

@@ -48,7 +48,7 @@ fn walk(layout: &Layout, demo: &CreatedVenue) -> String {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let secret = Secret(rand::random());
     // A browser makes id and secret itself; a new id is accepted for a day.
-    let id = VisitId::of(Wall(replication::time::millis(now)), &secret);
+    let id = VisitId::of(Wall(replication::millis(now)), &secret);
     let [one, two, three] = [1, 2, 3].map(|number| layout.region(number));
     let (venue, key) = (&demo.venue_id, &demo.owner_key);
     // Through the router a client's address selects the region; without a router each region is asked directly.

@@ -11,13 +11,14 @@ use replication::DocumentId;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::ledger::Visit;
-use super::super::run::{Ran, Shared};
+use super::super::ledger::SentVisit;
+use super::super::run::Ran;
+use super::super::shared::Shared;
 use super::{Checked, EXAMPLES, list};
 
 /// How a target shows one visit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Shown {
+enum ListedState {
     #[default]
     Absent,
     First,
@@ -29,7 +30,7 @@ enum Shown {
 
 /// The contents of one target.
 pub(super) struct Seen {
-    visits: Vec<Shown>,
+    visits: Vec<ListedState>,
     rows: u64,
     strangers: Vec<String>,
     stranger_count: u64,
@@ -39,7 +40,7 @@ pub(super) struct Seen {
 pub(super) struct Truth {
     shared: Arc<Shared>,
     /// In the order of their ids.
-    pub(super) visits: Vec<Visit>,
+    pub(super) visits: Vec<SentVisit>,
 }
 
 /// One line of a guest list, with only the fields that are compared.
@@ -68,7 +69,7 @@ impl Truth {
 
     /// A target of which nothing was read yet.
     pub(super) fn nothing_seen(&self) -> Seen {
-        Seen { visits: vec![Shown::Absent; self.visits.len()], rows: 0, strangers: Vec::new(), stranger_count: 0 }
+        Seen { visits: vec![ListedState::Absent; self.visits.len()], rows: 0, strangers: Vec::new(), stranger_count: 0 }
     }
 
     /// Reads all venues of one target.
@@ -91,7 +92,11 @@ impl Truth {
         match known.filter(|index| usize::from(self.visits[*index].venue) == venue) {
             Some(index) => {
                 let shown = &mut seen.visits[index];
-                *shown = if *shown == Shown::Absent { self.shown(&self.visits[index], &row) } else { Shown::Twice };
+                *shown = if *shown == ListedState::Absent {
+                    self.shown(&self.visits[index], &row)
+                } else {
+                    ListedState::Twice
+                };
             }
             None => {
                 seen.stranger_count += 1;
@@ -103,16 +108,16 @@ impl Truth {
         Ok(())
     }
 
-    fn shown(&self, visit: &Visit, row: &Row) -> Shown {
+    fn shown(&self, visit: &SentVisit, row: &Row) -> ListedState {
         let payload = self.shared.pool.get(visit.payload);
         if !row.conflicts.is_empty() || row.area != payload.area || row.arrived.as_millisecond() != arrival(visit) {
-            Shown::Other
+            ListedState::Other
         } else if row.persons == payload.first {
-            Shown::First
+            ListedState::First
         } else if row.persons == payload.corrected {
-            Shown::Corrected
+            ListedState::Corrected
         } else {
-            Shown::Other
+            ListedState::Other
         }
     }
 
@@ -129,16 +134,16 @@ impl Truth {
         for (visit, shown) in self.visits.iter().zip(&seen.visits) {
             let allowed = visit.allowed();
             let (count, what) = match shown {
-                Shown::Absent if allowed.absent => continue,
-                Shown::First if allowed.first => continue,
-                Shown::Corrected if allowed.corrected => continue,
-                Shown::Absent => (&mut checked.missing, "missing"),
-                Shown::Twice => (&mut checked.twice, "in the list more than once"),
+                ListedState::Absent if allowed.absent => continue,
+                ListedState::First if allowed.first => continue,
+                ListedState::Corrected if allowed.corrected => continue,
+                ListedState::Absent => (&mut checked.missing, "missing"),
+                ListedState::Twice => (&mut checked.twice, "in the list more than once"),
                 // An erased visit must not be shown at all.
                 _ if !allowed.first && !allowed.corrected => (&mut checked.resurrected, "erased but still in the list"),
-                Shown::First => (&mut checked.wrong, "corrected but shown as before"),
-                Shown::Corrected => (&mut checked.wrong, "shown corrected without a correction"),
-                Shown::Other => (&mut checked.wrong, "shown with other content"),
+                ListedState::First => (&mut checked.wrong, "corrected but shown as before"),
+                ListedState::Corrected => (&mut checked.wrong, "shown corrected without a correction"),
+                ListedState::Other => (&mut checked.wrong, "shown with other content"),
             };
             *count += 1;
             tell(what, &id(visit));
@@ -155,7 +160,7 @@ impl Truth {
             if others.iter().any(|other| other.visits[index] != first.visits[index]) {
                 differing += 1;
                 if examples.len() < EXAMPLES {
-                    let shown: Vec<Shown> = targets.iter().map(|target| target.visits[index]).collect();
+                    let shown: Vec<ListedState> = targets.iter().map(|target| target.visits[index]).collect();
                     examples.push(format!("{} differs between targets: {shown:?}", id(visit)));
                 }
             }
@@ -165,11 +170,11 @@ impl Truth {
 }
 
 /// Arrival in Unix milliseconds.
-fn arrival(visit: &Visit) -> i64 {
+fn arrival(visit: &SentVisit) -> i64 {
     DocumentId(visit.id.to_be_bytes()).arrival().0.cast_signed()
 }
 
-fn id(visit: &Visit) -> String {
+fn id(visit: &SentVisit) -> String {
     VisitId::of(DocumentId(visit.id.to_be_bytes()).arrival(), &Secret(visit.secret)).to_string()
 }
 

@@ -246,7 +246,7 @@ fn links_get_a_bounded_share_of_a_batch() {
         let frames = peer.turn(now);
         // Acknowledged at once, so that each entry has a frame of its own.
         let known = peer.replica.durable().get(own);
-        let told = replication::frame::Progress {
+        let told = replication::Progress {
             vector: [(own, known)].into_iter().collect(),
             received: vec![],
             claim: None,

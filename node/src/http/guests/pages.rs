@@ -8,9 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use replication::DocumentId;
-use replication::read::Query;
-use replication::replica::Status;
+use replication::{DocumentId, Query, Status};
 
 use super::super::App;
 use super::super::problem::Problem;

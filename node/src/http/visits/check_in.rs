@@ -8,8 +8,7 @@
 use api::Moment;
 use hyper::StatusCode;
 use hyper::header::LOCATION;
-use replication::replica::Status;
-use replication::{Change, DocumentKey, Outcome, Row, View, Wall, Write};
+use replication::{Change, DocumentKey, Outcome, Row, Status, View, Wall, Write};
 
 use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};

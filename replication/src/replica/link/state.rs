@@ -15,7 +15,6 @@ use std::time::Duration;
 use crate::frame::{Hello, Progress};
 use crate::ids::{NodeName, ReplicaId};
 use crate::replica::BatchId;
-use crate::replica::send::LINGER;
 use crate::time::Monotonic;
 use crate::version::VersionVector;
 
@@ -23,6 +22,9 @@ use crate::version::VersionVector;
 const LEAST_PATIENCE: u32 = 4;
 /// The longest one. It bounds the time that convergence takes after losses.
 const MOST_PATIENCE: u32 = 32;
+
+/// How long a partly filled frame waits at most.
+pub(in crate::replica) const LINGER: Duration = Duration::from_millis(6);
 
 /// A frame that was sent and is not acknowledged.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +83,6 @@ pub(in crate::replica) struct Receipt {
     pub(in crate::replica) batch: Option<BatchId>,
 }
 
-/// One link.
 #[derive(Debug)]
 pub(in crate::replica) struct Link {
     peer: NodeName,

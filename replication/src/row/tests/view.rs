@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used)]
 
 use super::super::{COMPACT_AT, Row};
-use crate::change::{Change, Value};
+use crate::change::Change;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 use crate::time::Wall;
+use crate::value::Value;
 use crate::version::VersionVector;
 
 fn key() -> DocumentKey {

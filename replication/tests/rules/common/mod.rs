@@ -6,10 +6,9 @@ pub(crate) mod mesh;
 
 use std::time::Duration;
 
-use replication::frame::Hello;
 use replication::memory::MemoryStorage;
 use replication::{
-    Action, Event, Frame, LinkId, Monotonic, Now, Replica, ReplicaConfig, ReplicaId, Storage, Transmit, Turn,
+    Action, Event, Frame, Hello, LinkId, Monotonic, Now, Replica, ReplicaConfig, ReplicaId, Storage, Transmit, Turn,
     VersionVector, Wall,
 };
 

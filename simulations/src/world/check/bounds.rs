@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use replication::Bounds;
 use replication::ChangeHash;
-use replication::row::Bounds;
 
 use super::require;
 use crate::index::{NodeIndex, VisitNumber};

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use replication::replica::Status;
-use replication::{ChangeHash, DocumentKey, Wall};
+use replication::{ChangeHash, DocumentKey, Status, Wall};
 
 use super::require;
 use crate::index::{NodeIndex, VisitNumber};
@@ -14,7 +13,7 @@ use crate::scenario::{Operation, OperationKind};
 use crate::world::World;
 
 /// A visit as it is shown, with the changes in it.
-type Shown = (VisitNumber, BTreeSet<ChangeHash>);
+type ShownVisit = (VisitNumber, BTreeSet<ChangeHash>);
 
 /// A list that is complete for a region through a moment shows every visit that the region acknowledged before,
 /// unless it is erased or has expired, and no visit whose erasure it acknowledged before.
@@ -22,7 +21,7 @@ pub(in crate::world) fn list_is_complete(
     world: &World,
     node: NodeIndex,
     asked: &Operation,
-    seen: &[Shown],
+    seen: &[ShownVisit],
     status: &Status,
 ) -> Result<(), Broken> {
     if asked.kind == OperationKind::Read && world.scenario.checks.deep {
@@ -43,14 +42,14 @@ pub(in crate::world) fn lists_are_complete(world: &World, node: NodeIndex) -> Re
     let visit = |(key, hashes): (DocumentKey, BTreeSet<ChangeHash>)| {
         Some((*world.model.names.get(&key.name)?, world.model.visible(&hashes)))
     };
-    let seen: Vec<Shown> = live.into_iter().filter_map(visit).collect();
+    let seen: Vec<ShownVisit> = live.into_iter().filter_map(visit).collect();
     is_as_complete_as_it_says(world, node, &seen, &status, |_| true)
 }
 
 fn is_as_complete_as_it_says(
     world: &World,
     node: NodeIndex,
-    seen: &[Shown],
+    seen: &[ShownVisit],
     status: &Status,
     is_asked_for: impl Fn(&VisitTruth) -> bool,
 ) -> Result<(), Broken> {

@@ -6,7 +6,7 @@ use super::require;
 use crate::index::NodeIndex;
 use crate::invariant::{Broken, Invariant};
 use crate::world::World;
-use crate::world::node::Live;
+use crate::world::machine::Live;
 
 /// Compares each pair that must be equal.
 pub(in crate::world) fn equal_vectors_mean_equal_documents(world: &World) -> Result<(), Broken> {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use replication::LogEntry;
 use replication::Storage as _;
-use replication::log::LogEntry;
 
 use super::require;
 use crate::invariant::{Broken, Invariant};

@@ -7,7 +7,7 @@ use crate::scenario::FaultKind;
 /// Something that must happen in some run of a sweep, otherwise the sweep has a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mark {
+pub enum Coverage {
     /// A fault had an effect.
     Fault(FaultKind),
     /// A replica took a new id.
@@ -58,18 +58,18 @@ pub enum Mark {
     Rest,
 }
 
-/// The marks of one run.
+/// What came up in one run.
 #[derive(Debug, Default)]
-pub(crate) struct Marks(BTreeSet<Mark>);
+pub(crate) struct Covered(BTreeSet<Coverage>);
 
-impl Marks {
-    pub(crate) fn insert(&mut self, mark: Mark) {
-        self.0.insert(mark);
+impl Covered {
+    pub(crate) fn insert(&mut self, seen: Coverage) {
+        self.0.insert(seen);
     }
 
     /// A fault of this kind had an effect.
     pub(crate) fn fault(&mut self, kind: FaultKind) {
-        self.insert(Mark::Fault(kind));
+        self.insert(Coverage::Fault(kind));
     }
 
     /// The same, if it had one.
@@ -80,7 +80,7 @@ impl Marks {
     }
 
     /// These and others.
-    pub(crate) fn union(&self, others: &BTreeSet<Mark>) -> BTreeSet<Mark> {
+    pub(crate) fn union(&self, others: &BTreeSet<Coverage>) -> BTreeSet<Coverage> {
         self.0.union(others).copied().collect()
     }
 }

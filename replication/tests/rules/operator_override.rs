@@ -5,12 +5,10 @@
 use std::time::Duration;
 
 use crate::common::{OWN, START, after, config, greet};
-use replication::frame::{Deltas, Progress};
-use replication::log::Body;
 use replication::memory::MemoryStorage;
 use replication::{
-    Change, Claim, Collection, Delta, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkId, Now, Replica,
-    ReplicaId, TenantId, Value, VersionVector, Wall,
+    Body, Change, Claim, Collection, Delta, Deltas, DocumentId, DocumentName, Dot, Event, Frame, Hlc, LinkId, Now,
+    Progress, Replica, ReplicaId, TenantId, Value, VersionVector, Wall,
 };
 
 const AHEAD: Duration = Duration::from_hours(9);

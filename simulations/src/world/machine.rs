@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use rand::RngExt as _;
 use replication::memory::{MemoryStorage, Snapshot};
-use replication::storage::log_key;
 use replication::{
     BatchId, Bucket, ChangeHash, DocumentKey, DocumentName, Dot, Frame, LinkId, NodeName, Reader, RegionId, Replica,
-    ReplicaId, Storage as _, Ticket, VersionVector, View, Wall,
+    ReplicaId, Storage as _, Ticket, VersionVector, View, Wall, log_key,
 };
 
+use super::attempt::{Attempt, PendingOperation, WaitingRead};
 use super::clock::WallClock;
 use super::disk::{Crash, Disk, Engine};
-use super::{Event, Input, World};
-use crate::history::{Machine, Record};
+use super::{CalendarEvent, Input, World};
+use crate::coverage::Coverage;
+use crate::history::{MachineEvent, Record};
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::Invariant;
-use crate::marks::Mark;
 use crate::scenario::{Act, FaultKind, Scenario};
 use crate::seed::{Stream, stream};
 
@@ -28,7 +28,7 @@ const RESTART_AFTER: Duration = Duration::from_secs(1);
 pub(super) type Live = BTreeMap<DocumentKey, BTreeSet<ChangeHash>>;
 
 /// One machine; a region has one unless the scenario says otherwise.
-pub(crate) struct Node {
+pub(crate) struct Machine {
     pub(crate) name: NodeName,
     pub(crate) region: RegionId,
     pub(crate) disk: Disk,
@@ -92,15 +92,20 @@ pub(crate) struct Process {
     /// Since when a batch is on its way to the disk.
     pub(super) syncing_since: Duration,
     pub(super) timer_at: Option<Duration>,
-    pub(super) tickets: BTreeMap<Ticket, super::client::PendingOperation>,
+    pub(super) tickets: BTreeMap<Ticket, PendingOperation>,
     pub(super) links: BTreeMap<LinkId, NodeIndex>,
     /// Requests that wait for room in a batch.
-    pub(super) waiting: VecDeque<super::client::Attempt>,
-    pub(super) readers: Vec<super::client::WaitingRead>,
+    pub(super) waiting: VecDeque<Attempt>,
+    pub(super) readers: Vec<WaitingRead>,
 }
 
-impl Node {
-    pub(super) fn all(scenario: &Scenario, seed: u64, added_later: &BTreeSet<NodeIndex>, engine: Engine) -> Vec<Node> {
+impl Machine {
+    pub(super) fn all(
+        scenario: &Scenario,
+        seed: u64,
+        added_later: &BTreeSet<NodeIndex>,
+        engine: Engine,
+    ) -> Vec<Machine> {
         let mut nodes = Vec::new();
         for (index, name) in scenario.regions.iter().enumerate() {
             let mut draws = stream(seed, "clock", index as u64);
@@ -109,7 +114,7 @@ impl Node {
             let ppm = scenario.clocks.drift_ppm * draws.random_range(-1.0..=1.0);
             // Checked when the scenario was read.
             let (Ok(node), Ok(region)) = (name.parse(), scenario.region_of(name).parse()) else { continue };
-            nodes.push(Node {
+            nodes.push(Machine {
                 name: node,
                 region,
                 disk: Disk::new(stream(seed, "disk", index as u64), engine),
@@ -207,7 +212,7 @@ impl World {
         if self.nodes[node].hung {
             // A start forces the store to the disk first, and that sync would not return.
             let epoch = self.nodes[node].epoch;
-            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node, epoch });
+            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, CalendarEvent::Restart { node, epoch });
             return;
         }
         self.nodes[node].epoch += 1;
@@ -230,7 +235,7 @@ impl World {
             let excused = self.nodes[node].disk_has_failed();
             self.require(Invariant::Durability, Some(node), excused, || "its store does not open any more".to_owned());
             self.note_disk_failures(node);
-            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node, epoch });
+            self.calendar.schedule(self.calendar.now() + RESTART_AFTER, CalendarEvent::Restart { node, epoch });
             return;
         };
         let known = replica.durable().clone();
@@ -257,7 +262,7 @@ impl World {
         let kept = (known.covers(&machine.told), known.covers(&machine.acked));
         let expected = !machine.rolled_back && !machine.lying;
         self.trace.note(self.calendar.now(), b'S', node.0, &epoch.to_be_bytes());
-        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Starts });
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::Starts });
         if expected {
             self.require(Invariant::Durability, Some(node), kept.1, || {
                 "a crash took what it had acknowledged".to_owned()
@@ -293,7 +298,7 @@ impl World {
             return;
         };
         self.trace.note(self.calendar.now(), b'K', node.0, &[]);
-        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Down });
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::Down });
         let now = self.calendar.now();
         let machine = &mut self.nodes[node];
         let crash = if machine_goes_on {
@@ -319,7 +324,7 @@ impl World {
         });
         let epoch = machine.epoch;
         if crash.lost {
-            self.marks.insert(if crash.kept { Mark::BatchTorn } else { Mark::BatchLost });
+            self.coverage.insert(if crash.kept { Coverage::BatchTorn } else { Coverage::BatchLost });
         }
         for (link, peer) in process.links {
             self.say_closed(node, peer, link);
@@ -348,7 +353,7 @@ impl World {
                 }
             }
             self.drain_events(node);
-            self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::Stops });
+            self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::Stops });
         }
         self.kill(node);
     }
@@ -360,10 +365,10 @@ impl World {
         self.require(Invariant::Durability, Some(node), excused, || {
             "the replica gave its store up for corrupt".to_owned()
         });
-        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::DiskFailed });
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::DiskFailed });
         self.kill(node);
         let epoch = self.nodes[node].epoch;
-        self.calendar.schedule(self.calendar.now() + RESTART_AFTER, Event::Restart { node, epoch });
+        self.calendar.schedule(self.calendar.now() + RESTART_AFTER, CalendarEvent::Restart { node, epoch });
     }
 
     fn note_disk_failures(&mut self, node: NodeIndex) {
@@ -377,7 +382,7 @@ impl World {
             }
         }
         for kind in kinds {
-            self.marks.fault(kind);
+            self.coverage.fault(kind);
         }
     }
 
@@ -392,7 +397,7 @@ impl World {
 
     /// The disk, or a part of it, went back to an older state or is gone.
     pub(super) fn went_back(&mut self, node: NodeIndex) {
-        self.history.record(self.calendar.now(), || Record::Machine { node, what: Machine::RolledBack });
+        self.history.record(self.calendar.now(), || Record::Machine { node, what: MachineEvent::RolledBack });
         self.nodes[node].told = VersionVector::default();
         self.nodes[node].acked = VersionVector::default();
         self.nodes[node].rolled_back = true;
@@ -409,7 +414,7 @@ impl World {
                 self.nodes[node].disk.lose_bucket(bucket);
                 self.nodes[node].lost_bucket = true;
                 self.went_back(node);
-                self.marks.fault(FaultKind::Flip);
+                self.coverage.fault(FaultKind::Flip);
             }
         }
     }
@@ -453,7 +458,7 @@ impl World {
             machine.busy_until = begins + machine.slow;
             machine.backlog.push_back(input);
             let (ready, epoch) = (machine.busy_until, machine.epoch);
-            self.calendar.schedule(ready, Event::Ready { node, epoch });
+            self.calendar.schedule(ready, CalendarEvent::Ready { node, epoch });
             return;
         }
         self.handle(node, input);
@@ -465,7 +470,7 @@ impl World {
             return;
         }
         if let Some(input) = self.nodes[node].backlog.pop_front() {
-            self.marks.fault(FaultKind::SlowNode);
+            self.coverage.fault(FaultKind::SlowNode);
             self.handle(node, input);
         }
     }

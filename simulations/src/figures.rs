@@ -1,7 +1,7 @@
 //! The measurements of one run, as plain numbers. Reports draw them, and their data files hold them.
 //!
 //! Times are seconds of true virtual time since the start of the run, unless a name says otherwise. Regions are
-//! indices into [`Measured::regions`]. Nothing here depends on how fast the machine was.
+//! indices into [`Figures::regions`]. Nothing here depends on how fast the machine was.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::trace::TraceHash;
 
 /// One run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Measured {
+pub struct Figures {
     /// The scenario's name, and the setting if several are compared.
     pub name: String,
     /// What the scenario is about, in a sentence or two.
@@ -258,7 +258,7 @@ pub struct RequestCount {
     pub latency_ms: [f64; 3],
 }
 
-impl Measured {
+impl Figures {
     /// The run was broken off before the final healing. `healed_at` is when that was, and convergence is unknown.
     #[must_use]
     pub(crate) fn broke_before_healing(&self) -> bool {

@@ -28,28 +28,28 @@ pub struct Head {
 
 /// The rolling hashes that this replica knows.
 #[derive(Debug, Default)]
-pub(super) struct Heads {
+pub(crate) struct Heads {
     own: Option<u32>,
     theirs: BTreeMap<ReplicaId, Head>,
 }
 
 impl Heads {
     /// `own` is that of the own log up to its end; `None` if the store does not know it.
-    pub(super) fn new(own: Option<u32>) -> Heads {
+    pub(crate) fn new(own: Option<u32>) -> Heads {
         Heads { own, theirs: BTreeMap::new() }
     }
 
     /// A new id begins: its log is empty.
-    pub(super) fn restart(&mut self) -> Heads {
+    pub(crate) fn restart(&mut self) -> Heads {
         Heads { own: Some(0), theirs: std::mem::take(&mut self.theirs) }
     }
 
-    pub(super) fn own(&self) -> Option<u32> {
+    pub(crate) fn own(&self) -> Option<u32> {
         self.own
     }
 
     /// An own entry was issued.
-    pub(super) fn issue(&mut self, dot: Dot, hlc: Hlc) -> Option<u32> {
+    pub(crate) fn issue(&mut self, dot: Dot, hlc: Hlc) -> Option<u32> {
         let mut hasher = SipHasher13::new();
         hasher.write_u32(self.own?);
         hasher.write_u64(dot.seq);
@@ -60,13 +60,13 @@ impl Heads {
     }
 
     /// The latest known hash of a peer's log.
-    pub(super) fn of(&self, origin: ReplicaId) -> Option<Head> {
+    pub(crate) fn of(&self, origin: ReplicaId) -> Option<Head> {
         self.theirs.get(&origin).copied()
     }
 
     /// Compares the hashes that an origin sends of its log at two places with the one that we know. `false` if they
     /// differ.
-    pub(super) fn agree(&mut self, origin: ReplicaId, heads: [Head; 2]) -> bool {
+    pub(crate) fn agree(&mut self, origin: ReplicaId, heads: [Head; 2]) -> bool {
         if let Some(known) = self.theirs.get(&origin)
             && heads.iter().any(|head| head.seq == known.seq && head.hash != known.hash)
         {
@@ -79,7 +79,7 @@ impl Heads {
         true
     }
 
-    pub(super) fn forget(&mut self, origin: ReplicaId) {
+    pub(crate) fn forget(&mut self, origin: ReplicaId) {
         self.theirs.remove(&origin);
     }
 }

@@ -7,12 +7,13 @@
 //! again.
 //!
 //! # The algorithm
-//! At most one batch is on its way to the disk. Every batch writes a [`Mark`] into each bucket that it touches. The
-//! lasting bucket is touched by every batch and comes last; its mark holds a table of every bucket's last batch.
-//! - The newest batch is in all the buckets that it touched: the store is [`Found::Whole`].
-//! - It is in some, and the others stand exactly where they stood before it: [`Found::Half`]. A crash does that.
-//! - No crash does anything else: [`Found::WentBack`]. Then only that is proven which the missing or older buckets and
-//!   the newest batch all prove. A missing bucket proves nothing.
+//! At most one batch is on its way to the disk. Every batch writes a [`BucketHeader`] into each bucket that it touches.
+//! The lasting bucket is touched by every batch and comes last; its header holds a table of every bucket's last batch.
+//! - The newest batch is in all the buckets that it touched: the store is [`StoreState::Whole`].
+//! - It is in some, and the others stand exactly where they stood before it: [`StoreState::Half`]. A crash does that.
+//! - A crash cannot cause any other state, so the store went back in time ([`StoreState::WentBack`]). Then an entry
+//!   counts as present only if the newest batch and every older bucket's header cover it. A missing bucket covers
+//!   nothing.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +21,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::ReplicaId;
 use crate::key::Bucket;
-use crate::storage::{MARK_KEY, OLD_MARK_KEY, Storage, StorageError};
+use crate::storage::{HEADER_KEY, OLD_HEADER_KEY, Storage, StorageError};
 use crate::time::Wall;
 use crate::version::VersionVector;
 
 /// What a bucket says about itself, written atomically with every batch that touches it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Mark {
+pub(super) struct BucketHeader {
     /// The replica that wrote last, if one has; 0 is stored for none.
     #[serde(with = "replica_or_zero")]
     pub(super) replica: Option<ReplicaId>,
@@ -39,7 +40,7 @@ pub(super) struct Mark {
     pub(super) batch: u64,
     /// Every bucket that the batch touched, with the last batch before it that touched that bucket.
     pub(super) touched: Vec<(Bucket, u64)>,
-    /// Every bucket but the lasting one with its last batch; only in the lasting bucket's mark.
+    /// Every bucket but the lasting one with its last batch; only in the lasting bucket's header.
     pub(super) table: BTreeMap<Bucket, u64>,
     pub(super) vector: VersionVector,
     /// The vector that was durable when the batch was made.
@@ -67,9 +68,9 @@ mod replica_or_zero {
     }
 }
 
-/// A mark up to store format 3.
+/// A header up to store format 3.
 #[derive(Deserialize)]
-struct OldMark {
+struct OldBucketHeader {
     replica: u64,
     issued: u64,
     documents: u64,
@@ -81,9 +82,9 @@ struct OldMark {
     settled: VersionVector,
 }
 
-impl From<OldMark> for Mark {
-    fn from(old: OldMark) -> Mark {
-        Mark {
+impl From<OldBucketHeader> for BucketHeader {
+    fn from(old: OldBucketHeader) -> BucketHeader {
+        BucketHeader {
             replica: (old.replica != 0).then_some(ReplicaId(old.replica)),
             issued: old.issued,
             head: None,
@@ -100,9 +101,9 @@ impl From<OldMark> for Mark {
     }
 }
 
-/// What the marks of a store prove.
+/// What the headers of a store prove.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum StoreState {
     /// Every bucket has the newest batch: its vector holds.
     Whole(VersionVector),
     /// A crash kept a part of the newest batch: the vector before it holds.
@@ -111,40 +112,40 @@ pub(super) enum Found {
     WentBack { proven: VersionVector, missing: Vec<Bucket> },
 }
 
-/// Reads every bucket's mark. A bucket that holds nothing yet has the default mark.
-pub(super) fn read<S: Storage>(storage: &S) -> Result<BTreeMap<Bucket, Mark>, StorageError> {
-    let mut marks = BTreeMap::new();
+/// Reads every bucket's header. A bucket that holds nothing yet has the default header.
+pub(super) fn read<S: Storage>(storage: &S) -> Result<BTreeMap<Bucket, BucketHeader>, StorageError> {
+    let mut headers = BTreeMap::new();
     for bucket in storage.buckets() {
-        let mark = match (storage.get(bucket, MARK_KEY)?, storage.get(bucket, OLD_MARK_KEY)?) {
-            (Some(mark), _) => StorageError::decode(&mark, "mark", bucket)?,
-            (None, Some(old)) => StorageError::decode::<OldMark>(&old, "mark", bucket)?.into(),
+        let header = match (storage.get(bucket, HEADER_KEY)?, storage.get(bucket, OLD_HEADER_KEY)?) {
+            (Some(header), _) => StorageError::decode(&header, "bucket header", bucket)?,
+            (None, Some(old)) => StorageError::decode::<OldBucketHeader>(&old, "bucket header", bucket)?.into(),
             // After a crash a bucket may exist of which not even the first batch survived.
-            (None, None) => Mark::default(),
+            (None, None) => BucketHeader::default(),
         };
-        marks.insert(bucket, mark);
+        headers.insert(bucket, header);
     }
-    Ok(marks)
+    Ok(headers)
 }
 
-/// The mark of the newest batch.
-pub(super) fn newest(marks: &BTreeMap<Bucket, Mark>) -> Mark {
-    marks.values().max_by_key(|mark| mark.batch).cloned().unwrap_or_default()
+/// The header of the newest batch.
+pub(super) fn newest(headers: &BTreeMap<Bucket, BucketHeader>) -> BucketHeader {
+    headers.values().max_by_key(|header| header.batch).cloned().unwrap_or_default()
 }
 
-/// Judges the marks of a store that has forgotten everything up to `horizon`. `has_meta` is false if the replica's own
-/// state is not there.
-pub(super) fn judge(marks: &BTreeMap<Bucket, Mark>, horizon: Wall, has_meta: bool) -> Found {
-    let last = newest(marks);
-    let stands = |bucket: &Bucket| marks.get(bucket).map_or(0, |mark| mark.batch);
+/// Judges the headers of a store that has forgotten everything up to `horizon`. `has_meta` is false if the replica's
+/// own state is not there.
+pub(super) fn judge(headers: &BTreeMap<Bucket, BucketHeader>, horizon: Wall, has_meta: bool) -> StoreState {
+    let last = newest(headers);
+    let stands = |bucket: &Bucket| headers.get(bucket).map_or(0, |header| header.batch);
     let is_over = |bucket: &Bucket| bucket.end() <= horizon;
-    let lasting = marks.get(&Bucket::Lasting).cloned().unwrap_or_default();
+    let lasting = headers.get(&Bucket::Lasting).cloned().unwrap_or_default();
 
     let mut missing: Vec<Bucket> = Vec::new();
     let mut is_whole = true;
     for (bucket, before) in last.touched.iter().filter(|(bucket, _)| !is_over(bucket)) {
         if stands(bucket) != last.batch {
             is_whole = false;
-            // A mark of format 3 does not say where the bucket stood before.
+            // A header of format 3 does not say where the bucket stood before.
             if stands(bucket) != *before && !last.is_old {
                 missing.push(*bucket);
             }
@@ -162,26 +163,26 @@ pub(super) fn judge(marks: &BTreeMap<Bucket, Mark>, horizon: Wall, has_meta: boo
         missing.push(Bucket::Lasting);
     }
     if !missing.is_empty() {
-        // The newest mark counts as well, because what an older one proves may have been lost with another bucket
+        // The newest header counts as well, because what an older one proves may have been lost with another bucket
         // since.
         let proven =
-            missing.iter().map(|bucket| marks.get(bucket).map(|mark| mark.previous.clone()).unwrap_or_default());
+            missing.iter().map(|bucket| headers.get(bucket).map(|header| header.previous.clone()).unwrap_or_default());
         let proven = proven.fold(last.previous.clone(), |one, two| one.meet(&two));
-        return Found::WentBack { proven, missing };
+        return StoreState::WentBack { proven, missing };
     }
-    if is_whole { Found::Whole(last.vector) } else { Found::Half(last.previous) }
+    if is_whole { StoreState::Whole(last.vector) } else { StoreState::Half(last.previous) }
 }
 
-/// The greatest seq issued under each id that a mark names.
-pub(super) fn issued(marks: &BTreeMap<Bucket, Mark>) -> VersionVector {
-    marks.values().filter_map(|mark| Some((mark.replica?, mark.issued))).collect()
+/// The greatest seq issued under each id that a header names.
+pub(super) fn issued(headers: &BTreeMap<Bucket, BucketHeader>) -> VersionVector {
+    headers.values().filter_map(|header| Some((header.replica?, header.issued))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Found, Mark, judge};
+    use super::{BucketHeader, StoreState, judge};
     use crate::ids::ReplicaId;
     use crate::key::Bucket;
     use crate::time::Wall;
@@ -195,8 +196,8 @@ mod tests {
     }
 
     /// The store after batch 3 (A and lasting) and batch 5 (B and lasting); after batch n the vector is n.
-    fn store() -> BTreeMap<Bucket, Mark> {
-        let mark = |batch, before, touched: &[(Bucket, u64)], table: &[(Bucket, u64)]| Mark {
+    fn store() -> BTreeMap<Bucket, BucketHeader> {
+        let header = |batch, before, touched: &[(Bucket, u64)], table: &[(Bucket, u64)]| BucketHeader {
             replica: Some(ReplicaId(1)),
             issued: batch,
             batch,
@@ -204,57 +205,63 @@ mod tests {
             table: table.iter().copied().collect(),
             vector: vector(batch),
             previous: vector(before),
-            ..Mark::default()
+            ..BucketHeader::default()
         };
         BTreeMap::from([
-            (A, mark(3, 1, &[(A, 0), (Bucket::Lasting, 1)], &[])),
-            (B, mark(5, 3, &[(B, 2), (Bucket::Lasting, 3)], &[])),
-            (Bucket::Lasting, mark(5, 3, &[(B, 2), (Bucket::Lasting, 3)], &[(A, 3), (B, 5)])),
+            (A, header(3, 1, &[(A, 0), (Bucket::Lasting, 1)], &[])),
+            (B, header(5, 3, &[(B, 2), (Bucket::Lasting, 3)], &[])),
+            (Bucket::Lasting, header(5, 3, &[(B, 2), (Bucket::Lasting, 3)], &[(A, 3), (B, 5)])),
         ])
     }
 
     #[test]
     fn a_crash_leaves_the_newest_batch_whole_or_half() {
-        assert_eq!(judge(&store(), Wall(0), true), Found::Whole(vector(5)));
+        assert_eq!(judge(&store(), Wall(0), true), StoreState::Whole(vector(5)));
         // The lasting bucket lacks the newest batch.
         let mut half = store();
         let earlier = half[&A].clone();
-        half.insert(Bucket::Lasting, Mark { batch: 3, table: [(A, 3), (B, 2)].into_iter().collect(), ..earlier });
-        assert_eq!(judge(&half, Wall(0), true), Found::Half(vector(3)));
+        half.insert(
+            Bucket::Lasting,
+            BucketHeader { batch: 3, table: [(A, 3), (B, 2)].into_iter().collect(), ..earlier },
+        );
+        assert_eq!(judge(&half, Wall(0), true), StoreState::Half(vector(3)));
         // B lacks it.
         let mut half = store();
-        half.insert(B, Mark { batch: 2, ..half[&B].clone() });
-        assert_eq!(judge(&half, Wall(0), true), Found::Half(vector(3)));
-        assert_eq!(judge(&BTreeMap::new(), Wall(0), false), Found::Whole(VersionVector::default()));
+        half.insert(B, BucketHeader { batch: 2, ..half[&B].clone() });
+        assert_eq!(judge(&half, Wall(0), true), StoreState::Half(vector(3)));
+        assert_eq!(judge(&BTreeMap::new(), Wall(0), false), StoreState::Whole(VersionVector::default()));
         // Two crashes: of batch 5 B got nothing, of batch 6 A alone got something.
         let (last, lasting) = (half[&A].clone(), half[&Bucket::Lasting].clone());
         let touched = vec![(A, 3), (Bucket::Lasting, 5)];
-        half.insert(A, Mark { batch: 6, touched, previous: lasting.previous.clone(), ..last });
-        assert_eq!(judge(&half, Wall(0), true), Found::Half(vector(3)));
+        half.insert(A, BucketHeader { batch: 6, touched, previous: lasting.previous.clone(), ..last });
+        assert_eq!(judge(&half, Wall(0), true), StoreState::Half(vector(3)));
     }
 
     #[test]
     fn a_missing_or_older_bucket_is_noticed() {
-        let went_back = |store: &BTreeMap<Bucket, Mark>| match judge(store, Wall(0), true) {
-            Found::WentBack { proven, missing } => (proven, missing),
+        let went_back = |store: &BTreeMap<Bucket, BucketHeader>| match judge(store, Wall(0), true) {
+            StoreState::WentBack { proven, missing } => (proven, missing),
             other => panic!("{other:?}"),
         };
         let mut gone = store();
         gone.remove(&A);
         assert_eq!(went_back(&gone), (vector(0), vec![A]));
-        assert_eq!(judge(&gone, A.end(), true), Found::Whole(vector(5)), "a day that was dropped is not missed");
+        assert_eq!(judge(&gone, A.end(), true), StoreState::Whole(vector(5)), "a day that was dropped is not missed");
         let mut older = store();
-        older.insert(A, Mark { batch: 2, previous: vector(1), ..older[&A].clone() });
+        older.insert(A, BucketHeader { batch: 2, previous: vector(1), ..older[&A].clone() });
         assert_eq!(went_back(&older), (vector(1), vec![A]));
         let mut gone = store();
         gone.remove(&B);
         assert_eq!(went_back(&gone), (vector(0), vec![B]));
         let mut gone = store();
         gone.remove(&Bucket::Lasting);
-        assert_eq!(judge(&gone, Wall(0), false), Found::WentBack { proven: vector(0), missing: vec![Bucket::Lasting] });
+        assert_eq!(
+            judge(&gone, Wall(0), false),
+            StoreState::WentBack { proven: vector(0), missing: vec![Bucket::Lasting] }
+        );
         // Older by more than the batch that was on its way.
         let mut older = store();
-        older.insert(Bucket::Lasting, Mark { batch: 1, previous: vector(0), ..older[&A].clone() });
+        older.insert(Bucket::Lasting, BucketHeader { batch: 1, previous: vector(0), ..older[&A].clone() });
         assert_eq!(went_back(&older).1, vec![Bucket::Lasting]);
     }
 }
