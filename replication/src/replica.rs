@@ -207,9 +207,9 @@ pub enum Event {
     Clock(Option<Doubt>),
     /// A day's bucket is gone.
     Forgot(Bucket),
-    /// Whether this replica may have dropped documents that have not expired, because its clock was ahead
-    /// ([`Replica::dropped_too_early`]).
-    DroppedTooEarly(bool),
+    /// Until that time this replica may lack documents that have not expired, because its clock was ahead
+    /// ([`Replica::dropped_too_early`]); `None` once the time has come.
+    DroppedTooEarly(Option<Wall>),
     /// An entry's arrival is later than certain time allows, so its log waits here. Some clock is ahead.
     HeldBack {
         /// The peer that sent it.
@@ -521,7 +521,8 @@ impl<S: Storage> Replica<S> {
         }
         if self.dropped_too_early() != self.last_reported.dropped_too_early {
             self.last_reported.dropped_too_early = self.dropped_too_early();
-            self.events.push_back(Event::DroppedTooEarly(self.last_reported.dropped_too_early));
+            let until = self.last_reported.dropped_too_early.then(|| self.clock.reached().max(self.horizon));
+            self.events.push_back(Event::DroppedTooEarly(until));
         }
     }
 

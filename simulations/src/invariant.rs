@@ -94,7 +94,7 @@ pub struct Broken {
     /// The invariant.
     pub invariant: Invariant,
     /// When, in awake time since the start.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub at: Duration,
     /// The region, if it broke in one.
     pub region: Option<NodeIndex>,

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use humantime_serde::re::humantime::format_duration;
+use api::duration::show_exactly;
 use replication::Storage as _;
 use replication::memory::MemoryStorage;
 use serde::Serialize;
@@ -159,7 +159,7 @@ pub fn catch_panic<T>(what: impl FnOnce() -> T) -> Result<T, Panicked> {
 
 /// The settings that a reader needs to understand the figures.
 fn settings(world: &World, asked: &Scenario, plan: &Scenario) -> Vec<(String, String)> {
-    let long = |time: Duration| format_duration(time).to_string();
+    let long = |time: Duration| show_exactly(time).to_string();
     // A plan has its requests written out; their rate is in the scenario.
     let drawn = asked.swarm.is_none() && asked.workload.rate > 0.0;
     let rate = if drawn {

@@ -45,10 +45,10 @@ pub struct Scenario {
     #[serde(default)]
     pub about: String,
     /// How long faults and requests go on. Afterwards every region of the core heals, and they must converge.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub duration: Duration,
     /// Time of day (UTC) at which it begins.
-    #[serde(default = "ten_o_clock", with = "humantime_serde")]
+    #[serde(default = "ten_o_clock", with = "api::duration")]
     pub start: Duration,
     /// Names as in `meridian up`, of AWS, or of IBM Cloud with `ibm-` before them; others need a position.
     pub regions: Vec<String>,

@@ -1,6 +1,5 @@
-//! The modules of the simulator import each other in one direction: no module reaches itself again over its imports.
-//!
-//! A module is a file or a folder right under `src`. What is inside a folder may refer to its parent.
+//! What the parts of the simulator may know of each other. That no module imports itself is tested for all crates in the
+//! root package (`tests/architecture`).
 
 #![allow(clippy::unwrap_used)]
 
@@ -42,26 +41,6 @@ fn arrows() -> BTreeMap<String, BTreeSet<String>> {
         }
     }
     arrows
-}
-
-#[test]
-fn no_module_imports_itself_over_others() {
-    let arrows = arrows();
-    for imported in arrows.values().flatten() {
-        assert!(arrows.contains_key(imported), "{imported} is not a module under src");
-    }
-    for start in arrows.keys() {
-        let mut reached = BTreeSet::new();
-        let mut waiting = vec![start];
-        while let Some(module) = waiting.pop() {
-            for next in &arrows[module] {
-                assert!(next != start, "{start} imports itself over {module}: move what both need below them");
-                if reached.insert(next) {
-                    waiting.push(next);
-                }
-            }
-        }
-    }
 }
 
 /// A scenario and the model can be read without the world, and what happened without the world that it happened in.

@@ -47,12 +47,12 @@ fn finds_nothing(scenario: &Scenario, seeds: Range<u64>) -> Swept {
 
 #[test]
 fn the_swarm_of_erasures_finds_nothing() {
-    finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-erasures.toml")).unwrap(), 0..400);
+    finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-erasures.toml")).unwrap(), 0..250);
 }
 
 #[test]
 fn the_swarm_of_words_finds_nothing() {
-    let swept = finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-words.toml")).unwrap(), 0..200);
+    let swept = finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-words.toml")).unwrap(), 0..150);
     if asked().is_none() {
         assert!(swept.coverage.get(&Coverage::ForgotEarly).is_some_and(|seeds| *seeds >= 150), "{:?}", swept.coverage);
     }
@@ -60,9 +60,9 @@ fn the_swarm_of_words_finds_nothing() {
 
 #[test]
 fn the_swarm_finds_nothing() {
-    let swept = finds_nothing(&scenario(), 0..700);
+    let swept = finds_nothing(&scenario(), 0..500);
     if asked().is_none() {
-        assert_eq!((swept.seeds, swept.twice), (700, 35));
+        assert_eq!((swept.seeds, swept.twice), (500, 25));
         // What a sweep must have seen, otherwise it proves less than it says.
         for wanted in [
             Coverage::Reincarnated,

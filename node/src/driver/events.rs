@@ -94,12 +94,13 @@ impl Driver {
                 "the clock is in doubt: the node takes no writes and deletes nothing"
             ),
             Event::Clock(None) => tracing::info!("the clock is believed again"),
-            Event::DroppedTooEarly(true) => tracing::error!(
+            Event::DroppedTooEarly(Some(until)) => tracing::error!(
+                until = %api::Moment(until),
                 action = "wait, or restart with an empty data directory once meridian_replication_lag_entries is 0 for \
                           every peer",
                 "this node's clock was ahead: documents may be missing, relaying is suspended"
             ),
-            Event::DroppedTooEarly(false) => {
+            Event::DroppedTooEarly(None) => {
                 tracing::info!("the time to which this node's clock was ahead has come: relaying resumes")
             }
             Event::Forgot(bucket) => tracing::info!(%bucket, "a day has expired: its bucket was removed"),

@@ -99,7 +99,7 @@ fn a_replica_that_forgot_early_says_so_and_neither_relays_nor_claims_until_that_
     storage.crash(|_, _| 0);
     let mut replica = open(&storage, after(3));
     replica.trust_wall_clock(after(3), after(3).wall, false).unwrap();
-    assert!(sync(&mut replica, after(3)).iter().any(|event| matches!(event, Event::DroppedTooEarly(true))));
+    assert!(sync(&mut replica, after(3)).iter().any(|event| matches!(event, Event::DroppedTooEarly(Some(_)))));
     let status = replica.status(after(3));
     assert!(status.dropped_too_early && status.doubt.is_none());
     assert!(status.complete_through.values().all(|through| *through == Wall(0)), "{:?}", status.complete_through);

@@ -39,10 +39,10 @@ const SHARE: RangeInclusive<f64> = 0.0..=1.0;
 #[serde(deny_unknown_fields)]
 pub struct Flap {
     /// Cut for so long,
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub down: Duration,
     /// then open for so long.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub up: Duration,
 }
 
@@ -86,7 +86,7 @@ pub enum Act<N = String> {
         duplicate: f64,
         #[serde(default)]
         reorder: f64,
-        #[serde(default, with = "humantime_serde")]
+        #[serde(default, with = "api::duration")]
         latency: Duration,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         bandwidth_mbps: Option<f64>,
@@ -103,13 +103,13 @@ pub enum Act<N = String> {
     /// Every input costs `by` more for `for`.
     SlowNode {
         region: N,
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "api::duration")]
         by: Duration,
     },
     /// Each sync takes `by` for `for`.
     SlowDisk {
         region: N,
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "api::duration")]
         by: Duration,
     },
     /// Every write fails for `for`.
@@ -129,7 +129,7 @@ pub enum Act<N = String> {
     /// The process is stopped and one bucket of its store goes back to how it was `by` earlier.
     OldBucket {
         region: N,
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "api::duration")]
         by: Duration,
     },
     /// A stored value can no longer be read. After `for` the operator removes its bucket.
@@ -137,13 +137,13 @@ pub enum Act<N = String> {
     /// The process is stopped cleanly and started again every `every`, for `for`.
     Restarts {
         region: N,
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "api::duration")]
         every: Duration,
     },
     /// The process is killed and its disk goes back to how it was `by` earlier.
     Restore {
         region: N,
-        #[serde(with = "humantime_serde")]
+        #[serde(with = "api::duration")]
         by: Duration,
     },
     /// The wall clock steps by `by` (which may begin with `-`), for `for`.

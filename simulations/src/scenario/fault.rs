@@ -6,7 +6,7 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use humantime_serde::Serde;
+use api::duration::Text;
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
@@ -88,11 +88,11 @@ impl Serialize for Fault {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let act = toml::Value::try_from(&self.act).map_err(ser::Error::custom)?;
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("at", &Serde::from(self.at))?;
+        map.serialize_entry("at", &Text(self.at))?;
         for (kind, keys) in act.as_table().into_iter().flatten() {
             map.serialize_entry("kind", kind)?;
             if let Some(lasts) = self.lasts {
-                map.serialize_entry("for", &Serde::from(lasts))?;
+                map.serialize_entry("for", &Text(lasts))?;
             }
             for (key, value) in keys.as_table().into_iter().flatten() {
                 map.serialize_entry(key, value)?;
@@ -108,7 +108,7 @@ impl<'de> Deserialize<'de> for Fault {
         let at = keys.remove("at").ok_or_else(|| de::Error::missing_field("at"))?;
         let kind = keys.remove("kind").ok_or_else(|| de::Error::missing_field("kind"))?;
         let kind = kind.as_str().ok_or_else(|| de::Error::custom("`kind` must be a text"))?.to_owned();
-        let time = |value: toml::Value| value.try_into::<Serde<Duration>>().map(Serde::into_inner);
+        let time = |value: toml::Value| value.try_into::<Text>().map(|Text(length)| length);
         let wrong = |key: &str, error: toml::de::Error| {
             let error = error.to_string();
             de::Error::custom(format!("fault `{kind}`{key}: {}", error.trim_end().replace('\n', " ")))

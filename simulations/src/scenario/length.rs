@@ -22,6 +22,6 @@ impl fmt::Display for Length {
         if days > 0 && self.0 == DAY * u32::try_from(days).unwrap_or(0) {
             return write!(f, "{days}{}", if days == 1 { "day" } else { "days" });
         }
-        fmt::Display::fmt(&humantime_serde::re::humantime::format_duration(self.0), f)
+        fmt::Display::fmt(&api::duration::show_exactly(self.0), f)
     }
 }

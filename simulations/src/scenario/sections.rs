@@ -81,16 +81,16 @@ impl Topology {
 #[serde(default, deny_unknown_fields)]
 pub struct ReplicaSettings {
     /// Longest silence on a link.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub heartbeat: Duration,
     /// How long another origin's entry may be late before it is relayed.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub relay_after: Duration,
     /// The longest life of a visit.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub max_retention: Duration,
     /// The largest clock difference that is normal.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub max_clock_skew: Duration,
     /// Most records of one batch.
     pub batch_records: usize,
@@ -116,7 +116,7 @@ impl Default for ReplicaSettings {
 #[serde(default, deny_unknown_fields)]
 pub struct Clocks {
     /// Each clock is off by up to this, either way.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub skew: Duration,
     /// Each clock drifts by up to this many millionths until it is set right, every ten minutes.
     pub drift_ppm: f64,
@@ -133,7 +133,7 @@ impl Default for Clocks {
 #[serde(default, deny_unknown_fields)]
 pub struct Disks {
     /// Mean time of a sync (exponential, at least a tenth of it).
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub sync: Duration,
 }
 
@@ -176,7 +176,7 @@ pub struct Workload {
     /// Share of later requests that come from another region than the first.
     pub roaming: f64,
     /// The longest time after the check-in at which later requests come.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub later: Duration,
     /// How long visits are kept; each takes one of them.
     #[serde(with = "durations")]
@@ -296,7 +296,7 @@ impl OperationKind {
 #[serde(deny_unknown_fields)]
 pub struct Operation {
     /// When the client asks.
-    #[serde(with = "humantime_serde")]
+    #[serde(with = "api::duration")]
     pub at: Duration,
     /// The kind of request.
     pub kind: OperationKind,
@@ -308,10 +308,10 @@ pub struct Operation {
     #[serde(default)]
     pub venue: u32,
     /// When the guest arrived: part of the visit's name, the same for all requests about it.
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, with = "api::duration")]
     pub arrived: Duration,
     /// How long the visit is kept.
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, with = "api::duration")]
     pub retention: Duration,
     /// Bytes of text that a correction carries beside the new phone number.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -328,14 +328,14 @@ fn is_zero(bytes: &u32) -> bool {
 mod durations {
     use std::time::Duration;
 
+    use api::duration::Text;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub(super) fn serialize<S: Serializer>(all: &[Duration], serializer: S) -> Result<S::Ok, S::Error> {
-        all.iter().copied().map(humantime_serde::Serde::from).collect::<Vec<_>>().serialize(serializer)
+        all.iter().copied().map(Text).collect::<Vec<_>>().serialize(serializer)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Duration>, D::Error> {
-        let all = Vec::<humantime_serde::Serde<Duration>>::deserialize(deserializer)?;
-        Ok(all.into_iter().map(humantime_serde::Serde::into_inner).collect())
+        Ok(Vec::<Text>::deserialize(deserializer)?.into_iter().map(|Text(length)| length).collect())
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use humantime_serde::re::humantime::{DurationError, parse_duration};
+use api::duration::{BadDuration, parse};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::length::Length;
@@ -42,12 +42,12 @@ impl SignedDuration {
 }
 
 impl FromStr for SignedDuration {
-    type Err = DurationError;
+    type Err = BadDuration;
 
-    fn from_str(text: &str) -> Result<SignedDuration, DurationError> {
+    fn from_str(text: &str) -> Result<SignedDuration, BadDuration> {
         match text.strip_prefix('-') {
-            Some(length) => Ok(SignedDuration::back(parse_duration(length)?)),
-            None => Ok(SignedDuration::forward(parse_duration(text)?)),
+            Some(length) => Ok(SignedDuration::back(parse(length)?)),
+            None => Ok(SignedDuration::forward(parse(text)?)),
         }
     }
 }

@@ -268,7 +268,7 @@ impl World {
             ReplicaEvent::Forgot(_) if self.open => {
                 self.coverage.insert(Coverage::Forgot);
             }
-            ReplicaEvent::DroppedTooEarly(true) => {
+            ReplicaEvent::DroppedTooEarly(Some(_)) => {
                 self.coverage.insert(Coverage::ForgotEarly);
             }
             ReplicaEvent::HorizonRefused { .. } => {
