@@ -488,8 +488,8 @@ impl<S: Storage> Replica<S> {
         self.pending.records
     }
 
-    /// An operator's word: it is `stated` now, and this machine's wall clock shows it. `force` takes the word although
-    /// regions disagree.
+    /// An operator states that it is `stated` now and that this machine's wall clock shows it. `force` takes the
+    /// statement although regions disagree.
     ///
     /// # Errors
     /// [`ClockStatementRefused`]; nothing changes then.
@@ -501,7 +501,7 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// An operator's word: serve although the store may lack what peers have.
+    /// An operator demands that the replica serves although the store may lack what peers have.
     pub fn serve_as_is(&mut self) {
         if self.awaited.is_filling() {
             self.awaited.end_filling();

@@ -24,12 +24,12 @@
 //!   more than a day ahead of it.
 //! - While the clock is in doubt, trusted time runs on by the monotonic clock; the replica takes no writes and drops
 //!   nothing.
-//! - An operator's word states the time and ends any doubt. It is refused while regions disagree and no more agree,
-//!   unless it is forced. It moves certain time forward by at most a day.
-//! - Trusted time goes back at an operator's word, when a majority confirms the clock anew, and when a clock that was
-//!   wrong by more than twice the skew is right again: otherwise a replica that was once a month ahead would hide
-//!   everything for a month. Without a word it goes back no further than certain time, unless certain time is itself
-//!   ahead of the clock by more than twice the skew.
+//! - An operator's statement of the time ends any doubt. It is refused while regions disagree and no more agree, unless
+//!   it is forced. It moves certain time forward by at most a day.
+//! - Trusted time goes back at an operator's statement, when a majority confirms the clock anew, and when a clock that
+//!   was wrong by more than twice the skew is right again: otherwise a replica that was once a month ahead would hide
+//!   everything for a month. Without a statement it goes back no further than certain time, unless certain time is
+//!   itself ahead of the clock by more than twice the skew.
 //!
 //! # The parts
 //! | file | concern |
@@ -69,11 +69,11 @@ pub enum Doubt {
     Unconfirmed,
 }
 
-/// Why an operator's word on the clock was not taken.
+/// Why an operator's statement of the time was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClockStatementRefused {
-    /// The word states another time than this machine's clock shows.
+    /// The statement gives another time than this machine's clock shows.
     #[error("this machine's clock shows {wall}, {apart:?} from the time that was stated")]
     OtherTime {
         /// What the clock shows.
@@ -81,7 +81,7 @@ pub enum ClockStatementRefused {
         /// How far the two are apart.
         apart: Duration,
     },
-    /// Regions that are heard disagree with the clock, and the word was not forced.
+    /// Regions that are heard disagree with the clock, and the statement was not forced.
     #[error("{disagree} regions disagree with this clock and {agree} agree")]
     Contradicted {
         /// Regions whose clocks agree.
@@ -100,7 +100,7 @@ pub(crate) struct TrustedClock {
     /// Both clocks as last read.
     last: Now,
     doubt: Option<Doubt>,
-    /// More regions agreed than disagreed at least once since the start, or an operator gave a word.
+    /// More regions agreed than disagreed at least once since the start, or an operator stated the time.
     is_confirmed: bool,
     votes: Votes,
     slew: Slew,
@@ -200,8 +200,8 @@ impl TrustedClock {
         }
     }
 
-    /// An operator's word: it is `stated` now, and the wall clock shows it. `force` takes the word although regions
-    /// disagree.
+    /// An operator states that it is `stated` now and that the wall clock shows it. `force` takes the statement
+    /// although regions disagree.
     ///
     /// # Errors
     /// [`ClockStatementRefused`]; nothing changes then.

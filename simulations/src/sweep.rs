@@ -98,7 +98,7 @@ struct One {
     figures: Option<Figures>,
 }
 
-/// Runs all `seeds` with so many `jobs`; stops early if `progress` says so.
+/// Runs all `seeds` with so many `jobs`; stops early if `observer` says so.
 ///
 /// # Errors
 /// [`ScenarioError`] if the scenario contradicts itself.
@@ -107,9 +107,9 @@ pub fn sweep(
     seeds: Range<u64>,
     jobs: usize,
     measure: bool,
-    progress: &impl SweepObserver,
+    observer: &impl SweepObserver,
 ) -> Result<Swept, ScenarioError> {
-    sweep_with(&run, scenario, seeds, jobs, measure, progress)
+    sweep_with(&run, scenario, seeds, jobs, measure, observer)
 }
 
 /// The same with another way to run a seed.
@@ -119,7 +119,7 @@ pub(crate) fn sweep_with(
     seeds: Range<u64>,
     jobs: usize,
     measure: bool,
-    progress: &impl SweepObserver,
+    observer: &impl SweepObserver,
 ) -> Result<Swept, ScenarioError> {
     let next = AtomicU64::new(seeds.start);
     let done = Mutex::new(Vec::new());
@@ -134,7 +134,7 @@ pub(crate) fn sweep_with(
                             return Ok::<(), ScenarioError>(());
                         };
                         let one = one(run, scenario, seed, measure)?;
-                        let go_on = progress.done(one.failure.as_ref());
+                        let go_on = observer.done(one.failure.as_ref());
                         done.lock().push(one);
                         if !go_on {
                             next.store(seeds.end, Ordering::Relaxed);

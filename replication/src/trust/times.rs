@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::time::Wall;
 
-/// The most by which an operator's word moves certain time forward: a word that is wrong by a month costs a day.
-const LONGEST_WORD: Duration = Duration::from_hours(24);
+/// The most by which an operator's statement moves certain time forward: one that is wrong by a month costs a day.
+const LARGEST_STATED_STEP: Duration = Duration::from_hours(24);
 
 /// Trusted and certain time.
 #[derive(Clone, Copy, Debug)]
@@ -91,8 +91,8 @@ impl Times {
     /// An operator states that the wall clock is right.
     pub(super) fn believe(&mut self, wall: Wall, passed: Duration) {
         let before = *self;
-        // If no clock was ever confirmed, there is nothing to bound the word by.
-        let latest = self.floor.map_or(Wall::NEVER, |_| self.certain().plus(passed).plus(LONGEST_WORD));
+        // If no clock was ever confirmed, there is nothing to bound the statement by.
+        let latest = self.floor.map_or(Wall::NEVER, |_| self.certain().plus(passed).plus(LARGEST_STATED_STEP));
         self.trusted = wall;
         self.floor = since_epoch(wall.min(latest));
         self.note_certain(before);

@@ -154,7 +154,7 @@ impl World {
         for other in others {
             self.shows_what_it_must(other).map_err(|why| format!("I6: a clock of replica {at} harms: {why}"))?;
         }
-        // After the wrong word it cannot give back what it forgot to a disk that goes back beyond this moment.
+        // After the wrong statement it cannot give back what it forgot to a disk that goes back beyond this moment.
         for node in &mut self.nodes {
             node.backup = None;
         }

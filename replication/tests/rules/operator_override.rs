@@ -1,4 +1,4 @@
-//! An operator's word for a clock that was nine hours ahead, and what follows when it is taken back.
+//! An operator's statement for a clock that was nine hours ahead, and what follows when it is taken back.
 
 #![allow(clippy::unwrap_used)]
 
