@@ -8,7 +8,7 @@
 //! - A peer that reads slowly is disconnected, not waited for. A peer that sends faster than we apply has to wait.
 //!
 //! # Not here
-//! The meaning of frames ([`replication::Frame`]); certificates as files ([`crate::certs`]).
+//! The meaning of frames ([`replication::Frame`]); certificates as files ([`service::authority`]).
 
 mod accept;
 mod dial;
