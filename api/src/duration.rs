@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use serde::de::Unexpected;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Units that [`show`] writes, with their milliseconds, the longest first.
@@ -84,7 +85,9 @@ pub fn serialize<S: Serializer>(length: &Duration, serializer: S) -> Result<S::O
 /// # Errors
 /// Those of the deserializer, and [`BadDuration`].
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    parse(&Cow::<'de, str>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    let text = Cow::<'de, str>::deserialize(deserializer)?;
+    let expected = format!("a length of time: {FORM}");
+    parse(&text).map_err(|_| serde::de::Error::invalid_value(Unexpected::Str(&text), &expected.as_str()))
 }
 
 /// Writes a length of time in the largest unit (up to days) that divides it; parts of a millisecond are cut off.

@@ -182,7 +182,7 @@ fn faults_that_would_test_nothing_are_refused() {
         (side("from = [\"us-east\"]\nflap = { down = \"1s\", up = \"1s\", left = \"1s\" }"), "unknown field `left`"),
         (on("crash", "").replace("at = \"1s\"", "at = \"1m\""), "`duration` ends at 1m"),
         (on("crash", "").replace("at = \"1s\"", "at = \"3h\""), "`duration` ends"),
-        (on("restore", "by = \"-3s\""), "\"-3s\", expected a duration in `by`"),
+        (on("restore", "by = \"-3s\""), "\"-3s\", expected a length of time"),
         (on("restore", "by = \"0s\""), "`by`"),
         (on("restore", "by = \"400days\""), "`by`"),
         (on("slow-node", "by = \"0s\""), "`by`"),

@@ -54,7 +54,7 @@ fn the_swarm_of_erasures_finds_nothing() {
 fn the_swarm_of_words_finds_nothing() {
     let swept = finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-words.toml")).unwrap(), 0..150);
     if asked().is_none() {
-        assert!(swept.coverage.get(&Coverage::ForgotEarly).is_some_and(|seeds| *seeds >= 150), "{:?}", swept.coverage);
+        assert!(swept.coverage.get(&Coverage::ForgotEarly).is_some_and(|seeds| *seeds >= 110), "{:?}", swept.coverage);
     }
 }
 
@@ -77,11 +77,11 @@ fn the_swarm_finds_nothing() {
             Coverage::BatchLost,
             Coverage::BatchTorn,
         ] {
-            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 15), "{wanted:?}: {:?}", swept.coverage);
+            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 10), "{wanted:?}: {:?}", swept.coverage);
         }
         // Only a few seeds have documents that reach their bounds.
         for wanted in [Coverage::Full, Coverage::Overfull] {
-            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 5), "{wanted:?}: {:?}", swept.coverage);
+            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 3), "{wanted:?}: {:?}", swept.coverage);
         }
     }
 }
