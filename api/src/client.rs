@@ -77,7 +77,7 @@ pub enum CallFailure {
     Json {
         /// The status of the answer.
         status: StatusCode,
-        /// What is unexpected.
+        /// The place and the kind of the mismatch.
         #[source]
         source: serde_json::Error,
     },

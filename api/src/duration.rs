@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// Units that [`show`] writes, with their milliseconds, the longest first.
 const UNITS: [(&str, u128); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
-/// What a text must be, for error messages.
+/// The form of a length of time, for error messages.
 pub(crate) const FORM: &str = "a number and a unit, such as 14d, 36h, 90m, 20s, 500ms";
 
 /// A text that is not a length of time.

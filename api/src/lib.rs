@@ -1,4 +1,4 @@
-//! What Meridian's processes say to each other and to clients, typed once.
+//! The types of everything that Meridian's processes exchange, with each other and with clients, declared once.
 //!
 //! A node writes these types and a router, a command or a test reads them, or the other way round. A field that is
 //! renamed here is renamed on both sides, and the compiler finds every place that used it.

@@ -6,7 +6,7 @@ use crate::named;
 use crate::{Moment, RegionId};
 
 named! {
-    /// What an operator wants of a region. A later kind sends fewer clients there.
+    /// The kind of an order. The kinds are ordered: each sends fewer clients to the region than the one before.
     OrderKind {
         /// Clients are sent there as usual.
         Serving = "serving",
