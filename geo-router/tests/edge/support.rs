@@ -377,14 +377,9 @@ impl Client {
     }
 
     async fn more(&mut self) -> bool {
-        let mut piece = [0; 64 * 1024];
-        match self.0.read(&mut piece).await {
-            Ok(0) | Err(_) => false,
-            Ok(read) => {
-                self.1.extend_from_slice(&piece[..read]);
-                true
-            }
-        }
+        // Not an array: it would be part of every future that waits here.
+        self.1.reserve(64 * 1024);
+        matches!(self.0.read_buf(&mut self.1).await, Ok(read) if read > 0)
     }
 
     /// Reads one answer; with `head`, that to a HEAD.

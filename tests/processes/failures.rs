@@ -1,17 +1,13 @@
 //! Regions that die, freeze, stop, are cut off and lose their disk: no acknowledged write is lost, no erased visit
 //! comes back, no visit exists twice, and the other regions continue meanwhile.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::deployment::AGREED;
-use common::guest::{List, conflicts, phone};
-use common::load::{Load, failed};
-use common::{Deployment, Venue, Visit, holds, within};
+use crate::common::deployment::AGREED;
+use crate::common::guest::{List, conflicts, phone};
+use crate::common::load::{Load, failed};
+use crate::common::{Deployment, Venue, Visit, holds, within};
 use nix::sys::signal::Signal;
 
 const EU: usize = 0;

@@ -1,18 +1,14 @@
 //! `meridian up` with its router: the nearest region by DNS and by HTTP, a region that dies under load, operators'
 //! orders, and a router that no longer hears the others.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::process::Process;
-use common::{Call, MERIDIAN, Venue, holds, net, within};
+use crate::common::process::Process;
+use crate::common::{Call, MERIDIAN, Venue, holds, net, within};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, RData, RecordType};

@@ -7,10 +7,10 @@ use replication::Wall;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::{CANARY, Guarded};
 use crate::common::{Call, Venue, venues};
-use crate::{CANARY, Guarded};
 
-const HOSTILE: &str = include_str!("../data/hostile.ndjson");
+const HOSTILE: &str = include_str!("../../data/hostile.ndjson");
 const PACKS: [&str; 4] = ["default", "de-be", "de-bw", "at-2021"];
 
 #[derive(Deserialize)]

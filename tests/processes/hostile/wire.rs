@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::Guarded;
+use super::Guarded;
 use crate::common::{Answer, Call, client, holds};
 
 /// The largest body that is read.

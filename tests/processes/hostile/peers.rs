@@ -9,9 +9,9 @@ use registry::VISITS;
 use replication::{Body, Change, Delta, Deltas, DocumentName, Dot, Frame, Hlc, MAX_FRAME, TenantId, Value};
 use service::authority::CertificateAuthority;
 
-use crate::Guarded;
+use super::Guarded;
+use super::impostor::{Impostor, hello};
 use crate::common::{Node, client, guest, holds};
-use crate::impostor::{Impostor, hello};
 
 const AGREED: Duration = Duration::from_secs(30);
 const REFUSED: &str = "meridian_replication_refused_peers_total";

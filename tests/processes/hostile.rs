@@ -8,17 +8,13 @@
 //! | `peers.rs` | the replication port |
 //! | `impostor.rs` | a peer that claims to be another node, for `peers.rs` |
 
-#![allow(clippy::unwrap_used)]
-
 mod bodies;
-#[path = "../common/mod.rs"]
-mod common;
 mod impostor;
 mod peers;
 mod strangers;
 mod wire;
 
-use common::{Deployment, Venue, Visit};
+use crate::common::{Deployment, Venue, Visit};
 
 /// A text that must never be in a log; hostile bodies have it in every value.
 const CANARY: &str = "Quux";

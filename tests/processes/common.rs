@@ -5,9 +5,6 @@
 //! - No test sleeps for a fixed time: it asks for a condition again and again until a deadline.
 //! - Every deployment listens on its own address, so that no other test and no outgoing connection uses its ports.
 
-// Each test crate uses another part of this module.
-#![allow(dead_code, unused_imports)]
-
 pub(crate) mod client;
 pub(crate) mod deployment;
 pub(crate) mod guest;

@@ -1,16 +1,12 @@
 //! Nodes that run in this process: on a fast clock, and with peers that are configured by host name.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use common::{Call, Venue, holds, net};
+use crate::common::{Call, Venue, holds, net};
 use node::clock::{Clock, SystemClock};
 use node::config::{
     Engine, LimitsSection, ListenSection, NodeConfig, NodeFile, PeerSection, RegistrySection, ReplicationSection,

@@ -1,10 +1,6 @@
 //! The walk of the README: `meridian up`, guests in two regions, a concurrent correction, an erasure in the third
 //! region, a venue whose visits expire within seconds, and the same data after a restart.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -12,9 +8,9 @@ use std::process::Command;
 use std::sync::Barrier;
 use std::time::Duration;
 
-use common::guest::{conflicts, now, phone};
-use common::process::{Process, exists};
-use common::{Call, MERIDIAN, Venue, Visit, client, holds, net, within};
+use crate::common::guest::{List, conflicts, now, phone};
+use crate::common::process::{Process, exists};
+use crate::common::{Call, MERIDIAN, Venue, Visit, client, holds, net, within};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use replication::Wall;
@@ -81,7 +77,7 @@ impl Up {
 
     /// Waits until every region's list is as wanted.
     #[track_caller]
-    fn agree(&self, venue: &Venue, what: &str, wanted: impl Fn(&common::guest::List) -> bool) {
+    fn agree(&self, venue: &Venue, what: &str, wanted: impl Fn(&List) -> bool) {
         for at in self.public {
             within(what, SOON, || {
                 let list = venue.list(at);

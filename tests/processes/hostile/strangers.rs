@@ -5,7 +5,7 @@ use registry::{OwnerKey, Secret};
 use replication::{ReplicaId, SessionToken, VersionVector};
 use serde_json::json;
 
-use crate::Guarded;
+use super::Guarded;
 use crate::common::{Call, Venue};
 
 #[test]

@@ -16,5 +16,5 @@ pub(crate) struct VenueLine {
 
 /// All venues.
 pub(crate) fn lines() -> Vec<VenueLine> {
-    serde_json::from_str(include_str!("../data/venues.json")).unwrap()
+    serde_json::from_str(include_str!("../../data/venues.json")).unwrap()
 }

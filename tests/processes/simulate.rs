@@ -1,7 +1,5 @@
 //! `meridian simulate` as people and scripts use it: its output, its files, and its exit codes.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::Path;
 use std::process::{Command, Output};
 

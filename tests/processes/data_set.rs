@@ -1,14 +1,10 @@
 //! The check-ins of `tests/data`, sent to running nodes: what guests typed comes back byte for byte (in Unicode NFC) as
 //! JSON, NDJSON and CSV, and in another region.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::venues::{self, VenueLine};
-use common::{Call, Deployment, Venue, Visit, guest};
+use crate::common::venues::{self, VenueLine};
+use crate::common::{Call, Deployment, Venue, Visit, guest};
 use jiff::Timestamp;
 use registry::{PersonField, guest_csv};
 use replication::Wall;
@@ -16,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use unicode_normalization::UnicodeNormalization as _;
 
-const CHECKINS: &str = include_str!("data/checkins.ndjson");
+const CHECKINS: &str = include_str!("../data/checkins.ndjson");
 /// A venue has the rules of the node that makes it, so there is one node for each pack of the data set.
 const PACKS: [&str; 5] = ["development", "default", "de-be", "de-bw", "at-2021"];
 /// One more pack than there are regions: its venues are made under a pack that asks for less.

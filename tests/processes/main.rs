@@ -1,0 +1,25 @@
+//! Meridian as people run it: real processes, real sockets, real files.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `walk.rs` | the walk of the README, and visits that end at their second |
+//! | `failures.rs` | regions that are killed, frozen, cut off, or lose their disk |
+//! | `router.rs` | the nearest region by DNS and by HTTP, operators' orders |
+//! | `running.rs` | nodes with a fast or a wrong clock, peers by host name |
+//! | `data_set.rs` | what guests typed comes back byte for byte |
+//! | `hostile.rs` | hostile bytes from clients and from peers |
+//! | `simulate.rs` | the command `meridian simulate` |
+//! | `common.rs` | deployments, proxies and clients for these tests |
+//!
+//! They are one program because most of them wait for other processes: here their waits overlap.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod data_set;
+mod failures;
+mod hostile;
+mod router;
+mod running;
+mod simulate;
+mod walk;
