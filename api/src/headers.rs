@@ -25,3 +25,6 @@ pub const REGION: HeaderName = HeaderName::from_static("meridian-region");
 
 /// The message authentication code of a router's ballot.
 pub const MAC: HeaderName = HeaderName::from_static("meridian-mac");
+
+/// The kind of the problem that a page tells a person about.
+pub const PROBLEM: HeaderName = HeaderName::from_static("meridian-problem");

@@ -10,6 +10,7 @@
 //! | [`problem`] | kinds of problems and their JSON (RFC 9457) |
 //! | [`cluster`], [`orders`] | regions and nodes as one node sees them; operators' orders on regions |
 //! | [`status`] | what a node and a router tell an operator |
+//! | [`pages`] | which forms of pages may be sent twice |
 //! | [`explanation`] | why an address is sent where it is |
 //! | [`duration`], [`Moment`], [`Position`] | lengths of time, moments and places as text |
 //! | [`client`] | the HTTP client that asks for all of these |
@@ -30,6 +31,7 @@ pub mod headers;
 mod moment;
 mod named;
 pub mod orders;
+pub mod pages;
 mod position;
 pub mod problem;
 pub mod status;

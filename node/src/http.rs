@@ -9,6 +9,7 @@
 //! | `store.rs` | visits as they lie in the store |
 //! | `session.rs`, `durability.rs` | what a client may rely on across regions |
 //! | `app.rs`, `packs.rs` | what all handlers share |
+//! | `pages/` | HTML for guests and owners |
 //! | `venues/`, `visits/`, `guests/`, `changes.rs`, `cluster.rs`, `orders.rs`, `probes.rs` | the handlers |
 //!
 //! # Invariants
@@ -32,6 +33,7 @@ mod guests;
 mod operator;
 mod orders;
 mod packs;
+mod pages;
 mod probes;
 mod problem;
 pub mod public;

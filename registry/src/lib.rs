@@ -36,10 +36,11 @@ pub use guests::csv as guest_csv;
 pub use guests::{ContactRow, ContactSearch, GuestRow, Window};
 pub use invalid::{Code, FieldError, Invalid};
 pub use person::{Person, PersonField};
-pub use policy::{LONGEST_RETENTION, PackError, PolicyPack};
+pub use policy::{Household, LONGEST_RETENTION, PackError, PolicyPack, VisitField};
 pub use venue::{CheckedVenue, CreatedVenue, NewVenue, OwnerKey, VENUES, Venue, VenueId, VenuePatch, VenueProfile};
 pub use visit::{
-    CheckAt, CheckedVisit, EARLIEST_ARRIVAL, Receipt, Secret, VISITS, Visit, VisitBody, VisitId, VisitPatch,
+    CheckAt, CheckedVisit, EARLIEST_ARRIVAL, Receipt, ReceiptCode, ReceiptColour, Secret, VISITS, Visit, VisitBody,
+    VisitId, VisitPatch,
 };
 
 /// Implements serde by `Display` and `FromStr`, so that an id looks the same in JSON, in a URL and in a log.

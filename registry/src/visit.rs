@@ -1,6 +1,7 @@
 //! Visits: one check-in of one to twelve persons.
 
 pub(crate) mod body;
+mod code;
 pub(crate) mod document;
 pub(crate) mod fields;
 pub(crate) mod id;
@@ -10,6 +11,7 @@ pub(crate) mod persons_patch;
 mod receipt;
 
 pub use body::{CheckAt, CheckedVisit, EARLIEST_ARRIVAL, VisitBody};
+pub use code::{ReceiptCode, ReceiptColour};
 pub use document::Visit;
 pub use id::{Secret, VISITS, VisitId};
 pub use patch::VisitPatch;

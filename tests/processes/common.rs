@@ -12,12 +12,14 @@ pub(crate) mod load;
 pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod up;
 pub(crate) mod venues;
 pub(crate) mod wait;
 
 pub(crate) use client::{Answer, Call};
 pub(crate) use deployment::{Deployment, Node};
 pub(crate) use guest::{Venue, Visit};
+pub(crate) use up::Up;
 pub(crate) use wait::{holds, within};
 
 /// The binary under test.

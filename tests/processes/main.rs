@@ -8,6 +8,7 @@
 //! | `running.rs` | nodes with a fast or a wrong clock, peers by host name |
 //! | `data_set.rs` | what guests typed comes back byte for byte |
 //! | `hostile.rs` | hostile bytes from clients and from peers |
+//! | `browser.rs` | the pages in a real browser |
 //! | `simulate.rs` | the command `meridian simulate` |
 //! | `common.rs` | deployments, proxies and clients for these tests |
 //!
@@ -15,6 +16,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod browser;
 mod common;
 mod data_set;
 mod failures;

@@ -2,82 +2,25 @@
 //! orders, and a router that no longer hears the others.
 
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, UdpSocket};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::process::Process;
-use crate::common::{Call, MERIDIAN, Venue, holds, net, within};
+use crate::common::up::REGIONS;
+use crate::common::{Call, MERIDIAN, Up, Venue, holds, within};
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
 use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
 use hickory_proto::rr::{Name, RData, RecordType};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::Value;
 
-const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-southeast"];
 /// Clients in Germany, the United States and Singapore.
 const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
-/// How long a whole deployment may take to be ready, or to stop.
-const MINUTE: Duration = Duration::from_secs(60);
 /// Time limit of steps that take seconds, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
 
-/// A running `meridian up` with routers.
-struct Up {
-    process: Process,
-    data: PathBuf,
-    port: u16,
-}
-
 impl Up {
-    fn start(data: &Path, routers: u8) -> Up {
-        let addresses = [[0, 1], [0, 2], [0, 3], [1, 1], [1, 2], [1, 3]];
-        let addresses = addresses.map(|[k, i]| IpAddr::V4(Ipv4Addr::new(127, 0, k, i)));
-        let port = net::free_base(&addresses, 4);
-        let log = data.with_extension("out");
-        std::fs::write(&log, "").unwrap();
-        let mut command = Command::new(MERIDIAN);
-        command.args(["up", "--regions", "3", "--routers", &routers.to_string(), "--base-port", &port.to_string()]);
-        let mut process = Process::logged(command.arg("--data").arg(data), &log);
-        within("`up` is ready", MINUTE, || {
-            let said = std::fs::read_to_string(&log).unwrap();
-            assert!(process.runs(), "`up` ended: {said}");
-            if said.contains("\nReady.") { Ok(()) } else { Err(said) }
-        });
-        Up { process, data: data.to_owned(), port }
-    }
-
-    fn at(&self, k: u8, i: u8, offset: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, k, i], self.port + offset))
-    }
-
-    fn edge(&self) -> SocketAddr {
-        self.at(0, 1, 0)
-    }
-
-    fn node(&self, region: usize) -> SocketAddr {
-        self.at(1, region as u8 + 1, 0)
-    }
-
-    fn pid(&self, name: &str) -> Pid {
-        Pid::from_raw(std::fs::read_to_string(self.data.join(name).join("pid")).unwrap().trim().parse().unwrap())
-    }
-
-    /// Kills a process of this deployment. `up` reports it and continues.
-    fn kill(&self, name: &str) {
-        kill(self.pid(name), Signal::SIGKILL).unwrap();
-    }
-
-    /// Starts a node or router again with the command that `up` prints.
-    fn start_again(&self, name: &str) -> Process {
-        let role = if name.starts_with("router") { "router" } else { "node" };
-        let folder = self.data.join(name);
-        let mut command = Command::new(MERIDIAN);
-        Process::logged(command.args([role, "--config"]).arg(folder.join(format!("{role}.toml"))), &folder.join("log"))
-    }
-
     /// The status of a router, counted from 1.
     fn status(&self, router: u8) -> Value {
         Call::new("GET", "/v1/admin/status").to(self.at(0, router, 2)).expect(200).json()
@@ -132,12 +75,6 @@ impl Up {
         let mut command = Command::new(MERIDIAN);
         command.arg("region").args(arguments).args(["--by", "test"]).arg("--data").arg(&self.data);
         command.output().unwrap()
-    }
-
-    fn stop(mut self) {
-        self.process.signal(Signal::SIGTERM);
-        let (status, _) = self.process.ended(MINUTE);
-        assert!(status.success(), "{status}");
     }
 }
 

@@ -2,58 +2,27 @@
 //! region, a venue whose visits expire within seconds, and the same data after a restart.
 
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
 use std::time::Duration;
 
 use crate::common::guest::{List, conflicts, now, phone};
-use crate::common::process::{Process, exists};
-use crate::common::{Call, MERIDIAN, Venue, Visit, client, holds, net, within};
+use crate::common::process::exists;
+use crate::common::up::REGIONS;
+use crate::common::{Call, MERIDIAN, Up, Venue, Visit, client, holds, within};
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use replication::Wall;
 use serde_json::{Value, json};
 
-const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-southeast"];
 /// Time limit of steps for which the README says a second, on a busy machine.
 const SOON: Duration = Duration::from_secs(20);
 /// How long a whole deployment may take to be ready, or to stop.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A running `meridian up`.
-struct Up {
-    process: Process,
-    data: std::path::PathBuf,
-    public: [SocketAddr; 3],
-}
-
 impl Up {
-    /// Starts `up` and waits until it prints that it is ready.
-    fn start(data: &Path, base_port: u16) -> Up {
-        let log = data.with_extension("out");
-        // An earlier start in the same folder printed that line too.
-        std::fs::write(&log, "").unwrap();
-        let mut command = Command::new(MERIDIAN);
-        command
-            .args(["up", "--regions", "3", "--routers", "0", "--base-port", &base_port.to_string(), "--data"])
-            .arg(data);
-        let mut process = Process::logged(&mut command, &log);
-        within("`up` is ready", MINUTE, || {
-            let said = std::fs::read_to_string(&log).unwrap();
-            assert!(process.runs(), "`up` ended: {said}");
-            if said.contains("\nReady.") { Ok(()) } else { Err(said) }
-        });
-        let said = std::fs::read_to_string(&log).unwrap();
-        let public = REGIONS.map(|region| {
-            let line = said.lines().find(|line| line.trim_start().starts_with(region)).unwrap();
-            let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://")).unwrap();
-            url.parse().unwrap()
-        });
-        Up { process, data: data.to_owned(), public }
-    }
-
     fn pids(&self) -> [Pid; 3] {
         REGIONS.map(|region| {
             let text = std::fs::read_to_string(self.data.join(region).join("pid")).unwrap();
@@ -62,7 +31,7 @@ impl Up {
     }
 
     /// Stops `up` with SIGTERM. Returns how long it took until `up` and all its nodes had ended.
-    fn stop(mut self) -> Duration {
+    fn stop_all(mut self) -> Duration {
         let pids = self.pids();
         assert!(pids.iter().all(|pid| exists(*pid)));
         self.process.signal(Signal::SIGTERM);
@@ -87,17 +56,12 @@ impl Up {
     }
 }
 
-fn base_port() -> u16 {
-    let addresses = [1, 2, 3].map(|i| IpAddr::V4(Ipv4Addr::new(127, 0, 1, i)));
-    net::free_base(&addresses, 3)
-}
-
 /// The steps of the README in their order; each begins where the previous one ended.
 #[test]
 fn the_readmes_walk() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, port) = (folder.path().join("data"), base_port());
-    let up = Up::start(&data, port);
+    let (data, port) = (folder.path().join("data"), Up::free_port());
+    let up = Up::start_at(&data, 0, port);
     let [eu, us, _] = up.public;
     if us.ip() != eu.ip() {
         assert_eq!(us, SocketAddr::from(([127, 0, 1, 2], port)), "as documented");
@@ -116,12 +80,12 @@ fn the_readmes_walk() {
 
     let before = venue.list(eu);
     assert!(before.len() > 10);
-    let took = up.stop();
+    let took = up.stop_all();
     assert!(took < Duration::from_secs(15), "{took:?}");
-    let up = Up::start(&data, port);
+    let up = Up::start_at(&data, 0, port);
     up.agree(&venue, "the same data after a restart", |list| *list == before);
     assert_eq!(zoe.get().to(up.public[2]).status, 410, "what was erased stays erased");
-    up.stop();
+    up.stop_all();
 }
 
 fn check_in_at_two(up: &Up, venue: &Venue) -> Visit {
@@ -277,7 +241,7 @@ fn load_follows_check_ins(up: &Up) {
 #[test]
 fn visits_vanish_at_their_second() {
     let folder = tempfile::tempdir().unwrap();
-    let up = Up::start(&folder.path().join("data"), base_port());
+    let up = Up::start(&folder.path().join("data"), 0);
     let venue = Venue::make(up.public[0], "5s");
     holds("the venue is known in all regions", SOON, || {
         up.public.iter().all(|at| Call::new("GET", &venue.path).to(*at).status == 200)
@@ -310,5 +274,5 @@ fn visits_vanish_at_their_second() {
         assert_eq!(problem["type"], "urn:meridian:problem:expired");
         visit.put().to(at).problem(410);
     }
-    assert!(up.stop() < Duration::from_secs(15));
+    assert!(up.stop_all() < Duration::from_secs(15));
 }

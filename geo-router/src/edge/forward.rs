@@ -112,6 +112,11 @@ impl Sending<'_> {
         }
     }
 
+    /// Whether doing the request twice has the same effect as once.
+    fn is_idempotent(&self) -> bool {
+        api::pages::is_idempotent(&self.parts.method, self.parts.uri.path())
+    }
+
     async fn walk(&mut self, ranking: &[RegionIndex], progress: &mut ForwardState) -> Option<Answered> {
         if let Some(node) = self.sticky.filter(|node| self.may_stay(*node)) {
             match self.try_node(node, Pass::Well, progress).await {
@@ -183,7 +188,7 @@ impl Sending<'_> {
                 |fallback_answer: &mut Answered| fallback_answer.response.status() == StatusCode::NOT_FOUND;
             drop(progress.fallback_answer.take_if(is_unknown));
         }
-        let again = retry::again(&self.parts.method, outcome, self.body.is_there())
+        let again = retry::again(self.is_idempotent(), outcome, self.body.is_there())
             && progress.attempts < edge.config.retry.attempts
             && Instant::now() < progress.until;
         match answered {
@@ -255,6 +260,10 @@ impl Sending<'_> {
                 }
                 Ok(response) => {
                     let mut answered = Answered { node, response, read: None, lease };
+                    if self.unknown_in.is_none() && unknown::is_told(&answered.response) {
+                        self.unknown_in = Some(node.region);
+                        return (AttemptOutcome::UnknownVenue, Some(answered));
+                    }
                     if self.unknown_in.is_none() && unknown::may_be(&answered.response) {
                         match tokio::time::timeout(silence_limit, unknown::read(&mut answered.response)).await {
                             Ok(Ok(body)) => {
@@ -284,9 +293,7 @@ impl Sending<'_> {
                     // The node had closed the idle connection, and connections of the same age may be closed too.
                     fresh = true;
                 }
-                SendError::Broke { reused: true, .. }
-                    if self.body.is_there() && retry::is_idempotent(&self.parts.method) =>
-                {
+                SendError::Broke { reused: true, .. } if self.body.is_there() && self.is_idempotent() => {
                     *may_be_done = true;
                     fresh = true;
                 }

@@ -1,6 +1,6 @@
 //! One table that decides whether a request is tried again.
 //!
-//! | outcome of the attempt | idempotent | other methods |
+//! | outcome of the attempt | idempotent ([`api::pages::is_idempotent`]) | other requests |
 //! | --- | --- | --- |
 //! | it was never sent | again | again |
 //! | the connection broke, or the node stayed silent | again | no: it may have been done |
@@ -14,7 +14,7 @@
 //! A region that came back a moment ago may not have the venue yet. After its 404 the request goes to another region,
 //! once. If the venue does not exist, the second 404 is the answer.
 
-use hyper::{Method, StatusCode};
+use hyper::StatusCode;
 
 /// The outcome of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,54 +64,37 @@ impl AttemptOutcome {
     }
 }
 
-/// Whether doing the request twice has the same effect as once (RFC 9110, section 9.2.2).
-#[must_use]
-pub(super) fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS)
-}
-
 /// Whether a request is tried again.
 #[must_use]
-pub(super) fn again(method: &Method, outcome: AttemptOutcome, body_is_there: bool) -> bool {
+pub(super) fn again(idempotent: bool, outcome: AttemptOutcome, body_is_there: bool) -> bool {
     let fallback_answer = outcome.is_failure() || outcome == AttemptOutcome::UnknownVenue;
-    body_is_there && fallback_answer && (!outcome.may_be_done() || is_idempotent(method))
+    body_is_there && fallback_answer && (!outcome.may_be_done() || idempotent)
 }
 
 #[cfg(test)]
 mod tests {
-    use hyper::{Method, StatusCode};
+    use hyper::StatusCode;
 
     use super::{AttemptOutcome, again};
 
     #[test]
     fn the_table() {
-        let idempotent = [Method::GET, Method::HEAD, Method::PUT, Method::DELETE, Method::OPTIONS];
-        let others = [Method::POST, Method::PATCH, Method::from_bytes(b"PURGE").unwrap()];
         let failed = [502, 503, 504].map(|status| AttemptOutcome::Status(StatusCode::from_u16(status).unwrap()));
-        for method in &idempotent {
-            let none = [
-                AttemptOutcome::NeverLeft,
-                AttemptOutcome::Broke,
-                AttemptOutcome::Silent,
-                AttemptOutcome::UnknownVenue,
-            ];
-            for outcome in none.into_iter().chain(failed) {
-                assert!(again(method, outcome, true), "{method} {outcome:?}");
-                assert!(!again(method, outcome, false), "{method} {outcome:?}");
+        let harmless = [AttemptOutcome::NeverLeft, AttemptOutcome::UnknownVenue];
+        for outcome in harmless {
+            for idempotent in [true, false] {
+                assert!(again(idempotent, outcome, true), "{outcome:?}");
+                assert!(!again(idempotent, outcome, false), "{outcome:?}");
             }
         }
-        for method in &others {
-            for outcome in [AttemptOutcome::NeverLeft, AttemptOutcome::UnknownVenue] {
-                assert!(again(method, outcome, true));
-                assert!(!again(method, outcome, false));
-            }
-            for outcome in [AttemptOutcome::Broke, AttemptOutcome::Silent].into_iter().chain(failed) {
-                assert!(!again(method, outcome, true), "{method} {outcome:?}");
-            }
+        for outcome in [AttemptOutcome::Broke, AttemptOutcome::Silent].into_iter().chain(failed) {
+            assert!(again(true, outcome, true), "{outcome:?}");
+            assert!(!again(true, outcome, false), "{outcome:?}");
+            assert!(!again(false, outcome, true), "{outcome:?}");
         }
         for status in [100, 200, 201, 204, 301, 304, 400, 404, 409, 410, 429, 500, 501, 505] {
             let outcome = AttemptOutcome::Status(StatusCode::from_u16(status).unwrap());
-            assert!(idempotent.iter().chain(&others).all(|method| !again(method, outcome, true)), "{status}");
+            assert!(!again(true, outcome, true) && !again(false, outcome, true), "{status}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! # Invariants
 //! - Only the short body of a problem is read ahead; every other answer is relayed as it comes.
 
+use api::headers::PROBLEM;
 use api::problem::{Kind, MEDIA_TYPE, ProblemDetails};
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -21,6 +22,12 @@ pub(super) fn may_be<B: Body>(response: &Response<B>) -> bool {
         && response.body().size_hint().exact().is_some_and(|length| (1..=LONGEST).contains(&length))
 }
 
+/// Whether a page for people says in its head that the node does not know the venue.
+pub(super) fn is_told<B>(response: &Response<B>) -> bool {
+    let told = response.headers().get(PROBLEM).is_some_and(|kind| kind.as_bytes() == Kind::NoVenue.slug().as_bytes());
+    response.status() == StatusCode::NOT_FOUND && told
+}
+
 /// The whole body, whose length [`may_be`] has bounded.
 pub(super) async fn read(response: &mut Response<Incoming>) -> Result<Bytes, hyper::Error> {
     Ok(response.body_mut().collect().await?.to_bytes())
@@ -37,7 +44,7 @@ mod tests {
     use http_body_util::Full;
     use hyper::Response;
 
-    use super::{is_unknown_venue, may_be};
+    use super::{is_told, is_unknown_venue, may_be};
 
     #[test]
     fn only_short_problems_with_status_404_are_read() {
@@ -50,6 +57,15 @@ mod tests {
         assert!(!answer(404, "text/html", "{}".into()));
         assert!(!answer(404, "application/problem+json", String::new()));
         assert!(!answer(404, "application/problem+json", "x".repeat(4_097)));
+    }
+
+    #[test]
+    fn a_page_says_it_in_its_head() {
+        let page = |status: u16, kind: &str| {
+            is_told(&Response::builder().status(status).header("meridian-problem", kind).body(()).unwrap())
+        };
+        assert!(page(404, "no-such-venue"));
+        assert!(!page(404, "no-such-visit") && !page(410, "no-such-venue"));
     }
 
     #[test]

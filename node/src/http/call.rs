@@ -42,6 +42,11 @@ impl Call {
         self.stopping.clone()
     }
 
+    /// A part of the path as it was sent.
+    pub(super) fn name(&self, name: &str) -> &str {
+        self.names.get(name)
+    }
+
     /// The venue in the path.
     pub(super) fn venue(&self) -> Result<VenueId, Problem> {
         let detail = "a venue id is 26 characters of Crockford's base32";

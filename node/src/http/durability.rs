@@ -67,11 +67,7 @@ impl Wanted {
             Durability::Regions(count) => count,
             Durability::All => app.regions.len(),
         };
-        let mut status = app.handle.watch();
-        let reached = status.wait_for(|status| proof.regions(status, &app.region).len() >= count);
-        // Too late, or the driver is gone: the answer says how far the write got.
-        let _ = tokio::time::timeout(self.wait.unwrap_or(wait::USUAL_FOR_DURABILITY), reached).await;
-        let has = proof.regions(&app.handle.status(), &app.region);
+        let has = confirmed(app, proof, count, self.wait.unwrap_or(wait::USUAL_FOR_DURABILITY)).await;
         let headers = reply.headers_mut();
         headers.insert(CONFIRMED, header(list(&has)));
         if has.len() < count {
@@ -84,6 +80,15 @@ impl Wanted {
     }
 }
 
+/// Waits until `count` regions have the write, but no longer than `limit`. Returns the regions that have it.
+pub(super) async fn confirmed(app: &App, proof: &Proof, count: usize, limit: Duration) -> BTreeSet<RegionId> {
+    let mut status = app.handle.watch();
+    let reached = status.wait_for(|status| proof.regions(status, &app.region).len() >= count);
+    // Too late, or the driver is gone: the answer says how far the write got.
+    let _ = tokio::time::timeout(limit, reached).await;
+    proof.regions(&app.handle.status(), &app.region)
+}
+
 impl Proof {
     /// The proof of a write. For an outcome that wrote nothing it is the whole durable vector.
     pub(super) fn of(app: &App, outcome: Outcome) -> Proof {
@@ -93,7 +98,8 @@ impl Proof {
         }
     }
 
-    fn regions(&self, status: &Status, own: &RegionId) -> BTreeSet<RegionId> {
+    /// The regions that have the write, this one included.
+    pub(super) fn regions(&self, status: &Status, own: &RegionId) -> BTreeSet<RegionId> {
         let has = |vector: &VersionVector| match self {
             Proof::AnyOf(dots) => dots.iter().any(|dot| vector.contains(*dot)),
             Proof::All(all) => vector.covers(all),

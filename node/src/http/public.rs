@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use super::call::Call;
 use super::problem::{Answered, Problem};
 use super::reply::Reply;
-use super::{App, changes, cluster, guests, probes, venues, visits};
+use super::{App, changes, cluster, guests, pages, probes, venues, visits};
 
 /// How long a client's connection may be idle.
 const IDLE: Duration = Duration::from_secs(60);
@@ -50,6 +50,14 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
     Resource::new("/v1/venues/{venue}/changes", &[(Method::GET, handler!(changes::changes))]).endless(),
     Resource::new("/v1/cluster", &[(Method::GET, handler!(cluster::show))]),
     Resource::new("/v1/openapi.json", &[(Method::GET, handler!(probes::openapi))]),
+    Resource::new("/c/{venue}", &[(Method::GET, handler!(pages::show)), (Method::POST, handler!(pages::accept))]),
+    Resource::new(
+        "/c/{venue}/{area}",
+        &[(Method::GET, handler!(pages::show)), (Method::POST, handler!(pages::accept))],
+    ),
+    Resource::new("/r/{visit}", &[(Method::GET, handler!(pages::open)), (Method::POST, handler!(pages::act))]),
+    Resource::new("/assets/{file}", &[(Method::GET, handler!(pages::asset))]),
+    Resource::new("/worker.js", &[(Method::GET, handler!(pages::worker))]),
     Resource::new("/healthz", &[(Method::GET, handler!(probes::healthz))]),
     Resource::new("/readyz", &[(Method::GET, handler!(probes::readyz))]),
 ];

@@ -11,5 +11,5 @@
 mod check_in;
 mod own;
 
-pub(super) use check_in::{post, put};
-pub(super) use own::{correct, erase, show};
+pub(super) use check_in::{CheckInError, check_in, post, put};
+pub(super) use own::{Corrected, apply_correction, apply_erasure, correct, erase, rules, show};

@@ -8,7 +8,7 @@
 use api::Moment;
 use hyper::StatusCode;
 use hyper::header::LOCATION;
-use replication::{Change, DocumentKey, Outcome, Row, Status, View, Wall, Write};
+use replication::{Change, DocumentKey, Outcome, Row, Status, VersionVector, View, Wall, Write};
 
 use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};
@@ -18,7 +18,7 @@ use super::super::session::Session;
 use super::super::store::{visit_from_rows, why_absent};
 use super::super::venues::CachedVenue;
 use super::super::{App, auth, body, venues};
-use registry::{CheckAt, CheckedVisit, Receipt, Secret, VenueId, VisitBody, VisitId};
+use registry::{CheckAt, CheckedVisit, Invalid, Receipt, Secret, VenueId, VisitBody, VisitId};
 
 /// `POST /v1/venues/{venue}/visits`.
 pub(in super::super) async fn post(call: Call) -> Result<Reply, Problem> {
@@ -54,7 +54,72 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
     let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    let known = venues::find_open(app, venue, &session);
+    let accepted = check_in(app, &mut session, venue, id, &written).await?;
+    let status = if accepted.is_repeat() { StatusCode::OK } else { StatusCode::CREATED };
+    let mut reply = receipt(app, status, venue, id, accepted.expires_at, &secret, false)?;
+    wanted.confirm(app, &accepted.proof, &mut reply).await;
+    match accepted.shown {
+        Shown::Stored(needs) => session.sign_needs(&mut reply, &needs),
+        Shown::Written(outcome) => session.sign_write(&mut reply, app, outcome),
+    }
+    Ok(reply)
+}
+
+/// A check-in that is durable here.
+pub(in super::super) struct Accepted {
+    /// When it is deleted everywhere.
+    pub(in super::super) expires_at: Wall,
+    pub(in super::super) proof: Proof,
+    shown: Shown,
+}
+
+/// What the answer to a check-in rests on.
+enum Shown {
+    /// It was here before: what a replica must have to show it.
+    Stored(VersionVector),
+    /// This request wrote it.
+    Written(Outcome),
+}
+
+impl Accepted {
+    /// Whether the same check-in was accepted before.
+    pub(in super::super) fn is_repeat(&self) -> bool {
+        matches!(self.shown, Shown::Stored(_) | Shown::Written(Outcome::Repeat))
+    }
+}
+
+/// Why a check-in is not accepted.
+pub(in super::super) enum CheckInError {
+    /// The body breaks these rules.
+    Invalid(Invalid),
+    /// Anything else.
+    Problem(Problem),
+}
+
+impl From<Problem> for CheckInError {
+    fn from(problem: Problem) -> CheckInError {
+        CheckInError::Problem(problem)
+    }
+}
+
+impl From<CheckInError> for Problem {
+    fn from(error: CheckInError) -> Problem {
+        match error {
+            CheckInError::Invalid(invalid) => invalid.into(),
+            CheckInError::Problem(problem) => problem,
+        }
+    }
+}
+
+/// Stores the check-in that `written` states under an id of the guest's, once, however often it is sent.
+pub(in super::super) async fn check_in(
+    app: &App,
+    session: &mut Session,
+    venue: VenueId,
+    id: VisitId,
+    written: &VisitBody,
+) -> Result<Accepted, CheckInError> {
+    let known = venues::find_open(app, venue, session);
     let at = CheckAt { now: app.now(&session.status), arrival: Some(id.arrival()) };
     let checked = known.as_ref().ok().map(|known| written.check(&known.venue, &known.pack, at));
     // The search includes rows that are not durable yet, because this check-in may be on its way to the disk. If the
@@ -65,16 +130,15 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
         (Ok(known), Some(Ok(checked))) if !known.has_changed() => app.row(&checked.key(id, &known.venue), applied)?,
         _ => app.rows(&id.name(venue), applied)?,
     };
-    if let Some((key, row, change)) = find_repeat(&written, id, &stored) {
+    if let Some((key, row, change)) = find_repeat(written, id, &stored) {
         if !durably(row, &session.status)?.contains(change.hash()) {
             // The first one is not durable yet. The replica answers the repeat once it is durable.
-            app.write("check_in", Write::Change { key: *key, change }).await?;
+            app.write("check_in", Write::Change { key: *key, change }).await.map_err(Problem::from)?;
         }
-        let mut reply = receipt(app, StatusCode::OK, venue, id, key.expires_at, &secret, false)?;
-        wanted.confirm(app, &Proof::AnyOf(row.dots()), &mut reply).await;
         let status = app.handle.status();
-        session.sign_needs(&mut reply, &durably(row, &status)?.needs(&status.durable));
-        return Ok(reply);
+        let needs = durably(row, &status)?.needs(&status.durable);
+        let proof = Proof::AnyOf(row.dots());
+        return Ok(Accepted { expires_at: key.expires_at, proof, shown: Shown::Stored(needs) });
     }
     // Rows without a visible field hold corrections that arrived before their check-in, which this request may be.
     if visit_from_rows(app, id, &stored).is_some() {
@@ -82,24 +146,20 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
         if visit_from_rows(app, id, &durable.collect::<Result<Vec<_>, Problem>>()?).is_none() {
             app.settle().await?;
         }
-        return Err(Problem::new(Kind::Conflict, "correct it with PATCH"));
+        return Err(Problem::new(Kind::Conflict, "correct it with PATCH").into());
     }
     let known = known?;
     let checked = match checked {
         Some(Ok(checked)) => checked,
-        None => return Err(Problem::internal()),
+        None => return Err(Problem::internal().into()),
         Some(Err(invalid)) => {
             // If the visit is gone, the guest should be told that instead of what is wrong with its time.
-            let gone = why_absent(app, venue, id, &mut session)?;
-            return Err(if gone.kind() == Kind::NoVisit { invalid.into() } else { gone });
+            let gone = why_absent(app, venue, id, session)?;
+            return Err(if gone.kind() == Kind::NoVisit { CheckInError::Invalid(invalid) } else { gone.into() });
         }
     };
     let (outcome, expires_at) = store(app, &known, id, &checked).await?;
-    let status = if outcome == Outcome::Repeat { StatusCode::OK } else { StatusCode::CREATED };
-    let mut reply = receipt(app, status, venue, id, expires_at, &secret, false)?;
-    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
-    session.sign_write(&mut reply, app, outcome);
-    Ok(reply)
+    Ok(Accepted { expires_at, proof: Proof::of(app, outcome), shown: Shown::Written(outcome) })
 }
 
 async fn store(

@@ -8,7 +8,7 @@ use api::wait::WAIT;
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use replication::{Reason, Wall, Write};
+use replication::{Outcome, Reason, VersionVector, Wall, Write};
 use serde::Serialize;
 
 use super::super::call::Call;
@@ -20,6 +20,7 @@ use super::super::session::Session;
 use super::super::store::{collect_needs, visit_from_rows, why_absent};
 use super::super::venues::{self, VenueLookup};
 use super::super::{App, auth, body};
+use super::check_in::CheckInError;
 use api::Moment;
 use registry::EARLIEST_ARRIVAL;
 use registry::LONGEST_RETENTION;
@@ -62,13 +63,38 @@ pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VisitPatch::parse(&body)?;
     let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
+    let corrected = apply_correction(app, &mut session, venue, id, &patch).await?;
+    let mut reply = record(app, &corrected.visit, venue, corrected.expires_at)?;
+    wanted.confirm(app, &corrected.proof, &mut reply).await;
+    session.sign_needs(&mut reply, &corrected.needs);
+    Ok(reply)
+}
+
+/// A visit after its correction.
+pub(in super::super) struct Corrected {
+    pub(in super::super) visit: Visit,
+    pub(in super::super) expires_at: Wall,
+    pub(in super::super) proof: Proof,
+    /// What a replica must have to show the visit like this.
+    pub(in super::super) needs: VersionVector,
+}
+
+/// Corrects a visit as it is durable here. Returns once the correction is durable; a correction that changes nothing
+/// writes nothing.
+pub(in super::super) async fn apply_correction(
+    app: &App,
+    session: &mut Session,
+    venue: VenueId,
+    id: VisitId,
+    patch: &VisitPatch,
+) -> Result<Corrected, CheckInError> {
     // A correction builds on what is durable, so the answer's token covers its dependencies.
     let rows = app.rows(&id.name(venue), app.view(&session.status))?;
     let Some((visit, expires_at)) = visit_from_rows(app, id, &rows) else {
-        return Err(why_absent(app, venue, id, &mut session)?);
+        return Err(why_absent(app, venue, id, session)?.into());
     };
-    let (rules, pack) = correction_rules(app, venue, &session)?;
-    let updates = patch.check(&visit, &rules, &pack)?;
+    let (rules, pack) = rules(app, venue, session)?;
+    let updates = patch.check(&visit, &rules, &pack).map_err(CheckInError::Invalid)?;
     let updates: Vec<_> = updates.iter().map(|(field, value)| (field.as_ref(), value.clone())).collect();
     let mut last = None;
     for (key, row) in &rows {
@@ -78,27 +104,23 @@ pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
             continue;
         }
         if let Some(change) = document.amend(key, &updates) {
-            last = Some(app.write("correction", Write::Change { key: *key, change }).await?);
+            let write = Write::Change { key: *key, change };
+            last = Some(app.write("correction", write).await.map_err(Problem::from)?);
         }
     }
     let Some(outcome) = last else {
-        let mut reply = record(app, &visit, venue, expires_at)?;
         let needs = collect_needs(&rows, &session.status.durable);
-        wanted.confirm(app, &Proof::All(needs.clone()), &mut reply).await;
-        session.sign_needs(&mut reply, &needs);
-        return Ok(reply);
+        return Ok(Corrected { visit, expires_at, proof: Proof::All(needs.clone()), needs });
     };
     // The write is durable, so the present status covers it.
     let status = app.handle.status();
     let rows = app.rows(&id.name(venue), app.view(&status))?;
     // The visit was erased or expired meanwhile, and the correction with it.
     let Some((visit, expires_at)) = visit_from_rows(app, id, &rows) else {
-        return Err(why_absent(app, venue, id, &mut session)?);
+        return Err(why_absent(app, venue, id, session)?.into());
     };
-    let mut reply = record(app, &visit, venue, expires_at)?;
-    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
-    session.sign_needs(&mut reply, &collect_needs(&rows, &status.durable));
-    Ok(reply)
+    let needs = collect_needs(&rows, &status.durable);
+    Ok(Corrected { visit, expires_at, proof: Proof::of(app, outcome), needs })
 }
 
 /// `DELETE /v1/venues/{venue}/visits/{visit}`.
@@ -108,13 +130,23 @@ pub(in super::super) async fn erase(call: Call) -> Result<Reply, Problem> {
     auth::check_secret(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    check_erasable(id, app.now(&session.status))?;
-    let erase = Write::Erase { name: id.name(venue), lasting: false, reason: Reason::Subject };
-    let outcome = app.write("erasure", erase).await?;
+    let outcome = apply_erasure(app, &session, venue, id).await?;
     let mut reply = no_content();
     wanted.confirm_always(app, &Proof::of(app, outcome), &mut reply).await;
     session.sign_write(&mut reply, app, outcome);
     Ok(reply)
+}
+
+/// Erases a visit, whether or not this region has seen it. Returns once the tombstone is durable here.
+pub(in super::super) async fn apply_erasure(
+    app: &App,
+    session: &Session,
+    venue: VenueId,
+    id: VisitId,
+) -> Result<Outcome, Problem> {
+    check_erasable(id, app.now(&session.status))?;
+    let erase = Write::Erase { name: id.name(venue), lasting: false, reason: Reason::Subject };
+    Ok(app.write("erasure", erase).await?)
 }
 
 /// Refuses an erasure of a visit that cannot exist, because every tombstone takes room in every region.
@@ -129,7 +161,7 @@ fn check_erasable(id: VisitId, now: Wall) -> Result<(), Problem> {
 }
 
 /// The rules for a correction: the venue's, or the node's own once the venue is closed.
-fn correction_rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<PolicyPack>), Problem> {
+pub(in super::super) fn rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<PolicyPack>), Problem> {
     if let VenueLookup::Open(known) = venues::find(app, id, session)? {
         return Ok((known.venue.clone(), known.pack.clone()));
     }

@@ -1,0 +1,194 @@
+//! From a template to an answer: the frame that all pages share, and the headers that keep a page private.
+//!
+//! minijinja fills the templates, as in the reports of simulations: it escapes by itself, and a page stays HTML that one
+//! can read and restyle. A test renders every page in every language with undefined values forbidden.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use fluent_bundle::FluentArgs;
+use hyper::StatusCode;
+use hyper::header::{
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
+    VARY,
+};
+use hyper::http::request::Parts;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde, Value, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
+use serde::Serialize;
+
+use super::super::reply::{Reply, full};
+use super::assets;
+use super::texts::Texts;
+
+/// Every template, by the name that other templates use.
+const TEMPLATES: [(&str, &str); 7] = [
+    ("frame.html", include_str!("../../../templates/frame.html")),
+    ("fields.html", include_str!("../../../templates/fields.html")),
+    ("check-in.html", include_str!("../../../templates/check-in.html")),
+    ("receipt.html", include_str!("../../../templates/receipt.html")),
+    ("erased.html", include_str!("../../../templates/erased.html")),
+    ("locked.html", include_str!("../../../templates/locked.html")),
+    ("message.html", include_str!("../../../templates/message.html")),
+];
+
+/// Scripts, styles and pictures from this address alone, no inline code, no frames, forms to this address alone.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; worker-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+);
+
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
+
+/// The templates of each language.
+static PAGES: LazyLock<BTreeMap<&'static str, Environment<'static>>> =
+    LazyLock::new(|| Texts::all().iter().map(|texts| (texts.tag, environment(texts))).collect());
+
+/// What all pages share.
+#[derive(Serialize)]
+pub(super) struct Frame {
+    /// Without the name of the product.
+    pub(super) title: String,
+    /// The language's tag.
+    pub(super) tag: &'static str,
+    /// Where the same page is in each language; empty if the page is the answer to a form.
+    pub(super) languages: Vec<LanguageLink>,
+}
+
+/// The same page in a language.
+#[derive(Serialize)]
+pub(super) struct LanguageLink {
+    tag: &'static str,
+    name: String,
+    address: String,
+}
+
+impl Frame {
+    /// The frame of a page that a person opened by its address, or of the answer to a form.
+    pub(super) fn new(texts: &Texts, title: String, parts: &Parts) -> Frame {
+        let is_page = parts.method != hyper::Method::POST;
+        let link = |other: &Texts| LanguageLink {
+            tag: other.tag,
+            name: other.text("language").into_owned(),
+            address: in_language(parts.uri.path(), parts.uri.query(), other.tag),
+        };
+        let languages = if is_page { Texts::all().iter().map(link).collect() } else { Vec::new() };
+        Frame { title, tag: texts.tag, languages }
+    }
+}
+
+/// The language that the address names, or the one that the client prefers.
+pub(super) fn language(parts: &Parts) -> &'static Texts {
+    let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
+    let named = pairs.into_iter().find(|(name, _)| name == "lang").and_then(|(_, tag)| Texts::of(&tag));
+    named.unwrap_or_else(|| Texts::preferred(&parts.headers))
+}
+
+/// The address of a page in a language; the rest of its query stays.
+fn in_language(path: &str, query: Option<&str>, tag: &str) -> String {
+    let pairs = form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    let mut other = form_urlencoded::Serializer::new(String::new());
+    other.extend_pairs(pairs.filter(|(name, _)| name != "lang")).append_pair("lang", tag);
+    format!("{path}?{}", other.finish())
+}
+
+/// An answer that shows a page.
+pub(super) fn render(texts: &Texts, status: StatusCode, template: &str, content: impl Serialize) -> Reply {
+    let page = PAGES.get(texts.tag).ok_or(ErrorKind::TemplateNotFound.into());
+    let page = page.and_then(|pages: &Environment<'_>| pages.get_template(template)?.render(Serde(content)));
+    let mut reply = match page {
+        Ok(page) => full(status, page),
+        Err(error) => {
+            debug_assert!(false, "{error:#}");
+            // The error names a template and a line, and no value.
+            tracing::error!(template, line = error.line(), "a page cannot be made: the request fails");
+            full(StatusCode::INTERNAL_SERVER_ERROR, texts.text("trouble").into_owned())
+        }
+    };
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(texts.tag));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(VARY, HeaderValue::from_static("accept-language"));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(PERMISSIONS_POLICY, HeaderValue::from_static("camera=(), geolocation=(), microphone=()"));
+    reply
+}
+
+fn environment(texts: &'static Texts) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+    environment.set_syntax(syntax.unwrap_or_default());
+    for (name, source) in TEMPLATES {
+        let added = environment.add_template(name, source);
+        debug_assert!(added.is_ok(), "{added:?}");
+    }
+    environment.set_formatter(|out, state, value| match value.as_str() {
+        Some(text) if !value.is_safe() && matches!(state.auto_escape(), AutoEscape::Html) => {
+            out.write_str(&escaped(text)).map_err(|_| ErrorKind::WriteFailure.into())
+        }
+        _ => escape_formatter(out, state, value),
+    });
+    environment.add_function("asset", |name: &str| assets::address(name));
+    environment.add_function("text", move |key: &str, parts: Kwargs| -> Result<String, Error> {
+        let parts = args(&parts, |text| text)?;
+        Ok(texts.fill(key, Some(&parts)).into_owned())
+    });
+    // A message that is HTML itself: what is put into it is escaped.
+    environment.add_function("html", move |key: &str, parts: Kwargs| -> Result<Value, Error> {
+        let parts = args(&parts, |text| escaped(&text))?;
+        Ok(Value::from_safe_string(texts.fill(key, Some(&parts)).into_owned()))
+    });
+    environment
+}
+
+/// Text as HTML, in an element or in a quoted attribute. minijinja's own escape was passed over, because it also escapes
+/// the slash, which makes every address in a page unreadable and a quarter longer.
+fn escaped(text: &str) -> String {
+    let mut html = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '&' => html.push_str("&amp;"),
+            '<' => html.push_str("&lt;"),
+            '>' => html.push_str("&gt;"),
+            '"' => html.push_str("&quot;"),
+            '\'' => html.push_str("&#39;"),
+            c => html.push(c),
+        }
+    }
+    html
+}
+
+/// The parts of a message.
+fn args(parts: &Kwargs, shown: impl Fn(String) -> String) -> Result<FluentArgs<'static>, Error> {
+    let mut args = FluentArgs::new();
+    for name in parts.args() {
+        let value: Value = parts.get(name)?;
+        match i64::try_from(value.clone()) {
+            Ok(number) if value.kind() == ValueKind::Number => args.set(name.to_owned(), number),
+            _ => args.set(name.to_owned(), shown(value.to_string())),
+        }
+    }
+    Ok(args)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{escaped, in_language};
+
+    #[test]
+    fn text_cannot_leave_its_place() {
+        assert_eq!(escaped("a/b <i> & \"x\" 'y'"), "a/b &lt;i&gt; &amp; &quot;x&quot; &#39;y&#39;");
+    }
+
+    #[test]
+    fn a_link_to_a_language_keeps_the_rest_of_the_address() {
+        assert_eq!(in_language("/c/x", None, "de"), "/c/x?lang=de");
+        assert_eq!(in_language("/r/x", Some("v=a%20b&lang=en"), "de"), "/r/x?v=a+b&lang=de");
+    }
+}

@@ -1,0 +1,97 @@
+//! A whole deployment as `meridian up` starts it, with routers.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::process::Process;
+use super::{MERIDIAN, net, within};
+
+/// The regions in the order of their numbers.
+pub(crate) const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-southeast"];
+
+/// How long a whole deployment may take to be ready, or to stop.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A running `meridian up` with routers.
+pub(crate) struct Up {
+    pub(crate) process: Process,
+    pub(crate) data: PathBuf,
+    pub(crate) port: u16,
+    /// Where each region's node listens.
+    pub(crate) public: [SocketAddr; 3],
+}
+
+impl Up {
+    /// Starts `up` with three regions and waits until it prints that it is ready.
+    pub(crate) fn start(data: &Path, routers: u8) -> Up {
+        Up::start_at(data, routers, Up::free_port())
+    }
+
+    /// A port from which on all ports of a deployment are free.
+    pub(crate) fn free_port() -> u16 {
+        let addresses = [[0, 1], [0, 2], [0, 3], [1, 1], [1, 2], [1, 3]];
+        net::free_base(&addresses.map(|[k, i]| IpAddr::V4(Ipv4Addr::new(127, 0, k, i))), 4)
+    }
+
+    /// As [`start`](Self::start), at a port that an earlier start had.
+    pub(crate) fn start_at(data: &Path, routers: u8, port: u16) -> Up {
+        let log = data.with_extension("out");
+        // An earlier start in the same folder printed that line too.
+        std::fs::write(&log, "").unwrap();
+        let mut command = Command::new(MERIDIAN);
+        command.args(["up", "--regions", "3", "--routers", &routers.to_string(), "--base-port", &port.to_string()]);
+        let mut process = Process::logged(command.arg("--data").arg(data), &log);
+        within("`up` is ready", MINUTE, || {
+            let said = std::fs::read_to_string(&log).unwrap();
+            assert!(process.runs(), "`up` ended: {said}");
+            if said.contains("\nReady.") { Ok(()) } else { Err(said) }
+        });
+        let said = std::fs::read_to_string(&log).unwrap();
+        let public = REGIONS.map(|region| {
+            let line = said.lines().find(|line| line.trim_start().starts_with(region)).unwrap();
+            let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://")).unwrap();
+            url.parse().unwrap()
+        });
+        Up { process, data: data.to_owned(), port, public }
+    }
+
+    pub(crate) fn at(&self, k: u8, i: u8, offset: u16) -> SocketAddr {
+        SocketAddr::from(([127, 0, k, i], self.port + offset))
+    }
+
+    pub(crate) fn edge(&self) -> SocketAddr {
+        self.at(0, 1, 0)
+    }
+
+    pub(crate) fn node(&self, region: usize) -> SocketAddr {
+        self.at(1, region as u8 + 1, 0)
+    }
+
+    pub(crate) fn pid(&self, name: &str) -> Pid {
+        Pid::from_raw(std::fs::read_to_string(self.data.join(name).join("pid")).unwrap().trim().parse().unwrap())
+    }
+
+    /// Kills a process of this deployment. `up` reports it and continues.
+    pub(crate) fn kill(&self, name: &str) {
+        kill(self.pid(name), Signal::SIGKILL).unwrap();
+    }
+
+    /// Starts a node or router again with the command that `up` prints.
+    pub(crate) fn start_again(&self, name: &str) -> Process {
+        let role = if name.starts_with("router") { "router" } else { "node" };
+        let folder = self.data.join(name);
+        let mut command = Command::new(MERIDIAN);
+        Process::logged(command.args([role, "--config"]).arg(folder.join(format!("{role}.toml"))), &folder.join("log"))
+    }
+
+    pub(crate) fn stop(mut self) {
+        self.process.signal(Signal::SIGTERM);
+        let (status, _) = self.process.ended(MINUTE);
+        assert!(status.success(), "{status}");
+    }
+}
