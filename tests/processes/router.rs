@@ -63,14 +63,6 @@ impl Up {
         Some(answer)
     }
 
-    /// The region that answers a client at the edge.
-    fn answered(&self, client: &str) -> String {
-        let answer = Call::new("GET", "/v1/cluster").header("X-Forwarded-For", client).to(self.edge()).expect(200);
-        let region = answer.json()["region"].as_str().unwrap().to_owned();
-        assert_eq!(answer.header("meridian-region"), Some(&*region));
-        region
-    }
-
     fn region_command(&self, arguments: &[&str]) -> std::process::Output {
         let mut command = Command::new(MERIDIAN);
         command.arg("region").args(arguments).args(["--by", "test"]).arg("--data").arg(&self.data);

@@ -25,6 +25,8 @@ mod fields;
 mod form;
 mod page;
 mod receipt;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod times;
 

@@ -184,10 +184,20 @@ impl Api {
 
     pub(super) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
         let body = body.map(ToString::to_string).unwrap_or_default();
+        self.send(method, path, headers, "application/json", &body).await
+    }
+
+    /// Sends a form, as a browser does.
+    pub(super) async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        self.send("POST", path, &[], "application/x-www-form-urlencoded", &body).await
+    }
+
+    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], media_type: &str, body: &str) -> Answer {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
         headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
         if !body.is_empty() {
-            request += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+            request += &format!("Content-Type: {media_type}\r\nContent-Length: {}\r\n", body.len());
         }
         let mut connection = TcpStream::connect(self.address).await.expect("connects");
         connection.write_all(format!("{request}\r\n{body}").as_bytes()).await.expect("sends");
@@ -202,8 +212,12 @@ impl Api {
 
     /// Opens a venue.
     pub(super) async fn venue(&self) -> Venue {
-        let body = serde_json::json!({"name": "Zum Test", "timezone": "Europe/Berlin"});
-        let made = self.ask("POST", "/v1/venues", &[], Some(&body)).await;
+        self.venue_of(&serde_json::json!({"name": "Zum Test", "timezone": "Europe/Berlin"})).await
+    }
+
+    /// Opens a venue with any body.
+    pub(super) async fn venue_of(&self, body: &Value) -> Venue {
+        let made = self.ask("POST", "/v1/venues", &[], Some(body)).await;
         assert_eq!(made.status, 201, "{made:?}");
         let made = made.json();
         let text = |name: &str| made[name].as_str().expect("text").to_owned();
@@ -219,6 +233,10 @@ impl Api {
 impl Answer {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(super) fn head(&self) -> &str {
+        &self.head
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {

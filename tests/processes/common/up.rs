@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::process::Process;
-use super::{MERIDIAN, net, within};
+use super::{Call, MERIDIAN, net, within};
 
 /// The regions in the order of their numbers.
 pub(crate) const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-southeast"];
@@ -87,6 +87,14 @@ impl Up {
         let folder = self.data.join(name);
         let mut command = Command::new(MERIDIAN);
         Process::logged(command.args([role, "--config"]).arg(folder.join(format!("{role}.toml"))), &folder.join("log"))
+    }
+
+    /// The region that answers a client at the edge.
+    pub(crate) fn answered(&self, client: &str) -> String {
+        let answer = Call::new("GET", "/v1/cluster").header("X-Forwarded-For", client).to(self.edge()).expect(200);
+        let region = answer.json()["region"].as_str().unwrap().to_owned();
+        assert_eq!(answer.header("meridian-region"), Some(&*region));
+        region
     }
 
     pub(crate) fn stop(mut self) {

@@ -1,0 +1,200 @@
+//! The pages as a browser asks for them.
+
+use std::time::Duration;
+
+use registry::PolicyPack;
+use serde_json::json;
+
+use super::super::testing::{Answer, Api, Venue};
+use super::assets;
+use super::fields::{self, FormErrors};
+use super::texts::Texts;
+
+/// The value of a hidden field.
+fn hidden<'a>(page: &'a Answer, name: &str) -> &'a str {
+    let start = format!("name=\"{name}\" value=\"");
+    let (_, rest) = page.body.split_once(&start).unwrap_or_else(|| panic!("{name}: {page:?}"));
+    rest.split_once('"').expect("an end").0
+}
+
+fn path(venue: &Venue) -> String {
+    format!("/c/{}", venue.id)
+}
+
+#[track_caller]
+fn is_private(page: &Answer) {
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(page.header("x-content-type-options"), Some("nosniff"));
+    let policy = page.header("content-security-policy").expect("a policy");
+    assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    for inline in ["<style", " style=", " onclick=", "javascript:"] {
+        assert!(!page.body.contains(inline), "{inline}");
+    }
+}
+
+#[tokio::test]
+async fn the_form_is_small_private_and_in_the_readers_language() {
+    let api = Api::start().await;
+    let venue = api.venue_of(&json!({"name": "A & \"B\" <i>", "timezone": "Europe/Berlin", "areas": ["Bar"]})).await;
+    let page = api.ask("GET", &path(&venue), &[("Accept-Language", "de-AT, en;q=0.5")], None).await;
+    assert_eq!(page.status, 200);
+    is_private(&page);
+    assert!(page.body.contains("<html lang=\"de\">") && page.body.contains("Jetzt einchecken"), "{page:?}");
+    assert!(page.body.contains("A &amp; &quot;B&quot; &lt;i&gt;") && !page.body.contains("<i>"));
+    let style = include_str!("../../../assets/style.css").len();
+    assert!(page.body.len() + style < 30_000, "{} and {style}", page.body.len());
+    for token in ["name", "tel", "email"] {
+        assert!(page.body.contains(&format!("autocomplete=\"{token}\"")), "{token}");
+    }
+    let english = api.ask("GET", &format!("{}?lang=en", path(&venue)), &[("Accept-Language", "de")], None).await;
+    assert!(english.body.contains("Check in now"));
+    // The area of the address, if the venue has it.
+    let bar = api.ask("GET", &format!("{}/Bar", path(&venue)), &[], None).await;
+    assert_eq!(hidden(&bar, "area"), "Bar");
+    let none = api.ask("GET", &format!("{}/%3Cscript%3E", path(&venue)), &[], None).await;
+    assert!(none.status == 200 && none.body.contains("<select") && !none.body.contains("script>\""));
+    let head = api.ask("HEAD", &path(&venue), &[], None).await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_twice_is_one_visit_and_one_that_was_changed_is_a_correction() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let form = api.ask("GET", &path(&venue), &[], None).await;
+    let (id, secret) = (hidden(&form, "visit").to_owned(), hidden(&form, "secret").to_owned());
+    let send = async |phone: &str| {
+        let fields = [("visit", &*id), ("secret", &*secret), ("name-1", "Zoë & Co"), ("phone-1", phone), ("x", "y")];
+        api.form(&path(&venue), &fields).await
+    };
+    let receipt = send("030 1111").await;
+    assert_eq!(receipt.status, 200, "{receipt:?}");
+    is_private(&receipt);
+    assert!(receipt.body.contains("Zoë &amp; Co"), "{receipt:?}");
+    assert!(!receipt.head().contains(&secret), "no header has the secret");
+    let again = send("030 1111").await;
+    assert!(again.status == 200 && again.body.contains("the same visit"), "{again:?}");
+    let changed = send("030 2222").await;
+    assert!(changed.status == 200 && changed.body.contains("Your changes are stored"), "{changed:?}");
+    let list = venue.list(&api, "/guests", "application/json").await.json();
+    assert_eq!(list["visits"].as_array().expect("visits").len(), 1);
+    assert_eq!(list["visits"][0]["persons"], json!([{"name": "Zoë & Co", "phone": "030 2222"}]));
+}
+
+#[tokio::test]
+async fn a_wrong_form_comes_back_with_what_was_typed() {
+    let api = Api::start().await;
+    let venue = api.venue_of(&json!({"name": "V", "timezone": "Europe/Berlin", "areas": ["Bar"]})).await;
+    let fields = [("name-1", "<b>"), ("phone-1", "x"), ("name-3", "Third"), ("area", "Cellar")];
+    let page = api.form(&path(&venue), &fields).await;
+    assert_eq!(page.status, 422);
+    is_private(&page);
+    for wanted in [
+        "href=\"#phone-1\"",
+        "href=\"#area\"",
+        "value=\"&lt;b&gt;\"",
+        "value=\"Third\"",
+        "<title>Error: Check in: V",
+        "aria-describedby=\"phone-1-error\"",
+        "role=\"alert\"",
+    ] {
+        assert!(page.body.contains(wanted), "{wanted}: {}", page.body);
+    }
+    assert!(page.body.matches("<details class=\"person\" open>").count() == 1, "the third person is open");
+    // Not a form, and one that is too large.
+    assert_eq!(api.ask("POST", &path(&venue), &[], Some(&json!({}))).await.status, 415);
+    assert_eq!(api.form(&path(&venue), &[("name-1", &"x".repeat(70_000))]).await.status, 413);
+}
+
+#[tokio::test]
+async fn a_venue_that_is_not_there_is_said_so_in_words_and_in_the_head() {
+    let api = Api::start().await;
+    for (path, kind) in
+        [("/c/00000000000000000000000000", Some("no-such-venue")), ("/c/x", None), ("/c/x/y", None), ("/r/x?v=y", None)]
+    {
+        let page = api.ask("GET", path, &[], None).await;
+        assert_eq!((page.status, page.header("meridian-problem")), (404, kind), "{path}");
+        is_private(&page);
+        assert!(page.body.contains("not known"), "{page:?}");
+    }
+}
+
+#[tokio::test]
+async fn while_the_clock_is_in_doubt_the_form_says_what_to_do_and_loses_nothing() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    api.step_clock(Duration::from_secs(86_400));
+    super::super::testing::until(|| api.app.handle.status().doubt.is_some()).await;
+    let page = api.ask("GET", &path(&venue), &[], None).await;
+    assert!(page.status == 200 && page.body.contains("paper slip"), "{page:?}");
+    let (id, secret) = (hidden(&page, "visit"), hidden(&page, "secret"));
+    let fields = [("visit", id), ("secret", secret), ("name-1", "Zoë"), ("phone-1", "030 1")];
+    let refused = api.form(&path(&venue), &fields).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (503, Some("30")));
+    assert!(refused.body.contains("value=\"Zoë\""), "{refused:?}");
+    assert_eq!(hidden(&refused, "visit"), id, "the same visit when it is sent again");
+}
+
+#[tokio::test]
+async fn only_the_secret_opens_a_receipt() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let form = api.ask("GET", &path(&venue), &[], None).await;
+    let (id, secret) = (hidden(&form, "visit"), hidden(&form, "secret"));
+    let fields = [("visit", id), ("secret", secret), ("name-1", "Zoë"), ("phone-1", "030 1")];
+    assert_eq!(api.form(&path(&venue), &fields).await.status, 200);
+    let receipt = format!("/r/{id}?v={}", venue.id);
+    let locked = api.ask("GET", &receipt, &[], None).await;
+    assert!(locked.status == 200 && !locked.body.contains("Zoë"), "{locked:?}");
+    let other = hidden(&api.ask("GET", &path(&venue), &[], None).await, "secret").to_owned();
+    for wrong in ["", "x", &*other] {
+        let refused = api.form(&receipt, &[("secret", wrong), ("do", "erase")]).await;
+        assert!(refused.status == 403 && !refused.body.contains("Zoë"), "{refused:?}");
+    }
+    let opened = api.form(&receipt, &[("secret", &format!("#{secret}"))]).await;
+    assert!(opened.status == 200 && opened.body.contains("Zoë"), "{opened:?}");
+    let erased = api.form(&receipt, &[("secret", secret), ("do", "erase")]).await;
+    assert!(erased.status == 200 && erased.body.contains("erased"), "{erased:?}");
+    assert_eq!(api.form(&receipt, &[("secret", secret)]).await.status, 410);
+    let again = api.form(&path(&venue), &fields).await;
+    assert!(again.status == 410 && !again.body.contains("Zoë"), "an erased visit does not come back: {again:?}");
+}
+
+#[tokio::test]
+async fn assets_are_kept_for_ever_and_pages_name_them() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let page = api.ask("GET", &path(&venue), &[], None).await;
+    for name in ["style.css", "page.js", "outbox.js", "icon.svg"] {
+        let address = assets::address(name);
+        assert!(page.body.contains(&address), "{address}");
+        let asset = api.ask("GET", &address, &[], None).await;
+        assert_eq!(asset.header("cache-control"), Some("public, max-age=31536000, immutable"));
+        let etag = asset.header("etag").expect("a tag");
+        assert_eq!(api.ask("GET", &address, &[("If-None-Match", etag)], None).await.status, 304);
+    }
+    assert_eq!(api.ask("GET", "/assets/style-0000000000000000.css", &[], None).await.status, 404);
+    assert_eq!(api.ask("GET", "/worker.js", &[], None).await.header("cache-control"), Some("no-cache"));
+}
+
+/// Which fields a form has, for each pack that ships.
+#[test]
+fn a_form_asks_for_what_the_policy_pack_asks() {
+    let texts = Texts::of("en").expect("English");
+    for id in PolicyPack::built_in_ids() {
+        let pack = PolicyPack::built_in(id).expect("a pack");
+        let form = serde_json::to_value(fields::persons(texts, &pack, &[], &FormErrors::default())).expect("JSON");
+        let of = |person: usize| {
+            let fields = form["persons"][person]["fields"].as_array().expect("fields").iter();
+            fields.map(|field| field["token"].as_str().expect("a token").to_owned()).collect::<Vec<_>>()
+        };
+        let address = ["street-address", "postal-code", "address-level2"].map(str::to_owned);
+        let has_address = address.iter().all(|token| of(0).contains(token));
+        assert_eq!(of(0)[0], "name", "{id}");
+        assert_eq!(has_address, ["de-bw", "de-be", "de-by"].contains(&id), "{id}: {:?}", of(0));
+        let each = pack.household == registry::Household::Each;
+        assert_eq!(of(1), if each { of(0) } else { vec!["name".to_owned()] }, "{id}");
+        assert_eq!(form["persons"].as_array().map(Vec::len), Some(12));
+    }
+}
