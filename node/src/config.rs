@@ -144,6 +144,8 @@ pub struct RegistryConfig {
     pub policies: Option<PathBuf>,
     /// Where guests reach the service, without a slash at the end.
     pub public_url: Option<String>,
+    /// Files with the keys of the console's cookie, the one that signs first.
+    pub console_keys: Vec<PathBuf>,
 }
 
 /// `[limits]`, checked.

@@ -7,6 +7,7 @@
 //! | [`problem`] | a problem as an HTTP answer |
 //! | [`config`] | loads a configuration file; has the checks that all configurations share |
 //! | [`certificates`] | certificates from files, read again when they are renewed |
+//! | [`signing`] | keys for what a process hands out and gets back |
 //! | [`authority`] | a private certificate authority for the nodes of a deployment |
 //!
 //! # Architecture invariant
@@ -18,3 +19,4 @@ pub mod config;
 pub mod listen;
 pub mod problem;
 pub mod router;
+pub mod signing;

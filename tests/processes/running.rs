@@ -108,7 +108,7 @@ fn file(name: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSection
         },
         storage: StorageSection { engine, ..StorageSection::default() },
         replication: ReplicationSection::default(),
-        registry: RegistrySection { policy: "development".to_owned(), policies: None, public_url: None },
+        registry: RegistrySection { policy: "development".to_owned(), ..RegistrySection::default() },
         limits: LimitsSection::default(),
         peers,
     }

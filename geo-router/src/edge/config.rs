@@ -3,7 +3,6 @@
 //! # Not here
 //! The written form: [`written`]. Whether certificates are usable: [`service::certificates`].
 
-mod secret;
 mod validate;
 mod written;
 
@@ -12,7 +11,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -22,8 +21,8 @@ pub use written::{
     TlsSection,
 };
 
-pub(super) use secret::Secret;
 use service::certificates::CertificateSection;
+use service::signing::{SigningKey, SigningKeyError};
 
 /// The checked configuration of the edge.
 #[derive(Clone, Debug)]
@@ -41,7 +40,7 @@ pub struct EdgeConfig {
     /// Whether a cookie keeps a client at its node.
     pub sticky: bool,
     /// The key for the cookies that the edge signs.
-    pub secret: Secret,
+    pub secret: SigningKey,
     /// Limits per client and for all clients together.
     pub limits: Limits,
     /// Limits of time.
@@ -159,21 +158,9 @@ pub enum EdgeConfigError {
         /// What was written.
         name: String,
     },
-    /// The secret's file cannot be read.
-    #[error("edge.secret_file: cannot read {}", path.display())]
-    SecretUnread {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The secret's file holds something else.
-    #[error("edge.secret_file: {} must hold 32 random bytes in hexadecimal or base64", path.display())]
-    BadSecret {
-        /// The file.
-        path: PathBuf,
-    },
+    /// The secret's file cannot be used.
+    #[error("edge.secret_file")]
+    Secret(#[from] SigningKeyError),
 }
 
 impl EdgeConfig {

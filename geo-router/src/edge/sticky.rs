@@ -13,8 +13,8 @@ use std::collections::HashMap;
 use data_encoding::BASE64URL_NOPAD;
 use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 
-use super::config::Secret;
 use crate::fleet::{Fleet, NodeId};
+use service::signing::SigningKey;
 
 /// The cookie's name.
 pub(super) const COOKIE_NAME: &str = "meridian-node";
@@ -29,7 +29,7 @@ pub(super) struct Sticky {
 impl Sticky {
     /// The cookies of a fleet.
     #[must_use]
-    pub(super) fn new(secret: &Secret, fleet: &Fleet) -> Sticky {
+    pub(super) fn new(secret: &SigningKey, fleet: &Fleet) -> Sticky {
         let mut nodes = HashMap::new();
         let mut values = Vec::new();
         for region in fleet.indices() {
@@ -93,7 +93,7 @@ mod tests {
     use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 
     use super::super::testing::fleet;
-    use super::{NodeId, Secret, Sticky, strip};
+    use super::{NodeId, SigningKey, Sticky, strip};
     use crate::fleet::RegionIndex;
 
     fn cookie(value: &str) -> HeaderMap {
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn a_cookie_names_its_node_in_every_router_with_the_key_and_in_no_other() {
         let fleet = fleet(&[2, 1]);
-        let secret = Secret::parse("ab".repeat(32).as_bytes()).unwrap();
+        let secret = SigningKey::parse("ab".repeat(32).as_bytes()).unwrap();
         let sticky = Sticky::new(&secret, &fleet);
         let node = NodeId { region: RegionIndex(0), node: 1 };
         let set = sticky.set_cookie(node, true).unwrap();
@@ -115,7 +115,7 @@ mod tests {
         }
         let headers = cookie(&format!("a=b; {pair}; c=d"));
         assert_eq!(Sticky::new(&secret, &fleet).node(&headers), Some(node));
-        assert_eq!(Sticky::new(&Secret::random(), &fleet).node(&headers), None);
+        assert_eq!(Sticky::new(&SigningKey::random(), &fleet).node(&headers), None);
         assert_eq!(sticky.node(&cookie("meridian-node=AAAAAAAAAAAAAAAAAAAAAA")), None);
     }
 

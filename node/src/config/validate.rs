@@ -1,6 +1,6 @@
 //! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::NodeName;
@@ -76,10 +76,12 @@ fn registry(written: RegistrySection, folder: &Path) -> Result<RegistryConfig, V
     if !(1..=40).contains(&policy.len()) || !policy.bytes().all(allowed) {
         return Err(ValueError::BadPolicy { policy });
     }
+    let key_file = |path: &PathBuf| config::path("registry.console_keys", path, folder);
     Ok(RegistryConfig {
         policy,
         policies: written.policies.map(|path| config::path("registry.policies", &path, folder)).transpose()?,
         public_url: written.public_url.map(public_url).transpose()?,
+        console_keys: written.console_keys.iter().map(key_file).collect::<Result<_, _>>()?,
     })
 }
 

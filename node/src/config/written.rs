@@ -139,11 +139,14 @@ pub struct RegistrySection {
     /// Prefix of the links that guests are given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
+    /// Files with the keys that sign the console's cookie.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub console_keys: Vec<PathBuf>,
 }
 
 impl Default for RegistrySection {
     fn default() -> Self {
-        Self { policy: "default".to_owned(), policies: None, public_url: None }
+        Self { policy: "default".to_owned(), policies: None, public_url: None, console_keys: Vec::new() }
     }
 }
 

@@ -117,7 +117,7 @@ mod tests {
     use registry::PolicyPack;
 
     fn config(policy: &str) -> RegistryConfig {
-        RegistryConfig { policy: policy.to_owned(), policies: None, public_url: None }
+        RegistryConfig { policy: policy.to_owned(), policies: None, public_url: None, console_keys: Vec::new() }
     }
 
     #[test]

@@ -99,8 +99,9 @@ impl Folder {
             authority.issue(&node.process.name, false)?;
             write_config(&node.process, toml::to_string(&layout.file(node))?)?;
         }
+        keep_key(&layout.console_key())?;
         if !layout.routers.is_empty() {
-            keep_router_key(&layout.router_key())?;
+            keep_key(&layout.router_key())?;
         }
         for router in &layout.routers {
             write_config(&router.process, toml::to_string(&layout.router_file(router)?)?)?;
@@ -127,8 +128,8 @@ fn write_config(process: &Process, text: String) -> anyhow::Result<()> {
     std::fs::write(process.config(), text).with_context(|| format!("cannot write {}", process.config().display()))
 }
 
-/// Makes the routers' common secret unless it exists, readable by no other user of this machine.
-fn keep_router_key(file: &Path) -> anyhow::Result<()> {
+/// Makes a common secret unless it exists, readable by no other user of this machine.
+fn keep_key(file: &Path) -> anyhow::Result<()> {
     let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file);
     match made {
         Ok(mut made) => {

@@ -137,6 +137,11 @@ impl Layout {
         self.data.join("router-key")
     }
 
+    /// The file with the key that signs the cookie of the owners' console.
+    pub(super) fn console_key(&self) -> PathBuf {
+        self.data.join("console-key")
+    }
+
     /// The certificates' folder.
     pub(super) fn certs(&self) -> PathBuf {
         self.data.join("certs")
@@ -181,6 +186,7 @@ impl Layout {
                 policy: "development".to_owned(),
                 policies: None,
                 public_url: Some(format!("http://{}", self.service())),
+                console_keys: vec![self.console_key()],
             },
             limits: LimitsSection::default(),
             peers: peers.collect(),

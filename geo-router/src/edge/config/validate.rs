@@ -1,13 +1,12 @@
 //! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
 
-use std::fs;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
 use service::config;
+use service::signing::SigningKey;
 
-use super::Secret;
 use super::{
     BreakerRules, BreakerSection, CacheRules, CacheSection, EdgeConfig, EdgeConfigError, EdgeSection, Limits,
     LimitsSection, RateLimit, RateLimitSection, Retry, RetrySection, Timeouts, TimeoutsSection,
@@ -26,7 +25,9 @@ pub(super) fn edge(section: EdgeSection, base: &Path) -> Result<EdgeConfig, Edge
         name: pseudonym(section.name)?,
         balance: section.balance,
         sticky: section.sticky,
-        secret: section.secret_file.map_or_else(|| Ok(Secret::random()), |path| secret(&base.join(path)))?,
+        secret: section
+            .secret_file
+            .map_or_else(|| Ok(SigningKey::random()), |path| SigningKey::load(&base.join(path)))?,
         limits: limits(section.limits)?,
         timeouts: timeouts(section.timeouts)?,
         retry,
@@ -44,12 +45,6 @@ fn pseudonym(name: String) -> Result<String, EdgeConfigError> {
     } else {
         Err(EdgeConfigError::BadName { name })
     }
-}
-
-fn secret(path: &Path) -> Result<Secret, EdgeConfigError> {
-    let unread = |source| EdgeConfigError::SecretUnread { path: path.to_owned(), source };
-    let text = fs::read(path).map_err(unread)?;
-    Secret::parse(&text).ok_or_else(|| EdgeConfigError::BadSecret { path: path.to_owned() })
 }
 
 fn range(key: &'static str, value: u64, min: u64, max: u64) -> Result<u64, EdgeConfigError> {
