@@ -1,0 +1,32 @@
+//! The owner's console: `/console`.
+//!
+//! | file | concern |
+//! | --- | --- |
+//! | `access.rs` | the cookie that an owner's key is exchanged for, and requests that other sites made a browser send |
+//! | `door.rs` | logging in and out, registering a venue |
+//! | `overview.rs` | how many guests are here now, and today's arrivals |
+//! | `window.rs` | which visits a list is about: a local day, hours, an area |
+//! | `list.rs` | the guest list: the count and the reason, then the rows |
+//! | `rows.rs` | how a row of the list looks |
+//! | `settings.rs` | the venue's name, areas, retention; posters; the kiosk |
+//! | `slips.rs` | typing in paper slips |
+//!
+//! # Invariants
+//! - An owner reads persons only in the answer to a form that states a reason.
+//! - No key and no person is part of an address.
+
+mod access;
+mod door;
+mod list;
+mod overview;
+mod rows;
+mod settings;
+mod slips;
+mod window;
+
+pub(in super::super) use access::ConsoleKeys;
+pub(in super::super) use door::{enter, leave, register, registration};
+pub(in super::super) use list::{ask, contacts, export, list};
+pub(in super::super) use overview::show;
+pub(in super::super) use settings::{change, settings};
+pub(in super::super) use slips::{slip, take};

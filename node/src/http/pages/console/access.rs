@@ -1,0 +1,195 @@
+//! Who may see a venue's console: a signed cookie that every node of every region accepts.
+//!
+//! An owner proves the key once. The cookie then says which venue it was, and until when the proof counts; nothing is
+//! kept on the server. The keys that sign it are shared by configuration: the first one signs, all of them are
+//! accepted, so a key is replaced without logging anybody out.
+//!
+//! # Invariants
+//! - A browser sends the cookie only with requests that this service's own pages made (`SameSite=Strict`), and no script
+//!   can read it (`HttpOnly`).
+//! - A request that changes or shows something is refused if its head says that another site made it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use data_encoding::BASE64URL_NOPAD;
+use hyper::StatusCode;
+use hyper::header::{COOKIE, HOST, HeaderValue, LOCATION, ORIGIN, SET_COOKIE};
+use hyper::http::request::Parts;
+use registry::{OwnerKey, VenueId};
+use replication::Wall;
+use service::signing::{SigningKey, SigningKeyError};
+use subtle::ConstantTimeEq;
+
+use crate::config::RegistryConfig;
+use crate::http::App;
+use crate::http::problem::Problem;
+use crate::http::reply::{Reply, full, header};
+use crate::http::session::Session;
+use crate::http::venues::{self, CachedVenue};
+
+const NAME: &str = "meridian-console";
+
+/// How long an owner stays logged in.
+const DAY: Duration = Duration::from_secs(12 * 3_600);
+
+/// The keys that sign the cookie.
+pub struct ConsoleKeys(Vec<SigningKey>);
+
+impl ConsoleKeys {
+    /// Reads the configured keys. Without one a random key signs, which other nodes do not accept.
+    ///
+    /// # Errors
+    /// [`SigningKeyError`], which names the file.
+    pub fn load(config: &RegistryConfig) -> Result<ConsoleKeys, SigningKeyError> {
+        if config.console_keys.is_empty() {
+            return Ok(ConsoleKeys(vec![SigningKey::random()]));
+        }
+        config.console_keys.iter().map(|path| SigningKey::load(path)).collect::<Result<_, _>>().map(ConsoleKeys)
+    }
+
+    fn sign(&self, venue: VenueId, until: Wall) -> String {
+        let mut bytes = Vec::with_capacity(40);
+        bytes.extend_from_slice(&venue.0);
+        bytes.extend_from_slice(&until.0.to_be_bytes());
+        let mac = mac(&self.0[0], &bytes);
+        bytes.extend_from_slice(&mac);
+        BASE64URL_NOPAD.encode(&bytes)
+    }
+
+    /// The venue of a cookie that one of the keys signed and that still counts.
+    fn read(&self, text: &str, now: Wall) -> Option<VenueId> {
+        let bytes: [u8; 40] = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?.try_into().ok()?;
+        let (said, signed) = bytes.split_at(24);
+        if !self.0.iter().any(|key| bool::from(mac(key, said)[..].ct_eq(signed))) {
+            return None;
+        }
+        let mut venue = [0; 16];
+        venue.copy_from_slice(&said[..16]);
+        let mut until = [0; 8];
+        until.copy_from_slice(&said[16..]);
+        (now < Wall(u64::from_be_bytes(until))).then_some(VenueId(venue))
+    }
+}
+
+fn mac(key: &SigningKey, said: &[u8]) -> [u8; 16] {
+    key.mac(&[b"meridian console 1", said])
+}
+
+/// An owner who is logged in.
+pub(super) struct Owner {
+    pub(super) session: Session,
+    pub(super) known: Arc<CachedVenue>,
+}
+
+impl Owner {
+    /// The owner whose cookie the request carries.
+    pub(super) fn of(app: &App, parts: &Parts) -> Result<Owner, Reply> {
+        let session = Session::without(app);
+        let cookies = parts.headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let venue = pairs.find(|(name, _)| *name == NAME);
+        let venue = venue.and_then(|(_, text)| app.console_keys.read(text, app.now(&session.status)));
+        if !is_own(parts) {
+            return Err(redirect("/console"));
+        }
+        let known = venue.and_then(|venue| venues::find_open(app, venue, &session).ok());
+        known.map(|known| Owner { session, known }).ok_or_else(|| redirect("/console"))
+    }
+}
+
+/// The cookie of an owner who has the venue's key.
+pub(super) fn cookie(app: &App, venue: VenueId, key: &OwnerKey, session: &Session) -> Result<HeaderValue, Problem> {
+    venues::find_owned_venue(app, venue, key, session)?;
+    Ok(fresh_cookie(app, venue, session))
+}
+
+/// The cookie of the owner of a venue that was made a moment ago.
+pub(super) fn fresh_cookie(app: &App, venue: VenueId, session: &Session) -> HeaderValue {
+    let text = app.console_keys.sign(venue, app.now(&session.status).plus(DAY));
+    let secure = if app.public_url.starts_with("https://") { "; Secure" } else { "" };
+    let seconds = DAY.as_secs();
+    header(format!("{NAME}={text}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"))
+}
+
+/// Ends the login.
+pub(super) fn forget() -> HeaderValue {
+    HeaderValue::from_static("meridian-console=; Path=/console; Max-Age=0; HttpOnly; SameSite=Strict")
+}
+
+/// Whether the request was made by a page of this service, or typed by a person (Fetch Metadata; RFC 6454 for browsers
+/// without it).
+pub(super) fn is_own(parts: &Parts) -> bool {
+    if let Some(site) = parts.headers.get("sec-fetch-site") {
+        return site == "same-origin" || site == "none";
+    }
+    let Some(origin) = parts.headers.get(ORIGIN).and_then(|value| value.to_str().ok()) else { return true };
+    let host = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
+    let authority = parts.uri.authority().map(hyper::http::uri::Authority::as_str).or(host);
+    origin.split_once("://").is_some_and(|(_, from)| Some(from) == authority)
+}
+
+/// Sends the browser to another page (RFC 9110, section 15.4.4).
+pub(super) fn redirect(to: &'static str) -> Reply {
+    let mut reply = full(StatusCode::SEE_OTHER, "");
+    reply.headers_mut().insert(LOCATION, HeaderValue::from_static(to));
+    reply.headers_mut().insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
+/// As [`redirect`], with a cookie.
+pub(super) fn redirect_with(to: &'static str, cookie: HeaderValue) -> Reply {
+    let mut reply = redirect(to);
+    reply.headers_mut().insert(SET_COOKIE, cookie);
+    reply
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+    use registry::VenueId;
+    use replication::Wall;
+    use service::signing::SigningKey;
+
+    use super::{ConsoleKeys, is_own};
+
+    fn key(n: &str) -> SigningKey {
+        SigningKey::parse(n.repeat(32).as_bytes()).expect("a key")
+    }
+
+    #[test]
+    fn a_cookie_counts_for_its_venue_until_its_time_and_under_any_of_the_keys() {
+        let (old, both, new) =
+            (ConsoleKeys(vec![key("01")]), ConsoleKeys(vec![key("02"), key("01")]), ConsoleKeys(vec![key("02")]));
+        let venue = VenueId([7; 16]);
+        let cookie = old.sign(venue, Wall(1_000));
+        assert_eq!(old.read(&cookie, Wall(999)), Some(venue));
+        assert_eq!(both.read(&cookie, Wall(999)), Some(venue), "while the key is being replaced");
+        assert_eq!(new.read(&cookie, Wall(999)), None);
+        assert_eq!(new.read(&both.sign(venue, Wall(1_000)), Wall(999)), Some(venue), "the first key signs");
+        assert_eq!(old.read(&cookie, Wall(1_000)), None, "its time is over");
+        let mut forged = cookie.clone().into_bytes();
+        for at in 0..forged.len() {
+            let kept = forged[at];
+            forged[at] = if kept == b'A' { b'B' } else { b'A' };
+            assert_eq!(old.read(std::str::from_utf8(&forged).expect("text"), Wall(0)), None, "{at}");
+            forged[at] = kept;
+        }
+        assert_eq!(old.read("", Wall(0)), None);
+    }
+
+    #[test]
+    fn a_request_that_another_site_made_is_recognised() {
+        let own = |headers: &[(&str, &str)]| {
+            let mut request = Request::builder().uri("/console").header("host", "a.example:80");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            is_own(&request.body(()).expect("a request").into_parts().0)
+        };
+        assert!(own(&[]) && own(&[("sec-fetch-site", "same-origin")]) && own(&[("sec-fetch-site", "none")]));
+        assert!(own(&[("origin", "http://a.example:80")]));
+        assert!(!own(&[("sec-fetch-site", "cross-site")]) && !own(&[("sec-fetch-site", "same-site")]));
+        assert!(!own(&[("origin", "http://evil.example")]) && !own(&[("origin", "null")]));
+    }
+}

@@ -1,0 +1,188 @@
+//! Logging in and out, and registering a venue.
+
+use hyper::StatusCode;
+use hyper::http::request::Parts;
+use registry::{Code, Invalid, NewVenue, OwnerKey, VenueId};
+use serde::Serialize;
+
+use super::access::{self, is_own, redirect, redirect_with};
+use crate::http::App;
+use crate::http::call::Call;
+use crate::http::pages::check_in::trouble;
+use crate::http::pages::form::Form;
+use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::texts::Texts;
+use crate::http::problem::Answered;
+use crate::http::session::Session;
+use crate::http::venues;
+
+/// Time zones that the form offers first; any other can be typed.
+const ZONES: [&str; 6] =
+    ["Europe/Berlin", "Europe/Vienna", "Europe/Zurich", "America/New_York", "America/Sao_Paulo", "Asia/Singapore"];
+
+#[derive(Serialize)]
+struct LoginPage {
+    frame: Frame,
+    wrong: Option<String>,
+    venue: String,
+}
+
+#[derive(Serialize)]
+struct RegisterPage<'a> {
+    frame: Frame,
+    errors: Vec<Wrong>,
+    name: &'a str,
+    address: &'a str,
+    timezone: &'a str,
+    areas: &'a str,
+    zones: [&'static str; 6],
+}
+
+/// What is wrong with a field.
+#[derive(Serialize)]
+pub(super) struct Wrong {
+    field: String,
+    words: String,
+}
+
+#[derive(Serialize)]
+struct MadePage {
+    frame: Frame,
+    name: String,
+    venue: String,
+    key: String,
+    checkin: String,
+}
+
+/// The page of an owner who is not logged in.
+pub(super) fn login(texts: &Texts, parts: &Parts, venue: &str, wrong: bool) -> Answered {
+    let status = if wrong { StatusCode::FORBIDDEN } else { StatusCode::OK };
+    let page = LoginPage {
+        frame: Frame::new(texts, texts.text("console-login").into_owned(), parts),
+        wrong: wrong.then(|| texts.text("console-wrong").into_owned()),
+        venue: venue.to_owned(),
+    };
+    Ok(render(texts, status, "console-login.html", &page))
+}
+
+/// `POST /console/login`: exchanges the owner's key for the cookie.
+pub(in super::super::super) async fn enter(call: Call) -> Answered {
+    let texts = language(&call.parts);
+    let (app, parts) = (call.app, call.parts);
+    let form = match Form::read(&parts.headers, call.body).await {
+        Ok(form) => form,
+        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
+    };
+    let session = Session::without(&app);
+    let venue = form.get("venue").trim().to_owned();
+    let keys = (venue.parse::<VenueId>(), form.get("key").trim().parse::<OwnerKey>());
+    let (Ok(id), Ok(key), true) = (keys.0, keys.1, is_own(&parts)) else {
+        return login(texts, &parts, &venue, true);
+    };
+    match access::cookie(&app, id, &key, &session) {
+        Ok(cookie) => Ok(redirect_with("/console", cookie)),
+        Err(_) => login(texts, &parts, &venue, true),
+    }
+}
+
+/// `POST /console/logout`.
+pub(in super::super::super) async fn leave(call: Call) -> Answered {
+    Ok(if is_own(&call.parts) { redirect_with("/console", access::forget()) } else { redirect("/console") })
+}
+
+/// `GET /console/register`.
+pub(in super::super::super) async fn registration(call: Call) -> Answered {
+    let texts = language(&call.parts);
+    register_page(texts, &call.parts, StatusCode::OK, &Form::default(), Vec::new())
+}
+
+/// `POST /console/register`.
+pub(in super::super::super) async fn register(call: Call) -> Answered {
+    let texts = language(&call.parts);
+    let (app, parts) = (call.app, call.parts);
+    let form = match Form::read(&parts.headers, call.body).await {
+        Ok(form) => form,
+        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
+    };
+    if !is_own(&parts) {
+        return Ok(redirect("/console"));
+    }
+    let new = NewVenue {
+        name: given(&form, "name"),
+        address: given(&form, "address"),
+        timezone: given(&form, "timezone"),
+        retention: None,
+        areas: Some(lines(&form, "areas")),
+    };
+    let checked = match new.check(app.packs.default_pack()) {
+        Ok(checked) => checked,
+        Err(invalid) => {
+            let errors = wrong(texts, &invalid);
+            return register_page(texts, &parts, StatusCode::UNPROCESSABLE_ENTITY, &form, errors);
+        }
+    };
+    let name = form.get("name").trim().to_owned();
+    match made(&app, texts, &parts, name, checked).await {
+        Ok(reply) => Ok(reply),
+        Err(problem) => Ok(trouble(texts, &parts, &problem)),
+    }
+}
+
+async fn made(app: &App, texts: &Texts, parts: &Parts, name: String, checked: registry::CheckedVenue) -> Answered {
+    let (venue, key, _) = venues::open(app, checked).await?;
+    let session = Session::without(app);
+    let page = MadePage {
+        frame: Frame::new(texts, texts.text("console-made").into_owned(), parts),
+        name,
+        venue: venue.to_string(),
+        key: key.to_string(),
+        checkin: format!("{}/c/{venue}", app.public_url),
+    };
+    let mut reply = render(texts, StatusCode::CREATED, "console-made.html", &page);
+    reply.headers_mut().insert(hyper::header::SET_COOKIE, access::fresh_cookie(app, venue, &session));
+    Ok(reply)
+}
+
+fn register_page(texts: &Texts, parts: &Parts, status: StatusCode, form: &Form, errors: Vec<Wrong>) -> Answered {
+    let title = texts.text("console-register").into_owned();
+    let title = if errors.is_empty() { title } else { texts.with("error-title", &[("title", &title)]) };
+    let zone = form.get("timezone");
+    let page = RegisterPage {
+        frame: Frame::new(texts, title, parts),
+        errors,
+        name: form.get("name"),
+        address: form.get("address"),
+        timezone: if zone.is_empty() { ZONES[0] } else { zone },
+        areas: form.get("areas"),
+        zones: ZONES,
+    };
+    Ok(render(texts, status, "console-register.html", &page))
+}
+
+/// A field that is not empty.
+pub(super) fn given(form: &Form, name: &str) -> Option<String> {
+    Some(form.get(name).trim().to_owned()).filter(|text| !text.is_empty())
+}
+
+/// The lines of a field that are not empty.
+pub(super) fn lines(form: &Form, name: &str) -> Vec<String> {
+    form.get(name).lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// The errors of a venue's fields, in words.
+pub(super) fn wrong(texts: &Texts, invalid: &Invalid) -> Vec<Wrong> {
+    let one = |error: &registry::FieldError| {
+        let field = error.pointer.split('/').nth(1).unwrap_or("name").to_owned();
+        let label = texts.text(&format!("venue-{field}")).into_owned();
+        let key = match error.code {
+            Code::Required => "error-required",
+            Code::TooLong => "error-too_long",
+            Code::Timezone => "error-timezone",
+            Code::Retention | Code::Duration => "error-retention",
+            Code::Repeated => "error-repeated",
+            _ => "error-other",
+        };
+        Wrong { field, words: texts.with(key, &[("field", &label)]) }
+    };
+    invalid.errors.iter().map(one).collect()
+}
