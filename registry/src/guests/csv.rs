@@ -19,7 +19,7 @@ use crate::person::PersonField;
 /// Marks UTF-8 for spreadsheets that would guess otherwise.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-const MARK: char = '\'';
+pub(super) const MARK: char = '\'';
 
 /// Columns before and after those of a person.
 const BEFORE: [&str; 7] = ["visit_id", "area", "arrived", "left", "left_estimated", "person", "contact_person"];

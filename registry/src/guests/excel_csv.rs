@@ -3,13 +3,15 @@
 //! separator.
 //!
 //! # Invariants
-//! - As in [`crate::guests::csv`]: no cell starts like a formula, and [`crate::guests::csv::plain`] restores each text.
+//! - As in [`crate::guests::csv`]: no cell starts like a formula, and [`plain`] restores each text.
+//! - No cell starts like a formula either if a spreadsheet whose own separator is the comma or the tab splits the lines
+//!   there: quotes do not help, because they no longer begin a cell. What follows such a separator is marked as well.
 //!
 //! # Limits
-//! CSV has no types. Excel reads a cell of digits as a number and drops its leading zeros (postal code 06108), and it
-//! splits cells at commas if its own separator is the comma. XLSX has neither problem.
+//! CSV has no types: Excel reads a cell of digits as a number and drops its leading zeros (postal code 06108). XLSX does
+//! not have this problem.
 
-use crate::guests::csv::{BYTE_ORDER_MARK, CsvError, bytes, cell, writer};
+use crate::guests::csv::{self, BYTE_ORDER_MARK, CsvError, MARK, bytes, cell, starts_formula, writer};
 use crate::guests::list::GuestRow;
 use crate::guests::table::{Cell, Column, GuestTable};
 use replication::Wall;
@@ -50,9 +52,45 @@ pub fn unreadable(table: &GuestTable, count: u64) -> Result<Vec<u8>, CsvError> {
     bytes(writer)
 }
 
+/// The text that a cell was made of.
+#[must_use]
+pub fn plain(cell: &str) -> String {
+    let mut rest = csv::plain(cell);
+    let mut text = String::with_capacity(rest.len());
+    while let Some((head, tail)) = split_after_separator(rest) {
+        text.push_str(head);
+        rest = tail.strip_prefix(MARK).filter(|_| begins_formula(tail)).unwrap_or(tail);
+    }
+    text + rest
+}
+
+/// A text as a cell shows it: marked at its start and after each foreign separator, wherever a formula would start.
+fn marked(text: &str) -> String {
+    let mut rest = text;
+    let mut shown = String::with_capacity(text.len() + 1);
+    while let Some((head, tail)) = split_after_separator(rest) {
+        shown.push_str(head);
+        if begins_formula(tail) {
+            shown.push(MARK);
+        }
+        rest = tail;
+    }
+    cell(&(shown + rest)).into_owned()
+}
+
+/// The text through its first foreign separator, and what follows.
+fn split_after_separator(text: &str) -> Option<(&str, &str)> {
+    text.find([',', '\t']).map(|at| text.split_at(at + 1))
+}
+
+/// Whether a spreadsheet would begin a formula here. Quotes and white space are skipped, because it may drop them.
+fn begins_formula(text: &str) -> bool {
+    text.trim_start_matches([MARK, '"', ' ']).starts_with(starts_formula)
+}
+
 fn shown(typed: Cell<'_>) -> String {
     match typed {
-        Cell::Text(text) => cell(&text).into_owned(),
+        Cell::Text(text) => marked(&text),
         Cell::Time(time) => time.strftime("%Y-%m-%d %H:%M").to_string(),
         Cell::Number(number) => number.to_string(),
     }
@@ -66,8 +104,8 @@ mod tests {
     use proptest::prelude::{any, proptest};
     use proptest::{prop_assert, prop_assert_eq};
 
-    use super::{header, lines, unreadable};
-    use crate::guests::csv::{plain, starts_formula};
+    use super::{header, lines, marked, plain, unreadable};
+    use crate::guests::csv::starts_formula;
     use crate::guests::list::GuestRow;
     use crate::guests::table::{Column, GuestTable};
     use crate::guests::words::TableWords;
@@ -124,11 +162,28 @@ mod tests {
         assert_eq!(read[0][..4], ["2026-03-29 01:59", "UTC+01:00", "2026-03-29 03:00", "UTC+02:00"]);
     }
 
+    #[test]
+    fn a_formula_is_marked_after_separators_of_other_languages_too() {
+        for (text, shown) in [
+            ("x,=1+1", "x,'=1+1"),
+            ("x, \"=1+1,b", "x,' \"=1+1,b"),
+            ("x\t@SUM", "x\t'@SUM"),
+            ("=1,=1", "'=1,'=1"),
+            ("x,'=1", "x,''=1"),
+            ("x,'t Hooft", "x,'t Hooft"),
+            ("Rua do Açúcar, 77", "Rua do Açúcar, 77"),
+            ("x;=1", "x;=1"),
+        ] {
+            assert_eq!(marked(text), shown);
+            assert_eq!(plain(shown), text);
+        }
+    }
+
     proptest! {
         /// For any text that guests type: after parsing no cell starts a formula, and every text comes back.
         #[test]
         fn no_cell_starts_a_formula_and_every_text_comes_back(
-            starts in vec("[=+@'\t\r\n\0＝＋－＠;,\"-]{0,3}", PersonField::ALL.len()), rest in any::<String>(),
+            starts in vec("[=+@' \t\r\n\0＝＋－＠;,\"-]{0,6}", PersonField::ALL.len()), rest in any::<String>(),
         ) {
             let mut row = row();
             row.area = Some(format!("{}{rest}", starts[0]));
@@ -140,11 +195,14 @@ mod tests {
             prop_assert_eq!(read.len(), 1);
             for shown in &read[0] {
                 prop_assert!(!shown.starts_with(starts_formula), "{:?}", shown);
+                for piece in shown.split([',', '\t']).skip(1) {
+                    prop_assert!(!piece.trim_start_matches(['"', ' ']).starts_with(starts_formula), "{:?}", shown);
+                }
             }
             for field in PersonField::ALL {
-                prop_assert_eq!(Some(plain(&read[0][at(Column::Field(field))])), row.persons[0].get(field));
+                prop_assert_eq!(plain(&read[0][at(Column::Field(field))]), row.persons[0].get(field).expect("set"));
             }
-            prop_assert_eq!(Some(plain(&read[0][at(Column::Area)])), row.area.as_deref());
+            prop_assert_eq!(Some(plain(&read[0][at(Column::Area)])), row.area);
         }
     }
 }
