@@ -6,7 +6,7 @@
 //! | `visit` | a visit's id and secret, its document, its persons, the bodies that a guest sends |
 //! | `person`, `text` | the fields of a person, and the text that they may hold |
 //! | `policy` | what a rule-maker asks of guests and venues |
-//! | `guests` | guest lists: their rows, the table of a list, contacts |
+//! | `guests` | guest lists: their rows, the tables of a list, contacts |
 //! | `invalid`, `body` | what is wrong with a body, and how a body is read |
 //!
 //! # Architecture invariants
@@ -33,7 +33,10 @@ mod visit;
 
 pub use conflicts::Conflicts;
 pub use guests::csv as guest_csv;
-pub use guests::{ContactRow, ContactSearch, GuestRow, Window};
+pub use guests::excel_csv as guest_excel_csv;
+pub use guests::{
+    Cell, Certainty, Column, ContactRow, ContactSearch, GuestRow, GuestTable, LATE, LocalTime, TableWords, Window,
+};
 pub use invalid::{Code, FieldError, Invalid};
 pub use person::{Person, PersonField};
 pub use policy::{Household, LONGEST_RETENTION, PackError, PolicyPack, VisitField};

@@ -20,10 +20,12 @@ use std::time::Duration;
 
 use crate::chunk::ChangeError;
 use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
-use crate::log::Tombstone;
+use crate::log::{LogEntry, Tombstone};
 use crate::row::Row;
-use crate::storage::{KeyRange, Storage, StorageError, document_key, scan_documents, scan_tombstones, tombstone_key};
-use crate::time::Wall;
+use crate::storage::{
+    KeyRange, Storage, StorageError, document_key, log_key, scan_documents, scan_tombstones, tombstone_key,
+};
+use crate::time::{Hlc, Wall};
 use crate::version::VersionVector;
 
 /// Reads the documents of a store.
@@ -212,6 +214,26 @@ impl<S: Storage> Reader<S> {
             })?;
         }
         Ok(erased)
+    }
+
+    /// When the document was created: the earliest time among the log entries of the changes that created it, by the
+    /// clocks of the replicas that took them. `None` if the view covers none of them, or they are gone. A change that
+    /// a replica issued again after it lost a bucket has that later time if no peer had it.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the engine fails or a log entry is corrupt.
+    pub fn created_at(&self, key: &DocumentKey, row: &Row, view: View<'_>) -> Result<Option<Wall>, StorageError> {
+        let bucket = key.bucket();
+        let mut first: Option<Hlc> = None;
+        for dot in row.creators() {
+            if view.covered.is_some_and(|covered| !covered.contains(dot)) {
+                continue;
+            }
+            let Some(stored) = self.storage.get(bucket, &log_key(dot))? else { continue };
+            let LogEntry { hlc, .. } = StorageError::decode(&stored, "log entry", bucket)?;
+            first = Some(first.map_or(hlc, |first| first.min(hlc)));
+        }
+        Ok(first.map(Hlc::wall))
     }
 
     /// Every live document of the store with its row, durable or not: for tests and full comparisons.

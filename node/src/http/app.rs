@@ -4,6 +4,7 @@
 //! - "Now" is the wall clock only while the replica believes it; while it is in doubt, "now" is the trusted time.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ const VENUES: u64 = 100_000;
 /// Searches for contacts that may run at one time.
 const CONTACT_SEARCHES: usize = 2;
 
+/// Workbooks of guest lists that may be made at one time.
+const WORKBOOKS: usize = 2;
+
 /// The shared state.
 pub struct App {
     pub(super) region: RegionId,
@@ -48,6 +52,10 @@ pub struct App {
     pub(super) venues: Cache<VenueId, Arc<CachedVenue>>,
     /// Limits searches for contacts: each reads two days of a venue and keeps what it finds until it is sorted.
     pub(super) contact_searches: Semaphore,
+    /// Limits workbooks: each keeps a processor busy and takes disk space until it is made.
+    pub(super) workbooks: Arc<Semaphore>,
+    /// The folder of the store, for temporary files without a name.
+    pub(super) data: PathBuf,
 }
 
 impl App {
@@ -72,6 +80,8 @@ impl App {
             packs,
             metrics,
             contact_searches: Semaphore::new(CONTACT_SEARCHES),
+            workbooks: Arc::new(Semaphore::new(WORKBOOKS)),
+            data: config.data.clone(),
             venues: Cache::builder().max_capacity(VENUES).time_to_live(VENUE_FRESH).build(),
         }
     }

@@ -5,12 +5,14 @@
 //! | `list.rs` | `/guests`: the request and the beginning of the answer |
 //! | `pages.rs` | reading a window page by page, off the runtime's threads |
 //! | `listing.rs` | rows as JSON, NDJSON or CSV, streamed |
+//! | `xlsx.rs`, `workbook.rs` | rows as XLSX: the answer, and the file |
 //! | `cursor.rs` | where the next page begins |
 //! | `accept.rs` | which format the client wants |
 //! | `contacts.rs` | `/contacts` |
 //!
 //! # Invariants
 //! - A list is streamed: at most one page is in memory, however long the list is and however slowly the client reads.
+//!   A workbook is a temporary file without a name.
 //! - Completeness is taken before the first row is read, so it never promises a row that was not looked for. The cursor
 //!   carries it, so later pages show that of the first page.
 //! - A row that does not decode is left out and counted, and the answer says so; the rest of the list is still sent.
@@ -21,6 +23,10 @@ mod cursor;
 mod list;
 mod listing;
 mod pages;
+#[cfg(test)]
+mod tests;
+mod workbook;
+mod xlsx;
 
 use std::collections::BTreeMap;
 

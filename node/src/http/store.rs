@@ -62,6 +62,20 @@ pub(super) fn accepting_region(status: &Status, rows: &[(DocumentKey, Row)]) -> 
     regions.min().map_or_else(|| "unknown".to_owned(), ToString::to_string)
 }
 
+/// When the first region accepted the check-in, by that region's clock; `None` if it cannot be told.
+pub(super) fn first_acceptance(
+    app: &App,
+    status: &Status,
+    rows: &[(DocumentKey, Row)],
+) -> Result<Option<Wall>, Problem> {
+    let mut first: Option<Wall> = None;
+    for (key, row) in rows {
+        let accepted = app.handle.reader().created_at(key, row, app.view(status))?;
+        first = first.into_iter().chain(accepted).min();
+    }
+    Ok(first)
+}
+
 /// Why a visit is not here: erased, expired, or unknown.
 pub(super) fn why_absent(app: &App, venue: VenueId, id: VisitId, session: &mut Session) -> Result<Problem, Problem> {
     // The tombstone is durable by now, so the rows may have gone since the session's status was taken.

@@ -136,16 +136,18 @@ pub(super) struct Api {
     pub(super) app: Arc<App>,
     address: SocketAddr,
     ahead_ms: Arc<AtomicI64>,
+    /// Where temporary files lie.
+    pub(super) data: tempfile::TempDir,
     /// Stops the listener and the driver when it is dropped with the test.
     _stopping: (watch::Sender<bool>, Running),
 }
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Answer<B = String> {
     pub(super) status: u16,
     head: String,
-    pub(super) body: String,
+    pub(super) body: B,
 }
 
 impl Api {
@@ -156,6 +158,8 @@ impl Api {
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/node.toml");
         let mut config = NodeConfig::load(&example).expect("the example loads");
         config.peers.clear();
+        let data = tempfile::tempdir().expect("a folder");
+        config.data = data.path().to_owned();
         let store: Store = Arc::new(disk.clone());
         let replica_config = ReplicaConfig {
             max_retention: LONGEST_RETENTION,
@@ -174,7 +178,7 @@ impl Api {
         let address = listener.local_addr().expect("an address");
         let (stop, stopping) = watch::channel(false);
         tokio::spawn(public::serve(listener, app.clone(), stopping));
-        Api { disk, app, address, ahead_ms, _stopping: (stop, running) }
+        Api { disk, app, address, ahead_ms, data, _stopping: (stop, running) }
     }
 
     /// Steps the wall clock.
@@ -183,6 +187,16 @@ impl Api {
     }
 
     pub(super) async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+        self.ask_bytes(method, path, headers, body).await.text()
+    }
+
+    pub(super) async fn ask_bytes(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer<Vec<u8>> {
         let body = body.map(ToString::to_string).unwrap_or_default();
         self.send(method, path, headers, "application/json", &body).await
     }
@@ -190,10 +204,17 @@ impl Api {
     /// Sends a form, as a browser does.
     pub(super) async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.send("POST", path, &[], "application/x-www-form-urlencoded", &body).await
+        self.send("POST", path, &[], "application/x-www-form-urlencoded", &body).await.text()
     }
 
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], media_type: &str, body: &str) -> Answer {
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        media_type: &str,
+        body: &str,
+    ) -> Answer<Vec<u8>> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
         headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
         if !body.is_empty() {
@@ -203,11 +224,11 @@ impl Api {
         connection.write_all(format!("{request}\r\n{body}").as_bytes()).await.expect("sends");
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer).await.expect("reads");
-        let answer = String::from_utf8(answer).expect("text");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
+        let (head, body) = (std::str::from_utf8(&answer[..end]).expect("text"), &answer[end + 4..]);
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
         let chunked = head.contains("transfer-encoding: chunked");
-        Answer { status, head: head.to_owned(), body: if chunked { joined(body) } else { body.to_owned() } }
+        Answer { status, head: head.to_owned(), body: if chunked { joined(body) } else { body.to_vec() } }
     }
 
     /// Opens a venue.
@@ -230,6 +251,13 @@ impl Api {
     }
 }
 
+impl Answer<Vec<u8>> {
+    fn text(self) -> Answer {
+        let Answer { status, head, body } = self;
+        Answer { status, head, body: String::from_utf8(body).expect("text") }
+    }
+}
+
 impl Answer {
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
@@ -239,11 +267,6 @@ impl Answer {
         &self.head
     }
 
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-    }
-
     /// The vector that the session token covers.
     pub(super) fn covers(&self) -> VersionVector {
         let token = self.header("meridian-session").expect("a token");
@@ -251,17 +274,26 @@ impl Answer {
     }
 }
 
+impl<B> Answer<B> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+}
+
 /// The chunks of a body in one (RFC 9112, section 7.1).
-fn joined(mut chunks: &str) -> String {
-    let mut body = String::new();
+fn joined(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
     loop {
-        let (length, rest) = chunks.split_once("\r\n").expect("a chunk's length");
+        let end = chunks.windows(2).position(|bytes| bytes == b"\r\n").expect("a chunk's length");
+        let length = std::str::from_utf8(&chunks[..end]).expect("text");
         let length = usize::from_str_radix(length, 16).expect("in hex");
         if length == 0 {
             return body;
         }
-        body += &rest[..length];
-        chunks = rest[length..].strip_prefix("\r\n").expect("a chunk's end");
+        let (chunk, rest) = chunks[end + 2..].split_at(length);
+        body.extend_from_slice(chunk);
+        chunks = rest.strip_prefix(b"\r\n").expect("a chunk's end");
     }
 }
 
@@ -284,6 +316,11 @@ impl Venue {
     pub(super) async fn list(&self, api: &Api, rest: &str, accept: &str) -> Answer {
         let headers = [("Authorization", self.bearer.as_str()), ("Accept", accept)];
         api.ask("GET", &format!("{}{rest}", self.path), &headers, None).await
+    }
+
+    pub(super) async fn file(&self, api: &Api, rest: &str, accept: &str) -> Answer<Vec<u8>> {
+        let headers = [("Authorization", self.bearer.as_str()), ("Accept", accept)];
+        api.ask_bytes("GET", &format!("{}{rest}", self.path), &headers, None).await
     }
 
     pub(super) async fn change(&self, api: &Api, patch: &Value) -> Answer {

@@ -68,9 +68,8 @@ impl<'a> ContactSearch<'a> {
         if visit.id == self.index.id || !self.stay.names(visit, self.max_stay) {
             return;
         }
-        let first = visit.arrived().max(self.stay.from);
-        let overlap = visit.departure(self.max_stay).at.min(self.stay.to).since(first);
-        let minutes = u64::try_from(overlap.as_millis().div_ceil(60_000)).unwrap_or(u64::MAX);
+        let stay = Window { from: visit.arrived(), to: visit.departure(self.max_stay).at };
+        let minutes = self.stay.overlap_minutes(stay);
         let same_area = visit.areas().any(|area| self.index.areas().any(|own| own == area));
         let rank = (Reverse(minutes), !same_area, visit.id);
         if self.kept.len() >= self.most {

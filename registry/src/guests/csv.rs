@@ -1,4 +1,4 @@
-//! The guest list as a table: RFC 4180 with CRLF, UTF-8 with a byte order mark (for Excel), one line per person.
+//! The guest list as a table for scripts: RFC 4180 with CRLF, UTF-8 with a byte order mark (for Excel), one line per person.
 //!
 //! A cell that a spreadsheet would take for a formula gets one leading `'` (CWE-1236; OWASP "CSV Injection").
 //! Nothing is removed, so [`plain`] restores the exact text by taking that one mark off again.
@@ -6,6 +6,8 @@
 //! # Invariants
 //! - No cell starts like a formula.
 //! - `plain(cell(text)) == text` for every text.
+//! - The table never changes its columns or the form of its cells, because scripts read it. The table for offices
+//!   ([`crate::guests::table`]) is another one.
 
 use std::borrow::Cow;
 
@@ -15,9 +17,9 @@ use crate::guests::list::GuestRow;
 use crate::person::PersonField;
 
 /// Marks UTF-8 for spreadsheets that would guess otherwise.
-const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-const MARK: char = '\'';
+pub(super) const MARK: char = '\'';
 
 /// Columns before and after those of a person.
 const BEFORE: [&str; 7] = ["visit_id", "area", "arrived", "left", "left_estimated", "person", "contact_person"];
@@ -27,7 +29,7 @@ const COLUMNS: usize = BEFORE.len() + PersonField::ALL.len() + AFTER.len();
 /// A line of the table that could not be written; only memory can fail here.
 #[derive(Debug, thiserror::Error)]
 #[error("a line of the guest list could not be written")]
-pub struct CsvError(#[source] csv::Error);
+pub struct CsvError(#[source] pub(super) csv::Error);
 
 /// The first line, with the byte order mark: sent once, before any visit.
 ///
@@ -35,7 +37,7 @@ pub struct CsvError(#[source] csv::Error);
 /// [`CsvError`].
 pub fn header() -> Result<Vec<u8>, CsvError> {
     let columns = BEFORE.into_iter().chain(PersonField::ALL.map(PersonField::json)).chain(AFTER);
-    let mut writer = writer(BYTE_ORDER_MARK.to_vec());
+    let mut writer = writer(b',', BYTE_ORDER_MARK.to_vec());
     writer.write_record(columns).map_err(CsvError)?;
     bytes(writer)
 }
@@ -52,7 +54,7 @@ pub fn lines(row: &GuestRow) -> Result<Vec<u8>, CsvError> {
         serde_json::to_string(&row.conflicts)
             .map_err(|error| CsvError(csv::Error::from(std::io::Error::from(error))))?
     };
-    let mut writer = writer(Vec::new());
+    let mut writer = writer(b',', Vec::new());
     for (index, person) in row.persons.iter().enumerate() {
         let number = (index + 1).to_string();
         let contact = if person.has_contact() { number.clone() } else { "1".to_owned() };
@@ -80,7 +82,7 @@ pub fn lines(row: &GuestRow) -> Result<Vec<u8>, CsvError> {
 pub fn unreadable(count: u64) -> Result<Vec<u8>, CsvError> {
     let mut cells = vec!["unreadable".to_owned(), count.to_string()];
     cells.resize(COLUMNS, String::new());
-    let mut writer = writer(Vec::new());
+    let mut writer = writer(b',', Vec::new());
     writer.write_record(cells).map_err(CsvError)?;
     bytes(writer)
 }
@@ -104,16 +106,17 @@ fn needs_mark(text: &str) -> bool {
 
 /// Characters with which some spreadsheet begins a formula: OWASP's list, NUL and line feed, and the full-width forms,
 /// which Excel in East Asian languages treats as equal.
-fn starts_formula(c: char) -> bool {
+pub(super) fn starts_formula(c: char) -> bool {
     matches!(c, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\0')
         || matches!(c, '\u{FF1D}' | '\u{FF0B}' | '\u{FF0D}' | '\u{FF20}')
 }
 
-fn writer(out: Vec<u8>) -> Writer<Vec<u8>> {
-    WriterBuilder::new().terminator(Terminator::CRLF).quote_style(QuoteStyle::Necessary).from_writer(out)
+pub(super) fn writer(separator: u8, out: Vec<u8>) -> Writer<Vec<u8>> {
+    let mut builder = WriterBuilder::new();
+    builder.delimiter(separator).terminator(Terminator::CRLF).quote_style(QuoteStyle::Necessary).from_writer(out)
 }
 
-fn bytes(writer: Writer<Vec<u8>>) -> Result<Vec<u8>, CsvError> {
+pub(super) fn bytes(writer: Writer<Vec<u8>>) -> Result<Vec<u8>, CsvError> {
     writer.into_inner().map_err(|error| CsvError(csv::Error::from(error.into_error())))
 }
 

@@ -35,6 +35,14 @@ impl Window {
         visit.arrived() < self.to && visit.departure(max_stay).at > self.from
     }
 
+    /// The length of the time that both windows share, rounded up to whole minutes, so that a contact of half a minute
+    /// is not shown as none; 0 if they share none.
+    #[must_use]
+    pub fn overlap_minutes(&self, other: Window) -> u64 {
+        let shared = self.to.min(other.to).since(self.from.max(other.from));
+        u64::try_from(shared.as_millis().div_ceil(60_000)).unwrap_or(u64::MAX)
+    }
+
     /// The ids, `[first, end)`, outside which no visit can be named, because a stay lasts a day at most and ids sort by
     /// arrival.
     #[must_use]
@@ -89,6 +97,12 @@ impl GuestRow {
             region: region.to_owned(),
             conflicts: visit.conflicts(),
         }
+    }
+
+    /// How many minutes of `window` the visit covers: see [`Window::overlap_minutes`].
+    #[must_use]
+    pub fn overlap_minutes(&self, window: Window) -> u64 {
+        window.overlap_minutes(Window { from: self.arrived.0, to: self.left.0 })
     }
 }
 
@@ -147,6 +161,23 @@ mod tests {
     }
 
     #[test]
+    fn overlap_is_rounded_up_and_ends_are_half_open() {
+        let minutes = |from: u64, to: u64| {
+            let row = GuestRow::of(&visit(BASE + from, Some(BASE + to), None, &["A"]), "eu-central", HOUR);
+            row.overlap_minutes(window(60, 120))
+        };
+        assert_eq!(minutes(0, 240 * MIN), 60);
+        assert_eq!(minutes(90 * MIN, 100 * MIN), 10);
+        assert_eq!(minutes(0, 60 * MIN), 0);
+        assert_eq!(minutes(120 * MIN, 130 * MIN), 0);
+        assert_eq!(minutes(0, 60 * MIN + 1), 1);
+        assert_eq!(minutes(119 * MIN - 1, 240 * MIN), 2);
+        // A stay without a recorded departure counts with its estimated end.
+        let row = GuestRow::of(&visit(BASE + 30 * MIN, None, None, &["A"]), "eu-central", HOUR);
+        assert_eq!(row.overlap_minutes(window(60, 120)), 30);
+    }
+
+    #[test]
     fn the_range_of_ids_saturates() {
         let all = Window { from: Wall(0), to: Wall::NEVER };
         let (first, end) = all.ids();
@@ -172,6 +203,8 @@ mod tests {
             let left = stayed.departure(max_stay).at;
             let shared = left.min(window.to).0.saturating_sub(Wall(came).max(window.from).0);
             prop_assert_eq!(window.names(&stayed, max_stay), shared > 0);
+            let row = GuestRow::of(&stayed, "x", max_stay);
+            prop_assert_eq!(row.overlap_minutes(window), shared.div_ceil(MIN));
             prop_assert!(DocumentId::first_of(Wall(came)) <= stayed.id.document_id());
         }
     }

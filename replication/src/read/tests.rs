@@ -122,6 +122,37 @@ fn while_the_disk_hangs_a_reader_shows_what_is_durable() {
     assert_eq!(ids(&reader.scan(&query(9), node.view()).unwrap()), [old.name.id, new.name.id]);
 }
 
+/// A creation is dated by its first log entry, which later corrections, compaction and a batch in flight do not move.
+#[test]
+fn a_creation_is_dated_by_its_first_log_entry() {
+    let mut node = Node::new();
+    let key = key(1, 1);
+    let created_at = |node: &Node, view: View<'_>| {
+        let row = node.reader().row(&key, view).unwrap()?;
+        node.reader().created_at(&key, &row, view).unwrap()
+    };
+    node.write(key, created(&key));
+    let batch = node.apply();
+    assert_eq!(created_at(&node, node.view()), None);
+    assert_eq!(created_at(&node, View::applied(NOW.wall)), Some(NOW.wall));
+    node.storage.sync().unwrap();
+    node.replica.handle_durable(NOW, batch).unwrap();
+    assert_eq!(created_at(&node, node.view()), Some(NOW.wall));
+
+    let later = |minutes: u64| {
+        let by = Duration::from_mins(minutes);
+        Now { mono: Monotonic(NOW.mono.0 + by), wall: NOW.wall.plus(by) }
+    };
+    for minutes in 1..40 {
+        let row = node.reader().row(&key, node.view()).unwrap().unwrap();
+        let value = text(&format!("correction {minutes}"));
+        let change = row.document().unwrap().amend(&key, &[("n", Some(value))]).unwrap();
+        node.replica.handle_write(later(minutes), Write::Change { key, change }).unwrap();
+        node.replica.settle_batches(later(minutes)).unwrap();
+        assert_eq!(created_at(&node, node.view()), Some(NOW.wall), "after {minutes} minutes");
+    }
+}
+
 #[test]
 fn a_tombstone_counts_once_it_is_durable() {
     let mut node = Node::new();

@@ -12,12 +12,21 @@ pub(super) enum Format {
     Json,
     /// One object a line, the whole window.
     Ndjson,
-    /// A table, the whole window.
+    /// The table for scripts, the whole window.
     Csv,
+    /// The table for offices as CSV, the whole window.
+    ExcelCsv,
+    /// The table for offices as a workbook, the whole window.
+    Xlsx,
 }
 
-/// In order of preference for a client that has none.
-const FORMATS: [Format; 3] = [Format::Json, Format::Ndjson, Format::Csv];
+/// Those that have a media type of their own, in order of preference for a client that has none.
+const FORMATS: [Format; 4] = [Format::Json, Format::Ndjson, Format::Csv, Format::Xlsx];
+
+/// The value of the parameter `dialect` that asks for the table for offices.
+const EXCEL_DE: &str = "excel-de";
+
+const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 impl Format {
     /// The format that the client prefers.
@@ -35,8 +44,30 @@ impl Format {
             }
         }
         best.map(|(format, _)| format).ok_or_else(|| {
-            Problem::new(Kind::NotAcceptable, "application/json, application/x-ndjson and text/csv are available")
+            let available = format!("application/json, application/x-ndjson, text/csv and {XLSX} are available");
+            Problem::new(Kind::NotAcceptable, available)
         })
+    }
+
+    /// This format in the dialect that the query asks for. The dialect is a parameter of the query, because it selects
+    /// another table (other columns, local times) and not only another encoding, and because `text/csv` has no
+    /// registered parameter for it (RFC 7111).
+    pub(super) fn in_dialect(self, dialect: Option<&str>) -> Result<Format, Problem> {
+        match (dialect, self) {
+            (None, format) => Ok(format),
+            (Some(EXCEL_DE), Format::Csv) => Ok(Format::ExcelCsv),
+            (Some(EXCEL_DE), _) => Err(Problem::parameter("dialect", "needs `Accept: text/csv`")),
+            (Some(_), _) => Err(Problem::parameter("dialect", "the only dialect is excel-de")),
+        }
+    }
+
+    /// The name of the file as which a browser stores it; `None` if it is not made for that.
+    pub(super) fn file_name(self) -> Option<&'static str> {
+        match self {
+            Format::Json | Format::Ndjson => None,
+            Format::Csv | Format::ExcelCsv => Some("guests.csv"),
+            Format::Xlsx => Some("guests.xlsx"),
+        }
     }
 
     /// As `Content-Type`.
@@ -44,7 +75,8 @@ impl Format {
         HeaderValue::from_static(match self {
             Format::Json => "application/json",
             Format::Ndjson => "application/x-ndjson",
-            Format::Csv => "text/csv; charset=utf-8; header=present",
+            Format::Csv | Format::ExcelCsv => "text/csv; charset=utf-8; header=present",
+            Format::Xlsx => XLSX,
         })
     }
 
@@ -53,7 +85,8 @@ impl Format {
         let (kind, name) = match self {
             Format::Json => ("application/*", "application/json"),
             Format::Ndjson => ("application/*", "application/x-ndjson"),
-            Format::Csv => ("text/*", "text/csv"),
+            Format::Csv | Format::ExcelCsv => ("text/*", "text/csv"),
+            Format::Xlsx => ("application/*", XLSX),
         };
         let of = |wanted: &str| {
             ranges.iter().find(|(range, _)| range.eq_ignore_ascii_case(wanted)).map(|(_, quality)| *quality)
@@ -77,7 +110,7 @@ mod tests {
     use hyper::HeaderMap;
     use hyper::header::{ACCEPT, HeaderValue};
 
-    use super::Format;
+    use super::{FORMATS, Format, XLSX};
 
     fn of(accept: &str) -> Option<Format> {
         let mut headers = HeaderMap::new();
@@ -101,10 +134,25 @@ mod tests {
             ("text/csv;q=0, text/*", None),
             ("text/csv;q=2", None),
             ("text/csv;q=x", None),
+            (XLSX, Some(Format::Xlsx)),
+            ("text/csv;q=0.5, application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", Some(Format::Xlsx)),
+            ("application/vnd.ms-excel", None),
             ("image/png", None),
             ("", None),
         ] {
             assert_eq!(of(accept), format, "{accept}");
+        }
+    }
+
+    #[test]
+    fn only_csv_has_a_dialect() {
+        for format in FORMATS {
+            assert_eq!(format.in_dialect(None).ok(), Some(format));
+            let expected = (format == Format::Csv).then_some(Format::ExcelCsv);
+            assert_eq!(format.in_dialect(Some("excel-de")).ok(), expected);
+            for unknown in ["excel", "", "EXCEL-DE"] {
+                assert_eq!(format.in_dialect(Some(unknown)).ok(), None, "{unknown}");
+            }
         }
     }
 }

@@ -63,7 +63,7 @@ pub(in super::super) async fn contacts(call: Call) -> Result<Reply, Problem> {
     while let Some(items) = pages.next().await? {
         for item in items {
             match item {
-                Item::Visit(visit, region) => search.see(&visit, &region),
+                Item::Visit(found) => search.see(&found.visit, &found.region),
                 Item::Unreadable => unreadable += 1,
             }
         }

@@ -19,11 +19,11 @@ use super::super::session::Session;
 use super::super::venues;
 use super::accept::Format;
 use super::cursor::Cursor;
-use super::listing::Listing;
+use super::listing::{Listing, Shape};
 use super::pages::Pages;
-use super::shown;
+use super::{shown, xlsx};
 use registry::EARLIEST_ARRIVAL;
-use registry::{VenueId, Window};
+use registry::{GuestTable, TableWords, VenueId, Window};
 
 /// The longest window: more than any visit is kept.
 const LONGEST_WINDOW: Duration = Duration::from_secs(31 * 86_400);
@@ -48,7 +48,8 @@ pub(in super::super) async fn list(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let format = Format::of(&call.parts.headers)?;
-    let query = Query::parse(call.parts.uri.query(), &["from", "to", "area", "limit", "cursor", WAIT])?;
+    let query = Query::parse(call.parts.uri.query(), &["from", "to", "area", "limit", "cursor", "dialect", WAIT])?;
+    let format = format.in_dialect(query.get("dialect"))?;
     let session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
     let asked = GuestListRequest::read(&query, venue, format, app.now(&session.status))?;
     let known = venues::find_owned_venue(app, venue, &owner, &session)?;
@@ -58,17 +59,24 @@ pub(in super::super) async fn list(call: Call) -> Result<Reply, Problem> {
         Some(Cursor { last, completeness }) => (Some(last), completeness),
         None => (None, session.status.complete_through.clone()),
     };
-    let table = (format == Format::Csv).then(|| shown(&through));
+    let shown = shown(&through);
+    let timezone = known.venue.timezone.clone();
+    let table = || GuestTable::new(TableWords::default(), &timezone);
     let pages = Pages::new(call.app.clone(), session.status.clone(), known, asked.window, asked.area, after);
-    let listing = Listing::new(pages, format, asked.limit, venue, through);
-    let mut reply = send(listing, format.media_type()).await?;
+    let send = |pages, shape| send(Listing::new(pages, shape, venue, through.clone()), format.media_type());
+    let mut reply = match format {
+        Format::Json => send(pages, Shape::Json(asked.limit)).await?,
+        Format::Ndjson => send(pages, Shape::Ndjson).await?,
+        Format::Csv => send(pages, Shape::Csv).await?,
+        Format::ExcelCsv => send(pages.with_acceptance(), Shape::ExcelCsv(Box::new(table()))).await?,
+        Format::Xlsx => xlsx::answer(app, pages.with_acceptance(), table(), through, xlsx::BEGIN).await?,
+    };
     reply.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
-    if let Some(through) = table {
-        let through = through.iter().map(|(region, moment)| format!("{region}={moment}")).collect::<Vec<_>>();
-        reply.headers_mut().insert(COMPLETENESS, header(through.join(", ")));
-        reply
-            .headers_mut()
-            .insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment; filename=\"guests.csv\""));
+    if let Some(name) = format.file_name() {
+        let shown = shown.iter().map(|(region, moment)| format!("{region}={moment}")).collect::<Vec<_>>();
+        reply.headers_mut().insert(COMPLETENESS, header(shown.join(", ")));
+        let disposition = header(format!("attachment; filename=\"{name}\""));
+        reply.headers_mut().insert(CONTENT_DISPOSITION, disposition);
     }
     session.sign_read(&mut reply);
     Ok(reply)

@@ -1,4 +1,4 @@
-//! A guest list that is being sent: pages become pieces of JSON, NDJSON or CSV.
+//! A guest list that is being sent: pages become pieces of JSON, NDJSON or CSV (both tables).
 //!
 //! # Invariants
 //! - Rows come in order of arrival, each visit once.
@@ -6,22 +6,36 @@
 //!   the whole window and no cursor.
 //! - NDJSON ends with `{"completeness": ...}`; without that line the list is incomplete.
 //! - Rows that do not decode are left out. Every format counts them at its end, and each is counted in one page only.
+//!
+//! # Not here
+//! XLSX, which is a finished file before its first byte is sent: `workbook.rs`.
 
 use bytes::Bytes;
-use replication::DocumentId;
+use replication::{DocumentId, Wall};
 use serde_json::json;
 
 use super::super::problem::Problem;
-use super::accept::Format;
 use super::cursor::Cursor;
 use super::pages::{Item, Pages};
 use super::{Completeness, shown};
-use registry::{GuestRow, VenueId, guest_csv};
+use registry::{GuestRow, GuestTable, VenueId, guest_csv, guest_excel_csv};
+
+/// The form of a list that is sent while it is read.
+pub(super) enum Shape {
+    /// One object with at most so many rows.
+    Json(usize),
+    /// One object a line.
+    Ndjson,
+    /// The table for scripts.
+    Csv,
+    /// The table for offices. Its rows need [`Pages::with_acceptance`].
+    ExcelCsv(Box<GuestTable>),
+}
 
 /// A list that is being written.
 pub(super) struct Listing {
     pages: Pages,
-    format: Format,
+    shape: Shape,
     venue: VenueId,
     completeness: Completeness,
     /// Rows that were left out because they do not decode.
@@ -36,18 +50,12 @@ pub(super) struct Listing {
 }
 
 impl Listing {
-    /// A list of `pages`. Only JSON uses `limit`.
-    pub(super) fn new(
-        pages: Pages,
-        format: Format,
-        limit: usize,
-        venue: VenueId,
-        completeness: Completeness,
-    ) -> Listing {
-        let left = if format == Format::Json { limit } else { usize::MAX };
+    /// A list of `pages`.
+    pub(super) fn new(pages: Pages, shape: Shape, venue: VenueId, completeness: Completeness) -> Listing {
+        let left = if let Shape::Json(limit) = shape { limit } else { usize::MAX };
         Listing {
             pages,
-            format,
+            shape,
             venue,
             completeness,
             unreadable: 0,
@@ -72,10 +80,13 @@ impl Listing {
         let mut out = Vec::with_capacity(4_096);
         if !self.begun {
             self.begun = true;
-            match self.format {
-                Format::Json => out.extend_from_slice(b"{\"visits\":["),
-                Format::Ndjson => {}
-                Format::Csv => out.extend_from_slice(&guest_csv::header().map_err(unwritable)?),
+            match &self.shape {
+                Shape::Json(_) => out.extend_from_slice(b"{\"visits\":["),
+                Shape::Ndjson => {}
+                Shape::Csv => out.extend_from_slice(&guest_csv::header().map_err(unwritable)?),
+                Shape::ExcelCsv(table) => {
+                    out.extend_from_slice(&guest_excel_csv::header(table).map_err(unwritable)?);
+                }
             }
         }
         // Pages without a visit of interest are skipped, because an empty piece would be a needless frame.
@@ -86,8 +97,8 @@ impl Listing {
             };
             let max_stay = self.pages.max_stay();
             for item in items {
-                let (visit, region) = match item {
-                    Item::Visit(visit, region) => (visit, region),
+                let found = match item {
+                    Item::Visit(found) => found,
                     Item::Unreadable => {
                         let count = if self.left > 0 { &mut self.unreadable } else { &mut self.unreadable_behind };
                         *count += 1;
@@ -99,9 +110,10 @@ impl Listing {
                     self.end(&mut out, cursor.map(|cursor| cursor.write(self.venue)))?;
                     return Ok(Some(out.into()));
                 }
-                self.row(&GuestRow::of(&visit, &region, max_stay), &mut out)?;
+                let row = GuestRow::of(&found.visit, &found.region, max_stay);
+                self.row(&row, found.accepted, &mut out)?;
                 self.left -= 1;
-                self.last = Some(visit.id.document_id());
+                self.last = Some(found.visit.id.document_id());
             }
             if out.len() > 1_024 {
                 break;
@@ -110,21 +122,25 @@ impl Listing {
         Ok(if out.is_empty() { None } else { Some(out.into()) })
     }
 
-    fn row(&self, row: &GuestRow, out: &mut Vec<u8>) -> Result<(), Problem> {
-        match self.format {
-            Format::Json => {
+    fn row(&self, row: &GuestRow, accepted: Option<Wall>, out: &mut Vec<u8>) -> Result<(), Problem> {
+        match &self.shape {
+            Shape::Json(_) => {
                 if self.last.is_some() {
                     out.push(b',');
                 }
                 serde_json::to_writer(out, row).map_err(unwritable)
             }
-            Format::Ndjson => {
+            Shape::Ndjson => {
                 serde_json::to_writer(&mut *out, row).map_err(unwritable)?;
                 out.push(b'\n');
                 Ok(())
             }
-            Format::Csv => {
+            Shape::Csv => {
                 out.extend_from_slice(&guest_csv::lines(row).map_err(unwritable)?);
+                Ok(())
+            }
+            Shape::ExcelCsv(table) => {
+                out.extend_from_slice(&guest_excel_csv::lines(table, row, accepted).map_err(unwritable)?);
                 Ok(())
             }
         }
@@ -135,8 +151,8 @@ impl Listing {
         if cursor.is_none() {
             self.unreadable += self.unreadable_behind;
         }
-        match self.format {
-            Format::Json => {
+        match &self.shape {
+            Shape::Json(_) => {
                 out.extend_from_slice(b"],\"completeness\":");
                 serde_json::to_writer(&mut *out, &shown(&self.completeness)).map_err(unwritable)?;
                 if self.unreadable > 0 {
@@ -147,7 +163,7 @@ impl Listing {
                 }
                 out.push(b'}');
             }
-            Format::Ndjson => {
+            Shape::Ndjson => {
                 let mut last = json!({"completeness": shown(&self.completeness)});
                 if self.unreadable > 0 {
                     last["unreadable"] = self.unreadable.into();
@@ -156,10 +172,13 @@ impl Listing {
                 out.push(b'\n');
             }
             // Completeness was sent as a header. The number of rows that do not decode is known only now.
-            Format::Csv if self.unreadable > 0 => {
+            Shape::Csv if self.unreadable > 0 => {
                 out.extend_from_slice(&guest_csv::unreadable(self.unreadable).map_err(unwritable)?);
             }
-            Format::Csv => {}
+            Shape::ExcelCsv(table) if self.unreadable > 0 => {
+                out.extend_from_slice(&guest_excel_csv::unreadable(table, self.unreadable).map_err(unwritable)?);
+            }
+            Shape::Csv | Shape::ExcelCsv(_) => {}
         }
         Ok(())
     }

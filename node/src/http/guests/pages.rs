@@ -8,11 +8,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use replication::{DocumentId, Query, Status};
+use replication::{DocumentId, Query, Status, Wall};
 
 use super::super::App;
 use super::super::problem::Problem;
-use super::super::store::{accepting_region, read_visit};
+use super::super::store::{accepting_region, first_acceptance, read_visit};
 use super::super::venues::CachedVenue;
 use registry::{VISITS, Visit, VisitId, Window};
 
@@ -21,10 +21,19 @@ const PAGE: usize = 500;
 
 /// One item of a page, in order of id.
 pub(super) enum Item {
-    /// A visit and the region that took it.
-    Visit(Box<Visit>, String),
+    /// A visit as it was found.
+    Visit(Box<Found>),
     /// A row that does not decode and is left out.
     Unreadable,
+}
+
+/// A visit of the list.
+pub(super) struct Found {
+    pub(super) visit: Visit,
+    /// The region that took it.
+    pub(super) region: String,
+    /// When the first region accepted the check-in, if [`Pages::with_acceptance`] asked for it and it is known.
+    pub(super) accepted: Option<Wall>,
 }
 
 /// The rest of a window.
@@ -37,6 +46,7 @@ pub(super) struct Pages {
     area: Option<String>,
     from: DocumentId,
     to: DocumentId,
+    with_acceptance: bool,
     done: bool,
 }
 
@@ -52,7 +62,12 @@ impl Pages {
     ) -> Pages {
         let (first, to) = window.ids();
         let from = after.and_then(successor).unwrap_or(first).max(first);
-        Pages { app, status, known, window, area, from, to, done: false }
+        Pages { app, status, known, window, area, from, to, with_acceptance: false, done: false }
+    }
+
+    /// Reads as well when each check-in was accepted, which is one more read of the store for each visit.
+    pub(super) fn with_acceptance(self) -> Pages {
+        Pages { with_acceptance: true, ..self }
     }
 
     /// How long a guest who never checked out is assumed to have stayed.
@@ -68,8 +83,9 @@ impl Pages {
         let (app, status) = (self.app.clone(), self.status.clone());
         let (tenant, max_stay) = (self.known.venue.id.tenant(), self.max_stay());
         let query = Query { collection: VISITS, tenant, from: self.from, to: self.to, limit: PAGE };
-        let (window, area) = (self.window, self.area.clone());
-        let read = tokio::task::spawn_blocking(move || read(&app, &status, &query, window, area.as_deref(), max_stay));
+        let wanted =
+            Wanted { window: self.window, area: self.area.clone(), max_stay, acceptance: self.with_acceptance };
+        let read = tokio::task::spawn_blocking(move || read(&app, &status, &query, &wanted));
         let (last, items) = read.await.map_err(|error| {
             tracing::error!(%error, "a thread that read a page panicked: the guest list is not sent");
             Problem::internal()
@@ -83,15 +99,21 @@ impl Pages {
     }
 }
 
+/// What a page shows of the visits that it looks at.
+struct Wanted {
+    window: Window,
+    area: Option<String>,
+    max_stay: Duration,
+    acceptance: bool,
+}
+
 /// One page: the last id that it looked at, and the items for the list. A row that does not decode is an item, because
 /// it may belong to the window and area that were asked for.
 fn read(
     app: &App,
     status: &Status,
     query: &Query,
-    window: Window,
-    area: Option<&str>,
-    max_stay: Duration,
+    wanted: &Wanted,
 ) -> Result<(Option<DocumentId>, Vec<Item>), Problem> {
     // A visit that expires while a long list is read is hidden from the rest of the list.
     let page = app.handle.reader().scan(query, app.view(status))?;
@@ -114,8 +136,11 @@ fn read(
         let stored = read_visit(app, id, &rows);
         items.extend((0..stored.unreadable).map(|_| Item::Unreadable));
         let Some((visit, _)) = stored.visit else { continue };
-        if window.names(&visit, max_stay) && area.is_none_or(|wanted| visit.areas().any(|area| area == wanted)) {
-            items.push(Item::Visit(Box::new(visit), accepting_region(status, &rows)));
+        let is_there = wanted.area.as_ref().is_none_or(|wanted| visit.areas().any(|area| area == wanted));
+        if wanted.window.names(&visit, wanted.max_stay) && is_there {
+            let accepted = if wanted.acceptance { first_acceptance(app, status, &rows)? } else { None };
+            let region = accepting_region(status, &rows);
+            items.push(Item::Visit(Box::new(Found { visit, region, accepted })));
         }
     }
     Ok((page.last, items))
