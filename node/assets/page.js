@@ -4,6 +4,7 @@
 (() => {
   const $ = (selector, within = document) => within.querySelector(selector);
   const main = $("main");
+  const kiosk = location.href;
   const encode = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
   const sha256 = async (...parts) => {
     const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -19,8 +20,13 @@
     for (const one of main.querySelectorAll("[data-plain]")) one.hidden = true;
     const code = $("[data-link]");
     // The address that the guest keeps: the part behind the # never leaves the browser.
-    if (code) history.replaceState(null, "", code.dataset.link);
-    for (const form of main.querySelectorAll("form")) form.addEventListener("submit", submit);
+    if (code && !("kiosk" in main.dataset)) history.replaceState(null, "", code.dataset.link);
+    const swapped = "form[action^='/c/'], form[action^='/r/']";
+    for (const form of main.querySelectorAll(swapped)) form.addEventListener("submit", submit);
+    const print = $("[data-print]", main);
+    if (print) { print.hidden = false; print.addEventListener("click", () => window.print()); }
+    // A tablet at the door: back to the empty form.
+    if ("kiosk" in main.dataset && code) setTimeout(() => location.replace(kiosk), 20000);
     for (const link of document.querySelectorAll("nav a[hreflang]")) {
       const here = new URL(location.href);
       here.searchParams.set("lang", link.hreflang);
@@ -87,6 +93,7 @@
   // Details are kept on the device only if the guest asks for it.
   const remembered = (form) => {
     const box = $("#remember", form);
+    if (!box) return;
     const kept = JSON.parse(localStorage.getItem(KEY) || "null");
     box.checked = kept !== null;
     if (kept && !main.querySelector(".wrong")) {
@@ -101,7 +108,7 @@
     box.addEventListener("change", () => { if (!box.checked) localStorage.removeItem(KEY); });
   };
   const remember = (form) => {
-    if (!$("#remember", form).checked) return;
+    if (!$("#remember", form)?.checked) return;
     const kept = [...new FormData(form)].filter(([name, value]) => FIELDS.test(name) && value);
     localStorage.setItem(KEY, JSON.stringify(Object.fromEntries(kept)));
   };
@@ -154,7 +161,7 @@
     const worker = await navigator.serviceWorker?.ready.catch(() => null);
     worker?.sync?.register("outbox").catch(() => {});
   };
-  window.addEventListener("online", later);
+  if (typeof outbox !== "undefined") window.addEventListener("online", later);
 
   const locked = $("form.locked");
   if (locked && location.hash.length > 1) {
@@ -167,7 +174,16 @@
       else locked.hidden = false;
     });
   }
+  // The console's address with the key behind the #, as an operator hands it over.
+  const door = $("form[action='/console/login']");
+  const handed = location.hash.slice(1).split(".");
+  if (door && handed.length === 2 && !$("#errors")) {
+    [door.elements.venue.value, door.elements.key.value] = handed;
+    history.replaceState(null, "", location.pathname + location.search);
+    door.submit();
+  }
   dress();
+  if (typeof outbox === "undefined") return;
   later();
   navigator.serviceWorker?.register("/worker.js").then((worker) => {
     // This page was loaded before the worker ran: it is kept for the next visit without a network.

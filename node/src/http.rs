@@ -50,3 +50,4 @@ mod visits;
 
 pub use app::App;
 pub use packs::{Packs, PacksError};
+pub use pages::ConsoleKeys;

@@ -11,7 +11,7 @@ pub mod http;
 pub mod metrics;
 pub mod orders;
 pub mod peer;
-pub mod poster;
+mod poster;
 mod run;
 pub mod storage;
 

@@ -22,6 +22,7 @@ pub struct Metrics {
     http_requests: IntCounterVec,
     http_seconds: HistogramVec,
     http_writes: IntCounterVec,
+    releases: IntCounterVec,
     /// Stored rows that did not decode and were left out of an answer.
     pub unreadable_rows: IntCounter,
     writes: IntCounterVec,
@@ -126,6 +127,11 @@ impl Metrics {
                 "meridian_http_writes_total",
                 "Writes that clients asked for, by kind and outcome (created, amended, repeat, erased, refused, ...)",
                 &["kind", "outcome"],
+            )?,
+            releases: make.counters(
+                "meridian_releases_total",
+                "Guest lists and contacts that an owner read in the console, by the reason that was stated",
+                &["reason"],
             )?,
             unreadable_rows: make.counter(
                 "meridian_unreadable_rows_total",
@@ -244,6 +250,11 @@ impl Metrics {
     /// A client's write ended.
     pub fn wrote(&self, kind: &str, outcome: &str) {
         self.http_writes.with_label_values(&[kind, outcome]).inc();
+    }
+
+    /// An owner read persons in the console; `reason` is one of a few fixed words.
+    pub fn released(&self, reason: &str) {
+        self.releases.with_label_values(&[reason]).inc();
     }
 
     /// The replica made a local write durable.

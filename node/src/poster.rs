@@ -16,7 +16,7 @@
 //!
 //! # Not covered
 //! The embedded font (`fonts/README.md`) has Latin with Vietnamese, Greek and Cyrillic. A PDF shows U+FFFD for any other
-//! character, and [`Poster::pdf_shows_all`] tells it beforehand. An SVG shows every character that its reader has a font for.
+//! character, and [`pdf_shows`] tells it beforehand. An SVG shows every character that its reader has a font for.
 //!
 //! # Not here
 //! The words, which are in the caller's message files. HTTP.
@@ -35,41 +35,41 @@ use qrcode::types::QrError;
 
 /// One poster: what differs between the tables of a venue, and the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Poster<'a> {
+pub(crate) struct Poster<'a> {
     /// Name of the venue.
-    pub venue: &'a str,
+    pub(crate) venue: &'a str,
     /// The area or the table, if the poster belongs to one.
-    pub area: Option<&'a str>,
+    pub(crate) area: Option<&'a str>,
     /// The check-in address in full, as the QR code holds it: ASCII, like any URL.
-    pub address: &'a str,
+    pub(crate) address: &'a str,
     /// Language of the words (BCP 47), for example `de`.
-    pub language: &'a str,
+    pub(crate) language: &'a str,
     /// The words.
-    pub words: Words<'a>,
+    pub(crate) words: Words<'a>,
 }
 
 /// The words of a poster in one language. They wrap and shrink like names do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Words<'a> {
+pub(crate) struct Words<'a> {
     /// Name of the service, above the headline.
-    pub service: &'a str,
+    pub(crate) service: &'a str,
     /// The headline, two or three words.
-    pub headline: &'a str,
+    pub(crate) headline: &'a str,
     /// What a guest does: scan, enter details, show the receipt.
-    pub steps: [&'a str; 3],
+    pub(crate) steps: [&'a str; 3],
     /// Leads to the address below the code, for guests without a camera.
-    pub by_hand: &'a str,
+    pub(crate) by_hand: &'a str,
     /// Who may read the data and when it is deleted.
-    pub privacy: &'a str,
+    pub(crate) privacy: &'a str,
     /// What the QR code is, for those who cannot see it.
-    pub code: &'a str,
+    pub(crate) code: &'a str,
     /// Where the tent is folded.
-    pub fold: &'a str,
+    pub(crate) fold: &'a str,
 }
 
 /// The paper, and how it is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sheet {
+pub(crate) enum Sheet {
     /// A4 upright, for a door.
     A4,
     /// A5 upright, for a wall or a counter.
@@ -80,13 +80,22 @@ pub enum Sheet {
 
 impl Sheet {
     /// Every sheet.
-    pub const ALL: [Sheet; 3] = [Sheet::A4, Sheet::A5, Sheet::Tent];
+    pub(crate) const ALL: [Sheet; 3] = [Sheet::A4, Sheet::A5, Sheet::Tent];
+
+    /// Its name in an address.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Sheet::A4 => "a4",
+            Sheet::A5 => "a5",
+            Sheet::Tent => "tent",
+        }
+    }
 }
 
 /// Why a poster is not drawn.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PosterError {
+pub(crate) enum PosterError {
     /// The address is no URL: the caller encodes it.
     #[error("the address has characters other than printable ASCII")]
     Address,
@@ -121,24 +130,8 @@ impl Poster<'_> {
     ///
     /// # Errors
     /// [`PosterError::Address`] and [`PosterError::Code`].
-    pub fn to_svg(&self, sheet: Sheet) -> Result<String, PosterError> {
+    pub(crate) fn to_svg(&self, sheet: Sheet) -> Result<String, PosterError> {
         svg::write(self, sheet)
-    }
-
-    /// The poster as a PDF with one page, see [`to_pdf`].
-    ///
-    /// # Errors
-    /// [`PosterError::Address`] and [`PosterError::Code`].
-    pub fn to_pdf(&self, sheet: Sheet) -> Result<Vec<u8>, PosterError> {
-        to_pdf(std::slice::from_ref(self), sheet)
-    }
-
-    /// Whether the font of the PDF has every character of the names and words. Otherwise an SVG serves better.
-    #[must_use]
-    pub fn pdf_shows_all(&self) -> bool {
-        let Words { service, headline, steps, by_hand, privacy, code: _, fold } = self.words;
-        let texts = [self.venue, self.area.unwrap_or_default(), service, headline, by_hand, privacy, fold];
-        texts.iter().chain(&steps).all(|text| font::Face::of(font::Weight::Bold).covers(text))
     }
 
     /// Title of the document.
@@ -159,11 +152,17 @@ impl Poster<'_> {
     }
 }
 
+/// Whether the font of the PDF has every character of a text. Otherwise an SVG serves better.
+#[must_use]
+pub(crate) fn pdf_shows(text: &str) -> bool {
+    font::Face::of(font::Weight::Bold).covers(text)
+}
+
 /// All `posters` as one PDF, a page for each, for example one for every table of a venue. Title and language of the
 /// document are those of the first poster.
 ///
 /// # Errors
 /// [`PosterError::Empty`], [`PosterError::Address`] and [`PosterError::Code`].
-pub fn to_pdf(posters: &[Poster<'_>], sheet: Sheet) -> Result<Vec<u8>, PosterError> {
+pub(crate) fn to_pdf(posters: &[Poster<'_>], sheet: Sheet) -> Result<Vec<u8>, PosterError> {
     pdf::write(posters, sheet)
 }

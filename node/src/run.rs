@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::NodeConfig;
-use crate::http::{self, App, Packs};
+use crate::http::{self, App, ConsoleKeys, Packs};
 use crate::metrics::Metrics;
 use crate::peer::{Links, TlsError, TlsIdentity, accept, dial};
 use crate::{driver, storage};
@@ -42,6 +42,9 @@ pub enum RunError {
     /// The policy packs cannot be used.
     #[error(transparent)]
     Packs(#[from] http::PacksError),
+    /// A key of the owners' console cannot be used.
+    #[error("registry.console_keys")]
+    ConsoleKeys(#[from] service::signing::SigningKeyError),
     /// The metrics cannot be registered.
     #[error("cannot register metrics")]
     Metrics(#[from] prometheus::Error),
@@ -75,6 +78,7 @@ pub async fn run_with_clock(
     let admin = listen(config.listen.admin).await?;
     let identity = Arc::new(TlsIdentity::load(&config.tls)?);
     let packs = Packs::load(&config.registry)?;
+    let console_keys = ConsoleKeys::load(&config.registry)?;
     let metrics = Arc::new(Metrics::new()?);
 
     let data = config.data.clone();
@@ -94,7 +98,7 @@ pub async fn run_with_clock(
     let (stop_in, stop) = watch::channel(false);
     let (stop_links_in, stop_links) = watch::channel(false);
     let mut servers = JoinSet::new();
-    let app = Arc::new(App::new(&config, handle.clone(), packs, metrics.clone()));
+    let app = Arc::new(App::new(&config, handle.clone(), packs, console_keys, metrics.clone()));
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
     servers.spawn(http::admin::serve(admin, app, stop));
     let links = Links::new(handle, identity, metrics);

@@ -136,3 +136,160 @@ closed-title = Betrieb geschlossen
 closed-venue = Dieser Betrieb nimmt keine Besuche mehr an.
 trouble-title = Das hat nicht geklappt
 trouble = Bitte versuchen Sie es in einer Minute noch einmal. Kommt es wieder vor, findet der Betreiber den Grund im Protokoll.
+
+## Betriebe
+venue-name = Name des Betriebs
+venue-address = Anschrift
+venue-timezone = Zeitzone
+venue-retention = Wie lange Besuche aufbewahrt werden (etwa 14d)
+venue-areas = Tische und Räume, je Zeile einer
+error-timezone = Bitte wählen Sie eine Zeitzone, etwa Europe/Berlin.
+error-retention = Bitte geben Sie eine Dauer ein, die die Regeln Ihres Betriebs erlauben, etwa 14d.
+error-repeated = { $field }: einer steht zweimal da.
+
+## Konsole
+console-title = Konsole
+console-overview = Übersicht
+console-list = Gästeliste
+console-slips = Papierzettel
+console-settings = Einstellungen und Plakate
+console-logout = Abmelden
+console-login = An der Konsole anmelden
+console-login-go = Anmelden
+console-wrong = Dieser Betrieb und dieser Schlüssel gehören nicht zusammen. Bitte übernehmen Sie beides von dem Blatt, das Sie bei der Anmeldung Ihres Betriebs bekommen haben.
+console-venue = Code des Betriebs
+console-key = Schlüssel
+console-new = Neuen Betrieb anmelden
+console-register = Betrieb anmelden
+console-register-go = Anmelden
+console-zone-hint = Ein Name aus der IANA-Liste, etwa Europe/Berlin.
+console-areas-hint = Jeder bekommt ein eigenes Plakat. Weitere können Sie später ergänzen.
+console-made = Ihr Betrieb ist angemeldet
+console-made-key = Bewahren Sie diesen Schlüssel auf. Er wird nur jetzt gezeigt, und ohne ihn kann niemand die Konsole Ihres Betriebs öffnen. Drucken Sie diese Seite, oder schreiben Sie den Schlüssel ab.
+console-made-next = Plakat aufhängen
+console-made-checkin = Ihre Gäste checken ein unter
+console-here = Jetzt im Haus
+console-arrived = Heute angekommen
+console-hours = Ankünfte heute, je Stunde
+console-hours-hour = Stunde
+console-hours-persons = Personen
+console-areas = Jetzt im Haus, je Tisch und Raum
+console-date = Tag
+console-from = Von
+console-to = Bis
+console-time-hint = Leer: der ganze Tag. Uhrzeiten, die vor ihrem Anfang enden, enden am nächsten Tag.
+console-area-any = überall
+console-count = Gäste zählen
+console-counted = { $visits ->
+    [one] Ein Besuch
+   *[other] { $visits } Besuche
+  }, { $persons ->
+    [one] eine Person
+   *[other] { $persons } Personen
+  }
+console-reason = Wozu brauchen Sie die Namen?
+reason-health-office = Das Gesundheitsamt fragt an
+reason-infection = Ein Gast hat eine Ansteckung gemeldet
+reason-guest-asked = Ein Gast fragt nach den eigenen Daten
+reason-check = Prüfung der Angaben von Gästen
+console-show = Liste zeigen
+console-reason-note = Namen sind für das Gesundheitsamt. Jedes Lesen wird mit seinem Grund gezählt.
+console-bad-date = Bitte geben Sie einen Tag ein, etwa 2026-11-28.
+console-bad-time = Bitte geben Sie Uhrzeiten wie 18:00 ein.
+console-complete = Vollständig.
+console-complete-words = Alle Besuche, die eine Region angenommen hat, stehen in der Liste.
+console-nearly = Fast vollständig.
+console-nearly-words = { $region } nur bis { $when }: später dort erfasste Besuche fehlen noch.
+console-complete-in = Auf dem neuesten Stand: { $regions }.
+console-never = noch nie gehört
+console-since = { $count ->
+    [0] Seit Ihrem letzten Abruf ({ $when }) kam nichts dazu.
+    [one] Seit Ihrem letzten Abruf ({ $when }) kam ein Besuch dazu.
+   *[other] Seit Ihrem letzten Abruf ({ $when }) kamen { $count } Besuche dazu.
+  }
+console-look-again = Noch einmal abrufen
+console-col-time = Ankunft – Ende
+console-col-minutes = Gemeinsam
+console-col-persons = Personen
+console-col-contact = Erreichbar
+console-col-notes = Hinweis
+console-minutes = { $minutes } min
+console-new-mark = neu dazugekommen
+console-conflict = zugleich eingetragen: { $values }
+console-contacts = Kontakte eines Besuchs
+console-contacts-show = Kontakte
+console-contacts-none = Kein anderer Besuch überschneidet sich mit diesem.
+console-none = Keine Besuche in dieser Zeit.
+console-more = Nur die ersten 1000 Besuche werden gezeigt. Laden Sie die Liste herunter, um alle zu bekommen.
+console-unreadable = Einige Einträge sind nicht lesbar und fehlen in dieser Liste: { $count }. Bitte sagen Sie es dem Betreiber; die Liste einer anderen Region hat sie vielleicht.
+console-timeline = Zeitleiste der Besuche
+console-timeline-estimated = schraffiert: das Ende ist geschätzt
+console-excel = Excel
+console-csv = CSV
+console-ndjson = NDJSON
+console-print = Drucken
+console-printed = Gedruckt: { $when }
+console-destroy = Spätestens am { $day } vernichten.
+console-why = Grund
+console-saved = Ihre Änderungen sind gespeichert.
+console-save = Speichern
+console-posters = Plakate
+console-poster-door = Tür
+console-poster-all = Je Tisch und Raum eine Seite
+console-poster-svg = Den Schriften des PDF fehlen Zeichen Ihrer Namen. Bitte drucken Sie das SVG.
+console-kiosk = Tablet an der Tür
+console-kiosk-open = Check-in-Seite für ein Tablet öffnen
+console-kiosk-hint = Sie behält nichts auf dem Tablet und zeigt nach 20 Sekunden wieder das leere Formular.
+slip-title = Papierzettel eintragen
+slip-time = Uhrzeit der Ankunft
+slip-date = Tag der Ankunft
+slip-bad = Bitte geben Sie Tag und Uhrzeit vom Zettel ein, höchstens 24 Stunden zurück.
+slip-stored = Gespeichert: { $code }. Schreiben Sie diesen Code auf den Zettel, und bewahren Sie den Zettel auf, bis er mit dem Besuch vernichtet wird.
+slip-save = Zettel speichern
+slip-twice = Dieser Zettel wurde schon mit anderen Angaben gespeichert.
+
+## Plakate
+poster-headline = Bitte einchecken
+poster-scan = Code scannen
+poster-enter = Angaben eintragen
+poster-show = Beleg vorzeigen
+poster-by-hand = Ohne Kamera:
+poster-privacy = Nur das Gesundheitsamt darf Ihre Angaben abfragen, über den Betrieb. Nach { $days } Tagen werden sie überall gelöscht.
+poster-code = QR-Code mit der Adresse zum Einchecken
+poster-fold = Hier falten
+
+## Tabellen
+table-arrived = Ankunft
+table-arrived_offset = UTC-Abstand (Ankunft)
+table-left = Ende
+table-left_offset = UTC-Abstand (Ende)
+table-time_zone = Zeitzone
+table-left_estimated = Ende geschätzt
+table-certainty = Sicherheit
+table-area = Tisch oder Raum
+table-person = Person
+table-contact_person = Erreichbar über Person
+table-name = Name
+table-phone = Telefon
+table-email = E-Mail
+table-street = Straße
+table-postal_code = Postleitzahl
+table-city = Ort
+table-country = Land
+table-region = Region
+table-conflicts = Widersprüchliche Angaben
+table-visit_id = Besuch
+table-exact = genau
+table-end_estimated = Ende geschätzt
+table-conflicting = mehrere Angaben
+table-late = später eingetroffen
+table-yes = ja
+table-no = nein
+table-guests_sheet = Gäste
+table-completeness_sheet = Vollständigkeit
+table-complete_through = Vollständig bis
+table-complete_offset = UTC-Abstand
+table-unknown = unbekannt
+table-unreadable = Unlesbare Einträge, die in dieser Liste fehlen
+table-page_of = Seite {"{page}"} von {"{pages}"}
+kiosk-thanks = Danke! Diese Seite leert sich von selbst.

@@ -136,3 +136,160 @@ closed-title = Venue closed
 closed-venue = This venue takes no check-ins any more.
 trouble-title = That did not work
 trouble = Please try again in a minute. If it happens again, the operator finds the reason in the log.
+
+## Venues
+venue-name = Name of the venue
+venue-address = Address
+venue-timezone = Time zone
+venue-retention = How long visits are kept (such as 14d)
+venue-areas = Tables and rooms, one per line
+error-timezone = Please choose a time zone, such as Europe/Berlin.
+error-retention = Please enter a length of time that the rules of your venue allow, such as 14d.
+error-repeated = { $field }: one is listed twice.
+
+## Console
+console-title = Console
+console-overview = Overview
+console-list = Guest list
+console-slips = Paper slips
+console-settings = Settings and posters
+console-logout = Log out
+console-login = Log in to the console
+console-login-go = Log in
+console-wrong = This venue and this owner key do not belong together. Please copy both from the sheet that you got when you registered.
+console-venue = Venue code
+console-key = Owner key
+console-new = Register a new venue
+console-register = Register a venue
+console-register-go = Register
+console-zone-hint = Any name of the IANA list, such as Europe/Berlin.
+console-areas-hint = Each gets a poster of its own. You can add more later.
+console-made = Your venue is registered
+console-made-key = Keep this key. It is shown only now, and without it nobody can open the console of your venue. Print this page or write the key down.
+console-made-next = Hang up a poster
+console-made-checkin = Your guests check in at
+console-here = Here now
+console-arrived = Arrived today
+console-hours = Arrivals today, by hour
+console-hours-hour = Hour
+console-hours-persons = Persons
+console-areas = Here now, by table and room
+console-date = Day
+console-from = From
+console-to = To
+console-time-hint = Left empty: the whole day. Hours that end before they begin end on the next day.
+console-area-any = everywhere
+console-count = Count guests
+console-counted = { $visits ->
+    [one] One visit
+   *[other] { $visits } visits
+  }, { $persons ->
+    [one] one person
+   *[other] { $persons } persons
+  }
+console-reason = Why do you need the names?
+reason-health-office = The health office asked
+reason-infection = A guest told us of an infection
+reason-guest-asked = A guest asked for their own data
+reason-check = Check of the details that guests gave
+console-show = Show the list
+console-reason-note = Names are for the health office. Each reading is counted with its reason.
+console-bad-date = Please enter a day, such as 2026-11-28.
+console-bad-time = Please enter hours such as 18:00.
+console-complete = Complete.
+console-complete-words = All check-ins that any region has accepted are in the list.
+console-nearly = Nearly complete.
+console-nearly-words = { $region } only until { $when }: visits that were taken there later are still missing.
+console-complete-in = Up to date: { $regions }.
+console-never = never heard of
+console-since = { $count ->
+    [0] Nothing was added since your last look ({ $when }).
+    [one] One visit was added since your last look ({ $when }).
+   *[other] { $count } visits were added since your last look ({ $when }).
+  }
+console-look-again = Look again
+console-col-time = Arrived – left
+console-col-minutes = Overlap
+console-col-persons = Persons
+console-col-contact = Contact
+console-col-notes = Notes
+console-minutes = { $minutes } min
+console-new-mark = added
+console-conflict = entered at the same time: { $values }
+console-contacts = Contacts of a visit
+console-contacts-show = Contacts
+console-contacts-none = No other visit overlaps with this one.
+console-none = No visits in this time.
+console-more = Only the first 1,000 visits are shown. Download the list to get all of them.
+console-unreadable = Some records cannot be read and are missing from this list: { $count }. Please tell the operator; the list of another region may have them.
+console-timeline = Timeline of the visits
+console-timeline-estimated = hatched: the end is estimated
+console-excel = Excel
+console-csv = CSV
+console-ndjson = NDJSON
+console-print = Print
+console-printed = Printed: { $when }
+console-destroy = Destroy by { $day }.
+console-why = Reason
+console-saved = Your changes are stored.
+console-save = Save
+console-posters = Posters
+console-poster-door = Door
+console-poster-all = One page for each table and room
+console-poster-svg = The fonts of the PDF lack characters of your names. Please print the SVG.
+console-kiosk = Tablet at the door
+console-kiosk-open = Open the check-in page for a tablet
+console-kiosk-hint = It keeps nothing on the tablet and goes back to the empty form after 20 seconds.
+slip-title = Type in a paper slip
+slip-time = Time of arrival
+slip-date = Day of arrival
+slip-bad = Please enter the day and the time that are on the slip, at most 24 hours ago.
+slip-stored = Stored: { $code }. Write this code on the slip and keep the slip until it is destroyed with the visit.
+slip-save = Store the slip
+slip-twice = This slip was stored already with other details.
+
+## Posters
+poster-headline = Please check in
+poster-scan = Scan the code
+poster-enter = Enter your details
+poster-show = Show the receipt
+poster-by-hand = Without a camera:
+poster-privacy = Only the health office may ask for your details, through the venue. After { $days } days they are deleted everywhere.
+poster-code = QR code with the check-in address
+poster-fold = Fold here
+
+## Tables
+table-arrived = Arrived
+table-arrived_offset = UTC offset (arrived)
+table-left = Left
+table-left_offset = UTC offset (left)
+table-time_zone = Time zone
+table-left_estimated = Left is estimated
+table-certainty = Certainty
+table-area = Area
+table-person = Person
+table-contact_person = Contact person
+table-name = Name
+table-phone = Phone
+table-email = E-mail
+table-street = Street
+table-postal_code = Postal code
+table-city = City
+table-country = Country
+table-region = Region
+table-conflicts = Conflicting values
+table-visit_id = Visit
+table-exact = exact
+table-end_estimated = end estimated
+table-conflicting = conflicting values
+table-late = arrived late
+table-yes = yes
+table-no = no
+table-guests_sheet = Guests
+table-completeness_sheet = Completeness
+table-complete_through = Complete through
+table-complete_offset = UTC offset
+table-unknown = unknown
+table-unreadable = Unreadable rows, missing from this list
+table-page_of = Page {"{page}"} of {"{pages}"}
+kiosk-thanks = Thank you! This page clears itself.

@@ -129,7 +129,8 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
     );
     children.all_ready(layout, READY_LIMIT).await?;
     let demo = demo::venue(layout).await.context("cannot make the demo venue")?;
-    walk::print(layout, &demo);
+    let visit = demo::visit(layout, &demo).await.context("cannot make the demo visit")?;
+    walk::print(layout, &demo, &visit);
     if let Some(weakness) = quorum::weakness(&vec![None; layout.routers.len()]) {
         say!("\nWarning: {weakness}.");
     }

@@ -6,11 +6,12 @@ mod driver;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 
 use crate::common::proxy::Proxy;
 use crate::common::up::REGIONS;
-use crate::common::{Call, Up, Venue, guest, holds, net};
+use crate::common::{Call, Up, Venue, guest, holds, net, within};
 use driver::{Browser, Reader};
 
 /// The name of the venue.
@@ -215,4 +216,105 @@ fn a_check_in_without_a_network_is_sent_later_with_its_own_time_and_once() {
     assert_eq!(browser.value("#phone-1"), "030 23125 001");
     browser.click("#remember");
     assert_eq!(browser.script("return localStorage.length"), 0);
+}
+
+#[test]
+fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
+    let test = "an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition";
+    let Some(browser) = Browser::start(test, Reader { width: 1280, ..Reader::default() }) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let console = format!("http://{}/console", up.edge());
+    browser.open(&console);
+    browser.accessible("the login");
+    browser.click("main a");
+    browser.click("main button");
+    browser.reads("#errors", "Name des Betriebs");
+    browser.accessible("the registration with errors");
+    browser.write("#name", NAME);
+    browser.write("#areas", "Terrasse\nBar 1/2");
+    browser.accessible("the registration");
+    browser.click("main button");
+    let (id, key) = (browser.text("#venue-code"), browser.text("#owner-key"));
+    browser.accessible("the new venue");
+    browser.picture("console-made");
+    let venue = Venue { path: format!("/v1/venues/{id}"), id: id.clone(), key: key.clone() };
+    holds("the venue is known in all regions", SOON, || {
+        up.public.iter().all(|at| Call::new("GET", &venue.path).to(*at).status == 200)
+    });
+    // The cookie is accepted by every region's node; a node without a login asks for one.
+    browser.open(&console);
+    browser.reads("h1", NAME);
+    browser.accessible("the overview");
+
+    // Two guests, in two regions; then one region is cut off and takes a third.
+    let visit = |name: &str| venue.visit(name, "030 23125 001");
+    visit("Jürgen Groß").check_in(up.public[0]);
+    let zoe = visit("Zoë Nguyễn");
+    zoe.check_in(up.public[1]);
+    holds("both are known", SOON, || up.public.iter().all(|at| venue.list(*at).len() == 2));
+    let pulls = |reason: bool| {
+        browser.open(&format!("{console}/guests"));
+        browser.click("form.ask button");
+        browser.reads("#count", "");
+        if reason {
+            browser.accessible("the count and the reason");
+            browser.picture("console-count");
+        }
+        browser.click("form:has(input[name=reason]) button");
+        browser.reads("table", "Jürgen Groß");
+    };
+    pulls(true);
+    browser.reads(".panel", "Vollständig.");
+    browser.accessible("the list");
+    browser.picture("console-list");
+    browser.click("form[action='/console/contacts'] button");
+    browser.reads("main", "Zoë Nguyễn");
+    browser.accessible("the contacts");
+    browser.picture("console-contacts");
+
+    // Singapore takes a check-in and is frozen before it tells anybody: the list says until when it is complete there.
+    let lost = visit("Søren Ærø");
+    let singapore = up.pid(REGIONS[2]);
+    for at in &up.public[..2] {
+        assert!(venue.list(*at).len() == 2);
+    }
+    kill(singapore, Signal::SIGSTOP).unwrap();
+    within("the list says what is missing", Duration::from_secs(90), || {
+        pulls(false);
+        let words = browser.text(".panel");
+        if words.contains("Singapur nur bis") { Ok(()) } else { Err(words) }
+    });
+    browser.picture("console-list-partition");
+    kill(singapore, Signal::SIGCONT).unwrap();
+    lost.check_in(up.public[2]);
+    holds("it is known", SOON, || up.public.iter().all(|at| venue.list(*at).len() == 3));
+    within("the list says what was added", SOON, || {
+        browser.click("form:has(input[name=reason]) button");
+        let words = browser.text("#since");
+        if words.contains("ein Besuch dazu") && browser.has("tr.new") { Ok(()) } else { Err(words) }
+    });
+    browser.reads("tr.new", "Søren Ærø");
+    browser.picture("console-list-added");
+
+    // Settings and posters.
+    browser.open(&format!("{console}/settings"));
+    browser.accessible("the settings");
+    browser.picture("console-settings");
+    // A paper slip with its own time.
+    browser.open(&format!("{console}/slips"));
+    browser.accessible("the slips");
+    browser.write("#name-1", "Παπαδόπουλος Γιώργος");
+    browser.write("#phone-1", "030 1");
+    browser.click("main button");
+    browser.reads("#bad-time", "höchstens 24 Stunden");
+    browser.script("document.getElementById('time').value = '00:01'");
+    browser.click("main button");
+    browser.reads("[role=status]", "Gespeichert:");
+    holds("the slip is in the list", SOON, || venue.list(up.public[2]).len() == 4);
+    // Log out: the list is closed.
+    browser.click("nav form button");
+    browser.open(&format!("{console}/guests"));
+    browser.reads("h1", "anmelden");
+    up.stop();
 }

@@ -14,6 +14,7 @@ use replication::{DocumentKey, DocumentName, NodeName, Outcome, RegionId, Row, S
 use tokio::sync::Semaphore;
 
 use super::packs::Packs;
+use super::pages::ConsoleKeys;
 use super::problem::{Kind, Problem};
 use super::venues::CachedVenue;
 use crate::config::NodeConfig;
@@ -48,6 +49,7 @@ pub struct App {
     pub(super) connections: usize,
     pub(super) handle: Handle,
     pub(super) packs: Packs,
+    pub(super) console_keys: ConsoleKeys,
     pub(super) metrics: Arc<Metrics>,
     pub(super) venues: Cache<VenueId, Arc<CachedVenue>>,
     /// Limits searches for contacts: each reads two days of a venue and keeps what it finds until it is sorted.
@@ -61,7 +63,13 @@ pub struct App {
 impl App {
     /// The API of one node.
     #[must_use]
-    pub fn new(config: &NodeConfig, handle: Handle, packs: Packs, metrics: Arc<Metrics>) -> App {
+    pub fn new(
+        config: &NodeConfig,
+        handle: Handle,
+        packs: Packs,
+        console_keys: ConsoleKeys,
+        metrics: Arc<Metrics>,
+    ) -> App {
         let mut regions: BTreeMap<RegionId, Option<Position>> = BTreeMap::new();
         for peer in &config.peers {
             let position = regions.entry(peer.region.clone()).or_default();
@@ -78,6 +86,7 @@ impl App {
             connections: config.limits.connections,
             handle,
             packs,
+            console_keys,
             metrics,
             contact_searches: Semaphore::new(CONTACT_SEARCHES),
             workbooks: Arc::new(Semaphore::new(WORKBOOKS)),

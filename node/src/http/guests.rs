@@ -34,8 +34,10 @@ use replication::{RegionId, Status, Wall};
 
 use api::Moment;
 
-pub(super) use contacts::contacts;
-pub(super) use list::list;
+pub(super) use accept::Format;
+pub(super) use contacts::{ContactList, contacts, find_contacts};
+pub(super) use list::{Export, export, list};
+pub(super) use pages::{Item, Pages};
 
 /// For each region the moment through which the list holds everything that was acknowledged there.
 type Completeness = BTreeMap<RegionId, Wall>;

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `check_in.rs` | `/c/{venue}`: the form of a check-in and its errors |
 //! | `receipt.rs` | `/r/{visit}`: the guest's record, departure, correction, erasure |
+//! | `console.rs` | `/console`: the owner's pages |
 //! | `fields.rs` | which fields a form asks for, by the venue's policy pack |
 //! | `form.rs` | what a submitted form says |
 //! | `texts.rs`, `times.rs` | every text comes from a message file (`node/texts`) |
@@ -21,6 +22,7 @@
 
 mod assets;
 mod check_in;
+mod console;
 mod fields;
 mod form;
 mod page;
@@ -32,4 +34,8 @@ mod times;
 
 pub(super) use assets::{asset, worker};
 pub(super) use check_in::{accept, show};
+pub use console::ConsoleKeys;
+pub(super) use console::{
+    ask, change, contacts, enter, export, leave, list, overview, poster, register, registration, settings, slip, take,
+};
 pub(super) use receipt::{act, open};

@@ -58,6 +58,22 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
     Resource::new("/r/{visit}", &[(Method::GET, handler!(pages::open)), (Method::POST, handler!(pages::act))]),
     Resource::new("/assets/{file}", &[(Method::GET, handler!(pages::asset))]),
     Resource::new("/worker.js", &[(Method::GET, handler!(pages::worker))]),
+    Resource::new("/console", &[(Method::GET, handler!(pages::overview))]),
+    Resource::new("/console/login", &[(Method::POST, handler!(pages::enter))]),
+    Resource::new("/console/logout", &[(Method::POST, handler!(pages::leave))]),
+    Resource::new(
+        "/console/register",
+        &[(Method::GET, handler!(pages::registration)), (Method::POST, handler!(pages::register))],
+    ),
+    Resource::new("/console/guests", &[(Method::GET, handler!(pages::ask)), (Method::POST, handler!(pages::list))]),
+    Resource::new("/console/export", &[(Method::POST, handler!(pages::export))]),
+    Resource::new("/console/contacts", &[(Method::POST, handler!(pages::contacts))]),
+    Resource::new(
+        "/console/settings",
+        &[(Method::GET, handler!(pages::settings)), (Method::POST, handler!(pages::change))],
+    ),
+    Resource::new("/console/poster/{file}", &[(Method::GET, handler!(pages::poster))]),
+    Resource::new("/console/slips", &[(Method::GET, handler!(pages::slip)), (Method::POST, handler!(pages::take))]),
     Resource::new("/healthz", &[(Method::GET, handler!(probes::healthz))]),
     Resource::new("/readyz", &[(Method::GET, handler!(probes::readyz))]),
 ];

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{App, Packs, public};
+use super::{App, ConsoleKeys, Packs, public};
 use crate::clock::{Clock, SystemClock};
 use crate::config::NodeConfig;
 use crate::driver::{self, Running};
@@ -173,7 +173,8 @@ impl Api {
             driver::start(replica.expect("opens"), store, reader, clock, Duration::from_millis(20), metrics.clone())
                 .expect("starts");
         let packs = Packs::load(&config.registry).expect("the packs load");
-        let app = Arc::new(App::new(&config, handle, packs, metrics));
+        let app =
+            Arc::new(App::new(&config, handle, packs, ConsoleKeys::load(&config.registry).expect("keys"), metrics));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let (stop, stopping) = watch::channel(false);

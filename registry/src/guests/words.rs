@@ -24,6 +24,11 @@ macro_rules! words {
             $($(#[$about])+ pub $name: Cow<'static, str>,)+
         }
 
+        impl TableWords {
+            /// The name of each word, as a message file has it.
+            pub const NAMES: &[&str] = &[$(stringify!($name),)+];
+        }
+
         impl Default for TableWords {
             fn default() -> TableWords {
                 TableWords { $($name: Cow::Borrowed($english),)+ }

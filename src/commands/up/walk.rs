@@ -7,13 +7,13 @@ use replication::Wall;
 
 use super::layout::Layout;
 use super::router_file::{SERVICE, ZONE};
-use registry::CreatedVenue;
+use registry::{CreatedVenue, Receipt};
 
 /// Addresses of clients in Germany, the United States and Singapore, which the router sends to regions 1 to 3.
 const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
 
 /// Prints addresses and the walk.
-pub(super) fn print(layout: &Layout, demo: &CreatedVenue) {
+pub(super) fn print(layout: &Layout, demo: &CreatedVenue, visit: &Receipt) {
     say!("\nReady. Each node stores what it accepts and sends it to the others.");
     if !layout.routers.is_empty() {
         say!("The router leads each client to the nearest region.");
@@ -28,7 +28,10 @@ pub(super) fn print(layout: &Layout, demo: &CreatedVenue) {
     }
     say!("\nService   http://{}", layout.service());
     say!("Files     {}: for each process its configuration, pid, log, store/", layout.data.display());
-    say!("Check-in  {}", demo.checkin_url);
+    say!("\nPages to open in a browser:");
+    say!("  Check-in  {}", demo.checkin_url);
+    say!("  Receipt   {}", visit.receipt_url);
+    say!("  Console   http://{}/console#{}.{}", layout.service(), demo.venue_id, demo.owner_key);
     say!("\nA walk to copy and paste, in another terminal:\n");
     say!("{}", walk(layout, demo));
     if let Some(router) = layout.routers.first() {

@@ -7,7 +7,7 @@ use super::super::problem::{Kind, Problem};
 
 /// A format of the guest list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
+pub(in super::super) enum Format {
     /// One object, page by page.
     Json,
     /// One object a line, the whole window.

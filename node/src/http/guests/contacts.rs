@@ -5,18 +5,19 @@
 
 use api::wait::WAIT;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::super::auth;
 use super::super::call::Call;
 use super::super::problem::{Kind, Problem};
 use super::super::query::Query;
 use super::super::reply::{Reply, json};
 use super::super::session::Session;
 use super::super::store::{accepting_region, visit_from_rows, why_absent};
-use super::super::venues;
+use super::super::venues::{self, CachedVenue};
+use super::super::{App, auth};
 use super::completeness;
 use super::pages::{Item, Pages};
 use api::{Moment, RegionId};
@@ -49,16 +50,44 @@ pub(in super::super) async fn contacts(call: Call) -> Result<Reply, Problem> {
     let id = id.ok_or_else(|| Problem::parameter("visit", "the id of a visit of this venue is expected"))?;
     let mut session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
     let known = venues::find_owned_venue(app, venue, &owner, &session)?;
+    let completeness = completeness(&session.status);
+    let ContactList { visit, contacts, truncated, unreadable } =
+        find_contacts(&call.app, &mut session, known, id).await?;
+    let answer = Contacts { visit, contacts, completeness, truncated, unreadable };
+    let mut reply = json(StatusCode::OK, &answer);
+    session.sign_read(&mut reply);
+    Ok(reply)
+}
+
+/// The visits that overlap one visit.
+pub(in super::super) struct ContactList {
+    /// The visit itself.
+    pub(in super::super) visit: GuestRow,
+    /// Longest overlap first.
+    pub(in super::super) contacts: Vec<ContactRow>,
+    /// Whether shorter contacts were left out.
+    pub(in super::super) truncated: bool,
+    /// Visits that were left out because their rows do not decode.
+    pub(in super::super) unreadable: u64,
+}
+
+/// Finds the visits that overlap one visit.
+pub(in super::super) async fn find_contacts(
+    app: &Arc<App>,
+    session: &mut Session,
+    known: Arc<CachedVenue>,
+    id: VisitId,
+) -> Result<ContactList, Problem> {
     let busy = |_| Problem::new(Kind::Busy, "repeat the request in a moment, or elsewhere");
     let _one_of_few = app.contact_searches.try_acquire().map_err(busy)?;
-    let completeness = completeness(&session.status);
+    let venue = known.venue.id;
     let rows = app.rows(&id.name(venue), app.view(&session.status))?;
     let Some((index, _)) = visit_from_rows(app, id, &rows) else {
-        return Err(why_absent(app, venue, id, &mut session)?);
+        return Err(why_absent(app, venue, id, session)?);
     };
     let max_stay = known.pack.max_stay;
     let mut search = ContactSearch::new(&index, max_stay, MOST);
-    let mut pages = Pages::new(call.app.clone(), session.status.clone(), known, search.window(), None, None);
+    let mut pages = Pages::new(app.clone(), session.status.clone(), known, search.window(), None, None);
     let mut unreadable = 0;
     while let Some(items) = pages.next().await? {
         for item in items {
@@ -70,10 +99,7 @@ pub(in super::super) async fn contacts(call: Call) -> Result<Reply, Problem> {
     }
     let (contacts, truncated) = search.finish();
     let visit = GuestRow::of(&index, &accepting_region(&session.status, &rows), max_stay);
-    let answer = Contacts { visit, contacts, completeness, truncated, unreadable };
-    let mut reply = json(StatusCode::OK, &answer);
-    session.sign_read(&mut reply);
-    Ok(reply)
+    Ok(ContactList { visit, contacts, truncated, unreadable })
 }
 
 // serde passes a reference.

@@ -1,6 +1,7 @@
 //! `GET /v1/venues/{venue}/guests`: who was here.
 
 use api::wait::WAIT;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::headers::COMPLETENESS;
@@ -8,15 +9,15 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue, VARY};
-use replication::Wall;
+use replication::{Status, Wall};
 
-use super::super::auth;
 use super::super::call::Call;
 use super::super::problem::{Kind, Problem};
 use super::super::query::Query;
 use super::super::reply::{BrokeOff, Reply, full, header, stream as streamed};
 use super::super::session::Session;
-use super::super::venues;
+use super::super::venues::{self, CachedVenue};
+use super::super::{App, auth};
 use super::accept::Format;
 use super::cursor::Cursor;
 use super::listing::{Listing, Shape};
@@ -59,26 +60,53 @@ pub(in super::super) async fn list(call: Call) -> Result<Reply, Problem> {
         Some(Cursor { last, completeness }) => (Some(last), completeness),
         None => (None, session.status.complete_through.clone()),
     };
-    let shown = shown(&through);
-    let timezone = known.venue.timezone.clone();
-    let table = || GuestTable::new(TableWords::default(), &timezone);
-    let pages = Pages::new(call.app.clone(), session.status.clone(), known, asked.window, asked.area, after);
-    let send = |pages, shape| send(Listing::new(pages, shape, venue, through.clone()), format.media_type());
-    let mut reply = match format {
-        Format::Json => send(pages, Shape::Json(asked.limit)).await?,
-        Format::Ndjson => send(pages, Shape::Ndjson).await?,
-        Format::Csv => send(pages, Shape::Csv).await?,
-        Format::ExcelCsv => send(pages.with_acceptance(), Shape::ExcelCsv(Box::new(table()))).await?,
-        Format::Xlsx => xlsx::answer(app, pages.with_acceptance(), table(), through, xlsx::BEGIN).await?,
+    let status = session.status.clone();
+    let mut reply = if format == Format::Json {
+        let pages = Pages::new(call.app.clone(), status, known, asked.window, asked.area, after);
+        send(Listing::new(pages, Shape::Json(asked.limit), venue, through), format.media_type()).await?
+    } else {
+        let asked = Export { window: asked.window, area: asked.area, format, words: TableWords::default() };
+        export(&call.app, status, known, asked).await?
     };
     reply.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
+    session.sign_read(&mut reply);
+    Ok(reply)
+}
+
+/// A list of the whole window.
+pub(in super::super) struct Export {
+    pub(in super::super) window: Window,
+    pub(in super::super) area: Option<String>,
+    /// Any but JSON, which goes page by page.
+    pub(in super::super) format: Format,
+    pub(in super::super) words: TableWords,
+}
+
+/// The answer with a list of the whole window.
+pub(in super::super) async fn export(
+    app: &Arc<App>,
+    status: Arc<Status>,
+    known: Arc<CachedVenue>,
+    asked: Export,
+) -> Result<Reply, Problem> {
+    let Export { window, area, format, words } = asked;
+    let (venue, through) = (known.venue.id, status.complete_through.clone());
+    let table = GuestTable::new(words, &known.venue.timezone);
+    let shown = shown(&through).iter().map(|(region, moment)| format!("{region}={moment}")).collect::<Vec<_>>();
+    let pages = Pages::new(app.clone(), status, known, window, area, None);
+    let send = |pages, shape| send(Listing::new(pages, shape, venue, through.clone()), format.media_type());
+    let mut reply = match format {
+        Format::Json => send(pages, Shape::Json(MOST)).await?,
+        Format::Ndjson => send(pages, Shape::Ndjson).await?,
+        Format::Csv => send(pages, Shape::Csv).await?,
+        Format::ExcelCsv => send(pages.with_acceptance(), Shape::ExcelCsv(Box::new(table))).await?,
+        Format::Xlsx => xlsx::answer(app, pages.with_acceptance(), table, through, xlsx::BEGIN).await?,
+    };
     if let Some(name) = format.file_name() {
-        let shown = shown.iter().map(|(region, moment)| format!("{region}={moment}")).collect::<Vec<_>>();
         reply.headers_mut().insert(COMPLETENESS, header(shown.join(", ")));
         let disposition = header(format!("attachment; filename=\"{name}\""));
         reply.headers_mut().insert(CONTENT_DISPOSITION, disposition);
     }
-    session.sign_read(&mut reply);
     Ok(reply)
 }
 

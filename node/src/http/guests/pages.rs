@@ -8,7 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use replication::{DocumentId, Query, Status, Wall};
+use replication::{DocumentId, Query, Status, VersionVector, Wall};
 
 use super::super::App;
 use super::super::problem::Problem;
@@ -20,7 +20,7 @@ use registry::{VISITS, Visit, VisitId, Window};
 const PAGE: usize = 500;
 
 /// One item of a page, in order of id.
-pub(super) enum Item {
+pub(in super::super) enum Item {
     /// A visit as it was found.
     Visit(Box<Found>),
     /// A row that does not decode and is left out.
@@ -28,16 +28,18 @@ pub(super) enum Item {
 }
 
 /// A visit of the list.
-pub(super) struct Found {
-    pub(super) visit: Visit,
+pub(in super::super) struct Found {
+    pub(in super::super) visit: Visit,
     /// The region that took it.
-    pub(super) region: String,
+    pub(in super::super) region: String,
+    /// Whether [`Pages::since`] was told of knowledge that did not cover it.
+    pub(in super::super) is_new: bool,
     /// When the first region accepted the check-in, if [`Pages::with_acceptance`] asked for it and it is known.
-    pub(super) accepted: Option<Wall>,
+    pub(in super::super) accepted: Option<Wall>,
 }
 
 /// The rest of a window.
-pub(super) struct Pages {
+pub(in super::super) struct Pages {
     app: Arc<App>,
     /// Every page shows what the durable vector of this status covers.
     status: Arc<Status>,
@@ -47,12 +49,14 @@ pub(super) struct Pages {
     from: DocumentId,
     to: DocumentId,
     with_acceptance: bool,
+    /// What the reader knew at the last look.
+    since: Option<Arc<VersionVector>>,
     done: bool,
 }
 
 impl Pages {
     /// The visits of a window after the visit `after`: all, or those that may have been in one area.
-    pub(super) fn new(
+    pub(in super::super) fn new(
         app: Arc<App>,
         status: Arc<Status>,
         known: Arc<CachedVenue>,
@@ -62,29 +66,39 @@ impl Pages {
     ) -> Pages {
         let (first, to) = window.ids();
         let from = after.and_then(successor).unwrap_or(first).max(first);
-        Pages { app, status, known, window, area, from, to, with_acceptance: false, done: false }
+        Pages { app, status, known, window, area, from, to, with_acceptance: false, since: None, done: false }
     }
 
     /// Reads as well when each check-in was accepted, which is one more read of the store for each visit.
-    pub(super) fn with_acceptance(self) -> Pages {
+    pub(in super::super) fn with_acceptance(self) -> Pages {
         Pages { with_acceptance: true, ..self }
     }
 
+    /// Marks the visits whose check-in `known` does not cover.
+    pub(in super::super) fn since(self, known: VersionVector) -> Pages {
+        Pages { since: Some(Arc::new(known)), ..self }
+    }
+
     /// How long a guest who never checked out is assumed to have stayed.
-    pub(super) fn max_stay(&self) -> Duration {
+    pub(in super::super) fn max_stay(&self) -> Duration {
         self.known.pack.max_stay
     }
 
     /// The next page, possibly without a visit of interest; `None` at the end.
-    pub(super) async fn next(&mut self) -> Result<Option<Vec<Item>>, Problem> {
+    pub(in super::super) async fn next(&mut self) -> Result<Option<Vec<Item>>, Problem> {
         if self.done || self.from >= self.to {
             return Ok(None);
         }
         let (app, status) = (self.app.clone(), self.status.clone());
         let (tenant, max_stay) = (self.known.venue.id.tenant(), self.max_stay());
         let query = Query { collection: VISITS, tenant, from: self.from, to: self.to, limit: PAGE };
-        let wanted =
-            Wanted { window: self.window, area: self.area.clone(), max_stay, acceptance: self.with_acceptance };
+        let wanted = Wanted {
+            window: self.window,
+            area: self.area.clone(),
+            max_stay,
+            acceptance: self.with_acceptance,
+            since: self.since.clone(),
+        };
         let read = tokio::task::spawn_blocking(move || read(&app, &status, &query, &wanted));
         let (last, items) = read.await.map_err(|error| {
             tracing::error!(%error, "a thread that read a page panicked: the guest list is not sent");
@@ -105,6 +119,7 @@ struct Wanted {
     area: Option<String>,
     max_stay: Duration,
     acceptance: bool,
+    since: Option<Arc<VersionVector>>,
 }
 
 /// One page: the last id that it looked at, and the items for the list. A row that does not decode is an item, because
@@ -140,7 +155,11 @@ fn read(
         if wanted.window.names(&visit, wanted.max_stay) && is_there {
             let accepted = if wanted.acceptance { first_acceptance(app, status, &rows)? } else { None };
             let region = accepting_region(status, &rows);
-            items.push(Item::Visit(Box::new(Found { visit, region, accepted })));
+            let knew = |known: &Arc<VersionVector>| {
+                rows.iter().any(|(_, row)| row.creators().into_iter().any(|dot| known.contains(dot)))
+            };
+            let is_new = wanted.since.as_ref().is_some_and(|known| !knew(known));
+            items.push(Item::Visit(Box::new(Found { visit, region, is_new, accepted })));
         }
     }
     Ok((page.last, items))

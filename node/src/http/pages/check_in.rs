@@ -216,7 +216,7 @@ fn address(parts: &Parts) -> String {
 }
 
 /// An id for a form, and its secret.
-fn identity(now: Wall) -> Result<(VisitId, Secret), Problem> {
+pub(super) fn identity(now: Wall) -> Result<(VisitId, Secret), Problem> {
     let mut secret = Secret([0; 16]);
     getrandom::fill(&mut secret.0).map_err(|error| {
         tracing::error!(%error, "the system has no random bytes: the check-in page cannot be shown");

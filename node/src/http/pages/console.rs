@@ -8,7 +8,8 @@
 //! | `window.rs` | which visits a list is about: a local day, hours, an area |
 //! | `list.rs` | the guest list: the count and the reason, then the rows |
 //! | `rows.rs` | how a row of the list looks |
-//! | `settings.rs` | the venue's name, areas, retention; posters; the kiosk |
+//! | `settings.rs` | the venue's name, areas, retention |
+//! | `posters.rs` | posters of the venue and of its areas |
 //! | `slips.rs` | typing in paper slips |
 //!
 //! # Invariants
@@ -19,14 +20,16 @@ mod access;
 mod door;
 mod list;
 mod overview;
+mod posters;
 mod rows;
 mod settings;
 mod slips;
 mod window;
 
-pub(in super::super) use access::ConsoleKeys;
+pub use access::ConsoleKeys;
 pub(in super::super) use door::{enter, leave, register, registration};
 pub(in super::super) use list::{ask, contacts, export, list};
-pub(in super::super) use overview::show;
+pub(in super::super) use overview::show as overview;
+pub(in super::super) use posters::poster;
 pub(in super::super) use settings::{change, settings};
 pub(in super::super) use slips::{slip, take};

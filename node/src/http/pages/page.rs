@@ -23,13 +23,22 @@ use super::assets;
 use super::texts::Texts;
 
 /// Every template, by the name that other templates use.
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 16] = [
     ("frame.html", include_str!("../../../templates/frame.html")),
     ("fields.html", include_str!("../../../templates/fields.html")),
     ("check-in.html", include_str!("../../../templates/check-in.html")),
     ("receipt.html", include_str!("../../../templates/receipt.html")),
     ("erased.html", include_str!("../../../templates/erased.html")),
     ("locked.html", include_str!("../../../templates/locked.html")),
+    ("console-login.html", include_str!("../../../templates/console-login.html")),
+    ("console-register.html", include_str!("../../../templates/console-register.html")),
+    ("console-made.html", include_str!("../../../templates/console-made.html")),
+    ("console-overview.html", include_str!("../../../templates/console-overview.html")),
+    ("console-ask.html", include_str!("../../../templates/console-ask.html")),
+    ("console-list.html", include_str!("../../../templates/console-list.html")),
+    ("console-contacts.html", include_str!("../../../templates/console-contacts.html")),
+    ("console-settings.html", include_str!("../../../templates/console-settings.html")),
+    ("console-slips.html", include_str!("../../../templates/console-slips.html")),
     ("message.html", include_str!("../../../templates/message.html")),
 ];
 
@@ -55,6 +64,10 @@ pub(super) struct Frame {
     pub(super) tag: &'static str,
     /// Where the same page is in each language; empty if the page is the answer to a form.
     pub(super) languages: Vec<LanguageLink>,
+    /// Which page of the owner's console this is; empty for all other pages.
+    pub(super) console: &'static str,
+    /// Whether the page is for a tablet at the door, which keeps nothing.
+    pub(super) kiosk: bool,
 }
 
 /// The same page in a language.
@@ -75,8 +88,25 @@ impl Frame {
             address: in_language(parts.uri.path(), parts.uri.query(), other.tag),
         };
         let languages = if is_page { Texts::all().iter().map(link).collect() } else { Vec::new() };
-        Frame { title, tag: texts.tag, languages }
+        Frame { title, tag: texts.tag, languages, console: "", kiosk: is_kiosk(parts) }
     }
+
+    /// The frame of a page of the owner's console.
+    pub(super) fn console(texts: &Texts, title: String, parts: &Parts) -> Frame {
+        let page = match parts.uri.path() {
+            "/console" => "overview",
+            "/console/settings" => "settings",
+            "/console/slips" => "slips",
+            _ => "list",
+        };
+        Frame { console: page, ..Frame::new(texts, title, parts) }
+    }
+}
+
+/// Whether the address asks for the page of a tablet at the door.
+pub(super) fn is_kiosk(parts: &Parts) -> bool {
+    let query = parts.uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "kiosk" && value == "1")
 }
 
 /// The language that the address names, or the one that the client prefers.

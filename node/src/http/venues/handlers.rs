@@ -5,11 +5,13 @@
 //! - A profile may be cached only if the request carried no session token. Otherwise a cache would hand an old token to
 //!   a client that has a newer one.
 
+use std::sync::Arc;
+
 use api::headers::SESSION;
 use api::wait::WAIT;
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use hyper::{HeaderMap, StatusCode};
-use replication::{Change, Reason, Write};
+use replication::{Change, Outcome, Reason, Write};
 
 use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};
@@ -17,9 +19,9 @@ use super::super::problem::{Kind, Problem};
 use super::super::query::Query;
 use super::super::reply::{Reply, full, header, json, no_content};
 use super::super::session::Session;
-use super::super::{auth, body};
+use super::super::{App, auth, body};
 use super::{CachedVenue, VenueLookup, find_open, read, unknown_venue};
-use registry::{CreatedVenue, NewVenue, OwnerKey, VenueId, VenuePatch};
+use registry::{CheckedVenue, CreatedVenue, NewVenue, OwnerKey, VenueId, VenuePatch};
 
 /// How long any cache may keep a profile.
 const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
@@ -31,6 +33,18 @@ pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
     let body = body::read(&call.parts.headers, call.body).await?;
     let checked = NewVenue::parse(&body)?.check(app.packs.default_pack())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
+    let (id, owner, outcome) = open(app, checked).await?;
+    let created =
+        CreatedVenue { venue_id: id, owner_key: owner.to_string(), checkin_url: format!("{}/c/{id}", app.public_url) };
+    let mut reply = json(StatusCode::CREATED, &created);
+    reply.headers_mut().insert(LOCATION, header(format!("/v1/venues/{id}")));
+    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
+    session.sign_write(&mut reply, app, outcome);
+    Ok(reply)
+}
+
+/// Opens a venue with a new id and a new key for its owner. Returns once it is durable.
+pub(in super::super) async fn open(app: &App, checked: CheckedVenue) -> Result<(VenueId, OwnerKey, Outcome), Problem> {
     let (mut id, mut owner) = ([0; 16], [0; 32]);
     random(&mut id)?;
     random(&mut owner)?;
@@ -39,13 +53,7 @@ pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
     let key = venue.key();
     let change = Change::create(&key, &venue.to_fields());
     let outcome = app.write("venue", Write::Change { key, change }).await?;
-    let created =
-        CreatedVenue { venue_id: id, owner_key: owner.to_string(), checkin_url: format!("{}/c/{id}", app.public_url) };
-    let mut reply = json(StatusCode::CREATED, &created);
-    reply.headers_mut().insert(LOCATION, header(format!("/v1/venues/{id}")));
-    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
-    session.sign_write(&mut reply, app, outcome);
-    Ok(reply)
+    Ok((id, owner, outcome))
 }
 
 /// `GET /v1/venues/{venue}`.
@@ -83,23 +91,30 @@ pub(in super::super) async fn change(call: Call) -> Result<Reply, Problem> {
     let patch = VenuePatch::parse(&body)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     super::find_owned_venue(app, id, &owner, &session)?;
+    let (known, outcome) = apply(app, id, &patch).await?;
+    let mut reply = profile(&known)?;
+    // The profile shows this change and all changes that it was built on.
+    let needs = known.needs.clone();
+    let proof = outcome.map_or_else(|| Proof::All(needs.clone()), |outcome| Proof::of(app, outcome));
+    wanted.confirm(app, &proof, &mut reply).await;
+    session.sign_needs(&mut reply, &needs);
+    Ok(reply)
+}
+
+/// Changes a venue. Returns it as it is then, and what was written, if anything was.
+pub(in super::super) async fn apply(
+    app: &App,
+    id: VenueId,
+    patch: &VenuePatch,
+) -> Result<(Arc<CachedVenue>, Option<Outcome>), Problem> {
     // Read from the store and not from the cache, because a change builds on the current state.
     let VenueLookup::Open(known) = read(app, id)? else { return Err(unknown_venue()) };
     let updates = patch.check(&known.pack)?;
-    let Some(change) = known.amend(&updates) else {
-        let mut reply = profile(&known)?;
-        wanted.confirm(app, &Proof::All(known.needs.clone()), &mut reply).await;
-        session.sign_needs(&mut reply, &known.needs);
-        return Ok(reply);
-    };
+    let Some(change) = known.amend(&updates) else { return Ok((known, None)) };
     let outcome = app.write("venue_change", Write::Change { key: known.key, change }).await.map_err(closed)?;
     app.venues.invalidate(&id);
     let VenueLookup::Open(known) = read(app, id)? else { return Err(unknown_venue()) };
-    let mut reply = profile(&known)?;
-    wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
-    // The profile shows this change and all changes that it was built on.
-    session.sign_needs(&mut reply, &known.needs);
-    Ok(reply)
+    Ok((known, Some(outcome)))
 }
 
 /// `DELETE /v1/venues/{venue}`. Its visits stay readable for their guests until they expire.

@@ -1,0 +1,367 @@
+//! The guest list: first how many guests, then, for a stated reason, who they are.
+//!
+//! # Invariants
+//! - Persons are shown and handed out only for a reason, and each time is counted.
+//! - A list says in plain words which region it may miss something of, and what came since the owner's last look.
+//! - A page has at most [`MOST`] rows; a longer list is handed out as a file.
+
+use std::sync::Arc;
+
+use hyper::StatusCode;
+use hyper::header::{COOKIE, HeaderValue, SET_COOKIE};
+use hyper::http::request::Parts;
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use registry::{GuestRow, TableWords, VisitId};
+use replication::{VersionVector, Wall};
+use serde::Serialize;
+
+use super::access::Owner;
+use super::rows::{RowView, Rows};
+use super::window::{self, Asked, WindowFields};
+use crate::http::App;
+use crate::http::call::Call;
+use crate::http::guests::{self, ContactList, Export, Format, Item, Pages};
+use crate::http::pages::check_in::trouble;
+use crate::http::pages::form::Form;
+use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::texts::Texts;
+use crate::http::pages::times;
+use crate::http::problem::Answered;
+use crate::http::reply::{Reply, header};
+use crate::http::session;
+
+/// Visits on one page.
+const MOST: usize = 1_000;
+
+/// The reasons that an owner can state.
+const REASONS: [&str; 4] = ["health-office", "infection", "guest-asked", "check"];
+
+/// A region that is behind by no more than this counts as up to date.
+const USUAL_LAG_MS: u64 = 30_000;
+
+/// The cookie with what the owner had seen at the last look: a moment and a version vector.
+const LOOK: &str = "meridian-look";
+
+#[derive(Serialize)]
+struct AskPage {
+    frame: Frame,
+    venue: String,
+    fields: WindowFields,
+    areas: Vec<String>,
+    error: Option<String>,
+    reasons: [&'static str; 4],
+    /// Visits and persons, once they are counted.
+    count: Option<(u64, u64)>,
+    completeness: Option<Completeness>,
+}
+
+#[derive(Serialize)]
+struct ListPage {
+    frame: Frame,
+    venue: String,
+    fields: WindowFields,
+    day: String,
+    reason: String,
+    rows: Vec<RowView>,
+    persons: usize,
+    more: bool,
+    unreadable: u64,
+    completeness: Completeness,
+    /// When the last look was, and how many visits came since.
+    since: Option<(String, usize)>,
+    printed: String,
+    destroy_by: String,
+}
+
+#[derive(Serialize)]
+struct ContactsPage {
+    frame: Frame,
+    venue: String,
+    index: RowView,
+    rows: Vec<RowView>,
+    more: bool,
+    completeness: Completeness,
+    destroy_by: String,
+}
+
+/// How complete a list is.
+#[derive(Serialize)]
+struct Completeness {
+    /// Regions that may lack something, with the moment through which they are complete.
+    behind: Vec<(String, String)>,
+    /// The other regions.
+    complete: Vec<String>,
+}
+
+/// `GET /console/guests`.
+pub(in super::super::super) async fn ask(call: Call) -> Answered {
+    let texts = language(&call.parts);
+    let owner = match Owner::of(&call.app, &call.parts) {
+        Ok(owner) => owner,
+        Err(reply) => return Ok(reply),
+    };
+    let zone = times::zone(&owner.known.venue.timezone);
+    let now = times::local(call.app.now(&owner.session.status), &zone);
+    Ok(ask_page(texts, &call.parts, &owner, WindowFields::today(&now), None, None))
+}
+
+/// `POST /console/guests`: the count, or with a reason the rows.
+pub(in super::super::super) async fn list(call: Call) -> Answered {
+    with_window(call, async |app, texts, parts, owner, asked, form| {
+        let reason = form.get("reason");
+        if REASONS.contains(&reason) {
+            rows(app, texts, parts, owner, asked, reason).await
+        } else {
+            count(app, texts, parts, owner, asked).await
+        }
+    })
+    .await
+}
+
+/// `POST /console/export`: the whole list as a file.
+pub(in super::super::super) async fn export(call: Call) -> Answered {
+    with_window(call, async |app, texts, parts, owner, asked, form| {
+        let format = match form.get("format") {
+            "xlsx" => Format::Xlsx,
+            "ndjson" => Format::Ndjson,
+            _ => Format::ExcelCsv,
+        };
+        let reason = form.get("reason");
+        if !REASONS.contains(&reason) {
+            return count(app, texts, parts, owner, asked).await;
+        }
+        app.metrics.released(reason);
+        let asked = Export { window: asked.window, area: asked.area, format, words: table_words(texts) };
+        guests::export(app, owner.session.status.clone(), owner.known.clone(), asked).await
+    })
+    .await
+}
+
+/// `POST /console/contacts`: the visits that overlap one visit.
+pub(in super::super::super) async fn contacts(call: Call) -> Answered {
+    let texts = language(&call.parts);
+    let mut owner = match Owner::of(&call.app, &call.parts) {
+        Ok(owner) => owner,
+        Err(reply) => return Ok(reply),
+    };
+    let (app, parts) = (call.app, call.parts);
+    let form = match Form::read(&parts.headers, call.body).await {
+        Ok(form) => form,
+        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
+    };
+    let Ok(id) = form.get("visit").parse::<VisitId>() else { return Ok(super::access::redirect("/console/guests")) };
+    let found = guests::find_contacts(&app, &mut owner.session, owner.known.clone(), id).await;
+    match found {
+        Ok(found) => {
+            app.metrics.released("contacts");
+            Ok(contacts_page(&app, texts, &parts, &owner, &found))
+        }
+        Err(problem) => Ok(trouble(texts, &parts, &problem)),
+    }
+}
+
+/// Reads the form of a list and answers it; a window that cannot be read gets the form again.
+async fn with_window(
+    call: Call,
+    answer: impl AsyncFnOnce(&Arc<App>, &Texts, &Parts, &Owner, Asked, &Form) -> Answered,
+) -> Answered {
+    let texts = language(&call.parts);
+    let owner = match Owner::of(&call.app, &call.parts) {
+        Ok(owner) => owner,
+        Err(reply) => return Ok(reply),
+    };
+    let (app, parts) = (call.app, call.parts);
+    let form = match Form::read(&parts.headers, call.body).await {
+        Ok(form) => form,
+        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
+    };
+    let fields = WindowFields::of(&form);
+    let zone = times::zone(&owner.known.venue.timezone);
+    let answered = match window::read(fields.clone(), &zone) {
+        Ok(asked) => answer(&app, texts, &parts, &owner, asked, &form).await,
+        Err(key) => Ok(ask_page(texts, &parts, &owner, fields, Some(texts.text(key).into_owned()), None)),
+    };
+    answered.or_else(|problem| Ok(trouble(texts, &parts, &problem)))
+}
+
+fn ask_page(
+    texts: &Texts,
+    parts: &Parts,
+    owner: &Owner,
+    fields: WindowFields,
+    error: Option<String>,
+    counted: Option<(u64, u64, Completeness)>,
+) -> Reply {
+    let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
+    let (count, completeness) = match counted {
+        Some((visits, persons, completeness)) => (Some((visits, persons)), Some(completeness)),
+        None => (None, None),
+    };
+    let page = AskPage {
+        frame: Frame::console(texts, texts.text("console-list").into_owned(), parts),
+        venue: owner.known.venue.name.clone(),
+        fields,
+        areas: owner.known.venue.areas.clone(),
+        error,
+        reasons: REASONS,
+        count,
+        completeness,
+    };
+    render(texts, status, "console-ask.html", &page)
+}
+
+async fn count(app: &Arc<App>, texts: &Texts, parts: &Parts, owner: &Owner, asked: Asked) -> Answered {
+    let mut pages = pages(app, owner, &asked);
+    let (mut visits, mut persons) = (0_u64, 0_u64);
+    while let Some(items) = pages.next().await? {
+        for item in items {
+            if let Item::Visit(found) = item {
+                visits += 1;
+                persons += found.visit.persons().len() as u64;
+            }
+        }
+    }
+    let completeness = completeness(app, texts, owner, asked.window.to);
+    Ok(ask_page(texts, parts, owner, asked.fields, None, Some((visits, persons, completeness))))
+}
+
+async fn rows(app: &Arc<App>, texts: &Texts, parts: &Parts, owner: &Owner, asked: Asked, reason: &str) -> Answered {
+    let zone = times::zone(&owner.known.venue.timezone);
+    let look = last_look(parts);
+    let mut pages = pages(app, owner, &asked).with_acceptance();
+    if let Some((_, seen)) = &look {
+        pages = pages.since(seen.clone());
+    }
+    let (max_stay, rows) = (pages.max_stay(), Rows { texts, zone: &zone, window: asked.window });
+    let (mut shown, mut persons, mut more, mut unreadable) = (Vec::new(), 0, false, 0);
+    'pages: while let Some(items) = pages.next().await? {
+        for item in items {
+            let Item::Visit(found) = item else {
+                unreadable += 1;
+                continue;
+            };
+            if shown.len() == MOST {
+                more = true;
+                break 'pages;
+            }
+            let row = GuestRow::of(&found.visit, &found.region, max_stay);
+            persons += row.persons.len();
+            shown.push((rows.row(&row, row.overlap_minutes(asked.window), found.accepted, found.is_new), found.is_new));
+        }
+    }
+    app.metrics.released(reason);
+    let now = times::local(app.now(&owner.session.status), &zone);
+    let added = shown.iter().filter(|(_, is_new)| *is_new).count();
+    let since = look.map(|(at, _)| (times::moment(texts, &times::local(at, &zone), &now), added));
+    let day = times::day(texts, &times::local(asked.window.from, &zone));
+    let page = ListPage {
+        frame: Frame::console(texts, texts.text("console-list").into_owned(), parts),
+        venue: owner.known.venue.name.clone(),
+        day,
+        reason: reason.to_owned(),
+        rows: shown.into_iter().map(|(row, _)| row).collect(),
+        persons,
+        more,
+        unreadable,
+        completeness: completeness(app, texts, owner, asked.window.to),
+        since,
+        printed: times::moment(texts, &now, &now),
+        destroy_by: destroy_by(texts, owner, &now, &zone),
+        fields: asked.fields,
+    };
+    let mut reply = render(texts, StatusCode::OK, "console-list.html", &page);
+    let now = app.now(&owner.session.status);
+    reply.headers_mut().insert(SET_COOKIE, remember(app, now, owner.session.status.durable.clone()));
+    Ok(reply)
+}
+
+fn contacts_page(app: &App, texts: &Texts, parts: &Parts, owner: &Owner, found: &ContactList) -> Reply {
+    let zone = times::zone(&owner.known.venue.timezone);
+    let now = times::local(app.now(&owner.session.status), &zone);
+    let stay = registry::Window { from: found.visit.arrived.0, to: found.visit.left.0 };
+    let rows = Rows { texts, zone: &zone, window: stay };
+    let page = ContactsPage {
+        frame: Frame::console(texts, texts.text("console-contacts").into_owned(), parts),
+        venue: owner.known.venue.name.clone(),
+        index: rows.row(&found.visit, found.visit.overlap_minutes(stay), None, false),
+        rows: found.contacts.iter().take(MOST).map(|row| rows.row(&row.visit, row.minutes, None, false)).collect(),
+        more: found.truncated || found.contacts.len() > MOST,
+        completeness: completeness(app, texts, owner, stay.to),
+        destroy_by: destroy_by(texts, owner, &now, &zone),
+    };
+    render(texts, StatusCode::OK, "console-contacts.html", &page)
+}
+
+fn pages(app: &Arc<App>, owner: &Owner, asked: &Asked) -> Pages {
+    let (status, known) = (owner.session.status.clone(), owner.known.clone());
+    Pages::new(app.clone(), status, known, asked.window, asked.area.clone(), None)
+}
+
+/// For which regions the list may lack visits that were accepted before its end.
+fn completeness(app: &App, texts: &Texts, owner: &Owner, end: Wall) -> Completeness {
+    let zone = times::zone(&owner.known.venue.timezone);
+    let now = app.now(&owner.session.status);
+    let today = times::local(now, &zone);
+    let wanted = Wall(end.0.min(now.0.saturating_sub(USUAL_LAG_MS)));
+    let (mut behind, mut complete) = (Vec::new(), Vec::new());
+    for (region, through) in &owner.session.status.complete_through {
+        let name = texts.region(region.as_str());
+        if *through >= wanted {
+            complete.push(name);
+        } else if through.0 == 0 {
+            behind.push((name, texts.text("console-never").into_owned()));
+        } else {
+            behind.push((name, times::moment(texts, &times::local(*through, &zone), &today)));
+        }
+    }
+    Completeness { behind, complete }
+}
+
+/// The day on which a printed list must be gone: when the youngest visit in it would be deleted.
+fn destroy_by(texts: &Texts, owner: &Owner, now: &Zoned, zone: &TimeZone) -> String {
+    let at = window::wall(now).map(|now| now.plus(owner.known.venue.retention));
+    at.map_or_else(String::new, |at| times::day(texts, &times::local(at, zone)))
+}
+
+/// The moment of the last look, and what this owner's browser had seen then.
+fn last_look(parts: &Parts) -> Option<(Wall, VersionVector)> {
+    let cookies = parts.headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let (_, text) = pairs.find(|(name, _)| *name == LOOK)?;
+    let (at, token) = text.split_once('.')?;
+    Some((Wall(at.parse().ok()?), session::read(&HeaderValue::from_str(token).ok()?)?))
+}
+
+fn remember(app: &App, now: Wall, seen: VersionVector) -> HeaderValue {
+    let secure = if app.public_url.starts_with("https://") { "; Secure" } else { "" };
+    let token = session::write(seen);
+    header(format!("{LOOK}={}.{token}; Path=/console; HttpOnly; SameSite=Strict{secure}", now.0))
+}
+
+/// The words of the tables that offices open.
+fn table_words(texts: &Texts) -> TableWords {
+    let word =
+        |name: &&'static str| Some(((*name).to_owned(), texts.text(&format!("table-{name}")).into_owned().into()));
+    let words: serde_json::Map<String, serde_json::Value> = TableWords::NAMES.iter().filter_map(word).collect();
+    serde_json::from_value(words.into()).unwrap_or_default()
+}
+
+/// That every language has the words of the tables is a test beside the texts.
+#[cfg(test)]
+mod tests {
+    use registry::TableWords;
+
+    use super::table_words;
+    use crate::http::pages::texts::Texts;
+
+    #[test]
+    fn every_language_has_the_words_of_the_tables() {
+        for texts in Texts::all() {
+            assert!(TableWords::NAMES.iter().all(|name| texts.has(&format!("table-{name}"))), "{}", texts.tag);
+        }
+        let german = table_words(Texts::of("de").expect("German"));
+        assert_eq!(german.arrived, "Ankunft");
+        assert_eq!(german.page_of, "Seite {page} von {pages}");
+    }
+}

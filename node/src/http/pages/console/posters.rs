@@ -1,0 +1,97 @@
+//! Posters of the venue, for the door and for each table.
+
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use registry::Venue;
+
+use super::access::{Owner, redirect};
+use crate::http::call::Call;
+use crate::http::pages::check_in::trouble;
+use crate::http::pages::page::language;
+use crate::http::pages::texts::Texts;
+use crate::http::problem::{Answered, Problem};
+use crate::http::reply::full;
+use crate::poster::{Poster, PosterError, Sheet, Words, to_pdf};
+
+/// `GET /console/poster/{file}`: `a4.pdf`, `tent.svg`; `?areas=all` makes one page for each area.
+pub(in super::super::super) async fn poster(call: Call) -> Answered {
+    let texts = language(&call.parts);
+    let owner = match Owner::of(&call.app, &call.parts) {
+        Ok(owner) => owner,
+        Err(reply) => return Ok(reply),
+    };
+    let file = call.name("file").split_once('.');
+    let sheet = file.and_then(|(name, _)| Sheet::ALL.into_iter().find(|sheet| sheet.name() == name));
+    let (Some(sheet), Some((_, kind @ ("pdf" | "svg")))) = (sheet, file) else {
+        return Ok(redirect("/console/settings"));
+    };
+    let is_pdf = kind == "pdf";
+    let query = call.parts.uri.query().unwrap_or_default();
+    let each = form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "areas" && value == "all");
+    let (app, known) = (call.app.clone(), owner.known.clone());
+    // Shaping the text of many tables takes a while.
+    let drawn = tokio::task::spawn_blocking(move || draw(texts, &app.public_url, &known.venue, each, sheet, is_pdf));
+    match drawn.await.map_err(|_| Problem::internal())? {
+        Ok(bytes) => {
+            let mut reply = full(StatusCode::OK, bytes);
+            let (kind, name) = if is_pdf {
+                ("application/pdf", "inline; filename=\"poster.pdf\"")
+            } else {
+                ("image/svg+xml", "inline; filename=\"poster.svg\"")
+            };
+            let headers = reply.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Ok(reply)
+        }
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "a poster cannot be drawn");
+            Ok(trouble(texts, &call.parts, &Problem::internal()))
+        }
+    }
+}
+
+/// The poster of the door, or with `each` those of all areas.
+fn draw(
+    texts: &Texts,
+    public_url: &str,
+    venue: &Venue,
+    each: bool,
+    sheet: Sheet,
+    is_pdf: bool,
+) -> Result<Vec<u8>, PosterError> {
+    let days = venue.retention.as_secs().div_ceil(86_400);
+    let privacy = texts.with("poster-privacy", &[("days", &days.to_string())]);
+    let keys = ["product", "poster-headline", "poster-by-hand", "poster-code", "poster-fold"];
+    let [service, headline, by_hand, code, fold] = keys.map(|key| texts.text(key));
+    let steps = ["poster-scan", "poster-enter", "poster-show"].map(|key| texts.text(key));
+    let words = Words {
+        service: &service,
+        headline: &headline,
+        steps: [&steps[0], &steps[1], &steps[2]],
+        by_hand: &by_hand,
+        privacy: &privacy,
+        code: &code,
+        fold: &fold,
+    };
+    let address = |area: Option<&String>| match area {
+        None => format!("{public_url}/c/{}", venue.id),
+        Some(area) => format!("{public_url}/c/{}/{}", venue.id, utf8_percent_encode(area, NON_ALPHANUMERIC)),
+    };
+    let areas = if each && !venue.areas.is_empty() { venue.areas.iter().map(Some).collect() } else { vec![None] };
+    let addresses: Vec<String> = areas.iter().map(|area| address(*area)).collect();
+    let posters: Vec<Poster<'_>> = areas
+        .iter()
+        .zip(&addresses)
+        .map(|(area, address)| Poster {
+            venue: &venue.name,
+            area: area.map(String::as_str),
+            address,
+            language: texts.tag,
+            words,
+        })
+        .collect();
+    if is_pdf { to_pdf(&posters, sheet) } else { posters[0].to_svg(sheet).map(String::into_bytes) }
+}
