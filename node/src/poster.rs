@@ -130,8 +130,8 @@ impl Poster<'_> {
     ///
     /// # Errors
     /// [`PosterError::Address`] and [`PosterError::Code`].
-    pub(crate) fn to_svg(&self, sheet: Sheet) -> Result<String, PosterError> {
-        svg::write(self, sheet)
+    pub(crate) fn to_svg(self, sheet: Sheet) -> Result<String, PosterError> {
+        svg::write(&self, sheet)
     }
 
     /// Title of the document.

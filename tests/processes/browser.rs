@@ -17,6 +17,9 @@ use driver::{Browser, Reader};
 /// The name of the venue.
 const NAME: &str = "Café Prüfstein";
 
+/// The Tab key (WebDriver, section 17.4.2).
+const TAB: &str = "\u{E004}";
+
 const SOON: Duration = Duration::from_secs(30);
 
 /// A venue that all regions know.
@@ -47,6 +50,8 @@ fn a_guest_checks_in_corrects_leaves_and_erases() {
     browser.reads("h1", NAME);
     browser.accessible("the form");
     browser.picture("check-in");
+    by_keyboard(&browser);
+    fits(&browser);
     // Nothing filled in: the summary has the focus and leads to the field.
     browser.click("form.check-in button");
     browser.reads("#errors", "Bitte ausfüllen: Vor- und Nachname.");
@@ -121,7 +126,50 @@ fn a_guest_checks_in_corrects_leaves_and_erases() {
     browser.open("about:blank");
     browser.open(&receipt);
     browser.reads("main", "gelöscht");
+    let secret = receipt.split('#').nth(1).unwrap();
+    nothing_told(&up, &["Zoë", "O’Connor", "Παπαδόπουλος", "2345678", "030 1111", secret]);
     up.stop();
+}
+
+/// The form can be reached and left with the Tab key alone, in the order in which it is read.
+fn by_keyboard(browser: &Browser) {
+    let mut order = Vec::new();
+    browser.script("document.activeElement.blur()");
+    for _ in 0..12 {
+        browser.press(TAB);
+        let focus = "const e = document.activeElement; return e.id || e.hreflang || e.localName";
+        order.push(browser.script(focus).as_str().unwrap().to_owned());
+        if order.last().is_some_and(|last| last == "button") {
+            break;
+        }
+        let outlined = browser.script("return getComputedStyle(document.activeElement).outlineStyle");
+        assert_eq!(outlined, "solid", "the focus is seen: {order:?}");
+    }
+    assert_eq!(order, ["en", "area", "name-1", "phone-1", "email-1", "summary", "remember", "button"]);
+}
+
+/// The page needs no scrolling to the side: on a narrow phone, and at 200 % and 400 % zoom of 1280 pixels (WCAG 1.4.10).
+fn fits(browser: &Browser) {
+    for width in [320, 640] {
+        browser.narrow(width);
+        let wide = browser.script("return document.documentElement.scrollWidth");
+        assert!(wide.as_u64().unwrap() <= u64::from(width), "{wide} at {width}");
+    }
+    browser.narrow(400);
+}
+
+/// No log of the deployment has any of this.
+fn nothing_told(up: &Up, secrets: &[&str]) {
+    let mut logs = 0;
+    for entry in std::fs::read_dir(&up.data).unwrap() {
+        let Ok(log) = std::fs::read_to_string(entry.unwrap().path().join("log")) else { continue };
+        logs += 1;
+        for secret in secrets {
+            let told = log.lines().find(|line| line.contains(secret));
+            assert_eq!(told, None, "a log has {secret}");
+        }
+    }
+    assert!(logs >= 4, "the logs are read");
 }
 
 #[test]
@@ -246,6 +294,7 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     browser.open(&console);
     browser.reads("h1", NAME);
     browser.accessible("the overview");
+    browser.picture("console-overview");
 
     // Two guests, in two regions; then one region is cut off and takes a third.
     let visit = |name: &str| venue.visit(name, "030 23125 001");
@@ -301,6 +350,13 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     browser.open(&format!("{console}/settings"));
     browser.accessible("the settings");
     browser.picture("console-settings");
+    // The poster's code leads to the check-in page.
+    let decoded = browser.scan(&format!("{console}/poster/a4.svg"));
+    if let Some(decoded) = decoded {
+        assert_eq!(decoded, format!("http://{}/c/{id}", up.edge()));
+        browser.open(&decoded);
+        browser.reads("h1", NAME);
+    }
     // A paper slip with its own time.
     browser.open(&format!("{console}/slips"));
     browser.accessible("the slips");
@@ -312,7 +368,19 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     browser.click("main button");
     browser.reads("[role=status]", "Gespeichert:");
     holds("the slip is in the list", SOON, || venue.list(up.public[2]).len() == 4);
+    // The tablet at the door keeps nothing.
+    browser.open(&format!("http://{}/c/{id}?kiosk=1", up.edge()));
+    browser.write("#name-1", "Ane O’Connor");
+    browser.write("#phone-1", "030 2");
+    browser.click("form.check-in button");
+    browser.reads(".panel", "leert sich");
+    browser.accessible("the receipt of the tablet");
+    assert!(!browser.address().contains('#') && !browser.has("form"));
+    browser.reads("form.check-in", "Vor- und Nachname");
+    assert_eq!(browser.value("#name-1"), "");
+    nothing_told(&up, &["Groß", "Nguyễn", "Søren", "O’Connor", "23125", &key, &key[..12]]);
     // Log out: the list is closed.
+    browser.open(&console);
     browser.click("nav form button");
     browser.open(&format!("{console}/guests"));
     browser.reads("h1", "anmelden");

@@ -127,7 +127,7 @@ impl GuestTable {
 
     /// The titles of all columns.
     pub fn titles(&self) -> impl Iterator<Item = &str> {
-        Column::ALL.into_iter().map(|column| self.words.title(column))
+        Column::ALL.into_iter().map(|column| title(&self.words, column))
     }
 
     /// A moment as clocks at the venue show it.
@@ -184,6 +184,32 @@ fn offset(offset: Offset) -> String {
     format!("UTC{sign}{:02}:{:02}", minutes.abs() / 60, minutes.abs() % 60)
 }
 
+/// The title of a column.
+fn title(words: &TableWords, column: Column) -> &str {
+    match column {
+        Column::Arrived => &words.arrived,
+        Column::ArrivedOffset => &words.arrived_offset,
+        Column::Left => &words.left,
+        Column::LeftOffset => &words.left_offset,
+        Column::TimeZone => &words.time_zone,
+        Column::LeftEstimated => &words.left_estimated,
+        Column::Certainty => &words.certainty,
+        Column::Area => &words.area,
+        Column::Person => &words.person,
+        Column::ContactPerson => &words.contact_person,
+        Column::Field(PersonField::Name) => &words.name,
+        Column::Field(PersonField::Phone) => &words.phone,
+        Column::Field(PersonField::Email) => &words.email,
+        Column::Field(PersonField::Street) => &words.street,
+        Column::Field(PersonField::PostalCode) => &words.postal_code,
+        Column::Field(PersonField::City) => &words.city,
+        Column::Field(PersonField::Country) => &words.country,
+        Column::Region => &words.region,
+        Column::Conflicts => &words.conflicts,
+        Column::VisitId => &words.visit_id,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -196,6 +222,13 @@ mod tests {
     use crate::guests::words::TableWords;
     use crate::visit::document::tests::{BASE, visit};
     use api::Moment;
+
+    #[test]
+    fn titles_are_distinct() {
+        let table = table("UTC");
+        let titles: BTreeSet<&str> = table.titles().collect();
+        assert_eq!(titles.len(), Column::ALL.len());
+    }
 
     fn table(timezone: &str) -> GuestTable {
         GuestTable::new(TableWords::default(), timezone)

@@ -12,8 +12,6 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::guests::certainty::Certainty;
-use crate::guests::table::Column;
-use crate::person::PersonField;
 
 macro_rules! words {
     ($($(#[$about:meta])+ $name:ident = $english:literal,)+) => {
@@ -107,33 +105,6 @@ words! {
 }
 
 impl TableWords {
-    /// The title of a column.
-    #[must_use]
-    pub fn title(&self, column: Column) -> &str {
-        match column {
-            Column::Arrived => &self.arrived,
-            Column::ArrivedOffset => &self.arrived_offset,
-            Column::Left => &self.left,
-            Column::LeftOffset => &self.left_offset,
-            Column::TimeZone => &self.time_zone,
-            Column::LeftEstimated => &self.left_estimated,
-            Column::Certainty => &self.certainty,
-            Column::Area => &self.area,
-            Column::Person => &self.person,
-            Column::ContactPerson => &self.contact_person,
-            Column::Field(PersonField::Name) => &self.name,
-            Column::Field(PersonField::Phone) => &self.phone,
-            Column::Field(PersonField::Email) => &self.email,
-            Column::Field(PersonField::Street) => &self.street,
-            Column::Field(PersonField::PostalCode) => &self.postal_code,
-            Column::Field(PersonField::City) => &self.city,
-            Column::Field(PersonField::Country) => &self.country,
-            Column::Region => &self.region,
-            Column::Conflicts => &self.conflicts,
-            Column::VisitId => &self.visit_id,
-        }
-    }
-
     /// A mark of a row.
     #[must_use]
     pub fn mark(&self, mark: Certainty) -> &str {
@@ -148,17 +119,7 @@ impl TableWords {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::TableWords;
-    use crate::guests::table::Column;
-
-    #[test]
-    fn titles_are_distinct() {
-        let words = TableWords::default();
-        let titles: BTreeSet<&str> = Column::ALL.iter().map(|column| words.title(*column)).collect();
-        assert_eq!(titles.len(), Column::ALL.len());
-    }
 
     #[test]
     fn a_message_file_replaces_some_words_and_no_others() {

@@ -80,11 +80,7 @@ impl Browser {
             runtime.block_on(builder.connect(&format!("http://127.0.0.1:{port}")))
         });
         let browser = Browser { client, runtime, folder, _driver: driver };
-        let (width, height) = (reader.width, if reader.width < 700 { 780 } else { 900 });
-        browser.command(
-            "Emulation.setDeviceMetricsOverride",
-            json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false}),
-        );
+        browser.narrow(reader.width);
         if reader.dark {
             let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
             browser.command("Emulation.setEmulatedMedia", dark);
@@ -95,6 +91,30 @@ impl Browser {
     /// Sends a command of Chromium's own protocol.
     pub(crate) fn command(&self, name: &'static str, parameters: Value) -> Value {
         self.runtime.block_on(self.client.issue_cmd(ChromiumCommand(name, parameters))).unwrap()
+    }
+
+    /// Makes the window this wide, in CSS pixels.
+    pub(crate) fn narrow(&self, width: u32) {
+        let height = if width < 700 { 780 } else { 900 };
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false});
+        self.command("Emulation.setDeviceMetricsOverride", size);
+    }
+
+    /// Decodes the QR code of the page at an address, with another program than the one that drew it; `None` where this
+    /// machine has no such program.
+    pub(crate) fn scan(&self, address: &str) -> Option<String> {
+        let Some(scanner) = program("zbarimg") else {
+            assert!(std::env::var_os("MERIDIAN_BROWSER").is_none(), "MERIDIAN_BROWSER is set, and there is no zbarimg");
+            std::io::stderr().write_all(b"\nNOT RUN: decoding a poster needs the package zbar-tools\n").unwrap();
+            return None;
+        };
+        self.open(address);
+        let picture = self.command("Page.captureScreenshot", json!({"format": "png"}));
+        let bytes = data_encoding::BASE64.decode(picture["data"].as_str().unwrap().as_bytes()).unwrap();
+        let file = self.folder.path().join("code.png");
+        std::fs::write(&file, bytes).unwrap();
+        let output = Command::new(scanner).args(["--raw", "--quiet"]).arg(file).output().unwrap();
+        Some(String::from_utf8(output.stdout).unwrap().trim().to_owned())
     }
 
     pub(crate) fn open(&self, address: &str) {
@@ -172,11 +192,6 @@ impl Browser {
         self.runtime.block_on(self.client.execute_async(script, Vec::new())).unwrap()
     }
 
-    /// The source of the page as the browser has it.
-    pub(crate) fn source(&self) -> String {
-        self.runtime.block_on(self.client.source()).unwrap()
-    }
-
     /// Presses keys, wherever the focus is.
     pub(crate) fn press(&self, keys: &str) {
         let element = self.runtime.block_on(self.client.active_element()).unwrap();
@@ -203,11 +218,6 @@ impl Browser {
              .then(r => done(r.violations.map(v => [v.id, v.help, v.nodes.map(n => n.target.join(' '))])), e => done(String(e)));",
         );
         assert_eq!(found, json!([]), "{state}");
-    }
-
-    /// A folder of this browser's own.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
 

@@ -67,17 +67,24 @@ impl Asset {
     }
 }
 
-/// The assets by the last part of their address, and that part by their name.
-static ASSETS: LazyLock<(BTreeMap<String, Asset>, BTreeMap<&str, String>)> = LazyLock::new(|| {
-    let mut assets = BTreeMap::new();
-    let mut names = BTreeMap::new();
+/// All assets.
+struct Assets {
+    /// By the last part of their address.
+    by_address: BTreeMap<String, Asset>,
+    /// The last part of the address of each name.
+    addresses: BTreeMap<&'static str, String>,
+}
+
+static ASSETS: LazyLock<Assets> = LazyLock::new(|| {
+    let mut by_address = BTreeMap::new();
+    let mut addresses = BTreeMap::new();
     for (name, media_type, content) in FILES {
         let (stem, ending) = name.rsplit_once('.').unwrap_or((name, ""));
         let hashed = format!("{stem}-{}.{ending}", hash(content.as_bytes()));
-        names.insert(name, hashed.clone());
-        assets.insert(hashed, Asset::new(media_type, content.into()));
+        addresses.insert(name, hashed.clone());
+        by_address.insert(hashed, Asset::new(media_type, content.into()));
     }
-    (assets, names)
+    Assets { by_address, addresses }
 });
 
 static WORKER_ASSET: LazyLock<Asset> = LazyLock::new(|| {
@@ -88,12 +95,12 @@ static WORKER_ASSET: LazyLock<Asset> = LazyLock::new(|| {
 
 /// The address of an asset.
 pub(super) fn address(name: &str) -> String {
-    format!("/assets/{}", ASSETS.1.get(name).map_or(name, String::as_str))
+    format!("/assets/{}", ASSETS.addresses.get(name).map_or(name, String::as_str))
 }
 
 /// `GET /assets/{file}`.
 pub(in super::super) async fn asset(call: Call) -> Result<Reply, Problem> {
-    let asset = ASSETS.0.get(call.name("file"));
+    let asset = ASSETS.by_address.get(call.name("file"));
     let asset = asset.ok_or_else(|| Problem::new(Kind::NoRoute, "no asset of this version has this name"))?;
     Ok(asset.reply(&call.parts.headers, "public, max-age=31536000, immutable"))
 }
@@ -126,7 +133,7 @@ mod tests {
         let mut total = 0;
         for (name, _, content) in FILES {
             let address = address(name);
-            let asset = &ASSETS.0[address.strip_prefix("/assets/").expect("an asset")];
+            let asset = &ASSETS.by_address[address.strip_prefix("/assets/").expect("an asset")];
             let mut read = String::new();
             GzDecoder::new(&asset.gzip[..]).read_to_string(&mut read).expect("decompresses");
             assert_eq!(read, content);

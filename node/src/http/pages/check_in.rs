@@ -10,23 +10,22 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use hyper::header::{HeaderValue, RETRY_AFTER};
+use hyper::header::RETRY_AFTER;
 use hyper::http::request::Parts;
 use percent_encoding::percent_decode_str;
 use registry::{Invalid, Person, PolicyPack, Secret, Venue, VenueId, VisitBody, VisitId};
-use replication::Wall;
 use serde::Serialize;
 
 use super::super::App;
 use super::super::call::Call;
 use super::super::problem::{Answered, Kind, Problem};
-use super::super::reply::{Reply, header};
+use super::super::reply::header;
 use super::super::session::Session;
 use super::super::venues::{self, CachedVenue};
 use super::super::visits::{self, CheckInError};
 use super::fields::{self, AreaField, ErrorLink, FormErrors, PersonsForm};
-use super::form::Form;
-use super::page::{Frame, language, render};
+use super::form::{Form, identity};
+use super::page::{Frame, language, render, trouble};
 use super::receipt::{self, Holder};
 use super::texts::Texts;
 use super::times;
@@ -50,14 +49,6 @@ struct CheckInPage<'a> {
     trouble: Option<String>,
     visit: String,
     secret: String,
-}
-
-/// A page with a heading and a paragraph.
-#[derive(Serialize)]
-struct MessagePage {
-    frame: Frame,
-    heading: String,
-    words: String,
 }
 
 /// Where a guest is: the venue, and the area that the address names.
@@ -213,31 +204,4 @@ fn form_page(
 /// The address of the page itself, for its form.
 fn address(parts: &Parts) -> String {
     parts.uri.path_and_query().map_or_else(|| parts.uri.path().to_owned(), ToString::to_string)
-}
-
-/// An id for a form, and its secret.
-pub(super) fn identity(now: Wall) -> Result<(VisitId, Secret), Problem> {
-    let mut secret = Secret([0; 16]);
-    getrandom::fill(&mut secret.0).map_err(|error| {
-        tracing::error!(%error, "the system has no random bytes: the check-in page cannot be shown");
-        Problem::internal()
-    })?;
-    Ok((VisitId::of(now, &secret), secret))
-}
-
-/// A page for a problem that has nothing to do with what was typed.
-pub(super) fn trouble(texts: &Texts, parts: &Parts, problem: &Problem) -> Reply {
-    let (status, heading, words) = match problem.kind() {
-        Kind::NoVenue | Kind::MalformedId => (StatusCode::NOT_FOUND, "missing-venue-title", "missing-venue"),
-        Kind::Closed => (StatusCode::GONE, "closed-title", "closed-venue"),
-        kind => (kind.status(), "trouble-title", "trouble"),
-    };
-    let heading = texts.text(heading).into_owned();
-    let frame = Frame::new(texts, heading.clone(), parts);
-    let page = MessagePage { frame, heading, words: texts.text(words).into_owned() };
-    let mut reply = render(texts, status, "message.html", &page);
-    if problem.kind() == Kind::NoVenue {
-        reply.headers_mut().insert(api::headers::PROBLEM, HeaderValue::from_static(Kind::NoVenue.slug()));
-    }
-    reply
 }

@@ -11,6 +11,7 @@ use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
 use registry::{Person, PersonField, Secret, VisitId};
+use replication::Wall;
 
 use super::super::problem::{Kind, Problem};
 
@@ -83,6 +84,16 @@ impl Form {
         }
         persons
     }
+}
+
+/// An id for a form, and its secret.
+pub(super) fn identity(now: Wall) -> Result<(VisitId, Secret), Problem> {
+    let mut secret = Secret([0; 16]);
+    getrandom::fill(&mut secret.0).map_err(|error| {
+        tracing::error!(%error, "the system has no random bytes: a form cannot be shown");
+        Problem::internal()
+    })?;
+    Ok((VisitId::of(now, &secret), secret))
 }
 
 /// The name of a person's field in a form.

@@ -18,6 +18,7 @@ use minijinja::value::{Kwargs, Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, escape_formatter};
 use serde::Serialize;
 
+use super::super::problem::{Kind, Problem};
 use super::super::reply::{Reply, full};
 use super::assets;
 use super::texts::Texts;
@@ -146,6 +147,31 @@ pub(super) fn render(texts: &Texts, status: StatusCode, template: &str, content:
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(PERMISSIONS_POLICY, HeaderValue::from_static("camera=(), geolocation=(), microphone=()"));
+    reply
+}
+
+/// A page with a heading and a paragraph.
+#[derive(Serialize)]
+struct MessagePage {
+    frame: Frame,
+    heading: String,
+    words: String,
+}
+
+/// A page for a problem that has nothing to do with what was typed.
+pub(super) fn trouble(texts: &Texts, parts: &Parts, problem: &Problem) -> Reply {
+    let (status, heading, words) = match problem.kind() {
+        Kind::NoVenue | Kind::MalformedId => (StatusCode::NOT_FOUND, "missing-venue-title", "missing-venue"),
+        Kind::Closed => (StatusCode::GONE, "closed-title", "closed-venue"),
+        kind => (kind.status(), "trouble-title", "trouble"),
+    };
+    let heading = texts.text(heading).into_owned();
+    let frame = Frame::new(texts, heading.clone(), parts);
+    let page = MessagePage { frame, heading, words: texts.text(words).into_owned() };
+    let mut reply = render(texts, status, "message.html", &page);
+    if problem.kind() == Kind::NoVenue {
+        reply.headers_mut().insert(api::headers::PROBLEM, HeaderValue::from_static(Kind::NoVenue.slug()));
+    }
     reply
 }
 

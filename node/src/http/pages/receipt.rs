@@ -27,10 +27,9 @@ use super::super::reply::Reply;
 use super::super::session::Session;
 use super::super::store::{collect_needs, visit_from_rows, why_absent};
 use super::super::visits::{self, CheckInError};
-use super::check_in::trouble;
 use super::fields::FormErrors;
 use super::form::Form;
-use super::page::language;
+use super::page::{language, trouble};
 use super::texts::Texts;
 use view::{Note, Shown};
 

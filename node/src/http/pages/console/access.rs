@@ -83,18 +83,15 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// The owner whose cookie the request carries.
-    pub(super) fn of(app: &App, parts: &Parts) -> Result<Owner, Reply> {
+    /// The owner whose cookie the request carries, if a page of this service made the request.
+    pub(super) fn of(app: &App, parts: &Parts) -> Option<Owner> {
         let session = Session::without(app);
         let cookies = parts.headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let venue = pairs.find(|(name, _)| *name == NAME);
         let venue = venue.and_then(|(_, text)| app.console_keys.read(text, app.now(&session.status)));
-        if !is_own(parts) {
-            return Err(redirect("/console"));
-        }
-        let known = venue.and_then(|venue| venues::find_open(app, venue, &session).ok());
-        known.map(|known| Owner { session, known }).ok_or_else(|| redirect("/console"))
+        let known = venue.filter(|_| is_own(parts)).and_then(|venue| venues::find_open(app, venue, &session).ok());
+        known.map(|known| Owner { session, known })
     }
 }
 

@@ -16,15 +16,14 @@ use registry::{GuestRow, TableWords, VisitId};
 use replication::{VersionVector, Wall};
 use serde::Serialize;
 
-use super::access::Owner;
+use super::access::{Owner, redirect};
 use super::rows::{RowView, Rows};
 use super::window::{self, Asked, WindowFields};
 use crate::http::App;
 use crate::http::call::Call;
 use crate::http::guests::{self, ContactList, Export, Format, Item, Pages};
-use crate::http::pages::check_in::trouble;
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::page::{Frame, language, render, trouble};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 use crate::http::problem::Answered;
@@ -97,10 +96,7 @@ struct Completeness {
 /// `GET /console/guests`.
 pub(in super::super::super) async fn ask(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let owner = match Owner::of(&call.app, &call.parts) {
-        Ok(owner) => owner,
-        Err(reply) => return Ok(reply),
-    };
+    let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let zone = times::zone(&owner.known.venue.timezone);
     let now = times::local(call.app.now(&owner.session.status), &zone);
     Ok(ask_page(texts, &call.parts, &owner, WindowFields::today(&now), None, None))
@@ -141,16 +137,13 @@ pub(in super::super::super) async fn export(call: Call) -> Answered {
 /// `POST /console/contacts`: the visits that overlap one visit.
 pub(in super::super::super) async fn contacts(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let mut owner = match Owner::of(&call.app, &call.parts) {
-        Ok(owner) => owner,
-        Err(reply) => return Ok(reply),
-    };
+    let Some(mut owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
     let form = match Form::read(&parts.headers, call.body).await {
         Ok(form) => form,
         Err(problem) => return Ok(trouble(texts, &parts, &problem)),
     };
-    let Ok(id) = form.get("visit").parse::<VisitId>() else { return Ok(super::access::redirect("/console/guests")) };
+    let Ok(id) = form.get("visit").parse::<VisitId>() else { return Ok(redirect("/console/guests")) };
     let found = guests::find_contacts(&app, &mut owner.session, owner.known.clone(), id).await;
     match found {
         Ok(found) => {
@@ -167,10 +160,7 @@ async fn with_window(
     answer: impl AsyncFnOnce(&Arc<App>, &Texts, &Parts, &Owner, Asked, &Form) -> Answered,
 ) -> Answered {
     let texts = language(&call.parts);
-    let owner = match Owner::of(&call.app, &call.parts) {
-        Ok(owner) => owner,
-        Err(reply) => return Ok(reply),
-    };
+    let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
     let form = match Form::read(&parts.headers, call.body).await {
         Ok(form) => form,

@@ -8,8 +8,7 @@ use super::access::Owner;
 use super::{door, window};
 use crate::http::call::Call;
 use crate::http::guests::{Item, Pages};
-use crate::http::pages::check_in::trouble;
-use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::page::{Frame, language, render, trouble};
 use crate::http::pages::times;
 use crate::http::problem::{Answered, Problem};
 
@@ -38,7 +37,7 @@ struct Hour {
 /// `GET /console`.
 pub(in super::super::super) async fn show(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let Ok(owner) = Owner::of(&call.app, &call.parts) else { return door::login(texts, &call.parts, "", false) };
+    let Some(owner) = Owner::of(&call.app, &call.parts) else { return door::login(texts, &call.parts, "", false) };
     match counted(&call, &owner).await {
         Ok((here, areas, hours)) => {
             let page = OverviewPage {

@@ -7,8 +7,7 @@ use registry::Venue;
 
 use super::access::{Owner, redirect};
 use crate::http::call::Call;
-use crate::http::pages::check_in::trouble;
-use crate::http::pages::page::language;
+use crate::http::pages::page::{language, trouble};
 use crate::http::pages::texts::Texts;
 use crate::http::problem::{Answered, Problem};
 use crate::http::reply::full;
@@ -17,10 +16,7 @@ use crate::poster::{Poster, PosterError, Sheet, Words, to_pdf};
 /// `GET /console/poster/{file}`: `a4.pdf`, `tent.svg`; `?areas=all` makes one page for each area.
 pub(in super::super::super) async fn poster(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let owner = match Owner::of(&call.app, &call.parts) {
-        Ok(owner) => owner,
-        Err(reply) => return Ok(reply),
-    };
+    let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let file = call.name("file").split_once('.');
     let sheet = file.and_then(|(name, _)| Sheet::ALL.into_iter().find(|sheet| sheet.name() == name));
     let (Some(sheet), Some((_, kind @ ("pdf" | "svg")))) = (sheet, file) else {

@@ -6,13 +6,12 @@ use registry::VenuePatch;
 use serde::Serialize;
 use serde_json::json;
 
-use super::access::Owner;
+use super::access::{Owner, redirect};
 use super::door::{Wrong, given, lines, wrong};
 use crate::http::App;
 use crate::http::call::Call;
-use crate::http::pages::check_in::trouble;
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::page::{Frame, language, render, trouble};
 use crate::http::pages::texts::Texts;
 use crate::http::problem::Answered;
 use crate::http::reply::Reply;
@@ -43,18 +42,15 @@ struct SettingsPage {
 pub(in super::super::super) async fn settings(call: Call) -> Answered {
     let texts = language(&call.parts);
     match Owner::of(&call.app, &call.parts) {
-        Ok(owner) => Ok(page(&call.app, texts, &call.parts, &owner, None, Vec::new(), false)),
-        Err(reply) => Ok(reply),
+        Some(owner) => Ok(page(&call.app, texts, &call.parts, &owner, None, Vec::new(), false)),
+        None => Ok(redirect("/console")),
     }
 }
 
 /// `POST /console/settings`.
 pub(in super::super::super) async fn change(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let owner = match Owner::of(&call.app, &call.parts) {
-        Ok(owner) => owner,
-        Err(reply) => return Ok(reply),
-    };
+    let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
     let form = match Form::read(&parts.headers, call.body).await {
         Ok(form) => form,

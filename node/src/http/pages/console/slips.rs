@@ -7,14 +7,13 @@ use registry::{ReceiptCode, Secret, VisitBody, VisitId};
 use replication::Wall;
 use serde::Serialize;
 
-use super::access::Owner;
+use super::access::{Owner, redirect};
 use super::window;
 use crate::http::App;
 use crate::http::call::Call;
-use crate::http::pages::check_in::{identity, trouble};
 use crate::http::pages::fields::{self, AreaField, ErrorLink, FormErrors, PersonsForm};
-use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::form::{Form, identity};
+use crate::http::pages::page::{Frame, language, render, trouble};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 use crate::http::problem::{Answered, Kind};
@@ -55,18 +54,15 @@ struct Typed {
 pub(in super::super::super) async fn slip(call: Call) -> Answered {
     let texts = language(&call.parts);
     match Owner::of(&call.app, &call.parts) {
-        Ok(owner) => page(&call.app, texts, &call.parts, &owner, StatusCode::OK, Typed::default()),
-        Err(reply) => Ok(reply),
+        Some(owner) => page(&call.app, texts, &call.parts, &owner, StatusCode::OK, Typed::default()),
+        None => Ok(redirect("/console")),
     }
 }
 
 /// `POST /console/slips`.
 pub(in super::super::super) async fn take(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let mut owner = match Owner::of(&call.app, &call.parts) {
-        Ok(owner) => owner,
-        Err(reply) => return Ok(reply),
-    };
+    let Some(mut owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
     let form = match Form::read(&parts.headers, call.body).await {
         Ok(form) => form,
