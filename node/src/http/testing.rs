@@ -204,8 +204,13 @@ impl Api {
 
     /// Sends a form, as a browser does.
     pub(super) async fn form(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.form_with(path, &[], fields).await
+    }
+
+    /// Sends a form with more headers.
+    pub(super) async fn form_with(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
         let body = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
-        self.send("POST", path, &[], "application/x-www-form-urlencoded", &body).await.text()
+        self.send("POST", path, headers, "application/x-www-form-urlencoded", &body).await.text()
     }
 
     async fn send(

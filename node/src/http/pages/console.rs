@@ -24,6 +24,8 @@ mod posters;
 mod rows;
 mod settings;
 mod slips;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use access::ConsoleKeys;

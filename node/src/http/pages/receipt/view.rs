@@ -63,6 +63,8 @@ struct ReceiptPage {
     regions: Vec<RegionMark>,
     edit: Option<EditForm>,
     errors: Vec<ErrorLink>,
+    /// Where the receipt is opened with its code.
+    address: String,
     access: Access,
 }
 
@@ -165,6 +167,7 @@ pub(super) fn receipt(app: &App, texts: &Texts, parts: &Parts, session: &Session
         regions: marks(app, texts, &has),
         edit,
         errors: errors.summary(),
+        address: format!("{}/r/{}?v={}", app.public_url, holder.id, holder.venue),
         access: Access::new(parts, holder, session::write(needs.clone())),
     };
     let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };

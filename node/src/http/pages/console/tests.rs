@@ -1,0 +1,117 @@
+//! The console as a browser asks for it.
+
+use serde_json::json;
+
+use crate::http::testing::{Answer, Api};
+
+/// A venue, and the cookie of its owner.
+async fn registered(api: &Api) -> (String, String, String) {
+    let fields = [("name", "Café"), ("timezone", "Europe/Berlin"), ("areas", "Bar\r\nHof")];
+    let made = api.form("/console/register", &fields).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let between = |start: &str| {
+        let (_, rest) = made.body.split_once(start).expect("is there");
+        rest.split_once('<').expect("an end").0.to_owned()
+    };
+    let cookie = made.header("set-cookie").expect("a cookie");
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/console"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let cookie = cookie.split(';').next().expect("a pair").to_owned();
+    (between("id=\"venue-code\">"), between("id=\"owner-key\">"), cookie)
+}
+
+async fn get(api: &Api, path: &str, cookie: &str) -> Answer {
+    api.ask("GET", path, &[("Cookie", cookie)], None).await
+}
+
+#[tokio::test]
+async fn only_the_owners_key_opens_the_console_and_the_cookie_stands_for_it() {
+    let api = Api::start().await;
+    let (venue, key, cookie) = registered(&api).await;
+    let login = async |venue: &str, key: &str| api.form("/console/login", &[("venue", venue), ("key", key)]).await;
+    let entered = login(&venue, &key).await;
+    assert_eq!((entered.status, entered.header("location")), (303, Some("/console")));
+    let (other, _, _) = registered(&api).await;
+    for (venue, key) in [(&*venue, "x"), (&*other, &*key), ("x", &*key), ("", "")] {
+        let refused = login(venue, key).await;
+        assert!(refused.status == 403 && refused.header("set-cookie").is_none(), "{refused:?}");
+        assert!(key.is_empty() || key == "x" || !refused.body.contains(key), "the key is not repeated");
+    }
+    assert!(get(&api, "/console", &cookie).await.body.contains("id=\"here\""));
+    for path in ["/console/guests", "/console/settings", "/console/slips", "/console/poster/a4.pdf"] {
+        let closed = api.ask("GET", path, &[], None).await;
+        assert_eq!((closed.status, closed.header("location")), (303, Some("/console")), "{path}");
+        let evil = api.ask("GET", path, &[("Cookie", &cookie), ("Sec-Fetch-Site", "cross-site")], None).await;
+        assert_eq!(evil.status, 303, "{path}: another site made the request");
+    }
+    let poster = api.ask_bytes("GET", "/console/poster/a4.pdf?areas=all", &[("Cookie", &cookie)], None).await;
+    assert!(poster.status == 200 && poster.body.starts_with(b"%PDF-"));
+}
+
+#[tokio::test]
+async fn names_are_shown_and_handed_out_only_for_a_reason() {
+    let api = Api::start().await;
+    let (venue, _, cookie) = registered(&api).await;
+    let guests = json!({"area": "Bar", "persons": [{"name": "=Zoë <b>", "phone": "030 1"}, {"name": "Ane"}]});
+    assert_eq!(api.ask("POST", &format!("/v1/venues/{venue}/visits"), &[], Some(&guests)).await.status, 201);
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Europe/Berlin").expect("a zone"));
+    let date = today.date().to_string();
+    let post = async |path: &str, more: &[(&str, &str)]| {
+        let fields: Vec<(&str, &str)> = [("date", &*date)].into_iter().chain(more.iter().copied()).collect();
+        api.form_with(path, &[("Cookie", &cookie)], &fields).await
+    };
+    let count = post("/console/guests", &[]).await;
+    assert!(count.body.contains("One visit, 2 persons") && !count.body.contains("Zoë"), "{count:?}");
+    for path in ["/console/guests", "/console/export"] {
+        let none = post(path, &[("reason", "curious")]).await;
+        assert!(none.status == 200 && !none.body.contains("Zoë"), "{none:?}");
+    }
+    let list = post("/console/guests", &[("reason", "infection")]).await;
+    assert!(list.body.contains("=Zoë &lt;b&gt;") && list.body.contains("end estimated"), "{list:?}");
+    assert!(list.body.contains("Complete.") && !list.body.contains("since your last look"));
+    let look = list.header("set-cookie").expect("the look").split(';').next().expect("a pair").to_owned();
+    let both = format!("{cookie}; {look}");
+    let again = api.form_with("/console/guests", &[("Cookie", &both)], &[("date", &date), ("reason", "check")]).await;
+    assert!(again.body.contains("Nothing was added since your last look"), "{again:?}");
+    let other_area = post("/console/guests", &[("reason", "check"), ("area", "Hof")]).await;
+    assert!(other_area.body.contains("No visits in this time"), "{other_area:?}");
+    let csv = post("/console/export", &[("reason", "health-office"), ("format", "csv")]).await;
+    assert_eq!(csv.header("content-disposition"), Some("attachment; filename=\"guests.csv\""));
+    assert!(csv.body.starts_with('\u{feff}') && csv.body.contains(";'=Zoë <b>;"), "{csv:?}");
+    let lines = post("/console/export", &[("reason", "check"), ("format", "ndjson")]).await;
+    assert!(lines.body.contains("\"completeness\""), "{lines:?}");
+    for wrong in ["", "2026-02-30", "x"] {
+        let refused = api.form_with("/console/guests", &[("Cookie", &cookie)], &[("date", wrong)]).await;
+        assert!(refused.status == 422 && refused.body.contains("Please enter a day"), "{wrong}");
+    }
+    let metrics = api.app.metrics.render().expect("renders");
+    assert!(metrics.contains("meridian_releases_total{reason=\"infection\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_slip_has_its_own_time_and_is_stored_once() {
+    let api = Api::start().await;
+    let (venue, _, cookie) = registered(&api).await;
+    let page = get(&api, "/console/slips", &cookie).await;
+    let (_, secret) = page.body.split_once("name=\"secret\" value=\"").expect("a secret");
+    let secret = secret.split_once('"').expect("an end").0.to_owned();
+    let zone = jiff::tz::TimeZone::get("Europe/Berlin").expect("a zone");
+    let then = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(3)).to_zoned(zone.clone());
+    let (date, time) = (then.date().to_string(), format!("{:02}:{:02}", then.hour(), then.minute()));
+    let send = async |time: &str, name: &str| {
+        let fields = [("secret", &*secret), ("date", &*date), ("time", time), ("name-1", name), ("phone-1", "030 1")];
+        api.form_with("/console/slips", &[("Cookie", &cookie)], &fields).await
+    };
+    for _ in 0..2 {
+        let stored = send(&time, "Zoë").await;
+        assert!(stored.status == 200 && stored.body.contains("Stored:"), "{stored:?}");
+    }
+    assert_eq!(send(&time, "Ane").await.status, 409);
+    assert_eq!(send("x", "Zoë").await.status, 422);
+    let fields = [("date", &*date), ("reason", "check")];
+    let list = api.form_with("/console/guests", &[("Cookie", &cookie)], &fields).await;
+    assert_eq!(list.body.matches("Zoë").count(), 1, "{list:?}");
+    assert!(list.body.contains("arrived late"), "{list:?}");
+    let _ = venue;
+}
