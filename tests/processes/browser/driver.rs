@@ -109,6 +109,7 @@ impl Browser {
             return None;
         };
         self.open(address);
+        self.picture("poster");
         let picture = self.command("Page.captureScreenshot", json!({"format": "png"}));
         let bytes = data_encoding::BASE64.decode(picture["data"].as_str().unwrap().as_bytes()).unwrap();
         let file = self.folder.path().join("code.png");
