@@ -43,12 +43,14 @@ const outbox = (() => {
     }
   };
 
-  // Sends what waits, oldest first. A check-in leaves the outbox once a region has answered it.
+  // Sends what waits, oldest first. A check-in leaves the outbox once a region has stored it. One that a region refuses
+  // stays, marked as refused, until the guest has seen it.
   const flush = async (told) => {
-    for (const entry of (await all()).sort((a, b) => a.at - b.at)) {
+    for (const entry of (await all()).filter((one) => !one.refused).sort((a, b) => a.at - b.at)) {
       const answer = await send(entry);
       if (!answer) return false;
-      await remove(entry.visit);
+      if (answer.status < 400 || answer.status === 410) await remove(entry.visit);
+      else await put({ ...entry, refused: true });
       if (told) told(entry, answer);
     }
     return true;

@@ -33,7 +33,10 @@
       link.href = here.href;
     }
     const form = $("form.check-in");
-    if (form) remembered(form);
+    if (form) {
+      remembered(form);
+      refused(form).catch(() => {});
+    }
   };
 
   const show = (html) => {
@@ -85,6 +88,7 @@
     if (main.dataset.waiting !== entry.visit) return;
     delete main.dataset.waiting;
     show(answer.html);
+    outbox.remove(entry.visit).catch(() => {});
   };
 
   const FIELDS = /^(name|phone|email|street|postal_code|city|country)-/;
@@ -94,23 +98,38 @@
   const remembered = (form) => {
     const box = $("#remember", form);
     if (!box) return;
-    const kept = JSON.parse(localStorage.getItem(KEY) || "null");
+    let kept = null;
+    try { kept = JSON.parse(localStorage.getItem(KEY)); } catch { box.parentElement.hidden = true; }
     box.checked = kept !== null;
-    if (kept && !main.querySelector(".wrong")) {
-      for (const [name, value] of Object.entries(kept)) {
-        const field = form.elements[name];
-        if (field && !field.value) {
-          field.value = value;
-          for (let at = field.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
-        }
-      }
-    }
+    if (kept && !main.querySelector(".wrong")) fill(form, Object.entries(kept));
     box.addEventListener("change", () => { if (!box.checked) localStorage.removeItem(KEY); });
   };
   const remember = (form) => {
     if (!$("#remember", form)?.checked) return;
     const kept = [...new FormData(form)].filter(([name, value]) => FIELDS.test(name) && value);
-    localStorage.setItem(KEY, JSON.stringify(Object.fromEntries(kept)));
+    try { localStorage.setItem(KEY, JSON.stringify(Object.fromEntries(kept))); } catch { /* The device keeps nothing. */ }
+  };
+
+  // Fills empty fields, and opens the persons that they belong to.
+  const fill = (form, entries) => {
+    for (const [name, value] of entries) {
+      const field = form.elements[name];
+      if (!field || field.value || !value) continue;
+      field.value = value;
+      for (let at = field.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
+    }
+  };
+
+  // A check-in that was kept here and refused later: the guest is told, and finds everything that was typed.
+  const refused = async (form) => {
+    const path = (address) => address.split("?")[0];
+    const entry = (await outbox.all()).find((one) => one.refused && path(one.action) === path(form.getAttribute("action")));
+    if (!entry) return;
+    const typed = [...new URLSearchParams(entry.body)];
+    fill(form, typed.filter(([name]) => FIELDS.test(name) || name === "area"));
+    main.prepend($("#failed").content.cloneNode(true));
+    $(".summary", main).focus();
+    await outbox.remove(entry.visit);
   };
 
   const submit = async (event) => {
@@ -135,13 +154,13 @@
       entry.visit = form.elements.visit.value;
     }
     entry.body = fields.toString();
-    // Kept first: if the tab is closed in the middle, the check-in is sent later.
-    if (isCheckIn) await outbox.put(entry).catch(() => {});
+    // Kept first: if the tab is closed in the middle, the check-in is sent later. A browser may refuse to keep anything.
+    const kept = isCheckIn && await outbox.put(entry).then(() => true, () => false);
     const answer = await outbox.send(entry);
     if (answer) {
-      if (isCheckIn) await outbox.remove(entry.visit).catch(() => {});
+      if (kept) await outbox.remove(entry.visit);
       show(answer.html);
-    } else if (isCheckIn && crypto.subtle) {
+    } else if (kept && crypto.subtle) {
       await wait(entry);
       later();
     } else {

@@ -126,7 +126,7 @@ colour-black = SCHWARZ
 ## Später gesendet
 outbox-title = Noch nicht gesendet
 outbox-body = Ihr Besuch ist auf diesem Gerät gespeichert und wird gesendet, sobald es ein Netz gibt. Bitte zeigen Sie diese Seite dem Personal, und lassen Sie sie möglichst offen.
-outbox-failed = Ein Besuch, der auf diesem Gerät wartete, konnte nicht gespeichert werden. Bitte checken Sie noch einmal ein.
+outbox-failed = Ein Besuch, der auf diesem Gerät wartete, wurde nicht angenommen. Ihre Angaben stehen wieder im Formular: bitte prüfen Sie sie, und checken Sie noch einmal ein.
 outbox-show = Auf diesem Gerät eingecheckt · noch nicht gesendet
 
 ## Wenn etwas fehlt

@@ -126,7 +126,7 @@ colour-black = BLACK
 ## Sent later
 outbox-title = Not sent yet
 outbox-body = Your check-in is kept on this device and is sent as soon as there is a network. Please show this page to the staff, and leave it open if you can.
-outbox-failed = A check-in that was kept on this device could not be stored. Please check in again.
+outbox-failed = A check-in that waited on this device was not accepted. Your details are in the form again: please check them and check in once more.
 outbox-show = Checked in on this device · not sent yet
 
 ## When something is missing

@@ -264,6 +264,25 @@ fn a_check_in_without_a_network_is_sent_later_with_its_own_time_and_once() {
     assert_eq!(browser.value("#phone-1"), "030 23125 001");
     browser.click("#remember");
     assert_eq!(browser.script("return localStorage.length"), 0);
+    // A check-in that waited and is refused later is not lost: the guest finds it in the form again.
+    browser.open(&format!("http://{address}/c/{}", venue.id));
+    browser.write("#name-1", "Zoë Nguyễn");
+    browser.write("#phone-1", "?");
+    network.set_cut(true);
+    browser.click("form.check-in button");
+    browser.reads("main", "Noch nicht gesendet");
+    browser.open("about:blank");
+    network.set_cut(false);
+    // The next page of this address sends it.
+    browser.open(&format!("http://{address}/c/{}", venue.id));
+    within("the device knows that it was refused", SOON, || {
+        browser.open(&format!("http://{address}/c/{}", venue.id));
+        if browser.has("main > .summary") { Ok(()) } else { Err("not yet") }
+    });
+    browser.reads("main > .summary", "nicht angenommen");
+    assert_eq!((browser.value("#name-1").as_str(), browser.value("#phone-1").as_str()), ("Zoë Nguyễn", "?"));
+    nothing_told(&up, &["O’Connor", "Nguyễn", "23125"]);
+    up.stop();
 }
 
 #[test]
