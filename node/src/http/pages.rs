@@ -7,8 +7,9 @@
 //! | `console.rs` | `/console`: the owner's pages |
 //! | `fields.rs` | which fields a form asks for, by the venue's policy pack |
 //! | `form.rs` | what a submitted form says |
+//! | `shown.rs` | how stored persons and concurrent values are shown |
 //! | `texts.rs`, `times.rs` | every text comes from a message file (`node/texts`) |
-//! | `page.rs` | from a template (`node/templates`) to an answer with its security headers |
+//! | `engine.rs`, `page.rs` | from a template (`node/templates`) to an answer with its security headers |
 //! | `assets.rs` | styles, scripts and pictures (`node/assets`), under names that change with their content |
 //!
 //! # Invariants
@@ -23,10 +24,12 @@
 mod assets;
 mod check_in;
 mod console;
+mod engine;
 mod fields;
 mod form;
 mod page;
 mod receipt;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod texts;

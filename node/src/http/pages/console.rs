@@ -7,6 +7,8 @@
 //! | `overview.rs` | how many guests are here now, and today's arrivals |
 //! | `window.rs` | which visits a list is about: a local day, hours, an area |
 //! | `list.rs` | the guest list: the count and the reason, then the rows |
+//! | `completeness.rs`, `look.rs` | what a list may lack, and what came since the last look |
+//! | `contacts.rs` | the visits that overlap one visit |
 //! | `rows.rs` | how a row of the list looks |
 //! | `settings.rs` | the venue's name, areas, retention |
 //! | `posters.rs` | posters of the venue and of its areas |
@@ -17,8 +19,11 @@
 //! - No key and no person is part of an address.
 
 mod access;
+mod completeness;
+mod contacts;
 mod door;
 mod list;
+mod look;
 mod overview;
 mod posters;
 mod rows;
@@ -29,8 +34,9 @@ mod tests;
 mod window;
 
 pub use access::ConsoleKeys;
+pub(in super::super) use contacts::contacts;
 pub(in super::super) use door::{enter, leave, register, registration};
-pub(in super::super) use list::{ask, contacts, export, list};
+pub(in super::super) use list::{ask, export, list};
 pub(in super::super) use overview::show as overview;
 pub(in super::super) use posters::poster;
 pub(in super::super) use settings::{change, settings};

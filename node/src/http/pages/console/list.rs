@@ -8,39 +8,31 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use hyper::header::{COOKIE, HeaderValue, SET_COOKIE};
+use hyper::header::SET_COOKIE;
 use hyper::http::request::Parts;
-use jiff::Zoned;
-use jiff::tz::TimeZone;
-use registry::{GuestRow, TableWords, VisitId};
-use replication::{VersionVector, Wall};
+use registry::{GuestRow, TableWords};
 use serde::Serialize;
 
 use super::access::{Owner, redirect};
+use super::completeness::{Completeness, completeness, destroy_by};
+use super::look::{last_look, remember};
 use super::rows::{RowView, Rows};
 use super::window::{self, Asked, WindowFields};
 use crate::http::App;
 use crate::http::call::Call;
-use crate::http::guests::{self, ContactList, Export, Format, Item, Pages};
+use crate::http::guests::{self, Export, Format, Item, Pages};
 use crate::http::pages::form::Form;
 use crate::http::pages::page::{Frame, language, render, trouble};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 use crate::http::problem::Answered;
-use crate::http::reply::{Reply, header};
-use crate::http::session;
+use crate::http::reply::Reply;
 
 /// Visits on one page.
-const MOST: usize = 1_000;
+pub(super) const MOST: usize = 1_000;
 
 /// The reasons that an owner can state.
 const REASONS: [&str; 4] = ["health-office", "infection", "guest-asked", "check"];
-
-/// A region that is behind by no more than this counts as up to date.
-const USUAL_LAG_MS: u64 = 30_000;
-
-/// The cookie with what the owner had seen at the last look: a moment and a version vector.
-const LOOK: &str = "meridian-look";
 
 #[derive(Serialize)]
 struct AskPage {
@@ -71,26 +63,6 @@ struct ListPage {
     since: Option<(String, usize)>,
     printed: String,
     destroy_by: String,
-}
-
-#[derive(Serialize)]
-struct ContactsPage {
-    frame: Frame,
-    venue: String,
-    index: RowView,
-    rows: Vec<RowView>,
-    more: bool,
-    completeness: Completeness,
-    destroy_by: String,
-}
-
-/// How complete a list is.
-#[derive(Serialize)]
-struct Completeness {
-    /// Regions that may lack something, with the moment through which they are complete.
-    behind: Vec<(String, String)>,
-    /// The other regions.
-    complete: Vec<String>,
 }
 
 /// `GET /console/guests`.
@@ -132,26 +104,6 @@ pub(in super::super::super) async fn export(call: Call) -> Answered {
         guests::export(app, owner.session.status.clone(), owner.known.clone(), asked).await
     })
     .await
-}
-
-/// `POST /console/contacts`: the visits that overlap one visit.
-pub(in super::super::super) async fn contacts(call: Call) -> Answered {
-    let texts = language(&call.parts);
-    let Some(mut owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
-    let (app, parts) = (call.app, call.parts);
-    let form = match Form::read(&parts.headers, call.body).await {
-        Ok(form) => form,
-        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
-    };
-    let Ok(id) = form.get("visit").parse::<VisitId>() else { return Ok(redirect("/console/guests")) };
-    let found = guests::find_contacts(&app, &mut owner.session, owner.known.clone(), id).await;
-    match found {
-        Ok(found) => {
-            app.metrics.released("contacts");
-            Ok(contacts_page(&app, texts, &parts, &owner, &found))
-        }
-        Err(problem) => Ok(trouble(texts, &parts, &problem)),
-    }
 }
 
 /// Reads the form of a list and answers it; a window that cannot be read gets the form again.
@@ -266,67 +218,9 @@ async fn rows(app: &Arc<App>, texts: &Texts, parts: &Parts, owner: &Owner, asked
     Ok(reply)
 }
 
-fn contacts_page(app: &App, texts: &Texts, parts: &Parts, owner: &Owner, found: &ContactList) -> Reply {
-    let zone = times::zone(&owner.known.venue.timezone);
-    let now = times::local(app.now(&owner.session.status), &zone);
-    let stay = registry::Window { from: found.visit.arrived.0, to: found.visit.left.0 };
-    let rows = Rows { texts, zone: &zone, window: stay };
-    let page = ContactsPage {
-        frame: Frame::console(texts, texts.text("console-contacts").into_owned(), parts),
-        venue: owner.known.venue.name.clone(),
-        index: rows.row(&found.visit, found.visit.overlap_minutes(stay), None, false),
-        rows: found.contacts.iter().take(MOST).map(|row| rows.row(&row.visit, row.minutes, None, false)).collect(),
-        more: found.truncated || found.contacts.len() > MOST,
-        completeness: completeness(app, texts, owner, stay.to),
-        destroy_by: destroy_by(texts, owner, &now, &zone),
-    };
-    render(texts, StatusCode::OK, "console-contacts.html", &page)
-}
-
 fn pages(app: &Arc<App>, owner: &Owner, asked: &Asked) -> Pages {
     let (status, known) = (owner.session.status.clone(), owner.known.clone());
     Pages::new(app.clone(), status, known, asked.window, asked.area.clone(), None)
-}
-
-/// For which regions the list may lack visits that were accepted before its end.
-fn completeness(app: &App, texts: &Texts, owner: &Owner, end: Wall) -> Completeness {
-    let zone = times::zone(&owner.known.venue.timezone);
-    let now = app.now(&owner.session.status);
-    let today = times::local(now, &zone);
-    let wanted = Wall(end.0.min(now.0.saturating_sub(USUAL_LAG_MS)));
-    let (mut behind, mut complete) = (Vec::new(), Vec::new());
-    for (region, through) in &owner.session.status.complete_through {
-        let name = texts.region(region.as_str());
-        if *through >= wanted {
-            complete.push(name);
-        } else if through.0 == 0 {
-            behind.push((name, texts.text("console-never").into_owned()));
-        } else {
-            behind.push((name, times::moment(texts, &times::local(*through, &zone), &today)));
-        }
-    }
-    Completeness { behind, complete }
-}
-
-/// The day on which a printed list must be gone: when the youngest visit in it would be deleted.
-fn destroy_by(texts: &Texts, owner: &Owner, now: &Zoned, zone: &TimeZone) -> String {
-    let at = window::wall(now).map(|now| now.plus(owner.known.venue.retention));
-    at.map_or_else(String::new, |at| times::day(texts, &times::local(at, zone)))
-}
-
-/// The moment of the last look, and what this owner's browser had seen then.
-fn last_look(parts: &Parts) -> Option<(Wall, VersionVector)> {
-    let cookies = parts.headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, text) = pairs.find(|(name, _)| *name == LOOK)?;
-    let (at, token) = text.split_once('.')?;
-    Some((Wall(at.parse().ok()?), session::read(&HeaderValue::from_str(token).ok()?)?))
-}
-
-fn remember(app: &App, now: Wall, seen: VersionVector) -> HeaderValue {
-    let secure = if app.public_url.starts_with("https://") { "; Secure" } else { "" };
-    let token = session::write(seen);
-    header(format!("{LOOK}={}.{token}; Path=/console; HttpOnly; SameSite=Strict{secure}", now.0))
 }
 
 /// The words of the tables that offices open.
@@ -337,7 +231,6 @@ fn table_words(texts: &Texts) -> TableWords {
     serde_json::from_value(words.into()).unwrap_or_default()
 }
 
-/// That every language has the words of the tables is a test beside the texts.
 #[cfg(test)]
 mod tests {
     use registry::TableWords;

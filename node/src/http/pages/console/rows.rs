@@ -8,6 +8,7 @@ use registry::{Certainty, GuestRow, Person, ReceiptCode, Window};
 use replication::Wall;
 use serde::Serialize;
 
+use crate::http::pages::shown;
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 
@@ -65,7 +66,7 @@ impl Rows<'_> {
             area: row.area.clone(),
             persons: row.persons.iter().map(person).collect(),
             marks,
-            conflicts: conflicts(self.texts, row),
+            conflicts: shown::conflicts(self.texts, &row.conflicts),
             is_new,
             bar: self.bar(row),
         }
@@ -81,10 +82,7 @@ impl Rows<'_> {
 }
 
 fn person(person: &Person) -> PersonView {
-    let town = [&person.postal_code, &person.city].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-    let all = [&person.phone, &person.email, &person.street].into_iter().flatten().cloned();
-    let contact = all.chain(Some(town).filter(|town| !town.is_empty())).chain(person.country.clone());
-    PersonView { name: person.name.clone().unwrap_or_default(), contact: contact.collect() }
+    PersonView { name: person.name.clone().unwrap_or_default(), contact: shown::contact(person) }
 }
 
 fn mark(certainty: Certainty) -> &'static str {
@@ -94,17 +92,4 @@ fn mark(certainty: Certainty) -> &'static str {
         Certainty::Conflicting => "conflicting",
         Certainty::Late => "late",
     }
-}
-
-/// All concurrent values of each field.
-fn conflicts(texts: &Texts, row: &GuestRow) -> Vec<String> {
-    let shown = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Object(fields) => {
-            fields.values().filter_map(|value| value.as_str()).collect::<Vec<_>>().join(", ")
-        }
-        _ => "–".to_owned(),
-    };
-    let all = row.conflicts.values().map(|values| values.iter().map(shown).collect::<Vec<_>>());
-    all.map(|values| texts.any_of(&values)).collect()
 }

@@ -17,6 +17,7 @@ use super::super::super::session::{self, Session};
 use super::super::super::visits;
 use super::super::fields::{self, AreaField, ErrorLink, FormErrors, PersonsForm};
 use super::super::page::{Frame, render};
+use super::super::shown;
 use super::super::texts::Texts;
 use super::super::times;
 use super::Holder;
@@ -226,24 +227,11 @@ fn marks(app: &App, texts: &Texts, has: &BTreeSet<RegionId>) -> Vec<RegionMark> 
 
 /// A person as lines of text.
 fn lines(person: &Person) -> Vec<String> {
-    let town = [&person.postal_code, &person.city].into_iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-    let all = [&person.name, &person.phone, &person.email, &person.street];
-    let lines = all.into_iter().flatten().cloned();
-    lines.chain(Some(town).filter(|town| !town.is_empty())).chain(person.country.clone()).collect()
+    person.name.iter().cloned().chain(shown::contact(person)).collect()
 }
 
-/// Concurrent values in words.
+/// Concurrent values, as sentences.
 fn conflicts(texts: &Texts, visit: &Visit) -> Vec<String> {
-    let shown = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => text.clone(),
-        serde_json::Value::Object(fields) => {
-            fields.values().filter_map(|value| value.as_str()).collect::<Vec<_>>().join(", ")
-        }
-        _ => "–".to_owned(),
-    };
-    let words = |values: &Vec<serde_json::Value>| {
-        let values: Vec<String> = values.iter().map(shown).collect();
-        texts.with("receipt-conflict", &[("values", &texts.any_of(&values))])
-    };
-    visit.conflicts().values().map(words).collect()
+    let all = shown::conflicts(texts, &visit.conflicts()).into_iter();
+    all.map(|values| texts.with("receipt-conflict", &[("values", &values)])).collect()
 }

@@ -1,0 +1,68 @@
+//! The contacts of one visit: all visits that overlap it, the longest first.
+
+use hyper::StatusCode;
+use hyper::http::request::Parts;
+use registry::{VisitId, Window};
+use serde::Serialize;
+
+use super::access::{Owner, redirect};
+use super::completeness::{Completeness, completeness, destroy_by};
+use super::list::MOST;
+use super::rows::{RowView, Rows};
+use crate::http::App;
+use crate::http::call::Call;
+use crate::http::guests::{self, ContactList};
+use crate::http::pages::form::Form;
+use crate::http::pages::page::{Frame, language, render, trouble};
+use crate::http::pages::texts::Texts;
+use crate::http::pages::times;
+use crate::http::problem::Answered;
+use crate::http::reply::Reply;
+
+#[derive(Serialize)]
+struct ContactsPage {
+    frame: Frame,
+    venue: String,
+    index: RowView,
+    rows: Vec<RowView>,
+    more: bool,
+    completeness: Completeness,
+    destroy_by: String,
+}
+
+/// `POST /console/contacts`: the visits that overlap one visit.
+pub(in super::super::super) async fn contacts(call: Call) -> Answered {
+    let texts = language(&call.parts);
+    let Some(mut owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
+    let (app, parts) = (call.app, call.parts);
+    let form = match Form::read(&parts.headers, call.body).await {
+        Ok(form) => form,
+        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
+    };
+    let Ok(id) = form.get("visit").parse::<VisitId>() else { return Ok(redirect("/console/guests")) };
+    let found = guests::find_contacts(&app, &mut owner.session, owner.known.clone(), id).await;
+    match found {
+        Ok(found) => {
+            app.metrics.released("contacts");
+            Ok(contacts_page(&app, texts, &parts, &owner, &found))
+        }
+        Err(problem) => Ok(trouble(texts, &parts, &problem)),
+    }
+}
+
+fn contacts_page(app: &App, texts: &Texts, parts: &Parts, owner: &Owner, found: &ContactList) -> Reply {
+    let zone = times::zone(&owner.known.venue.timezone);
+    let now = times::local(app.now(&owner.session.status), &zone);
+    let stay = Window { from: found.visit.arrived.0, to: found.visit.left.0 };
+    let rows = Rows { texts, zone: &zone, window: stay };
+    let page = ContactsPage {
+        frame: Frame::console(texts, texts.text("console-contacts").into_owned(), parts),
+        venue: owner.known.venue.name.clone(),
+        index: rows.row(&found.visit, found.visit.overlap_minutes(stay), None, false),
+        rows: found.contacts.iter().take(MOST).map(|row| rows.row(&row.visit, row.minutes, None, false)).collect(),
+        more: found.truncated || found.contacts.len() > MOST,
+        completeness: completeness(app, texts, owner, stay.to),
+        destroy_by: destroy_by(texts, owner, &now, &zone),
+    };
+    render(texts, StatusCode::OK, "console-contacts.html", &page)
+}
