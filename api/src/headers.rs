@@ -26,5 +26,8 @@ pub const REGION: HeaderName = HeaderName::from_static("meridian-region");
 /// The message authentication code of a router's ballot.
 pub const MAC: HeaderName = HeaderName::from_static("meridian-mac");
 
+/// Which page of Meridian an answer is, so that a script does not take the page of a hotspot for one.
+pub const PAGE: HeaderName = HeaderName::from_static("meridian-page");
+
 /// The kind of the problem that a page tells a person about.
 pub const PROBLEM: HeaderName = HeaderName::from_static("meridian-problem");

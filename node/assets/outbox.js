@@ -1,7 +1,12 @@
-// The outbox of a device: check-ins that could not be sent, kept in IndexedDB until a region has answered.
-// Each entry is the form as it is sent, with the id that the device made, so that sending it twice is one visit.
+// The outbox of a device: check-ins in IndexedDB. An entry is the form as it is sent, with the id that the device made, so
+// that sending it twice is one visit.
+//
+// waiting   no region has answered yet; it is sent again and again
+// sent      a region has stored it; the entry keeps the secret until the guest has seen the receipt
+// refused   a region does not accept it; the entry keeps what was typed until the guest has seen that
 "use strict";
 const outbox = (() => {
+  const DAY = 24 * 3600 * 1000;
   const open = () => new Promise((resolve, reject) => {
     const request = indexedDB.open("meridian", 1);
     request.onupgradeneeded = () => request.result.createObjectStore("outbox", { keyPath: "visit" });
@@ -22,38 +27,51 @@ const outbox = (() => {
     }
   };
   const put = (entry) => run("readwrite", (store) => store.put(entry));
+  // Changes an entry, unless another tab or the worker has removed it meanwhile.
+  const change = (visit, entry) => run("readwrite", (store) => {
+    const found = store.get(visit);
+    found.onsuccess = () => { if (found.result) store.put(entry); };
+    return found;
+  });
   const remove = (visit) => run("readwrite", (store) => store.delete(visit));
-  const all = () => run("readonly", (store) => store.getAll());
+  const all = async () => (await run("readonly", (store) => store.getAll())).sort((a, b) => a.at - b.at);
+  const find = async (visit) => (await all()).find((entry) => entry.visit === visit);
 
-  // Whether an answer means that the check-in has to be sent again.
-  const again = (status) => status >= 500 || status === 429 || status === 408;
-
-  // Sends a form. Without an answer, or with one that says "later", there is no page.
-  const send = async (entry) => {
-    let answer;
+  // Sends a form. Nothing comes back if there is no answer, if it says "later", or if it is not a page of this service:
+  // a hotspot that wants a login answers too.
+  const send = async ({ action, body }) => {
+    const stop = new AbortController();
+    const timer = setTimeout(() => stop.abort(), 8000);
     try {
-      answer = await fetch(entry.action, {
-        method: "POST", body: entry.body, credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
-        headers: { "Content-Type": "application/x-www-form-urlencoded" }, signal: AbortSignal.timeout(20000),
+      const answer = await fetch(action, {
+        method: "POST", body, credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer", signal: stop.signal,
+        headers: { "Content-Type": "application/x-www-form-urlencoded" },
       });
-      if (again(answer.status)) return null;
-      return { status: answer.status, html: await answer.text() };
+      const page = answer.headers.get("Meridian-Page");
+      return page && answer.status < 500 && answer.status !== 429 ? { page, html: await answer.text() } : null;
     } catch {
       return null;
+    } finally {
+      clearTimeout(timer);
     }
   };
 
-  // Sends what waits, oldest first. A check-in leaves the outbox once a region has stored it. One that a region refuses
-  // stays, marked as refused, until the guest has seen it.
+  // Sends what waits. Returns whether something still waits.
   const flush = async (told) => {
-    for (const entry of (await all()).filter((one) => !one.refused).sort((a, b) => a.at - b.at)) {
+    let waits = false;
+    for (const entry of await all()) {
+      // After a day a check-in is not accepted any more, and nobody will look for its receipt here.
+      if (entry.at < Date.now() - 2 * DAY) await remove(entry.visit);
+      if (entry.state !== "waiting") continue;
       const answer = await send(entry);
-      if (!answer) return false;
-      if (answer.status < 400 || answer.status === 410) await remove(entry.visit);
-      else await put({ ...entry, refused: true });
-      if (told) told(entry, answer);
+      if (!answer) { waits = true; continue; }
+      const secret = new URLSearchParams(entry.body).get("secret");
+      if (answer.page !== "receipt") await change(entry.visit, { ...entry, state: "refused" });
+      else if (entry.kiosk) await remove(entry.visit);
+      else await change(entry.visit, { visit: entry.visit, action: entry.action, at: entry.at, state: "sent", secret });
+      if (told) await told(entry, answer);
     }
-    return true;
+    return waits;
   };
-  return { put, remove, all, send, flush };
+  return { put, remove, all, find, send, flush };
 })();

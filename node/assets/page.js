@@ -4,7 +4,8 @@
 (() => {
   const $ = (selector, within = document) => within.querySelector(selector);
   const main = $("main");
-  const kiosk = location.href;
+  const isKiosk = "kiosk" in main.dataset;
+  const start = location.href;
   const encode = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
   const sha256 = async (...parts) => {
     const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -13,42 +14,37 @@
     return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   };
   const ascii = (text) => new TextEncoder().encode(text);
+  const clock = (at) => new Date(at).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
   // Shows what is only for browsers with scripts, and hides what is for others.
   const dress = () => {
     for (const one of main.querySelectorAll("[data-script]")) one.hidden = false;
     for (const one of main.querySelectorAll("[data-plain]")) one.hidden = true;
-    const code = $("[data-link]");
     // The address that the guest keeps: the part behind the # never leaves the browser.
-    if (code && !("kiosk" in main.dataset)) history.replaceState(null, "", code.dataset.link);
-    const swapped = "form[action^='/c/'], form[action^='/r/']";
-    for (const form of main.querySelectorAll(swapped)) form.addEventListener("submit", submit);
+    const code = $("[data-link]");
+    if (code) history.replaceState(null, "", code.dataset.link);
+    for (const form of main.querySelectorAll("form[action^='/c/'], form[action^='/r/']")) form.addEventListener("submit", submit);
     const print = $("[data-print]", main);
     if (print) { print.hidden = false; print.addEventListener("click", () => window.print()); }
-    // A tablet at the door: back to the empty form.
-    if ("kiosk" in main.dataset && code) setTimeout(() => location.replace(kiosk), 20000);
-    for (const link of document.querySelectorAll("nav a[hreflang]")) {
-      const here = new URL(location.href);
-      here.searchParams.set("lang", link.hreflang);
-      link.href = here.href;
-    }
     const form = $("form.check-in");
-    if (form) {
+    if (form && !isKiosk) {
       remembered(form);
-      refused(form).catch(() => {});
+      notices(form).catch(() => {});
     }
   };
 
+  const focus = (element) => {
+    if (!element) return;
+    element.tabIndex = -1;
+    element.focus();
+    window.scrollTo(0, 0);
+  };
   const show = (html) => {
     const page = new DOMParser().parseFromString(html, "text/html");
-    const fresh = $("main", page);
-    if (!fresh) return;
     document.title = page.title;
-    main.replaceChildren(...fresh.childNodes);
+    main.replaceChildren(...$("main", page).childNodes);
     dress();
-    const first = $("#errors, .summary", main) || $("h1", main);
-    if (first) { first.tabIndex = -1; first.focus(); }
-    window.scrollTo(0, 0);
+    focus($("#errors, .summary", main) || $("h1", main));
   };
 
   // A visit id (UUIDv8): 48 bits of time, then 74 bits of a hash of time and secret.
@@ -72,32 +68,47 @@
     return `${$("#colours").textContent.trim().split(/\s+/)[hash[0] % 8]} ${number.slice(0, 2)} ${number.slice(2)}`;
   };
 
-  const wait = async (entry) => {
-    const page = $("#waiting").content.cloneNode(true);
-    const failed = $("#failed");
-    const colours = $("#colours");
-    $("[data-code]", page).textContent = await code(entry.visit);
-    $("[data-time]", page).textContent = new Date(entry.at).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
-    main.replaceChildren(page, failed, colours);
-    main.dataset.waiting = entry.visit;
-    $("h1", main).tabIndex = -1;
-    $("h1", main).focus();
+  const receipt = (entry) => `/r/${entry.visit}?v=${entry.action.split("/")[2].split("?")[0]}`;
+  const openReceipt = async (entry) => {
+    const body = new URLSearchParams({ secret: entry.secret, do: "show" }).toString();
+    const answer = await outbox.send({ action: receipt(entry), body });
+    if (answer) show(answer.html);
+    return answer;
   };
 
-  const told = (entry, answer) => {
-    if (main.dataset.waiting !== entry.visit) return;
-    delete main.dataset.waiting;
+  // The check-in that this tab shows as not sent yet.
+  let waiting = null;
+  const wait = async (entry) => {
+    waiting = { ...entry, secret: new URLSearchParams(entry.body).get("secret") };
+    const page = $("#waiting").content.cloneNode(true);
+    $("[data-code]", page).textContent = await code(entry.visit);
+    $("[data-time]", page).textContent = clock(entry.at);
+    main.replaceChildren(page, $("#colours"));
+    focus($("h1", main));
+  };
+  const told = async (entry, answer) => {
+    if (waiting?.visit !== entry.visit) return;
+    waiting = null;
     show(answer.html);
-    outbox.remove(entry.visit).catch(() => {});
+    await outbox.remove(entry.visit);
   };
 
   const FIELDS = /^(name|phone|email|street|postal_code|city|country)-/;
   const KEY = "meridian-details";
 
+  // Fills empty fields, and opens the persons that they belong to.
+  const fill = (form, entries) => {
+    for (const [name, value] of entries) {
+      const field = form.elements[name];
+      if (!field || field.value || !value) continue;
+      field.value = value;
+      for (let at = field.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
+    }
+  };
+
   // Details are kept on the device only if the guest asks for it.
   const remembered = (form) => {
     const box = $("#remember", form);
-    if (!box) return;
     let kept = null;
     try { kept = JSON.parse(localStorage.getItem(KEY)); } catch { box.parentElement.hidden = true; }
     box.checked = kept !== null;
@@ -110,26 +121,32 @@
     try { localStorage.setItem(KEY, JSON.stringify(Object.fromEntries(kept))); } catch { /* The device keeps nothing. */ }
   };
 
-  // Fills empty fields, and opens the persons that they belong to.
-  const fill = (form, entries) => {
-    for (const [name, value] of entries) {
-      const field = form.elements[name];
-      if (!field || field.value || !value) continue;
-      field.value = value;
-      for (let at = field.closest("details"); at; at = at.parentElement.closest("details")) at.open = true;
+  // What became of check-ins of this device at this venue: still waiting, stored meanwhile, or refused.
+  const notices = async (form) => {
+    const venue = (address) => address.split("?")[0].split("/")[2];
+    for (const entry of await outbox.all()) {
+      if (venue(entry.action) !== venue(form.getAttribute("action")) || $(`[data-entry="${entry.visit}"]`)) continue;
+      const notice = $(`#notice-${entry.state}`).content.cloneNode(true);
+      notice.firstElementChild.dataset.entry = entry.visit;
+      $("[data-time]", notice).textContent = clock(entry.at);
+      const link = $("a", notice);
+      if (link) {
+        link.href = `${receipt(entry)}#${entry.secret}`;
+        link.addEventListener("click", () => outbox.remove(entry.visit));
+      }
+      main.prepend(notice);
+      if (entry.state !== "refused") continue;
+      fill(form, [...new URLSearchParams(entry.body)].filter(([name]) => FIELDS.test(name) || name === "area"));
+      focus($(".summary", main));
+      await outbox.remove(entry.visit);
     }
   };
 
-  // A check-in that was kept here and refused later: the guest is told, and finds everything that was typed.
-  const refused = async (form) => {
-    const path = (address) => address.split("?")[0];
-    const entry = (await outbox.all()).find((one) => one.refused && path(one.action) === path(form.getAttribute("action")));
-    if (!entry) return;
-    const typed = [...new URLSearchParams(entry.body)];
-    fill(form, typed.filter(([name]) => FIELDS.test(name) || name === "area"));
-    main.prepend($("#failed").content.cloneNode(true));
-    $(".summary", main).focus();
-    await outbox.remove(entry.visit);
+  // Whether the form has what the venue asks for, as far as a browser without a network can tell.
+  const isComplete = (form) => {
+    const given = (name) => form.elements[`${name}-1`]?.value.trim();
+    const { required, oneOf } = form.dataset;
+    return required.split(" ").every(given) && (!oneOf || oneOf.split("|").some((group) => group.split(" ").every(given)));
   };
 
   const submit = async (event) => {
@@ -137,8 +154,7 @@
     const form = event.target;
     const button = $("button", form);
     button.disabled = true;
-    const entry = { action: form.getAttribute("action"), at: Date.now() };
-    const fields = new URLSearchParams(new FormData(form));
+    const entry = { action: form.getAttribute("action"), at: Date.now(), state: "waiting", kiosk: isKiosk };
     const isCheckIn = form.matches(".check-in");
     if (isCheckIn) {
       remember(form);
@@ -149,63 +165,88 @@
         form.elements.secret.value = own.secret;
         form.dataset.identity = "own";
       }
-      fields.set("visit", form.elements.visit.value);
-      fields.set("secret", form.elements.secret.value);
       entry.visit = form.elements.visit.value;
     }
-    entry.body = fields.toString();
+    entry.body = new URLSearchParams(new FormData(form)).toString();
     // Kept first: if the tab is closed in the middle, the check-in is sent later. A browser may refuse to keep anything.
-    const kept = isCheckIn && await outbox.put(entry).then(() => true, () => false);
+    const complete = isCheckIn && isComplete(form);
+    const kept = complete && crypto.subtle && await outbox.put(entry).then(() => true, () => false);
     const answer = await outbox.send(entry);
     if (answer) {
       if (kept) await outbox.remove(entry.visit);
       show(answer.html);
-    } else if (kept && crypto.subtle) {
+    } else if (kept) {
       await wait(entry);
       later();
     } else {
       button.disabled = false;
-      form.removeEventListener("submit", submit);
-      form.requestSubmit();
+      $(".summary[data-offline]")?.remove();
+      const words = $(isCheckIn && !complete ? "#incomplete" : "#offline") || $("#offline");
+      if (words) { main.prepend(words.content.cloneNode(true)); focus($(".summary", main)); }
+      else { form.removeEventListener("submit", submit); form.requestSubmit(); }
     }
   };
 
-  // Sends what waits: now, when the network is back, and every ten seconds while something waits.
+  // Sends what waits: now, when the network is back, and again and again while something waits, each device at a time of
+  // its own.
   let timer = 0;
+  let pause = 5000;
   const later = async () => {
     clearTimeout(timer);
-    const empty = await outbox.flush(told).catch(() => true);
-    if (empty) return;
-    timer = setTimeout(later, 10000);
+    const waits = await outbox.flush(told).catch(() => false);
+    if (waiting) {
+      // Another tab or the worker may have sent it.
+      const entry = await outbox.find(waiting.visit).catch(() => null);
+      // The form tells what was refused.
+      if (entry?.state === "refused") { location.replace(entry.action); return; }
+      if (entry?.state !== "waiting" && await openReceipt(waiting)) {
+        await outbox.remove(waiting.visit);
+        waiting = null;
+      }
+    }
+    if (!waits && !waiting) { pause = 5000; return; }
+    timer = setTimeout(later, pause * (0.5 + Math.random()));
+    pause = Math.min(pause * 1.5, 60000);
     const worker = await navigator.serviceWorker?.ready.catch(() => null);
     worker?.sync?.register("outbox").catch(() => {});
   };
-  if (typeof outbox !== "undefined") window.addEventListener("online", later);
+
+  // A tablet at the door goes back to the empty form, whatever it shows and whatever was typed.
+  if (isKiosk) {
+    let idle = 0;
+    const wipe = () => { clearTimeout(idle); idle = setTimeout(() => location.replace(start), 20000); };
+    const touched = () => { if (!$("form.check-in") || $(".wrong") || [...$("form.check-in").elements].some((one) => FIELDS.test(one.name) && one.value)) wipe(); };
+    for (const name of ["input", "pointerdown", "keydown"]) document.addEventListener(name, touched);
+    new MutationObserver(touched).observe(main, { childList: true });
+  }
+
+  // The console's address with the key behind the #, as an operator hands it over: the owner presses the button.
+  const door = $("form[action^='/console/login']");
+  const handed = location.hash.slice(1).split(".");
+  if (door && handed.length === 2) {
+    [door.elements.venue.value, door.elements.key.value] = handed;
+    history.replaceState(null, "", location.pathname + location.search);
+    $("button", door).focus();
+  }
+  for (const link of document.querySelectorAll("nav a[hreflang]")) link.addEventListener("click", () => { link.hash = location.hash; });
+  dress();
+  if (typeof outbox === "undefined") return;
 
   const locked = $("form.locked");
   if (locked && location.hash.length > 1) {
+    const body = new URLSearchParams({ secret: location.hash.slice(1), do: "show" }).toString();
+    $("#opening").hidden = false;
     locked.hidden = true;
-    outbox.send({
-      action: locked.getAttribute("action"),
-      body: new URLSearchParams({ secret: location.hash.slice(1), do: "show" }).toString(),
-    }).then((answer) => {
-      if (answer) show(answer.html);
-      else locked.hidden = false;
+    outbox.send({ action: locked.getAttribute("action"), body }).then((answer) => {
+      if (answer) { show(answer.html); return; }
+      locked.hidden = false;
+      $("#opening").hidden = true;
     });
   }
-  // The console's address with the key behind the #, as an operator hands it over.
-  const door = $("form[action='/console/login']");
-  const handed = location.hash.slice(1).split(".");
-  if (door && handed.length === 2 && !$("#errors")) {
-    [door.elements.venue.value, door.elements.key.value] = handed;
-    history.replaceState(null, "", location.pathname + location.search);
-    door.submit();
-  }
-  dress();
-  if (typeof outbox === "undefined") return;
+  window.addEventListener("online", () => { pause = 5000; later(); });
   later();
   navigator.serviceWorker?.register("/worker.js").then((worker) => {
     // This page was loaded before the worker ran: it is kept for the next visit without a network.
-    if ($("form.check-in")) (worker.active || worker.waiting || worker.installing)?.postMessage(location.href);
+    if ($("form.check-in") && !isKiosk) (worker.active || worker.waiting || worker.installing)?.postMessage(start);
   }).catch(() => {});
 })();

@@ -31,14 +31,14 @@ self.addEventListener("fetch", (event) => {
   if (request.method !== "GET") return;
   if (path.startsWith("/assets/")) {
     event.respondWith(caches.match(request).then((kept) => kept || fetch(request)));
-  } else if (request.mode === "navigate" && path.startsWith("/c/")) {
-    const kept = async () => (await caches.match(request, { ignoreSearch: true })) || Response.error();
+  } else if (request.mode === "navigate" && path.startsWith("/c/") && !new URL(request.url).searchParams.has("kiosk")) {
+    const kept = async () => (await caches.match(request)) || (await caches.match(path)) || Response.error();
     event.respondWith(keep(request).then((answer) => (answer.status >= 500 ? kept().then((page) => (page.type === "error" ? answer : page)) : answer)).catch(kept));
   }
 });
 
 self.addEventListener("sync", (event) => {
   if (event.tag === "outbox") {
-    event.waitUntil(outbox.flush().then((empty) => { if (!empty) throw new Error("not sent yet"); }));
+    event.waitUntil(outbox.flush().then((waits) => { if (waits) throw new Error("not sent yet"); }));
   }
 });

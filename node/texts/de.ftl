@@ -57,7 +57,7 @@ checkin-send = Jetzt einchecken
 checkin-foot = Ohne Konto, ohne Standort, ohne Cookies.
 checkin-foot-offline = Geht auch ohne Netz: dann senden wir, sobald Sie wieder online sind.
 checkin-remember = Meine Angaben auf diesem Gerät merken
-checkin-refusing = Im Augenblick können hier keine Besuche gespeichert werden. Bitte füllen Sie das Formular aus und senden Sie es ab: mit JavaScript bleibt es auf Ihrem Gerät und wird später gesendet. Sonst bitten Sie das Personal um einen Papierzettel.
+checkin-refusing = Im Augenblick können hier keine Besuche gespeichert werden. Bitte füllen Sie das Formular trotzdem aus und senden Sie es ab: die meisten Geräte behalten es und senden es später. Sagt Ihres etwas anderes, bitten Sie das Personal um einen Papierzettel.
 checkin-not-stored = Ihr Besuch wurde nicht gespeichert, weil der Dienst überlastet ist oder repariert wird. Ihre Eingaben sind noch da: bitte senden Sie sie in einer Minute noch einmal ab, oder bitten Sie das Personal um einen Papierzettel.
 
 ## Fehler eines Formulars
@@ -127,11 +127,15 @@ colour-black = SCHWARZ
 outbox-title = Noch nicht gesendet
 outbox-body = Ihr Besuch ist auf diesem Gerät gespeichert und wird gesendet, sobald es ein Netz gibt. Bitte zeigen Sie diese Seite dem Personal, und lassen Sie sie möglichst offen.
 outbox-failed = Ein Besuch, der auf diesem Gerät wartete, wurde nicht angenommen. Ihre Angaben stehen wieder im Formular: bitte prüfen Sie sie, und checken Sie noch einmal ein.
+outbox-incomplete = Im Augenblick gibt es kein Netz. Bitte geben Sie Ihren Namen an und wie wir Sie erreichen: dann bleibt Ihr Besuch auf diesem Gerät und wird später gesendet.
+outbox-offline = Im Augenblick gibt es kein Netz. Bitte versuchen Sie es in einer Minute noch einmal.
+notice-waiting = Ein Besuch dieses Geräts ist noch nicht gesendet.
+notice-sent = Ihr Besuch wurde gesendet.
 outbox-show = Auf diesem Gerät eingecheckt · noch nicht gesendet
 
 ## Wenn etwas fehlt
 missing-venue-title = Betrieb nicht gefunden
-missing-venue = Diese Adresse zum Einchecken ist nicht bekannt. Bitte scannen Sie den Code an der Tür noch einmal, oder fragen Sie das Personal. Ein eben erst angemeldeter Betrieb braucht vielleicht eine Sekunde.
+missing-venue = Diese Adresse zum Einchecken ist nicht bekannt. Bitte scannen Sie den Code an der Tür noch einmal, oder fragen Sie das Personal. Ein eben erst registrierter Betrieb braucht vielleicht eine Sekunde.
 closed-title = Betrieb geschlossen
 closed-venue = Dieser Betrieb nimmt keine Besuche mehr an.
 trouble-title = Das hat nicht geklappt
@@ -156,15 +160,15 @@ console-settings = Einstellungen und Plakate
 console-logout = Abmelden
 console-login = An der Konsole anmelden
 console-login-go = Anmelden
-console-wrong = Dieser Betrieb und dieser Schlüssel gehören nicht zusammen. Bitte übernehmen Sie beides von dem Blatt, das Sie bei der Anmeldung Ihres Betriebs bekommen haben.
+console-wrong = Dieser Betrieb und dieser Schlüssel gehören nicht zusammen. Bitte übernehmen Sie beides von dem Blatt, das Sie bei der Registrierung Ihres Betriebs bekommen haben.
 console-venue = Code des Betriebs
 console-key = Schlüssel
-console-new = Neuen Betrieb anmelden
-console-register = Betrieb anmelden
-console-register-go = Anmelden
+console-new = Neuen Betrieb registrieren
+console-register = Betrieb registrieren
+console-register-go = Registrieren
 console-zone-hint = Ein Name aus der IANA-Liste, etwa Europe/Berlin.
 console-areas-hint = Jeder bekommt ein eigenes Plakat. Weitere können Sie später ergänzen.
-console-made = Ihr Betrieb ist angemeldet
+console-made = Ihr Betrieb ist registriert
 console-made-key = Bewahren Sie diesen Schlüssel auf. Er wird nur jetzt gezeigt, und ohne ihn kann niemand die Konsole Ihres Betriebs öffnen. Drucken Sie diese Seite, oder schreiben Sie den Schlüssel ab.
 console-made-next = Plakat aufhängen
 console-made-checkin = Ihre Gäste checken ein unter
@@ -193,7 +197,7 @@ reason-infection = Ein Gast hat eine Ansteckung gemeldet
 reason-guest-asked = Ein Gast fragt nach den eigenen Daten
 reason-check = Prüfung der Angaben von Gästen
 console-show = Liste zeigen
-console-reason-note = Namen sind für das Gesundheitsamt. Jedes Lesen wird mit seinem Grund gezählt.
+console-reason-note = Jedes Lesen wird mit seinem Grund gezählt.
 console-bad-date = Bitte geben Sie einen Tag ein, etwa 2026-11-28.
 console-bad-time = Bitte geben Sie Uhrzeiten wie 18:00 ein.
 console-complete = Vollständig.
@@ -201,7 +205,10 @@ console-complete-words = Alle Besuche, die eine Region angenommen hat, stehen in
 console-nearly = Fast vollständig.
 console-nearly-words = { $region } nur bis { $when }: später dort erfasste Besuche fehlen noch.
 console-complete-in = Auf dem neuesten Stand: { $regions }.
-console-never = noch nie gehört
+console-unheard = Von { $region } hat dieser Knoten seit seinem Start nichts gehört.
+console-complete-through = Vollständig bis { $when }.
+console-complete-words-through = Alle Besuche, die eine Region bis dahin angenommen hat, stehen in der Liste.
+console-back = Zurück zur Liste
 console-since = { $count ->
     [0] Seit Ihrem letzten Abruf ({ $when }) kam nichts dazu.
     [one] Seit Ihrem letzten Abruf ({ $when }) kam ein Besuch dazu.
@@ -209,9 +216,8 @@ console-since = { $count ->
   }
 console-look-again = Noch einmal abrufen
 console-col-time = Ankunft – Ende
-console-col-minutes = Gemeinsam
+console-col-minutes = Überschneidung
 console-col-persons = Personen
-console-col-contact = Erreichbar
 console-col-notes = Hinweis
 console-minutes = { $minutes } min
 console-new-mark = neu dazugekommen
@@ -220,7 +226,7 @@ console-contacts = Kontakte eines Besuchs
 console-contacts-show = Kontakte
 console-contacts-none = Kein anderer Besuch überschneidet sich mit diesem.
 console-none = Keine Besuche in dieser Zeit.
-console-more = Nur die ersten 1000 Besuche werden gezeigt. Laden Sie die Liste herunter, um alle zu bekommen.
+console-more = Nur die ersten 500 Besuche werden gezeigt. Laden Sie die Liste herunter, um alle zu bekommen.
 console-unreadable = Einige Einträge sind nicht lesbar und fehlen in dieser Liste: { $count }. Bitte sagen Sie es dem Betreiber; die Liste einer anderen Region hat sie vielleicht.
 console-timeline = Zeitleiste der Besuche
 console-timeline-estimated = schraffiert: das Ende ist geschätzt
@@ -257,7 +263,10 @@ poster-scan = Code scannen
 poster-enter = Angaben eintragen
 poster-show = Beleg vorzeigen
 poster-by-hand = Ohne Kamera:
-poster-privacy = Nur das Gesundheitsamt darf Ihre Angaben abfragen, über den Betrieb. Nach { $days } Tagen werden sie überall gelöscht.
+poster-privacy = Nur das Gesundheitsamt darf Ihre Angaben abfragen, über den Betrieb. Nach { $days ->
+    [one] einem Tag
+   *[other] { $days } Tagen
+  } werden sie überall gelöscht.
 poster-code = QR-Code mit der Adresse zum Einchecken
 poster-fold = Hier falten
 
@@ -268,7 +277,7 @@ table-left = Ende
 table-left_offset = UTC-Abstand (Ende)
 table-time_zone = Zeitzone
 table-left_estimated = Ende geschätzt
-table-certainty = Sicherheit
+table-certainty = Verlässlichkeit
 table-area = Tisch oder Raum
 table-person = Person
 table-contact_person = Erreichbar über Person
@@ -285,7 +294,7 @@ table-visit_id = Besuch
 table-exact = genau
 table-end_estimated = Ende geschätzt
 table-conflicting = mehrere Angaben
-table-late = später eingetroffen
+table-late = nachträglich erfasst
 table-yes = ja
 table-no = nein
 table-guests_sheet = Gäste

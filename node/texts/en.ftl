@@ -57,7 +57,7 @@ checkin-send = Check in now
 checkin-foot = No account, no location, no cookies.
 checkin-foot-offline = Works without a network too: your check-in is sent as soon as you are online again.
 checkin-remember = Remember my details on this device
-checkin-refusing = This place cannot store check-ins at the moment. Please fill in the form and send it: with JavaScript it stays on your device and is sent later. Otherwise ask the staff for a paper slip.
+checkin-refusing = This place cannot store check-ins at the moment. Please fill in the form and send it all the same: most devices keep it and send it later. If yours says otherwise, ask the staff for a paper slip.
 checkin-not-stored = Your check-in was not stored, because the service is busy or being repaired. Nothing you typed is lost: please send it again in a minute, or ask the staff for a paper slip.
 
 ## Errors of a form
@@ -127,6 +127,10 @@ colour-black = BLACK
 outbox-title = Not sent yet
 outbox-body = Your check-in is kept on this device and is sent as soon as there is a network. Please show this page to the staff, and leave it open if you can.
 outbox-failed = A check-in that waited on this device was not accepted. Your details are in the form again: please check them and check in once more.
+outbox-incomplete = There is no network at the moment. Please fill in your name and how to reach you: then your check-in is kept on this device and sent later.
+outbox-offline = There is no network at the moment. Please try again in a minute.
+notice-waiting = A check-in of this device is not sent yet.
+notice-sent = Your check-in was sent.
 outbox-show = Checked in on this device · not sent yet
 
 ## When something is missing
@@ -193,7 +197,7 @@ reason-infection = A guest told us of an infection
 reason-guest-asked = A guest asked for their own data
 reason-check = Check of the details that guests gave
 console-show = Show the list
-console-reason-note = Names are for the health office. Each reading is counted with its reason.
+console-reason-note = Each reading is counted with its reason.
 console-bad-date = Please enter a day, such as 2026-11-28.
 console-bad-time = Please enter hours such as 18:00.
 console-complete = Complete.
@@ -201,7 +205,10 @@ console-complete-words = All check-ins that any region has accepted are in the l
 console-nearly = Nearly complete.
 console-nearly-words = { $region } only until { $when }: visits that were taken there later are still missing.
 console-complete-in = Up to date: { $regions }.
-console-never = never heard of
+console-unheard = Nothing was heard of { $region } since this node started.
+console-complete-through = Complete up to { $when }.
+console-complete-words-through = All check-ins that any region has accepted until then are in the list.
+console-back = Back to the list
 console-since = { $count ->
     [0] Nothing was added since your last look ({ $when }).
     [one] One visit was added since your last look ({ $when }).
@@ -211,7 +218,6 @@ console-look-again = Look again
 console-col-time = Arrived – left
 console-col-minutes = Overlap
 console-col-persons = Persons
-console-col-contact = Contact
 console-col-notes = Notes
 console-minutes = { $minutes } min
 console-new-mark = added
@@ -220,7 +226,7 @@ console-contacts = Contacts of a visit
 console-contacts-show = Contacts
 console-contacts-none = No other visit overlaps with this one.
 console-none = No visits in this time.
-console-more = Only the first 1,000 visits are shown. Download the list to get all of them.
+console-more = Only the first 500 visits are shown. Download the list to get all of them.
 console-unreadable = Some records cannot be read and are missing from this list: { $count }. Please tell the operator; the list of another region may have them.
 console-timeline = Timeline of the visits
 console-timeline-estimated = hatched: the end is estimated
@@ -257,7 +263,10 @@ poster-scan = Scan the code
 poster-enter = Enter your details
 poster-show = Show the receipt
 poster-by-hand = Without a camera:
-poster-privacy = Only the health office may ask for your details, through the venue. After { $days } days they are deleted everywhere.
+poster-privacy = Only the health office may ask for your details, through the venue. They are deleted everywhere after { $days ->
+    [one] one day
+   *[other] { $days } days
+  }.
 poster-code = QR code with the check-in address
 poster-fold = Fold here
 
@@ -285,7 +294,7 @@ table-visit_id = Visit
 table-exact = exact
 table-end_estimated = end estimated
 table-conflicting = conflicting values
-table-late = arrived late
+table-late = recorded later
 table-yes = yes
 table-no = no
 table-guests_sheet = Guests

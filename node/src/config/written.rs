@@ -140,7 +140,6 @@ pub struct RegistrySection {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
     /// Files with the keys that sign the console's cookie.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub console_keys: Vec<PathBuf>,
 }
 

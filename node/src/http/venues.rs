@@ -16,7 +16,7 @@ use super::problem::{Kind, Problem};
 use super::session::Session;
 use registry::{OwnerKey, PolicyPack, Venue, VenueId};
 
-pub(super) use handlers::{apply, change, close, create, open, show};
+pub(super) use handlers::{apply, change, close, create, open_as, show};
 
 /// A venue as it was read.
 pub(super) struct CachedVenue {

@@ -332,7 +332,17 @@ mod tests {
     #[test]
     fn the_first_sync_forces_what_was_there_at_the_start() {
         let folder = tempfile::tempdir().expect("a folder");
-        let open = || SledStorage::open(folder.path(), 8 << 20).expect("opens");
+        // A thread of sled may keep a store's lock for a moment after the store was dropped.
+        let open = || {
+            let begun = std::time::Instant::now();
+            loop {
+                match SledStorage::open(folder.path(), 8 << 20) {
+                    Ok(store) => return store,
+                    Err(error) if begun.elapsed() > std::time::Duration::from_secs(20) => panic!("{error}"),
+                    Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+                }
+            }
+        };
         let store = open();
         store.apply(&write(Bucket::Day(20_000))).expect("applies");
         store.apply(&write(Bucket::Lasting)).expect("applies");

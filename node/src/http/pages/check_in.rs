@@ -25,7 +25,7 @@ use super::super::venues::{self, CachedVenue};
 use super::super::visits::{self, CheckInError};
 use super::fields::{self, AreaField, ErrorLink, FormErrors, PersonsForm};
 use super::form::{Form, identity};
-use super::page::{Frame, language, render, trouble};
+use super::page::{Frame, is_kiosk, language, render, trouble};
 use super::receipt::{self, Holder};
 use super::texts::Texts;
 use super::times;
@@ -182,7 +182,7 @@ fn form_page(
     let clock = times::local(now, &zone);
     let title = texts.with("checkin-title", &[("venue", &venue.name)]);
     let title = if status.is_success() { title } else { texts.with("error-title", &[("title", &title)]) };
-    let form = fields::persons(texts, pack, &typed.persons, &typed.errors);
+    let form = fields::persons(texts, pack, is_kiosk(parts), &typed.persons, &typed.errors);
     let area = fields::area(venue, pack, place.area.as_deref(), &typed.area, &typed.errors);
     let page = CheckInPage {
         frame: Frame::new(texts, title, parts),

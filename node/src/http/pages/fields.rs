@@ -56,6 +56,10 @@ pub(super) struct PersonsForm {
     /// Which ways to be reached are enough; empty if every way is asked for.
     ways: String,
     shared: bool,
+    /// The first person's fields that must be given, for browsers without a network: names, separated by spaces.
+    required: String,
+    /// Groups of fields of which one must be given whole, separated by `|`.
+    one_of: String,
 }
 
 /// The fields of a person that the pack asks for.
@@ -83,7 +87,14 @@ fn label(texts: &Texts, field: PersonField) -> String {
 }
 
 /// The persons' part of a form with what was typed and what is wrong with it. `typed` has each person's place.
-pub(super) fn persons(texts: &Texts, pack: &PolicyPack, typed: &[(usize, Person)], errors: &FormErrors) -> PersonsForm {
+/// A `kiosk` is used by many persons, whose details the browser must not offer to each other.
+pub(super) fn persons(
+    texts: &Texts,
+    pack: &PolicyPack,
+    kiosk: bool,
+    typed: &[(usize, Person)],
+    errors: &FormErrors,
+) -> PersonsForm {
     let ways = ways(texts, pack);
     let person = |place: usize| {
         let values = typed.iter().find(|(at, _)| *at == place).map(|(_, person)| person);
@@ -97,7 +108,8 @@ pub(super) fn persons(texts: &Texts, pack: &PolicyPack, typed: &[(usize, Person)
             Field {
                 label: label(texts, field),
                 kind: kind(field),
-                token: token(field),
+                // The browser knows the details of one person only.
+                token: if place == 0 && !kiosk { token(field) } else { "off" },
                 value: values.and_then(|person| person.get(field)).unwrap_or_default().to_owned(),
                 required,
                 optional: !required && pack.required.one_of.is_empty(),
@@ -113,7 +125,13 @@ pub(super) fn persons(texts: &Texts, pack: &PolicyPack, typed: &[(usize, Person)
         persons: (0..MOST_PERSONS).map(person).collect(),
         ways: if pack.required.one_of.len() > 1 { ways } else { String::new() },
         shared: pack.household == Household::Shared,
+        required: names(&pack.required.person, " "),
+        one_of: pack.required.one_of.iter().map(|group| names(group, " ")).collect::<Vec<_>>().join("|"),
     }
+}
+
+fn names(fields: &[PersonField], between: &str) -> String {
+    fields.iter().map(|field| field.json()).collect::<Vec<_>>().join(between)
 }
 
 /// The area's part of a form. `fixed` is the area of the address.

@@ -60,6 +60,11 @@ impl Form {
         self.0.iter().find(|(known, _)| known == name).map_or("", |(_, text)| text)
     }
 
+    /// Whether the form has the field, be it empty.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(known, _)| known == name)
+    }
+
     /// The visit id and its secret, if the form carries both and they belong together.
     pub(super) fn identity(&self) -> Option<(VisitId, Secret)> {
         let id: VisitId = self.get("visit").parse().ok()?;

@@ -1,5 +1,6 @@
 //! From a template to an answer: the frame that all pages share, and the headers that keep a page private.
 
+use api::headers::PAGE;
 use hyper::StatusCode;
 use hyper::header::{
     CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
@@ -92,7 +93,8 @@ fn in_language(path: &str, query: Option<&str>, tag: &str) -> String {
 }
 
 /// An answer that shows a page.
-pub(super) fn render(texts: &Texts, status: StatusCode, template: &str, content: impl Serialize) -> Reply {
+pub(super) fn render(texts: &Texts, status: StatusCode, template: &'static str, content: impl Serialize) -> Reply {
+    let kind = template.strip_suffix(".html").unwrap_or(template);
     let mut reply = match engine::fill(texts, template, content) {
         Ok(page) => full(status, page),
         Err(error) => {
@@ -108,7 +110,10 @@ pub(super) fn render(texts: &Texts, status: StatusCode, template: &str, content:
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("accept-language"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(PAGE, HeaderValue::from_static(kind));
+    // Forms of the console must name their origin, which "no-referrer" would hide; other sites are told nothing.
+    let referrer = if kind.starts_with("console") { "same-origin" } else { "no-referrer" };
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static(referrer));
     headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(PERMISSIONS_POLICY, HeaderValue::from_static("camera=(), geolocation=(), microphone=()"));
     reply

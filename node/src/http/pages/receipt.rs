@@ -68,7 +68,8 @@ pub(in super::super) async fn act(call: Call) -> Answered {
         Ok(form) => form,
         Err(problem) => return Ok(trouble(texts, &parts, &problem)),
     };
-    let secret = form.get("secret").trim().trim_start_matches('#').parse::<Secret>();
+    // Some people paste the whole address.
+    let secret = form.get("secret").trim().rsplit('#').next().unwrap_or_default().parse::<Secret>();
     let Some(secret) = secret.ok().filter(|secret| id.proves(secret)) else {
         return Ok(view::locked(texts, &parts, StatusCode::FORBIDDEN, true));
     };
@@ -134,6 +135,11 @@ async fn shown(app: &App, texts: &Texts, parts: &Parts, mut session: Session, ho
 }
 
 async fn leave(app: &App, texts: &Texts, parts: &Parts, session: Session, holder: Holder) -> Answered {
+    let rows = app.rows(&holder.id.name(holder.venue), app.view(&session.status))?;
+    // A form that is sent again does not move the departure.
+    if visit_from_rows(app, holder.id, &rows).is_some_and(|(visit, _)| visit.left().is_some()) {
+        return shown(app, texts, parts, session, holder, Note::Left).await;
+    }
     let arrived = holder.id.arrival();
     // A phone's clock may have been ahead at the arrival.
     let left = app.now(&session.status).max(arrived.plus(Duration::from_secs(1)));
@@ -153,8 +159,9 @@ pub(super) async fn correct(
     let typed = form.persons();
     let persons: Vec<&Person> = typed.iter().map(|(_, person)| person).collect();
     let mut patch = json!({"persons": persons});
-    if !form.get("area").is_empty() {
-        patch["area"] = form.get("area").into();
+    if form.has("area") {
+        let area = Some(form.get("area").trim()).filter(|area| !area.is_empty());
+        patch["area"] = area.into();
     }
     change(app, texts, parts, session, holder, &patch, &typed, Note::Corrected).await
 }

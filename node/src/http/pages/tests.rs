@@ -184,12 +184,15 @@ fn a_form_asks_for_what_the_policy_pack_asks() {
     let texts = Texts::of("en").expect("English");
     for id in PolicyPack::built_in_ids() {
         let pack = PolicyPack::built_in(id).expect("a pack");
-        let form = serde_json::to_value(fields::persons(texts, &pack, &[], &FormErrors::default())).expect("JSON");
+        let form =
+            serde_json::to_value(fields::persons(texts, &pack, false, &[], &FormErrors::default())).expect("JSON");
         let of = |person: usize| {
             let fields = form["persons"][person]["fields"].as_array().expect("fields").iter();
-            fields.map(|field| field["token"].as_str().expect("a token").to_owned()).collect::<Vec<_>>()
+            fields
+                .map(|field| field["name"].as_str().expect("a name").rsplit_once('-').expect("a place").0.to_owned())
+                .collect::<Vec<_>>()
         };
-        let address = ["street-address", "postal-code", "address-level2"].map(str::to_owned);
+        let address = ["street", "postal_code", "city"].map(str::to_owned);
         let has_address = address.iter().all(|token| of(0).contains(token));
         assert_eq!(of(0)[0], "name", "{id}");
         assert_eq!(has_address, ["de-bw", "de-be", "de-by"].contains(&id), "{id}: {:?}", of(0));

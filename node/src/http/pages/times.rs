@@ -32,14 +32,20 @@ pub(super) fn clock(texts: &Texts, at: &Zoned) -> String {
     texts.with("clock", &[("time", &hours(at))])
 }
 
+/// "12 December 2026, 14:05".
+pub(super) fn day_and_clock(texts: &Texts, at: &Zoned) -> String {
+    texts.with("day-at", &[("day", &day(texts, at)), ("time", &hours(at))])
+}
+
 /// "today, 14:05", or the day if it is another.
 pub(super) fn moment(texts: &Texts, at: &Zoned, now: &Zoned) -> String {
     let time = hours(at);
-    if at.date() == now.date() {
-        texts.with("today-at", &[("time", &time)])
-    } else {
-        texts.with("day-at", &[("day", &day(texts, at)), ("time", &time)])
-    }
+    if at.date() == now.date() { texts.with("today-at", &[("time", &time)]) } else { day_and_clock(texts, at) }
+}
+
+/// "14:05:09".
+pub(super) fn seconds(at: &Zoned) -> String {
+    format!("{}:{:02}", hours(at), at.second())
 }
 
 fn hours(at: &Zoned) -> String {

@@ -44,16 +44,26 @@ pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
 }
 
 /// Opens a venue with a new id and a new key for its owner. Returns once it is durable.
-pub(in super::super) async fn open(app: &App, checked: CheckedVenue) -> Result<(VenueId, OwnerKey, Outcome), Problem> {
+async fn open(app: &App, checked: CheckedVenue) -> Result<(VenueId, OwnerKey, Outcome), Problem> {
     let (mut id, mut owner) = ([0; 16], [0; 32]);
     random(&mut id)?;
     random(&mut owner)?;
     let (id, owner) = (VenueId(id), OwnerKey(owner));
-    let venue = checked.open(id, &owner);
+    let outcome = open_as(app, checked, id, &owner).await?;
+    Ok((id, owner, outcome))
+}
+
+/// Opens a venue under an id and a key of the caller's, once, however often it is asked for.
+pub(in super::super) async fn open_as(
+    app: &App,
+    checked: CheckedVenue,
+    id: VenueId,
+    owner: &OwnerKey,
+) -> Result<Outcome, Problem> {
+    let venue = checked.open(id, owner);
     let key = venue.key();
     let change = Change::create(&key, &venue.to_fields());
-    let outcome = app.write("venue", Write::Change { key, change }).await?;
-    Ok((id, owner, outcome))
+    Ok(app.write("venue", Write::Change { key, change }).await?)
 }
 
 /// `GET /v1/venues/{venue}`.

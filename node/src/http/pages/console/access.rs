@@ -31,7 +31,7 @@ use crate::http::venues::{self, CachedVenue};
 const NAME: &str = "meridian-console";
 
 /// How long an owner stays logged in.
-const DAY: Duration = Duration::from_secs(12 * 3_600);
+const LOGIN: Duration = Duration::from_secs(12 * 3_600);
 
 /// The keys that sign the cookie.
 pub struct ConsoleKeys(Vec<SigningKey>);
@@ -87,9 +87,10 @@ impl Owner {
     pub(super) fn of(app: &App, parts: &Parts) -> Option<Owner> {
         let session = Session::without(app);
         let cookies = parts.headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-        let venue = pairs.find(|(name, _)| *name == NAME);
-        let venue = venue.and_then(|(_, text)| app.console_keys.read(text, app.now(&session.status)));
+        let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let now = app.now(&session.status);
+        let read = |(name, text): (&str, &str)| app.console_keys.read(text, now).filter(|_| name == NAME);
+        let venue = pairs.into_iter().find_map(read);
         let known = venue.filter(|_| is_own(parts)).and_then(|venue| venues::find_open(app, venue, &session).ok());
         known.map(|known| Owner { session, known })
     }
@@ -103,9 +104,9 @@ pub(super) fn cookie(app: &App, venue: VenueId, key: &OwnerKey, session: &Sessio
 
 /// The cookie of the owner of a venue that was made a moment ago.
 pub(super) fn fresh_cookie(app: &App, venue: VenueId, session: &Session) -> HeaderValue {
-    let text = app.console_keys.sign(venue, app.now(&session.status).plus(DAY));
+    let text = app.console_keys.sign(venue, app.now(&session.status).plus(LOGIN));
     let secure = if app.public_url.starts_with("https://") { "; Secure" } else { "" };
-    let seconds = DAY.as_secs();
+    let seconds = LOGIN.as_secs();
     header(format!("{NAME}={text}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"))
 }
 

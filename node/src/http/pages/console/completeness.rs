@@ -19,8 +19,12 @@ const USUAL_LAG_MS: u64 = 30_000;
 pub(super) struct Completeness {
     /// Regions that may lack something, with the moment through which they are complete.
     behind: Vec<(String, String)>,
+    /// Regions that this node never heard of since it started.
+    unheard: Vec<String>,
     /// The other regions.
     complete: Vec<String>,
+    /// The moment through which these are complete, if the list goes on after it.
+    through: Option<String>,
 }
 
 /// For which regions the list may lack visits that were accepted before its end.
@@ -29,18 +33,21 @@ pub(super) fn completeness(app: &App, texts: &Texts, owner: &Owner, end: Wall) -
     let now = app.now(&owner.session.status);
     let today = times::local(now, &zone);
     let wanted = Wall(end.0.min(now.0.saturating_sub(USUAL_LAG_MS)));
-    let (mut behind, mut complete) = (Vec::new(), Vec::new());
+    let mut state = Completeness { behind: Vec::new(), unheard: Vec::new(), complete: Vec::new(), through: None };
+    let mut least = Wall::NEVER;
     for (region, through) in &owner.session.status.complete_through {
         let name = texts.region(region.as_str());
         if *through >= wanted {
-            complete.push(name);
+            least = least.min(*through);
+            state.complete.push(name);
         } else if through.0 == 0 {
-            behind.push((name, texts.text("console-never").into_owned()));
+            state.unheard.push(name);
         } else {
-            behind.push((name, times::moment(texts, &times::local(*through, &zone), &today)));
+            state.behind.push((name, times::moment(texts, &times::local(*through, &zone), &today)));
         }
     }
-    Completeness { behind, complete }
+    state.through = (least < end).then(|| times::seconds(&times::local(least, &zone)));
+    state
 }
 
 /// The day on which a printed list must be gone: when the youngest visit in it would be deleted.

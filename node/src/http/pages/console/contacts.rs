@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use super::access::{Owner, redirect};
 use super::completeness::{Completeness, completeness, destroy_by};
-use super::list::MOST;
+use super::list::{MOST, REASONS};
 use super::rows::{RowView, Rows};
+use super::window::WindowFields;
 use crate::http::App;
 use crate::http::call::Call;
 use crate::http::guests::{self, ContactList};
@@ -26,6 +27,12 @@ struct ContactsPage {
     index: RowView,
     rows: Vec<RowView>,
     more: bool,
+    unreadable: u64,
+    day: String,
+    /// The list from which the owner came.
+    reason: String,
+    fields: WindowFields,
+    printed: String,
     completeness: Completeness,
     destroy_by: String,
 }
@@ -40,17 +47,29 @@ pub(in super::super::super) async fn contacts(call: Call) -> Answered {
         Err(problem) => return Ok(trouble(texts, &parts, &problem)),
     };
     let Ok(id) = form.get("visit").parse::<VisitId>() else { return Ok(redirect("/console/guests")) };
+    let reason = form.get("reason").to_owned();
+    if !REASONS.contains(&&*reason) {
+        return Ok(redirect("/console/guests"));
+    }
+    let fields = WindowFields::of(&form);
     let found = guests::find_contacts(&app, &mut owner.session, owner.known.clone(), id).await;
     match found {
         Ok(found) => {
-            app.metrics.released("contacts");
-            Ok(contacts_page(&app, texts, &parts, &owner, &found))
+            app.metrics.released(&reason);
+            Ok(contacts_page(&app, texts, &parts, &owner, &found, (reason, fields)))
         }
         Err(problem) => Ok(trouble(texts, &parts, &problem)),
     }
 }
 
-fn contacts_page(app: &App, texts: &Texts, parts: &Parts, owner: &Owner, found: &ContactList) -> Reply {
+fn contacts_page(
+    app: &App,
+    texts: &Texts,
+    parts: &Parts,
+    owner: &Owner,
+    found: &ContactList,
+    back: (String, WindowFields),
+) -> Reply {
     let zone = times::zone(&owner.known.venue.timezone);
     let now = times::local(app.now(&owner.session.status), &zone);
     let stay = Window { from: found.visit.arrived.0, to: found.visit.left.0 };
@@ -61,6 +80,11 @@ fn contacts_page(app: &App, texts: &Texts, parts: &Parts, owner: &Owner, found: 
         index: rows.row(&found.visit, found.visit.overlap_minutes(stay), None, false),
         rows: found.contacts.iter().take(MOST).map(|row| rows.row(&row.visit, row.minutes, None, false)).collect(),
         more: found.truncated || found.contacts.len() > MOST,
+        unreadable: found.unreadable,
+        day: times::day(texts, &times::local(stay.from, &zone)),
+        reason: back.0,
+        fields: back.1,
+        printed: times::day_and_clock(texts, &now),
         completeness: completeness(app, texts, owner, stay.to),
         destroy_by: destroy_by(texts, owner, &now, &zone),
     };

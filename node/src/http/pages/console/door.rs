@@ -2,8 +2,9 @@
 
 use hyper::StatusCode;
 use hyper::http::request::Parts;
-use registry::{Code, Invalid, NewVenue, OwnerKey, VenueId};
+use registry::{CheckedVenue, Code, Invalid, NewVenue, OwnerKey, VenueId};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::access::{self, is_own, redirect, redirect_with};
 use crate::http::App;
@@ -11,7 +12,7 @@ use crate::http::call::Call;
 use crate::http::pages::form::Form;
 use crate::http::pages::page::{Frame, language, render, trouble};
 use crate::http::pages::texts::Texts;
-use crate::http::problem::Answered;
+use crate::http::problem::{Answered, Kind, Problem};
 use crate::http::session::Session;
 use crate::http::venues;
 
@@ -35,6 +36,8 @@ struct RegisterPage<'a> {
     timezone: &'a str,
     areas: &'a str,
     zones: [&'static str; 6],
+    /// Makes the venue's id and key, so that a form that is sent twice is one venue.
+    seed: String,
 }
 
 /// What is wrong with a field.
@@ -80,6 +83,7 @@ pub(in super::super::super) async fn enter(call: Call) -> Answered {
     };
     match access::cookie(&app, id, &key, &session) {
         Ok(cookie) => Ok(redirect_with("/console", cookie)),
+        Err(problem) if problem.kind() == Kind::Closed => Ok(trouble(texts, &parts, &problem)),
         Err(_) => login(texts, &parts, &venue, true),
     }
 }
@@ -121,14 +125,23 @@ pub(in super::super::super) async fn register(call: Call) -> Answered {
         }
     };
     let name = form.get("name").trim().to_owned();
-    match made(&app, texts, &parts, name, checked).await {
+    let Ok(seed) = form.get("seed").parse::<OwnerKey>() else { return Ok(redirect("/console/register")) };
+    match made(&app, texts, &parts, name, checked, &seed).await {
         Ok(reply) => Ok(reply),
         Err(problem) => Ok(trouble(texts, &parts, &problem)),
     }
 }
 
-async fn made(app: &App, texts: &Texts, parts: &Parts, name: String, checked: registry::CheckedVenue) -> Answered {
-    let (venue, key, _) = venues::open(app, checked).await?;
+async fn made(
+    app: &App,
+    texts: &Texts,
+    parts: &Parts,
+    name: String,
+    checked: CheckedVenue,
+    seed: &OwnerKey,
+) -> Answered {
+    let (venue, key) = identity(seed);
+    venues::open_as(app, checked, venue, &key).await?;
     let session = Session::without(app);
     let page = MadePage {
         frame: Frame::new(texts, texts.text("console-made").into_owned(), parts),
@@ -142,10 +155,25 @@ async fn made(app: &App, texts: &Texts, parts: &Parts, name: String, checked: re
     Ok(reply)
 }
 
+/// The id and the key of the venue that a form with this seed makes.
+fn identity(seed: &OwnerKey) -> (VenueId, OwnerKey) {
+    let derive = |use_for: &[u8]| Sha256::new().chain_update(use_for).chain_update(seed.0).finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&derive(b"meridian venue id")[..16]);
+    let mut key = [0; 32];
+    key.copy_from_slice(&derive(b"meridian owner key"));
+    (VenueId(id), OwnerKey(key))
+}
+
 fn register_page(texts: &Texts, parts: &Parts, status: StatusCode, form: &Form, errors: Vec<Wrong>) -> Answered {
     let title = texts.text("console-register").into_owned();
     let title = if errors.is_empty() { title } else { texts.with("error-title", &[("title", &title)]) };
     let zone = form.get("timezone");
+    let mut seed = OwnerKey([0; 32]);
+    getrandom::fill(&mut seed.0).map_err(|error| {
+        tracing::error!(%error, "the system has no random bytes: a venue cannot be registered");
+        Problem::internal()
+    })?;
     let page = RegisterPage {
         frame: Frame::new(texts, title, parts),
         errors,
@@ -154,6 +182,7 @@ fn register_page(texts: &Texts, parts: &Parts, status: StatusCode, form: &Form, 
         timezone: if zone.is_empty() { ZONES[0] } else { zone },
         areas: form.get("areas"),
         zones: ZONES,
+        seed: form.get("seed").parse::<OwnerKey>().unwrap_or(seed).to_string(),
     };
     Ok(render(texts, status, "console-register.html", &page))
 }

@@ -8,14 +8,14 @@
 use std::sync::Arc;
 
 use hyper::StatusCode;
-use hyper::header::SET_COOKIE;
+use hyper::header::{CONTENT_DISPOSITION, HeaderValue, SET_COOKIE};
 use hyper::http::request::Parts;
 use registry::{GuestRow, TableWords};
 use serde::Serialize;
 
 use super::access::{Owner, redirect};
 use super::completeness::{Completeness, completeness, destroy_by};
-use super::look::{last_look, remember};
+use super::look::{last_look, name_of, remember};
 use super::rows::{RowView, Rows};
 use super::window::{self, Asked, WindowFields};
 use crate::http::App;
@@ -25,14 +25,14 @@ use crate::http::pages::form::Form;
 use crate::http::pages::page::{Frame, language, render, trouble};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
-use crate::http::problem::Answered;
+use crate::http::problem::{Answered, Problem};
 use crate::http::reply::Reply;
 
 /// Visits on one page.
-pub(super) const MOST: usize = 1_000;
+pub(super) const MOST: usize = 500;
 
 /// The reasons that an owner can state.
-const REASONS: [&str; 4] = ["health-office", "infection", "guest-asked", "check"];
+pub(super) const REASONS: [&str; 4] = ["health-office", "infection", "guest-asked", "check"];
 
 #[derive(Serialize)]
 struct AskPage {
@@ -42,9 +42,16 @@ struct AskPage {
     areas: Vec<String>,
     error: Option<String>,
     reasons: [&'static str; 4],
-    /// Visits and persons, once they are counted.
-    count: Option<(u64, u64)>,
-    completeness: Option<Completeness>,
+    counted: Option<Counted>,
+}
+
+/// What a list would have.
+#[derive(Serialize)]
+struct Counted {
+    visits: u64,
+    persons: u64,
+    unreadable: u64,
+    completeness: Completeness,
 }
 
 #[derive(Serialize)]
@@ -55,6 +62,7 @@ struct ListPage {
     day: String,
     reason: String,
     rows: Vec<RowView>,
+    ticks: Vec<(u64, String)>,
     persons: usize,
     more: bool,
     unreadable: u64,
@@ -76,41 +84,24 @@ pub(in super::super::super) async fn ask(call: Call) -> Answered {
 
 /// `POST /console/guests`: the count, or with a reason the rows.
 pub(in super::super::super) async fn list(call: Call) -> Answered {
-    with_window(call, async |app, texts, parts, owner, asked, form| {
-        let reason = form.get("reason");
-        if REASONS.contains(&reason) {
-            rows(app, texts, parts, owner, asked, reason).await
-        } else {
-            count(app, texts, parts, owner, asked).await
-        }
-    })
-    .await
+    answer(call, Wish::Page).await
 }
 
 /// `POST /console/export`: the whole list as a file.
 pub(in super::super::super) async fn export(call: Call) -> Answered {
-    with_window(call, async |app, texts, parts, owner, asked, form| {
-        let format = match form.get("format") {
-            "xlsx" => Format::Xlsx,
-            "ndjson" => Format::Ndjson,
-            _ => Format::ExcelCsv,
-        };
-        let reason = form.get("reason");
-        if !REASONS.contains(&reason) {
-            return count(app, texts, parts, owner, asked).await;
-        }
-        app.metrics.released(reason);
-        let asked = Export { window: asked.window, area: asked.area, format, words: table_words(texts) };
-        guests::export(app, owner.session.status.clone(), owner.known.clone(), asked).await
-    })
-    .await
+    answer(call, Wish::File).await
 }
 
-/// Reads the form of a list and answers it; a window that cannot be read gets the form again.
-async fn with_window(
-    call: Call,
-    answer: impl AsyncFnOnce(&Arc<App>, &Texts, &Parts, &Owner, Asked, &Form) -> Answered,
-) -> Answered {
+/// What a form about a list wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Page,
+    File,
+}
+
+/// Reads the form of a list and answers it. A window that cannot be read gets the form again, and without a reason there
+/// is only the count.
+async fn answer(call: Call, wish: Wish) -> Answered {
     let texts = language(&call.parts);
     let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
@@ -119,12 +110,35 @@ async fn with_window(
         Err(problem) => return Ok(trouble(texts, &parts, &problem)),
     };
     let fields = WindowFields::of(&form);
-    let zone = times::zone(&owner.known.venue.timezone);
-    let answered = match window::read(fields.clone(), &zone) {
-        Ok(asked) => answer(&app, texts, &parts, &owner, asked, &form).await,
-        Err(key) => Ok(ask_page(texts, &parts, &owner, fields, Some(texts.text(key).into_owned()), None)),
+    let asked = match window::read(fields.clone(), &times::zone(&owner.known.venue.timezone)) {
+        Ok(asked) => asked,
+        Err(key) => {
+            return Ok(ask_page(texts, &parts, &owner, fields, Some(texts.text(key).into_owned()), None));
+        }
+    };
+    let reason = form.get("reason");
+    let answered = match wish {
+        _ if !REASONS.contains(&reason) => count(&app, texts, &parts, &owner, asked).await,
+        Wish::Page => rows(&app, texts, &parts, &owner, asked, reason).await,
+        Wish::File => file(&app, texts, &owner, asked, reason, form.get("format")).await,
     };
     answered.or_else(|problem| Ok(trouble(texts, &parts, &problem)))
+}
+
+async fn file(app: &Arc<App>, texts: &Texts, owner: &Owner, asked: Asked, reason: &str, format: &str) -> Answered {
+    let format = match format {
+        "xlsx" => Format::Xlsx,
+        "ndjson" => Format::Ndjson,
+        _ => Format::ExcelCsv,
+    };
+    app.metrics.released(reason);
+    let asked = Export { window: asked.window, area: asked.area, format, words: table_words(texts) };
+    let mut reply = guests::export(app, owner.session.status.clone(), owner.known.clone(), asked).await?;
+    if format == Format::Ndjson {
+        let name = HeaderValue::from_static("attachment; filename=\"guests.ndjson\"");
+        reply.headers_mut().insert(CONTENT_DISPOSITION, name);
+    }
+    Ok(reply)
 }
 
 fn ask_page(
@@ -133,13 +147,9 @@ fn ask_page(
     owner: &Owner,
     fields: WindowFields,
     error: Option<String>,
-    counted: Option<(u64, u64, Completeness)>,
+    counted: Option<Counted>,
 ) -> Reply {
     let status = if error.is_some() { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
-    let (count, completeness) = match counted {
-        Some((visits, persons, completeness)) => (Some((visits, persons)), Some(completeness)),
-        None => (None, None),
-    };
     let page = AskPage {
         frame: Frame::console(texts, texts.text("console-list").into_owned(), parts),
         venue: owner.known.venue.name.clone(),
@@ -147,30 +157,41 @@ fn ask_page(
         areas: owner.known.venue.areas.clone(),
         error,
         reasons: REASONS,
-        count,
-        completeness,
+        counted,
     };
     render(texts, status, "console-ask.html", &page)
 }
 
 async fn count(app: &Arc<App>, texts: &Texts, parts: &Parts, owner: &Owner, asked: Asked) -> Answered {
     let mut pages = pages(app, owner, &asked);
-    let (mut visits, mut persons) = (0_u64, 0_u64);
+    let (mut visits, mut persons, mut unreadable) = (0, 0, 0);
     while let Some(items) = pages.next().await? {
         for item in items {
-            if let Item::Visit(found) = item {
-                visits += 1;
-                persons += found.visit.persons().len() as u64;
+            match item {
+                Item::Visit(found) => {
+                    visits += 1;
+                    persons += found.visit.persons().len() as u64;
+                }
+                Item::Unreadable => unreadable += 1,
             }
         }
     }
     let completeness = completeness(app, texts, owner, asked.window.to);
-    Ok(ask_page(texts, parts, owner, asked.fields, None, Some((visits, persons, completeness))))
+    let counted = Counted { visits, persons, unreadable, completeness };
+    Ok(ask_page(texts, parts, owner, asked.fields, None, Some(counted)))
 }
 
-async fn rows(app: &Arc<App>, texts: &Texts, parts: &Parts, owner: &Owner, asked: Asked, reason: &str) -> Answered {
+async fn rows(
+    app: &Arc<App>,
+    texts: &'static Texts,
+    parts: &Parts,
+    owner: &Owner,
+    asked: Asked,
+    reason: &str,
+) -> Answered {
     let zone = times::zone(&owner.known.venue.timezone);
-    let look = last_look(parts);
+    let name = name_of(owner.known.venue.id, &asked.fields);
+    let look = last_look(parts, &name);
     let mut pages = pages(app, owner, &asked).with_acceptance();
     if let Some((_, seen)) = &look {
         pages = pages.since(seen.clone());
@@ -203,18 +224,25 @@ async fn rows(app: &Arc<App>, texts: &Texts, parts: &Parts, owner: &Owner, asked
         day,
         reason: reason.to_owned(),
         rows: shown.into_iter().map(|(row, _)| row).collect(),
+        ticks: rows.ticks(),
         persons,
         more,
         unreadable,
         completeness: completeness(app, texts, owner, asked.window.to),
         since,
-        printed: times::moment(texts, &now, &now),
+        printed: times::day_and_clock(texts, &now),
         destroy_by: destroy_by(texts, owner, &now, &zone),
         fields: asked.fields,
     };
-    let mut reply = render(texts, StatusCode::OK, "console-list.html", &page);
+    // A long list takes a while, and other requests wait for the threads of the runtime.
+    let rendered = tokio::task::spawn_blocking(move || render(texts, StatusCode::OK, "console-list.html", &page));
+    let mut reply = rendered.await.map_err(|_| Problem::internal())?;
+    // What was not shown was not seen.
+    if more {
+        return Ok(reply);
+    }
     let now = app.now(&owner.session.status);
-    reply.headers_mut().insert(SET_COOKIE, remember(app, now, owner.session.status.durable.clone()));
+    reply.headers_mut().insert(SET_COOKIE, remember(app, now, &name, owner.session.status.durable.clone()));
     Ok(reply)
 }
 

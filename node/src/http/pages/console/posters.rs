@@ -1,7 +1,8 @@
 //! Posters of the venue, for the door and for each table.
 
+use fluent_bundle::FluentArgs;
 use hyper::StatusCode;
-use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use registry::Venue;
 
@@ -40,6 +41,8 @@ pub(in super::super::super) async fn poster(call: Call) -> Answered {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(name));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            // An SVG that is opened by itself is a document: it needs nothing from anywhere.
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'"));
             Ok(reply)
         }
         Err(error) => {
@@ -59,7 +62,9 @@ fn draw(
     is_pdf: bool,
 ) -> Result<Vec<u8>, PosterError> {
     let days = venue.retention.as_secs().div_ceil(86_400);
-    let privacy = texts.with("poster-privacy", &[("days", &days.to_string())]);
+    let mut length = FluentArgs::new();
+    length.set("days", days);
+    let privacy = texts.fill("poster-privacy", Some(&length));
     let keys = ["product", "poster-headline", "poster-by-hand", "poster-code", "poster-fold"];
     let [service, headline, by_hand, code, fold] = keys.map(|key| texts.text(key));
     let steps = ["poster-scan", "poster-enter", "poster-show"].map(|key| texts.text(key));

@@ -12,6 +12,9 @@ use crate::http::pages::shown;
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 
+/// Parts of the timeline between hours that are written out.
+const TICKS: u64 = 6;
+
 /// A visit as the console shows it.
 #[derive(Serialize)]
 pub(super) struct RowView {
@@ -70,6 +73,16 @@ impl Rows<'_> {
             is_new,
             bar: self.bar(row),
         }
+    }
+
+    /// The hours below the timeline: where each lies, in thousandths, and what a clock shows.
+    pub(super) fn ticks(&self) -> Vec<(u64, String)> {
+        let (from, to) = (self.window.from.0, self.window.to.0);
+        let tick = |part: u64| {
+            let at = from + (to - from) * part / TICKS;
+            (part * 1_000 / TICKS, times::clock(self.texts, &times::local(Wall(at), self.zone)))
+        };
+        (0..=TICKS).map(tick).collect()
     }
 
     fn bar(&self, row: &GuestRow) -> Bar {

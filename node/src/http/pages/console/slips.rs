@@ -96,9 +96,12 @@ pub(in super::super::super) async fn take(call: Call) -> Answered {
             let (date, time) = (typed.date, typed.time);
             page(&app, texts, &parts, &owner, StatusCode::OK, Typed { stored, date, time, ..Typed::default() })
         }
-        Err(CheckInError::Invalid(invalid)) => {
+        Err(CheckInError::Invalid(mut invalid)) => {
             let places: Vec<usize> = typed.persons.iter().map(|(place, _)| *place).collect();
-            typed.bad_time = invalid.errors.iter().any(|error| error.pointer == "/arrived");
+            let before = invalid.errors.len();
+            // The form has a field of its own for the time, with words of its own.
+            invalid.errors.retain(|error| error.pointer != "/arrived");
+            typed.bad_time = invalid.errors.len() < before;
             typed.errors = FormErrors::of_visit(texts, &owner.known.pack, &invalid, &places);
             page(&app, texts, &parts, &owner, StatusCode::UNPROCESSABLE_ENTITY, typed)
         }
@@ -131,7 +134,7 @@ fn page(app: &App, texts: &Texts, parts: &Parts, owner: &Owner, status: StatusCo
     let content = SlipPage {
         frame: Frame::console(texts, texts.text("console-slips").into_owned(), parts),
         venue: venue.name.clone(),
-        form: fields::persons(texts, pack, &typed.persons, &typed.errors),
+        form: fields::persons(texts, pack, true, &typed.persons, &typed.errors),
         area: fields::area(venue, pack, None, &typed.area, &typed.errors),
         errors: typed.errors.summary(),
         date: if typed.date.is_empty() { now.date().to_string() } else { typed.date },

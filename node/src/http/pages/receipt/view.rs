@@ -116,9 +116,9 @@ impl Access {
         let named = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
         let lang = named.filter(|(name, _)| name == "lang").map(|(_, tag)| format!("&lang={tag}")).next();
         let lang = lang.filter(|lang| lang.bytes().all(|b| b.is_ascii_alphanumeric() || b"&=-".contains(&b)));
-        let address = format!("/r/{}?v={}", holder.id, holder.venue);
-        let link = format!("{address}#{}", holder.secret);
-        Access { action: address + &lang.unwrap_or_default(), link, secret: holder.secret.to_string(), session }
+        let action = format!("/r/{}?v={}{}", holder.id, holder.venue, lang.unwrap_or_default());
+        let link = format!("{action}#{}", holder.secret);
+        Access { action, link, secret: holder.secret.to_string(), session }
     }
 }
 
@@ -145,7 +145,7 @@ pub(super) fn receipt(app: &App, texts: &Texts, parts: &Parts, session: &Session
     let edits = matches!(note, Note::Edit | Note::Wrong(..));
     let area = visit.area().unwrap_or_default();
     let edit = edits.then(|| EditForm {
-        form: fields::persons(texts, &pack, typed, errors),
+        form: fields::persons(texts, &pack, false, typed, errors),
         area: fields::area(&venue, &pack, None, area, errors),
     });
     let code = ReceiptCode::of(holder.id);
@@ -164,7 +164,7 @@ pub(super) fn receipt(app: &App, texts: &Texts, parts: &Parts, session: &Session
         note: words,
         persons: visit.persons().iter().map(lines).collect(),
         conflicts: conflicts(texts, visit),
-        deleted_on: times::moment(texts, &local(*expires_at), &now),
+        deleted_on: times::day_and_clock(texts, &local(*expires_at)),
         regions: marks(app, texts, &has),
         edit,
         errors: errors.summary(),
