@@ -240,7 +240,6 @@ console-why = Grund
 console-saved = Ihre Änderungen sind gespeichert.
 console-save = Speichern
 console-posters = Plakate
-console-poster-door = Tür
 sheet-a4 = A4
 sheet-a5 = A5
 sheet-tent = Aufsteller

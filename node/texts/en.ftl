@@ -240,7 +240,6 @@ console-why = Reason
 console-saved = Your changes are stored.
 console-save = Save
 console-posters = Posters
-console-poster-door = Door
 sheet-a4 = A4
 sheet-a5 = A5
 sheet-tent = Table tent

@@ -39,6 +39,7 @@ pub(super) use assets::{asset, worker};
 pub(super) use check_in::{accept, show};
 pub use console::ConsoleKeys;
 pub(super) use console::{
-    ask, change, contacts, enter, export, leave, list, overview, poster, register, registration, settings, slip, take,
+    ask, change, contacts, enter, export, leave, list, overview, poster, register, registration, settings, slip, speak,
+    take,
 };
 pub(super) use receipt::{act, open};

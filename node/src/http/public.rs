@@ -60,6 +60,7 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
     Resource::new("/worker.js", &[(Method::GET, handler!(pages::worker))]),
     Resource::new("/console", &[(Method::GET, handler!(pages::overview))]),
     Resource::new("/console/login", &[(Method::POST, handler!(pages::enter))]),
+    Resource::new("/console/language", &[(Method::GET, handler!(pages::speak))]),
     Resource::new("/console/logout", &[(Method::POST, handler!(pages::leave))]),
     Resource::new(
         "/console/register",

@@ -35,7 +35,7 @@ mod window;
 
 pub use access::ConsoleKeys;
 pub(in super::super) use contacts::contacts;
-pub(in super::super) use door::{enter, leave, register, registration};
+pub(in super::super) use door::{enter, leave, register, registration, speak};
 pub(in super::super) use list::{ask, export, list};
 pub(in super::super) use overview::show as overview;
 pub(in super::super) use posters::poster;

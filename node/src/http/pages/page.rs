@@ -1,12 +1,12 @@
 //! From a template to an answer: the frame that all pages share, and the headers that keep a page private.
 
 use api::headers::PAGE;
-use hyper::StatusCode;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, REFERRER_POLICY,
-    VARY,
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue,
+    REFERRER_POLICY, VARY,
 };
 use hyper::http::request::Parts;
+use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::super::problem::{Kind, Problem};
@@ -49,11 +49,15 @@ pub(super) struct LanguageLink {
 impl Frame {
     /// The frame of a page that a person opened by its address, or of the answer to a form.
     pub(super) fn new(texts: &Texts, title: String, parts: &Parts) -> Frame {
-        let is_page = parts.method != hyper::Method::POST;
+        let console = parts.uri.path().strip_prefix("/console");
+        let is_page = console.is_some() || parts.method != hyper::Method::POST;
         let link = |other: &Texts| LanguageLink {
             tag: other.tag,
             name: other.text("language").into_owned(),
-            address: in_language(parts.uri.path(), parts.uri.query(), other.tag),
+            address: match console {
+                Some(page) => format!("/console/language?lang={}&page={}", other.tag, page.trim_start_matches('/')),
+                None => in_language(parts.uri.path(), parts.uri.query(), other.tag),
+            },
         };
         let languages = if is_page { Texts::all().iter().map(link).collect() } else { Vec::new() };
         Frame { title, tag: texts.tag, languages, console: "", kiosk: is_kiosk(parts) }
@@ -81,7 +85,26 @@ pub(super) fn is_kiosk(parts: &Parts) -> bool {
 pub(super) fn language(parts: &Parts) -> &'static Texts {
     let pairs = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let named = pairs.into_iter().find(|(name, _)| name == "lang").and_then(|(_, tag)| Texts::of(&tag));
-    named.unwrap_or_else(|| Texts::preferred(&parts.headers))
+    // The console has cookies in any case, so it remembers the language.
+    let chosen = || {
+        let is_console = parts.uri.path().starts_with("/console");
+        is_console.then(|| cookie(&parts.headers, LANGUAGE)).flatten().and_then(Texts::of)
+    };
+    named.or_else(chosen).unwrap_or_else(|| Texts::preferred(&parts.headers))
+}
+
+/// The cookie with the language of the console.
+pub(super) const LANGUAGE: &str = "meridian-language";
+
+/// A cookie of the request.
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    cookies(headers).find(|(known, _)| *known == name).map(|(_, text)| text)
+}
+
+/// All cookies of the request: name and text.
+pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    let values = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='))
 }
 
 /// The address of a page in a language; the rest of its query stays.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use hyper::StatusCode;
-use hyper::header::{COOKIE, HOST, HeaderValue, LOCATION, ORIGIN, SET_COOKIE};
+use hyper::header::{HOST, HeaderValue, LOCATION, ORIGIN, SET_COOKIE};
 use hyper::http::request::Parts;
 use registry::{OwnerKey, VenueId};
 use replication::Wall;
@@ -23,6 +23,7 @@ use subtle::ConstantTimeEq;
 
 use crate::config::RegistryConfig;
 use crate::http::App;
+use crate::http::pages::page::cookies;
 use crate::http::problem::Problem;
 use crate::http::reply::{Reply, full, header};
 use crate::http::session::Session;
@@ -86,11 +87,9 @@ impl Owner {
     /// The owner whose cookie the request carries, if a page of this service made the request.
     pub(super) fn of(app: &App, parts: &Parts) -> Option<Owner> {
         let session = Session::without(app);
-        let cookies = parts.headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-        let pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let now = app.now(&session.status);
         let read = |(name, text): (&str, &str)| app.console_keys.read(text, now).filter(|_| name == NAME);
-        let venue = pairs.into_iter().find_map(read);
+        let venue = cookies(&parts.headers).find_map(read);
         let known = venue.filter(|_| is_own(parts)).and_then(|venue| venues::find_open(app, venue, &session).ok());
         known.map(|known| Owner { session, known })
     }

@@ -10,9 +10,10 @@ use super::access::{self, is_own, redirect, redirect_with};
 use crate::http::App;
 use crate::http::call::Call;
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render, trouble};
+use crate::http::pages::page::{Frame, LANGUAGE, language, render, trouble};
 use crate::http::pages::texts::Texts;
 use crate::http::problem::{Answered, Kind, Problem};
+use crate::http::reply::header;
 use crate::http::session::Session;
 use crate::http::venues;
 
@@ -91,6 +92,30 @@ pub(in super::super::super) async fn enter(call: Call) -> Answered {
 /// `POST /console/logout`.
 pub(in super::super::super) async fn leave(call: Call) -> Answered {
     Ok(if is_own(&call.parts) { redirect_with("/console", access::forget()) } else { redirect("/console") })
+}
+
+/// `GET /console/language`: remembers the language and goes back to the page.
+pub(in super::super::super) async fn speak(call: Call) -> Answered {
+    let query = call.parts.uri.query().unwrap_or_default();
+    let get = |wanted: &str| {
+        let mut pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.find(|(name, _)| name == wanted).map(|(_, text)| text.into_owned()).unwrap_or_default()
+    };
+    let to = match &*get("page") {
+        "guests" | "contacts" | "export" => "/console/guests",
+        "settings" => "/console/settings",
+        "slips" => "/console/slips",
+        "register" => "/console/register",
+        _ => "/console",
+    };
+    Ok(match Texts::of(&get("lang")) {
+        Some(texts) => {
+            let year = 365 * 86_400;
+            let kept = format!("{LANGUAGE}={}; Path=/console; Max-Age={year}; HttpOnly; SameSite=Strict", texts.tag);
+            redirect_with(to, header(kept))
+        }
+        None => redirect(to),
+    })
 }
 
 /// `GET /console/register`.

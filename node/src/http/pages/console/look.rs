@@ -1,7 +1,7 @@
 //! The owner's last look at a list: a cookie with the moment, with what the browser had seen then (a version vector), and
 //! with which list it was. With it the same list marks what came since, in whichever region it is read.
 
-use hyper::header::{COOKIE, HeaderValue};
+use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use registry::VenueId;
 use replication::{VersionVector, Wall};
@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::window::WindowFields;
 use crate::http::App;
+use crate::http::pages::page::cookie;
 use crate::http::reply::header;
 use crate::http::session;
 
@@ -27,10 +28,7 @@ pub(super) fn name_of(venue: VenueId, fields: &WindowFields) -> String {
 
 /// The moment of the last look at this list, and what this owner's browser had seen then.
 pub(super) fn last_look(parts: &Parts, list: &str) -> Option<(Wall, VersionVector)> {
-    let cookies = parts.headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let (_, text) = pairs.find(|(name, _)| *name == LOOK)?;
-    let mut parts = text.splitn(3, '.');
+    let mut parts = cookie(&parts.headers, LOOK)?.splitn(3, '.');
     let (at, seen, token) = (parts.next()?, parts.next()?, parts.next()?);
     if seen != list {
         return None;

@@ -14,7 +14,8 @@ use crate::http::problem::{Answered, Problem};
 use crate::http::reply::full;
 use crate::poster::{Poster, PosterError, Sheet, Words, to_pdf};
 
-/// `GET /console/poster/{file}`: `a4.pdf`, `tent.svg`; `?areas=all` makes one page for each area.
+/// `GET /console/poster/{file}`: `a4.pdf`, `tent.svg`; `?areas=all` makes one page for each area, `?area=0` is for the
+/// first one.
 pub(in super::super::super) async fn poster(call: Call) -> Answered {
     let texts = language(&call.parts);
     let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
@@ -25,10 +26,13 @@ pub(in super::super::super) async fn poster(call: Call) -> Answered {
     };
     let is_pdf = kind == "pdf";
     let query = call.parts.uri.query().unwrap_or_default();
-    let each = form_urlencoded::parse(query.as_bytes()).any(|(name, value)| name == "areas" && value == "all");
+    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+    let each = pairs.iter().any(|(name, value)| name == "areas" && value == "all");
+    let area = pairs.iter().find(|(name, _)| name == "area").and_then(|(_, number)| number.parse().ok());
+    let places = if each { Places::EachArea } else { area.map_or(Places::Door, Places::Area) };
     let (app, known) = (call.app.clone(), owner.known.clone());
     // Shaping the text of many tables takes a while.
-    let drawn = tokio::task::spawn_blocking(move || draw(texts, &app.public_url, &known.venue, each, sheet, is_pdf));
+    let drawn = tokio::task::spawn_blocking(move || draw(texts, &app.public_url, &known.venue, places, sheet, is_pdf));
     match drawn.await.map_err(|_| Problem::internal())? {
         Ok(bytes) => {
             let mut reply = full(StatusCode::OK, bytes);
@@ -52,12 +56,23 @@ pub(in super::super::super) async fn poster(call: Call) -> Answered {
     }
 }
 
-/// The poster of the door, or with `each` those of all areas.
+/// For which places posters are drawn.
+#[derive(Clone, Copy)]
+enum Places {
+    /// The venue as a whole.
+    Door,
+    /// One area, by its place in the list.
+    Area(usize),
+    /// A page for each area.
+    EachArea,
+}
+
+/// The posters, one after the other.
 fn draw(
     texts: &Texts,
     public_url: &str,
     venue: &Venue,
-    each: bool,
+    places: Places,
     sheet: Sheet,
     is_pdf: bool,
 ) -> Result<Vec<u8>, PosterError> {
@@ -81,7 +96,11 @@ fn draw(
         None => format!("{public_url}/c/{}", venue.id),
         Some(area) => format!("{public_url}/c/{}/{}", venue.id, utf8_percent_encode(area, NON_ALPHANUMERIC)),
     };
-    let areas = if each && !venue.areas.is_empty() { venue.areas.iter().map(Some).collect() } else { vec![None] };
+    let areas = match places {
+        Places::EachArea if !venue.areas.is_empty() => venue.areas.iter().map(Some).collect(),
+        Places::Area(number) => vec![venue.areas.get(number)],
+        Places::EachArea | Places::Door => vec![None],
+    };
     let addresses: Vec<String> = areas.iter().map(|area| address(*area)).collect();
     let posters: Vec<Poster<'_>> = areas
         .iter()

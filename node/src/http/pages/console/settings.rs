@@ -32,7 +32,7 @@ struct SettingsPage {
     checkin: String,
     /// Path of the check-in page.
     kiosk: String,
-    has_areas: bool,
+    places: Vec<String>,
     sheets: [&'static str; 3],
     /// Whether a PDF lacks characters of the names.
     pdf_lacks: bool,
@@ -101,7 +101,7 @@ fn page(
         areas: value("areas", venue.areas.join("\n")),
         checkin: format!("{}/c/{}", app.public_url, venue.id),
         kiosk: format!("/c/{}?kiosk=1", venue.id),
-        has_areas: !venue.areas.is_empty(),
+        places: venue.areas.clone(),
         sheets: Sheet::ALL.map(Sheet::name),
         pdf_lacks: !pdf_shows(&venue.name) || !venue.areas.iter().all(|area| pdf_shows(area)),
     };

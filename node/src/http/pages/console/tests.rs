@@ -50,6 +50,17 @@ async fn only_the_owners_key_opens_the_console_and_the_cookie_stands_for_it() {
         let evil = api.ask("GET", path, &[("Cookie", &cookie), ("Sec-Fetch-Site", "cross-site")], None).await;
         assert_eq!(evil.status, 303, "{path}: another site made the request");
     }
+    // The language that was chosen stays, on answers to forms as well.
+    let chosen = get(&api, "/console/language?lang=de&page=settings", &cookie).await;
+    assert_eq!((chosen.status, chosen.header("location")), (303, Some("/console/settings")));
+    let language = chosen.header("set-cookie").expect("a cookie").split(';').next().expect("a pair").to_owned();
+    let german =
+        api.form_with("/console/guests", &[("Cookie", &format!("{cookie}; {language}"))], &[("date", "x")]).await;
+    assert!(german.body.contains("Bitte geben Sie einen Tag ein") && german.body.contains("lang=en&amp;page=guests"));
+    let elsewhere = get(&api, "/console/language?lang=xx&page=//evil.example", &cookie).await;
+    assert_eq!((elsewhere.header("location"), elsewhere.header("set-cookie")), (Some("/console"), None));
+    let area = get(&api, "/console/poster/tent.svg?area=1&lang=de", &cookie).await;
+    assert!(area.status == 200 && area.body.contains("Hof") && area.body.contains("Bitte einchecken"), "{area:?}");
     let poster = api.ask_bytes("GET", "/console/poster/a4.pdf?areas=all", &[("Cookie", &cookie)], None).await;
     assert!(poster.status == 200 && poster.body.starts_with(b"%PDF-"));
 }
