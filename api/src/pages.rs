@@ -1,4 +1,4 @@
-//! What a router knows of the pages that nodes serve: which of their forms may be sent twice.
+//! The pages that nodes serve, as far as a router knows them: some of their forms may be sent twice.
 
 use hyper::Method;
 

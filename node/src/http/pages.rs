@@ -17,6 +17,7 @@
 //! - No page is cached and no page tells another site where a guest comes from; assets are cached for ever.
 //! - A page runs only this service's own scripts and styles; nothing is inline.
 //! - What a person typed appears in a page only through the template engine, which escapes it.
+//! - A handler returns its problem, and the listener shows it as a page, so no problem of a page is JSON.
 //!
 //! # Not here
 //! The rules of a visit: `registry`. What a check-in, a correction and an erasure do: [`super::visits`].
@@ -42,4 +43,10 @@ pub(super) use console::{
     ask, change, contacts, enter, export, leave, list, overview, poster, register, registration, settings, slip, speak,
     take,
 };
+pub(super) use page::trouble;
 pub(super) use receipt::{act, open};
+
+/// Whether a resource is a page for people: its problems are told in words, and not as JSON.
+pub(super) fn is_page(template: &str) -> bool {
+    ["/c/", "/r/", "/console"].iter().any(|start| template.starts_with(start))
+}

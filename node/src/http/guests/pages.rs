@@ -49,7 +49,7 @@ pub(in super::super) struct Pages {
     from: DocumentId,
     to: DocumentId,
     with_acceptance: bool,
-    /// What the reader knew at the last look.
+    /// The reader's knowledge at the last look.
     since: Option<Arc<VersionVector>>,
     done: bool,
 }
@@ -113,7 +113,7 @@ impl Pages {
     }
 }
 
-/// What a page shows of the visits that it looks at.
+/// The conditions for the visits of a page, and the additions to each.
 struct Wanted {
     window: Window,
     area: Option<String>,

@@ -25,7 +25,7 @@ use super::super::venues::{self, CachedVenue};
 use super::super::visits::{self, CheckInError};
 use super::fields::{self, AreaField, ErrorLink, FormErrors, PersonsForm};
 use super::form::{Form, identity};
-use super::page::{Frame, is_kiosk, language, render, trouble};
+use super::page::{Frame, is_kiosk, language, render};
 use super::receipt::{self, Holder};
 use super::texts::Texts;
 use super::times;
@@ -57,7 +57,7 @@ struct Place {
     area: Option<String>,
 }
 
-/// What was typed so far, and what became of it.
+/// The values that were typed, and the node's answer to them.
 #[derive(Default)]
 struct Typed {
     persons: Vec<(usize, Person)>,
@@ -72,10 +72,7 @@ pub(in super::super) async fn show(call: Call) -> Answered {
     let texts = language(&call.parts);
     let app = &call.app;
     let session = Session::without(app);
-    let place = match find(&call, &session) {
-        Ok(place) => place,
-        Err(problem) => return Ok(trouble(texts, &call.parts, &problem)),
-    };
+    let place = find(&call, &session)?;
     let refuses = session.status.doubt.is_some() || session.status.starting || app.handle.stalled().is_some();
     let trouble = refuses.then(|| texts.text("checkin-refusing").into_owned());
     let typed = Typed { trouble, ..Typed::default() };
@@ -87,15 +84,9 @@ pub(in super::super) async fn accept(call: Call) -> Answered {
     let texts = language(&call.parts);
     let app = call.app.clone();
     let mut session = Session::without(&app);
-    let place = match find(&call, &session) {
-        Ok(place) => place,
-        Err(problem) => return Ok(trouble(texts, &call.parts, &problem)),
-    };
+    let place = find(&call, &session)?;
     let parts = call.parts;
-    let form = match Form::read(&parts.headers, call.body).await {
-        Ok(form) => form,
-        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
-    };
+    let form = Form::read(&parts.headers, call.body).await?;
     let (venue, now) = (place.known.venue.id, app.now(&session.status));
     let (id, secret) = match form.identity() {
         Some(identity) => identity,

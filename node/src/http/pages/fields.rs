@@ -49,6 +49,13 @@ pub(super) struct ErrorLink {
     words: String,
 }
 
+impl ErrorLink {
+    /// An error of the field with this name.
+    pub(super) fn new(field: String, words: String) -> ErrorLink {
+        ErrorLink { field, words }
+    }
+}
+
 /// The persons' part of a form.
 #[derive(Serialize)]
 pub(super) struct PersonsForm {

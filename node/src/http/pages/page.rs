@@ -151,7 +151,8 @@ struct MessagePage {
 }
 
 /// A page for a problem that has nothing to do with what was typed.
-pub(super) fn trouble(texts: &Texts, parts: &Parts, problem: &Problem) -> Reply {
+pub(in super::super) fn trouble(parts: &Parts, problem: &Problem) -> Reply {
+    let texts = language(parts);
     let (status, heading, words) = match problem.kind() {
         Kind::NoVenue | Kind::MalformedId => (StatusCode::NOT_FOUND, "missing-venue-title", "missing-venue"),
         Kind::Closed => (StatusCode::GONE, "closed-title", "closed-venue"),

@@ -50,24 +50,16 @@ pub(super) struct Holder {
 /// `GET /r/{visit}`: the page that asks for the secret.
 pub(in super::super) async fn open(call: Call) -> Answered {
     let texts = language(&call.parts);
-    Ok(match named(&call) {
-        Ok(_) => view::locked(texts, &call.parts, StatusCode::OK, false),
-        Err(problem) => trouble(texts, &call.parts, &problem),
-    })
+    named(&call)?;
+    Ok(view::locked(texts, &call.parts, StatusCode::OK, false))
 }
 
 /// `POST /r/{visit}`: shows the receipt, or does what the form says.
 pub(in super::super) async fn act(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let (venue, id) = match named(&call) {
-        Ok(named) => named,
-        Err(problem) => return Ok(trouble(texts, &call.parts, &problem)),
-    };
+    let (venue, id) = named(&call)?;
     let (app, parts) = (call.app, call.parts);
-    let form = match Form::read(&parts.headers, call.body).await {
-        Ok(form) => form,
-        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
-    };
+    let form = Form::read(&parts.headers, call.body).await?;
     // Some people paste the whole address.
     let secret = form.get("secret").trim().rsplit('#').next().unwrap_or_default().parse::<Secret>();
     let Some(secret) = secret.ok().filter(|secret| id.proves(secret)) else {
@@ -214,6 +206,6 @@ pub(super) fn absent(texts: &Texts, parts: &Parts, holder: &Holder, problem: &Pr
         Kind::NoVisit => {
             view::gone(texts, parts, StatusCode::NOT_FOUND, "receipt-title-plain", "receipt-unknown", holder)
         }
-        _ => trouble(texts, parts, problem),
+        _ => trouble(parts, problem),
     }
 }

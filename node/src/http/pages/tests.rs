@@ -121,6 +121,20 @@ async fn a_venue_that_is_not_there_is_said_so_in_words_and_in_the_head() {
 }
 
 #[tokio::test]
+async fn no_problem_of_a_page_is_json() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let receipt = format!("/r/01a225c7-5afa-853d-89eb-55b47d5c787d?v={}", venue.id);
+    for path in [path(&venue), receipt, "/console/login".into(), "/console/register".into()] {
+        let refused = api.ask("POST", &path, &[], Some(&json!({}))).await;
+        assert_eq!((refused.status, refused.header("content-type")), (415, Some("text/html; charset=utf-8")), "{path}");
+        is_private(&refused);
+    }
+    let other = api.ask("POST", "/v1/venues", &[], Some(&json!({}))).await;
+    assert_eq!(other.header("content-type"), Some("application/problem+json"));
+}
+
+#[tokio::test]
 async fn while_the_clock_is_in_doubt_the_form_says_what_to_do_and_loses_nothing() {
     let api = Api::start().await;
     let venue = api.venue().await;

@@ -14,7 +14,7 @@ use crate::http::App;
 use crate::http::call::Call;
 use crate::http::guests::{self, ContactList};
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render, trouble};
+use crate::http::pages::page::{Frame, language, render};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 use crate::http::problem::Answered;
@@ -42,24 +42,16 @@ pub(in super::super::super) async fn contacts(call: Call) -> Answered {
     let texts = language(&call.parts);
     let Some(mut owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
-    let form = match Form::read(&parts.headers, call.body).await {
-        Ok(form) => form,
-        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
-    };
+    let form = Form::read(&parts.headers, call.body).await?;
     let Ok(id) = form.get("visit").parse::<VisitId>() else { return Ok(redirect("/console/guests")) };
     let reason = form.get("reason").to_owned();
     if !REASONS.contains(&&*reason) {
         return Ok(redirect("/console/guests"));
     }
     let fields = WindowFields::of(&form);
-    let found = guests::find_contacts(&app, &mut owner.session, owner.known.clone(), id).await;
-    match found {
-        Ok(found) => {
-            app.metrics.released(&reason);
-            Ok(contacts_page(&app, texts, &parts, &owner, &found, (reason, fields)))
-        }
-        Err(problem) => Ok(trouble(texts, &parts, &problem)),
-    }
+    let found = guests::find_contacts(&app, &mut owner.session, owner.known.clone(), id).await?;
+    app.metrics.released(&reason);
+    Ok(contacts_page(&app, texts, &parts, &owner, &found, (reason, fields)))
 }
 
 fn contacts_page(

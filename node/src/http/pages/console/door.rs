@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 use super::access::{self, is_own, redirect, redirect_with};
 use crate::http::App;
 use crate::http::call::Call;
+use crate::http::pages::fields::ErrorLink;
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, LANGUAGE, language, render, trouble};
+use crate::http::pages::page::{Frame, LANGUAGE, language, render};
 use crate::http::pages::texts::Texts;
 use crate::http::problem::{Answered, Kind, Problem};
 use crate::http::reply::header;
@@ -31,7 +32,7 @@ struct LoginPage {
 #[derive(Serialize)]
 struct RegisterPage<'a> {
     frame: Frame,
-    errors: Vec<Wrong>,
+    errors: Vec<ErrorLink>,
     name: &'a str,
     address: &'a str,
     timezone: &'a str,
@@ -39,13 +40,6 @@ struct RegisterPage<'a> {
     zones: [&'static str; 6],
     /// Makes the venue's id and key, so that a form that is sent twice is one venue.
     seed: String,
-}
-
-/// What is wrong with a field.
-#[derive(Serialize)]
-pub(super) struct Wrong {
-    field: String,
-    words: String,
 }
 
 #[derive(Serialize)]
@@ -72,10 +66,7 @@ pub(super) fn login(texts: &Texts, parts: &Parts, venue: &str, wrong: bool) -> A
 pub(in super::super::super) async fn enter(call: Call) -> Answered {
     let texts = language(&call.parts);
     let (app, parts) = (call.app, call.parts);
-    let form = match Form::read(&parts.headers, call.body).await {
-        Ok(form) => form,
-        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
-    };
+    let form = Form::read(&parts.headers, call.body).await?;
     let session = Session::without(&app);
     let venue = form.get("venue").trim().to_owned();
     let keys = (venue.parse::<VenueId>(), form.get("key").trim().parse::<OwnerKey>());
@@ -84,7 +75,7 @@ pub(in super::super::super) async fn enter(call: Call) -> Answered {
     };
     match access::cookie(&app, id, &key, &session) {
         Ok(cookie) => Ok(redirect_with("/console", cookie)),
-        Err(problem) if problem.kind() == Kind::Closed => Ok(trouble(texts, &parts, &problem)),
+        Err(problem) if problem.kind() == Kind::Closed => Err(problem),
         Err(_) => login(texts, &parts, &venue, true),
     }
 }
@@ -128,10 +119,7 @@ pub(in super::super::super) async fn registration(call: Call) -> Answered {
 pub(in super::super::super) async fn register(call: Call) -> Answered {
     let texts = language(&call.parts);
     let (app, parts) = (call.app, call.parts);
-    let form = match Form::read(&parts.headers, call.body).await {
-        Ok(form) => form,
-        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
-    };
+    let form = Form::read(&parts.headers, call.body).await?;
     if !is_own(&parts) {
         return Ok(redirect("/console"));
     }
@@ -151,10 +139,7 @@ pub(in super::super::super) async fn register(call: Call) -> Answered {
     };
     let name = form.get("name").trim().to_owned();
     let Ok(seed) = form.get("seed").parse::<OwnerKey>() else { return Ok(redirect("/console/register")) };
-    match made(&app, texts, &parts, name, checked, &seed).await {
-        Ok(reply) => Ok(reply),
-        Err(problem) => Ok(trouble(texts, &parts, &problem)),
-    }
+    made(&app, texts, &parts, name, checked, &seed).await
 }
 
 async fn made(
@@ -190,7 +175,7 @@ fn identity(seed: &OwnerKey) -> (VenueId, OwnerKey) {
     (VenueId(id), OwnerKey(key))
 }
 
-fn register_page(texts: &Texts, parts: &Parts, status: StatusCode, form: &Form, errors: Vec<Wrong>) -> Answered {
+fn register_page(texts: &Texts, parts: &Parts, status: StatusCode, form: &Form, errors: Vec<ErrorLink>) -> Answered {
     let title = texts.text("console-register").into_owned();
     let title = if errors.is_empty() { title } else { texts.with("error-title", &[("title", &title)]) };
     let zone = form.get("timezone");
@@ -223,7 +208,7 @@ pub(super) fn lines(form: &Form, name: &str) -> Vec<String> {
 }
 
 /// The errors of a venue's fields, in words.
-pub(super) fn wrong(texts: &Texts, invalid: &Invalid) -> Vec<Wrong> {
+pub(super) fn wrong(texts: &Texts, invalid: &Invalid) -> Vec<ErrorLink> {
     let one = |error: &registry::FieldError| {
         let field = error.pointer.split('/').nth(1).unwrap_or("name").to_owned();
         let label = texts.text(&format!("venue-{field}")).into_owned();
@@ -235,7 +220,7 @@ pub(super) fn wrong(texts: &Texts, invalid: &Invalid) -> Vec<Wrong> {
             Code::Repeated => "error-repeated",
             _ => "error-other",
         };
-        Wrong { field, words: texts.with(key, &[("field", &label)]) }
+        ErrorLink::new(field, texts.with(key, &[("field", &label)]))
     };
     invalid.errors.iter().map(one).collect()
 }

@@ -22,7 +22,7 @@ use crate::http::App;
 use crate::http::call::Call;
 use crate::http::guests::{self, Export, Format, Item, Pages};
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render, trouble};
+use crate::http::pages::page::{Frame, language, render};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 use crate::http::problem::{Answered, Problem};
@@ -105,10 +105,7 @@ async fn answer(call: Call, wish: Wish) -> Answered {
     let texts = language(&call.parts);
     let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
-    let form = match Form::read(&parts.headers, call.body).await {
-        Ok(form) => form,
-        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
-    };
+    let form = Form::read(&parts.headers, call.body).await?;
     let fields = WindowFields::of(&form);
     let asked = match window::read(fields.clone(), &times::zone(&owner.known.venue.timezone)) {
         Ok(asked) => asked,
@@ -122,7 +119,7 @@ async fn answer(call: Call, wish: Wish) -> Answered {
         Wish::Page => rows(&app, texts, &parts, &owner, asked, reason).await,
         Wish::File => file(&app, texts, &owner, asked, reason, form.get("format")).await,
     };
-    answered.or_else(|problem| Ok(trouble(texts, &parts, &problem)))
+    answered
 }
 
 async fn file(app: &Arc<App>, texts: &Texts, owner: &Owner, asked: Asked, reason: &str, format: &str) -> Answered {

@@ -8,7 +8,7 @@ use super::access::Owner;
 use super::{door, window};
 use crate::http::call::Call;
 use crate::http::guests::{Item, Pages};
-use crate::http::pages::page::{Frame, language, render, trouble};
+use crate::http::pages::page::{Frame, language, render};
 use crate::http::pages::times;
 use crate::http::problem::{Answered, Problem};
 
@@ -38,20 +38,16 @@ struct Hour {
 pub(in super::super::super) async fn show(call: Call) -> Answered {
     let texts = language(&call.parts);
     let Some(owner) = Owner::of(&call.app, &call.parts) else { return door::login(texts, &call.parts, "", false) };
-    match counted(&call, &owner).await {
-        Ok((here, areas, hours)) => {
-            let page = OverviewPage {
-                frame: Frame::console(texts, texts.text("console-overview").into_owned(), &call.parts),
-                venue: owner.known.venue.name.clone(),
-                here,
-                arrived: hours.iter().map(|hour| hour.persons).sum(),
-                areas,
-                hours,
-            };
-            Ok(render(texts, StatusCode::OK, "console-overview.html", &page))
-        }
-        Err(problem) => Ok(trouble(texts, &call.parts, &problem)),
-    }
+    let (here, areas, hours) = counted(&call, &owner).await?;
+    let page = OverviewPage {
+        frame: Frame::console(texts, texts.text("console-overview").into_owned(), &call.parts),
+        venue: owner.known.venue.name.clone(),
+        here,
+        arrived: hours.iter().map(|hour| hour.persons).sum(),
+        areas,
+        hours,
+    };
+    Ok(render(texts, StatusCode::OK, "console-overview.html", &page))
 }
 
 type Counted = (u64, Vec<(String, u64)>, Vec<Hour>);

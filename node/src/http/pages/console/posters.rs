@@ -8,7 +8,7 @@ use registry::Venue;
 
 use super::access::{Owner, redirect};
 use crate::http::call::Call;
-use crate::http::pages::page::{language, trouble};
+use crate::http::pages::page::language;
 use crate::http::pages::texts::Texts;
 use crate::http::problem::{Answered, Problem};
 use crate::http::reply::full;
@@ -51,7 +51,7 @@ pub(in super::super::super) async fn poster(call: Call) -> Answered {
         }
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "a poster cannot be drawn");
-            Ok(trouble(texts, &call.parts, &Problem::internal()))
+            Err(Problem::internal())
         }
     }
 }

@@ -7,11 +7,12 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::access::{Owner, redirect};
-use super::door::{Wrong, given, lines, wrong};
+use super::door::{given, lines, wrong};
 use crate::http::App;
 use crate::http::call::Call;
+use crate::http::pages::fields::ErrorLink;
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render, trouble};
+use crate::http::pages::page::{Frame, language, render};
 use crate::http::pages::texts::Texts;
 use crate::http::problem::Answered;
 use crate::http::reply::Reply;
@@ -22,7 +23,7 @@ use crate::poster::{Sheet, pdf_shows};
 struct SettingsPage {
     frame: Frame,
     venue: String,
-    errors: Vec<Wrong>,
+    errors: Vec<ErrorLink>,
     saved: bool,
     name: String,
     address: String,
@@ -52,10 +53,7 @@ pub(in super::super::super) async fn change(call: Call) -> Answered {
     let texts = language(&call.parts);
     let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
-    let form = match Form::read(&parts.headers, call.body).await {
-        Ok(form) => form,
-        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
-    };
+    let form = Form::read(&parts.headers, call.body).await?;
     let patch = json!({
         "name": given(&form, "name"),
         "address": given(&form, "address"),
@@ -68,13 +66,9 @@ pub(in super::super::super) async fn change(call: Call) -> Answered {
         let errors = wrong(texts, &invalid);
         return Ok(page(&app, texts, &parts, &owner, Some(&form), errors, false));
     }
-    match venues::apply(&app, owner.known.venue.id, &patch).await {
-        Ok((known, _)) => {
-            let owner = Owner { known, ..owner };
-            Ok(page(&app, texts, &parts, &owner, None, Vec::new(), true))
-        }
-        Err(problem) => Ok(trouble(texts, &parts, &problem)),
-    }
+    let (known, _) = venues::apply(&app, owner.known.venue.id, &patch).await?;
+    let owner = Owner { known, ..owner };
+    Ok(page(&app, texts, &parts, &owner, None, Vec::new(), true))
 }
 
 fn page(
@@ -83,7 +77,7 @@ fn page(
     parts: &Parts,
     owner: &Owner,
     typed: Option<&Form>,
-    errors: Vec<Wrong>,
+    errors: Vec<ErrorLink>,
     saved: bool,
 ) -> Reply {
     let venue = &owner.known.venue;

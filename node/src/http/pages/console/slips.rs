@@ -13,7 +13,7 @@ use crate::http::App;
 use crate::http::call::Call;
 use crate::http::pages::fields::{self, AreaField, ErrorLink, FormErrors, PersonsForm};
 use crate::http::pages::form::{Form, identity};
-use crate::http::pages::page::{Frame, language, render, trouble};
+use crate::http::pages::page::{Frame, language, render};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 use crate::http::problem::{Answered, Kind};
@@ -64,10 +64,7 @@ pub(in super::super::super) async fn take(call: Call) -> Answered {
     let texts = language(&call.parts);
     let Some(mut owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
-    let form = match Form::read(&parts.headers, call.body).await {
-        Ok(form) => form,
-        Err(problem) => return Ok(trouble(texts, &parts, &problem)),
-    };
+    let form = Form::read(&parts.headers, call.body).await?;
     let secret = form.get("secret").parse::<Secret>().ok();
     let mut typed = Typed {
         persons: form.persons(),
