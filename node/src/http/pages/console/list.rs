@@ -114,12 +114,11 @@ async fn answer(call: Call, wish: Wish) -> Answered {
         }
     };
     let reason = form.get("reason");
-    let answered = match wish {
+    match wish {
         _ if !REASONS.contains(&reason) => count(&app, texts, &parts, &owner, asked).await,
         Wish::Page => rows(&app, texts, &parts, &owner, asked, reason).await,
         Wish::File => file(&app, texts, &owner, asked, reason, form.get("format")).await,
-    };
-    answered
+    }
 }
 
 async fn file(app: &Arc<App>, texts: &Texts, owner: &Owner, asked: Asked, reason: &str, format: &str) -> Answered {
