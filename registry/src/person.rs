@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::invalid::{Code, Invalid};
 use crate::text::clean;
+use api::Moment;
+use replication::Wall;
 
 /// A field of a person, in the order in which all lists and documents have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,11 +34,13 @@ pub enum PersonField {
     City,
     /// ISO 3166-1 alpha-2.
     Country,
+    /// When the person left, if that was before the rest of the party: RFC 3339, UTC, milliseconds.
+    Left,
 }
 
 impl PersonField {
-    /// All fields, in order.
-    pub const ALL: [PersonField; 7] = [
+    /// What a person says of themselves: the fields that forms ask for and that tables have columns for, in order.
+    pub const DETAILS: [PersonField; 7] = [
         PersonField::Name,
         PersonField::Phone,
         PersonField::Email,
@@ -44,6 +48,18 @@ impl PersonField {
         PersonField::PostalCode,
         PersonField::City,
         PersonField::Country,
+    ];
+
+    /// All fields, in order.
+    pub const ALL: [PersonField; 8] = [
+        PersonField::Name,
+        PersonField::Phone,
+        PersonField::Email,
+        PersonField::Street,
+        PersonField::PostalCode,
+        PersonField::City,
+        PersonField::Country,
+        PersonField::Left,
     ];
 
     /// The field's name in JSON, in policy packs and in the CSV header.
@@ -57,6 +73,7 @@ impl PersonField {
             PersonField::PostalCode => "postal_code",
             PersonField::City => "city",
             PersonField::Country => "country",
+            PersonField::Left => "left",
         }
     }
 
@@ -65,7 +82,7 @@ impl PersonField {
     pub(crate) fn max_chars(self) -> usize {
         match self {
             PersonField::Name | PersonField::Street => 120,
-            PersonField::Phone => 40,
+            PersonField::Phone | PersonField::Left => 40,
             // RFC 5321 section 4.5.3.1.3, less the angle brackets.
             PersonField::Email => 254,
             PersonField::PostalCode => 16,
@@ -100,7 +117,13 @@ pub struct Person {
     /// ISO 3166-1 alpha-2.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub country: Option<String>,
+    /// When the person left, if that was before the rest of the party: RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left: Option<String>,
 }
+
+/// What a moment looks like.
+pub(crate) const TIME: &str = "an RFC 3339 time with an offset, such as 2026-01-01T18:30:00+01:00";
 
 impl Person {
     /// A field's text.
@@ -114,6 +137,7 @@ impl Person {
             PersonField::PostalCode => self.postal_code.as_deref(),
             PersonField::City => self.city.as_deref(),
             PersonField::Country => self.country.as_deref(),
+            PersonField::Left => self.left.as_deref(),
         }
     }
 
@@ -127,13 +151,20 @@ impl Person {
             PersonField::PostalCode => self.postal_code = text,
             PersonField::City => self.city = text,
             PersonField::Country => self.country = text,
+            PersonField::Left => self.left = text,
         }
+    }
+
+    /// When the person left, if that was recorded for this person alone.
+    #[must_use]
+    pub fn left_at(&self) -> Option<Wall> {
+        Moment::read(self.left.as_deref()?)
     }
 
     /// Whether the person gives any way of being reached.
     #[must_use]
     pub(crate) fn has_contact(&self) -> bool {
-        PersonField::ALL[1..].iter().any(|&field| field != PersonField::Country && self.get(field).is_some())
+        PersonField::DETAILS[1..].iter().any(|&field| field != PersonField::Country && self.get(field).is_some())
     }
 
     /// The person in the stored form. Errors of form are recorded under `pointer`, such as `/persons/0`; what a
@@ -142,7 +173,10 @@ impl Person {
         let mut checked = Person::default();
         for field in PersonField::ALL {
             let at = || format!("{pointer}/{}", field.json());
-            let text = clean(self.get(field), at, field.max_chars(), invalid);
+            let mut text = clean(self.get(field), at, field.max_chars(), invalid);
+            if field == PersonField::Left {
+                text = text.and_then(|text| moment(&text, at(), invalid));
+            }
             if let Some(text) = &text {
                 match field {
                     PersonField::Phone if !looks_like_phone(text) => {
@@ -173,6 +207,15 @@ impl fmt::Debug for Person {
         f.write_str("Person ")?;
         f.debug_set().entries(given).finish()
     }
+}
+
+/// A moment in its one stored form, so that equal moments are equal bytes.
+fn moment(text: &str, pointer: String, invalid: &mut Invalid) -> Option<String> {
+    let at = Moment::read(text);
+    if at.is_none() {
+        invalid.add(pointer, Code::Time, TIME);
+    }
+    at.map(|at| Moment(at).to_string())
 }
 
 /// Any style: digits of any script, spaces, the usual punctuation, and an extension (`ext. 12`, `x12`, `#12`).
@@ -248,6 +291,7 @@ mod tests {
             assert_eq!(serde_json::to_value(field).expect("serialises"), field.json());
         }
         assert_eq!(json.as_object().map(serde_json::Map::len), Some(PersonField::ALL.len()));
+        assert!(PersonField::ALL.starts_with(&PersonField::DETAILS));
     }
 
     #[test]

@@ -138,6 +138,9 @@ pub enum PackError {
     /// A pack must require a name, because contact tracing needs one.
     #[error("`required.person` must have `name`")]
     Name,
+    /// A departure is not known at check-in.
+    #[error("`required` cannot have `left`: no guest knows at check-in when they will leave")]
+    Left,
     /// An empty group, which every person would satisfy.
     #[error("`required.one_of` has an empty group")]
     EmptyGroup,
@@ -267,6 +270,15 @@ impl TryFrom<PackFile> for PolicyPack {
         if !file.required.person.contains(&PersonField::Name) {
             return Err(PackError::Name);
         }
+        if file
+            .required
+            .person
+            .iter()
+            .chain(file.required.one_of.iter().flatten())
+            .any(|&field| field == PersonField::Left)
+        {
+            return Err(PackError::Left);
+        }
         if file.required.one_of.iter().any(Vec::is_empty) {
             return Err(PackError::EmptyGroup);
         }
@@ -316,6 +328,11 @@ mod tests {
             assert_eq!(PolicyPack::built_in(id), Some(pack));
         }
         assert_eq!(PolicyPack::built_in("atlantis"), None);
+    }
+
+    #[test]
+    fn no_pack_asks_at_check_in_when_a_guest_will_leave() {
+        assert!(matches!(default_with("\"name\"", "\"name\", \"left\""), Err(PackError::Left)));
     }
 
     #[test]

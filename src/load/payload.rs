@@ -160,6 +160,7 @@ fn stored_person(person: &Person) -> Person {
         postal_code: stored(person.postal_code.as_deref()),
         city: stored(person.city.as_deref()),
         country: stored(person.country.as_deref()),
+        left: stored(person.left.as_deref()),
     }
 }
 

@@ -133,6 +133,7 @@ pub(super) fn group(rng: &mut SmallRng) -> Vec<Person> {
             postal_code: Some(code.to_owned()),
             city: Some(town.to_owned()),
             country: Some(country.to_owned()),
+            left: None,
         })
         .collect()
 }

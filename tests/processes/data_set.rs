@@ -133,7 +133,7 @@ fn form(venue: &Venue, visit: &Visit) -> Call {
     fields.append_pair("visit", &visit.id).append_pair("secret", &visit.secret);
     fields.append_pair("area", visit.body["area"].as_str().unwrap_or_default());
     for (place, person) in (1..).zip(visit.body["persons"].as_array().unwrap()) {
-        for field in PersonField::ALL.map(PersonField::json) {
+        for field in PersonField::DETAILS.map(PersonField::json) {
             fields.append_pair(&format!("{field}-{place}"), person[field].as_str().unwrap_or_default());
         }
     }
@@ -183,7 +183,7 @@ fn same_table(body: &[u8], wanted: &BTreeMap<&str, &Sent>) {
         let text = |name: &str| guest_csv::plain(&line[column(name)]);
         assert_eq!(text("visit_id"), one.visit.id);
         assert_eq!(text("area"), one.area.as_deref().unwrap_or_default(), "{}", one.label);
-        for field in PersonField::ALL.map(PersonField::json) {
+        for field in PersonField::DETAILS.map(PersonField::json) {
             assert_eq!(text(field), person[field].as_str().unwrap_or_default(), "{}: {field}", one.label);
         }
     }

@@ -117,7 +117,7 @@ impl Events {
             match changed {
                 Ok(name) if name.collection == VISITS => return self.visit(&name),
                 Ok(name) if name.collection == VENUES => {
-                    if !matches!(read(&self.app, self.venue), Ok(VenueLookup::Open(_))) {
+                    if !matches!(read(&self.app, self.venue), Ok(VenueLookup::Open(_) | VenueLookup::Closed(_))) {
                         return None;
                     }
                 }

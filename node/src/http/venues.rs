@@ -16,7 +16,7 @@ use super::problem::{Kind, Problem};
 use super::session::Session;
 use registry::{OwnerKey, PolicyPack, Venue, VenueId};
 
-pub(super) use handlers::{apply, change, close, create, open_as, show};
+pub(super) use handlers::{apply, apply_closing, change, close, create, open_as, show};
 
 /// A venue as it was read.
 pub(super) struct CachedVenue {
@@ -51,8 +51,10 @@ impl CachedVenue {
 pub(super) enum VenueLookup {
     /// It takes check-ins.
     Open(Arc<CachedVenue>),
-    /// Its owner closed it.
-    Closed,
+    /// Its owner closed it; its list is kept until the last visit expires.
+    Closed(Arc<CachedVenue>),
+    /// It was erased, by a version that closed venues in this way.
+    Erased,
     /// This node does not know it.
     Unknown,
 }
@@ -62,9 +64,15 @@ pub(super) fn find(app: &App, id: VenueId, session: &Session) -> Result<VenueLoo
     if let Some(known) = app.venues.get(&id)
         && session.is_covered_by(&known.vector)
     {
-        return Ok(VenueLookup::Open(known));
+        return Ok(known.into());
     }
     read(app, id)
+}
+
+impl From<Arc<CachedVenue>> for VenueLookup {
+    fn from(known: Arc<CachedVenue>) -> VenueLookup {
+        if known.venue.closed.is_some() { VenueLookup::Closed(known) } else { VenueLookup::Open(known) }
+    }
 }
 
 /// Reads a venue from the store.
@@ -77,7 +85,7 @@ pub(super) fn read(app: &App, id: VenueId) -> Result<VenueLookup, Problem> {
         // The tombstone is durable by now, so the rows may have gone since the view was taken.
         let status = app.handle.status();
         return Ok(if reader.is_erased(&id.name(), true, app.view(&status))? {
-            VenueLookup::Closed
+            VenueLookup::Erased
         } else {
             VenueLookup::Unknown
         });
@@ -99,27 +107,41 @@ pub(super) fn read(app: &App, id: VenueId) -> Result<VenueLookup, Problem> {
     let changed = row.hashes().len() > 1;
     let known = Arc::new(CachedVenue { venue, pack, etag, key, document, needs, changed, vector });
     app.venues.insert(id, known.clone());
-    Ok(VenueLookup::Open(known))
+    Ok(known.into())
 }
 
 /// The venue, or the problem that says why it is not open.
 pub(super) fn find_open(app: &App, id: VenueId, session: &Session) -> Result<Arc<CachedVenue>, Problem> {
     match find(app, id, session)? {
         VenueLookup::Open(known) => Ok(known),
-        VenueLookup::Closed => Err(Problem::new(Kind::Closed, "its owner closed it; it takes no check-ins any more")),
+        VenueLookup::Closed(_) | VenueLookup::Erased => Err(closed_venue()),
         VenueLookup::Unknown => Err(unknown_venue()),
     }
 }
 
-/// The venue, if `key` is its owner's key. A key of another venue gets the same answer as a venue that does not exist.
+/// The venue, be it closed.
+pub(super) fn find_kept(app: &App, id: VenueId, session: &Session) -> Result<Arc<CachedVenue>, Problem> {
+    match find(app, id, session)? {
+        VenueLookup::Open(known) | VenueLookup::Closed(known) => Ok(known),
+        VenueLookup::Erased => Err(closed_venue()),
+        VenueLookup::Unknown => Err(unknown_venue()),
+    }
+}
+
+/// The venue, be it closed, if `key` is its owner's key. A key of another venue gets the same answer as a venue that does not exist.
 pub(super) fn find_owned_venue(
     app: &App,
     id: VenueId,
     key: &OwnerKey,
     session: &Session,
 ) -> Result<Arc<CachedVenue>, Problem> {
-    let known = find_open(app, id, session)?;
+    let known = find_kept(app, id, session)?;
     if known.venue.owned_by(key) { Ok(known) } else { Err(unknown_venue()) }
+}
+
+/// The answer for a venue that takes no check-ins any more.
+pub(super) fn closed_venue() -> Problem {
+    Problem::new(Kind::Closed, "its owner closed it; it takes no check-ins any more")
 }
 
 /// The answer for a venue that is unknown, and for an owner's key that is not its own.

@@ -33,9 +33,14 @@ impl Certainty {
     /// not known the row is not marked as late.
     #[must_use]
     pub fn of(row: &GuestRow, accepted: Option<Wall>) -> Vec<Certainty> {
+        Certainty::of_line(row, row.left_estimated, accepted)
+    }
+
+    /// The marks of one person's line: as [`Certainty::of`], but with that person's own end.
+    pub(crate) fn of_line(row: &GuestRow, estimated: bool, accepted: Option<Wall>) -> Vec<Certainty> {
         let late = accepted.is_some_and(|accepted| accepted.since(row.arrived.0) > LATE);
         let marks = [
-            (row.left_estimated, Certainty::EndEstimated),
+            (estimated, Certainty::EndEstimated),
             (!row.conflicts.is_empty(), Certainty::Conflicting),
             (late, Certainty::Late),
         ];

@@ -24,7 +24,7 @@ pub(super) const MARK: char = '\'';
 /// Columns before and after those of a person.
 const BEFORE: [&str; 7] = ["visit_id", "area", "arrived", "left", "left_estimated", "person", "contact_person"];
 const AFTER: [&str; 2] = ["region", "conflicts"];
-const COLUMNS: usize = BEFORE.len() + PersonField::ALL.len() + AFTER.len();
+const COLUMNS: usize = BEFORE.len() + PersonField::DETAILS.len() + AFTER.len();
 
 /// A line of the table that could not be written; only memory can fail here.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub struct CsvError(#[source] pub(super) csv::Error);
 /// # Errors
 /// [`CsvError`].
 pub fn header() -> Result<Vec<u8>, CsvError> {
-    let columns = BEFORE.into_iter().chain(PersonField::ALL.map(PersonField::json)).chain(AFTER);
+    let columns = BEFORE.into_iter().chain(PersonField::DETAILS.map(PersonField::json)).chain(AFTER);
     let mut writer = writer(b',', BYTE_ORDER_MARK.to_vec());
     writer.write_record(columns).map_err(CsvError)?;
     bytes(writer)
@@ -57,17 +57,18 @@ pub fn lines(row: &GuestRow) -> Result<Vec<u8>, CsvError> {
     let mut writer = writer(b',', Vec::new());
     for (index, person) in row.persons.iter().enumerate() {
         let number = (index + 1).to_string();
+        let (left, left_estimated) = row.departure(person);
         let contact = if person.has_contact() { number.clone() } else { "1".to_owned() };
         let mut cells = vec![
             row.visit_id.to_string(),
             row.area.clone().unwrap_or_default(),
             row.arrived.to_string(),
-            row.left.to_string(),
-            row.left_estimated.to_string(),
+            left.to_string(),
+            left_estimated.to_string(),
             number,
             contact,
         ];
-        cells.extend(PersonField::ALL.map(|field| person.get(field).unwrap_or_default().to_owned()));
+        cells.extend(PersonField::DETAILS.map(|field| person.get(field).unwrap_or_default().to_owned()));
         cells.extend([row.region.clone(), conflicts.clone()]);
         writer.write_record(cells.iter().map(|text| cell(text).into_owned())).map_err(CsvError)?;
     }
@@ -210,9 +211,9 @@ mod tests {
     proptest! {
         /// For any text that guests type: after parsing no cell starts a formula, and every text comes back.
         #[test]
-        fn no_cell_starts_a_formula_and_every_text_comes_back(texts in vec(nasty(), PersonField::ALL.len()), area in nasty()) {
+        fn no_cell_starts_a_formula_and_every_text_comes_back(texts in vec(nasty(), PersonField::DETAILS.len()), area in nasty()) {
             let mut person = Person::default();
-            for (field, text) in PersonField::ALL.into_iter().zip(&texts) {
+            for (field, text) in PersonField::DETAILS.into_iter().zip(&texts) {
                 person.set(field, Some(text.clone()));
             }
             let cells = parsed(&lines(&row(vec![person], &area)).expect("writes"));

@@ -61,12 +61,12 @@ pub struct GuestRow {
     pub area: Option<String>,
     /// RFC 3339, UTC, milliseconds.
     pub arrived: Moment,
-    /// RFC 3339, UTC, milliseconds.
+    /// When the last of the party left; RFC 3339, UTC, milliseconds.
     pub left: Moment,
     /// Whether `left` is an estimate, because no departure was recorded.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub left_estimated: bool,
-    /// The guests.
+    /// The guests. One who left before the rest of the party has a departure of their own.
     pub persons: Vec<Person>,
     /// The region that accepted the check-in.
     pub region: String,
@@ -99,6 +99,12 @@ impl GuestRow {
         }
     }
 
+    /// When a person of this visit left, and whether that is an estimate.
+    #[must_use]
+    pub fn departure(&self, person: &Person) -> (Moment, bool) {
+        person.left_at().map_or((self.left, self.left_estimated), |left| (Moment(left), false))
+    }
+
     /// How many minutes of `window` the visit covers: see [`Window::overlap_minutes`].
     #[must_use]
     pub fn overlap_minutes(&self, window: Window) -> u64 {
@@ -115,7 +121,10 @@ mod tests {
     use replication::{DocumentId, Wall};
 
     use super::{GuestRow, Window};
-    use crate::visit::document::tests::{BASE, visit};
+    use crate::person::Person;
+    use crate::visit::body::CheckedVisit;
+    use crate::visit::document::tests::{BASE, visit, visit_of};
+    use api::Moment;
 
     const MIN: u64 = 60_000;
     const HOUR: Duration = Duration::from_secs(3_600);
@@ -158,6 +167,42 @@ mod tests {
         assert_eq!(row.left.to_string(), "2026-01-01T00:00:00.001Z");
         let json = serde_json::to_value(row).expect("serialises");
         assert!(json.get("left_estimated").is_none() && json.get("area").is_none() && json.get("conflicts").is_none());
+    }
+
+    /// One of two left at 19:00 (minute 60), the other stayed and did not say when they left.
+    #[test]
+    fn a_party_whose_members_leave_apart_is_there_until_the_last_of_them_leaves() {
+        let party = |lefts: [Option<u64>; 2], left: Option<u64>| {
+            let person = |(place, minutes): (usize, Option<u64>)| Person {
+                name: Some(["Anna", "Ben"][place].into()),
+                phone: Some("0711 1".into()),
+                left: minutes.map(|minutes| Moment(Wall(BASE + minutes * MIN)).to_string()),
+                ..Person::default()
+            };
+            let persons = lefts.into_iter().enumerate().map(person).collect();
+            let left = left.map(|minutes| Wall(BASE + minutes * MIN));
+            visit_of(CheckedVisit { arrival: Wall(BASE), left, area: None, persons })
+        };
+        let two_hours = 2 * HOUR;
+        let seen = party([Some(60), None], None);
+        assert!(window(60, 61).names(&seen, two_hours) && !window(120, 121).names(&seen, two_hours));
+        let row = GuestRow::of(&seen, "x", two_hours);
+        let of = |row: &GuestRow, place: usize| {
+            let (left, estimated) = row.departure(&row.persons[place]);
+            (left.0.since(Wall(BASE)).as_secs() / 60, estimated)
+        };
+        assert_eq!((of(&row, 0), of(&row, 1)), ((60, false), (120, true)));
+        // The party left while one of them had gone before.
+        let row = GuestRow::of(&party([Some(60), None], Some(90)), "x", two_hours);
+        assert_eq!((of(&row, 0), of(&row, 1), row.left_estimated), ((60, false), (90, false), false));
+        // Each left alone: the last of them ends the visit, and nothing is estimated.
+        let seen = party([Some(60), Some(75)], None);
+        assert!(window(74, 75).names(&seen, two_hours) && !window(75, 76).names(&seen, two_hours));
+        let row = GuestRow::of(&seen, "x", two_hours);
+        assert_eq!((of(&row, 1), row.left_estimated), ((75, false), false));
+        // One who stayed longer than the estimate says, or than the rest of the party, is not lost.
+        assert!(window(179, 180).names(&party([Some(180), None], None), two_hours));
+        assert!(window(95, 96).names(&party([Some(100), None], Some(90)), two_hours));
     }
 
     #[test]

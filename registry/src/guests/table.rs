@@ -29,7 +29,7 @@ pub enum Column {
     Arrived,
     /// The offset from UTC at the arrival.
     ArrivedOffset,
-    /// When they left.
+    /// When the person left.
     Left,
     /// The offset from UTC at the departure.
     LeftOffset,
@@ -144,18 +144,21 @@ impl GuestTable {
         row: &'a GuestRow,
         accepted: Option<Wall>,
     ) -> impl Iterator<Item = [Cell<'a>; Column::ALL.len()]> {
-        let (arrived, left) = (self.local(row.arrived), self.local(row.left));
-        let marks: Vec<&str> = Certainty::of(row, accepted).into_iter().map(|mark| self.words.mark(mark)).collect();
-        let (marks, visit_id) = (marks.join(", "), row.visit_id.to_string());
+        let arrived = self.local(row.arrived);
+        let visit_id = row.visit_id.to_string();
         let conflicts = conflicts(row);
         (1u32..).zip(&row.persons).map(move |(number, person)| {
+            let (left, estimated) = row.departure(person);
+            let left = self.local(left);
+            let marks = Certainty::of_line(row, estimated, accepted);
+            let marks = marks.into_iter().map(|mark| self.words.mark(mark)).collect::<Vec<_>>().join(", ");
             Column::ALL.map(|column| match column {
                 Column::Arrived => Cell::Time(arrived.time),
                 Column::ArrivedOffset => Cell::Text(arrived.offset.clone().into()),
                 Column::Left => Cell::Time(left.time),
                 Column::LeftOffset => Cell::Text(left.offset.clone().into()),
                 Column::TimeZone => Cell::Text(self.zone_name.as_str().into()),
-                Column::LeftEstimated if row.left_estimated => Cell::Text(self.words.yes.as_ref().into()),
+                Column::LeftEstimated if estimated => Cell::Text(self.words.yes.as_ref().into()),
                 Column::LeftEstimated => Cell::Text(self.words.no.as_ref().into()),
                 Column::Certainty => Cell::Text(marks.clone().into()),
                 Column::Area => Cell::Text(row.area.as_deref().unwrap_or_default().into()),
@@ -189,7 +192,7 @@ fn title(words: &TableWords, column: Column) -> &str {
     match column {
         Column::Arrived => &words.arrived,
         Column::ArrivedOffset => &words.arrived_offset,
-        Column::Left => &words.left,
+        Column::Left | Column::Field(PersonField::Left) => &words.left,
         Column::LeftOffset => &words.left_offset,
         Column::TimeZone => &words.time_zone,
         Column::LeftEstimated => &words.left_estimated,

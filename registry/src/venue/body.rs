@@ -109,6 +109,7 @@ impl CheckedVenue {
             areas: self.areas,
             policy: self.policy,
             owner_key_hashes: vec![owner.hash()],
+            closed: None,
             conflicts: std::collections::BTreeMap::new(),
         }
     }

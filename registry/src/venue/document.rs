@@ -34,6 +34,8 @@ pub(crate) mod field {
     pub(crate) const POLICY: &str = "p";
     /// 32 bytes.
     pub(crate) const OWNER: &str = "k";
+    /// Unix milliseconds. No change takes it away again.
+    pub(crate) const CLOSED: &str = "x";
 }
 
 /// A place that keeps a guest list.
@@ -55,6 +57,8 @@ pub struct Venue {
     pub policy: String,
     /// Hashes of the owner's key: more than one only if the venue was created twice.
     pub owner_key_hashes: Vec<[u8; 32]>,
+    /// When its owner closed it: it takes no check-ins any more, and its list stays until the last visit expires.
+    pub closed: Option<Wall>,
     /// Fields with several concurrent values, by JSON pointer into the profile.
     pub conflicts: Conflicts,
 }
@@ -75,6 +79,7 @@ impl Venue {
             areas: text(field::AREAS).map(|lines| areas_of(&lines)).unwrap_or_default(),
             policy: text(field::POLICY)?,
             owner_key_hashes: hashes.filter_map(|bytes| bytes.try_into().ok()).collect(),
+            closed: closed(document),
             conflicts: conflicts(document),
         })
     }
@@ -91,8 +96,15 @@ impl Venue {
             areas: Vec::new(),
             policy: String::new(),
             owner_key_hashes: Vec::new(),
+            closed: None,
             conflicts: Conflicts::new(),
         }
+    }
+
+    /// The fields that close a venue.
+    #[must_use]
+    pub fn closing(at: Wall) -> [(&'static str, Option<Value>); 1] {
+        [(field::CLOSED, i64::try_from(at.0).ok().map(Value::Int))]
     }
 
     /// The document's fields in their one order.
@@ -187,6 +199,12 @@ pub(crate) fn retention_value(retention: Duration) -> Value {
 /// Areas as the document stores them.
 pub(crate) fn areas_value(areas: &[String]) -> Value {
     Value::Text(areas.join("\n"))
+}
+
+/// Of several moments the last one counts, because visits were taken until then.
+fn closed(document: &Document) -> Option<Wall> {
+    let moments = document.all(field::CLOSED).into_iter().filter_map(Value::as_int);
+    moments.filter_map(|ms| u64::try_from(ms).ok()).max().map(Wall)
 }
 
 fn areas_of(lines: &str) -> Vec<String> {

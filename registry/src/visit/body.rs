@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::body::{objects, read_json};
 use crate::invalid::{Code, Invalid};
-use crate::person::{Person, PersonField};
+use crate::person::{Person, PersonField, TIME};
 use crate::policy::{PolicyPack, VisitField};
 use crate::text::{MAX_AREA_CHARS, clean};
 use crate::venue::Venue;
@@ -82,9 +82,9 @@ impl VisitBody {
     pub fn check(&self, venue: &Venue, pack: &PolicyPack, at: CheckAt) -> Result<CheckedVisit, Invalid> {
         let mut invalid = Invalid::default();
         let arrival = check_arrival(self.arrived.as_deref(), at, &mut invalid);
-        let left = check_left(self.left.as_deref(), arrival, &mut invalid);
+        let left = check_left(self.left.as_deref(), "/left", arrival, &mut invalid);
         let area = check_area(self.area.as_deref(), venue, pack, &mut invalid);
-        let persons = check_persons(&self.persons, pack, &mut invalid);
+        let persons = check_persons(&self.persons, arrival, pack, &mut invalid);
         invalid.or(CheckedVisit { arrival, left, area, persons })
     }
 
@@ -96,11 +96,12 @@ impl VisitBody {
         let mut invalid = Invalid::default();
         let at = CheckAt { now: id.arrival(), arrival: Some(id.arrival()) };
         let arrival = check_arrival(self.arrived.as_deref(), at, &mut invalid);
-        let left = check_left(self.left.as_deref(), arrival, &mut invalid);
+        let left = check_left(self.left.as_deref(), "/left", arrival, &mut invalid);
         let area = normalised_area(self.area.as_deref(), &mut invalid);
         let persons = if check_number(&self.persons, &mut invalid) { self.persons.as_slice() } else { &[] };
         let each = |person: &Person| person.normalised("", &mut invalid);
-        let persons = persons.iter().map(each).collect();
+        let persons: Vec<Person> = persons.iter().map(each).collect();
+        check_departures(&persons, arrival, &mut invalid);
         invalid.or(CheckedVisit { arrival, left, area, persons }).ok().map(|visit| visit.to_fields())
     }
 }
@@ -149,18 +150,17 @@ fn check_arrival(written: Option<&str>, at: CheckAt, invalid: &mut Invalid) -> W
     arrival
 }
 
-const TIME: &str = "an RFC 3339 time with an offset, such as 2026-01-01T18:30:00+01:00";
-
-pub(crate) fn check_left(written: Option<&str>, arrival: Wall, invalid: &mut Invalid) -> Option<Wall> {
+/// A departure: of the whole party at `/left`, of one person below its `pointer`.
+pub(crate) fn check_left(written: Option<&str>, pointer: &str, arrival: Wall, invalid: &mut Invalid) -> Option<Wall> {
     let Some(left) = Moment::read(written?) else {
-        invalid.add("/left", Code::Time, TIME);
+        invalid.add(pointer, Code::Time, TIME);
         return None;
     };
     if left <= arrival {
-        invalid.add("/left", Code::NotAfterArrival, "the departure must be after the arrival");
+        invalid.add(pointer, Code::NotAfterArrival, "the departure must be after the arrival");
     }
     if left > arrival.plus(LONGEST_STAY) {
-        invalid.add("/left", Code::StayTooLong, "the departure may be at most 24 hours after the arrival");
+        invalid.add(pointer, Code::StayTooLong, "the departure may be at most 24 hours after the arrival");
     }
     Some(left)
 }
@@ -190,8 +190,25 @@ pub(crate) fn check_area(
     area
 }
 
-pub(crate) fn check_persons(written: &[Person], pack: &PolicyPack, invalid: &mut Invalid) -> Vec<Person> {
-    if check_number(written, invalid) { pack.check_persons(written, invalid) } else { Vec::new() }
+pub(crate) fn check_persons(
+    written: &[Person],
+    arrival: Wall,
+    pack: &PolicyPack,
+    invalid: &mut Invalid,
+) -> Vec<Person> {
+    if !check_number(written, invalid) {
+        return Vec::new();
+    }
+    let persons = pack.check_persons(written, invalid);
+    check_departures(&persons, arrival, invalid);
+    persons
+}
+
+/// Checks when persons left before the rest of their party.
+fn check_departures(persons: &[Person], arrival: Wall, invalid: &mut Invalid) {
+    for (place, person) in persons.iter().enumerate() {
+        check_left(person.left.as_deref(), &format!("/persons/{place}/left"), arrival, invalid);
+    }
 }
 
 /// Whether so many persons may be read at all.

@@ -17,7 +17,7 @@ use replication::{Document, Value, Wall};
 use serde::{Serialize, Serializer};
 
 use crate::conflicts::Conflicts;
-use crate::person::Person;
+use crate::person::{Person, PersonField};
 use crate::visit::fields::Slot;
 use crate::visit::id::VisitId;
 use api::Moment;
@@ -56,6 +56,22 @@ pub(crate) struct Departure {
     pub estimated: bool,
 }
 
+impl Departure {
+    /// The departure of a party: that of the person who stayed longest. Persons without a departure of their own left
+    /// with the party.
+    pub(crate) fn of(arrived: Wall, left: Option<Wall>, persons: &[Person], max_stay: Duration) -> Departure {
+        let alone = persons.iter().filter_map(Person::left_at).max();
+        let all_left = !persons.is_empty() && persons.iter().all(|person| person.left_at().is_some());
+        match (left.max(alone), left.is_some() || all_left) {
+            (Some(at), true) => Departure { at, estimated: false },
+            (alone, _) => {
+                let stay = max_stay.clamp(SHORTEST_STAY, LONGEST_STAY);
+                Departure { at: arrived.plus(stay).max(alone.unwrap_or_default()), estimated: true }
+            }
+        }
+    }
+}
+
 impl Visit {
     /// The visit that a document holds; `None` if none of it is visible (yet).
     #[must_use]
@@ -65,6 +81,7 @@ impl Visit {
             let Some(slot) = Slot::read(name) else { continue };
             let fits = |value: &Value| match slot {
                 Slot::Left => value.as_int().is_some_and(|ms| ms >= 0),
+                Slot::Person(_, PersonField::Left) => value.as_text().is_some_and(|text| Moment::read(text).is_some()),
                 Slot::Area | Slot::Order | Slot::Version(_) | Slot::Person(..) => value.as_text().is_some(),
             };
             let fitting = document.written(name).iter().filter(|(_, value)| fits(value));
@@ -107,16 +124,21 @@ impl Visit {
         self.winner(Slot::Left)?.as_int().and_then(|ms| u64::try_from(ms).ok()).map(Wall)
     }
 
-    /// The recorded departure, or the estimate: `max_stay` after the arrival, but at least a minute and at most a day.
+    /// When the last of the party left, if that was recorded: for the party, or for each of its persons.
+    #[must_use]
+    pub fn ended(&self) -> Option<Wall> {
+        let departure = self.departure(SHORTEST_STAY);
+        (!departure.estimated).then_some(departure.at)
+    }
+
+    /// When the last of the party left: as it was recorded, or the estimate: `max_stay` after the arrival, but at least a
+    /// minute and at most a day.
     #[must_use]
     pub(crate) fn departure(&self, max_stay: Duration) -> Departure {
-        match self.left() {
-            Some(at) => Departure { at, estimated: false },
-            None => {
-                let stay = max_stay.clamp(SHORTEST_STAY, LONGEST_STAY);
-                Departure { at: self.arrived().plus(stay), estimated: true }
-            }
-        }
+        // Few parties split, and to put persons together costs more than all the rest of a row.
+        let splits = self.slots().any(|slot| matches!(slot, Slot::Person(_, PersonField::Left)));
+        let persons = if splits { self.persons() } else { Vec::new() };
+        Departure::of(self.arrived(), self.left(), &persons, max_stay)
     }
 
     /// The table or room.
@@ -174,9 +196,10 @@ impl Visit {
     }
 }
 
-/// Concurrent values, the winner first: for a departure the latest value, otherwise the last operation.
+/// Concurrent values, the winner first: for a departure the latest value, otherwise the last operation. A person's
+/// departure is text whose order is that of time.
 fn in_order(slot: Slot, mut values: Vec<Written>) -> Vec<Written> {
-    if slot == Slot::Left {
+    if matches!(slot, Slot::Left | Slot::Person(_, PersonField::Left)) {
         values.sort_by(|a, b| (&b.value, b).cmp(&(&a.value, a)));
     } else {
         values.sort_by(|a, b| b.cmp(a));

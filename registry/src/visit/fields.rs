@@ -5,6 +5,7 @@
 //! | `a`, `l` | area, departure |
 //! | `0n`, `0p` .. `bk` | the fields of the person who was written at that place at check-in |
 //! | `1f0c33e2n` .. | the fields of a person whom a correction added: 8 hex digits, then the letter |
+//! | `0l`, `1f0c33e2l` | when that person left, if it was before the rest of the party; a version that knows no such field ignores it |
 //! | `0v`, `1f0c33e2v` | what a correction made of that person as a whole, or that it removed the person |
 //! | `o` | the order of the persons, if it is not that of their keys |
 //!
@@ -52,7 +53,7 @@ macro_rules! person_names {
     ($($index:literal)*) => {
         [$([
             concat!($index, "n"), concat!($index, "p"), concat!($index, "e"), concat!($index, "s"),
-            concat!($index, "z"), concat!($index, "c"), concat!($index, "k"),
+            concat!($index, "z"), concat!($index, "c"), concat!($index, "k"), concat!($index, "l"),
         ]),*]
     };
 }
@@ -61,7 +62,7 @@ const PERSON_NAMES: [[&str; PersonField::ALL.len()]; MAX_PERSONS] =
     person_names!("0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "a" "b");
 
 /// One letter per field, in the order of [`PersonField`].
-const LETTERS: [char; PersonField::ALL.len()] = ['n', 'p', 'e', 's', 'z', 'c', 'k'];
+const LETTERS: [char; PersonField::ALL.len()] = ['n', 'p', 'e', 's', 'z', 'c', 'k', 'l'];
 const VERSION: char = 'v';
 
 impl PersonKey {
@@ -161,6 +162,7 @@ mod tests {
         assert_eq!(name_at(0, PersonField::Name), Some("0n"));
         assert_eq!(name_at(0, PersonField::PostalCode), Some("0z"));
         assert_eq!(name_at(11, PersonField::Country), Some("bk"));
+        assert_eq!(name_at(0, PersonField::Left), Some("0l"));
         assert_eq!(name_at(12, PersonField::Name), None);
         let places = (0u8..).take(MAX_PERSONS);
         let names: BTreeSet<_> = places.flat_map(|place| PersonField::ALL.map(|field| name_at(place, field))).collect();

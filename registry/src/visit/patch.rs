@@ -62,11 +62,11 @@ impl VisitPatch {
             updates.push((Slot::Area.name(), area.map(Value::Text)));
         }
         if let Some(left) = &self.left {
-            let left = check_left(left.as_deref(), current.arrived(), &mut invalid);
+            let left = check_left(left.as_deref(), "/left", current.arrived(), &mut invalid);
             updates.push((Slot::Left.name(), left.and_then(left_value)));
         }
         if let Some(persons) = &self.persons {
-            let persons = check_persons(persons.as_deref().unwrap_or_default(), pack, &mut invalid);
+            let persons = check_persons(persons.as_deref().unwrap_or_default(), current.arrived(), pack, &mut invalid);
             updates.extend(persons_patch::updates(current, &persons));
         }
         invalid.or(updates)

@@ -112,11 +112,13 @@ fn key_of_new(id: VisitId, person: &Person, used: &BTreeSet<PersonKey>) -> Perso
         hasher.update(b"meridian person 1");
         hasher.update(id.document_id().0);
         hasher.update(occurrence.to_be_bytes());
-        for field in PersonField::ALL {
+        for field in PersonField::DETAILS {
             let text = person.get(field).unwrap_or_default();
             hasher.update((text.len() as u64).to_be_bytes());
             hasher.update(text);
         }
+        // Only if it is there, because older versions give the same person the same key.
+        hasher.update(person.left.as_deref().unwrap_or_default());
         let hash = hasher.finalize();
         let key = PersonKey::Added(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]));
         if !used.contains(&key) {

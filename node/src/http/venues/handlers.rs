@@ -11,7 +11,7 @@ use api::headers::SESSION;
 use api::wait::WAIT;
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
 use hyper::{HeaderMap, StatusCode};
-use replication::{Change, Outcome, Reason, Write};
+use replication::{Change, Outcome, Wall, Write};
 
 use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};
@@ -20,8 +20,8 @@ use super::super::query::Query;
 use super::super::reply::{Reply, full, header, json, no_content};
 use super::super::session::Session;
 use super::super::{App, auth, body};
-use super::{CachedVenue, VenueLookup, find_open, read, unknown_venue};
-use registry::{CheckedVenue, CreatedVenue, NewVenue, OwnerKey, VenueId, VenuePatch};
+use super::{CachedVenue, VenueLookup, closed_venue, find_open, read, unknown_venue};
+use registry::{CheckedVenue, CreatedVenue, NewVenue, OwnerKey, Venue, VenueId, VenuePatch};
 
 /// How long any cache may keep a profile.
 const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
@@ -118,16 +118,15 @@ pub(in super::super) async fn apply(
     patch: &VenuePatch,
 ) -> Result<(Arc<CachedVenue>, Option<Outcome>), Problem> {
     // Read from the store and not from the cache, because a change builds on the current state.
-    let VenueLookup::Open(known) = read(app, id)? else { return Err(unknown_venue()) };
+    let known = read_open(app, id)?;
     let updates = patch.check(&known.pack)?;
     let Some(change) = known.amend(&updates) else { return Ok((known, None)) };
     let outcome = app.write("venue_change", Write::Change { key: known.key, change }).await.map_err(closed)?;
     app.venues.invalidate(&id);
-    let VenueLookup::Open(known) = read(app, id)? else { return Err(unknown_venue()) };
-    Ok((known, Some(outcome)))
+    Ok((read_open(app, id)?, Some(outcome)))
 }
 
-/// `DELETE /v1/venues/{venue}`. Its visits stay readable for their guests until they expire.
+/// `DELETE /v1/venues/{venue}`. Its visits stay readable for their guests and its owner until they expire.
 pub(in super::super) async fn close(call: Call) -> Result<Reply, Problem> {
     let id = call.venue()?;
     let app = &call.app;
@@ -135,13 +134,29 @@ pub(in super::super) async fn close(call: Call) -> Result<Reply, Problem> {
     let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     super::find_owned_venue(app, id, &owner, &session)?;
-    let erase = Write::Erase { name: id.name(), lasting: true, reason: Reason::Owner };
-    let outcome = app.write("venue_close", erase).await?;
-    app.venues.invalidate(&id);
+    let outcome = apply_closing(app, id, app.now(&session.status)).await?;
     let mut reply = no_content();
     wanted.confirm_always(app, &Proof::of(app, outcome), &mut reply).await;
     session.sign_write(&mut reply, app, outcome);
     Ok(reply)
+}
+
+/// Closes a venue.
+pub(in super::super) async fn apply_closing(app: &App, id: VenueId, now: Wall) -> Result<Outcome, Problem> {
+    let known = read_open(app, id)?;
+    let change = known.amend(&Venue::closing(now)).ok_or_else(Problem::internal)?;
+    let outcome = app.write("venue_close", Write::Change { key: known.key, change }).await.map_err(closed)?;
+    app.venues.invalidate(&id);
+    Ok(outcome)
+}
+
+/// The open venue as it is stored.
+fn read_open(app: &App, id: VenueId) -> Result<Arc<CachedVenue>, Problem> {
+    match read(app, id)? {
+        VenueLookup::Open(known) => Ok(known),
+        VenueLookup::Closed(_) | VenueLookup::Erased => Err(closed_venue()),
+        VenueLookup::Unknown => Err(unknown_venue()),
+    }
 }
 
 fn profile(known: &CachedVenue) -> Result<Reply, Problem> {

@@ -160,9 +160,9 @@ fn check_erasable(id: VisitId, now: Wall) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The rules for a correction: the venue's, or the node's own once the venue is closed.
+/// The rules for a correction: the venue's, or the node's own if nothing of the venue is here.
 pub(in super::super) fn rules(app: &App, id: VenueId, session: &Session) -> Result<(Venue, Arc<PolicyPack>), Problem> {
-    if let VenueLookup::Open(known) = venues::find(app, id, session)? {
+    if let VenueLookup::Open(known) | VenueLookup::Closed(known) = venues::find(app, id, session)? {
         return Ok((known.venue.clone(), known.pack.clone()));
     }
     Ok((Venue::placeholder(id), app.packs.default_pack().clone()))

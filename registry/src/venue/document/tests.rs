@@ -23,6 +23,7 @@ pub(crate) fn venue(areas: &[&str]) -> Venue {
         areas: areas.iter().map(|area| area.nfc().collect()).collect(),
         policy: "default".into(),
         owner_key_hashes: vec![OWNER.hash()],
+        closed: None,
         conflicts: BTreeMap::new(),
     }
 }

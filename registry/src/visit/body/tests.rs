@@ -164,3 +164,17 @@ proptest! {
         prop_assert_eq!(stored.persons[0].name.clone(), Some(name.nfc().collect::<String>()));
     }
 }
+
+#[test]
+fn one_of_a_party_may_leave_before_the_others() {
+    let leaving = |left: &str| {
+        let persons = json!([{"name": "A", "phone": "0711 1"}, {"name": "B", "left": left}]);
+        check(&json!({"persons": persons}))
+    };
+    assert_eq!(refusals(leaving("2026-01-01T01:00:00+01:00")), [("/persons/1/left".to_owned(), Code::NotAfterArrival)]);
+    let written = leaving("2026-01-01T01:00:01+01:00").expect("passes");
+    assert_eq!(written.persons[1].left.as_deref(), Some("2026-01-01T00:00:01.000Z"), "one form for each moment");
+    assert!(written.to_fields().contains(&("1l", Value::Text("2026-01-01T00:00:01.000Z".into()))));
+    assert_eq!(refusals(leaving("2026-01-02T00:00:00.001Z")), [("/persons/1/left".to_owned(), Code::StayTooLong)]);
+    assert_eq!(refusals(leaving("soon")), [("/persons/1/left".to_owned(), Code::Time)]);
+}

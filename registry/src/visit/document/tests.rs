@@ -26,6 +26,13 @@ pub(crate) fn visit(arrived: u64, left: Option<u64>, area: Option<&str>, names: 
     Visit::from_document(id, &document).expect("visible")
 }
 
+/// A visit as a document of one change gives it.
+pub(crate) fn visit_of(checked: CheckedVisit) -> Visit {
+    let id = VisitId::of(checked.arrival, &Secret([9; 16]));
+    let change = Change::create(&key(id), &checked.to_fields());
+    Visit::from_document(id, &Document::of_changes(&[change]).expect("reads")).expect("visible")
+}
+
 fn stored(arrived: u64, left: Option<u64>, area: Option<&str>, names: &[&str]) -> (VisitId, Document, Vec<Change>) {
     let mut secret = [7; 16];
     secret[..8].copy_from_slice(&(left.unwrap_or_default() ^ area.map_or(0, |a| a.len() as u64)).to_be_bytes());

@@ -231,6 +231,20 @@ fn an_old_document_accepts_corrections() {
     assert_eq!((region.persons(), region.conflicts()), (vec![person("Cleo", "444"), ben()], json!({})));
 }
 
+#[test]
+fn of_one_persons_concurrent_departures_the_latest_counts_and_others_are_untouched() {
+    let left = |minutes| Person { left: Some(moment(minutes)), ..anna() };
+    for (one, two) in [(10, 20), (20, 10)] {
+        let seen = at_once(&[anna(), ben()], &[left(one), ben()], &[left(two), ben()]);
+        assert_eq!(seen.persons(), [left(20), ben()]);
+        assert_eq!(seen.conflicts(), json!({"/persons/0/left": [moment(20), moment(10)]}));
+    }
+    let ben_left = Person { left: Some(moment(30)), ..ben() };
+    let seen = at_once(&[anna(), ben()], &[left(10), ben()], &[anna(), ben_left.clone()]);
+    assert_eq!((seen.persons(), seen.conflicts()), (vec![left(10), ben_left], json!({})));
+    assert_eq!(seen.visit().ended(), Some(Wall(BASE + 30 * 60_000)), "the last of them");
+}
+
 /// A guest's change to the list that is shown.
 #[derive(Clone, Debug)]
 enum Edit {
@@ -239,6 +253,7 @@ enum Edit {
     Remove(Index),
     Add(u8, u8),
     Swap(Index, Index),
+    Leave(Index, u8),
     Nothing,
 }
 
@@ -249,6 +264,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         any::<Index>().prop_map(Edit::Remove),
         (0u8..4, 0u8..4).prop_map(|(name, phone)| Edit::Add(name, phone)),
         (any::<Index>(), any::<Index>()).prop_map(|(a, b)| Edit::Swap(a, b)),
+        (any::<Index>(), 1u8..4).prop_map(|(at, n)| Edit::Leave(at, n)),
         Just(Edit::Nothing),
     ]
 }
@@ -262,10 +278,16 @@ fn edited(mut persons: Vec<Person>, edit: &Edit) -> Vec<Person> {
         Edit::Add(name, phone) if len < MAX_PERSONS / 2 => {
             persons.push(person(&format!("Name {name}"), &format!("55{phone}")));
         }
+        Edit::Leave(at, n) => persons[at.index(len)].left = Some(moment(*n)),
         Edit::Swap(a, b) => persons.swap(a.index(len), b.index(len)),
         Edit::Remove(_) | Edit::Add(..) | Edit::Nothing => {}
     }
     persons
+}
+
+/// So many minutes after the arrival.
+fn moment(minutes: u8) -> String {
+    api::Moment(Wall(BASE + u64::from(minutes) * 60_000)).to_string()
 }
 
 /// Everything that a reader is shown: the persons and every alternative.

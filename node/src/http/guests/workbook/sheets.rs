@@ -127,7 +127,7 @@ fn begin(sheet: &mut Worksheet, words: &TableWords) -> Result<(), XlsxError> {
 /// A width in characters.
 fn width(column: Column) -> u16 {
     match column {
-        Column::Arrived | Column::Left => 16,
+        Column::Arrived | Column::Left | Column::Field(PersonField::Left) => 16,
         Column::ArrivedOffset | Column::LeftOffset | Column::LeftEstimated | Column::Area => 11,
         Column::Person | Column::ContactPerson | Column::Field(PersonField::Country) => 8,
         Column::Field(PersonField::PostalCode) => 9,
