@@ -13,11 +13,24 @@ pub fn is_idempotent(method: &Method, path: &str) -> bool {
     }
 }
 
+/// Whether a person opens this path in a browser: a page, or a path that leads nowhere. Everything below `/v1/` is for
+/// programs, assets are parts of pages, and so is the worker.
+#[must_use]
+pub fn is_page(path: &str) -> bool {
+    !["/v1/", "/assets/", "/worker.js", "/healthz", "/readyz"].iter().any(|start| path.starts_with(start))
+}
+
 #[cfg(test)]
 mod tests {
     use hyper::Method;
 
-    use super::is_idempotent;
+    use super::{is_idempotent, is_page};
+
+    #[test]
+    fn a_person_opens_pages_and_wrong_addresses() {
+        assert!(["/", "/c/x", "/r/x", "/console", "/console/", "/v1"].into_iter().all(is_page));
+        assert!(!["/v1/venues", "/assets/a.css", "/worker.js", "/healthz"].into_iter().any(is_page));
+    }
 
     #[test]
     fn forms_that_name_their_visit_may_be_sent_twice() {

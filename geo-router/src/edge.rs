@@ -30,6 +30,7 @@ mod io;
 mod limit;
 mod listen;
 mod metrics;
+mod person;
 mod pool;
 mod problem;
 mod relay;

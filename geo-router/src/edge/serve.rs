@@ -18,7 +18,7 @@ use super::forward::{Answered, Sending};
 use super::listen::{Connection, UnderWay};
 use super::problem::{Kind, Problem, closes};
 use super::relay::{Answer, Origin, Relay};
-use super::{Edge, hop_headers, request_check, sticky, upgrade};
+use super::{Edge, hop_headers, person, request_check, sticky, upgrade};
 use crate::fleet::NodeId;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -42,12 +42,15 @@ impl Edge {
         let under_way = UnderWay::begin(connection.clone());
         let (parts, body) = request.into_parts();
         let (version, head) = (parts.version, parts.method == Method::HEAD);
+        let person = person::reads(&parts);
         let id = hop_headers::request_id(&parts.headers, self.trusted.contains(connection.peer));
         let mut response = match self.handle(&connection, parts, body, &id).await {
             Ok(response) => response,
             Err(problem) => {
                 let closes = closes(&problem);
-                let mut response = problem.into_response().map(Either::Left);
+                let response = problem.into_response();
+                let response = if person { person::page(response) } else { response };
+                let mut response = response.map(Either::Left);
                 hop_headers::response(response.headers_mut(), &self.via, &id);
                 if closes && version != Version::HTTP_2 {
                     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
