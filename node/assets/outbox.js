@@ -66,7 +66,9 @@ const outbox = (() => {
       const answer = await send(entry);
       if (!answer) { waits = true; continue; }
       const secret = new URLSearchParams(entry.body).get("secret");
-      if (answer.page !== "receipt") await change(entry.visit, { ...entry, state: "refused" });
+      // The answer to a departure is for the guest who still looks at the page.
+      if (entry.action.startsWith("/r/")) await remove(entry.visit);
+      else if (answer.page !== "receipt") await change(entry.visit, { ...entry, state: "refused" });
       else if (entry.kiosk) await remove(entry.visit);
       else await change(entry.visit, { visit: entry.visit, action: entry.action, at: entry.at, state: "sent", secret });
       if (told) await told(entry, answer);

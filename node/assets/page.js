@@ -68,7 +68,7 @@
     return `${$("#colours").textContent.trim().split(/\s+/)[hash[0] % 8]} ${number.slice(0, 2)} ${number.slice(2)}`;
   };
 
-  const receipt = (entry) => `/r/${entry.visit}?v=${entry.action.split("/")[2].split("?")[0]}`;
+  const receipt = (entry) => entry.action.startsWith("/r/") ? entry.action : `/r/${entry.visit}?v=${entry.action.split("/")[2].split("?")[0]}`;
   const openReceipt = async (entry) => {
     const body = new URLSearchParams({ secret: entry.secret, do: "show" }).toString();
     const answer = await outbox.send({ action: receipt(entry), body });
@@ -76,8 +76,23 @@
     return answer;
   };
 
-  // The check-in that this tab shows as not sent yet.
+  // The check-in or departure that this tab shows as not sent yet.
   let waiting = null;
+  // A departure without a network is kept with its time; its entry is of the form's address and not of a check-in.
+  const leaveLater = async (form, entry) => {
+    const words = $("#leaving");
+    if (!words || form.elements.do?.value !== "leave") return false;
+    const at = new Date(entry.at).toISOString();
+    const own = { ...entry, visit: `${entry.action} ${form.elements.person?.value ?? ""}`, body: `${entry.body}&left=${at}` };
+    if (!await outbox.put(own).then(() => true, () => false)) return false;
+    waiting = { ...own, secret: form.elements.secret.value };
+    const page = words.content.cloneNode(true);
+    $("[data-time]", page).textContent = clock(entry.at);
+    $("[data-offline]")?.remove();
+    main.prepend(page);
+    focus($("[data-offline]", main));
+    return true;
+  };
   const wait = async (entry) => {
     waiting = { ...entry, secret: new URLSearchParams(entry.body).get("secret") };
     const page = $("#waiting").content.cloneNode(true);
@@ -178,6 +193,8 @@
     } else if (kept) {
       await wait(entry);
       later();
+    } else if (await leaveLater(form, entry)) {
+      later();
     } else {
       button.disabled = false;
       $(".summary[data-offline]")?.remove();
@@ -228,7 +245,19 @@
     history.replaceState(null, "", location.pathname + location.search);
     $("button", door).focus();
   }
-  for (const link of document.querySelectorAll("nav a[hreflang]")) link.addEventListener("click", () => { link.hash = location.hash; });
+  // Another language keeps what was typed, in this tab and until it is shown again.
+  const TYPED = "meridian-typed";
+  for (const link of document.querySelectorAll("nav a[hreflang]")) link.addEventListener("click", () => {
+    link.hash = location.hash;
+    const form = $("form.check-in");
+    const typed = form && [...new FormData(form)].filter(([name, value]) => value && (FIELDS.test(name) || name === "area"));
+    try { if (typed) sessionStorage.setItem(TYPED, JSON.stringify(typed)); } catch { /* The browser keeps nothing. */ }
+  });
+  try {
+    const typed = JSON.parse(sessionStorage.getItem(TYPED));
+    sessionStorage.removeItem(TYPED);
+    if (typed && $("form.check-in")) fill($("form.check-in"), typed);
+  } catch { /* There is nothing to show. */ }
   dress();
   if (typeof outbox === "undefined") return;
 

@@ -12,7 +12,14 @@ const keep = async (request) => {
 };
 
 self.addEventListener("install", (event) => {
-  event.waitUntil(caches.open(NAME).then((cache) => cache.addAll(FILES)).then(() => self.skipWaiting()));
+  // A node of another version gives its own file under this name, for once: that is not kept.
+  const add = async (cache, file) => {
+    const answer = await fetch(file);
+    if (!answer.ok || !answer.headers.get("Cache-Control").includes("immutable")) throw new Error("another version");
+    await cache.put(file, answer);
+  };
+  const all = (cache) => Promise.all(FILES.map((file) => add(cache, file)));
+  event.waitUntil(caches.open(NAME).then(all).then(() => self.skipWaiting()));
 });
 
 self.addEventListener("activate", (event) => {

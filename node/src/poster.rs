@@ -33,6 +33,14 @@ mod text;
 use krilla::error::KrillaError;
 use qrcode::types::QrError;
 
+/// The QR code of an address, for a page: an SVG path in units of one module, and the length of the picture's side.
+///
+/// # Errors
+/// [`PosterError`] if the address is not ASCII or too long for a code.
+pub(crate) fn code_path(address: &str) -> Result<(String, usize), PosterError> {
+    Ok(code::Code::new(address)?.path())
+}
+
 /// One poster: what differs between the tables of a venue, and the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Poster<'a> {

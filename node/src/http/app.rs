@@ -35,6 +35,9 @@ const VENUES: u64 = 100_000;
 /// Searches for contacts that may run at one time.
 const CONTACT_SEARCHES: usize = 2;
 
+/// How many posters are drawn at one time; further ones wait.
+const POSTERS: usize = 2;
+
 /// Workbooks of guest lists that may be made at one time.
 const WORKBOOKS: usize = 2;
 
@@ -54,6 +57,8 @@ pub struct App {
     pub(super) venues: Cache<VenueId, Arc<CachedVenue>>,
     /// Limits searches for contacts: each reads two days of a venue and keeps what it finds until it is sorted.
     pub(super) contact_searches: Semaphore,
+    /// Limits posters: each keeps a processor busy until it is drawn.
+    pub(super) posters: Arc<Semaphore>,
     /// Limits workbooks: each keeps a processor busy and takes disk space until it is made.
     pub(super) workbooks: Arc<Semaphore>,
     /// The folder of the store, for temporary files without a name.
@@ -89,6 +94,7 @@ impl App {
             console_keys,
             metrics,
             contact_searches: Semaphore::new(CONTACT_SEARCHES),
+            posters: Arc::new(Semaphore::new(POSTERS)),
             workbooks: Arc::new(Semaphore::new(WORKBOOKS)),
             data: config.data.clone(),
             venues: Cache::builder().max_capacity(VENUES).time_to_live(VENUE_FRESH).build(),

@@ -36,17 +36,26 @@ mod tests;
 mod texts;
 mod times;
 
+use api::pages::is_page;
+use hyper::header::{ACCEPT, HeaderValue};
+use hyper::http::request::Parts;
+
 pub(super) use assets::{asset, worker};
 pub(super) use check_in::{accept, show};
 pub use console::ConsoleKeys;
 pub(super) use console::{
-    ask, change, contacts, enter, export, leave, list, overview, poster, register, registration, settings, slip, speak,
-    take,
+    ask, change, close, contacts, enter, export, leave, list, overview, poster, register, registration, settings, slip,
+    speak, take,
 };
 pub(super) use page::trouble;
 pub(super) use receipt::{act, open};
 
-/// Whether a resource is a page for people: its problems are told in words, and not as JSON.
-pub(super) fn is_page(template: &str) -> bool {
-    ["/c/", "/r/", "/console"].iter().any(|start| template.starts_with(start))
+/// Whether a person reads the answer, so that a problem is told in words and not as JSON: at a page, and at an address
+/// that leads nowhere if a browser opens it.
+pub(super) fn is_for_person(template: Option<&str>, parts: &Parts) -> bool {
+    let accepts = |value: &HeaderValue| value.to_str().is_ok_and(|types| types.contains("text/html"));
+    match template {
+        Some(template) => ["/c/", "/r/", "/console"].iter().any(|start| template.starts_with(start)),
+        None => is_page(parts.uri.path()) && parts.headers.get_all(ACCEPT).iter().any(accepts),
+    }
 }

@@ -73,6 +73,7 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
         "/console/settings",
         &[(Method::GET, handler!(pages::settings)), (Method::POST, handler!(pages::change))],
     ),
+    Resource::new("/console/close", &[(Method::POST, handler!(pages::close))]),
     Resource::new("/console/poster/{file}", &[(Method::GET, handler!(pages::poster))]),
     Resource::new("/console/slips", &[(Method::GET, handler!(pages::slip)), (Method::POST, handler!(pages::take))]),
     Resource::new("/healthz", &[(Method::GET, handler!(probes::healthz))]),
@@ -98,15 +99,16 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Rece
     let template = resource.map_or("none", |resource| resource.template());
     let method = parts.method.clone();
     // A page's problem is told to a person, in the language and about the address of the request.
-    let person = resource.filter(|resource| pages::is_page(resource.template())).map(|_| parts.clone());
+    let person = pages::is_for_person(resource.map(Resource::template), &parts).then(|| parts.clone());
     let call = Call::new(app.clone(), parts, body, names.unwrap_or_default(), stopping);
-    let mut reply = match ROUTER.handler(resource, &call.parts.method) {
-        Ok(handler) => handler(call).await.unwrap_or_else(|problem| match &person {
-            Some(parts) => pages::trouble(parts, &problem),
-            None => problem.into_reply(),
-        }),
-        Err(problem) => Problem::from(problem).into_reply(),
+    let answered = match ROUTER.handler(resource, &call.parts.method) {
+        Ok(handler) => handler(call).await,
+        Err(problem) => Err(Problem::from(problem)),
     };
+    let mut reply = answered.unwrap_or_else(|problem| match &person {
+        Some(parts) => pages::trouble(parts, problem),
+        None => problem.into_reply(),
+    });
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (status, took) = (reply.status(), begun.elapsed());
     app.metrics.answered(template, status.as_u16(), took);

@@ -47,6 +47,13 @@ impl Code {
         self.side
     }
 
+    /// The code as an SVG path in units of one module, quiet zone included, and the length of its side.
+    pub(super) fn path(&self) -> (String, usize) {
+        let quiet = QUIET_MODULES as usize;
+        let run = |run: Run| format!("M{} {}h{}v1h-{}z", run.x + quiet, run.y + quiet, run.length, run.length);
+        (self.runs().into_iter().map(run).collect(), self.side + 2 * quiet)
+    }
+
     /// The dark modules, row by row.
     pub(super) fn runs(&self) -> Vec<Run> {
         let mut runs = Vec::new();

@@ -26,7 +26,7 @@ use super::super::visits::{self, CheckInError};
 use super::fields::{self, AreaField, ErrorLink, FormErrors, PersonsForm};
 use super::form::{Form, identity};
 use super::page::{Frame, is_kiosk, language, render};
-use super::receipt::{self, Holder};
+use super::receipt::{Holder, Visitor};
 use super::texts::Texts;
 use super::times;
 
@@ -99,9 +99,9 @@ pub(in super::super) async fn accept(call: Call) -> Answered {
         persons: persons.iter().map(|(_, person)| person.clone()).collect(),
         ..VisitBody::default()
     };
-    let holder = Holder { venue, id, secret };
+    let visitor = Visitor { app: &app, texts, parts: &parts, holder: Holder { venue, id, secret } };
     let error = match check_in(&app, &mut session, venue, id, &body).await {
-        Ok(repeat) => return receipt::after_check_in(&app, texts, &parts, session, holder, repeat).await,
+        Ok(repeat) => return visitor.checked_in(session, repeat).await,
         Err(error) => error,
     };
     let mut typed = Typed { persons, area, identity: Some((id, secret)), ..Typed::default() };
@@ -114,16 +114,14 @@ pub(in super::super) async fn accept(call: Call) -> Answered {
             form_page(&app, texts, &parts, &session, &place, StatusCode::UNPROCESSABLE_ENTITY, typed)
         }
         // The guest went back, changed the form and sent it again: a correction.
-        CheckInError::Problem(problem) if problem.kind() == Kind::Conflict => {
-            receipt::correct(&app, texts, &parts, session, holder, &form).await
-        }
+        CheckInError::Problem(problem) if problem.kind() == Kind::Conflict => visitor.correct(session, &form).await,
         CheckInError::Problem(problem) if problem.kind().status().is_server_error() => {
             typed.trouble = Some(texts.text("checkin-not-stored").into_owned());
             let mut reply = form_page(&app, texts, &parts, &session, &place, StatusCode::SERVICE_UNAVAILABLE, typed)?;
             reply.headers_mut().insert(RETRY_AFTER, header(AGAIN_S.to_string()));
             Ok(reply)
         }
-        CheckInError::Problem(problem) => Ok(receipt::absent(texts, &parts, &holder, &problem)),
+        CheckInError::Problem(problem) => Ok(visitor.absent(&problem)),
     }
 }
 
@@ -172,7 +170,6 @@ fn form_page(
     let zone = times::zone(&venue.timezone);
     let clock = times::local(now, &zone);
     let title = texts.with("checkin-title", &[("venue", &venue.name)]);
-    let title = if status.is_success() { title } else { texts.with("error-title", &[("title", &title)]) };
     let form = fields::persons(texts, pack, is_kiosk(parts), &typed.persons, &typed.errors);
     let area = fields::area(venue, pack, place.area.as_deref(), &typed.area, &typed.errors);
     let page = CheckInPage {

@@ -39,5 +39,5 @@ pub(in super::super) use door::{enter, leave, register, registration, speak};
 pub(in super::super) use list::{ask, export, list};
 pub(in super::super) use overview::show as overview;
 pub(in super::super) use posters::poster;
-pub(in super::super) use settings::{change, settings};
+pub(in super::super) use settings::{change, close, settings};
 pub(in super::super) use slips::{slip, take};

@@ -75,7 +75,7 @@ fn asked(pack: &PolicyPack, place: usize) -> Vec<PersonField> {
         pack.required.person.contains(field) || pack.required.one_of.iter().any(|group| group.contains(field))
     };
     let answers = place == 0 || pack.household == Household::Each;
-    let fields = PersonField::ALL.into_iter().filter(wanted);
+    let fields = PersonField::DETAILS.into_iter().filter(wanted);
     fields.filter(|field| answers || *field == PersonField::Name).collect()
 }
 
@@ -208,6 +208,8 @@ fn kind(field: PersonField) -> &'static str {
     match field {
         PersonField::Phone => "tel",
         PersonField::Email => "email",
+        // Each person of a party leaves with a button of their own.
+        PersonField::Left => "hidden",
         _ => "text",
     }
 }
@@ -221,5 +223,6 @@ fn token(field: PersonField) -> &'static str {
         PersonField::PostalCode => "postal-code",
         PersonField::City => "address-level2",
         PersonField::Country => "country",
+        PersonField::Left => "off",
     }
 }

@@ -2,8 +2,8 @@
 
 use api::headers::PAGE;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue,
-    REFERRER_POLICY, VARY,
+    ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HeaderName, HeaderValue,
+    LOCATION, REFERRER_POLICY, RETRY_AFTER, VARY,
 };
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
@@ -115,10 +115,23 @@ fn in_language(path: &str, query: Option<&str>, tag: &str) -> String {
     format!("{path}?{}", other.finish())
 }
 
+/// What a template gets.
+#[derive(Serialize)]
+struct Page<T> {
+    /// Whether a form was not accepted. A title says that first, because a screen reader reads it first (WCAG 2.4.2).
+    failed: bool,
+    #[serde(flatten)]
+    content: T,
+}
+
 /// An answer that shows a page.
 pub(super) fn render(texts: &Texts, status: StatusCode, template: &'static str, content: impl Serialize) -> Reply {
     let kind = template.strip_suffix(".html").unwrap_or(template);
-    let mut reply = match engine::fill(texts, template, content) {
+    let page = Page {
+        failed: status.is_client_error() && status != StatusCode::GONE && status != StatusCode::NOT_FOUND,
+        content,
+    };
+    let mut reply = match engine::fill(texts, template, page) {
         Ok(page) => full(status, page),
         Err(error) => {
             debug_assert!(false, "{error:#}");
@@ -142,28 +155,50 @@ pub(super) fn render(texts: &Texts, status: StatusCode, template: &'static str, 
     reply
 }
 
+/// Sends the browser to another page (RFC 9110, section 15.4.4).
+pub(super) fn redirect(to: &'static str) -> Reply {
+    let mut reply = full(StatusCode::SEE_OTHER, "");
+    reply.headers_mut().insert(LOCATION, HeaderValue::from_static(to));
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply
+}
+
 /// A page with a heading and a paragraph.
 #[derive(Serialize)]
 struct MessagePage {
     frame: Frame,
     heading: String,
     words: String,
+    /// Whether it shows the way to the console.
+    home: bool,
 }
 
 /// A page for a problem that has nothing to do with what was typed.
-pub(in super::super) fn trouble(parts: &Parts, problem: &Problem) -> Reply {
+pub(in super::super) fn trouble(parts: &Parts, problem: Problem) -> Reply {
     let texts = language(parts);
+    // The address of the answer to a form was opened: reloaded, or kept as a bookmark.
+    if problem.kind() == Kind::Method && parts.uri.path().starts_with("/console/") {
+        return redirect("/console");
+    }
     let (status, heading, words) = match problem.kind() {
+        Kind::NoRoute => (StatusCode::NOT_FOUND, "missing-page-title", "missing-page"),
         Kind::NoVenue | Kind::MalformedId => (StatusCode::NOT_FOUND, "missing-venue-title", "missing-venue"),
         Kind::Closed => (StatusCode::GONE, "closed-title", "closed-venue"),
         kind => (kind.status(), "trouble-title", "trouble"),
     };
+    let home = problem.kind() == Kind::NoRoute;
     let heading = texts.text(heading).into_owned();
     let frame = Frame::new(texts, heading.clone(), parts);
-    let page = MessagePage { frame, heading, words: texts.text(words).into_owned() };
+    let page = MessagePage { frame, heading, words: texts.text(words).into_owned(), home };
     let mut reply = render(texts, status, "message.html", &page);
     if problem.kind() == Kind::NoVenue {
         reply.headers_mut().insert(api::headers::PROBLEM, HeaderValue::from_static(Kind::NoVenue.slug()));
+    }
+    let told = problem.into_reply();
+    for name in [ALLOW, RETRY_AFTER] {
+        if let Some(value) = told.headers().get(&name) {
+            reply.headers_mut().insert(name, value.clone());
+        }
     }
     reply
 }

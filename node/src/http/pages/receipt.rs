@@ -16,7 +16,8 @@ use api::headers::SESSION;
 use hyper::header::HeaderValue;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, StatusCode};
-use registry::{Person, Secret, VenueId, VisitId, VisitPatch};
+use registry::{Person, Secret, VenueId, Visit, VisitId, VisitPatch};
+use replication::{DocumentKey, Row};
 use serde_json::json;
 
 use super::super::App;
@@ -65,16 +66,16 @@ pub(in super::super) async fn act(call: Call) -> Answered {
     let Some(secret) = secret.ok().filter(|secret| id.proves(secret)) else {
         return Ok(view::locked(texts, &parts, StatusCode::FORBIDDEN, true));
     };
-    let holder = Holder { venue, id, secret };
+    let visitor = Visitor { app: &app, texts, parts: &parts, holder: Holder { venue, id, secret } };
     let session = session(&app, &form).await?;
     let answered = match form.get("do") {
-        "leave" => leave(&app, texts, &parts, session, holder).await,
-        "edit" => shown(&app, texts, &parts, session, holder, Note::Edit).await,
-        "correct" => correct(&app, texts, &parts, session, holder, &form).await,
-        "erase" => erase(&app, texts, &parts, &session, holder).await,
-        _ => shown(&app, texts, &parts, session, holder, Note::None).await,
+        "leave" => visitor.leave(session, &form).await,
+        "edit" => visitor.shown(session, Note::Edit).await,
+        "correct" => return visitor.correct(session, &form).await,
+        "erase" => visitor.erase(&session).await,
+        _ => visitor.shown(session, Note::None).await,
     };
-    answered.or_else(|problem| Ok(absent(texts, &parts, &holder, &problem)))
+    answered.or_else(|problem| Ok(visitor.absent(&problem)))
 }
 
 /// The venue and the visit that the address names.
@@ -101,111 +102,135 @@ async fn session(app: &App, form: &Form) -> Result<Session, Problem> {
     }
 }
 
-/// The receipt as the answer to a check-in.
-pub(super) async fn after_check_in(
-    app: &App,
-    texts: &Texts,
-    parts: &Parts,
-    mut session: Session,
-    holder: Holder,
-    repeat: bool,
-) -> Answered {
-    session.status = app.handle.status();
-    let note = if repeat { Note::Repeat } else { Note::None };
-    let answered = shown(app, texts, parts, session, holder, note).await;
-    answered.or_else(|problem| Ok(absent(texts, parts, &holder, &problem)))
+/// The holder of a receipt with the request that they made.
+pub(super) struct Visitor<'a> {
+    pub(super) app: &'a App,
+    pub(super) texts: &'a Texts,
+    pub(super) parts: &'a Parts,
+    pub(super) holder: Holder,
 }
 
-/// The visit as it is durable here.
-async fn shown(app: &App, texts: &Texts, parts: &Parts, mut session: Session, holder: Holder, note: Note) -> Answered {
-    let rows = app.rows(&holder.id.name(holder.venue), app.view(&session.status))?;
-    let Some((visit, expires_at)) = visit_from_rows(app, holder.id, &rows) else {
-        return Err(why_absent(app, holder.venue, holder.id, &mut session)?);
-    };
-    let needs = collect_needs(&rows, &session.status.durable);
-    view::receipt(app, texts, parts, &session, &Shown { holder, visit, expires_at, needs, note })
-}
-
-async fn leave(app: &App, texts: &Texts, parts: &Parts, session: Session, holder: Holder) -> Answered {
-    let rows = app.rows(&holder.id.name(holder.venue), app.view(&session.status))?;
-    // A form that is sent again does not move the departure.
-    if visit_from_rows(app, holder.id, &rows).is_some_and(|(visit, _)| visit.left().is_some()) {
-        return shown(app, texts, parts, session, holder, Note::Left).await;
+impl Visitor<'_> {
+    /// The receipt as the answer to a check-in.
+    pub(super) async fn checked_in(&self, mut session: Session, repeat: bool) -> Answered {
+        session.status = self.app.handle.status();
+        let answered = self.shown(session, if repeat { Note::Repeat } else { Note::None }).await;
+        answered.or_else(|problem| Ok(self.absent(&problem)))
     }
-    let arrived = holder.id.arrival();
-    // A phone's clock may have been ahead at the arrival.
-    let left = app.now(&session.status).max(arrived.plus(Duration::from_secs(1)));
-    let patch = json!({"left": Moment(left).to_string()});
-    change(app, texts, parts, session, holder, &patch, &[], Note::Left).await
-}
 
-/// Corrects persons and area to what the form says.
-pub(super) async fn correct(
-    app: &App,
-    texts: &Texts,
-    parts: &Parts,
-    session: Session,
-    holder: Holder,
-    form: &Form,
-) -> Answered {
-    let typed = form.persons();
-    let persons: Vec<&Person> = typed.iter().map(|(_, person)| person).collect();
-    let mut patch = json!({"persons": persons});
-    if form.has("area") {
-        let area = Some(form.get("area").trim()).filter(|area| !area.is_empty());
-        patch["area"] = area.into();
-    }
-    change(app, texts, parts, session, holder, &patch, &typed, Note::Corrected).await
-}
-
-#[allow(clippy::too_many_arguments)]
-async fn change(
-    app: &App,
-    texts: &Texts,
-    parts: &Parts,
-    mut session: Session,
-    holder: Holder,
-    patch: &serde_json::Value,
-    typed: &[(usize, Person)],
-    note: Note,
-) -> Answered {
-    if session.status.doubt.is_some() {
-        return Err(Problem::clock_in_doubt());
-    }
-    let patch = VisitPatch::parse(patch.to_string().as_bytes())?;
-    match visits::apply_correction(app, &mut session, holder.venue, holder.id, &patch).await {
-        Ok(corrected) => {
-            let visits::Corrected { visit, expires_at, needs, .. } = corrected;
-            session.status = app.handle.status();
-            view::receipt(app, texts, parts, &session, &Shown { holder, visit, expires_at, needs, note })
+    /// Corrects persons and area to what the form says.
+    pub(super) async fn correct(&self, session: Session, form: &Form) -> Answered {
+        let mut typed = form.persons();
+        // The form of a check-in does not know who left meanwhile.
+        let stored = self.stored(&session)?.map(|visit| visit.persons()).unwrap_or_default();
+        for (_, person) in typed.iter_mut().filter(|(_, person)| person.left.is_none()) {
+            person.left = stored.iter().find(|one| one.name == person.name).and_then(|one| one.left.clone());
         }
-        Err(CheckInError::Problem(problem)) => Err(problem),
-        Err(CheckInError::Invalid(invalid)) => {
-            let (_, pack) = visits::rules(app, holder.venue, &session)?;
-            let places: Vec<usize> = typed.iter().map(|(place, _)| *place).collect();
-            let errors = FormErrors::of_visit(texts, &pack, &invalid, &places);
-            shown(app, texts, parts, session, holder, Note::Wrong(typed.to_vec(), errors)).await
+        let persons: Vec<&Person> = typed.iter().map(|(_, person)| person).collect();
+        let mut patch = json!({"persons": persons});
+        if form.has("area") {
+            let area = Some(form.get("area").trim()).filter(|area| !area.is_empty());
+            patch["area"] = area.into();
+        }
+        let answered = self.change(session, &patch, &typed, Note::Corrected).await;
+        answered.or_else(|problem| Ok(self.absent(&problem)))
+    }
+
+    /// The page for a visit that is not there, or for a request that failed.
+    pub(super) fn absent(&self, problem: &Problem) -> Reply {
+        let (status, heading, words) = match problem.kind() {
+            Kind::Erased => (StatusCode::GONE, "receipt-erased-title", "receipt-erased"),
+            Kind::Expired => (StatusCode::GONE, "receipt-title-plain", "receipt-expired"),
+            Kind::NoVisit => (StatusCode::NOT_FOUND, "receipt-title-plain", "receipt-unknown"),
+            _ => return trouble(self.parts, problem.clone()),
+        };
+        view::gone(self.texts, self.parts, status, heading, words, &self.holder)
+    }
+
+    fn rows(&self, session: &Session) -> Result<Vec<(DocumentKey, Row)>, Problem> {
+        let name = self.holder.id.name(self.holder.venue);
+        self.app.rows(&name, self.app.view(&session.status))
+    }
+
+    /// The visit as it is durable here.
+    fn stored(&self, session: &Session) -> Result<Option<Visit>, Problem> {
+        Ok(visit_from_rows(self.app, self.holder.id, &self.rows(session)?).map(|(visit, _)| visit))
+    }
+
+    async fn shown(&self, mut session: Session, note: Note) -> Answered {
+        let Visitor { app, texts, parts, holder } = *self;
+        let rows = self.rows(&session)?;
+        let Some((visit, expires_at)) = visit_from_rows(app, holder.id, &rows) else {
+            return Err(why_absent(app, holder.venue, holder.id, &mut session)?);
+        };
+        let needs = collect_needs(&rows, &session.status.durable);
+        view::receipt(app, texts, parts, &session, &Shown { holder, visit, expires_at, needs, note })
+    }
+
+    /// Records that the party left, or that one of it did.
+    async fn leave(&self, session: Session, form: &Form) -> Answered {
+        let visit = self.stored(&session)?;
+        // A form that is sent again does not move the departure.
+        if visit.as_ref().is_some_and(|visit| visit.ended().is_some()) {
+            return self.shown(session, Note::Left).await;
+        }
+        let arrived = self.holder.id.arrival();
+        // A phone's clock may have been ahead at the arrival.
+        let (now, earliest) = (self.app.now(&session.status), arrived.plus(Duration::from_secs(1)));
+        // A departure that waited on a phone without a network states its time.
+        let said = Moment::read(form.get("left")).filter(|said| *said <= now);
+        let left = Moment(said.unwrap_or(now).max(earliest)).to_string();
+        let mut persons = visit.map(|visit| visit.persons()).unwrap_or_default();
+        let place = form.get("person").parse::<usize>().ok();
+        let Some(person) = place.and_then(|place| persons.get_mut(place)) else {
+            let left = json!({"left": left});
+            return self.change(session, &left, &[], Note::Left).await;
+        };
+        let name = person.name.clone().unwrap_or_default();
+        // The party may have been corrected since the form was shown.
+        if name != form.get("name") || person.left.is_some() {
+            return self.shown(session, Note::None).await;
+        }
+        person.left = Some(left);
+        let patch = json!({"persons": persons});
+        self.change(session, &patch, &[], Note::OneLeft(name)).await
+    }
+
+    async fn change(
+        &self,
+        mut session: Session,
+        patch: &serde_json::Value,
+        typed: &[(usize, Person)],
+        note: Note,
+    ) -> Answered {
+        let Visitor { app, texts, parts, holder } = *self;
+        if session.status.doubt.is_some() {
+            return Err(Problem::clock_in_doubt());
+        }
+        let patch = VisitPatch::parse(patch.to_string().as_bytes())?;
+        match visits::apply_correction(app, &mut session, holder.venue, holder.id, &patch).await {
+            Ok(corrected) => {
+                let visits::Corrected { visit, expires_at, needs, .. } = corrected;
+                session.status = app.handle.status();
+                view::receipt(app, texts, parts, &session, &Shown { holder, visit, expires_at, needs, note })
+            }
+            Err(CheckInError::Problem(problem)) => Err(problem),
+            Err(CheckInError::Invalid(invalid)) => {
+                let (_, pack) = visits::rules(app, holder.venue, &session)?;
+                let places: Vec<usize> = typed.iter().map(|(place, _)| *place).collect();
+                let errors = FormErrors::of_visit(texts, &pack, &invalid, &places);
+                self.shown(session, Note::Wrong(typed.to_vec(), errors)).await
+            }
         }
     }
-}
 
-async fn erase(app: &App, texts: &Texts, parts: &Parts, session: &Session, holder: Holder) -> Answered {
-    if session.status.doubt.is_some() {
-        return Err(Problem::clock_in_doubt());
-    }
-    let outcome = visits::apply_erasure(app, session, holder.venue, holder.id).await?;
-    let has = confirmed(app, &Proof::of(app, outcome), app.regions.len(), REGIONS_WAIT).await;
-    Ok(view::erased(app, texts, parts, &holder, &has))
-}
-
-/// The page for a visit that is not there, or for a request that failed.
-pub(super) fn absent(texts: &Texts, parts: &Parts, holder: &Holder, problem: &Problem) -> Reply {
-    match problem.kind() {
-        Kind::Erased => view::gone(texts, parts, StatusCode::GONE, "receipt-erased-title", "receipt-erased", holder),
-        Kind::Expired => view::gone(texts, parts, StatusCode::GONE, "receipt-title-plain", "receipt-expired", holder),
-        Kind::NoVisit => {
-            view::gone(texts, parts, StatusCode::NOT_FOUND, "receipt-title-plain", "receipt-unknown", holder)
+    async fn erase(&self, session: &Session) -> Answered {
+        let Visitor { app, texts, parts, holder } = *self;
+        if session.status.doubt.is_some() {
+            return Err(Problem::clock_in_doubt());
         }
-        _ => trouble(parts, problem),
+        let outcome = visits::apply_erasure(app, session, holder.venue, holder.id).await?;
+        let has = confirmed(app, &Proof::of(app, outcome), app.regions.len(), REGIONS_WAIT).await;
+        Ok(view::erased(app, texts, parts, &holder, &has))
     }
 }

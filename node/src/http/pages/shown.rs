@@ -17,7 +17,7 @@ pub(super) fn conflicts(texts: &Texts, conflicts: &Conflicts) -> Vec<String> {
     let shown = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Object(fields) => {
-            let given = PersonField::ALL.iter().filter_map(|field| fields.get(field.json())?.as_str());
+            let given = PersonField::DETAILS.iter().filter_map(|field| fields.get(field.json())?.as_str());
             given.collect::<Vec<_>>().join(", ")
         }
         _ => "–".to_owned(),

@@ -176,6 +176,111 @@ async fn only_the_secret_opens_a_receipt() {
 }
 
 #[tokio::test]
+async fn one_of_a_party_leaves_before_the_others() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let form = api.ask("GET", &path(&venue), &[], None).await;
+    let (id, secret) = (hidden(&form, "visit").to_owned(), hidden(&form, "secret").to_owned());
+    let party = [("visit", &*id), ("secret", &*secret), ("name-1", "Zoë"), ("phone-1", "030 1"), ("name-2", "Ben <b>")];
+    let receipt = api.form(&path(&venue), &party).await;
+    assert!(receipt.body.contains("Only Ben &lt;b&gt; is leaving") && receipt.body.contains("We are leaving now"));
+    let address = format!("/r/{id}?v={}", venue.id);
+    let act = async |more: &[(&str, &str)]| {
+        let fields: Vec<_> = [("secret", &*secret)].into_iter().chain(more.iter().copied()).collect();
+        api.form(&address, &fields).await
+    };
+    let one = [("do", "leave"), ("person", "1"), ("name", "Ben <b>")];
+    let left = act(&one).await;
+    assert!(left.body.contains("The departure of Ben &lt;b&gt; is stored"), "{left:?}");
+    // The last one there leaves for the party.
+    assert!(left.body.contains("receipt-departed") || left.body.contains("Left: "), "{left:?}");
+    assert!(!left.body.contains("is leaving<") && !left.body.contains("Only "), "{left:?}");
+    let rows = async || venue.list(&api, "/guests", "application/json").await.json()["visits"].clone();
+    let first = rows().await;
+    assert!(first[0]["persons"][1]["left"].is_string() && first[0]["left_estimated"] == true, "{first}");
+    // Sent again, for a person of another name, and for nobody: nothing changes.
+    for repeat in
+        [one, [("do", "leave"), ("person", "1"), ("name", "Zoë")], [("do", "leave"), ("person", "0"), ("name", "")]]
+    {
+        assert_eq!(act(&repeat).await.status, 200);
+        assert_eq!(rows().await, first);
+    }
+    // A correction keeps who left, be it from the receipt or from the form of the check-in.
+    let edit = act(&[("do", "edit")]).await;
+    assert_eq!(hidden(&edit, "left-2"), first[0]["persons"][1]["left"].as_str().expect("a time"));
+    let changed =
+        [("visit", &*id), ("secret", &*secret), ("name-1", "Zoë"), ("phone-1", "030 2"), ("name-2", "Ben <b>")];
+    assert_eq!(api.form(&path(&venue), &changed).await.status, 200);
+    let second = rows().await;
+    assert_eq!(second[0]["persons"][0]["phone"], "030 2");
+    assert_eq!(second[0]["persons"][1], first[0]["persons"][1]);
+    let gone = act(&[("do", "leave")]).await;
+    assert!(gone.body.contains("Goodbye!"), "{gone:?}");
+    assert!(rows().await[0].get("left_estimated").is_none());
+}
+
+#[tokio::test]
+async fn a_departure_that_waited_has_its_own_time_but_none_to_come() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let depart = async |said: jiff::Timestamp| {
+        let form = api.ask("GET", &path(&venue), &[], None).await;
+        let (id, secret) = (hidden(&form, "visit").to_owned(), hidden(&form, "secret").to_owned());
+        let fields = [("visit", &*id), ("secret", &*secret), ("name-1", "Zoë"), ("phone-1", "030 1")];
+        assert_eq!(api.form(&path(&venue), &fields).await.status, 200);
+        let said = format!("{said:.3}");
+        let leave = [("secret", &*secret), ("do", "leave"), ("left", &*said)];
+        assert_eq!(api.form(&format!("/r/{id}?v={}", venue.id), &leave).await.status, 200);
+        let list = venue.list(&api, "/guests", "application/json").await.json();
+        let rows = list["visits"].as_array().expect("visits").clone();
+        let row = rows.into_iter().find(|row| row["visit_id"] == id.as_str()).expect("the visit");
+        let moment = |name: &str| row[name].as_str().expect("a moment").parse::<jiff::Timestamp>().expect("a moment");
+        (moment("arrived"), moment("left"))
+    };
+    let hour = jiff::SignedDuration::from_hours(1);
+    let (arrived, left) = depart(jiff::Timestamp::now() - hour).await;
+    assert_eq!(left, arrived + jiff::SignedDuration::from_secs(1), "never before the arrival");
+    let (_, left) = depart(jiff::Timestamp::now() + hour).await;
+    assert!(left < jiff::Timestamp::now() + jiff::SignedDuration::from_secs(60), "never to come");
+}
+
+#[tokio::test]
+async fn a_browser_at_a_wrong_address_gets_words() {
+    let api = Api::start().await;
+    let browser = [("Accept", "text/html,application/xhtml+xml"), ("Accept-Language", "de")];
+    for path in ["/", "/console/", "/c", "/v1"] {
+        let lost = api.ask("GET", path, &browser, None).await;
+        assert!(lost.status == 404 && lost.body.contains("Diese Seite gibt es nicht"), "{path}: {lost:?}");
+        is_private(&lost);
+        assert_eq!(api.ask("GET", path, &[], None).await.header("content-type"), Some("application/problem+json"));
+    }
+    let other = api.ask("GET", "/v1/nothing", &browser, None).await;
+    assert_eq!(other.header("content-type"), Some("application/problem+json"), "everything below it is for programs");
+    // The answer to a form of the console that is reloaded.
+    for path in ["/console/login", "/console/export", "/console/contacts", "/console/close"] {
+        let back = api.ask("GET", path, &browser, None).await;
+        assert_eq!((back.status, back.header("location")), (303, Some("/console")), "{path}");
+    }
+    let venue = api.venue().await;
+    let refused = api.ask("DELETE", &path(&venue), &browser, None).await;
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, POST")), "{refused:?}");
+    is_private(&refused);
+}
+
+#[tokio::test]
+async fn a_tablets_guest_takes_the_receipt_along() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let door = format!("{}?kiosk=1", path(&venue));
+    let form = api.ask("GET", &door, &[], None).await;
+    let (id, secret) = (hidden(&form, "visit"), hidden(&form, "secret"));
+    let fields = [("visit", id), ("secret", secret), ("name-1", "Zoë"), ("phone-1", "030 1")];
+    let receipt = api.form(&door, &fields).await;
+    assert!(receipt.body.contains("class=\"qr\"") && !receipt.body.contains(secret), "{receipt:?}");
+    is_private(&receipt);
+}
+
+#[tokio::test]
 async fn assets_are_kept_for_ever_and_pages_name_them() {
     let api = Api::start().await;
     let venue = api.venue().await;
@@ -188,7 +293,12 @@ async fn assets_are_kept_for_ever_and_pages_name_them() {
         let etag = asset.header("etag").expect("a tag");
         assert_eq!(api.ask("GET", &address, &[("If-None-Match", etag)], None).await.status, 304);
     }
-    assert_eq!(api.ask("GET", "/assets/style-0000000000000000.css", &[], None).await.status, 404);
+    // A page of another version, while a deployment is renewed: this version's file, which nobody keeps.
+    let other = api.ask("GET", "/assets/style-0000000000000000.css", &[], None).await;
+    assert_eq!((other.status, other.header("cache-control")), (200, Some("no-store")));
+    for none in ["/assets/x-0000000000000000.css", "/assets/style.css", "/assets/x"] {
+        assert_eq!(api.ask("GET", none, &[], None).await.status, 404, "{none}");
+    }
     assert_eq!(api.ask("GET", "/worker.js", &[], None).await.header("cache-control"), Some("no-cache"));
 }
 

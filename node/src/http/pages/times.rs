@@ -21,15 +21,31 @@ pub(super) fn local(at: Wall, zone: &TimeZone) -> Zoned {
 
 /// "12 December 2026".
 pub(super) fn day(texts: &Texts, at: &Zoned) -> String {
+    let (day, month) = (at.day().to_string(), month(texts, at));
+    texts.with("day", &[("day", &day), ("month", &month), ("year", &at.year().to_string())])
+}
+
+fn month(texts: &Texts, at: &Zoned) -> String {
     let mut month = FluentArgs::new();
     month.set("number", i64::from(at.month()));
-    let month = texts.fill("month", Some(&month));
-    texts.with("day", &[("day", &at.day().to_string()), ("month", &month), ("year", &at.year().to_string())])
+    texts.fill("month", Some(&month)).into_owned()
 }
 
 /// "14:05", as 24 hours.
 pub(super) fn clock(texts: &Texts, at: &Zoned) -> String {
     texts.with("clock", &[("time", &hours(at))])
+}
+
+/// "14:05" on the day that a list is about, "30 November, 00:50" on another. In the night in which summer time ends a
+/// time that exists twice has its offset beside it.
+pub(super) fn clock_on(texts: &Texts, at: &Zoned, day: &Zoned) -> String {
+    let twice = at.time_zone().to_ambiguous_zoned(at.datetime()).is_ambiguous();
+    let offset = if twice { format!(" (UTC{})", at.strftime("%:z")) } else { String::new() };
+    if at.date() == day.date() {
+        return clock(texts, at) + &offset;
+    }
+    let (day, month) = (at.day().to_string(), month(texts, at));
+    texts.with("date-at", &[("day", &day), ("month", &month), ("time", &hours(at))]) + &offset
 }
 
 /// "12 December 2026, 14:05".
@@ -56,7 +72,7 @@ fn hours(at: &Zoned) -> String {
 mod tests {
     use replication::Wall;
 
-    use super::{clock, day, local, moment, zone};
+    use super::{clock, clock_on, day, local, moment, zone};
     use crate::http::pages::texts::Texts;
 
     #[test]
@@ -69,6 +85,11 @@ mod tests {
         assert_eq!((clock(de, &then), clock(en, &then)), ("02:05 Uhr".into(), "02:05".into()));
         assert_eq!(moment(de, &then, &now), "1. Januar 2027, 02:05 Uhr");
         assert_eq!(moment(en, &now, &now), "today, 19:20");
+        let night = |ms| clock_on(en, &local(Wall(ms), &berlin), &local(Wall(1_792_879_200_000), &berlin));
+        assert_eq!(night(1_792_879_200_000), "00:00");
+        assert_eq!(night(1_792_888_200_000), "02:30 (UTC+02:00)");
+        assert_eq!(night(1_792_891_800_000), "02:30 (UTC+01:00)");
+        assert_eq!(night(1_792_969_200_000), "26 October, 00:00");
         assert_eq!(zone("Mars/Olympus"), jiff::tz::TimeZone::UTC);
     }
 }

@@ -13,8 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use hyper::StatusCode;
-use hyper::header::{HOST, HeaderValue, LOCATION, ORIGIN, SET_COOKIE};
+use hyper::header::{HOST, HeaderValue, ORIGIN, SET_COOKIE};
 use hyper::http::request::Parts;
 use registry::{OwnerKey, VenueId};
 use replication::Wall;
@@ -23,9 +22,9 @@ use subtle::ConstantTimeEq;
 
 use crate::config::RegistryConfig;
 use crate::http::App;
-use crate::http::pages::page::cookies;
+use crate::http::pages::page::{cookies, redirect};
 use crate::http::problem::Problem;
-use crate::http::reply::{Reply, full, header};
+use crate::http::reply::{Reply, header};
 use crate::http::session::Session;
 use crate::http::venues::{self, CachedVenue};
 
@@ -90,8 +89,13 @@ impl Owner {
         let now = app.now(&session.status);
         let read = |(name, text): (&str, &str)| app.console_keys.read(text, now).filter(|_| name == NAME);
         let venue = cookies(&parts.headers).find_map(read);
-        let known = venue.filter(|_| is_own(parts)).and_then(|venue| venues::find_open(app, venue, &session).ok());
+        let known = venue.filter(|_| is_own(parts)).and_then(|venue| venues::find_kept(app, venue, &session).ok());
         known.map(|known| Owner { session, known })
+    }
+
+    /// As [`Owner::of`], of a venue that is open.
+    pub(super) fn of_open(app: &App, parts: &Parts) -> Option<Owner> {
+        Owner::of(app, parts).filter(|owner| owner.known.venue.closed.is_none())
     }
 }
 
@@ -124,14 +128,6 @@ pub(super) fn is_own(parts: &Parts) -> bool {
     let host = parts.headers.get(HOST).and_then(|value| value.to_str().ok());
     let authority = parts.uri.authority().map(hyper::http::uri::Authority::as_str).or(host);
     origin.split_once("://").is_some_and(|(_, from)| Some(from) == authority)
-}
-
-/// Sends the browser to another page (RFC 9110, section 15.4.4).
-pub(super) fn redirect(to: &'static str) -> Reply {
-    let mut reply = full(StatusCode::SEE_OTHER, "");
-    reply.headers_mut().insert(LOCATION, HeaderValue::from_static(to));
-    reply.headers_mut().insert(hyper::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    reply
 }
 
 /// As [`redirect`], with a cookie.

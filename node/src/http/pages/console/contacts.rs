@@ -5,7 +5,7 @@ use hyper::http::request::Parts;
 use registry::{VisitId, Window};
 use serde::Serialize;
 
-use super::access::{Owner, redirect};
+use super::access::Owner;
 use super::completeness::{Completeness, completeness, destroy_by};
 use super::list::{MOST, REASONS};
 use super::rows::{RowView, Rows};
@@ -14,7 +14,7 @@ use crate::http::App;
 use crate::http::call::Call;
 use crate::http::guests::{self, ContactList};
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::page::{Frame, language, redirect, render};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 use crate::http::problem::Answered;

@@ -6,12 +6,12 @@ use registry::{CheckedVenue, Code, Invalid, NewVenue, OwnerKey, VenueId};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::access::{self, is_own, redirect, redirect_with};
+use super::access::{self, is_own, redirect_with};
 use crate::http::App;
 use crate::http::call::Call;
 use crate::http::pages::fields::ErrorLink;
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, LANGUAGE, language, render};
+use crate::http::pages::page::{Frame, LANGUAGE, language, redirect, render};
 use crate::http::pages::texts::Texts;
 use crate::http::problem::{Answered, Kind, Problem};
 use crate::http::reply::header;
@@ -177,7 +177,6 @@ fn identity(seed: &OwnerKey) -> (VenueId, OwnerKey) {
 
 fn register_page(texts: &Texts, parts: &Parts, status: StatusCode, form: &Form, errors: Vec<ErrorLink>) -> Answered {
     let title = texts.text("console-register").into_owned();
-    let title = if errors.is_empty() { title } else { texts.with("error-title", &[("title", &title)]) };
     let zone = form.get("timezone");
     let mut seed = OwnerKey([0; 32]);
     getrandom::fill(&mut seed.0).map_err(|error| {

@@ -13,7 +13,7 @@ use hyper::http::request::Parts;
 use registry::{GuestRow, TableWords};
 use serde::Serialize;
 
-use super::access::{Owner, redirect};
+use super::access::Owner;
 use super::completeness::{Completeness, completeness, destroy_by};
 use super::look::{last_look, name_of, remember};
 use super::rows::{RowView, Rows};
@@ -22,7 +22,7 @@ use crate::http::App;
 use crate::http::call::Call;
 use crate::http::guests::{self, Export, Format, Item, Pages};
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::page::{Frame, language, redirect, render};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 use crate::http::problem::{Answered, Problem};
@@ -238,7 +238,7 @@ async fn rows(
         return Ok(reply);
     }
     let now = app.now(&owner.session.status);
-    reply.headers_mut().insert(SET_COOKIE, remember(app, now, &name, owner.session.status.durable.clone()));
+    reply.headers_mut().insert(SET_COOKIE, remember(app, parts, now, &name, owner.session.status.durable.clone()));
     Ok(reply)
 }
 

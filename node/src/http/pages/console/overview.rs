@@ -19,6 +19,8 @@ const TALLEST: u64 = 100;
 struct OverviewPage {
     frame: Frame,
     venue: String,
+    /// Until when the list of a closed venue is kept.
+    kept_until: Option<String>,
     here: u64,
     arrived: u64,
     /// Persons who are here now, by area.
@@ -39,9 +41,14 @@ pub(in super::super::super) async fn show(call: Call) -> Answered {
     let texts = language(&call.parts);
     let Some(owner) = Owner::of(&call.app, &call.parts) else { return door::login(texts, &call.parts, "", false) };
     let (here, areas, hours) = counted(&call, &owner).await?;
+    let venue = &owner.known.venue;
+    let kept_until = venue
+        .closed
+        .map(|closed| times::day(texts, &times::local(closed.plus(venue.retention), &times::zone(&venue.timezone))));
     let page = OverviewPage {
         frame: Frame::console(texts, texts.text("console-overview").into_owned(), &call.parts),
         venue: owner.known.venue.name.clone(),
+        kept_until,
         here,
         arrived: hours.iter().map(|hour| hour.persons).sum(),
         areas,

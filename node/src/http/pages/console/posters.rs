@@ -6,9 +6,9 @@ use hyper::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY,
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use registry::Venue;
 
-use super::access::{Owner, redirect};
+use super::access::Owner;
 use crate::http::call::Call;
-use crate::http::pages::page::language;
+use crate::http::pages::page::{language, redirect};
 use crate::http::pages::texts::Texts;
 use crate::http::problem::{Answered, Problem};
 use crate::http::reply::full;
@@ -18,7 +18,7 @@ use crate::poster::{Poster, PosterError, Sheet, Words, to_pdf};
 /// first one.
 pub(in super::super::super) async fn poster(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
+    let Some(owner) = Owner::of_open(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let file = call.name("file").split_once('.');
     let sheet = file.and_then(|(name, _)| Sheet::ALL.into_iter().find(|sheet| sheet.name() == name));
     let (Some(sheet), Some((_, kind @ ("pdf" | "svg")))) = (sheet, file) else {
@@ -31,8 +31,12 @@ pub(in super::super::super) async fn poster(call: Call) -> Answered {
     let area = pairs.iter().find(|(name, _)| name == "area").and_then(|(_, number)| number.parse().ok());
     let places = if each { Places::EachArea } else { area.map_or(Places::Door, Places::Area) };
     let (app, known) = (call.app.clone(), owner.known.clone());
-    // Shaping the text of many tables takes a while.
-    let drawn = tokio::task::spawn_blocking(move || draw(texts, &app.public_url, &known.venue, places, sheet, is_pdf));
+    // Shaping the text of many tables takes a while and keeps a processor busy.
+    let one_of_few = app.posters.clone().acquire_owned().await.map_err(|_| Problem::internal())?;
+    let drawn = tokio::task::spawn_blocking(move || {
+        let _until_drawn = one_of_few;
+        draw(texts, &app.public_url, &known.venue, places, sheet, is_pdf)
+    });
     match drawn.await.map_err(|_| Problem::internal())? {
         Ok(bytes) => {
             let mut reply = full(StatusCode::OK, bytes);

@@ -37,6 +37,8 @@ pub(super) struct RowView {
 struct PersonView {
     name: String,
     contact: Vec<String>,
+    /// When this person left before the rest of the party.
+    left: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -58,7 +60,13 @@ impl Rows<'_> {
     pub(super) fn row(&self, row: &GuestRow, minutes: u64, accepted: Option<Wall>, is_new: bool) -> RowView {
         let code = ReceiptCode::of(row.visit_id);
         let colour = self.texts.text(&format!("colour-{}", code.colour.name())).into_owned();
-        let clock = |at: Wall| times::clock(self.texts, &times::local(at, self.zone));
+        let first = times::local(self.window.from, self.zone);
+        let clock = |at: Wall| times::clock_on(self.texts, &times::local(at, self.zone), &first);
+        let person = |person: &Person| PersonView {
+            name: person.name.clone().unwrap_or_default(),
+            contact: shown::contact(person),
+            left: person.left_at().map(clock),
+        };
         let marks = Certainty::of(row, accepted).into_iter().map(mark).collect();
         RowView {
             visit: row.visit_id.to_string(),
@@ -92,10 +100,6 @@ impl Rows<'_> {
         let (x, end) = (at(row.arrived.0), at(row.left.0));
         Bar { x, width: (end - x).max(2), estimated: row.left_estimated }
     }
-}
-
-fn person(person: &Person) -> PersonView {
-    PersonView { name: person.name.clone().unwrap_or_default(), contact: shown::contact(person) }
 }
 
 fn mark(certainty: Certainty) -> &'static str {

@@ -6,13 +6,13 @@ use registry::VenuePatch;
 use serde::Serialize;
 use serde_json::json;
 
-use super::access::{Owner, redirect};
+use super::access::Owner;
 use super::door::{given, lines, wrong};
 use crate::http::App;
 use crate::http::call::Call;
 use crate::http::pages::fields::ErrorLink;
 use crate::http::pages::form::Form;
-use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::page::{Frame, language, redirect, render};
 use crate::http::pages::texts::Texts;
 use crate::http::problem::Answered;
 use crate::http::reply::Reply;
@@ -42,7 +42,7 @@ struct SettingsPage {
 /// `GET /console/settings`.
 pub(in super::super::super) async fn settings(call: Call) -> Answered {
     let texts = language(&call.parts);
-    match Owner::of(&call.app, &call.parts) {
+    match Owner::of_open(&call.app, &call.parts) {
         Some(owner) => Ok(page(&call.app, texts, &call.parts, &owner, None, Vec::new(), false)),
         None => Ok(redirect("/console")),
     }
@@ -51,7 +51,7 @@ pub(in super::super::super) async fn settings(call: Call) -> Answered {
 /// `POST /console/settings`.
 pub(in super::super::super) async fn change(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let Some(owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
+    let Some(owner) = Owner::of_open(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
     let form = Form::read(&parts.headers, call.body).await?;
     let patch = json!({
@@ -69,6 +69,18 @@ pub(in super::super::super) async fn change(call: Call) -> Answered {
     let (known, _) = venues::apply(&app, owner.known.venue.id, &patch).await?;
     let owner = Owner { known, ..owner };
     Ok(page(&app, texts, &parts, &owner, None, Vec::new(), true))
+}
+
+/// `POST /console/close`: closes the venue, if the owner ticked that they mean it.
+pub(in super::super::super) async fn close(call: Call) -> Answered {
+    let Some(owner) = Owner::of_open(&call.app, &call.parts) else { return Ok(redirect("/console")) };
+    let (app, parts) = (call.app, call.parts);
+    let form = Form::read(&parts.headers, call.body).await?;
+    if form.get("sure") != "yes" {
+        return Ok(redirect("/console/settings"));
+    }
+    venues::apply_closing(&app, owner.known.venue.id, app.now(&owner.session.status)).await?;
+    Ok(redirect("/console"))
 }
 
 fn page(

@@ -7,13 +7,13 @@ use registry::{ReceiptCode, Secret, VisitBody, VisitId};
 use replication::Wall;
 use serde::Serialize;
 
-use super::access::{Owner, redirect};
+use super::access::Owner;
 use super::window;
 use crate::http::App;
 use crate::http::call::Call;
 use crate::http::pages::fields::{self, AreaField, ErrorLink, FormErrors, PersonsForm};
 use crate::http::pages::form::{Form, identity};
-use crate::http::pages::page::{Frame, language, render};
+use crate::http::pages::page::{Frame, language, redirect, render};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
 use crate::http::problem::{Answered, Kind};
@@ -53,7 +53,7 @@ struct Typed {
 /// `GET /console/slips`.
 pub(in super::super::super) async fn slip(call: Call) -> Answered {
     let texts = language(&call.parts);
-    match Owner::of(&call.app, &call.parts) {
+    match Owner::of_open(&call.app, &call.parts) {
         Some(owner) => page(&call.app, texts, &call.parts, &owner, StatusCode::OK, Typed::default()),
         None => Ok(redirect("/console")),
     }
@@ -62,7 +62,7 @@ pub(in super::super::super) async fn slip(call: Call) -> Answered {
 /// `POST /console/slips`.
 pub(in super::super::super) async fn take(call: Call) -> Answered {
     let texts = language(&call.parts);
-    let Some(mut owner) = Owner::of(&call.app, &call.parts) else { return Ok(redirect("/console")) };
+    let Some(mut owner) = Owner::of_open(&call.app, &call.parts) else { return Ok(redirect("/console")) };
     let (app, parts) = (call.app, call.parts);
     let form = Form::read(&parts.headers, call.body).await?;
     let secret = form.get("secret").parse::<Secret>().ok();
@@ -128,12 +128,16 @@ fn page(app: &App, texts: &Texts, parts: &Parts, owner: &Owner, status: StatusCo
         Some(secret) => secret,
         None => identity(Wall(0))?.1.to_string(),
     };
+    let mut errors = typed.errors.summary();
+    if typed.bad_time {
+        errors.insert(0, ErrorLink::new("time".to_owned(), texts.text("slip-bad").into_owned()));
+    }
     let content = SlipPage {
         frame: Frame::console(texts, texts.text("console-slips").into_owned(), parts),
         venue: venue.name.clone(),
         form: fields::persons(texts, pack, true, &typed.persons, &typed.errors),
         area: fields::area(venue, pack, None, &typed.area, &typed.errors),
-        errors: typed.errors.summary(),
+        errors,
         date: if typed.date.is_empty() { now.date().to_string() } else { typed.date },
         time: typed.time,
         bad_time: typed.bad_time,

@@ -131,3 +131,70 @@ async fn a_slip_has_its_own_time_and_is_stored_once() {
     assert!(list.body.contains("recorded later"), "{list:?}");
     let _ = venue;
 }
+
+#[tokio::test]
+async fn a_closed_venue_takes_no_check_ins_and_keeps_its_list_for_its_owner() {
+    let api = Api::start().await;
+    let (venue, key, cookie) = registered(&api).await;
+    let guests = json!({"area": "Bar", "persons": [{"name": "Zoë", "phone": "030 1"}]});
+    let visits = format!("/v1/venues/{venue}/visits");
+    assert_eq!(api.ask("POST", &visits, &[], Some(&guests)).await.status, 201);
+    let post = async |path: &str, fields: &[(&str, &str)]| api.form_with(path, &[("Cookie", &cookie)], fields).await;
+    // Not without the tick.
+    assert_eq!(post("/console/close", &[("sure", "")]).await.header("location"), Some("/console/settings"));
+    assert_eq!(api.ask("GET", &format!("/c/{venue}"), &[], None).await.status, 200);
+    assert_eq!(post("/console/close", &[("sure", "yes")]).await.header("location"), Some("/console"));
+    for closed in [format!("/c/{venue}"), format!("/v1/venues/{venue}")] {
+        assert_eq!(api.ask("GET", &closed, &[], None).await.status, 410, "{closed}");
+    }
+    assert_eq!(api.ask("POST", &visits, &[], Some(&guests)).await.status, 410);
+    // The list stays, in the console and in the API; what would change the venue is gone.
+    assert!(get(&api, "/console", &cookie).await.body.contains("This venue is closed"));
+    let date =
+        jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Europe/Berlin").expect("a zone")).date().to_string();
+    let list = post("/console/guests", &[("date", &date), ("reason", "health-office")]).await;
+    assert!(list.body.contains("Zoë"), "{list:?}");
+    for path in ["/console/settings", "/console/slips", "/console/poster/a4.pdf"] {
+        assert_eq!(get(&api, path, &cookie).await.header("location"), Some("/console"), "{path}");
+    }
+    assert_eq!(api.form("/console/login", &[("venue", &venue), ("key", &key)]).await.status, 303);
+    let owner = format!("Bearer {key}");
+    let owned = async |method: &str, path: &str, body: Option<&serde_json::Value>| {
+        api.ask(method, path, &[("Authorization", &owner)], body).await
+    };
+    let day = jiff::SignedDuration::from_hours(24);
+    let (before, after) = (jiff::Timestamp::now() - day, jiff::Timestamp::now() + day);
+    let today = format!(
+        "/v1/venues/{venue}/guests?from={}&to={}",
+        before.strftime("%Y-%m-%dT00:00:00Z"),
+        after.strftime("%Y-%m-%dT00:00:00Z")
+    );
+    let listed = owned("GET", &today, None).await;
+    assert!(listed.status == 200 && listed.body.contains("Zoë"), "{listed:?}");
+    let itself = format!("/v1/venues/{venue}");
+    assert_eq!(owned("DELETE", &itself, None).await.status, 410);
+    assert_eq!(owned("PATCH", &itself, Some(&json!({"name": "B"}))).await.status, 410);
+}
+
+#[tokio::test]
+async fn each_list_has_a_last_look_of_its_own() {
+    let api = Api::start().await;
+    let (_, _, cookie) = registered(&api).await;
+    let look = async |looks: &str, area: &str| {
+        let cookies = format!("{cookie}; {looks}");
+        let fields = [("date", "2026-11-28"), ("reason", "check"), ("area", area)];
+        let page = api.form_with("/console/guests", &[("Cookie", &cookies)], &fields).await;
+        let looks = page.header("set-cookie").expect("the look").split(';').next().expect("a pair").to_owned();
+        (page.body.contains("since your last look"), looks)
+    };
+    let (first, looks) = look("", "Bar").await;
+    let (second, looks) = look(&looks, "Hof").await;
+    assert!(!first && !second);
+    assert!(look(&looks, "Bar").await.0 && look(&looks, "Hof").await.0);
+    let mut looks = looks;
+    for number in 0..20 {
+        looks = look(&looks, &format!("Table {number}")).await.1;
+        assert!(looks.len() < 4_000, "a cookie is bounded");
+    }
+    assert!(!look(&looks, "Bar").await.0 && look(&looks, "Table 19").await.0, "the oldest look is forgotten");
+}

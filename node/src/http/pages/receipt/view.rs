@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use api::RegionId;
 use hyper::StatusCode;
 use hyper::http::request::Parts;
+use jiff::Zoned;
 use registry::{Person, ReceiptCode, Visit};
 use replication::{VersionVector, Wall};
 use serde::Serialize;
@@ -21,6 +22,7 @@ use super::super::shown;
 use super::super::texts::Texts;
 use super::super::times;
 use super::Holder;
+use crate::poster::code_path;
 
 /// A visit that is shown to its holder.
 pub(super) struct Shown {
@@ -40,6 +42,8 @@ pub(super) enum Note {
     Repeat,
     /// The guest left.
     Left,
+    /// This person left before the rest of the party.
+    OneLeft(String),
     /// The guest corrected something.
     Corrected,
     /// The guest wants to correct something.
@@ -58,7 +62,7 @@ struct ReceiptPage {
     colour: &'static str,
     digits: String,
     note: Option<String>,
-    persons: Vec<Vec<String>>,
+    persons: Vec<PersonView>,
     conflicts: Vec<String>,
     deleted_on: String,
     regions: Vec<RegionMark>,
@@ -67,6 +71,19 @@ struct ReceiptPage {
     /// Where the receipt is opened with its code.
     address: String,
     access: Access,
+    /// The receipt's whole address as a QR code, on a tablet whose guest takes it along: an SVG path and its side.
+    code: Option<(String, usize)>,
+}
+
+/// A person of the party.
+#[derive(Serialize)]
+struct PersonView {
+    name: String,
+    contact: Vec<String>,
+    /// When this person left before the rest of the party.
+    left: Option<String>,
+    /// Whether this person can leave alone: the others stay.
+    leaves: bool,
 }
 
 #[derive(Serialize)]
@@ -129,11 +146,13 @@ pub(super) fn receipt(app: &App, texts: &Texts, parts: &Parts, session: &Session
     let zone = times::zone(&venue.timezone);
     let now = times::local(app.now(&session.status), &zone);
     let local = |at: Wall| times::local(at, &zone);
-    let left = visit.left().map(|left| times::clock(texts, &local(left)));
+    let ended = visit.ended().map(local);
+    let gone = ended.as_ref().map_or_else(String::new, |ended| times::clock(texts, ended));
     let words = match note {
         Note::None | Note::Edit | Note::Wrong(..) => None,
         Note::Repeat => Some(texts.text("receipt-repeat").into_owned()),
-        Note::Left => Some(texts.with("receipt-gone", &[("time", left.as_deref().unwrap_or_default())])),
+        Note::Left => Some(texts.with("receipt-gone", &[("time", &gone)])),
+        Note::OneLeft(name) => Some(texts.with("receipt-one-gone", &[("name", name)])),
         Note::Corrected => Some(texts.text("receipt-corrected").into_owned()),
     };
     let none = FormErrors::default();
@@ -151,25 +170,27 @@ pub(super) fn receipt(app: &App, texts: &Texts, parts: &Parts, session: &Session
     let code = ReceiptCode::of(holder.id);
     let title = texts.with("receipt-title", &[("venue", &venue.name)]);
     let wrong = matches!(note, Note::Wrong(..));
-    let title = if wrong { texts.with("error-title", &[("title", &title)]) } else { title };
     let has = Proof::All(needs.clone()).regions(&session.status, &app.region);
+    let frame = Frame::new(texts, title, parts);
+    let access = Access::new(parts, holder, session::write(needs.clone()));
     let page = ReceiptPage {
-        frame: Frame::new(texts, title, parts),
         venue: venue.name.clone(),
         area: visit.area().map(str::to_owned),
         arrived: times::moment(texts, &local(visit.arrived()), &now),
-        left,
+        left: ended.map(|ended| times::moment(texts, &ended, &now)),
         colour: code.colour.name(),
         digits: code.digits(),
         note: words,
-        persons: visit.persons().iter().map(lines).collect(),
+        persons: persons(texts, visit, &local),
         conflicts: conflicts(texts, visit),
         deleted_on: times::day_and_clock(texts, &local(*expires_at)),
         regions: marks(app, texts, &has),
         edit,
         errors: errors.summary(),
         address: format!("{}/r/{}?v={}", app.public_url, holder.id, holder.venue),
-        access: Access::new(parts, holder, session::write(needs.clone())),
+        code: frame.kiosk.then(|| code_path(&format!("{}{}", app.public_url, access.link)).ok()).flatten(),
+        access,
+        frame,
     };
     let status = if wrong { StatusCode::UNPROCESSABLE_ENTITY } else { StatusCode::OK };
     Ok(render(texts, status, "receipt.html", &page))
@@ -225,9 +246,18 @@ fn marks(app: &App, texts: &Texts, has: &BTreeSet<RegionId>) -> Vec<RegionMark> 
     app.regions.keys().map(mark).collect()
 }
 
-/// A person as lines of text.
-fn lines(person: &Person) -> Vec<String> {
-    person.name.iter().cloned().chain(shown::contact(person)).collect()
+/// The party: one of it can leave alone while others are still there.
+fn persons(texts: &Texts, visit: &Visit, local: &impl Fn(Wall) -> Zoned) -> Vec<PersonView> {
+    let persons = visit.persons();
+    let here = persons.iter().filter(|person| person.left.is_none()).count();
+    let splits = visit.ended().is_none() && here > 1;
+    let view = |person: &Person| PersonView {
+        name: person.name.clone().unwrap_or_default(),
+        contact: shown::contact(person),
+        left: person.left_at().map(|left| times::clock(texts, &local(left))),
+        leaves: splits && person.left.is_none(),
+    };
+    persons.iter().map(view).collect()
 }
 
 /// Concurrent values, as sentences.
