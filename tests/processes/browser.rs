@@ -3,6 +3,7 @@
 
 mod driver;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
@@ -19,6 +20,9 @@ const NAME: &str = "Café Prüfstein";
 
 /// The Tab key (WebDriver, section 17.4.2).
 const TAB: &str = "\u{E004}";
+
+/// The Enter key.
+const ENTER: &str = "\u{E007}";
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -74,11 +78,23 @@ fn a_guest_checks_in_corrects_leaves_and_erases() {
     }
     browser.accessible("three persons");
     browser.picture("check-in-three");
+    // Another language keeps what was typed.
+    browser.click("nav a[hreflang=en]");
+    browser.reads("form.check-in button", "Check in now");
+    assert_eq!(
+        (browser.value("#name-1").as_str(), browser.value("#name-3").as_str()),
+        ("Zoë Nguyễn", "Παπαδόπουλος Γιώργος")
+    );
+    browser.click("nav a[hreflang=de]");
+    browser.reads("form.check-in button", "Jetzt einchecken");
     browser.click("form.check-in button");
 
     browser.reads(".code", NAME);
     let receipt = browser.address();
-    assert!(receipt.contains("/r/") && receipt.contains(&format!("?v={}#", venue.id)), "{receipt}");
+    assert!(
+        receipt.contains("/r/") && receipt.contains(&format!("?v={}", venue.id)) && receipt.contains('#'),
+        "{receipt}"
+    );
     let id = receipt.split("/r/").nth(1).unwrap()[..36].to_owned();
     browser.accessible("the receipt");
     browser.picture("receipt");
@@ -103,7 +119,11 @@ fn a_guest_checks_in_corrects_leaves_and_erases() {
     browser.click("form:has(input[value=correct]) button");
     browser.reads("[role=status]", "Ihre Änderungen sind gespeichert.");
     browser.reads(".lines", "030 1111");
-    // Leave.
+    // One of the three leaves, then the others.
+    browser.click("form:has(input[name=name][value^=Ane]) button");
+    browser.reads("[role=status]", "Das Ende für Ane O’Connor ist gespeichert");
+    browser.accessible("the receipt after one has left");
+    browser.picture("receipt-one-left");
     browser.click("form:has(input[value=leave]) button");
     browser.reads("[role=status]", "Auf Wiedersehen!");
     browser.accessible("the receipt after the departure");
@@ -123,10 +143,12 @@ fn a_guest_checks_in_corrects_leaves_and_erases() {
     for at in up.public {
         holds("it is gone in every region", SOON, || !venue.list(at).contains_key(&id));
     }
+    // Not to be seen any more in the browser itself either.
     browser.open("about:blank");
     browser.open(&receipt);
     browser.reads("main", "gelöscht");
     let secret = receipt.split('#').nth(1).unwrap();
+    browser.kept_private(&["Zoë", "O’Connor", "2345678", "030 1111", secret]);
     nothing_told(&up, &["Zoë", "O’Connor", "Παπαδόπουλος", "2345678", "030 1111", secret]);
     up.stop();
 }
@@ -219,6 +241,13 @@ fn a_guest_without_javascript_checks_in_once_however_often_the_form_is_sent() {
     for at in up.public {
         holds("it is gone in every region", SOON, || venue.list(at).is_empty());
     }
+    // With every region down the edge still speaks to a person.
+    for region in REGIONS {
+        up.kill(region);
+    }
+    browser.open(&format!("http://{}/c/{}/Terrasse", up.edge(), venue.id));
+    browser.reads("main", "Please try again in a minute");
+    browser.reads("main", "Bitte versuchen Sie es in einer Minute noch einmal");
     up.stop();
 }
 
@@ -252,13 +281,26 @@ fn a_check_in_without_a_network_is_sent_later_with_its_own_time_and_once() {
     browser.reads(".code:not(.waiting)", NAME);
     assert_eq!(browser.text("h1"), shown, "the code that the staff saw");
     let alive: Vec<_> = up.public.into_iter().zip(REGIONS).filter(|(_, region)| *region != nearest).collect();
-    for (at, _) in alive {
+    for (at, _) in alive.iter().copied() {
         holds("it is there, once", SOON, || venue.list(at).len() == 1);
         let list = venue.list(at);
         let arrived: jiff::Timestamp = list.values().next().unwrap()["arrived"].as_str().unwrap().parse().unwrap();
         let arrived = u64::try_from(arrived.as_millisecond()).unwrap();
         assert!(arrived.abs_diff(begun.0) < 5_000, "with the time at which it was made");
     }
+    // Without a network the guest leaves with the time of the device.
+    network.set_cut(true);
+    browser.click("form:has(input[value=leave]) button");
+    browser.reads("main > .panel", "gemerkt");
+    browser.accessible("a departure that is not sent yet");
+    let departed = guest::now();
+    network.set_cut(false);
+    browser.reads(".code", "Besuch beendet");
+    let at = alive[0].0;
+    holds("the departure is known", SOON, || venue.list(at).values().all(|row| row.get("left_estimated").is_none()));
+    let list = venue.list(at);
+    let left: jiff::Timestamp = list.values().next().unwrap()["left"].as_str().unwrap().parse().unwrap();
+    assert!(u64::try_from(left.as_millisecond()).unwrap() <= departed.0, "with the time at which it was said");
     // What the guest asked to be remembered is there again, and nothing else is.
     browser.open(&format!("http://{address}/c/{}", venue.id));
     assert_eq!(browser.value("#phone-1"), "030 23125 001");
@@ -300,6 +342,7 @@ fn a_check_in_without_a_network_is_sent_later_with_its_own_time_and_once() {
     browser.open(&page);
     browser.reads("h1", NAME);
     assert!(!browser.has("[data-entry]"), "the guest has seen it");
+    browser.kept_private(&["O’Connor", "Nguyễn", "23125"]);
     nothing_told(&up, &["O’Connor", "Nguyễn", "23125"]);
     up.stop();
 }
@@ -406,7 +449,8 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     browser.click("main button");
     browser.reads("[role=status]", "Gespeichert:");
     holds("the slip is in the list", SOON, || venue.list(up.public[2]).len() == 4);
-    // The tablet at the door keeps nothing.
+    browser.kept_private(&["Groß", "Nguyễn", "Søren", "23125", &key]);
+    // The tablet at the door keeps nothing, and its guest takes the receipt along.
     browser.open(&format!("http://{}/c/{id}?kiosk=1", up.edge()));
     browser.write("#name-1", "Ane O’Connor");
     browser.write("#phone-1", "030 2");
@@ -414,6 +458,16 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     browser.reads(".panel", "leert sich");
     browser.accessible("the receipt of the tablet");
     assert!(!browser.address().contains('#') && !browser.has("form"));
+    if let Some(receipt) = browser.decode() {
+        assert!(receipt.starts_with(&format!("http://{}/r/", up.edge())) && receipt.contains('#'), "{receipt}");
+        browser.open(&receipt);
+        browser.reads(".lines", "Ane O’Connor");
+        browser.open(&format!("http://{}/c/{id}?kiosk=1", up.edge()));
+        browser.write("#name-1", "Ane O’Connor");
+        browser.write("#phone-1", "030 2");
+        browser.click("form.check-in button");
+        browser.reads(".panel", "leert sich");
+    }
     browser.reads("form.check-in", "Vor- und Nachname");
     assert_eq!(browser.value("#name-1"), "");
     nothing_told(&up, &["Groß", "Nguyễn", "Søren", "O’Connor", "23125", &key, &key[..12]]);
@@ -423,4 +477,121 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     browser.open(&format!("{console}/guests"));
     browser.reads("h1", "anmelden");
     up.stop();
+}
+
+/// Every page in both languages, light and dark, on a narrow phone, at a desk, and at 200 % zoom of that.
+#[test]
+fn every_page_fits_and_can_be_read_in_both_languages_light_and_dark() {
+    let test = "every_page_fits_and_can_be_read_in_both_languages_light_and_dark";
+    let Some(browser) = Browser::start(test, Reader::default()) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let venue = venue(&up);
+    let guest =
+        venue.visit("Prof. Dr. Maximiliane-Friederike von Hohenlohe-Waldenburg-Schillingsfürst", "030 23125 001");
+    guest.check_in(up.public[0]);
+    let (door, console) = (format!("http://{}/c/{}", up.edge(), venue.id), format!("http://{}/console", up.edge()));
+    for language in ["de", "en"] {
+        let seen = |name: &str| look_at(&browser, &format!("{name}-{language}"));
+        let open = |address: &str| {
+            let joint = if address.contains('?') { '&' } else { '?' };
+            browser.open(&format!("{address}{joint}lang={language}"));
+        };
+        open(&door);
+        seen("check-in");
+        browser.click("form.check-in button");
+        browser.reads("#errors", "");
+        seen("check-in-errors");
+        open(&format!("{door}?kiosk=1"));
+        seen("tablet");
+        open(&format!("http://{}/r/{}?v={}", up.edge(), guest.id, venue.id));
+        seen("locked");
+        browser.write("#secret", &guest.secret);
+        browser.click("form button");
+        browser.reads(".lines", "Hohenlohe");
+        seen("receipt");
+        open(&format!("http://{}/nothing", up.edge()));
+        seen("lost");
+        browser.open(&format!("{console}/language?lang={language}&page="));
+        if browser.has("#key") {
+            seen("console-login");
+            browser.click("main p a");
+            seen("console-register");
+            browser.open(&console);
+            browser.write("#venue", &venue.id);
+            browser.write("#key", &venue.key);
+            browser.press(ENTER);
+        }
+        browser.reads("h1", NAME);
+        seen("console-overview");
+        browser.open(&format!("{console}/settings"));
+        seen("console-settings");
+        browser.open(&format!("{console}/slips"));
+        browser.click("main form:not([action*=logout]) button");
+        browser.reads("#errors, #bad-time", "");
+        seen("console-slips-errors");
+        browser.open(&format!("{console}/guests"));
+        seen("console-ask");
+        browser.press_at("form.ask button", ENTER);
+        browser.reads("#count", "");
+        seen("console-count");
+        browser.press_at("form:has(input[name=reason]) button", ENTER);
+        browser.reads("table", "Hohenlohe");
+        seen("console-list");
+        browser.press_at("form[action='/console/contacts'] button", ENTER);
+        browser.reads("h1", if language == "de" { "Kontakte" } else { "Contacts" });
+        seen("console-contacts");
+    }
+    up.stop();
+}
+
+/// The page as it is, in each size and each colour scheme. Only the table of a list may be wider than the screen, and it
+/// scrolls by itself.
+fn look_at(browser: &Browser, name: &str) {
+    for scheme in ["light", "dark"] {
+        browser.prefers(scheme);
+        for width in [360, 640, 1280] {
+            browser.narrow(width);
+            let wide = browser.script("return document.documentElement.scrollWidth");
+            assert!(wide.as_u64().unwrap() <= u64::from(width), "{name} is {wide} wide at {width}");
+            browser.picture(&format!("{name}-{width}-{scheme}"));
+        }
+        browser.accessible(&format!("{name}, {scheme}"));
+    }
+    browser.prefers("light");
+    browser.narrow(360);
+    every_control_is_reached(browser, name);
+}
+
+/// The Tab key reaches everything that can be used, and the focus is seen.
+fn every_control_is_reached(browser: &Browser, name: &str) {
+    let controls = browser.script(
+        "document.activeElement.blur(); \
+         return [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex=\"0\"]')] \
+         .filter(e => e.type !== 'hidden' && !e.disabled && e.checkVisibility({checkVisibilityCSS: true})).length",
+    );
+    // Radio buttons of one group are one stop.
+    let radios = browser.script(
+        "const all = [...document.querySelectorAll('input[type=radio]')]; \
+         return all.length - new Set(all.map(e => e.name)).size",
+    );
+    let wanted = controls.as_u64().unwrap() - radios.as_u64().unwrap();
+    let mut reached = BTreeSet::new();
+    // A field for a day or a time has a stop for each of its parts.
+    for _ in 0..wanted * 4 + 8 {
+        browser.press(TAB);
+        let focus = browser.script(
+            "const e = document.activeElement; if (e === document.body) return null; \
+             const style = getComputedStyle(e); \
+             return [[...document.querySelectorAll('*')].indexOf(e), style.outlineStyle !== 'none' || style.boxShadow !== 'none', \
+             e.outerHTML.slice(0, 200)]",
+        );
+        let Some(focus) = focus.as_array() else { continue };
+        assert_eq!(focus[1], true, "{name}: the focus is seen at {}", focus[2]);
+        reached.insert(focus[0].as_u64().unwrap());
+        if reached.len() as u64 == wanted {
+            break;
+        }
+    }
+    assert_eq!(reached.len() as u64, wanted, "{name}: what the Tab key reaches");
 }

@@ -26,12 +26,11 @@ pub(crate) struct Reader {
     pub(crate) language: &'static str,
     pub(crate) scripts: bool,
     pub(crate) width: u32,
-    pub(crate) dark: bool,
 }
 
 impl Default for Reader {
     fn default() -> Reader {
-        Reader { language: "de", scripts: true, width: 400, dark: false }
+        Reader { language: "de", scripts: true, width: 400 }
     }
 }
 
@@ -54,6 +53,20 @@ impl WebDriverCompatibleCommand for ChromiumCommand {
 
     fn method_and_body(&self, _: &Url) -> (hyper::Method, Option<String>) {
         (hyper::Method::POST, Some(json!({"cmd": self.0, "params": self.1}).to_string()))
+    }
+}
+
+/// The log of everything that the browser sent and got (ChromeDriver's performance log).
+#[derive(Debug)]
+struct NetworkLog;
+
+impl WebDriverCompatibleCommand for NetworkLog {
+    fn endpoint(&self, base: &Url, session: Option<&str>) -> Result<Url, ParseError> {
+        base.join(&format!("session/{}/se/log", session.unwrap_or_default()))
+    }
+
+    fn method_and_body(&self, _: &Url) -> (hyper::Method, Option<String>) {
+        (hyper::Method::POST, Some(json!({"type": "performance"}).to_string()))
     }
 }
 
@@ -81,10 +94,6 @@ impl Browser {
         });
         let browser = Browser { client, runtime, folder, _driver: driver };
         browser.narrow(reader.width);
-        if reader.dark {
-            let dark = json!({"features": [{"name": "prefers-color-scheme", "value": "dark"}]});
-            browser.command("Emulation.setEmulatedMedia", dark);
-        }
         Some(browser)
     }
 
@@ -100,16 +109,27 @@ impl Browser {
         self.command("Emulation.setDeviceMetricsOverride", size);
     }
 
+    /// Shows pages as to a reader who prefers this colour scheme.
+    pub(crate) fn prefers(&self, scheme: &str) {
+        let scheme = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.command("Emulation.setEmulatedMedia", scheme);
+    }
+
     /// Decodes the QR code of the page at an address, with another program than the one that drew it; `None` where this
     /// machine has no such program.
     pub(crate) fn scan(&self, address: &str) -> Option<String> {
+        self.open(address);
+        self.picture("poster");
+        self.decode()
+    }
+
+    /// Decodes the QR code that the page shows.
+    pub(crate) fn decode(&self) -> Option<String> {
         let Some(scanner) = program("zbarimg") else {
             assert!(std::env::var_os("MERIDIAN_BROWSER").is_none(), "MERIDIAN_BROWSER is set, and there is no zbarimg");
             std::io::stderr().write_all(b"\nNOT RUN: decoding a poster needs the package zbar-tools\n").unwrap();
             return None;
         };
-        self.open(address);
-        self.picture("poster");
         let picture = self.command("Page.captureScreenshot", json!({"format": "png"}));
         let bytes = data_encoding::BASE64.decode(picture["data"].as_str().unwrap().as_bytes()).unwrap();
         let file = self.folder.path().join("code.png");
@@ -199,6 +219,13 @@ impl Browser {
         self.runtime.block_on(element.send_keys(keys)).unwrap();
     }
 
+    /// Presses keys at an element, as a person does who has reached it with the Tab key.
+    #[track_caller]
+    pub(crate) fn press_at(&self, css: &str, keys: &str) {
+        let element = self.find(css);
+        self.runtime.block_on(element.send_keys(keys)).unwrap();
+    }
+
     /// Writes a picture of the whole page, if `MERIDIAN_PICTURES` names a folder.
     pub(crate) fn picture(&self, name: &str) {
         let Some(folder) = std::env::var_os("MERIDIAN_PICTURES") else { return };
@@ -207,6 +234,59 @@ impl Browser {
         let bytes = data_encoding::BASE64.decode(picture["data"].as_str().unwrap().as_bytes()).unwrap();
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(Path::new(&folder).join(format!("{name}.png")), bytes).unwrap();
+    }
+
+    /// Checks what left the browser and what stays in it: no address and no header of a request has any of these, no
+    /// page may be cached, and none of the browser's own stores has any of them.
+    #[track_caller]
+    pub(crate) fn kept_private(&self, secrets: &[&str]) {
+        let forms = secrets.iter().flat_map(|secret| {
+            let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            [(*secret).to_owned(), encoded.replace('+', "%20"), encoded]
+        });
+        let forms: Vec<String> = forms.collect();
+        let told = |text: &str| forms.iter().any(|form| text.contains(form));
+        let log = self.runtime.block_on(self.client.issue_cmd(NetworkLog)).unwrap();
+        let (mut sent, mut pages) = (0, 0);
+        for entry in log.as_array().unwrap() {
+            let entry: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
+            let (event, of) = (entry["message"]["method"].as_str().unwrap(), &entry["message"]["params"]);
+            match event {
+                "Network.requestWillBeSent" => {
+                    sent += 1;
+                    let (address, headers) = (of["request"]["url"].as_str().unwrap(), &of["request"]["headers"]);
+                    assert!(!told(address) && !told(&headers.to_string()), "told in a request to {address}");
+                    let referrer = headers["Referer"].as_str().unwrap_or_default();
+                    assert!(referrer.is_empty() || referrer.contains("/console"), "{referrer}");
+                }
+                "Network.responseReceived" if of["response"]["mimeType"] == "text/html" => {
+                    let address = of["response"]["url"].as_str().unwrap();
+                    if !address.starts_with("http") {
+                        continue;
+                    }
+                    pages += 1;
+                    let headers = of["response"]["headers"].as_object().unwrap();
+                    let cached = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("cache-control"));
+                    assert_eq!(cached.map(|(_, value)| value.as_str().unwrap()), Some("no-store"), "{address}");
+                }
+                _ => {}
+            }
+        }
+        assert!(sent > 3 && pages > 1, "the log is read: {sent} requests, {pages} pages");
+        let kept = self.script_async(
+            "const done = arguments[arguments.length - 1]; (async () => { \
+             let all = JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + document.cookie; \
+             for (const name of await caches.keys()) { const cache = await caches.open(name); \
+             for (const key of await cache.keys()) all += key.url + await (await cache.match(key)).text(); } \
+             for (const { name } of await indexedDB.databases()) all += JSON.stringify(await new Promise((good, bad) => { \
+             const open = indexedDB.open(name); open.onerror = bad; open.onsuccess = () => { \
+             const rows = open.result.transaction('outbox').objectStore('outbox').getAll(); \
+             rows.onsuccess = () => { good(rows.result); open.result.close(); }; }; })); \
+             return all; })().then(done, e => done(String(e)))",
+        );
+        let kept = kept.as_str().unwrap();
+        assert!(kept.contains("<form") || kept.contains("\"outbox\"") || !kept.contains("rror"), "{kept}");
+        assert!(!told(kept), "kept in the browser");
     }
 
     /// Checks the page with axe-core: no violation of WCAG 2.2 A and AA.
@@ -251,7 +331,7 @@ fn capabilities(reader: Reader, folder: &Path) -> serde_json::Map<String, Value>
         preferences["profile.managed_default_content_settings.javascript"] = 2.into();
     }
     let options = json!({"args": arguments, "prefs": preferences});
-    let all = json!({"goog:chromeOptions": options});
+    let all = json!({"goog:chromeOptions": options, "goog:loggingPrefs": {"performance": "ALL"}});
     all.as_object().unwrap().clone()
 }
 
