@@ -27,6 +27,7 @@ pub mod client;
 pub mod cluster;
 pub mod duration;
 pub mod explanation;
+pub mod faults;
 pub mod headers;
 mod moment;
 mod named;

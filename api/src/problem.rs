@@ -92,6 +92,12 @@ kinds! {
     Full: CONFLICT, "document-full", "The record takes no more changes";
     /// An order after which no region would serve.
     NobodyLeft: CONFLICT, "no-region-left", "No region would be left to serve";
+    /// As many faults as there may be.
+    TooManyFaults: CONFLICT, "too-many-faults", "Too many faults are active";
+    /// Faults on a node that does not allow them.
+    FaultsDisabled: FORBIDDEN, "faults-disabled", "Faults are not enabled on this node";
+    /// A fault that is not active.
+    NoFault: NOT_FOUND, "no-such-fault", "No such fault is active";
     /// An operator states that the clock is right, but the machine's clock or the peers contradict it.
     ClockContradicted: CONFLICT, "clock-contradicted", "The stated time contradicts the clock";
     /// Erased by its guest or with its venue.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::explanation::RegionState;
+use crate::faults::ActiveFault;
 use crate::named;
 use crate::orders::Order;
 use crate::{Moment, NodeName, RegionId};
@@ -52,6 +53,9 @@ pub struct NodeStatus {
     /// The nodes that it replicates with.
     #[serde(default)]
     pub peers: Vec<PeerStatus>,
+    /// Faults that operators made for a drill and that have not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<ActiveFault>,
 }
 
 /// A node's clock.

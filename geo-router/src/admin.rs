@@ -90,7 +90,7 @@ impl Admin {
                 reply
             }
         };
-        listen::serve(listener, Serving { idle: IDLE, open: None }, stop, answer).await;
+        listen::serve(listener, Serving { idle: IDLE, open: None, gate: None }, stop, answer).await;
     }
 
     async fn answer<B>(self: Arc<Self>, request: &Request<B>) -> Reply {

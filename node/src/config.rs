@@ -23,8 +23,8 @@ use service::config::{self, ConfigError};
 
 pub use address::PeerAddress;
 pub use written::{
-    LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection,
-    TlsSection,
+    FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection,
+    StorageSection, TlsSection,
 };
 
 /// The checked configuration of one node.
@@ -54,6 +54,8 @@ pub struct NodeConfig {
     pub registry: RegistryConfig,
     /// Limits for clients.
     pub limits: LimitsConfig,
+    /// Whether operators may make faults on this node, for drills.
+    pub faults: bool,
 }
 
 /// The three listeners of a node; no two share an address.

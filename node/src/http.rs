@@ -29,6 +29,7 @@ mod call;
 mod changes;
 mod cluster;
 mod durability;
+mod faults;
 mod guests;
 mod operator;
 mod orders;

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod driver;
+pub mod faults;
 pub mod http;
 pub mod metrics;
 pub mod orders;

@@ -49,6 +49,7 @@ pub struct Metrics {
     clock_offset_seconds: GaugeVec,
     complete_through_seconds: GaugeVec,
     clock_in_doubt: IntGauge,
+    faults: IntGaugeVec,
     forgot_early: IntGauge,
     starting: IntGauge,
     recovering: IntGauge,
@@ -214,6 +215,11 @@ impl Metrics {
                 "Moment (Unix seconds) through which this node has all that a region acknowledged",
                 &["region"],
             )?,
+            faults: make.ints(
+                "meridian_faults_active",
+                "Faults that an operator ordered and that have not ended, by kind",
+                &["kind"],
+            )?,
             clock_in_doubt: make.int("meridian_clock_in_doubt", "1 while this node does not believe its clock")?,
             forgot_early: make.int(
                 "meridian_forgot_early",
@@ -289,6 +295,12 @@ impl Metrics {
     /// A peer's horizon was refused.
     pub(crate) fn horizon_refused(&self, peer: &NodeName) {
         self.horizon_refused.with_label_values(&[peer.as_str()]).inc();
+    }
+
+    /// The faults that are active now, by kind.
+    pub fn faults(&self, kinds: impl Iterator<Item = &'static str>) {
+        self.faults.reset();
+        kinds.for_each(|kind| self.faults.with_label_values(&[kind]).inc());
     }
 
     /// Copies the replica's status into the metrics.

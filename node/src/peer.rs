@@ -25,6 +25,7 @@ pub use dial::dial;
 pub use tls::{TlsError, TlsIdentity};
 
 use crate::driver::Handle;
+use crate::faults::Faults;
 use crate::metrics::Metrics;
 
 /// The state that all links share.
@@ -32,6 +33,7 @@ use crate::metrics::Metrics;
 pub struct Links {
     handle: Handle,
     identity: Arc<TlsIdentity>,
+    faults: Faults,
     metrics: Arc<Metrics>,
     next: Arc<AtomicU64>,
 }
@@ -39,8 +41,8 @@ pub struct Links {
 impl Links {
     /// Links of one node.
     #[must_use]
-    pub fn new(handle: Handle, identity: Arc<TlsIdentity>, metrics: Arc<Metrics>) -> Links {
-        Links { handle, identity, metrics, next: Arc::new(AtomicU64::new(1)) }
+    pub fn new(handle: Handle, identity: Arc<TlsIdentity>, faults: Faults, metrics: Arc<Metrics>) -> Links {
+        Links { handle, identity, faults, metrics, next: Arc::new(AtomicU64::new(1)) }
     }
 
     fn next_id(&self) -> LinkId {

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::NodeConfig;
+use crate::faults::{Faults, SteppedClock};
 use crate::http::{self, App, ConsoleKeys, Packs};
 use crate::metrics::Metrics;
 use crate::peer::{Links, TlsError, TlsIdentity, accept, dial};
@@ -80,11 +81,13 @@ pub async fn run_with_clock(
     let packs = Packs::load(&config.registry)?;
     let console_keys = ConsoleKeys::load(&config.registry)?;
     let metrics = Arc::new(Metrics::new()?);
+    let faults = Faults::new(config.faults, clock.clone(), metrics.clone());
+    let clock: Arc<dyn Clock> = Arc::new(SteppedClock { right: clock, faults: faults.clone() });
 
     let data = config.data.clone();
-    let storage_config = config.storage;
+    let (storage_config, disk_faults) = (config.storage, faults.clone());
     // Recovery may read gigabytes, so it runs on a blocking thread.
-    let opened = tokio::task::spawn_blocking(move || storage::open(&data, &storage_config));
+    let opened = tokio::task::spawn_blocking(move || storage::open(&data, &storage_config, disk_faults));
     let store = opened.await.map_err(|_| engine_panicked())??;
     let replica_config = replica_config(&config);
     let reader = Reader::new(store.clone(), replica_config.max_retention);
@@ -98,10 +101,14 @@ pub async fn run_with_clock(
     let (stop_in, stop) = watch::channel(false);
     let (stop_links_in, stop_links) = watch::channel(false);
     let mut servers = JoinSet::new();
-    let app = Arc::new(App::new(&config, handle.clone(), packs, console_keys, metrics.clone()));
+    if faults.is_enabled() {
+        tracing::warn!("[faults] is enabled: every client of the admin listener can disturb this node");
+    }
+    servers.spawn(faults.clone().keep(stop.clone()));
+    let app = Arc::new(App::new(&config, handle.clone(), packs, console_keys, faults.clone(), metrics.clone()));
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
     servers.spawn(http::admin::serve(admin, app, stop));
-    let links = Links::new(handle, identity, metrics);
+    let links = Links::new(handle, identity, faults, metrics);
     let mut peers = JoinSet::new();
     peers.spawn(accept(replication, links.clone(), stop_links.clone()));
     for peer in config.peers.iter().filter(|peer| config.name < peer.name) {

@@ -1,7 +1,8 @@
 //! Storage engines behind the trait [`replication::Storage`].
 //!
 //! Only `sled.rs` and `fjall.rs` name their engines. Each bucket is a unit of its own, so that an expired day gives its
-//! disk space back. [`open`] wraps the engine in [`Poison`]: an engine that failed once is not trusted again.
+//! disk space back. [`open`] wraps the engine in [`Poison`]: an engine that failed once is not trusted again. Between the
+//! two lies the [`DisturbedDisk`] of drills.
 
 mod fjall;
 mod parts;
@@ -18,6 +19,7 @@ pub use poison::Poison;
 pub use sled::SledStorage;
 
 use crate::config::{Engine, StorageConfig};
+use crate::faults::{DisturbedDisk, Faults};
 
 /// A storage engine, shared by the replica and its readers.
 pub type Store = Arc<dyn Storage + Send + Sync>;
@@ -26,11 +28,17 @@ pub type Store = Arc<dyn Storage + Send + Sync>;
 ///
 /// # Errors
 /// [`StorageError`] if the folder or what lies in it cannot be opened.
-pub fn open(data: &Path, config: &StorageConfig) -> Result<Store, StorageError> {
+pub fn open(data: &Path, config: &StorageConfig, faults: Faults) -> Result<Store, StorageError> {
     let cache_bytes = config.cache_bytes;
     Ok(match config.engine {
-        Engine::Sled => Arc::new(Poison::new(SledStorage::open(data, cache_bytes)?)),
-        Engine::Fjall => Arc::new(Poison::new(FjallStorage::open(data, cache_bytes)?)),
+        Engine::Sled => {
+            let engine = SledStorage::open(data, cache_bytes)?;
+            Arc::new(Poison::new(DisturbedDisk { engine, faults }))
+        }
+        Engine::Fjall => {
+            let engine = FjallStorage::open(data, cache_bytes)?;
+            Arc::new(Poison::new(DisturbedDisk { engine, faults }))
+        }
     })
 }
 

@@ -107,6 +107,17 @@ impl Listener {
     }
 }
 
+/// What connections are let do. A drill closes the gate of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gate {
+    /// They are served.
+    Open,
+    /// They stay open, and no request is answered.
+    Hangs,
+    /// They are closed.
+    Refuses,
+}
+
 /// How connections are served.
 #[derive(Clone, Debug)]
 pub struct Serving {
@@ -114,6 +125,8 @@ pub struct Serving {
     pub idle: Duration,
     /// Counts the connections that are open.
     pub open: Option<IntGauge>,
+    /// The gate, if the listener has one.
+    pub gate: Option<watch::Receiver<Gate>>,
 }
 
 /// Serves `answer` over HTTP/1.1 and HTTP/2, without TLS, until `stop` is true and all connections are gone.
@@ -124,7 +137,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Serving { idle, open } = serving;
+    let Serving { idle, open, gate } = serving;
     let builder = Arc::new(builder(idle));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -135,10 +148,17 @@ where
             accepted = listener.accept(&mut stop) => accepted,
         };
         let Some(Accepted { stream, permit, .. }) = accepted else { break };
+        if gate.as_ref().is_some_and(|gate| *gate.borrow() == Gate::Refuses) {
+            continue;
+        }
         let (builder, answer, watcher, open) = (builder.clone(), answer.clone(), graceful.watcher(), open.clone());
+        let gate = gate.clone();
         connections.spawn(async move {
             let open = open.map(OpenConnection::count);
-            connection(&builder, stream, watcher, answer).await;
+            tokio::select! {
+                () = connection(&builder, stream, watcher, gate.clone(), answer) => {}
+                () = until(gate, |gate| gate == Gate::Refuses) => {}
+            }
             drop((open, permit));
         });
     }
@@ -150,8 +170,23 @@ where
     connections.shutdown().await;
 }
 
-async fn connection<F, Answer, B>(builder: &Builder<TokioExecutor>, stream: TcpStream, watcher: Watcher, answer: F)
-where
+/// Waits until a gate is so; for ever if there is none.
+async fn until(gate: Option<watch::Receiver<Gate>>, is: impl Fn(Gate) -> bool) {
+    if let Some(mut gate) = gate
+        && gate.wait_for(|gate| is(*gate)).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
+}
+
+async fn connection<F, Answer, B>(
+    builder: &Builder<TokioExecutor>,
+    stream: TcpStream,
+    watcher: Watcher,
+    gate: Option<watch::Receiver<Gate>>,
+    answer: F,
+) where
     F: Fn(Request<Incoming>) -> Answer + Send + 'static,
     Answer: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
@@ -161,8 +196,13 @@ where
     let seen = begun.clone();
     let service = service_fn(move |request| {
         seen.store(true, Ordering::Relaxed);
-        let answer = answer(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let (answer, gate) = (answer(request), gate.clone());
+        async move {
+            if gate.is_some() {
+                until(gate, |gate| gate != Gate::Hangs).await;
+            }
+            Ok::<_, Infallible>(answer.await)
+        }
     });
     let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
     tokio::pin!(served);

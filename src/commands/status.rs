@@ -13,6 +13,7 @@ use crate::args::default_data;
 use crate::support::deployment;
 use crate::support::table::table;
 use api::client::{self, Base};
+use api::faults::ActiveFault;
 use api::status::NodeStatus;
 
 /// Options of `meridian status`.
@@ -83,6 +84,8 @@ fn print(asked: &[NodeAnswer]) {
             status.tombstones.to_string(),
             format!("{:+} ms{}", status.clock.offset_ms, if status.clock.in_doubt { ", in doubt" } else { "" }),
         ]);
+        let fault = |fault: &ActiveFault| format!("{}: FAULT {} until {}", status.name, fault.act, fault.until);
+        notes.extend(status.faults.iter().map(fault));
         notes.extend(status.reasons.iter().map(|reason| format!("{}: {reason}", status.name)));
         for peer in &status.peers {
             peers.add_row([

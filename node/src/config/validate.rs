@@ -36,6 +36,7 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
         replication: file.replication.try_into()?,
         registry: registry(file.registry, folder)?,
         limits: file.limits.try_into()?,
+        faults: file.faults.enabled,
         region: file.region,
         name,
         listen,

@@ -47,6 +47,9 @@ pub struct NodeFile {
     /// `[limits]`
     #[serde(default)]
     pub limits: LimitsSection,
+    /// `[faults]`
+    #[serde(default)]
+    pub faults: FaultsSection,
     /// `[[peers]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerSection>,
@@ -147,6 +150,14 @@ impl Default for RegistrySection {
     fn default() -> Self {
         Self { policy: "default".to_owned(), policies: None, public_url: None, console_keys: Vec::new() }
     }
+}
+
+/// `[faults]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FaultsSection {
+    /// Whether operators may make faults on this node, for drills.
+    pub enabled: bool,
 }
 
 /// `[limits]`

@@ -20,7 +20,7 @@ use super::call::Call;
 use super::guests::completeness;
 use super::problem::{Answered, Problem};
 use super::reply::{Reply, full, json};
-use super::{App, operator, orders, probes};
+use super::{App, faults, operator, orders, probes};
 
 /// Operators are few: scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;
@@ -34,6 +34,15 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
     Resource::new("/v1/admin/status", &[(Method::GET, handler!(status))]),
     Resource::new("/v1/admin/clock/believe", &[(Method::POST, handler!(operator::trust_clock))]),
     Resource::new("/v1/admin/serve", &[(Method::POST, handler!(operator::serve_as_is))]),
+    Resource::new(
+        "/v1/admin/faults",
+        &[
+            (Method::GET, handler!(faults::list)),
+            (Method::POST, handler!(faults::begin)),
+            (Method::DELETE, handler!(faults::end_all)),
+        ],
+    ),
+    Resource::new("/v1/admin/faults/{fault}", &[(Method::DELETE, handler!(faults::end))]),
     Resource::new("/v1/admin/regions", &[(Method::GET, handler!(orders::list))]),
     Resource::new("/v1/admin/regions/{region}/order", &[(Method::PUT, handler!(orders::give))]),
     Resource::new("/healthz", &[(Method::GET, handler!(probes::healthz))]),
@@ -61,7 +70,7 @@ pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<boo
         }
     };
     let listener = Listener::limited(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
-    listen::serve(listener, Serving { idle: IDLE, open: None }, stop, answer).await;
+    listen::serve(listener, Serving { idle: IDLE, open: None, gate: None }, stop, answer).await;
 }
 
 /// `GET /v1/admin/status`.
@@ -95,6 +104,7 @@ async fn status(call: Call) -> Result<Reply, Problem> {
         buckets: status.buckets,
         complete_through: completeness(&status),
         peers: peers.collect(),
+        faults: app.faults.shown(),
     };
     Ok(json(StatusCode::OK, &shown))
 }

@@ -3,7 +3,7 @@
 //! # Invariants
 //! - "Now" is the wall clock only while the replica believes it; while it is in doubt, "now" is the trusted time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use super::problem::{Kind, Problem};
 use super::venues::CachedVenue;
 use crate::config::NodeConfig;
 use crate::driver::{Handle, Refused, Stall};
+use crate::faults::Faults;
 use crate::metrics::Metrics;
 use registry::VenueId;
 
@@ -53,6 +54,9 @@ pub struct App {
     pub(super) handle: Handle,
     pub(super) packs: Packs,
     pub(super) console_keys: ConsoleKeys,
+    pub(super) faults: Faults,
+    /// The nodes that it replicates with.
+    pub(super) peers: BTreeSet<NodeName>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) venues: Cache<VenueId, Arc<CachedVenue>>,
     /// Limits searches for contacts: each reads two days of a venue and keeps what it finds until it is sorted.
@@ -73,6 +77,7 @@ impl App {
         handle: Handle,
         packs: Packs,
         console_keys: ConsoleKeys,
+        faults: Faults,
         metrics: Arc<Metrics>,
     ) -> App {
         let mut regions: BTreeMap<RegionId, Option<Position>> = BTreeMap::new();
@@ -92,6 +97,8 @@ impl App {
             handle,
             packs,
             console_keys,
+            faults,
+            peers: config.peers.iter().map(|peer| peer.name.clone()).collect(),
             metrics,
             contact_searches: Semaphore::new(CONTACT_SEARCHES),
             posters: Arc::new(Semaphore::new(POSTERS)),
@@ -156,6 +163,7 @@ pub(super) fn reasons(app: &App, status: &Status, stopping: bool) -> Vec<&'stati
         Stall::Disk(_) => "the disk has not finished a batch for a second",
         Stall::Driver(_) => "the replica has not answered for a second",
     });
+    let fault = app.faults.is_unready().then_some("a fault that an operator ordered for a drill");
     let doubt = status.doubt.is_some().then_some("the clock is in doubt");
     let starting = status.starting.then_some("starting: the node asks its peers for its own log");
     let filling =
@@ -165,5 +173,5 @@ pub(super) fn reasons(app: &App, status: &Status, stopping: bool) -> Vec<&'stati
     let early = (status.dropped_too_early && !status.peers.is_empty())
         .then_some("the clock was ahead: documents that have not expired may be missing here");
     let stopping = stopping.then_some("stopping");
-    [stalled, doubt, starting, filling, recovering, early, stopping].into_iter().flatten().collect()
+    [fault, stalled, doubt, starting, filling, recovering, early, stopping].into_iter().flatten().collect()
 }

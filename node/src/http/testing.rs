@@ -21,6 +21,7 @@ use super::{App, ConsoleKeys, Packs, public};
 use crate::clock::{Clock, SystemClock};
 use crate::config::NodeConfig;
 use crate::driver::{self, Running};
+use crate::faults::Faults;
 use crate::metrics::Metrics;
 use crate::storage::Store;
 use registry::LONGEST_RETENTION;
@@ -173,8 +174,9 @@ impl Api {
             driver::start(replica.expect("opens"), store, reader, clock, Duration::from_millis(20), metrics.clone())
                 .expect("starts");
         let packs = Packs::load(&config.registry).expect("the packs load");
-        let app =
-            Arc::new(App::new(&config, handle, packs, ConsoleKeys::load(&config.registry).expect("keys"), metrics));
+        let faults = Faults::new(true, Arc::new(SystemClock::start()), metrics.clone());
+        let keys = ConsoleKeys::load(&config.registry).expect("keys");
+        let app = Arc::new(App::new(&config, handle, packs, keys, faults, metrics));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let (stop, stopping) = watch::channel(false);
@@ -314,11 +316,17 @@ pub(super) struct Venue {
 #[derive(Clone)]
 pub(super) struct Guest {
     pub(super) id: VisitId,
-    secret: String,
+    pub(super) secret: String,
     path: String,
 }
 
 impl Venue {
+    /// A venue that was made elsewhere.
+    pub(super) fn known(id: &str, key: &str) -> Venue {
+        let path = format!("/v1/venues/{id}");
+        Venue { id: id.parse().expect("an id"), path, bearer: format!("Bearer {key}") }
+    }
+
     pub(super) async fn list(&self, api: &Api, rest: &str, accept: &str) -> Answer {
         let headers = [("Authorization", self.bearer.as_str()), ("Accept", accept)];
         api.ask("GET", &format!("{}{rest}", self.path), &headers, None).await

@@ -26,6 +26,8 @@ enum Stranger {
     Silent,
     #[error("the first frame is not a greeting")]
     NoHello,
+    #[error("a fault that an operator ordered cuts the way to it")]
+    Cut,
     #[error("its certificate does not prove the name {0}")]
     WrongName(NodeName),
 }
@@ -85,6 +87,9 @@ async fn greet(links: &Links, socket: TcpStream) -> Result<Greeted, Stranger> {
     let (_, connection) = frames.get_ref().get_ref();
     if !tls::proves(connection.peer_certificates(), &hello.node) {
         return Err(Stranger::WrongName(hello.node));
+    }
+    if links.faults.is_cut(&hello.node) {
+        return Err(Stranger::Cut);
     }
     Ok((hello.node, frames, first))
 }

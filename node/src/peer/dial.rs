@@ -43,6 +43,8 @@ enum Unreached {
     Connect(#[source] io::Error),
     #[error("TLS handshake failed")]
     Tls(#[source] io::Error),
+    #[error("a fault that an operator ordered cuts the way to it")]
+    Cut,
     #[error("no connection in time")]
     Timeout,
 }
@@ -80,6 +82,9 @@ pub async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Receiver<
 type Dialled = super::link::Frames<tokio_rustls::client::TlsStream<TcpStream>>;
 
 async fn connect(peer: &PeerConfig, links: &Links) -> Result<Dialled, Unreached> {
+    if links.faults.is_cut(&peer.name) {
+        return Err(Unreached::Cut);
+    }
     let mut last = Unreached::NoAddress;
     for address in resolve(&peer.address).await? {
         let socket = match TcpStream::connect(address).await {

@@ -9,10 +9,13 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use replication::{LinkId, MAX_FRAME, NodeName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use super::Links;
 use crate::driver::LinkInput;
+use crate::faults::disturb;
+use api::faults::Direction;
 
 /// Frames that may wait for the socket. The replica's own limit on bytes in flight is reached first.
 const WAITING: usize = 1024;
@@ -37,14 +40,36 @@ where
         return Ok(());
     }
     tracing::info!(link = link.0, %peer, "link up");
-    let result = pump(links, link, frames, first, frames_out).await;
+    let result = pump(links, peer, link, frames, first, frames_out).await;
     // An error means that the driver is gone: the node is stopping.
     let _ = links.handle.links.send(LinkInput::Down { link }).await;
     result
 }
 
+/// What disturbs the frames of a link, in each direction.
+struct Stages {
+    /// Frames for the driver.
+    into_driver: mpsc::Sender<LinkInput>,
+    _running: JoinSet<()>,
+}
+
+impl Stages {
+    /// Puts a stage before the driver, and one behind it: `out` then gives what the faults let pass.
+    fn start(links: &Links, peer: &NodeName, out: &mut mpsc::Receiver<Arc<[u8]>>) -> Stages {
+        let (into_driver, arriving) = mpsc::channel(1);
+        let (leaving, passed) = mpsc::channel(1);
+        let from_driver = std::mem::replace(out, passed);
+        let mut running = JoinSet::new();
+        let (faults, peer) = (|| links.faults.clone(), || peer.clone());
+        running.spawn(disturb(faults(), peer(), Direction::In, arriving, links.handle.links.clone()));
+        running.spawn(disturb(faults(), peer(), Direction::Out, from_driver, leaving));
+        Stages { into_driver, _running: running }
+    }
+}
+
 async fn pump<S>(
     links: &Links,
+    peer: &NodeName,
     link: LinkId,
     frames: Frames<S>,
     first: Option<Bytes>,
@@ -54,6 +79,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (mut sink, mut stream) = frames.split();
+    // Without `[faults]` no frame takes the way through a stage.
+    let stages = links.faults.is_enabled().then(|| Stages::start(links, peer, &mut out));
     let reading = async {
         if let Some(first) = first
             && links.handle.links.send(LinkInput::Frame { link, bytes: first.to_vec() }).await.is_err()
@@ -68,7 +95,8 @@ where
                 }
             })?;
             let frame = LinkInput::Frame { link, bytes: frame.to_vec() };
-            if links.handle.links.send(frame).await.is_err() {
+            let to = stages.as_ref().map_or(&links.handle.links, |stages| &stages.into_driver);
+            if to.send(frame).await.is_err() {
                 break;
             }
         }

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use node::config::{
-    LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection,
-    TlsSection,
+    FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection,
+    StorageSection, TlsSection,
 };
 use replication::{NodeName, RegionId};
 use service::config::PositionSection;
@@ -189,6 +189,8 @@ impl Layout {
                 console_keys: vec![self.console_key()],
             },
             limits: LimitsSection::default(),
+            // Drills are what a deployment on one machine is for.
+            faults: FaultsSection { enabled: true },
             peers: peers.collect(),
         }
     }

@@ -2,13 +2,13 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use node::config::{
-    LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection,
-    TlsSection,
+    FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection,
+    StorageSection, TlsSection,
 };
 use serde_json::Value;
 use service::authority::CertificateAuthority;
@@ -185,6 +185,7 @@ impl Node {
             replication: ReplicationSection::default(),
             registry: RegistrySection { policy: pack.to_owned(), ..RegistrySection::default() },
             limits: LimitsSection::default(),
+            faults: FaultsSection { enabled: true },
             peers: Vec::new(),
         }
     }
@@ -242,6 +243,13 @@ impl Node {
         let (status, took) = process.ended(STOPPED);
         assert!(status.success(), "{} ended with {status}\n{}", self.region, self.log());
         took
+    }
+
+    /// Waits until the node has ended by itself.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let mut process = self.process.take().unwrap_or_else(|| panic!("{} is down", self.region));
+        process.ended(STOPPED).0
     }
 
     /// Everything that the node has logged.
