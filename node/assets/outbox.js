@@ -39,7 +39,9 @@ const outbox = (() => {
 
   // Sends a form. Nothing comes back if there is no answer, if it says "later", or if it is not a page of this service:
   // a hotspot that wants a login answers too.
-  const send = async ({ action, body }) => {
+  const send = async ({ action, body, at }) => {
+    // A departure says how long it waited.
+    if (at && action.startsWith("/r/")) body += `&waited=${Math.max(0, Date.now() - at)}`;
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(), 8000);
     try {
@@ -48,7 +50,7 @@ const outbox = (() => {
         headers: { "Content-Type": "application/x-www-form-urlencoded" },
       });
       const page = answer.headers.get("Meridian-Page");
-      return page && answer.status < 500 && answer.status !== 429 ? { page, html: await answer.text() } : null;
+      return page && answer.status < 500 && answer.status !== 429 ? { page, html: await answer.text(), status: answer.status } : null;
     } catch {
       return null;
     } finally {
@@ -66,8 +68,10 @@ const outbox = (() => {
       const answer = await send(entry);
       if (!answer) { waits = true; continue; }
       const secret = new URLSearchParams(entry.body).get("secret");
-      // The answer to a departure is for the guest who still looks at the page.
-      if (entry.action.startsWith("/r/")) await remove(entry.visit);
+      const isDeparture = entry.action.startsWith("/r/");
+      // A region may not have heard of the visit yet.
+      if (isDeparture && answer.status === 404) { waits = true; continue; }
+      if (isDeparture) await remove(entry.visit);
       else if (answer.page !== "receipt") await change(entry.visit, { ...entry, state: "refused" });
       else if (entry.kiosk) await remove(entry.visit);
       else await change(entry.visit, { visit: entry.visit, action: entry.action, at: entry.at, state: "sent", secret });

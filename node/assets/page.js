@@ -82,8 +82,7 @@
   const leaveLater = async (form, entry) => {
     const words = $("#leaving");
     if (!words || form.elements.do?.value !== "leave") return false;
-    const at = new Date(entry.at).toISOString();
-    const own = { ...entry, visit: `${entry.action} ${form.elements.person?.value ?? ""}`, body: `${entry.body}&left=${at}` };
+    const own = { ...entry, visit: `${entry.action} ${form.elements.person?.value ?? ""}` };
     if (!await outbox.put(own).then(() => true, () => false)) return false;
     waiting = { ...own, secret: form.elements.secret.value };
     const page = words.content.cloneNode(true);
@@ -110,6 +109,7 @@
 
   const FIELDS = /^(name|phone|email|street|postal_code|city|country)-/;
   const KEY = "meridian-details";
+  const TYPED = "meridian-typed";
 
   // Fills empty fields, and opens the persons that they belong to.
   const fill = (form, entries) => {
@@ -188,7 +188,11 @@
     const kept = complete && crypto.subtle && await outbox.put(entry).then(() => true, () => false);
     const answer = await outbox.send(entry);
     if (answer) {
+      // What waits for its turn does not replace what is shown now.
+      waiting = null;
+      sessionStorage.removeItem(TYPED);
       if (kept) await outbox.remove(entry.visit);
+      if (answer.page === "erased") for (const one of await outbox.all().catch(() => [])) if (one.action === entry.action) await outbox.remove(one.visit);
       show(answer.html);
     } else if (kept) {
       await wait(entry);
@@ -245,18 +249,17 @@
     history.replaceState(null, "", location.pathname + location.search);
     $("button", door).focus();
   }
-  // Another language keeps what was typed, in this tab and until it is shown again.
-  const TYPED = "meridian-typed";
+  // Another language keeps what was typed, in this tab and until it is shown again; never on a tablet for all.
   for (const link of document.querySelectorAll("nav a[hreflang]")) link.addEventListener("click", () => {
     link.hash = location.hash;
-    const form = $("form.check-in");
+    const form = !isKiosk && $("form.check-in");
     const typed = form && [...new FormData(form)].filter(([name, value]) => value && (FIELDS.test(name) || name === "area"));
     try { if (typed) sessionStorage.setItem(TYPED, JSON.stringify(typed)); } catch { /* The browser keeps nothing. */ }
   });
   try {
     const typed = JSON.parse(sessionStorage.getItem(TYPED));
     sessionStorage.removeItem(TYPED);
-    if (typed && $("form.check-in")) fill($("form.check-in"), typed);
+    if (typed && !isKiosk && $("form.check-in")) fill($("form.check-in"), typed);
   } catch { /* There is nothing to show. */ }
   dress();
   if (typeof outbox === "undefined") return;

@@ -8,7 +8,7 @@ mod handlers;
 
 use std::sync::Arc;
 
-use replication::{Change, ChangeHash, Document, DocumentKey, VersionVector};
+use replication::{Change, ChangeHash, Document, DocumentKey, VersionVector, Wall};
 use sha2::{Digest, Sha256};
 
 use super::App;
@@ -104,7 +104,8 @@ pub(super) fn read(app: &App, id: VenueId) -> Result<VenueLookup, Problem> {
     let pack = app.packs.of(&venue.policy).clone();
     let etag = etag(document.heads(), &pack);
     let (needs, vector) = (row.needs(&status.durable), status.durable.clone());
-    let changed = row.hashes().len() > 1;
+    // Its creation, and its closing.
+    let changed = row.hashes().len() > 1 + usize::from(venue.closed.is_some());
     let known = Arc::new(CachedVenue { venue, pack, etag, key, document, needs, changed, vector });
     app.venues.insert(id, known.clone());
     Ok(known.into())
@@ -119,7 +120,18 @@ pub(super) fn find_open(app: &App, id: VenueId, session: &Session) -> Result<Arc
     }
 }
 
-/// The venue, be it closed.
+/// The venue, if it takes a check-in of this arrival: one that waited on a phone may reach a venue that closed meanwhile.
+pub(super) fn find_taking(
+    app: &App,
+    id: VenueId,
+    session: &Session,
+    arrival: Wall,
+) -> Result<Arc<CachedVenue>, Problem> {
+    let known = find_kept(app, id, session)?;
+    if known.venue.closed.is_none_or(|closed| arrival < closed) { Ok(known) } else { Err(closed_venue()) }
+}
+
+/// The venue, open or closed.
 pub(super) fn find_kept(app: &App, id: VenueId, session: &Session) -> Result<Arc<CachedVenue>, Problem> {
     match find(app, id, session)? {
         VenueLookup::Open(known) | VenueLookup::Closed(known) => Ok(known),
@@ -128,7 +140,8 @@ pub(super) fn find_kept(app: &App, id: VenueId, session: &Session) -> Result<Arc
     }
 }
 
-/// The venue, be it closed, if `key` is its owner's key. A key of another venue gets the same answer as a venue that does not exist.
+/// The venue, open or closed, if `key` is its owner's key. A key of another venue gets the same answer as a venue that
+/// does not exist.
 pub(super) fn find_owned_venue(
     app: &App,
     id: VenueId,

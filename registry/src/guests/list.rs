@@ -1,7 +1,8 @@
 //! Guest lists: which visits a list names, and how each visit is shown.
 //!
 //! A visit covers the half-open time `[arrived, left)`, and a list covers `[from, to)`. So a guest who left at 19:00
-//! sharp is in the list for 18 to 19 and not in the list for 19 to 20.
+//! sharp is in the list for 18 to 19 and not in the list for 19 to 20. A party is one visit, which lasts until the last
+//! of it leaves. Its row names all of them, each with their own departure, because often only one of them can be reached.
 //!
 //! # Not here
 //! How complete a list is, and its paging: the API, which knows regions and cursors.

@@ -5,7 +5,7 @@
 //! | `a`, `l` | area, departure |
 //! | `0n`, `0p` .. `bk` | the fields of the person who was written at that place at check-in |
 //! | `1f0c33e2n` .. | the fields of a person whom a correction added: 8 hex digits, then the letter |
-//! | `0l`, `1f0c33e2l` | when that person left, if it was before the rest of the party; a version that knows no such field ignores it |
+//! | `0l`, `1f0c33e2l` | when that person left, if it was before the rest of the party; earlier versions ignore it |
 //! | `0v`, `1f0c33e2v` | what a correction made of that person as a whole, or that it removed the person |
 //! | `o` | the order of the persons, if it is not that of their keys |
 //!

@@ -53,9 +53,13 @@ pub(crate) struct Version {
     /// One more than the number of any version that the correction saw, so that none writes what is there already.
     #[serde(rename = "n")]
     pub(crate) number: u64,
-    /// The whole person.
+    /// The whole person. In the text without the departure, because earlier versions refuse a person with a key that
+    /// they do not know.
     #[serde(rename = "p")]
     pub(crate) person: Person,
+    /// The departure of the person, in the text alone.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    left: Option<String>,
     /// Whether the correction removed the person.
     #[serde(rename = "x", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) removed: bool,
@@ -63,13 +67,21 @@ pub(crate) struct Version {
 
 impl Version {
     fn read(written: &Written) -> Option<Version> {
-        serde_json::from_str(written.value.as_text()?).ok()
+        let mut version: Version = serde_json::from_str(written.value.as_text()?).ok()?;
+        version.person.left = version.left.take();
+        Some(version)
+    }
+
+    /// What a correction made of a person.
+    pub(crate) fn new(number: u64, person: &Person, removed: bool) -> Version {
+        Version { number, person: person.clone(), left: None, removed }
     }
 
     /// The version as text.
-    pub(crate) fn write(&self) -> String {
+    pub(crate) fn write(mut self) -> String {
+        self.left = self.person.left.take();
         // The JSON holds only text and numbers, so this cannot fail.
-        serde_json::to_string(self).unwrap_or_default()
+        serde_json::to_string(&self).unwrap_or_default()
     }
 }
 
@@ -125,6 +137,8 @@ fn guest(visit: &Visit, key: PersonKey) -> Option<Guest> {
         && alternatives.iter().any(|other| other.name != last.name)
     {
         person = last.clone();
+        // A list with one guest too many is better than one that misses a guest.
+        person.left = alternatives.iter().filter_map(|other| other.left.clone()).max();
     }
     let version = versions.iter().map(|(_, version)| version.number).max().unwrap_or(0);
     Some(Guest { key, person, alternatives, removed, gone, version })

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use replication::Value;
 use sha2::{Digest, Sha256};
 
+use crate::invalid::Invalid;
 use crate::person::{Person, PersonField};
 use crate::visit::Visit;
 use crate::visit::fields::{PersonKey, Slot};
@@ -35,8 +36,8 @@ pub(crate) fn updates(current: &Visit, wanted: &[Person]) -> Updates {
         } else if kept.is_some() {
             continue;
         }
-        let version = Version { number: guest.version + 1, person: person.clone(), removed: kept.is_none() };
-        write_version(guest.key, &version, &mut updates);
+        let version = Version::new(guest.version + 1, person, kept.is_none());
+        write_version(guest.key, version, &mut updates);
     }
     let mut used: BTreeSet<PersonKey> = current.slots().filter_map(Slot::person).collect();
     let mut keys = Vec::with_capacity(wanted.len());
@@ -46,7 +47,7 @@ pub(crate) fn updates(current: &Visit, wanted: &[Person]) -> Updates {
             None => {
                 let key = key_of_new(current.id, person, &used);
                 write_fields(key, person, &mut updates);
-                write_version(key, &Version { number: 1, person: person.clone(), removed: false }, &mut updates);
+                write_version(key, Version::new(1, person, false), &mut updates);
                 key
             }
         };
@@ -58,6 +59,17 @@ pub(crate) fn updates(current: &Visit, wanted: &[Person]) -> Updates {
         updates.push((Slot::Order.name(), Some(Value::Text(keys.join(" ")))));
     }
     updates
+}
+
+/// Gives persons who were typed into a form that does not know who left the departures that they have: each continues
+/// one person of `current` at most.
+pub(crate) fn keep_departures(current: &Visit, typed: &mut [Person]) {
+    let bare = |person: &Person| Person { left: None, ..person.normalised("", &mut Invalid::default()) };
+    let present = current.persons();
+    let places = matched(&present.iter().map(bare).collect::<Vec<_>>(), &typed.iter().map(bare).collect::<Vec<_>>());
+    for (person, place) in typed.iter_mut().zip(places) {
+        person.left = place.and_then(|place| present[place].left.clone());
+    }
 }
 
 /// Whether a wanted person may be a present one.
@@ -134,7 +146,7 @@ fn write_fields(key: PersonKey, person: &Person, updates: &mut Updates) {
     }
 }
 
-fn write_version(key: PersonKey, version: &Version, updates: &mut Updates) {
+fn write_version(key: PersonKey, version: Version, updates: &mut Updates) {
     updates.push((Slot::Version(key).name(), Some(Value::Text(version.write()))));
 }
 

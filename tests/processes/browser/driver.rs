@@ -259,6 +259,8 @@ impl Browser {
                     let referrer = headers["Referer"].as_str().unwrap_or_default();
                     assert!(referrer.is_empty() || referrer.contains("/console"), "{referrer}");
                 }
+                // The headers as they went out, cookies among them.
+                "Network.requestWillBeSentExtraInfo" => assert!(!told(&of["headers"].to_string()), "told in a header"),
                 "Network.responseReceived" if of["response"]["mimeType"] == "text/html" => {
                     let address = of["response"]["url"].as_str().unwrap();
                     if !address.starts_with("http") {

@@ -72,7 +72,7 @@ pub(in super::super) async fn show(call: Call) -> Answered {
     let texts = language(&call.parts);
     let app = &call.app;
     let session = Session::without(app);
-    let place = find(&call, &session)?;
+    let place = find(&call, venues::find_open(app, call.venue()?, &session)?);
     let refuses = session.status.doubt.is_some() || session.status.starting || app.handle.stalled().is_some();
     let trouble = refuses.then(|| texts.text("checkin-refusing").into_owned());
     let typed = Typed { trouble, ..Typed::default() };
@@ -84,7 +84,7 @@ pub(in super::super) async fn accept(call: Call) -> Answered {
     let texts = language(&call.parts);
     let app = call.app.clone();
     let mut session = Session::without(&app);
-    let place = find(&call, &session)?;
+    let place = find(&call, venues::find_kept(&app, call.venue()?, &session)?);
     let parts = call.parts;
     let form = Form::read(&parts.headers, call.body).await?;
     let (venue, now) = (place.known.venue.id, app.now(&session.status));
@@ -145,11 +145,10 @@ fn errors(texts: &Texts, pack: &PolicyPack, invalid: &Invalid, persons: &[(usize
 }
 
 /// The venue and the area of the address. An area that the venue does not have is no area: the guest chooses one.
-fn find(call: &Call, session: &Session) -> Result<Place, Problem> {
-    let known = venues::find_open(&call.app, call.venue()?, session)?;
+fn find(call: &Call, known: Arc<CachedVenue>) -> Place {
     let area = percent_decode_str(call.name("area")).decode_utf8().ok().map(|area| area.trim().to_owned());
     let area = area.filter(|area| known.venue.areas.contains(area));
-    Ok(Place { known, area })
+    Place { known, area }
 }
 
 fn form_page(

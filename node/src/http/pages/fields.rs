@@ -196,7 +196,8 @@ fn target(texts: &Texts, pointer: &str, places: &[usize], way: Option<PersonFiel
             let place = places.get(index).copied().unwrap_or(index);
             let field = PersonField::ALL.into_iter().find(|known| Some(known.json()) == field);
             // A person that cannot be reached: the first way that the form has.
-            let field = field.or(way).unwrap_or(PersonField::Name);
+            // A departure has no field that is seen.
+            let field = field.or(way).filter(|field| *field != PersonField::Left).unwrap_or(PersonField::Name);
             (name_of(field, place), label(texts, field))
         }
         (Some("area"), ..) => ("area".to_owned(), texts.text("field-area").into_owned()),

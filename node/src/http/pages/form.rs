@@ -83,7 +83,8 @@ impl Form {
                     person.set(field, Some(typed.to_owned()));
                 }
             }
-            if person != Person::default() {
+            // A departure alone, which forms carry unseen, is no person.
+            if PersonField::DETAILS.iter().any(|field| person.get(*field).is_some()) {
                 persons.push((place, person));
             }
         }

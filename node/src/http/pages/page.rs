@@ -127,10 +127,8 @@ struct Page<T> {
 /// An answer that shows a page.
 pub(super) fn render(texts: &Texts, status: StatusCode, template: &'static str, content: impl Serialize) -> Reply {
     let kind = template.strip_suffix(".html").unwrap_or(template);
-    let page = Page {
-        failed: status.is_client_error() && status != StatusCode::GONE && status != StatusCode::NOT_FOUND,
-        content,
-    };
+    let failed = !status.is_success() && status != StatusCode::GONE && status != StatusCode::NOT_FOUND;
+    let page = Page { failed, content };
     let mut reply = match engine::fill(texts, template, page) {
         Ok(page) => full(status, page),
         Err(error) => {

@@ -120,13 +120,14 @@ impl Visitor<'_> {
 
     /// Corrects persons and area to what the form says.
     pub(super) async fn correct(&self, session: Session, form: &Form) -> Answered {
-        let mut typed = form.persons();
+        let typed = form.persons();
+        let mut persons: Vec<Person> = typed.iter().map(|(_, person)| person.clone()).collect();
         // The form of a check-in does not know who left meanwhile.
-        let stored = self.stored(&session)?.map(|visit| visit.persons()).unwrap_or_default();
-        for (_, person) in typed.iter_mut().filter(|(_, person)| person.left.is_none()) {
-            person.left = stored.iter().find(|one| one.name == person.name).and_then(|one| one.left.clone());
+        if form.get("do") != "correct"
+            && let Some(visit) = self.stored(&session)?
+        {
+            visit.keep_departures(&mut persons);
         }
-        let persons: Vec<&Person> = typed.iter().map(|(_, person)| person).collect();
         let mut patch = json!({"persons": persons});
         if form.has("area") {
             let area = Some(form.get("area").trim()).filter(|area| !area.is_empty());
@@ -177,21 +178,21 @@ impl Visitor<'_> {
         let arrived = self.holder.id.arrival();
         // A phone's clock may have been ahead at the arrival.
         let (now, earliest) = (self.app.now(&session.status), arrived.plus(Duration::from_secs(1)));
-        // A departure that waited on a phone without a network states its time.
-        let said = Moment::read(form.get("left")).filter(|said| *said <= now);
-        let left = Moment(said.unwrap_or(now).max(earliest)).to_string();
+        // A departure that waited on a phone without a network says how long, because the phone's clock may be wrong.
+        let waited = Duration::from_millis(form.get("waited").parse().unwrap_or_default());
+        let left = Moment(now.minus(waited).max(earliest)).to_string();
         let mut persons = visit.map(|visit| visit.persons()).unwrap_or_default();
-        let place = form.get("person").parse::<usize>().ok();
-        let Some(person) = place.and_then(|place| persons.get_mut(place)) else {
-            let left = json!({"left": left});
-            return self.change(session, &left, &[], Note::Left).await;
-        };
-        let name = person.name.clone().unwrap_or_default();
-        // The party may have been corrected since the form was shown.
-        if name != form.get("name") || person.left.is_some() {
-            return self.shown(session, Note::None).await;
+        if !form.has("person") {
+            return self.change(session, &json!({"left": left}), &[], Note::Left).await;
         }
-        person.left = Some(left);
+        // The party may have been corrected since the form was shown, so the name finds the person.
+        let name = form.get("name").to_owned();
+        let stays = |person: &Person| person.left.is_none() && person.name.as_deref().unwrap_or_default() == name;
+        let place = form.get("person").parse::<usize>().ok().filter(|place| persons.get(*place).is_some_and(stays));
+        let Some(place) = place.or_else(|| persons.iter().position(stays)) else {
+            return self.shown(session, Note::None).await;
+        };
+        persons[place].left = Some(left);
         let patch = json!({"persons": persons});
         self.change(session, &patch, &[], Note::OneLeft(name)).await
     }

@@ -119,7 +119,7 @@ pub(in super::super) async fn check_in(
     id: VisitId,
     written: &VisitBody,
 ) -> Result<Accepted, CheckInError> {
-    let known = venues::find_open(app, venue, session);
+    let known = venues::find_taking(app, venue, session, id.arrival());
     let at = CheckAt { now: app.now(&session.status), arrival: Some(id.arrival()) };
     let checked = known.as_ref().ok().map(|known| written.check(&known.venue, &known.pack, at));
     // The search includes rows that are not durable yet, because this check-in may be on its way to the disk. If the

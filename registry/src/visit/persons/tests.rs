@@ -245,6 +245,50 @@ fn of_one_persons_concurrent_departures_the_latest_counts_and_others_are_untouch
     assert_eq!(seen.visit().ended(), Some(Wall(BASE + 30 * 60_000)), "the last of them");
 }
 
+/// What versions before departures of one person read a version as.
+#[test]
+fn an_earlier_version_reads_the_version_of_a_person_who_left() {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct OldPerson {
+        name: String,
+        #[serde(rename = "phone")]
+        _phone: String,
+    }
+    #[derive(serde::Deserialize)]
+    struct OldVersion {
+        n: u64,
+        p: OldPerson,
+    }
+    let left = Person { left: Some(moment(10)), ..anna() };
+    let mut region = Region::checked_in(&[anna(), ben()]);
+    region.patch(&[left.clone(), ben()]);
+    let document = region.document();
+    let text = document.get("0v").and_then(replication::Value::as_text).expect("a version");
+    let old: OldVersion = serde_json::from_str(text).expect("reads");
+    assert_eq!((old.n, old.p.name.as_str()), (1, "Anna"));
+    // A removal that an earlier version made is a removal, and one that this version made is one there.
+    region.patch(&[ben()]);
+    assert_eq!(region.persons(), [ben()]);
+    region.patch(&[left.clone(), ben()]);
+    assert_eq!(region.persons(), [left, ben()]);
+}
+
+#[test]
+fn a_form_that_does_not_know_who_left_keeps_it_for_the_right_one() {
+    let (same, left) = (person("Anna", "222"), Person { left: Some(moment(10)), ..anna() });
+    let region = Region::checked_in(&[left.clone(), same.clone()]);
+    let kept = |typed: &[Person]| {
+        let mut typed = typed.to_vec();
+        region.visit().keep_departures(&mut typed);
+        typed.iter().map(|person| person.left.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(&[anna(), same.clone()]), [true, false], "two of one name");
+    assert_eq!(kept(&[person(" Anna ", "111"), person("Anna", "333")]), [true, false], "as it was typed");
+    assert_eq!(kept(&[same.clone(), anna()]), [false, true]);
+    assert_eq!(kept(&[same, person("Cleo", "4"), person("Dora", "5")]), [false, false, false]);
+}
+
 /// A guest's change to the list that is shown.
 #[derive(Clone, Debug)]
 enum Edit {

@@ -1,7 +1,7 @@
 //! The console's first page: guests who are here now, and today's arrivals.
 
 use hyper::StatusCode;
-use registry::{GuestRow, Window};
+use registry::{GuestRow, LONGEST_RETENTION, Window};
 use serde::Serialize;
 
 use super::access::Owner;
@@ -42,9 +42,10 @@ pub(in super::super::super) async fn show(call: Call) -> Answered {
     let Some(owner) = Owner::of(&call.app, &call.parts) else { return door::login(texts, &call.parts, "", false) };
     let (here, areas, hours) = counted(&call, &owner).await?;
     let venue = &owner.known.venue;
-    let kept_until = venue
-        .closed
-        .map(|closed| times::day(texts, &times::local(closed.plus(venue.retention), &times::zone(&venue.timezone))));
+    // An earlier rule may have kept some visits for longer.
+    let kept = if owner.known.has_changed() { LONGEST_RETENTION } else { venue.retention };
+    let kept_until =
+        venue.closed.map(|closed| times::day(texts, &times::local(closed.plus(kept), &times::zone(&venue.timezone))));
     let page = OverviewPage {
         frame: Frame::console(texts, texts.text("console-overview").into_owned(), &call.parts),
         venue: owner.known.venue.name.clone(),
@@ -83,6 +84,7 @@ async fn counted(call: &Call, owner: &Owner) -> Result<Counted, Problem> {
                 hour.persons += persons;
             }
             if here_now.names(&found.visit, max_stay) {
+                let persons = row.persons.iter().filter(|person| row.departure(person).0.0 > now).count() as u64;
                 here += persons;
                 if let Some((_, count)) = areas.iter_mut().find(|(area, _)| Some(area) == row.area.as_ref()) {
                     *count += persons;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::http::testing::{Answer, Api};
+use crate::http::testing::{Answer, Api, Venue};
 
 /// A venue, and the cookie of its owner.
 async fn registered(api: &Api) -> (String, String, String) {
@@ -148,6 +148,17 @@ async fn a_closed_venue_takes_no_check_ins_and_keeps_its_list_for_its_owner() {
         assert_eq!(api.ask("GET", &closed, &[], None).await.status, 410, "{closed}");
     }
     assert_eq!(api.ask("POST", &visits, &[], Some(&guests)).await.status, 410);
+    // One that was made before the closing and waited on a phone is not lost.
+    let check_in = async |number: u8, ago: std::time::Duration| {
+        let known = Venue::known(&venue, &key);
+        known
+            .guest(number, ago)
+            .ask(&api, "PUT", Some(&json!({"persons": [{"name": "Ane", "phone": "030 2"}]})))
+            .await
+            .status
+    };
+    assert_eq!(check_in(1, std::time::Duration::from_secs(60)).await, 201);
+    assert_eq!(check_in(2, std::time::Duration::ZERO).await, 410);
     // The list stays, in the console and in the API; what would change the venue is gone.
     assert!(get(&api, "/console", &cookie).await.body.contains("This venue is closed"));
     let date =
@@ -197,4 +208,18 @@ async fn each_list_has_a_last_look_of_its_own() {
         assert!(looks.len() < 4_000, "a cookie is bounded");
     }
     assert!(!look(&looks, "Bar").await.0 && look(&looks, "Table 19").await.0, "the oldest look is forgotten");
+}
+
+#[tokio::test]
+async fn who_left_alone_is_not_here_any_more() {
+    let api = Api::start().await;
+    let (venue, key, cookie) = registered(&api).await;
+    let guest = Venue::known(&venue, &key).guest(1, std::time::Duration::from_secs(600));
+    let left = (jiff::Timestamp::now() - jiff::SignedDuration::from_secs(60)).to_string();
+    let party = json!({"area": "Bar", "persons": [
+        {"name": "A", "phone": "030 1"}, {"name": "B", "left": left}, {"name": "C", "left": left}]});
+    assert_eq!(guest.ask(&api, "PUT", Some(&party)).await.status, 201);
+    let page = get(&api, "/console", &cookie).await;
+    assert!(page.body.contains("id=\"here\">1<"), "{page:?}");
+    assert!(page.body.contains("<bdi>Bar</bdi>: 1"), "{page:?}");
 }

@@ -158,7 +158,8 @@ pub(super) fn receipt(app: &App, texts: &Texts, parts: &Parts, session: &Session
     let none = FormErrors::default();
     let stored: Vec<(usize, Person)> = visit.persons().into_iter().enumerate().collect();
     let (typed, errors) = match note {
-        Note::Wrong(typed, errors) => (typed, errors),
+        Note::Wrong(typed, errors) if !typed.is_empty() => (typed, errors),
+        Note::Wrong(_, errors) => (&stored, errors),
         _ => (&stored, &none),
     };
     let edits = matches!(note, Note::Edit | Note::Wrong(..));
