@@ -6,7 +6,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::args::LogFormat;
-use crate::commands::{certs, explain, manual, node, region, router, simulate, status, up, venue};
+use crate::commands::{certs, explain, fault, manual, node, region, router, simulate, status, up, venue};
 use crate::load;
 
 /// A guest registry that keeps accepting check-ins in every region, even when regions cannot reach each other.
@@ -34,6 +34,9 @@ pub(crate) enum Command {
     /// Stop sending new clients to a region, or start again
     #[command(subcommand)]
     Region(RegionCommand),
+    /// Make a node fail on purpose, for a drill; every fault ends by itself
+    #[command(subcommand)]
+    Fault(FaultCommand),
     /// Show to which region an address is sent, and why
     Explain(explain::ExplainArgs),
     /// Show each node's health, lag, horizon and clock; exit 1 unless all answer and are ready
@@ -73,6 +76,17 @@ pub(crate) enum RegionCommand {
     Restore(region::RestoreArgs),
     /// Show what operators have ordered, with author and reason
     List(region::ListArgs),
+}
+
+/// The commands for faults.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultCommand {
+    /// Begin a fault on one node
+    Begin(fault::BeginArgs),
+    /// Show the faults that are active, on all nodes
+    List(fault::ListArgs),
+    /// End a fault of a node, or all of them
+    End(fault::EndArgs),
 }
 
 /// The commands for certificates.

@@ -2,6 +2,7 @@
 
 pub(crate) mod certs;
 pub(crate) mod explain;
+pub(crate) mod fault;
 pub(crate) mod manual;
 pub(crate) mod node;
 pub(crate) mod region;

@@ -21,8 +21,8 @@ use clap::{CommandFactory as _, Parser as _};
 use service::config::ConfigError;
 
 use crate::args::Usage;
-use crate::cli::{CertsCommand, Cli, Command, RegionCommand, VenueCommand};
-use crate::commands::{certs, explain, manual, node, region, router, simulate, status, up, venue};
+use crate::cli::{CertsCommand, Cli, Command, FaultCommand, RegionCommand, VenueCommand};
+use crate::commands::{certs, explain, fault, manual, node, region, router, simulate, status, up, venue};
 use crate::support::logging;
 
 // Each request allocates and frees many small values in many threads. The system's allocator is slower at that and
@@ -67,6 +67,9 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Region(RegionCommand::Drain(args)) => region::drain(args).await,
             Command::Region(RegionCommand::Restore(args)) => region::restore(args).await,
             Command::Region(RegionCommand::List(args)) => region::list(args).await,
+            Command::Fault(FaultCommand::Begin(args)) => fault::begin(args).await,
+            Command::Fault(FaultCommand::List(args)) => fault::list(args).await,
+            Command::Fault(FaultCommand::End(args)) => fault::end(args).await,
             Command::Explain(args) => explain::explain(args).await,
             Command::Status(args) => status::status(args).await,
             Command::Load(args) => load::load(*args).await,

@@ -177,11 +177,14 @@ impl Faults {
     }
 
     fn any(&self, is: impl Fn(&Act) -> bool) -> bool {
-        self.0.active.borrow().iter().any(|fault| is(&fault.shown.act))
+        self.0.is_enabled && self.0.active.borrow().iter().any(|fault| is(&fault.shown.act))
     }
 
     /// The sum of what the active faults say.
     fn sum<T: std::iter::Sum>(&self, of: impl Fn(&Act) -> Option<T>) -> T {
+        if !self.0.is_enabled {
+            return std::iter::empty().sum();
+        }
         self.0.active.borrow().iter().filter_map(|fault| of(&fault.shown.act)).sum()
     }
 

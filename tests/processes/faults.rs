@@ -1,10 +1,11 @@
 //! Faults that an operator makes through the admin listener: each does what it says, is seen, and ends by itself.
 
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::common::{Answer, Call, Deployment, Venue, holds};
+use crate::common::{Answer, Call, Deployment, MERIDIAN, Venue, holds};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -115,4 +116,33 @@ fn a_fault_that_is_wrong_or_not_allowed_is_refused() {
     let begun = begin(&deployment, 0, &json!({"kind": "unready"}), LONG).expect(201).json();
     Call::new("DELETE", format!("/v1/admin/faults/{}", begun["id"])).to(deployment.nodes[0].admin).expect(204);
     assert_eq!(readyz(&deployment, 0), Some(200));
+}
+
+#[test]
+fn an_operator_begins_lists_and_ends_faults_by_command() {
+    let deployment = Deployment::start(2);
+    let admin = format!("http://{}", deployment.nodes[0].admin);
+    let meridian = |args: &[&str]| {
+        let output = Command::new(MERIDIAN).arg("fault").args(args).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let begin = ["begin", "--admin", &admin, "--for", "5m", "--reason", "kernel"];
+    let (code, said, _) = meridian(&[&begin[..], &["clock-step", "--by", "-90s"]].concat());
+    assert_eq!((code, active(&deployment, 0)), (0, vec!["clock-step".to_owned()]));
+    assert!(said.contains("clock-step by -90000 ms") && said.contains("ends by itself"), "{said}");
+    let (code, said, _) = meridian(&["list", "--admin", &admin]);
+    assert!(code == 0 && said.contains("clock-step by -90000 ms") && said.contains("kernel"), "{said}");
+    let (code, said, _) = meridian(&["list", "--json", "--admin", &admin]);
+    let list: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &list[0]["faults"][0]["act"]["by-ms"]), (0, &json!(-90_000)));
+    assert_eq!(meridian(&["end", "--admin", &admin]).0, 0);
+    assert_eq!(meridian(&["list", "--admin", &admin]).1.trim(), "No fault is active.");
+    // What is wrong is said: usage with 2, refusals of the node with 1.
+    let (code, _, said) = meridian(&["begin", "--admin", &admin, "--for", "2h", "unready"]);
+    assert!(code == 2 && said.contains("1h"), "{code} {said}");
+    let (code, _, said) = meridian(&[&begin[..], &["partition", "--to", "nowhere"]].concat());
+    assert!(code == 1 && said.contains("peers of this node"), "{code} {said}");
+    assert_eq!(meridian(&["end", "--admin", &admin, "7"]).0, 1);
+    assert_eq!(meridian(&["begin", "--for", "1s", "unready"]).0, 2, "no node is named");
 }
