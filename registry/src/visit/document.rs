@@ -20,7 +20,6 @@ use crate::conflicts::Conflicts;
 use crate::person::{Person, PersonField};
 use crate::visit::fields::Slot;
 use crate::visit::id::VisitId;
-use crate::visit::persons_patch;
 use api::Moment;
 
 /// The longest stay that can be recorded or estimated.
@@ -140,12 +139,6 @@ impl Visit {
         let splits = self.slots().any(|slot| matches!(slot, Slot::Person(_, PersonField::Left)));
         let persons = if splits { self.persons() } else { Vec::new() };
         Departure::of(self.arrived(), self.left(), &persons, max_stay)
-    }
-
-    /// Gives persons who were typed into a form that does not know who left the departures that this visit has for
-    /// them.
-    pub fn keep_departures(&self, typed: &mut [Person]) {
-        persons_patch::keep_departures(self, typed);
     }
 
     /// The table or room.

@@ -61,14 +61,17 @@ pub(crate) fn updates(current: &Visit, wanted: &[Person]) -> Updates {
     updates
 }
 
-/// Gives persons who were typed into a form that does not know who left the departures that they have: each continues
-/// one person of `current` at most.
-pub(crate) fn keep_departures(current: &Visit, typed: &mut [Person]) {
-    let bare = |person: &Person| Person { left: None, ..person.normalised("", &mut Invalid::default()) };
-    let present = current.persons();
-    let places = matched(&present.iter().map(bare).collect::<Vec<_>>(), &typed.iter().map(bare).collect::<Vec<_>>());
-    for (person, place) in typed.iter_mut().zip(places) {
-        person.left = place.and_then(|place| present[place].left.clone());
+impl Visit {
+    /// Gives persons who were typed into a form that does not know who left the departures that this visit has for
+    /// them: each continues one person of the visit at most.
+    pub fn keep_departures(&self, typed: &mut [Person]) {
+        let bare = |person: &Person| Person { left: None, ..person.normalised("", &mut Invalid::default()) };
+        let present = self.persons();
+        let places =
+            matched(&present.iter().map(bare).collect::<Vec<_>>(), &typed.iter().map(bare).collect::<Vec<_>>());
+        for (person, place) in typed.iter_mut().zip(places) {
+            person.left = place.and_then(|place| present[place].left.clone());
+        }
     }
 }
 
