@@ -1,20 +1,23 @@
-//! `meridian status`: shows what the nodes report about themselves and each other.
+//! `meridian status`: shows what the nodes report about themselves and each other, and what the routers make of it.
 //!
 //! # Not here
-//! The figures: each node's admin listener (`/v1/admin/status`).
+//! The figures: the admin listener of each node and router (`/v1/admin/status`).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
+use jiff::{Timestamp, Unit};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use crate::args::default_data;
+use crate::args::{default_data, duration};
 use crate::support::deployment;
 use crate::support::table::table;
 use api::client::{self, Base};
 use api::faults::ActiveFault;
-use api::status::NodeStatus;
+use api::status::{NodeStatus, RouterStatus};
 
 /// Options of `meridian status`.
 #[derive(Debug, Args)]
@@ -26,49 +29,107 @@ pub(crate) struct StatusArgs {
     #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin")]
     data: PathBuf,
     /// Print a JSON array with one object for each node
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     json: bool,
+    /// Show it again and again until Ctrl-C, so often
+    #[arg(long, value_name = "TIME", value_parser = duration, num_args = 0..=1, default_missing_value = "2s")]
+    watch: Option<Duration>,
 }
 
-/// The result of asking one node.
+/// The shortest pause of `--watch`.
+const SHORTEST_WATCH: Duration = Duration::from_millis(200);
+
+/// The result of asking one process.
 #[derive(Serialize)]
-struct NodeAnswer {
+struct ProcessAnswer<S> {
     admin: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<NodeStatus>,
+    status: Option<S>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
+type NodeAnswer = ProcessAnswer<NodeStatus>;
+type RouterAnswer = ProcessAnswer<RouterStatus>;
+
 /// Asks every node and prints the answers; fails unless all answer and are ready.
 pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
+    loop {
+        let asked: Vec<NodeAnswer> = ask(deployment::node_admins(&args.admin, &args.data)?).await;
+        if args.json {
+            say!("{}", serde_json::to_string(&asked)?);
+        } else {
+            // Routers belong to a deployment; a node's address says nothing of them.
+            let routers = if args.admin.is_empty() { deployment::router_admins(&args.data)? } else { Vec::new() };
+            let routers: Vec<RouterAnswer> = ask(routers).await;
+            if args.watch.is_some() {
+                // Clears the screen (ECMA-48: ED, CUP).
+                say!("\u{1b}[2J\u{1b}[H{}", Timestamp::now().round(Unit::Second)?);
+            }
+            print(&asked);
+            print_routers(&routers);
+        }
+        let Some(pause) = args.watch else {
+            let good = asked.iter().all(|asked| asked.status.as_ref().is_some_and(|status| status.ready));
+            return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        };
+        tokio::time::sleep(pause.max(SHORTEST_WATCH)).await;
+    }
+}
+
+/// Asks all at once; the answers are in the order of the addresses.
+async fn ask<S: DeserializeOwned + Send + 'static>(bases: Vec<Base>) -> Vec<ProcessAnswer<S>> {
     let mut asking = tokio::task::JoinSet::new();
-    for (index, base) in deployment::node_admins(&args.admin, &args.data)?.into_iter().enumerate() {
+    for (index, base) in bases.into_iter().enumerate() {
         asking.spawn(async move {
             let (status, error) = match client::get(&base, "/v1/admin/status").await {
                 Ok(status) => (Some(status), None),
                 Err(error) => (None, Some(format!("{:#}", anyhow::Error::from(error)))),
             };
-            (index, NodeAnswer { admin: base.to_string(), status, error })
+            (index, ProcessAnswer { admin: base.to_string(), status, error })
         });
     }
     let mut asked = asking.join_all().await;
     asked.sort_by_key(|(index, _)| *index);
-    let asked: Vec<NodeAnswer> = asked.into_iter().map(|(_, asked)| asked).collect();
-    if args.json {
-        say!("{}", serde_json::to_string(&asked)?);
-    } else {
-        print(&asked);
+    asked.into_iter().map(|(_, asked)| asked).collect()
+}
+
+fn print_routers(asked: &[RouterAnswer]) {
+    if asked.is_empty() {
+        return;
     }
-    let good = asked.iter().all(|asked| asked.status.as_ref().is_some_and(|status| status.ready));
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let mut rows = table(&["router", "region", "state", "takes", "order", "nodes up", "routers heard"]);
+    let mut notes = Vec::new();
+    for ProcessAnswer { admin, status, error } in asked {
+        let Some(status) = status else {
+            rows.add_row([admin, "", "no answer"]);
+            notes.extend(error.iter().map(|error| format!("{admin}: {error}")));
+            continue;
+        };
+        for region in &status.regions {
+            let up = region.nodes.iter().filter(|node| node.up).count();
+            rows.add_row([
+                status.name.clone(),
+                region.region.to_string(),
+                region.state.to_string(),
+                format!("{:.0} %", region.admission * 100.0),
+                region.order.as_ref().map_or_else(|| "-".to_owned(), |order| order.kind.to_string()),
+                format!("{up} of {}", region.nodes.len()),
+                status.heard.len().to_string(),
+            ]);
+        }
+    }
+    say!("\nWhere the routers send clients\n{rows}");
+    for note in notes {
+        say!("{note}");
+    }
 }
 
 fn print(asked: &[NodeAnswer]) {
     let mut nodes = table(&["node", "region", "ready", "drain", "horizon", "live", "tombstones", "clock"]);
     let mut peers = table(&["node", "peer", "link", "lag entries", "lag s", "clock"]);
     let mut notes = Vec::new();
-    for NodeAnswer { admin, status, error } in asked {
+    for ProcessAnswer { admin, status, error } in asked {
         let Some(status) = status else {
             nodes.add_row([admin, "", "no answer"]);
             notes.extend(error.iter().map(|error| format!("{admin}: {error}")));

@@ -43,6 +43,11 @@ pub(crate) fn router_admin(data: &Path) -> anyhow::Result<Base> {
     Ok(Base::from(RouterConfig::load(first)?.admin))
 }
 
+/// The admin listeners of all routers of the deployment in `data`.
+pub(crate) fn router_admins(data: &Path) -> anyhow::Result<Vec<Base>> {
+    files(data, "router.toml")?.iter().map(|file| Ok(Base::from(RouterConfig::load(file)?.admin))).collect()
+}
+
 /// The context of the error if neither --admin nor a deployment names a node.
 const NOBODY: &str = "no --admin is given, and there is no deployment to ask (give --admin URL, or --data DIR)";
 
