@@ -63,6 +63,7 @@ struct ListPage {
     reason: String,
     rows: Vec<RowView>,
     ticks: Vec<(u64, String)>,
+    visits: usize,
     persons: usize,
     more: bool,
     unreadable: u64,
@@ -193,16 +194,18 @@ async fn rows(
         pages = pages.since(seen.clone());
     }
     let (max_stay, rows) = (pages.max_stay(), Rows { texts, zone: &zone, window: asked.window });
-    let (mut shown, mut persons, mut more, mut unreadable) = (Vec::new(), 0, false, 0);
-    'pages: while let Some(items) = pages.next().await? {
+    let (mut shown, mut visits, mut persons, mut unreadable) = (Vec::new(), 0, 0, 0);
+    while let Some(items) = pages.next().await? {
         for item in items {
             let Item::Visit(found) = item else {
                 unreadable += 1;
                 continue;
             };
-            if shown.len() == MOST {
-                more = true;
-                break 'pages;
+            visits += 1;
+            // The head of a list counts all of it.
+            if visits > MOST {
+                persons += found.visit.persons().len();
+                continue;
             }
             let row = GuestRow::of(&found.visit, &found.region, max_stay);
             persons += row.persons.len();
@@ -221,8 +224,9 @@ async fn rows(
         reason: reason.to_owned(),
         rows: shown.into_iter().map(|(row, _)| row).collect(),
         ticks: rows.ticks(),
+        visits,
         persons,
-        more,
+        more: visits > MOST,
         unreadable,
         completeness: completeness(app, texts, owner, asked.window.to),
         since,
@@ -234,7 +238,7 @@ async fn rows(
     let rendered = tokio::task::spawn_blocking(move || render(texts, StatusCode::OK, "console-list.html", &page));
     let mut reply = rendered.await.map_err(|_| Problem::internal())?;
     // What was not shown was not seen.
-    if more {
+    if visits > MOST {
         return Ok(reply);
     }
     let now = app.now(&owner.session.status);
