@@ -24,8 +24,11 @@ pub const LONGEST: Duration = Duration::from_hours(1);
 /// The largest step of a clock.
 const LARGEST_STEP_MS: i64 = 366 * 86_400_000;
 
-/// The longest delay of a frame or of a sync.
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// The longest delay of a frame. Above it the link would be silent for so long that its peer closes it: a partition.
+const LONGEST_LATENCY: Duration = Duration::from_secs(4);
+
+/// The longest delay of a sync. A node whose disk hangs for 30 seconds ends itself, which is another fault.
+const LONGEST_SYNC: Duration = Duration::from_secs(10);
 
 /// Longest name of an author and longest reason, in bytes.
 const LONGEST_TEXT: usize = 400;
@@ -61,7 +64,7 @@ pub enum Act {
         #[serde(default = "both")]
         direction: Direction,
     },
-    /// Frames come late, or are lost.
+    /// Frames come late (up to 4 s), or are lost.
     Degrade {
         /// The peers; all of them if there is none.
         #[serde(default)]
@@ -81,7 +84,7 @@ pub enum Act {
         /// Milliseconds; below 0 for a clock that is behind.
         by_ms: i64,
     },
-    /// Each sync takes longer.
+    /// Each sync takes longer (up to 10 s).
     SlowDisk {
         /// By so much.
         #[serde(with = "crate::duration")]
@@ -140,15 +143,25 @@ pub struct FaultList {
     pub faults: Vec<ActiveFault>,
 }
 
+/// `DELETE /v1/admin/faults`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndedFaults {
+    /// How many were ended.
+    pub ended: usize,
+}
+
 /// Why a fault is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
     /// It would end at once or go on for too long.
     #[error("`for`: from 100ms to 1h")]
     Lasts,
-    /// A delay without effect, or one that is longer than any network's.
-    #[error("`latency` and `by`: more than 0 and at most 60s; `degrade` needs `latency`, `loss` or both")]
-    Delay,
+    /// Frames without delay, or so late that the link is closed.
+    #[error("`latency`: from 1ms to 4s; `degrade` needs `latency`, `loss` or both")]
+    Latency,
+    /// A sync without delay, or one that takes so long that the node would end itself.
+    #[error("`by`: from 1ms to 10s")]
+    Sync,
     /// A share that is none.
     #[error("`loss`: from 0 to 1")]
     Loss,
@@ -164,6 +177,19 @@ pub enum FaultError {
 }
 
 impl Act {
+    /// The names of all kinds.
+    pub const KINDS: &[&str] = &[
+        "refuse-clients",
+        "hang-clients",
+        "unready",
+        "partition",
+        "degrade",
+        "clock-step",
+        "slow-disk",
+        "hung-disk",
+        "full-disk",
+    ];
+
     /// Its kind, as `kind` names it.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -190,13 +216,15 @@ impl Act {
     }
 
     fn check(&self) -> Result<(), FaultError> {
-        let delays = |delay: Duration| (Duration::from_millis(1)..=LONGEST_DELAY).contains(&delay);
+        let delays = |delay: Duration, longest| (Duration::from_millis(1)..=longest).contains(&delay);
         match self {
             Act::Degrade { loss, .. } if !(0.0..=1.0).contains(loss) => Err(FaultError::Loss),
-            Act::Degrade { latency, loss, .. } if !delays(*latency) && (*loss == 0.0 || !latency.is_zero()) => {
-                Err(FaultError::Delay)
+            Act::Degrade { latency, loss, .. }
+                if !delays(*latency, LONGEST_LATENCY) && (*loss == 0.0 || !latency.is_zero()) =>
+            {
+                Err(FaultError::Latency)
             }
-            Act::SlowDisk { by } if !delays(*by) => Err(FaultError::Delay),
+            Act::SlowDisk { by } if !delays(*by, LONGEST_SYNC) => Err(FaultError::Sync),
             Act::ClockStep { by_ms } if *by_ms == 0 || by_ms.saturating_abs() > LARGEST_STEP_MS => {
                 Err(FaultError::Step)
             }
@@ -279,6 +307,7 @@ mod tests {
             assert_eq!(fault.check(), Ok(()), "{act}");
             assert_eq!(serde_json::to_value(&fault.act).expect("serialises"), act);
             assert_eq!(fault.act.kind(), act["kind"]);
+            assert!(Act::KINDS.contains(&fault.act.kind()));
             assert!(fault.act.to_string().starts_with(fault.act.kind()));
         }
         assert_eq!(read(&json!({"kind": "partition"})).expect("reads").act.peers(), Some(&[][..]));
@@ -291,11 +320,11 @@ mod tests {
 
     #[test]
     fn a_fault_has_an_effect_an_end_and_an_author() {
-        assert_eq!(check(&json!({"kind": "degrade"})), Err(FaultError::Delay));
+        assert_eq!(check(&json!({"kind": "degrade"})), Err(FaultError::Latency));
         assert_eq!(check(&json!({"kind": "degrade", "loss": 0.5})), Ok(()));
-        assert_eq!(check(&json!({"kind": "degrade", "loss": 0.5, "latency": "61s"})), Err(FaultError::Delay));
+        assert_eq!(check(&json!({"kind": "degrade", "loss": 0.5, "latency": "5s"})), Err(FaultError::Latency));
         assert_eq!(check(&json!({"kind": "degrade", "loss": 1.5})), Err(FaultError::Loss));
-        assert_eq!(check(&json!({"kind": "slow-disk", "by": "0s"})), Err(FaultError::Delay));
+        assert_eq!(check(&json!({"kind": "slow-disk", "by": "0s"})), Err(FaultError::Sync));
         for by in [0, i64::MAX, i64::MIN] {
             assert_eq!(check(&json!({"kind": "clock-step", "by-ms": by})), Err(FaultError::Step));
         }

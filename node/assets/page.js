@@ -190,7 +190,7 @@
     if (answer) {
       // What waits for its turn does not replace what is shown now.
       waiting = null;
-      sessionStorage.removeItem(TYPED);
+      try { sessionStorage.removeItem(TYPED); } catch { /* The browser keeps nothing. */ }
       if (kept) await outbox.remove(entry.visit);
       if (answer.page === "erased") for (const one of await outbox.all().catch(() => [])) if (one.action === entry.action) await outbox.remove(one.visit);
       show(answer.html);

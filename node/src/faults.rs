@@ -52,8 +52,8 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// The faults that are active. Readers on hot paths look here, so the list is replaced and never changed.
     active: watch::Sender<Arc<[Running]>>,
-    /// The next number. Its lock makes changes of the list follow one another.
-    next: Mutex<u64>,
+    /// The next number; `None` once the node stops. Its lock makes changes of the list follow one another.
+    next: Mutex<Option<u64>>,
     gate: watch::Sender<Gate>,
 }
 
@@ -64,17 +64,23 @@ struct Running {
     shown: ActiveFault,
 }
 
-/// There are as many faults as there may be.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("{MOST} faults are active; end one first")]
-pub struct TooMany;
+/// Why a fault does not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotBegun {
+    /// There are as many faults as there may be.
+    #[error("{MOST} faults are active; end one first")]
+    TooMany,
+    /// The node is stopping, and nothing would end it.
+    #[error("the node is stopping")]
+    Stopping,
+}
 
 impl Faults {
     /// No fault yet.
     #[must_use]
     pub fn new(is_enabled: bool, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Faults {
         let (active, gate) = (watch::Sender::new(Arc::default()), watch::Sender::new(Gate::Open));
-        Faults(Arc::new(Shared { is_enabled, clock, metrics, active, next: Mutex::new(1), gate }))
+        Faults(Arc::new(Shared { is_enabled, clock, metrics, active, next: Mutex::new(Some(1)), gate }))
     }
 
     /// Whether faults may be made on this node.
@@ -86,18 +92,19 @@ impl Faults {
     /// Begins a fault that was checked.
     ///
     /// # Errors
-    /// [`TooMany`].
-    pub fn begin(&self, new: NewFault) -> Result<ActiveFault, TooMany> {
+    /// [`NotBegun`].
+    pub fn begin(&self, new: NewFault) -> Result<ActiveFault, NotBegun> {
         let mut next = self.0.next.lock();
+        let id = next.ok_or(NotBegun::Stopping)?;
         let now = self.0.clock.now();
         let mut all = self.running();
         if all.len() >= MOST {
-            return Err(TooMany);
+            return Err(NotBegun::TooMany);
         }
         let until = now.wall.plus(new.lasts);
         let NewFault { act, lasts, by, reason } = new;
-        let shown = ActiveFault { id: *next, act, since: Moment(now.wall), until: Moment(until), by, reason };
-        *next += 1;
+        let shown = ActiveFault { id, act, since: Moment(now.wall), until: Moment(until), by, reason };
+        *next = Some(id + 1);
         tracing::warn!(
             id = shown.id, fault = %shown.act, until = %shown.until,
             "a fault begins, because an operator ordered it: this node is disturbed until it ends"
@@ -136,6 +143,7 @@ impl Faults {
                 () = tokio::time::sleep(left.unwrap_or(Duration::MAX)), if left.is_some() => self.expire(),
             }
         }
+        *self.0.next.lock() = None;
         self.end(None);
     }
 
@@ -186,6 +194,16 @@ impl Faults {
             return std::iter::empty().sum();
         }
         self.0.active.borrow().iter().filter_map(|fault| of(&fault.shown.act)).sum()
+    }
+
+    /// Whether a fault makes frames late.
+    fn is_degraded(&self) -> bool {
+        self.any(|act| matches!(act, Act::Degrade { .. }))
+    }
+
+    /// Changes when a fault begins or ends.
+    fn changes(&self) -> watch::Receiver<Arc<[Running]>> {
+        self.0.active.subscribe()
     }
 
     /// Whether no link to `peer` can be made.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use api::faults::Act;
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, Error, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -299,8 +300,11 @@ impl Metrics {
 
     /// The faults that are active now, by kind.
     pub fn faults(&self, kinds: impl Iterator<Item = &'static str>) {
-        self.faults.reset();
-        kinds.for_each(|kind| self.faults.with_label_values(&[kind]).inc());
+        let kinds: Vec<&str> = kinds.collect();
+        for kind in Act::KINDS {
+            let count = kinds.iter().filter(|active| *active == kind).count();
+            self.faults.with_label_values(&[*kind]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Copies the replica's status into the metrics.

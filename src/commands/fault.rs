@@ -16,7 +16,7 @@ use crate::support::deployment;
 use crate::support::table::table;
 use api::NodeName;
 use api::client::{self, Base, Call};
-use api::faults::{Act, ActiveFault, Direction, FaultList, NewFault};
+use api::faults::{Act, ActiveFault, Direction, EndedFaults, FaultList, NewFault};
 
 /// The node that has the fault.
 #[derive(Debug, Args)]
@@ -61,7 +61,7 @@ enum KindArgs {
     Unready,
     /// Let no frame pass to and from peers
     Partition(LinkArgs),
-    /// Let frames to and from peers come late, or lose some
+    /// Let frames to and from peers come late (4 s at most), or lose some
     Degrade {
         #[command(flatten)]
         links: LinkArgs,
@@ -78,7 +78,7 @@ enum KindArgs {
         #[arg(long, value_name = "TIME", value_parser = step, allow_hyphen_values = true)]
         by: i64,
     },
-    /// Let each sync take longer
+    /// Let each sync take longer (10 s at most)
     SlowDisk {
         /// By so much
         #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -188,7 +188,10 @@ pub(crate) async fn end(args: EndArgs) -> anyhow::Result<ExitCode> {
     if !answer.status.is_success() {
         return Err(answer.refused().into());
     }
-    say!("Ended at {base}.");
+    match args.id {
+        Some(id) => say!("Fault {id} at {base} is over."),
+        None => say!("Faults that were ended at {base}: {}.", answer.json::<EndedFaults>()?.ended),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -201,7 +204,9 @@ pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
             Ok(list) => list,
             Err(error) => {
                 failed = true;
-                eprintln!("{base}: {:#}", anyhow::Error::from(error));
+                let error = format!("{:#}", anyhow::Error::from(error));
+                eprintln!("{base}: {error}");
+                lists.push(serde_json::json!({ "admin": base.to_string(), "error": error }));
                 continue;
             }
         };
@@ -216,6 +221,7 @@ pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     match (args.json, any) {
         (true, _) => say!("{}", serde_json::to_string(&lists)?),
         (false, true) => say!("{rows}"),
+        (false, false) if failed => {}
         (false, false) => say!("No fault is active."),
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

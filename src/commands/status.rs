@@ -60,14 +60,16 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
             say!("{}", serde_json::to_string(&asked)?);
         } else {
             // Routers belong to a deployment; a node's address says nothing of them.
-            let routers = if args.admin.is_empty() { deployment::router_admins(&args.data)? } else { Vec::new() };
-            let routers: Vec<RouterAnswer> = ask(routers).await;
+            let routers = if args.admin.is_empty() { deployment::router_admins(&args.data) } else { Ok(Vec::new()) };
             if args.watch.is_some() {
                 // Clears the screen (ECMA-48: ED, CUP).
                 say!("\u{1b}[2J\u{1b}[H{}", Timestamp::now().round(Unit::Second)?);
             }
             print(&asked);
-            print_routers(&routers);
+            match routers {
+                Ok(routers) => print_routers(&ask(routers).await),
+                Err(error) => say!("\nThe routers are not shown: {error:#}"),
+            }
         }
         let Some(pause) = args.watch else {
             let good = asked.iter().all(|asked| asked.status.as_ref().is_some_and(|status| status.ready));

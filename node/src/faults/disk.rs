@@ -11,7 +11,7 @@ use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
 
 use super::Faults;
 
-/// How often a sync that hangs looks whether the fault is over.
+/// How often a sync that waits looks whether the fault is over.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A store that the node's faults disturb.
@@ -23,6 +23,21 @@ pub struct DisturbedDisk<S> {
 }
 
 impl<S> DisturbedDisk<S> {
+    /// Waits for as long as the faults say, and no longer than they last.
+    fn wait(&self) {
+        let mut waited = Duration::ZERO;
+        loop {
+            let hangs = self.faults.any(|act| matches!(act, Act::HungDisk {}));
+            let late: Duration = self.faults.sum(|act| if let Act::SlowDisk { by } = act { Some(*by) } else { None });
+            let left = if hangs { LOOK } else { late.saturating_sub(waited).min(LOOK) };
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left);
+            waited += left;
+        }
+    }
+
     fn write(&self) -> Result<(), StorageError> {
         if self.faults.any(|act| matches!(act, Act::FullDisk {})) {
             let source = io::Error::new(io::ErrorKind::StorageFull, "a fault that an operator ordered");
@@ -47,11 +62,7 @@ impl<S: Storage> Storage for DisturbedDisk<S> {
     }
 
     fn sync(&self) -> Result<(), StorageError> {
-        let late = self.faults.sum(|act| if let Act::SlowDisk { by } = act { Some(*by) } else { None });
-        thread::sleep(late);
-        while self.faults.any(|act| matches!(act, Act::HungDisk {})) {
-            thread::sleep(LOOK);
-        }
+        self.wait();
         self.write()?;
         self.engine.sync()
     }

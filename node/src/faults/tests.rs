@@ -9,7 +9,7 @@ use replication::{Monotonic, NodeName, Now, Wall};
 use service::listen::Gate;
 use tokio::sync::{mpsc, watch};
 
-use super::{Faults, FrameFate, MOST, SteppedClock, disturb};
+use super::{Faults, FrameFate, MOST, NotBegun, SteppedClock, disturb};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
@@ -76,6 +76,7 @@ async fn what_nobody_ends_ends_by_itself_and_a_node_that_stops_ends_all() {
     stop.send_replace(true);
     keeper.await.expect("ends");
     assert!(!faults.is_unready());
+    assert_eq!(faults.begin(new(Act::Unready {}, 1)).err(), Some(NotBegun::Stopping));
 }
 
 #[test]
@@ -123,16 +124,21 @@ async fn late_frames_keep_their_order_and_lost_ones_never_come() {
         into.send(number).await.expect("runs");
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(out.try_recv().is_err(), "they are held back");
     faults.end(Some(slow.id));
     into.send(3).await.expect("runs");
     for number in 0..4 {
         assert_eq!(out.recv().await, Some(number));
     }
-    assert!(begun.elapsed() >= Duration::from_secs(2), "the last one overtook none");
+    assert!(begun.elapsed() < Duration::from_secs(2), "nothing is late once the fault is over");
     let cut = faults.begin(new(Act::Partition { to: Vec::new(), direction: Direction::In }, 3_600)).expect("begins");
     into.send(4).await.expect("runs");
     tokio::time::sleep(Duration::from_millis(200)).await;
     faults.end(Some(cut.id));
     into.send(5).await.expect("runs");
     assert_eq!(out.recv().await, Some(5));
+    // The link ends: frames that were read before still arrive.
+    into.send(6).await.expect("runs");
+    drop(into);
+    assert_eq!((out.recv().await, out.recv().await), (Some(6), None));
 }

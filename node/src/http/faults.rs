@@ -1,12 +1,13 @@
 //! Faults on this node, on the admin listener: `/v1/admin/faults` and `/v1/admin/faults/{fault}`.
 
-use api::faults::{FaultList, NewFault};
+use api::faults::{EndedFaults, FaultList, NewFault};
 use hyper::StatusCode;
 
 use super::call::Call;
 use super::problem::{Answered, Kind, Problem};
 use super::reply::{json, no_content};
 use super::{App, body};
+use crate::faults::NotBegun;
 
 /// `GET /v1/admin/faults`.
 pub(super) async fn list(call: Call) -> Answered {
@@ -29,14 +30,16 @@ pub(super) async fn begin(call: Call) -> Answered {
         let names: Vec<&str> = call.app.peers.iter().map(api::NodeName::as_str).collect();
         return Err(Problem::new(Kind::Invalid, format!("`to`: the peers of this node are {}", names.join(", "))));
     }
-    let begun = call.app.faults.begin(new).map_err(|error| Problem::new(Kind::TooManyFaults, error.to_string()))?;
+    let begun = call.app.faults.begin(new).map_err(|error| {
+        let kind = if error == NotBegun::TooMany { Kind::TooManyFaults } else { Kind::Stopping };
+        Problem::new(kind, error.to_string())
+    })?;
     Ok(json(StatusCode::CREATED, &begun))
 }
 
 /// `DELETE /v1/admin/faults`: ends all of them. It is the way out, so it works whatever the configuration says.
 pub(super) async fn end_all(call: Call) -> Answered {
-    let ended = call.app.faults.end(None);
-    Ok(json(StatusCode::OK, &serde_json::json!({ "ended": ended })))
+    Ok(json(StatusCode::OK, &EndedFaults { ended: call.app.faults.end(None) }))
 }
 
 /// `DELETE /v1/admin/faults/{fault}`.

@@ -48,6 +48,7 @@ pub async fn accept(socket: TcpListener, links: Links, mut shutdown: watch::Rece
                             tracing::info!(%peer, %error, "a link broke: the peer dials again");
                         }
                     }
+                    Ok(Err(Stranger::Cut)) => tracing::debug!(%address, "a fault cuts the way to a peer that dialled"),
                     Ok(Err(stranger)) => {
                         links.metrics.refused_peers.inc();
                         let action = "none if it is a scanner; otherwise check the peer's certificate and name";

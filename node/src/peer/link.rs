@@ -21,6 +21,8 @@ use api::faults::Direction;
 const WAITING: usize = 1024;
 /// Longest time that a peer may take to read what we send.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long frames that were read may take to the driver after their link has ended.
+const LAST_FRAMES: Duration = Duration::from_millis(200);
 
 pub(super) type Frames<S> = Framed<S, LengthDelimitedCodec>;
 
@@ -50,7 +52,7 @@ where
 struct Stages {
     /// Frames for the driver.
     into_driver: mpsc::Sender<LinkInput>,
-    _running: JoinSet<()>,
+    running: JoinSet<()>,
 }
 
 impl Stages {
@@ -63,7 +65,15 @@ impl Stages {
         let (faults, peer) = (|| links.faults.clone(), || peer.clone());
         running.spawn(disturb(faults(), peer(), Direction::In, arriving, links.handle.links.clone()));
         running.spawn(disturb(faults(), peer(), Direction::Out, from_driver, leaving));
-        Stages { into_driver, _running: running }
+        Stages { into_driver, running }
+    }
+
+    /// Lets frames that were read before the link ended reach the driver.
+    async fn finish(mut self) {
+        drop(self.into_driver);
+        let passed = async { while self.running.join_next().await.is_some() {} };
+        // An error means that a fault still holds frames back: they are lost with the link.
+        let _ = tokio::time::timeout(LAST_FRAMES, passed).await;
     }
 }
 
@@ -116,8 +126,12 @@ where
         }
         Ok(())
     };
-    tokio::select! {
+    let result = tokio::select! {
         result = reading => result,
         result = writing => result,
+    };
+    if let Some(stages) = stages {
+        stages.finish().await;
     }
+    result
 }

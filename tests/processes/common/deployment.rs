@@ -58,6 +58,15 @@ impl Deployment {
 
     /// One node for each of these policy packs, with this log filter, all ready.
     pub(crate) fn with(packs: &[&str], log_filter: &'static str) -> Deployment {
+        Deployment::make(packs, log_filter, false)
+    }
+
+    /// This number of nodes that operators may disturb, with the development pack, all ready.
+    pub(crate) fn disturbed(nodes: usize) -> Deployment {
+        Deployment::make(&vec!["development"; nodes], "info", true)
+    }
+
+    fn make(packs: &[&str], log_filter: &'static str, faults: bool) -> Deployment {
         let folder = tempfile::tempdir().unwrap();
         let authority = CertificateAuthority::create(&folder.path().join("certs"), false).unwrap();
         let address = net::address();
@@ -82,7 +91,7 @@ impl Deployment {
         for (index, pack) in packs.iter().enumerate() {
             authority.issue(&nodes[index].region.parse().unwrap(), false).unwrap();
             std::fs::create_dir(&nodes[index].folder).unwrap();
-            let mut file = nodes[index].file(pack);
+            let mut file = nodes[index].file(pack, faults);
             for (other, peer) in nodes.iter().enumerate().filter(|(other, _)| *other != index) {
                 let mut address = peer.replication;
                 // The node with the smaller name dials, so its side of the link has the proxy.
@@ -167,7 +176,7 @@ impl Deployment {
 }
 
 impl Node {
-    fn file(&self, pack: &str) -> NodeFile {
+    fn file(&self, pack: &str, faults: bool) -> NodeFile {
         let certs = Path::new("../certs");
         NodeFile {
             region: self.region.parse().unwrap(),
@@ -185,7 +194,7 @@ impl Node {
             replication: ReplicationSection::default(),
             registry: RegistrySection { policy: pack.to_owned(), ..RegistrySection::default() },
             limits: LimitsSection::default(),
-            faults: FaultsSection { enabled: true },
+            faults: FaultsSection { enabled: faults },
             peers: Vec::new(),
         }
     }

@@ -188,8 +188,14 @@ impl Visitor<'_> {
         // The party may have been corrected since the form was shown, so the name finds the person.
         let name = form.get("name").to_owned();
         let stays = |person: &Person| person.left.is_none() && person.name.as_deref().unwrap_or_default() == name;
-        let place = form.get("person").parse::<usize>().ok().filter(|place| persons.get(*place).is_some_and(stays));
-        let Some(place) = place.or_else(|| persons.iter().position(stays)) else {
+        let said = form.get("person").parse::<usize>().ok();
+        // A form that is sent again marks nobody else.
+        let gone = |person: &Person| person.left.is_some() && person.name.as_deref().unwrap_or_default() == name;
+        if said.is_some_and(|place| persons.get(place).is_some_and(gone)) {
+            return self.shown(session, Note::OneLeft(name)).await;
+        }
+        let said = said.filter(|place| persons.get(*place).is_some_and(stays));
+        let Some(place) = said.or_else(|| persons.iter().position(stays)) else {
             return self.shown(session, Note::None).await;
         };
         persons[place].left = Some(left);

@@ -236,6 +236,9 @@ async fn a_correction_marks_no_other_guest_as_gone_and_removes_one_who_left() {
     let persons = async || venue.list(&api, "/guests", "application/json").await.json()["visits"][0]["persons"].clone();
     assert_eq!(act(&[("do", "leave"), ("person", "1"), ("name", "Müller")]).await.status, 200);
     let left = persons().await[1]["left"].as_str().expect("a time").to_owned();
+    // The answer was lost, and the form is sent again.
+    assert_eq!(act(&[("do", "leave"), ("person", "1"), ("name", "Müller")]).await.status, 200);
+    assert_eq!(persons().await[0].get("left"), None);
     // Two of one name: the other one stays, whichever form is sent.
     let edit =
         [("do", "correct"), ("name-1", "Müller"), ("phone-1", "030 2"), ("name-2", "Müller"), ("left-2", &*left)];
