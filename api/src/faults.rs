@@ -45,7 +45,7 @@ named! {
     }
 }
 
-/// What a fault does.
+/// The effect of a fault.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Act {
@@ -104,7 +104,7 @@ fn both() -> Direction {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewFault {
-    /// What it does.
+    /// Its effect.
     pub act: Act,
     /// For how long: `for`, within [`LASTS`].
     #[serde(rename = "for", with = "crate::duration")]
@@ -121,7 +121,7 @@ pub struct NewFault {
 pub struct ActiveFault {
     /// Its number, which no other fault of this process has.
     pub id: u64,
-    /// What it does.
+    /// Its effect.
     pub act: Act,
     /// When it began, by the machine's clock.
     pub since: Moment,

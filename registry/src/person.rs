@@ -39,17 +39,6 @@ pub enum PersonField {
 }
 
 impl PersonField {
-    /// What a person says of themselves: the fields that forms ask for and that tables have columns for, in order.
-    pub const DETAILS: [PersonField; 7] = [
-        PersonField::Name,
-        PersonField::Phone,
-        PersonField::Email,
-        PersonField::Street,
-        PersonField::PostalCode,
-        PersonField::City,
-        PersonField::Country,
-    ];
-
     /// All fields, in order.
     pub const ALL: [PersonField; 8] = [
         PersonField::Name,
@@ -61,6 +50,12 @@ impl PersonField {
         PersonField::Country,
         PersonField::Left,
     ];
+
+    /// The details that persons give of themselves: forms ask for them and tables have columns for them, in order.
+    pub const DETAILS: [PersonField; 7] = {
+        let [details @ .., _left] = PersonField::ALL;
+        details
+    };
 
     /// The field's name in JSON, in policy packs and in the CSV header.
     #[must_use]
