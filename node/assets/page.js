@@ -69,11 +69,19 @@
   };
 
   const receipt = (entry) => entry.action.startsWith("/r/") ? entry.action : `/r/${entry.visit}?v=${entry.action.split("/")[2].split("?")[0]}`;
-  const openReceipt = async (entry) => {
-    const body = new URLSearchParams({ secret: entry.secret, do: "show" }).toString();
-    const answer = await outbox.send({ action: receipt(entry), body });
-    if (answer) show(answer.html);
-    return answer;
+  // Shows an answer about a check-in that the device keeps. The device forgets it first: the answer is in hand, and what a
+  // page does after it is shown ends when the guest follows a link.
+  const showLast = async (visit, answer) => {
+    await outbox.remove(visit).catch(() => {});
+    show(answer.html);
+  };
+  const openReceipt = async ({ visit, action, secret }) => {
+    const body = new URLSearchParams({ secret, do: "show" }).toString();
+    const answer = await outbox.send({ action, body });
+    // A region that has not heard of the visit yet says 404, and a wrong secret is no reason to forget it either.
+    const isSeen = answer && (answer.status < 300 || answer.status === 410);
+    if (isSeen) await showLast(visit, answer);
+    return { answer, isSeen };
   };
 
   // The check-in or departure that this tab shows as not sent yet.
@@ -103,8 +111,7 @@
   const told = async (entry, answer) => {
     if (waiting?.visit !== entry.visit) return;
     waiting = null;
-    show(answer.html);
-    await outbox.remove(entry.visit);
+    await showLast(entry.visit, answer);
   };
 
   const FIELDS = /^(name|phone|email|street|postal_code|city|country)-/;
@@ -145,10 +152,7 @@
       notice.firstElementChild.dataset.entry = entry.visit;
       $("[data-time]", notice).textContent = clock(entry.at);
       const link = $("a", notice);
-      if (link) {
-        link.href = `${receipt(entry)}#${entry.secret}`;
-        link.addEventListener("click", () => outbox.remove(entry.visit));
-      }
+      if (link) link.href = `${receipt(entry)}#${entry.secret}`;
       main.prepend(notice);
       if (entry.state !== "refused") continue;
       fill(form, [...new URLSearchParams(entry.body)].filter(([name]) => FIELDS.test(name) || name === "area"));
@@ -220,10 +224,7 @@
       const entry = await outbox.find(waiting.visit).catch(() => null);
       // The form tells what was refused.
       if (entry?.state === "refused") { location.replace(entry.action); return; }
-      if (entry?.state !== "waiting" && await openReceipt(waiting)) {
-        await outbox.remove(waiting.visit);
-        waiting = null;
-      }
+      if (entry?.state !== "waiting" && (await openReceipt({ ...waiting, action: receipt(waiting) })).isSeen) waiting = null;
     }
     if (!waits && !waiting) { pause = 5000; return; }
     timer = setTimeout(later, pause * (0.5 + Math.random()));
@@ -266,10 +267,12 @@
 
   const locked = $("form.locked");
   if (locked && location.hash.length > 1) {
-    const body = new URLSearchParams({ secret: location.hash.slice(1), do: "show" }).toString();
     $("#opening").hidden = false;
     locked.hidden = true;
-    outbox.send({ action: locked.getAttribute("action"), body }).then((answer) => {
+    const action = locked.getAttribute("action");
+    const visit = action.split("?")[0].split("/")[2];
+    openReceipt({ visit, action, secret: location.hash.slice(1) }).then(({ answer, isSeen }) => {
+      if (isSeen) return;
       if (answer) { show(answer.html); return; }
       locked.hidden = false;
       $("#opening").hidden = true;
