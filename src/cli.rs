@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::args::LogFormat;
 use crate::commands::{certs, explain, fault, manual, node, region, router, simulate, status, up, venue};
-use crate::load;
+use crate::{drill, load};
 
 /// A guest registry that keeps accepting check-ins in every region, even when regions cannot reach each other.
 ///
@@ -37,6 +37,9 @@ pub(crate) enum Command {
     /// Make a node fail on purpose, for a drill; every fault ends by itself
     #[command(subcommand)]
     Fault(FaultCommand),
+    /// Prove that losing a region hurts nobody: planned failures with guard rails, measurements and a report
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// Show to which region an address is sent, and why
     Explain(explain::ExplainArgs),
     /// Show each node's health, lag, horizon and clock; exit 1 unless all answer and are ready
@@ -87,6 +90,15 @@ pub(crate) enum FaultCommand {
     List(fault::ListArgs),
     /// End a fault of a node, or all of them
     End(fault::EndArgs),
+}
+
+/// The commands for drills.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DrillCommand {
+    /// Run a drill; exit 0 objectives met, 1 missed, 3 aborted by a guard rail or an operator, 4 refused
+    Run(drill::RunArgs),
+    /// Say whether a drill could begin now; exit 0 if it could, 4 if it would be refused
+    Check(drill::CheckArgs),
 }
 
 /// The commands for certificates.

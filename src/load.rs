@@ -35,6 +35,10 @@ use clap::Args;
 use crate::args::{Usage, default_data, duration};
 use api::client::Base;
 
+pub(crate) use payload::Pool;
+pub(crate) use shared::wall;
+pub(crate) use verify::list;
+
 /// Options of `meridian load`.
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {

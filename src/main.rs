@@ -11,6 +11,7 @@ mod support;
 mod args;
 mod cli;
 mod commands;
+mod drill;
 mod load;
 
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ use clap::{CommandFactory as _, Parser as _};
 use service::config::ConfigError;
 
 use crate::args::Usage;
-use crate::cli::{CertsCommand, Cli, Command, FaultCommand, RegionCommand, VenueCommand};
+use crate::cli::{CertsCommand, Cli, Command, DrillCommand, FaultCommand, RegionCommand, VenueCommand};
 use crate::commands::{certs, explain, fault, manual, node, region, router, simulate, status, up, venue};
 use crate::support::logging;
 
@@ -70,6 +71,8 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Fault(FaultCommand::Begin(args)) => fault::begin(args).await,
             Command::Fault(FaultCommand::List(args)) => fault::list(args).await,
             Command::Fault(FaultCommand::End(args)) => fault::end(args).await,
+            Command::Drill(DrillCommand::Run(args)) => drill::run(args).await,
+            Command::Drill(DrillCommand::Check(args)) => drill::check(args).await,
             Command::Explain(args) => explain::explain(args).await,
             Command::Status(args) => status::status(args).await,
             Command::Load(args) => load::load(*args).await,

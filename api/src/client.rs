@@ -136,6 +136,12 @@ impl Call {
         }
     }
 
+    /// Sends a body that is rendered already.
+    pub fn body(mut self, media_type: &'static str, body: Bytes) -> Call {
+        self.body = body;
+        self.header(CONTENT_TYPE, HeaderValue::from_static(media_type))
+    }
+
     /// Sends a JSON body.
     ///
     /// # Errors

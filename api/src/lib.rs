@@ -9,6 +9,7 @@
 //! | [`wait`] | `?wait=` and `?durability=` |
 //! | [`problem`] | kinds of problems and their JSON (RFC 9457) |
 //! | [`cluster`], [`orders`] | regions and nodes as one node sees them; operators' orders on regions |
+//! | [`faults`], [`drills`] | faults that an operator makes on a node; the lock of a drill |
 //! | [`status`] | what a node and a router tell an operator |
 //! | [`pages`] | which forms of pages may be sent twice |
 //! | [`explanation`] | why an address is sent where it is |
@@ -25,6 +26,7 @@
 
 pub mod client;
 pub mod cluster;
+pub mod drills;
 pub mod duration;
 pub mod explanation;
 pub mod faults;

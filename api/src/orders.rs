@@ -25,6 +25,9 @@ pub struct Order {
     pub kind: OrderKind,
     /// When the order was given.
     pub since: Moment,
+    /// Per cent of its clients that a drained region keeps, for a drain in steps.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub keep: u8,
     /// When the order lapses; without it the order holds until the next one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Moment>,
@@ -42,6 +45,22 @@ impl Order {
     pub fn at(&self, now: Moment) -> OrderKind {
         if self.until.is_some_and(|until| until <= now) { OrderKind::Serving } else { self.kind }
     }
+
+    /// Per cent of its clients that the region keeps at `now`.
+    #[must_use]
+    pub fn keeps(&self, now: Moment) -> u8 {
+        match self.at(now) {
+            OrderKind::Serving => 100,
+            OrderKind::Drained => self.keep,
+            OrderKind::Maintenance => 0,
+        }
+    }
+}
+
+/// Whether a share is none at all, which is left out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(per_cent: &u8) -> bool {
+    *per_cent == 0
 }
 
 /// An order as an operator gives it: the body of `PUT /v1/admin/regions/{region}/order`.
@@ -56,6 +75,9 @@ pub struct NewOrder {
     /// Why; may be empty.
     #[serde(default)]
     pub reason: String,
+    /// Per cent of its clients that a drained region keeps; below 100.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub keep: u8,
     /// When the order lapses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Moment>,

@@ -98,6 +98,10 @@ kinds! {
     FaultsDisabled: FORBIDDEN, "faults-disabled", "Faults are not enabled on this node";
     /// A fault that is not active.
     NoFault: NOT_FOUND, "no-such-fault", "No such fault is active";
+    /// Another drill has the lock.
+    DrillRunning: CONFLICT, "drill-running", "Another drill is running";
+    /// A drill that does not have the lock.
+    NoDrill: NOT_FOUND, "no-such-drill", "No such drill is running";
     /// An operator states that the clock is right, but the machine's clock or the peers contradict it.
     ClockContradicted: CONFLICT, "clock-contradicted", "The stated time contradicts the clock";
     /// Erased by its guest or with its venue.

@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod config;
+mod drills;
 pub mod driver;
 pub mod faults;
 pub mod http;

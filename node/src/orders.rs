@@ -27,6 +27,8 @@ const LONGEST: usize = 400;
 pub struct Order {
     /// The kind of order.
     pub kind: OrderKind,
+    /// Per cent of its clients that a drained region keeps.
+    pub keep: u8,
     /// When the order was given.
     pub since: Wall,
     /// When the order lapses.
@@ -41,6 +43,8 @@ pub struct Order {
 #[derive(Serialize, Deserialize)]
 struct Kept {
     order: OrderKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keep: Option<u8>,
     since: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     until: Option<u64>,
@@ -61,6 +65,9 @@ pub enum OrderError {
     /// The time is not valid, or has passed.
     #[error("`until`: an RFC 3339 time with an offset that is still to come")]
     Until,
+    /// A share that is no share, or a share of a region that is not drained.
+    #[error("`keep`: per cent of its clients that a drained region keeps, below 100")]
+    Keep,
     /// No region would be left to serve.
     #[error("no other region would be left to serve; give `force` if that is what you want")]
     NobodyLeft,
@@ -94,6 +101,9 @@ impl Order {
         if new.until.is_some_and(|until| until.0 <= now) {
             return Err(OrderError::Until);
         }
+        if new.keep > 0 && (new.keep >= 100 || new.kind != OrderKind::Drained) {
+            return Err(OrderError::Keep);
+        }
         let serves = |other: &RegionId| known.get(other).is_none_or(|order| order.at(now) == OrderKind::Serving);
         let left = new.kind == OrderKind::Serving || regions.any(|other| other != region && serves(other));
         if !left && !new.force {
@@ -102,6 +112,7 @@ impl Order {
         let after = known.get(region).map_or(Wall(0), |order| Wall(order.since.0.saturating_add(1)));
         Ok(Order {
             kind: new.kind,
+            keep: new.keep,
             since: now.max(after),
             until: new.until.map(|until| until.0),
             by: new.by,
@@ -114,6 +125,7 @@ impl Order {
     pub(crate) fn to_public(&self) -> api::orders::Order {
         api::orders::Order {
             kind: self.kind,
+            keep: self.keep,
             since: Moment(self.since),
             until: self.until.map(Moment),
             by: None,
@@ -131,6 +143,7 @@ impl Order {
     fn encode(&self) -> String {
         let kept = Kept {
             order: self.kind,
+            keep: Some(self.keep).filter(|keep| *keep > 0),
             since: self.since.0,
             until: self.until.map(|until| until.0),
             by: self.by.clone(),
@@ -142,8 +155,9 @@ impl Order {
 
     fn decode(text: &str) -> Option<Order> {
         let kept: Kept = serde_json::from_str(text).ok()?;
-        let Kept { order, since, until, by, reason } = kept;
-        Some(Order { kind: order, since: Wall(since), until: until.map(Wall), by, reason })
+        let Kept { order, keep, since, until, by, reason } = kept;
+        let keep = keep.unwrap_or_default().min(99);
+        Some(Order { kind: order, keep, since: Wall(since), until: until.map(Wall), by, reason })
     }
 }
 
@@ -164,7 +178,7 @@ pub fn key() -> DocumentKey {
 pub fn read(document: &Document) -> BTreeMap<RegionId, Order> {
     let newest = |field: &str| {
         let values = document.all(field).into_iter().filter_map(Value::as_text).filter_map(Order::decode);
-        values.max_by_key(|order| (order.since, order.kind))
+        values.max_by_key(|order| (order.since, order.kind, std::cmp::Reverse(order.keep)))
     };
     document.fields().filter_map(|field| Some((field.parse().ok()?, newest(field)?))).collect()
 }
@@ -190,7 +204,14 @@ mod tests {
     }
 
     fn drain() -> NewOrder {
-        NewOrder { kind: OrderKind::Drained, by: "mk".into(), reason: "kernel".into(), until: None, force: false }
+        NewOrder {
+            kind: OrderKind::Drained,
+            keep: 0,
+            by: "mk".into(),
+            reason: "kernel".into(),
+            until: None,
+            force: false,
+        }
     }
 
     fn give(new: NewOrder, known: &BTreeMap<RegionId, Order>) -> Result<Order, OrderError> {
@@ -226,6 +247,9 @@ mod tests {
         assert_eq!(give(NewOrder { by: " ".into(), ..drain() }), Err(OrderError::By));
         assert_eq!(give(NewOrder { by: "m\nk".into(), ..drain() }), Err(OrderError::By));
         assert_eq!(give(NewOrder { reason: "x".repeat(401), ..drain() }), Err(OrderError::Reason));
+        assert_eq!(give(NewOrder { keep: 100, ..drain() }), Err(OrderError::Keep));
+        assert_eq!(give(NewOrder { keep: 5, kind: OrderKind::Serving, ..drain() }), Err(OrderError::Keep));
+        assert_eq!(give(NewOrder { keep: 75, ..drain() }).unwrap().keep, 75);
         let past = Some("2020-01-01T00:00:00Z".parse().unwrap());
         assert_eq!(give(NewOrder { until: past, ..drain() }), Err(OrderError::Until));
         let order = give(NewOrder { until: Some("2030-01-01T00:00:00Z".parse().unwrap()), ..drain() }).unwrap();

@@ -40,6 +40,10 @@ pub(crate) struct DrainArgs {
     /// When the order lapses by itself, such as 2h; without it, it holds until `region restore`
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     lasting: Option<Duration>,
+    /// Per cent of its clients that the region keeps, for a drain in steps
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, conflicts_with = "maintenance",
+        value_parser = clap::value_parser!(u8).range(0..=99))]
+    keep: u8,
     /// Send nothing there at all, not even the rest of running requests
     #[arg(long)]
     maintenance: bool,
@@ -99,6 +103,7 @@ pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<ExitCode> {
     let until = until.map_err(|_| Usage::error("--for is too long"))?;
     let order = NewOrder {
         kind: if args.maintenance { OrderKind::Maintenance } else { OrderKind::Drained },
+        keep: args.keep,
         by: args.by,
         reason: args.reason,
         until: until.map(Moment::from),
@@ -109,7 +114,8 @@ pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<ExitCode> {
 
 /// Takes a region back into service.
 pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
-    let order = NewOrder { kind: OrderKind::Serving, by: args.by, reason: args.reason, until: None, force: false };
+    let (kind, by, reason) = (OrderKind::Serving, args.by, args.reason);
+    let order = NewOrder { kind, keep: 0, by, reason, until: None, force: false };
     give(&args.nodes, &args.region, &order).await
 }
 
@@ -125,6 +131,9 @@ async fn give(nodes: &Nodes, region: &str, order: &NewOrder) -> anyhow::Result<E
         OrderKind::Drained => "is drained: new clients go elsewhere; connections and requests that exist end normally",
     };
     say!("{} {what}.", line.region);
+    if order.keep > 0 {
+        say!("It keeps {} % of its clients.", order.keep);
+    }
     if let Some(until) = line.order.and_then(|order| order.until) {
         say!("The order lapses at {until}.");
     } else if order.kind != OrderKind::Serving {
@@ -147,7 +156,12 @@ pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
         let row = match line.order {
             Some(order) => {
                 let until = order.until.map(|until| until.to_string());
-                [order.kind.to_string(), order.since.to_string(), text(until), text(order.by), text(order.reason)]
+                let kind = if order.keep == 0 {
+                    order.kind.to_string()
+                } else {
+                    format!("{}, keeps {} %", order.kind, order.keep)
+                };
+                [kind, order.since.to_string(), text(until), text(order.by), text(order.reason)]
             }
             None => [(); 5].map(|()| text(None)),
         };

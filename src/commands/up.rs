@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //! - Only a folder that `up` itself made is ever deleted, and only processes that it started are ever killed.
-//! - A node that dies stays down until a person starts it again, because this command is for trying out failures.
+//! - A node that dies stays down until a person starts it again, because this command is for trying out failures. Only
+//!   a drill that killed it says when it returns.
 //!
 //! # Not here
 //! Addresses and folders ([`layout`]), files ([`folder`]), processes ([`children`]), the demo venue ([`demo`]).
@@ -140,7 +141,21 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
 fn tell(layout: &Layout, event: ChildEvent) {
     let at = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
     match event {
-        ChildEvent::Died { number, how } => {
+        ChildEvent::Died { number, how, returns: Some(returns) } => {
+            let returns = returns.strftime("%H:%M:%S UTC");
+            say!(
+                "\n{at}  {} died: {how}. A drill did that; it is started again at {returns} at the latest.",
+                layout.process(number).name
+            );
+        }
+        ChildEvent::Returned { number } => {
+            say!("{at}  {} is started again, as the drill had ordered.", layout.process(number).name);
+        }
+        ChildEvent::Stuck { number, error } => {
+            say!("\n{at}  {} cannot be started again: {error}. Start it by hand with:", layout.process(number).name);
+            say!("  {}", layout.start_line(number));
+        }
+        ChildEvent::Died { number, how, returns: None } => {
             say!("\n{at}  {} died: {how}. The others still run. Start it again with:", layout.process(number).name);
             say!("  {}", layout.start_line(number));
         }

@@ -5,7 +5,7 @@
 //! - A visit whose erasure was acknowledged is not in the list, and neither is a visit that was never sent.
 //! - A visit without an answer may be in the list or not, but equally in all targets.
 
-mod list;
+pub(crate) mod list;
 mod truth;
 
 use std::sync::Arc;

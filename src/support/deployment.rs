@@ -1,5 +1,6 @@
 //! A deployment that `meridian up` made, read from disk: one folder for each node and each router.
 
+use std::fs::TryLockError;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -43,9 +44,14 @@ pub(crate) fn router_admin(data: &Path) -> anyhow::Result<Base> {
     Ok(Base::from(RouterConfig::load(first)?.admin))
 }
 
+/// The checked configurations of all routers of the deployment in `data`.
+pub(crate) fn routers(data: &Path) -> anyhow::Result<Vec<RouterConfig>> {
+    files(data, "router.toml")?.iter().map(|file| Ok(RouterConfig::load(file)?)).collect()
+}
+
 /// The admin listeners of all routers of the deployment in `data`.
 pub(crate) fn router_admins(data: &Path) -> anyhow::Result<Vec<Base>> {
-    files(data, "router.toml")?.iter().map(|file| Ok(Base::from(RouterConfig::load(file)?.admin))).collect()
+    Ok(routers(data)?.into_iter().map(|router| Base::from(router.admin)).collect())
 }
 
 /// The context of the error if neither --admin nor a deployment names a node.
@@ -64,6 +70,17 @@ fn files(data: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
         .collect();
     files.sort();
     Ok(files)
+}
+
+/// The file by which a drill tells `meridian up` when it starts a process again that the drill ends: an RFC 3339 time.
+pub(crate) fn return_file(folder: &Path) -> PathBuf {
+    folder.join("return-at")
+}
+
+/// Whether a `meridian up` runs in `data`: it holds a lock on the folder.
+pub(crate) fn is_run_by_up(data: &Path) -> anyhow::Result<bool> {
+    let folder = std::fs::File::open(data).with_context(|| format!("cannot open {}", data.display()))?;
+    Ok(matches!(folder.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 impl Deployed {

@@ -5,6 +5,7 @@
 //! | `walk.rs` | the walk of the README, and visits that end at their second |
 //! | `failures.rs` | regions that are killed, frozen, cut off, or lose their disk |
 //! | `faults.rs` | faults that an operator makes for a drill |
+//! | `drills.rs` | `meridian drill`: modes, refusals, guard rails, exit codes |
 //! | `router.rs` | the nearest region by DNS and by HTTP, operators' orders |
 //! | `running.rs` | nodes with a fast or a wrong clock, peers by host name |
 //! | `data_set.rs` | what guests typed comes back byte for byte |
@@ -20,6 +21,7 @@
 mod browser;
 mod common;
 mod data_set;
+mod drills;
 mod failures;
 mod faults;
 mod hostile;

@@ -1,6 +1,7 @@
 //! Operators' orders on regions. They lie in the nodes' replicated cluster document, and the router follows the newest.
 //! Only the nodes' admin listeners show the author and the reason of an order.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use api::orders::Order;
@@ -16,8 +17,8 @@ impl Orders {
     /// the same moment the one that sends fewer clients there counts. Returns whether anything changed.
     pub fn take(&mut self, region: &str, order: Order) -> bool {
         let known = self.0.get(region);
-        let newer =
-            known.is_none_or(|known| (known.since, known.kind, known.until) < (order.since, order.kind, order.until));
+        let rank = |order: &Order| (order.since, order.kind, Reverse(order.keep), order.until);
+        let newer = known.is_none_or(|known| rank(known) < rank(&order));
         if newer {
             self.0.insert(region.to_owned(), order);
         }
@@ -39,7 +40,7 @@ mod tests {
 
     fn order(kind: OrderKind, since: &str, until: Option<&str>) -> Order {
         let until = until.map(|until| until.parse().unwrap());
-        Order { kind, since: since.parse().unwrap(), until, by: None, reason: None }
+        Order { kind, keep: 0, since: since.parse().unwrap(), until, by: None, reason: None }
     }
 
     #[test]

@@ -47,6 +47,8 @@ struct Agreed {
     /// When its share began to come back.
     ramp_from: Option<Duration>,
     order: Option<OrderKind>,
+    /// Per cent of its clients that the order leaves it.
+    keeps: u8,
     /// The part of the edge's latest requests to it that failed.
     failing: f64,
 }
@@ -82,9 +84,8 @@ impl Health {
         let known = |name: &str| restored.get(name).copied().unwrap_or_default();
         let track = |name: &str| if known(name) == Verdict::Down { Track::down() } else { Track::default() };
         let tracks = fleet.regions.iter().map(|region| vec![track(region.name.as_str()); region.nodes.len()]).collect();
-        let agreed =
-            fleet.regions.iter().map(|region| Agreed { verdict: known(region.name.as_str()), ..Agreed::default() });
-        let agreed = agreed.collect();
+        let agreed = |name: &str| Agreed { verdict: known(name), keeps: 100, ..Agreed::default() };
+        let agreed = fleet.regions.iter().map(|region| agreed(region.name.as_str())).collect();
         Health { fleet, rules, me, routers, tracks, heard: BTreeMap::new(), orders, agreed, frozen: false }
     }
 
@@ -178,9 +179,10 @@ impl Health {
             .collect();
         for ((agreed, decision), region) in self.agreed.iter_mut().zip(decisions).zip(&self.fleet.regions) {
             frozen |= decision == Decision::Frozen;
-            let order = self.orders.on(region.name.as_str()).map(|order| order.at(wall.into()));
+            let order = self.orders.on(region.name.as_str());
             let was_out = out(agreed);
-            agreed.order = order;
+            agreed.order = order.map(|order| order.at(wall.into()));
+            agreed.keeps = order.map_or(100, |order| order.keeps(wall.into()));
             if let Decision::Is(verdict) = decision {
                 agreed.verdict = verdict;
             }
@@ -201,7 +203,7 @@ impl Health {
         let state = match (agreed.order, agreed.verdict) {
             (Some(OrderKind::Maintenance), _) => RegionState::Maintenance,
             (_, Verdict::Down) => RegionState::Down,
-            (Some(OrderKind::Drained), _) => RegionState::Drained,
+            (Some(OrderKind::Drained), _) if agreed.keeps == 0 => RegionState::Drained,
             (_, Verdict::Unknown) => RegionState::Unknown,
             (_, Verdict::Up) if agreed.ramp_from.is_some() => RegionState::Ramping,
             (_, Verdict::Up) => RegionState::Up,
@@ -213,7 +215,7 @@ impl Health {
         });
         let passive = (1.0 - agreed.failing).max(PASSIVE_FLOOR);
         let nodes_up = self.tracks[region.at()].iter().map(|track| track.verdict() != Verdict::Down).collect();
-        let admission = if state.serves() { ramp * passive } else { 0.0 };
+        let admission = if state.serves() { ramp * passive * f64::from(agreed.keeps) / 100.0 } else { 0.0 };
         RegionView { state, admission, nodes_up }
     }
 
@@ -228,7 +230,7 @@ impl Health {
 }
 
 fn out(agreed: &Agreed) -> bool {
-    agreed.verdict == Verdict::Down || matches!(agreed.order, Some(OrderKind::Drained | OrderKind::Maintenance))
+    agreed.verdict == Verdict::Down || agreed.keeps == 0
 }
 
 /// The admission for the policy, and whether health is ignored. Regions that serve come first; if there is none, the

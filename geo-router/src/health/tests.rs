@@ -169,7 +169,28 @@ fn regions_that_return_together_take_their_whole_shares() {
 
 fn order(kind: OrderKind, since: u64, until: Option<u64>) -> Order {
     let until = until.map(|until| wall(until).into());
-    Order { kind, since: wall(since).into(), until, by: None, reason: None }
+    Order { kind, keep: 0, since: wall(since).into(), until, by: None, reason: None }
+}
+
+#[test]
+fn a_drain_in_steps_takes_a_part_of_the_share_at_a_time() {
+    let mut world = World::new(1, |_, _, _| true, |_, _, _| false);
+    world.run_until(10);
+    let part = |keep, since| Order { keep, ..order(OrderKind::Drained, since, Some(100)) };
+    world.routers[0].handle_order("eu", part(75, 10));
+    world.run_until(12);
+    assert_eq!((world.states(0)[0], world.fitness[0].admission[0]), (RegionState::Up, 0.75));
+    world.routers[0].handle_order("eu", part(0, 20));
+    world.run_until(22);
+    assert_eq!((world.states(0)[0], world.fitness[0].admission[0]), (RegionState::Drained, 0.0));
+    // On the way back the ramp still holds within the share.
+    world.routers[0].handle_order("eu", part(50, 30));
+    world.run_until(32);
+    assert_eq!(world.states(0)[0], RegionState::Ramping);
+    assert!(world.fitness[0].admission[0] <= 0.5);
+    // The whole share is back after the ramp, though the last step was never ordered.
+    world.run_until(101 + HealthRules::default().ramp.as_secs());
+    assert_eq!((world.states(0)[0], world.fitness[0].admission[0]), (RegionState::Up, 1.0));
 }
 
 #[test]

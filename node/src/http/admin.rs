@@ -20,7 +20,7 @@ use super::call::Call;
 use super::guests::completeness;
 use super::problem::{Answered, Problem};
 use super::reply::{Reply, full, json};
-use super::{App, faults, operator, orders, probes};
+use super::{App, drills, faults, operator, orders, probes};
 
 /// Operators are few: scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;
@@ -43,6 +43,8 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
         ],
     ),
     Resource::new("/v1/admin/faults/{fault}", &[(Method::DELETE, handler!(faults::end))]),
+    Resource::new("/v1/admin/drill", &[(Method::GET, handler!(drills::list)), (Method::POST, handler!(drills::take))]),
+    Resource::new("/v1/admin/drill/{drill}", &[(Method::DELETE, handler!(drills::release))]),
     Resource::new("/v1/admin/regions", &[(Method::GET, handler!(orders::list))]),
     Resource::new("/v1/admin/regions/{region}/order", &[(Method::PUT, handler!(orders::give))]),
     Resource::new("/healthz", &[(Method::GET, handler!(probes::healthz))]),

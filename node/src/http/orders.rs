@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use api::Moment;
 use api::orders::{NewOrder, OrderKind, RegionOrder};
 use hyper::StatusCode;
-use replication::{Change, Document, RegionId, Status, Wall, Write};
+use replication::{Change, Document, RegionId, Status, Value, Wall, Write};
 
 use super::call::Call;
 use super::problem::{Kind, Problem};
@@ -22,7 +22,7 @@ pub(super) fn read(app: &App, status: &Status) -> Result<BTreeMap<RegionId, Orde
 }
 
 /// The cluster document, if there is one.
-fn document(app: &App, status: &Status) -> Result<Option<Document>, Problem> {
+pub(super) fn document(app: &App, status: &Status) -> Result<Option<Document>, Problem> {
     let rows = app.handle.reader().rows(&orders::name(), true, app.view(status))?;
     let Some((_, row)) = rows.into_iter().next() else { return Ok(None) };
     row.document().map(Some).map_err(|error| unreadable(app, &error))
@@ -76,7 +76,13 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     let known = document.as_ref().map(orders::read).unwrap_or_default();
     let now = app.now(&status);
     let order = Order::give(new, &region, now, &known, app.regions.keys()).map_err(refused)?;
-    let (field, value) = (region.as_str(), orders::value(&order));
+    write(app, document, region.as_str(), orders::value(&order)).await?;
+    tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
+    Ok(json(StatusCode::OK, &line(&region, Some(&order), now)))
+}
+
+/// Writes a field of the cluster document, which was read as `document`.
+pub(super) async fn write(app: &App, document: Option<Document>, field: &str, value: Value) -> Result<(), Problem> {
     let key = orders::key();
     let change = match document.filter(|document| !document.is_empty()) {
         Some(document) => document.amend(&key, &[(field, Some(value))]),
@@ -85,8 +91,7 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     if let Some(change) = change {
         app.write("order", Write::Change { key, change }).await?;
     }
-    tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
-    Ok(json(StatusCode::OK, &line(&region, Some(&order), now)))
+    Ok(())
 }
 
 /// Whether a body that is not an order has a time that is not valid.

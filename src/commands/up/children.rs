@@ -10,6 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
@@ -26,14 +27,20 @@ use api::status::Readiness;
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How often `up` looks whether a dead node was started again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often `up` looks whether a drill lets a process return.
+const RETURN_EVERY: Duration = Duration::from_millis(100);
 /// Number of unanswered looks after which a node that was started by hand counts as gone.
 const LOOKS: u32 = 3;
 
 /// An event that the user should see.
 #[derive(Debug)]
 pub(super) enum ChildEvent {
-    /// A child ended by itself or was killed.
-    Died { number: usize, how: String },
+    /// A child ended by itself or was killed; a drill may have said when it returns.
+    Died { number: usize, how: String, returns: Option<Timestamp> },
+    /// A child was started again, as a drill had said.
+    Returned { number: usize },
+    /// A child cannot be started again, although a drill had said so.
+    Stuck { number: usize, error: String },
     /// A dead node answers again.
     Back { number: usize, pid: Option<Pid> },
     /// A node that was started by hand does not answer any more.
@@ -62,13 +69,7 @@ impl Children {
         let mut tasks = JoinSet::new();
         for (index, process) in layout.processes().enumerate() {
             let child = spawn(process).with_context(|| format!("cannot start {}", process.name))?;
-            let watched = Watched {
-                index,
-                probed: Base::from(process.probed),
-                pid_file: process.pid_file(),
-                events: sender.clone(),
-                orders: orders.clone(),
-            };
+            let watched = Watched { index, process: process.clone(), events: sender.clone(), orders: orders.clone() };
             tasks.spawn(watched.watch(child));
         }
         Ok(Self { tasks, events, order })
@@ -93,7 +94,7 @@ impl Children {
         tokio::select! {
             ready = ready => ready,
             event = events.recv() => match event {
-                Some(ChildEvent::Died { number, how }) => {
+                Some(ChildEvent::Died { number, how, .. }) => {
                     let process = layout.process(number);
                     anyhow::bail!("{} died at its start: {how}\n{}", process.name, log_end(process))
                 }
@@ -167,8 +168,7 @@ fn log_end(process: &Process) -> String {
 /// One child's task.
 struct Watched {
     index: usize,
-    probed: Base,
-    pid_file: std::path::PathBuf,
+    process: Process,
     events: mpsc::UnboundedSender<ChildEvent>,
     orders: watch::Receiver<Order>,
 }
@@ -177,20 +177,53 @@ impl Watched {
     /// Watches the child, and after its end whether it is started again; ends on order. Returns whether it stopped
     /// normally.
     async fn watch(mut self, mut child: Child) -> bool {
-        // Kept here, because waiting for a child closes the pipe that the child still needs.
-        let _stdin = child.stdin.take();
         let mut orders = self.orders.clone();
-        let died = tokio::select! {
-            status = child.wait() => Some(status.map_or_else(|error| error.to_string(), describe)),
-            _ = orders.wait_for(|order| *order != Order::Run) => None,
-        };
-        let Some(how) = died else { return self.stop(child).await };
-        self.tell(ChildEvent::Died { number: self.index, how });
-        tokio::select! {
-            () = self.look() => {}
-            _ = orders.wait_for(|order| *order != Order::Run) => {}
+        loop {
+            // Kept here, because waiting for a child closes the pipe that the child still needs.
+            let _stdin = child.stdin.take();
+            let died = tokio::select! {
+                status = child.wait() => Some(status.map_or_else(|error| error.to_string(), describe)),
+                _ = orders.wait_for(|order| *order != Order::Run) => None,
+            };
+            let Some(how) = died else { return self.stop(child).await };
+            self.tell(ChildEvent::Died { number: self.index, how, returns: self.returns() });
+            tokio::select! {
+                again = self.again() => child = again,
+                () = self.look() => return true,
+                _ = orders.wait_for(|order| *order != Order::Run) => return true,
+            }
         }
-        true
+    }
+
+    /// When the process returns, if a drill said so.
+    fn returns(&self) -> Option<Timestamp> {
+        std::fs::read_to_string(self.process.return_file()).ok()?.trim().parse().ok()
+    }
+
+    /// Starts the process again at the time that a drill has written down. The drill may have ended or been killed
+    /// meanwhile: the time is the expiry of its fault.
+    async fn again(&self) -> Child {
+        let mut looks = tokio::time::interval(RETURN_EVERY);
+        loop {
+            looks.tick().await;
+            if self.returns().is_none_or(|at| at > Timestamp::now()) {
+                continue;
+            }
+            // A person may have started it by hand.
+            let by_hand = deployment::running(&self.process.pid_file()).is_some();
+            // Without the file the process stays down after its next death, as any other does.
+            if let Err(error) = std::fs::remove_file(self.process.return_file()) {
+                self.tell(ChildEvent::Stuck { number: self.index, error: error.to_string() });
+            } else if !by_hand {
+                match spawn(&self.process) {
+                    Ok(child) => {
+                        self.tell(ChildEvent::Returned { number: self.index });
+                        return child;
+                    }
+                    Err(error) => self.tell(ChildEvent::Stuck { number: self.index, error: format!("{error:#}") }),
+                }
+            }
+        }
     }
 
     async fn stop(&mut self, mut child: Child) -> bool {
@@ -216,13 +249,13 @@ impl Watched {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             looks.tick().await;
-            let answers = Call::get("/readyz").send(&self.probed).await;
+            let answers = Call::get("/readyz").send(&Base::from(self.process.probed)).await;
             let ready = answers.is_ok_and(|reply| reply.status.is_success());
             silent = if ready { 0 } else { silent + 1 };
             if ready && !back {
                 back = true;
-                self.tell(ChildEvent::Back { number: self.index, pid: deployment::running(&self.pid_file) });
-            } else if back && silent >= LOOKS && deployment::running(&self.pid_file).is_none() {
+                self.tell(ChildEvent::Back { number: self.index, pid: deployment::running(&self.process.pid_file()) });
+            } else if back && silent >= LOOKS && deployment::running(&self.process.pid_file()).is_none() {
                 back = false;
                 self.tell(ChildEvent::GoneAgain { number: self.index });
             }

@@ -125,7 +125,14 @@ fn write_config(process: &Process, text: String) -> anyhow::Result<()> {
     let text = format!(
         "# Written by `meridian up` at each start: changes are lost. config/{role}.toml explains the keys.\n\n{text}"
     );
-    std::fs::write(process.config(), text).with_context(|| format!("cannot write {}", process.config().display()))
+    std::fs::write(process.config(), text).with_context(|| format!("cannot write {}", process.config().display()))?;
+    // What a drill of an earlier run has left is over: all processes start now.
+    match std::fs::remove_file(process.return_file()) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", process.return_file().display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Makes a common secret unless it exists, readable by no other user of this machine.

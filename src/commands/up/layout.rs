@@ -12,6 +12,7 @@ use service::config::PositionSection;
 
 use super::addresses::{Addresses, RouterAddresses};
 use super::settings::Settings;
+use crate::support::deployment;
 
 /// The regions in their order: name, latitude, longitude.
 const REGIONS: [(&str, f64, f64); 5] = [
@@ -80,6 +81,11 @@ impl Process {
 
     pub(super) fn log(&self) -> PathBuf {
         self.folder.join("log")
+    }
+
+    /// The file by which a drill says when `up` starts the process again.
+    pub(super) fn return_file(&self) -> PathBuf {
+        deployment::return_file(&self.folder)
     }
 
     /// The file with its process id.

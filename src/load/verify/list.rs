@@ -17,7 +17,7 @@ use registry::CreatedVenue;
 const SILENCE: Duration = Duration::from_secs(30);
 
 /// For each region the moment through which a list is complete.
-pub(super) type Completeness = BTreeMap<String, Option<Timestamp>>;
+pub(crate) type Completeness = BTreeMap<String, Option<Timestamp>>;
 
 #[derive(Deserialize)]
 struct Page {
@@ -29,13 +29,13 @@ fn path(venue: &CreatedVenue, query: &str) -> String {
 }
 
 /// Asks for the completeness of a venue's guest list.
-pub(super) async fn completeness(base: &Base, venue: &CreatedVenue) -> anyhow::Result<Completeness> {
+pub(crate) async fn completeness(base: &Base, venue: &CreatedVenue) -> anyhow::Result<Completeness> {
     let reply = Call::get(path(venue, "?limit=1")).bearer(&venue.owner_key).send(base).await?;
     Ok(reply.json::<Page>()?.completeness)
 }
 
 /// Streams a venue's whole guest list and passes each line to `row`; fails if the list breaks off.
-pub(super) async fn stream(
+pub(crate) async fn stream(
     base: &Base,
     venue: &CreatedVenue,
     mut row: impl FnMut(&[u8]) -> anyhow::Result<()>,

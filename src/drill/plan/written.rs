@@ -1,0 +1,374 @@
+//! The written form of a drill: plain values, unknown keys refused.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use api::client::Base;
+use api::faults::Act;
+use api::{NodeName, RegionId, duration, named};
+use ipnetwork::IpNetwork;
+use jiff::civil::Time;
+use serde::Deserialize;
+
+use super::{Clients, Disturbance, Phases, Plan};
+
+named! {
+    /// The kind of a drill.
+    Mode {
+        /// A planned drain, in steps.
+        Drain = "drain",
+        /// A region fails without a warning.
+        Fail = "fail",
+        /// Replication is cut, and clients reach every region.
+        Partition = "partition",
+        /// A region's clock is wrong.
+        Clock = "clock",
+        /// A router dies.
+        Router = "router",
+        /// Every region is restarted, one after the other.
+        Restart = "restart",
+    }
+}
+
+named! {
+    /// How a region fails.
+    How {
+        /// Its processes are killed.
+        Kill = "kill",
+        /// It turns into a black hole, for clients and for its peers.
+        Hang = "hang",
+        /// Each of its syncs takes longer.
+        Slow = "slow",
+    }
+}
+
+/// The file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Written {
+    name: String,
+    about: String,
+    mode: Mode,
+    region: Option<RegionId>,
+    how: Option<How>,
+    keep: Option<Vec<u8>>,
+    to: Option<Vec<RegionId>>,
+    by: Option<String>,
+    #[serde(default)]
+    phases: PhasesSection,
+    #[serde(default)]
+    clients: ClientsSection,
+    #[serde(default)]
+    before: Before,
+    #[serde(default)]
+    guards: Guards,
+    #[serde(default)]
+    objectives: Objectives,
+    #[serde(default)]
+    capacity: BTreeMap<RegionId, f64>,
+    site: Option<SiteSection>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct PhasesSection {
+    #[serde(with = "duration")]
+    baseline: Duration,
+    #[serde(with = "duration")]
+    soak: Duration,
+    #[serde(with = "duration")]
+    hold: Duration,
+    #[serde(with = "duration")]
+    after: Duration,
+}
+
+impl Default for PhasesSection {
+    fn default() -> Self {
+        let [baseline, soak, hold, after] = [10, 15, 30, 15].map(Duration::from_secs);
+        Self { baseline, soak, hold, after }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct ClientsSection {
+    rate: f64,
+    edge: usize,
+    ttl: usize,
+    pinned: usize,
+    networks: Vec<IpNetwork>,
+    #[serde(with = "duration")]
+    timeout: Duration,
+    retention: Option<duration::Text>,
+}
+
+impl Default for ClientsSection {
+    fn default() -> Self {
+        // Germany, the United States, Singapore.
+        let networks = ["46.4.0.0/16", "8.8.8.0/24", "202.156.0.0/16"].iter().filter_map(|text| text.parse().ok());
+        Self {
+            rate: 100.0,
+            edge: 24,
+            ttl: 24,
+            pinned: 12,
+            networks: networks.collect(),
+            timeout: Duration::from_secs(8),
+            retention: None,
+        }
+    }
+}
+
+/// What must hold before a drill begins.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Before {
+    /// The largest lag between two nodes.
+    #[serde(with = "duration")]
+    pub(crate) lag: Duration,
+    /// The largest offset of a clock.
+    #[serde(with = "duration")]
+    pub(crate) clock: Duration,
+    /// How often the spare capacity of the other regions must cover the region's load.
+    pub(crate) headroom: f64,
+    /// From when until when in UTC a drill may begin; it may span midnight.
+    pub(crate) window: Option<(Time, Time)>,
+}
+
+impl Default for Before {
+    fn default() -> Self {
+        let [lag, clock] = [5, 5].map(Duration::from_secs);
+        Self { lag, clock, headroom: 1.2, window: None }
+    }
+}
+
+/// The bounds that end a drill.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Guards {
+    /// The share of check-ins through the edge that fail, over five seconds.
+    pub(crate) failed: f64,
+    /// The 99th percentile of check-ins through the edge, over five seconds and twice in a row.
+    #[serde(with = "duration")]
+    pub(crate) p99: Duration,
+    /// The part of its capacity that a surviving region uses.
+    pub(crate) load: f64,
+    /// The lag between nodes that the drill does not disturb.
+    #[serde(with = "duration")]
+    pub(crate) lag: Duration,
+    /// For how long routers may disagree about a region.
+    #[serde(with = "duration")]
+    pub(crate) disagreement: Duration,
+}
+
+impl Default for Guards {
+    fn default() -> Self {
+        let [p99, lag, disagreement] = [2, 20, 15].map(Duration::from_secs);
+        Self { failed: 0.05, p99, load: 0.85, lag, disagreement }
+    }
+}
+
+/// What the drill must show; a bound that is left out is measured and not judged.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Objectives {
+    /// Until the routers know.
+    pub(crate) detect: Option<duration::Text>,
+    /// Until DNS answers other regions.
+    pub(crate) dns: Option<duration::Text>,
+    /// Until 99 of 100 check-ins of clients with the DNS TTL are good.
+    pub(crate) rto_ttl: Option<duration::Text>,
+    /// Until 99 of 100 check-ins through the edge are good.
+    pub(crate) rto_edge: Option<duration::Text>,
+    /// Check-ins through the edge that fail.
+    pub(crate) failed_edge: u64,
+    /// Acknowledged writes that are lost for good.
+    pub(crate) lost: u64,
+    /// Acknowledged writes that were in no other region, in seconds of the oldest.
+    pub(crate) rpo: Option<duration::Text>,
+    /// Answers that broke a guarantee of a session.
+    pub(crate) session_breaches: u64,
+    /// From the restore until all regions are equal.
+    pub(crate) converged: Option<duration::Text>,
+}
+
+impl Default for Objectives {
+    fn default() -> Self {
+        let converged = Some(duration::Text(Duration::from_secs(30)));
+        let (detect, dns, rto_ttl, rto_edge, rpo) = (None, None, None, None, None);
+        Self { detect, dns, rto_ttl, rto_edge, failed_edge: 0, lost: 0, rpo, session_breaches: 0, converged }
+    }
+}
+
+/// A deployment that `meridian up` did not make.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct SiteSection {
+    /// The name that clients ask DNS for.
+    pub(crate) service: String,
+    /// All nodes.
+    pub(crate) nodes: Vec<SiteNode>,
+    /// All routers.
+    pub(crate) routers: Vec<SiteRouter>,
+}
+
+/// A node of a [`SiteSection`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SiteNode {
+    pub(crate) name: NodeName,
+    pub(crate) region: RegionId,
+    #[serde(deserialize_with = "url")]
+    pub(crate) public: Base,
+    #[serde(deserialize_with = "url")]
+    pub(crate) admin: Base,
+}
+
+/// A router of a [`SiteSection`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SiteRouter {
+    pub(crate) name: NodeName,
+    #[serde(deserialize_with = "url")]
+    pub(crate) admin: Base,
+    #[serde(deserialize_with = "url")]
+    pub(crate) edge: Base,
+    pub(crate) dns: SocketAddr,
+}
+
+fn url<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Base, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+/// A key whose value cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {why}")]
+pub(crate) struct BadKey {
+    key: &'static str,
+    why: String,
+}
+
+fn bad<T>(key: &'static str, why: impl Into<String>) -> Result<T, BadKey> {
+    Err(BadKey { key, why: why.into() })
+}
+
+impl Written {
+    /// Checks that the keys fit together and that every number is within its bounds.
+    pub(super) fn check(self) -> Result<Plan, BadKey> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if self.name.is_empty() || self.name.len() > 63 || !self.name.chars().all(plain) {
+            return bad("name", "1 to 63 lower case letters, digits and `-`");
+        }
+        self.check_keys()?;
+        let disturbance = self.disturbance()?;
+        let Written { name, about, mode, region, phases, clients, before, guards, objectives, capacity, site, .. } =
+            self;
+        let ClientsSection { rate, edge, ttl, pinned, networks, timeout, retention } = clients;
+        if !(0.1..=10_000.0).contains(&rate) {
+            return bad("clients.rate", "0.1 to 10000 check-ins a second");
+        }
+        if !(1..=1_000).contains(&(edge + ttl + pinned)) {
+            return bad("clients", "1 to 1000 clients of all kinds together");
+        }
+        if networks.is_empty() {
+            return bad("clients.networks", "name at least one network in which clients are");
+        }
+        if !(Duration::from_millis(100)..=Duration::from_secs(30)).contains(&timeout) {
+            return bad("clients.timeout", "100ms to 30s");
+        }
+        if !(0.0..=100.0).contains(&before.headroom) {
+            return bad("before.headroom", "0 to 100");
+        }
+        if !(0.0..=1.0).contains(&guards.failed) || !(0.0..=1.0).contains(&guards.load) {
+            return bad("guards", "`failed` and `load` are shares from 0 to 1");
+        }
+        if capacity.values().any(|capacity| !(0.1..=1e9).contains(capacity)) {
+            return bad("capacity", "check-ins a second, more than 0");
+        }
+        let PhasesSection { baseline, soak, hold, after } = phases;
+        let plan = Plan {
+            name,
+            about,
+            mode,
+            region,
+            disturbance,
+            phases: Phases { baseline, soak, hold, after },
+            clients: Clients { rate, edge, ttl, pinned, networks, timeout, retention: retention.map(|text| text.0) },
+            before,
+            guards,
+            objectives,
+            capacity,
+            site,
+        };
+        if baseline < Duration::from_secs(2) || baseline.max(after) > Duration::from_hours(1) {
+            return bad("phases", "`baseline` is from 2s to 1h, `after` at most 1h");
+        }
+        if hold < Duration::from_secs(1) || plan.expiry() > *api::faults::LASTS.end() {
+            return bad("phases", "`hold` is at least 1s, and all steps and the hold take less than an hour");
+        }
+        Ok(plan)
+    }
+
+    /// Refuses keys that the mode does not have.
+    fn check_keys(&self) -> Result<(), BadKey> {
+        let has_region = !matches!(self.mode, Mode::Router | Mode::Restart);
+        let has_by = self.mode == Mode::Clock || self.how == Some(How::Slow);
+        for (key, given, wanted) in [
+            ("region", self.region.is_some(), has_region),
+            ("how", self.how.is_some(), self.mode == Mode::Fail),
+            ("keep", self.keep.is_some(), self.mode == Mode::Drain),
+            ("to", self.to.is_some(), self.mode == Mode::Partition),
+            ("by", self.by.is_some(), has_by),
+        ] {
+            if given && !wanted {
+                return bad(key, format!("a drill with mode {} does not have it", self.mode));
+            }
+        }
+        if has_region && self.region.is_none() {
+            return bad("region", "name the region that is disturbed");
+        }
+        Ok(())
+    }
+
+    fn disturbance(&self) -> Result<Disturbance, BadKey> {
+        Ok(match (self.mode, self.how) {
+            (Mode::Drain, _) => {
+                let keep = self.keep.clone().unwrap_or_else(|| vec![75, 50, 25, 0]);
+                let falls = keep.windows(2).all(|pair| pair[0] > pair[1]);
+                if keep.is_empty() || !falls || keep[0] >= 100 {
+                    return bad("keep", "per cent of its clients that the region keeps, falling from below 100");
+                }
+                Disturbance::Drain(keep)
+            }
+            (Mode::Fail, None | Some(How::Kill)) => Disturbance::Kill,
+            (Mode::Fail, Some(How::Hang)) => {
+                let cut = Act::Partition { to: Vec::new(), direction: api::faults::Direction::Both };
+                Disturbance::Faults(vec![Act::HangClients {}, cut])
+            }
+            (Mode::Fail, Some(How::Slow)) => match self.by.as_deref().map(duration::parse) {
+                Some(Ok(by)) if (Duration::from_millis(1)..=Duration::from_secs(10)).contains(&by) => {
+                    Disturbance::Faults(vec![Act::SlowDisk { by }])
+                }
+                _ => return bad("by", "how much longer each sync takes, such as 300ms; 10s at most"),
+            },
+            (Mode::Partition, _) => {
+                let to = self.to.clone().unwrap_or_default();
+                if to.iter().any(|to| Some(to) == self.region.as_ref()) {
+                    return bad("to", "the other regions, from which `region` is cut off");
+                }
+                Disturbance::Cut(to)
+            }
+            (Mode::Clock, _) => {
+                let text = self.by.as_deref().unwrap_or_default();
+                let (sign, length) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+                let ms = duration::parse(length).ok().and_then(|by| i64::try_from(by.as_millis()).ok());
+                match ms.filter(|ms| (1..=366 * 86_400_000).contains(ms)) {
+                    Some(ms) => Disturbance::Faults(vec![Act::ClockStep { by_ms: sign * ms }]),
+                    None => return bad("by", "how far the clock is off, such as 2h or -90s; 366 days at most"),
+                }
+            }
+            (Mode::Router, _) => Disturbance::KillRouter,
+            (Mode::Restart, _) => Disturbance::Restart,
+        })
+    }
+}

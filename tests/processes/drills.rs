@@ -1,0 +1,277 @@
+//! `meridian drill` against deployments of `meridian up`: each mode, each refusal, each guard rail, each exit code.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::common::up::REGIONS;
+use crate::common::{Call, MERIDIAN, Up, holds};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// What all drills of these tests have in common: short phases and few clients.
+const COMMON: &str = r#"
+name = "trial"
+about = "A trial."
+phases = { baseline = "2s", soak = "2s", hold = "4s", after = "1s" }
+capacity = { eu-central = 2000, us-east = 2000, ap-southeast = 2000 }
+clients = { rate = 40, edge = 8, ttl = 8, pinned = 4, timeout = "4s" }
+objectives = { converged = "60s" }
+"#;
+
+struct Drill<'a> {
+    up: &'a Up,
+    folder: &'a Path,
+}
+
+impl Drill<'_> {
+    fn file(&self, name: &str, own: &str) -> PathBuf {
+        let file = self.folder.join(format!("{name}.toml"));
+        // A table of its own replaces the common one.
+        let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
+        let own_keys: Vec<String> = own.lines().map(key).collect();
+        let common: Vec<&str> =
+            COMMON.lines().filter(|line| !own_keys.contains(&key(line)) || line.is_empty()).collect();
+        std::fs::write(&file, format!("{own}\n{}", common.join("\n"))).unwrap();
+        file
+    }
+
+    fn command(&self, verb: &str, name: &str, own: &str) -> Command {
+        let mut command = Command::new(MERIDIAN);
+        command.args(["drill", verb]).arg(self.file(name, own));
+        command.args(["--by", "mk", "--json", "--data"]).arg(&self.up.data);
+        if verb == "run" {
+            command.arg("--report").arg(self.folder.join("reports").join(name));
+        }
+        command
+    }
+
+    /// Runs a drill to its end; returns its exit code and its report.
+    fn run(&self, name: &str, own: &str) -> (i32, Value) {
+        let Output { status, stdout, stderr } = self.command("run", name, own).output().unwrap();
+        let code = status.code().unwrap();
+        let report = std::fs::read(self.folder.join("reports").join(name).join("report.json"));
+        let said = String::from_utf8_lossy(&stderr);
+        let report: Value = serde_json::from_slice(&report.unwrap_or_else(|_| panic!("{code}: {said}"))).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&stdout).unwrap(), report, "--json prints the report");
+        (code, report)
+    }
+
+    /// Starts a drill and waits until it has made its fault.
+    fn start(&self, name: &str, own: &str) -> std::process::Child {
+        let mut command = self.command("run", name, own);
+        let log = self.folder.join(format!("{name}.log"));
+        let child = command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+        holds("the fault is made", SOON, || std::fs::read_to_string(&log).unwrap().contains("the fault is made"));
+        child
+    }
+
+    fn all_ready(&self) -> bool {
+        let ready = |at| Call::new("GET", "/readyz").send(at).is_ok_and(|answer| answer.status == 200);
+        self.up.public.into_iter().all(ready)
+    }
+
+    /// The deployment is as it was: every region takes its whole share again.
+    fn settle(&self) {
+        holds("every region takes its whole share", SOON, || {
+            let Ok(answer) = Call::new("GET", "/v1/admin/status").send(self.up.at(0, 1, 2)) else { return false };
+            let whole = |region: &Value| region["state"] == "up" && region["admission"] == 1.0;
+            answer.status == 200 && answer.json()["regions"].as_array().unwrap().iter().all(whole) && self.all_ready()
+        });
+    }
+
+    fn faults(&self, region: usize) -> usize {
+        let at = self.up.at(1, u8::try_from(region).unwrap() + 1, 2);
+        let list = Call::new("GET", "/v1/admin/faults").to(at).expect(200).json();
+        list["faults"].as_array().unwrap().len()
+    }
+}
+
+fn failed(report: &Value) -> String {
+    format!(
+        "{:#}",
+        serde_json::json!({ "objectives": report["objectives"], "errors": report["errors"], "reason": report["reason"] })
+    )
+}
+
+#[test]
+fn a_region_is_lost_and_no_check_in_through_the_edge_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let drill = Drill { up: &up, folder: folder.path() };
+    drill.settle();
+    let killed = up.pid("eu-central");
+    let own = "mode = \"fail\"\nregion = \"eu-central\"\nclients = { rate = 100, edge = 12, ttl = 12, pinned = 6 }";
+    let (code, report) = drill.run("loss", own);
+    assert_eq!((code, &report["verdict"]), (0, &"met".into()), "{}", failed(&report));
+    assert_ne!(up.pid("eu-central"), killed, "it was killed, and started again");
+    // The contract of the report.
+    assert_eq!(
+        (&report["name"], &report["mode"], &report["region"]),
+        (&"trial".into(), &"fail".into(), &"eu-central".into())
+    );
+    for seconds in
+        ["/detect_s", "/dns_s", "/rto_s/ttl", "/rto_s/edge", "/rto_s/pinned", "/rpo/oldest_s", "/converged_s"]
+    {
+        let value = report.pointer(seconds).and_then(Value::as_f64);
+        assert!(value.is_some_and(|value| (0.0..60.0).contains(&value)), "{seconds}: {report}");
+    }
+    for count in ["/rpo/lost", "/failed/edge", "/session_breaches", "/resurrected", "/left_behind"] {
+        assert_eq!(report.pointer(count), Some(&0.into()), "{count}: {}", failed(&report));
+    }
+    // Clients that go by DNS or not even by that do notice, otherwise the drill would not have killed anything.
+    assert!(report["failed"]["pinned"].as_u64().unwrap() > 0 && report["rto_s"]["pinned"].as_f64().unwrap() > 2.0);
+    assert!(
+        report["sent"]["edge"].as_u64().unwrap() > 50 && report["follow"]["read"].as_u64().unwrap() > 0,
+        "{report}"
+    );
+    let page = std::fs::read_to_string(folder.path().join("reports/loss/index.html")).unwrap();
+    assert!(page.contains("Objectives met") && page.matches("<svg").count() == 2 && !page.contains("http"), "{page}");
+    let text = std::fs::read_to_string(folder.path().join("reports/loss/report.md")).unwrap();
+    assert!(text.contains("| lost | 0 | 0 | met |"), "{text}");
+    let said = std::fs::read_to_string(up.data.with_extension("out")).unwrap();
+    assert!(said.contains("is started again, as the drill had ordered"), "{said}");
+    up.stop();
+}
+
+#[test]
+fn what_would_hurt_is_refused_with_its_figures_and_disturbs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let drill = Drill { up: &up, folder: folder.path() };
+    drill.settle();
+    let before = REGIONS.map(|region| up.pid(region));
+    let refused = |name: &str, own: &str, condition: &str, figures: &str| {
+        let (code, report) = drill.run(name, own);
+        assert_eq!((code, &report["verdict"]), (4, &"refused".into()), "{name}: {report}");
+        let failed = report["checks"].as_array().unwrap().iter().find(|check| check["passed"] == false).unwrap();
+        let detail = failed["detail"].as_str().unwrap();
+        assert!(failed["name"] == condition && detail.contains(figures), "{name}: {failed}");
+        let checked = drill.command("check", name, own).output().unwrap();
+        assert_eq!(checked.status.code(), Some(4), "{name}");
+    };
+    let loss = "mode = \"fail\"\nregion = \"eu-central\"";
+    refused("small", &format!("{loss}\ncapacity = {{ us-east = 20, ap-southeast = 20 }}"), "capacity", "wanted 4");
+    refused("unknown", &format!("{loss}\ncapacity = {{ us-east = 20 }}"), "capacity", "ap-southeast");
+    refused("router", "mode = \"router\"", "clients", "one router");
+    refused("never", &format!("{loss}\nbefore = {{ window = [\"00:00:00\", \"00:00:00\"] }}"), "window", "allowed");
+    refused("nowhere", &format!("{loss}\nclients = {{ networks = [\"8.8.8.0/24\"] }}"), "clients", "eu-central");
+    // A region that is not whole.
+    Call::new("POST", "/v1/admin/faults")
+        .json(&serde_json::json!({"act": {"kind": "unready"}, "for": "10m", "by": "mk"}))
+        .to(up.at(1, 2, 2))
+        .expect(201);
+    refused("unready", loss, "nodes", "us-east");
+    Call::new("DELETE", "/v1/admin/faults").to(up.at(1, 2, 2)).expect(200);
+    drill.settle();
+    // Another drill has the lock, which it took in another region.
+    let lock = serde_json::json!({"id": "other", "name": "game-day", "by": "ana", "for": "10m"});
+    Call::new("POST", "/v1/admin/drill").json(&lock).to(up.at(1, 3, 2)).expect(201);
+    holds("the lock is known", SOON, || {
+        let known = Call::new("GET", "/v1/admin/drill").to(up.at(1, 1, 2)).expect(200).json();
+        known["locks"].as_array().unwrap().len() == 1
+    });
+    let (code, report) = drill.run("locked", loss);
+    assert!(code == 4 && report["reason"].as_str().unwrap().contains("game-day"), "{report}");
+    Call::new("DELETE", "/v1/admin/drill/nobody").to(up.at(1, 1, 2)).problem(404);
+    Call::new("DELETE", "/v1/admin/drill/other").to(up.at(1, 1, 2)).expect(204);
+    // Usage: exit code 2.
+    for own in [
+        "mode = \"fail\"",
+        "mode = \"fail\"\nregion = \"atlantis\"",
+        "mode = \"fail\"\nregion = \"us-east\"\nbogus = 1",
+    ] {
+        let Output { status, stderr, .. } = drill.command("run", "usage", own).output().unwrap();
+        assert_eq!(status.code(), Some(2), "{own}: {}", String::from_utf8_lossy(&stderr));
+    }
+    assert_eq!(REGIONS.map(|region| up.pid(region)), before, "nothing was disturbed");
+    up.stop();
+}
+
+#[test]
+fn a_guard_rail_an_operator_or_a_killed_command_restores_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let drill = Drill { up: &up, folder: folder.path() };
+    drill.settle();
+    let hang = "mode = \"fail\"\nregion = \"us-east\"\nhow = \"hang\"\nphases = { baseline = \"2s\", hold = \"60s\", after = \"0s\" }";
+    // No check-in is that fast: the guard rail breaks after its five seconds.
+    let (code, report) = drill.run("guard", &format!("{hang}\nguards = {{ p99 = \"1us\" }}"));
+    assert_eq!((code, &report["verdict"]), (3, &"aborted".into()), "{}", failed(&report));
+    assert!(report["reason"].as_str().unwrap().contains("p99"), "{report}");
+    let at = |what: &str| {
+        let events = report["timeline"].as_array().unwrap();
+        let event = events.iter().find(|event| event["what"].as_str().unwrap().contains(what));
+        event.unwrap_or_else(|| panic!("{what}: {events:?}"))["at_s"].as_f64().unwrap()
+    };
+    assert!(at("restored") - at("ABORTED") < 2.0, "{report}");
+    assert_eq!((drill.faults(1), report["rpo"]["lost"].as_u64()), (0, Some(0)));
+    drill.settle();
+    // Ctrl-C.
+    let mut child = drill.start("stopped", hang);
+    assert_eq!(drill.faults(1), 2);
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    holds("its faults are gone", Duration::from_secs(5), || drill.faults(1) == 0);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    drill.settle();
+    // kill -9: what it made ends by itself, within hold and margin.
+    let kills = "mode = \"fail\"\nregion = \"us-east\"\nphases = { baseline = \"2s\", hold = \"1s\", after = \"0s\" }";
+    let mut child = drill.start("killed", kills);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let begun = Instant::now();
+    holds("the region is back", SOON, || drill.all_ready());
+    assert!(begun.elapsed() < Duration::from_secs(45));
+    up.stop();
+}
+
+#[test]
+fn drains_cuts_and_wrong_clocks_cost_no_check_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let drill = Drill { up: &up, folder: folder.path() };
+    let met = |name: &str, own: &str| {
+        drill.settle();
+        let (code, report) = drill.run(name, own);
+        assert_eq!(code, 0, "{name}: {}", failed(&report));
+        report
+    };
+    let report = met("drain", "mode = \"drain\"\nregion = \"us-east\"\nkeep = [50, 0]");
+    assert!(report["dns_s"].is_number() && report["failed"]["ttl"] == 0, "{report}");
+    let steps: Vec<&str> =
+        report["timeline"].as_array().unwrap().iter().map(|event| event["what"].as_str().unwrap()).collect();
+    let at =
+        |what: &str| steps.iter().position(|step| step.contains(what)).unwrap_or_else(|| panic!("{what}: {steps:?}"));
+    assert!(
+        at("keeps 50 %") < at("keeps 0 %") && at("keeps 0 %") < at("gets 50 %") && at("gets 50 %") < at("restored")
+    );
+    let report = met("cut", "mode = \"partition\"\nregion = \"us-east\"\nguards = { lag = \"60s\" }");
+    assert!(
+        report["rpo"]["unreplicated"].as_u64().unwrap() > 0,
+        "a region that is alone has writes of its own: {report}"
+    );
+    assert!(report["rpo"]["oldest_s"].as_f64().unwrap() > 1.0 && report["rpo"]["lost"] == 0, "{report}");
+    let report = met("clock", "mode = \"clock\"\nregion = \"ap-southeast\"\nby = \"2h\"");
+    assert!(report["detect_s"].is_number() && report["resurrected"] == 0, "{report}");
+    up.stop();
+}
+
+#[test]
+fn a_router_is_lost_and_every_region_is_restarted() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 2);
+    let drill = Drill { up: &up, folder: folder.path() };
+    drill.settle();
+    let (code, report) = drill.run("router", "mode = \"router\"");
+    assert_eq!(code, 0, "{}", failed(&report));
+    drill.settle();
+    let before = REGIONS.map(|region| up.pid(region));
+    let (code, report) = drill.run("restart", "mode = \"restart\"");
+    assert_eq!(code, 0, "{}", failed(&report));
+    assert!(REGIONS.iter().zip(before).all(|(region, pid)| up.pid(region) != pid), "all were restarted");
+    up.stop();
+}
