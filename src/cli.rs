@@ -6,7 +6,7 @@
 use clap::{Parser, Subcommand};
 
 use crate::args::LogFormat;
-use crate::commands::{certs, explain, fault, manual, node, region, router, simulate, status, up, venue};
+use crate::commands::{certs, explain, fault, manual, node, operator, region, router, simulate, status, up, venue};
 use crate::{drill, load};
 
 /// A guest registry that keeps accepting check-ins in every region, even when regions cannot reach each other.
@@ -40,6 +40,11 @@ pub(crate) enum Command {
     /// Prove that losing a region hurts nobody: planned failures with guard rails, measurements and a report
     #[command(subcommand)]
     Drill(DrillCommand),
+    /// Show what operators ordered: who, when, from where, what, why
+    Audit(operator::AuditArgs),
+    /// Give an operator a token
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// Show to which region an address is sent, and why
     Explain(explain::ExplainArgs),
     /// Show each node's health, lag, horizon and clock; exit 1 unless all answer and are ready
@@ -90,6 +95,13 @@ pub(crate) enum FaultCommand {
     List(fault::ListArgs),
     /// End a fault of a node, or all of them
     End(fault::EndArgs),
+}
+
+/// The commands for operators.
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Add an operator to the file that nodes and routers read, and print the token
+    Add(operator::AddArgs),
 }
 
 /// The commands for drills.

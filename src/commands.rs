@@ -5,6 +5,7 @@ pub(crate) mod explain;
 pub(crate) mod fault;
 pub(crate) mod manual;
 pub(crate) mod node;
+pub(crate) mod operator;
 pub(crate) mod region;
 pub(crate) mod router;
 pub(crate) mod simulate;

@@ -22,8 +22,10 @@ use clap::{CommandFactory as _, Parser as _};
 use service::config::ConfigError;
 
 use crate::args::Usage;
-use crate::cli::{CertsCommand, Cli, Command, DrillCommand, FaultCommand, RegionCommand, VenueCommand};
-use crate::commands::{certs, explain, fault, manual, node, region, router, simulate, status, up, venue};
+use crate::cli::{
+    CertsCommand, Cli, Command, DrillCommand, FaultCommand, OperatorCommand, RegionCommand, VenueCommand,
+};
+use crate::commands::{certs, explain, fault, manual, node, operator, region, router, simulate, status, up, venue};
 use crate::support::logging;
 
 // Each request allocates and frees many small values in many threads. The system's allocator is slower at that and
@@ -57,6 +59,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => return manual::completions(&args, Cli::command()),
         Command::Man(args) => return manual::pages(&args, Cli::command()),
         Command::Certs(CertsCommand::Init(args)) => return certs::init(&args),
+        Command::Operator(OperatorCommand::Add(args)) => return operator::add(&args),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -73,13 +76,16 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Fault(FaultCommand::End(args)) => fault::end(args).await,
             Command::Drill(DrillCommand::Run(args)) => drill::run(args).await,
             Command::Drill(DrillCommand::Check(args)) => drill::check(args).await,
+            Command::Audit(args) => operator::audit(args).await,
             Command::Explain(args) => explain::explain(args).await,
             Command::Status(args) => status::status(args).await,
             Command::Load(args) => load::load(*args).await,
             Command::Venue(VenueCommand::Create(args)) => venue::create(args).await,
-            Command::Completions(_) | Command::Man(_) | Command::Certs(_) | Command::Simulate(_) => {
-                Ok(ExitCode::SUCCESS)
-            }
+            Command::Completions(_)
+            | Command::Man(_)
+            | Command::Certs(_)
+            | Command::Operator(_)
+            | Command::Simulate(_) => Ok(ExitCode::SUCCESS),
         }
     });
     // A blocking call that never returns must not keep the process alive.

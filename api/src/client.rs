@@ -122,6 +122,12 @@ impl Call {
         Call::new(Method::GET, path)
     }
 
+    /// Whether the request may be sent again without another effect (RFC 9110, section 9.2.2).
+    #[must_use]
+    pub fn is_idempotent(&self) -> bool {
+        self.method.is_idempotent()
+    }
+
     /// Sets a header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Call {
         self.headers.insert(name, value);
@@ -181,6 +187,9 @@ impl Call {
             .body(Full::new(self.body))?;
         *request.headers_mut() = self.headers;
         request.headers_mut().insert(HOST, base.authority());
+        if let (Some(token), false) = (base.token(), request.headers().contains_key(AUTHORIZATION)) {
+            request.headers_mut().insert(AUTHORIZATION, token.clone());
+        }
         Ok(request)
     }
 

@@ -1,6 +1,6 @@
 //! The lock that lets one drill run at a time: `/v1/admin/drill` of a node.
 //!
-//! The lock lies in the replicated cluster document, so any live node can be asked. Two operators in two regions can
+//! The lock is a replicated document, so any live node can be asked. Two operators in two regions can
 //! both write theirs before either is heard of in the other region. A drill therefore begins only when every node that
 //! answers shows its lock and no other one; with two, both give way.
 

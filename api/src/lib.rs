@@ -9,6 +9,7 @@
 //! | [`wait`] | `?wait=` and `?durability=` |
 //! | [`problem`] | kinds of problems and their JSON (RFC 9457) |
 //! | [`cluster`], [`orders`] | regions and nodes as one node sees them; operators' orders on regions |
+//! | [`operators`] | roles of operators, and the audit trail |
 //! | [`faults`], [`drills`] | faults that an operator makes on a node; the lock of a drill |
 //! | [`status`] | what a node and a router tell an operator |
 //! | [`pages`] | which forms of pages may be sent twice |
@@ -33,6 +34,7 @@ pub mod faults;
 pub mod headers;
 mod moment;
 mod named;
+pub mod operators;
 pub mod orders;
 pub mod pages;
 mod position;

@@ -98,6 +98,12 @@ kinds! {
     FaultsDisabled: FORBIDDEN, "faults-disabled", "Faults are not enabled on this node";
     /// A fault that is not active.
     NoFault: NOT_FOUND, "no-such-fault", "No such fault is active";
+    /// A request without an operator's token.
+    OperatorTokenMissing: UNAUTHORIZED, "operator-token-missing", "An operator's token is required";
+    /// A token that no operator has.
+    OperatorTokenWrong: UNAUTHORIZED, "operator-token-wrong", "No operator has this token";
+    /// An operator who may only look.
+    OperatorMayNot: FORBIDDEN, "operator-may-not", "The operator may only look";
     /// Another drill has the lock.
     DrillRunning: CONFLICT, "drill-running", "Another drill is running";
     /// A drill that does not have the lock.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use api::explanation::AddressSource;
 use api::headers::MAC;
+use api::operators::Role;
 use api::problem::Kind;
 use api::status::{Readiness, RoutedNode, RoutedRegion, RouterStatus};
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
 use service::handler;
 use service::listen::{self, Listener, Serving};
+use service::operators::Operators;
 use service::problem::Problem;
 use service::router::{Resource, Router};
 use tokio::net::TcpListener;
@@ -72,6 +74,8 @@ pub struct Admin {
     pub breakers: Option<Breakers>,
     /// The routers' common secret.
     pub key: Option<PeerKey>,
+    /// The clients that may look.
+    pub operators: Operators,
     /// All metrics.
     pub registry: Registry,
 }
@@ -90,12 +94,17 @@ impl Admin {
                 reply
             }
         };
-        listen::serve(listener, Serving { idle: IDLE, open: None, gate: None }, stop, answer).await;
+        listen::serve(listener, Serving { idle: IDLE, open: None, gate: None, tell_peer: false }, stop, answer).await;
     }
 
     async fn answer<B>(self: Arc<Self>, request: &Request<B>) -> Reply {
         let (resource, _) = ROUTER.find(request.uri().path()).unzip();
         let query = request.uri().query().unwrap_or_default().to_owned();
+        // Probes tell nothing, and a ballot is signed with the routers' own key.
+        let is_open = ["/healthz", "/readyz", BALLOT_PATH].contains(&request.uri().path());
+        if !is_open && let Err(problem) = self.operators.admit(request.headers(), Role::View) {
+            return refuse(problem);
+        }
         match ROUTER.handler(resource, request.method()) {
             Ok(handler) => handler(Call { admin: self, query }).await,
             Err(problem) => refuse(problem),

@@ -45,6 +45,8 @@ pub struct RouterConfig {
     pub pid_file: Option<PathBuf>,
     /// The listener for operators and other routers.
     pub admin: SocketAddr,
+    /// The file with the operators.
+    pub operators: Option<PathBuf>,
     /// DNS, if the router answers it.
     pub dns: Option<DnsConfig>,
     /// Bounds of the TTL of answers that depend on health.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use service::operators::{Operators, OperatorsError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -28,6 +29,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
+    /// The operators cannot be read.
+    #[error("admin.operators")]
+    Operators(#[from] OperatorsError),
     /// The admin address is taken or does not belong to this machine.
     #[error("cannot listen on {address}: is another router running there?")]
     Listen {
@@ -82,6 +86,7 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
     let config = Arc::new(config);
     let admin = TcpListener::bind(config.admin).await;
     let admin = admin.map_err(|source| RunError::Listen { address: config.admin, source })?;
+    let operators = Operators::load(config.operators.as_deref())?;
     let key = config.key_file.as_deref().map(PeerKey::load).transpose()?;
     if let Some(weakness) = config.weakness() {
         tracing::warn!(weakness, "the routers cannot decide on the health of regions in some failures");
@@ -120,7 +125,9 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
         });
     }
     let name = config.name.to_string();
-    let admin_api = Arc::new(Admin { name, views, control_state, explainer, breakers, key: key.clone(), registry });
+    let key_of_ballots = key.clone();
+    let admin_api =
+        Arc::new(Admin { name, views, control_state, explainer, breakers, key: key_of_ballots, operators, registry });
     let mut control_tasks = JoinSet::new();
     control_tasks.spawn(admin_api.serve(admin, stop_control.clone()));
     control_tasks.spawn(control.run(key, stop_control));

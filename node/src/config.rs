@@ -23,8 +23,8 @@ use service::config::{self, ConfigError};
 
 pub use address::PeerAddress;
 pub use written::{
-    FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection,
-    StorageSection, TlsSection,
+    AdminSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
+    ReplicationSection, StorageSection, TlsSection,
 };
 
 /// The checked configuration of one node.
@@ -56,6 +56,8 @@ pub struct NodeConfig {
     pub limits: LimitsConfig,
     /// Whether operators may make faults on this node, for drills.
     pub faults: bool,
+    /// The file with the operators.
+    pub operators: Option<PathBuf>,
 }
 
 /// The three listeners of a node; no two share an address.

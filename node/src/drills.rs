@@ -1,94 +1,87 @@
-//! The lock of a drill in the cluster document.
+//! The lock of a drill: a replicated document of its own, which expires when the lock lapses and is erased when the drill
+//! ends.
 //!
-//! The lock is one field. Locks that were taken in two places at once are concurrent values, and a reader gets all of
-//! them: the drills see each other and give way. The field's name is no name of a region, so that orders skip it.
+//! Locks that were taken in two places at once are two documents, and a reader gets both: the drills see each other and
+//! give way. A field of the cluster document would not do, because the history of a document that lasts never goes.
 //!
 //! # Invariants
-//! - Pure: the caller reads and writes the document.
+//! - Pure: the caller reads and writes the documents.
 
 use api::Moment;
-use api::drills::{DrillLock, NewDrillLock};
-use replication::{Document, Value, Wall};
+use api::drills::{DrillLock, LASTS, NewDrillLock};
+use replication::{Collection, Document, DocumentId, DocumentKey, DocumentName, TenantId, Value, Wall};
 
-/// The field of the cluster document.
-pub(crate) const FIELD: &str = "/drill";
+/// The collection of the locks, which belong to no tenant.
+pub(crate) const LOCKS: Collection = Collection(5);
 
-/// The locks that have not lapsed at `now`, in the order of their ids.
-pub(crate) fn read(document: &Document, now: Wall) -> Vec<DrillLock> {
-    let values = document.all(FIELD).into_iter().filter_map(Value::as_text);
-    // The empty text is a lock that was released.
-    let mut locks: Vec<DrillLock> = values.filter_map(|text| serde_json::from_str(text).ok()).collect();
-    locks.retain(|lock| lock.until.0 > now);
-    locks.sort_by(|one, other| one.id.cmp(&other.id));
-    locks
+/// The tenant of the locks.
+pub(crate) const NOBODY: TenantId = TenantId([0; 16]);
+
+/// More locks than this were never taken at once.
+pub(crate) const MOST: usize = 64;
+
+const FIELD: &str = "lock";
+
+/// The ids that a lock can have that holds at `now`, from the first to the first after the last.
+pub(crate) fn ids(now: Wall) -> (DocumentId, DocumentId) {
+    // The clock of the node that took it may be ahead.
+    const AHEAD_MS: u64 = 5 * 60_000;
+    let earliest = Wall(now.0.saturating_sub(replication::millis(*LASTS.end()) + AHEAD_MS));
+    (DocumentId::first_of(earliest), DocumentId::first_of(Wall(now.0.saturating_add(AHEAD_MS))))
 }
 
-/// The lock of a drill that begins at `now`, unless another one holds. The drill that has the lock renews it so.
+/// The lock that a document holds.
+pub(crate) fn read(document: &Document) -> Option<DrillLock> {
+    document.all(FIELD).into_iter().filter_map(Value::as_text).find_map(|text| serde_json::from_str(text).ok())
+}
+
+/// The lock of a drill that begins at `now`, unless another one holds.
 pub(crate) fn take(new: NewDrillLock, known: &[DrillLock], now: Wall) -> Result<DrillLock, DrillLock> {
-    if let Some(other) = known.iter().find(|lock| lock.id != new.id) {
-        return Err(other.clone());
+    match known.first() {
+        Some(other) => Err(other.clone()),
+        None => {
+            let until = Moment(Wall(now.0.saturating_add(replication::millis(new.lasts))));
+            Ok(DrillLock { id: new.id, name: new.name, by: new.by, since: Moment(now), until })
+        }
     }
-    let since = known.first().map_or(Moment(now), |own| own.since);
-    let until = Moment(Wall(now.0.saturating_add(replication::millis(new.lasts))));
-    Ok(DrillLock { id: new.id, name: new.name, by: new.by, since, until })
 }
 
-/// The value of the field for a lock.
-pub(crate) fn value(lock: &DrillLock) -> Value {
+/// The key of the document that holds a lock; `rest` tells it from others of that millisecond.
+pub(crate) fn key(lock: &DrillLock, rest: [u8; 10]) -> DocumentKey {
+    let id = DocumentId::arriving(lock.since.0, rest);
+    DocumentName { collection: LOCKS, tenant: NOBODY, id }.expiring(lock.until.0)
+}
+
+/// The fields of that document.
+pub(crate) fn fields(lock: &DrillLock) -> [(&'static str, Value); 1] {
     // The JSON holds only text, so this cannot fail.
-    Value::Text(serde_json::to_string(lock).unwrap_or_default())
-}
-
-/// The value of the field after the lock `id` was released: a lock that another drill took at the same time stays.
-pub(crate) fn released(id: &str, known: &[DrillLock]) -> Value {
-    known.iter().find(|lock| lock.id != id).map_or(Value::Text(String::new()), value)
+    [(FIELD, Value::Text(serde_json::to_string(lock).unwrap_or_default()))]
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use api::drills::{DrillLock, NewDrillLock};
+    use api::drills::NewDrillLock;
     use replication::{Change, Document, Wall};
 
-    use super::{FIELD, read, released, take, value};
-    use crate::orders;
+    use super::{fields, ids, key, read, take};
 
     const NOW: Wall = Wall(1_780_000_000_000);
-    const MINUTE: u64 = 60_000;
 
     fn new(id: &str) -> NewDrillLock {
         NewDrillLock { id: id.into(), name: "loss".into(), by: "mk".into(), lasts: Duration::from_secs(60) }
     }
 
-    fn lock(id: &str) -> DrillLock {
-        take(new(id), &[], NOW).unwrap()
-    }
-
     #[test]
-    fn a_lock_keeps_others_out_until_it_is_released_or_lapses() {
-        let key = orders::key();
-        let mut document = Document::of_changes(&[Change::create(&key, &[(FIELD, value(&lock("a")))])]).unwrap();
-        assert_eq!(read(&document, NOW), [lock("a")]);
-        assert_eq!(take(new("b"), &read(&document, NOW), NOW), Err(lock("a")));
-        // Its own drill renews it.
-        let later = Wall(NOW.0 + MINUTE / 2);
-        let renewed = take(new("a"), &read(&document, later), later).unwrap();
-        assert!(renewed.since == lock("a").since && renewed.until > lock("a").until);
-        assert!(read(&document, Wall(NOW.0 + MINUTE)).is_empty(), "it lapses by itself");
-        let change = document.amend(&key, &[(FIELD, Some(released("a", &read(&document, NOW))))]).unwrap();
-        document = Document::of_changes(&[Change::create(&key, &[(FIELD, value(&lock("a")))]), change]).unwrap();
-        assert!(read(&document, NOW).is_empty());
-        assert!(orders::read(&document).is_empty(), "a lock is no order");
-    }
-
-    #[test]
-    fn locks_that_were_taken_at_once_are_both_seen_and_released_one_by_one() {
-        let key = orders::key();
-        let at_once = ["a", "b"].map(|id| Change::create(&key, &[(FIELD, value(&lock(id)))]));
-        let document = Document::of_changes(&at_once).unwrap();
-        let both = read(&document, NOW);
-        assert_eq!(both, [lock("a"), lock("b")]);
-        assert_eq!(released("a", &both), value(&lock("b")));
+    fn a_lock_keeps_others_out_and_lapses_with_its_document() {
+        let lock = take(new("a"), &[], NOW).unwrap();
+        assert_eq!(take(new("b"), std::slice::from_ref(&lock), NOW), Err(lock.clone()));
+        let key = key(&lock, [7; 10]);
+        assert_eq!(key.expires_at, lock.until.0);
+        let document = Document::of_changes(&[Change::create(&key, &fields(&lock))]).unwrap();
+        assert_eq!(read(&document), Some(lock));
+        let (from, to) = ids(Wall(NOW.0 + 59_999));
+        assert!((from..to).contains(&key.name.id), "it is looked for while it holds");
     }
 }

@@ -10,7 +10,7 @@
 //! | `session.rs`, `durability.rs` | what a client may rely on across regions |
 //! | `app.rs`, `packs.rs` | what all handlers share |
 //! | `pages/` | HTML for guests and owners |
-//! | `venues/`, `visits/`, `guests/`, `changes.rs`, `cluster.rs`, `orders.rs`, `drills.rs`, `faults.rs`, `probes.rs` | the handlers |
+//! | `venues/`, `visits/`, `guests/`, `changes.rs`, `cluster.rs`, `orders.rs`, `drills.rs`, `faults.rs`, `audit.rs`, `probes.rs` | the handlers |
 //!
 //! # Invariants
 //! - No answer shows what a crash may undo: a read shows what the durable vector covers, and waits for no disk.
@@ -23,6 +23,7 @@
 
 pub mod admin;
 mod app;
+mod audit;
 mod auth;
 mod body;
 mod call;

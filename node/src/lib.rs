@@ -4,6 +4,7 @@
 //! - `http` knows nothing of the engines; `storage` is the only place that names them.
 //! - `driver` is the one loop that sees both the replica and the I/O.
 
+mod audit;
 pub mod clock;
 pub mod config;
 mod drills;

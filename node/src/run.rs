@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 use crate::peer::{Links, TlsError, TlsIdentity, accept, dial};
 use crate::{driver, storage};
 use registry::LONGEST_RETENTION;
+use service::operators::Operators;
 
 /// How long requests in flight may take before the node stops anyway.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -46,6 +47,9 @@ pub enum RunError {
     /// A key of the owners' console cannot be used.
     #[error("registry.console_keys")]
     ConsoleKeys(#[from] service::signing::SigningKeyError),
+    /// The operators cannot be read.
+    #[error("admin.operators")]
+    Operators(#[from] service::operators::OperatorsError),
     /// The metrics cannot be registered.
     #[error("cannot register metrics")]
     Metrics(#[from] prometheus::Error),
@@ -80,6 +84,7 @@ pub async fn run_with_clock(
     let identity = Arc::new(TlsIdentity::load(&config.tls)?);
     let packs = Packs::load(&config.registry)?;
     let console_keys = ConsoleKeys::load(&config.registry)?;
+    let operators = Operators::load(config.operators.as_deref())?;
     let metrics = Arc::new(Metrics::new()?);
     let faults = Faults::new(config.faults, clock.clone(), metrics.clone());
     let clock: Arc<dyn Clock> = Arc::new(SteppedClock { right: clock, faults: faults.clone() });
@@ -101,11 +106,18 @@ pub async fn run_with_clock(
     let (stop_in, stop) = watch::channel(false);
     let (stop_links_in, stop_links) = watch::channel(false);
     let mut servers = JoinSet::new();
+    if !operators.are_known() {
+        tracing::warn!(
+            action = "name a file with operators in `admin.operators`",
+            "no operators are configured: every client that reaches the admin listener may do everything"
+        );
+    }
     if faults.is_enabled() {
-        tracing::warn!("[faults] is enabled: every client of the admin listener can disturb this node");
+        tracing::warn!("[faults] is enabled: operators can disturb this node");
     }
     servers.spawn(faults.clone().keep(stop.clone()));
-    let app = Arc::new(App::new(&config, handle.clone(), packs, console_keys, faults.clone(), metrics.clone()));
+    let app =
+        Arc::new(App::new(&config, handle.clone(), packs, console_keys, faults.clone(), operators, metrics.clone()));
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
     servers.spawn(http::admin::serve(admin, app, stop));
     let links = Links::new(handle, identity, faults, metrics);

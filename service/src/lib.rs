@@ -7,6 +7,7 @@
 //! | [`problem`] | a problem as an HTTP answer |
 //! | [`config`] | loads a configuration file; has the checks that all configurations share |
 //! | [`certificates`] | certificates from files, read again when they are renewed |
+//! | [`operators`] | who may use an admin listener |
 //! | [`signing`] | keys for what a process hands out and gets back |
 //! | [`authority`] | a private certificate authority for the nodes of a deployment |
 //!
@@ -17,6 +18,7 @@ pub mod authority;
 pub mod certificates;
 pub mod config;
 pub mod listen;
+pub mod operators;
 pub mod problem;
 pub mod router;
 pub mod signing;

@@ -127,7 +127,13 @@ pub struct Serving {
     pub open: Option<IntGauge>,
     /// The gate, if the listener has one.
     pub gate: Option<watch::Receiver<Gate>>,
+    /// Whether each request gets its [`Peer`] as an extension.
+    pub tell_peer: bool,
 }
+
+/// The other end of a request's connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
 
 /// Serves `answer` over HTTP/1.1 and HTTP/2, without TLS, until `stop` is true and all connections are gone.
 pub async fn serve<F, Answer, B>(listener: Listener, serving: Serving, mut stop: watch::Receiver<bool>, answer: F)
@@ -137,7 +143,7 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Serving { idle, open, gate } = serving;
+    let Serving { idle, open, gate, tell_peer } = serving;
     let builder = Arc::new(builder(idle));
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -147,7 +153,8 @@ where
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = listener.accept(&mut stop) => accepted,
         };
-        let Some(Accepted { stream, permit, .. }) = accepted else { break };
+        let Some(Accepted { stream, peer, permit }) = accepted else { break };
+        let peer = tell_peer.then_some(Peer(peer));
         if gate.as_ref().is_some_and(|gate| *gate.borrow() == Gate::Refuses) {
             continue;
         }
@@ -156,7 +163,7 @@ where
         connections.spawn(async move {
             let open = open.map(OpenConnection::count);
             tokio::select! {
-                () = connection(&builder, stream, watcher, gate.clone(), answer) => {}
+                () = connection(&builder, (stream, peer), watcher, gate.clone(), answer) => {}
                 () = until(gate, |gate| gate == Gate::Refuses) => {}
             }
             drop((open, permit));
@@ -182,7 +189,7 @@ async fn until(gate: Option<watch::Receiver<Gate>>, is: impl Fn(Gate) -> bool) {
 
 async fn connection<F, Answer, B>(
     builder: &Builder<TokioExecutor>,
-    stream: TcpStream,
+    (stream, peer): (TcpStream, Option<Peer>),
     watcher: Watcher,
     gate: Option<watch::Receiver<Gate>>,
     answer: F,
@@ -194,8 +201,11 @@ async fn connection<F, Answer, B>(
 {
     let begun = Arc::new(AtomicBool::new(false));
     let seen = begun.clone();
-    let service = service_fn(move |request| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         seen.store(true, Ordering::Relaxed);
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(peer);
+        }
         let (answer, gate) = (answer(request), gate.clone());
         async move {
             if gate.is_some() {

@@ -104,7 +104,9 @@ fn retry_after(kind: Kind) -> Option<u32> {
 /// How a client proves its right (RFC 9110, section 11.6.1).
 fn challenge(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::OwnerKeyMissing => Some("Bearer realm=\"meridian\""),
+        Kind::OwnerKeyMissing | Kind::OperatorTokenMissing | Kind::OperatorTokenWrong => {
+            Some("Bearer realm=\"meridian\"")
+        }
         Kind::SecretMissing => Some("Meridian-Secret realm=\"meridian\""),
         _ => None,
     }

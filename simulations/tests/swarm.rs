@@ -1,4 +1,4 @@
-//! The swarm: thousands of seeds, each with other regions, settings and faults.
+//! The swarm: many seeds, each with other regions, settings and faults.
 //!
 //! `SWARM_SEEDS=5000..9000` runs others, and so does `.ci/nightly swarm`. A failure prints the seed and what broke;
 //! `meridian simulate run simulations/scenarios/swarm.toml --seed N` shows it again, `meridian simulate shrink` cuts it
@@ -47,22 +47,22 @@ fn finds_nothing(scenario: &Scenario, seeds: Range<u64>) -> Swept {
 
 #[test]
 fn the_swarm_of_erasures_finds_nothing() {
-    finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-erasures.toml")).unwrap(), 0..250);
+    finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-erasures.toml")).unwrap(), 0..125);
 }
 
 #[test]
 fn the_swarm_of_words_finds_nothing() {
-    let swept = finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-words.toml")).unwrap(), 0..150);
+    let swept = finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-words.toml")).unwrap(), 0..75);
     if asked().is_none() {
-        assert!(swept.coverage.get(&Coverage::ForgotEarly).is_some_and(|seeds| *seeds >= 110), "{:?}", swept.coverage);
+        assert!(swept.coverage.get(&Coverage::ForgotEarly).is_some_and(|seeds| *seeds >= 55), "{:?}", swept.coverage);
     }
 }
 
 #[test]
 fn the_swarm_finds_nothing() {
-    let swept = finds_nothing(&scenario(), 0..500);
+    let swept = finds_nothing(&scenario(), 0..250);
     if asked().is_none() {
-        assert_eq!((swept.seeds, swept.twice), (500, 25));
+        assert_eq!((swept.seeds, swept.twice), (250, 13));
         // What a sweep must have seen, otherwise it proves less than it says.
         for wanted in [
             Coverage::Reincarnated,
@@ -77,11 +77,11 @@ fn the_swarm_finds_nothing() {
             Coverage::BatchLost,
             Coverage::BatchTorn,
         ] {
-            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 10), "{wanted:?}: {:?}", swept.coverage);
+            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 5), "{wanted:?}: {:?}", swept.coverage);
         }
         // Only a few seeds have documents that reach their bounds.
         for wanted in [Coverage::Full, Coverage::Overfull] {
-            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 3), "{wanted:?}: {:?}", swept.coverage);
+            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 1), "{wanted:?}: {:?}", swept.coverage);
         }
     }
 }

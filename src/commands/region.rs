@@ -81,19 +81,8 @@ pub(crate) struct ListArgs {
 }
 
 impl Nodes {
-    /// The first answer of any node. A node that does not answer or cannot write now is skipped.
     async fn ask(&self, call: &Call) -> anyhow::Result<Answer> {
-        let mut last = anyhow::anyhow!("there is no node to ask; give --admin URL");
-        for base in deployment::node_admins(&self.admin, &self.data)? {
-            match call.clone().send(&base).await {
-                Ok(answer) if answer.status.is_server_error() => {
-                    last = answer.refused().into();
-                }
-                Ok(answer) => return Ok(answer),
-                Err(error) => last = error.into(),
-            }
-        }
-        Err(last.context("no node took the request (`meridian status` shows the nodes)"))
+        deployment::first_answer(&self.admin, &self.data, call).await
     }
 }
 

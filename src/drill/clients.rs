@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! - A check-in counts from the moment at which it was due, so a server that stalls is charged for it.
-//! - A client does once what a real one does by itself: a browser tries the next address of a name when it cannot
-//!   connect, and it does not repeat a request that may have had an effect.
+//! - A client does what a real one does by itself: it tries the next address of a name when it cannot connect or when
+//!   the connection breaks, and it does not repeat a correction that may have had an effect.
 
 mod guest;
 mod target;
@@ -53,7 +53,7 @@ impl Clients {
         for number in 0..all {
             let kind = kind(plan, number);
             let address = address(&plan.clients.networks, number);
-            let target = Target::new(kind, Arc::clone(scene), address);
+            let target = Target::new(kind, Arc::clone(scene), address, number);
             let guest = Guest::new(kind, Arc::clone(scene), target, address, SmallRng::seed_from_u64(number as u64));
             // The first check-ins are spread over the pause, otherwise all clients would come at once again and again.
             let first = scene.start.elapsed() + pause.mul_f64(number as f64 / all as f64);

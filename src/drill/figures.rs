@@ -15,6 +15,8 @@ const BIN: Duration = Duration::from_millis(500);
 /// When what happened, from the start of the drill.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Moments {
+    /// The first step of a drain; otherwise the fault.
+    pub(crate) begun: Duration,
     /// The fault; of a drain its last step.
     pub(crate) fault: Duration,
     /// The beginning of the restore.
@@ -23,7 +25,7 @@ pub(crate) struct Moments {
     pub(crate) end: Duration,
 }
 
-/// Seconds from the fault until so many of a hundred check-ins were good, for good.
+/// Seconds from the fault, of a drain from its first step, until so many of a hundred check-ins were good, for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Recovery {
     /// 95 of 100.
@@ -66,14 +68,14 @@ pub(crate) fn recovery(samples: &[Sample], kind: ClientKind, moments: Moments) -
     }
     // The bin in which the fault lies has check-ins from before it.
     let suffered = |level: f64| {
-        let after = course.iter().filter(|(at, _)| *at + BIN > moments.fault);
+        let after = course.iter().filter(|(at, _)| *at + BIN > moments.begun);
         let last = after.filter(|(_, share)| *share < level).map(|(at, _)| *at + BIN).max();
-        last.map_or(0.0, |last| last.saturating_sub(moments.fault).as_secs_f64())
+        last.map_or(0.0, |last| last.saturating_sub(moments.begun).as_secs_f64())
     };
     let bad =
-        samples.iter().filter(|sample| sample.kind == kind && !sample.good && sample.at + sample.took >= moments.fault);
+        samples.iter().filter(|sample| sample.kind == kind && !sample.good && sample.at + sample.took >= moments.begun);
     let last = bad.map(|sample| sample.at + sample.took).max();
-    let p100_s = last.map_or(0.0, |last| (last - moments.fault).as_secs_f64());
+    let p100_s = last.map_or(0.0, |last| (last - moments.begun).as_secs_f64());
     // A bin ends later than its last check-in.
     Some(Recovery { p95_s: suffered(0.95).min(p100_s), p99_s: suffered(0.99).min(p100_s), p100_s })
 }
@@ -81,7 +83,7 @@ pub(crate) fn recovery(samples: &[Sample], kind: ClientKind, moments: Moments) -
 /// Check-ins that failed from the fault on, by kind of client.
 pub(crate) fn failed(samples: &[Sample], kind: ClientKind, moments: Moments) -> usize {
     let bad = samples.iter().filter(|sample| sample.kind == kind && !sample.good);
-    bad.filter(|sample| sample.at + sample.took >= moments.fault).count()
+    bad.filter(|sample| sample.at + sample.took >= moments.begun).count()
 }
 
 /// Seconds from the fault to the first look that `holds`, before the restore.
@@ -105,8 +107,12 @@ mod tests {
     use super::{Moments, course, edge_left, failed, recovery, residual};
     use crate::drill::ledger::{ClientKind, Sample};
 
-    const MOMENTS: Moments =
-        Moments { fault: Duration::from_secs(10), restore: Duration::from_secs(40), end: Duration::from_secs(60) };
+    const MOMENTS: Moments = Moments {
+        begun: Duration::from_secs(10),
+        fault: Duration::from_secs(10),
+        restore: Duration::from_secs(40),
+        end: Duration::from_secs(60),
+    };
 
     /// Ten check-ins a second, bad while `bad` says so.
     fn samples(kind: ClientKind, bad: impl Fn(f64) -> bool) -> Vec<Sample> {

@@ -35,7 +35,7 @@ named! {
     }
 }
 
-/// `report.json`. Seconds count from the fault, of a drain from its last step.
+/// `report.json`. Seconds count from the fault; of a drain the first three from its last step, the others from its first.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) name: String,

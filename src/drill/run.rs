@@ -51,6 +51,7 @@ struct Progress {
     disturbed: bool,
     unreplicated: Unreplicated,
     converged: Option<Duration>,
+    resurrected: usize,
     timeline: Vec<Event>,
     errors: Vec<String>,
 }
@@ -204,7 +205,7 @@ impl Drill {
         }
         progress.moments.restore = scene.start.elapsed();
         if !progress.disturbed {
-            progress.moments.fault = progress.moments.restore;
+            (progress.moments.begun, progress.moments.fault) = (progress.moments.restore, progress.moments.restore);
         }
         let restored = Timestamp::now();
         let errors = disturber.restore().await;
@@ -216,6 +217,8 @@ impl Drill {
             match converged {
                 Ok(()) => {
                     progress.converged = Some(took);
+                    // A region that has just returned is the one that might show what has expired.
+                    progress.resurrected = prove::prove(scene, self.plan.clients.retention).await.resurrected;
                     self.note(scene, progress, "every region has all that every region acknowledged");
                 }
                 Err(error) => progress.errors.push(format!("the regions do not become equal: {error:#}")),
@@ -240,7 +243,8 @@ impl Drill {
         self.note(scene, progress, "baseline");
         tokio::time::sleep(phases.baseline).await;
         progress.disturbed = true;
-        progress.moments.fault = scene.start.elapsed();
+        progress.moments.begun = scene.start.elapsed();
+        progress.moments.fault = progress.moments.begun;
         match &self.plan.disturbance {
             Disturbance::Drain(keep) => {
                 for (number, keep) in keep.iter().enumerate() {
@@ -391,13 +395,13 @@ impl Drill {
             report.rto_s.insert(kind.name(), recovery.map(|recovery| recovery.p99_s));
             report.recovery.extend(recovery.map(|recovery| (kind.name(), recovery)));
             report.failed.insert(kind.name(), figures::failed(samples, kind, moments));
-            let after = samples.iter().filter(|sample| sample.kind == kind && sample.at + sample.took >= moments.fault);
+            let after = samples.iter().filter(|sample| sample.kind == kind && sample.at + sample.took >= moments.begun);
             report.sent.insert(kind.name(), after.count());
         }
         let Unreplicated { count, oldest } = progress.unreplicated;
         report.rpo = Rpo { unreplicated: count, oldest_s: oldest.as_secs_f64(), lost: proof.lost };
         report.converged_s = progress.converged.map(|took| took.as_secs_f64());
-        report.resurrected = proof.resurrected;
+        report.resurrected = proof.resurrected.max(progress.resurrected);
         report.errors = progress.errors.iter().chain(&proof.errors).cloned().collect();
     }
 

@@ -68,7 +68,7 @@ impl Site {
     /// The deployment that the plan names, otherwise the one in `data`.
     pub(crate) fn find(plan: &Plan, data: &Path) -> anyhow::Result<Site> {
         let mut site = match &plan.site {
-            Some(section) => Site::written(section),
+            Some(section) => Site::written(section, data),
             None => Site::of_up(data)?,
         };
         site.capacity.extend(plan.capacity.iter().map(|(region, capacity)| (region.clone(), *capacity)));
@@ -94,7 +94,7 @@ impl Site {
             name: node.config.name,
             region: node.config.region,
             public: Base::from(node.config.listen.public),
-            admin: Base::from(node.config.listen.admin),
+            admin: deployment::authorised(Base::from(node.config.listen.admin), data),
             process: Process::of(node.config.pid_file.as_deref()),
         });
         let (mut routers, mut service, mut capacity) = (Vec::new(), None, BTreeMap::new());
@@ -106,24 +106,24 @@ impl Site {
             let known = fleet.regions.iter().filter_map(|region| Some((region.name.clone(), region.capacity?)));
             capacity.extend(known);
             let process = Process::of(pid_file.as_deref());
-            let (admin, edge) = (Base::from(admin), Base::from(edge.listen));
+            let (admin, edge) = (deployment::authorised(Base::from(admin), data), Base::from(edge.listen));
             routers.push(Router { name, admin, edge, dns: dns.listen, process });
         }
         let service = service.unwrap_or_default();
         Ok(Site { nodes: nodes.collect(), routers, service, capacity, folder: Some(data.to_owned()) })
     }
 
-    fn written(section: &SiteSection) -> Site {
+    fn written(section: &SiteSection, data: &Path) -> Site {
         let nodes = section.nodes.iter().map(|node| Node {
             name: node.name.clone(),
             region: node.region.clone(),
             public: node.public.clone(),
-            admin: node.admin.clone(),
+            admin: deployment::authorised(node.admin.clone(), data),
             process: None,
         });
         let routers = section.routers.iter().map(|router| Router {
             name: router.name.clone(),
-            admin: router.admin.clone(),
+            admin: deployment::authorised(router.admin.clone(), data),
             edge: router.edge.clone(),
             dns: router.dns,
             process: None,

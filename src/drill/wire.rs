@@ -15,8 +15,10 @@ const LARGEST: usize = 64 * 1024;
 pub(crate) enum Failure {
     /// The request had no effect.
     Unsent,
-    /// The request may have had an effect.
-    Unanswered,
+    /// The connection broke: the request may have had an effect.
+    Broken,
+    /// There was no answer in time: the request may have had an effect.
+    Late,
 }
 
 /// An answer.
@@ -44,7 +46,7 @@ impl Wire {
                 Ok(reply)
             }
             Ok(Err(failure)) => Err(failure),
-            Err(_late) => Err(Failure::Unanswered),
+            Err(_late) => Err(Failure::Late),
         }
     }
 }
@@ -53,9 +55,9 @@ async fn exchange(kept: Option<Connection>, base: &Base, call: &Call) -> Result<
     let mut connection = match kept {
         Some(mut connection) => match once(&mut connection, base, call).await {
             Ok(reply) => return Ok((connection, reply)),
-            Err(Failure::Unanswered) => return Err(Failure::Unanswered),
             // The server closed an idle connection.
             Err(Failure::Unsent) => Connection::open(base).await.map_err(|_| Failure::Unsent)?,
+            Err(failure) => return Err(failure),
         },
         None => Connection::open(base).await.map_err(|_| Failure::Unsent)?,
     };
@@ -67,9 +69,9 @@ async fn once(connection: &mut Connection, base: &Base, call: &Call) -> Result<R
     let request = call.clone().request(base).map_err(|_| Failure::Unsent)?;
     let answer = connection.send(request).await.map_err(|error| match error {
         SendError::Unsent => Failure::Unsent,
-        SendError::Unanswered => Failure::Unanswered,
+        SendError::Unanswered => Failure::Broken,
     })?;
     let (head, body) = answer.into_parts();
-    let body = connection.drive(Limited::new(body, LARGEST).collect()).await.map_err(|_| Failure::Unanswered)?;
+    let body = connection.drive(Limited::new(body, LARGEST).collect()).await.map_err(|_| Failure::Broken)?;
     Ok(Reply { status: head.status, headers: head.headers, body: body.to_bytes() })
 }

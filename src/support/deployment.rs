@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 use node::config::NodeConfig;
 
 use crate::args::Usage;
-use api::client::Base;
+use api::client::{Answer, Base, Call};
 
 /// One node's folder.
 #[derive(Debug)]
@@ -28,20 +28,35 @@ pub(crate) fn read(data: &Path) -> anyhow::Result<Vec<Deployed>> {
 /// The admin listeners of nodes: the given ones, otherwise those of the deployment in `data`.
 pub(crate) fn node_admins(given: &[Base], data: &Path) -> anyhow::Result<Vec<Base>> {
     if !given.is_empty() {
-        return Ok(given.to_vec());
+        return Ok(given.iter().cloned().map(|base| authorised(base, data)).collect());
     }
     let nodes = read(data).context(NOBODY)?;
     if nodes.is_empty() {
         return Err(nothing_in(data, "<region>/node.toml"));
     }
-    Ok(nodes.into_iter().map(|node| Base::from(node.config.listen.admin)).collect())
+    Ok(nodes.into_iter().map(|node| authorised(Base::from(node.config.listen.admin), data)).collect())
+}
+
+/// The first answer of any node. A node that does not answer or cannot write now is skipped.
+pub(crate) async fn first_answer(given: &[Base], data: &Path, call: &Call) -> anyhow::Result<Answer> {
+    let mut last = anyhow::anyhow!("there is no node to ask; give --admin URL");
+    for base in node_admins(given, data)? {
+        match call.clone().send(&base).await {
+            Ok(answer) if answer.status.is_server_error() => {
+                last = answer.refused().into();
+            }
+            Ok(answer) => return Ok(answer),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(last.context("no node took the request (`meridian status` shows the nodes)"))
 }
 
 /// The admin listener of the first router of the deployment in `data`.
 pub(crate) fn router_admin(data: &Path) -> anyhow::Result<Base> {
     let files = files(data, "router.toml").context(NOBODY)?;
     let first = files.first().ok_or_else(|| nothing_in(data, "router-1/router.toml"))?;
-    Ok(Base::from(RouterConfig::load(first)?.admin))
+    Ok(authorised(Base::from(RouterConfig::load(first)?.admin), data))
 }
 
 /// The checked configurations of all routers of the deployment in `data`.
@@ -51,7 +66,27 @@ pub(crate) fn routers(data: &Path) -> anyhow::Result<Vec<RouterConfig>> {
 
 /// The admin listeners of all routers of the deployment in `data`.
 pub(crate) fn router_admins(data: &Path) -> anyhow::Result<Vec<Base>> {
-    Ok(routers(data)?.into_iter().map(|router| Base::from(router.admin)).collect())
+    Ok(routers(data)?.into_iter().map(|router| authorised(Base::from(router.admin), data)).collect())
+}
+
+/// The variable with an operator's token, for a deployment that `meridian up` did not make.
+const TOKEN: &str = "MERIDIAN_TOKEN";
+
+/// The file with the token of the operator of a deployment that `meridian up` made.
+pub(crate) fn token_file(data: &Path) -> PathBuf {
+    data.join("operator-token")
+}
+
+/// An admin listener with the operator's token: that of the environment, otherwise that of the deployment in `data`,
+/// which runs on this machine and whose token is shown to no other one.
+pub(crate) fn authorised(base: Base, data: &Path) -> Base {
+    let is_here = base.host().parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    let of_deployment = || is_here.then(|| std::fs::read_to_string(token_file(data)).ok()).flatten();
+    let token = std::env::var(TOKEN).ok().or_else(of_deployment);
+    match token.as_deref().map(str::trim) {
+        Some(token) if !token.is_empty() => base.with_token(token),
+        _ => base,
+    }
 }
 
 /// The context of the error if neither --admin nor a deployment names a node.

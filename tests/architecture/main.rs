@@ -237,6 +237,8 @@ fn every_file_in_config_loads() {
                 assert_eq!(database.locate(address), Database::shipped().unwrap().locate(address));
             }
             "geo/countries.csv" => assert!(Country::new("DE").unwrap().position().is_some()),
+            // The command's own test loads each of them and puts a bogus key into every table.
+            drill if drill.starts_with("drills/") && drill.ends_with(".toml") => {}
             // For people, so there is nothing to load.
             "geo/README.md" => {}
             policy if policy.starts_with("policies/") && policy.ends_with(".toml") => {

@@ -19,7 +19,7 @@ name = "trial"
 about = "A trial."
 phases = { baseline = "2s", soak = "2s", hold = "4s", after = "1s" }
 capacity = { eu-central = 2000, us-east = 2000, ap-southeast = 2000 }
-clients = { rate = 40, edge = 8, ttl = 8, pinned = 4, timeout = "4s" }
+clients = { rate = 40, edge = 8, ttl = 8, pinned = 4, timeout = "8s" }
 objectives = { converged = "60s" }
 "#;
 
@@ -163,22 +163,30 @@ fn what_would_hurt_is_refused_with_its_figures_and_disturbs_nothing() {
     // A region that is not whole.
     Call::new("POST", "/v1/admin/faults")
         .json(&serde_json::json!({"act": {"kind": "unready"}, "for": "10m", "by": "mk"}))
+        .header("Authorization", up.operator())
         .to(up.at(1, 2, 2))
         .expect(201);
     refused("unready", loss, "nodes", "us-east");
-    Call::new("DELETE", "/v1/admin/faults").to(up.at(1, 2, 2)).expect(200);
+    Call::new("DELETE", "/v1/admin/faults").header("Authorization", up.operator()).to(up.at(1, 2, 2)).expect(200);
     drill.settle();
     // Another drill has the lock, which it took in another region.
     let lock = serde_json::json!({"id": "other", "name": "game-day", "by": "ana", "for": "10m"});
-    Call::new("POST", "/v1/admin/drill").json(&lock).to(up.at(1, 3, 2)).expect(201);
+    Call::new("POST", "/v1/admin/drill")
+        .json(&lock)
+        .header("Authorization", up.operator())
+        .to(up.at(1, 3, 2))
+        .expect(201);
     holds("the lock is known", SOON, || {
         let known = Call::new("GET", "/v1/admin/drill").to(up.at(1, 1, 2)).expect(200).json();
         known["locks"].as_array().unwrap().len() == 1
     });
     let (code, report) = drill.run("locked", loss);
     assert!(code == 4 && report["reason"].as_str().unwrap().contains("game-day"), "{report}");
-    Call::new("DELETE", "/v1/admin/drill/nobody").to(up.at(1, 1, 2)).problem(404);
-    Call::new("DELETE", "/v1/admin/drill/other").to(up.at(1, 1, 2)).expect(204);
+    Call::new("DELETE", "/v1/admin/drill/nobody")
+        .header("Authorization", up.operator())
+        .to(up.at(1, 1, 2))
+        .problem(404);
+    Call::new("DELETE", "/v1/admin/drill/other").header("Authorization", up.operator()).to(up.at(1, 1, 2)).expect(204);
     // Usage: exit code 2.
     for own in [
         "mode = \"fail\"",

@@ -6,6 +6,7 @@
 //! | `failures.rs` | regions that are killed, frozen, cut off, or lose their disk |
 //! | `faults.rs` | faults that an operator makes for a drill |
 //! | `drills.rs` | `meridian drill`: modes, refusals, guard rails, exit codes |
+//! | `operators.rs` | tokens, roles and the audit trail |
 //! | `router.rs` | the nearest region by DNS and by HTTP, operators' orders |
 //! | `running.rs` | nodes with a fast or a wrong clock, peers by host name |
 //! | `data_set.rs` | what guests typed comes back byte for byte |
@@ -25,6 +26,7 @@ mod drills;
 mod failures;
 mod faults;
 mod hostile;
+mod operators;
 mod router;
 mod running;
 mod simulate;

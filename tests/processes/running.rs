@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::common::{Call, Venue, holds, net};
 use node::clock::{Clock, SystemClock};
 use node::config::{
-    Engine, FaultsSection, LimitsSection, ListenSection, NodeConfig, NodeFile, PeerSection, RegistrySection,
-    ReplicationSection, StorageSection, TlsSection,
+    AdminSection, Engine, FaultsSection, LimitsSection, ListenSection, NodeConfig, NodeFile, PeerSection,
+    RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
 use replication::{Monotonic, Now, Wall};
 use serde_json::{Value, json};
@@ -111,6 +111,7 @@ fn file(name: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSection
         registry: RegistrySection { policy: "development".to_owned(), ..RegistrySection::default() },
         limits: LimitsSection::default(),
         faults: FaultsSection::default(),
+        admin: AdminSection::default(),
         peers,
     }
 }

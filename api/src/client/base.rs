@@ -7,13 +7,15 @@ use std::str::FromStr;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 
-/// `http://host[:port][/prefix]`.
+/// `http://host[:port][/prefix]`, and the token that is shown there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
     host: String,
     port: u16,
     prefix: String,
     authority: HeaderValue,
+    /// `Authorization`; marked as sensitive, so that its debug form does not show it.
+    token: Option<HeaderValue>,
 }
 
 /// A text that is not the address of a server.
@@ -43,6 +45,23 @@ impl Base {
         &self.prefix
     }
 
+    /// The same server, with an operator's token for every request that brings no other. A token with characters that
+    /// a header cannot have is left out.
+    #[must_use]
+    pub fn with_token(self, token: &str) -> Base {
+        let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok();
+        if let Some(value) = &mut value {
+            value.set_sensitive(true);
+        }
+        Base { token: value, ..self }
+    }
+
+    /// The `Authorization` header of requests to the server.
+    #[must_use]
+    pub fn token(&self) -> Option<&HeaderValue> {
+        self.token.as_ref()
+    }
+
     /// The `Host` header.
     #[must_use]
     pub fn authority(&self) -> HeaderValue {
@@ -63,6 +82,7 @@ impl From<SocketAddr> for Base {
             prefix: String::new(),
             // An address has only characters that a header may have.
             authority: authority.unwrap_or(HeaderValue::from_static("localhost")),
+            token: None,
         }
     }
 }
@@ -89,6 +109,7 @@ impl FromStr for Base {
             port: authority.port_u16().unwrap_or(80),
             prefix: uri.path().trim_end_matches('/').to_owned(),
             authority: HeaderValue::from_str(authority.as_str()).map_err(|_| wrong("has no valid host"))?,
+            token: None,
         })
     }
 }
@@ -111,6 +132,8 @@ mod tests {
         let base: Base = "http://[::1]/at/".parse().unwrap();
         assert_eq!((base.host(), base.port(), base.prefix()), ("::1", 80, "/at"));
         assert_eq!(base.to_string(), "http://[::1]/at");
+        let with = base.clone().with_token("secret");
+        assert!(with.token().is_some_and(|token| token == "Bearer secret") && !format!("{with:?}").contains("secret"));
         for bad in ["", "127.0.1.1:7080", "https://a", "ftp://a", "http://", "http://a?b", "http://u@a"] {
             assert!(bad.parse::<Base>().is_err(), "{bad}");
         }

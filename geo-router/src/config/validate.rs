@@ -47,6 +47,7 @@ pub(super) fn router(file: RouterFile, folder: &Path) -> Result<RouterConfig, Va
         data: config::path("data", &file.data, folder)?,
         pid_file: file.pid_file.map(|path| config::path("pid_file", &path, folder)).transpose()?,
         admin: file.admin.listen,
+        operators: file.admin.operators.map(|path| config::path("admin.operators", &path, folder)).transpose()?,
         dns: file.dns.map(|dns| DnsConfig::check(dns, folder)).transpose()?,
         ttl,
         edge: file.edge.map(|edge| EdgeConfig::check(edge, folder)).transpose()?,

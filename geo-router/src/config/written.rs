@@ -54,11 +54,14 @@ pub struct RouterFile {
 }
 
 /// `[admin]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSection {
     /// The listener for metrics, explanations and other routers.
     pub listen: SocketAddr,
+    /// The file with the operators and the hashes of their tokens; without it every client of the listener may look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operators: Option<PathBuf>,
 }
 
 /// `[location]`

@@ -37,6 +37,7 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
         registry: registry(file.registry, folder)?,
         limits: file.limits.try_into()?,
         faults: file.faults.enabled,
+        operators: file.admin.operators.map(|path| config::path("admin.operators", &path, folder)).transpose()?,
         region: file.region,
         name,
         listen,

@@ -50,6 +50,9 @@ pub struct NodeFile {
     /// `[faults]`
     #[serde(default)]
     pub faults: FaultsSection,
+    /// `[admin]`
+    #[serde(default)]
+    pub admin: AdminSection,
     /// `[[peers]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerSection>,
@@ -158,6 +161,15 @@ impl Default for RegistrySection {
 pub struct FaultsSection {
     /// Whether operators may make faults on this node, for drills.
     pub enabled: bool,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminSection {
+    /// The file with the operators and the hashes of their tokens; without it every client of the listener is trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operators: Option<PathBuf>,
 }
 
 /// `[limits]`

@@ -1,26 +1,30 @@
-//! The admin listener: metrics, status, and operators' statements on the clock and on regions. It must not be public,
-//! because every client that reaches it is trusted.
+//! The admin listener: metrics, status, and operators' statements on the clock and on regions.
+//!
+//! # Invariants
+//! - Every request but a probe is an operator's, with the role that it needs, if operators are configured.
+//! - Every order is in the audit trail before it is carried out, if the node can write.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use api::Moment;
+use api::operators::Role;
 use api::status::{ClockStatus, NodeStatus, PeerStatus};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, StatusCode};
 use service::handler;
-use service::listen::{self, Listener, Serving};
+use service::listen::{self, Listener, Peer, Serving};
 use service::router::{Resource, Router};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::app::reasons;
-use super::call::Call;
+use super::call::{Call, Operator};
 use super::guests::completeness;
 use super::problem::{Answered, Problem};
 use super::reply::{Reply, full, json};
-use super::{App, drills, faults, operator, orders, probes};
+use super::{App, audit, drills, faults, operator, orders, probes};
 
 /// Operators are few: scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;
@@ -43,6 +47,7 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
         ],
     ),
     Resource::new("/v1/admin/faults/{fault}", &[(Method::DELETE, handler!(faults::end))]),
+    Resource::new("/v1/admin/audit", &[(Method::GET, handler!(audit::list))]),
     Resource::new("/v1/admin/drill", &[(Method::GET, handler!(drills::list)), (Method::POST, handler!(drills::take))]),
     Resource::new("/v1/admin/drill/{drill}", &[(Method::DELETE, handler!(drills::release))]),
     Resource::new("/v1/admin/regions", &[(Method::GET, handler!(orders::list))]),
@@ -61,10 +66,16 @@ pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<boo
         async move {
             let (parts, body) = request.into_parts();
             let (resource, names) = ROUTER.find(parts.uri.path()).unzip();
-            let call = Call::new(app, parts, body, names.unwrap_or_default(), stopping);
-            let answered = match ROUTER.handler(resource, &call.parts.method) {
-                Ok(handler) => handler(call).await,
-                Err(problem) => Err(problem.into()),
+            let mut call = Call::new(app, parts, body, names.unwrap_or_default(), stopping);
+            let answered = match ROUTER.handler(resource, &call.parts.method).map_err(Problem::from) {
+                Ok(handler) => match admit(&call) {
+                    Ok(operator) => {
+                        call.operator = operator;
+                        handler(call).await
+                    }
+                    Err(problem) => Err(problem),
+                },
+                Err(problem) => Err(problem),
             };
             let mut reply = answered.unwrap_or_else(Problem::into_reply);
             reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -72,7 +83,20 @@ pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<boo
         }
     };
     let listener = Listener::limited(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
-    listen::serve(listener, Serving { idle: IDLE, open: None, gate: None }, stop, answer).await;
+    listen::serve(listener, Serving { idle: IDLE, open: None, gate: None, tell_peer: true }, stop, answer).await;
+}
+
+/// The operator who sends a request, if that operator may send it.
+fn admit(call: &Call) -> Result<Operator, Problem> {
+    let address = call.parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
+    // Probes tell nothing that the public listener does not tell as well.
+    if ["/healthz", "/readyz"].contains(&call.parts.uri.path()) {
+        return Ok(Operator { name: None, address });
+    }
+    let looks = call.parts.method == Method::GET || call.parts.method == Method::HEAD;
+    let wanted = if looks { Role::View } else { Role::Operate };
+    let caller = call.app.operators.admit(&call.parts.headers, wanted)?;
+    Ok(Operator { name: caller.name, address })
 }
 
 /// `GET /v1/admin/status`.

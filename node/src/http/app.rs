@@ -22,6 +22,7 @@ use crate::driver::{Handle, Refused, Stall};
 use crate::faults::Faults;
 use crate::metrics::Metrics;
 use registry::VenueId;
+use service::operators::Operators;
 
 /// How long a cached venue is used. Every check-in reads its venue, and a region may lag by a second anyway. A client
 /// that has seen a newer state sends a session token, which no stale entry covers.
@@ -55,6 +56,7 @@ pub struct App {
     pub(super) packs: Packs,
     pub(super) console_keys: ConsoleKeys,
     pub(super) faults: Faults,
+    pub(super) operators: Operators,
     /// The nodes that it replicates with.
     pub(super) peers: BTreeSet<NodeName>,
     pub(super) metrics: Arc<Metrics>,
@@ -78,6 +80,7 @@ impl App {
         packs: Packs,
         console_keys: ConsoleKeys,
         faults: Faults,
+        operators: Operators,
         metrics: Arc<Metrics>,
     ) -> App {
         let mut regions: BTreeMap<RegionId, Option<Position>> = BTreeMap::new();
@@ -98,6 +101,7 @@ impl App {
             packs,
             console_keys,
             faults,
+            operators,
             peers: config.peers.iter().map(|peer| peer.name.clone()).collect(),
             metrics,
             contact_searches: Semaphore::new(CONTACT_SEARCHES),

@@ -30,6 +30,14 @@ pub(super) fn check_secret(headers: &HeaderMap, id: VisitId) -> Result<Secret, P
         .ok_or_else(|| Problem::new(Kind::SecretWrong, "the secret of this visit's receipt is expected"))
 }
 
+/// Fills a secret, a key or an id with the system's random bytes.
+pub(super) fn random(bytes: &mut [u8]) -> Result<(), Problem> {
+    getrandom::fill(bytes).map_err(|error| {
+        tracing::error!(%error, "the system has no random bytes: the request fails");
+        Problem::internal()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use api::headers::SECRET;

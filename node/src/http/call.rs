@@ -1,5 +1,6 @@
 //! One request on its way to its handler, and what its path names.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
@@ -17,8 +18,19 @@ pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) parts: Parts,
     pub(super) body: Incoming,
+    /// Who sends it; only the admin listener asks.
+    pub(super) operator: Operator,
     names: PathNames,
     stopping: watch::Receiver<bool>,
+}
+
+/// The operator who sends a request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Operator {
+    /// The name of the token.
+    pub(super) name: Option<String>,
+    /// The address from which it comes.
+    pub(super) address: Option<IpAddr>,
 }
 
 impl Call {
@@ -29,7 +41,7 @@ impl Call {
         names: PathNames,
         stopping: watch::Receiver<bool>,
     ) -> Call {
-        Call { app, parts, body, names, stopping }
+        Call { app, parts, body, operator: Operator::default(), names, stopping }
     }
 
     /// Whether the node is stopping.

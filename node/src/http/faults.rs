@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use super::call::Call;
 use super::problem::{Answered, Kind, Problem};
 use super::reply::{json, no_content};
-use super::{App, body};
+use super::{App, audit, body};
 use crate::faults::NotBegun;
 
 /// `GET /v1/admin/faults`.
@@ -30,6 +30,9 @@ pub(super) async fn begin(call: Call) -> Answered {
         let names: Vec<&str> = call.app.peers.iter().map(api::NodeName::as_str).collect();
         return Err(Problem::new(Kind::Invalid, format!("`to`: the peers of this node are {}", names.join(", "))));
     }
+    let new = NewFault { by: call.operator.named(&new.by), ..new };
+    let what = format!("fault {} for {}", new.act, api::duration::show(new.lasts));
+    audit::record(&call.app, &call.operator, new.by.clone(), what, &new.reason).await;
     let begun = call.app.faults.begin(new).map_err(|error| {
         let kind = if error == NotBegun::TooMany { Kind::TooManyFaults } else { Kind::Stopping };
         Problem::new(kind, error.to_string())
@@ -39,12 +42,21 @@ pub(super) async fn begin(call: Call) -> Answered {
 
 /// `DELETE /v1/admin/faults`: ends all of them. It is the way out, so it works whatever the configuration says.
 pub(super) async fn end_all(call: Call) -> Answered {
+    audit::record(&call.app, &call.operator, call.operator.named(""), "end all faults".to_owned(), "").await;
     Ok(json(StatusCode::OK, &EndedFaults { ended: call.app.faults.end(None) }))
 }
 
 /// `DELETE /v1/admin/faults/{fault}`.
 pub(super) async fn end(call: Call) -> Answered {
     let id = call.name("fault").parse::<u64>().ok();
+    audit::record(
+        &call.app,
+        &call.operator,
+        call.operator.named(""),
+        format!("end fault {}", id.unwrap_or_default()),
+        "",
+    )
+    .await;
     match id.map_or(0, |id| call.app.faults.end(Some(id))) {
         0 => Err(Problem::new(Kind::NoFault, "it has ended, or there never was one")),
         _ => Ok(no_content()),

@@ -4,10 +4,10 @@
 use replication::ClockStatementRefused;
 use serde::Deserialize;
 
-use super::body;
 use super::call::Call;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, no_content};
+use super::{audit, body};
 use api::Moment;
 
 #[derive(Deserialize)]
@@ -25,6 +25,8 @@ pub(super) async fn trust_clock(call: Call) -> Result<Reply, Problem> {
     let form = r#"the body must be {"now": "2026-01-01T18:30:00Z", "force"?: true} with the present time"#;
     let statement: ClockStatement =
         serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
+    let what = format!("believe the clock: it is {}{}", statement.now, if statement.force { ", by force" } else { "" });
+    audit::record(app, &call.operator, call.operator.named(""), what, "").await;
     match app.handle.trust_wall_clock(statement.now.0, statement.force).await {
         Ok(()) => {
             tracing::warn!(
@@ -55,6 +57,14 @@ fn contradicted(refused: &ClockStatementRefused) -> Problem {
 /// `POST /v1/admin/serve`: the node stops waiting for what its peers have.
 pub(super) async fn serve_as_is(call: Call) -> Result<Reply, Problem> {
     tracing::warn!("an operator ordered the node to serve: its store may lack what its peers have");
+    audit::record(
+        &call.app,
+        &call.operator,
+        call.operator.named(""),
+        "serve although the store may lack something".to_owned(),
+        "",
+    )
+    .await;
     call.app.handle.serve_as_is();
     Ok(no_content())
 }

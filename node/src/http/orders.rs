@@ -13,7 +13,7 @@ use replication::{Change, Document, RegionId, Status, Value, Wall, Write};
 use super::call::Call;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, json};
-use super::{App, body};
+use super::{App, audit, body};
 use crate::orders::{self, Order, OrderError};
 
 /// All orders that this node durably knows.
@@ -22,7 +22,7 @@ pub(super) fn read(app: &App, status: &Status) -> Result<BTreeMap<RegionId, Orde
 }
 
 /// The cluster document, if there is one.
-pub(super) fn document(app: &App, status: &Status) -> Result<Option<Document>, Problem> {
+fn document(app: &App, status: &Status) -> Result<Option<Document>, Problem> {
     let rows = app.handle.reader().rows(&orders::name(), true, app.view(status))?;
     let Some((_, row)) = rows.into_iter().next() else { return Ok(None) };
     row.document().map(Some).map_err(|error| unreadable(app, &error))
@@ -75,14 +75,18 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     let document = document(app, &status)?;
     let known = document.as_ref().map(orders::read).unwrap_or_default();
     let now = app.now(&status);
+    // Without a token the request must say who gives the order.
+    let by = if call.operator.name.is_some() { call.operator.named(new.by.trim()) } else { new.by };
+    let new = NewOrder { by, ..new };
     let order = Order::give(new, &region, now, &known, app.regions.keys()).map_err(refused)?;
+    audit::record(app, &call.operator, order.by.clone(), describe(&region, &order), &order.reason).await;
     write(app, document, region.as_str(), orders::value(&order)).await?;
     tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
     Ok(json(StatusCode::OK, &line(&region, Some(&order), now)))
 }
 
 /// Writes a field of the cluster document, which was read as `document`.
-pub(super) async fn write(app: &App, document: Option<Document>, field: &str, value: Value) -> Result<(), Problem> {
+async fn write(app: &App, document: Option<Document>, field: &str, value: Value) -> Result<(), Problem> {
     let key = orders::key();
     let change = match document.filter(|document| !document.is_empty()) {
         Some(document) => document.amend(&key, &[(field, Some(value))]),
@@ -92,6 +96,13 @@ pub(super) async fn write(app: &App, document: Option<Document>, field: &str, va
         app.write("order", Write::Change { key, change }).await?;
     }
     Ok(())
+}
+
+/// The order in words, for the audit trail.
+fn describe(region: &RegionId, order: &Order) -> String {
+    let keep = if order.keep == 0 { String::new() } else { format!(", keeps {} %", order.keep) };
+    let until = order.until.map_or_else(String::new, |until| format!(", until {}", Moment(until)));
+    format!("order {} for {region}{keep}{until}", order.kind)
 }
 
 /// Whether a body that is not an order has a time that is not valid.

@@ -90,7 +90,8 @@ pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<boo
     let stopping = stop.clone();
     let gate = app.faults.gate();
     let answer = move |request: Request<Incoming>| answer(app.clone(), request, stopping.clone());
-    listen::serve(listener, Serving { idle: IDLE, open: Some(open), gate: Some(gate) }, stop, answer).await;
+    listen::serve(listener, Serving { idle: IDLE, open: Some(open), gate: Some(gate), tell_peer: false }, stop, answer)
+        .await;
 }
 
 async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Receiver<bool>) -> Reply {

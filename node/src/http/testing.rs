@@ -176,7 +176,8 @@ impl Api {
         let packs = Packs::load(&config.registry).expect("the packs load");
         let faults = Faults::new(true, Arc::new(SystemClock::start()), metrics.clone());
         let keys = ConsoleKeys::load(&config.registry).expect("keys");
-        let app = Arc::new(App::new(&config, handle, packs, keys, faults, metrics));
+        let app =
+            Arc::new(App::new(&config, handle, packs, keys, faults, service::operators::Operators::default(), metrics));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let (stop, stopping) = watch::channel(false);

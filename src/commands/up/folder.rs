@@ -6,12 +6,15 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use api::operators::Role;
 use node::config::Engine;
 use service::authority::CertificateAuthority;
+use service::operators::{OperatorEntry, OperatorsFile, new_token};
 
 use super::layout::{Layout, Process};
 use super::settings::Settings;
 use crate::args::Usage;
+use crate::support::deployment;
 
 /// The file by which `up` recognises its own folders; it holds the [`Settings`].
 const MARKER: &str = "meridian-up.toml";
@@ -100,6 +103,7 @@ impl Folder {
             write_config(&node.process, toml::to_string(&layout.file(node))?)?;
         }
         keep_key(&layout.console_key())?;
+        keep_operator(layout)?;
         if !layout.routers.is_empty() {
             keep_key(&layout.router_key())?;
         }
@@ -133,6 +137,21 @@ fn write_config(process: &Process, text: String) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Makes an operator with a token unless there is one. Whoever has no token may look, as on a machine of one's own.
+fn keep_operator(layout: &Layout) -> anyhow::Result<()> {
+    let (file, token_file) = (layout.operators(), deployment::token_file(&layout.data));
+    if file.is_file() && token_file.is_file() {
+        return Ok(());
+    }
+    let (token, token_sha256) = new_token();
+    let operator = OperatorEntry { name: "up".to_owned(), role: Role::Operate, token_sha256 };
+    let operators = OperatorsFile { anonymous: Some(Role::View), operators: vec![operator] };
+    let made = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&token_file);
+    made.and_then(|mut made| writeln!(made, "{token}"))
+        .with_context(|| format!("cannot write {}", token_file.display()))?;
+    std::fs::write(&file, toml::to_string(&operators)?).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Makes a common secret unless it exists, readable by no other user of this machine.

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use node::config::{
-    FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection,
-    StorageSection, TlsSection,
+    AdminSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
+    ReplicationSection, StorageSection, TlsSection,
 };
 use replication::{NodeName, RegionId};
 use service::config::PositionSection;
@@ -148,6 +148,11 @@ impl Layout {
         self.data.join("console-key")
     }
 
+    /// The file with the operators of the deployment.
+    pub(super) fn operators(&self) -> PathBuf {
+        self.data.join("operators.toml")
+    }
+
     /// The certificates' folder.
     pub(super) fn certs(&self) -> PathBuf {
         self.data.join("certs")
@@ -197,6 +202,7 @@ impl Layout {
             limits: LimitsSection::default(),
             // Drills are what a deployment on one machine is for.
             faults: FaultsSection { enabled: true },
+            admin: AdminSection { operators: Some(self.operators()) },
             peers: peers.collect(),
         }
     }

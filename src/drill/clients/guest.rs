@@ -57,17 +57,21 @@ impl Guest {
                 _ = stopped.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep_until((self.scene.start + due).into()) => {}
             }
-            self.check_in(due).await;
-            // A client that was kept waiting leaves out what was due meanwhile; the wait itself is in its sample.
+            let sample = self.check_in(due).await;
             let now = self.scene.start.elapsed();
             due += pause;
-            if due < now {
-                due += pause.mul_f64(((now - due).as_secs_f64() / pause.as_secs_f64()).ceil());
+            // What was due while the client was kept waiting fares like the check-in that it waited for, otherwise a
+            // server that hangs would be charged once for a long time.
+            let mut missed = Vec::new();
+            while due < now {
+                missed.push(Sample { at: due, took: now - due, ..sample.clone() });
+                due += pause;
             }
+            self.scene.ledger.samples.lock().extend([sample].into_iter().chain(missed));
         }
     }
 
-    async fn check_in(&mut self, due: Duration) {
+    async fn check_in(&mut self, due: Duration) -> Sample {
         let mut bytes = [0; 16];
         self.rng.fill_bytes(&mut bytes);
         let secret = Secret(bytes);
@@ -81,17 +85,17 @@ impl Guest {
         let region = answered.as_ref().ok().and_then(|answered| answered.region.clone());
         let unknown = match &answered {
             Ok(answered) => answered.reply.status.is_server_error(),
-            Err(failure) => *failure == Failure::Unanswered,
+            Err(failure) => *failure != Failure::Unsent,
         };
         if good || unknown {
             let acknowledged = region.clone().filter(|_| good).map(|region| (done, region));
             self.scene.ledger.visits.lock().push(SentVisit { id, secret: Secret(bytes), acknowledged });
         }
         let took = done.saturating_sub(due);
-        self.scene.ledger.samples.lock().push(Sample { kind: self.kind, at: due, took, good, region });
         if good {
             self.follow(&id, &secret, payload).await;
         }
+        Sample { kind: self.kind, at: due, took, good, region }
     }
 
     /// Corrects and reads the visit, as some guests do.
@@ -155,8 +159,10 @@ impl Guest {
         }
     }
 
-    /// Sends a request to the first address that takes it.
+    /// Sends a request to the first address that takes it. A request that may be repeated goes to the next address as
+    /// well if the connection breaks, as browsers and the outbox of the check-in page do.
     async fn send(&mut self, call: Call) -> Result<Answered, Failure> {
+        let mut failed = Failure::Unsent;
         for (place, (base, at)) in self.target.candidates().await.into_iter().enumerate() {
             match self.wire.send(&base, &call, self.scene.timeout).await {
                 Ok(reply) => {
@@ -167,11 +173,12 @@ impl Guest {
                     let named = reply.headers.get(REGION).and_then(|region| region.to_str().ok()?.parse().ok());
                     return Ok(Answered { region: at.or(named), reply });
                 }
-                Err(Failure::Unanswered) => return Err(Failure::Unanswered),
                 Err(Failure::Unsent) => {}
+                Err(Failure::Broken) if call.is_idempotent() => failed = Failure::Broken,
+                Err(failure) => return Err(failure),
             }
         }
-        Err(Failure::Unsent)
+        Err(failed)
     }
 }
 

@@ -10,6 +10,7 @@ use api::client::Base;
 use super::Scene;
 use crate::drill::dns::{self, Resolved};
 use crate::drill::ledger::ClientKind;
+use crate::drill::site::Router;
 
 /// The shortest time for which an answer of DNS is used, so that a TTL of 0 does not become a flood.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -20,21 +21,21 @@ pub(super) struct Target {
     scene: Arc<Scene>,
     address: IpAddr,
     resolved: Option<(Resolved, Instant)>,
-    /// The edge that it uses now.
-    edge: usize,
+    /// The router that it asks first, whose edge or whose DNS it uses.
+    router: usize,
 }
 
 impl Target {
-    pub(super) fn new(kind: ClientKind, scene: Arc<Scene>, address: IpAddr) -> Target {
-        Target { kind, scene, address, resolved: None, edge: 0 }
+    /// The clients begin at all routers alike.
+    pub(super) fn new(kind: ClientKind, scene: Arc<Scene>, address: IpAddr, number: usize) -> Target {
+        let router = number % scene.site.routers.len();
+        Target { kind, scene, address, resolved: None, router }
     }
 
     /// The addresses to try in turn, each with its region if the address tells it.
     pub(super) async fn candidates(&mut self) -> Vec<(Base, Option<RegionId>)> {
         if self.kind == ClientKind::Edge {
-            let routers = &self.scene.site.routers;
-            let turn = (0..routers.len()).map(|step| &routers[(self.edge + step) % routers.len()]);
-            return turn.map(|router| (router.edge.clone(), None)).collect();
+            return self.routers().map(|router| (router.edge.clone(), None)).collect();
         }
         let is_due = match &self.resolved {
             None => true,
@@ -49,9 +50,15 @@ impl Target {
         nodes.map(|node| (node.public.clone(), Some(node.region.clone()))).collect()
     }
 
+    /// The routers in the order in which the client asks them.
+    fn routers(&self) -> impl Iterator<Item = &Router> {
+        let routers = &self.scene.site.routers;
+        (0..routers.len()).map(|step| &routers[(self.router + step) % routers.len()])
+    }
+
     /// The first answer of any name server.
     async fn resolve(&self) -> Option<Resolved> {
-        for router in &self.scene.site.routers {
+        for router in self.routers() {
             if let Ok(resolved) = dns::resolve(router.dns, &self.scene.site.service, self.address).await {
                 return Some(resolved);
             }
@@ -62,7 +69,7 @@ impl Target {
     /// The address at this place of the last list could be connected to; a browser stays there.
     pub(super) fn keep(&mut self, place: usize) {
         if self.kind == ClientKind::Edge {
-            self.edge = (self.edge + place) % self.scene.site.routers.len();
+            self.router = (self.router + place) % self.scene.site.routers.len();
         }
     }
 }

@@ -131,7 +131,7 @@ fn draw_chart(
     let band = |from: Duration, until: Duration, color: RGBColor| {
         Rectangle::new([(from.as_secs_f64(), 0.0), (until.as_secs_f64(), 118.0)], color.filled())
     };
-    chart.draw_series([band(moments.fault, moments.restore, DEAD)])?;
+    chart.draw_series([band(moments.begun, moments.restore, DEAD)])?;
     let returned = report.converged_s.map_or(moments.end, |took| moments.restore + Duration::from_secs_f64(took));
     chart.draw_series([band(moments.restore, returned.min(moments.end), RETURN)])?;
     chart
@@ -145,7 +145,7 @@ fn draw_chart(
         .x_label_formatter(&|at| format!("{at:.0} s"))
         .label_style(plain(INK, 16.0))
         .draw()?;
-    let fault = (moments.fault.as_secs_f64(), 115.0);
+    let fault = (moments.begun.as_secs_f64(), 115.0);
     chart.draw_series([Text::new(what(report), fault, plain(RGBColor(0x8f, 0x1d, 0x2c), 16.0))])?;
     let restore = (moments.restore.as_secs_f64(), 115.0);
     chart.draw_series([Text::new("restored", restore, plain(RGBColor(0x7a, 0x4a, 0x00), 16.0))])?;

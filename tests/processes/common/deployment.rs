@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use node::config::{
-    FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection, ReplicationSection,
-    StorageSection, TlsSection,
+    AdminSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
+    ReplicationSection, StorageSection, TlsSection,
 };
 use serde_json::Value;
 use service::authority::CertificateAuthority;
@@ -195,6 +195,7 @@ impl Node {
             registry: RegistrySection { policy: pack.to_owned(), ..RegistrySection::default() },
             limits: LimitsSection::default(),
             faults: FaultsSection { enabled: faults },
+            admin: AdminSection::default(),
             peers: Vec::new(),
         }
     }

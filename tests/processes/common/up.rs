@@ -72,6 +72,11 @@ impl Up {
         self.at(1, region as u8 + 1, 0)
     }
 
+    /// `Authorization` of the operator that `up` has made.
+    pub(crate) fn operator(&self) -> String {
+        format!("Bearer {}", std::fs::read_to_string(self.data.join("operator-token")).unwrap().trim())
+    }
+
     pub(crate) fn pid(&self, name: &str) -> Pid {
         Pid::from_raw(std::fs::read_to_string(self.data.join(name).join("pid")).unwrap().trim().parse().unwrap())
     }

@@ -13,6 +13,7 @@ use hyper::header::CONTENT_TYPE;
 use registry::{Person, PersonField, Secret, VisitId};
 use replication::Wall;
 
+use super::super::auth;
 use super::super::problem::{Kind, Problem};
 
 /// The largest form. A character of a name may take nine bytes in percent-encoding.
@@ -95,10 +96,7 @@ impl Form {
 /// An id for a form, and its secret.
 pub(super) fn identity(now: Wall) -> Result<(VisitId, Secret), Problem> {
     let mut secret = Secret([0; 16]);
-    getrandom::fill(&mut secret.0).map_err(|error| {
-        tracing::error!(%error, "the system has no random bytes: a form cannot be shown");
-        Problem::internal()
-    })?;
+    auth::random(&mut secret.0)?;
     Ok((VisitId::of(now, &secret), secret))
 }
 

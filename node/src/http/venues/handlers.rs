@@ -46,8 +46,8 @@ pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
 /// Opens a venue with a new id and a new key for its owner. Returns once it is durable.
 async fn open(app: &App, checked: CheckedVenue) -> Result<(VenueId, OwnerKey, Outcome), Problem> {
     let (mut id, mut owner) = ([0; 16], [0; 32]);
-    random(&mut id)?;
-    random(&mut owner)?;
+    auth::random(&mut id)?;
+    auth::random(&mut owner)?;
     let (id, owner) = (VenueId(id), OwnerKey(owner));
     let outcome = open_as(app, checked, id, &owner).await?;
     Ok((id, owner, outcome))
@@ -169,13 +169,6 @@ fn profile(known: &CachedVenue) -> Result<Reply, Problem> {
 fn closed(refused: crate::driver::Refused) -> Problem {
     let problem = Problem::from(refused);
     if problem.kind() == Kind::Erased { Problem::new(Kind::Closed, "it was closed meanwhile") } else { problem }
-}
-
-fn random(bytes: &mut [u8]) -> Result<(), Problem> {
-    getrandom::fill(bytes).map_err(|error| {
-        tracing::error!(%error, "the system has no random bytes: a venue cannot be created");
-        Problem::internal()
-    })
 }
 
 /// `If-None-Match` (RFC 9110, section 13.1.2): weak comparison.

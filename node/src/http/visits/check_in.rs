@@ -32,10 +32,7 @@ pub(in super::super) async fn post(call: Call) -> Result<Reply, Problem> {
     let at = CheckAt { now: app.now(&session.status), arrival: None };
     let checked = written.check(&known.venue, &known.pack, at)?;
     let mut secret = Secret([0; 16]);
-    getrandom::fill(&mut secret.0).map_err(|error| {
-        tracing::error!(%error, "the system has no random bytes: a check-in without the guest's own id is refused");
-        Problem::internal()
-    })?;
+    auth::random(&mut secret.0)?;
     let id = VisitId::of(checked.arrival, &secret);
     let (outcome, expires_at) = store(app, &known, id, &checked).await?;
     let mut reply = receipt(app, StatusCode::CREATED, venue, id, expires_at, &secret, true)?;

@@ -8,12 +8,13 @@ use sha2::{Digest, Sha256};
 
 use super::access::{self, is_own, redirect_with};
 use crate::http::App;
+use crate::http::auth;
 use crate::http::call::Call;
 use crate::http::pages::fields::ErrorLink;
 use crate::http::pages::form::Form;
 use crate::http::pages::page::{Frame, LANGUAGE, language, redirect, render};
 use crate::http::pages::texts::Texts;
-use crate::http::problem::{Answered, Kind, Problem};
+use crate::http::problem::{Answered, Kind};
 use crate::http::reply::header;
 use crate::http::session::Session;
 use crate::http::venues;
@@ -179,10 +180,7 @@ fn register_page(texts: &Texts, parts: &Parts, status: StatusCode, form: &Form, 
     let title = texts.text("console-register").into_owned();
     let zone = form.get("timezone");
     let mut seed = OwnerKey([0; 32]);
-    getrandom::fill(&mut seed.0).map_err(|error| {
-        tracing::error!(%error, "the system has no random bytes: a venue cannot be registered");
-        Problem::internal()
-    })?;
+    auth::random(&mut seed.0)?;
     let page = RegisterPage {
         frame: Frame::new(texts, title, parts),
         errors,
