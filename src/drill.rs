@@ -33,6 +33,7 @@ mod wire;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use self::plan::Plan;
@@ -88,6 +89,8 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let folder = args
         .report
         .unwrap_or_else(|| data.join("drills").join(format!("{}-{}", plan.name, began.strftime("%Y%m%dT%H%M%SZ"))));
+    // Tried first: a report that cannot be written would lose the drill.
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let (report, course) = run::Drill::new(plan, site, by, json, began).run().await?;
     report::write(&folder, &report, &course)?;
     if json {
@@ -119,10 +122,10 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 /// Says whether a drill could begin now: exit code 0, or 4.
 pub(crate) async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
-    let Asked { file, data, by, json } = args.asked;
+    let Asked { file, data, json, .. } = args.asked;
     let plan = Plan::load(&file)?;
     let site = Site::find(&plan, &data)?;
-    let checks = preflight::judge(&plan, &site, &by).await;
+    let checks = preflight::judge(&plan, &site).await;
     let fit = checks.iter().all(|check| check.passed);
     if json {
         say!("{}", serde_json::to_string(&serde_json::json!({ "name": plan.name, "fit": fit, "checks": checks }))?);

@@ -1,7 +1,8 @@
 //! The audit trail: what operators ordered, in lasting documents that every region has, one or a few for each month.
 //!
 //! Each entry is a field of its own, so entries that were written in two places at once never conflict. A month begins a
-//! further document when the last one has many entries, because a document is bounded.
+//! further document when the last one has many entries, because a document is bounded. Entries are kept for good: they
+//! name operators and no guest.
 //!
 //! # Invariants
 //! - Pure: the caller reads and writes the documents.

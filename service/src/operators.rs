@@ -78,6 +78,15 @@ pub enum OperatorsError {
         #[source]
         source: std::io::Error,
     },
+    /// It cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// Not TOML, or an unknown key.
     #[error("{} cannot be parsed", path.display())]
     Syntax {
@@ -136,6 +145,22 @@ impl OperatorsFile {
             }
         }
         Ok(file)
+    }
+
+    /// Writes the file. It appears whole, because processes may be reading it.
+    ///
+    /// # Errors
+    /// [`OperatorsError`] if it cannot be written, or if a process would refuse it.
+    pub fn save(&self, path: &Path) -> Result<(), OperatorsError> {
+        let write = |source| OperatorsError::Write { path: path.to_owned(), source };
+        let new = path.with_extension("new");
+        let text = toml::to_string(self).map_err(std::io::Error::other).map_err(write)?;
+        std::fs::write(&new, text).map_err(write)?;
+        if let Err(error) = OperatorsFile::load(&new) {
+            std::fs::remove_file(&new).map_err(write)?;
+            return Err(error);
+        }
+        std::fs::rename(&new, path).map_err(write)
     }
 
     fn admit(&self, token: Option<&str>, wanted: Role) -> Result<Caller, Kind> {

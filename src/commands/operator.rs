@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Args;
 use hyper::Method;
 
@@ -57,14 +56,7 @@ pub(crate) fn add(args: &AddArgs) -> anyhow::Result<ExitCode> {
     }
     let (token, token_sha256) = new_token();
     file.operators.push(OperatorEntry { name: args.name.clone(), role: args.role, token_sha256 });
-    // Renamed into place, because nodes may be reading it.
-    let new = path.with_extension("new");
-    std::fs::write(&new, toml::to_string(&file)?).with_context(|| format!("cannot write {}", new.display()))?;
-    if let Err(error) = OperatorsFile::load(&new) {
-        std::fs::remove_file(&new)?;
-        return Err(Usage::error(error.to_string()));
-    }
-    std::fs::rename(&new, path).with_context(|| format!("cannot write {}", path.display()))?;
+    file.save(path).map_err(|error| Usage::error(format!("{:#}", anyhow::Error::from(error))))?;
     say!("{token}");
     eprintln!("This token of {} is shown once. Commands read it from MERIDIAN_TOKEN.", args.name);
     Ok(ExitCode::SUCCESS)

@@ -12,9 +12,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::RegionId;
 use ipnetwork::IpNetwork;
-use rand::SeedableRng as _;
-use rand::rngs::SmallRng;
+use parking_lot::Mutex;
 use registry::CreatedVenue;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -35,6 +35,8 @@ pub(crate) struct Scene {
     pub(crate) start: Instant,
     pub(crate) pool: Pool,
     pub(crate) timeout: Duration,
+    /// The region that the drill disturbs now, if it is not the plan's.
+    pub(crate) restarting: Mutex<Option<RegionId>>,
 }
 
 /// The running clients.
@@ -50,13 +52,17 @@ impl Clients {
         let mut tasks = JoinSet::new();
         let all = plan.clients.edge + plan.clients.ttl + plan.clients.pinned;
         let pause = Duration::from_secs_f64(all as f64 / plan.clients.rate);
-        for number in 0..all {
-            let kind = kind(plan, number);
+        let counts = [plan.clients.edge, plan.clients.ttl, plan.clients.pinned];
+        let kinds = ClientKind::ALL.into_iter().zip(counts);
+        // Numbered within a kind, so that each kind has clients in all networks and at all routers.
+        let each = kinds.flat_map(|(kind, count)| (0..count).map(move |number| (kind, number, count)));
+        for (client, (kind, number, count)) in each.enumerate() {
             let address = address(&plan.clients.networks, number);
-            let target = Target::new(kind, Arc::clone(scene), address, number);
-            let guest = Guest::new(kind, Arc::clone(scene), target, address, SmallRng::seed_from_u64(number as u64));
+            let router = (number + number / plan.clients.networks.len()) % scene.site.routers.len();
+            let target = Target::new(kind, Arc::clone(scene), address, router);
+            let guest = Guest::new(client, kind, Arc::clone(scene), target, address);
             // The first check-ins are spread over the pause, otherwise all clients would come at once again and again.
-            let first = scene.start.elapsed() + pause.mul_f64(number as f64 / all as f64);
+            let first = scene.start.elapsed() + pause.mul_f64(number as f64 / count as f64);
             tasks.spawn(guest.run(first, pause, stopped.clone()));
         }
         Clients { tasks, stop }
@@ -67,20 +73,6 @@ impl Clients {
         let _ = self.stop.send(true);
         while self.tasks.join_next().await.is_some() {}
     }
-}
-
-/// The kinds alternate as far as they last, so that each kind has clients in all networks.
-fn kind(plan: &Plan, number: usize) -> ClientKind {
-    let counts = [plan.clients.edge, plan.clients.ttl, plan.clients.pinned];
-    let mut left = counts;
-    let mut kind = 0;
-    for _ in 0..=number {
-        // The kind of which the largest part is left.
-        let part = |at: &usize| left[*at] as f64 / counts[*at].max(1) as f64;
-        kind = (0..3).max_by(|a, b| part(a).total_cmp(&part(b)).then(b.cmp(a))).unwrap_or(0);
-        left[kind] = left[kind].saturating_sub(1);
-    }
-    ClientKind::ALL[kind]
 }
 
 /// The address of a client: the networks in turn, and within a network another /24 (IPv6: /56) each time.

@@ -3,18 +3,22 @@
 //! # Invariants
 //! - Each thing that is made carries its own end where it is made: an order and a fault on the node, the return of a
 //!   process with `meridian up`. So the end does not depend on this command.
+//! - What was begun is ended before anything is taken back, so a late order cannot win against the restore.
 //! - To restore twice does no harm.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use api::client::Call;
-use api::faults::{Act, ActiveFault, Direction, NewFault};
+use api::faults::{Act, ActiveFault, Direction, FaultList, NewFault};
 use api::orders::{NewOrder, OrderKind, RegionOrder};
 use api::{Moment, RegionId};
 use hyper::Method;
 use jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
 
 use super::plan::{Disturbance, Plan};
 use super::site::{Node, Process, Site};
@@ -23,15 +27,29 @@ use crate::support::deployment;
 /// The length of the fault that is begun and ended to try the way back.
 const TRIAL: Duration = Duration::from_secs(10);
 
+/// How long one node may take to make or to end a disturbance.
+const LIMIT: Duration = Duration::from_secs(3);
+
+/// Largest answer to an order.
+const LARGEST: usize = 256 * 1024;
+
 /// What a drill disturbs.
-pub(crate) struct Disturber<'a> {
-    pub(crate) plan: &'a Plan,
-    pub(crate) site: &'a Site,
+#[derive(Clone)]
+pub(crate) struct Disturber {
+    plan: Arc<Plan>,
+    site: Arc<Site>,
     /// The operator.
-    pub(crate) by: &'a str,
+    by: Arc<str>,
+    /// Held while something is made, so that a restore waits for it.
+    making: Arc<Mutex<()>>,
 }
 
-impl Disturber<'_> {
+impl Disturber {
+    pub(crate) fn new(plan: &Plan, site: &Site, by: &str) -> Disturber {
+        let (plan, site) = (Arc::new(plan.clone()), Arc::new(site.clone()));
+        Disturber { plan, site, by: by.into(), making: Arc::default() }
+    }
+
     fn region(&self) -> anyhow::Result<&RegionId> {
         self.plan.region.as_ref().context("the drill names no region")
     }
@@ -40,8 +58,8 @@ impl Disturber<'_> {
         Ok(self.site.of(self.region()?).collect())
     }
 
-    /// The processes that the drill kills.
-    fn killed(&self) -> anyhow::Result<Vec<&Process>> {
+    /// The processes that the drill ends.
+    fn processes(&self) -> anyhow::Result<Vec<&Process>> {
         let processes: Vec<Option<&Process>> = match self.plan.disturbance {
             Disturbance::Kill => self.nodes()?.into_iter().map(|node| node.process.as_ref()).collect(),
             Disturbance::KillRouter => {
@@ -50,32 +68,32 @@ impl Disturber<'_> {
             Disturbance::Restart => self.site.nodes.iter().map(|node| node.process.as_ref()).collect(),
             _ => Vec::new(),
         };
-        processes
-            .into_iter()
-            .collect::<Option<Vec<&Process>>>()
-            .context("only processes of `meridian up` can be killed by a drill; use how = \"hang\" elsewhere")
+        let only_here = "only processes of `meridian up` can be ended by a drill; use how = \"hang\" elsewhere";
+        processes.into_iter().collect::<Option<Vec<&Process>>>().context(only_here)
     }
 
-    /// Tries the way back before anything is disturbed.
+    /// Tries the way back before anything is disturbed. The caller holds the lock of the drill.
     pub(crate) async fn rehearse(&self) -> anyhow::Result<()> {
         match &self.plan.disturbance {
-            Disturbance::Drain(_) => self.order(OrderKind::Serving, 0).await,
+            // Who got the lock may give orders, and an order that changes nothing would still be one more.
+            Disturbance::Drain(_) => Ok(()),
             Disturbance::Kill | Disturbance::KillRouter | Disturbance::Restart => {
-                let folder = self.site.folder.as_deref().context("only processes of `meridian up` can be killed")?;
+                let folder = self.site.folder.as_deref().context("only processes of `meridian up` can be ended")?;
                 anyhow::ensure!(
                     deployment::is_run_by_up(folder)?,
                     "`meridian up` does not run in {}: nothing would start the process again",
                     folder.display()
                 );
-                for process in self.killed()? {
+                for process in self.processes()? {
+                    let pid = process.running()?;
+                    let file = &process.return_file;
                     anyhow::ensure!(
-                        deployment::running(&process.pid_file).is_some(),
-                        "{} names no running process",
-                        process.pid_file.display()
+                        !file.exists(),
+                        "{} is there already: a process is about to return",
+                        file.display()
                     );
-                    // Far in the future, so that nothing happens.
-                    write_return(process, Timestamp::now() + TRIAL)?;
-                    std::fs::remove_file(&process.return_file)?;
+                    process.returns(Timestamp::now() + TRIAL, pid.as_raw())?;
+                    std::fs::remove_file(file)?;
                 }
                 Ok(())
             }
@@ -88,28 +106,31 @@ impl Disturber<'_> {
                         latency: Duration::from_millis(1),
                         loss: 0.0,
                     };
-                    let id = self.begin(node, act, TRIAL).await?.id;
-                    let ended = Call::new(Method::DELETE, format!("/v1/admin/faults/{id}")).send(&node.admin).await?;
-                    if !ended.status.is_success() {
-                        return Err(ended.refused().into());
-                    }
+                    self.begin(node, act, TRIAL).await?;
+                    end_faults(node).await?;
                 }
                 Ok(())
             }
         }
     }
 
-    /// Makes the disturbance; of a drain the step in which the region keeps `keep` per cent of its clients.
+    /// Makes the disturbance; of a drain the step in which the region keeps `keep` per cent of its clients. A caller
+    /// that is dropped does not stop it in the middle.
     pub(crate) async fn make(&self, keep: u8) -> anyhow::Result<()> {
+        let own = self.clone();
+        let making = tokio::spawn(async move {
+            let _making = own.making.lock().await;
+            own.make_now(keep).await
+        });
+        making.await?
+    }
+
+    async fn make_now(&self, keep: u8) -> anyhow::Result<()> {
         match &self.plan.disturbance {
             Disturbance::Drain(_) => self.order(OrderKind::Drained, keep).await,
             Disturbance::Kill | Disturbance::KillRouter => {
                 let returns = Timestamp::now() + self.plan.expiry();
-                for process in self.killed()? {
-                    write_return(process, returns)?;
-                    signal(process, Signal::SIGKILL)?;
-                }
-                Ok(())
+                self.processes()?.into_iter().try_for_each(|process| process.end(Signal::SIGKILL, returns))
             }
             Disturbance::Faults(acts) => {
                 for node in self.nodes()? {
@@ -133,37 +154,37 @@ impl Disturber<'_> {
         }
     }
 
-    /// Stops the processes of a region; `meridian up` starts them again at once.
+    /// Stops the processes of a region in peace; `meridian up` starts them again.
     pub(crate) fn stop(&self, region: &RegionId) -> anyhow::Result<()> {
         for node in self.site.of(region) {
-            let process =
-                node.process.as_ref().context("only processes of `meridian up` can be restarted by a drill")?;
-            write_return(process, Timestamp::now())?;
-            signal(process, Signal::SIGTERM)?;
+            let process = node.process.as_ref().context("only processes of `meridian up` can be restarted")?;
+            process.end(Signal::SIGTERM, Timestamp::now())?;
         }
         Ok(())
     }
 
-    /// Takes everything back. What does not answer ends by itself; the errors say so.
+    /// Takes everything back, everywhere at once. What does not answer ends by itself; the errors name it.
     pub(crate) async fn restore(&self) -> Vec<String> {
-        let mut errors = Vec::new();
+        // What was begun ends first, within its own limits.
+        let _making = tokio::time::timeout(LIMIT, self.making.lock()).await;
+        let mut errors: Vec<anyhow::Error> = Vec::new();
         match &self.plan.disturbance {
             Disturbance::Drain(_) => errors.extend(self.order(OrderKind::Serving, 0).await.err()),
             Disturbance::Kill | Disturbance::KillRouter | Disturbance::Restart => {
-                for process in self.killed().unwrap_or_default() {
-                    // Only what the drill killed is waited for.
-                    if process.return_file.exists() {
-                        errors.extend(write_return(process, Timestamp::now()).err());
-                    }
+                for process in self.processes().unwrap_or_default() {
+                    errors.extend(process.returns_now().err());
                 }
             }
             Disturbance::Faults(_) | Disturbance::Cut(_) => {
+                let mut ending = JoinSet::new();
                 for node in self.nodes().unwrap_or_default() {
-                    let ended = Call::new(Method::DELETE, "/v1/admin/faults").send(&node.admin).await;
-                    let refused = ended.map_err(anyhow::Error::from).and_then(|answer| {
-                        if answer.status.is_success() { Ok(()) } else { Err(answer.refused().into()) }
+                    let node = node.clone();
+                    ending.spawn(async move {
+                        end_faults(&node).await.with_context(|| format!("{} still has its faults", node.name))
                     });
-                    errors.extend(refused.err());
+                }
+                while let Some(ended) = ending.join_next().await {
+                    errors.extend(ended.map_err(anyhow::Error::from).and_then(|ended| ended).err());
                 }
             }
         }
@@ -172,40 +193,78 @@ impl Disturber<'_> {
 
     async fn begin(&self, node: &Node, act: Act, lasts: Duration) -> anyhow::Result<ActiveFault> {
         let reason = format!("drill {}", self.plan.name);
-        let new = NewFault { act, lasts, by: self.by.to_owned(), reason };
-        let answer = Call::new(Method::POST, "/v1/admin/faults").json(&new)?.send(&node.admin).await?;
-        answer.json().with_context(|| format!("{} takes no fault", node.name))
+        let new = NewFault { act, lasts, by: self.by.to_string(), reason };
+        let call = Call::new(Method::POST, "/v1/admin/faults").json(&new)?.limits(LIMIT, LARGEST);
+        call.send(&node.admin).await?.json().with_context(|| format!("{} takes no fault", node.name))
     }
 
-    /// Gives an order at the first node of another region that takes it.
+    /// Gives an order. An order to serve goes to every node that answers: each makes it newer than what it knows, so it
+    /// wins against an order that another node took a moment before.
     async fn order(&self, kind: OrderKind, keep: u8) -> anyhow::Result<()> {
         let region = self.region()?;
         let until = (kind != OrderKind::Serving).then(|| Moment::from(Timestamp::now() + self.plan.expiry()));
-        let (by, reason) = (self.by.to_owned(), format!("drill {}", self.plan.name));
+        let (by, reason) = (self.by.to_string(), format!("drill {}", self.plan.name));
         let order = NewOrder { kind, keep, by, reason, until, force: false };
         let call = Call::new(Method::PUT, format!("/v1/admin/regions/{region}/order")).json(&order)?;
+        let call = call.limits(LIMIT, LARGEST);
         let mut last = anyhow::anyhow!("there is no node in another region");
+        let mut taken = false;
         for node in self.site.nodes.iter().filter(|node| node.region != *region) {
             match call.clone().send(&node.admin).await.and_then(|answer| answer.json::<RegionOrder>()) {
-                Ok(_) => return Ok(()),
+                Ok(_) => taken = true,
                 Err(error) => last = error.into(),
             }
+            if taken && kind != OrderKind::Serving {
+                break;
+            }
         }
-        Err(last.context("no node took the order"))
+        if taken { Ok(()) } else { Err(last.context("no node took the order")) }
     }
 }
 
-/// Tells `meridian up` when a process is started again. The file appears whole, because it is renamed into place.
-fn write_return(process: &Process, at: Timestamp) -> anyhow::Result<()> {
-    let file = &process.return_file;
-    let new = file.with_extension("new");
-    std::fs::write(&new, format!("{at}\n"))
-        .and_then(|()| std::fs::rename(&new, file))
-        .with_context(|| format!("cannot write {}", file.display()))
+/// Ends all faults of a node, and looks whether they are gone if the answer does not come.
+async fn end_faults(node: &Node) -> anyhow::Result<()> {
+    let call = Call::new(Method::DELETE, "/v1/admin/faults").limits(LIMIT, LARGEST);
+    let Err(error) = call.send(&node.admin).await.and_then(|answer| answer.json::<api::faults::EndedFaults>()) else {
+        return Ok(());
+    };
+    let list = Call::get("/v1/admin/faults").limits(LIMIT, LARGEST).send(&node.admin).await;
+    match list.and_then(|answer| answer.json::<FaultList>()) {
+        Ok(list) if list.faults.is_empty() => Ok(()),
+        _ => Err(error.into()),
+    }
 }
 
-fn signal(process: &Process, signal: Signal) -> anyhow::Result<()> {
-    let file = &process.pid_file;
-    let pid = deployment::running(file).with_context(|| format!("{} names no running process", file.display()))?;
-    kill(pid, signal).with_context(|| format!("cannot end process {pid}"))
+impl Process {
+    fn running(&self) -> anyhow::Result<nix::unistd::Pid> {
+        let file = &self.pid_file;
+        deployment::running(file).with_context(|| format!("{} names no running process", file.display()))
+    }
+
+    /// Ends the process; `meridian up` starts it again at `returns`.
+    fn end(&self, signal: Signal, returns: Timestamp) -> anyhow::Result<()> {
+        let pid = self.running()?;
+        self.returns(returns, pid.as_raw())?;
+        kill(pid, signal).with_context(|| {
+            // Otherwise a later death of the process would be undone.
+            let left = std::fs::remove_file(&self.return_file).map_or(", and its return stays ordered", |()| "");
+            format!("cannot end process {pid}{left}")
+        })
+    }
+
+    /// Tells `meridian up` when the process is started again. The file appears whole, because it is renamed into place.
+    fn returns(&self, at: Timestamp, pid: i32) -> anyhow::Result<()> {
+        let file = &self.return_file;
+        let new = file.with_extension("new");
+        std::fs::write(&new, format!("{at} {pid}\n"))
+            .and_then(|()| std::fs::rename(&new, file))
+            .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// Lets a process return at once that the drill has ended and that has not returned yet.
+    fn returns_now(&self) -> anyhow::Result<()> {
+        let Ok(text) = std::fs::read_to_string(&self.return_file) else { return Ok(()) };
+        let pid = text.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).unwrap_or(0);
+        self.returns(Timestamp::now(), pid)
+    }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Moments {
     pub(crate) fault: Duration,
     /// The beginning of the restore.
     pub(crate) restore: Duration,
+    /// Its end.
+    pub(crate) restored: Duration,
     /// The end of the clients.
     pub(crate) end: Duration,
 }
@@ -28,12 +30,12 @@ pub(crate) struct Moments {
 /// Seconds from the fault, of a drain from its first step, until so many of a hundred check-ins were good, for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Recovery {
-    /// 95 of 100.
-    pub(crate) p95_s: f64,
+    /// 95 of 100; `null` if never.
+    pub(crate) p95_s: Option<f64>,
     /// 99 of 100.
-    pub(crate) p99_s: f64,
+    pub(crate) p99_s: Option<f64>,
     /// All: the last bad check-in.
-    pub(crate) p100_s: f64,
+    pub(crate) p100_s: Option<f64>,
 }
 
 /// The share of good check-ins over time, a point for each bin that has any.
@@ -66,24 +68,31 @@ pub(crate) fn recovery(samples: &[Sample], kind: ClientKind, moments: Moments) -
     if course.is_empty() {
         return None;
     }
+    let since = |at: Duration| at.saturating_sub(moments.begun).as_secs_f64();
+    // Who is bad until the clients end has not recovered.
+    let is_over = |last: Duration| last + BIN * 2 < moments.end;
     // The bin in which the fault lies has check-ins from before it.
+    let after = || course.iter().filter(|(at, _)| *at + BIN > moments.begun);
     let suffered = |level: f64| {
-        let after = course.iter().filter(|(at, _)| *at + BIN > moments.begun);
-        let last = after.filter(|(_, share)| *share < level).map(|(at, _)| *at + BIN).max();
-        last.map_or(0.0, |last| last.saturating_sub(moments.begun).as_secs_f64())
+        let last = after().filter(|(_, share)| *share < level).map(|(at, _)| *at + BIN).max();
+        last.map_or(Some(0.0), |last| is_over(last).then(|| since(last)))
     };
-    let bad =
-        samples.iter().filter(|sample| sample.kind == kind && !sample.good && sample.at + sample.took >= moments.begun);
+    let bad = samples.iter().filter(|sample| is_bad(sample, kind, moments));
     let last = bad.map(|sample| sample.at + sample.took).max();
-    let p100_s = last.map_or(0.0, |last| (last - moments.begun).as_secs_f64());
+    let p100_s = last.map_or(Some(0.0), |last| is_over(last).then(|| since(last)));
     // A bin ends later than its last check-in.
-    Some(Recovery { p95_s: suffered(0.95).min(p100_s), p99_s: suffered(0.99).min(p100_s), p100_s })
+    let within = |level| Some(suffered(level)?.min(p100_s.unwrap_or(f64::MAX)));
+    Some(Recovery { p95_s: within(0.95), p99_s: within(0.99), p100_s })
+}
+
+/// Whether a check-in failed from the fault on.
+fn is_bad(sample: &Sample, kind: ClientKind, moments: Moments) -> bool {
+    sample.kind == kind && !sample.good && sample.at + sample.took >= moments.begun
 }
 
 /// Check-ins that failed from the fault on, by kind of client.
 pub(crate) fn failed(samples: &[Sample], kind: ClientKind, moments: Moments) -> usize {
-    let bad = samples.iter().filter(|sample| sample.kind == kind && !sample.good);
-    bad.filter(|sample| sample.at + sample.took >= moments.begun).count()
+    samples.iter().filter(|sample| is_bad(sample, kind, moments)).count()
 }
 
 /// Seconds from the fault to the first look that `holds`, before the restore.
@@ -111,6 +120,7 @@ mod tests {
         begun: Duration::from_secs(10),
         fault: Duration::from_secs(10),
         restore: Duration::from_secs(40),
+        restored: Duration::from_secs(40),
         end: Duration::from_secs(60),
     };
 
@@ -126,7 +136,8 @@ mod tests {
     fn recovery_is_the_end_of_the_last_bad_stretch() {
         let samples = samples(ClientKind::Ttl, |at| (10.0..17.4).contains(&at));
         let found = recovery(&samples, ClientKind::Ttl, MOMENTS).unwrap();
-        assert!((7.0..7.5).contains(&found.p99_s) && (7.2..7.4).contains(&found.p100_s), "{found:?}");
+        assert!((7.0..7.5).contains(&found.p99_s.unwrap()), "{found:?}");
+        assert!((7.2..7.4).contains(&found.p100_s.unwrap()), "{found:?}");
         assert_eq!(failed(&samples, ClientKind::Ttl, MOMENTS), 74);
         assert_eq!(recovery(&samples, ClientKind::Edge, MOMENTS), None);
         assert!(course(&samples, ClientKind::Ttl).iter().any(|(at, share)| at.as_secs() == 12 && *share < 0.1));
@@ -136,7 +147,14 @@ mod tests {
     fn a_failure_before_the_fault_is_not_its_doing() {
         let samples = samples(ClientKind::Edge, |at| at < 3.0);
         let found = recovery(&samples, ClientKind::Edge, MOMENTS).unwrap();
-        assert!(found.p100_s.abs() < 1e-9 && failed(&samples, ClientKind::Edge, MOMENTS) == 0);
+        assert!(found.p100_s == Some(0.0) && failed(&samples, ClientKind::Edge, MOMENTS) == 0);
+    }
+
+    #[test]
+    fn clients_that_are_bad_to_the_end_have_not_recovered() {
+        let samples = samples(ClientKind::Pinned, |at| at >= 10.0);
+        let found = recovery(&samples, ClientKind::Pinned, MOMENTS).unwrap();
+        assert_eq!((found.p95_s, found.p99_s, found.p100_s), (None, None, None));
     }
 
     #[test]

@@ -13,6 +13,18 @@ use crate::support::poll;
 /// How long a lock may take to be known everywhere.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// The lock that a drill has now, as any node that answers knows it.
+pub(crate) async fn held(site: &Site) -> Option<DrillLock> {
+    for node in &site.nodes {
+        if let Ok(known) = client::get::<DrillLocks>(&node.admin, "/v1/admin/drill").await
+            && let Some(lock) = known.locks.into_iter().next()
+        {
+            return Some(lock);
+        }
+    }
+    None
+}
+
 /// The lock of this drill.
 pub(crate) struct Lock {
     id: String,
@@ -28,7 +40,11 @@ impl Lock {
         let lock = Lock { id: new.id.clone(), admins: site.nodes.iter().map(|node| node.admin.clone()).collect() };
         let first = lock.admins.first().context("there is no node")?;
         let call = Call::new(Method::POST, "/v1/admin/drill").json(new)?;
-        call.send(first).await?.json::<DrillLock>()?;
+        if let Err(error) = call.send(first).await.and_then(|answer| answer.json::<DrillLock>()) {
+            // The node may have taken it, although its answer was lost.
+            lock.release().await;
+            return Err(error.into());
+        }
         let alone = poll::until(LIMIT, async || lock.is_alone().await).await;
         match alone {
             Ok(None) => Ok(lock),
@@ -59,7 +75,7 @@ impl Lock {
         Ok(None)
     }
 
-    /// Releases the lock at the first node that takes the order. If none does, the lock lapses.
+    /// Releases the lock at the first node that takes the order. If none does, the lock lapses by itself.
     pub(crate) async fn release(&self) {
         let path = format!("/v1/admin/drill/{}", self.id);
         for admin in &self.admins {
@@ -68,6 +84,5 @@ impl Lock {
                 return;
             }
         }
-        eprintln!("warning: the lock of this drill was not released; it lapses by itself");
     }
 }

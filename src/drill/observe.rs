@@ -45,7 +45,7 @@ pub(crate) struct Look {
     pub(crate) routers: BTreeMap<NodeName, RouterStatus>,
     /// The regions that each router's DNS gives to the clients' networks.
     pub(crate) dns: BTreeMap<NodeName, BTreeSet<RegionId>>,
-    /// Requests per second of each region.
+    /// Requests per second of each region, as far as they are known.
     pub(crate) load: BTreeMap<RegionId, f64>,
 }
 
@@ -206,18 +206,21 @@ impl Rates {
             }
             let answer = Call::get("/metrics").limits(LIMIT, LARGEST).send(&node.admin).await;
             let now = Instant::now();
-            let count = answer.ok().filter(|answer| answer.status.is_success()).map(|answer| requests(&answer.body));
-            let rate = match (known, count) {
+            // A reading that fails leaves everything as it was.
+            let Some(answer) = answer.ok().filter(|answer| answer.status.is_success()) else { continue };
+            let count = requests(&answer.body);
+            if let Some((at, before)) = known {
                 // A process that was started again counts from 0.
-                (Some((at, before)), Some(count)) => ((count - before).max(0.0)) / (now - at).as_secs_f64(),
-                _ => 0.0,
-            };
-            self.rates.insert(node.name.clone(), rate);
-            self.counts.insert(node.name.clone(), (now, count.unwrap_or(0.0)));
+                let more = if count < before { count } else { count - before };
+                self.rates.insert(node.name.clone(), more / (now - at).as_secs_f64());
+            }
+            self.counts.insert(node.name.clone(), (now, count));
         }
         let mut load = BTreeMap::new();
         for node in &site.nodes {
-            *load.entry(node.region.clone()).or_default() += self.rates.get(&node.name).copied().unwrap_or(0.0);
+            if let Some(rate) = self.rates.get(&node.name) {
+                *load.entry(node.region.clone()).or_default() += rate;
+            }
         }
         load
     }

@@ -106,16 +106,25 @@ impl Plan {
 
     /// How long the drill takes, at most.
     pub(crate) fn longest(&self) -> Duration {
-        let restarts = if self.disturbance == Disturbance::Restart { RESTART_LIMIT * 8 } else { Duration::ZERO };
+        let restarts = if self.disturbance == Disturbance::Restart { RESTART_LIMIT * 4 } else { Duration::ZERO };
         self.phases.baseline + self.expiry() + restarts + self.phases.after + CONVERGENCE_LIMIT * 3
+    }
+
+    /// Whether the writes that are in no other region can be measured: the region is cut off or dead.
+    pub(crate) fn separates(&self) -> bool {
+        match &self.disturbance {
+            Disturbance::Kill | Disturbance::Cut(_) => self.region.is_some(),
+            Disturbance::Faults(acts) => acts.iter().any(|act| matches!(act, Act::Partition { .. })),
+            _ => false,
+        }
     }
 }
 
 /// How long a restored deployment may take until all regions are equal; a drill waits no longer.
 pub(crate) const CONVERGENCE_LIMIT: Duration = Duration::from_secs(120);
 
-/// How long one region may take to be stopped, started again and ready.
-pub(crate) const RESTART_LIMIT: Duration = Duration::from_secs(60);
+/// How long one region may take to be stopped, started again, ready, and to have all its clients back.
+pub(crate) const RESTART_LIMIT: Duration = Duration::from_secs(180);
 
 /// How much later than planned a fault ends by itself.
 const EXPIRY_MARGIN: Duration = Duration::from_secs(20);
@@ -181,6 +190,11 @@ mod tests {
             ("mode = \"fail\"\nregion = \"eu\"\n[phases]\nhold = \"2h\"", "phases"),
             ("mode = \"fail\"\nregion = \"eu\"\n[clients]\nnetworks = []", "clients.networks"),
             ("mode = \"fail\"\nregion = \"eu\"\n[clients]\nrate = 0", "clients.rate"),
+            ("mode = \"fail\"\nregion = \"eu\"\n[clients]\nrate = 10000", "clients.rate"),
+            ("mode = \"fail\"\nregion = \"eu\"\n[clients]\nedge = 18446744073709551615", "clients"),
+            ("mode = \"fail\"\nregion = \"eu\"\n[phases]\nafter = \"9000000000000h\"", "phases"),
+            ("mode = \"fail\"\nregion = \"eu\"\n[guards]\ndisagreement = \"9000000000000h\"", "guards"),
+            ("mode = \"fail\"\nregion = \"eu\"\n[objectives]\nrto-ttl = \"30s\"", "phases.hold"),
             ("mode = \"fail\"\nregion = \"eu\"\n[before]\nwindow = [\"25:00\", \"26:00\"]", "window"),
         ] {
             let error = read(text).expect_err(text);

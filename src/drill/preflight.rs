@@ -1,14 +1,20 @@
 //! What must hold before a drill begins: it is refused otherwise, with figures.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use api::RegionId;
+use api::client;
+use api::drills::DrillLock;
+use api::explanation::Explanation;
 use jiff::Timestamp;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use super::clients;
 use super::disturb::Disturber;
+use super::lock;
 use super::observe::{Look, Observer};
 use super::plan::{Disturbance, Plan};
 use super::site::Site;
@@ -29,28 +35,42 @@ fn check(name: &'static str, passed: bool, detail: impl Into<String>) -> Check {
     Check { name, passed, detail: detail.into() }
 }
 
-/// Looks at the deployment and judges every condition.
-pub(crate) async fn judge(plan: &Plan, site: &Site, by: &str) -> Vec<Check> {
+/// Looks at the deployment and judges every condition. It changes nothing; the way back is tried under the lock.
+pub(crate) async fn judge(plan: &Plan, site: &Site) -> Vec<Check> {
     let observer = Observer::start(plan, site, Instant::now());
     tokio::time::sleep(LOOKS).await;
     let look = std::sync::Arc::clone(&observer.latest.borrow());
     drop(observer);
-    let mut checks = vec![
+    vec![
+        drill(lock::held(site).await),
         nodes(site, &look),
         routers(site, &look),
         orders(&look),
         faults(&look),
         lag(plan, &look),
-        clocks(plan, &look),
-        capacity(plan, site, &look),
+        clocks(plan, &look, Timestamp::now()),
+        capacity(plan, site, &look).await,
         clients(plan, site, &look),
         window(plan, Timestamp::now()),
-    ];
-    let rehearsed = Disturber { plan, site, by }.rehearse().await;
-    let way =
-        rehearsed.map_or_else(|error| (false, format!("{error:#}")), |()| (true, "tried, and it works".to_owned()));
-    checks.push(check("way back", way.0, way.1));
-    checks
+    ]
+}
+
+/// Whether the way back works: tried under the lock, because it touches what a drill touches.
+pub(crate) async fn way_back(disturber: &Disturber) -> Check {
+    let (passed, detail) = match disturber.rehearse().await {
+        Ok(()) => (true, "tried, and it works".to_owned()),
+        Err(error) => (false, format!("{error:#}")),
+    };
+    check("way back", passed, detail)
+}
+
+fn drill(held: Option<DrillLock>) -> Check {
+    match held {
+        None => check("drill", true, "no other one runs"),
+        Some(lock) => {
+            check("drill", false, format!("`{}`, by {}, runs until {} at the latest", lock.name, lock.by, lock.until))
+        }
+    }
 }
 
 fn nodes(site: &Site, look: &Look) -> Check {
@@ -110,44 +130,90 @@ fn lag(plan: &Plan, look: &Look) -> Check {
     check("lag", lag <= bound, format!("{lag:.2} s at most, bound {bound:.1} s"))
 }
 
-fn clocks(plan: &Plan, look: &Look) -> Check {
-    let offset = look.nodes.values().map(|node| node.clock.offset_ms.unsigned_abs()).max().unwrap_or(0);
-    let doubt = look.nodes.values().find(|node| node.clock.in_doubt);
-    match doubt {
-        Some(node) => check("clocks", false, format!("{} does not believe its clock", node.name)),
-        None => {
-            let bound = plan.before.clock.as_millis();
-            check("clocks", u128::from(offset) <= bound, format!("{offset} ms off at most, bound {bound} ms"))
-        }
+/// The clocks of the nodes, and the clock of this machine, by which orders lapse.
+fn clocks(plan: &Plan, look: &Look, now: Timestamp) -> Check {
+    if let Some(node) = look.nodes.values().find(|node| node.clock.in_doubt) {
+        return check("clocks", false, format!("{} does not believe its clock", node.name));
     }
+    let theirs = look.nodes.values().map(|node| node.clock.offset_ms.unsigned_abs()).max().unwrap_or(0);
+    // A look is a second old at most.
+    let own = now.as_millisecond();
+    let ours = look.nodes.values().map(|node| node.clock.trusted_ms.cast_signed().abs_diff(own).saturating_sub(1_000));
+    let ours = ours.min().unwrap_or(0);
+    let bound = plan.before.clock.as_millis();
+    let detail = format!("{theirs} ms off at most, this machine {ours} ms, bound {bound} ms");
+    check("clocks", u128::from(theirs.max(ours)) <= bound, detail)
 }
 
 /// Whether the other regions can take what the disturbed one takes now and what the clients of the drill add.
-fn capacity(plan: &Plan, site: &Site, look: &Look) -> Check {
-    let takes_clients_away =
-        matches!(plan.disturbance, Disturbance::Drain(_) | Disturbance::Kill | Disturbance::Faults(_));
-    let (Some(region), true) = (&plan.region, takes_clients_away) else {
-        return check("capacity", true, "no region loses its clients");
+async fn capacity(plan: &Plan, site: &Site, look: &Look) -> Check {
+    let losing = match &plan.disturbance {
+        Disturbance::Drain(_) | Disturbance::Kill | Disturbance::Faults(_) => plan.region.clone().into_iter().collect(),
+        // One after the other.
+        Disturbance::Restart => site.regions(),
+        Disturbance::Cut(_) | Disturbance::KillRouter => Vec::new(),
     };
-    let load = |region: &RegionId| look.load.get(region).copied().unwrap_or(0.0);
-    let survivors: Vec<RegionId> = site.regions().into_iter().filter(|other| other != region).collect();
-    let mut spare = 0.0;
-    for survivor in &survivors {
+    let mut details = Vec::new();
+    for region in &losing {
+        match room_without(plan, site, look, region).await {
+            Ok(detail) => details.push(detail),
+            Err(detail) => return check("capacity", false, detail),
+        }
+    }
+    let nobody = "no region loses its clients".to_owned();
+    check("capacity", true, if details.is_empty() { nobody } else { details.join("; ") })
+}
+
+/// Whether the region's load fits into the regions to which its clients go, each with its share of them.
+async fn room_without(plan: &Plan, site: &Site, look: &Look, region: &RegionId) -> Result<String, String> {
+    let load = |region: &RegionId| look.load.get(region).copied().ok_or(format!("the load of {region} is not known"));
+    let moving = (load(region)? + plan.clients.rate) * plan.before.headroom;
+    let next = next_regions(plan, site, region).await;
+    if next.is_empty() {
+        return Err(format!("no router says where the clients of {region} go"));
+    }
+    let all: usize = next.values().sum();
+    let mut details = Vec::new();
+    for (survivor, clients) in &next {
         let Some(capacity) = site.capacity.get(survivor) else {
             let advice = "set it in `[capacity]` of the drill, or as `capacity` in the router's configuration";
-            return check("capacity", false, format!("that of {survivor} is not known; {advice}"));
+            return Err(format!("that of {survivor} is not known; {advice}"));
         };
-        spare += capacity * plan.guards.load - load(survivor);
+        let spare = capacity * plan.guards.load - load(survivor)?;
+        let wanted = moving * *clients as f64 / all as f64;
+        let detail = format!("{survivor} takes {spare:.0} more requests/s within the guard rail; wanted {wanted:.0}");
+        if spare < wanted {
+            let (own, rate, times) = (load(region)?, plan.clients.rate, plan.before.headroom);
+            return Err(format!(
+                "{detail} (its part of {own:.0} of {region} and {rate:.0} of the drill's clients, times {times})"
+            ));
+        }
+        details.push(detail);
     }
-    let wanted = (load(region) + plan.clients.rate) * plan.before.headroom;
-    let detail = format!(
-        "{} take {spare:.0} more requests/s within the guard rail; wanted {wanted:.0} ({:.0} of {region} and {:.0} of the drill's clients, times {})",
-        survivors.iter().map(RegionId::as_str).collect::<Vec<_>>().join(" and "),
-        load(region),
-        plan.clients.rate,
-        plan.before.headroom,
-    );
-    check("capacity", spare >= wanted, detail)
+    Ok(details.join(", "))
+}
+
+/// The regions to which clients go that are led to `region` now, by the routers' own ranking, each with the number of
+/// the drill's networks that go there.
+async fn next_regions(plan: &Plan, site: &Site, region: &RegionId) -> BTreeMap<RegionId, usize> {
+    let mut next = BTreeMap::new();
+    for number in 0..plan.clients.networks.len() {
+        let path = format!("/v1/admin/explain?address={}", clients::address(&plan.clients.networks, number));
+        for router in &site.routers {
+            let Ok(told) = client::get::<Explanation>(&router.admin, &path).await else { continue };
+            if told.region == *region
+                && let Some(second) = told.ranking.into_iter().find(|ranked| ranked.region != *region)
+            {
+                *next.entry(second.region).or_default() += 1;
+            }
+            break;
+        }
+    }
+    // A region to which no network of the drill is led has clients of its own: any of the others may get them.
+    if next.is_empty() {
+        next.extend(site.regions().into_iter().filter(|other| other != region).map(|other| (other, 1)));
+    }
+    next
 }
 
 /// Whether the drill's clients would notice: DNS leads some of them to the region, and its answers name nodes.

@@ -1,6 +1,6 @@
 //! Reads the guest lists of the regions and compares them with what the clients were told; erases the traces afterwards.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::task::JoinSet;
 
 use super::clients::Scene;
-use super::ledger::SentVisit;
+use super::ledger::{Acknowledged, Erasure, SentVisit};
 use super::wire::Wire;
 use crate::load::list;
 use crate::support::poll;
@@ -41,9 +41,9 @@ pub(crate) struct Unreplicated {
 /// How the lists of all regions compare with what was acknowledged.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proof {
-    /// Acknowledged, not expired, and not in every region.
+    /// Acknowledged check-ins and corrections that are not in every region, though neither expired nor erased.
     pub(crate) lost: usize,
-    /// Expired, and shown by a region all the same.
+    /// Expired or erased, and shown by a region all the same.
     pub(crate) resurrected: usize,
     /// Acknowledged check-ins that were looked for.
     pub(crate) acknowledged: usize,
@@ -54,32 +54,53 @@ pub(crate) struct Proof {
 #[derive(Deserialize)]
 struct Row {
     visit_id: String,
+    persons: Vec<Person>,
 }
 
-/// The visits that the guest list of one node shows.
-async fn shown(scene: &Scene, base: &Base) -> anyhow::Result<BTreeSet<VisitId>> {
-    let mut ids = BTreeSet::new();
+#[derive(Deserialize)]
+struct Person {
+    phone: Option<String>,
+}
+
+/// The visits that the guest list of one node shows, with the first person's phone number.
+type Shown = BTreeMap<VisitId, Option<String>>;
+
+async fn shown(scene: &Scene, base: &Base) -> anyhow::Result<Shown> {
+    let mut visits = Shown::new();
     list::stream(base, &scene.venue, |line| {
         let row: Row = serde_json::from_slice(line).context("a row of a guest list")?;
-        ids.insert(row.visit_id.parse().context("the id of a visit")?);
+        let phone = row.persons.into_iter().next().and_then(|person| person.phone);
+        visits.insert(row.visit_id.parse().context("the id of a visit")?, phone);
         Ok(())
     })
     .await?;
-    Ok(ids)
+    Ok(visits)
 }
 
-/// Which acknowledged check-ins of `region` no other region has, of those that were acknowledged before `at`.
+/// Which acknowledged check-ins and corrections of `region` no other region has, of those that were acknowledged before
+/// `at`.
 pub(crate) async fn unreplicated(scene: &Scene, region: &RegionId, at: Duration) -> anyhow::Result<Unreplicated> {
-    let mut elsewhere = BTreeSet::new();
+    let mut elsewhere: Vec<Shown> = Vec::new();
     for node in scene.site.nodes.iter().filter(|node| node.region != *region) {
-        elsewhere.append(&mut shown(scene, &node.public).await?);
+        elsewhere.push(shown(scene, &node.public).await?);
     }
     let visits = scene.ledger.visits.lock();
-    let own = visits.iter().filter_map(|visit| Some((visit.id, visit.acknowledged.as_ref()?)));
-    let missing = own.filter(|(id, (acknowledged, by))| by == region && *acknowledged < at && !elsewhere.contains(id));
-    let ages = missing.map(|(_, (acknowledged, _))| at - *acknowledged);
-    Ok(ages
-        .fold(Unreplicated::default(), |sum, age| Unreplicated { count: sum.count + 1, oldest: sum.oldest.max(age) }))
+    let mut found = Unreplicated::default();
+    let mut missing = |acknowledged: &Option<Acknowledged>, is_there: &dyn Fn(&Shown) -> bool| {
+        if let Some((when, by)) = acknowledged
+            && by == region
+            && *when < at
+            && !elsewhere.iter().any(is_there)
+        {
+            found.count += 1;
+            found.oldest = found.oldest.max(at - *when);
+        }
+    };
+    for visit in visits.iter().filter(|visit| visit.erasure == Erasure::None) {
+        missing(&visit.acknowledged, &|shown| shown.contains_key(&visit.id));
+        missing(&visit.corrected, &|shown| shown.get(&visit.id).is_some_and(|phone| *phone == visit.phone));
+    }
+    Ok(found)
 }
 
 /// Waits until the lists of all regions are complete through `moment`.
@@ -102,15 +123,14 @@ pub(crate) async fn complete(scene: &Scene, moment: Timestamp, limit: Duration) 
 /// Compares all regions with what was acknowledged.
 pub(crate) async fn prove(scene: &Scene, retention: Option<Duration>) -> Proof {
     let visits: Vec<SentVisit> = scene.ledger.visits.lock().clone();
-    let mut proof = Proof::default();
-    let acknowledged: Vec<VisitId> = visits.iter().filter(|it| it.acknowledged.is_some()).map(|it| it.id).collect();
-    proof.acknowledged = acknowledged.len();
+    let acknowledged = visits.iter().filter(|visit| visit.acknowledged.is_some()).count();
+    let mut proof = Proof { acknowledged, ..Proof::default() };
     let (mut lost, mut resurrected) = (BTreeSet::new(), BTreeSet::new());
     for node in &scene.site.nodes {
         // A visit that expires while the list is read counts neither as there nor as gone.
         let before = Moment::from(Timestamp::now());
-        let ids = match shown(scene, &node.public).await {
-            Ok(ids) => ids,
+        let list = match shown(scene, &node.public).await {
+            Ok(list) => list,
             Err(error) => {
                 proof.errors.push(format!("{}: {error:#}", node.name));
                 continue;
@@ -121,8 +141,20 @@ pub(crate) async fn prove(scene: &Scene, retention: Option<Duration>) -> Proof {
         let margin = replication::millis(EXPIRING);
         let lives = |id: &VisitId| expires(id).is_none_or(|expires| expires > after.0.0 + margin);
         let is_dead = |id: &VisitId| expires(id).is_some_and(|expires| expires + margin < before.0.0);
-        lost.extend(acknowledged.iter().filter(|id| lives(id) && !ids.contains(id)).copied());
-        resurrected.extend(ids.iter().filter(|id| is_dead(id)).copied());
+        for visit in &visits {
+            let row = list.get(&visit.id);
+            let is_wrong = |phone: &Option<String>| visit.phone.is_some() && *phone != visit.phone;
+            if visit.acknowledged.is_some()
+                && visit.erasure == Erasure::None
+                && lives(&visit.id)
+                && row.is_none_or(is_wrong)
+            {
+                lost.insert(visit.id);
+            }
+            if row.is_some() && (visit.erasure == Erasure::Acknowledged || is_dead(&visit.id)) {
+                resurrected.insert(visit.id);
+            }
+        }
     }
     (proof.lost, proof.resurrected) = (lost.len(), resurrected.len());
     proof

@@ -73,7 +73,9 @@ pub(crate) struct Report {
     pub(crate) follow: FollowShown,
     /// From the restore until every region has all that every region acknowledged.
     pub(crate) converged_s: Option<f64>,
-    /// Expired visits that a region showed.
+    /// Acknowledged check-ins that the proof looked for.
+    pub(crate) acknowledged: usize,
+    /// Expired or erased visits that a region showed.
     pub(crate) resurrected: usize,
     /// Visits of the drill that could not be erased afterwards.
     pub(crate) left_behind: usize,
@@ -86,10 +88,10 @@ pub(crate) struct Report {
 /// Acknowledged writes at the moment of the fault.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Rpo {
-    /// They were in no other region.
-    pub(crate) unreplicated: usize,
+    /// They were in no other region; `null` if the drill does not separate the region from the others.
+    pub(crate) unreplicated: Option<usize>,
     /// How long ago the oldest of them was acknowledged.
-    pub(crate) oldest_s: f64,
+    pub(crate) oldest_s: Option<f64>,
     /// They are lost for good.
     pub(crate) lost: usize,
 }
@@ -98,6 +100,7 @@ pub(crate) struct Rpo {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct FollowShown {
     pub(crate) corrected: u64,
+    pub(crate) erased: u64,
     pub(crate) read: u64,
     pub(crate) stale: u64,
     pub(crate) failed: u64,
@@ -105,7 +108,13 @@ pub(crate) struct FollowShown {
 
 impl From<Follow> for FollowShown {
     fn from(follow: Follow) -> Self {
-        Self { corrected: follow.corrected, read: follow.read, stale: follow.stale, failed: follow.failed }
+        Self {
+            corrected: follow.corrected,
+            erased: follow.erased,
+            read: follow.read,
+            stale: follow.stale,
+            failed: follow.failed,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use api::RegionId;
 use api::client::{self, Base};
 use api::drills::NewDrillLock;
 use jiff::Timestamp;
+use nix::unistd::Pid;
 use registry::{CreatedVenue, NewVenue};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -25,10 +26,16 @@ use super::prove::{self, Proof, Unreplicated};
 use super::report::{Course, Event, Objective, Report, Rpo, Verdict};
 use super::site::Site;
 use crate::load::Pool;
-use crate::support::{poll, venue};
+use crate::support::{deployment, poll, venue};
 
 /// How long a new venue may take to be known in every region.
 const VENUE_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long before the end of its faults a drill restores by itself.
+const DEAD_MAN: Duration = Duration::from_secs(8);
+
+/// The share of check-ins that must be good before the fault.
+const LEAST_GOOD: f64 = 0.99;
 
 /// How long after the fault the lists of the survivors are read: what was under way has arrived by then.
 const ARRIVED: Duration = Duration::from_secs(1);
@@ -49,7 +56,8 @@ struct Progress {
     moments: Moments,
     /// Whether anything was disturbed.
     disturbed: bool,
-    unreplicated: Unreplicated,
+    /// `None` where nothing separates the region from the others.
+    unreplicated: Option<Unreplicated>,
     converged: Option<Duration>,
     resurrected: usize,
     timeline: Vec<Event>,
@@ -93,53 +101,73 @@ impl Drill {
         // Before anything is made, so that no signal ends this process without a restore.
         let mut stop = Stop::new()?;
         self.tell(&format!("Drill {} ({}): {}", self.plan.name, self.plan.mode, self.plan.about));
-        let checks = preflight::judge(&self.plan, &self.site, &self.by).await;
-        if !self.json {
-            super::print(&checks);
-        }
-        if let Some(failed) = checks.iter().find(|check| !check.passed) {
-            let reason = format!("{}: {}", failed.name, failed.detail);
-            return Ok((self.report(checks, Verdict::Refused, Some(reason)), Course::default()));
+        let mut checks = preflight::judge(&self.plan, &self.site).await;
+        let refused = |checks: &[Check]| {
+            let failed = checks.iter().find(|check| !check.passed)?;
+            Some(format!("{}: {}", failed.name, failed.detail))
+        };
+        if let Some(reason) = refused(&checks) {
+            return Ok(self.refuse(checks, reason));
         }
         let lasts = self.plan.longest();
         let (id, name, by) = (self.id.clone(), self.plan.name.clone(), self.by.clone());
         let lock = match Lock::take(&self.site, &NewDrillLock { id, name, by, lasts }).await {
             Ok(lock) => lock,
-            Err(error) => {
-                let reason = format!("{error:#}");
-                return Ok((self.report(checks, Verdict::Refused, Some(reason)), Course::default()));
-            }
+            Err(error) => return Ok(self.refuse(checks, format!("{error:#}"))),
         };
-        let ran = self.locked(checks, &mut stop).await;
+        let disturber = Disturber::new(&self.plan, &self.site, &self.by);
+        checks.push(preflight::way_back(&disturber).await);
+        let ran = match refused(&checks) {
+            Some(reason) => Ok(self.refuse(checks, reason)),
+            None => self.locked(checks, &disturber, &mut stop).await,
+        };
         lock.release().await;
         ran
     }
 
-    async fn locked(&self, checks: Vec<Check>, stop: &mut Stop) -> anyhow::Result<(Report, Course)> {
+    fn refuse(&self, checks: Vec<Check>, reason: String) -> (Report, Course) {
+        if !self.json {
+            super::print(&checks);
+        }
+        (self.report(checks, Verdict::Refused, Some(reason)), Course::default())
+    }
+
+    async fn locked(
+        &self,
+        checks: Vec<Check>,
+        disturber: &Disturber,
+        stop: &mut Stop,
+    ) -> anyhow::Result<(Report, Course)> {
+        let venue = match self.venue().await {
+            Ok(venue) => venue,
+            Err(error) => return Ok(self.refuse(checks, format!("{error:#}"))),
+        };
+        if !self.json {
+            super::print(&checks);
+        }
         let scene = Arc::new(Scene {
             site: self.site.clone(),
-            venue: self.venue().await?,
+            venue,
             ledger: Ledger::default(),
             start: Instant::now(),
             pool: Pool::made_up(rand::random()),
             timeout: self.plan.clients.timeout,
+            restarting: parking_lot::Mutex::default(),
         });
         let observer = Observer::start(&self.plan, &self.site, scene.start);
         let clients = Clients::start(&self.plan, &scene);
         let mut progress = Progress::default();
-        let aborted = self.disturb(&scene, &observer, &mut progress, stop).await;
+        let mut aborted = self.disturb(&scene, &observer, disturber, &mut progress, stop).await;
         clients.stop().await;
         progress.moments.end = scene.start.elapsed();
         self.note(&scene, &mut progress, "the clients have stopped; every list is read and compared");
-        if let Err(error) = prove::complete(&scene, Timestamp::now(), CONVERGENCE_LIMIT).await {
-            progress.errors.push(format!("the regions are not equal at the end: {error:#}"));
-        }
-        let proof = prove::prove(&scene, self.plan.clients.retention).await;
-        let left_behind = match prove::erase(&scene).await {
-            Ok(left) => left,
-            Err(error) => {
-                progress.errors.push(format!("{error:#}"));
-                0
+        // Everything is restored, so an operator who cannot wait loses only the proof.
+        let (proof, left_behind) = tokio::select! {
+            proved = self.proof(&scene, &mut progress.errors) => proved,
+            asked = stop.asked() => {
+                progress.errors.push("stopped before the lists were compared: what was lost is not known".to_owned());
+                aborted.get_or_insert(asked);
+                (Proof::default(), 0)
             }
         };
         let course = Course {
@@ -160,6 +188,19 @@ impl Drill {
         };
         report.timeline = progress.timeline;
         Ok((report, course))
+    }
+
+    /// Compares all lists with what was acknowledged, and erases the visits of the drill; returns how many are left.
+    async fn proof(&self, scene: &Arc<Scene>, errors: &mut Vec<String>) -> (Proof, usize) {
+        if let Err(error) = prove::complete(scene, Timestamp::now(), CONVERGENCE_LIMIT).await {
+            errors.push(format!("the regions are not equal at the end: {error:#}"));
+        }
+        let proof = prove::prove(scene, self.plan.clients.retention).await;
+        let left = prove::erase(scene).await.unwrap_or_else(|error| {
+            errors.push(format!("{error:#}"));
+            0
+        });
+        (proof, left)
     }
 
     /// The venue of the drill's visits, known in every region.
@@ -190,34 +231,40 @@ impl Drill {
         &self,
         scene: &Arc<Scene>,
         observer: &Observer,
+        disturber: &Disturber,
         progress: &mut Progress,
         stop: &mut Stop,
     ) -> Option<String> {
         let guard = Guard { plan: &self.plan, scene, observer };
-        let disturber = Disturber { plan: &self.plan, site: &self.site, by: &self.by };
         let mut aborted = tokio::select! {
-            ended = self.steps(scene, observer, &disturber, progress) => ended.err().map(|error| format!("{error:#}")),
+            ended = self.steps(scene, observer, disturber, progress) => ended.err().map(|error| format!("{error:#}")),
             breach = guard.watch() => Some(breach),
             asked = stop.asked() => Some(asked),
         };
-        if let Some(reason) = &aborted {
-            self.note(scene, progress, &format!("ABORTED: {reason}"));
+        let now = scene.start.elapsed();
+        if progress.moments.restore.is_zero() {
+            progress.moments.restore = now;
         }
-        progress.moments.restore = scene.start.elapsed();
         if !progress.disturbed {
-            (progress.moments.begun, progress.moments.fault) = (progress.moments.restore, progress.moments.restore);
+            (progress.moments.begun, progress.moments.fault) = (now, now);
         }
+        // Restored first and told afterwards: the terminal may be what is gone.
         let restored = Timestamp::now();
         let errors = disturber.restore().await;
+        progress.moments.restored = scene.start.elapsed();
+        if let Some(reason) = &aborted {
+            self.note_at(now, progress, &format!("ABORTED: {reason}"));
+        }
+        let told = if errors.is_empty() { "everything is restored" } else { "NOT everything is restored" };
+        self.note(scene, progress, told);
         progress.errors.extend(errors.into_iter().map(|error| format!("not restored, it ends by itself: {error}")));
-        self.note(scene, progress, "everything is restored");
         let settle = async {
             let converged = self.converge(scene, restored).await;
-            let took = scene.start.elapsed().saturating_sub(progress.moments.restore);
+            let took = scene.start.elapsed().saturating_sub(progress.moments.restored);
             match converged {
                 Ok(()) => {
                     progress.converged = Some(took);
-                    // A region that has just returned is the one that might show what has expired.
+                    // A region that has just returned is the one that might show what is gone.
                     progress.resurrected = prove::prove(scene, self.plan.clients.retention).await.resurrected;
                     self.note(scene, progress, "every region has all that every region acknowledged");
                 }
@@ -236,15 +283,64 @@ impl Drill {
         &self,
         scene: &Arc<Scene>,
         observer: &Observer,
-        disturber: &Disturber<'_>,
+        disturber: &Disturber,
         progress: &mut Progress,
     ) -> anyhow::Result<()> {
-        let phases = self.plan.phases;
         self.note(scene, progress, "baseline");
-        tokio::time::sleep(phases.baseline).await;
+        tokio::time::sleep(self.plan.phases.baseline).await;
+        self.baseline(scene)?;
         progress.disturbed = true;
         progress.moments.begun = scene.start.elapsed();
         progress.moments.fault = progress.moments.begun;
+        if self.plan.disturbance == Disturbance::Restart {
+            return self.restart(scene, observer, disturber, progress).await;
+        }
+        // The dead man's switch of this command: before the faults end by themselves, it ends them.
+        let limit = self.plan.expiry().saturating_sub(DEAD_MAN);
+        tokio::time::timeout(limit, self.hold(scene, disturber, progress)).await.unwrap_or_else(|_| {
+            Err(anyhow::anyhow!("the drill takes longer than planned, and its faults are about to end"))
+        })
+    }
+
+    /// Whether every kind of client is well before the fault, and uses what is about to fail.
+    fn baseline(&self, scene: &Scene) -> anyhow::Result<()> {
+        let samples = scene.ledger.samples.lock();
+        let counts = [self.plan.clients.edge, self.plan.clients.ttl, self.plan.clients.pinned];
+        for (kind, _) in ClientKind::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0) {
+            let of = || samples.iter().filter(|sample| sample.kind == kind);
+            let (all, good) = (of().count(), of().filter(|sample| sample.good).count());
+            anyhow::ensure!(
+                all > 0 && good as f64 >= all as f64 * LEAST_GOOD,
+                "before the fault {good} of {all} check-ins of `{kind}` clients were good"
+            );
+            let region = self.plan.region.as_ref();
+            anyhow::ensure!(
+                region.is_none() || of().any(|sample| sample.region.as_ref() == region),
+                "no `{kind}` client reached the region before the fault"
+            );
+        }
+        Ok(())
+    }
+
+    async fn restart(
+        &self,
+        scene: &Scene,
+        observer: &Observer,
+        disturber: &Disturber,
+        progress: &mut Progress,
+    ) -> anyhow::Result<()> {
+        for region in self.site.regions() {
+            *scene.restarting.lock() = Some(region.clone());
+            let before = self.pids(&region);
+            disturber.stop(&region)?;
+            self.note(scene, progress, &format!("{region} is restarted"));
+            self.back(observer, &region, &before).await?;
+        }
+        Ok(())
+    }
+
+    async fn hold(&self, scene: &Scene, disturber: &Disturber, progress: &mut Progress) -> anyhow::Result<()> {
+        let phases = self.plan.phases;
         match &self.plan.disturbance {
             Disturbance::Drain(keep) => {
                 for (number, keep) in keep.iter().enumerate() {
@@ -261,13 +357,6 @@ impl Drill {
                     disturber.make(*keep).await?;
                     self.note(scene, progress, &format!("the region gets {keep} % of its clients back"));
                     tokio::time::sleep(phases.soak).await;
-                }
-            }
-            Disturbance::Restart => {
-                for region in self.site.regions() {
-                    disturber.stop(&region)?;
-                    self.note(scene, progress, &format!("{region} is restarted"));
-                    self.back(observer, &region).await?;
                 }
             }
             Disturbance::Cut(_) => {
@@ -288,30 +377,40 @@ impl Drill {
         Ok(())
     }
 
-    async fn unreplicated(&self, scene: &Scene, at: Duration) -> anyhow::Result<Unreplicated> {
+    async fn unreplicated(&self, scene: &Scene, at: Duration) -> anyhow::Result<Option<Unreplicated>> {
         match &self.plan.region {
-            Some(region) => prove::unreplicated(scene, region, at).await.context("cannot read the survivors' lists"),
-            None => Ok(Unreplicated::default()),
+            Some(region) if self.plan.separates() => {
+                let found = prove::unreplicated(scene, region, at).await;
+                found.map(Some).context("cannot read the survivors' lists")
+            }
+            _ => Ok(None),
         }
     }
 
-    /// Waits until the nodes of a region run again, are linked, and get their clients.
-    async fn back(&self, observer: &Observer, region: &RegionId) -> anyhow::Result<()> {
-        let begun = observer.latest.borrow().at;
+    /// The ids of a region's processes, as their files name them.
+    fn pids(&self, region: &RegionId) -> Vec<Option<Pid>> {
+        let processes = self.site.of(region).filter_map(|node| node.process.as_ref());
+        processes.map(|process| deployment::running(&process.pid_file)).collect()
+    }
+
+    /// Waits until other processes run the region, are ready and linked, and have all their clients back.
+    async fn back(&self, observer: &Observer, region: &RegionId, before: &[Option<Pid>]) -> anyhow::Result<()> {
         poll::until(RESTART_LIMIT, async || {
-            let look = Arc::clone(&observer.latest.borrow());
-            // The first looks may still show the region as it was.
-            anyhow::ensure!(look.at > begun + ARRIVED, "{region} was not looked at again");
+            let now = self.pids(region);
+            let is_new = now.iter().zip(before).all(|(now, before)| now.is_some() && now != before);
+            anyhow::ensure!(is_new, "the processes of {region} were not started again");
+            let seen = observer.latest.borrow().at;
+            // A look that began after the start of the new processes.
+            let mut latest = observer.latest.clone();
+            let look = latest.wait_for(|look| look.at > seen + ARRIVED).await?.clone();
             for node in self.site.of(region) {
                 let status = look.nodes.get(&node.name).with_context(|| format!("{} does not answer", node.name))?;
                 let linked = status.peers.iter().all(|peer| peer.connected);
                 anyhow::ensure!(status.ready && linked, "{} is not ready and linked", node.name);
             }
-            let states = look.routers.values().flat_map(|router| &router.regions).filter(|seen| seen.region == *region);
-            anyhow::ensure!(
-                states.clone().all(|seen| seen.state.serves()),
-                "the routers do not send clients to {region}"
-            );
+            let mut seen = look.routers.values().flat_map(|router| &router.regions);
+            let whole = seen.all(|seen| seen.region != *region || seen.admission >= 1.0);
+            anyhow::ensure!(whole, "the routers do not send all clients of {region} back yet");
             Ok(())
         })
         .await
@@ -335,17 +434,20 @@ impl Drill {
     }
 
     fn note(&self, scene: &Scene, progress: &mut Progress, what: &str) {
-        let at_s = scene.start.elapsed().as_secs_f64();
+        self.note_at(scene.start.elapsed(), progress, what);
+    }
+
+    fn note_at(&self, at: Duration, progress: &mut Progress, what: &str) {
+        let at_s = at.as_secs_f64();
         self.tell(&format!("{at_s:>7.1} s  {what}"));
         progress.timeline.push(Event { at_s, what: what.to_owned() });
     }
 
+    /// Tells the operator, if there is still one to read it: a terminal that is gone must not end the drill before it
+    /// is restored.
     fn tell(&self, what: &str) {
-        if self.json {
-            eprintln!("{what}");
-        } else {
-            say!("{what}");
-        }
+        use std::io::Write as _;
+        let _ = if self.json { writeln!(std::io::stderr(), "{what}") } else { writeln!(std::io::stdout(), "{what}") };
     }
 
     /// A report without measurements.
@@ -375,6 +477,7 @@ impl Drill {
             session_breaches: 0,
             follow: super::report::FollowShown::default(),
             converged_s: None,
+            acknowledged: 0,
             resurrected: 0,
             left_behind: 0,
             objectives: Vec::new(),
@@ -392,14 +495,18 @@ impl Drill {
         report.edge_s = self.plan.region.as_ref().and_then(|region| figures::edge_left(samples, region, moments));
         for kind in ClientKind::ALL {
             let recovery = figures::recovery(samples, kind, moments);
-            report.rto_s.insert(kind.name(), recovery.map(|recovery| recovery.p99_s));
+            report.rto_s.insert(kind.name(), recovery.and_then(|recovery| recovery.p99_s));
             report.recovery.extend(recovery.map(|recovery| (kind.name(), recovery)));
             report.failed.insert(kind.name(), figures::failed(samples, kind, moments));
             let after = samples.iter().filter(|sample| sample.kind == kind && sample.at + sample.took >= moments.begun);
             report.sent.insert(kind.name(), after.count());
         }
-        let Unreplicated { count, oldest } = progress.unreplicated;
-        report.rpo = Rpo { unreplicated: count, oldest_s: oldest.as_secs_f64(), lost: proof.lost };
+        report.rpo = Rpo {
+            unreplicated: progress.unreplicated.map(|found| found.count),
+            oldest_s: progress.unreplicated.map(|found| found.oldest.as_secs_f64()),
+            lost: proof.lost,
+        };
+        report.acknowledged = proof.acknowledged;
         report.converged_s = progress.converged.map(|took| took.as_secs_f64());
         report.resurrected = proof.resurrected.max(progress.resurrected);
         report.errors = progress.errors.iter().chain(&proof.errors).cloned().collect();
@@ -418,7 +525,7 @@ impl Drill {
             ("rto-ttl", "s", seconds(wanted.rto_ttl), rto(ClientKind::Ttl)),
             ("failed-edge", "", Some(wanted.failed_edge as f64), count(failed)),
             ("lost", "", Some(wanted.lost as f64), count(report.rpo.lost)),
-            ("rpo", "s", seconds(wanted.rpo), Some(report.rpo.oldest_s)),
+            ("rpo", "s", seconds(wanted.rpo), report.rpo.oldest_s),
             ("session-breaches", "", Some(wanted.session_breaches as f64), Some(report.session_breaches as f64)),
             ("resurrected", "", Some(0.0), count(report.resurrected)),
             ("converged", "s", seconds(wanted.converged), report.converged_s),

@@ -77,12 +77,12 @@ pub(crate) fn token_file(data: &Path) -> PathBuf {
     data.join("operator-token")
 }
 
-/// An admin listener with the operator's token: that of the environment, otherwise that of the deployment in `data`,
-/// which runs on this machine and whose token is shown to no other one.
+/// An admin listener with the operator's token: that of the deployment in `data` if the listener is on this machine, as
+/// that deployment is, otherwise that of the environment. Admin listeners speak no TLS, so their network must be trusted.
 pub(crate) fn authorised(base: Base, data: &Path) -> Base {
     let is_here = base.host().parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    let of_deployment = || is_here.then(|| std::fs::read_to_string(token_file(data)).ok()).flatten();
-    let token = std::env::var(TOKEN).ok().or_else(of_deployment);
+    let of_deployment = is_here.then(|| std::fs::read_to_string(token_file(data)).ok()).flatten();
+    let token = of_deployment.or_else(|| std::env::var(TOKEN).ok());
     match token.as_deref().map(str::trim) {
         Some(token) if !token.is_empty() => base.with_token(token),
         _ => base,
@@ -107,7 +107,8 @@ fn files(data: &Path, name: &str) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The file by which a drill tells `meridian up` when it starts a process again that the drill ends: an RFC 3339 time.
+/// The file by which a drill tells `meridian up` when it starts a process again that the drill ends: an RFC 3339 time, a
+/// space, and the id of the process that ends.
 pub(crate) fn return_file(folder: &Path) -> PathBuf {
     folder.join("return-at")
 }

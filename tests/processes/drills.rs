@@ -43,7 +43,7 @@ impl Drill<'_> {
     fn command(&self, verb: &str, name: &str, own: &str) -> Command {
         let mut command = Command::new(MERIDIAN);
         command.args(["drill", verb]).arg(self.file(name, own));
-        command.args(["--by", "mk", "--json", "--data"]).arg(&self.up.data);
+        command.args(["--by", "mk", "--json", "--data"]).arg(&self.up.data).env_remove("MERIDIAN_TOKEN");
         if verb == "run" {
             command.arg("--report").arg(self.folder.join("reports").join(name));
         }
@@ -156,7 +156,7 @@ fn what_would_hurt_is_refused_with_its_figures_and_disturbs_nothing() {
     };
     let loss = "mode = \"fail\"\nregion = \"eu-central\"";
     refused("small", &format!("{loss}\ncapacity = {{ us-east = 20, ap-southeast = 20 }}"), "capacity", "wanted 4");
-    refused("unknown", &format!("{loss}\ncapacity = {{ us-east = 20 }}"), "capacity", "ap-southeast");
+    refused("unknown", &format!("{loss}\ncapacity = {{ ap-southeast = 2000 }}"), "capacity", "that of us-east");
     refused("router", "mode = \"router\"", "clients", "one router");
     refused("never", &format!("{loss}\nbefore = {{ window = [\"00:00:00\", \"00:00:00\"] }}"), "window", "allowed");
     refused("nowhere", &format!("{loss}\nclients = {{ networks = [\"8.8.8.0/24\"] }}"), "clients", "eu-central");
@@ -169,6 +169,28 @@ fn what_would_hurt_is_refused_with_its_figures_and_disturbs_nothing() {
     refused("unready", loss, "nodes", "us-east");
     Call::new("DELETE", "/v1/admin/faults").header("Authorization", up.operator()).to(up.at(1, 2, 2)).expect(200);
     drill.settle();
+    let fault = ["fault", "begin", "--data", up.data.to_str().unwrap(), "--node", "us-east", "--for", "10m"];
+    let begun = Command::new(MERIDIAN).args(fault).args(["slow-disk", "--by", "1ms"]).output().unwrap();
+    assert!(begun.status.success(), "{begun:?}");
+    refused("disturbed", loss, "faults", "us-east: slow-disk");
+    Call::new("DELETE", "/v1/admin/faults").header("Authorization", up.operator()).to(up.at(1, 2, 2)).expect(200);
+    // An order that holds is neither a reason to begin nor touched by a look.
+    let region = |verb: &str| {
+        let mut command = Command::new(MERIDIAN);
+        command.args(["region", verb, "ap-southeast", "--by", "ana", "--data"]).arg(&up.data).output().unwrap()
+    };
+    assert!(region("drain").status.success());
+    holds("the order is known", SOON, || {
+        let all = Call::new("GET", "/v1/admin/regions").to(up.at(1, 1, 2)).expect(200).json();
+        all.as_array().unwrap().iter().any(|one| one["drain"] == true)
+    });
+    let drain = "mode = \"drain\"\nregion = \"ap-southeast\"";
+    let checked = drill.command("check", "drained", drain).output().unwrap();
+    assert_eq!(checked.status.code(), Some(4));
+    let all = Call::new("GET", "/v1/admin/regions").to(up.at(1, 1, 2)).expect(200).json();
+    assert!(all.as_array().unwrap().iter().any(|one| one["drain"] == true), "a look gives no order: {all}");
+    assert!(region("restore").status.success());
+    drill.settle();
     // Another drill has the lock, which it took in another region.
     let lock = serde_json::json!({"id": "other", "name": "game-day", "by": "ana", "for": "10m"});
     Call::new("POST", "/v1/admin/drill")
@@ -180,13 +202,13 @@ fn what_would_hurt_is_refused_with_its_figures_and_disturbs_nothing() {
         let known = Call::new("GET", "/v1/admin/drill").to(up.at(1, 1, 2)).expect(200).json();
         known["locks"].as_array().unwrap().len() == 1
     });
-    let (code, report) = drill.run("locked", loss);
-    assert!(code == 4 && report["reason"].as_str().unwrap().contains("game-day"), "{report}");
-    Call::new("DELETE", "/v1/admin/drill/nobody")
-        .header("Authorization", up.operator())
-        .to(up.at(1, 1, 2))
-        .problem(404);
-    Call::new("DELETE", "/v1/admin/drill/other").header("Authorization", up.operator()).to(up.at(1, 1, 2)).expect(204);
+    refused("locked", loss, "drill", "game-day");
+    let release = |id: &str| {
+        let call = Call::new("DELETE", format!("/v1/admin/drill/{id}")).header("Authorization", up.operator());
+        call.to(up.at(1, 1, 2))
+    };
+    release("nobody").problem(404);
+    release("other").expect(204);
     // Usage: exit code 2.
     for own in [
         "mode = \"fail\"",
@@ -197,6 +219,29 @@ fn what_would_hurt_is_refused_with_its_figures_and_disturbs_nothing() {
         assert_eq!(status.code(), Some(2), "{own}: {}", String::from_utf8_lossy(&stderr));
     }
     assert_eq!(REGIONS.map(|region| up.pid(region)), before, "nothing was disturbed");
+    up.stop();
+}
+
+#[test]
+fn an_objective_is_missed_and_two_drills_do_not_run_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let drill = Drill { up: &up, folder: folder.path() };
+    drill.settle();
+    let missed = "mode = \"drain\"\nregion = \"us-east\"\nkeep = [0]\nobjectives = { detect = \"1ms\" }";
+    let mut first = drill.command("run", "first", missed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let (code, second) = drill.run("second", missed);
+    let first = first.wait().unwrap().code();
+    // They began in the same moment: one gives way to the other, or both do.
+    assert!([(Some(1), 4), (Some(4), 1), (Some(4), 4)].contains(&(first, code)), "{first:?} {code} {second}");
+    drill.settle();
+    let (code, report) = drill.run("alone", missed);
+    assert_eq!((code, &report["verdict"]), (1, &"missed".into()), "{}", failed(&report));
+    let met = |name: &str| {
+        report["objectives"].as_array().unwrap().iter().any(|one| one["name"] == name && one["met"] == true)
+    };
+    assert!(!met("detect") && met("lost") && met("failed-edge"), "{}", failed(&report));
+    assert_eq!(report["rpo"]["unreplicated"], Value::Null, "nothing was measured");
     up.stop();
 }
 
@@ -223,6 +268,15 @@ fn a_guard_rail_an_operator_or_a_killed_command_restores_everything() {
     let mut child = drill.start("stopped", hang);
     assert_eq!(drill.faults(1), 2);
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
+    holds("its faults are gone", Duration::from_secs(5), || drill.faults(1) == 0);
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+    drill.settle();
+    // The terminal is gone, and with it the reader of what the drill says.
+    let mut command = drill.command("run", "gone", hang);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    holds("the faults are made", SOON, || drill.faults(1) == 2);
+    drop(child.stderr.take());
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGHUP).unwrap();
     holds("its faults are gone", Duration::from_secs(5), || drill.faults(1) == 0);
     assert_eq!(child.wait().unwrap().code(), Some(3));
     drill.settle();
@@ -274,8 +328,10 @@ fn a_router_is_lost_and_every_region_is_restarted() {
     let up = Up::start(&folder.path().join("data"), 2);
     let drill = Drill { up: &up, folder: folder.path() };
     drill.settle();
+    let router = up.pid("router-2");
     let (code, report) = drill.run("router", "mode = \"router\"");
     assert_eq!(code, 0, "{}", failed(&report));
+    assert_ne!(up.pid("router-2"), router, "it was killed, and started again");
     drill.settle();
     let before = REGIONS.map(|region| up.pid(region));
     let (code, report) = drill.run("restart", "mode = \"restart\"");

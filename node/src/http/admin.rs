@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //! - Every request but a probe is an operator's, with the role that it needs, if operators are configured.
-//! - Every order is in the audit trail before it is carried out, if the node can write.
+//! - Every order is in the audit trail before it is carried out, if the node can write; the end of a fault afterwards.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

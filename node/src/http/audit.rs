@@ -8,13 +8,16 @@ use hyper::StatusCode;
 use replication::{Change, Document, Status, Wall, Write};
 
 use super::call::{Call, Operator};
-use super::problem::{Answered, Problem};
+use super::problem::{Answered, Kind, Problem};
 use super::reply::json;
 use super::{App, auth};
 use crate::audit::{self, FULL, Month, PARTS};
 
 /// How long an order waits for its entry. The way out of a fault must work although the disk hangs.
 const LIMIT: Duration = Duration::from_secs(2);
+
+/// Longest description of an order, in characters.
+const LONGEST: usize = 400;
 
 impl Operator {
     /// How the trail names the operator: by the token, and by what the request says if that is more.
@@ -35,6 +38,7 @@ pub(super) async fn record(app: &App, operator: &Operator, who: String, what: St
     let status = app.handle.status();
     let at = app.now(&status);
     let from = format!("{from} at {}", app.name);
+    let what = what.chars().take(LONGEST).collect();
     let entry = AuditEntry { at: Moment(at), who, from, what, why: why.to_owned() };
     let written = tokio::time::timeout(LIMIT, write(app, &status, at, &entry)).await;
     let missing = match written {
@@ -44,6 +48,8 @@ pub(super) async fn record(app: &App, operator: &Operator, who: String, what: St
     };
     tracing::error!(
         order = entry.what,
+        who = entry.who,
+        from = entry.from,
         reason = missing,
         action = "write it down by hand",
         "the audit trail lacks an order: the node cannot write now"
@@ -56,16 +62,24 @@ async fn write(app: &App, status: &Status, at: Wall, entry: &AuditEntry) -> Resu
     let field = audit::field(at, rest);
     let value = audit::value(entry);
     let month = Month::of(at);
-    let (part, document) = last(app, status, month)?;
-    let key = month.name(part).expiring(Wall::NEVER);
-    let change = match document {
-        Some(document) => document.amend(&key, &[(&field, Some(value))]),
-        None => Some(Change::create(&key, &[(&field, value)])),
-    };
-    if let Some(change) = change {
-        app.write("audit", Write::Change { key, change }).await?;
+    let (mut part, mut document) = last(app, status, month)?;
+    loop {
+        let key = month.name(part).expiring(Wall::NEVER);
+        let change = match &document {
+            Some(document) => document.amend(&key, &[(&field, Some(value.clone()))]),
+            None => Some(Change::create(&key, &[(&field, value.clone())])),
+        };
+        let Some(change) = change else { return Ok(()) };
+        match app.write("audit", Write::Change { key, change }).await.map_err(Problem::from) {
+            Ok(_) => return Ok(()),
+            // Long entries fill a document before it has many.
+            Err(problem) if problem.kind() == Kind::Full && part + 1 < PARTS => {
+                part += 1;
+                document = self::document(app, status, month, part)?;
+            }
+            Err(problem) => return Err(problem),
+        }
     }
-    Ok(())
 }
 
 /// The document of a month that takes the next entry.

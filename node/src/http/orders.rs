@@ -71,6 +71,7 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
         let form = r#"{"order": "drained", "by": "...", "reason"?: "...", "until"?: "2026-...Z", "force"?: true}"#;
         Problem::new(Kind::MalformedBody, format!("an order is {form}; `order` is drained, maintenance or serving"))
     })?;
+    let forced = if new.force { ", by force" } else { "" };
     let status = app.handle.status();
     let document = document(app, &status)?;
     let known = document.as_ref().map(orders::read).unwrap_or_default();
@@ -79,7 +80,7 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     let by = if call.operator.name.is_some() { call.operator.named(new.by.trim()) } else { new.by };
     let new = NewOrder { by, ..new };
     let order = Order::give(new, &region, now, &known, app.regions.keys()).map_err(refused)?;
-    audit::record(app, &call.operator, order.by.clone(), describe(&region, &order), &order.reason).await;
+    audit::record(app, &call.operator, order.by.clone(), describe(&region, &order) + forced, &order.reason).await;
     write(app, document, region.as_str(), orders::value(&order)).await?;
     tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
     Ok(json(StatusCode::OK, &line(&region, Some(&order), now)))

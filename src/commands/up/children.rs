@@ -181,46 +181,64 @@ impl Watched {
         loop {
             // Kept here, because waiting for a child closes the pipe that the child still needs.
             let _stdin = child.stdin.take();
+            let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
             let died = tokio::select! {
                 status = child.wait() => Some(status.map_or_else(|error| error.to_string(), describe)),
                 _ = orders.wait_for(|order| *order != Order::Run) => None,
             };
             let Some(how) = died else { return self.stop(child).await };
-            self.tell(ChildEvent::Died { number: self.index, how, returns: self.returns() });
+            self.tell(ChildEvent::Died { number: self.index, how, returns: self.returns().map(|(at, _)| at) });
             tokio::select! {
-                again = self.again() => child = again,
+                again = self.again(id) => child = again,
                 () = self.look() => return true,
                 _ = orders.wait_for(|order| *order != Order::Run) => return true,
             }
         }
     }
 
-    /// When the process returns, if a drill said so.
-    fn returns(&self) -> Option<Timestamp> {
-        std::fs::read_to_string(self.process.return_file()).ok()?.trim().parse().ok()
+    /// When the process returns, if a drill said so, and the id of the process that the drill ends.
+    fn returns(&self) -> Option<(Timestamp, Option<Pid>)> {
+        let text = std::fs::read_to_string(self.process.return_file()).ok()?;
+        let mut words = text.split_whitespace();
+        let at = words.next()?.parse().ok()?;
+        Some((at, words.next().and_then(|pid| pid.parse().ok()).map(Pid::from_raw)))
     }
 
     /// Starts the process again at the time that a drill has written down. The drill may have ended or been killed
     /// meanwhile: the time is the expiry of its fault.
-    async fn again(&self) -> Child {
+    async fn again(&self, dead: Option<Pid>) -> Child {
         let mut looks = tokio::time::interval(RETURN_EVERY);
+        let mut told = None;
         loop {
             looks.tick().await;
-            if self.returns().is_none_or(|at| at > Timestamp::now()) {
+            let Some((at, ended)) = self.returns() else { continue };
+            // The id of a process that has ended may belong to another one by now, but not to the dead child's file.
+            let running = deployment::running(&self.process.pid_file()).filter(|pid| Some(*pid) != dead);
+            if at > Timestamp::now() || running.is_some() && running == ended {
                 continue;
             }
-            // A person may have started it by hand.
-            let by_hand = deployment::running(&self.process.pid_file()).is_some();
-            // Without the file the process stays down after its next death, as any other does.
-            if let Err(error) = std::fs::remove_file(self.process.return_file()) {
-                self.tell(ChildEvent::Stuck { number: self.index, error: error.to_string() });
-            } else if !by_hand {
-                match spawn(&self.process) {
-                    Ok(child) => {
-                        self.tell(ChildEvent::Returned { number: self.index });
-                        return child;
+            let done = if running.is_some() {
+                // A person has started it by hand.
+                std::fs::remove_file(self.process.return_file()).map(|()| None).map_err(anyhow::Error::from)
+            } else {
+                spawn(&self.process).map(Some)
+            };
+            match done {
+                Ok(None) => {}
+                Ok(Some(child)) => {
+                    // Without the file the process stays down after its next death, as any other does.
+                    if let Err(error) = std::fs::remove_file(self.process.return_file()) {
+                        self.tell(ChildEvent::Stuck { number: self.index, error: error.to_string() });
                     }
-                    Err(error) => self.tell(ChildEvent::Stuck { number: self.index, error: format!("{error:#}") }),
+                    self.tell(ChildEvent::Returned { number: self.index });
+                    return child;
+                }
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    if told.as_ref() != Some(&error) {
+                        self.tell(ChildEvent::Stuck { number: self.index, error: error.clone() });
+                        told = Some(error);
+                    }
                 }
             }
         }

@@ -139,19 +139,31 @@ fn write_config(process: &Process, text: String) -> anyhow::Result<()> {
     }
 }
 
-/// Makes an operator with a token unless there is one. Whoever has no token may look, as on a machine of one's own.
+/// Makes an operator with a token unless there is one; other operators of the file stay. A client without a token may
+/// look, as on a machine of one's own.
 fn keep_operator(layout: &Layout) -> anyhow::Result<()> {
+    const NAME: &str = "up";
     let (file, token_file) = (layout.operators(), deployment::token_file(&layout.data));
-    if file.is_file() && token_file.is_file() {
+    let mut operators = match file.is_file() {
+        true => OperatorsFile::load(&file)?,
+        false => OperatorsFile { anonymous: Some(Role::View), operators: Vec::new() },
+    };
+    if token_file.is_file() && operators.operators.iter().any(|one| one.name == NAME) {
         return Ok(());
     }
     let (token, token_sha256) = new_token();
-    let operator = OperatorEntry { name: "up".to_owned(), role: Role::Operate, token_sha256 };
-    let operators = OperatorsFile { anonymous: Some(Role::View), operators: vec![operator] };
-    let made = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&token_file);
+    operators.operators.retain(|one| one.name != NAME);
+    operators.operators.push(OperatorEntry { name: NAME.to_owned(), role: Role::Operate, token_sha256 });
+    // A file that exists would keep its mode.
+    match std::fs::remove_file(&token_file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let made = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&token_file);
     made.and_then(|mut made| writeln!(made, "{token}"))
         .with_context(|| format!("cannot write {}", token_file.display()))?;
-    std::fs::write(&file, toml::to_string(&operators)?).with_context(|| format!("cannot write {}", file.display()))
+    operators.save(&file)?;
+    Ok(())
 }
 
 /// Makes a common secret unless it exists, readable by no other user of this machine.

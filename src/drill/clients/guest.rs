@@ -1,4 +1,4 @@
-//! One synthetic client: checks in, now and then corrects and reads its last visit, and compares what it is shown.
+//! One synthetic client: checks in, now and then corrects, reads or erases its last visit, and compares what it is shown.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,24 +10,26 @@ use api::headers::{REGION, SECRET, SESSION, STALE};
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, StatusCode};
 use rand::rngs::SmallRng;
-use rand::{Rng as _, RngExt as _};
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use registry::{Secret, VisitId};
 use tokio::sync::watch;
 
 use super::Scene;
 use super::target::Target;
-use crate::drill::ledger::{ClientKind, Sample, SentVisit};
+use crate::drill::ledger::{ClientKind, Erasure, Sample, SentVisit};
 use crate::drill::wire::{Failure, Reply, Wire};
 use crate::load::wall;
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The share of check-ins after which the guest corrects the visit, and of those after which it reads it.
+/// The shares of check-ins after which the guest erases, corrects or reads the visit.
+const ERASES: f64 = 0.02;
 const CORRECTS: f64 = 0.05;
 const READS: f64 = 0.2;
 
 /// One client.
 pub(super) struct Guest {
+    client: usize,
     kind: ClientKind,
     scene: Arc<Scene>,
     target: Target,
@@ -43,9 +45,19 @@ struct Answered {
     region: Option<RegionId>,
 }
 
+/// A visit that was accepted.
+struct Accepted {
+    id: VisitId,
+    secret: Secret,
+    payload: u32,
+    /// Its place in the ledger.
+    place: usize,
+}
+
 impl Guest {
-    pub(super) fn new(kind: ClientKind, scene: Arc<Scene>, target: Target, address: IpAddr, rng: SmallRng) -> Guest {
-        Guest { kind, scene, target, address, rng, wire: Wire::default(), session: None }
+    pub(super) fn new(client: usize, kind: ClientKind, scene: Arc<Scene>, target: Target, address: IpAddr) -> Guest {
+        let rng = SmallRng::seed_from_u64(client as u64);
+        Guest { client, kind, scene, target, address, rng, wire: Wire::default(), session: None }
     }
 
     /// Checks in at `first` and then again after each `pause`, until it is stopped.
@@ -57,21 +69,35 @@ impl Guest {
                 _ = stopped.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep_until((self.scene.start + due).into()) => {}
             }
-            let sample = self.check_in(due).await;
-            let now = self.scene.start.elapsed();
-            due += pause;
+            self.scene.ledger.begin(self.client, self.kind, due);
+            let (sample, accepted) = self.check_in(due).await;
             // What was due while the client was kept waiting fares like the check-in that it waited for, otherwise a
             // server that hangs would be charged once for a long time.
-            let mut missed = Vec::new();
-            while due < now {
-                missed.push(Sample { at: due, took: now - due, ..sample.clone() });
-                due += pause;
+            let missed = self.missed(&mut due, pause, &sample);
+            self.scene.ledger.end(self.client, [sample.clone()].into_iter().chain(missed));
+            if let Some(accepted) = accepted {
+                let usable = self.follow(accepted).await;
+                let missed = self.missed(&mut due, pause, &Sample { good: usable, ..sample });
+                self.scene.ledger.end(self.client, missed);
             }
-            self.scene.ledger.samples.lock().extend([sample].into_iter().chain(missed));
         }
     }
 
-    async fn check_in(&mut self, due: Duration) -> Sample {
+    /// Moves `due` to the next check-in that is still to come; returns those that were due meanwhile.
+    fn missed(&self, due: &mut Duration, pause: Duration, like: &Sample) -> Vec<Sample> {
+        let now = self.scene.start.elapsed();
+        let mut missed = Vec::new();
+        if *due == like.at {
+            *due += pause;
+        }
+        while *due < now {
+            missed.push(Sample { at: *due, took: now - *due, ..like.clone() });
+            *due += pause;
+        }
+        missed
+    }
+
+    async fn check_in(&mut self, due: Duration) -> (Sample, Option<Accepted>) {
         let mut bytes = [0; 16];
         self.rng.fill_bytes(&mut bytes);
         let secret = Secret(bytes);
@@ -83,49 +109,37 @@ impl Guest {
         let done = self.scene.start.elapsed();
         let good = matches!(&answered, Ok(answered) if answered.reply.status.is_success());
         let region = answered.as_ref().ok().and_then(|answered| answered.region.clone());
-        let unknown = match &answered {
-            Ok(answered) => answered.reply.status.is_server_error(),
-            Err(failure) => *failure != Failure::Unsent,
-        };
-        if good || unknown {
-            let acknowledged = region.clone().filter(|_| good).map(|region| (done, region));
-            self.scene.ledger.visits.lock().push(SentVisit { id, secret: Secret(bytes), acknowledged });
-        }
         let took = done.saturating_sub(due);
-        if good {
-            self.follow(&id, &secret, payload).await;
+        let sample = Sample { kind: self.kind, at: due, took, good, region: region.clone() };
+        if !good && !is_unknown(&answered) {
+            return (sample, None);
         }
-        Sample { kind: self.kind, at: due, took, good, region }
+        let acknowledged = region.filter(|_| good).map(|region| (done, region));
+        let phone = self.scene.pool.get(payload).first.first().and_then(|person| person.phone.clone());
+        let visit = SentVisit { id, secret, acknowledged, phone, corrected: None, erasure: Erasure::None };
+        let mut visits = self.scene.ledger.visits.lock();
+        visits.push(visit);
+        let place = visits.len() - 1;
+        (sample, good.then_some(Accepted { id, secret, payload, place }))
     }
 
-    /// Corrects and reads the visit, as some guests do.
-    async fn follow(&mut self, id: &VisitId, secret: &Secret, payload: u32) {
+    /// Erases, corrects or reads the visit, as some guests do. Returns whether the answers were usable.
+    async fn follow(&mut self, visit: Accepted) -> bool {
+        if self.rng.random_bool(ERASES) {
+            return self.erase(&visit).await;
+        }
         let corrects = self.rng.random_bool(CORRECTS);
-        let mut shown = self.scene.pool.get(payload).first.first().and_then(|person| person.phone.clone());
-        if corrects {
-            let call = self.call(Method::PATCH, id, secret);
-            let call = call.body("application/merge-patch+json", self.scene.pool.get(payload).patch.clone());
-            match self.send(call).await {
-                Ok(answered) if answered.reply.status.is_success() => {
-                    self.scene.ledger.follow.lock().corrected += 1;
-                    shown = self.scene.pool.get(payload).corrected.first().and_then(|person| person.phone.clone());
-                }
-                // A region that has not heard of the visit yet says so; the guest then does not know what is shown.
-                Ok(answered) => return self.unusable(&answered.reply),
-                Err(_) => {
-                    self.scene.ledger.follow.lock().failed += 1;
-                    return;
-                }
-            }
+        if corrects && !self.correct(&visit).await {
+            return false;
         }
         if !corrects && !self.rng.random_bool(READS) {
-            return;
+            return true;
         }
-        let call = self.call(Method::GET, id, secret);
-        let answered = self.send(call).await;
-        let Ok(Answered { reply, .. }) = answered else {
+        let shown = self.scene.ledger.visits.lock()[visit.place].phone.clone();
+        let call = self.call(Method::GET, &visit.id, &visit.secret);
+        let Ok(Answered { reply, .. }) = self.send(call).await else {
             self.scene.ledger.follow.lock().failed += 1;
-            return;
+            return false;
         };
         match reply.status {
             StatusCode::OK if first_phone(&reply.body) == shown => self.scene.ledger.follow.lock().read += 1,
@@ -134,17 +148,65 @@ impl Guest {
             }
             // A visit that is kept for a short time may have expired.
             StatusCode::GONE => {}
-            _ => self.unusable(&reply),
+            _ => return self.unusable(&reply),
+        }
+        true
+    }
+
+    async fn correct(&mut self, visit: &Accepted) -> bool {
+        let call = self.call(Method::PATCH, &visit.id, &visit.secret);
+        let payload = self.scene.pool.get(visit.payload);
+        let call = call.body("application/merge-patch+json", payload.patch.clone());
+        let phone = payload.corrected.first().and_then(|person| person.phone.clone());
+        let answered = self.send(call).await;
+        let now = self.scene.start.elapsed();
+        if let Ok(Answered { reply, region }) = &answered
+            && reply.status.is_success()
+        {
+            self.scene.ledger.follow.lock().corrected += 1;
+            let mut visits = self.scene.ledger.visits.lock();
+            visits[visit.place].phone = phone;
+            visits[visit.place].corrected = region.clone().map(|region| (now, region));
+            return true;
+        }
+        if is_unknown(&answered) {
+            self.scene.ledger.visits.lock()[visit.place].phone = None;
+        }
+        self.note_failure(&answered)
+    }
+
+    async fn erase(&mut self, visit: &Accepted) -> bool {
+        let call = self.call(Method::DELETE, &visit.id, &visit.secret);
+        let answered = self.send(call).await;
+        let erasure = match &answered {
+            Ok(Answered { reply, .. }) if reply.status.is_success() => Erasure::Acknowledged,
+            answered if is_unknown(answered) => Erasure::Unknown,
+            _ => Erasure::None,
+        };
+        self.scene.ledger.visits.lock()[visit.place].erasure = erasure;
+        if erasure == Erasure::Acknowledged {
+            self.scene.ledger.follow.lock().erased += 1;
+            return true;
+        }
+        self.note_failure(&answered)
+    }
+
+    fn note_failure(&self, answered: &Result<Answered, Failure>) -> bool {
+        match answered {
+            Ok(answered) => self.unusable(&answered.reply),
+            Err(_) => {
+                self.scene.ledger.follow.lock().failed += 1;
+                false
+            }
         }
     }
 
-    fn unusable(&self, reply: &Reply) {
+    /// An answer without what was asked for. A region that has not heard of the visit yet may say so.
+    fn unusable(&self, reply: &Reply) -> bool {
+        let stale = reply.headers.contains_key(STALE);
         let mut follow = self.scene.ledger.follow.lock();
-        if reply.headers.contains_key(STALE) {
-            follow.stale += 1;
-        } else {
-            follow.failed += 1;
-        }
+        *(if stale { &mut follow.stale } else { &mut follow.failed }) += 1;
+        stale
     }
 
     fn call(&self, method: Method, id: &VisitId, secret: &Secret) -> Call {
@@ -179,6 +241,14 @@ impl Guest {
             }
         }
         Err(failed)
+    }
+}
+
+/// Whether a request may have had an effect that was not acknowledged.
+fn is_unknown(answered: &Result<Answered, Failure>) -> bool {
+    match answered {
+        Ok(answered) => answered.reply.status.is_server_error(),
+        Err(failure) => *failure != Failure::Unsent,
     }
 }
 

@@ -26,9 +26,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The clients begin at all routers alike.
-    pub(super) fn new(kind: ClientKind, scene: Arc<Scene>, address: IpAddr, number: usize) -> Target {
-        let router = number % scene.site.routers.len();
+    pub(super) fn new(kind: ClientKind, scene: Arc<Scene>, address: IpAddr, router: usize) -> Target {
         Target { kind, scene, address, resolved: None, router }
     }
 

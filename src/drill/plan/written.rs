@@ -43,6 +43,9 @@ named! {
     }
 }
 
+/// Check-ins of one drill: each is kept until the report is written.
+const MOST_CHECK_INS: f64 = 2e6;
+
 /// The file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -267,7 +270,7 @@ impl Written {
         if !(0.1..=10_000.0).contains(&rate) {
             return bad("clients.rate", "0.1 to 10000 check-ins a second");
         }
-        if !(1..=1_000).contains(&(edge + ttl + pinned)) {
+        if edge.max(ttl).max(pinned) > 1_000 || !(1..=1_000).contains(&(edge + ttl + pinned)) {
             return bad("clients", "1 to 1000 clients of all kinds together");
         }
         if networks.is_empty() {
@@ -286,6 +289,16 @@ impl Written {
             return bad("capacity", "check-ins a second, more than 0");
         }
         let PhasesSection { baseline, soak, hold, after } = phases;
+        let hour = Duration::from_hours(1);
+        if baseline < Duration::from_secs(2) || hold < Duration::from_secs(1) {
+            return bad("phases", "`baseline` is at least 2s, `hold` at least 1s");
+        }
+        if baseline.max(soak).max(hold).max(after) > hour {
+            return bad("phases", "each takes an hour at most");
+        }
+        if before.lag.max(before.clock) > hour || guards.p99.max(guards.lag).max(guards.disagreement) > hour {
+            return bad("guards", "bounds of `[before]` and `[guards]` are an hour at most");
+        }
         let plan = Plan {
             name,
             about,
@@ -300,11 +313,20 @@ impl Written {
             capacity,
             site,
         };
-        if baseline < Duration::from_secs(2) || baseline.max(after) > Duration::from_hours(1) {
-            return bad("phases", "`baseline` is from 2s to 1h, `after` at most 1h");
+        if plan.expiry() > *api::faults::LASTS.end() {
+            return bad("phases", "all steps and the hold take less than an hour");
         }
-        if hold < Duration::from_secs(1) || plan.expiry() > *api::faults::LASTS.end() {
-            return bad("phases", "`hold` is at least 1s, and all steps and the hold take less than an hour");
+        if rate * plan.longest().as_secs_f64() > MOST_CHECK_INS {
+            return bad(
+                "clients.rate",
+                "the drill would make more than 2 million check-ins; lower the rate or the phases",
+            );
+        }
+        // Otherwise the restore would mend what the objective is about.
+        let wanted = &plan.objectives;
+        let bounds = [wanted.detect, wanted.dns, wanted.rto_edge, wanted.rto_ttl];
+        if plan.mode != Mode::Restart && bounds.iter().flatten().any(|bound| bound.0 >= hold) {
+            return bad("phases.hold", "longer than the bounds of detect, dns, rto-edge and rto-ttl");
         }
         Ok(plan)
     }
@@ -343,7 +365,8 @@ impl Written {
             (Mode::Fail, None | Some(How::Kill)) => Disturbance::Kill,
             (Mode::Fail, Some(How::Hang)) => {
                 let cut = Act::Partition { to: Vec::new(), direction: api::faults::Direction::Both };
-                Disturbance::Faults(vec![Act::HangClients {}, cut])
+                // The cut comes first, otherwise what the region acknowledged last would still leave it.
+                Disturbance::Faults(vec![cut, Act::HangClients {}])
             }
             (Mode::Fail, Some(How::Slow)) => match self.by.as_deref().map(duration::parse) {
                 Some(Ok(by)) if (Duration::from_millis(1)..=Duration::from_secs(10)).contains(&by) => {

@@ -14,7 +14,7 @@ pub(super) fn render(report: &Report, earlier: &[Earlier]) -> String {
         report.name,
         report.mode,
         report.verdict,
-        report.headline()
+        escaped(&report.headline())
     );
     let _ = writeln!(
         out,
@@ -45,15 +45,17 @@ pub(super) fn render(report: &Report, earlier: &[Earlier]) -> String {
             let sent = report.sent.get(kind).copied().unwrap_or_default();
             let _ = writeln!(
                 out,
-                "| clients `{kind}`: 95 / 99 / 100 % good after | {:.1} / {:.1} / {:.1} s; {failed} of {sent} failed |",
-                recovery.p95_s, recovery.p99_s, recovery.p100_s
+                "| clients `{kind}`: 95 / 99 / 100 % good after | {} / {} / {}; {failed} of {sent} failed |",
+                seconds(recovery.p95_s),
+                seconds(recovery.p99_s),
+                seconds(recovery.p100_s)
             );
         }
         let _ = writeln!(
             out,
-            "| acknowledged writes in no other region | {}, the oldest {:.2} s old |\n| lost for good | {} |\n| breaches of sessions | {} |\n| expired visits shown | {} |\n| equal again after | {} |\n| visits of the drill left behind | {} |",
-            report.rpo.unreplicated,
-            report.rpo.oldest_s,
+            "| acknowledged writes in no other region | {}, the oldest {} old |\n| lost for good | {} |\n| breaches of sessions | {} |\n| expired visits shown | {} |\n| equal again after | {} |\n| visits of the drill left behind | {} |",
+            report.rpo.unreplicated.map_or_else(|| "–".to_owned(), |count| count.to_string()),
+            seconds(report.rpo.oldest_s),
             report.rpo.lost,
             report.session_breaches,
             report.resurrected,

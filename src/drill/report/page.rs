@@ -90,9 +90,10 @@ fn cards(report: &Report) -> Vec<Card> {
         found.map_or(String::new(), |one| format!("objective {} s", one.bound))
     };
     let failed = |kind: ClientKind| report.failed.get(kind.name()).copied().unwrap_or_default();
-    let rpo = match report.rpo.unreplicated {
-        0 => "every acknowledged write was in two regions".to_owned(),
-        count => format!("{count} were in one region for {:.1} s", report.rpo.oldest_s),
+    let rpo = match (report.rpo.unreplicated, report.rpo.oldest_s) {
+        (Some(0), _) => "every acknowledged write was in two regions".to_owned(),
+        (Some(count), oldest) => format!("{count} were in one region for {}", seconds(oldest)),
+        (None, _) => format!("of {} acknowledged check-ins", report.acknowledged),
     };
     vec![
         Card {

@@ -132,7 +132,7 @@ fn draw_chart(
         Rectangle::new([(from.as_secs_f64(), 0.0), (until.as_secs_f64(), 118.0)], color.filled())
     };
     chart.draw_series([band(moments.begun, moments.restore, DEAD)])?;
-    let returned = report.converged_s.map_or(moments.end, |took| moments.restore + Duration::from_secs_f64(took));
+    let returned = report.converged_s.map_or(moments.end, |took| moments.restored + Duration::from_secs_f64(took));
     chart.draw_series([band(moments.restore, returned.min(moments.end), RETURN)])?;
     chart
         .configure_mesh()
