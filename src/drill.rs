@@ -8,6 +8,7 @@
 //! | [`clients`], [`wire`], [`dns`], [`ledger`] | synthetic clients and what they saw |
 //! | [`observe`], [`guard`] | looks at nodes, routers and DNS; the bounds that end a drill |
 //! | [`run`] | the phases |
+//! | [`watch`] | a node that checks drills again and again |
 //! | [`prove`], [`figures`], [`report`] | what is in the lists, what that means, and how it is told |
 //!
 //! # Invariants
@@ -28,6 +29,7 @@ mod prove;
 mod report;
 mod run;
 mod site;
+mod watch;
 mod wire;
 
 use std::path::PathBuf;
@@ -40,6 +42,7 @@ use self::plan::Plan;
 use self::preflight::Check;
 use self::report::Verdict;
 use self::site::Site;
+pub(crate) use self::watch::watch;
 use crate::args::default_data;
 use crate::support::table::table;
 

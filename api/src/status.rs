@@ -53,6 +53,9 @@ pub struct NodeStatus {
     /// The nodes that it replicates with.
     #[serde(default)]
     pub peers: Vec<PeerStatus>,
+    /// Until when peers accept its certificate, to the day; absent if they do not accept it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate_until: Option<Moment>,
     /// Faults that operators made for a drill and that have not ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<ActiveFault>,

@@ -23,7 +23,7 @@ use service::config::{self, ConfigError};
 
 pub use address::PeerAddress;
 pub use written::{
-    AdminSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
+    AdminSection, DrillsSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
     ReplicationSection, StorageSection, TlsSection,
 };
 
@@ -56,6 +56,8 @@ pub struct NodeConfig {
     pub limits: LimitsConfig,
     /// Whether operators may make faults on this node, for drills.
     pub faults: bool,
+    /// Drills that the node checks again and again.
+    pub drills: DrillsConfig,
     /// The file with the operators.
     pub operators: Option<PathBuf>,
 }
@@ -93,6 +95,15 @@ pub struct PeerConfig {
     pub address: PeerAddress,
     /// Where its region is, if known.
     pub position: Option<Position>,
+}
+
+/// `[drills]`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrillsConfig {
+    /// Their files.
+    pub check: Vec<PathBuf>,
+    /// Time between two checks.
+    pub every: Duration,
 }
 
 /// A storage engine.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use api::Moment;
 use api::faults::Act;
 use prometheus::core::Collector;
 use prometheus::{
@@ -49,6 +50,12 @@ pub struct Metrics {
     peer_connected: IntGaugeVec,
     clock_offset_seconds: GaugeVec,
     complete_through_seconds: GaugeVec,
+    /// Until when peers accept this node's certificate; read by the status as well.
+    pub(crate) certificate_until: Gauge,
+    /// Whether each drill could begin, at its last check.
+    pub drill_fit: IntGaugeVec,
+    /// When each drill was checked last.
+    pub drill_checked: GaugeVec,
     clock_in_doubt: IntGauge,
     faults: IntGaugeVec,
     forgot_early: IntGauge,
@@ -221,6 +228,20 @@ impl Metrics {
                 "Faults that an operator ordered and that have not ended, by kind",
                 &["kind"],
             )?,
+            certificate_until: make.gauge(
+                "meridian_certificate_until_timestamp_seconds",
+                "Moment (Unix seconds) until which peers accept this node's certificate, to the day; 0 if they do not",
+            )?,
+            drill_fit: make.ints(
+                "meridian_drill_fit",
+                "1 if the drill could begin at its last check, 0 if it would have been refused",
+                &["drill"],
+            )?,
+            drill_checked: make.gauges(
+                "meridian_drill_checked_timestamp_seconds",
+                "Moment (Unix seconds) of the last check of a drill",
+                &["drill"],
+            )?,
             clock_in_doubt: make.int("meridian_clock_in_doubt", "1 while this node does not believe its clock")?,
             forgot_early: make.int(
                 "meridian_forgot_early",
@@ -239,6 +260,12 @@ impl Metrics {
             buckets: make.int("meridian_buckets", "Day buckets in storage, the lasting one included")?,
             registry,
         })
+    }
+
+    /// Until when peers accept this node's certificate.
+    pub(crate) fn certificate_until(&self) -> Option<Moment> {
+        let seconds = self.certificate_until.get();
+        (seconds > 0.0).then_some(Moment(Wall((seconds * 1_000.0) as u64)))
     }
 
     /// A request was answered; `route` is a template.

@@ -50,9 +50,6 @@ pub enum RunError {
     /// The operators cannot be read.
     #[error("admin.operators")]
     Operators(#[from] service::operators::OperatorsError),
-    /// The metrics cannot be registered.
-    #[error("cannot register metrics")]
-    Metrics(#[from] prometheus::Error),
     /// The engine failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -61,12 +58,17 @@ pub enum RunError {
     Thread(#[source] io::Error),
 }
 
-/// Runs a node until `shutdown` resolves; everything acknowledged is durable when it returns.
+/// Runs a node until `shutdown` resolves; everything acknowledged is durable when it returns. It shows `metrics`, into
+/// which the caller may write as well.
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
-    run_with_clock(config, Arc::new(SystemClock::start()), shutdown).await
+pub async fn run(
+    config: NodeConfig,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
+    run_with_clock(config, Arc::new(SystemClock::start()), metrics, shutdown).await
 }
 
 /// Runs a node on a clock of the caller's choice.
@@ -76,16 +78,16 @@ pub async fn run(config: NodeConfig, shutdown: impl Future<Output = ()> + Send +
 pub async fn run_with_clock(
     config: NodeConfig,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let public = listen(config.listen.public).await?;
     let replication = listen(config.listen.replication).await?;
     let admin = listen(config.listen.admin).await?;
-    let identity = Arc::new(TlsIdentity::load(&config.tls)?);
     let packs = Packs::load(&config.registry)?;
     let console_keys = ConsoleKeys::load(&config.registry)?;
     let operators = Operators::load(config.operators.as_deref())?;
-    let metrics = Arc::new(Metrics::new()?);
+    let identity = Arc::new(TlsIdentity::load(&config.tls, &config.name, metrics.clone())?);
     let faults = Faults::new(config.faults, clock.clone(), metrics.clone());
     let clock: Arc<dyn Clock> = Arc::new(SteppedClock { right: clock, faults: faults.clone() });
 

@@ -205,6 +205,30 @@ pub fn check(ca: &Path, certificate_path: &Path, key_path: &Path, name: &NodeNam
     check_at(ca, certificate_path, key_path, name, UnixTime::now())
 }
 
+/// Until when a node's files will be good, to the day; `None` if they are not good now. A peer refuses the node then,
+/// whichever of the two certificates ends first.
+///
+/// The chain is verified at days to come, because the verifier says whether a certificate is valid and not until when.
+#[must_use]
+pub fn good_until(ca: &Path, certificate_path: &Path, key_path: &Path, name: &NodeName) -> Option<SystemTime> {
+    const DAY: Duration = Duration::from_hours(24);
+    let now = Duration::from_secs(UnixTime::now().as_secs());
+    let good = |days: u32| {
+        let at = UnixTime::since_unix_epoch(now + DAY * days);
+        check_at(ca, certificate_path, key_path, name, at).is_ok()
+    };
+    if !good(0) {
+        return None;
+    }
+    // Good after `low` days, and not after `high` days: no authority lasts for a hundred years.
+    let (mut low, mut high) = (0, 36_525);
+    while low + 1 < high {
+        let middle = u32::midpoint(low, high);
+        *(if good(middle) { &mut low } else { &mut high }) = middle;
+    }
+    Some(SystemTime::UNIX_EPOCH + now + DAY * low)
+}
+
 fn check_at(
     ca: &Path,
     certificate_path: &Path,
@@ -233,8 +257,12 @@ fn verify(ca: &Path, der: &CertificateDer<'_>, path: &Path, name: &NodeName, at:
         name: name.to_string(),
         source: Box::new(source),
     };
-    let authority = certificate(ca)?;
-    let anchors = [webpki::anchor_from_trusted_cert(&authority).map_err(unproven)?];
+    // While an authority is replaced, the file holds both.
+    let pem = |source| CertsError::Pem { path: ca.to_owned(), source };
+    let authorities: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_file_iter(ca).map_err(pem)?.collect::<Result<_, _>>().map_err(pem)?;
+    let anchors = authorities.iter().map(webpki::anchor_from_trusted_cert).collect::<Result<Vec<_>, _>>();
+    let anchors = anchors.map_err(unproven)?;
     let end = webpki::EndEntityCert::try_from(der).map_err(unproven)?;
     for usage in [webpki::KeyUsage::server_auth(), webpki::KeyUsage::client_auth()] {
         end.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &[], at, usage, None, None).map_err(unproven)?;
@@ -298,7 +326,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertsError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::{CertificateAuthority, CertsError, Issued, check};
+    use super::{CertificateAuthority, CertsError, Issued, NODE_YEARS, check, good_until};
 
     #[test]
     fn an_authority_certifies_nodes_and_is_never_replaced_unasked() {
@@ -318,6 +346,11 @@ mod tests {
         assert_eq!(loaded.issue(&second, false).unwrap(), Issued::Written);
         assert_eq!(loaded.issue(&first, false).unwrap(), Issued::Kept);
         check(&file("ca.pem"), &file("us-east.pem"), &file("us-east.key"), &second).unwrap();
+        let until = good_until(&file("ca.pem"), &file("us-east.pem"), &file("us-east.key"), &second).unwrap();
+        let days = until.duration_since(std::time::SystemTime::now()).unwrap().as_secs() / 86_400;
+        let years = u64::try_from(NODE_YEARS).unwrap();
+        assert!((365 * years - 2..=366 * years).contains(&days), "{days} days");
+        assert_eq!(good_until(&file("ca.pem"), &file("us-east.pem"), &file("us-east.key"), &first), None);
         let wrong_name = check(&file("ca.pem"), &file("us-east.pem"), &file("us-east.key"), &first);
         assert!(matches!(wrong_name, Err(CertsError::Unproven { .. })), "{wrong_name:?}");
         let wrong_key = check(&file("ca.pem"), &file("us-east.pem"), &file("eu-central.key"), &second);

@@ -5,13 +5,16 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use ::node::config::NodeConfig;
+use ::node::metrics::Metrics;
 use anyhow::Context as _;
 use clap::Args;
 use service::authority;
 
 use crate::args::Usage;
+use crate::drill;
 use crate::support::process::{PidFile, raise_open_files, shutdown};
 
 /// Options of `meridian node`.
@@ -42,6 +45,12 @@ pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
     raise_open_files();
     let shutdown = shutdown(args.exit_with_parent)?;
     let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
-    ::node::run(config, shutdown).await?;
+    let metrics = Arc::new(Metrics::new()?);
+    // Read at the start, so that a mistake in a drill is told now and not in half an hour.
+    let watched = drill::watch(&config.drills.check, config.drills.every, metrics.clone())?;
+    tokio::select! {
+        ran = ::node::run(config, metrics, shutdown) => ran?,
+        () = watched => {}
+    }
     Ok(ExitCode::SUCCESS)
 }

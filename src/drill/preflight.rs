@@ -49,6 +49,7 @@ pub(crate) async fn judge(plan: &Plan, site: &Site) -> Vec<Check> {
         faults(&look),
         lag(plan, &look),
         clocks(plan, &look, Timestamp::now()),
+        certificates(plan, &look, Timestamp::now()),
         capacity(plan, site, &look).await,
         clients(plan, site, &look),
         window(plan, Timestamp::now()),
@@ -143,6 +144,23 @@ fn clocks(plan: &Plan, look: &Look, now: Timestamp) -> Check {
     let bound = plan.before.clock.as_millis();
     let detail = format!("{theirs} ms off at most, this machine {ours} ms, bound {bound} ms");
     check("clocks", u128::from(theirs.max(ours)) <= bound, detail)
+}
+
+/// Whether every certificate is good for long enough: one that ends cuts its node off from all others. A node of the
+/// version before does not say.
+fn certificates(plan: &Plan, look: &Look, now: Timestamp) -> Check {
+    let first = look.nodes.values().filter_map(|node| Some((node.certificate_until?, &node.name))).min();
+    let Some((until, name)) = first else {
+        return check("certificates", true, "no node says until when they are good");
+    };
+    let left = Timestamp::from(until).duration_since(now).as_secs();
+    let days = left / 86_400;
+    let bound = plan.before.certificates.as_secs().cast_signed();
+    check(
+        "certificates",
+        left >= bound,
+        format!("good for {days} days at least ({name}), bound {} days", bound / 86_400),
+    )
 }
 
 /// Whether the other regions can take what the disturbed one takes now and what the clients of the drill add.

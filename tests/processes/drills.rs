@@ -339,3 +339,45 @@ fn a_router_is_lost_and_every_region_is_restarted() {
     assert!(REGIONS.iter().zip(before).all(|(region, pid)| up.pid(region) != pid), "all were restarted");
     up.stop();
 }
+
+#[test]
+fn a_node_checks_drills_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let drill = Drill { up: &up, folder: folder.path() };
+    let http = |at: std::net::SocketAddr| format!("http://{at}");
+    let nodes = REGIONS.iter().enumerate().map(|(index, region)| {
+        let i = u8::try_from(index).unwrap() + 1;
+        let (public, admin) = (http(up.public[index]), http(up.at(1, i, 2)));
+        format!("{{ name = \"{region}\", region = \"{region}\", public = \"{public}\", admin = \"{admin}\" }}")
+    });
+    let nodes: Vec<String> = nodes.collect();
+    let (edge, admin, dns) = (http(up.edge()), http(up.at(0, 1, 2)), up.at(0, 1, 3));
+    let site = format!(
+        "site = {{ service = \"checkin.meridian.test\", nodes = [{}], routers = [{{ name = \"router-1\", edge = \"{edge}\", \
+         admin = \"{admin}\", dns = \"{dns}\" }}] }}",
+        nodes.join(", ")
+    );
+    let file = drill.file("watched", &format!("mode = \"fail\"\nregion = \"eu-central\"\nhow = \"hang\"\n{site}"));
+    let config = up.data.join("us-east/node.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let checks = |file: &Path| written.replace("check = []", &format!("check = [\"{}\"]", file.display()));
+    up.kill("us-east");
+    // A drill that cannot be checked from there is told at the start.
+    std::fs::write(&config, checks(&drill.file("nowhere", "mode = \"fail\"\nregion = \"eu-central\""))).unwrap();
+    let refused = Command::new(MERIDIAN).args(["node", "--config"]).arg(&config).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
+    std::fs::write(&config, checks(&file)).unwrap();
+    let _node = up.start_again("us-east");
+    holds("the drill is checked", SOON, || {
+        let Ok(answer) = Call::new("GET", "/metrics").send(up.at(1, 2, 2)) else { return false };
+        String::from_utf8_lossy(&answer.body).contains("meridian_drill_fit{drill=\"trial\"} ")
+    });
+    // Its region is just coming back, so the routers do not send it all its clients yet.
+    let log = std::fs::read_to_string(up.data.join("us-east/log")).unwrap();
+    assert!(log.contains("a drill would be refused now") && log.contains("us-east is"), "{log}");
+    let check =
+        drill.command("check", "watched", &std::fs::read_to_string(&file).unwrap().replace(COMMON, "")).output();
+    assert!([Some(0), Some(4)].contains(&check.unwrap().status.code()), "the same file works by hand");
+    up.stop();
+}

@@ -9,6 +9,7 @@ use crate::common::guest::{List, conflicts, phone};
 use crate::common::load::{Load, failed};
 use crate::common::{Deployment, Venue, Visit, holds, within};
 use nix::sys::signal::Signal;
+use service::authority::CertificateAuthority;
 
 const EU: usize = 0;
 const US: usize = 1;
@@ -300,4 +301,27 @@ fn quiet(deployment: &Deployment) {
             assert_eq!(node.metric(metric), 0.0, "{metric} of {}\n{log}", node.region);
         }
     }
+}
+
+/// The authority and all certificates are replaced while one node runs on; only the other is started again.
+#[test]
+fn certificates_are_replaced_while_a_node_runs() {
+    let mut deployment = Deployment::start(2);
+    deployment.wait_linked();
+    let until = deployment.nodes[EU].status()["certificate_until"].as_str().unwrap().to_owned();
+    assert!(until > jiff::Timestamp::now().to_string(), "{until}");
+    let authority = CertificateAuthority::create(&deployment.certs(), true).unwrap();
+    deployment.nodes[US].kill();
+    authority.issue(&"us-east".parse().unwrap(), true).unwrap();
+    deployment.nodes[US].start_again();
+    // The old certificate does not prove anything any more.
+    holds("the node says that its certificate is not good", AGREED, || {
+        deployment.nodes[EU].status()["certificate_until"].is_null()
+    });
+    // A client of TLS 1.3 hears of its refusal only after its own handshake, so a link may seem to be up for a moment.
+    holds("the peer refuses it", AGREED, || deployment.nodes[EU].log().contains("received fatal alert"));
+    authority.issue(&"eu-central".parse().unwrap(), true).unwrap();
+    deployment.wait_linked();
+    assert!(deployment.nodes[EU].status()["certificate_until"].is_string());
+    assert!(deployment.nodes[EU].log().contains("the certificates were read again"));
 }

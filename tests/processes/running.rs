@@ -9,8 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crate::common::{Call, Venue, holds, net};
 use node::clock::{Clock, SystemClock};
 use node::config::{
-    AdminSection, Engine, FaultsSection, LimitsSection, ListenSection, NodeConfig, NodeFile, PeerSection,
-    RegistrySection, ReplicationSection, StorageSection, TlsSection,
+    AdminSection, DrillsSection, Engine, FaultsSection, LimitsSection, ListenSection, NodeConfig, NodeFile,
+    PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
 use replication::{Monotonic, Now, Wall};
 use serde_json::{Value, json};
@@ -70,7 +70,8 @@ impl Running {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
             let shutdown = async { stopped.await.unwrap_or(()) };
-            runtime.block_on(node::run_with_clock(config, clock, shutdown)).unwrap();
+            let metrics = std::sync::Arc::new(node::metrics::Metrics::new().unwrap());
+            runtime.block_on(node::run_with_clock(config, clock, metrics, shutdown)).unwrap();
         });
         let running =
             Running { public: file.listen.public, admin: file.listen.admin, stop: Some(stop), thread: Some(thread) };
@@ -112,6 +113,7 @@ fn file(name: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSection
         limits: LimitsSection::default(),
         faults: FaultsSection::default(),
         admin: AdminSection::default(),
+        drills: DrillsSection::default(),
         peers,
     }
 }

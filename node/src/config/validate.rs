@@ -9,9 +9,9 @@ use hyper::Uri;
 use service::config;
 
 use super::{
-    LimitsConfig, LimitsSection, ListenConfig, ListenSection, NodeConfig, NodeFile, PeerConfig, PeerSection,
-    RegistryConfig, RegistrySection, ReplicationConfig, ReplicationSection, StorageConfig, StorageSection, TlsConfig,
-    ValueError,
+    DrillsConfig, DrillsSection, LimitsConfig, LimitsSection, ListenConfig, ListenSection, NodeConfig, NodeFile,
+    PeerConfig, PeerSection, RegistryConfig, RegistrySection, ReplicationConfig, ReplicationSection, StorageConfig,
+    StorageSection, TlsConfig, ValueError,
 };
 
 /// Checks a whole file whose relative paths count from `folder`.
@@ -37,12 +37,20 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
         registry: registry(file.registry, folder)?,
         limits: file.limits.try_into()?,
         faults: file.faults.enabled,
+        drills: drills(&file.drills, folder)?,
         operators: file.admin.operators.map(|path| config::path("admin.operators", &path, folder)).transpose()?,
         region: file.region,
         name,
         listen,
         peers,
     })
+}
+
+fn drills(written: &DrillsSection, folder: &Path) -> Result<DrillsConfig, ValueError> {
+    let file = |path: &PathBuf| config::path("drills.check", path, folder);
+    let check = written.check.iter().map(file).collect::<Result<_, _>>()?;
+    let every = config::whole("drills.every_min", written.every_min, 1, 24 * 60)?;
+    Ok(DrillsConfig { check, every: Duration::from_mins(every) })
 }
 
 fn peers(written: Vec<PeerSection>, own: &NodeName, listen: &ListenConfig) -> Result<Vec<PeerConfig>, ValueError> {

@@ -53,6 +53,9 @@ pub struct NodeFile {
     /// `[admin]`
     #[serde(default)]
     pub admin: AdminSection,
+    /// `[drills]`
+    #[serde(default)]
+    pub drills: DrillsSection,
     /// `[[peers]]`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerSection>,
@@ -161,6 +164,22 @@ impl Default for RegistrySection {
 pub struct FaultsSection {
     /// Whether operators may make faults on this node, for drills.
     pub enabled: bool,
+}
+
+/// `[drills]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrillsSection {
+    /// Drills that this node checks again and again, without running them.
+    pub check: Vec<PathBuf>,
+    /// Minutes between two checks.
+    pub every_min: u64,
+}
+
+impl Default for DrillsSection {
+    fn default() -> Self {
+        Self { check: Vec::new(), every_min: 30 }
+    }
 }
 
 /// `[admin]`

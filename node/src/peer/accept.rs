@@ -78,7 +78,7 @@ type Greeted = (NodeName, super::link::Frames<tokio_rustls::server::TlsStream<Tc
 async fn greet(links: &Links, socket: TcpStream) -> Result<Greeted, Stranger> {
     // Without TCP_NODELAY small frames wait for acknowledgements. A link works that way too.
     let _ = socket.set_nodelay(true);
-    let stream = TlsAcceptor::from(links.identity.server.clone()).accept(socket).await.map_err(Stranger::Tls)?;
+    let stream = TlsAcceptor::from(links.identity.server()).accept(socket).await.map_err(Stranger::Tls)?;
     let mut frames = framed(stream);
     let first = match frames.next().await {
         Some(Ok(first)) => first.freeze(),

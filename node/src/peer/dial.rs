@@ -99,7 +99,7 @@ async fn connect(peer: &PeerConfig, links: &Links) -> Result<Dialled, Unreached>
         // The certificate must name this peer: the certificate of another region is refused here.
         let name = ServerName::try_from(peer.name.as_str().to_owned())
             .map_err(|error| Unreached::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let connector = TlsConnector::from(links.identity.client.clone());
+        let connector = TlsConnector::from(links.identity.client());
         return connector.connect(name, socket).await.map(framed).map_err(Unreached::Tls);
     }
     Err(last)

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use arc_swap::ArcSwap;
 use replication::NodeName;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, version};
@@ -10,6 +12,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use crate::config::TlsConfig;
+use crate::metrics::Metrics;
 
 /// Why this node cannot link to peers.
 #[derive(Debug, thiserror::Error)]
@@ -32,18 +35,86 @@ pub enum TlsError {
     Authority(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// A node's certificate and the authority that its peers must have.
+/// A node's certificate and the authority that its peers must have, read again when their files change.
+///
+/// A link that exists keeps the certificate with which it began. Files that do not belong together change nothing, so an
+/// operator can replace them one after the other.
 pub struct TlsIdentity {
-    pub(super) server: Arc<ServerConfig>,
-    pub(super) client: Arc<ClientConfig>,
+    files: TlsConfig,
+    name: NodeName,
+    current: ArcSwap<Loaded>,
+    metrics: Arc<Metrics>,
+}
+
+struct Loaded {
+    changed: [Option<SystemTime>; 3],
+    server: Arc<ServerConfig>,
+    client: Arc<ClientConfig>,
 }
 
 impl TlsIdentity {
-    /// Reads the files.
+    /// Reads the files of the node `name`.
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn load(files: &TlsConfig) -> Result<TlsIdentity, TlsError> {
+    pub fn load(files: &TlsConfig, name: &NodeName, metrics: Arc<Metrics>) -> Result<TlsIdentity, TlsError> {
+        let current = ArcSwap::from_pointee(Loaded::read(files)?);
+        let identity = TlsIdentity { files: files.clone(), name: name.clone(), current, metrics };
+        identity.measure();
+        Ok(identity)
+    }
+
+    /// For a peer that dials.
+    pub(super) fn server(&self) -> Arc<ServerConfig> {
+        self.renew();
+        self.current.load().server.clone()
+    }
+
+    /// For dialling a peer.
+    pub(super) fn client(&self) -> Arc<ClientConfig> {
+        self.renew();
+        self.current.load().client.clone()
+    }
+
+    /// Reads the files again if one has changed. Links are few, and a look at three times costs microseconds.
+    fn renew(&self) {
+        let changed = changed(&self.files);
+        if self.current.load().changed == changed {
+            return;
+        }
+        match Loaded::read(&self.files) {
+            Ok(loaded) => {
+                self.current.store(Arc::new(loaded));
+                self.measure();
+                tracing::info!("the certificates were read again");
+            }
+            Err(error) => {
+                let (server, client) = (self.current.load().server.clone(), self.current.load().client.clone());
+                self.current.store(Arc::new(Loaded { changed, server, client }));
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    action = "replace all files that belong together",
+                    "the certificates cannot be read again: those known before stay"
+                );
+            }
+        }
+    }
+
+    fn measure(&self) {
+        let TlsConfig { ca, certificate, key } = &self.files;
+        let until = service::authority::good_until(ca, certificate, key, &self.name);
+        let until = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
+        self.metrics.certificate_until.set(until.map_or(0.0, |until| until.as_secs_f64()));
+    }
+}
+
+fn changed(files: &TlsConfig) -> [Option<SystemTime>; 3] {
+    [&files.ca, &files.certificate, &files.key].map(|file| std::fs::metadata(file).ok()?.modified().ok())
+}
+
+impl Loaded {
+    fn read(files: &TlsConfig) -> Result<Loaded, TlsError> {
+        let changed = changed(files);
         let certificates = |path: &PathBuf| -> Result<Vec<CertificateDer<'static>>, TlsError> {
             let read = |source| TlsError::Read { path: path.clone(), source };
             CertificateDer::pem_file_iter(path).map_err(read)?.collect::<Result<_, _>>().map_err(read)
@@ -66,7 +137,7 @@ impl TlsIdentity {
             .with_protocol_versions(&[&version::TLS13])?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)?;
-        Ok(TlsIdentity { server: Arc::new(server), client: Arc::new(client) })
+        Ok(Loaded { changed, server: Arc::new(server), client: Arc::new(client) })
     }
 }
 

@@ -170,11 +170,17 @@ fn alternatives(fields: &Fields<'_>, versions: &[(&Written, Version)]) -> Vec<Pe
         match versions.iter().find(|(written, _)| written.change == change) {
             Some((_, version)) if version.removed => {}
             Some((_, version)) => whole.push(version.person.clone()),
-            // A value that another of these changes set was not there when this change was made.
-            None => parts.push(put_together(fields, |values| {
-                let own = values.iter().find(|written| written.change == change);
-                own.or_else(|| values.iter().find(|written| !writers.contains_key(written.change.as_slice())))
-            })),
+            None => {
+                let own = |values: &'_ [Written]| values.iter().position(|written| written.change == change);
+                // A value that another of these changes set was not there when this change was made.
+                let present = |values: &'_ [Written]| {
+                    values.iter().position(|written| !writers.contains_key(written.change.as_slice()))
+                };
+                let written = put_together(fields, |values| own(values).map(|at| &values[at]));
+                let whole =
+                    put_together(fields, |values| own(values).or_else(|| present(values)).map(|at| &values[at]));
+                parts.push((written, whole));
+            }
         }
     }
     let mut each: Vec<Person> = Vec::new();
@@ -183,10 +189,14 @@ fn alternatives(fields: &Fields<'_>, versions: &[(&Written, Version)]) -> Vec<Pe
             each.push(person);
         }
     }
-    for part in parts {
-        let says =
-            |person: &Person| PersonField::ALL.iter().all(|&f| part.get(f).is_none() || part.get(f) == person.get(f));
-        // A later change of the same region started from this state, and that change's version contains it.
+    for (written, part) in parts {
+        let says = |person: &Person| {
+            PersonField::ALL
+                .iter()
+                .all(|&field| written.get(field).is_none() || written.get(field) == person.get(field))
+        };
+        // A later change of the same region started from what this one wrote, and that change's version contains it. What
+        // else is assembled may be another region's, which neither of the two has seen.
         if !each.iter().chain(versions.iter().map(|(_, version)| &version.person)).any(says) {
             each.push(part);
         }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use node::config::{
-    AdminSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
+    AdminSection, DrillsSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
     ReplicationSection, StorageSection, TlsSection,
 };
 use replication::{NodeName, RegionId};
@@ -203,6 +203,7 @@ impl Layout {
             // Drills are what a deployment on one machine is for.
             faults: FaultsSection { enabled: true },
             admin: AdminSection { operators: Some(self.operators()) },
+            drills: DrillsSection::default(),
             peers: peers.collect(),
         }
     }

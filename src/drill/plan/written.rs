@@ -132,6 +132,9 @@ pub(crate) struct Before {
     /// The largest offset of a clock.
     #[serde(with = "duration")]
     pub(crate) clock: Duration,
+    /// How long the certificates must be good.
+    #[serde(with = "duration")]
+    pub(crate) certificates: Duration,
     /// How often the spare capacity of the other regions must cover the region's load.
     pub(crate) headroom: f64,
     /// From when until when in UTC a drill may begin; it may span midnight.
@@ -141,7 +144,8 @@ pub(crate) struct Before {
 impl Default for Before {
     fn default() -> Self {
         let [lag, clock] = [5, 5].map(Duration::from_secs);
-        Self { lag, clock, headroom: 1.2, window: None }
+        let certificates = Duration::from_hours(7 * 24);
+        Self { lag, clock, certificates, headroom: 1.2, window: None }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use node::config::{
-    AdminSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
+    AdminSection, DrillsSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
     ReplicationSection, StorageSection, TlsSection,
 };
 use serde_json::Value;
@@ -196,6 +196,7 @@ impl Node {
             limits: LimitsSection::default(),
             faults: FaultsSection { enabled: faults },
             admin: AdminSection::default(),
+            drills: DrillsSection::default(),
             peers: Vec::new(),
         }
     }

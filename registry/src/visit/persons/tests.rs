@@ -245,6 +245,29 @@ fn of_one_persons_concurrent_departures_the_latest_counts_and_others_are_untouch
     assert_eq!(seen.visit().ended(), Some(Wall(BASE + 30 * 60_000)), "the last of them");
 }
 
+/// Each region corrected twice. The first correction of one region has no version any more, and what it wrote must not be
+/// put together with what the other region wrote meanwhile.
+#[test]
+fn a_correction_that_was_corrected_again_is_no_person_of_its_own() {
+    let mail = |person: Person| Person { email: Some("a@b.de".into()), ..person };
+    let left = |person: Person| Person { left: Some(moment(1)), ..person };
+    for other in [&mail as &dyn Fn(Person) -> Person, &left] {
+        let mut regions = [Region::checked_in(&[anna()]), Region::checked_in(&[anna()])];
+        regions[0].patch(&[person("Annika", "111")]);
+        regions[0].patch(&[person("Annika", "333")]);
+        regions[1].patch(&[other(anna())]);
+        regions[1].patch(&[other(person("Anne", "111"))]);
+        let [mut one, two] = regions;
+        one.hear(&two);
+        let as_json = |person: Person| serde_json::to_value(person).expect("serialises");
+        let mut told = one.conflicts()["/persons/0"].as_array().expect("a conflict").clone();
+        told.sort_by_key(ToString::to_string);
+        let mut wanted = [as_json(other(person("Anne", "111"))), as_json(person("Annika", "333"))];
+        wanted.sort_by_key(ToString::to_string);
+        assert_eq!(told, wanted);
+    }
+}
+
 /// What versions before departures of one person read a version as.
 #[test]
 fn an_earlier_version_reads_the_version_of_a_person_who_left() {
@@ -293,6 +316,7 @@ fn a_form_that_does_not_know_who_left_keeps_it_for_the_right_one() {
 #[derive(Clone, Debug)]
 enum Edit {
     Phone(Index, u8),
+    Email(Index, u8),
     Rename(Index, u8),
     Remove(Index),
     Add(u8, u8),
@@ -304,6 +328,7 @@ enum Edit {
 fn edit() -> impl Strategy<Value = Edit> {
     prop_oneof![
         (any::<Index>(), 0u8..4).prop_map(|(at, n)| Edit::Phone(at, n)),
+        (any::<Index>(), 0u8..4).prop_map(|(at, n)| Edit::Email(at, n)),
         (any::<Index>(), 0u8..4).prop_map(|(at, n)| Edit::Rename(at, n)),
         any::<Index>().prop_map(Edit::Remove),
         (0u8..4, 0u8..4).prop_map(|(name, phone)| Edit::Add(name, phone)),
@@ -317,6 +342,7 @@ fn edited(mut persons: Vec<Person>, edit: &Edit) -> Vec<Person> {
     let len = persons.len();
     match edit {
         Edit::Phone(at, n) => persons[at.index(len)].phone = Some(format!("55{n}")),
+        Edit::Email(at, n) => persons[at.index(len)].email = Some(format!("guest{n}@b.de")),
         Edit::Rename(at, n) => persons[at.index(len)].name = Some(format!("Name {n}")),
         Edit::Remove(at) if len > 1 => drop(persons.remove(at.index(len))),
         Edit::Add(name, phone) if len < MAX_PERSONS / 2 => {
