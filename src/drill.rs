@@ -7,8 +7,8 @@
 //! | [`disturb`] | the fault and the way back |
 //! | [`clients`], [`wire`], [`dns`], [`ledger`] | synthetic clients and what they saw |
 //! | [`observe`], [`guard`] | looks at nodes, routers and DNS; the bounds that end a drill |
-//! | [`run`] | the phases |
-//! | [`watch`] | a node that checks drills again and again |
+//! | [`mod@run`] | the phases |
+//! | [`mod@watch`] | a node that checks drills again and again |
 //! | [`prove`], [`figures`], [`report`] | what is in the lists, what that means, and how it is told |
 //!
 //! # Invariants
