@@ -32,10 +32,11 @@ mod site;
 mod watch;
 mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use api::RegionId;
 use clap::Args;
 
 use self::plan::Plan;
@@ -137,6 +138,14 @@ pub(crate) async fn check(args: CheckArgs) -> anyhow::Result<ExitCode> {
         say!("{}", if fit { "The drill could begin now." } else { "The drill would be refused." });
     }
     Ok(if fit { ExitCode::SUCCESS } else { ExitCode::from(REFUSED) })
+}
+
+/// What the other regions of the deployment in `data` lack to take the present load of `region`; `None` if they have room,
+/// or if their capacity is not known.
+pub(crate) async fn shortage(data: &Path, region: &RegionId) -> anyhow::Result<Option<String>> {
+    let plan = Plan::of_drain(region)?;
+    let site = Site::find(&plan, data)?;
+    Ok(preflight::shortage(&plan, &site).await)
 }
 
 fn print(checks: &[Check]) {

@@ -58,6 +58,8 @@ pub struct NodeConfig {
     pub faults: bool,
     /// Drills that the node checks again and again.
     pub drills: DrillsConfig,
+    /// How many other regions must be left to serve when one is drained.
+    pub least_regions: usize,
     /// The file with the operators.
     pub operators: Option<PathBuf>,
 }

@@ -15,7 +15,7 @@ use replication::{Collection, Document, DocumentId, DocumentKey, DocumentName, T
 pub(crate) const LOCKS: Collection = Collection(5);
 
 /// The tenant of the locks.
-pub(crate) const NOBODY: TenantId = TenantId([0; 16]);
+pub(crate) const NO_TENANT: TenantId = TenantId([0; 16]);
 
 /// More locks than this were never taken at once.
 pub(crate) const MOST: usize = 64;
@@ -49,7 +49,7 @@ pub(crate) fn take(new: NewDrillLock, known: &[DrillLock], now: Wall) -> Result<
 /// The key of the document that holds a lock; `rest` tells it from others of that millisecond.
 pub(crate) fn key(lock: &DrillLock, rest: [u8; 10]) -> DocumentKey {
     let id = DocumentId::arriving(lock.since.0, rest);
-    DocumentName { collection: LOCKS, tenant: NOBODY, id }.expiring(lock.until.0)
+    DocumentName { collection: LOCKS, tenant: NO_TENANT, id }.expiring(lock.until.0)
 }
 
 /// The fields of that document.

@@ -262,10 +262,10 @@ impl Metrics {
         })
     }
 
-    /// Until when peers accept this node's certificate.
-    pub(crate) fn certificate_until(&self) -> Option<Moment> {
-        let seconds = self.certificate_until.get();
-        (seconds > 0.0).then_some(Moment(Wall((seconds * 1_000.0) as u64)))
+    /// Until when peers accept this node's certificate; `None` if they do not accept it at `now`.
+    pub(crate) fn certificate_until(&self, now: Wall) -> Option<Moment> {
+        let until = Wall((self.certificate_until.get() * 1_000.0) as u64);
+        (until > now).then_some(Moment(until))
     }
 
     /// A request was answered; `route` is a template.

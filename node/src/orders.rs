@@ -68,9 +68,12 @@ pub enum OrderError {
     /// A share that is no share, or a share of a region that is not drained.
     #[error("`keep`: per cent of its clients that a drained region keeps, below 100")]
     Keep,
-    /// No region would be left to serve.
-    #[error("no other region would be left to serve; give `force` if that is what you want")]
-    NobodyLeft,
+    /// Too few regions would be left to serve.
+    #[error("fewer than {least} other regions would be left to serve; give `force` if that is what you want")]
+    NobodyLeft {
+        /// How many there must be.
+        least: usize,
+    },
 }
 
 impl Order {
@@ -80,7 +83,8 @@ impl Order {
         if self.until.is_some_and(|until| until <= now) { OrderKind::Serving } else { self.kind }
     }
 
-    /// Makes the order on `region` at `now`; `known` are the orders so far, `regions` all regions.
+    /// Makes the order on `region` at `now`; `known` are the orders so far, `regions` all regions, of which `least`
+    /// others must be left to serve.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -89,7 +93,8 @@ impl Order {
         region: &RegionId,
         now: Wall,
         known: &BTreeMap<RegionId, Order>,
-        mut regions: impl Iterator<Item = &'a RegionId>,
+        regions: impl Iterator<Item = &'a RegionId>,
+        least: usize,
     ) -> Result<Order, OrderError> {
         let plain = |text: &str| text.len() <= LONGEST && !text.chars().any(char::is_control);
         if new.by.trim().is_empty() || !plain(&new.by) {
@@ -105,9 +110,9 @@ impl Order {
             return Err(OrderError::Keep);
         }
         let serves = |other: &RegionId| known.get(other).is_none_or(|order| order.at(now) == OrderKind::Serving);
-        let left = new.kind == OrderKind::Serving || regions.any(|other| other != region && serves(other));
-        if !left && !new.force {
-            return Err(OrderError::NobodyLeft);
+        let left = regions.filter(|other| *other != region && serves(other)).count();
+        if new.kind != OrderKind::Serving && left < least && !new.force {
+            return Err(OrderError::NobodyLeft { least });
         }
         let after = known.get(region).map_or(Wall(0), |order| Wall(order.since.0.saturating_add(1)));
         Ok(Order {
@@ -216,7 +221,7 @@ mod tests {
 
     fn give(new: NewOrder, known: &BTreeMap<RegionId, Order>) -> Result<Order, OrderError> {
         let regions = [region("eu"), region("us")];
-        Order::give(new, &region("eu"), NOW, known, regions.iter())
+        Order::give(new, &region("eu"), NOW, known, regions.iter(), 1)
     }
 
     #[test]
@@ -236,7 +241,11 @@ mod tests {
     #[test]
     fn the_last_region_that_serves_is_not_taken_by_accident() {
         let known = BTreeMap::from([(region("us"), give(drain(), &BTreeMap::new()).unwrap())]);
-        assert_eq!(give(drain(), &known), Err(OrderError::NobodyLeft));
+        assert_eq!(give(drain(), &known), Err(OrderError::NobodyLeft { least: 1 }));
+        let regions = ["eu", "us", "ap"].map(region);
+        let give_of = |least| Order::give(drain(), &region("eu"), NOW, &known, regions.iter(), least);
+        assert!(give_of(1).is_ok());
+        assert_eq!(give_of(2), Err(OrderError::NobodyLeft { least: 2 }), "one of the others is drained already");
         assert!(give(NewOrder { force: true, ..drain() }, &known).is_ok());
         assert!(give(NewOrder { kind: OrderKind::Serving, ..drain() }, &known).is_ok());
     }

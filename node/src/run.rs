@@ -118,6 +118,7 @@ pub async fn run_with_clock(
         tracing::warn!("[faults] is enabled: operators can disturb this node");
     }
     servers.spawn(faults.clone().keep(stop.clone()));
+    servers.spawn(identity.clone().keep(stop.clone()));
     let app =
         Arc::new(App::new(&config, handle.clone(), packs, console_keys, faults.clone(), operators, metrics.clone()));
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));

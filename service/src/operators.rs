@@ -96,7 +96,7 @@ pub enum OperatorsError {
         #[source]
         source: Box<toml::de::Error>,
     },
-    /// An operator without a name that can be shown, two of one name, or a hash that is none.
+    /// An operator without a name that can be shown, two operators of one name, or a hash that is not SHA-256.
     #[error("{}: operator {number}: a name of 1 to 63 bytes that no other has, and `token_sha256` with 64 hexadecimal digits", path.display())]
     Entry {
         /// The file.
@@ -180,7 +180,7 @@ impl OperatorsFile {
 }
 
 impl Operators {
-    /// The operators of a file, or nobody in particular without one.
+    /// The operators of a file. Without a file every client is trusted.
     ///
     /// # Errors
     /// [`OperatorsError`].

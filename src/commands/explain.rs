@@ -31,7 +31,7 @@ pub(crate) struct ExplainArgs {
 /// Asks a router and prints its answer.
 pub(crate) async fn explain(args: ExplainArgs) -> anyhow::Result<ExitCode> {
     let admin = match args.admin {
-        Some(admin) => deployment::authorised(admin, &args.data),
+        Some(admin) => deployment::authorised(admin, Some(&args.data)),
         None => deployment::router_admin(&args.data)?,
     };
     let explanation: Explanation = client::get(&admin, &format!("/v1/admin/explain?address={}", args.address)).await?;

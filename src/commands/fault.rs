@@ -127,7 +127,7 @@ pub(crate) struct EndArgs {
 impl Place {
     fn base(&self) -> anyhow::Result<Base> {
         if let Some(base) = &self.admin {
-            return Ok(deployment::authorised(base.clone(), &self.data));
+            return Ok(deployment::authorised(base.clone(), Some(&self.data)));
         }
         let nodes =
             deployment::read(&self.data).context("no node can be looked up (give --admin URL, or --data DIR)")?;
@@ -136,7 +136,7 @@ impl Place {
             let names: Vec<&str> = nodes.iter().map(|node| node.config.name.as_str()).collect();
             Usage::error(format!("{} has no such node; it has {}", self.data.display(), names.join(", ")))
         })?;
-        Ok(deployment::authorised(Base::from(node.config.listen.admin), &self.data))
+        Ok(deployment::authorised(Base::from(node.config.listen.admin), Some(&self.data)))
     }
 }
 

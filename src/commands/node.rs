@@ -46,7 +46,7 @@ pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown(args.exit_with_parent)?;
     let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let metrics = Arc::new(Metrics::new()?);
-    // Read at the start, so that a mistake in a drill is told now and not in half an hour.
+    // Read at the start, otherwise the operator would hear of a mistake in a drill only at its first check.
     let watched = drill::watch(&config.drills.check, config.drills.every, metrics.clone())?;
     tokio::select! {
         ran = ::node::run(config, metrics, shutdown) => ran?,

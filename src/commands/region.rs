@@ -9,6 +9,7 @@ use hyper::Method;
 use jiff::Timestamp;
 
 use crate::args::{Usage, default_data, duration};
+use crate::drill;
 use crate::support::deployment;
 use crate::support::table::table;
 use api::client::{Answer, Base, Call};
@@ -47,7 +48,8 @@ pub(crate) struct DrainArgs {
     /// Send nothing there at all, not even the rest of running requests
     #[arg(long)]
     maintenance: bool,
-    /// Give the order even if no region is left to serve
+    /// Give the order even if fewer regions are left to serve than `admin.least_regions` asks for, or if they have no
+    /// room for the region's present load (as far as the routers' configuration says what they can take)
     #[arg(long)]
     force: bool,
     /// Author of the order
@@ -90,6 +92,14 @@ impl Nodes {
 pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<ExitCode> {
     let until = args.lasting.map(|time| Timestamp::now().checked_add(time)).transpose();
     let until = until.map_err(|_| Usage::error("--for is too long"))?;
+    // Routers of a deployment say what regions can take; a node's address says nothing of them.
+    if !args.force
+        && args.nodes.admin.is_empty()
+        && let Ok(region) = args.region.parse()
+        && let Some(shortage) = drill::shortage(&args.nodes.data, &region).await.unwrap_or_default()
+    {
+        anyhow::bail!("the other regions have no room for {region}: {shortage}; give --force if that is what you want");
+    }
     let order = NewOrder {
         kind: if args.maintenance { OrderKind::Maintenance } else { OrderKind::Drained },
         keep: args.keep,

@@ -7,6 +7,7 @@
 //! - To restore twice does no harm.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -42,12 +43,14 @@ pub(crate) struct Disturber {
     by: Arc<str>,
     /// Held while something is made, so that a restore waits for it.
     making: Arc<Mutex<()>>,
+    /// Set by a restore: nothing is made any more.
+    closed: Arc<AtomicBool>,
 }
 
 impl Disturber {
     pub(crate) fn new(plan: &Plan, site: &Site, by: &str) -> Disturber {
         let (plan, site) = (Arc::new(plan.clone()), Arc::new(site.clone()));
-        Disturber { plan, site, by: by.into(), making: Arc::default() }
+        Disturber { plan, site, by: by.into(), making: Arc::default(), closed: Arc::default() }
     }
 
     fn region(&self) -> anyhow::Result<&RegionId> {
@@ -75,7 +78,7 @@ impl Disturber {
     /// Tries the way back before anything is disturbed. The caller holds the lock of the drill.
     pub(crate) async fn rehearse(&self) -> anyhow::Result<()> {
         match &self.plan.disturbance {
-            // Who got the lock may give orders, and an order that changes nothing would still be one more.
+            // The token that took the lock may give orders. An order that changes nothing would still be one more.
             Disturbance::Drain(_) => Ok(()),
             Disturbance::Kill | Disturbance::KillRouter | Disturbance::Restart => {
                 let folder = self.site.folder.as_deref().context("only processes of `meridian up` can be ended")?;
@@ -87,9 +90,12 @@ impl Disturber {
                 for process in self.processes()? {
                     let pid = process.running()?;
                     let file = &process.return_file;
+                    if process.is_left_over() {
+                        std::fs::remove_file(file)?;
+                    }
                     anyhow::ensure!(
                         !file.exists(),
-                        "{} is there already: a process is about to return",
+                        "{} says that a process is about to return; remove the file if none is",
                         file.display()
                     );
                     process.returns(Timestamp::now() + TRIAL, pid.as_raw())?;
@@ -120,9 +126,15 @@ impl Disturber {
         let own = self.clone();
         let making = tokio::spawn(async move {
             let _making = own.making.lock().await;
+            own.check_open()?;
             own.make_now(keep).await
         });
         making.await?
+    }
+
+    fn check_open(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.closed.load(Ordering::SeqCst), "everything is being restored");
+        Ok(())
     }
 
     async fn make_now(&self, keep: u8) -> anyhow::Result<()> {
@@ -165,8 +177,9 @@ impl Disturber {
 
     /// Takes everything back, everywhere at once. What does not answer ends by itself; the errors name it.
     pub(crate) async fn restore(&self) -> Vec<String> {
-        // What was begun ends first, within its own limits.
-        let _making = tokio::time::timeout(LIMIT, self.making.lock()).await;
+        // Nothing new is begun, and what was begun ends first. A call takes up to its limit.
+        self.closed.store(true, Ordering::SeqCst);
+        let _making = self.making.lock().await;
         let mut errors: Vec<anyhow::Error> = Vec::new();
         match &self.plan.disturbance {
             Disturbance::Drain(_) => errors.extend(self.order(OrderKind::Serving, 0).await.err()),
@@ -192,6 +205,7 @@ impl Disturber {
     }
 
     async fn begin(&self, node: &Node, act: Act, lasts: Duration) -> anyhow::Result<ActiveFault> {
+        self.check_open()?;
         let reason = format!("drill {}", self.plan.name);
         let new = NewFault { act, lasts, by: self.by.to_string(), reason };
         let call = Call::new(Method::POST, "/v1/admin/faults").json(&new)?.limits(LIMIT, LARGEST);
@@ -201,6 +215,9 @@ impl Disturber {
     /// Gives an order. An order to serve goes to every node that answers: each makes it newer than what it knows, so it
     /// wins against an order that another node took a moment before.
     async fn order(&self, kind: OrderKind, keep: u8) -> anyhow::Result<()> {
+        if kind != OrderKind::Serving {
+            self.check_open()?;
+        }
         let region = self.region()?;
         let until = (kind != OrderKind::Serving).then(|| Moment::from(Timestamp::now() + self.plan.expiry()));
         let (by, reason) = (self.by.to_string(), format!("drill {}", self.plan.name));
@@ -263,8 +280,21 @@ impl Process {
 
     /// Lets a process return at once that the drill has ended and that has not returned yet.
     fn returns_now(&self) -> anyhow::Result<()> {
-        let Ok(text) = std::fs::read_to_string(&self.return_file) else { return Ok(()) };
-        let pid = text.split_whitespace().nth(1).and_then(|pid| pid.parse().ok()).unwrap_or(0);
-        self.returns(Timestamp::now(), pid)
+        let Some((at, pid)) = self.ordered() else { return Ok(()) };
+        // A time that has passed is about to be acted upon; writing it again could outlive that.
+        if at <= Timestamp::now() { Ok(()) } else { self.returns(Timestamp::now(), pid) }
+    }
+
+    /// The return that is ordered: when, and of which process.
+    fn ordered(&self) -> Option<(Timestamp, i32)> {
+        let text = std::fs::read_to_string(&self.return_file).ok()?;
+        let (at, pid) = text.trim().split_once(' ')?;
+        Some((at.parse().ok()?, pid.parse().ok()?))
+    }
+
+    /// Whether a return was ordered for a process that another one has replaced.
+    fn is_left_over(&self) -> bool {
+        let running = deployment::running(&self.pid_file);
+        self.ordered().is_some_and(|(at, pid)| at <= Timestamp::now() && running.is_some_and(|now| now.as_raw() != pid))
     }
 }

@@ -69,7 +69,7 @@ pub(crate) fn recovery(samples: &[Sample], kind: ClientKind, moments: Moments) -
         return None;
     }
     let since = |at: Duration| at.saturating_sub(moments.begun).as_secs_f64();
-    // Who is bad until the clients end has not recovered.
+    // Clients that are bad until they end have not recovered.
     let is_over = |last: Duration| last + BIN * 2 < moments.end;
     // The bin in which the fault lies has check-ins from before it.
     let after = || course.iter().filter(|(at, _)| *at + BIN > moments.begun);

@@ -39,7 +39,9 @@ const REQUESTS: &str = "meridian_http_requests_total";
 /// One look. A process that did not answer is missing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Look {
-    /// When the look was complete, from the start of the drill.
+    /// When the look began, from the start of the drill.
+    pub(crate) began: Duration,
+    /// When it was complete.
     pub(crate) at: Duration,
     pub(crate) nodes: BTreeMap<NodeName, NodeStatus>,
     pub(crate) routers: BTreeMap<NodeName, RouterStatus>,
@@ -117,9 +119,9 @@ impl Observer {
             let mut rates = Rates::default();
             loop {
                 looks.tick().await;
-                let mut look = look(&site, &addresses).await;
-                look.load = rates.read(&site).await;
-                look.at = start.elapsed();
+                let began = start.elapsed();
+                let (look, load) = tokio::join!(look(&site, &addresses), rates.read(&site));
+                let look = Look { began, at: start.elapsed(), load, ..look };
                 kept.lock().push(Brief::of(&look, region.as_ref()));
                 publish.send_replace(Arc::new(look));
             }
@@ -193,28 +195,16 @@ async fn ask<S: DeserializeOwned>(admin: &Base) -> Option<S> {
 /// Requests per second, from the counters of the nodes.
 #[derive(Default)]
 struct Rates {
+    last: Option<Instant>,
     counts: BTreeMap<NodeName, (Instant, f64)>,
     rates: BTreeMap<NodeName, f64>,
 }
 
 impl Rates {
     async fn read(&mut self, site: &Site) -> BTreeMap<RegionId, f64> {
-        for node in &site.nodes {
-            let known = self.counts.get(&node.name).copied();
-            if known.is_some_and(|(at, _)| at.elapsed() < RATES_EVERY) {
-                continue;
-            }
-            let answer = Call::get("/metrics").limits(LIMIT, LARGEST).send(&node.admin).await;
-            let now = Instant::now();
-            // A reading that fails leaves everything as it was.
-            let Some(answer) = answer.ok().filter(|answer| answer.status.is_success()) else { continue };
-            let count = requests(&answer.body);
-            if let Some((at, before)) = known {
-                // A process that was started again counts from 0.
-                let more = if count < before { count } else { count - before };
-                self.rates.insert(node.name.clone(), more / (now - at).as_secs_f64());
-            }
-            self.counts.insert(node.name.clone(), (now, count));
+        if self.last.is_none_or(|last| last.elapsed() >= RATES_EVERY) {
+            self.last = Some(Instant::now());
+            self.count(site).await;
         }
         let mut load = BTreeMap::new();
         for node in &site.nodes {
@@ -223,6 +213,34 @@ impl Rates {
             }
         }
         load
+    }
+
+    /// Reads the counters of all nodes at once.
+    async fn count(&mut self, site: &Site) {
+        let mut asking = JoinSet::new();
+        for node in &site.nodes {
+            let (name, admin) = (node.name.clone(), node.admin.clone());
+            asking.spawn(async move {
+                let answer = Call::get("/metrics").limits(LIMIT, LARGEST).send(&admin).await;
+                let answer = answer.ok().filter(|answer| answer.status.is_success());
+                (name, answer.map(|answer| requests(&answer.body)), Instant::now())
+            });
+        }
+        while let Some(asked) = asking.join_next().await {
+            let Ok((name, count, now)) = asked else { continue };
+            let Some(count) = count else {
+                // The rate of a node that does not answer is not known, and begins anew when it answers.
+                self.rates.remove(&name);
+                self.counts.remove(&name);
+                continue;
+            };
+            if let Some((at, before)) = self.counts.get(&name).copied() {
+                // A process that was started again counts from 0.
+                let more = if count < before { count } else { count - before };
+                self.rates.insert(name.clone(), more / (now - at).as_secs_f64());
+            }
+            self.counts.insert(name, (now, count));
+        }
     }
 }
 

@@ -94,6 +94,16 @@ impl Plan {
         config::load(path, |written: written::Written, _| written.check())
     }
 
+    /// A drain of one region, to judge whether the others have room for its present load.
+    pub(crate) fn of_drain(region: &RegionId) -> anyhow::Result<Plan> {
+        // Nothing is added to the load, and the whole capacity may be used.
+        let text = format!(
+            "name = \"drain\"\nabout = \"\"\nmode = \"drain\"\nregion = \"{region}\"\nclients = {{ rate = 0.1 }}\n\
+             before = {{ headroom = 1.0 }}\nguards = {{ load = 1.0 }}"
+        );
+        Ok(toml::from_str::<written::Written>(&text)?.check()?)
+    }
+
     /// After what time every fault of the drill ends by itself, although its command was killed.
     pub(crate) fn expiry(&self) -> Duration {
         let steps = match &self.disturbance {

@@ -19,6 +19,9 @@ use super::observe::{Look, Observer};
 use super::plan::{Disturbance, Plan};
 use super::site::Site;
 
+/// How long a process that seems to be silent is asked again.
+const PATIENCE: Duration = Duration::from_secs(8);
+
 /// How long the deployment is looked at.
 const LOOKS: Duration = Duration::from_millis(2_500);
 
@@ -37,10 +40,7 @@ fn check(name: &'static str, passed: bool, detail: impl Into<String>) -> Check {
 
 /// Looks at the deployment and judges every condition. It changes nothing; the way back is tried under the lock.
 pub(crate) async fn judge(plan: &Plan, site: &Site) -> Vec<Check> {
-    let observer = Observer::start(plan, site, Instant::now());
-    tokio::time::sleep(LOOKS).await;
-    let look = std::sync::Arc::clone(&observer.latest.borrow());
-    drop(observer);
+    let look = look(plan, site).await;
     vec![
         drill(lock::held(site).await),
         nodes(site, &look),
@@ -54,6 +54,33 @@ pub(crate) async fn judge(plan: &Plan, site: &Site) -> Vec<Check> {
         clients(plan, site, &look),
         window(plan, Timestamp::now()),
     ]
+}
+
+/// What the other regions lack to take the present load of a region; `None` if they have room, or if their capacity is
+/// not known.
+pub(crate) async fn shortage(plan: &Plan, site: &Site) -> Option<String> {
+    let region = plan.region.as_ref()?;
+    if site.regions().iter().any(|other| other != region && !site.capacity.contains_key(other)) {
+        return None;
+    }
+    let look = look(plan, site).await;
+    room_without(plan, site, &look, region).await.err()
+}
+
+/// Looks at the deployment for as long as rates need.
+async fn look(plan: &Plan, site: &Site) -> std::sync::Arc<Look> {
+    let observer = Observer::start(plan, site, Instant::now());
+    tokio::time::sleep(LOOKS).await;
+    // One late answer of a busy machine is no reason to refuse.
+    let is_whole = |look: &Look| {
+        let nodes = site.nodes.iter().all(|node| look.nodes.contains_key(&node.name));
+        let mut routers = site.routers.iter();
+        let routers = routers.all(|it| look.routers.contains_key(&it.name) && look.dns.contains_key(&it.name));
+        nodes && routers && site.regions().iter().all(|region| look.load.contains_key(region))
+    };
+    let mut latest = observer.latest.clone();
+    let _ = tokio::time::timeout(PATIENCE, latest.wait_for(|look| is_whole(look))).await;
+    std::sync::Arc::clone(&observer.latest.borrow())
 }
 
 /// Whether the way back works: tried under the lock, because it touches what a drill touches.

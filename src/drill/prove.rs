@@ -120,9 +120,8 @@ pub(crate) async fn complete(scene: &Scene, moment: Timestamp, limit: Duration) 
     .await
 }
 
-/// Compares all regions with what was acknowledged.
-pub(crate) async fn prove(scene: &Scene, retention: Option<Duration>) -> Proof {
-    let visits: Vec<SentVisit> = scene.ledger.visits.lock().clone();
+/// Compares all regions with what was acknowledged of `visits`. The regions must have it all.
+pub(crate) async fn prove(scene: &Scene, visits: &[SentVisit], retention: Option<Duration>) -> Proof {
     let acknowledged = visits.iter().filter(|visit| visit.acknowledged.is_some()).count();
     let mut proof = Proof { acknowledged, ..Proof::default() };
     let (mut lost, mut resurrected) = (BTreeSet::new(), BTreeSet::new());
@@ -141,7 +140,7 @@ pub(crate) async fn prove(scene: &Scene, retention: Option<Duration>) -> Proof {
         let margin = replication::millis(EXPIRING);
         let lives = |id: &VisitId| expires(id).is_none_or(|expires| expires > after.0.0 + margin);
         let is_dead = |id: &VisitId| expires(id).is_some_and(|expires| expires + margin < before.0.0);
-        for visit in &visits {
+        for visit in visits {
             let row = list.get(&visit.id);
             let is_wrong = |phone: &Option<String>| visit.phone.is_some() && *phone != visit.phone;
             if visit.acknowledged.is_some()

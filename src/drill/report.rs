@@ -35,7 +35,8 @@ named! {
     }
 }
 
-/// `report.json`. Seconds count from the fault; of a drain the first three from its last step, the others from its first.
+/// `report.json`. Seconds count from the fault; of a drain `detect_s`, `dns_s` and `edge_s` count from its last
+/// step, the others from its first.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) name: String,

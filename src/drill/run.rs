@@ -17,7 +17,7 @@ use super::clients::{Clients, Scene};
 use super::disturb::Disturber;
 use super::figures::{self, Moments};
 use super::guard::Guard;
-use super::ledger::{ClientKind, Ledger};
+use super::ledger::{ClientKind, Ledger, SentVisit};
 use super::lock::Lock;
 use super::observe::Observer;
 use super::plan::{CONVERGENCE_LIMIT, Disturbance, Plan, RESTART_LIMIT};
@@ -33,6 +33,9 @@ const VENUE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long before the end of its faults a drill restores by itself.
 const DEAD_MAN: Duration = Duration::from_secs(8);
+
+/// How long the clients go on after the convergence at least, so that their recovery is seen.
+const SETTLED: Duration = Duration::from_secs(4);
 
 /// The share of check-ins that must be good before the fault.
 const LEAST_GOOD: f64 = 0.99;
@@ -195,7 +198,8 @@ impl Drill {
         if let Err(error) = prove::complete(scene, Timestamp::now(), CONVERGENCE_LIMIT).await {
             errors.push(format!("the regions are not equal at the end: {error:#}"));
         }
-        let proof = prove::prove(scene, self.plan.clients.retention).await;
+        let visits = scene.ledger.visits.lock().clone();
+        let proof = prove::prove(scene, &visits, self.plan.clients.retention).await;
         let left = prove::erase(scene).await.unwrap_or_else(|error| {
             errors.push(format!("{error:#}"));
             0
@@ -250,6 +254,8 @@ impl Drill {
         }
         // Restored first and told afterwards: the terminal may be what is gone.
         let restored = Timestamp::now();
+        // What the lists of the restored deployment are compared with; what the clients do from now on may be under way.
+        let before: Vec<SentVisit> = scene.ledger.visits.lock().clone();
         let errors = disturber.restore().await;
         progress.moments.restored = scene.start.elapsed();
         if let Some(reason) = &aborted {
@@ -265,12 +271,13 @@ impl Drill {
                 Ok(()) => {
                     progress.converged = Some(took);
                     // A region that has just returned is the one that might show what is gone.
-                    progress.resurrected = prove::prove(scene, self.plan.clients.retention).await.resurrected;
+                    let proof = prove::prove(scene, &before, self.plan.clients.retention).await;
+                    progress.resurrected = proof.resurrected;
                     self.note(scene, progress, "every region has all that every region acknowledged");
                 }
                 Err(error) => progress.errors.push(format!("the regions do not become equal: {error:#}")),
             }
-            tokio::time::sleep(self.plan.phases.after.saturating_sub(took)).await;
+            tokio::time::sleep(self.plan.phases.after.saturating_sub(took).max(SETTLED)).await;
         };
         tokio::select! {
             () = settle => {}
@@ -334,7 +341,7 @@ impl Drill {
             let before = self.pids(&region);
             disturber.stop(&region)?;
             self.note(scene, progress, &format!("{region} is restarted"));
-            self.back(observer, &region, &before).await?;
+            self.back(scene, observer, &region, &before).await?;
         }
         Ok(())
     }
@@ -394,15 +401,21 @@ impl Drill {
     }
 
     /// Waits until other processes run the region, are ready and linked, and have all their clients back.
-    async fn back(&self, observer: &Observer, region: &RegionId, before: &[Option<Pid>]) -> anyhow::Result<()> {
+    async fn back(
+        &self,
+        scene: &Scene,
+        observer: &Observer,
+        region: &RegionId,
+        before: &[Option<Pid>],
+    ) -> anyhow::Result<()> {
         poll::until(RESTART_LIMIT, async || {
             let now = self.pids(region);
             let is_new = now.iter().zip(before).all(|(now, before)| now.is_some() && now != before);
             anyhow::ensure!(is_new, "the processes of {region} were not started again");
-            let seen = observer.latest.borrow().at;
-            // A look that began after the start of the new processes.
+            // A look that begins after the new processes were seen.
+            let seen = scene.start.elapsed();
             let mut latest = observer.latest.clone();
-            let look = latest.wait_for(|look| look.at > seen + ARRIVED).await?.clone();
+            let look = latest.wait_for(|look| look.began > seen).await?.clone();
             for node in self.site.of(region) {
                 let status = look.nodes.get(&node.name).with_context(|| format!("{} does not answer", node.name))?;
                 let linked = status.peers.iter().all(|peer| peer.connected);

@@ -67,10 +67,20 @@ impl Process {
 impl Site {
     /// The deployment that the plan names, otherwise the one in `data`.
     pub(crate) fn find(plan: &Plan, data: &Path) -> anyhow::Result<Site> {
-        let mut site = match &plan.site {
-            Some(section) => Site::written(section, data),
+        let site = match &plan.site {
+            Some(section) => Site::written(section, Some(data)),
             None => Site::of_up(data)?,
         };
+        site.checked(plan)
+    }
+
+    /// The deployment that the plan names; no folder on this machine has a part in it.
+    pub(crate) fn named(plan: &Plan) -> anyhow::Result<Option<Site>> {
+        plan.site.as_ref().map(|section| Site::written(section, None).checked(plan)).transpose()
+    }
+
+    fn checked(self, plan: &Plan) -> anyhow::Result<Site> {
+        let mut site = self;
         site.capacity.extend(plan.capacity.iter().map(|(region, capacity)| (region.clone(), *capacity)));
         if site.nodes.is_empty() || site.routers.is_empty() {
             return Err(Usage::error("a drill needs nodes and at least one router"));
@@ -79,7 +89,7 @@ impl Site {
             if !site.regions().contains(region) {
                 let names: Vec<String> = site.regions().iter().map(ToString::to_string).collect();
                 return Err(Usage::error(format!(
-                    "`{region}` is no region here; the regions are {}",
+                    "there is no region `{region}`; the regions are {}",
                     names.join(", ")
                 )));
             }
@@ -94,7 +104,7 @@ impl Site {
             name: node.config.name,
             region: node.config.region,
             public: Base::from(node.config.listen.public),
-            admin: deployment::authorised(Base::from(node.config.listen.admin), data),
+            admin: deployment::authorised(Base::from(node.config.listen.admin), Some(data)),
             process: Process::of(node.config.pid_file.as_deref()),
         });
         let (mut routers, mut service, mut capacity) = (Vec::new(), None, BTreeMap::new());
@@ -106,14 +116,14 @@ impl Site {
             let known = fleet.regions.iter().filter_map(|region| Some((region.name.clone(), region.capacity?)));
             capacity.extend(known);
             let process = Process::of(pid_file.as_deref());
-            let (admin, edge) = (deployment::authorised(Base::from(admin), data), Base::from(edge.listen));
+            let (admin, edge) = (deployment::authorised(Base::from(admin), Some(data)), Base::from(edge.listen));
             routers.push(Router { name, admin, edge, dns: dns.listen, process });
         }
         let service = service.unwrap_or_default();
         Ok(Site { nodes: nodes.collect(), routers, service, capacity, folder: Some(data.to_owned()) })
     }
 
-    fn written(section: &SiteSection, data: &Path) -> Site {
+    fn written(section: &SiteSection, data: Option<&Path>) -> Site {
         let nodes = section.nodes.iter().map(|node| Node {
             name: node.name.clone(),
             region: node.region.clone(),

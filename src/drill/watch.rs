@@ -1,7 +1,7 @@
 //! Checks drills again and again in the steady state, for a node that is configured so: a deployment that could not lose a
 //! region is noticed before it does (the model is the plan evaluation of AWS ARC Region switch).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -24,11 +24,8 @@ pub(crate) fn watch(
     let mut drills = Vec::new();
     for file in files {
         let plan = Plan::load(file)?;
-        if plan.site.is_none() {
-            return Err(Usage::error(format!("drills.check: {} needs `[site]`", file.display())));
-        }
-        // No folder of a deployment of `up` is looked at, because the drill names its nodes.
-        let site = Site::find(&plan, Path::new(""))?;
+        let site = Site::named(&plan)?;
+        let site = site.ok_or_else(|| Usage::error(format!("drills.check: {} needs `[site]`", file.display())))?;
         drills.push((plan, site));
     }
     Ok(async move {
@@ -53,7 +50,7 @@ async fn check(plan: &Plan, site: &Site, metrics: &Metrics) {
             drill = plan.name,
             condition = failed.name,
             seen = failed.detail,
-            action = "mend it: without it the deployment may not survive what the drill takes away",
+            action = "mend the condition: the deployment may not survive what the drill takes away",
             "a drill would be refused now"
         );
     }

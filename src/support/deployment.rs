@@ -28,13 +28,13 @@ pub(crate) fn read(data: &Path) -> anyhow::Result<Vec<Deployed>> {
 /// The admin listeners of nodes: the given ones, otherwise those of the deployment in `data`.
 pub(crate) fn node_admins(given: &[Base], data: &Path) -> anyhow::Result<Vec<Base>> {
     if !given.is_empty() {
-        return Ok(given.iter().cloned().map(|base| authorised(base, data)).collect());
+        return Ok(given.iter().cloned().map(|base| authorised(base, Some(data))).collect());
     }
     let nodes = read(data).context(NOBODY)?;
     if nodes.is_empty() {
         return Err(nothing_in(data, "<region>/node.toml"));
     }
-    Ok(nodes.into_iter().map(|node| authorised(Base::from(node.config.listen.admin), data)).collect())
+    Ok(nodes.into_iter().map(|node| authorised(Base::from(node.config.listen.admin), Some(data))).collect())
 }
 
 /// The first answer of any node. A node that does not answer or cannot write now is skipped.
@@ -56,7 +56,7 @@ pub(crate) async fn first_answer(given: &[Base], data: &Path, call: &Call) -> an
 pub(crate) fn router_admin(data: &Path) -> anyhow::Result<Base> {
     let files = files(data, "router.toml").context(NOBODY)?;
     let first = files.first().ok_or_else(|| nothing_in(data, "router-1/router.toml"))?;
-    Ok(authorised(Base::from(RouterConfig::load(first)?.admin), data))
+    Ok(authorised(Base::from(RouterConfig::load(first)?.admin), Some(data)))
 }
 
 /// The checked configurations of all routers of the deployment in `data`.
@@ -66,7 +66,7 @@ pub(crate) fn routers(data: &Path) -> anyhow::Result<Vec<RouterConfig>> {
 
 /// The admin listeners of all routers of the deployment in `data`.
 pub(crate) fn router_admins(data: &Path) -> anyhow::Result<Vec<Base>> {
-    Ok(routers(data)?.into_iter().map(|router| authorised(Base::from(router.admin), data)).collect())
+    Ok(routers(data)?.into_iter().map(|router| authorised(Base::from(router.admin), Some(data))).collect())
 }
 
 /// The variable with an operator's token, for a deployment that `meridian up` did not make.
@@ -79,9 +79,9 @@ pub(crate) fn token_file(data: &Path) -> PathBuf {
 
 /// An admin listener with the operator's token: that of the deployment in `data` if the listener is on this machine, as
 /// that deployment is, otherwise that of the environment. Admin listeners speak no TLS, so their network must be trusted.
-pub(crate) fn authorised(base: Base, data: &Path) -> Base {
+pub(crate) fn authorised(base: Base, data: Option<&Path>) -> Base {
     let is_here = base.host().parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    let of_deployment = is_here.then(|| std::fs::read_to_string(token_file(data)).ok()).flatten();
+    let of_deployment = data.filter(|_| is_here).and_then(|data| std::fs::read_to_string(token_file(data)).ok());
     let token = of_deployment.or_else(|| std::env::var(TOKEN).ok());
     match token.as_deref().map(str::trim) {
         Some(token) if !token.is_empty() => base.with_token(token),

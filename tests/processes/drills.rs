@@ -2,22 +2,25 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::common::up::REGIONS;
-use crate::common::{Call, MERIDIAN, Up, holds};
+use crate::common::{Call, MERIDIAN, Up, holds, within};
 
 const SOON: Duration = Duration::from_secs(60);
+
+/// A region that was down takes its whole share again after hold-down and ramp, 50 seconds, and later if it fell often.
+const SETTLED: Duration = Duration::from_secs(240);
 
 /// What all drills of these tests have in common: short phases and few clients.
 const COMMON: &str = r#"
 name = "trial"
 about = "A trial."
-phases = { baseline = "2s", soak = "2s", hold = "4s", after = "1s" }
+phases = { baseline = "2s", soak = "2s", hold = "12s", after = "1s" }
 capacity = { eu-central = 2000, us-east = 2000, ap-southeast = 2000 }
 clients = { rate = 40, edge = 8, ttl = 8, pinned = 4, timeout = "8s" }
 objectives = { converged = "60s" }
@@ -75,12 +78,19 @@ impl Drill<'_> {
         self.up.public.into_iter().all(ready)
     }
 
-    /// The deployment is as it was: every region takes its whole share again.
+    /// The deployment is as it was: every router sends every region its whole share again.
     fn settle(&self) {
-        holds("every region takes its whole share", SOON, || {
-            let Ok(answer) = Call::new("GET", "/v1/admin/status").send(self.up.at(0, 1, 2)) else { return false };
-            let whole = |region: &Value| region["state"] == "up" && region["admission"] == 1.0;
-            answer.status == 200 && answer.json()["regions"].as_array().unwrap().iter().all(whole) && self.all_ready()
+        let routers =
+            (1..=9).filter(|router| self.up.data.join(format!("router-{router}/router.toml")).is_file()).count();
+        holds("every region takes its whole share", SETTLED, || {
+            let is_whole = |router: usize| {
+                let at = self.up.at(0, u8::try_from(router).unwrap(), 2);
+                let Ok(answer) = Call::new("GET", "/v1/admin/status").send(at) else { return false };
+                let whole = |region: &Value| region["state"] == "up" && region["admission"] == 1.0;
+                let status = answer.json();
+                status["frozen"] == false && status["regions"].as_array().is_some_and(|all| all.iter().all(whole))
+            };
+            (1..=routers).all(is_whole) && self.all_ready()
         });
     }
 
@@ -148,14 +158,17 @@ fn what_would_hurt_is_refused_with_its_figures_and_disturbs_nothing() {
     let refused = |name: &str, own: &str, condition: &str, figures: &str| {
         let (code, report) = drill.run(name, own);
         assert_eq!((code, &report["verdict"]), (4, &"refused".into()), "{name}: {report}");
-        let failed = report["checks"].as_array().unwrap().iter().find(|check| check["passed"] == false).unwrap();
-        let detail = failed["detail"].as_str().unwrap();
-        assert!(failed["name"] == condition && detail.contains(figures), "{name}: {failed}");
+        let fits = |check: &Value| {
+            check["passed"] == false
+                && check["name"] == condition
+                && check["detail"].as_str().unwrap().contains(figures)
+        };
+        assert!(report["checks"].as_array().unwrap().iter().any(fits), "{name}: {:#}", report["checks"]);
         let checked = drill.command("check", name, own).output().unwrap();
         assert_eq!(checked.status.code(), Some(4), "{name}");
     };
     let loss = "mode = \"fail\"\nregion = \"eu-central\"";
-    refused("small", &format!("{loss}\ncapacity = {{ us-east = 20, ap-southeast = 20 }}"), "capacity", "wanted 4");
+    refused("small", &format!("{loss}\ncapacity = {{ us-east = 20, ap-southeast = 20 }}"), "capacity", "times 1.2");
     refused("unknown", &format!("{loss}\ncapacity = {{ ap-southeast = 2000 }}"), "capacity", "that of us-east");
     refused("router", "mode = \"router\"", "clients", "one router");
     refused("never", &format!("{loss}\nbefore = {{ window = [\"00:00:00\", \"00:00:00\"] }}"), "window", "allowed");
@@ -245,15 +258,18 @@ fn an_objective_is_missed_and_two_drills_do_not_run_at_once() {
     up.stop();
 }
 
+/// A drill that holds for much longer than a test waits.
+const HANG: &str = "mode = \"fail\"\nregion = \"us-east\"\nhow = \"hang\"\n\
+    phases = { baseline = \"2s\", hold = \"5m\", after = \"0s\" }";
+
 #[test]
-fn a_guard_rail_an_operator_or_a_killed_command_restores_everything() {
+fn a_guard_rail_restores_everything_and_so_does_the_expiry_after_kill_9() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
     let drill = Drill { up: &up, folder: folder.path() };
     drill.settle();
-    let hang = "mode = \"fail\"\nregion = \"us-east\"\nhow = \"hang\"\nphases = { baseline = \"2s\", hold = \"60s\", after = \"0s\" }";
     // No check-in is that fast: the guard rail breaks after its five seconds.
-    let (code, report) = drill.run("guard", &format!("{hang}\nguards = {{ p99 = \"1us\" }}"));
+    let (code, report) = drill.run("guard", &format!("{HANG}\nguards = {{ p99 = \"1us\" }}"));
     assert_eq!((code, &report["verdict"]), (3, &"aborted".into()), "{}", failed(&report));
     assert!(report["reason"].as_str().unwrap().contains("p99"), "{report}");
     let at = |what: &str| {
@@ -261,33 +277,42 @@ fn a_guard_rail_an_operator_or_a_killed_command_restores_everything() {
         let event = events.iter().find(|event| event["what"].as_str().unwrap().contains(what));
         event.unwrap_or_else(|| panic!("{what}: {events:?}"))["at_s"].as_f64().unwrap()
     };
-    assert!(at("restored") - at("ABORTED") < 2.0, "{report}");
+    // Two seconds on a quiet machine; the entry in the audit trail waits for the disk.
+    assert!(at("restored") - at("ABORTED") < 6.0, "{report}");
     assert_eq!((drill.faults(1), report["rpo"]["lost"].as_u64()), (0, Some(0)));
     drill.settle();
+    // kill -9: what it made ends by itself, after hold and margin.
+    let before = up.pid("us-east");
+    let mut child = drill.start("killed", "mode = \"fail\"\nregion = \"us-east\"");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    holds("the region is back", SETTLED, || drill.all_ready());
+    assert_ne!(up.pid("us-east"), before, "`up` has started it again");
+    assert!(!up.data.join("us-east/return-at").exists());
+    up.stop();
+}
+
+#[test]
+fn an_operator_and_a_lost_terminal_restore_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let drill = Drill { up: &up, folder: folder.path() };
+    drill.settle();
     // Ctrl-C.
-    let mut child = drill.start("stopped", hang);
+    let mut child = drill.start("stopped", HANG);
     assert_eq!(drill.faults(1), 2);
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGINT).unwrap();
-    holds("its faults are gone", Duration::from_secs(5), || drill.faults(1) == 0);
+    holds("its faults are gone", SOON, || drill.faults(1) == 0);
     assert_eq!(child.wait().unwrap().code(), Some(3));
     drill.settle();
     // The terminal is gone, and with it the reader of what the drill says.
-    let mut command = drill.command("run", "gone", hang);
+    let mut command = drill.command("run", "gone", HANG);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     holds("the faults are made", SOON, || drill.faults(1) == 2);
     drop(child.stderr.take());
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGHUP).unwrap();
-    holds("its faults are gone", Duration::from_secs(5), || drill.faults(1) == 0);
+    holds("its faults are gone", SOON, || drill.faults(1) == 0);
     assert_eq!(child.wait().unwrap().code(), Some(3));
-    drill.settle();
-    // kill -9: what it made ends by itself, within hold and margin.
-    let kills = "mode = \"fail\"\nregion = \"us-east\"\nphases = { baseline = \"2s\", hold = \"1s\", after = \"0s\" }";
-    let mut child = drill.start("killed", kills);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let begun = Instant::now();
-    holds("the region is back", SOON, || drill.all_ready());
-    assert!(begun.elapsed() < Duration::from_secs(45));
     up.stop();
 }
 
@@ -369,17 +394,39 @@ fn a_node_checks_drills_again_and_again() {
     assert_eq!(refused.status.code(), Some(2), "{}", String::from_utf8_lossy(&refused.stderr));
     std::fs::write(&config, checks(&file)).unwrap();
     let _node = up.start_again("us-east");
-    let fit = || {
-        let answer = Call::new("GET", "/metrics").send(up.at(1, 2, 2)).ok()?;
+    let fit = within("the drill is checked", SOON, || {
+        let answer = Call::new("GET", "/metrics").send(up.at(1, 2, 2)).map_err(|error| error.to_string())?;
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        text.lines().find_map(|line| line.strip_prefix("meridian_drill_fit{drill=\"trial\"} ")).map(str::to_owned)
-    };
-    holds("the drill is checked", SOON, || fit().is_some());
+        let mut values = text.lines().filter_map(|line| line.strip_prefix("meridian_drill_fit{drill=\"trial\"} "));
+        values.next().map(str::to_owned).ok_or_else(|| "not yet".to_owned())
+    });
     // Its region has just come back, so the routers may not send it all its clients yet; the log says so then.
     let log = std::fs::read_to_string(up.data.join("us-east/log")).unwrap();
-    assert_eq!(fit().unwrap() == "0", log.contains("a drill would be refused now"), "{log}");
-    let check =
-        drill.command("check", "watched", &std::fs::read_to_string(&file).unwrap().replace(COMMON, "")).output();
-    assert!([Some(0), Some(4)].contains(&check.unwrap().status.code()), "the same file works by hand");
+    assert_eq!(fit == "0", log.contains("a drill would be refused now"), "{log}");
+    let mut by_hand = Command::new(MERIDIAN);
+    let checked = by_hand.args(["drill", "check"]).arg(&file).env_remove("MERIDIAN_TOKEN").output().unwrap();
+    assert!([Some(0), Some(4)].contains(&checked.status.code()), "the same file works by hand: {checked:?}");
+    up.stop();
+}
+
+#[test]
+fn a_region_is_not_drained_if_the_others_have_no_room_for_its_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let drill = Drill { up: &up, folder: folder.path() };
+    drill.settle();
+    let config = up.data.join("router-1/router.toml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    // The probes of the router alone are more than that.
+    std::fs::write(&config, written.replace("\nweight = 1.0", "\nweight = 1.0\ncapacity = 0.01")).unwrap();
+    let drain = |more: &[&str]| {
+        let mut command = Command::new(MERIDIAN);
+        command.args(["region", "drain", "us-east", "--by", "mk", "--data"]).arg(&up.data).args(more).output().unwrap()
+    };
+    let refused = drain(&[]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("have no room for us-east") && said.contains("requests/s"), "{said}");
+    assert!(drain(&["--force"]).status.success());
     up.stop();
 }

@@ -38,6 +38,7 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
         limits: file.limits.try_into()?,
         faults: file.faults.enabled,
         drills: drills(&file.drills, folder)?,
+        least_regions: config::whole("admin.least_regions", file.admin.least_regions, 1, 100)?,
         operators: file.admin.operators.map(|path| config::path("admin.operators", &path, folder)).transpose()?,
         region: file.region,
         name,

@@ -183,12 +183,20 @@ impl Default for DrillsSection {
 }
 
 /// `[admin]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminSection {
     /// The file with the operators and the hashes of their tokens; without it every client of the listener is trusted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operators: Option<PathBuf>,
+    /// An order that would leave fewer other regions to serve is refused, unless it is forced.
+    pub least_regions: usize,
+}
+
+impl Default for AdminSection {
+    fn default() -> Self {
+        Self { operators: None, least_regions: 1 }
+    }
 }
 
 /// `[limits]`

@@ -130,7 +130,7 @@ async fn status(call: Call) -> Result<Reply, Problem> {
         buckets: status.buckets,
         complete_through: completeness(&status),
         peers: peers.collect(),
-        certificate_until: app.metrics.certificate_until(),
+        certificate_until: app.metrics.certificate_until(app.now(&status)),
         faults: app.faults.shown(),
     };
     Ok(json(StatusCode::OK, &shown))

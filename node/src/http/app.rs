@@ -57,6 +57,8 @@ pub struct App {
     pub(super) console_keys: ConsoleKeys,
     pub(super) faults: Faults,
     pub(super) operators: Operators,
+    /// How many other regions must be left to serve when one is drained.
+    pub(super) least_regions: usize,
     /// The nodes that it replicates with.
     pub(super) peers: BTreeSet<NodeName>,
     pub(super) metrics: Arc<Metrics>,
@@ -102,6 +104,7 @@ impl App {
             console_keys,
             faults,
             operators,
+            least_regions: config.least_regions,
             peers: config.peers.iter().map(|peer| peer.name.clone()).collect(),
             metrics,
             contact_searches: Semaphore::new(CONTACT_SEARCHES),

@@ -15,7 +15,7 @@ fn read(app: &App) -> Result<(Vec<(DocumentName, DrillLock)>, Wall), Problem> {
     let status = app.handle.status();
     let now = app.now(&status);
     let (from, to) = drills::ids(now);
-    let query = Query { collection: drills::LOCKS, tenant: drills::NOBODY, from, to, limit: drills::MOST };
+    let query = Query { collection: drills::LOCKS, tenant: drills::NO_TENANT, from, to, limit: drills::MOST };
     let page = app.handle.reader().scan(&query, app.view(&status))?;
     let rows = page.rows.into_values().flatten();
     let locks = rows.filter_map(|(key, row)| Some((key.name, drills::read(&row.document().ok()?)?)));

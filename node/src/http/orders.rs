@@ -79,7 +79,7 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     // Without a token the request must say who gives the order.
     let by = if call.operator.name.is_some() { call.operator.named(new.by.trim()) } else { new.by };
     let new = NewOrder { by, ..new };
-    let order = Order::give(new, &region, now, &known, app.regions.keys()).map_err(refused)?;
+    let order = Order::give(new, &region, now, &known, app.regions.keys(), app.least_regions).map_err(refused)?;
     audit::record(app, &call.operator, order.by.clone(), describe(&region, &order) + forced, &order.reason).await;
     write(app, document, region.as_str(), orders::value(&order)).await?;
     tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
@@ -113,6 +113,6 @@ fn until_is_bad(body: &[u8]) -> bool {
 }
 
 fn refused(error: OrderError) -> Problem {
-    let kind = if error == OrderError::NobodyLeft { Kind::NobodyLeft } else { Kind::Invalid };
+    let kind = if matches!(error, OrderError::NobodyLeft { .. }) { Kind::NobodyLeft } else { Kind::Invalid };
     Problem::new(kind, error.to_string())
 }

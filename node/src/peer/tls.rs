@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use replication::NodeName;
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, version};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use crate::config::TlsConfig;
 use crate::metrics::Metrics;
+use tokio::sync::watch;
 
 /// Why this node cannot link to peers.
 #[derive(Debug, thiserror::Error)]
@@ -37,14 +39,19 @@ pub enum TlsError {
 
 /// A node's certificate and the authority that its peers must have, read again when their files change.
 ///
-/// A link that exists keeps the certificate with which it began. Files that do not belong together change nothing, so an
-/// operator can replace them one after the other.
+/// A link that exists keeps the certificate with which it began. A certificate and a key that do not belong together
+/// change nothing, so an operator can replace them one after the other. A new authority counts at once for the next link:
+/// `ca.pem` should hold the old and the new one until every node has a new certificate.
 pub struct TlsIdentity {
     files: TlsConfig,
     name: NodeName,
     current: ArcSwap<Loaded>,
+    reading: Mutex<()>,
     metrics: Arc<Metrics>,
 }
+
+/// Time between two looks at the files.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 struct Loaded {
     changed: [Option<SystemTime>; 3],
@@ -59,7 +66,8 @@ impl TlsIdentity {
     /// [`TlsError`].
     pub fn load(files: &TlsConfig, name: &NodeName, metrics: Arc<Metrics>) -> Result<TlsIdentity, TlsError> {
         let current = ArcSwap::from_pointee(Loaded::read(files)?);
-        let identity = TlsIdentity { files: files.clone(), name: name.clone(), current, metrics };
+        let identity =
+            TlsIdentity { files: files.clone(), name: name.clone(), current, reading: Mutex::new(()), metrics };
         identity.measure();
         Ok(identity)
     }
@@ -76,8 +84,24 @@ impl TlsIdentity {
         self.current.load().client.clone()
     }
 
+    /// Looks once a minute whether the files have changed, because links last for weeks, until `stop` is true.
+    pub(crate) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                _ = looks.tick() => {}
+            }
+            let own = Arc::clone(&self);
+            // The files are read and the signatures verified on a thread of their own.
+            let _ = tokio::task::spawn_blocking(move || own.renew()).await;
+        }
+    }
+
     /// Reads the files again if one has changed. Links are few, and a look at three times costs microseconds.
     fn renew(&self) {
+        // Of many handshakes at once one reads.
+        let Some(_reading) = self.reading.try_lock() else { return };
         let changed = changed(&self.files);
         if self.current.load().changed == changed {
             return;
@@ -91,10 +115,10 @@ impl TlsIdentity {
             Err(error) => {
                 let (server, client) = (self.current.load().server.clone(), self.current.load().client.clone());
                 self.current.store(Arc::new(Loaded { changed, server, client }));
-                tracing::error!(
+                tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     action = "replace all files that belong together",
-                    "the certificates cannot be read again: those known before stay"
+                    "the certificates cannot be read again yet: those known before stay"
                 );
             }
         }
@@ -129,10 +153,13 @@ impl Loaded {
             .map_err(|source| TlsError::Read { path: files.key.clone(), source })?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build()?;
-        let server = ServerConfig::builder_with_provider(provider.clone())
+        let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&version::TLS13])?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.clone(), key.clone_key())?;
+        // A session that is resumed is not verified again, and links are too few to save a handshake.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])?
             .with_root_certificates(roots)

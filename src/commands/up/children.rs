@@ -187,6 +187,7 @@ impl Watched {
                 _ = orders.wait_for(|order| *order != Order::Run) => None,
             };
             let Some(how) = died else { return self.stop(child).await };
+            self.forget_other(id);
             self.tell(ChildEvent::Died { number: self.index, how, returns: self.returns().map(|(at, _)| at) });
             tokio::select! {
                 again = self.again(id) => child = again,
@@ -202,6 +203,14 @@ impl Watched {
         let mut words = text.split_whitespace();
         let at = words.next()?.parse().ok()?;
         Some((at, words.next().and_then(|pid| pid.parse().ok()).map(Pid::from_raw)))
+    }
+
+    /// Removes an order to return that names a process other than the one that has just died: a drill wrote it too late.
+    fn forget_other(&self, dead: Option<Pid>) {
+        if self.returns().is_some_and(|(_, ended)| ended.is_some() && ended != dead) {
+            // If it stays, the process is started again although no drill has ended it, which `Returned` tells.
+            let _ = std::fs::remove_file(self.process.return_file());
+        }
     }
 
     /// Starts the process again at the time that a drill has written down. The drill may have ended or been killed
@@ -226,10 +235,9 @@ impl Watched {
             match done {
                 Ok(None) => {}
                 Ok(Some(child)) => {
-                    // Without the file the process stays down after its next death, as any other does.
-                    if let Err(error) = std::fs::remove_file(self.process.return_file()) {
-                        self.tell(ChildEvent::Stuck { number: self.index, error: error.to_string() });
-                    }
+                    // Without the file the process stays down after its next death, as any other does. One that cannot be
+                    // removed names the dead process, and the next death removes it.
+                    let _ = std::fs::remove_file(self.process.return_file());
                     self.tell(ChildEvent::Returned { number: self.index });
                     return child;
                 }

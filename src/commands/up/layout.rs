@@ -202,7 +202,7 @@ impl Layout {
             limits: LimitsSection::default(),
             // Drills are what a deployment on one machine is for.
             faults: FaultsSection { enabled: true },
-            admin: AdminSection { operators: Some(self.operators()) },
+            admin: AdminSection { operators: Some(self.operators()), ..AdminSection::default() },
             drills: DrillsSection::default(),
             peers: peers.collect(),
         }

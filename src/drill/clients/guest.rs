@@ -74,11 +74,10 @@ impl Guest {
             // What was due while the client was kept waiting fares like the check-in that it waited for, otherwise a
             // server that hangs would be charged once for a long time.
             let missed = self.missed(&mut due, pause, &sample);
-            self.scene.ledger.end(self.client, [sample.clone()].into_iter().chain(missed));
+            self.scene.ledger.end(self.client, [sample].into_iter().chain(missed));
             if let Some(accepted) = accepted {
-                let usable = self.follow(accepted).await;
-                let missed = self.missed(&mut due, pause, &Sample { good: usable, ..sample });
-                self.scene.ledger.end(self.client, missed);
+                // What is due meanwhile is sent next, and charged from when it was due.
+                self.follow(accepted).await;
             }
         }
     }
@@ -123,23 +122,23 @@ impl Guest {
         (sample, good.then_some(Accepted { id, secret, payload, place }))
     }
 
-    /// Erases, corrects or reads the visit, as some guests do. Returns whether the answers were usable.
-    async fn follow(&mut self, visit: Accepted) -> bool {
+    /// Erases, corrects or reads the visit, as some guests do.
+    async fn follow(&mut self, visit: Accepted) {
         if self.rng.random_bool(ERASES) {
             return self.erase(&visit).await;
         }
         let corrects = self.rng.random_bool(CORRECTS);
         if corrects && !self.correct(&visit).await {
-            return false;
+            return;
         }
         if !corrects && !self.rng.random_bool(READS) {
-            return true;
+            return;
         }
         let shown = self.scene.ledger.visits.lock()[visit.place].phone.clone();
         let call = self.call(Method::GET, &visit.id, &visit.secret);
         let Ok(Answered { reply, .. }) = self.send(call).await else {
             self.scene.ledger.follow.lock().failed += 1;
-            return false;
+            return;
         };
         match reply.status {
             StatusCode::OK if first_phone(&reply.body) == shown => self.scene.ledger.follow.lock().read += 1,
@@ -148,11 +147,13 @@ impl Guest {
             }
             // A visit that is kept for a short time may have expired.
             StatusCode::GONE => {}
-            _ => return self.unusable(&reply),
+            _ => {
+                self.unusable(&reply);
+            }
         }
-        true
     }
 
+    /// Returns whether a read may follow: the guest knows what it must show.
     async fn correct(&mut self, visit: &Accepted) -> bool {
         let call = self.call(Method::PATCH, &visit.id, &visit.secret);
         let payload = self.scene.pool.get(visit.payload);
@@ -175,7 +176,7 @@ impl Guest {
         self.note_failure(&answered)
     }
 
-    async fn erase(&mut self, visit: &Accepted) -> bool {
+    async fn erase(&mut self, visit: &Accepted) {
         let call = self.call(Method::DELETE, &visit.id, &visit.secret);
         let answered = self.send(call).await;
         let erasure = match &answered {
@@ -186,9 +187,9 @@ impl Guest {
         self.scene.ledger.visits.lock()[visit.place].erasure = erasure;
         if erasure == Erasure::Acknowledged {
             self.scene.ledger.follow.lock().erased += 1;
-            return true;
+        } else {
+            self.note_failure(&answered);
         }
-        self.note_failure(&answered)
     }
 
     fn note_failure(&self, answered: &Result<Answered, Failure>) -> bool {

@@ -155,7 +155,7 @@ impl Default for Before {
 pub(crate) struct Guards {
     /// The share of check-ins through the edge that fail, over five seconds.
     pub(crate) failed: f64,
-    /// The 99th percentile of check-ins through the edge, over five seconds and twice in a row.
+    /// The 99th percentile of check-ins through the edge within five seconds; above it for five seconds is a breach.
     #[serde(with = "duration")]
     pub(crate) p99: Duration,
     /// The part of its capacity that a surviving region uses.
@@ -300,8 +300,11 @@ impl Written {
         if baseline.max(soak).max(hold).max(after) > hour {
             return bad("phases", "each takes an hour at most");
         }
-        if before.lag.max(before.clock) > hour || guards.p99.max(guards.lag).max(guards.disagreement) > hour {
-            return bad("guards", "bounds of `[before]` and `[guards]` are an hour at most");
+        if before.lag.max(before.clock) > hour || before.certificates > hour * 24 * 366 {
+            return bad("before", "`lag` and `clock` are an hour at most, `certificates` a year");
+        }
+        if guards.p99.max(guards.lag).max(guards.disagreement) > hour {
+            return bad("guards", "`p99`, `lag` and `disagreement` are an hour at most");
         }
         let plan = Plan {
             name,

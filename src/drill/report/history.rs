@@ -10,7 +10,7 @@ const MOST: usize = 10;
 /// Largest report that is read.
 const LARGEST: u64 = 16 * 1024 * 1024;
 
-/// The newest earlier reports, the newest first. What is no report is skipped: the folder may hold anything.
+/// The newest earlier reports, the newest first. Files that are not reports are skipped, because the folder may hold anything.
 pub(super) fn read(folder: &Path, report: &Report) -> Vec<Earlier> {
     let beside = folder.parent().and_then(|parent| parent.read_dir().ok());
     let folders = beside.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
