@@ -69,11 +69,15 @@ pub enum OrderError {
     #[error("`keep`: per cent of its clients that a drained region keeps, below 100")]
     Keep,
     /// Too few regions would be left to serve.
-    #[error("fewer than {least} other regions would be left to serve; give `force` if that is what you want")]
+    #[error("{} would be left to serve; give `force` if that is what you want", too_few(*least))]
     NobodyLeft {
         /// How many there must be.
         least: usize,
     },
+}
+
+fn too_few(least: usize) -> String {
+    if least == 1 { "no other region".to_owned() } else { format!("fewer than {least} other regions") }
 }
 
 impl Order {

@@ -6,6 +6,8 @@
 //! - What was begun is ended before anything is taken back, so a late order cannot win against the restore.
 //! - To restore twice does no harm.
 
+mod process;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use api::orders::{NewOrder, OrderKind, RegionOrder};
 use api::{Moment, RegionId};
 use hyper::Method;
 use jiff::Timestamp;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::Signal;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
@@ -249,52 +251,5 @@ async fn end_faults(node: &Node) -> anyhow::Result<()> {
     match list.and_then(|answer| answer.json::<FaultList>()) {
         Ok(list) if list.faults.is_empty() => Ok(()),
         _ => Err(error.into()),
-    }
-}
-
-impl Process {
-    fn running(&self) -> anyhow::Result<nix::unistd::Pid> {
-        let file = &self.pid_file;
-        deployment::running(file).with_context(|| format!("{} names no running process", file.display()))
-    }
-
-    /// Ends the process; `meridian up` starts it again at `returns`.
-    fn end(&self, signal: Signal, returns: Timestamp) -> anyhow::Result<()> {
-        let pid = self.running()?;
-        self.returns(returns, pid.as_raw())?;
-        kill(pid, signal).with_context(|| {
-            // Otherwise a later death of the process would be undone.
-            let left = std::fs::remove_file(&self.return_file).map_or(", and its return stays ordered", |()| "");
-            format!("cannot end process {pid}{left}")
-        })
-    }
-
-    /// Tells `meridian up` when the process is started again. The file appears whole, because it is renamed into place.
-    fn returns(&self, at: Timestamp, pid: i32) -> anyhow::Result<()> {
-        let file = &self.return_file;
-        let new = file.with_extension("new");
-        std::fs::write(&new, format!("{at} {pid}\n"))
-            .and_then(|()| std::fs::rename(&new, file))
-            .with_context(|| format!("cannot write {}", file.display()))
-    }
-
-    /// Lets a process return at once that the drill has ended and that has not returned yet.
-    fn returns_now(&self) -> anyhow::Result<()> {
-        let Some((at, pid)) = self.ordered() else { return Ok(()) };
-        // A time that has passed is about to be acted upon; writing it again could outlive that.
-        if at <= Timestamp::now() { Ok(()) } else { self.returns(Timestamp::now(), pid) }
-    }
-
-    /// The return that is ordered: when, and of which process.
-    fn ordered(&self) -> Option<(Timestamp, i32)> {
-        let text = std::fs::read_to_string(&self.return_file).ok()?;
-        let (at, pid) = text.trim().split_once(' ')?;
-        Some((at.parse().ok()?, pid.parse().ok()?))
-    }
-
-    /// Whether a return was ordered for a process that another one has replaced.
-    fn is_left_over(&self) -> bool {
-        let running = deployment::running(&self.pid_file);
-        self.ordered().is_some_and(|(at, pid)| at <= Timestamp::now() && running.is_some_and(|now| now.as_raw() != pid))
     }
 }

@@ -4,6 +4,7 @@
 //! - To hold a [`Plan`] is proof that its bounds were checked.
 //! - Whatever the drill makes ends by itself after [`Plan::expiry`], an hour at most.
 
+mod sections;
 mod written;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,8 @@ use api::faults::Act;
 use ipnetwork::IpNetwork;
 use service::config::{self, ConfigError};
 
-pub(crate) use self::written::{Before, Guards, Mode, Objectives, SiteSection};
+pub(crate) use self::sections::{Before, Guards, Objectives, SiteSection};
+pub(crate) use self::written::Mode;
 
 /// A checked drill.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use fantoccini::elements::Element;
 use fantoccini::error::CmdError;
 use fantoccini::wd::WebDriverCompatibleCommand;
@@ -215,8 +216,10 @@ impl Browser {
 
     /// Presses keys, wherever the focus is.
     pub(crate) fn press(&self, keys: &str) {
-        let element = self.runtime.block_on(self.client.active_element()).unwrap();
-        self.runtime.block_on(element.send_keys(keys)).unwrap();
+        // Of the keyboard and not of an element: keys that are sent to a field for a day begin at its first part again.
+        let strokes = keys.chars().flat_map(|value| [KeyAction::Down { value }, KeyAction::Up { value }]);
+        let keyboard = strokes.fold(KeyActions::new("keyboard".to_owned()), KeyActions::then);
+        self.runtime.block_on(self.client.perform_actions(keyboard)).unwrap();
     }
 
     /// Presses keys at an element, as a person does who has reached it with the Tab key.
