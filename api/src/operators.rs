@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Moment, named};
 
 named! {
-    /// What an operator may do.
+    /// The rights of an operator.
     Role {
         /// Read status, metrics and the audit trail.
         View = "view",

@@ -1,4 +1,4 @@
-//! Who may use an admin listener: operators with tokens and roles, in a file that is read again when it changes.
+//! The operators of an admin listener, with tokens and roles, in a file that is read again when it changes.
 //!
 //! A token is 256 random bits, and the file holds its hash. So a hash without salt and stretching is enough: there is
 //! nothing to guess.

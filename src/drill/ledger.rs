@@ -59,7 +59,7 @@ pub(crate) struct SentVisit {
 /// Whether a visit was erased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Erasure {
-    /// Nobody asked for it.
+    /// It was not asked for.
     #[default]
     None,
     /// A region has acknowledged it: no list may show the visit.

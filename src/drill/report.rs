@@ -159,6 +159,23 @@ pub(crate) struct EarlierRpo {
     pub(crate) lost: usize,
 }
 
+impl From<&Report> for Earlier {
+    /// The report as later runs will read it.
+    fn from(report: &Report) -> Self {
+        Self {
+            name: report.name.clone(),
+            run: report.run.clone(),
+            verdict: report.verdict.to_string(),
+            begun: report.begun,
+            dns_s: report.dns_s,
+            rto_s: report.rto_s.iter().map(|(kind, rto)| ((*kind).to_owned(), *rto)).collect(),
+            failed: report.failed.iter().map(|(kind, failed)| ((*kind).to_owned(), *failed)).collect(),
+            rpo: EarlierRpo { lost: report.rpo.lost },
+            converged_s: report.converged_s,
+        }
+    }
+}
+
 /// What the plots need beside the report.
 #[derive(Default)]
 pub(crate) struct Course {

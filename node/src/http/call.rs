@@ -18,7 +18,7 @@ pub(super) struct Call {
     pub(super) app: Arc<App>,
     pub(super) parts: Parts,
     pub(super) body: Incoming,
-    /// Who sends it; only the admin listener asks.
+    /// The operator who sends it, on the admin listener.
     pub(super) operator: Operator,
     names: PathNames,
     stopping: watch::Receiver<bool>,

@@ -129,15 +129,8 @@ impl Row {
         }
     }
 
+    /// The row of this run, among those of earlier ones.
     fn of_this(report: &Report) -> Row {
-        Row {
-            begun: format!("this run, {}", report.begun.strftime("%H:%M")),
-            verdict: report.verdict.to_string(),
-            dns: seconds(report.dns_s),
-            rto: seconds(report.rto_s.get("ttl").copied().flatten()),
-            failed: report.failed.get("edge").copied().unwrap_or_default(),
-            lost: report.rpo.lost,
-            converged: seconds(report.converged_s),
-        }
+        Row { begun: format!("this run, {}", report.begun.strftime("%H:%M")), ..Row::of(&Earlier::from(report)) }
     }
 }
