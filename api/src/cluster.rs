@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::members::Member;
 use crate::orders::Order;
 use crate::{Moment, NodeName, Position, RegionId};
 
@@ -14,8 +15,11 @@ pub struct Cluster {
     pub region: RegionId,
     /// Whether it is fit to serve.
     pub ready: bool,
-    /// All configured regions.
+    /// All regions of its deployment.
     pub regions: Vec<ClusterRegion>,
+    /// The nodes whose membership operators changed while the deployment ran; the others are as configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<Member>,
 }
 
 /// One region.

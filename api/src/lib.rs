@@ -9,6 +9,7 @@
 //! | [`wait`] | `?wait=` and `?durability=` |
 //! | [`problem`] | kinds of problems and their JSON (RFC 9457) |
 //! | [`cluster`], [`orders`] | regions and nodes as one node sees them; operators' orders on regions |
+//! | [`members`] | nodes that are added, moved or removed while the deployment runs |
 //! | [`operators`] | roles of operators, and the audit trail |
 //! | [`faults`], [`drills`] | faults that an operator makes on a node; the lock of a drill |
 //! | [`status`] | what a node and a router tell an operator |
@@ -32,6 +33,7 @@ pub mod duration;
 pub mod explanation;
 pub mod faults;
 pub mod headers;
+pub mod members;
 mod moment;
 mod named;
 pub mod operators;

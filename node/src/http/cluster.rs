@@ -59,6 +59,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
         region: app.region.clone(),
         ready: reasons(&call.app, &status, call.is_stopping()).is_empty(),
         regions: regions.collect(),
+        members: Vec::new(),
     };
     let mut reply = json(StatusCode::OK, &cluster);
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

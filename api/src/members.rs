@@ -1,0 +1,94 @@
+//! Membership that changes while a deployment runs: `/v1/admin/members` of a node, and `members` in `/v1/cluster`.
+//!
+//! A node begins with the peers of its configuration. What operators change afterwards is kept in one replicated
+//! document, which wins over the configuration: a node that was added, moved to another address, or removed for good.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::named;
+use crate::{Moment, NodeName, Position, RegionId};
+
+named! {
+    /// Whether a node belongs to the deployment.
+    Membership {
+        /// It belongs to the deployment.
+        Member = "member",
+        /// It was removed for good.
+        Removed = "removed",
+    }
+}
+
+/// The last change of one node's membership, as it is shown. The public sees neither its replication address nor its
+/// author and reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Member {
+    /// The node.
+    pub name: NodeName,
+    /// The region that it serves.
+    pub region: RegionId,
+    /// Whether it belongs to the deployment.
+    pub membership: Membership,
+    /// When this was ordered.
+    pub since: Moment,
+    /// Where its region is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// Its public listener, to which routers send clients; without it no router learns of the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<SocketAddr>,
+    /// Its replication listener, as `host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replication: Option<String>,
+    /// The operator who ordered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Member {
+    /// Whether this change replaces `other`, which is about the same node: it was ordered later, or at the same moment
+    /// and leaves fewer nodes.
+    #[must_use]
+    pub fn replaces(&self, other: &Member) -> bool {
+        (self.since, self.membership) > (other.since, other.membership)
+    }
+}
+
+/// A node that an operator adds, or whose addresses change: the body of `PUT /v1/admin/members/{node}`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewMember {
+    /// The region that it serves.
+    pub region: RegionId,
+    /// Where its region is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position: Option<Position>,
+    /// Its replication listener, as `host:port`.
+    pub replication: String,
+    /// Its public listener.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<SocketAddr>,
+    /// The operator who adds it.
+    pub by: String,
+    /// Why; may be empty.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// The removal of a node for good: the body of `DELETE /v1/admin/members/{node}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveMember {
+    /// The operator who removes it.
+    pub by: String,
+    /// Why; may be empty.
+    #[serde(default)]
+    pub reason: String,
+    /// Remove it although clients are still sent to its region, or too few regions are left.
+    #[serde(default)]
+    pub force: bool,
+}
