@@ -31,7 +31,7 @@ pub(crate) enum Command {
     Node(node::NodeArgs),
     /// Run one geo-router (DNS and HTTP edge) until SIGTERM
     Router(router::RouterArgs),
-    /// Stop sending new clients to a region, or start again
+    /// Stop sending new clients to a region or start again; add and remove regions
     #[command(subcommand)]
     Region(RegionCommand),
     /// Make a node fail on purpose, for a drill; every fault ends by itself
@@ -84,6 +84,10 @@ pub(crate) enum RegionCommand {
     Restore(region::RestoreArgs),
     /// Show what operators have ordered, with author and reason
     List(region::ListArgs),
+    /// Add a region to the running deployment and watch it fill; exit 0 once it holds what the others have
+    Add(region::AddArgs),
+    /// Remove a region for good: nothing waits for it any more
+    Remove(region::RemoveArgs),
 }
 
 /// The commands for faults.

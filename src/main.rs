@@ -71,6 +71,8 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Region(RegionCommand::Drain(args)) => region::drain(args).await,
             Command::Region(RegionCommand::Restore(args)) => region::restore(args).await,
             Command::Region(RegionCommand::List(args)) => region::list(args).await,
+            Command::Region(RegionCommand::Add(args)) => region::add(args).await,
+            Command::Region(RegionCommand::Remove(args)) => region::remove(args).await,
             Command::Fault(FaultCommand::Begin(args)) => fault::begin(args).await,
             Command::Fault(FaultCommand::List(args)) => fault::list(args).await,
             Command::Fault(FaultCommand::End(args)) => fault::end(args).await,

@@ -2,6 +2,7 @@
 //!
 //! A node begins with the peers of its configuration. What operators change afterwards is kept in one replicated
 //! document, which wins over the configuration: a node that was added, moved to another address, or removed for good.
+//! The document also introduces the configured nodes to each node that is added.
 
 use std::net::SocketAddr;
 
@@ -41,6 +42,9 @@ pub struct Member {
     /// Its replication listener, as `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication: Option<String>,
+    /// No operator ordered this: another node tells where it is configured, for nodes that have no configuration for it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub introduced: bool,
     /// The operator who ordered it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -56,6 +60,11 @@ impl Member {
     pub fn replaces(&self, other: &Member) -> bool {
         (self.since, self.membership) > (other.since, other.membership)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// A node that an operator adds, or whose addresses change: the body of `PUT /v1/admin/members/{node}`.

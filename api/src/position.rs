@@ -35,6 +35,16 @@ impl TryFrom<Written> for Position {
     type Error = BadPosition;
 
     fn try_from(Written { latitude, longitude }: Written) -> Result<Position, BadPosition> {
+        Position::new(latitude, longitude)
+    }
+}
+
+impl Position {
+    /// A place by its degrees.
+    ///
+    /// # Errors
+    /// [`BadPosition`] if the degrees name no place.
+    pub fn new(latitude: f64, longitude: f64) -> Result<Position, BadPosition> {
         for (coordinate, degrees, limit) in [("latitude", latitude, 90.0), ("longitude", longitude, 180.0)] {
             // A value that is not a number is not within the limit either.
             if !(-limit..=limit).contains(&degrees) {
@@ -43,9 +53,7 @@ impl TryFrom<Written> for Position {
         }
         Ok(Position { latitude, longitude })
     }
-}
 
-impl Position {
     /// Great-circle distance in kilometres (haversine formula).
     #[must_use]
     pub fn km_to(self, other: Position) -> f64 {

@@ -84,6 +84,10 @@ kinds! {
     NoVisit: NOT_FOUND, "no-such-visit", "The visit is not known here";
     /// A region that is not configured.
     NoRegion: NOT_FOUND, "no-such-region", "The region is not known here";
+    /// A node that is no member of the deployment.
+    NoNode: NOT_FOUND, "no-such-node", "The node is not known here";
+    /// A region to which clients are still sent.
+    RegionServes: CONFLICT, "region-serves", "Clients are still sent to the region";
     /// No representation that the client accepts.
     NotAcceptable: NOT_ACCEPTABLE, "not-acceptable", "None of the accepted media types is available";
     /// An id that is taken.
@@ -132,6 +136,8 @@ kinds! {
     Busy: SERVICE_UNAVAILABLE, "busy", "Too many requests of this kind are running";
     /// Too many writes wait, or no region has capacity.
     Overloaded: SERVICE_UNAVAILABLE, "overloaded", "Too many requests are waiting";
+    /// The node was removed from its deployment.
+    Removed: SERVICE_UNAVAILABLE, "removed", "The node does not belong to the deployment any more";
     /// The node is stopping.
     Stopping: SERVICE_UNAVAILABLE, "stopping", "The node is stopping";
 

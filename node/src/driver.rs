@@ -27,12 +27,15 @@ mod handle;
 mod pulse;
 mod queues;
 
+use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use replication::{BatchId, ClockStatementRefused, LinkId, NodeName, Reader, Replica, Storage, StorageError, Wall};
+use replication::{
+    BatchId, ClockStatementRefused, LinkId, NodeName, Reader, RegionId, Replica, Storage, StorageError, Wall,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{Clock, SystemClock};
@@ -71,6 +74,7 @@ pub(crate) enum Control {
     Failed(StorageError),
     TrustWallClock { stated: Wall, force: bool, reply: oneshot::Sender<Result<(), ClockStatementRefused>> },
     ServeAsIs,
+    SetPeers(BTreeMap<NodeName, RegionId>),
     Stop,
 }
 

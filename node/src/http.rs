@@ -33,6 +33,8 @@ mod drills;
 mod durability;
 mod faults;
 mod guests;
+mod lasting;
+mod members;
 mod operator;
 mod orders;
 mod packs;
@@ -51,6 +53,6 @@ mod tests;
 mod venues;
 mod visits;
 
-pub use app::App;
+pub use app::{App, Loaded};
 pub use packs::{Packs, PacksError};
 pub use pages::ConsoleKeys;

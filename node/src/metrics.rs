@@ -4,6 +4,8 @@
 //! - Labels are regions, peers, routes and kinds; never a document, a venue or a client.
 //! - Metrics that mirror the replica's status are updated at the scrape ([`Metrics::mirror`]), not before.
 
+mod mirror;
+
 use std::time::Duration;
 
 use api::Moment;
@@ -13,12 +15,13 @@ use prometheus::{
     Encoder, Error, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
 };
-use replication::{NodeName, Outcome, Status, Wall};
+use replication::{NodeName, Outcome, Wall};
 
 /// All metrics of one node.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    mirrored: mirror::Mirrored,
     /// Client connections that are open.
     pub http_connections: IntGauge,
     http_requests: IntCounterVec,
@@ -259,6 +262,7 @@ impl Metrics {
             tombstones: make.int("meridian_tombstones", "Tombstones in storage")?,
             buckets: make.int("meridian_buckets", "Day buckets in storage, the lasting one included")?,
             registry,
+            mirrored: mirror::Mirrored::default(),
         })
     }
 
@@ -334,33 +338,6 @@ impl Metrics {
         }
     }
 
-    /// Copies the replica's status into the metrics.
-    pub fn mirror(&self, status: &Status, trusted: Wall) {
-        for peer in &status.peers {
-            let labels = [peer.node.as_str(), peer.region.as_str()];
-            self.lag_entries.with_label_values(&labels).set(int(peer.lag_entries));
-            self.lag_seconds.with_label_values(&labels).set(peer.lag.as_secs_f64());
-            self.peer_connected.with_label_values(&labels).set(i64::from(peer.replica.is_some()));
-            match peer.clock_offset_ms {
-                Some(offset) => self.clock_offset_seconds.with_label_values(&labels).set(offset as f64 / 1_000.0),
-                // The last offset that was heard is out of date. If there never was one, there is nothing to remove.
-                None => drop(self.clock_offset_seconds.remove_label_values(&labels)),
-            }
-        }
-        for (region, through) in &status.complete_through {
-            self.complete_through_seconds.with_label_values(&[region.as_str()]).set(seconds(through.0));
-        }
-        self.clock_in_doubt.set(i64::from(status.doubt.is_some()));
-        self.forgot_early.set(i64::from(status.dropped_too_early));
-        self.starting.set(i64::from(status.starting));
-        self.recovering.set(i64::from(status.recovering));
-        self.trusted_seconds.set(seconds(trusted.0));
-        self.horizon_seconds.set(seconds(status.horizon.0));
-        self.live_documents.set(int(status.documents));
-        self.tombstones.set(int(status.tombstones));
-        self.buckets.set(int(status.buckets as u64));
-    }
-
     /// All metrics in Prometheus' text format.
     ///
     /// # Errors
@@ -370,14 +347,6 @@ impl Metrics {
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| Error::Msg(error.to_string()))
     }
-}
-
-fn int(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn seconds(ms: u64) -> f64 {
-    ms as f64 / 1_000.0
 }
 
 #[cfg(test)]

@@ -13,11 +13,10 @@ use std::collections::BTreeMap;
 
 use api::Moment;
 use api::orders::{NewOrder, OrderKind};
-use replication::{Collection, Document, DocumentId, DocumentKey, DocumentName, RegionId, TenantId, Value, Wall};
+use replication::{Document, DocumentId, DocumentKey, DocumentName, RegionId, TenantId, Value, Wall};
 use serde::{Deserialize, Serialize};
 
-/// The collection of the one document, which belongs to no tenant.
-const CLUSTER: Collection = Collection(3);
+use crate::lasting::CLUSTER;
 
 /// Longest name of an author and longest reason, in bytes.
 const LONGEST: usize = 400;
@@ -76,6 +75,11 @@ pub enum OrderError {
     },
 }
 
+/// Whether an author or a reason can be kept and shown.
+pub(crate) fn is_plain(text: &str) -> bool {
+    text.len() <= LONGEST && !text.chars().any(char::is_control)
+}
+
 fn too_few(least: usize) -> String {
     if least == 1 { "no other region".to_owned() } else { format!("fewer than {least} other regions") }
 }
@@ -100,11 +104,10 @@ impl Order {
         regions: impl Iterator<Item = &'a RegionId>,
         least: usize,
     ) -> Result<Order, OrderError> {
-        let plain = |text: &str| text.len() <= LONGEST && !text.chars().any(char::is_control);
-        if new.by.trim().is_empty() || !plain(&new.by) {
+        if new.by.trim().is_empty() || !is_plain(&new.by) {
             return Err(OrderError::By);
         }
-        if !plain(&new.reason) {
+        if !is_plain(&new.reason) {
             return Err(OrderError::Reason);
         }
         if new.until.is_some_and(|until| until.0 <= now) {

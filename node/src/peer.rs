@@ -12,6 +12,7 @@
 
 mod accept;
 mod dial;
+mod diallers;
 mod link;
 mod tls;
 
@@ -21,11 +22,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use replication::LinkId;
 
 pub use accept::accept;
-pub use dial::dial;
+pub use diallers::dial_members;
 pub use tls::{TlsError, TlsIdentity};
 
 use crate::driver::Handle;
 use crate::faults::Faults;
+use crate::membership::Membership;
 use crate::metrics::Metrics;
 
 /// The state that all links share.
@@ -34,6 +36,7 @@ pub struct Links {
     handle: Handle,
     identity: Arc<TlsIdentity>,
     faults: Faults,
+    membership: Membership,
     metrics: Arc<Metrics>,
     next: Arc<AtomicU64>,
 }
@@ -41,8 +44,14 @@ pub struct Links {
 impl Links {
     /// Links of one node.
     #[must_use]
-    pub fn new(handle: Handle, identity: Arc<TlsIdentity>, faults: Faults, metrics: Arc<Metrics>) -> Links {
-        Links { handle, identity, faults, metrics, next: Arc::new(AtomicU64::new(1)) }
+    pub fn new(
+        handle: Handle,
+        identity: Arc<TlsIdentity>,
+        faults: Faults,
+        membership: Membership,
+        metrics: Arc<Metrics>,
+    ) -> Links {
+        Links { handle, identity, faults, membership, metrics, next: Arc::new(AtomicU64::new(1)) }
     }
 
     fn next_id(&self) -> LinkId {

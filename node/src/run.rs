@@ -1,6 +1,5 @@
 //! Runs one node from start to stop.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -15,9 +14,10 @@ use tokio::task::JoinSet;
 use crate::clock::{Clock, SystemClock};
 use crate::config::NodeConfig;
 use crate::faults::{Faults, SteppedClock};
-use crate::http::{self, App, ConsoleKeys, Packs};
+use crate::http::{self, App, ConsoleKeys, Loaded, Packs};
+use crate::membership::Membership;
 use crate::metrics::Metrics;
-use crate::peer::{Links, TlsError, TlsIdentity, accept, dial};
+use crate::peer::{Links, TlsError, TlsIdentity, accept, dial_members};
 use crate::{driver, storage};
 use registry::LONGEST_RETENTION;
 use service::operators::Operators;
@@ -96,8 +96,9 @@ pub async fn run_with_clock(
     // Recovery may read gigabytes, so it runs on a blocking thread.
     let opened = tokio::task::spawn_blocking(move || storage::open(&data, &storage_config, disk_faults));
     let store = opened.await.map_err(|_| engine_panicked())??;
-    let replica_config = replica_config(&config);
-    let reader = Reader::new(store.clone(), replica_config.max_retention);
+    let reader = Reader::new(store.clone(), LONGEST_RETENTION);
+    let (membership, keeper) = Membership::begin(&config, &reader)?;
+    let replica_config = replica_config(&config, &membership);
     let replica = Replica::open(replica_config, store.clone(), Box::new(mint), clock.now())?;
     let (region, node, engine) = (&config.region, &config.name, config.storage.engine);
     tracing::info!(%region, %node, replica = %replica.id(), %engine, "the store is open");
@@ -119,17 +120,15 @@ pub async fn run_with_clock(
     }
     servers.spawn(faults.clone().keep(stop.clone()));
     servers.spawn(identity.clone().keep(stop.clone()));
-    let app =
-        Arc::new(App::new(&config, handle.clone(), packs, console_keys, faults.clone(), operators, metrics.clone()));
+    let loaded = Loaded { packs, console_keys, operators };
+    let app = Arc::new(App::new(&config, handle.clone(), membership.clone(), loaded, faults.clone(), metrics.clone()));
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
     servers.spawn(http::admin::serve(admin, app, stop));
-    let links = Links::new(handle, identity, faults, metrics);
+    let links = Links::new(handle.clone(), identity, faults, membership, metrics);
     let mut peers = JoinSet::new();
     peers.spawn(accept(replication, links.clone(), stop_links.clone()));
-    for peer in config.peers.iter().filter(|peer| config.name < peer.name) {
-        peers.spawn(dial(peer.clone(), links.clone(), stop_links.clone()));
-    }
-    drop(links);
+    peers.spawn(dial_members(links, stop_links.clone()));
+    peers.spawn(keeper.keep(handle, stop_links.clone()));
     let listen = &config.listen;
     tracing::info!(public = %listen.public, replication = %listen.replication, admin = %listen.admin, "serving");
 
@@ -154,8 +153,8 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
 }
 
-fn replica_config(config: &NodeConfig) -> ReplicaConfig {
-    let peers: BTreeMap<_, _> = config.peers.iter().map(|peer| (peer.name.clone(), peer.region.clone())).collect();
+fn replica_config(config: &NodeConfig, membership: &Membership) -> ReplicaConfig {
+    let peers = membership.now().peer_regions();
     ReplicaConfig {
         max_retention: LONGEST_RETENTION,
         max_clock_skew: config.replication.max_clock_skew,

@@ -54,6 +54,11 @@ impl Completeness {
         self.0.entry(node.clone()).or_default().region = Some(region.clone());
     }
 
+    /// A node was removed for good: its region is complete without it.
+    pub fn forget(&mut self, node: &NodeName) {
+        self.0.remove(node);
+    }
+
     /// Hears a claim. One that is not newer than the newest known is ignored.
     pub fn hear(&mut self, claim: Claim, known: &VersionVector) {
         let heard = self.0.entry(claim.node.clone()).or_default();

@@ -22,11 +22,10 @@ use crate::head::Head;
 use crate::ids::{Dot, NodeName, RegionId, ReplicaId};
 use crate::key::{Collection, DocumentId, DocumentName, TenantId};
 use crate::log::{Body, Delta, Reason};
+use crate::protocol::Protocol;
 use crate::time::{Hlc, Wall};
 use crate::version::VersionVector;
 
-/// The one version that this code speaks.
-pub(crate) const PROTOCOL: u8 = 3;
 /// Largest frame on the wire.
 pub const MAX_FRAME: usize = 1 << 20;
 /// Largest frame after expansion.
@@ -61,6 +60,9 @@ pub struct Hello {
     pub wall: Wall,
     /// Milliseconds. Must be equal everywhere, otherwise forgetting is not safe.
     pub max_retention_ms: u64,
+    /// The newest version of the protocol that it speaks. Follows the other fields, because version 3 does not have it.
+    #[serde(skip)]
+    pub newest: Protocol,
 }
 
 /// Log entries of one origin: all that is left to know of `(after, through]`.
@@ -126,9 +128,9 @@ pub enum FrameError {
     /// Empty, truncated, or longer than any frame.
     #[error("frame of {0} bytes")]
     Length(usize),
-    /// Another version of the protocol.
-    #[error("protocol version {0}")]
-    Version(u8),
+    /// A version of the protocol that is not spoken here.
+    #[error("protocol version {0}; versions {old} to {new} are spoken here", old = Protocol::OLDEST, new = Protocol::NEWEST)]
+    Version(Protocol),
     /// A kind of frame that this version does not know.
     #[error("frame kind {0}")]
     Kind(u8),
@@ -182,14 +184,27 @@ thread_local! {
 }
 
 impl Frame {
-    /// The frame's bytes.
+    /// The frame's bytes in the newest version.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_in(Protocol::NEWEST)
+    }
+
+    /// The frame's bytes in a version that the receiver speaks.
+    #[must_use]
+    pub fn encode_in(&self, version: Protocol) -> Vec<u8> {
+        debug_assert!(version.is_spoken(), "a frame in a version that is not spoken here");
         match self {
-            Frame::Hello(hello) => plain(HELLO, hello),
-            Frame::Progress(progress) => plain(PROGRESS, progress),
+            Frame::Hello(hello) => {
+                let mut out = plain(version, HELLO, hello);
+                if version >= Protocol::NEGOTIATED {
+                    out.push(hello.newest.number());
+                }
+                out
+            }
+            Frame::Progress(progress) => plain(version, PROGRESS, progress),
             Frame::Deltas(deltas) => {
-                let mut out = vec![PROTOCOL, DELTAS];
+                let mut out = vec![version.number(), DELTAS];
                 let columns = encode(&Columns::of(deltas));
                 // Compression in memory cannot fail either. If it did, the peer would refuse the empty payload.
                 out.extend(COMPRESSOR.with_borrow_mut(|zstd| zstd.compress(&columns)).unwrap_or_default());
@@ -198,14 +213,15 @@ impl Frame {
         }
     }
 
-    /// The kind of an encoded frame, read from its header alone. `None` if the header is not one of this version. The
-    /// payload may still be damaged.
+    /// The kind of an encoded frame, read from its header alone. `None` if the header is not one of a version that is
+    /// spoken here. The payload may still be damaged.
     #[must_use]
     pub fn kind(bytes: &[u8]) -> Option<FrameKind> {
         match bytes {
-            [PROTOCOL, HELLO, ..] => Some(FrameKind::Hello),
-            [PROTOCOL, DELTAS, ..] => Some(FrameKind::Deltas),
-            [PROTOCOL, PROGRESS, ..] => Some(FrameKind::Progress),
+            [version, ..] if !Protocol::of(*version).is_spoken() => None,
+            [_, HELLO, ..] => Some(FrameKind::Hello),
+            [_, DELTAS, ..] => Some(FrameKind::Deltas),
+            [_, PROGRESS, ..] => Some(FrameKind::Progress),
             _ => None,
         }
     }
@@ -219,8 +235,11 @@ impl Frame {
             return Err(FrameError::Length(bytes.len()));
         }
         match bytes {
-            [version, ..] if *version != PROTOCOL => Err(FrameError::Version(*version)),
-            [_, HELLO, payload @ ..] => parse(payload).map(Frame::Hello),
+            // A `Hello` of a later version is read as well, otherwise that node could not learn which version to use.
+            [version, HELLO, payload @ ..] if Protocol::of(*version) >= Protocol::OLDEST => {
+                hello(Protocol::of(*version), payload).map(Frame::Hello)
+            }
+            [version, ..] if !Protocol::of(*version).is_spoken() => Err(FrameError::Version(Protocol::of(*version))),
             [_, PROGRESS, payload @ ..] => parse(payload).map(Frame::Progress),
             [_, DELTAS, payload @ ..] => {
                 let expanded = DECOMPRESSOR.with_borrow_mut(|zstd| zstd.decompress(payload, MAX_EXPANDED));
@@ -233,8 +252,21 @@ impl Frame {
     }
 }
 
-fn plain(kind: u8, payload: &impl Serialize) -> Vec<u8> {
-    let mut out = vec![PROTOCOL, kind];
+/// Reads the payload of a `Hello`.
+fn hello(version: Protocol, payload: &[u8]) -> Result<Hello, FrameError> {
+    let (hello, rest) = postcard::take_from_bytes::<Hello>(payload).map_err(|_| FrameError::Payload)?;
+    match rest {
+        [] if version < Protocol::NEGOTIATED => Ok(Hello { newest: version, ..hello }),
+        // Later versions add fields behind this one.
+        [newest, ..] if version >= Protocol::NEGOTIATED && *newest >= version.number() => {
+            Ok(Hello { newest: Protocol::of(*newest), ..hello })
+        }
+        _ => Err(FrameError::Payload),
+    }
+}
+
+fn plain(version: Protocol, kind: u8, payload: &impl Serialize) -> Vec<u8> {
+    let mut out = vec![version.number(), kind];
     out.extend(encode(payload));
     out
 }

@@ -25,6 +25,7 @@ mod ids;
 mod key;
 mod log;
 pub mod memory;
+mod protocol;
 mod read;
 mod recent;
 mod replica;
@@ -48,6 +49,7 @@ pub use head::Head;
 pub use ids::{BadName, Dot, LinkId, NodeName, RegionId, ReplicaId};
 pub use key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 pub use log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
+pub use protocol::Protocol;
 pub use read::{Page, Query, Reader, View};
 pub use replica::{
     BatchId, Event, LinkError, Mint, Outcome, PeerStatus, Replica, ReplicaConfig, Status, Ticket, Transmit, Write,

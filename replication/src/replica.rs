@@ -13,6 +13,7 @@
 //! | `receive.rs` | entries in, and what a peer says of its progress |
 //! | `send.rs` | frames out: own entries first, relays if late |
 //! | `origins.rs` | which node each log belongs to; origins that are over |
+//! | `peers.rs` | peers that are added or removed while the replica runs |
 //! | `awaited.rs` | entries that the replica waits for before it is fit to serve |
 //! | `forget.rs` | removal of erased rows, expired buckets, checkpoints |
 //! | `status.rs` | the replica's state for operators and readers |
@@ -26,6 +27,7 @@ mod link;
 mod meta;
 mod open;
 mod origins;
+mod peers;
 mod pending;
 mod receive;
 mod salvage;
@@ -42,6 +44,7 @@ use crate::claim::Completeness;
 use crate::head::Heads;
 use crate::ids::{Dot, LinkId, NodeName, RegionId, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
+use crate::protocol::Protocol;
 use crate::recent::Recent;
 use crate::storage::{META_KEY, Storage, StorageError};
 use crate::time::{Hlc, Monotonic, Now, Wall};
@@ -66,7 +69,7 @@ pub struct ReplicaConfig {
     pub node: NodeName,
     /// Its region.
     pub region: RegionId,
-    /// Every other node and its region.
+    /// Every other node and its region; [`Replica::set_peers`] changes them later.
     pub peers: BTreeMap<NodeName, RegionId>,
     /// The longest life of a document that expires.
     pub max_retention: Duration,
@@ -319,6 +322,8 @@ pub struct Replica<S> {
     last_ids: BTreeMap<NodeName, ReplicaId>,
     /// The processes that spoke under each peer's name, the present one last.
     boots: BTreeMap<NodeName, VecDeque<u64>>,
+    /// The version in which peers are greeted, for those that are not greeted in the newest one.
+    greeted_in: BTreeMap<NodeName, Protocol>,
     /// When to look next for origins that are over.
     retire_at: Monotonic,
     clock: TrustedClock,

@@ -160,6 +160,11 @@ impl TrustedClock {
         }
     }
 
+    /// Whether no peer is left that could confirm the clock.
+    pub(crate) fn set_alone(&mut self, is_alone: bool) {
+        self.is_alone = is_alone;
+    }
+
     /// A peer of `region` told its wall clock.
     pub(crate) fn hear(&mut self, now: Now, peer: &NodeName, region: &RegionId, wall: Wall) {
         self.votes.hear(now.mono, peer, region, wall);

@@ -197,12 +197,7 @@ impl World {
                     self.start(node);
                 }
             }
-            CalendarEvent::Reconfigure(node) => {
-                if self.nodes[node].process.is_some() {
-                    self.stop(node);
-                    self.start(node);
-                }
-            }
+            CalendarEvent::Reconfigure(node) => self.reconfigured(node),
             CalendarEvent::Ask(operation) => {
                 self.ask(operation);
                 self.next_operation();

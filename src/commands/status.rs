@@ -28,9 +28,12 @@ pub(crate) struct StatusArgs {
     /// Without --admin: the folder of a deployment that `meridian up` made
     #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin")]
     data: PathBuf,
-    /// Print a JSON array with one object for each node
+    /// Print a JSON array with one object for each node, or for each router with --routers
     #[arg(long, conflicts_with = "watch")]
     json: bool,
+    /// Show what the routers say and nothing else; exit 1 unless all answer
+    #[arg(long, conflicts_with_all = ["watch", "admin"])]
+    routers: bool,
     /// Show it again and again until Ctrl-C, so often
     #[arg(long, value_name = "TIME", value_parser = duration, num_args = 0..=1, default_missing_value = "2s")]
     watch: Option<Duration>,
@@ -54,6 +57,16 @@ type RouterAnswer = ProcessAnswer<RouterStatus>;
 
 /// Asks every node and prints the answers; fails unless all answer and are ready.
 pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
+    if args.routers {
+        let asked: Vec<RouterAnswer> = ask(deployment::router_admins(&args.data)?).await;
+        if args.json {
+            say!("{}", serde_json::to_string(&asked)?);
+        } else {
+            print_routers(&asked);
+        }
+        let good = asked.iter().all(|asked| asked.status.is_some());
+        return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     loop {
         let asked: Vec<NodeAnswer> = ask(deployment::node_admins(&args.admin, &args.data)?).await;
         if args.json {

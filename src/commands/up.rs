@@ -12,6 +12,7 @@ mod addresses;
 mod children;
 mod demo;
 mod folder;
+pub(crate) mod grow;
 mod layout;
 mod ports;
 mod router_file;
@@ -34,6 +35,9 @@ use crate::args::default_data;
 
 /// How long all nodes together may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often `up` looks for nodes that were added.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// Options of `meridian up`.
 #[derive(Debug, Args)]
@@ -102,9 +106,11 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
         children.stop(std::future::pending()).await;
         return Err(error);
     }
+    let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         tokio::select! {
-            event = children.next() => tell(&layout, event),
+            event = children.next() => tell(event),
+            _ = looks.tick() => children.start_added(&layout.data),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -129,6 +135,7 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
         layout.data.display()
     );
     children.all_ready(layout, READY_LIMIT).await?;
+    grow::tell_addresses(layout).await.context("cannot tell the nodes where the added ones are now")?;
     let demo = demo::venue(layout).await.context("cannot make the demo venue")?;
     let visit = demo::visit(layout, &demo).await.context("cannot make the demo visit")?;
     walk::print(layout, &demo, &visit);
@@ -138,34 +145,38 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell(layout: &Layout, event: ChildEvent) {
+fn tell(event: ChildEvent) {
     let at = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
     match event {
-        ChildEvent::Died { number, how, returns: Some(returns) } => {
+        ChildEvent::Died { process, how, .. } if !process.config().is_file() => {
+            say!("\n{at}  {} ended: {how}. It was removed from the deployment.", process.name);
+        }
+        ChildEvent::Died { process, how, returns: Some(returns) } => {
             let returns = returns.strftime("%H:%M:%S UTC");
             say!(
                 "\n{at}  {} died: {how}. A drill did that; it is started again at {returns} at the latest.",
-                layout.process(number).name
+                process.name
             );
         }
-        ChildEvent::Returned { number } => {
-            say!("{at}  {} is started again, as the drill had ordered.", layout.process(number).name);
+        ChildEvent::Returned { process } => {
+            say!("{at}  {} is started again, as the drill had ordered.", process.name);
         }
-        ChildEvent::Stuck { number, error } => {
-            say!("\n{at}  {} cannot be started again: {error}. Start it by hand with:", layout.process(number).name);
-            say!("  {}", layout.start_line(number));
+        ChildEvent::Added { process } => say!("\n{at}  {} is started: it was added to the deployment.", process.name),
+        ChildEvent::Stuck { process, error } => {
+            say!("\n{at}  {} cannot be started: {error}. Start it by hand with:", process.name);
+            say!("  {}", process.start_line());
         }
-        ChildEvent::Died { number, how, returns: None } => {
-            say!("\n{at}  {} died: {how}. The others still run. Start it again with:", layout.process(number).name);
-            say!("  {}", layout.start_line(number));
+        ChildEvent::Died { process, how, returns: None } => {
+            say!("\n{at}  {} died: {how}. The others still run. Start it again with:", process.name);
+            say!("  {}", process.start_line());
         }
-        ChildEvent::Back { number, pid } => {
+        ChildEvent::Back { process, pid } => {
             let pid = pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
-            say!("{at}  {} is back{pid}, started by hand; Ctrl-C here does not stop it.", layout.process(number).name);
+            say!("{at}  {} is back{pid}, started by hand; Ctrl-C here does not stop it.", process.name);
         }
-        ChildEvent::GoneAgain { number } => {
-            say!("\n{at}  {} does not answer any more. Start it again with:", layout.process(number).name);
-            say!("  {}", layout.start_line(number));
+        ChildEvent::GoneAgain { process } => {
+            say!("\n{at}  {} does not answer any more. Start it again with:", process.name);
+            say!("  {}", process.start_line());
         }
     }
 }

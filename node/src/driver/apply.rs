@@ -210,6 +210,7 @@ impl Driver {
                 let _ = reply.send(self.replica.trust_wall_clock(self.clock.now(), stated, force));
             }
             Control::ServeAsIs => self.replica.serve_as_is(),
+            Control::SetPeers(peers) => self.replica.set_peers(self.clock.now(), peers)?,
             Control::Stop if self.phase == Phase::Runs => {
                 self.queues.writes.close();
                 self.phase = Phase::TakesLastWrites;

@@ -1,8 +1,11 @@
 //! The requests that the rest of the node may make to the driver.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
-use replication::{BatchId, ClockStatementRefused, Now, Outcome, Reader, Status, TenantId, Wall, Write, WriteError};
+use replication::{
+    BatchId, ClockStatementRefused, NodeName, Now, Outcome, Reader, RegionId, Status, TenantId, Wall, Write, WriteError,
+};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -114,6 +117,12 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         self.control.send(Control::TrustWallClock { stated, force, reply }).map_err(|_| None)?;
         answer.await.map_err(|_| None)?.map_err(Some)
+    }
+
+    /// The peers are these from now on, each with its region; links to others are closed.
+    pub(crate) fn set_peers(&self, peers: BTreeMap<NodeName, RegionId>) {
+        // If the driver is gone the node is stopping.
+        let _ = self.control.send(Control::SetPeers(peers));
     }
 
     /// An operator orders the node to serve although its store may lack what peers have.

@@ -24,7 +24,7 @@ use super::call::{Call, Operator};
 use super::guests::completeness;
 use super::problem::{Answered, Problem};
 use super::reply::{Reply, full, json};
-use super::{App, audit, drills, faults, operator, orders, probes};
+use super::{App, audit, drills, faults, members, operator, orders, probes};
 
 /// Operators are few: scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;
@@ -50,6 +50,11 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
     Resource::new("/v1/admin/audit", &[(Method::GET, handler!(audit::list))]),
     Resource::new("/v1/admin/drill", &[(Method::GET, handler!(drills::list)), (Method::POST, handler!(drills::take))]),
     Resource::new("/v1/admin/drill/{drill}", &[(Method::DELETE, handler!(drills::release))]),
+    Resource::new("/v1/admin/members", &[(Method::GET, handler!(members::list))]),
+    Resource::new(
+        "/v1/admin/members/{node}",
+        &[(Method::PUT, handler!(members::add)), (Method::DELETE, handler!(members::remove))],
+    ),
     Resource::new("/v1/admin/regions", &[(Method::GET, handler!(orders::list))]),
     Resource::new("/v1/admin/regions/{region}/order", &[(Method::PUT, handler!(orders::give))]),
     Resource::new("/healthz", &[(Method::GET, handler!(probes::healthz))]),

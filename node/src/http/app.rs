@@ -3,12 +3,10 @@
 //! # Invariants
 //! - "Now" is the wall clock only while the replica believes it; while it is in doubt, "now" is the trusted time.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::Position;
 use moka::sync::Cache;
 use replication::{DocumentKey, DocumentName, NodeName, Outcome, RegionId, Row, Status, View, Wall, Write};
 use tokio::sync::Semaphore;
@@ -20,6 +18,7 @@ use super::venues::CachedVenue;
 use crate::config::NodeConfig;
 use crate::driver::{Handle, Refused, Stall};
 use crate::faults::Faults;
+use crate::membership::Membership;
 use crate::metrics::Metrics;
 use registry::VenueId;
 use service::operators::Operators;
@@ -43,12 +42,22 @@ const POSTERS: usize = 2;
 /// Workbooks of guest lists that may be made at one time.
 const WORKBOOKS: usize = 2;
 
+/// What a node reads from files at its start.
+pub struct Loaded {
+    /// The policy packs.
+    pub packs: Packs,
+    /// The keys of the owners' console.
+    pub console_keys: ConsoleKeys,
+    /// The operators that may give orders.
+    pub operators: Operators,
+}
+
 /// The shared state.
 pub struct App {
     pub(super) region: RegionId,
     pub(super) name: NodeName,
-    /// Every region of the configuration, this one included, with its position if known.
-    pub(super) regions: BTreeMap<RegionId, Option<Position>>,
+    /// Which nodes and regions belong to the deployment.
+    pub(super) membership: Membership,
     /// Where guests reach the service, without a slash at the end.
     pub(super) public_url: String,
     pub(super) connections: usize,
@@ -59,8 +68,6 @@ pub struct App {
     pub(super) operators: Operators,
     /// How many other regions must be left to serve when one is drained.
     pub(super) least_regions: usize,
-    /// The nodes that it replicates with.
-    pub(super) peers: BTreeSet<NodeName>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) venues: Cache<VenueId, Arc<CachedVenue>>,
     /// Limits searches for contacts: each reads two days of a venue and keeps what it finds until it is sorted.
@@ -79,24 +86,18 @@ impl App {
     pub fn new(
         config: &NodeConfig,
         handle: Handle,
-        packs: Packs,
-        console_keys: ConsoleKeys,
+        membership: Membership,
+        loaded: Loaded,
         faults: Faults,
-        operators: Operators,
         metrics: Arc<Metrics>,
     ) -> App {
-        let mut regions: BTreeMap<RegionId, Option<Position>> = BTreeMap::new();
-        for peer in &config.peers {
-            let position = regions.entry(peer.region.clone()).or_default();
-            *position = position.or(peer.position);
-        }
-        regions.insert(config.region.clone(), Some(config.position));
+        let Loaded { packs, console_keys, operators } = loaded;
         let public_url =
             config.registry.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen.public));
         App {
             region: config.region.clone(),
             name: config.name.clone(),
-            regions,
+            membership,
             public_url: public_url.trim_end_matches('/').to_owned(),
             connections: config.limits.connections,
             handle,
@@ -105,7 +106,6 @@ impl App {
             faults,
             operators,
             least_regions: config.least_regions,
-            peers: config.peers.iter().map(|peer| peer.name.clone()).collect(),
             metrics,
             contact_searches: Semaphore::new(CONTACT_SEARCHES),
             posters: Arc::new(Semaphore::new(POSTERS)),
@@ -179,6 +179,7 @@ pub(super) fn reasons(app: &App, status: &Status, stopping: bool) -> Vec<&'stati
     // A node without peers serves all the same, because there is no better one.
     let early = (status.dropped_too_early && !status.peers.is_empty())
         .then_some("the clock was ahead: documents that have not expired may be missing here");
+    let removed = app.membership.now().is_removed.then_some("removed from the deployment: stop this node");
     let stopping = stopping.then_some("stopping");
-    [fault, stalled, doubt, starting, filling, recovering, early, stopping].into_iter().flatten().collect()
+    [removed, fault, stalled, doubt, starting, filling, recovering, early, stopping].into_iter().flatten().collect()
 }

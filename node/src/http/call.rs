@@ -73,10 +73,11 @@ impl Call {
 
     /// The region in the path.
     pub(super) fn region(&self) -> Result<RegionId, Problem> {
+        let members = self.app.membership.now();
         let region =
-            self.names.get("region").parse::<RegionId>().ok().filter(|name| self.app.regions.contains_key(name));
+            self.names.get("region").parse::<RegionId>().ok().filter(|name| members.regions.contains_key(name));
         region.ok_or_else(|| {
-            let names: Vec<&str> = self.app.regions.keys().map(RegionId::as_str).collect();
+            let names: Vec<&str> = members.regions.keys().map(RegionId::as_str).collect();
             Problem::new(Kind::NoRegion, format!("the regions are {}", names.join(", ")))
         })
     }

@@ -11,9 +11,9 @@ use replication::RegionId;
 
 use super::app::reasons;
 use super::call::Call;
-use super::orders;
 use super::problem::Problem;
 use super::reply::{Reply, json};
+use super::{members, orders};
 use crate::orders::Order;
 
 /// `GET /v1/cluster`.
@@ -40,7 +40,8 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
             clock_offset_ms: peer.clock_offset_ms,
         });
     }
-    let regions = app.regions.iter().map(|(region, position)| {
+    let members = app.membership.now();
+    let regions = members.regions.iter().map(|(region, position)| {
         let nodes = nodes.remove(region).unwrap_or_default();
         let order = orders.get(region);
         let through = status.complete_through.get(region).filter(|through| through.0 > 0);
@@ -59,7 +60,7 @@ pub(super) async fn show(call: Call) -> Result<Reply, Problem> {
         region: app.region.clone(),
         ready: reasons(&call.app, &status, call.is_stopping()).is_empty(),
         regions: regions.collect(),
-        members: Vec::new(),
+        members: members::shown(&members),
     };
     let mut reply = json(StatusCode::OK, &cluster);
     reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));

@@ -65,7 +65,7 @@ impl Wanted {
         let count = match self.durability {
             Durability::Local => 1,
             Durability::Regions(count) => count,
-            Durability::All => app.regions.len(),
+            Durability::All => app.membership.now().regions.len(),
         };
         let has = confirmed(app, proof, count, self.wait.unwrap_or(wait::USUAL_FOR_DURABILITY)).await;
         let headers = reply.headers_mut();

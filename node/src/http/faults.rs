@@ -25,9 +25,10 @@ pub(super) async fn begin(call: Call) -> Answered {
         Problem::new(Kind::MalformedBody, format!("a fault is {form}; {}", place(&error)))
     })?;
     new.check().map_err(|error| Problem::new(Kind::Invalid, error.to_string()))?;
-    let stranger = new.act.peers().unwrap_or_default().iter().find(|peer| !call.app.peers.contains(*peer));
+    let members = call.app.membership.now();
+    let stranger = new.act.peers().unwrap_or_default().iter().find(|peer| !members.peers.contains_key(*peer));
     if stranger.is_some() {
-        let names: Vec<&str> = call.app.peers.iter().map(api::NodeName::as_str).collect();
+        let names: Vec<&str> = members.peers.keys().map(api::NodeName::as_str).collect();
         return Err(Problem::new(Kind::Invalid, format!("`to`: the peers of this node are {}", names.join(", "))));
     }
     let new = NewFault { by: call.operator.named(&new.by), ..new };

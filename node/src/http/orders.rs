@@ -8,24 +8,17 @@ use std::collections::BTreeMap;
 use api::Moment;
 use api::orders::{NewOrder, OrderKind, RegionOrder};
 use hyper::StatusCode;
-use replication::{Change, Document, RegionId, Status, Value, Wall, Write};
+use replication::{RegionId, Status, Wall};
 
 use super::call::Call;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, json};
-use super::{App, audit, body};
+use super::{App, audit, body, lasting};
 use crate::orders::{self, Order, OrderError};
 
 /// All orders that this node durably knows.
 pub(super) fn read(app: &App, status: &Status) -> Result<BTreeMap<RegionId, Order>, Problem> {
-    Ok(document(app, status)?.as_ref().map(orders::read).unwrap_or_default())
-}
-
-/// The cluster document, if there is one.
-fn document(app: &App, status: &Status) -> Result<Option<Document>, Problem> {
-    let rows = app.handle.reader().rows(&orders::name(), true, app.view(status))?;
-    let Some((_, row)) = rows.into_iter().next() else { return Ok(None) };
-    row.document().map(Some).map_err(|error| unreadable(app, &error))
+    Ok(lasting::document(app, status, &orders::name())?.as_ref().map(orders::read).unwrap_or_default())
 }
 
 /// Whether an operator has ordered that new clients of a region are now sent elsewhere.
@@ -35,20 +28,14 @@ pub(super) fn is_drained(app: &App, region: &RegionId) -> Result<bool, Problem> 
     Ok(read(app, &status)?.get(region).is_some_and(|order| order.at(now) != OrderKind::Serving))
 }
 
-fn unreadable(app: &App, error: &(dyn std::error::Error + 'static)) -> Problem {
-    app.metrics.unreadable_rows.inc();
-    let action = "compare the versions of the nodes; if they are equal, the store is damaged";
-    tracing::error!(error, action, "the cluster document does not decode: orders cannot be shown or changed");
-    Problem::internal()
-}
-
 /// `GET /v1/admin/regions`.
 pub(super) async fn list(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let status = app.handle.status();
     let known = read(app, &status)?;
     let now = app.now(&status);
-    let lines: Vec<RegionOrder> = app.regions.keys().map(|region| line(region, known.get(region), now)).collect();
+    let members = app.membership.now();
+    let lines: Vec<RegionOrder> = members.regions.keys().map(|region| line(region, known.get(region), now)).collect();
     Ok(json(StatusCode::OK, &lines))
 }
 
@@ -73,30 +60,18 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     })?;
     let forced = if new.force { ", by force" } else { "" };
     let status = app.handle.status();
-    let document = document(app, &status)?;
+    let document = lasting::document(app, &status, &orders::name())?;
     let known = document.as_ref().map(orders::read).unwrap_or_default();
     let now = app.now(&status);
     // Without a token the request must say who gives the order.
     let by = if call.operator.name.is_some() { call.operator.named(new.by.trim()) } else { new.by };
     let new = NewOrder { by, ..new };
-    let order = Order::give(new, &region, now, &known, app.regions.keys(), app.least_regions).map_err(refused)?;
+    let members = app.membership.now();
+    let order = Order::give(new, &region, now, &known, members.regions.keys(), app.least_regions).map_err(refused)?;
     audit::record(app, &call.operator, order.by.clone(), describe(&region, &order) + forced, &order.reason).await;
-    write(app, document, region.as_str(), orders::value(&order)).await?;
+    lasting::set(app, "order", &orders::key(), document, &[(region.as_str(), orders::value(&order))]).await?;
     tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
     Ok(json(StatusCode::OK, &line(&region, Some(&order), now)))
-}
-
-/// Writes a field of the cluster document, which was read as `document`.
-async fn write(app: &App, document: Option<Document>, field: &str, value: Value) -> Result<(), Problem> {
-    let key = orders::key();
-    let change = match document.filter(|document| !document.is_empty()) {
-        Some(document) => document.amend(&key, &[(field, Some(value))]),
-        None => Some(Change::create(&key, &[(field, value)])),
-    };
-    if let Some(change) = change {
-        app.write("order", Write::Change { key, change }).await?;
-    }
-    Ok(())
 }
 
 /// The order in words, for the audit trail.

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use super::call::Call;
 use super::problem::{Answered, Problem};
 use super::reply::Reply;
-use super::{App, changes, cluster, guests, pages, probes, venues, visits};
+use super::{App, changes, cluster, guests, members, pages, probes, venues, visits};
 
 /// How long a client's connection may be idle.
 const IDLE: Duration = Duration::from_secs(60);
@@ -104,7 +104,10 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Rece
     let person = pages::is_for_person(resource.map(Resource::template), &parts).then(|| parts.clone());
     let call = Call::new(app.clone(), parts, body, names.unwrap_or_default(), stopping);
     let answered = match ROUTER.handler(resource, &call.parts.method) {
-        Ok(handler) => handler(call).await,
+        Ok(handler) => match members::gone(&app, template) {
+            None => handler(call).await,
+            Some(problem) => Err(problem),
+        },
         Err(problem) => Err(Problem::from(problem)),
     };
     let mut reply = answered.unwrap_or_else(|problem| match &person {

@@ -17,11 +17,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{App, ConsoleKeys, Packs, public};
+use super::{App, ConsoleKeys, Loaded, Packs, public};
 use crate::clock::{Clock, SystemClock};
 use crate::config::NodeConfig;
 use crate::driver::{self, Running};
 use crate::faults::Faults;
+use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::storage::Store;
 use registry::LONGEST_RETENTION;
@@ -168,6 +169,7 @@ impl Api {
             ..ReplicaConfig::new(config.name.clone(), config.region.clone(), BTreeMap::new())
         };
         let reader = Reader::new(store.clone(), LONGEST_RETENTION);
+        let (membership, _) = Membership::begin(&config, &reader).expect("the store is read");
         let replica = Replica::open(replica_config, store.clone(), Box::new(|| ReplicaId(7)), clock.now());
         let metrics = Arc::new(Metrics::new().expect("metrics register"));
         let (handle, running) =
@@ -175,9 +177,9 @@ impl Api {
                 .expect("starts");
         let packs = Packs::load(&config.registry).expect("the packs load");
         let faults = Faults::new(true, Arc::new(SystemClock::start()), metrics.clone());
-        let keys = ConsoleKeys::load(&config.registry).expect("keys");
-        let app =
-            Arc::new(App::new(&config, handle, packs, keys, faults, service::operators::Operators::default(), metrics));
+        let console_keys = ConsoleKeys::load(&config.registry).expect("keys");
+        let loaded = Loaded { packs, console_keys, operators: service::operators::Operators::default() };
+        let app = Arc::new(App::new(&config, handle, membership, loaded, faults, metrics));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let (stop, stopping) = watch::channel(false);

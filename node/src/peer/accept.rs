@@ -30,6 +30,8 @@ enum Stranger {
     Cut,
     #[error("its certificate does not prove the name {0}")]
     WrongName(NodeName),
+    #[error("{0} is no member of this deployment")]
+    NoMember(NodeName),
 }
 
 /// Accepts links until `shutdown` turns true.
@@ -49,6 +51,11 @@ pub async fn accept(socket: TcpListener, links: Links, mut shutdown: watch::Rece
                         }
                     }
                     Ok(Err(Stranger::Cut)) => tracing::debug!(%address, "a fault cuts the way to a peer that dialled"),
+                    Ok(Err(stranger @ Stranger::NoMember(_))) => {
+                        links.metrics.refused_peers.inc();
+                        let action = "stop it, or add it with `meridian region add`";
+                        tracing::info!(%address, error = %stranger, action, "refused a node on the replication port");
+                    }
                     Ok(Err(stranger)) => {
                         links.metrics.refused_peers.inc();
                         let action = "none if it is a scanner; otherwise check the peer's certificate and name";
@@ -88,6 +95,9 @@ async fn greet(links: &Links, socket: TcpStream) -> Result<Greeted, Stranger> {
     let (_, connection) = frames.get_ref().get_ref();
     if !tls::proves(connection.peer_certificates(), &hello.node) {
         return Err(Stranger::WrongName(hello.node));
+    }
+    if !links.membership.now().peers.contains_key(&hello.node) {
+        return Err(Stranger::NoMember(hello.node));
     }
     if links.faults.is_cut(&hello.node) {
         return Err(Stranger::Cut);

@@ -50,7 +50,7 @@ enum Unreached {
 }
 
 /// Keeps a link to one peer until `shutdown` turns true.
-pub async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Receiver<bool>) {
+pub(super) async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Receiver<bool>) {
     let keep = async {
         let mut delays = backoff();
         loop {

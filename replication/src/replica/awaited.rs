@@ -61,6 +61,13 @@ impl Awaited {
         self.filling = None;
     }
 
+    /// A peer was removed for good: what it had is not waited for.
+    pub(super) fn forget_peer(&mut self, peer: &NodeName) {
+        if let Some(filling) = &mut self.filling {
+            filling.remove(peer);
+        }
+    }
+
     pub(super) fn drop_origin(&mut self, origin: ReplicaId) {
         self.recover.remove(origin);
         for vector in self.filling.iter_mut().flat_map(BTreeMap::values_mut) {

@@ -12,6 +12,7 @@
 //! # The algorithm
 //! 1. Each side sends `Hello` until the other side has answered it. Until the peer's `Hello` came, other frames of it
 //!    only show that it has ours.
+//!    Its version: `crate::protocol`.
 //! 2. `Hello` is checked: name, region, `max_retention`, process (`boot`), id. If the peer has seen more of our log
 //!    than we have, our disk went back, and we take a new id (`open.rs`).
 //! 3. Then each side sends its own log, and what the peer lacks of other logs (`send.rs`). The peer answers with
@@ -134,10 +135,14 @@ impl<S: Storage> Replica<S> {
         self.drop_link(id);
     }
 
-    fn drop_link(&mut self, id: LinkId) {
-        if let Some(gone) = self.links.remove(&id)
-            && !self.links.values().any(|link| link.peer() == gone.peer())
-        {
+    pub(super) fn drop_link(&mut self, id: LinkId) {
+        let Some(gone) = self.links.remove(&id) else { return };
+        if gone.replica().is_none() {
+            // It may not have understood our `Hello`.
+            let version = self.greeted_in.entry(gone.peer().clone()).or_default();
+            *version = version.other();
+        }
+        if !self.links.values().any(|link| link.peer() == gone.peer()) {
             self.clock.lose(gone.peer());
         }
     }
@@ -197,6 +202,7 @@ impl<S: Storage> Replica<S> {
         }
         self.note_boot(&peer, hello.boot)?;
         self.last_ids.insert(peer.clone(), hello.replica);
+        self.greeted_in.insert(peer.clone(), hello.newest.with_peer());
         let Some(link) = self.links.get_mut(&id) else { return Err(LinkError::Unknown) };
         link.greet(&hello);
         self.origins.tell(&peer, &hello.vector);

@@ -132,6 +132,7 @@ impl<S: Storage> Replica<S> {
             heads: Heads::new(begun.head),
             last_ids: BTreeMap::new(),
             boots: BTreeMap::new(),
+            greeted_in: BTreeMap::new(),
             retire_at: now.mono,
             hlc: Hlc::default().tick(clock.trusted()),
             clock,

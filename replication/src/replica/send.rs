@@ -20,6 +20,7 @@ use crate::frame::{Deltas, Frame, Hello, MAX_ENTRIES, Progress};
 use crate::ids::{Dot, LinkId, ReplicaId};
 use crate::key::DocumentKey;
 use crate::log::{Body, Delta, LogEntry, Reference};
+use crate::protocol::Protocol;
 use crate::storage::{Storage, StorageError, scan_log};
 use crate::time::{Now, millis};
 
@@ -37,6 +38,7 @@ pub(super) struct CachedFrame {
     after: u64,
     have: u64,
     through: u64,
+    version: Protocol,
     frame: Arc<[u8]>,
 }
 
@@ -73,6 +75,11 @@ impl<S: Storage> Replica<S> {
             // Before the peer's first `Hello` its id is not known; it may be the one under which it greeted last.
             let replica = link.replica().or(self.last_ids.get(link.peer()).copied());
             let yours = replica.and_then(|replica| Some((replica, self.heads.of(replica)?)));
+            // Before its first `Hello` nothing is known of its version but what the last link showed.
+            let is_greeted = link.replica().is_some();
+            let known = self.greeted_in.get(link.peer()).copied().unwrap_or_default();
+            let version = if is_greeted { link.speaks() } else { known };
+            link.note_hello(version);
             let mut seen = self.vector.clone();
             seen.merge(&self.orphans.through);
             let hello = Hello {
@@ -85,12 +92,15 @@ impl<S: Storage> Replica<S> {
                 seen,
                 wall: now.wall,
                 max_retention_ms: millis(self.config.max_retention),
+                newest: Protocol::NEWEST,
             };
-            self.transmits.push_back(Transmit { link: id, frame: Frame::Hello(hello).encode().into() });
+            self.transmits.push_back(Transmit { link: id, frame: Frame::Hello(hello).encode_in(version).into() });
         }
-        if let Some(missing) = progress_due {
+        if let Some(missing) = progress_due
+            && let Some(version) = self.links.get(&id).map(Link::speaks)
+        {
             let progress = Frame::Progress(self.progress_now(now, missing));
-            self.transmits.push_back(Transmit { link: id, frame: progress.encode().into() });
+            self.transmits.push_back(Transmit { link: id, frame: progress.encode_in(version).into() });
         }
     }
 
@@ -157,7 +167,9 @@ impl<S: Storage> Replica<S> {
             next = Some((origin, after, have));
             break;
         }
-        let sent = next.map(|(origin, after, have)| Ok((origin, self.frame(origin, after, have)?))).transpose()?;
+        let version = link.speaks();
+        let sent =
+            next.map(|(origin, after, have)| Ok((origin, self.frame(version, origin, after, have)?))).transpose()?;
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
         let Some((origin, (through, frame))) = sent else {
             debug_assert!(lingers.is_none_or(|since| now.mono.since(since) < LINGER), "a frame waits too long");
@@ -206,9 +218,15 @@ impl<S: Storage> Replica<S> {
     }
 
     /// The frame with the entries after `after`, and the seq through which it goes.
-    fn frame(&mut self, origin: ReplicaId, after: u64, have: u64) -> Result<(u64, Arc<[u8]>), StorageError> {
+    fn frame(
+        &mut self,
+        version: Protocol,
+        origin: ReplicaId,
+        after: u64,
+        have: u64,
+    ) -> Result<(u64, Arc<[u8]>), StorageError> {
         if let Some(cached) = &self.frame_cache
-            && (cached.origin, cached.after, cached.have) == (origin, after, have)
+            && (cached.origin, cached.after, cached.have, cached.version) == (origin, after, have, version)
         {
             return Ok((cached.through, cached.frame.clone()));
         }
@@ -243,8 +261,9 @@ impl<S: Storage> Replica<S> {
             entries.iter().all(|delta| delta.dot.origin == origin && (after + 1..=through).contains(&delta.dot.seq)),
             "an entry lies outside its frame"
         );
-        let frame: Arc<[u8]> = Frame::Deltas(Deltas { origin, after, through, heads, entries }).encode().into();
-        self.frame_cache = Some(CachedFrame { origin, after, have, through, frame: frame.clone() });
+        let deltas = Frame::Deltas(Deltas { origin, after, through, heads, entries });
+        let frame: Arc<[u8]> = deltas.encode_in(version).into();
+        self.frame_cache = Some(CachedFrame { origin, after, have, through, version, frame: frame.clone() });
         Ok((through, frame))
     }
 

@@ -181,6 +181,7 @@ fn two_processes_on_one_name_are_noticed() {
         yours: None,
         wall: ms(200).wall,
         max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
+        newest: replication::Protocol::NEWEST,
     };
     let refused = replica.handle_frame(ms(200), LinkId(3), &Frame::Hello(hello).encode());
     assert!(matches!(refused, Err(LinkError::TwoProcesses { .. })), "{refused:?}");

@@ -135,6 +135,7 @@ fn a_peer_cannot_make_us_take_new_ids_again_and_again() {
             yours: None,
             wall: after(link).wall,
             max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
+            newest: replication::Protocol::NEWEST,
         };
         replica.handle_link_up(after(link), LinkId(link), "b".parse().unwrap()).unwrap();
         let seen = if link % 2 == 0 { u64::MAX } else { 5 };

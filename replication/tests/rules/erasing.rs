@@ -79,6 +79,7 @@ fn greeted(storage: &MemoryStorage, peers: &[&str], id: ReplicaId) -> Replica<Me
         yours: None,
         wall: NOW.wall,
         max_retention_ms: u64::try_from(config.max_retention.as_millis()).unwrap(),
+        newest: replication::Protocol::NEWEST,
     };
     let mut replica = Replica::open(config, storage.clone(), Box::new(move || id), NOW).unwrap();
     replica.handle_link_up(NOW, LINK, "b".parse().unwrap()).unwrap();

@@ -418,7 +418,7 @@ impl World {
         self.calendar.schedule(self.calendar.now() + if cut { down } else { up }, CalendarEvent::Flap(fault));
     }
 
-    /// All other regions learn of one that came or went: they restart with a new configuration, one after the other.
+    /// All other regions learn of one that came or went, one after the other.
     fn reconfigure(&mut self, changed: NodeIndex) {
         let mut at = self.calendar.now();
         for node in self.nodes.indices() {

@@ -279,6 +279,22 @@ impl World {
         self.turn(node);
     }
 
+    /// The machine learns of a region that came or went. Every other one restarts with a new configuration, and the
+    /// rest take up the new peers while they run: a deployment may do either.
+    pub(super) fn reconfigured(&mut self, node: NodeIndex) {
+        let (now, config) = (self.now_of(node), self.nodes.config(node, &self.scenario.replica));
+        let Some(process) = &mut self.nodes[node].process else { return };
+        if node.0 % 2 == 1 {
+            self.stop(node);
+            return self.start(node);
+        }
+        if process.replica.set_peers(now, config.peers).is_err() {
+            return self.fail(node);
+        }
+        self.dial_all(node);
+        self.turn(node);
+    }
+
     /// The machine dies. Unsynced batches are lost in part.
     pub(super) fn kill(&mut self, node: NodeIndex) {
         self.die(node, false);

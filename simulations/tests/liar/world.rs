@@ -109,6 +109,7 @@ impl World {
             yours: None,
             wall: self.now().wall,
             max_retention_ms: u64::try_from(config(0).max_retention.as_millis()).unwrap(),
+            newest: replication::Protocol::NEWEST,
         })
     }
 

@@ -5,7 +5,9 @@
 //! - A child's standard input stays open as long as its task. If this process ends in any way, it closes, and the child
 //!   stops by itself.
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::layout::{Layout, Process};
+use super::layout::{self, Layout, Process};
 use crate::support::deployment;
 use crate::support::poll;
 use api::client::{Base, Call};
@@ -36,15 +38,17 @@ const LOOKS: u32 = 3;
 #[derive(Debug)]
 pub(super) enum ChildEvent {
     /// A child ended by itself or was killed; a drill may have said when it returns.
-    Died { number: usize, how: String, returns: Option<Timestamp> },
+    Died { process: Process, how: String, returns: Option<Timestamp> },
     /// A child was started again, as a drill had said.
-    Returned { number: usize },
+    Returned { process: Process },
+    /// A node that was added to the deployment is started.
+    Added { process: Process },
     /// A child cannot be started again, although a drill had said so.
-    Stuck { number: usize, error: String },
+    Stuck { process: Process, error: String },
     /// A dead node answers again.
-    Back { number: usize, pid: Option<Pid> },
+    Back { process: Process, pid: Option<Pid> },
     /// A node that was started by hand does not answer any more.
-    GoneAgain { number: usize },
+    GoneAgain { process: Process },
 }
 
 /// The order to all children.
@@ -58,6 +62,9 @@ enum Order {
 pub(super) struct Children {
     tasks: JoinSet<bool>,
     events: mpsc::UnboundedReceiver<ChildEvent>,
+    sender: mpsc::UnboundedSender<ChildEvent>,
+    /// The folders of all processes that were ever started.
+    known: BTreeSet<PathBuf>,
     order: watch::Sender<Order>,
 }
 
@@ -67,12 +74,36 @@ impl Children {
         let (order, orders) = watch::channel(Order::Run);
         let (sender, events) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
-        for (index, process) in layout.processes().enumerate() {
+        for process in layout.processes() {
             let child = spawn(process).with_context(|| format!("cannot start {}", process.name))?;
-            let watched = Watched { index, process: process.clone(), events: sender.clone(), orders: orders.clone() };
+            let watched = Watched { process: process.clone(), events: sender.clone(), orders: orders.clone() };
             tasks.spawn(watched.watch(child));
         }
-        Ok(Self { tasks, events, order })
+        let known = layout.processes().map(|process| process.folder.clone()).collect();
+        Ok(Self { tasks, events, sender, order, known })
+    }
+
+    /// Starts the nodes that were added to the deployment since: folders with a configuration and the file that says
+    /// when to start (`grow.rs`).
+    pub(super) fn start_added(&mut self, data: &Path) {
+        // A process that was started before has its own task, which heeds the file.
+        for process in layout::added(data) {
+            if self.known.contains(&process.folder) {
+                continue;
+            }
+            let event = match spawn(&process) {
+                Ok(child) => {
+                    self.known.insert(process.folder.clone());
+                    let (events, orders) = (self.sender.clone(), self.order.subscribe());
+                    self.tasks.spawn(Watched { process: process.clone(), events, orders }.watch(child));
+                    ChildEvent::Added { process: process.clone() }
+                }
+                Err(error) => ChildEvent::Stuck { process: process.clone(), error: format!("{error:#}") },
+            };
+            // Without the file the process stays down after its next death, as any other does.
+            let _ = std::fs::remove_file(process.return_file());
+            let _ = self.sender.send(event);
+        }
     }
 
     /// Waits until every process is ready; fails as soon as one dies, or if it takes too long.
@@ -94,9 +125,8 @@ impl Children {
         tokio::select! {
             ready = ready => ready,
             event = events.recv() => match event {
-                Some(ChildEvent::Died { number, how, .. }) => {
-                    let process = layout.process(number);
-                    anyhow::bail!("{} died at its start: {how}\n{}", process.name, log_end(process))
+                Some(ChildEvent::Died { process, how, .. }) => {
+                    anyhow::bail!("{} died at its start: {how}\n{}", process.name, log_end(&process))
                 }
                 _ => anyhow::bail!("all processes have ended; see their logs"),
             },
@@ -167,7 +197,6 @@ fn log_end(process: &Process) -> String {
 
 /// One child's task.
 struct Watched {
-    index: usize,
     process: Process,
     events: mpsc::UnboundedSender<ChildEvent>,
     orders: watch::Receiver<Order>,
@@ -188,7 +217,11 @@ impl Watched {
             };
             let Some(how) = died else { return self.stop(child).await };
             self.forget_other(id);
-            self.tell(ChildEvent::Died { number: self.index, how, returns: self.returns().map(|(at, _)| at) });
+            self.tell(ChildEvent::Died {
+                process: self.process.clone(),
+                how,
+                returns: self.returns().map(|(at, _)| at),
+            });
             tokio::select! {
                 again = self.again(id) => child = again,
                 () = self.look() => return true,
@@ -238,13 +271,13 @@ impl Watched {
                     // Without the file the process stays down after its next death, as any other does. One that cannot be
                     // removed names the dead process, and the next death removes it.
                     let _ = std::fs::remove_file(self.process.return_file());
-                    self.tell(ChildEvent::Returned { number: self.index });
+                    self.tell(ChildEvent::Returned { process: self.process.clone() });
                     return child;
                 }
                 Err(error) => {
                     let error = format!("{error:#}");
                     if told.as_ref() != Some(&error) {
-                        self.tell(ChildEvent::Stuck { number: self.index, error: error.clone() });
+                        self.tell(ChildEvent::Stuck { process: self.process.clone(), error: error.clone() });
                         told = Some(error);
                     }
                 }
@@ -280,10 +313,13 @@ impl Watched {
             silent = if ready { 0 } else { silent + 1 };
             if ready && !back {
                 back = true;
-                self.tell(ChildEvent::Back { number: self.index, pid: deployment::running(&self.process.pid_file()) });
+                self.tell(ChildEvent::Back {
+                    process: self.process.clone(),
+                    pid: deployment::running(&self.process.pid_file()),
+                });
             } else if back && silent >= LOOKS && deployment::running(&self.process.pid_file()).is_none() {
                 back = false;
-                self.tell(ChildEvent::GoneAgain { number: self.index });
+                self.tell(ChildEvent::GoneAgain { process: self.process.clone() });
             }
         }
     }

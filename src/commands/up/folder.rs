@@ -17,7 +17,7 @@ use crate::args::Usage;
 use crate::support::deployment;
 
 /// The file by which `up` recognises its own folders; it holds the [`Settings`].
-const MARKER: &str = "meridian-up.toml";
+pub(super) const MARKER: &str = "meridian-up.toml";
 
 /// A deployment's folder, locked as long as this value lives.
 pub(super) struct Folder {
@@ -70,9 +70,10 @@ impl Folder {
         routers: Option<u8>,
         engine: Option<Engine>,
     ) -> anyhow::Result<Settings> {
-        let Some(made) = self.made_with else {
+        let Some(made) = self.made_with.clone() else {
             let (regions, nodes, routers) = (regions.unwrap_or(3), nodes.unwrap_or(1), routers.unwrap_or(1));
-            return Ok(Settings { regions, nodes, routers, engine: engine.unwrap_or_default() });
+            let engine = engine.unwrap_or_default();
+            return Ok(Settings { regions, nodes, routers, engine, removed: Vec::new() });
         };
         let fixed = |what: &str, asked: String, made: String| {
             Usage::error(format!(
@@ -123,7 +124,7 @@ impl Folder {
     }
 }
 
-fn write_config(process: &Process, text: String) -> anyhow::Result<()> {
+pub(super) fn write_config(process: &Process, text: String) -> anyhow::Result<()> {
     std::fs::create_dir_all(&process.folder).with_context(|| format!("cannot make {}", process.folder.display()))?;
     let role = process.role;
     let text = format!(

@@ -1,11 +1,12 @@
 //! The nodes and routers of a deployment on one machine, with their listeners and files.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use node::config::{
-    AdminSection, DrillsSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
-    ReplicationSection, StorageSection, TlsSection,
+    AdminSection, DrillsSection, FaultsSection, LimitsSection, ListenSection, NodeConfig, NodeFile, PeerSection,
+    RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
 use replication::{NodeName, RegionId};
 use service::config::PositionSection;
@@ -15,7 +16,7 @@ use super::settings::Settings;
 use crate::support::deployment;
 
 /// The regions in their order: name, latitude, longitude.
-const REGIONS: [(&str, f64, f64); 5] = [
+pub(super) const REGIONS: [(&str, f64, f64); 5] = [
     ("eu-central", 50.11, 8.68),
     ("us-east", 39.04, -77.49),
     ("ap-southeast", 1.35, 103.82),
@@ -36,7 +37,7 @@ pub(super) struct Layout {
 }
 
 /// One process and its folder.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Process {
     /// Its name, which is also that of its folder.
     pub(super) name: NodeName,
@@ -88,6 +89,12 @@ impl Process {
         deployment::return_file(&self.folder)
     }
 
+    /// The command that starts it again by hand.
+    pub(super) fn start_line(&self) -> String {
+        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("meridian"));
+        format!("{} {} --config {}", quoted(&program), self.role, quoted(&self.config()))
+    }
+
     /// The file with its process id.
     pub(super) fn pid_file(&self) -> PathBuf {
         self.folder.join("pid")
@@ -100,6 +107,9 @@ impl Layout {
         let mut nodes = Vec::new();
         for k in 1..=settings.nodes {
             for (i, (region, latitude, longitude)) in (1..=settings.regions).zip(REGIONS) {
+                if settings.removed.iter().any(|removed| removed.as_str() == region) {
+                    continue;
+                }
                 let name = if settings.nodes == 1 { region.to_owned() } else { format!("{region}-{k}") };
                 // The names above are valid labels, also with a number.
                 let (Ok(region), Ok(label)) = (region.parse(), name.parse()) else { continue };
@@ -116,21 +126,14 @@ impl Layout {
                 Process { name: name.parse().ok()?, folder: data.join(name), role: "router", probed: at.admin };
             Some(RouterPlace { process, at })
         });
-        let (regions, engine) = (usize::from(settings.regions), settings.engine);
+        let engine = settings.engine;
+        let regions = nodes.iter().map(|node| &node.region).collect::<BTreeSet<_>>().len();
         Self { data: data.to_owned(), nodes, routers: routers.collect(), regions, engine }
     }
 
     /// All processes: first the nodes, then the routers.
     pub(super) fn processes(&self) -> impl Iterator<Item = &Process> {
         self.nodes.iter().map(|node| &node.process).chain(self.routers.iter().map(|router| &router.process))
-    }
-
-    /// The process with a number, counted as in [`Layout::processes`].
-    pub(super) fn process(&self, number: usize) -> &Process {
-        match number.checked_sub(self.nodes.len()) {
-            None => &self.nodes[number].process,
-            Some(router) => &self.routers[router].process,
-        }
     }
 
     /// The address of the service: the router's, or the first node's if there is no router.
@@ -161,13 +164,6 @@ impl Layout {
     /// The first node of a region, counted from 1; that of the last region if there are fewer.
     pub(super) fn region(&self, number: usize) -> &NodePlace {
         &self.nodes[number.clamp(1, self.regions) - 1]
-    }
-
-    /// The command that starts a process again by hand.
-    pub(super) fn start_line(&self, number: usize) -> String {
-        let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("meridian"));
-        let process = self.process(number);
-        format!("{} {} --config {}", quoted(&program), process.role, quoted(&process.config()))
     }
 
     /// The configuration file of a node.
@@ -209,6 +205,20 @@ impl Layout {
     }
 }
 
+/// The nodes below `data` that were added and are to be started: those with a configuration and a file that says so.
+pub(super) fn added(data: &Path) -> Vec<Process> {
+    let entries = std::fs::read_dir(data).into_iter().flatten().flatten();
+    let process = |folder: PathBuf| {
+        let name = folder.file_name()?.to_str()?.parse().ok()?;
+        if !folder.join("node.toml").is_file() || !deployment::return_file(&folder).is_file() {
+            return None;
+        }
+        let probed = NodeConfig::load(&folder.join("node.toml")).ok()?.listen.public;
+        Some(Process { name, folder, role: "node", probed })
+    };
+    entries.filter_map(|entry| process(entry.path())).collect()
+}
+
 /// A path in the form in which a shell reads it back.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
@@ -220,14 +230,14 @@ fn quoted(path: &Path) -> String {
 mod tests {
     use std::path::Path;
 
-    use node::config::{Engine, NodeConfig};
+    use node::config::Engine;
 
     use super::super::addresses::Addresses;
     use super::super::settings::Settings;
-    use super::Layout;
+    use super::{Layout, NodeConfig};
 
     fn layout(data: &Path, regions: u8, nodes: u8, aliased: bool) -> Layout {
-        let settings = Settings { regions, nodes, routers: 1, engine: Engine::Fjall };
+        let settings = Settings { regions, nodes, routers: 1, engine: Engine::Fjall, removed: Vec::new() };
         Layout::new(data, &settings, &Addresses { aliased, base_port: 7080, dns_port: 7053, regions, nodes })
     }
 

@@ -86,7 +86,7 @@ mod tests {
     fn every_router_reads_the_file_that_is_written_for_it() {
         let folder = tempfile::tempdir().unwrap();
         for (routers, aliased) in [(1, true), (3, true), (3, false)] {
-            let settings = Settings { regions: 3, nodes: 2, routers, engine: Engine::Sled };
+            let settings = Settings { regions: 3, nodes: 2, routers, engine: Engine::Sled, removed: Vec::new() };
             let addresses = Addresses { aliased, base_port: 7080, dns_port: 7053, regions: 3, nodes: 2 };
             let layout = Layout::new(folder.path(), &settings, &addresses);
             std::fs::write(layout.router_key(), "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")

@@ -1,12 +1,13 @@
 //! The size of a deployment.
 
+use api::RegionId;
 use node::config::Engine;
 use serde::{Deserialize, Serialize};
 
 /// The settings on which a deployment's data depends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Settings {
-    /// Regions.
+    /// The places of regions that are taken, those of removed ones included.
     pub(super) regions: u8,
     /// Nodes in each region.
     pub(super) nodes: u8,
@@ -15,6 +16,9 @@ pub(super) struct Settings {
     pub(super) routers: u8,
     /// The storage engine.
     pub(super) engine: Engine,
+    /// Regions that were removed, or never added before a later one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) removed: Vec<RegionId>,
 }
 
 fn one() -> u8 {

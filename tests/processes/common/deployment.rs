@@ -116,6 +116,35 @@ impl Deployment {
         deployment
     }
 
+    /// Starts one more node, in a region of its own. Its configuration names one of the others and nothing else.
+    pub(crate) fn join(&mut self, knows: usize) -> usize {
+        let region = REGIONS[self.nodes.len()];
+        let known = &self.nodes[knows];
+        let ports = net::free(known.public.ip(), 3);
+        let mut node = Node {
+            region,
+            public: ports[0],
+            replication: ports[1],
+            admin: ports[2],
+            folder: self.folder.path().join(region),
+            log_filter: "info",
+            process: None,
+        };
+        CertificateAuthority::load_or_create(&self.certs()).unwrap().issue(&region.parse().unwrap(), false).unwrap();
+        std::fs::create_dir(&node.folder).unwrap();
+        let mut file = node.file("development", false);
+        file.peers.push(PeerSection {
+            name: known.region.parse().unwrap(),
+            region: known.region.parse().unwrap(),
+            address: known.replication.to_string(),
+            position: None,
+        });
+        std::fs::write(node.config(), toml::to_string(&file).unwrap()).unwrap();
+        node.spawn();
+        self.nodes.push(node);
+        self.nodes.len() - 1
+    }
+
     /// The folder with the authority and all certificates.
     pub(crate) fn certs(&self) -> PathBuf {
         self.folder.path().join("certs")
@@ -205,6 +234,15 @@ impl Node {
         self.folder.join("node.toml")
     }
 
+    /// Gives the node another replication address; it must be down.
+    pub(crate) fn move_to(&mut self, replication: SocketAddr) {
+        assert!(self.process.is_none(), "{} runs", self.region);
+        let mut file: NodeFile = toml::from_str(&std::fs::read_to_string(self.config()).unwrap()).unwrap();
+        file.listen.replication = replication;
+        self.replication = replication;
+        std::fs::write(self.config(), toml::to_string(&file).unwrap()).unwrap();
+    }
+
     /// The folder of its data.
     pub(crate) fn store(&self) -> PathBuf {
         self.folder.join("store")
@@ -223,6 +261,12 @@ impl Node {
         assert!(self.process.is_none(), "{} runs", self.region);
         self.spawn();
         self.wait_ready();
+    }
+
+    /// Starts the node again without waiting for anything.
+    pub(crate) fn restart(&mut self) {
+        assert!(self.process.is_none(), "{} runs", self.region);
+        self.spawn();
     }
 
     /// Waits until the node is fit to serve.

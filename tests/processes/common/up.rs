@@ -34,17 +34,26 @@ impl Up {
 
     /// A port from which on all ports of a deployment are free.
     pub(crate) fn free_port() -> u16 {
-        let addresses = [[0, 1], [0, 2], [0, 3], [1, 1], [1, 2], [1, 3]];
+        let addresses = [[0, 1], [0, 2], [0, 3], [1, 1], [1, 2], [1, 3], [1, 4]];
         net::free_base(&addresses.map(|[k, i]| IpAddr::V4(Ipv4Addr::new(127, 0, k, i))), 4)
     }
 
     /// As [`start`](Self::start), at a port that an earlier start had.
     pub(crate) fn start_at(data: &Path, routers: u8, port: u16) -> Up {
+        Up::run(data, &["--regions", "3", "--routers", &routers.to_string()], port)
+    }
+
+    /// Starts `up` again with the regions and routers that its folder has.
+    pub(crate) fn resume(data: &Path, port: u16) -> Up {
+        Up::run(data, &[], port)
+    }
+
+    fn run(data: &Path, options: &[&str], port: u16) -> Up {
         let log = data.with_extension("out");
         // An earlier start in the same folder printed that line too.
         std::fs::write(&log, "").unwrap();
         let mut command = Command::new(MERIDIAN);
-        command.args(["up", "--regions", "3", "--routers", &routers.to_string(), "--base-port", &port.to_string()]);
+        command.args(["up", "--base-port", &port.to_string()]).args(options);
         let mut process = Process::logged(command.arg("--data").arg(data), &log);
         within("`up` is ready", MINUTE, || {
             let said = std::fs::read_to_string(&log).unwrap();
@@ -53,9 +62,10 @@ impl Up {
         });
         let said = std::fs::read_to_string(&log).unwrap();
         let public = REGIONS.map(|region| {
-            let line = said.lines().find(|line| line.trim_start().starts_with(region)).unwrap();
-            let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://")).unwrap();
-            url.parse().unwrap()
+            let line = said.lines().find(|line| line.trim_start().starts_with(region)).unwrap_or_default();
+            let url = line.split_whitespace().find_map(|word| word.strip_prefix("http://"));
+            // A region that was removed has no address.
+            url.map_or(SocketAddr::from(([0; 4], 0)), |url| url.parse().unwrap())
         });
         Up { process, data: data.to_owned(), port, public }
     }

@@ -96,5 +96,6 @@ pub(crate) fn hello(node: &str, region: &str) -> Hello {
         seen: VersionVector::default(),
         wall: guest::now(),
         max_retention_ms: 28 * 86_400_000,
+        newest: replication::Protocol::NEWEST,
     }
 }

@@ -237,7 +237,7 @@ impl Visitor<'_> {
             return Err(Problem::clock_in_doubt());
         }
         let outcome = visits::apply_erasure(app, session, holder.venue, holder.id).await?;
-        let has = confirmed(app, &Proof::of(app, outcome), app.regions.len(), REGIONS_WAIT).await;
+        let has = confirmed(app, &Proof::of(app, outcome), app.membership.now().regions.len(), REGIONS_WAIT).await;
         Ok(view::erased(app, texts, parts, &holder, &has))
     }
 }

@@ -29,7 +29,7 @@ const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
 /// `POST /v1/venues`.
 pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
-    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let checked = NewVenue::parse(&body)?.check(app.packs.default_pack())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
@@ -96,7 +96,7 @@ pub(in super::super) async fn change(call: Call) -> Result<Reply, Problem> {
     let id = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
-    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VenuePatch::parse(&body)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
@@ -131,7 +131,7 @@ pub(in super::super) async fn close(call: Call) -> Result<Reply, Problem> {
     let id = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
-    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     super::find_owned_venue(app, id, &owner, &session)?;
     let outcome = apply_closing(app, id, app.now(&session.status)).await?;

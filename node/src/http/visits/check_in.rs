@@ -24,7 +24,7 @@ use registry::{CheckAt, CheckedVisit, Invalid, Receipt, Secret, VenueId, VisitBo
 pub(in super::super) async fn post(call: Call) -> Result<Reply, Problem> {
     let venue = call.venue()?;
     let app = &call.app;
-    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
@@ -47,7 +47,7 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
     let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
     let secret = auth::check_secret(&call.parts.headers, id)?;
-    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
     let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;

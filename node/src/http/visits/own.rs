@@ -59,7 +59,7 @@ pub(in super::super) async fn correct(call: Call) -> Result<Reply, Problem> {
     let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
     auth::check_secret(&call.parts.headers, id)?;
-    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VisitPatch::parse(&body)?;
     let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
@@ -128,7 +128,7 @@ pub(in super::super) async fn erase(call: Call) -> Result<Reply, Problem> {
     let (venue, id) = (call.venue()?, call.visit()?);
     let app = &call.app;
     auth::check_secret(&call.parts.headers, id)?;
-    let wanted = Wanted::read(call.parts.uri.query(), app.regions.len())?;
+    let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     let outcome = apply_erasure(app, &session, venue, id).await?;
     let mut reply = no_content();

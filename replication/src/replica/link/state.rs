@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crate::frame::{Hello, Progress};
 use crate::ids::{NodeName, ReplicaId};
+use crate::protocol::Protocol;
 use crate::replica::BatchId;
 use crate::time::Monotonic;
 use crate::version::VersionVector;
@@ -88,6 +89,10 @@ pub(in crate::replica) struct Link {
     peer: NodeName,
     /// The incarnation that greeted us.
     replica: Option<ReplicaId>,
+    /// The version in which it is sent frames, once it has greeted.
+    speaks: Protocol,
+    /// The version of our last `Hello`.
+    greeted_in: Protocol,
     /// What the peer durably knows.
     acked: VersionVector,
     /// How far each log was sent on this link.
@@ -125,6 +130,8 @@ impl Link {
         Link {
             peer,
             replica: None,
+            speaks: Protocol::OLDEST,
+            greeted_in: Protocol::NEWEST,
             acked: VersionVector::default(),
             sent: BTreeMap::new(),
             in_flight: VecDeque::new(),
@@ -186,8 +193,21 @@ impl Link {
         self.hello_due = true;
     }
 
+    /// The version in which the peer is sent frames, once it has greeted.
+    pub(in crate::replica) fn speaks(&self) -> Protocol {
+        self.speaks
+    }
+
+    /// Our `Hello` was sent in this version.
+    pub(in crate::replica) fn note_hello(&mut self, version: Protocol) {
+        self.greeted_in = version;
+    }
+
     /// The peer greets.
     pub(in crate::replica) fn greet(&mut self, hello: &Hello) {
+        self.speaks = hello.newest.with_peer();
+        // It speaks a later version than that of our `Hello`, so it gets one that says that we do as well.
+        self.hello_due |= self.speaks > self.greeted_in;
         match self.replica {
             Some(known) if known == hello.replica => {
                 // The peer greets again, because our `Hello` was lost or is on its way. A peer that has it gets no

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use replication::memory::MemoryStorage;
 use replication::{
-    Change, Collection, DocumentId, DocumentKey, DocumentName, Event, LinkId, Monotonic, NodeName, Now, Reader,
-    Replica, ReplicaConfig, ReplicaId, TenantId, Ticket, Value, Wall, Write,
+    Change, Collection, DocumentId, DocumentKey, DocumentName, Event, Frame, LinkId, Monotonic, NodeName, Now,
+    Protocol, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, TenantId, Ticket, Value, Wall, Write,
 };
 
 use super::START;
@@ -17,6 +17,14 @@ pub(crate) struct Mesh {
     pub replicas: Vec<Option<Replica<MemoryStorage>>>,
     pub storages: Vec<MemoryStorage>,
     pub events: Vec<Vec<Event>>,
+    /// Nodes that do not belong to the deployment.
+    pub strangers: BTreeSet<usize>,
+    /// Nodes of the release before: they write version 3 and close a link on which they hear of another one.
+    pub previous: BTreeSet<usize>,
+    /// How often they did.
+    pub refused_by_previous: usize,
+    /// The versions of the frames that were sent.
+    pub versions: BTreeSet<u8>,
     /// Pairs that no frame passes.
     pub cuts: BTreeSet<(usize, usize)>,
     links: BTreeMap<(usize, usize), LinkId>,
@@ -38,6 +46,10 @@ impl Mesh {
             replicas: (0..count).map(|_| None).collect(),
             storages: (0..count).map(|_| MemoryStorage::default()).collect(),
             events: vec![Vec::new(); count],
+            strangers: BTreeSet::new(),
+            previous: BTreeSet::new(),
+            refused_by_previous: 0,
+            versions: BTreeSet::new(),
             cuts: BTreeSet::new(),
             links: BTreeMap::new(),
             wire: Vec::new(),
@@ -53,9 +65,23 @@ impl Mesh {
     }
 
     pub(crate) fn config(&self, at: usize, boot: u64) -> ReplicaConfig {
-        let peers = (0..self.storages.len()).filter(|peer| *peer != at);
-        let peers = peers.map(|peer| (name(peer), name(peer).as_str().parse().unwrap())).collect();
-        ReplicaConfig { boot, ..ReplicaConfig::new(name(at), name(at).as_str().parse().unwrap(), peers) }
+        ReplicaConfig { boot, ..ReplicaConfig::new(name(at), name(at).as_str().parse().unwrap(), self.peers(at)) }
+    }
+
+    /// The other nodes of the deployment.
+    pub(crate) fn peers(&self, at: usize) -> BTreeMap<NodeName, RegionId> {
+        let peers = (0..self.storages.len()).filter(|peer| *peer != at && !self.strangers.contains(peer));
+        peers.map(|peer| (name(peer), name(peer).as_str().parse().unwrap())).collect()
+    }
+
+    /// All running nodes of the deployment learn which nodes belong to it.
+    pub(crate) fn tell_peers(&mut self) {
+        for at in (0..self.storages.len()).filter(|at| !self.strangers.contains(at)).collect::<Vec<_>>() {
+            let (now, peers) = (self.now(at), self.peers(at));
+            if let Some(replica) = &mut self.replicas[at] {
+                replica.set_peers(now, peers).unwrap();
+            }
+        }
     }
 
     fn fresh(&mut self) -> u64 {
@@ -117,7 +143,8 @@ impl Mesh {
         self.elapsed += TICK;
         let count = self.replicas.len();
         for pair in (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b))) {
-            let up = self.replicas[pair.0].is_some() && self.replicas[pair.1].is_some();
+            let is_up = |at: usize| self.replicas[at].is_some() && !self.strangers.contains(&at);
+            let up = is_up(pair.0) && is_up(pair.1);
             if up && !self.cuts.contains(&pair) && !self.links.contains_key(&pair) {
                 let link = LinkId(self.fresh());
                 self.links.insert(pair, link);
@@ -129,8 +156,10 @@ impl Mesh {
         }
         for (to, link, bytes) in std::mem::take(&mut self.wire) {
             let now = self.now(to);
+            let is_understood = !self.previous.contains(&to) || bytes[0] == 3;
+            self.refused_by_previous += usize::from(!is_understood);
             if let Some(replica) = &mut self.replicas[to]
-                && replica.handle_frame(now, link, &bytes).is_err()
+                && (!is_understood || replica.handle_frame(now, link, &bytes).is_err())
                 && let Some((pair, _)) = self.links.iter().find(|(_, of)| **of == link)
             {
                 let pair = *pair;
@@ -151,7 +180,13 @@ impl Mesh {
             let Some((pair, _)) = self.links.iter().find(|(_, link)| **link == transmit.link) else { continue };
             let to = if pair.0 == at { pair.1 } else { pair.0 };
             *self.sent.entry((at, to)).or_default() += 1;
-            self.wire.push((to, transmit.link, transmit.frame));
+            let frame = if self.previous.contains(&at) {
+                Frame::decode(&transmit.frame).unwrap().encode_in(Protocol::OLDEST).into()
+            } else {
+                transmit.frame
+            };
+            self.versions.insert(frame[0]);
+            self.wire.push((to, transmit.link, frame));
         }
     }
 

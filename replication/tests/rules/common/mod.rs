@@ -67,6 +67,7 @@ pub(crate) fn greet(replica: &mut Replica<MemoryStorage>, now: Now, link: u64, n
         yours: None,
         wall: now.wall,
         max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
+        newest: replication::Protocol::NEWEST,
     };
     replica.handle_link_up(now, LinkId(link), node.parse().unwrap()).unwrap();
     replica.handle_frame(now, LinkId(link), &Frame::Hello(hello).encode()).unwrap();

@@ -244,7 +244,7 @@ pub(super) fn locked(texts: &Texts, parts: &Parts, status: StatusCode, wrong: bo
 
 fn marks(app: &App, texts: &Texts, has: &BTreeSet<RegionId>) -> Vec<RegionMark> {
     let mark = |region: &RegionId| RegionMark { name: texts.region(region.as_str()), yes: has.contains(region) };
-    app.regions.keys().map(mark).collect()
+    app.membership.now().regions.keys().map(mark).collect()
 }
 
 /// The party: one of it can leave alone while others are still there.

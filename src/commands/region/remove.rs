@@ -1,0 +1,159 @@
+//! `meridian region remove`: a region leaves the deployment for good.
+//!
+//! The order is refused while clients are sent there. Before it is given, the command waits until the region's nodes
+//! have nothing left that the others lack, because what only they have would be lost.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+use hyper::Method;
+use tokio::time::Instant;
+
+use super::Nodes;
+use crate::args::{Usage, duration};
+use crate::commands::up::grow;
+use crate::support::deployment;
+use api::client::{Base, Call};
+use api::members::{Member, RemoveMember};
+use api::status::NodeStatus;
+use api::{NodeName, RegionId};
+
+/// Options of `meridian region remove`.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// The region, such as us-east; it must be drained
+    region: RegionId,
+    #[command(flatten)]
+    nodes: Nodes,
+    /// Only this node of the region
+    #[arg(long, value_name = "NAME")]
+    node: Option<NodeName>,
+    /// Reason, shown to other operators
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Author of the order
+    #[arg(long, env = "USER", default_value = "operator")]
+    by: String,
+    /// How long to wait until the others have everything that the region has
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1m")]
+    wait: Duration,
+    /// Remove it although clients are still sent there, too few regions would be left, or it does not answer: what only
+    /// it has is lost then
+    #[arg(long)]
+    force: bool,
+}
+
+/// Removes a region, or one node of it.
+pub(crate) async fn remove(args: RemoveArgs) -> anyhow::Result<ExitCode> {
+    let statuses = args.nodes.statuses().await?;
+    let mut leaving: Vec<NodeName> = members(&statuses, &args.region);
+    leaving.retain(|name| args.node.as_ref().is_none_or(|node| node == name));
+    let is_up = args.nodes.admin.is_empty() && grow::is_up(&args.nodes.data);
+    if is_up && leaving.len() < members(&statuses, &args.region).len() {
+        return Err(Usage::error("`meridian up` has the same number of nodes in each region: remove the whole region"));
+    }
+    anyhow::ensure!(!leaving.is_empty(), "{} has no such node; `meridian status` shows the nodes", args.region);
+    let others: Vec<Base> =
+        statuses.into_iter().filter(|(_, status)| !leaving.contains(&status.name)).map(|(base, _)| base).collect();
+    anyhow::ensure!(!others.is_empty(), "no node of another region answers, and a region does not remove itself");
+    if !args.force {
+        everything_is_elsewhere(&args, &leaving).await?;
+    }
+    let order = RemoveMember { by: args.by.clone(), reason: args.reason.clone(), force: args.force };
+    for name in &leaving {
+        let call = Call::new(Method::DELETE, format!("/v1/admin/members/{name}")).json(&order)?;
+        let member: Member = deployment::first_answer(&others, &args.nodes.data, &call).await?.json()?;
+        say!("{} of {} is removed. Nothing waits for it any more.", member.name, member.region);
+    }
+    if is_up {
+        let left = grow::retire(&args.nodes.data, &args.region, &leaving)?;
+        for folder in left {
+            say!("Its process is stopped. Its data lies in {} until you delete it.", folder.display());
+        }
+    } else {
+        say!("Stop its processes and delete their data; routers have stopped sending clients there.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The nodes of a region, by what all nodes say.
+fn members(statuses: &[(Base, NodeStatus)], region: &RegionId) -> Vec<NodeName> {
+    let own = statuses.iter().map(|(_, status)| (&status.region, &status.name));
+    let peers = statuses.iter().flat_map(|(_, status)| &status.peers).map(|peer| (&peer.region, &peer.name));
+    let mut names: Vec<NodeName> =
+        own.chain(peers).filter(|(of, _)| *of == region).map(|(_, name)| name.clone()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// Waits until each of these nodes says that all its peers have what it has.
+async fn everything_is_elsewhere(args: &RemoveArgs, leaving: &[NodeName]) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        let statuses = args.nodes.statuses().await?;
+        let find = |name: &NodeName| statuses.iter().map(|(_, status)| status).find(|status| status.name == *name);
+        let missing: Vec<String> = leaving.iter().filter_map(|name| is_missing(name, find(name), leaving)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if begun.elapsed() >= args.wait {
+            anyhow::bail!(
+                "nothing was removed, because entries could be lost: {}. Give --force if they are to be lost",
+                missing.join("; ")
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// What a leaving node may have that no other node has; `None` if there is nothing.
+fn is_missing(name: &NodeName, status: Option<&NodeStatus>, leaving: &[NodeName]) -> Option<String> {
+    let Some(status) = status else { return Some(format!("{name} does not answer on its admin listener")) };
+    let mut others = status.peers.iter().filter(|peer| !leaving.contains(&peer.name));
+    // One is enough, because the others get it from there.
+    let fullest = others.clone().filter(|peer| peer.connected).map(|peer| peer.lag_entries).min();
+    match fullest {
+        Some(0) => None,
+        Some(entries) => Some(format!("the others still lack {entries} entries of {name}")),
+        None if others.next().is_none() => Some(format!("{name} has no peer to give its entries to")),
+        None => Some(format!("{name} has no link to any other region")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::NodeName;
+    use api::status::NodeStatus;
+    use serde_json::json;
+
+    use super::is_missing;
+
+    fn status(peers: &[(&str, bool, u64)]) -> NodeStatus {
+        let peers: Vec<_> = peers
+            .iter()
+            .map(|(name, connected, entries)| {
+                json!({"name": name, "region": name, "connected": connected, "lag_entries": entries,
+                    "lag_seconds": 0.0})
+            })
+            .collect();
+        serde_json::from_value(json!({
+            "region": "us", "name": "us", "replica": "1", "ready": true, "drain": true, "reasons": [],
+            "clock": {"trusted_ms": 0, "offset_ms": 0, "in_doubt": false}, "live_documents": 0, "tombstones": 0,
+            "buckets": 0, "complete_through": {}, "peers": peers
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_region_leaves_when_another_one_has_everything() {
+        let name: NodeName = "us".parse().unwrap();
+        let missing =
+            |peers: &[(&str, bool, u64)]| is_missing(&name, Some(&status(peers)), std::slice::from_ref(&name));
+        assert_eq!(missing(&[("eu", true, 0), ("ap", true, 7)]), None);
+        assert!(missing(&[("eu", true, 2), ("ap", false, 0)]).is_some());
+        assert!(missing(&[("eu", false, 0)]).is_some() && missing(&[]).is_some());
+        assert!(is_missing(&name, None, &[]).is_some());
+    }
+}

@@ -1,0 +1,188 @@
+//! A running deployment of `meridian up` grows and shrinks: `meridian region add` and `remove` change its folder, and
+//! `up`, which runs in another process, starts and stops what follows.
+//!
+//! # Invariants
+//! - The settings in the folder always describe what the next `up` starts.
+//! - A new node's folder is complete before the file is written by which `up` starts it.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use api::client::{self, Base, Call};
+use api::members::{Member, Membership, NewMember, RemoveMember};
+use api::{NodeName, Position, RegionId};
+use hyper::Method;
+use node::config::NodeConfig;
+use service::authority::CertificateAuthority;
+
+use super::addresses::Addresses;
+use super::folder::{MARKER, write_config};
+use super::layout::{Layout, NodePlace, REGIONS};
+use super::settings::Settings;
+use crate::args::Usage;
+use crate::support::deployment;
+
+/// A node that is to be added.
+pub(crate) struct NewNode {
+    /// Its name.
+    pub(crate) name: NodeName,
+    /// The order that adds it.
+    pub(crate) order: NewMember,
+}
+
+/// A region whose folders are made and whose processes do not run yet.
+pub(crate) struct Grown {
+    layout: Layout,
+    region: RegionId,
+    by: String,
+    reason: String,
+}
+
+/// Whether `data` is a folder of `meridian up`.
+pub(crate) fn is_up(data: &Path) -> bool {
+    data.join(MARKER).is_file()
+}
+
+fn settings(data: &Path) -> anyhow::Result<Settings> {
+    let file = data.join(MARKER);
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    toml::from_str(&text).with_context(|| format!("{} is damaged", file.display()))
+}
+
+/// The addresses of the running deployment, by the configuration of its nodes.
+fn addresses(data: &Path, settings: &Settings) -> anyhow::Result<Addresses> {
+    let nodes = deployment::read(data)?;
+    let first = nodes.first().context("the deployment has no node")?;
+    let public = first.config.listen.public;
+    let routers = deployment::routers(data)?;
+    let dns = routers.iter().find_map(|router| router.dns.as_ref()).map(|dns| dns.listen.port());
+    anyhow::ensure!(
+        public.ip() != Ipv4Addr::LOCALHOST,
+        "127.0.1.x cannot be bound on this machine, so the addresses of all processes depend on their number: stop \
+         `meridian up` and start it again with one more region (--regions)"
+    );
+    let base_port = public.port();
+    let (regions, nodes) = (settings.regions, settings.nodes);
+    Ok(Addresses { aliased: true, base_port, dns_port: dns.unwrap_or(base_port + 3), regions, nodes })
+}
+
+/// Makes the folders of a region that the deployment does not have.
+pub(crate) fn prepare(data: &Path, region: &RegionId, by: &str, reason: &str) -> anyhow::Result<Grown> {
+    let data = std::path::absolute(data)?;
+    let mut settings = settings(&data)?;
+    let Some(place) = REGIONS.iter().position(|(name, ..)| *name == region.as_str()) else {
+        let names: Vec<&str> = REGIONS.iter().map(|(name, ..)| *name).collect();
+        return Err(Usage::error(format!("`meridian up` has places for these regions: {}", names.join(", "))));
+    };
+    let number = u8::try_from(place + 1)?;
+    if number <= settings.regions && !settings.removed.contains(region) {
+        return Err(Usage::error(format!("{region} is a region of the deployment already")));
+    }
+    let addresses = addresses(&data, &settings)?;
+    settings.removed.retain(|removed| removed != region);
+    // Regions before it that the deployment does not have stay out.
+    for (name, ..) in &REGIONS[usize::from(settings.regions.min(number))..place] {
+        settings.removed.push(name.parse()?);
+    }
+    settings.regions = settings.regions.max(number);
+    let addresses = Addresses { regions: settings.regions, ..addresses };
+    let layout = Layout::new(&data, &settings, &addresses);
+    let authority = CertificateAuthority::load_or_create(&layout.certs())?;
+    for node in layout.nodes.iter().filter(|node| node.region == *region) {
+        authority.issue(&node.process.name, false)?;
+        write_config(&node.process, toml::to_string(&layout.file(node))?)?;
+    }
+    std::fs::write(data.join(MARKER), toml::to_string(&settings)?)?;
+    Ok(Grown { layout, region: region.clone(), by: by.to_owned(), reason: reason.to_owned() })
+}
+
+impl Grown {
+    fn places(&self) -> impl Iterator<Item = &NodePlace> {
+        self.layout.nodes.iter().filter(|node| node.region == self.region)
+    }
+
+    /// Its nodes, with the orders that add them.
+    pub(crate) fn nodes(&self) -> Vec<NewNode> {
+        let node = |place: &NodePlace| NewNode {
+            name: place.process.name.clone(),
+            order: new_member(place, &self.by, &self.reason),
+        };
+        self.places().map(node).collect()
+    }
+
+    /// Lets `up` start its processes.
+    pub(crate) fn start(&self) -> anyhow::Result<()> {
+        for place in self.places() {
+            let file = place.process.return_file();
+            std::fs::write(&file, format!("{}\n", jiff::Timestamp::now()))
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Stops the processes of removed nodes and leaves them out of the next start. Returns the folders that stay.
+pub(crate) fn retire(data: &Path, region: &RegionId, nodes: &[NodeName]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut settings = settings(data)?;
+    let mut folders = Vec::new();
+    for node in nodes {
+        let folder = data.join(node.as_str());
+        let file = folder.join("node.toml");
+        let Ok(config) = NodeConfig::load(&file) else { continue };
+        // Without its configuration `up` sees that the process ended on purpose.
+        std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        if let Some(pid) = config.pid_file.as_deref().and_then(deployment::running) {
+            // A process that has ended by now needs no signal.
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        }
+        folders.push(folder);
+    }
+    let has_left = deployment::read(data)?.iter().all(|node| node.config.region != *region);
+    if has_left && !settings.removed.contains(region) {
+        settings.removed.push(region.clone());
+        std::fs::write(data.join(MARKER), toml::to_string(&settings)?)?;
+    }
+    Ok(folders)
+}
+
+/// After a start with other addresses or fewer regions than before: nodes that were added find each other by what the
+/// deployment was told when they were added, so it is told again.
+pub(super) async fn tell_addresses(layout: &Layout) -> anyhow::Result<()> {
+    let Some(asked) = layout.nodes.first() else { return Ok(()) };
+    let base = deployment::authorised(Base::from(asked.admin), Some(&layout.data));
+    let known: Vec<Member> = client::get(&base, "/v1/admin/members").await?;
+    let is_left_out = |member: &&Member| {
+        member.membership == Membership::Member && !layout.nodes.iter().any(|place| place.process.name == member.name)
+    };
+    for member in known.iter().filter(is_left_out) {
+        let (by, reason) = ("up".to_owned(), "it is left out at this start (--regions)".to_owned());
+        let call = Call::new(Method::DELETE, format!("/v1/admin/members/{}", member.name));
+        let call = call.json(&RemoveMember { by, reason, force: true })?;
+        call.send(&base).await?.json::<Member>()?;
+    }
+    for place in &layout.nodes {
+        let Some(member) = known.iter().find(|member| member.name == place.process.name) else { continue };
+        let is_right = member.membership == Membership::Member
+            && member.replication == Some(place.replication.to_string())
+            && member.public == Some(place.public);
+        if !is_right {
+            let order = new_member(place, "up", "the deployment was started at these addresses");
+            let call = Call::new(Method::PUT, format!("/v1/admin/members/{}", member.name)).json(&order)?;
+            call.send(&base).await?.json::<Member>()?;
+        }
+    }
+    Ok(())
+}
+
+fn new_member(place: &NodePlace, by: &str, reason: &str) -> NewMember {
+    let (latitude, longitude) = place.coordinates();
+    NewMember {
+        region: place.region.clone(),
+        position: Position::new(latitude, longitude).ok(),
+        replication: place.replication.to_string(),
+        public: Some(place.public),
+        by: by.to_owned(),
+        reason: reason.to_owned(),
+    }
+}

@@ -1,0 +1,198 @@
+//! Regions join, move and leave while a deployment runs.
+
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::common::{Call, Deployment, MERIDIAN, Up, Venue, holds, net, within};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// An address in Brazil, as in the shipped location database.
+const BRAZIL: &str = "200.147.3.157";
+
+fn change(method: &str, node: &str, body: &Value) -> Call {
+    Call::new(method, format!("/v1/admin/members/{node}")).json(body)
+}
+
+fn membership(deployment: &Deployment, node: usize) -> Value {
+    let node = &deployment.nodes[node];
+    json!({
+        "region": node.region, "replication": node.replication.to_string(), "public": node.public.to_string(),
+        "position": {"latitude": 1.0, "longitude": 2.0}, "by": "mk", "reason": "growth"
+    })
+}
+
+fn names(status: &Value) -> Vec<String> {
+    let mut names: Vec<String> =
+        status["peers"].as_array().unwrap().iter().map(|peer| peer["name"].as_str().unwrap().to_owned()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_node_that_knows_one_other_joins_moves_and_leaves() {
+    let mut deployment = Deployment::start(2);
+    let venue = Venue::make(deployment.nodes[0].public, "14d");
+    deployment.wait_known(&venue);
+    let check_in = |at| venue.visit("Zoë", "+49 151 2345678").put().to(at).expect(201);
+    for _ in 0..20 {
+        check_in(deployment.nodes[1].public);
+    }
+    // Before it is a member, its certificate alone opens no link.
+    let joined = deployment.join(0);
+    holds("it is refused", SOON, || deployment.nodes[0].log().contains("is no member of this deployment"));
+    assert!(names(&deployment.nodes[0].status()).len() == 1);
+
+    // Any live node takes the order.
+    let order = change("PUT", deployment.nodes[joined].region, &membership(&deployment, joined));
+    order.to(deployment.nodes[1].admin).expect(200);
+    deployment.nodes[joined].wait_ready();
+    deployment.wait_linked();
+    deployment.wait_complete(&venue);
+    assert_eq!(venue.list(deployment.nodes[joined].public).len(), 20);
+    check_in(deployment.nodes[joined].public);
+    holds("its check-in is everywhere", SOON, || venue.list(deployment.nodes[1].public).len() == 21);
+    let public = Call::new("GET", "/v1/cluster").to(deployment.nodes[0].public).expect(200).json();
+    let shown = &public["members"][0];
+    assert_eq!(
+        (&shown["membership"], &shown["public"]),
+        (&"member".into(), &deployment.nodes[joined].public.to_string().into())
+    );
+    assert!(
+        shown.get("replication").is_none() && shown.get("by").is_none() && shown.get("reason").is_none(),
+        "{shown}"
+    );
+
+    // It moves to another port: the others find it there.
+    let elsewhere = net::free(deployment.nodes[joined].public.ip(), 1)[0];
+    deployment.nodes[joined].stop();
+    deployment.nodes[joined].move_to(elsewhere);
+    let order = change("PUT", deployment.nodes[joined].region, &membership(&deployment, joined));
+    order.to(deployment.nodes[0].admin).expect(200);
+    deployment.nodes[joined].start_again();
+    deployment.wait_linked();
+
+    // It leaves. Clients are still sent to it, so it must be drained first.
+    let region = deployment.nodes[joined].region;
+    let removal = json!({"by": "mk", "reason": "closed"});
+    let refused = change("DELETE", region, &removal).to(deployment.nodes[0].admin).problem(409);
+    assert_eq!(refused["type"], "urn:meridian:problem:region-serves", "{refused}");
+    let itself = change("DELETE", region, &json!({"by": "mk", "force": true})).to(deployment.nodes[joined].admin);
+    assert_eq!(itself.problem(422)["type"], "urn:meridian:problem:invalid");
+    let drain = json!({"order": "drained", "by": "mk"});
+    let order = Call::new("PUT", format!("/v1/admin/regions/{region}/order")).json(&drain);
+    order.to(deployment.nodes[1].admin).expect(200);
+    holds("the order is known", SOON, || {
+        change("DELETE", region, &removal).to(deployment.nodes[0].admin).status == 200
+    });
+    for node in 0..2 {
+        let node = &deployment.nodes[node];
+        holds("nothing mentions it", SOON, || {
+            let status = node.status();
+            names(&status).len() == 1 && status["complete_through"].get(region).is_none()
+        });
+        let metrics = Call::new("GET", "/metrics").to(node.admin).expect(200);
+        assert!(!metrics.text().lines().any(|line| line.starts_with("meridian_lag") && line.contains(region)));
+        node.wait_ready();
+    }
+    assert_eq!(venue.list(deployment.nodes[0].public).len(), 21, "its check-ins stay until they expire");
+    // It has heard of it, also after a restart, and takes no client any more.
+    let is_gone = |deployment: &Deployment| {
+        let answer = Call::new("GET", &venue.path).send(deployment.nodes[joined].public);
+        answer.is_ok_and(|answer| answer.status == 503 && answer.text().contains("urn:meridian:problem:removed"))
+    };
+    holds("it takes no clients", SOON, || is_gone(&deployment));
+    deployment.nodes[joined].stop();
+    deployment.nodes[joined].restart();
+    holds("it still takes none", SOON, || is_gone(&deployment));
+    // It is added again, and comes back with all that it missed.
+    check_in(deployment.nodes[0].public);
+    let order = change("PUT", region, &membership(&deployment, joined));
+    order.to(deployment.nodes[0].admin).expect(200);
+    deployment.nodes[joined].wait_ready();
+    deployment.wait_linked();
+    deployment.wait_complete(&venue);
+    assert_eq!(venue.list(deployment.nodes[joined].public).len(), 22);
+}
+
+fn command(up: &Up, arguments: &[&str]) -> Output {
+    let mut command = Command::new(MERIDIAN);
+    command.args(arguments).arg("--data").arg(&up.data).env_remove("MERIDIAN_TOKEN").output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// The regions by their distance from Brazil change twice, and no check-in through the edge fails.
+#[test]
+fn a_deployment_of_up_grows_and_shrinks_under_check_ins() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let venue = Venue::make(up.node(0), "14d");
+    for region in 0..3 {
+        holds("the venue is known", SOON, || Call::new("GET", &venue.path).to(up.node(region)).status == 200);
+    }
+    assert_eq!(up.answered(BRAZIL), "us-east");
+    let stop = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let guests = scope.spawn(|| {
+            let mut sent = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let call = venue.visit("Zoë", "+49 151 2345678").put().header("X-Forwarded-For", BRAZIL);
+                let answer = call.to(up.edge());
+                // The edge may have sent it twice.
+                assert!([200, 201].contains(&answer.status), "{}: {}", answer.status, answer.text());
+                sent += 1;
+            }
+            sent
+        });
+        let added = command(&up, &["region", "add", "sa-east", "--by", "mk"]);
+        assert!(added.status.success(), "{}", text(&added));
+        assert!(text(&added).contains("holds everything that the other regions have"), "{}", text(&added));
+        let twice = command(&up, &["region", "add", "sa-east"]);
+        assert_eq!(twice.status.code(), Some(2), "{}", text(&twice));
+        holds("Brazil is sent there", Duration::from_secs(90), || up.answered(BRAZIL) == "sa-east");
+
+        let early = command(&up, &["region", "remove", "us-east"]);
+        assert!(!early.status.success() && text(&early).contains("drain it first"), "{}", text(&early));
+        let drained = command(&up, &["region", "drain", "us-east", "--force"]);
+        assert!(drained.status.success(), "{}", text(&drained));
+        let removed = command(&up, &["region", "remove", "us-east", "--reason", "too small"]);
+        assert!(removed.status.success(), "{}", text(&removed));
+        stop.store(true, Ordering::Relaxed);
+        guests.join().unwrap()
+    });
+    assert!(sent > 20, "{sent} check-ins");
+    let known = |up: &Up, region: u8| Call::new("GET", "/v1/admin/status").to(up.at(1, region, 2)).expect(200).json();
+    for region in [1, 3, 4] {
+        within("nothing mentions it", SOON, || {
+            let status = known(&up, region);
+            if names(&status).iter().any(|name| name == "us-east") { Err(status) } else { Ok(()) }
+        });
+        holds("every check-in is there", SOON, || venue.list(up.at(1, region, 0)).len() == sent);
+    }
+    let trail = command(&up, &["audit"]);
+    assert!(text(&trail).contains("node sa-east of sa-east is a member") && text(&trail).contains("too small"));
+    let router = Call::new("GET", "/v1/admin/status").to(up.at(0, 1, 2)).expect(200).json();
+    let regions: Vec<&str> =
+        router["regions"].as_array().unwrap().iter().map(|region| region["region"].as_str().unwrap()).collect();
+    assert_eq!(regions, ["eu-central", "ap-southeast", "sa-east"]);
+    holds("its process has ended", SOON, || !up.data.join("us-east").join("pid").exists());
+
+    // The next start has the same regions, at other ports.
+    let data = up.data.clone();
+    up.stop();
+    let up = Up::resume(&data, Up::free_port());
+    holds("the added region is linked", SOON, || {
+        let status = known(&up, 4);
+        names(&status) == ["ap-southeast", "eu-central"]
+            && status["peers"].as_array().unwrap().iter().all(|peer| peer["connected"] == true)
+    });
+    assert_eq!(venue.list(up.at(1, 4, 0)).len(), sent);
+    holds("Brazil is sent there", SOON, || up.answered(BRAZIL) == "sa-east");
+    up.stop();
+}
