@@ -12,10 +12,10 @@ use std::sync::Arc;
 use api::Position;
 use api::explanation::RegionState;
 use geo_router::dns::{DnsConfig, DnsMetrics, DnsSection, DnsServer};
-use geo_router::explain::Explainer;
 use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Leaf, Locator, Places};
 use geo_router::policy::{Nearest, Policy, PolicyInput};
+use geo_router::signals::Signals;
 use geo_router::view::{RegionView, View};
 use tokio::sync::watch;
 
@@ -39,8 +39,9 @@ fn fleet() -> Result<Fleet, Failure> {
     Ok(Fleet { regions })
 }
 
-fn view(locator: &Locator) -> Result<View, Failure> {
+fn view() -> Result<View, Failure> {
     let fleet = fleet()?;
+    let locator = Locator::new(Vec::new(), Database::shipped()?);
     let places = Places::build(locator, |located| Nearest.order(&fleet, located))?;
     let demand = vec![1.0; places.classes().len()];
     let moment = PolicyInput { fleet: &fleet, admission: &[1.0; 3], places: places.classes(), demand: &demand };
@@ -48,6 +49,7 @@ fn view(locator: &Locator) -> Result<View, Failure> {
     let well = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true] };
     Ok(View {
         epoch: 1,
+        signals: Arc::new(Signals::new(&fleet, places.classes().len())),
         regions: vec![well; 3],
         fleet: Arc::new(fleet),
         places: Arc::new(places),
@@ -64,11 +66,10 @@ async fn serve(threads: &str, address: &str) -> Result<(), Failure> {
          [[nameservers]]\nname = 'ns1'\naddresses = ['192.0.2.53']\n"
     ))?;
     let config = DnsConfig::check(section, Path::new("."))?;
-    let locator = Arc::new(Locator::new(Vec::new(), Database::shipped()?));
-    let (_views, view) = watch::channel(Arc::new(view(&locator)?));
+    let (_views, view) = watch::channel(Arc::new(view()?));
     let (stop, stopping) = watch::channel(false);
     let metrics = Arc::new(DnsMetrics::register(&prometheus::Registry::new())?);
-    let server = DnsServer::start(config, view, Arc::new(Explainer::new(locator)), metrics, stopping).await?;
+    let server = DnsServer::start(config, view, metrics, stopping).await?;
     println!("ready on {}", server.udp_address());
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     stop.send(true)?;
@@ -82,7 +83,7 @@ fn print(view: &View, leaf: &Leaf) {
 }
 
 fn nets() -> Result<(), Failure> {
-    let view = view(&Locator::new(Vec::new(), Database::shipped()?))?;
+    let view = view()?;
     let mut next = 0_u64;
     while let Ok(address) = u32::try_from(next) {
         let leaf = view.places.leaf(IpAddr::V4(address.into()));

@@ -35,13 +35,14 @@ async fn main() -> Result<(), Failed> {
     };
     let fleet = Arc::new(Fleet { regions: vec![region] });
     let locator = Locator::new(Vec::new(), Database::shipped()?);
-    let places = Arc::new(Places::build(&locator, |located| Nearest.order(&fleet, located))?);
+    let places = Arc::new(Places::build(locator, |located| Nearest.order(&fleet, located))?);
     let demand = vec![0.0; places.classes().len()];
     let moment = PolicyInput { fleet: &fleet, admission: &[1.0], places: places.classes(), demand: &demand };
     let up = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true; fleet.regions[0].nodes.len()] };
     let view = View {
         epoch: 1,
         fleet: fleet.clone(),
+        signals: Arc::new(Signals::new(&fleet, places.classes().len())),
         regions: vec![up],
         assignment: Nearest.assign(&moment),
         places: places.clone(),
@@ -49,7 +50,6 @@ async fn main() -> Result<(), Failed> {
         fail_open: false,
         frozen: false,
     };
-    let signals = Arc::new(Signals::new(&fleet, places.classes().len()));
     let metrics = Arc::new(EdgeMetrics::register(&prometheus::Registry::new())?);
     let (_views, views) = watch::channel(Arc::new(view));
     let (stop, stopping) = watch::channel(false);
@@ -58,7 +58,7 @@ async fn main() -> Result<(), Failed> {
     section.timeouts.idle_ms = 600_000;
     section.timeouts.head_ms = 600_000;
     let config = EdgeConfig::check(section, Path::new("/"))?;
-    let server = EdgeServer::start(config, views, signals, metrics, stopping).await?;
+    let server = EdgeServer::start(config, views, metrics, stopping).await?;
     println!("{}", server.address());
     tokio::signal::ctrl_c().await?;
     stop.send_replace(true);

@@ -26,8 +26,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::control::{BALLOT_PATH, ControlState, PeerKey};
 use crate::edge::Breakers;
-use crate::explain::Explainer;
-use crate::fleet::RegionIndex;
+use crate::explain::explain;
 use crate::view::View;
 
 /// Operators are few: scrapers and other routers fit in.
@@ -68,8 +67,6 @@ pub struct Admin {
     pub views: watch::Receiver<Arc<View>>,
     /// The state of the control plane.
     pub control_state: watch::Receiver<Arc<ControlState>>,
-    /// Explains where addresses go.
-    pub explainer: Arc<Explainer>,
     /// The edge's circuit breakers.
     pub breakers: Option<Breakers>,
     /// The routers' common secret.
@@ -132,7 +129,7 @@ impl Admin {
             return refuse(Problem::parameter("address", "give an IPv4 or IPv6 address, such as ?address=46.4.0.1"));
         };
         let view = Arc::clone(&self.views.borrow());
-        answer(&self.explainer.explain(&view, address, AddressSource::Given))
+        answer(&explain(&view, address, AddressSource::Given))
     }
 
     fn ballot(&self, query: &str) -> Reply {
@@ -153,16 +150,13 @@ impl Admin {
     fn status(&self) -> RouterStatus {
         let view = Arc::clone(&self.views.borrow());
         let control_state = Arc::clone(&self.control_state.borrow());
-        let breaker =
-            |region: RegionIndex, node: usize| self.breakers.as_ref().map(|breakers| breakers.state(region, node));
         let regions = view.fleet.indices().map(|index| {
             let (region, seen) = (view.fleet.region(index), &view.regions[index.at()]);
             let order = control_state.orders.on(region.name.as_str()).cloned();
-            let nodes = region.nodes.iter().zip(&seen.nodes_up).enumerate();
-            let nodes = nodes.map(|(at, (node, up))| RoutedNode {
+            let nodes = region.nodes.iter().zip(&seen.nodes_up).map(|(node, up)| RoutedNode {
                 name: node.name.clone(),
                 up: *up,
-                breaker: breaker(index, at),
+                breaker: self.breakers.as_ref().map(|breakers| breakers.state(&region.name, &node.name)),
             });
             RoutedRegion {
                 region: region.name.clone(),

@@ -3,9 +3,12 @@
 //! The *written* form ([`RouterFile`]: plain values, unknown keys refused) becomes the *checked* form here. An error
 //! names the key as it is in the file.
 //!
+//! A router that runs reads its file again when it is told to, and takes up a part of it: [`RouterConfig::taking_up`].
+//!
 //! # Not here
 //! Whether the certificates and databases that it names are usable: opening them shows that.
 
+mod reload;
 mod validate;
 mod written;
 
@@ -134,6 +137,14 @@ pub enum ValueError {
         key: String,
         /// What was written.
         address: SocketAddr,
+    },
+    /// A region whose name DNS cannot have below the service.
+    #[error("{key} = \"{name}\": DNS needs this name itself, or it is too long for the zone")]
+    RegionName {
+        /// Its key.
+        key: String,
+        /// The name.
+        name: String,
     },
     /// A value under `[dns]`.
     #[error(transparent)]

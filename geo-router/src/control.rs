@@ -1,44 +1,60 @@
 //! The control plane: the one task that sees both health and I/O and builds views.
 //!
-//! Tasks of their own deliver probes, other routers' ballots and nodes' orders as [`Observation`]s. The control plane hands
-//! each event to [`Health`] and publishes a new view if the result differs from the last one. The data plane always
+//! Tasks of their own deliver probes, other routers' ballots and what nodes show as [`Observation`]s. The control plane
+//! hands each event to [`Health`] and publishes a new view if the result differs from the last one. The data plane always
 //! uses the last view, whatever happens here.
+//!
+//! The control plane also owns the fleet: the configured regions and nodes, as operators changed them since
+//! ([`Members`]). When the fleet changes, or when the configuration file is read again, a blocking thread builds the
+//! [`Tables`] anew, and the control plane takes up everything that has indices at once: tables, [`Health`], [`Demand`] and
+//! [`Signals`]. What belongs to a region or node that stays is carried over by name.
 //!
 //! # Invariants
 //! - Probes, ballots and orders are fetched at a fixed rate, however many regions are down, so failures add no load.
 //! - Every fetch has a deadline and a size limit.
+//! - An observation names its node. An index would be one of an earlier fleet by the time it is handled.
 
 mod ballots;
+mod change;
 mod demand;
+mod effective;
 mod kept;
+mod members;
 mod orders;
 mod probe;
+mod tables;
+mod views;
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use api::RegionId;
+use api::members::Member;
 use api::orders::Order;
+use api::{NodeName, RegionId};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 pub(crate) use ballots::PATH as BALLOT_PATH;
 pub use ballots::{PeerKey, PeerKeyError};
 pub use kept::Kept;
+pub use members::Members;
+pub use tables::{Tables, TablesError};
 
 use crate::config::RouterConfig;
-use crate::fleet::{Fleet, RegionIndex};
 use crate::health::orders::Orders;
-use crate::health::{Ballot, Fitness, Health};
-use crate::location::Places;
+use crate::health::{Ballot, Health, HealthRules};
 use crate::metrics::ControlMetrics;
-use crate::policy::PolicyInput;
 use crate::signals::Signals;
 use crate::view::View;
+use change::Todo;
 use demand::Demand;
+use effective::Ignored;
+use probe::Probes;
 
 /// How often the control plane looks at effects of time: ramps, lapsed orders, routers that fell silent.
 const TICK: Duration = Duration::from_millis(250);
@@ -52,9 +68,12 @@ const QUEUE: usize = 1_024;
 /// A new observation.
 #[derive(Debug)]
 enum Observation {
-    Probed { region: RegionIndex, node: usize, good: bool },
+    /// A probe of the node of this name at this address ended.
+    Probed { name: NodeName, http: SocketAddr, good: bool },
+    /// Another router sent its verdicts.
     Heard(Ballot),
-    Ordered(Vec<(RegionId, Order)>),
+    /// A node showed operators' orders and the changes of members.
+    Shown { orders: Vec<(RegionId, Order)>, members: Vec<Member> },
 }
 
 /// The state of the control plane for the admin listener.
@@ -68,69 +87,91 @@ pub struct ControlState {
     pub orders: Orders,
 }
 
+/// How a running router is told to read its configuration file again.
+#[derive(Debug)]
+pub struct Reload {
+    /// The file.
+    pub file: PathBuf,
+    /// One message for each time; `meridian router` sends one on SIGHUP.
+    pub asked: mpsc::Receiver<()>,
+}
+
 /// The state of the control plane.
 pub struct Control {
     config: Arc<RouterConfig>,
-    places: Arc<Places>,
+    tables: Tables,
     signals: Arc<Signals>,
     metrics: Arc<ControlMetrics>,
     health: Health,
     demand: Demand,
+    members: Members,
+    ignored: BTreeSet<Ignored>,
+    todo: Todo,
+    rules: watch::Sender<HealthRules>,
     start: Instant,
     views: watch::Sender<Arc<View>>,
     control_state: watch::Sender<Arc<ControlState>>,
     kept: Kept,
-    file: PathBuf,
+    kept_file: PathBuf,
 }
 
 impl Control {
-    /// A control plane that continues where this router's last run ended, with the first view and its control_state.
-    #[must_use]
+    /// A control plane that continues where this router's last run ended, with the first view and its control_state. It
+    /// reads the location database, so this belongs on a blocking thread.
+    ///
+    /// # Errors
+    /// [`TablesError`] if the location database cannot be used.
     pub fn new(
         config: Arc<RouterConfig>,
-        places: Arc<Places>,
-        signals: Arc<Signals>,
         metrics: Arc<ControlMetrics>,
-    ) -> (Control, watch::Receiver<Arc<View>>, watch::Receiver<Arc<ControlState>>) {
-        let file = config.data.join("state.json");
-        let kept = Kept::load(&file);
+    ) -> Result<(Control, watch::Receiver<Arc<View>>, watch::Receiver<Arc<ControlState>>), TablesError> {
+        let kept_file = config.data.join("state.json");
+        let kept = Kept::load(&kept_file);
+        let (tables, ignored) = Tables::at_start(&config, &kept.members)?;
+        change::log_ignored(&BTreeSet::new(), &ignored);
         let me = (config.name.to_string(), config.region.clone());
-        let (fleet, rules, routers) = (Arc::clone(&config.fleet), config.health, config.peers.len() + 1);
-        let mut health = Health::new(Arc::clone(&fleet), rules, me, routers, &kept.agreed, kept.orders.clone());
+        let (fleet, routers) = (Arc::clone(&tables.fleet), config.peers.len() + 1);
+        let mut health = Health::new(fleet, config.health, me, routers, &kept.agreed, kept.orders.clone());
         let fitness = health.assess(Duration::ZERO, Timestamp::now());
-        let demand = Demand::new(places.classes().len(), fleet.regions.len());
-        let view = build_view(0, &config, &places, &demand, fitness);
+        let classes = tables.places.classes().len();
+        let demand = Demand::new(classes, tables.fleet.regions.len());
+        let signals = Arc::new(Signals::new(&tables.fleet, classes));
+        let view = views::build(0, config.ttl, &tables, &signals, &demand, fitness);
         metrics.mirror(&view);
         let control_state =
             ControlState { ballot: health.ballot(), heard: Vec::new(), orders: health.orders().clone() };
         let (views, view) = watch::channel(Arc::new(view));
         let (standing_in, control_state) = watch::channel(Arc::new(control_state));
         let control = Control {
+            rules: watch::Sender::new(config.health),
+            members: kept.members.clone(),
+            todo: Todo::default(),
+            start: Instant::now(),
+            control_state: standing_in,
             config,
-            places,
+            tables,
             signals,
             metrics,
             health,
             demand,
-            start: Instant::now(),
+            ignored,
             views,
-            control_state: standing_in,
             kept,
-            file,
+            kept_file,
         };
-        (control, view, control_state)
+        Ok((control, view, control_state))
     }
 
     /// Probes, listens and publishes until `stop` is true, or until a part of it breaks.
-    pub async fn run(mut self, key: Option<PeerKey>, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, key: Option<PeerKey>, mut reload: Reload, mut stop: watch::Receiver<bool>) {
         let (sender, mut events) = mpsc::channel(QUEUE);
-        let mut tasks = JoinSet::new();
-        probe::spawn_all(&mut tasks, &self.config, &self.metrics, &sender);
-        orders::spawn(&mut tasks, &self.config, self.views.subscribe(), sender.clone());
+        let (mut tasks, mut changes) = (JoinSet::new(), JoinSet::new());
+        let mut probes = Probes::new(self.rules.subscribe(), Arc::clone(&self.metrics), sender.clone());
+        probes.follow(&mut tasks, &self.tables.fleet);
+        orders::spawn(&mut tasks, self.rules.subscribe(), self.views.subscribe(), sender.clone());
         if let Some(key) = key {
-            ballots::spawn_all(&mut tasks, &self.config, &key, &sender);
+            ballots::spawn_all(&mut tasks, &self.config.peers, &self.rules.subscribe(), &key, &sender);
         }
-        drop(sender);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -138,9 +179,18 @@ impl Control {
                 biased;
                 // An error means that the sender is gone, which also ends the control plane.
                 _ = stop.wait_for(|stop| *stop) => break,
+                Some(()) = reload.asked.recv() => self.todo.read_file = true,
+                Some(built) = changes.join_next() => {
+                    self.take_up(built);
+                    probes.follow(&mut tasks, &self.tables.fleet);
+                }
                 Some(event) = events.recv() => self.handle(event),
                 _ = ticks.tick() => self.tick(),
                 Some(ended) = tasks.join_next() => {
+                    // The probes of a node that went are cancelled.
+                    if ended.as_ref().is_err_and(JoinError::is_cancelled) {
+                        continue;
+                    }
                     // Without this task verdicts would never change again, so the router ends and its supervisor
                     // notices.
                     tracing::error!(
@@ -150,6 +200,11 @@ impl Control {
                     break;
                 }
             }
+            if changes.is_empty()
+                && let Some(change) = self.next_change(&reload.file)
+            {
+                changes.spawn_blocking(move || change.build());
+            }
             self.publish().await;
         }
         tasks.shutdown().await;
@@ -158,22 +213,45 @@ impl Control {
     fn handle(&mut self, event: Observation) {
         let now = self.start.elapsed();
         match event {
-            Observation::Probed { region, node, good } => self.health.handle_probe(now, region, node, good),
+            Observation::Probed { name, http, good } => {
+                // The node may have gone while its probe waited here.
+                if let Some(id) = self.tables.fleet.find_node(&name, http) {
+                    self.health.handle_probe(now, id.region, id.node, good);
+                }
+            }
             Observation::Heard(ballot) => self.health.handle_ballot(now, ballot),
-            Observation::Ordered(orders) => {
+            Observation::Shown { orders, members } => {
                 for (region, order) in orders {
                     let kind = order.kind;
                     if self.health.handle_order(region.as_str(), order) {
                         tracing::info!(%region, order = ?kind, "a node shows an operator's order for a region");
                     }
                 }
+                members.into_iter().for_each(|member| self.handle_member(member));
+            }
+        }
+    }
+
+    fn handle_member(&mut self, member: Member) {
+        let (name, region, membership, public) =
+            (member.name.clone(), member.region.clone(), member.membership, member.public);
+        let was_full = self.members.is_full();
+        if self.members.take(member) {
+            self.todo.derive_fleet = true;
+            tracing::info!(node = %name, %region, %membership, ?public, "a node shows a change of the members");
+            if !was_full && self.members.is_full() {
+                tracing::warn!(
+                    action = "find out which node shows so many members",
+                    "more changes of members are shown than a router keeps: those of further nodes are ignored"
+                );
             }
         }
     }
 
     fn tick(&mut self) {
-        if let Some(passive) = self.demand.sample(self.start.elapsed(), &self.signals, &self.config.fleet) {
-            for (region, (answered, failed)) in self.config.fleet.indices().zip(passive) {
+        let fleet = &self.tables.fleet;
+        if let Some(passive) = self.demand.sample(self.start.elapsed(), &self.signals, fleet) {
+            for (region, (answered, failed)) in fleet.indices().zip(passive) {
                 self.health.handle_passive(region, answered, failed);
             }
         }
@@ -183,9 +261,9 @@ impl Control {
         let now = self.start.elapsed();
         let fitness = self.health.assess(now, Timestamp::now());
         let last = Arc::clone(&self.views.borrow());
-        let next = build_view(last.epoch + 1, &self.config, &self.places, &self.demand, fitness);
-        if !same(&last, &next) {
-            log_changes(&self.config.fleet, &last, &next);
+        let next = views::build(last.epoch + 1, self.config.ttl, &self.tables, &self.signals, &self.demand, fitness);
+        if !views::same(&last, &next) {
+            views::log_changes(&last, &next);
             self.metrics.mirror(&next);
             self.views.send_replace(Arc::new(next));
         }
@@ -201,60 +279,11 @@ impl Control {
             }
             changed
         });
-        let kept = Kept { agreed: self.health.agreed(), orders: self.health.orders().clone() };
+        let (agreed, orders) = (self.health.agreed(), self.health.orders().clone());
+        let kept = Kept { agreed, orders, members: self.members.clone() };
         if kept != self.kept {
-            kept.save(&self.file).await;
+            kept.save(&self.kept_file).await;
             self.kept = kept;
         }
-    }
-}
-
-fn build_view(epoch: u64, config: &RouterConfig, places: &Arc<Places>, demand: &Demand, fitness: Fitness) -> View {
-    let moment = PolicyInput {
-        fleet: &config.fleet,
-        admission: &fitness.admission,
-        places: places.classes(),
-        demand: demand.by_class(),
-    };
-    let (min, max) = config.ttl;
-    let ttl = fitness.until_change.clamp(min, max.max(min)).as_secs();
-    View {
-        epoch,
-        assignment: config.policy.assign(&moment),
-        fleet: Arc::clone(&config.fleet),
-        places: Arc::clone(places),
-        ttl: u32::try_from(ttl).unwrap_or(u32::MAX),
-        fail_open: fitness.fail_open,
-        frozen: fitness.frozen,
-        regions: fitness.regions,
-    }
-}
-
-fn same(one: &View, other: &View) -> bool {
-    one.regions == other.regions
-        && one.assignment == other.assignment
-        && (one.ttl, one.fail_open, one.frozen) == (other.ttl, other.fail_open, other.frozen)
-}
-
-fn log_changes(fleet: &Fleet, old: &View, new: &View) {
-    for (region, (before, after)) in fleet.regions.iter().zip(old.regions.iter().zip(&new.regions)) {
-        if before.state != after.state {
-            let (region, from, to) = (&region.name, before.state.name(), after.state.name());
-            tracing::info!(%region, from, to, epoch = new.epoch, "a region changed its state");
-        }
-    }
-    if old.frozen != new.frozen {
-        tracing::warn!(
-            frozen = new.frozen,
-            action = "check the other routers",
-            "while frozen is true too few routers are heard to decide: the last verdicts hold"
-        );
-    }
-    if old.fail_open != new.fail_open {
-        tracing::warn!(
-            fail_open = new.fail_open,
-            action = "check the nodes",
-            "while fail_open is true no region is fit: health is ignored, and clients are sent to their normal regions"
-        );
     }
 }

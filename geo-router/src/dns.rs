@@ -15,7 +15,8 @@
 //!
 //! # Invariants
 //! - A query waits for nothing: not for the control plane, not for another query, not for a lock.
-//! - Within one scope all clients get the same records, and scopes never change while the process lives.
+//! - Within one scope all clients get the same records, and scopes do not change with health. Another fleet, policy or
+//!   location database has other scopes; resolvers keep the old ones for a TTL at most.
 //! - Inside the zone only transfers and foreign classes are REFUSED, because a resolver reads REFUSED as "not with a
 //!   client subnet" (RFC 7871, section 7.3).
 //! - No log and no metric contains a name that was asked for or an address.

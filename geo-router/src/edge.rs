@@ -10,6 +10,7 @@
 //! - Memory is bounded: connections, bodies, heads, caches and tables have limits, and a streamed body is never
 //!   gathered.
 //! - Only the view decides on regions: the edge never waits for the control plane.
+//! - Clients' connections outlive the fleet: what is sized by it is in [`forwarding`], which follows the view.
 //!
 //! pingora was passed over for the reasons in `docs/adr/0004-hyper-at-the-edge.md`; its consistent hash is used.
 //!
@@ -24,6 +25,7 @@ mod client;
 mod config;
 mod expected_wait;
 mod forward;
+mod forwarding;
 mod framing;
 mod hop_headers;
 mod io;
@@ -69,20 +71,17 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use breaker::Breakers;
 pub use config::{
     Balance, BreakerSection, CacheSection, EdgeConfig, EdgeConfigError, EdgeSection, LimitsSection, RateLimitSection,
     RetrySection, TimeoutsSection, TlsSection,
 };
+pub use forwarding::Breakers;
 pub use metrics::EdgeMetrics;
 
-use self::balance::Balancer;
 use self::cache::Cache;
 use self::client::Trusted;
-use self::limit::{Capacity, Prefixes};
-use self::pool::Pool;
-use self::sticky::Sticky;
-use crate::signals::Signals;
+use self::forwarding::Forwarding;
+use self::limit::Prefixes;
 use crate::view::View;
 use service::certificates::{CertificateError, Certificates};
 
@@ -116,20 +115,12 @@ pub enum EdgeError {
 /// The state that all connections share.
 struct Edge {
     config: EdgeConfig,
-    views: watch::Receiver<Arc<View>>,
-    signals: Arc<Signals>,
     metrics: Arc<EdgeMetrics>,
     trusted: Trusted,
-    balancer: Arc<Balancer>,
-    breakers: Breakers,
-    pool: Arc<Pool>,
+    forwarding: Arc<Forwarding>,
     prefixes: Option<Prefixes>,
-    capacity: Capacity,
-    sticky: Option<Sticky>,
     cache: Option<Arc<Cache>>,
     via: HeaderValue,
-    /// Each region's name as a header.
-    regions: Vec<HeaderValue>,
     http: Builder<TokioExecutor>,
     connections: TaskTracker,
     tunnels: TaskTracker,
@@ -154,7 +145,6 @@ impl EdgeServer {
     pub async fn start(
         config: EdgeConfig,
         views: watch::Receiver<Arc<View>>,
-        signals: Arc<Signals>,
         metrics: Arc<EdgeMetrics>,
         stop: watch::Receiver<bool>,
     ) -> Result<EdgeServer, EdgeError> {
@@ -168,8 +158,8 @@ impl EdgeServer {
             }
         };
         let permits = Arc::new(Semaphore::new(config.limits.connections));
-        let edge = Arc::new(Edge::new(config, views, signals, metrics));
-        let breakers = edge.breakers.clone();
+        let edge = Arc::new(Edge::new(config, views, metrics));
+        let breakers = Breakers(edge.forwarding.clone());
         let mut tasks = JoinSet::new();
         let tls_address = tls.map(|((listener, address), acceptor, certificates)| {
             tasks.spawn(certificates.keep_fresh(stop.clone()));
@@ -239,7 +229,7 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), EdgeErro
 async fn sweep(edge: Arc<Edge>) {
     loop {
         tokio::time::sleep(SWEEP).await;
-        edge.pool.sweep();
+        edge.forwarding.sweep();
         if let Some(prefixes) = &edge.prefixes {
             prefixes.sweep();
         }
@@ -250,34 +240,19 @@ async fn sweep(edge: Arc<Edge>) {
 }
 
 impl Edge {
-    fn new(
-        config: EdgeConfig,
-        views: watch::Receiver<Arc<View>>,
-        signals: Arc<Signals>,
-        metrics: Arc<EdgeMetrics>,
-    ) -> Edge {
-        let fleet = views.borrow().fleet.clone();
-        let balancer = Arc::new(Balancer::new(config.balance, &fleet));
-        let header = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
-        let connects = metrics.connects.clone();
+    fn new(config: EdgeConfig, views: watch::Receiver<Arc<View>>, metrics: Arc<EdgeMetrics>) -> Edge {
+        let via = HeaderValue::try_from(format!("1.1 {}", config.name));
         Edge {
             trusted: Trusted::new(config.trusted_proxies.clone()),
-            breakers: Breakers::new(config.breaker, fleet.clone(), metrics.clone()),
-            pool: Arc::new(Pool::new(fleet.clone(), balancer.clone(), config.timeouts.connect, connects)),
+            forwarding: Arc::new(Forwarding::new(config.clone(), views, metrics.clone())),
             prefixes: config.rate_limit.as_ref().map(Prefixes::new),
-            capacity: Capacity::new(&fleet, config.capacity_limit),
-            sticky: config.sticky.then(|| Sticky::new(&config.secret, &fleet)),
             cache: config.cache.map(|rules| Cache::new(rules, metrics.clone())),
-            via: header(format!("1.1 {}", config.name)),
-            regions: fleet.regions.iter().map(|region| header(region.name.to_string())).collect(),
+            via: via.unwrap_or(HeaderValue::from_static("")),
             http: listen::http(&config.limits, &config.timeouts),
             connections: TaskTracker::new(),
             tunnels: TaskTracker::new(),
             kill: CancellationToken::new(),
-            balancer,
             config,
-            views,
-            signals,
             metrics,
         }
     }

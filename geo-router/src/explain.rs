@@ -2,57 +2,41 @@
 //! everybody over `TXT explain.<service>`.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use api::explanation::{AddressSource, Explanation, Located, Ranked};
 
-use crate::location::Locator;
 use crate::view::View;
 
-/// Explains routes with everything that the locator knows.
-#[derive(Debug)]
-pub struct Explainer {
-    locator: Arc<Locator>,
-}
-
-impl Explainer {
-    /// An explainer.
-    #[must_use]
-    pub fn new(locator: Arc<Locator>) -> Explainer {
-        Explainer { locator }
-    }
-
-    /// Explains why `view` sends `address` where it does.
-    #[must_use]
-    pub fn explain(&self, view: &View, address: IpAddr, address_source: AddressSource) -> Explanation {
-        let route = view.route(address);
-        let located = self.locator.locate(address);
-        let shares = view.assignment.shares(route.leaf.class);
-        let ranking = view.places.place(route.leaf.class).order.iter().map(|index| {
-            let region = view.fleet.region(*index);
-            Ranked {
-                region: region.name.clone(),
-                state: view.regions[index.at()].state,
-                km: located.position.map(|position| region.position.km_to(position).round() as u32),
-                share: shares.iter().find(|(known, _)| known == index).map_or(0.0, |(_, share)| *share),
-            }
-        });
-        Explanation {
-            prefix: format!("{}/{}", route.leaf.network, route.leaf.prefix),
-            address_source,
-            located: Located {
-                source: located.source,
-                country: located.country.map(|country| country.to_string()),
-                position: located.position,
-            },
-            region: view.fleet.region(route.region).name.clone(),
-            reason: route.reason,
-            ranking: ranking.collect(),
-            shed: view.shed(route.leaf.class),
-            ttl: view.ttl,
-            epoch: view.epoch,
-            frozen: view.frozen,
+/// Explains why `view` sends `address` where it does.
+#[must_use]
+pub fn explain(view: &View, address: IpAddr, address_source: AddressSource) -> Explanation {
+    let route = view.route(address);
+    let located = view.places.locate(address);
+    let shares = view.assignment.shares(route.leaf.class);
+    let ranking = view.places.place(route.leaf.class).order.iter().map(|index| {
+        let region = view.fleet.region(*index);
+        Ranked {
+            region: region.name.clone(),
+            state: view.regions[index.at()].state,
+            km: located.position.map(|position| region.position.km_to(position).round() as u32),
+            share: shares.iter().find(|(known, _)| known == index).map_or(0.0, |(_, share)| *share),
         }
+    });
+    Explanation {
+        prefix: format!("{}/{}", route.leaf.network, route.leaf.prefix),
+        address_source,
+        located: Located {
+            source: located.source,
+            country: located.country.map(|country| country.to_string()),
+            position: located.position,
+        },
+        region: view.fleet.region(route.region).name.clone(),
+        reason: route.reason,
+        ranking: ranking.collect(),
+        shed: view.shed(route.leaf.class),
+        ttl: view.ttl,
+        epoch: view.epoch,
+        frozen: view.frozen,
     }
 }
 

@@ -1,10 +1,14 @@
-//! The regions and nodes of a router's configuration. Which of them are healthy: [`crate::health`].
+//! The regions and nodes to which a router sends clients. Which of them are healthy: [`crate::health`].
+//!
+//! # Invariants
+//! - A fleet never changes. A router that takes up other regions or nodes builds another [`Fleet`], and everything that
+//!   is kept by index is built for it. An index therefore belongs to one fleet; names are what two fleets share.
 
 use std::net::{IpAddr, SocketAddr};
 
 use api::{NodeName, Position, RegionId};
 
-/// A region's place in the configuration's order.
+/// A region's place in the order of one fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegionIndex(pub u8);
 
@@ -25,7 +29,7 @@ pub struct NodeId {
     pub node: usize,
 }
 
-/// All regions, in the configuration's order.
+/// All regions: the configured ones in the configuration's order, then those that operators added, by name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fleet {
     /// 1 to [`Fleet::MAX_REGIONS`] regions.
@@ -79,5 +83,31 @@ impl Fleet {
     #[must_use]
     pub fn find(&self, name: &str) -> Option<RegionIndex> {
         self.indices().find(|index| self.region(*index).name.as_str() == name)
+    }
+
+    /// The node at this place of this fleet.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.region(id.region).nodes[id.node]
+    }
+
+    /// Every node's place.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.indices().flat_map(|region| (0..self.region(region).nodes.len()).map(move |node| NodeId { region, node }))
+    }
+
+    /// The place of the node that has this name and listens at this address.
+    #[must_use]
+    pub fn find_node(&self, name: &NodeName, http: SocketAddr) -> Option<NodeId> {
+        self.nodes().find(|id| {
+            let node = self.node(*id);
+            node.name == *name && node.http == http
+        })
+    }
+
+    /// The place of a region of this fleet in another fleet.
+    #[must_use]
+    pub(crate) fn carry(&self, region: RegionIndex, other: &Fleet) -> Option<RegionIndex> {
+        other.find(self.region(region).name.as_str())
     }
 }

@@ -1,10 +1,13 @@
 //! DNS and HTTP edge: locates the client, knows which regions are healthy, and chooses the region for each request.
 //!
-//! Data flows one way. [`location`] says where an address is, and [`policy`] in which order regions suit it; both are
-//! fixed at start, in the table of [`location::Places`]. [`health`] turns probes, other routers' verdicts and
-//! operators' orders into the state of each region. Both meet in a [`View`](view::View), which is immutable, rebuilt
-//! when something changes, and swapped whole. [`dns`] and [`edge`] answer only from the latest view, so both send the
-//! same address to the same region, and neither waits for the control plane.
+//! Data flows one way. [`location`] says where an address is, and [`policy`] in which order the regions of a
+//! [`Fleet`](fleet::Fleet) suit it; both are in the table of [`location::Places`]. [`health`] turns probes, other routers'
+//! verdicts and operators' orders into the state of each region. Both meet in a [`View`](view::View), which is immutable,
+//! rebuilt when something changes, and swapped whole. [`dns`] and [`edge`] answer only from the latest view, so both send
+//! the same address to the same region, and neither waits for the control plane.
+//!
+//! [`control`] builds the views. It takes up another fleet (operators added, moved or removed nodes, or the configuration
+//! file was read again) as a whole: everything that has indices of regions or nodes is replaced with the view.
 //!
 //! # Architecture invariants
 //! - `location`, `policy`, `health` and `view` do no I/O and read no clock: `now` is an argument.

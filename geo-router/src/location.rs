@@ -13,6 +13,7 @@ mod ranges;
 
 use api::explanation::LocationSource;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnetwork::IpNetwork;
 
@@ -20,7 +21,7 @@ pub use countries::Country;
 pub use database::{Database, DatabaseError};
 pub use places::{Leaf, Place, PlaceClass, Places, PlacesError};
 
-use crate::fleet::RegionIndex;
+use crate::fleet::{Fleet, RegionIndex};
 use api::Position;
 
 /// An operator's setting of where a network is.
@@ -30,6 +31,21 @@ pub struct Override {
     pub network: IpNetwork,
     /// The place or region to which they belong.
     pub to: Target,
+}
+
+impl Override {
+    /// This override for another fleet. Clients of a region that is gone are placed where it was, so that the region that
+    /// is nearest to it comes first.
+    #[must_use]
+    pub(crate) fn carried(&self, from: &Fleet, to: &Fleet) -> Override {
+        let target = match self.to {
+            Target::Position(position) => Target::Position(position),
+            Target::Region(region) => {
+                from.carry(region, to).map_or_else(|| Target::Position(from.region(region).position), Target::Region)
+            }
+        };
+        Override { network: self.network, to: target }
+    }
 }
 
 /// The target of an override.
@@ -64,15 +80,21 @@ impl Located {
 #[derive(Debug)]
 pub struct Locator {
     overrides: Vec<Override>,
-    database: Database,
+    database: Arc<Database>,
 }
 
 impl Locator {
     /// A locator; among overrides the longest prefix wins.
     #[must_use]
-    pub fn new(mut overrides: Vec<Override>, database: Database) -> Locator {
+    pub fn new(mut overrides: Vec<Override>, database: impl Into<Arc<Database>>) -> Locator {
         overrides.sort_by_key(|one| one.network.prefix());
-        Locator { overrides, database }
+        Locator { overrides, database: database.into() }
+    }
+
+    /// The database, for a locator with other overrides.
+    #[must_use]
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
     }
 
     /// The location of `address`. A mapped IPv4 address (`::ffff:0:0/96`) counts as IPv4.

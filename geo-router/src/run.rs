@@ -14,13 +14,11 @@ use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::config::RouterConfig;
-use crate::control::{Control, PeerKey, PeerKeyError};
+use crate::control::{Control, PeerKey, PeerKeyError, Reload, Tables, TablesError};
 use crate::dns::{DnsError, DnsMetrics, DnsServer};
 use crate::edge::{EdgeError, EdgeMetrics, EdgeServer};
-use crate::explain::Explainer;
-use crate::location::{Database, DatabaseError, Locator, Places, PlacesError};
+use crate::location::Places;
 use crate::metrics::ControlMetrics;
-use crate::signals::Signals;
 
 /// How long requests in flight may take before the router stops anyway.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -41,12 +39,9 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
-    /// The location database cannot be used.
+    /// The location database cannot be used, or no table can be built from it.
     #[error(transparent)]
-    Database(#[from] DatabaseError),
-    /// The table cannot be built from the database.
-    #[error(transparent)]
-    Places(#[from] PlacesError),
+    Tables(#[from] TablesError),
     /// The routers' key cannot be used.
     #[error(transparent)]
     Key(#[from] PeerKeyError),
@@ -68,21 +63,19 @@ pub enum RunError {
 ///
 /// # Errors
 /// [`RunError`] if the database cannot be used.
-pub fn locate(config: &RouterConfig) -> Result<(Arc<Locator>, Arc<Places>), RunError> {
-    let database = match &config.database {
-        Some(path) => Database::open(path)?,
-        None => Database::shipped()?,
-    };
-    let locator = Locator::new(config.overrides.clone(), database);
-    let places = Places::build(&locator, |located| config.policy.order(&config.fleet, located))?;
-    Ok((Arc::new(locator), Arc::new(places)))
+pub fn locate(config: &RouterConfig) -> Result<Arc<Places>, RunError> {
+    Ok(Arc::clone(Tables::configured(config)?.places()))
 }
 
-/// Runs a router until `shutdown` resolves.
+/// Runs a router until `shutdown` resolves. It reads its configuration file again whenever `reload` asks for it.
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), RunError> {
+pub async fn run(
+    config: RouterConfig,
+    reload: Reload,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
     let config = Arc::new(config);
     let admin = TcpListener::bind(config.admin).await;
     let admin = admin.map_err(|source| RunError::Listen { address: config.admin, source })?;
@@ -98,25 +91,24 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
 
     // A city database has millions of networks, so it is read on a blocking thread.
     let blocking = Arc::clone(&config);
-    let (locator, places) =
-        tokio::task::spawn_blocking(move || locate(&blocking)).await.map_err(|_| RunError::Panicked)??;
+    let control = tokio::task::spawn_blocking(move || Control::new(blocking, metrics));
+    let (control, views, control_state) = control.await.map_err(|_| RunError::Panicked)??;
+    let places = Arc::clone(&views.borrow().places);
     let (v4, v6) = places.size();
     tracing::info!(v4, v6, classes = places.classes().len(), "the table of places is built");
-    let explainer = Arc::new(Explainer::new(locator));
-    let signals = Arc::new(Signals::new(&config.fleet, places.classes().len()));
-    let (control, views, control_state) = Control::new(Arc::clone(&config), places, Arc::clone(&signals), metrics);
+    drop(places);
 
     let (stop_in, stop) = watch::channel(false);
     let (stop_control_in, stop_control) = watch::channel(false);
     let mut servers = JoinSet::new();
     let mut breakers = None;
     if let Some(dns) = config.dns.clone() {
-        let server = DnsServer::start(dns, views.clone(), Arc::clone(&explainer), dns_metrics, stop.clone()).await?;
+        let server = DnsServer::start(dns, views.clone(), dns_metrics, stop.clone()).await?;
         tracing::info!(udp = %server.udp_address(), tcp = %server.tcp_address(), "answering DNS");
         servers.spawn(async { server.stopped().await.map_err(RunError::Dns) });
     }
     if let Some(edge) = config.edge.clone() {
-        let server = EdgeServer::start(edge, views.clone(), signals, edge_metrics, stop.clone()).await?;
+        let server = EdgeServer::start(edge, views.clone(), edge_metrics, stop.clone()).await?;
         tracing::info!(address = %server.address(), "forwarding HTTP");
         breakers = Some(server.breakers());
         servers.spawn(async {
@@ -126,11 +118,10 @@ pub async fn run(config: RouterConfig, shutdown: impl Future<Output = ()> + Send
     }
     let name = config.name.to_string();
     let key_of_ballots = key.clone();
-    let admin_api =
-        Arc::new(Admin { name, views, control_state, explainer, breakers, key: key_of_ballots, operators, registry });
+    let admin_api = Arc::new(Admin { name, views, control_state, breakers, key: key_of_ballots, operators, registry });
     let mut control_tasks = JoinSet::new();
     control_tasks.spawn(admin_api.serve(admin, stop_control.clone()));
-    control_tasks.spawn(control.run(key, stop_control));
+    control_tasks.spawn(control.run(key, reload, stop_control));
     tracing::info!(router = %config.name, admin = %config.admin, "serving");
 
     let mut outcome = Ok(());

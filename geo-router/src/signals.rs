@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - Nothing here can be traced to a client: counts are by class of place, region and node only.
+//! - Counters belong to one fleet and one table of places. With another fleet counting begins anew.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,9 +1,9 @@
 //! A view: everything that the data plane needs to answer. The control plane builds it; it is immutable and swapped
-//! whole.
+//! whole. Fleet, places and signals of a view belong together: their indices are those of its fleet.
 //!
 //! # Invariants
 //! - Within a leaf every client gets the same region, so an answer may be kept for the leaf's whole scope.
-//! - The leaf of an address never depends on health.
+//! - The leaf of an address depends on the fleet and never on health.
 //! - A view always names some region, because fail-open is decided before it is built. So a router always has an
 //!   answer.
 
@@ -18,6 +18,7 @@ use crate::fleet::{Fleet, RegionIndex};
 use crate::location::{Leaf, PlaceClass, Places};
 use crate::policy::Assignment;
 use crate::rendezvous;
+use crate::signals::Signals;
 
 /// One region as of a view.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +27,8 @@ pub struct RegionView {
     pub state: RegionState,
     /// The part of its share that it takes: 1, or less while it ramps or fails requests of the edge.
     pub admission: f64,
-    /// Which of its nodes are up by this router's own probes, in the configuration's order. An unprobed node counts as
-    /// up.
+    /// Which of its nodes are up by this router's own probes, in the fleet's order. An unprobed node counts as
+    /// up, unless it was added while the router runs.
     pub nodes_up: Vec<bool>,
 }
 
@@ -47,8 +48,10 @@ pub struct Route {
 pub struct View {
     /// Grows by one with each view of this process.
     pub epoch: u64,
-    /// The configured regions and nodes.
+    /// The regions and nodes. Another fleet is another `Arc`, so tables that were built for one are recognised by it.
     pub fleet: Arc<Fleet>,
+    /// Where the data plane counts what it sends to this fleet.
+    pub signals: Arc<Signals>,
     /// The table of places.
     pub places: Arc<Places>,
     /// In the fleet's order.
@@ -117,7 +120,7 @@ impl View {
         if let [(region, _)] = shares {
             return *region;
         }
-        let score = |region: RegionIndex, share: f64| rendezvous::score(hash(leaf, region), share);
+        let score = |region: RegionIndex, share: f64| rendezvous::score(self.hash(leaf, region), share);
         let best = shares.iter().max_by(|(a, x), (b, y)| score(*a, *x).total_cmp(&score(*b, *y)));
         best.map_or_else(|| self.least_bad(leaf.class), |(region, _)| *region)
     }
@@ -137,17 +140,19 @@ impl View {
     pub fn shed(&self, class: PlaceClass) -> f64 {
         self.assignment.shed(class)
     }
-}
 
-/// A number that is fixed for a leaf and a region, in every router and every version.
-fn hash(leaf: &Leaf, region: RegionIndex) -> u64 {
-    let mut hasher = SipHasher13::new();
-    match leaf.network {
-        IpAddr::V4(network) => hasher.write(&network.octets()),
-        IpAddr::V6(network) => hasher.write(&network.octets()),
+    /// A number that is fixed for a leaf and a region's name, in every router and every version. The name and not the
+    /// index counts, otherwise the removal of one region would move the clients of all regions after it.
+    fn hash(&self, leaf: &Leaf, region: RegionIndex) -> u64 {
+        let mut hasher = SipHasher13::new();
+        match leaf.network {
+            IpAddr::V4(network) => hasher.write(&network.octets()),
+            IpAddr::V6(network) => hasher.write(&network.octets()),
+        }
+        hasher.write(&[leaf.prefix]);
+        hasher.write(self.fleet.region(region).name.as_str().as_bytes());
+        hasher.finish()
     }
-    hasher.write(&[leaf.prefix, region.0]);
-    hasher.finish()
 }
 
 #[cfg(test)]

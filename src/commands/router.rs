@@ -1,4 +1,5 @@
-//! `meridian router`: reads a configuration, runs one router, and stops it gracefully.
+//! `meridian router`: reads a configuration, runs one router, has it read the file again on SIGHUP, and stops it
+//! gracefully.
 //!
 //! # Not here
 //! The router itself: the crate `geo_router`.
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use geo_router::config::RouterConfig;
-use geo_router::control::PeerKey;
+use geo_router::control::{PeerKey, Reload};
 use geo_router::run;
 
 use crate::args::Usage;
@@ -28,12 +29,13 @@ pub(crate) struct RouterArgs {
     exit_with_parent: bool,
 }
 
-/// Runs a router until SIGTERM or Ctrl-C.
+/// Runs a router until SIGTERM or Ctrl-C. SIGHUP makes it read its configuration file again.
 pub(crate) async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
+    // From the first moment on, because SIGHUP would end a process that does not wait for it.
+    let asked = process::reloads()?;
     let config = RouterConfig::load(&args.config)?;
     if args.check {
-        let (_, places) =
-            run::locate(&config).map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
+        let places = run::locate(&config).map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
         let (v4, v6) = places.size();
         let classes = places.classes().len();
         say!("{}: good (router {})", args.config.display(), config.name);
@@ -49,6 +51,6 @@ pub(crate) async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
     process::raise_open_files();
     let shutdown = process::shutdown(args.exit_with_parent)?;
     let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
-    run::run(config, shutdown).await?;
+    run::run(config, Reload { file: args.config, asked }, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }

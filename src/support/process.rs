@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 /// How long a node may take to stop after its parent ended. After that it is stuck, and no parent is left to kill it.
 const ORPHAN_GRACE: Duration = Duration::from_secs(20);
@@ -24,6 +24,21 @@ pub(crate) fn shutdown(with_parent: bool) -> anyhow::Result<impl Future<Output =
         };
         tracing::info!(reason, "stopping");
     })
+}
+
+/// One message for each SIGHUP from now on. Signals that come before the last one was handled count as one.
+pub(crate) fn reloads() -> anyhow::Result<mpsc::Receiver<()>> {
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let (asked, reloads) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hang_up.recv().await.is_some() {
+            // A full channel means that the file will be read once more anyway.
+            if let Err(mpsc::error::TrySendError::Closed(())) = asked.try_send(()) {
+                return;
+            }
+        }
+    });
+    Ok(reloads)
 }
 
 /// Resolves when standard input has closed.

@@ -7,6 +7,8 @@
 
 pub(crate) mod client;
 pub(crate) mod deployment;
+pub(crate) mod dns;
+pub(crate) mod fake;
 pub(crate) mod guest;
 pub(crate) mod load;
 pub(crate) mod net;

@@ -8,6 +8,7 @@
 //! | `drills.rs` | `meridian drill`: modes, refusals, guard rails, exit codes |
 //! | `operators.rs` | tokens, roles and the audit trail |
 //! | `router.rs` | the nearest region by DNS and by HTTP, operators' orders |
+//! | `router_changes.rs` | regions and nodes that come and go while a router runs |
 //! | `running.rs` | nodes with a fast or a wrong clock, peers by host name |
 //! | `data_set.rs` | what guests typed comes back byte for byte |
 //! | `hostile.rs` | hostile bytes from clients and from peers |
@@ -30,6 +31,7 @@ mod membership;
 mod operators;
 mod release;
 mod router;
+mod router_changes;
 mod running;
 mod simulate;
 mod walk;

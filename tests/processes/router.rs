@@ -2,17 +2,16 @@
 //! orders, and a router that no longer hears the others.
 
 use std::io::Read as _;
-use std::net::{Ipv4Addr, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::process::Process;
 use crate::common::up::REGIONS;
-use crate::common::{Call, MERIDIAN, Up, Venue, holds, within};
-use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
-use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsCode, EdnsOption};
-use hickory_proto::rr::{Name, RData, RecordType};
+use crate::common::{Call, MERIDIAN, Up, Venue, dns, holds, within};
+use hickory_proto::op::Message;
+use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
+use hickory_proto::rr::{RData, RecordType};
 use serde_json::Value;
 
 /// Clients in Germany, the United States and Singapore.
@@ -46,21 +45,7 @@ impl Up {
     }
 
     fn ask(&self, router: u8, name: &str, kind: RecordType, client: &str) -> Option<Message> {
-        let mut query = Message::new(rand::random(), MessageType::Query, OpCode::Query);
-        query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
-        let mut edns = Edns::new();
-        edns.set_max_payload(1_232);
-        let subnet = ClientSubnet::new(client.parse().unwrap(), 24, 0);
-        edns.options_mut().insert(EdnsOption::Subnet(subnet));
-        query.edns = Some(edns);
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
-        socket.send_to(&query.to_vec().unwrap(), self.at(0, router, 3)).unwrap();
-        let mut bytes = [0; 4_096];
-        let length = socket.recv(&mut bytes).ok()?;
-        let answer = Message::from_vec(&bytes[..length]).unwrap();
-        assert_eq!(answer.metadata.id, query.metadata.id);
-        Some(answer)
+        dns::ask(self.at(0, router, 3), name, kind, client)
     }
 
     fn region_command(&self, arguments: &[&str]) -> std::process::Output {

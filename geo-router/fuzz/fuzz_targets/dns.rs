@@ -6,12 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use geo_router::dns::{Answers, ReceivedFrom, DnsConfig, DnsSection, QueryOutcome, Transport, answer};
-use geo_router::explain::Explainer;
 use api::Position;
 use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Locator, Places};
 use geo_router::policy::{PolicyInput, Nearest, Policy};
 use api::explanation::RegionState;
+use geo_router::signals::Signals;
 use geo_router::view::{RegionView, View};
 use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
@@ -40,15 +40,16 @@ fn answers() -> &'static Answers {
     ANSWERS.get_or_init(|| {
         let section: DnsSection = toml::from_str(ZONE).expect("a [dns] table");
         let config = DnsConfig::check(section, Path::new("/")).expect("a sound table");
-        let locator = Arc::new(Locator::new(Vec::new(), Database::shipped().expect("the shipped database")));
+        let locator = Locator::new(Vec::new(), Database::shipped().expect("the shipped database"));
         let fleet = Fleet { regions: vec![region("x", 50.0), region("y", -30.0)] };
-        let places = Places::build(&locator, |located| Nearest.order(&fleet, located)).expect("places");
+        let places = Places::build(locator, |located| Nearest.order(&fleet, located)).expect("places");
         let demand = vec![1.0; places.classes().len()];
         let moment = PolicyInput { fleet: &fleet, admission: &[1.0; 2], places: places.classes(), demand: &demand };
         let assignment = Nearest.assign(&moment);
         let well = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true] };
         let view = View {
             epoch: 1,
+            signals: Arc::new(Signals::new(&fleet, places.classes().len())),
             regions: vec![well; 2],
             fleet: Arc::new(fleet),
             places: Arc::new(places),
@@ -57,7 +58,7 @@ fn answers() -> &'static Answers {
             fail_open: false,
             frozen: false,
         };
-        Answers::build(&config, Arc::new(view), Arc::new(Explainer::new(locator))).expect("answers")
+        Answers::build(&config, Arc::new(view)).expect("answers")
     })
 }
 

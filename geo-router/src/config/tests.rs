@@ -11,8 +11,11 @@ use crate::edge::EdgeSection;
 const EXAMPLE: &str = include_str!("../../../config/router.toml");
 
 fn load(text: &str) -> Result<RouterConfig, ConfigError> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("router.toml");
+    load_in(tempfile::tempdir().unwrap().path(), text)
+}
+
+fn load_in(folder: &Path, text: &str) -> Result<RouterConfig, ConfigError> {
+    let path = folder.join("router.toml");
     std::fs::write(&path, text).unwrap();
     RouterConfig::load(&path)
 }
@@ -114,6 +117,7 @@ fn an_error_names_its_key() {
         ("http = \"127.0.1.2:7080\"", "http = \"0.0.0.0:7080\"", "regions[1].nodes.http = 0.0.0.0:7080"),
         ("listen = \"127.0.0.1:7053\"", "listen = \"0.0.0.0:7080\"", "dns.listen"),
         ("ttl_min_s = 5", "ttl_min_s = 500", "dns.ttl_min_s"),
+        ("name = \"ap-southeast\"\nposition", "name = \"explain\"\nposition", "regions[2].name = \"explain\""),
     ];
     for (good, bad, wanted) in cases {
         assert!(EXAMPLE.contains(good), "{good}");
@@ -122,4 +126,51 @@ fn an_error_names_its_key() {
     }
     let missing = RouterConfig::load(Path::new("/nowhere/router.toml")).expect_err("refused");
     assert!(matches!(missing, ConfigError::Read { .. }));
+}
+
+/// What a running router takes up of a changed file, and what it leaves for a restart.
+#[test]
+fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |text: &str| load_in(folder.path(), text);
+    let running = load(EXAMPLE).unwrap();
+    let (same, keys) = running.taking_up(load(EXAMPLE).unwrap());
+    assert_eq!((&*same.fleet, keys), (&*running.fleet, Vec::new()));
+    let taken = [
+        ("ttl_min_s = 5", "ttl_min_s = 7"),
+        ("negative_ttl_s = 5", "negative_ttl_s = 5"),
+        ("http = \"127.0.1.3:7080\"", "http = \"127.0.1.4:7080\""),
+        ("[policy.nearest]", "[policy.weighted]"),
+        ("up_after = 5", "up_after = 6"),
+        ("latitude = 48.14", "latitude = 47.14"),
+        ("# database = \"geo/city.mmdb\"", "database = \"geo/city.mmdb\""),
+    ];
+    let left = [
+        ("name = \"router-1\"", "name = \"router-9\"", "name"),
+        ("region = \"eu-central\"\n# Folder", "# Folder", "region"),
+        ("data = \"store\"", "data = \"other\"", "data"),
+        ("listen = \"127.0.0.1:7082\"", "listen = \"127.0.0.1:9082\"", "admin.listen"),
+        ("admin = \"127.0.0.3:7082\"", "admin = \"127.0.0.4:7082\"", "peers.routers"),
+        ("zone = \"meridian.test\"", "zone = \"other.test\"", "dns.zone"),
+        ("listen = \"127.0.0.1:7080\"", "listen = \"127.0.0.1:9080\"", "edge.listen"),
+        ("body_kib = 64", "body_kib = 65", "edge.limits"),
+        ("capacity_limit = 0.85", "capacity_limit = 0.5", "edge.capacity_limit"),
+    ];
+    let changed = |text: String, (good, bad): (&str, &str)| {
+        assert!(text.contains(good), "{good}");
+        text.replacen(good, bad, 1)
+    };
+    let text = taken.into_iter().fold(EXAMPLE.to_owned(), changed);
+    let new = load(&text).unwrap();
+    let (now, keys) = running.taking_up(load(&text).unwrap());
+    assert_eq!(keys, Vec::<&str>::new());
+    assert_eq!((&*now.fleet, now.health, &now.overrides), (&*new.fleet, new.health, &new.overrides));
+    assert_eq!((now.ttl, now.database.is_some()), (new.ttl, true));
+    assert_eq!(format!("{:?}", now.policy), "Weighted");
+    for (good, bad, key) in left {
+        let (now, keys) = running.taking_up(load(&changed(EXAMPLE.to_owned(), (good, bad))).unwrap());
+        assert!(keys.contains(&key), "{key}: {keys:?}");
+        assert_eq!((now.name, now.data, now.admin), (running.name.clone(), running.data.clone(), running.admin));
+        assert_eq!((now.dns, now.peers), (running.dns.clone(), running.peers.clone()));
+    }
 }

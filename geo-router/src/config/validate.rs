@@ -40,6 +40,15 @@ pub(super) fn router(file: RouterFile, folder: &Path) -> Result<RouterConfig, Va
         (Duration::from_secs(dns.ttl_min_s.into()), Duration::from_secs(dns.ttl_max_s.into()))
     };
     let ttl = file.dns.as_ref().map_or((Duration::from_secs(5), Duration::from_mins(1)), seconds);
+    let dns = file.dns.map(|dns| DnsConfig::check(dns, folder)).transpose()?;
+    for (index, region) in fleet.regions.iter().enumerate() {
+        if dns.as_ref().is_some_and(|dns| !dns.takes_region(&region.name)) {
+            return Err(ValueError::RegionName {
+                key: format!("regions[{index}].name"),
+                name: region.name.to_string(),
+            });
+        }
+    }
     if let Some(region) = &file.region {
         find(&fleet, "region", region)?;
     }
@@ -48,7 +57,7 @@ pub(super) fn router(file: RouterFile, folder: &Path) -> Result<RouterConfig, Va
         pid_file: file.pid_file.map(|path| config::path("pid_file", &path, folder)).transpose()?,
         admin: file.admin.listen,
         operators: file.admin.operators.map(|path| config::path("admin.operators", &path, folder)).transpose()?,
-        dns: file.dns.map(|dns| DnsConfig::check(dns, folder)).transpose()?,
+        dns,
         ttl,
         edge: file.edge.map(|edge| EdgeConfig::check(edge, folder)).transpose()?,
         database: file.location.database.map(|path| config::path("location.database", &path, folder)).transpose()?,

@@ -12,12 +12,13 @@ use api::headers::MAC;
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{Observation, SIZE_LIMIT};
-use crate::config::RouterConfig;
-use crate::health::Ballot;
+use crate::config::Peer;
+use crate::health::{Ballot, HealthRules};
 
 /// The path of a ballot; `?nonce=` follows.
 pub(crate) const PATH: &str = "/v1/router/ballot";
@@ -96,18 +97,19 @@ impl PeerKey {
 /// Starts one task for each other router.
 pub(super) fn spawn_all(
     tasks: &mut JoinSet<()>,
-    config: &Arc<RouterConfig>,
+    peers: &[Peer],
+    rules: &watch::Receiver<HealthRules>,
     key: &PeerKey,
     events: &mpsc::Sender<Observation>,
 ) {
-    let every = config.health.interval / 2;
-    for peer in &config.peers {
-        let (events, key, peer, limit) = (events.clone(), key.clone(), peer.clone(), config.health.interval);
+    for peer in peers {
+        let (events, key, peer, rules) = (events.clone(), key.clone(), peer.clone(), rules.clone());
         tasks.spawn(async move {
-            let mut rounds = tokio::time::interval(every);
-            rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut next = Instant::now();
             loop {
-                rounds.tick().await;
+                tokio::time::sleep_until(next).await;
+                let limit = rules.borrow().interval;
+                next = Instant::now() + limit / 2;
                 let nonce = HEXLOWER.encode(&rand::random::<[u8; 16]>());
                 let call = Call::get(format!("{PATH}?nonce={nonce}")).limits(limit, SIZE_LIMIT);
                 let Ok(answer) = call.send(&Base::from(peer.admin)).await else { continue };

@@ -1,8 +1,12 @@
 //! The demand: turns counters of the data plane into rates.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
+use api::explanation::LocationSource;
+
 use crate::fleet::Fleet;
+use crate::location::Place;
 use crate::signals::Signals;
 
 /// Time between samples.
@@ -32,6 +36,21 @@ impl Demand {
             outcomes: vec![(0, 0); regions],
             sampled: Duration::ZERO,
         }
+    }
+
+    /// The same demand with other tables, whose counters begin at 0. The rate of a class goes to the classes that prefer
+    /// the regions of both fleets in the same order, in equal parts.
+    pub(super) fn carried(&self, from: (&Fleet, &[Place]), to: (&Fleet, &[Place])) -> Demand {
+        let mut demand = Demand { sampled: self.sampled, ..Demand::new(to.1.len(), to.0.regions.len()) };
+        let mut classes: HashMap<_, Vec<usize>> = HashMap::new();
+        for (class, place) in to.1.iter().enumerate() {
+            classes.entry(preference(place, to.0, from.0)).or_default().push(class);
+        }
+        for (place, rate) in from.1.iter().zip(&self.rates).filter(|(_, rate)| **rate > 0.0) {
+            let heirs = classes.get(&preference(place, from.0, to.0)).map_or(&[][..], Vec::as_slice);
+            heirs.iter().for_each(|class| demand.rates[*class] += rate / heirs.len() as f64);
+        }
+        demand
     }
 
     pub(super) fn by_class(&self) -> &[f64] {
@@ -64,5 +83,50 @@ impl Demand {
         let news = outcomes.iter().zip(&self.outcomes).map(|(new, old)| (new.0 - old.0, new.1 - old.1)).collect();
         self.outcomes = outcomes;
         Some(news)
+    }
+}
+
+/// What two tables have in common of a place: its source, and the names of the regions of both fleets in its order.
+fn preference<'a>(place: &Place, own: &'a Fleet, other: &Fleet) -> (LocationSource, Vec<&'a str>) {
+    let common = place.order.iter().filter(|region| own.carry(**region, other).is_some());
+    (place.source, common.map(|region| own.region(*region).name.as_str()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use api::Position;
+    use api::explanation::LocationSource;
+
+    use super::Demand;
+    use crate::fleet::{Fleet, Region, RegionIndex};
+    use crate::location::Place;
+
+    fn fleet(names: &[&str]) -> Fleet {
+        let region = |name: &&str| Region {
+            name: name.parse().unwrap(),
+            position: Position { latitude: 0.0, longitude: 0.0 },
+            weight: 1.0,
+            capacity: None,
+            nodes: Vec::new(),
+        };
+        Fleet { regions: names.iter().map(region).collect() }
+    }
+
+    fn place(order: &[u8]) -> Place {
+        let order = order.iter().map(|region| RegionIndex(*region)).collect();
+        Place { source: LocationSource::Database, order }
+    }
+
+    #[test]
+    fn demand_stays_with_the_clients_that_cause_it() {
+        let (old, new) = (fleet(&["eu", "us"]), fleet(&["us", "eu", "ap"]));
+        let old_places = [place(&[0, 1]), place(&[1, 0])];
+        let new_places = [place(&[1, 0, 2]), place(&[2, 1, 0]), place(&[0, 1, 2])];
+        let demand = Demand { rates: vec![8.0, 3.0], ..Demand::new(2, 2) };
+        let carried = demand.carried((&old, &old_places), (&new, &new_places));
+        assert_eq!(carried.by_class(), [4.0, 4.0, 3.0]);
+        // Without the region that made the difference, both are one class.
+        let back = carried.carried((&new, &new_places), (&fleet(&["eu"]), &[place(&[0])]));
+        assert_eq!(back.by_class(), [11.0]);
     }
 }

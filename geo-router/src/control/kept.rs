@@ -1,20 +1,25 @@
-//! The state that a router keeps over a restart: the last verdicts and orders, so that it does not begin without any.
+//! The state that a router keeps over a restart: the last verdicts, orders and changes of members, so that it does not
+//! begin without any.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::members::Members;
 use crate::health::Verdict;
 use crate::health::orders::Orders;
 
 /// The file's content.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Kept {
     /// Verdicts by region.
     pub agreed: BTreeMap<String, Verdict>,
     /// Orders by region.
     pub orders: Orders,
+    /// Nodes that operators added, moved or removed.
+    #[serde(default)]
+    pub members: Members,
 }
 
 impl Kept {
@@ -25,7 +30,7 @@ impl Kept {
         serde_json::from_slice(&bytes).unwrap_or_else(|error| {
             tracing::warn!(
                 file = %file.display(), %error, action = "none; probes and nodes give new ones in seconds",
-                "the verdicts and orders of the last run cannot be read: the router starts without them"
+                "the verdicts, orders and members of the last run cannot be read: the router starts without them"
             );
             Kept::default()
         })
@@ -45,7 +50,7 @@ impl Kept {
         if let Err(error) = saved.await {
             tracing::warn!(
                 file = %file.display(), %error, action = "make the router's data folder writable",
-                "verdicts and orders cannot be saved: the next start begins without them"
+                "verdicts, orders and members cannot be saved: the next start begins without them"
             );
         }
     }

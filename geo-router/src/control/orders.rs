@@ -1,4 +1,4 @@
-//! Operators' orders, read from the replicated cluster document of any live node.
+//! Operators' orders and changes of members, read from the replicated cluster document of any live node.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,10 @@ use api::client::{Base, Call};
 use api::cluster::Cluster;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{Observation, SIZE_LIMIT};
-use crate::config::RouterConfig;
+use crate::health::HealthRules;
 use crate::view::View;
 
 /// How long one node may take to answer.
@@ -19,17 +20,15 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// nothing.
 pub(super) fn spawn(
     tasks: &mut JoinSet<()>,
-    config: &Arc<RouterConfig>,
+    rules: watch::Receiver<HealthRules>,
     views: watch::Receiver<Arc<View>>,
     events: mpsc::Sender<Observation>,
 ) {
-    let config = Arc::clone(config);
     tasks.spawn(async move {
-        let mut rounds = tokio::time::interval(config.health.interval);
-        rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let (mut next, mut readable) = (0, true);
+        let (mut next, mut readable, mut round) = (0, true, Instant::now());
         loop {
-            rounds.tick().await;
+            tokio::time::sleep_until(round).await;
+            round = Instant::now() + rules.borrow().interval;
             let addresses = live(&views.borrow());
             let Some(address) = addresses.get(next % addresses.len().max(1)).copied() else { continue };
             next = next.wrapping_add(1);
@@ -42,7 +41,7 @@ pub(super) fn spawn(
                         tracing::warn!(
                             node = %address, error = &error as &dyn std::error::Error,
                             action = "compare the versions of this router and of that node",
-                            "a node's orders cannot be read: they do not count until they can"
+                            "a node's orders and members cannot be read: they do not count until they can"
                         );
                     }
                     continue;
@@ -50,7 +49,8 @@ pub(super) fn spawn(
             };
             readable = true;
             let orders = cluster.regions.into_iter().filter_map(|one| Some((one.region, one.order?))).collect();
-            if events.send(Observation::Ordered(orders)).await.is_err() {
+            let members = cluster.members;
+            if events.send(Observation::Shown { orders, members }).await.is_err() {
                 return;
             }
         }

@@ -17,16 +17,13 @@ use hickory_proto::ProtoError;
 use hickory_proto::rr::rdata::{HINFO, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData};
 
-use super::config::DnsConfig;
+use super::config::{DnsConfig, EXPLAIN};
 use super::wire::{
     TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT, data_bytes, name_bytes, push_record,
 };
-use crate::explain::{Explainer, to_texts};
+use crate::explain::{explain, to_texts};
 use crate::view::View;
 use api::explanation::AddressSource;
-
-/// The label below the service for explanations.
-pub(super) const EXPLAIN: &str = "explain";
 
 /// Records of one type at the name that is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +66,6 @@ pub struct Answers {
     pub(super) udp_size: u16,
     names: HashMap<Box<[u8]>, NameRecords>,
     apex: Box<[u8]>,
-    explainer: Arc<Explainer>,
 }
 
 impl Answers {
@@ -77,7 +73,7 @@ impl Answers {
     ///
     /// # Errors
     /// [`ProtoError`] if the regions' names make one that is too long.
-    pub fn build(config: &DnsConfig, view: Arc<View>, explainer: Arc<Explainer>) -> Result<Answers, ProtoError> {
+    pub fn build(config: &DnsConfig, view: Arc<View>) -> Result<Answers, ProtoError> {
         let regions: Vec<Addresses> =
             view.fleet.indices().map(|region| Addresses::new(view.published(region), view.ttl)).collect();
         let mut names = Names { apex: config.zone.clone(), known: HashMap::new() };
@@ -105,7 +101,6 @@ impl Answers {
             names: names.known,
             apex: name_bytes(&config.zone)?.into(),
             view,
-            explainer,
         })
     }
 
@@ -132,7 +127,7 @@ impl Answers {
 
     /// The explanation as a TXT record; not to be kept, because it is about this very moment.
     pub(super) fn explanation(&self, address: IpAddr, source: AddressSource) -> RecordSet {
-        let texts = to_texts(&self.explainer.explain(&self.view, address, source));
+        let texts = to_texts(&explain(&self.view, address, source));
         let mut set = RecordSet::default();
         if let Ok(data) = data_bytes(&RData::TXT(TXT::new(texts))) {
             set.push(TYPE_TXT, 0, &data);

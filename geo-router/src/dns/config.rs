@@ -19,6 +19,7 @@ mod tests;
 use std::net::{IpAddr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 
+use api::RegionId;
 use hickory_proto::rr::Name;
 use ipnetwork::IpNetwork;
 
@@ -26,6 +27,9 @@ pub use validate::DnsConfigError;
 pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection};
 
 use service::certificates::CertificateSection;
+
+/// The label below the service for explanations.
+pub(super) const EXPLAIN: &str = "explain";
 
 /// `[dns]`, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,4 +91,13 @@ pub struct DnsTlsConfig {
     pub listen: SocketAddr,
     /// Its files, as absolute paths if the base of [`DnsConfig::check`] was absolute.
     pub files: CertificateSection,
+}
+
+impl DnsConfig {
+    /// Whether `<region>.<service>` can be the name of a region: it is not too long, and no other record has it.
+    #[must_use]
+    pub fn takes_region(&self, region: &RegionId) -> bool {
+        let name = self.service.prepend_label(region.as_str());
+        region.as_str() != EXPLAIN && name.is_ok_and(|name| self.nameservers.iter().all(|server| server.name != name))
+    }
 }

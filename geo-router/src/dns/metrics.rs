@@ -4,6 +4,7 @@
 //! # Invariants
 //! - Labels are transports, types, codes, regions and reasons; never a name that was asked for or an address.
 //! - Each thread counts in plain numbers of its own and adds them to the metrics a few times per second.
+//! - Counts by region are of one fleet. They are added under its names before the first count of another fleet.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use super::answer::{Answered, QueryOutcome, Routed, Transport};
 use super::query::DropReason;
 use super::wire::{Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT};
 use crate::fleet::Fleet;
+use crate::metrics::retain;
 use api::explanation::AddressSource;
 use api::explanation::RouteReason;
 
@@ -96,6 +98,11 @@ impl DnsMetrics {
             bad_views: counter("bad_views_total", "Views from which no answers could be built")?,
         })
     }
+
+    /// Removes the series of regions that are not in this fleet.
+    pub(super) fn forget_others(&self, fleet: &Fleet) {
+        retain(&self.routed, |labels| fleet.find(labels["region"]).is_some());
+    }
 }
 
 impl Transport {
@@ -120,6 +127,8 @@ pub(super) struct Tally {
     rcodes: [u64; Rcode::ALL.len()],
     drops: [u64; DROPS.len()],
     regions: Vec<[u64; REASONS.len()]>,
+    /// The fleet of these regions.
+    fleet: Option<Arc<Fleet>>,
     /// By client subnet, and by resolver.
     unknown: [u64; 2],
     subnets: u64,
@@ -136,6 +145,7 @@ impl Tally {
             rcodes: Default::default(),
             drops: Default::default(),
             regions: Vec::new(),
+            fleet: None,
             unknown: Default::default(),
             subnets: 0,
             truncated: 0,
@@ -143,9 +153,10 @@ impl Tally {
         }
     }
 
-    pub(super) fn count(&mut self, outcome: &QueryOutcome) {
+    /// A query was answered or dropped; `fleet` is the one of the answers that it was answered from.
+    pub(super) fn count(&mut self, outcome: &QueryOutcome, fleet: &Arc<Fleet>) {
         match outcome {
-            QueryOutcome::Answered(answered) => self.answered(answered),
+            QueryOutcome::Answered(answered) => self.answered(answered, fleet),
             QueryOutcome::Dropped(reason) => {
                 self.drops[DROPS.iter().position(|known| known == reason).unwrap_or_default()] += 1;
             }
@@ -157,13 +168,17 @@ impl Tally {
         self.slipped += 1;
     }
 
-    fn answered(&mut self, answered: &Answered) {
+    fn answered(&mut self, answered: &Answered, fleet: &Arc<Fleet>) {
         let kind = KINDS.iter().position(|(known, _)| Some(*known) == answered.kind);
         self.kinds[kind.unwrap_or(KINDS.len())] += 1;
         self.rcodes[Rcode::ALL.iter().position(|known| *known == answered.rcode).unwrap_or_default()] += 1;
         self.subnets += u64::from(answered.subnet);
         self.truncated += u64::from(answered.truncated);
         if let Some(Routed { region, reason, source, known }) = answered.routed {
+            if !self.fleet.as_ref().is_some_and(|known| Arc::ptr_eq(known, fleet)) {
+                self.flush_regions(fleet);
+                self.fleet = Some(Arc::clone(fleet));
+            }
             if self.regions.len() <= region.at() {
                 self.regions.resize(region.at() + 1, Default::default());
             }
@@ -174,14 +189,10 @@ impl Tally {
         }
     }
 
-    /// Adds everything to the metrics.
+    /// Adds everything to the metrics; `fleet` is the present one.
     pub(super) fn flush(&mut self, fleet: &Fleet) {
+        self.flush_regions(fleet);
         let transport = self.transport.name();
-        let add = |counters: &IntCounterVec, labels: &[&str], count: &mut u64| {
-            if *count > 0 {
-                counters.with_label_values(labels).inc_by(std::mem::take(count));
-            }
-        };
         let metrics = &self.metrics;
         for (at, count) in self.kinds.iter_mut().enumerate() {
             add(&metrics.queries, &[transport, KINDS.get(at).map_or("other", |(_, name)| name)], count);
@@ -192,17 +203,32 @@ impl Tally {
         for (reason, count) in DROPS.iter().zip(&mut self.drops) {
             add(&metrics.dropped, &[transport, reason.name()], count);
         }
-        for (region, counts) in fleet.regions.iter().zip(&mut self.regions) {
-            for (reason, count) in REASONS.iter().zip(counts) {
-                add(&metrics.routed, &[region.name.as_str(), reason.name()], count);
-            }
-        }
         for (source, count) in ["client-subnet", "resolver"].iter().zip(&mut self.unknown) {
             add(&metrics.unknown_location, &[source], count);
         }
         add(&metrics.client_subnet, &[transport], &mut self.subnets);
         add(&metrics.truncated, &[transport], &mut self.truncated);
         metrics.slipped.inc_by(std::mem::take(&mut self.slipped));
+    }
+
+    /// Adds the counts by region. A region that is not in the present fleet has no series any more, so its counts go too.
+    fn flush_regions(&mut self, present: &Fleet) {
+        let Some(fleet) = &self.fleet else { return };
+        for (region, counts) in fleet.regions.iter().zip(&mut self.regions) {
+            if present.find(region.name.as_str()).is_none() {
+                *counts = Default::default();
+            }
+            for (reason, count) in REASONS.iter().zip(counts) {
+                add(&self.metrics.routed, &[region.name.as_str(), reason.name()], count);
+            }
+        }
+        self.regions.clear();
+    }
+}
+
+fn add(counters: &IntCounterVec, labels: &[&str], count: &mut u64) {
+    if *count > 0 {
+        counters.with_label_values(labels).inc_by(std::mem::take(count));
     }
 }
 

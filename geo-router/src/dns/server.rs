@@ -14,13 +14,12 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::answers::{Answers, EXPLAIN};
-use super::config::DnsConfig;
+use super::answers::Answers;
+use super::config::{DnsConfig, EXPLAIN};
 use super::limit::Limiter;
 use super::metrics::DnsMetrics;
 use super::stream::{Connections, Listener};
 use super::udp::{self, Worker};
-use crate::explain::Explainer;
 use crate::fleet::Fleet;
 use crate::view::View;
 use service::certificates::{CertificateError, Certificates};
@@ -84,7 +83,6 @@ impl DnsServer {
     pub async fn start(
         config: DnsConfig,
         mut views: watch::Receiver<Arc<View>>,
-        explainer: Arc<Explainer>,
         metrics: Arc<DnsMetrics>,
         stop: watch::Receiver<bool>,
     ) -> Result<DnsServer, DnsError> {
@@ -93,7 +91,7 @@ impl DnsServer {
             return Err(DnsError::RegionName);
         }
         warn_of_mixed_families(&view.fleet);
-        let answers = Answers::build(&config, view, Arc::clone(&explainer))?;
+        let answers = Answers::build(&config, view)?;
         let answers = Arc::new(ArcSwap::from_pointee(answers));
         let (tcp, sockets) = bind(&config).await?;
         let tls = match &config.tls {
@@ -144,7 +142,7 @@ impl DnsServer {
             server.task("certificates", certificates.keep_fresh(stop.clone()));
         }
         server.task("tcp", listener.serve(tcp));
-        server.task("views", follow(config, views, explainer, answers, metrics, stop));
+        server.task("views", follow(config, views, answers, metrics, stop));
         Ok(server)
     }
 
@@ -221,11 +219,11 @@ async fn bind(config: &DnsConfig) -> Result<(TcpListener, Vec<UdpSocket>), DnsEr
     }
 }
 
-/// Builds the answers of each new view until `stop` is true. The last answers stay if there is no new view.
+/// Builds the answers of each new view, whose fleet and places may be others, until `stop` is true. The last answers stay
+/// if there is no new view.
 async fn follow(
     config: DnsConfig,
     mut views: watch::Receiver<Arc<View>>,
-    explainer: Arc<Explainer>,
     answers: Arc<ArcSwap<Answers>>,
     metrics: Arc<DnsMetrics>,
     mut stop: watch::Receiver<bool>,
@@ -233,8 +231,15 @@ async fn follow(
     let changes = async {
         while views.changed().await.is_ok() {
             let view = Arc::clone(&views.borrow_and_update());
-            match Answers::build(&config, view, Arc::clone(&explainer)) {
-                Ok(new) => answers.store(Arc::new(new)),
+            if !Arc::ptr_eq(&view.fleet, &answers.load().view.fleet) {
+                warn_of_mixed_families(&view.fleet);
+            }
+            match Answers::build(&config, view) {
+                Ok(new) => {
+                    let new = Arc::new(new);
+                    answers.store(Arc::clone(&new));
+                    metrics.forget_others(&new.view.fleet);
+                }
                 Err(error) => {
                     metrics.bad_views.inc();
                     tracing::error!(

@@ -190,8 +190,12 @@ impl Listener {
                 stream.read_exact(&mut query).await
             })
             .await??;
-            let outcome = answer(&query, asked, &self.answers.load(), &mut reply);
-            tally.count(&outcome);
+            let outcome = {
+                let answers = self.answers.load();
+                let outcome = answer(&query, asked, &answers, &mut reply);
+                tally.count(&outcome, &answers.view.fleet);
+                outcome
+            };
             if let QueryOutcome::Dropped(_) = outcome {
                 break;
             }

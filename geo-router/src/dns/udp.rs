@@ -100,14 +100,15 @@ impl Worker {
         }
         let from: IpAddr = from.ip().to_canonical();
         let verdict = self.limiter.check(from);
+        let answers = self.answers.load();
         let outcome = match verdict {
             Verdict::Drop => QueryOutcome::Dropped(DropReason::Limited),
             Verdict::Answer | Verdict::Slip => {
                 let asked = ReceivedFrom { from, transport: Transport::Udp, limited: verdict == Verdict::Slip };
-                answer(message, asked, self.answers.load(), out)
+                answer(message, asked, answers, out)
             }
         };
-        self.tally.count(&outcome);
+        self.tally.count(&outcome, &answers.view.fleet);
         let answered = matches!(outcome, QueryOutcome::Answered(_));
         if answered && verdict == Verdict::Slip {
             self.tally.slipped();

@@ -7,6 +7,7 @@
 
 use std::hash::Hasher;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
@@ -38,7 +39,7 @@ pub fn venue(path: &str) -> Option<&str> {
 struct Nodes {
     weights: Vec<u32>,
     /// Requests under way.
-    busy: Vec<AtomicUsize>,
+    busy: Vec<Arc<AtomicUsize>>,
     turn: AtomicUsize,
     /// The saved-up credit of each node, for nginx's smooth weighted round robin.
     credit: Mutex<Vec<i64>>,
@@ -65,6 +66,19 @@ impl Balancer {
         Balancer { how, regions: fleet.regions.iter().map(|region| Nodes::new(region, how)).collect() }
     }
 
+    /// A balancer for another fleet. A node that stays at its address keeps its count of requests under way.
+    #[must_use]
+    pub(super) fn carried(&self, from: &Fleet, to: &Fleet) -> Balancer {
+        let mut balancer = Balancer::new(self.how, to);
+        for id in to.nodes() {
+            let node = to.node(id);
+            if let Some(known) = from.find_node(&node.name, node.http) {
+                balancer.regions[id.region.at()].busy[id.node] = Arc::clone(self.busy(known));
+            }
+        }
+        balancer
+    }
+
     /// All nodes of a region, in the order in which they should be tried.
     #[must_use]
     pub(super) fn order(&self, region: RegionIndex, asked: &HashKeys<'_>) -> Vec<usize> {
@@ -83,7 +97,7 @@ impl Balancer {
     }
 
     /// The number of requests under way at a node.
-    pub(super) fn busy(&self, node: NodeId) -> &AtomicUsize {
+    pub(super) fn busy(&self, node: NodeId) -> &Arc<AtomicUsize> {
         &self.regions[node.region.at()].busy[node.node]
     }
 }
@@ -98,7 +112,7 @@ impl Nodes {
         });
         Nodes {
             weights: region.nodes.iter().map(|node| node.weight.max(1)).collect(),
-            busy: (0..count).map(|_| AtomicUsize::new(0)).collect(),
+            busy: (0..count).map(|_| Arc::default()).collect(),
             turn: AtomicUsize::new(0),
             credit: Mutex::new(vec![0; count]),
             names: region.nodes.iter().map(|node| hash(0, node.name.as_str().as_bytes())).collect(),

@@ -11,11 +11,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::status::BreakerState;
-use parking_lot::{Mutex, MutexGuard};
+use api::{NodeName, RegionId};
+use parking_lot::Mutex;
+use prometheus::IntGauge;
 
 use super::config::BreakerRules;
 use super::metrics::EdgeMetrics;
-use crate::fleet::{Fleet, NodeId, RegionIndex};
+use crate::fleet::{Fleet, NodeId};
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -115,85 +117,110 @@ pub(super) enum Admission {
     No,
 }
 
-/// The breakers of all nodes; a cheap handle.
-#[derive(Clone, Debug)]
-pub struct Breakers {
-    nodes: Arc<Vec<Vec<Mutex<Breaker>>>>,
-    metrics: Arc<EdgeMetrics>,
+/// The breaker of one node, with the series that shows it.
+#[derive(Debug)]
+struct NodeBreaker {
+    breaker: Mutex<Breaker>,
+    shown: IntGauge,
+    region: RegionId,
+    node: NodeName,
+}
+
+/// The breakers of all nodes of a fleet.
+#[derive(Debug)]
+pub(super) struct Breakers {
     fleet: Arc<Fleet>,
+    nodes: Vec<Vec<Arc<NodeBreaker>>>,
 }
 
 impl Breakers {
-    pub(super) fn new(rules: BreakerRules, fleet: Arc<Fleet>, metrics: Arc<EdgeMetrics>) -> Breakers {
+    /// Breakers for a fleet. A node that stays at its address and in its region keeps its breaker.
+    pub(super) fn new(
+        rules: BreakerRules,
+        fleet: Arc<Fleet>,
+        metrics: &EdgeMetrics,
+        before: Option<&Breakers>,
+    ) -> Breakers {
         let now = Instant::now();
-        let breakers = |count| (0..count).map(|_| Mutex::new(Breaker::new(rules, now))).collect();
-        let nodes = fleet.regions.iter().map(|region| breakers(region.nodes.len())).collect();
-        let breakers = Breakers { nodes: Arc::new(nodes), metrics, fleet };
-        for region in breakers.fleet.indices() {
-            for node in 0..breakers.fleet.region(region).nodes.len() {
-                breakers.show(NodeId { region, node }, BreakerState::Closed);
-            }
-        }
-        breakers
+        let nodes = fleet.indices().map(|region| {
+            let named = fleet.region(region);
+            let of_region = named.nodes.iter().map(|node| {
+                let kept = before.and_then(|before| {
+                    let kept = before.of(before.fleet.find_node(&node.name, node.http)?)?;
+                    (kept.region == named.name).then(|| Arc::clone(kept))
+                });
+                kept.unwrap_or_else(|| {
+                    let shown = metrics.breaker(named.name.as_str(), node.name.as_str());
+                    shown.set(value(BreakerState::Closed));
+                    let breaker = Mutex::new(Breaker::new(rules, now));
+                    Arc::new(NodeBreaker { breaker, shown, region: named.name.clone(), node: node.name.clone() })
+                })
+            });
+            of_region.collect()
+        });
+        Breakers { nodes: nodes.collect(), fleet }
     }
 
-    /// The breaker's state of a node; closed for a node that is not known.
-    #[must_use]
-    pub fn state(&self, region: RegionIndex, node: usize) -> BreakerState {
-        self.lock(NodeId { region, node }).map_or(BreakerState::Closed, |breaker| breaker.state())
+    /// The state of a node's breaker; closed for a node that is not known.
+    pub(super) fn state(&self, region: &RegionId, node: &NodeName) -> BreakerState {
+        let mut nodes = self.nodes.iter().flatten();
+        let known = nodes.find(|known| known.region == *region && known.node == *node);
+        known.map_or(BreakerState::Closed, |known| known.breaker.lock().state())
     }
 
     /// Permission to send one request, if there is one; its outcome must be recorded.
     pub(super) fn admit(&self, node: NodeId) -> Option<Permit> {
-        let mut breaker = self.lock(node)?;
+        let known = self.of(node)?;
+        let mut breaker = known.breaker.lock();
         let admission = breaker.admit(Instant::now());
         let state = breaker.state();
         drop(breaker);
         if admission == Admission::Trial {
-            self.show(node, state);
+            known.shown.set(value(state));
         }
-        (admission != Admission::No).then(|| self.permit(node, admission == Admission::Trial))
+        let permit = || Permit { breaker: Some(Arc::clone(known)), trial: admission == Admission::Trial };
+        (admission != Admission::No).then(permit)
     }
 
     /// Permission to send one request whatever the breaker says, because there is no better node.
     pub(super) fn force(&self, node: NodeId) -> Permit {
-        self.permit(node, false)
+        Permit { breaker: self.of(node).cloned(), trial: false }
     }
 
-    fn permit(&self, node: NodeId, trial: bool) -> Permit {
-        Permit { breakers: self.clone(), node, trial }
+    fn of(&self, node: NodeId) -> Option<&Arc<NodeBreaker>> {
+        self.nodes.get(node.region.at())?.get(node.node)
     }
+}
 
-    fn lock(&self, node: NodeId) -> Option<MutexGuard<'_, Breaker>> {
-        let breaker = self.nodes.get(node.region.at())?.get(node.node)?;
-        Some(breaker.lock())
-    }
-
-    fn change(&self, node: NodeId, change: impl FnOnce(&mut Breaker)) {
-        let Some(mut breaker) = self.lock(node) else { return };
+impl NodeBreaker {
+    fn change(&self, change: impl FnOnce(&mut Breaker)) {
+        let mut breaker = self.breaker.lock();
         let before = breaker.state();
         change(&mut breaker);
         let after = breaker.state();
         drop(breaker);
         if before != after {
-            self.show(node, after);
-            let region = self.fleet.region(node.region);
-            let (region, node) = (&region.name, &region.nodes[node.node].name);
+            // The series of a node that went stays away, whatever is counted into it.
+            self.shown.set(value(after));
+            let (region, node) = (&self.region, &self.node);
             tracing::info!(%region, %node, from = ?before, to = ?after, "a circuit breaker changed its state");
         }
     }
+}
 
-    fn show(&self, node: NodeId, state: BreakerState) {
-        let region = self.fleet.region(node.region);
-        self.metrics.breaker(region.name.as_str(), region.nodes[node.node].name.as_str(), state);
+/// A state as its metric shows it.
+fn value(state: BreakerState) -> i64 {
+    match state {
+        BreakerState::Closed => 0,
+        BreakerState::HalfOpen => 1,
+        BreakerState::Open => 2,
     }
 }
 
 /// Permission to send one request.
 #[derive(Debug)]
 pub(super) struct Permit {
-    breakers: Breakers,
-    node: NodeId,
+    breaker: Option<Arc<NodeBreaker>>,
     trial: bool,
 }
 
@@ -201,14 +228,18 @@ impl Permit {
     /// Records the outcome of the request.
     pub(super) fn record(mut self, answered: bool) {
         self.trial = false;
-        self.breakers.change(self.node, |breaker| breaker.record(Instant::now(), answered));
+        if let Some(known) = &self.breaker {
+            known.change(|breaker| breaker.record(Instant::now(), answered));
+        }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.trial {
-            self.breakers.change(self.node, |breaker| breaker.give_up(Instant::now()));
+        if self.trial
+            && let Some(known) = &self.breaker
+        {
+            known.change(|breaker| breaker.give_up(Instant::now()));
         }
     }
 }

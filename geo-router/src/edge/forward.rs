@@ -9,6 +9,7 @@
 //! - No node is tried twice for one request, except on a new connection if an idle one turned out to be closed.
 //! - [`retry::again`] alone decides whether there is another attempt.
 //! - A 404 of one region never hides that another region may have done the request.
+//! - A request uses the view and the tables of its beginning. If its region is removed meanwhile it ends there in peace.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,18 +26,20 @@ use super::balance::HashKeys;
 use super::body::Prepared;
 use super::breaker::Permit;
 use super::expected_wait::expected_wait;
+use super::forwarding::{Now, Tables};
 use super::pool::{Lease, SendError};
 use super::problem::{Kind, Problem};
 use super::retry::{self, AttemptOutcome};
 use super::unknown;
 use crate::fleet::{NodeId, RegionIndex};
 use crate::signals::Observed;
-use crate::view::View;
 use api::explanation::RegionState;
 
 /// A node's answer.
 pub(super) struct Answered {
     pub(super) node: NodeId,
+    /// The tables of the fleet of this node.
+    pub(super) tables: Arc<Tables>,
     pub(super) response: Response<Incoming>,
     /// The body, if it was already read.
     pub(super) read: Option<Bytes>,
@@ -46,7 +49,7 @@ pub(super) struct Answered {
 /// A request that is being sent.
 pub(super) struct Sending<'a> {
     pub(super) edge: &'a Edge,
-    pub(super) view: Arc<View>,
+    pub(super) now: Now,
     pub(super) parts: &'a Parts,
     pub(super) body: Prepared,
     pub(super) asked: HashKeys<'a>,
@@ -100,7 +103,7 @@ impl Sending<'_> {
             silence_limit: self.edge.config.timeouts.answer + waits,
             attempts: 0,
             tried: Vec::new(),
-            orders: vec![None; self.view.regions.len()],
+            orders: vec![None; self.now.view.regions.len()],
             last: None,
             may_be_done: false,
             fallback_answer: None,
@@ -135,7 +138,7 @@ impl Sending<'_> {
                 let at = region.at();
                 let asked = self.asked;
                 let order =
-                    progress.orders[at].get_or_insert_with(|| self.edge.balancer.order(*region, &asked)).clone();
+                    progress.orders[at].get_or_insert_with(|| self.now.tables.balancer.order(*region, &asked)).clone();
                 for node in order {
                     match self.try_node(NodeId { region: *region, node }, pass, progress).await {
                         Step::Done(answered) => return Some(*answered),
@@ -150,7 +153,7 @@ impl Sending<'_> {
 
     /// Whether a client may stay at its node. A drained region's clients may stay until the node is down.
     fn may_stay(&self, node: NodeId) -> bool {
-        let region = &self.view.regions[node.region.at()];
+        let region = &self.now.view.regions[node.region.at()];
         (region.state.serves() || region.state == RegionState::Drained)
             && region.nodes_up.get(node.node).copied().unwrap_or(true)
     }
@@ -160,17 +163,17 @@ impl Sending<'_> {
         if progress.tried.contains(&node) || self.unknown_in == Some(node.region) {
             return Step::Next;
         }
-        let edge = self.edge;
-        let well = self.view.regions[node.region.at()].nodes_up.get(node.node).copied().unwrap_or(true);
+        let (edge, tables) = (self.edge, self.now.tables.clone());
+        let well = self.now.view.regions[node.region.at()].nodes_up.get(node.node).copied().unwrap_or(true);
         let permit = match pass {
             Pass::Well if !well => return Step::Next,
-            Pass::Well => match edge.breakers.admit(node) {
+            Pass::Well => match tables.breakers.admit(node) {
                 Some(permit) => permit,
                 None => return Step::Next,
             },
-            Pass::All | Pass::Anywhere => edge.breakers.force(node),
+            Pass::All | Pass::Anywhere => tables.breakers.force(node),
         };
-        if pass != Pass::Anywhere && !edge.capacity.take(node.region) {
+        if pass != Pass::Anywhere && !tables.capacity.take(node.region) {
             progress.full = true;
             return Step::Next;
         }
@@ -211,7 +214,7 @@ impl Sending<'_> {
         may_be_done: &mut bool,
     ) -> (AttemptOutcome, Option<Answered>) {
         let edge = self.edge;
-        edge.signals.forwarded(node.region);
+        self.now.view.signals.forwarded(node.region);
         let begun = Instant::now();
         let (outcome, answered) = self.exchange(node, silence_limit, may_be_done).await;
         let failed = outcome.is_failure();
@@ -223,7 +226,7 @@ impl Sending<'_> {
         }
         permit.record(!failed);
         let observed = if failed { Observed::Failed } else { Observed::Answered };
-        edge.signals.observed(node.region, node.node, observed);
+        self.now.view.signals.observed(node.region, node.node, observed);
         (outcome, answered)
     }
 
@@ -235,7 +238,7 @@ impl Sending<'_> {
     ) -> (AttemptOutcome, Option<Answered>) {
         let mut fresh = false;
         loop {
-            let mut lease = match self.edge.pool.connection(node, fresh).await {
+            let mut lease = match self.now.tables.pool.connection(node, fresh).await {
                 Ok(lease) => lease,
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "an attempt failed");
@@ -249,7 +252,7 @@ impl Sending<'_> {
             *request.headers_mut() = self.parts.headers.clone();
             if !self.parts.headers.contains_key(HOST) {
                 // HTTP/1.0 needs no host, but HTTP/1.1, which the edge speaks to nodes, does.
-                let address = self.view.fleet.region(node.region).nodes[node.node].http.to_string();
+                let address = self.now.view.fleet.node(node).http.to_string();
                 request
                     .headers_mut()
                     .insert(HOST, HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("")));
@@ -259,7 +262,7 @@ impl Sending<'_> {
                     return (AttemptOutcome::Broke, None);
                 }
                 Ok(response) => {
-                    let mut answered = Answered { node, response, read: None, lease };
+                    let mut answered = Answered { node, tables: self.now.tables.clone(), response, read: None, lease };
                     if self.unknown_in.is_none() && unknown::is_told(&answered.response) {
                         self.unknown_in = Some(node.region);
                         return (AttemptOutcome::UnknownVenue, Some(answered));

@@ -11,7 +11,11 @@ use prometheus::{
     exponential_buckets,
 };
 
-use api::status::BreakerState;
+use crate::fleet::Fleet;
+use crate::metrics::retain;
+
+/// The region of an answer that no present region gave.
+const EDGE: &str = "edge";
 
 /// All metrics of the edge.
 #[derive(Debug)]
@@ -57,7 +61,7 @@ impl EdgeMetrics {
         Ok(EdgeMetrics {
             requests: counters(
                 "requests_total",
-                "Answers by region (edge: no node's) and status class",
+                "Answers by region (edge: of no present region) and status class",
                 &["region", "status"],
             )?,
             retries: counters("retries_total", "Attempts after the first, by outcome of the one before", &["reason"])?,
@@ -81,7 +85,7 @@ impl EdgeMetrics {
         })
     }
 
-    /// An answer was sent.
+    /// An answer was sent; `region` is the present region that gave it.
     pub(super) fn answered(&self, region: Option<&str>, status: hyper::StatusCode) {
         let class = match status.as_u16() / 100 {
             1 => "1xx",
@@ -90,7 +94,7 @@ impl EdgeMetrics {
             4 => "4xx",
             _ => "5xx",
         };
-        self.requests.with_label_values(&[region.unwrap_or("edge"), class]).inc();
+        self.requests.with_label_values(&[region.unwrap_or(EDGE), class]).inc();
     }
 
     pub(super) fn retried(&self, reason: &str) {
@@ -109,13 +113,18 @@ impl EdgeMetrics {
         self.upstream_seconds.observe(took.as_secs_f64());
     }
 
-    pub(super) fn breaker(&self, region: &str, node: &str, state: BreakerState) {
-        let value = match state {
-            BreakerState::Closed => 0,
-            BreakerState::HalfOpen => 1,
-            BreakerState::Open => 2,
-        };
-        self.breakers.with_label_values(&[region, node]).set(value);
+    /// The series of one node's breaker.
+    pub(super) fn breaker(&self, region: &str, node: &str) -> IntGauge {
+        self.breakers.with_label_values(&[region, node])
+    }
+
+    /// Removes the series of regions and nodes that are not in this fleet.
+    pub(super) fn forget_others(&self, fleet: &Fleet) {
+        retain(&self.requests, |labels| labels["region"] == EDGE || fleet.find(labels["region"]).is_some());
+        retain(&self.breakers, |labels| {
+            let region = fleet.find(labels["region"]).map(|region| fleet.region(region));
+            region.is_some_and(|region| region.nodes.iter().any(|node| node.name.as_str() == labels["node"]))
+        });
     }
 }
 

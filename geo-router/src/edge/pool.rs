@@ -8,7 +8,7 @@
 //! - A request on a connection that its node had already closed was never sent: it continues on another connection.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -65,32 +65,48 @@ struct Idle {
     since: Instant,
 }
 
-/// The connections to all nodes.
+/// The idle connections of one node.
+type Slot = Arc<Mutex<Vec<Idle>>>;
+
+/// The connections to all nodes of a fleet.
 pub(super) struct Pool {
     fleet: Arc<Fleet>,
     balancer: Arc<Balancer>,
-    idle: Vec<Vec<Mutex<Vec<Idle>>>>,
+    idle: Vec<Vec<Slot>>,
     connect: Duration,
     connects: IntCounter,
 }
 
 impl Pool {
     pub(super) fn new(fleet: Arc<Fleet>, balancer: Arc<Balancer>, connect: Duration, connects: IntCounter) -> Pool {
-        let nodes = |count: usize| (0..count).map(|_| Mutex::new(Vec::new())).collect();
-        let idle = fleet.regions.iter().map(|region| nodes(region.nodes.len())).collect();
+        let slots = |count: usize| (0..count).map(|_| Slot::default()).collect();
+        let idle = fleet.regions.iter().map(|region| slots(region.nodes.len())).collect();
         Pool { fleet, balancer, idle, connect, connects }
     }
 
-    fn slot(&self, node: NodeId) -> parking_lot::MutexGuard<'_, Vec<Idle>> {
-        self.idle[node.region.at()][node.node].lock()
+    /// A pool for another fleet. A node that stays at its address keeps its connections, and those that are in use return
+    /// to them.
+    pub(super) fn carried(&self, fleet: Arc<Fleet>, balancer: Arc<Balancer>) -> Pool {
+        let mut pool = Pool::new(Arc::clone(&fleet), balancer, self.connect, self.connects.clone());
+        for id in fleet.nodes() {
+            let node = fleet.node(id);
+            if let Some(known) = self.fleet.find_node(&node.name, node.http) {
+                pool.idle[id.region.at()][id.node] = Arc::clone(&self.idle[known.region.at()][known.node]);
+            }
+        }
+        pool
+    }
+
+    fn slot(&self, node: NodeId) -> &Slot {
+        &self.idle[node.region.at()][node.node]
     }
 
     /// A ready connection: the one used last. If there is none, or with `fresh`, a new one.
-    pub(super) async fn connection(self: &Arc<Self>, node: NodeId, fresh: bool) -> Result<Lease, SendError> {
+    pub(super) async fn connection(&self, node: NodeId, fresh: bool) -> Result<Lease, SendError> {
         if !fresh && let Some(sender) = self.idle_one(node) {
             return Ok(self.lease(node, sender, true));
         }
-        let address = self.fleet.region(node.region).nodes[node.node].http;
+        let address = self.fleet.node(node).http;
         let connect = tokio::time::timeout(self.connect, TcpStream::connect(address));
         let stream = match connect.await {
             Ok(connected) => connected.map_err(SendError::Connect)?,
@@ -114,7 +130,7 @@ impl Pool {
     }
 
     fn idle_one(&self, node: NodeId) -> Option<SendRequest<Outgoing>> {
-        let mut slot = self.slot(node);
+        let mut slot = self.slot(node).lock();
         while let Some(idle) = slot.pop() {
             if idle.sender.is_ready() && idle.since.elapsed() < IDLE {
                 return Some(idle.sender);
@@ -123,9 +139,10 @@ impl Pool {
         None
     }
 
-    fn lease(self: &Arc<Self>, node: NodeId, sender: SendRequest<Outgoing>, reused: bool) -> Lease {
-        self.balancer.busy(node).fetch_add(1, Ordering::Relaxed);
-        Lease { pool: self.clone(), node, sender: Some(sender), reused }
+    fn lease(&self, node: NodeId, sender: SendRequest<Outgoing>, reused: bool) -> Lease {
+        let busy = Arc::clone(self.balancer.busy(node));
+        busy.fetch_add(1, Ordering::Relaxed);
+        Lease { slot: Arc::clone(self.slot(node)), busy, sender: Some(sender), reused }
     }
 
     /// Closes connections that were idle for too long. To be called every few seconds.
@@ -140,8 +157,9 @@ impl Pool {
 
 /// One connection in use. It is closed if this is dropped without [`give_back`](Self::give_back).
 pub(super) struct Lease {
-    pool: Arc<Pool>,
-    node: NodeId,
+    slot: Slot,
+    /// Requests under way at the node.
+    busy: Arc<AtomicUsize>,
     sender: Option<SendRequest<Outgoing>>,
     reused: bool,
 }
@@ -194,7 +212,7 @@ impl Lease {
     }
 
     fn put(&self, sender: SendRequest<Outgoing>) {
-        let mut slot = self.pool.slot(self.node);
+        let mut slot = self.slot.lock();
         if slot.len() < MOST_IDLE {
             slot.push(Idle { sender, since: Instant::now() });
         }
@@ -203,6 +221,6 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.pool.balancer.busy(self.node).fetch_sub(1, Ordering::Relaxed);
+        self.busy.fetch_sub(1, Ordering::Relaxed);
     }
 }

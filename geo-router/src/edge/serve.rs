@@ -18,6 +18,7 @@ use super::forward::{Answered, Sending};
 use super::listen::{Connection, UnderWay};
 use super::problem::{Kind, Problem, closes};
 use super::relay::{Answer, Origin, Relay};
+use super::sticky::Cookies;
 use super::{Edge, hop_headers, person, request_check, sticky, upgrade};
 use crate::fleet::NodeId;
 
@@ -28,6 +29,8 @@ struct Admitted<'a> {
     connection: &'a Arc<Connection>,
     parts: Parts,
     client: std::net::IpAddr,
+    cookies: Cookies,
+    /// The node that its cookie names.
     sticky: Option<NodeId>,
     websocket: Option<OnUpgrade>,
 }
@@ -62,7 +65,8 @@ impl Edge {
             }
         };
         let region = response.headers().get(REGION).and_then(|region| region.to_str().ok());
-        self.metrics.answered(region, response.status());
+        let fleet = self.forwarding.now().tables.fleet.clone();
+        self.metrics.answered(region.filter(|region| fleet.find(region).is_some()), response.status());
         // hyper sets it from the body. A wrong length from elsewhere would give the answer a second end.
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
@@ -90,7 +94,7 @@ impl Edge {
             let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
             return Err(Problem::new(Kind::Limited, "wait before the next request").after(seconds));
         }
-        let sticky = self.sticky.as_ref().and_then(|sticky| sticky.node(&parts.headers));
+        let cookies = if self.config.sticky { Cookies::of(&parts.headers) } else { Cookies::default() };
         sticky::strip(&mut parts.headers);
         let wants_websocket = parts.version == Version::HTTP_11 && hop_headers::wants_websocket(&parts.headers);
         let websocket = if wants_websocket { parts.extensions.remove::<OnUpgrade>() } else { None };
@@ -100,7 +104,7 @@ impl Edge {
         }
         // The length is set from the body as it is sent.
         parts.headers.remove(CONTENT_LENGTH);
-        let admitted = Admitted { connection, parts, client, sticky, websocket };
+        let admitted = Admitted { connection, parts, client, cookies, sticky: None, websocket };
         let limits = &self.config.limits;
         let body = prepare(body, self.config.retry.buffer, limits, &self.config.timeouts)
             .await
@@ -121,10 +125,16 @@ impl Edge {
     }
 
     /// Sends a request to the nodes, if its class of places has capacity.
-    async fn forward<'a>(&self, admitted: Admitted<'a>, body: Prepared) -> (Result<Answered, Problem>, Admitted<'a>) {
-        let view = self.views.borrow().clone();
+    async fn forward<'a>(
+        &self,
+        mut admitted: Admitted<'a>,
+        body: Prepared,
+    ) -> (Result<Answered, Problem>, Admitted<'a>) {
+        let now = self.forwarding.now();
+        let view = &now.view;
+        admitted.sticky = now.tables.sticky.as_ref().and_then(|sticky| sticky.node(&admitted.cookies));
         let class = view.places.leaf(admitted.client).class;
-        self.signals.asked(class);
+        view.signals.asked(class);
         if !view.places.place(class).is_known() {
             self.metrics.unknown_location.inc();
         }
@@ -136,7 +146,7 @@ impl Edge {
         let ranking = view.ranking(admitted.client);
         let sending = Sending {
             edge: self,
-            view,
+            now,
             parts: &admitted.parts,
             body,
             asked: HashKeys { client: admitted.client, venue: venue(admitted.parts.uri.path()) },
@@ -157,14 +167,14 @@ impl Edge {
 
     /// A node's answer in the form that the client gets.
     fn answer(self: &Arc<Self>, answered: Answered, admitted: Admitted<'_>) -> Response<Origin> {
-        let Answered { node, mut response, read, lease } = answered;
+        let Answered { node, tables, mut response, read, lease } = answered;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = admitted.websocket
         {
             let upstream = hyper::upgrade::on(&mut response);
             upgrade::tunnel(self, admitted.connection.clone(), client, upstream, lease);
             let mut response = response.map(|_| Either::Left(bytes::Bytes::new()));
-            response.headers_mut().insert(REGION, self.regions[node.region.at()].clone());
+            response.headers_mut().insert(REGION, tables.regions[node.region.at()].clone());
             return response;
         }
         if let Some(cache) = &self.cache
@@ -178,14 +188,14 @@ impl Edge {
             .get(hyper::header::CACHE_CONTROL)
             .is_some_and(|value| value.as_bytes().windows(6).any(|word| word.eq_ignore_ascii_case(b"public")));
         // A cookie on a public answer would go to every client.
-        if let Some(sticky) = &self.sticky
+        if let Some(sticky) = &tables.sticky
             && admitted.sticky != Some(node)
             && !public
             && let Some(cookie) = sticky.set_cookie(node, admitted.connection.secure)
         {
             response.headers_mut().append(hyper::header::SET_COOKIE, cookie);
         }
-        response.headers_mut().insert(REGION, self.regions[node.region.at()].clone());
+        response.headers_mut().insert(REGION, tables.regions[node.region.at()].clone());
         let (idle, broke_off) = (self.config.timeouts.answer_idle, self.metrics.broke_off.clone());
         match read {
             Some(bytes) => {

@@ -19,7 +19,7 @@ use service::signing::SigningKey;
 /// The cookie's name.
 pub(super) const COOKIE_NAME: &str = "meridian-node";
 
-/// The cookies of all nodes.
+/// The cookies of all nodes of a fleet.
 #[derive(Debug)]
 pub(super) struct Sticky {
     values: Vec<Vec<String>>,
@@ -45,10 +45,10 @@ impl Sticky {
         Sticky { values, nodes }
     }
 
-    /// The node that a request's cookie names.
+    /// The node that one of a request's cookies names.
     #[must_use]
-    pub(super) fn node(&self, headers: &HeaderMap) -> Option<NodeId> {
-        pairs(headers).find_map(|(name, value)| (name == COOKIE_NAME).then(|| self.nodes.get(value).copied())?)
+    pub(super) fn node(&self, cookies: &Cookies) -> Option<NodeId> {
+        cookies.0.iter().find_map(|value| self.nodes.get(value).copied())
     }
 
     /// The `Set-Cookie` value that keeps a client at a node.
@@ -57,6 +57,20 @@ impl Sticky {
         let value = self.values.get(node.region.at())?.get(node.node)?;
         let secure = if secure { "; Secure" } else { "" };
         HeaderValue::try_from(format!("{COOKIE_NAME}={value}; Path=/; HttpOnly; SameSite=Lax{secure}")).ok()
+    }
+}
+
+/// The values of our cookie in a request. They are read before they are stripped, and the node that they name is looked
+/// up when the request is sent, in the fleet of that moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Cookies(Vec<String>);
+
+impl Cookies {
+    /// The values in a head.
+    #[must_use]
+    pub(super) fn of(headers: &HeaderMap) -> Cookies {
+        let ours = pairs(headers).filter(|(name, _)| *name == COOKIE_NAME);
+        Cookies(ours.map(|(_, value)| value.to_owned()).collect())
     }
 }
 
@@ -93,8 +107,8 @@ mod tests {
     use hyper::header::{COOKIE, HeaderMap, HeaderValue};
 
     use super::super::testing::fleet;
-    use super::{NodeId, SigningKey, Sticky, strip};
-    use crate::fleet::RegionIndex;
+    use super::{Cookies, NodeId, SigningKey, Sticky, strip};
+    use crate::fleet::{Region, RegionIndex};
 
     fn cookie(value: &str) -> HeaderMap {
         HeaderMap::from_iter([(COOKIE, HeaderValue::from_str(value).unwrap())])
@@ -113,10 +127,15 @@ mod tests {
         for name in ["127.0.0", "region", "node-1"] {
             assert!(!pair.split_once('=').unwrap().1.contains(name));
         }
-        let headers = cookie(&format!("a=b; {pair}; c=d"));
-        assert_eq!(Sticky::new(&secret, &fleet).node(&headers), Some(node));
-        assert_eq!(Sticky::new(&SigningKey::random(), &fleet).node(&headers), None);
-        assert_eq!(sticky.node(&cookie("meridian-node=AAAAAAAAAAAAAAAAAAAAAA")), None);
+        let cookies = Cookies::of(&cookie(&format!("a=b; {pair}; c=d")));
+        assert_eq!(Sticky::new(&secret, &fleet).node(&cookies), Some(node));
+        assert_eq!(Sticky::new(&SigningKey::random(), &fleet).node(&cookies), None);
+        assert_eq!(sticky.node(&Cookies::of(&cookie("meridian-node=AAAAAAAAAAAAAAAAAAAAAA"))), None);
+        // Another region comes before it: the cookie names the same node at another index.
+        let mut other = fleet.clone();
+        other.regions.insert(0, Region { name: "first".parse().unwrap(), ..fleet.regions[1].clone() });
+        let moved = NodeId { region: RegionIndex(1), node: 1 };
+        assert_eq!(Sticky::new(&secret, &other).node(&cookies), Some(moved));
     }
 
     #[test]

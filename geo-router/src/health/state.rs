@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::orders::Orders;
 use super::quorum::{Ballot, Decision, Heard, decide};
 use super::{HealthRules, Track, Verdict};
-use crate::fleet::{Fleet, RegionIndex};
+use crate::fleet::{Fleet, Node, Region, RegionIndex};
 use crate::view::RegionView;
 use api::explanation::RegionState;
 
@@ -51,6 +51,9 @@ struct Agreed {
     keeps: u8,
     /// The part of the edge's latest requests to it that failed.
     failing: f64,
+    /// It was added while the router runs, and there was no verdict on it yet. It takes no clients until it is up, and
+    /// then it ramps, because the other regions serve meanwhile.
+    is_new: bool,
 }
 
 /// The health of all regions.
@@ -87,6 +90,29 @@ impl Health {
         let agreed = |name: &str| Agreed { verdict: known(name), keeps: 100, ..Agreed::default() };
         let agreed = fleet.regions.iter().map(|region| agreed(region.name.as_str())).collect();
         Health { fleet, rules, me, routers, tracks, heard: BTreeMap::new(), orders, agreed, frozen: false }
+    }
+
+    /// Goes on with another fleet and other rules. A region that stays keeps its verdict, ramp and order; a node that
+    /// stays at its address keeps its probes, also if it moves to another region. A new region takes no clients before
+    /// it is up, and then ramps; a new node takes none before its first good probe.
+    pub(crate) fn go_on_with(&mut self, fleet: Arc<Fleet>, rules: HealthRules) {
+        let track = |region: &Region, node: &Node| {
+            let known = self.fleet.find_node(&node.name, node.http);
+            let known = known.map(|id| self.tracks[id.region.at()][id.node].clone());
+            // The nodes of a region that is down prove themselves like any node that is down.
+            let is_down = self.fleet.find(region.name.as_str());
+            let is_down = is_down.is_some_and(|index| self.agreed[index.at()].verdict == Verdict::Down);
+            known.unwrap_or_else(|| if is_down { Track::down() } else { Track::added() })
+        };
+        let tracks = fleet.regions.iter().map(|region| region.nodes.iter().map(|node| track(region, node)).collect());
+        let tracks = tracks.collect();
+        let new = Agreed { keeps: 100, is_new: true, ..Agreed::default() };
+        let agreed = |region: &Region| {
+            let known = self.fleet.find(region.name.as_str());
+            known.map_or_else(|| new.clone(), |index| self.agreed[index.at()].clone())
+        };
+        let agreed = fleet.regions.iter().map(agreed).collect();
+        (self.tracks, self.agreed, self.fleet, self.rules) = (tracks, agreed, fleet, rules);
     }
 
     /// A probe of a node ended.
@@ -185,6 +211,7 @@ impl Health {
             agreed.keeps = order.map_or(100, |order| order.keeps(wall.into()));
             if let Decision::Is(verdict) = decision {
                 agreed.verdict = verdict;
+                agreed.is_new = false;
             }
             match (was_out, out(agreed)) {
                 (true, false) => agreed.ramp_from = Some(now),
@@ -214,8 +241,9 @@ impl Health {
             steps.clamp(RAMP_START, 1.0)
         });
         let passive = (1.0 - agreed.failing).max(PASSIVE_FLOOR);
-        let nodes_up = self.tracks[region.at()].iter().map(|track| track.verdict() != Verdict::Down).collect();
-        let admission = if state.serves() { ramp * passive * f64::from(agreed.keeps) / 100.0 } else { 0.0 };
+        let nodes_up = self.tracks[region.at()].iter().map(Track::may_serve).collect();
+        let admission =
+            if state.serves() && !agreed.is_new { ramp * passive * f64::from(agreed.keeps) / 100.0 } else { 0.0 };
         RegionView { state, admission, nodes_up }
     }
 
@@ -230,7 +258,7 @@ impl Health {
 }
 
 fn out(agreed: &Agreed) -> bool {
-    agreed.verdict == Verdict::Down || agreed.keeps == 0
+    agreed.verdict == Verdict::Down || agreed.keeps == 0 || agreed.is_new
 }
 
 /// The admission for the policy, and whether health is ignored. Regions that serve come first; if there is none, the

@@ -248,3 +248,84 @@ fn verdicts_hold_over_a_restart_until_probes_say_otherwise() {
     health.handle_probe(Duration::from_secs(20), RegionIndex(0), 0, true);
     assert_eq!(health.assess(Duration::from_secs(20), wall(20)).regions[0].state, RegionState::Ramping);
 }
+
+fn with_nodes(names: &[(&str, &[(&str, u8)])]) -> Arc<Fleet> {
+    let region = |(name, nodes): &(&str, &[(&str, u8)])| Region {
+        name: name.parse().unwrap(),
+        nodes: nodes
+            .iter()
+            .map(|(name, host)| Node {
+                name: name.parse().unwrap(),
+                http: SocketAddr::from(([127, 0, 1, *host], 7080)),
+                addresses: vec![],
+                weight: 1,
+            })
+            .collect(),
+        ..fleet().regions[0].clone()
+    };
+    Arc::new(Fleet { regions: names.iter().map(region).collect() })
+}
+
+/// Regions that stay have other indices afterwards, and nothing else about them changes.
+#[test]
+fn regions_that_stay_keep_verdict_ramp_and_order_with_another_fleet() {
+    let mut world = World::new(1, |_, region, at| region != 1 || !(10..60).contains(&at), |_, _, _| false);
+    world.run_until(66);
+    world.routers[0].handle_order("ap", order(OrderKind::Drained, 66, None));
+    world.run_until(68);
+    assert_eq!(world.states(0), [RegionState::Up, RegionState::Ramping, RegionState::Drained]);
+    let (before, ramp) = (world.fitness[0].clone(), world.fitness[0].regions[1].admission);
+    // eu goes, and sa comes first.
+    let other = with_nodes(&[("sa", &[("sa", 9)]), ("ap", &[("ap", 3)]), ("us", &[("us", 2)])]);
+    let health = &mut world.routers[0];
+    health.go_on_with(other, HealthRules::default());
+    let now = Duration::from_secs(67);
+    let after = health.assess(now, wall(67));
+    assert_eq!(after.regions[1], before.regions[2], "ap is drained");
+    assert_eq!(after.regions[2], before.regions[1], "us goes on with its ramp: {ramp}");
+    assert_eq!((after.regions[0].state, after.regions[0].admission), (RegionState::Unknown, 0.0));
+    assert_eq!(after.admission, [0.0, 0.0, 1.0], "the new region waits for its first probe");
+    assert!(!after.fail_open);
+    assert_eq!(health.agreed().len(), 3);
+    // Then it ramps like a region that returns.
+    health.handle_probe(now, RegionIndex(0), 0, true);
+    let after = health.assess(now, wall(67));
+    assert_eq!((after.regions[0].state, after.regions[0].admission), (RegionState::Ramping, 0.1));
+    let full = Duration::from_secs(67 + 30);
+    assert_eq!(health.assess(full, wall(97)).regions[0].state, RegionState::Up);
+}
+
+#[test]
+fn nodes_that_stay_keep_their_probes_and_others_prove_themselves() {
+    let me = ("router-0".to_owned(), None);
+    let two = with_nodes(&[("eu", &[("eu-1", 1), ("eu-2", 2)])]);
+    let mut health = Health::new(two, HealthRules::default(), me, 1, &BTreeMap::new(), Orders::default());
+    for second in 0..4 {
+        health.handle_probe(Duration::from_secs(second), RegionIndex(0), 0, false);
+        health.handle_probe(Duration::from_secs(second), RegionIndex(0), 1, true);
+    }
+    let now = Duration::from_secs(4);
+    assert_eq!(health.assess(now, wall(4)).regions[0].nodes_up, [false, true]);
+    // eu-3 comes, eu-2 has another index, and eu-1 stays down in another region.
+    let other = with_nodes(&[("eu", &[("eu-3", 3), ("eu-2", 2)]), ("us", &[("eu-1", 1)])]);
+    health.go_on_with(other, HealthRules::default());
+    let after = health.assess(now, wall(4));
+    assert_eq!(after.regions[0].nodes_up, [false, true], "a new node waits for its first probe");
+    assert_eq!((after.regions[0].state, &after.regions[1].nodes_up[..]), (RegionState::Up, &[false][..]));
+    health.handle_probe(now, RegionIndex(0), 0, true);
+    assert_eq!(health.assess(now, wall(4)).regions[0].nodes_up, [true, true]);
+    // At another address it is another node, but its region does not change its state.
+    health.go_on_with(with_nodes(&[("eu", &[("eu-2", 22)])]), HealthRules::default());
+    let after = health.assess(now, wall(4));
+    assert_eq!((after.regions[0].state, after.admission), (RegionState::Up, vec![1.0]));
+}
+
+/// The last region is replaced by another one: there is no better one, so it serves at once.
+#[test]
+fn a_fleet_of_new_regions_serves_at_once() {
+    let mut world = World::new(1, |_, _, _| true, |_, _, _| false);
+    world.run_until(10);
+    world.routers[0].go_on_with(with_nodes(&[("sa", &[("sa", 9)])]), HealthRules::default());
+    let after = world.routers[0].assess(Duration::from_secs(10), wall(10));
+    assert_eq!((after.admission, after.fail_open), (vec![1.0], true));
+}

@@ -24,6 +24,8 @@ pub struct Track {
     down_since: Option<Duration>,
     /// When a failed probe followed a good one.
     falls: VecDeque<Duration>,
+    /// It was added while the router runs.
+    is_added: bool,
 }
 
 impl Track {
@@ -31,6 +33,23 @@ impl Track {
     #[must_use]
     pub fn down() -> Track {
         Track { verdict: Verdict::Down, down_since: Some(Duration::ZERO), ..Track::default() }
+    }
+
+    /// A node that was added while the router runs. Clients are sent to it after its first good probe, because there
+    /// are other nodes meanwhile.
+    #[must_use]
+    pub fn added() -> Track {
+        Track { is_added: true, ..Track::default() }
+    }
+
+    /// Whether clients may be sent to the node.
+    #[must_use]
+    pub fn may_serve(&self) -> bool {
+        match self.verdict {
+            Verdict::Up => true,
+            Verdict::Unknown => !self.is_added,
+            Verdict::Down => false,
+        }
     }
 
     /// The present verdict.

@@ -1,8 +1,8 @@
 //! The whole address space as prefixes, each with a class: places that prefer the same regions in the same order.
 //!
-//! The scopes of client subnets come from this table. It is built once from database, overrides and preferences, and
-//! health never changes it (RFC 7871, section 7.2.1: prefixes must not overlap; a resolver may keep an answer for a
-//! scope as long as its TTL, whatever happens meanwhile).
+//! The scopes of client subnets come from this table. It is built from database, overrides and preferences for one fleet,
+//! and health never changes it (RFC 7871, section 7.2.1: prefixes must not overlap; a resolver may keep an answer for a
+//! scope as long as its TTL, whatever happens meanwhile). For another fleet another table is built.
 //!
 //! # Invariants
 //! - The leaves of a family are disjoint and cover it.
@@ -13,6 +13,7 @@
 use api::explanation::LocationSource;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use super::ranges::Ranges;
 use super::{Country, DatabaseError, Located, Locator};
@@ -97,9 +98,10 @@ struct Family {
 const V4: Family = Family { width: 32, widest: 16, finest: 24 };
 const V6: Family = Family { width: 128, widest: 32, finest: 56 };
 
-/// All leaves and classes.
+/// All leaves and classes, and the locator from which they were built.
 #[derive(Debug)]
 pub struct Places {
+    locator: Arc<Locator>,
     classes: Vec<Place>,
     v4: Table,
     v6: Table,
@@ -110,7 +112,11 @@ impl Places {
     ///
     /// # Errors
     /// [`PlacesError`].
-    pub fn build(locator: &Locator, order: impl Fn(&Located) -> Vec<RegionIndex>) -> Result<Places, PlacesError> {
+    pub fn build(
+        locator: impl Into<Arc<Locator>>,
+        order: impl Fn(&Located) -> Vec<RegionIndex>,
+    ) -> Result<Places, PlacesError> {
+        let locator = locator.into();
         let mut classes = Classes { order, known: BTreeMap::new(), by_place: HashMap::new() };
         let unknown = classes.of(&Located::UNKNOWN)?;
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
@@ -148,7 +154,21 @@ impl Places {
             classes: classes.into_values().collect(),
             v4: Table::build(&v4, &fine4, V4),
             v6: Table::build(&v6, &fine6, V6),
+            locator,
         })
+    }
+
+    /// The location of an address with everything that is known of it, for explanations. The data plane uses
+    /// [`leaf`](Self::leaf).
+    #[must_use]
+    pub fn locate(&self, address: IpAddr) -> Located {
+        self.locator.locate(address)
+    }
+
+    /// The locator from which the table was built.
+    #[must_use]
+    pub fn locator(&self) -> &Arc<Locator> {
+        &self.locator
     }
 
     /// The leaf that holds an address. A mapped IPv4 address counts as IPv4.
@@ -306,7 +326,7 @@ mod tests {
             one("255.255.255.255/32", Target::Region(RegionIndex(2))),
         ];
         let locator = Locator::new(overrides, Database::shipped().unwrap());
-        let places = Places::build(&locator, nearest).unwrap();
+        let places = Places::build(locator, nearest).unwrap();
         let class = |text: &str| places.place(places.leaf(address(text)).class).clone();
 
         for (client, region) in [("46.4.0.1", 0), ("8.8.8.8", 1), ("133.1.1.1", 2), ("2a02:8109::1", 0)] {
@@ -335,7 +355,7 @@ mod tests {
             let IpAddr::V4(first) = leaf.network else { panic!("{leaf:?}") };
             assert_eq!(u64::from(u32::from(first)), next, "a gap or an overlap");
             if leaves.is_multiple_of(7) {
-                assert_eq!(places.place(leaf.class).order, nearest(&locator.locate(leaf.network)), "{leaf:?}");
+                assert_eq!(places.place(leaf.class).order, nearest(&places.locate(leaf.network)), "{leaf:?}");
             }
             next += 1 << (32 - leaf.prefix);
             leaves += 1;

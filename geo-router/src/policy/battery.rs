@@ -186,3 +186,23 @@ fn a_ramping_region_takes_its_admission_and_no_more() {
         assert!((0.2..0.45).contains(&share(&assignment, 0, 0)), "{policy:?} {}", share(&assignment, 0, 0));
     }
 }
+
+#[test]
+fn a_policy_for_another_fleet_keeps_its_regions_by_name() {
+    let before = fleet(&[None, None, None]);
+    // The first region is gone, and another one comes last.
+    let four = fleet(&[None, None, None, None]);
+    let after = Fleet { regions: four.regions[1..].to_vec() };
+    for policy in policies(&before) {
+        let carried = policy.carried(&before, &after);
+        for place in 0..4 {
+            let mut order = carried.order(&after, &at(place));
+            order.sort_unstable();
+            assert_eq!(order, after.indices().collect::<Vec<_>>(), "{carried:?}: every region once");
+        }
+    }
+    let failover = policies(&before)[3].carried(&before, &after);
+    assert_eq!(failover.order(&after, &at(0)), [RegionIndex(1), RegionIndex(0), RegionIndex(2)]);
+    let latency = policies(&before)[1].carried(&before, &after);
+    assert_eq!(latency.order(&after, &at(0))[0], RegionIndex(0), "10 ms to the region that stays");
+}

@@ -1,5 +1,7 @@
 //! One configured order for all clients.
 
+use std::sync::Arc;
+
 use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::Located;
@@ -22,5 +24,13 @@ impl Policy for Failover {
             assignment.push_waterfall(&place.order, moment.admission);
         }
         assignment
+    }
+
+    fn carried(&self, from: &Fleet, to: &Fleet) -> Arc<dyn Policy> {
+        let mut order: Vec<RegionIndex> = self.order.iter().filter_map(|region| from.carry(*region, to)).collect();
+        // No operator has said where a region that was added stands, so it is the last resort.
+        let added: Vec<RegionIndex> = to.indices().filter(|region| !order.contains(region)).collect();
+        order.extend(added);
+        Arc::new(Failover { order })
     }
 }

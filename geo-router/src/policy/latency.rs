@@ -1,5 +1,7 @@
 //! Nearest by a configured table of latencies.
 
+use std::sync::Arc;
+
 use super::nearest::{by_distance, down_the_order};
 use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
@@ -37,5 +39,13 @@ impl Policy for Latency {
 
     fn assign(&self, moment: &PolicyInput<'_>) -> Assignment {
         down_the_order(moment)
+    }
+
+    fn carried(&self, from: &Fleet, to: &Fleet) -> Arc<dyn Policy> {
+        let row = |row: &LatencyRow| {
+            let to = row.to.iter().filter_map(|(region, ms)| Some((from.carry(*region, to)?, *ms)));
+            LatencyRow { from: row.from, to: to.collect() }
+        };
+        Arc::new(Latency { table: self.table.iter().map(row).collect() })
     }
 }

@@ -1,5 +1,7 @@
 //! Nearest by great-circle distance.
 
+use std::sync::Arc;
+
 use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
 use crate::location::Located;
@@ -55,5 +57,9 @@ impl Policy for Nearest {
 
     fn assign(&self, moment: &PolicyInput<'_>) -> Assignment {
         down_the_order(moment)
+    }
+
+    fn carried(&self, _from: &Fleet, _to: &Fleet) -> Arc<dyn Policy> {
+        Arc::new(*self)
     }
 }

@@ -7,6 +7,8 @@
 //!   could overload the next region, and then the next.
 //! - Clients whose own region has room stay there.
 
+use std::sync::Arc;
+
 use super::nearest::by_distance;
 use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
@@ -67,6 +69,10 @@ impl Policy for Spill {
             assignment.push(moment.fleet.indices().map(|region| (region, pour.placed[class][region.at()] / demand)));
         }
         assignment
+    }
+
+    fn carried(&self, _from: &Fleet, _to: &Fleet) -> Arc<dyn Policy> {
+        Arc::new(*self)
     }
 }
 

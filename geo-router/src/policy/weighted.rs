@@ -1,5 +1,7 @@
 //! A split by configured weights, independent of the clients' location.
 
+use std::sync::Arc;
+
 use super::nearest::by_distance;
 use super::{Assignment, Policy, PolicyInput};
 use crate::fleet::{Fleet, RegionIndex};
@@ -22,5 +24,9 @@ impl Policy for Weighted {
             assignment.push(moment.fleet.indices().map(|region| (region, part(region) / sum)));
         }
         assignment
+    }
+
+    fn carried(&self, _from: &Fleet, _to: &Fleet) -> Arc<dyn Policy> {
+        Arc::new(*self)
     }
 }

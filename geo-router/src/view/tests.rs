@@ -9,6 +9,7 @@ use super::{RegionView, View};
 use crate::fleet::{Fleet, Node, Region, RegionIndex};
 use crate::location::{Database, Locator, Places};
 use crate::policy::{Nearest, Policy, PolicyInput, Spill, Weighted};
+use crate::signals::Signals;
 use api::Position;
 
 fn fleet() -> Arc<Fleet> {
@@ -32,7 +33,7 @@ fn fleet() -> Arc<Fleet> {
 
 static PLACES: LazyLock<Arc<Places>> = LazyLock::new(|| {
     let locator = Locator::new(Vec::new(), Database::shipped().unwrap());
-    Arc::new(Places::build(&locator, |located| Nearest.order(&fleet(), located)).unwrap())
+    Arc::new(Places::build(locator, |located| Nearest.order(&fleet(), located)).unwrap())
 });
 
 fn view(policy: &dyn Policy, states: [RegionState; 3]) -> View {
@@ -45,6 +46,7 @@ fn view(policy: &dyn Policy, states: [RegionState; 3]) -> View {
     let regions = regions.map(|(state, admission)| RegionView { state, admission, nodes_up: vec![true, true] });
     View {
         epoch: 1,
+        signals: Arc::new(Signals::new(&fleet, PLACES.classes().len())),
         places: Arc::clone(&PLACES),
         regions: regions.collect(),
         assignment,

@@ -112,7 +112,7 @@ fn empty_names_on_the_way_to_others_exist() {
     let config = world::config("").clone();
     let mut section = config;
     section.service = "in.the.check.meridian.test.".parse().unwrap();
-    let answers = geo_router::dns::Answers::build(&section, world::view(UP, 30), world::explainer()).unwrap();
+    let answers = geo_router::dns::Answers::build(&section, world::view(UP, 30)).unwrap();
     for name in ["check.meridian.test", "THE.check.meridian.test"] {
         let (_, octets) = ask(&answers, [127, 0, 0, 1].into(), &craft::plain(name, A)).unwrap();
         let message = Message::from_vec(&octets).unwrap();

@@ -38,6 +38,33 @@ async fn a_new_view_changes_the_answer_and_not_the_scope() {
     running.stop().await;
 }
 
+/// Another fleet is another view: its regions have names, the others have none, and neither has the series of the other.
+#[tokio::test]
+async fn a_view_of_another_fleet_changes_the_names() {
+    let running = world::start("").await;
+    let mut client = Client::udp(running.udp()).await;
+    client.ask(&from_us(A)).await;
+    running.until("answers_total", &[("region", "us-east")], 1.0).await;
+    let mut view = std::sync::Arc::into_inner(view(UP, 30)).unwrap();
+    let mut fleet = world::fleet();
+    fleet.regions[world::US].name = "sa-east".parse().unwrap();
+    fleet.regions[world::US].nodes.truncate(1);
+    view.regions[world::US].nodes_up.truncate(1);
+    view.fleet = std::sync::Arc::new(fleet);
+    running.views.send(std::sync::Arc::new(view)).unwrap();
+    let named = |name: &str| craft::plain(&format!("{name}.checkin.meridian.test"), A);
+    let taken = async {
+        while client.ask(&named("sa-east")).await[3] & 0x0F != 0 {}
+        (client.ask(&named("us-east")).await, client.ask(&named("sa-east")).await, client.ask(&from_us(A)).await)
+    };
+    let (old, new, routed) = timeout(Duration::from_secs(20), taken).await.expect("the new fleet is answered");
+    assert_eq!((old[3] & 0x0F, old[7]), (3, 0), "NXDOMAIN");
+    assert_eq!((new[7], routed[7]), (1, 1), "the addresses of one node");
+    running.until("answers_total", &[("region", "sa-east")], 1.0).await;
+    running.until("answers_total", &[("region", "us-east")], 0.0).await;
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn an_answer_that_does_not_fit_is_truncated_and_whole_over_tcp() {
     let running = world::start("edns_udp_size = 512\n").await;

@@ -10,10 +10,10 @@ use geo_router::dns::{Answered, answer};
 use geo_router::dns::{
     Answers, DnsConfig, DnsError, DnsMetrics, DnsSection, DnsServer, QueryOutcome, ReceivedFrom, Transport,
 };
-use geo_router::explain::Explainer;
 use geo_router::fleet::{Fleet, Node, Region, RegionIndex};
 use geo_router::location::{Database, Locator, Override, Places, Target};
 use geo_router::policy::{Nearest, Policy, PolicyInput};
+use geo_router::signals::Signals;
 use geo_router::view::{RegionView, View};
 use prometheus::Registry;
 use tokio::sync::watch;
@@ -53,24 +53,20 @@ pub(crate) fn fleet() -> Fleet {
     Fleet { regions: positions.into_iter().enumerate().map(region).collect() }
 }
 
-fn known() -> &'static (Arc<Locator>, Arc<Places>) {
-    static KNOWN: OnceLock<(Arc<Locator>, Arc<Places>)> = OnceLock::new();
-    KNOWN.get_or_init(|| {
+fn places() -> Arc<Places> {
+    static PLACES: OnceLock<Arc<Places>> = OnceLock::new();
+    let places = PLACES.get_or_init(|| {
         let to = |region: usize| Target::Region(RegionIndex(region as u8));
         let overrides =
             NETWORKS.map(|(network, region)| Override { network: network.parse().unwrap(), to: to(region) });
         let locator = Locator::new(overrides.to_vec(), Database::shipped().unwrap());
-        let places = Places::build(&locator, |located| Nearest.order(&fleet(), located)).unwrap();
-        (Arc::new(locator), Arc::new(places))
-    })
-}
-
-pub(crate) fn explainer() -> Arc<Explainer> {
-    Arc::new(Explainer::new(Arc::clone(&known().0)))
+        Arc::new(Places::build(locator, |located| Nearest.order(&fleet(), located)).unwrap())
+    });
+    Arc::clone(places)
 }
 
 pub(crate) fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
-    let (fleet, places) = (fleet(), Arc::clone(&known().1));
+    let (fleet, places) = (fleet(), places());
     let admission = states.map(|state| if state.serves() { 1.0 } else { 0.0 });
     let demand = vec![1.0; places.classes().len()];
     let moment = PolicyInput { fleet: &fleet, admission: &admission, places: places.classes(), demand: &demand };
@@ -79,6 +75,7 @@ pub(crate) fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
         |at: usize| RegionView { state: states[at], admission: admission[at], nodes_up: vec![states[at].serves(); 2] };
     Arc::new(View {
         epoch: 1,
+        signals: Arc::new(Signals::new(&fleet, places.classes().len())),
         regions: (0..3).map(region).collect(),
         fleet: Arc::new(fleet),
         places,
@@ -98,7 +95,7 @@ pub(crate) fn config(more: &str) -> DnsConfig {
 }
 
 pub(crate) fn snapshot(states: [RegionState; 3]) -> Answers {
-    Answers::build(&config(""), view(states, 30), explainer()).unwrap()
+    Answers::build(&config(""), view(states, 30)).unwrap()
 }
 
 /// The answer of the pure function over UDP.
@@ -159,7 +156,7 @@ pub(crate) async fn try_start(config: DnsConfig) -> Result<Running, DnsError> {
     let (stop, stopping) = watch::channel(false);
     let registry = Registry::new();
     let metrics = Arc::new(DnsMetrics::register(&registry).unwrap());
-    let server = DnsServer::start(config, current, explainer(), metrics, stopping).await?;
+    let server = DnsServer::start(config, current, metrics, stopping).await?;
     Ok(Running { server, views, registry, stop })
 }
 

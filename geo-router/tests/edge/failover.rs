@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use api::status::BreakerState;
-use geo_router::fleet::RegionIndex;
 
 use crate::support::{Act, Client, RawNode, World, nowhere, ok, put, say, soon, until};
 
@@ -41,7 +40,7 @@ async fn a_killed_region_fails_no_check_in() {
         soon(client).await.unwrap();
     }
     assert!(us.count() >= 16 * 19, "{}", us.count());
-    assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Open);
+    assert_eq!(world.breaker(0), BreakerState::Open);
     assert_eq!(world.metric("requests_total", "5xx"), 0.0);
 }
 
@@ -157,7 +156,7 @@ async fn a_breaker_opens_tries_one_and_closes() {
     .await;
     let us = RawNode::named("us").await;
     let world = World::new([&[eu.address], &[us.address], &[]], "[breaker]\nfailures = 3\nopen_ms = 100").await;
-    let state = || world.server.breakers().state(RegionIndex(0), 0);
+    let state = || world.breaker(0);
     for _ in 0..3 {
         assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
     }
@@ -180,9 +179,9 @@ async fn the_last_resort_is_a_node_that_is_left_alone() {
     for _ in 0..3 {
         assert!(world.ask(&put("/", "", "x")).await.status >= 500);
     }
-    assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Open);
+    assert_eq!(world.breaker(0), BreakerState::Open);
     assert_eq!(world.ask(&put("/", "", "x")).await.body, "eu");
-    assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Closed);
+    assert_eq!(world.breaker(0), BreakerState::Closed);
 }
 
 /// A node that knows no venue.
@@ -206,7 +205,7 @@ async fn a_venue_that_one_region_does_not_know_is_asked_for_in_the_next() {
     }
     assert!(us.request(1).ends_with("body"), "the body goes along");
     assert_eq!((empty.count(), us.count()), (5, 5));
-    assert_eq!(world.server.breakers().state(RegionIndex(0), 0), BreakerState::Closed, "it is no failure");
+    assert_eq!(world.breaker(0), BreakerState::Closed, "it is no failure");
     // The other nodes of the region do not know the venue either.
     let world = World::new([&[empty.address, beside.address], &[us.address], &[]], "").await;
     for _ in 0..8 {

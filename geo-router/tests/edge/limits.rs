@@ -48,7 +48,7 @@ async fn a_client_that_does_not_send_its_body_is_not_a_failure_of_the_node() {
     assert_eq!(reply.status, 408, "{}", reply.raw);
     let broken = world.ask(&format!("{head}{chunk}zz\r\n")).await;
     assert_eq!(broken.status, 400, "{}", broken.raw);
-    let state = world.server.breakers().state(geo_router::fleet::RegionIndex(0), 0);
+    let state = world.breaker(0);
     assert_eq!((state, node.count()), (api::status::BreakerState::Closed, 0));
 }
 

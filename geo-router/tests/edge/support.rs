@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use api::Position;
 use api::explanation::RegionState;
+use api::status::BreakerState;
 use geo_router::edge::{EdgeConfig, EdgeMetrics, EdgeSection, EdgeServer};
 use geo_router::fleet::{Fleet, Node, Region, RegionIndex};
 use geo_router::location::{Database, Locator, Override, Places, Target};
@@ -244,7 +245,7 @@ fn places() -> Arc<Places> {
         let overrides = vec![to("127.0.0.0/8", 0), to("10.0.0.0/8", 0), to("11.0.0.0/8", 1), to("12.0.0.0/8", 2)];
         let locator = Locator::new(overrides, Database::shipped().unwrap());
         let fleet = fleet([&[], &[], &[]]);
-        Arc::new(Places::build(&locator, |located| Nearest.order(&fleet, located)).unwrap())
+        Arc::new(Places::build(locator, |located| Nearest.order(&fleet, located)).unwrap())
     };
     PLACES.get_or_init(build).clone()
 }
@@ -264,6 +265,7 @@ pub(crate) fn view(fleet: &Arc<Fleet>, states: [RegionState; 3], demand: f64) ->
     });
     Arc::new(View {
         epoch: 1,
+        signals: Arc::new(Signals::new(fleet, places.classes().len())),
         fleet: fleet.clone(),
         regions: regions.collect(),
         assignment: Nearest.assign(&moment),
@@ -306,13 +308,13 @@ impl World {
         let fleet = Arc::new(fleet);
         let states = up.map(|up| if up { RegionState::Up } else { RegionState::Maintenance });
         let view = view(&fleet, states, 0.0);
-        let signals = Arc::new(Signals::new(&fleet, view.places.classes().len()));
+        let signals = view.signals.clone();
         let (views, receiver) = watch::channel(view);
         let (stop, stopping) = watch::channel(false);
         let registry = prometheus::Registry::new();
         let metrics = Arc::new(EdgeMetrics::register(&registry).unwrap());
         let config = EdgeConfig::check(section, std::path::Path::new("/")).unwrap();
-        let server = EdgeServer::start(config, receiver, signals.clone(), metrics, stopping).await.unwrap();
+        let server = EdgeServer::start(config, receiver, metrics, stopping).await.unwrap();
         World { address: server.address(), server, fleet, signals, registry, views, stop }
     }
 
@@ -323,6 +325,12 @@ impl World {
     /// A GET from an address.
     pub(crate) async fn get(&self, path: &str, headers: &str) -> Reply {
         self.ask(&format!("GET {path} HTTP/1.1\r\nHost: venue.test\r\n{headers}\r\n")).await
+    }
+
+    /// The state of the breaker of a region's first node.
+    pub(crate) fn breaker(&self, region: usize) -> BreakerState {
+        let region = &self.fleet.regions[region];
+        self.server.breakers().state(&region.name, &region.nodes[0].name)
     }
 
     /// The sum of a metric's samples whose labels contain this text.

@@ -1,0 +1,187 @@
+//! A change of the fleet or of the configuration file: what it asks for is built on a blocking thread while the control
+//! plane goes on, and taken up as a whole.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use service::config::ConfigError;
+use tokio::task::JoinError;
+
+use super::Control;
+use super::effective::Ignored;
+use super::members::Members;
+use super::tables::{self, Tables, TablesError};
+use crate::config::RouterConfig;
+use crate::fleet::{Fleet, Region};
+use crate::signals::Signals;
+
+/// What the next change has to do. It gathers while an earlier change is being built.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Todo {
+    /// Read the configuration file again.
+    pub(super) read_file: bool,
+    /// Derive the fleet again, because a member changed.
+    pub(super) derive_fleet: bool,
+}
+
+/// Why a change is refused. Everything stays as it was then.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    /// The file cannot be read, or a value in it cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The zone has no room for a region.
+    #[error("regions.name = \"{name}\": DNS needs this name itself, or it is too long for the zone")]
+    RegionName {
+        /// The region.
+        name: String,
+    },
+    /// The tables cannot be built.
+    #[error(transparent)]
+    Tables(#[from] TablesError),
+}
+
+/// What there is, and what is asked for.
+pub(super) struct Change {
+    /// The configuration file, if it is to be read again.
+    pub(super) file: Option<PathBuf>,
+    pub(super) config: Arc<RouterConfig>,
+    pub(super) members: Members,
+    pub(super) tables: Tables,
+}
+
+/// What is to be taken up.
+pub(super) struct Changed {
+    pub(super) config: Arc<RouterConfig>,
+    /// `None` if fleet, places and policy are as they were.
+    pub(super) tables: Option<Tables>,
+    pub(super) ignored: BTreeSet<Ignored>,
+    /// If the file was read: the keys whose new values need a restart.
+    pub(super) need_restart: Option<Vec<&'static str>>,
+}
+
+/// The outcome of a change, and whether the file was to be read.
+pub(super) type Built = (bool, Result<Changed, Refused>);
+
+impl Change {
+    /// Builds it. This reads files and folds the location database, so it belongs on a blocking thread.
+    pub(super) fn build(self) -> Built {
+        (self.file.is_some(), self.built())
+    }
+
+    fn built(self) -> Result<Changed, Refused> {
+        let (config, need_restart) = match &self.file {
+            Some(file) => {
+                let (config, need_restart) = self.config.taking_up(RouterConfig::load(file)?);
+                let unfit = |region: &&Region| config.dns.as_ref().is_some_and(|dns| !dns.takes_region(&region.name));
+                if let Some(region) = config.fleet.regions.iter().find(unfit) {
+                    return Err(Refused::RegionName { name: region.name.to_string() });
+                }
+                (Arc::new(config), Some(need_restart))
+            }
+            None => (self.config, None),
+        };
+        let (fleet, ignored) = tables::derive(&config, &self.members, &self.tables.fleet);
+        let same = need_restart.is_none() && Arc::ptr_eq(&fleet, &self.tables.fleet);
+        let tables = if same {
+            None
+        } else {
+            // With the file the database is read again as well, because a new one may be at the same path.
+            let database = match &need_restart {
+                Some(_) => tables::open(&config)?,
+                None => Arc::clone(self.tables.places.locator().database()),
+            };
+            Some(Tables::build(&config, fleet, database)?)
+        };
+        Ok(Changed { config, tables, ignored, need_restart })
+    }
+}
+
+impl Control {
+    /// The change that is to be built next, if there is anything to do.
+    pub(super) fn next_change(&mut self, file: &Path) -> Option<Change> {
+        let Todo { read_file, derive_fleet } = std::mem::take(&mut self.todo);
+        (read_file || derive_fleet).then(|| Change {
+            file: read_file.then(|| file.to_owned()),
+            config: Arc::clone(&self.config),
+            members: self.members.clone(),
+            tables: self.tables.clone(),
+        })
+    }
+
+    /// Takes up what was built; a refused change changes nothing.
+    pub(super) fn take_up(&mut self, built: Result<Built, JoinError>) {
+        let changed = match built {
+            Ok((_, Ok(changed))) => changed,
+            Ok((read_file, Err(refused))) => {
+                if read_file {
+                    self.metrics.reloads_refused.inc();
+                }
+                tracing::error!(
+                    error = &refused as &dyn std::error::Error,
+                    of_file = read_file,
+                    action = "correct the key; `meridian router --check` checks a file, SIGHUP has it read again",
+                    "the change is refused: the old configuration, regions and nodes stay"
+                );
+                return;
+            }
+            Err(ended) => {
+                tracing::error!(%ended, "a change could not be built: the old configuration, regions and nodes stay");
+                return;
+            }
+        };
+        log_ignored(&self.ignored, &changed.ignored);
+        self.ignored = changed.ignored;
+        if let Some(keys) = &changed.need_restart {
+            self.metrics.reloads_taken.inc();
+            tracing::info!(file_is = "taken up", "the configuration file was read again");
+            if !keys.is_empty() {
+                tracing::warn!(
+                    ?keys,
+                    action = "restart the router when it suits",
+                    "these keys have changed but need a restart: their old values stay"
+                );
+            }
+        }
+        self.config = changed.config;
+        self.rules.send_replace(self.config.health);
+        let Some(tables) = changed.tables else { return };
+        let (old, new) = (&self.tables, &tables);
+        if !Arc::ptr_eq(&old.fleet, &new.fleet) {
+            log_fleet(&old.fleet, &new.fleet);
+        }
+        let classes = new.places.classes();
+        self.demand = self.demand.carried((&old.fleet, old.places.classes()), (&new.fleet, classes));
+        self.signals = Arc::new(Signals::new(&new.fleet, classes.len()));
+        self.health.go_on_with(Arc::clone(&new.fleet), self.config.health);
+        self.metrics.forget_others(&new.fleet);
+        self.tables = tables;
+    }
+}
+
+/// Tells operators which regions and nodes came, moved and went.
+pub(super) fn log_fleet(old: &Fleet, new: &Fleet) {
+    let names = |one: &Fleet, other: &Fleet| -> Vec<String> {
+        let new = one.nodes().filter(|id| {
+            let node = one.node(*id);
+            other.find_node(&node.name, node.http).is_none()
+        });
+        new.map(|id| format!("{}={}", one.node(id).name, one.node(id).http)).collect()
+    };
+    let regions: Vec<&str> = new.regions.iter().map(|region| region.name.as_str()).collect();
+    tracing::info!(
+        ?regions, came = ?names(new, old), went = ?names(old, new),
+        "the regions and nodes have changed: clients are sent to these from now on"
+    );
+}
+
+/// Warns of what is not followed, once as long as it stays so.
+pub(super) fn log_ignored(known: &BTreeSet<Ignored>, now: &BTreeSet<Ignored>) {
+    for why in now.difference(known) {
+        tracing::warn!(
+            %why, action = "correct the member (PUT or DELETE /v1/admin/members/{node} of a node)",
+            "a change of the members is not followed"
+        );
+    }
+}

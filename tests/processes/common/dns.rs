@@ -1,0 +1,35 @@
+//! A DNS client: one query over UDP, with a client's subnet.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query};
+use hickory_proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
+use hickory_proto::rr::{Name, RData, RecordType};
+
+/// The answer for a client of this address; `None` if there is none within a second.
+pub(crate) fn ask(server: SocketAddr, name: &str, kind: RecordType, client: &str) -> Option<Message> {
+    let mut query = Message::new(rand::random(), MessageType::Query, OpCode::Query);
+    query.add_query(Query::query(Name::from_ascii(name).unwrap(), kind));
+    let mut edns = Edns::new();
+    edns.set_max_payload(1_232);
+    let subnet = ClientSubnet::new(client.parse().unwrap(), 24, 0);
+    edns.options_mut().insert(EdnsOption::Subnet(subnet));
+    query.edns = Some(edns);
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    socket.send_to(&query.to_vec().unwrap(), server).unwrap();
+    let mut bytes = [0; 4_096];
+    let length = socket.recv(&mut bytes).ok()?;
+    let answer = Message::from_vec(&bytes[..length]).unwrap();
+    assert_eq!(answer.metadata.id, query.metadata.id);
+    Some(answer)
+}
+
+/// The IPv4 addresses for a client.
+pub(crate) fn addresses(server: SocketAddr, name: &str, client: &str) -> Vec<IpAddr> {
+    let answer = ask(server, name, RecordType::A, client);
+    let records = answer.map(|answer| answer.answers).unwrap_or_default();
+    let address = |data: &RData| if let RData::A(address) = data { Some(IpAddr::V4(address.0)) } else { None };
+    records.iter().filter_map(|record| address(&record.data)).collect()
+}
