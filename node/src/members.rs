@@ -120,7 +120,7 @@ pub enum MemberError {
     #[error("a node does not remove itself, because the order must outlive it: ask another node")]
     Itself,
     /// Clients are still sent to the region.
-    #[error("clients are still sent to {0}: drain it first (`meridian region drain {0}`), or give `force`")]
+    #[error("drain it first (`meridian region drain {0}`), or give `force`")]
     StillServes(RegionId),
     /// Too few regions would be left to serve.
     #[error("fewer than {least} regions that take clients would be left; give `force` if that is what you want")]

@@ -27,7 +27,7 @@ impl Members {
         };
         if is_news {
             // Only nodes show the author and the reason, and no client is sent to a replication listener.
-            let kept = Member { replication: None, by: None, reason: None, ..member };
+            let kept = Member { replication: None, introduced: false, by: None, reason: None, ..member };
             self.0.insert(kept.name.clone(), kept);
         }
         is_news
@@ -66,6 +66,7 @@ mod tests {
             position: None,
             public: None,
             replication: Some("10.0.0.1:7081".to_owned()),
+            introduced: false,
             by: Some("ana".to_owned()),
             reason: Some("a secret".to_owned()),
         }

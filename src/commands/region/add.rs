@@ -16,6 +16,7 @@ use crate::commands::up::grow::{self, NewNode};
 use crate::support::deployment;
 use api::client::Call;
 use api::members::{Member, NewMember};
+use api::orders::RegionOrder;
 use api::{NodeName, Position, RegionId};
 
 /// Options of `meridian region add`.
@@ -98,6 +99,10 @@ pub(crate) async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
             "Start it with a certificate of this deployment for its name (`meridian certs init --node NAME`) and a \
              configuration that names one live node under [[peers]]: it learns of the others from that one."
         ),
+    }
+    let orders: Vec<RegionOrder> = args.nodes.ask(&Call::get("/v1/admin/regions")).await?.json()?;
+    if orders.iter().any(|line| line.region == args.region && line.drain) {
+        say!("An earlier order still drains it: meridian region restore {}", args.region);
     }
     if args.wait.is_zero() {
         return Ok(ExitCode::SUCCESS);

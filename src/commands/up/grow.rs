@@ -67,25 +67,32 @@ fn addresses(data: &Path, settings: &Settings) -> anyhow::Result<Addresses> {
     Ok(Addresses { aliased: true, base_port, dns_port: dns.unwrap_or(base_port + 3), regions, nodes })
 }
 
-/// Makes the folders of a region that the deployment does not have.
-pub(crate) fn prepare(data: &Path, region: &RegionId, by: &str, reason: &str) -> anyhow::Result<Grown> {
-    let data = std::path::absolute(data)?;
-    let mut settings = settings(&data)?;
-    let Some(place) = REGIONS.iter().position(|(name, ..)| *name == region.as_str()) else {
-        let names: Vec<&str> = REGIONS.iter().map(|(name, ..)| *name).collect();
+/// The settings with one more region.
+fn with_region(mut settings: Settings, region: &RegionId) -> anyhow::Result<Settings> {
+    let names = || REGIONS.iter().map(|(name, ..)| *name);
+    let Some(place) = names().position(|name| name == region.as_str()) else {
+        let names: Vec<&str> = names().collect();
         return Err(Usage::error(format!("`meridian up` has places for these regions: {}", names.join(", "))));
     };
     let number = u8::try_from(place + 1)?;
     if number <= settings.regions && !settings.removed.contains(region) {
         return Err(Usage::error(format!("{region} is a region of the deployment already")));
     }
-    let addresses = addresses(&data, &settings)?;
     settings.removed.retain(|removed| removed != region);
     // Regions before it that the deployment does not have stay out.
-    for (name, ..) in &REGIONS[usize::from(settings.regions.min(number))..place] {
+    for name in names().take(place).skip(usize::from(settings.regions)) {
         settings.removed.push(name.parse()?);
     }
     settings.regions = settings.regions.max(number);
+    Ok(settings)
+}
+
+/// Makes the folders of a region that the deployment does not have.
+pub(crate) fn prepare(data: &Path, region: &RegionId, by: &str, reason: &str) -> anyhow::Result<Grown> {
+    let data = std::path::absolute(data)?;
+    let before = settings(&data)?;
+    let addresses = addresses(&data, &before)?;
+    let settings = with_region(before, region)?;
     let addresses = Addresses { regions: settings.regions, ..addresses };
     let layout = Layout::new(&data, &settings, &addresses);
     let authority = CertificateAuthority::load_or_create(&layout.certs())?;
@@ -184,5 +191,30 @@ fn new_member(place: &NodePlace, by: &str, reason: &str) -> NewMember {
         public: Some(place.public),
         by: by.to_owned(),
         reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use node::config::Engine;
+
+    use super::super::settings::Settings;
+    use super::with_region;
+
+    #[test]
+    fn a_region_takes_its_own_place() {
+        let settings = |regions: u8, removed: &[&str]| Settings {
+            regions,
+            nodes: 1,
+            routers: 1,
+            engine: Engine::Sled,
+            removed: removed.iter().map(|name| name.parse().unwrap()).collect(),
+        };
+        let with = |settings, region: &str| with_region(settings, &region.parse().unwrap());
+        assert_eq!(with(settings(3, &[]), "sa-east").unwrap(), settings(4, &[]));
+        assert_eq!(with(settings(3, &[]), "ap-northeast").unwrap(), settings(5, &["sa-east"]));
+        assert_eq!(with(settings(5, &["sa-east"]), "sa-east").unwrap(), settings(5, &[]));
+        assert_eq!(with(settings(4, &["us-east"]), "us-east").unwrap(), settings(4, &[]));
+        assert!(with(settings(3, &[]), "us-east").is_err() && with(settings(3, &[]), "moon").is_err());
     }
 }

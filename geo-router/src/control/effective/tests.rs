@@ -38,6 +38,7 @@ fn member(name: &str, region: &str, public: Option<&str>) -> Member {
         position: Some(AT),
         public: public.map(|address| address.parse().unwrap()),
         replication: None,
+        introduced: false,
         by: None,
         reason: None,
     }
