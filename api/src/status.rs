@@ -104,7 +104,8 @@ pub struct RouterStatus {
     pub fail_open: bool,
     /// The other routers that it hears.
     pub heard: Vec<String>,
-    /// The regions in the order of its configuration.
+    /// The regions to which it sends clients: the configured ones in the order of its configuration, then those that
+    /// operators added, by name.
     pub regions: Vec<RoutedRegion>,
     /// Number of prefixes in its table (IPv4, IPv6).
     pub prefixes: (usize, usize),

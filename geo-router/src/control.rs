@@ -116,15 +116,12 @@ pub struct Control {
 }
 
 impl Control {
-    /// A control plane that continues where this router's last run ended, with the first view and its control_state. It
-    /// reads the location database, so this belongs on a blocking thread.
+    /// A control plane that continues where this router's last run ended; its first view is there at once. It reads the
+    /// location database, so this belongs on a blocking thread.
     ///
     /// # Errors
     /// [`TablesError`] if the location database cannot be used.
-    pub fn new(
-        config: Arc<RouterConfig>,
-        metrics: Arc<ControlMetrics>,
-    ) -> Result<(Control, watch::Receiver<Arc<View>>, watch::Receiver<Arc<ControlState>>), TablesError> {
+    pub fn new(config: Arc<RouterConfig>, metrics: Arc<ControlMetrics>) -> Result<Control, TablesError> {
         let kept_file = config.data.join("state.json");
         let kept = Kept::load(&kept_file);
         let (tables, ignored) = Tables::at_start(&config, &kept.members)?;
@@ -140,14 +137,13 @@ impl Control {
         metrics.mirror(&view);
         let control_state =
             ControlState { ballot: health.ballot(), heard: Vec::new(), orders: health.orders().clone() };
-        let (views, view) = watch::channel(Arc::new(view));
-        let (standing_in, control_state) = watch::channel(Arc::new(control_state));
-        let control = Control {
+        Ok(Control {
             rules: watch::Sender::new(config.health),
             members: kept.members.clone(),
             todo: Todo::default(),
             start: Instant::now(),
-            control_state: standing_in,
+            views: watch::Sender::new(Arc::new(view)),
+            control_state: watch::Sender::new(Arc::new(control_state)),
             config,
             tables,
             signals,
@@ -155,11 +151,21 @@ impl Control {
             health,
             demand,
             ignored,
-            views,
             kept,
             kept_file,
-        };
-        Ok((control, view, control_state))
+        })
+    }
+
+    /// The views that this control plane publishes.
+    #[must_use]
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.views.subscribe()
+    }
+
+    /// Its state, for the admin listener.
+    #[must_use]
+    pub fn state(&self) -> watch::Receiver<Arc<ControlState>> {
+        self.control_state.subscribe()
     }
 
     /// Probes, listens and publishes until `stop` is true, or until a part of it breaks.

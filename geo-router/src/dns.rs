@@ -24,7 +24,7 @@
 //! # Not here
 //! DNSSEC, zone transfers, and names of other zones. How long a TTL is: [`View::ttl`](crate::view::View::ttl). If some
 //! regions have IPv6 addresses and others do not, a negative answer has no scope, as section 7.4 of RFC 7871 asks. A
-//! resolver may then apply it to all regions, so the server logs a warning at start.
+//! resolver may then apply it to all regions, so the server logs a warning for each fleet of this kind.
 
 mod answer;
 mod answers;

@@ -92,7 +92,8 @@ pub async fn run(
     // A city database has millions of networks, so it is read on a blocking thread.
     let blocking = Arc::clone(&config);
     let control = tokio::task::spawn_blocking(move || Control::new(blocking, metrics));
-    let (control, views, control_state) = control.await.map_err(|_| RunError::Panicked)??;
+    let control = control.await.map_err(|_| RunError::Panicked)??;
+    let (views, control_state) = (control.views(), control.state());
     let places = Arc::clone(&views.borrow().places);
     let (v4, v6) = places.size();
     tracing::info!(v4, v6, classes = places.classes().len(), "the table of places is built");

@@ -18,7 +18,7 @@ use crate::support::process::{self, PidFile};
 /// Options of `meridian router`.
 #[derive(Debug, Args)]
 pub(crate) struct RouterArgs {
-    /// The router's configuration (TOML; see config/router.toml)
+    /// The router's configuration (TOML; see config/router.toml), read again on SIGHUP
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Check the configuration and the location database that it names, then exit: 0 if they are good, 2 if not

@@ -3,6 +3,10 @@
 //! Regions, nodes, policy, overrides, database, health rules and the bounds of the TTL are taken up. Listeners, the data
 //! folder, names and everything else that sockets, connections and other routers depend on need a restart: their old
 //! values stay, and their keys are named.
+//!
+//! # Invariants
+//! - The new configuration and the fields that are compared are written out. So a new field does not compile before it
+//!   is decided whether a running router takes it up.
 
 use super::RouterConfig;
 use crate::dns::DnsConfig;
@@ -12,73 +16,116 @@ impl RouterConfig {
     /// This configuration with what can be taken up of a new one, and the keys whose new values need a restart.
     #[must_use]
     pub fn taking_up(&self, new: RouterConfig) -> (RouterConfig, Vec<&'static str>) {
-        let mut keys = Vec::new();
-        let mut differs = |key, differs: bool| {
-            if differs {
-                keys.push(key);
-            }
-        };
-        differs("name", new.name != self.name);
-        differs("region", new.region != self.region);
-        differs("data", new.data != self.data);
-        differs("pid_file", new.pid_file != self.pid_file);
-        differs("admin.listen", new.admin != self.admin);
-        differs("admin.operators", new.operators != self.operators);
-        differs("peers.key_file", new.key_file != self.key_file);
-        differs("peers.routers", new.peers != self.peers);
-        match (&self.dns, &new.dns) {
-            (Some(old), Some(new)) => keys.extend(dns(old, new)),
-            (None, None) => {}
-            _ => keys.push("dns"),
+        let RouterConfig { name, region, data, pid_file, admin, operators, key_file, peers, dns, edge, .. } = self;
+        let mut keys = changed(&[
+            ("name", new.name == *name),
+            ("region", new.region == *region),
+            ("data", new.data == *data),
+            ("pid_file", new.pid_file == *pid_file),
+            ("admin.listen", new.admin == *admin),
+            ("admin.operators", new.operators == *operators),
+            ("peers.key_file", new.key_file == *key_file),
+            ("peers.routers", new.peers == *peers),
+            ("dns", new.dns.is_some() == dns.is_some()),
+            ("edge", new.edge.is_some() == edge.is_some()),
+        ]);
+        if let (Some(old), Some(new)) = (dns, &new.dns) {
+            keys.extend(changed_dns(old, new));
         }
-        match (&self.edge, &new.edge) {
-            (Some(old), Some(new)) => keys.extend(edge(old, new)),
-            (None, None) => {}
-            _ => keys.push("edge"),
+        if let (Some(old), Some(new)) = (edge, &new.edge) {
+            keys.extend(changed_edge(old, new));
         }
         // The bounds are keys of `[dns]`; without the table there are only the defaults.
-        let ttl = if self.dns.is_some() == new.dns.is_some() { new.ttl } else { self.ttl };
-        let RouterConfig { database, overrides, policy, health, fleet, .. } = new;
-        (RouterConfig { database, overrides, policy, health, fleet, ttl, ..self.clone() }, keys)
+        let ttl = if new.dns.is_some() == dns.is_some() { new.ttl } else { self.ttl };
+        let taken = RouterConfig {
+            name: name.clone(),
+            region: region.clone(),
+            data: data.clone(),
+            pid_file: pid_file.clone(),
+            admin: *admin,
+            operators: operators.clone(),
+            key_file: key_file.clone(),
+            peers: peers.clone(),
+            dns: dns.clone(),
+            edge: edge.clone(),
+            ttl,
+            database: new.database,
+            overrides: new.overrides,
+            policy: new.policy,
+            health: new.health,
+            fleet: new.fleet,
+        };
+        (taken, keys)
     }
 }
 
-fn dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
-    let same = [
-        ("dns.listen", old.listen == new.listen),
-        ("dns.zone", old.zone == new.zone),
-        ("dns.service", old.service == new.service),
-        ("dns.hostmaster", old.hostmaster == new.hostmaster),
-        ("dns.nameservers", old.nameservers == new.nameservers),
-        ("dns.threads", old.threads == new.threads),
-        ("dns.static_ttl_s", old.static_ttl == new.static_ttl),
-        ("dns.negative_ttl_s", old.negative_ttl == new.negative_ttl),
-        ("dns.edns_udp_size", old.edns_udp_size == new.edns_udp_size),
-        ("dns.rate_limit", old.rate_limit == new.rate_limit),
-        ("dns.connections", old.connections == new.connections),
-        ("dns.tls", old.tls == new.tls),
-    ];
-    changed(&same)
+fn changed_dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
+    let DnsConfig {
+        listen,
+        zone,
+        service,
+        hostmaster,
+        nameservers,
+        threads,
+        // The control plane keeps these bounds, so they are taken up.
+        ttl_min: _,
+        ttl_max: _,
+        static_ttl,
+        negative_ttl,
+        edns_udp_size,
+        rate_limit,
+        connections,
+        tls,
+    } = old;
+    changed(&[
+        ("dns.listen", new.listen == *listen),
+        ("dns.zone", new.zone == *zone),
+        ("dns.service", new.service == *service),
+        ("dns.hostmaster", new.hostmaster == *hostmaster),
+        ("dns.nameservers", new.nameservers == *nameservers),
+        ("dns.threads", new.threads == *threads),
+        ("dns.static_ttl_s", new.static_ttl == *static_ttl),
+        ("dns.negative_ttl_s", new.negative_ttl == *negative_ttl),
+        ("dns.edns_udp_size", new.edns_udp_size == *edns_udp_size),
+        ("dns.rate_limit", new.rate_limit == *rate_limit),
+        ("dns.connections", new.connections == *connections),
+        ("dns.tls", new.tls == *tls),
+    ])
 }
 
-/// The key of the cookie is not compared, because a random one differs each time that a file is read.
-fn edge(old: &EdgeConfig, new: &EdgeConfig) -> Vec<&'static str> {
-    let same = [
-        ("edge.listen", old.listen == new.listen),
-        ("edge.tls", old.tls == new.tls),
-        ("edge.trusted_proxies", old.trusted_proxies == new.trusted_proxies),
-        ("edge.name", old.name == new.name),
-        ("edge.balance", old.balance == new.balance),
-        ("edge.sticky", old.sticky == new.sticky),
-        ("edge.limits", old.limits == new.limits),
-        ("edge.timeouts", old.timeouts == new.timeouts),
-        ("edge.retry", old.retry == new.retry),
-        ("edge.breaker", old.breaker == new.breaker),
-        ("edge.rate_limit", old.rate_limit == new.rate_limit),
-        ("edge.cache", old.cache == new.cache),
-        ("edge.capacity_limit", old.capacity_limit == new.capacity_limit),
-    ];
-    changed(&same)
+fn changed_edge(old: &EdgeConfig, new: &EdgeConfig) -> Vec<&'static str> {
+    let EdgeConfig {
+        listen,
+        tls,
+        trusted_proxies,
+        name,
+        balance,
+        sticky,
+        // A random key differs each time that a file is read, so keys cannot be compared.
+        secret: _,
+        limits,
+        timeouts,
+        retry,
+        breaker,
+        rate_limit,
+        cache,
+        capacity_limit,
+    } = old;
+    changed(&[
+        ("edge.listen", new.listen == *listen),
+        ("edge.tls", new.tls == *tls),
+        ("edge.trusted_proxies", new.trusted_proxies == *trusted_proxies),
+        ("edge.name", new.name == *name),
+        ("edge.balance", new.balance == *balance),
+        ("edge.sticky", new.sticky == *sticky),
+        ("edge.limits", new.limits == *limits),
+        ("edge.timeouts", new.timeouts == *timeouts),
+        ("edge.retry", new.retry == *retry),
+        ("edge.breaker", new.breaker == *breaker),
+        ("edge.rate_limit", new.rate_limit == *rate_limit),
+        ("edge.cache", new.cache == *cache),
+        ("edge.capacity_limit", new.capacity_limit == *capacity_limit),
+    ])
 }
 
 fn changed(same: &[(&'static str, bool)]) -> Vec<&'static str> {

@@ -87,12 +87,11 @@ impl Change {
         let tables = if same {
             None
         } else {
-            // With the file the database is read again as well, because a new one may be at the same path.
-            let database = match &need_restart {
-                Some(_) => tables::open(&config)?,
-                None => Arc::clone(self.tables.places.locator().database()),
-            };
-            Some(Tables::build(&config, fleet, database)?)
+            Some(match &need_restart {
+                // The database is read again as well, because a new one may be at the same path.
+                Some(_) => Tables::build(&config, fleet, tables::open(&config)?)?,
+                None => self.tables.with_fleet(&config, fleet)?,
+            })
         };
         Ok(Changed { config, tables, ignored, need_restart })
     }
@@ -115,18 +114,11 @@ impl Control {
         let changed = match built {
             Ok((_, Ok(changed))) => changed,
             Ok((read_file, Err(refused))) => {
-                if read_file {
-                    self.metrics.reloads_refused.inc();
-                }
-                tracing::error!(
-                    error = &refused as &dyn std::error::Error,
-                    of_file = read_file,
-                    action = "correct the key; `meridian router --check` checks a file, SIGHUP has it read again",
-                    "the change is refused: the old configuration, regions and nodes stay"
-                );
+                self.refused(read_file, &refused);
                 return;
             }
             Err(ended) => {
+                // The panic's message is in the log already.
                 tracing::error!(%ended, "a change could not be built: the old configuration, regions and nodes stay");
                 return;
             }
@@ -135,7 +127,7 @@ impl Control {
         self.ignored = changed.ignored;
         if let Some(keys) = &changed.need_restart {
             self.metrics.reloads_taken.inc();
-            tracing::info!(file_is = "taken up", "the configuration file was read again");
+            tracing::info!("the configuration file was read again and is taken up");
             if !keys.is_empty() {
                 tracing::warn!(
                     ?keys,
@@ -157,6 +149,25 @@ impl Control {
         self.health.go_on_with(Arc::clone(&new.fleet), self.config.health);
         self.metrics.forget_others(&new.fleet);
         self.tables = tables;
+    }
+
+    fn refused(&mut self, read_file: bool, refused: &Refused) {
+        if !read_file {
+            tracing::error!(
+                error = refused as &dyn std::error::Error,
+                action = "check the members (GET /v1/admin/members of a node)",
+                "the regions and nodes as operators changed them cannot be taken up: the old ones stay"
+            );
+            return;
+        }
+        self.metrics.reloads_refused.inc();
+        // Members may have changed meanwhile, and a bad file must not keep them from being followed.
+        self.todo.derive_fleet = true;
+        tracing::error!(
+            error = refused as &dyn std::error::Error,
+            action = "correct the key, check the file with `meridian router --check`, and send SIGHUP again",
+            "the configuration file is refused: the old configuration stays"
+        );
     }
 }
 

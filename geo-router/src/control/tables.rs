@@ -11,7 +11,7 @@ use api::RegionId;
 use super::effective::{Effective, Ignored, effective};
 use super::members::Members;
 use crate::config::RouterConfig;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Region};
 use crate::location::{Database, DatabaseError, Locator, Override, Places, PlacesError};
 use crate::policy::Policy;
 
@@ -50,6 +50,20 @@ impl Tables {
         let overrides: Vec<Override> = config.overrides.iter().map(|one| one.carried(&config.fleet, &fleet)).collect();
         let places = Places::build(Locator::new(overrides, database), |located| policy.order(&fleet, located))?;
         Ok(Tables { places: Arc::new(places), fleet, policy })
+    }
+
+    /// Tables for another fleet under the same configuration. If only nodes differ, the table of places stays, because
+    /// places depend on regions alone.
+    ///
+    /// # Errors
+    /// [`TablesError::Places`].
+    pub(super) fn with_fleet(&self, config: &RouterConfig, fleet: Arc<Fleet>) -> Result<Tables, TablesError> {
+        let without_nodes = |region: &Region| Region { nodes: Vec::new(), ..region.clone() };
+        let (old, new) = (self.fleet.regions.iter().map(without_nodes), fleet.regions.iter().map(without_nodes));
+        if old.eq(new) {
+            return Ok(Tables { fleet, places: Arc::clone(&self.places), policy: Arc::clone(&self.policy) });
+        }
+        Tables::build(config, fleet, Arc::clone(self.places.locator().database()))
     }
 
     /// Tables for the fleet of a configuration alone.

@@ -106,6 +106,11 @@ impl Forwarding {
         })
     }
 
+    /// Whether the present fleet has a region of this name.
+    pub(super) fn knows(&self, region: &str) -> bool {
+        self.tables.load().fleet.find(region).is_some()
+    }
+
     /// The latest view and tables, as an error if the tables are of an earlier fleet.
     fn fitting(&self) -> Result<Now, Now> {
         let view = Arc::clone(&self.views.borrow());

@@ -65,8 +65,7 @@ impl Edge {
             }
         };
         let region = response.headers().get(REGION).and_then(|region| region.to_str().ok());
-        let fleet = self.forwarding.now().tables.fleet.clone();
-        self.metrics.answered(region.filter(|region| fleet.find(region).is_some()), response.status());
+        self.metrics.answered(region.filter(|region| self.forwarding.knows(region)), response.status());
         // hyper sets it from the body. A wrong length from elsewhere would give the answer a second end.
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);

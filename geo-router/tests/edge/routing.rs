@@ -2,7 +2,7 @@
 
 use api::explanation::RegionState;
 
-use crate::support::{Client, RawNode, World, ok, put, say, until, view};
+use crate::support::{Act, Client, RawNode, World, ok, put, say, until, view};
 
 async fn three() -> [RawNode; 3] {
     [RawNode::named("eu").await, RawNode::named("us").await, RawNode::named("ap").await]
@@ -45,6 +45,42 @@ async fn a_new_view_counts_from_the_next_request_on() {
     world.views.send_replace(view(&world.fleet, [RegionState::Down, RegionState::Up, RegionState::Up], 0.0));
     client.send(request).await;
     assert_eq!(client.reply(false).await.body, "us");
+}
+
+/// Another fleet is taken up between two requests of one connection; what was under way ends in the old one.
+#[tokio::test]
+async fn another_fleet_counts_from_the_next_request_on_and_the_connection_stays() {
+    let nodes = three().await;
+    let [eu, us, ap] = addresses(&nodes);
+    let slow = RawNode::start(|_, _| Act::Hang).await;
+    let world = World::new([&eu, &us, &[slow.address]], "").await;
+    let mut client = Client::connect(world.address).await;
+    let request = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 10.1.1.1\r\n\r\n";
+    client.send(request).await;
+    assert_eq!(client.reply(false).await.body, "eu");
+    let mut under_way = Client::connect(world.address).await;
+    under_way.send(request.replace("10.1.1.1", "12.1.1.1")).await;
+    until(|| slow.count() == 1).await;
+    // The first region has another node, and the region of the request under way is another one.
+    let mut other = crate::support::fleet([&us, &eu, &ap]);
+    let second = geo_router::fleet::Node { name: "second".parse().unwrap(), ..other.regions[1].nodes[0].clone() };
+    other.regions[0].nodes.push(second);
+    other.regions[2].name = "sa-east".parse().unwrap();
+    let other = std::sync::Arc::new(other);
+    world.views.send_replace(view(&other, [RegionState::Up; 3], 0.0));
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        client.send(request).await;
+        seen.push(client.reply(false).await.body);
+    }
+    seen.sort();
+    assert_eq!(seen, ["eu", "us"], "both nodes of the region");
+    let reply = world.get("/", "X-Forwarded-For: 12.1.1.1\r\n").await;
+    assert_eq!((reply.body.as_str(), reply.header("meridian-region")), ("ap", Some("sa-east")));
+    // The node of the region that went breaks off. The request goes on to a region that it knows.
+    slow.kill();
+    let reply = under_way.reply(false).await;
+    assert_eq!((reply.status, reply.header("meridian-region").is_some()), (200, true), "{}", reply.raw);
 }
 
 #[tokio::test]

@@ -91,7 +91,7 @@ fn converse(name: &str, mut stream: TcpStream, acts: &Acts) -> Option<()> {
                 let cluster = json!({"node": name, "region": name, "ready": true, "regions": [], "members": members});
                 ("200 OK", cluster.to_string())
             }
-            "/held" => {
+            path if path.starts_with("/held") => {
                 acts.held.fetch_add(1, Ordering::Relaxed);
                 while !acts.is_released.load(Ordering::Relaxed) {
                     std::thread::sleep(Duration::from_millis(5));
