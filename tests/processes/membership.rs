@@ -127,6 +127,20 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
+/// Sets a flag when it is dropped.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Whether a client in Brazil is sent to the region that was added. It takes its share step by step.
+fn goes_to_sa_east(up: &Up) -> bool {
+    (0..64).any(|network| up.answered(&format!("200.147.{network}.1")) == "sa-east")
+}
+
 /// The regions by their distance from Brazil change twice, and no check-in through the edge fails.
 #[test]
 fn a_deployment_of_up_grows_and_shrinks_under_check_ins() {
@@ -147,15 +161,19 @@ fn a_deployment_of_up_grows_and_shrinks_under_check_ins() {
                 // The edge may have sent it twice.
                 assert!([200, 201].contains(&answer.status), "{}: {}", answer.status, answer.text());
                 sent += 1;
+                // As many as one page of a guest list holds.
+                std::thread::sleep(Duration::from_millis(100));
             }
             sent
         });
+        // Also after a failed assertion, otherwise the scope would wait for the guests for ever.
+        let ended = SetOnDrop(&stop);
         let added = command(&up, &["region", "add", "sa-east", "--by", "mk"]);
         assert!(added.status.success(), "{}", text(&added));
         assert!(text(&added).contains("holds everything that the other regions have"), "{}", text(&added));
         let twice = command(&up, &["region", "add", "sa-east"]);
         assert_eq!(twice.status.code(), Some(2), "{}", text(&twice));
-        holds("Brazil is sent there", Duration::from_secs(90), || up.answered(BRAZIL) == "sa-east");
+        holds("clients in Brazil are sent there", SOON, || goes_to_sa_east(&up));
 
         let early = command(&up, &["region", "remove", "us-east"]);
         assert!(!early.status.success() && text(&early).contains("drain it first"), "{}", text(&early));
@@ -163,7 +181,7 @@ fn a_deployment_of_up_grows_and_shrinks_under_check_ins() {
         assert!(drained.status.success(), "{}", text(&drained));
         let removed = command(&up, &["region", "remove", "us-east", "--reason", "too small"]);
         assert!(removed.status.success(), "{}", text(&removed));
-        stop.store(true, Ordering::Relaxed);
+        drop(ended);
         guests.join().unwrap()
     });
     assert!(sent > 20, "{sent} check-ins");
@@ -177,10 +195,12 @@ fn a_deployment_of_up_grows_and_shrinks_under_check_ins() {
     }
     let trail = command(&up, &["audit"]);
     assert!(text(&trail).contains("node sa-east of sa-east is a member") && text(&trail).contains("too small"));
-    let router = Call::new("GET", "/v1/admin/status").to(up.at(0, 1, 2)).expect(200).json();
-    let regions: Vec<&str> =
-        router["regions"].as_array().unwrap().iter().map(|region| region["region"].as_str().unwrap()).collect();
-    assert_eq!(regions, ["eu-central", "ap-southeast", "sa-east"]);
+    within("the router has forgotten it", SOON, || {
+        let router = Call::new("GET", "/v1/admin/status").to(up.at(0, 1, 2)).expect(200).json();
+        let regions: Vec<&str> =
+            router["regions"].as_array().unwrap().iter().map(|region| region["region"].as_str().unwrap()).collect();
+        if regions == ["eu-central", "ap-southeast", "sa-east"] { Ok(()) } else { Err(format!("{regions:?}")) }
+    });
     holds("its process has ended", SOON, || !up.data.join("us-east").join("pid").exists());
 
     // The next start has the same regions, at other ports.
@@ -193,6 +213,6 @@ fn a_deployment_of_up_grows_and_shrinks_under_check_ins() {
             && status["peers"].as_array().unwrap().iter().all(|peer| peer["connected"] == true)
     });
     assert_eq!(venue.list(up.at(1, 4, 0)).len(), sent);
-    holds("Brazil is sent there", SOON, || up.answered(BRAZIL) == "sa-east");
+    holds("clients in Brazil are sent there", SOON, || goes_to_sa_east(&up));
     up.stop();
 }
