@@ -108,6 +108,10 @@ kinds! {
     OperatorTokenWrong: UNAUTHORIZED, "operator-token-wrong", "No operator has this token";
     /// An operator who may only look.
     OperatorMayNot: FORBIDDEN, "operator-may-not", "The operator may only look";
+    /// A request that a page of another site sent.
+    ForeignOrigin: FORBIDDEN, "foreign-origin", "The request comes from a page of another site";
+    /// A host name that this listener does not have.
+    UnknownHost: MISDIRECTED_REQUEST, "unknown-host", "The listener does not have this name";
     /// Another drill has the lock.
     DrillRunning: CONFLICT, "drill-running", "Another drill is running";
     /// A drill that does not have the lock.

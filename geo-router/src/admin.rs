@@ -99,7 +99,7 @@ impl Admin {
         let query = request.uri().query().unwrap_or_default().to_owned();
         // Probes tell nothing, and a ballot is signed with the routers' own key.
         let is_open = ["/healthz", "/readyz", BALLOT_PATH].contains(&request.uri().path());
-        if !is_open && let Err(problem) = self.operators.admit(request.headers(), Role::View) {
+        if !is_open && let Err(problem) = self.operators.admit(request.uri(), request.headers(), Role::View) {
             return refuse(problem);
         }
         match ROUTER.handler(resource, request.method()) {

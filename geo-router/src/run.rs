@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use service::operators::{Operators, OperatorsError};
+use service::pid_file::{PidFile, PidFileError};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -45,6 +46,9 @@ pub enum RunError {
     /// The routers' key cannot be used.
     #[error(transparent)]
     Key(#[from] PeerKeyError),
+    /// The pid file cannot be written.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
     /// The metrics cannot be registered.
     #[error("cannot register metrics")]
     Metrics(#[from] prometheus::Error),
@@ -79,6 +83,7 @@ pub async fn run(
     let config = Arc::new(config);
     let admin = TcpListener::bind(config.admin).await;
     let admin = admin.map_err(|source| RunError::Listen { address: config.admin, source })?;
+    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let operators = Operators::load(config.operators.as_deref())?;
     let key = config.key_file.as_deref().map(PeerKey::load).transpose()?;
     if let Some(weakness) = config.weakness() {

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use crate::peer::{Links, TlsError, TlsIdentity, accept, dial_members};
 use crate::{driver, storage};
 use registry::LONGEST_RETENTION;
 use service::operators::Operators;
+use service::pid_file::{PidFile, PidFileError};
+use service::private;
 
 /// How long requests in flight may take before the node stops anyway.
 const DRAIN: Duration = Duration::from_secs(6);
@@ -50,6 +53,18 @@ pub enum RunError {
     /// The operators cannot be read.
     #[error("admin.operators")]
     Operators(#[from] service::operators::OperatorsError),
+    /// The pid file cannot be written.
+    #[error(transparent)]
+    PidFile(#[from] PidFileError),
+    /// The folder of the data cannot be closed to other users.
+    #[error("data: {} cannot be closed to other users", path.display())]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The engine failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -84,6 +99,7 @@ pub async fn run_with_clock(
     let public = listen(config.listen.public).await?;
     let replication = listen(config.listen.replication).await?;
     let admin = listen(config.listen.admin).await?;
+    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let packs = Packs::load(&config.registry)?;
     let console_keys = ConsoleKeys::load(&config.registry)?;
     let operators = Operators::load(config.operators.as_deref())?;
@@ -91,6 +107,12 @@ pub async fn run_with_clock(
     let faults = Faults::new(config.faults, clock.clone(), metrics.clone());
     let clock: Arc<dyn Clock> = Arc::new(SteppedClock { right: clock, faults: faults.clone() });
 
+    let was_open =
+        private::make_folder(&config.data).map_err(|source| RunError::Data { path: config.data.clone(), source })?;
+    if was_open {
+        let data = config.data.display();
+        tracing::warn!(%data, "other users of this machine could read the folder of the data: it is closed to them now");
+    }
     let data = config.data.clone();
     let (storage_config, disk_faults) = (config.storage, faults.clone());
     // Recovery may read gigabytes, so it runs on a blocking thread.

@@ -23,6 +23,8 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
+use crate::private::{self, ExposedKey};
+
 /// How long an authority lasts.
 const AUTHORITY_YEARS: i16 = 10;
 /// How long a node's certificate lasts.
@@ -42,6 +44,9 @@ pub enum CertsError {
         /// Its certificate.
         path: PathBuf,
     },
+    /// Other users can read the key.
+    #[error(transparent)]
+    Exposed(#[from] ExposedKey),
     /// A file cannot be read or written.
     #[error("cannot use {}", path.display())]
     File {
@@ -202,6 +207,7 @@ impl CertificateAuthority {
 /// # Errors
 /// The first thing that is wrong.
 pub fn check(ca: &Path, certificate_path: &Path, key_path: &Path, name: &NodeName) -> Result<(), CertsError> {
+    private::check_key(key_path)?;
     check_at(ca, certificate_path, key_path, name, UnixTime::now())
 }
 

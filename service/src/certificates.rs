@@ -19,6 +19,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::private::{self, ExposedKey};
+
 /// How often the files are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -53,6 +55,9 @@ pub enum CertificateError {
         #[source]
         source: pem::Error,
     },
+    /// Other users can read the key.
+    #[error(transparent)]
+    Exposed(#[from] ExposedKey),
     /// Certificate and key do not belong together, or are of an unsupported kind.
     #[error("{} and its key cannot be used together", path.display())]
     Unusable {
@@ -79,6 +84,7 @@ impl Certificates {
     /// [`CertificateError`].
     pub fn load(files: CertificateSection) -> Result<Arc<Certificates>, CertificateError> {
         // Times are read before the contents, so that a file that changes in between is read again.
+        private::check_key(&files.key)?;
         let seen = times(&files);
         let current = ArcSwap::from_pointee(read(&files)?);
         Ok(Arc::new(Certificates { files, current, seen: Mutex::new(seen) }))

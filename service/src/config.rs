@@ -89,6 +89,17 @@ pub enum ValueError {
         /// Its key.
         key: String,
     },
+    /// An admin listener on all addresses, although every client of it is trusted.
+    #[error(
+        "{key} = {address}: listens on all addresses, and without `admin.operators` every client may give orders; name one \
+         address, or a file with operators"
+    )]
+    AdminOpen {
+        /// Its key.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
     /// Two listeners on one address.
     #[error("{key}: {address} is taken by {other} already")]
     ListenTwice {
@@ -99,6 +110,14 @@ pub enum ValueError {
         /// Their address.
         address: SocketAddr,
     },
+}
+
+/// An admin listener, which may listen on all addresses only if its clients are told apart.
+///
+/// # Errors
+/// [`ValueError::AdminOpen`].
+pub fn admin(key: &'static str, address: SocketAddr, has_operators: bool) -> Result<(), ValueError> {
+    if address.ip().is_unspecified() && !has_operators { Err(ValueError::AdminOpen { key, address }) } else { Ok(()) }
 }
 
 /// A number within its bounds. A value that is not a number is within none.

@@ -7,7 +7,10 @@
 //! | [`problem`] | a problem as an HTTP answer |
 //! | [`config`] | loads a configuration file; has the checks that all configurations share |
 //! | [`certificates`] | certificates from files, read again when they are renewed |
+//! | `browsers` | what keeps pages of other sites away from an admin listener |
 //! | [`operators`] | who may use an admin listener |
+//! | [`private`] | files that no other user may read |
+//! | [`pid_file`] | the file with the process's id |
 //! | [`signing`] | keys for what a process hands out and gets back |
 //! | [`authority`] | a private certificate authority for the nodes of a deployment |
 //!
@@ -15,10 +18,13 @@
 //! Nothing here knows what a node or a router is for.
 
 pub mod authority;
+mod browsers;
 pub mod certificates;
 pub mod config;
 pub mod listen;
 pub mod operators;
+pub mod pid_file;
+pub mod private;
 pub mod problem;
 pub mod router;
 pub mod signing;

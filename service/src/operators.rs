@@ -15,11 +15,12 @@ use api::operators::Role;
 use api::problem::Kind;
 use arc_swap::ArcSwap;
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
-use hyper::HeaderMap;
 use hyper::header::AUTHORIZATION;
+use hyper::{HeaderMap, Uri};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::browsers;
 use crate::problem::Problem;
 
 /// Beginning of every token, so that one that leaks is recognised.
@@ -196,13 +197,21 @@ impl Operators {
         self.0.is_some()
     }
 
-    /// The client that sent these headers, if it has the role.
+    /// The client that sent this request, if it has the role.
     ///
     /// # Errors
-    /// A problem without a token, with a wrong one, or with one whose role is not enough.
-    pub fn admit(&self, headers: &HeaderMap, wanted: Role) -> Result<Caller, Problem> {
-        let Some(known) = &self.0 else { return Ok(Caller { name: None }) };
+    /// A problem without a token, with a wrong one, or with one whose role is not enough; or if a page of another site
+    /// sent the request ([`crate::browsers`]).
+    pub fn admit(&self, uri: &Uri, headers: &HeaderMap, wanted: Role) -> Result<Caller, Problem> {
+        browsers::check_origin(uri, headers)?;
+        let Some(known) = &self.0 else {
+            browsers::check_host(uri, headers)?;
+            return Ok(Caller { name: None });
+        };
         known.renew();
+        if !headers.contains_key(AUTHORIZATION) {
+            browsers::check_host(uri, headers)?;
+        }
         let text = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = text.and_then(|text| text.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
@@ -286,17 +295,22 @@ mod tests {
             let at = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
             file.set_modified(at).expect("sets the time");
         };
-        assert!(operators.admit(&headers, Role::Operate).is_ok());
+        assert!(operators.admit(&hyper::Uri::from_static("/"), &headers, Role::Operate).is_ok());
         touch("operators = 7", 1_000);
-        assert!(operators.admit(&headers, Role::Operate).is_ok(), "those known before stay");
+        assert!(
+            operators.admit(&hyper::Uri::from_static("/"), &headers, Role::Operate).is_ok(),
+            "those known before stay"
+        );
         touch(&entry.replace("operate\"", "view\""), 2_000);
-        assert!(operators.admit(&headers, Role::Operate).is_err());
+        assert!(operators.admit(&hyper::Uri::from_static("/"), &headers, Role::Operate).is_err());
         for bad in
             [entry.replace(&hash, "00"), entry.replace("ana", ""), format!("{entry}{entry}"), format!("x = 1\n{entry}")]
         {
             touch(&bad, 3_000);
             assert!(OperatorsFile::load(&path).is_err(), "{bad}");
         }
-        assert!(Operators::load(None).is_ok_and(|open| open.admit(&hyper::HeaderMap::new(), Role::Operate).is_ok()));
+        assert!(Operators::load(None).is_ok_and(|open| {
+            open.admit(&hyper::Uri::from_static("/"), &hyper::HeaderMap::new(), Role::Operate).is_ok()
+        }));
     }
 }

@@ -7,6 +7,8 @@ use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use crate::private::{self, ExposedKey};
+
 /// 32 bytes that sign (HMAC-SHA-256, RFC 2104, cut to 128 bits).
 #[derive(Clone, PartialEq, Eq)]
 pub struct SigningKey([u8; 32]);
@@ -24,6 +26,9 @@ pub enum SigningKeyError {
         #[source]
         source: std::io::Error,
     },
+    /// Other users can read it.
+    #[error(transparent)]
+    Exposed(#[from] ExposedKey),
     /// It holds something else.
     #[error("{} must hold 32 random bytes in hexadecimal or base64", path.display())]
     NotAKey {
@@ -38,6 +43,7 @@ impl SigningKey {
     /// # Errors
     /// [`SigningKeyError`].
     pub fn load(path: &Path) -> Result<SigningKey, SigningKeyError> {
+        private::check_key(path)?;
         let text = std::fs::read(path).map_err(|source| SigningKeyError::Read { path: path.to_owned(), source })?;
         SigningKey::parse(&text).ok_or_else(|| SigningKeyError::NotAKey { path: path.to_owned() })
     }

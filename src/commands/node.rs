@@ -11,11 +11,11 @@ use ::node::config::NodeConfig;
 use ::node::metrics::Metrics;
 use anyhow::Context as _;
 use clap::Args;
-use service::authority;
+use service::{authority, private};
 
 use crate::args::Usage;
 use crate::drill;
-use crate::support::process::{PidFile, raise_open_files, shutdown};
+use crate::support::process::{raise_open_files, shutdown};
 
 /// Options of `meridian node`.
 #[derive(Debug, Args)]
@@ -33,18 +33,21 @@ pub(crate) struct NodeArgs {
 
 /// Runs a node until SIGTERM or Ctrl-C.
 pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
+    private::hide_new_files();
     let config = NodeConfig::load(&args.config)?;
     let tls = &config.tls;
     let checked = authority::check(&tls.ca, &tls.certificate, &tls.key, &config.name);
     if args.check {
         checked.map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
+        for key in &config.registry.console_keys {
+            private::check_key(key).map_err(|error| Usage::error(format!("registry.console_keys: {error}")))?;
+        }
         say!("{}: good (node {}, region {})", args.config.display(), config.name, config.region);
         return Ok(ExitCode::SUCCESS);
     }
     checked.context("peers would refuse this node (`meridian certs init` makes certificates)")?;
     raise_open_files();
     let shutdown = shutdown(args.exit_with_parent)?;
-    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let metrics = Arc::new(Metrics::new()?);
     // Read at the start, otherwise the operator would hear of a mistake in a drill only at its first check.
     let watched = drill::watch(&config.drills.check, config.drills.every, metrics.clone())?;

@@ -11,9 +11,10 @@ use clap::Args;
 use geo_router::config::RouterConfig;
 use geo_router::control::{PeerKey, Reload};
 use geo_router::run;
+use service::private;
 
 use crate::args::Usage;
-use crate::support::process::{self, PidFile};
+use crate::support::process;
 
 /// Options of `meridian router`.
 #[derive(Debug, Args)]
@@ -33,6 +34,7 @@ pub(crate) struct RouterArgs {
 pub(crate) async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
     // From the first moment on, because SIGHUP would end a process that does not wait for it.
     let asked = process::reloads()?;
+    private::hide_new_files();
     let config = RouterConfig::load(&args.config)?;
     if args.check {
         let places = run::locate(&config).map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
@@ -50,7 +52,6 @@ pub(crate) async fn router(args: RouterArgs) -> anyhow::Result<ExitCode> {
     }
     process::raise_open_files();
     let shutdown = process::shutdown(args.exit_with_parent)?;
-    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     run::run(config, Reload { file: args.config, asked }, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }

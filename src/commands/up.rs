@@ -86,6 +86,8 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     // Signal handlers come first, so that a signal never leaves children without a process that stops them.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // Processes inherit this, and their files are those of guests.
+    service::private::hide_new_files();
     let folder = folder::Folder::open(&args.data, args.fresh)?;
     let settings = folder.settle(args.regions, args.nodes, args.routers, args.engine.map(Engine::from))?;
     let (addresses, aliased) = addresses::choose(&settings, args.base_port);

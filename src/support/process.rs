@@ -1,10 +1,8 @@
-//! The life of a server process: its signals, its parent, its pid file, its limits.
+//! The life of a server process: its signals, its parent, its limits.
 
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -66,28 +64,5 @@ pub(crate) fn raise_open_files() {
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
     {
         tracing::debug!(%error, soft, hard, "open files stay limited");
-    }
-}
-
-/// A file with this process's id, removed when the process ends.
-pub(crate) struct PidFile(PathBuf);
-
-impl PidFile {
-    /// Writes it.
-    pub(crate) fn write(path: &Path) -> anyhow::Result<Self> {
-        std::fs::write(path, format!("{}\n", std::process::id()))
-            .with_context(|| format!("cannot write the process id to {}", path.display()))?;
-        Ok(Self(path.to_owned()))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        // Another node may have been started meanwhile and have written its own id.
-        let own = std::fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
-        if own && let Err(error) = std::fs::remove_file(&self.0) {
-            let action = "remove the file; it names a process that has ended";
-            tracing::warn!(path = %self.0.display(), %error, action, "the pid file cannot be removed");
-        }
     }
 }

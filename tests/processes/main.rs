@@ -29,6 +29,7 @@ mod faults;
 mod hostile;
 mod membership;
 mod operators;
+mod private;
 mod release;
 mod router;
 mod router_changes;

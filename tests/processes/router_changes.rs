@@ -189,7 +189,7 @@ fn hold(edge: SocketAddr, address: &str) -> impl FnOnce() -> client::Answer {
     // The edge waits as long as the request says.
     let call = Call::new("GET", "/held?wait=30s").header("X-Forwarded-For", address);
     let mut stream = client::connect(edge).unwrap();
-    std::io::Write::write_all(&mut stream, &call.render()).unwrap();
+    std::io::Write::write_all(&mut stream, &call.render("meridian.test")).unwrap();
     move || client::read(&mut stream).unwrap()
 }
 

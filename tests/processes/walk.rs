@@ -144,7 +144,7 @@ fn cut_off(up: &Up, venue: &Venue) {
     let before = venue.list(up.public[0]).len();
     let visits: Vec<Visit> = (0..12).map(|number| venue.visit(&format!("Cut Off {number}"), "030 23125 001")).collect();
     for (number, visit) in visits.iter().enumerate() {
-        let request = visit.put().render();
+        let request = visit.put().render("meridian.test");
         let mut stream = client::connect(up.public[1]).unwrap();
         // Half a request has no effect; a whole one may have been executed before the connection broke.
         let sent = if number % 4 == 0 { request.len() / 2 } else { request.len() };
@@ -173,7 +173,8 @@ fn concurrent_corrections(up: &Up, venue: &Venue) {
             for (at, phone) in [(us, "030 1111"), (ap, "030 2222")] {
                 let start = &start;
                 scope.spawn(move || {
-                    let (request, mut stream) = (visit.correct(phone).render(), client::connect(at).unwrap());
+                    let (request, mut stream) =
+                        (visit.correct(phone).render("meridian.test"), client::connect(at).unwrap());
                     start.wait();
                     stream.write_all(&request).unwrap();
                     client::read(&mut stream).unwrap().expect(200);

@@ -33,6 +33,7 @@ pub(super) fn router(file: RouterFile, folder: &Path) -> Result<RouterConfig, Va
         listeners.extend(dns.tls.as_ref().map(|tls| ("dns.tls.listen", tls.listen)));
     }
     config::distinct(&listeners)?;
+    config::admin("admin.listen", file.admin.listen, file.admin.operators.is_some())?;
     if file.dns.is_none() && file.edge.is_none() {
         return Err(ValueError::NothingToDo);
     }

@@ -11,6 +11,7 @@ use api::client::{Base, Call};
 use api::headers::MAC;
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
+use service::private::{self, ExposedKey};
 use sha2::Sha256;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -46,6 +47,9 @@ pub enum PeerKeyError {
         #[source]
         source: std::io::Error,
     },
+    /// Other users can read it.
+    #[error(transparent)]
+    Exposed(#[from] ExposedKey),
     /// It is too short to be a secret.
     #[error("the routers' key {} is shorter than 16 bytes", path.display())]
     Short {
@@ -60,6 +64,7 @@ impl PeerKey {
     /// # Errors
     /// [`PeerKeyError`].
     pub fn load(path: &Path) -> Result<PeerKey, PeerKeyError> {
+        private::check_key(path)?;
         let bytes = std::fs::read(path).map_err(|source| PeerKeyError::Read { path: path.to_owned(), source })?;
         let key = bytes.trim_ascii();
         if key.len() < SHORTEST {

@@ -22,6 +22,7 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
             .map_err(|_| config::ValueError::Empty { key: "name".to_owned() })?,
     };
     let listen = ListenConfig::try_from(file.listen)?;
+    config::admin("listen.admin", listen.admin, file.admin.operators.is_some())?;
     let peers = peers(file.peers, &name, &listen)?;
     Ok(NodeConfig {
         position: file.position.check("position")?,

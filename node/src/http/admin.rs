@@ -100,7 +100,7 @@ fn admit(call: &Call) -> Result<Operator, Problem> {
     }
     let looks = call.parts.method == Method::GET || call.parts.method == Method::HEAD;
     let wanted = if looks { Role::View } else { Role::Operate };
-    let caller = call.app.operators.admit(&call.parts.headers, wanted)?;
+    let caller = call.app.operators.admit(&call.parts.uri, &call.parts.headers, wanted)?;
     Ok(Operator { name: caller.name, address })
 }
 

@@ -59,8 +59,9 @@ pub async fn accept(socket: TcpListener, links: Links, mut shutdown: watch::Rece
                     Ok(Err(stranger)) => {
                         links.metrics.refused_peers.inc();
                         let action = "none if it is a scanner; otherwise check the peer's certificate and name";
+                        let error = &stranger as &dyn std::error::Error;
                         tracing::warn!(
-                            %address, error = %stranger, action,
+                            %address, error, action,
                             "refused a connection on the replication port"
                         );
                     }

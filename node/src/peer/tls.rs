@@ -47,8 +47,14 @@ pub struct TlsIdentity {
     name: NodeName,
     current: ArcSwap<Loaded>,
     reading: Mutex<()>,
+    /// When the operator was last warned that the certificate ends soon.
+    warned: Mutex<Option<SystemTime>>,
     metrics: Arc<Metrics>,
 }
+
+const DAY: Duration = Duration::from_hours(24);
+/// How long before its end a certificate is warned of.
+const WARN_BEFORE: Duration = Duration::from_hours(30 * 24);
 
 /// Time between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -66,8 +72,14 @@ impl TlsIdentity {
     /// [`TlsError`].
     pub fn load(files: &TlsConfig, name: &NodeName, metrics: Arc<Metrics>) -> Result<TlsIdentity, TlsError> {
         let current = ArcSwap::from_pointee(Loaded::read(files)?);
-        let identity =
-            TlsIdentity { files: files.clone(), name: name.clone(), current, reading: Mutex::new(()), metrics };
+        let identity = TlsIdentity {
+            files: files.clone(),
+            name: name.clone(),
+            current,
+            reading: Mutex::new(()),
+            warned: Mutex::new(None),
+            metrics,
+        };
         identity.measure();
         Ok(identity)
     }
@@ -94,7 +106,11 @@ impl TlsIdentity {
             }
             let own = Arc::clone(&self);
             // The files are read and the signatures verified on a thread of their own.
-            let _ = tokio::task::spawn_blocking(move || own.renew()).await;
+            let look = move || {
+                own.renew();
+                own.warn_if_it_ends(SystemTime::now());
+            };
+            let _ = tokio::task::spawn_blocking(look).await;
         }
     }
 
@@ -122,6 +138,21 @@ impl TlsIdentity {
                 );
             }
         }
+    }
+
+    /// Warns once a day that the certificate ends soon.
+    fn warn_if_it_ends(&self, now: SystemTime) {
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(self.metrics.certificate_until.get());
+        let left = until.duration_since(now).unwrap_or_default();
+        let mut warned = self.warned.lock();
+        let is_new = warned.is_none_or(|at| now.duration_since(at).is_ok_and(|ago| ago >= DAY));
+        if left >= WARN_BEFORE || !is_new {
+            return;
+        }
+        *warned = Some(now);
+        let days_left = left.as_secs() / DAY.as_secs();
+        let action = "renew it (`meridian certs init --node NAME --renew`); it is read again without a restart";
+        tracing::warn!(days_left, action, "this node's certificate ends soon: peers refuse the node then");
     }
 
     fn measure(&self) {

@@ -50,10 +50,12 @@ impl Call {
         self
     }
 
-    /// The bytes of the request on the wire.
-    pub(crate) fn render(&self) -> Vec<u8> {
-        let mut head =
-            format!("{} {} HTTP/1.1\r\nHost: meridian.test\r\nConnection: close\r\n", self.method, self.path);
+    /// The bytes of the request on the wire, to a server that is called `host`.
+    pub(crate) fn render(&self, host: &str) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\nConnection: close\r\n", self.method, self.path);
+        if !self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            head.push_str(&format!("Host: {host}\r\n"));
+        }
         for (name, value) in &self.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -67,7 +69,7 @@ impl Call {
     /// Sends the request and reads the answer.
     pub(crate) fn send(&self, to: SocketAddr) -> io::Result<Answer> {
         let mut stream = connect(to)?;
-        stream.write_all(&self.render())?;
+        stream.write_all(&self.render(&to.to_string()))?;
         read(&mut stream)
     }
 

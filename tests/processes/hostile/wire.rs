@@ -125,7 +125,7 @@ fn slow_clients_are_closed_and_block_no_other_client() {
     }
     // The node waits for a body that never ends up to its deadline, and other clients do not wait.
     let mut stalled = client::connect(node.public).unwrap();
-    let put = guarded.guest.put().render();
+    let put = guarded.guest.put().render("meridian.test");
     stalled.write_all(&put[..put.len() - 5]).unwrap();
     guarded.guest.put().to(node.public).expect(200);
     client::read(&mut stalled).unwrap().problem(408);

@@ -1,0 +1,44 @@
+//! The file with a process's id, for scripts that send it signals.
+//!
+//! # Invariants
+//! - A process writes its id only when it has its listeners. Otherwise a second process that fails to start would put its
+//!   own id in the place of that of the one which runs, and then remove the file.
+//! - A process removes only a file with its own id.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A file with this process's id, removed when the value is dropped.
+#[derive(Debug)]
+pub struct PidFile(PathBuf);
+
+/// Why the file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the process id to {}", path.display())]
+pub struct PidFileError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl PidFile {
+    /// Writes it.
+    ///
+    /// # Errors
+    /// [`PidFileError`].
+    pub fn write(path: &Path) -> Result<PidFile, PidFileError> {
+        let written = std::fs::write(path, format!("{}\n", std::process::id()));
+        written.map_err(|source| PidFileError { path: path.to_owned(), source })?;
+        Ok(PidFile(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        let own = std::fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
+        if own && let Err(error) = std::fs::remove_file(&self.0) {
+            let action = "remove the file; it names a process that has ended";
+            tracing::warn!(path = %self.0.display(), %error, action, "the pid file cannot be removed");
+        }
+    }
+}
