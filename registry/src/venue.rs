@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod document;
 pub(crate) mod id;
+pub(crate) mod retention;
 
 pub use body::{CheckedVenue, CreatedVenue, NewVenue, VenuePatch};
 pub use document::{Venue, VenueProfile};

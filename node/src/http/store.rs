@@ -85,7 +85,7 @@ pub(super) fn why_absent(app: &App, venue: VenueId, id: VisitId, session: &mut S
         return Ok(Problem::new(Kind::Erased, "it was erased and does not come back"));
     }
     let retention = match venues::find(app, venue, session)? {
-        VenueLookup::Open(known) | VenueLookup::Closed(known) => known.venue.retention,
+        VenueLookup::Open(known) | VenueLookup::Closed(known) => known.venue.retentions.at(id.arrival()),
         VenueLookup::Erased | VenueLookup::Unknown => LONGEST_RETENTION,
     };
     if id.arrival().plus(retention) <= app.as_of(&session.status) {

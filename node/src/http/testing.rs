@@ -154,12 +154,18 @@ pub(super) struct Answer<B = String> {
 
 impl Api {
     pub(super) async fn start() -> Api {
+        Api::under("default").await
+    }
+
+    /// A node whose venues get this policy pack.
+    pub(super) async fn under(policy: &str) -> Api {
         let disk = Disk::default();
         let ahead_ms = Arc::new(AtomicI64::new(0));
         let clock: Arc<dyn Clock> = Arc::new(Shifted { machine: SystemClock::start(), ahead_ms: ahead_ms.clone() });
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/node.toml");
         let mut config = NodeConfig::load(&example).expect("the example loads");
         config.peers.clear();
+        config.registry.policy = policy.to_owned();
         let data = tempfile::tempdir().expect("a folder");
         config.data = data.path().to_owned();
         let store: Store = Arc::new(disk.clone());

@@ -126,6 +126,51 @@ async fn a_repeat_is_recognised_after_the_retention_has_changed() {
     assert_eq!(list.json()["visits"][0]["persons"], body("Anne")["persons"], "{list:?}");
 }
 
+/// A visit has the retention that held when its guests arrived. A repeat after a change is a repeat, in both directions,
+/// and what has expired stays expired.
+#[tokio::test]
+async fn a_change_of_retention_moves_no_visit_and_brings_none_back() {
+    let api = Api::under("development").await;
+    let about = |retention: &str| json!({"name": "Adler", "timezone": "Europe/Berlin", "retention": retention});
+    let venue = api.venue_of(&about("1h")).await;
+    let guest = venue.guest(1, NOW);
+    let first = guest.ask(&api, "PUT", Some(&body("Anna"))).await;
+    let expires = first.json()["expires_at"].clone();
+    for retention in ["2h", "61s", "14d"] {
+        assert_eq!(venue.change(&api, &json!({"retention": retention})).await.status, 200);
+        let again = guest.ask(&api, "PUT", Some(&body("Anna"))).await;
+        assert_eq!((again.status, &again.json()["expires_at"]), (200, &expires), "{retention}: {again:?}");
+        assert_eq!(guest.ask(&api, "PUT", Some(&body("Ben"))).await.status, 409, "{retention}");
+        assert_eq!(guest.ask(&api, "GET", None).await.json()["expires_at"], expires, "{retention}");
+        // One that never came here before has the retention of its arrival as well: an outbox that was offline.
+        let late = venue.guest(retention.len() as u8 + 1, NOW * 2);
+        let taken = late.ask(&api, "PUT", Some(&body("Cem"))).await;
+        assert_eq!(taken.status, 201, "{retention}");
+        let kept = |answer: &Answer, at: Wall| {
+            let until: api::Moment = answer.json()["expires_at"].as_str().expect("a time").parse().expect("a time");
+            until.0.since(at)
+        };
+        assert_eq!(kept(&taken, late.id.arrival()), Duration::from_hours(1), "{retention}");
+        let new = venue.guest(retention.len() as u8 + 10, Duration::ZERO);
+        let taken = new.ask(&api, "PUT", Some(&body("Dua"))).await;
+        assert_eq!(api::duration::show(kept(&taken, new.id.arrival())), retention, "{taken:?}");
+    }
+
+    let short = api.venue_of(&about("62s")).await;
+    let guest = short.guest(1, NOW);
+    assert_eq!(guest.ask(&api, "PUT", Some(&body("Anna"))).await.status, 201);
+    let expired = async {
+        while guest.ask(&api, "GET", None).await.status != 410 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), expired).await.expect("it expires");
+    assert_eq!(short.change(&api, &json!({"retention": "14d"})).await.status, 200);
+    let back = guest.ask(&api, "PUT", Some(&body("Anna"))).await;
+    assert_eq!(back.json()["type"], "urn:meridian:problem:expired", "{back:?}");
+    assert_eq!(guest.ask(&api, "GET", None).await.status, 410);
+}
+
 #[tokio::test]
 async fn while_the_clock_is_in_doubt_no_write_is_judged_by_the_time() {
     let api = Api::start().await;

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use jiff::tz::{TimeZone, TimeZoneDatabase};
-use replication::Value;
+use replication::{Value, Wall};
 use serde::{Deserialize, Serialize};
 
 use crate::body::{present, read_json};
@@ -17,6 +17,7 @@ use crate::policy::PolicyPack;
 use crate::text::{MAX_AREA_CHARS, clean};
 use crate::venue::document::{Venue, areas_value, field, retention_value};
 use crate::venue::id::{OwnerKey, VenueId};
+use crate::venue::retention::Retentions;
 use api::duration;
 
 /// How long a venue's name may be.
@@ -106,6 +107,7 @@ impl CheckedVenue {
             address: self.address,
             timezone: self.timezone,
             retention: self.retention,
+            retentions: Retentions::always(self.retention),
             areas: self.areas,
             policy: self.policy,
             owner_key_hashes: vec![owner.hash()],
@@ -141,12 +143,17 @@ impl VenuePatch {
         read_json(body)
     }
 
-    /// Checks the patch and returns each field to set, or to remove (`None`). A new retention holds for visits that are
-    /// accepted from now on; stored visits keep their expiry.
+    /// Checks the patch of `venue` and returns each field to set, or to remove (`None`). A new retention holds for visits
+    /// whose guests arrive from `now` on; earlier visits keep theirs.
     ///
     /// # Errors
     /// [`Invalid`] with all that is wrong.
-    pub fn check(&self, pack: &PolicyPack) -> Result<Vec<(&'static str, Option<Value>)>, Invalid> {
+    pub fn check(
+        &self,
+        venue: &Venue,
+        pack: &PolicyPack,
+        now: Wall,
+    ) -> Result<Vec<(&'static str, Option<Value>)>, Invalid> {
         let mut invalid = Invalid::default();
         let mut updates = Vec::new();
         if let Some(name) = &self.name {
@@ -162,6 +169,7 @@ impl VenuePatch {
         if let Some(retention) = &self.retention {
             let retention = check_retention(retention.as_deref(), pack, &mut invalid);
             updates.push((field::RETENTION, Some(retention_value(retention))));
+            updates.extend(venue.retentions.change(retention, now).map(|all| (field::RETENTIONS, Some(all))));
         }
         if let Some(areas) = &self.areas {
             let areas = check_areas(areas.as_deref(), &mut invalid);

@@ -18,6 +18,7 @@ use subtle::{Choice, ConstantTimeEq};
 use crate::conflicts::Conflicts;
 use crate::policy::{Household, PolicyPack, Required};
 use crate::venue::id::{OwnerKey, VenueId};
+use crate::venue::retention::Retentions;
 use api::duration;
 
 /// Names of the document's fields.
@@ -28,6 +29,8 @@ pub(crate) mod field {
     pub(crate) const TIMEZONE: &str = "t";
     /// Whole seconds.
     pub(crate) const RETENTION: &str = "r";
+    /// Text: earlier retentions and the present one, with the moments from which they hold (`venue/retention.rs`).
+    pub(crate) const RETENTIONS: &str = "h";
     /// Text: one area per line. A line break can separate areas, because an area has no control characters.
     pub(crate) const AREAS: &str = "s";
     /// Text: id of the policy pack.
@@ -49,8 +52,10 @@ pub struct Venue {
     pub address: Option<String>,
     /// IANA time zone, in which pages show times.
     pub timezone: String,
-    /// How long a visit is kept, counted from its arrival.
+    /// How long a visit is kept whose guests arrive now, counted from their arrival.
     pub retention: Duration,
+    /// How long visits are kept, by their arrival.
+    pub retentions: Retentions,
     /// Tables and rooms. If there are none, guests may name any area.
     pub areas: Vec<String>,
     /// Id of the policy pack.
@@ -69,13 +74,15 @@ impl Venue {
     pub fn from_document(id: VenueId, document: &Document) -> Option<Venue> {
         let text = |name| document.get(name).and_then(Value::as_text).map(str::to_owned);
         let retention = document.get(field::RETENTION)?.as_int()?;
+        let retention = Duration::from_secs(u64::try_from(retention).ok()?);
         let hashes = document.created(field::OWNER).into_iter().filter_map(Value::as_bytes);
         Some(Venue {
             id,
             name: text(field::NAME)?,
             address: text(field::ADDRESS),
             timezone: text(field::TIMEZONE)?,
-            retention: Duration::from_secs(u64::try_from(retention).ok()?),
+            retention,
+            retentions: Retentions::read(document, retention),
             areas: text(field::AREAS).map(|lines| areas_of(&lines)).unwrap_or_default(),
             policy: text(field::POLICY)?,
             owner_key_hashes: hashes.filter_map(|bytes| bytes.try_into().ok()).collect(),
@@ -93,6 +100,7 @@ impl Venue {
             address: None,
             timezone: String::new(),
             retention: Duration::ZERO,
+            retentions: Retentions::always(Duration::ZERO),
             areas: Vec::new(),
             policy: String::new(),
             owner_key_hashes: Vec::new(),

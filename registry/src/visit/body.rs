@@ -118,10 +118,11 @@ impl CheckedVisit {
         area.into_iter().chain(left).chain(persons.flatten()).collect()
     }
 
-    /// The key of the visit's document, which expires when the venue's retention has passed since the arrival.
+    /// The key of the visit's document, which expires when the retention has passed since the arrival that held at that
+    /// moment.
     #[must_use]
     pub fn key(&self, id: VisitId, venue: &Venue) -> DocumentKey {
-        id.name(venue.id).expiring(self.arrival.plus(venue.retention))
+        id.name(venue.id).expiring(self.arrival.plus(venue.retentions.at(self.arrival)))
     }
 }
 

@@ -176,7 +176,7 @@ fn form_page(
         venue: &venue.name,
         action: address(parts),
         now: times::moment(texts, &times::local(id.arrival(), &zone), &clock),
-        deleted_on: times::day(texts, &times::local(id.arrival().plus(venue.retention), &zone)),
+        deleted_on: times::day(texts, &times::local(id.arrival().plus(venue.retentions.at(id.arrival())), &zone)),
         notice: pack.notice.get(texts.tag).or_else(|| pack.notice.get("en")).map_or("", |notice| notice.trim()),
         form,
         area,

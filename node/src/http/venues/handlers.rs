@@ -119,7 +119,7 @@ pub(in super::super) async fn apply(
 ) -> Result<(Arc<CachedVenue>, Option<Outcome>), Problem> {
     // Read from the store and not from the cache, because a change builds on the current state.
     let known = read_open(app, id)?;
-    let updates = patch.check(&known.pack)?;
+    let updates = patch.check(&known.venue, &known.pack, app.now(&app.handle.status()))?;
     let Some(change) = known.amend(&updates) else { return Ok((known, None)) };
     let outcome = app.write("venue_change", Write::Change { key: known.key, change }).await.map_err(closed)?;
     app.venues.invalidate(&id);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use replication::Value;
+use replication::{Value, Wall};
 use serde_json::json;
 
 use super::{NewVenue, VenuePatch};
@@ -21,7 +21,8 @@ fn opened(body: &serde_json::Value) -> Result<Venue, Invalid> {
 }
 
 fn patched(body: &serde_json::Value) -> Result<Vec<(&'static str, Option<Value>)>, Invalid> {
-    VenuePatch::parse(body.to_string().as_bytes())?.check(&pack())
+    let venue = opened(&json!({"name": "A", "timezone": "UTC"}))?;
+    VenuePatch::parse(body.to_string().as_bytes())?.check(&venue, &pack(), Wall(1_780_000_000_000))
 }
 
 fn codes<T: std::fmt::Debug>(result: Result<T, Invalid>) -> Vec<(String, Code)> {

@@ -8,6 +8,7 @@ use replication::{Change, Document, Value};
 use super::{Venue, field};
 use crate::policy::PolicyPack;
 use crate::venue::id::{OwnerKey, VenueId};
+use crate::venue::retention::Retentions;
 
 const OWNER: OwnerKey = OwnerKey([5; 32]);
 
@@ -20,6 +21,7 @@ pub(crate) fn venue(areas: &[&str]) -> Venue {
         address: None,
         timezone: "Europe/Berlin".into(),
         retention: Duration::from_secs(14 * 86_400),
+        retentions: Retentions::always(Duration::from_secs(14 * 86_400)),
         areas: areas.iter().map(|area| area.nfc().collect()).collect(),
         policy: "default".into(),
         owner_key_hashes: vec![OWNER.hash()],

@@ -62,7 +62,7 @@ pub(in super::super::super) async fn change(call: Call) -> Answered {
         "areas": lines(&form, "areas"),
     });
     let patch = VenuePatch::parse(patch.to_string().as_bytes())?;
-    if let Err(invalid) = patch.check(&owner.known.pack) {
+    if let Err(invalid) = patch.check(&owner.known.venue, &owner.known.pack, app.now(&app.handle.status())) {
         let errors = wrong(texts, &invalid);
         return Ok(page(&app, texts, &parts, &owner, Some(&form), errors, false));
     }
