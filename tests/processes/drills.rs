@@ -31,7 +31,27 @@ struct Drill<'a> {
     folder: &'a Path,
 }
 
-impl Drill<'_> {
+impl<'a> Drill<'a> {
+    /// Drills against a deployment in which a region that was down gets its clients back soon. Every router reads its
+    /// file again, so hold-down and ramp of 50 seconds need not be waited for after each failure.
+    fn on(up: &'a Up, folder: &'a Path) -> Drill<'a> {
+        for router in 1..=up.routers() {
+            let file = up.data.join(format!("router-{router}/router.toml"));
+            let written = std::fs::read_to_string(&file).unwrap();
+            let quick = written.replace("hold_down_s = 20", "hold_down_s = 2").replace("ramp_s = 30", "ramp_s = 3");
+            assert_ne!(quick, written, "the file has other figures");
+            std::fs::write(&file, quick).unwrap();
+            kill(up.pid(&format!("router-{router}")), Signal::SIGHUP).unwrap();
+            let log = up.data.join(format!("router-{router}/log"));
+            holds("the router has read its file again", SOON, || {
+                std::fs::read_to_string(&log).unwrap().contains("the configuration file was read again")
+            });
+        }
+        let drill = Drill { up, folder };
+        drill.settle();
+        drill
+    }
+
     fn file(&self, name: &str, own: &str) -> PathBuf {
         let file = self.folder.join(format!("{name}.toml"));
         // A table of its own replaces the common one.
@@ -80,8 +100,7 @@ impl Drill<'_> {
 
     /// The deployment is as it was: every router sends every region its whole share again.
     fn settle(&self) {
-        let routers =
-            (1..=9).filter(|router| self.up.data.join(format!("router-{router}/router.toml")).is_file()).count();
+        let routers = self.up.routers();
         holds("every region takes its whole share", SETTLED, || {
             let is_whole = |router: usize| {
                 let at = self.up.at(0, u8::try_from(router).unwrap(), 2);
@@ -90,7 +109,7 @@ impl Drill<'_> {
                 let status = answer.json();
                 status["frozen"] == false && status["regions"].as_array().is_some_and(|all| all.iter().all(whole))
             };
-            (1..=routers).all(is_whole) && self.all_ready()
+            (1..=usize::from(routers)).all(is_whole) && self.all_ready()
         });
     }
 
@@ -112,8 +131,7 @@ fn failed(report: &Value) -> String {
 fn a_region_is_lost_and_no_check_in_through_the_edge_fails() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
-    let drill = Drill { up: &up, folder: folder.path() };
-    drill.settle();
+    let drill = Drill::on(&up, folder.path());
     let killed = up.pid("eu-central");
     let own = "mode = \"fail\"\nregion = \"eu-central\"\nclients = { rate = 100, edge = 12, ttl = 12, pinned = 6 }";
     let (code, report) = drill.run("loss", own);
@@ -152,8 +170,7 @@ fn a_region_is_lost_and_no_check_in_through_the_edge_fails() {
 fn what_would_hurt_is_refused_with_its_figures_and_disturbs_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
-    let drill = Drill { up: &up, folder: folder.path() };
-    drill.settle();
+    let drill = Drill::on(&up, folder.path());
     let before = REGIONS.map(|region| up.pid(region));
     let refused = |name: &str, own: &str, condition: &str, figures: &str| {
         let (code, report) = drill.run(name, own);
@@ -239,8 +256,7 @@ fn what_would_hurt_is_refused_with_its_figures_and_disturbs_nothing() {
 fn an_objective_is_missed_and_two_drills_do_not_run_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
-    let drill = Drill { up: &up, folder: folder.path() };
-    drill.settle();
+    let drill = Drill::on(&up, folder.path());
     let missed = "mode = \"drain\"\nregion = \"us-east\"\nkeep = [0]\nobjectives = { detect = \"1ms\" }";
     let mut first = drill.command("run", "first", missed).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let (code, second) = drill.run("second", missed);
@@ -266,8 +282,7 @@ const HANG: &str = "mode = \"fail\"\nregion = \"us-east\"\nhow = \"hang\"\n\
 fn a_guard_rail_restores_everything_and_so_does_the_expiry_after_kill_9() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
-    let drill = Drill { up: &up, folder: folder.path() };
-    drill.settle();
+    let drill = Drill::on(&up, folder.path());
     // No check-in is that fast: the guard rail breaks after its five seconds.
     let (code, report) = drill.run("guard", &format!("{HANG}\nguards = {{ p99 = \"1us\" }}"));
     assert_eq!((code, &report["verdict"]), (3, &"aborted".into()), "{}", failed(&report));
@@ -292,12 +307,47 @@ fn a_guard_rail_restores_everything_and_so_does_the_expiry_after_kill_9() {
     up.stop();
 }
 
+/// While `us-east` hangs, each of these happens to the regions that the drill does not disturb.
+#[test]
+fn a_breach_of_load_lag_or_failed_check_ins_restores_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let drill = Drill::on(&up, folder.path());
+    let order = |region: u8, act: &str| {
+        let fault = serde_json::json!({"act": {"kind": act}, "for": "10m", "by": "mk"});
+        let call = Call::new("POST", "/v1/admin/faults").json(&fault).header("Authorization", up.operator());
+        call.to(up.at(1, region, 2)).expect(201);
+    };
+    let aborted = |name: &str, guard: &str, reason: &str, disturb: &dyn Fn()| {
+        let mut child = drill.start(name, &format!("{HANG}\nguards = {{ {guard} }}"));
+        disturb();
+        holds("its faults are gone", SOON, || drill.faults(1) == 0);
+        assert_eq!(child.wait().unwrap().code(), Some(3), "{name}");
+        let report = std::fs::read(folder.path().join("reports").join(name).join("report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        assert!(report["reason"].as_str().unwrap().contains(reason), "{name}: {}", failed(&report));
+        assert_eq!((&report["verdict"], &report["rpo"]["lost"]), (&"aborted".into(), &0.into()), "{report}");
+        for region in 1..=3 {
+            let end = Call::new("DELETE", "/v1/admin/faults").header("Authorization", up.operator());
+            end.to(up.at(1, region, 2)).expect(200);
+        }
+        drill.settle();
+    };
+    // The clients of the region that hangs come on top of their own: a third more than each had.
+    aborted("load", "load = 0.008", "requests/s, above 16", &|| {});
+    aborted("lag", "lag = \"3s\"", "lag by", &|| order(3, "partition"));
+    aborted("failed", "failed = 0.1", "check-ins through the edge failed", &|| {
+        order(1, "refuse-clients");
+        order(3, "refuse-clients");
+    });
+    up.stop();
+}
+
 #[test]
 fn an_operator_and_a_lost_terminal_restore_everything() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
-    let drill = Drill { up: &up, folder: folder.path() };
-    drill.settle();
+    let drill = Drill::on(&up, folder.path());
     // Ctrl-C.
     let mut child = drill.start("stopped", HANG);
     assert_eq!(drill.faults(1), 2);
@@ -320,7 +370,7 @@ fn an_operator_and_a_lost_terminal_restore_everything() {
 fn drains_cuts_and_wrong_clocks_cost_no_check_in() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
-    let drill = Drill { up: &up, folder: folder.path() };
+    let drill = Drill::on(&up, folder.path());
     let met = |name: &str, own: &str| {
         drill.settle();
         let (code, report) = drill.run(name, own);
@@ -351,8 +401,7 @@ fn drains_cuts_and_wrong_clocks_cost_no_check_in() {
 fn a_router_is_lost_and_every_region_is_restarted() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 2);
-    let drill = Drill { up: &up, folder: folder.path() };
-    drill.settle();
+    let drill = Drill::on(&up, folder.path());
     let router = up.pid("router-2");
     let (code, report) = drill.run("router", "mode = \"router\"");
     assert_eq!(code, 0, "{}", failed(&report));
@@ -369,7 +418,7 @@ fn a_router_is_lost_and_every_region_is_restarted() {
 fn a_node_checks_drills_again_and_again() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
-    let drill = Drill { up: &up, folder: folder.path() };
+    let drill = Drill::on(&up, folder.path());
     let http = |at: std::net::SocketAddr| format!("http://{at}");
     let nodes = REGIONS.iter().enumerate().map(|(index, region)| {
         let i = u8::try_from(index).unwrap() + 1;
@@ -413,8 +462,7 @@ fn a_node_checks_drills_again_and_again() {
 fn a_region_is_not_drained_if_the_others_have_no_room_for_its_load() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
-    let drill = Drill { up: &up, folder: folder.path() };
-    drill.settle();
+    let drill = Drill::on(&up, folder.path());
     let config = up.data.join("router-1/router.toml");
     let written = std::fs::read_to_string(&config).unwrap();
     // The probes of the router alone are more than that.

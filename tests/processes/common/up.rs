@@ -104,6 +104,12 @@ impl Up {
         Process::logged(command.args([role, "--config"]).arg(folder.join(format!("{role}.toml"))), &folder.join("log"))
     }
 
+    /// The number of its routers.
+    pub(crate) fn routers(&self) -> u8 {
+        let has = |router: &u8| self.data.join(format!("router-{router}/router.toml")).is_file();
+        (1..=9).take_while(has).count() as u8
+    }
+
     /// The region that answers a client at the edge.
     pub(crate) fn answered(&self, client: &str) -> String {
         let answer = Call::new("GET", "/v1/cluster").header("X-Forwarded-For", client).to(self.edge()).expect(200);
