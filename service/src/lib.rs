@@ -3,6 +3,7 @@
 //! | module | concern |
 //! | --- | --- |
 //! | [`listen`] | accepts connections, serves HTTP on them, ends gracefully |
+//! | [`head`] | heads of requests with exactly one meaning |
 //! | [`router`] | from a path and a method to a handler |
 //! | [`problem`] | a problem as an HTTP answer |
 //! | [`config`] | loads a configuration file; has the checks that all configurations share |
@@ -21,6 +22,7 @@ pub mod authority;
 mod browsers;
 pub mod certificates;
 pub mod config;
+pub mod head;
 pub mod listen;
 pub mod operators;
 pub mod pid_file;

@@ -1,7 +1,7 @@
 //! Checks which requests are let in: only heads with exactly one meaning.
 //!
-//! hyper refuses most of what smugglers send (RFC 9112, section 11.2). This refuses the rest: heads that two readers
-//! could take for two different requests. [`super::framing`] refuses what hyper resolves silently.
+//! [`service::head`] refuses heads that two readers could take for two different requests, and [`super::framing`] what
+//! hyper resolves silently. This adds what a head must have to be forwarded.
 //!
 //! # Invariants
 //! - A request that passes has at most one host, one length and no transfer coding but `chunked`.
@@ -9,8 +9,9 @@
 
 use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
 use hyper::http::request::Parts;
-use hyper::http::uri::{Authority, PathAndQuery};
-use hyper::{Method, Uri, Version};
+use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Uri};
+use service::head::{self, bad};
 
 use super::hop_headers;
 use super::problem::{Kind, Problem};
@@ -21,7 +22,8 @@ pub(super) fn check(parts: &mut Parts) -> Result<(), Problem> {
         let problem = Problem::new(Kind::Method, "the edge opens no tunnels and echoes no requests");
         return Err(problem.with_allow("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
-    framing(parts)?;
+    head::framing(parts)?;
+    upgrade(parts)?;
     host(parts)?;
     target(parts)?;
     if let Some(expect) = parts.headers.get(EXPECT)
@@ -32,72 +34,22 @@ pub(super) fn check(parts: &mut Parts) -> Result<(), Problem> {
     Ok(())
 }
 
-fn bad(detail: &'static str) -> Problem {
-    Problem::new(Kind::BadRequest, detail)
-}
-
-fn framing(parts: &Parts) -> Result<(), Problem> {
-    let mut codings = parts.headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    if let Some(coding) = coding {
-        if codings.next().is_some() || !coding.as_bytes().eq_ignore_ascii_case(b"chunked") {
-            return Err(Problem::new(Kind::Coding, "the only transfer coding that is supported is chunked, once"));
-        }
-        if parts.version != Version::HTTP_11 {
-            return Err(bad("only HTTP/1.1 has transfer codings"));
-        }
-    }
-    let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-    if let Some(length) = lengths.next() {
-        if coding.is_some() {
-            return Err(bad("the request has both a length and a transfer coding"));
-        }
-        let digits = !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit);
-        if lengths.next().is_some() || !digits {
-            return Err(bad("the length must be one number"));
-        }
-    }
-    if hop_headers::wants_websocket(&parts.headers)
-        && (coding.is_some() || parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0"))
-    {
+fn upgrade(parts: &Parts) -> Result<(), Problem> {
+    let has_length = parts.headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    let has_body = has_length || parts.headers.contains_key(TRANSFER_ENCODING);
+    if hop_headers::wants_websocket(&parts.headers) && has_body {
         return Err(bad("an upgrade must not have a body"));
     }
     Ok(())
 }
 
 fn host(parts: &mut Parts) -> Result<(), Problem> {
-    let mut hosts = parts.headers.get_all(HOST).iter();
-    let host = hosts.next().cloned();
-    if hosts.next().is_some() {
-        return Err(bad("the request has more than one host"));
-    }
-    let named = parts.uri.authority();
-    let authority = match (&host, named) {
-        (Some(host), Some(named)) => {
-            if !host.as_bytes().eq_ignore_ascii_case(named.as_str().as_bytes()) {
-                return Err(bad("the target and Host name different hosts"));
-            }
-            named.clone()
-        }
-        (Some(host), None) => authority(host)?,
-        (None, Some(named)) => named.clone(),
-        // HTTP/1.0 needs no host.
-        (None, None) if parts.version == Version::HTTP_10 => return Ok(()),
-        (None, None) => return Err(bad("the request has no host")),
-    };
-    if authority.as_str().contains('@') {
-        return Err(bad("the host must not have user information"));
-    }
-    if host.is_none() {
-        let value =
-            HeaderValue::from_str(authority.as_str()).map_err(|_| bad("the host is not a valid header value"))?;
+    let host = head::host(parts)?;
+    if let Some(host) = host.filter(|_| !parts.headers.contains_key(HOST)) {
+        let value = HeaderValue::from_str(host.as_str()).map_err(|_| bad("the host is not a valid header value"))?;
         parts.headers.insert(HOST, value);
     }
     Ok(())
-}
-
-fn authority(host: &HeaderValue) -> Result<Authority, Problem> {
-    Authority::try_from(host.as_bytes()).map_err(|_| bad("the host is not valid"))
 }
 
 fn target(parts: &mut Parts) -> Result<(), Problem> {

@@ -72,7 +72,8 @@ pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<boo
             let (parts, body) = request.into_parts();
             let (resource, names) = ROUTER.find(parts.uri.path()).unzip();
             let mut call = Call::new(app, parts, body, names.unwrap_or_default(), stopping);
-            let answered = match ROUTER.handler(resource, &call.parts.method).map_err(Problem::from) {
+            let found = service::head::check(&call.parts).and_then(|()| ROUTER.handler(resource, &call.parts.method));
+            let answered = match found.map_err(Problem::from) {
                 Ok(handler) => match admit(&call) {
                     Ok(operator) => {
                         call.operator = operator;

@@ -103,7 +103,7 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Rece
     // A page's problem is told to a person, in the language and about the address of the request.
     let person = pages::is_for_person(resource.map(Resource::template), &parts).then(|| parts.clone());
     let call = Call::new(app.clone(), parts, body, names.unwrap_or_default(), stopping);
-    let answered = match ROUTER.handler(resource, &call.parts.method) {
+    let answered = match service::head::check(&call.parts).and_then(|()| ROUTER.handler(resource, &call.parts.method)) {
         Ok(handler) => match members::gone(&app, template) {
             None => handler(call).await,
             Some(problem) => Err(problem),

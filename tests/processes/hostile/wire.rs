@@ -50,6 +50,30 @@ fn bodies_are_bounded_and_heads_too() {
     guarded.unharmed();
 }
 
+/// RFC 9112, sections 3.2 and 6: one host, one length, one transfer coding.
+#[test]
+fn a_head_with_no_host_or_two_meanings_is_refused() {
+    let guarded = Guarded::start(&["development"]);
+    let node = &guarded.deployment.nodes[0];
+    for at in [node.public, node.admin] {
+        let ask = |head: &str| {
+            let mut stream = client::connect(at).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            client::read(&mut stream).unwrap()
+        };
+        let one = |lines: &str| format!("GET /healthz HTTP/1.1\r\nConnection: close\r\n{lines}\r\n");
+        ask(&one("Host: x\r\n")).expect(200);
+        ask("GET /healthz HTTP/1.0\r\n\r\n").expect(200);
+        for lines in ["", "Host: a\r\nHost: b\r\n", "Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host: me@a\r\n"] {
+            let problem = ask(&one(lines)).problem(400);
+            assert_eq!(problem["type"], "urn:meridian:problem:bad-request", "{lines:?}");
+        }
+        let other = "GET http://a/healthz HTTP/1.1\r\nConnection: close\r\nHost: b\r\n\r\n";
+        assert_eq!(ask(other).problem(400)["type"], "urn:meridian:problem:bad-request");
+    }
+    guarded.unharmed();
+}
+
 /// Sends chunks until the server answers or closes, and reads the answer.
 fn endless(to: SocketAddr, path: &str) -> Answer {
     let mut stream = client::connect(to).unwrap();
