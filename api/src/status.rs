@@ -83,6 +83,10 @@ pub struct PeerStatus {
     pub connected: bool,
     /// Entries of the node's log that it lacks.
     pub lag_entries: u64,
+    /// Those of them that no other linked node writes, so that they would be lost with this node; absent in answers of
+    /// release 0.1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_from_here: Option<u64>,
     /// The age of the oldest of them.
     pub lag_seconds: f64,
     /// How far its clock is ahead of the node's; `null` if it was never heard.

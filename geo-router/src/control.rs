@@ -42,7 +42,7 @@ use tokio::time::MissedTickBehavior;
 pub(crate) use ballots::PATH as BALLOT_PATH;
 pub use ballots::{PeerKey, PeerKeyError};
 pub use kept::Kept;
-pub use members::Members;
+use members::Members;
 pub use tables::{Tables, TablesError};
 
 use crate::config::RouterConfig;

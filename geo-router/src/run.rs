@@ -83,7 +83,6 @@ pub async fn run(
     let config = Arc::new(config);
     let admin = TcpListener::bind(config.admin).await;
     let admin = admin.map_err(|source| RunError::Listen { address: config.admin, source })?;
-    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let operators = Operators::load(config.operators.as_deref())?;
     let key = config.key_file.as_deref().map(PeerKey::load).transpose()?;
     if let Some(weakness) = config.weakness() {
@@ -122,6 +121,7 @@ pub async fn run(
             Ok(())
         });
     }
+    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let name = config.name.to_string();
     let key_of_ballots = key.clone();
     let admin_api = Arc::new(Admin { name, views, control_state, breakers, key: key_of_ballots, operators, registry });

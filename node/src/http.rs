@@ -53,6 +53,7 @@ mod tests;
 mod venues;
 mod visits;
 
-pub use app::{App, Loaded};
+pub use app::App;
+pub(crate) use app::Loaded;
 pub use packs::{Packs, PacksError};
 pub use pages::ConsoleKeys;

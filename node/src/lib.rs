@@ -13,7 +13,7 @@ pub mod faults;
 pub mod http;
 mod lasting;
 mod members;
-pub mod membership;
+mod membership;
 pub mod metrics;
 pub mod orders;
 pub mod peer;

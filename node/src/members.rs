@@ -69,10 +69,8 @@ impl Configured {
         };
         let peers =
             self.peers.iter().map(|peer| introduce(&peer.name, &peer.region, peer.address.to_string(), peer.position));
-        // Where it listens on all addresses, a node does not know by which one it is reached; its peers know.
-        let own = (!self.replication.ip().is_unspecified())
-            .then(|| introduce(&self.name, &self.region, self.replication.to_string(), Some(self.position)));
-        peers.chain(own).filter(|one| !changes.contains_key(&one.name)).collect()
+        // Not itself: it knows where it listens, which may be another address than that by which it is reached.
+        peers.filter(|one| !changes.contains_key(&one.name)).collect()
     }
 }
 
@@ -83,6 +81,8 @@ pub struct Members {
     pub regions: BTreeMap<RegionId, Option<Position>>,
     /// The other nodes.
     pub peers: BTreeMap<NodeName, PeerConfig>,
+    /// Removed nodes with their regions.
+    pub former: BTreeMap<NodeName, RegionId>,
     /// What operators changed, by node.
     pub changes: BTreeMap<NodeName, Member>,
     /// This node was removed for good.
@@ -113,7 +113,7 @@ pub enum MemberError {
     /// Too many nodes.
     #[error("a deployment has at most {MOST} nodes")]
     TooMany,
-    /// The node is none of the deployment's.
+    /// The deployment has no such node.
     #[error("there is no such node; the nodes are {0}")]
     Unknown(String),
     /// The node was asked to remove itself.
@@ -141,7 +141,7 @@ impl Members {
             if change.introduced && is_configured(name) {
                 continue;
             }
-            // A change without a readable address is none of ours; the node stays as it is configured.
+            // A change without an address that can be read is skipped; the node stays as it is configured.
             let address = change.replication.as_ref().and_then(|address| address.parse::<PeerAddress>().ok());
             match (change.membership, address) {
                 (Membership::Removed, _) => drop(peers.remove(name)),
@@ -160,7 +160,9 @@ impl Members {
         }
         regions.insert(configured.region.clone(), Some(configured.position));
         let is_removed = changes.get(&configured.name).is_some_and(|own| own.membership == Membership::Removed);
-        Members { regions, peers, changes, is_removed }
+        let removed = changes.values().filter(|one| one.membership == Membership::Removed);
+        let former = removed.map(|one| (one.name.clone(), one.region.clone())).collect();
+        Members { regions, peers, former, changes, is_removed }
     }
 
     /// The region of each node.
@@ -181,6 +183,9 @@ impl Members {
         }
         if let Some(other) = self.peers.values().find(|peer| peer.address == address && peer.name != *name) {
             return Err(MemberError::Taken(other.name.clone()));
+        }
+        if *name != own.name && address.literal() == Some(own.replication) {
+            return Err(MemberError::Taken(own.name.clone()));
         }
         let serves = if *name == own.name { Some(&own.region) } else { self.peers.get(name).map(|peer| &peer.region) };
         if let Some(other) = serves.filter(|region| **region != new.region) {

@@ -21,8 +21,9 @@ use crate::lasting;
 use crate::members::{self, Configured, Members};
 use crate::storage::Store;
 
-/// How long a removed peer keeps its link.
-pub(crate) const FAREWELL: Duration = Duration::from_secs(3);
+/// How long a removed peer keeps its link: longer than a relay takes by default, because the order may reach it over
+/// another node.
+pub(crate) const FAREWELL: Duration = Duration::from_secs(5);
 
 /// How often the document is read again without a word of a change, in case one was missed.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -136,7 +137,9 @@ impl MembershipKeeper {
                 Woken::Look => self.introduce(&handle).await,
                 Woken::Changed => {}
             }
-            if self.look(&handle) {
+            let has_changed = self.look(&handle);
+            if has_changed {
+                self.introduce(&handle).await;
                 let members = self.membership.now();
                 // Those that were removed stay for the farewell.
                 let mut peers: BTreeMap<_, _> =

@@ -107,9 +107,8 @@ pub async fn run_with_clock(
     let faults = Faults::new(config.faults, clock.clone(), metrics.clone());
     let clock: Arc<dyn Clock> = Arc::new(SteppedClock { right: clock, faults: faults.clone() });
 
-    let was_open =
-        private::make_folder(&config.data).map_err(|source| RunError::Data { path: config.data.clone(), source })?;
-    if was_open {
+    let closed = private::make_folder(&config.data);
+    if closed.map_err(|source| RunError::Data { path: config.data.clone(), source })? {
         let data = config.data.display();
         tracing::warn!(%data, "other users of this machine could read the folder of the data: it is closed to them now");
     }
@@ -182,6 +181,7 @@ fn replica_config(config: &NodeConfig, membership: &Membership) -> ReplicaConfig
         max_clock_skew: config.replication.max_clock_skew,
         heartbeat: config.replication.heartbeat,
         relay_after: config.replication.relay_after,
+        former: membership.now().former.clone(),
         boot: random(),
         in_flight_bytes: usize::try_from(config.replication.in_flight_bytes).unwrap_or(usize::MAX),
         ..ReplicaConfig::new(config.name.clone(), config.region.clone(), peers)

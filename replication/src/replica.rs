@@ -71,6 +71,8 @@ pub struct ReplicaConfig {
     pub region: RegionId,
     /// Every other node and its region; [`Replica::set_peers`] changes them later.
     pub peers: BTreeMap<NodeName, RegionId>,
+    /// Nodes that were removed for good, with their regions: their entries may still be here.
+    pub former: BTreeMap<NodeName, RegionId>,
     /// The longest life of a document that expires.
     pub max_retention: Duration,
     /// The largest clock difference that is taken for normal.
@@ -97,6 +99,7 @@ impl ReplicaConfig {
             node,
             region,
             peers,
+            former: BTreeMap::new(),
             max_retention: Duration::from_hours(28 * 24),
             max_clock_skew: Duration::from_mins(1),
             arrival_allowance: Duration::from_mins(5),

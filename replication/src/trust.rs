@@ -162,6 +162,12 @@ impl TrustedClock {
 
     /// Whether no peer is left that could confirm the clock.
     pub(crate) fn set_alone(&mut self, is_alone: bool) {
+        if is_alone && self.doubt == Some(Doubt::Unconfirmed) {
+            // No region disagrees any more.
+            self.doubt = None;
+        }
+        // A clock that was believed alone is not doubted because the first region that is added has another one.
+        self.is_confirmed |= self.is_alone && !is_alone && self.doubt.is_none();
         self.is_alone = is_alone;
     }
 

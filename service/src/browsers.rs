@@ -50,7 +50,10 @@ pub(crate) fn check_host(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> 
     if is_local || host.parse::<IpAddr>().is_ok() {
         return Ok(());
     }
-    Err(Problem::new(Kind::UnknownHost, "name the listener by its address, or send an operator's token"))
+    Err(Problem::new(
+        Kind::UnknownHost,
+        "name the listener by its address; with `admin.operators`, an operator's token is as good",
+    ))
 }
 
 #[cfg(test)]

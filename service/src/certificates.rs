@@ -84,7 +84,6 @@ impl Certificates {
     /// [`CertificateError`].
     pub fn load(files: CertificateSection) -> Result<Arc<Certificates>, CertificateError> {
         // Times are read before the contents, so that a file that changes in between is read again.
-        private::check_key(&files.key)?;
         let seen = times(&files);
         let current = ArcSwap::from_pointee(read(&files)?);
         Ok(Arc::new(Certificates { files, current, seen: Mutex::new(seen) }))
@@ -159,6 +158,7 @@ fn read(files: &CertificateSection) -> Result<CertifiedKey, CertificateError> {
         let path = path.to_owned();
         move |source| CertificateError::Read { path, source }
     };
+    private::check_key(&files.key)?;
     let chain = CertificateDer::pem_file_iter(&files.certificate).map_err(unread(&files.certificate))?;
     let chain = chain.collect::<Result<Vec<_>, _>>().map_err(unread(&files.certificate))?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(unread(&files.key))?;

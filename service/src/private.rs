@@ -54,8 +54,16 @@ pub fn make_folder(folder: &Path) -> io::Result<bool> {
     if mode & (OTHERS | GROUP) == 0 {
         return Ok(false);
     }
-    std::fs::set_permissions(folder, Permissions::from_mode(mode & !(OTHERS | GROUP)))?;
-    Ok(!is_new)
+    match std::fs::set_permissions(folder, Permissions::from_mode(mode & !(OTHERS | GROUP))) {
+        Ok(()) => Ok(!is_new),
+        // The folder belongs to another user, as the root of a volume may. Its files are still this user's alone.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            let action = "let it belong to the user of this process, with mode 700";
+            tracing::warn!(folder = %folder.display(), action, "other users of this machine can look into a folder");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(test)]

@@ -150,8 +150,8 @@ async fn begin(layout: &Layout, children: &mut Children) -> anyhow::Result<()> {
 fn tell(event: ChildEvent) {
     let at = jiff::Timestamp::now().strftime("%H:%M:%S UTC");
     match event {
-        ChildEvent::Died { process, how, .. } if !process.config().is_file() => {
-            say!("\n{at}  {} ended: {how}. It was removed from the deployment.", process.name);
+        ChildEvent::Removed { process, how } => {
+            say!("\n{at}  {} was removed from the deployment and is {how}.", process.name);
         }
         ChildEvent::Died { process, how, returns: Some(returns) } => {
             let returns = returns.strftime("%H:%M:%S UTC");

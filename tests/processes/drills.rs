@@ -462,7 +462,7 @@ fn a_node_checks_drills_again_and_again() {
 fn a_region_is_not_drained_if_the_others_have_no_room_for_its_load() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
-    let drill = Drill::on(&up, folder.path());
+    let _quick = Drill::on(&up, folder.path());
     let config = up.data.join("router-1/router.toml");
     let written = std::fs::read_to_string(&config).unwrap();
     // The probes of the router alone are more than that.

@@ -43,7 +43,7 @@ fn a_node_that_knows_one_other_joins_moves_and_leaves() {
     }
     // Before it is a member, its certificate alone opens no link.
     let joined = deployment.join(0);
-    holds("it is refused", SOON, || deployment.nodes[0].log().contains("is no member of this deployment"));
+    holds("it is refused", SOON, || deployment.nodes[0].log().contains("is not a member of this deployment"));
     assert!(names(&deployment.nodes[0].status()).len() == 1);
 
     // Any live node takes the order.

@@ -115,6 +115,7 @@ async fn status(call: Call) -> Result<Reply, Problem> {
         region: peer.region.clone(),
         connected: peer.replica.is_some(),
         lag_entries: peer.lag_entries,
+        lag_from_here: Some(peer.lag_from_here),
         lag_seconds: peer.lag.as_secs_f64(),
         clock_offset_ms: peer.clock_offset_ms,
     });

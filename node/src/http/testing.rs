@@ -45,6 +45,7 @@ pub(super) fn peer(name: &str, replica: Option<u64>, acknowledged: &[(u64, u64)]
         replica: replica.map(ReplicaId),
         vector: vector(acknowledged),
         lag_entries: 0,
+        lag_from_here: 0,
         lag: Duration::ZERO,
         clock_offset_ms: None,
     }

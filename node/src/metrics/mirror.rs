@@ -62,6 +62,10 @@ impl Metrics {
             let _ = self.lag_seconds.remove_label_values(&labels);
             let _ = self.peer_connected.remove_label_values(&labels);
             let _ = self.clock_offset_seconds.remove_label_values(&labels);
+            for direction in ["in", "out"] {
+                let _ = self.frame_bytes.remove_label_values(&[node.as_str(), direction]);
+                let _ = self.frames.remove_label_values(&[node.as_str(), direction]);
+            }
         }
         for region in before.regions.difference(&present.regions) {
             let _ = self.complete_through_seconds.remove_label_values(&[region.as_str()]);

@@ -30,7 +30,7 @@ enum Stranger {
     Cut,
     #[error("its certificate does not prove the name {0}")]
     WrongName(NodeName),
-    #[error("{0} is no member of this deployment")]
+    #[error("{0} is not a member of this deployment")]
     NoMember(NodeName),
 }
 

@@ -14,6 +14,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use crate::config::TlsConfig;
 use crate::metrics::Metrics;
+use service::private::{self, ExposedKey};
 use tokio::sync::watch;
 
 /// Why this node cannot link to peers.
@@ -29,6 +30,9 @@ pub enum TlsError {
         #[source]
         source: rustls_pki_types::pem::Error,
     },
+    /// Other users can read the key.
+    #[error(transparent)]
+    Exposed(#[from] ExposedKey),
     /// The authority, the certificate and the key do not belong together.
     #[error("the certificate, its key and the authority do not belong together")]
     Unusable(#[from] rustls::Error),
@@ -174,6 +178,7 @@ impl Loaded {
             let read = |source| TlsError::Read { path: path.clone(), source };
             CertificateDer::pem_file_iter(path).map_err(read)?.collect::<Result<_, _>>().map_err(read)
         };
+        private::check_key(&files.key)?;
         let mut roots = RootCertStore::empty();
         for authority in certificates(&files.ca)? {
             roots.add(authority)?;

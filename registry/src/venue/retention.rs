@@ -29,7 +29,7 @@ const MOST: usize = 64;
 /// The retentions of a venue, by the moment from which each holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retentions {
-    /// From which moment, and how many seconds. The first holds since ever. Empty if the retention never changed.
+    /// From which moment, and how many seconds. The first also holds for all that came before. Empty if the retention never changed.
     earlier: Vec<(Wall, u64)>,
     /// The one that holds now.
     present: Duration,
@@ -53,8 +53,9 @@ impl Retentions {
     pub fn at(&self, arrival: Wall) -> Duration {
         let next = self.earlier.partition_point(|(since, _)| *since <= arrival);
         // The last entry is the present retention, which may have been changed by two regions at once.
-        match next.checked_sub(1) {
-            Some(last) if last + 1 < self.earlier.len() => Duration::from_secs(self.earlier[last].1),
+        // What came before the first one that is kept had that one at the earliest.
+        match self.earlier.get(next.saturating_sub(1)) {
+            Some((_, seconds)) if next < self.earlier.len() => Duration::from_secs(*seconds),
             _ => self.present,
         }
     }
@@ -65,8 +66,10 @@ impl Retentions {
             return None;
         }
         let mut entries = self.earlier.clone();
-        if entries.is_empty() {
-            entries.push((Wall(0), self.present.as_secs()));
+        match entries.last_mut() {
+            None => entries.push((Wall(0), self.present.as_secs())),
+            // Two regions may have changed it at once, or a node of release 0.1 that keeps no moments: what held is kept.
+            Some(last) => last.1 = self.present.as_secs(),
         }
         // Moments only go on, otherwise a clock that went back would rewrite what held before.
         let after = entries.last().map_or(Wall(0), |(since, _)| Wall(since.0.saturating_add(1)));

@@ -141,6 +141,9 @@ impl<S: Storage> Replica<S> {
             // It may not have understood our `Hello`.
             let version = self.greeted_in.entry(gone.peer().clone()).or_default();
             *version = version.other();
+        } else if gone.is_greeted() {
+            // It may be of a later release the next time.
+            self.greeted_in.remove(gone.peer());
         }
         if !self.links.values().any(|link| link.peer() == gone.peer()) {
             self.clock.lose(gone.peer());

@@ -44,7 +44,8 @@ impl<S: Storage> Replica<S> {
             .filter(|(node, region)| before.get(*node) != Some(region))
             .map(|(node, region)| (node.clone(), region.clone()))
             .collect();
-        for node in &gone {
+        for (node, region) in before.iter().filter(|(node, _)| gone.contains(node)) {
+            self.config.former.insert(node.clone(), region.clone());
             self.forget_peer(node);
         }
         for (node, region) in &come {

@@ -60,6 +60,8 @@ pub struct PeerStatus {
     pub vector: VersionVector,
     /// Entries that we know and it has not acknowledged.
     pub lag_entries: u64,
+    /// Those of them that no other linked node writes: of our own logs, and of nodes that are away.
+    pub lag_from_here: u64,
     /// Age of the oldest entry of ours that it has not acknowledged, if that entry is still in memory.
     pub lag: Duration,
     /// Its clock less ours, as last heard.
@@ -118,7 +120,8 @@ impl<S: Storage> Replica<S> {
         let linked =
             self.links.values().filter_map(|link| Some((link.replica()?, self.config.peers.get(link.peer())?.clone())));
         let bound = self.durable.iter().filter_map(|(origin, _)| {
-            let region = self.config.peers.get(self.origins.owner(origin)?)?;
+            let owner = self.origins.owner(origin)?;
+            let region = self.config.peers.get(owner).or_else(|| self.config.former.get(owner))?;
             Some((origin, region.clone()))
         });
         let own = self.past.iter().chain([&self.id]).map(|id| (*id, self.config.region.clone()));
@@ -129,11 +132,14 @@ impl<S: Storage> Replica<S> {
         let link = self.links.values().find(|link| link.peer() == node && link.replica().is_some());
         let vector = link.map(|link| link.acked().clone()).unwrap_or_default();
         let oldest = self.recent.first_after(vector.get(self.id));
+        let is_written_elsewhere = |origin: ReplicaId| self.links.values().any(|link| link.leads_to(origin));
+        let lacks = |(origin, seq): (ReplicaId, u64)| seq.saturating_sub(vector.get(origin));
         PeerStatus {
             node: node.clone(),
             region: region.clone(),
             replica: link.and_then(Link::replica),
             lag_entries: self.durable.ahead_of(&vector),
+            lag_from_here: self.durable.iter().filter(|(origin, _)| !is_written_elsewhere(*origin)).map(lacks).sum(),
             lag: oldest.map_or(Duration::ZERO, |delta| self.clock.trusted().since(delta.hlc.wall())),
             clock_offset_ms: self.clock.offset_ms(now, node),
             vector,

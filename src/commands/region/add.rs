@@ -12,7 +12,7 @@ use hyper::Method;
 
 use super::{Nodes, filling};
 use crate::args::{Usage, duration};
-use crate::commands::up::grow::{self, NewNode};
+use crate::commands::up::grow::{self, Grown, NewNode};
 use crate::support::deployment;
 use api::client::Call;
 use api::members::{Member, NewMember};
@@ -50,14 +50,26 @@ pub(crate) struct AddArgs {
 }
 
 fn position(text: &str) -> Result<Position, String> {
-    let wrong = || format!("`{text}` is no position: give latitude and longitude, such as -23.55,-46.63");
+    let wrong = || format!("`{text}` is not a position: give latitude and longitude, such as -23.55,-46.63");
     let (latitude, longitude) = text.split_once(',').ok_or_else(wrong)?;
     let degrees = |text: &str| text.trim().parse::<f64>().map_err(|_| wrong());
     Position::new(degrees(latitude)?, degrees(longitude)?).map_err(|error| error.to_string())
 }
 
+/// Gives the orders that add these nodes.
+async fn order(nodes: &Nodes, new: &[NewNode]) -> anyhow::Result<()> {
+    for node in new {
+        let call = Call::new(Method::PUT, format!("/v1/admin/members/{}", node.name)).json(&node.order)?;
+        let member: Member = nodes.ask(&call).await?.json()?;
+        say!("{} of {} is a member of the deployment.", member.name, member.region);
+    }
+    Ok(())
+}
+
 /// Adds a region and watches it fill.
 pub(crate) async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
+    // The folder of a new node is closed to other users, as those that `up` makes are.
+    service::private::hide_new_files();
     let (by, reason) = (args.by.clone(), args.reason.clone());
     let (new, grown) = match &args.replication {
         Some(replication) => {
@@ -85,10 +97,10 @@ pub(crate) async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
             (grown.nodes(), Some(grown))
         }
     };
-    for node in &new {
-        let call = Call::new(Method::PUT, format!("/v1/admin/members/{}", node.name)).json(&node.order)?;
-        let member: Member = args.nodes.ask(&call).await?.json()?;
-        say!("{} of {} is a member of the deployment.", member.name, member.region);
+    if let Err(error) = order(&args.nodes, &new).await {
+        // Without the order the folders would only be in the way of the next attempt.
+        grown.iter().try_for_each(Grown::undo)?;
+        return Err(error);
     }
     match &grown {
         Some(grown) => {

@@ -12,11 +12,12 @@ use tokio::time::Instant;
 
 use super::Nodes;
 use crate::args::{Usage, duration};
-use crate::commands::up::grow;
+use crate::commands::up::grow::{self, Left};
 use crate::support::deployment;
 use api::client::{Base, Call};
-use api::members::{Member, RemoveMember};
-use api::status::NodeStatus;
+use api::members::{Member, Membership, RemoveMember};
+use api::orders::RegionOrder;
+use api::status::{NodeStatus, PeerStatus};
 use api::{NodeName, RegionId};
 
 /// Options of `meridian region remove`.
@@ -44,37 +45,102 @@ pub(crate) struct RemoveArgs {
     force: bool,
 }
 
+/// How long the nodes may take to hear that they were removed: their links last a little longer.
+const FAREWELL: Duration = Duration::from_secs(4);
+
 /// Removes a region, or one node of it.
 pub(crate) async fn remove(args: RemoveArgs) -> anyhow::Result<ExitCode> {
-    let statuses = args.nodes.statuses().await?;
-    let mut leaving: Vec<NodeName> = members(&statuses, &args.region);
-    leaving.retain(|name| args.node.as_ref().is_none_or(|node| node == name));
     let is_up = args.nodes.admin.is_empty() && grow::is_up(&args.nodes.data);
-    if is_up && leaving.len() < members(&statuses, &args.region).len() {
+    let statuses = args.nodes.statuses().await?;
+    let all = members(&statuses, &args.region);
+    let leaving: Vec<NodeName> =
+        all.iter().filter(|name| args.node.as_ref().is_none_or(|node| node == *name)).cloned().collect();
+    if is_up && leaving.len() < all.len() {
         return Err(Usage::error("`meridian up` has the same number of nodes in each region: remove the whole region"));
     }
     anyhow::ensure!(!leaving.is_empty(), "{} has no such node; `meridian status` shows the nodes", args.region);
-    let others: Vec<Base> =
-        statuses.into_iter().filter(|(_, status)| !leaving.contains(&status.name)).map(|(base, _)| base).collect();
+    let (staying, known): (Vec<_>, Vec<_>) =
+        statuses.into_iter().partition(|(_, status)| !leaving.contains(&status.name));
+    let others: Vec<Base> = staying.iter().map(|(base, _)| base.clone()).collect();
     anyhow::ensure!(!others.is_empty(), "no node of another region answers, and a region does not remove itself");
     if !args.force {
+        if let Some(silent) = leaving.iter().find(|name| known.iter().all(|(_, status)| status.name != **name)) {
+            return Err(Usage::error(format!(
+                "{silent} was not asked, or does not answer, so it may have what no other node has: give its --admin as \
+                 well, or --force if that may be lost"
+            )));
+        }
+        is_drained(&args, &others).await?;
         everything_is_elsewhere(&args, &leaving).await?;
     }
-    let order = RemoveMember { by: args.by.clone(), reason: args.reason.clone(), force: args.force };
+    let left = if is_up { Some(grow::leave_out(&args.nodes.data, &args.region)?) } else { None };
     for name in &leaving {
-        let call = Call::new(Method::DELETE, format!("/v1/admin/members/{name}")).json(&order)?;
-        let member: Member = deployment::first_answer(&others, &args.nodes.data, &call).await?.json()?;
-        say!("{} of {} is removed. Nothing waits for it any more.", member.name, member.region);
-    }
-    if is_up {
-        let left = grow::retire(&args.nodes.data, &args.region, &leaving)?;
-        for folder in left {
-            say!("Its process is stopped. Its data lies in {} until you delete it.", folder.display());
+        if let Err(error) = order(&args, &others, name).await {
+            left.iter().try_for_each(Left::undo)?;
+            return Err(error);
         }
-    } else {
-        say!("Stop its processes and delete their data; routers have stopped sending clients there.");
+        say!("{name} of {} is removed. Nothing waits for it any more.", args.region);
+    }
+    let heard = have_heard(&args, &leaving).await;
+    match left {
+        Some(left) => {
+            for folder in left.stop(&leaving)? {
+                say!("Its process stops. Its data lies in {} until you delete it.", folder.display());
+            }
+        }
+        None if heard => {
+            say!("Its nodes have heard of it and take no clients any more: stop them and delete their data.")
+        }
+        None => say!(
+            "Not all of its nodes have heard of it: stop them by hand before their network is back, because they would \
+             take check-ins that no other region gets. Then delete their data."
+        ),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Removes one node; one that was removed before is fine.
+async fn order(args: &RemoveArgs, others: &[Base], name: &NodeName) -> anyhow::Result<()> {
+    let known: Vec<Member> =
+        deployment::first_answer(others, &args.nodes.data, &Call::get("/v1/admin/members")).await?.json()?;
+    if known.iter().any(|member| member.name == *name && member.membership == Membership::Removed) {
+        return Ok(());
+    }
+    let order = RemoveMember { by: args.by.clone(), reason: args.reason.clone(), force: args.force };
+    let call = Call::new(Method::DELETE, format!("/v1/admin/members/{name}")).json(&order)?;
+    deployment::first_answer(others, &args.nodes.data, &call).await?.json::<Member>()?;
+    Ok(())
+}
+
+/// Fails while clients are sent to the region. The nodes check that as well, but a region of several nodes would be half
+/// removed by then.
+async fn is_drained(args: &RemoveArgs, others: &[Base]) -> anyhow::Result<()> {
+    let orders: Vec<RegionOrder> =
+        deployment::first_answer(others, &args.nodes.data, &Call::get("/v1/admin/regions")).await?.json()?;
+    let region = &args.region;
+    let serves = orders.iter().any(|line| line.region == *region && !line.drain);
+    anyhow::ensure!(!serves, "drain it first (`meridian region drain {region}`), or give --force");
+    Ok(())
+}
+
+/// Whether all removed nodes say, while their links last, that they were removed and have nothing left to give.
+async fn have_heard(args: &RemoveArgs, leaving: &[NodeName]) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < FAREWELL {
+        let statuses = args.nodes.statuses().await.unwrap_or_default();
+        let find = |name: &NodeName| statuses.iter().map(|(_, status)| status).find(|status| status.name == *name);
+        let is_done = |name: &NodeName| {
+            find(name).is_some_and(|status| {
+                let knows = status.reasons.iter().any(|reason| reason.contains("removed from the deployment"));
+                knows && is_missing(name, Some(status), leaving).is_none()
+            })
+        };
+        if leaving.iter().all(is_done) {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    false
 }
 
 /// The nodes of a region, by what all nodes say.
@@ -113,7 +179,8 @@ fn is_missing(name: &NodeName, status: Option<&NodeStatus>, leaving: &[NodeName]
     let Some(status) = status else { return Some(format!("{name} does not answer on its admin listener")) };
     let mut others = status.peers.iter().filter(|peer| !leaving.contains(&peer.name));
     // One is enough, because the others get it from there.
-    let fullest = others.clone().filter(|peer| peer.connected).map(|peer| peer.lag_entries).min();
+    let lacks = |peer: &PeerStatus| peer.lag_from_here.unwrap_or(peer.lag_entries);
+    let fullest = others.clone().filter(|peer| peer.connected).map(lacks).min();
     match fullest {
         Some(0) => None,
         Some(entries) => Some(format!("the others still lack {entries} entries of {name}")),
@@ -134,8 +201,8 @@ mod tests {
         let peers: Vec<_> = peers
             .iter()
             .map(|(name, connected, entries)| {
-                json!({"name": name, "region": name, "connected": connected, "lag_entries": entries,
-                    "lag_seconds": 0.0})
+                json!({"name": name, "region": name, "connected": connected, "lag_entries": 9,
+                    "lag_from_here": entries, "lag_seconds": 0.0})
             })
             .collect();
         serde_json::from_value(json!({

@@ -47,6 +47,8 @@ pub(super) enum ChildEvent {
     Stuck { process: Process, error: String },
     /// A dead node answers again.
     Back { process: Process, pid: Option<Pid> },
+    /// A node that was removed from the deployment has ended.
+    Removed { process: Process, how: &'static str },
     /// A node that was started by hand does not answer any more.
     GoneAgain { process: Process },
 }
@@ -136,7 +138,13 @@ impl Children {
     /// The next event for the user.
     pub(super) async fn next(&mut self) -> ChildEvent {
         match self.events.recv().await {
-            Some(event) => event,
+            Some(event) => {
+                if let ChildEvent::Removed { process, .. } = &event {
+                    // It may be added again.
+                    self.known.remove(&process.folder);
+                }
+                event
+            }
             None => std::future::pending().await,
         }
     }
@@ -195,6 +203,16 @@ fn log_end(process: &Process) -> String {
     lines.into_iter().rev().map(|line| format!("  {line}\n")).collect()
 }
 
+/// Why a task no longer waits for its child.
+enum End {
+    /// It has ended by itself; how.
+    Died(String),
+    /// Everything stops.
+    Ordered,
+    /// It was removed from the deployment.
+    Removed,
+}
+
 /// One child's task.
 struct Watched {
     process: Process,
@@ -211,11 +229,20 @@ impl Watched {
             // Kept here, because waiting for a child closes the pipe that the child still needs.
             let _stdin = child.stdin.take();
             let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-            let died = tokio::select! {
-                status = child.wait() => Some(status.map_or_else(|error| error.to_string(), describe)),
-                _ = orders.wait_for(|order| *order != Order::Run) => None,
+            let ended = tokio::select! {
+                status = child.wait() => End::Died(status.map_or_else(|error| error.to_string(), describe)),
+                _ = orders.wait_for(|order| *order != Order::Run) => End::Ordered,
+                () = self.removed() => End::Removed,
             };
-            let Some(how) = died else { return self.stop(child).await };
+            let how = match ended {
+                End::Died(how) => how,
+                End::Ordered => return self.stop(child).await,
+                End::Removed => {
+                    let how = if self.stop(child).await { "stopped" } else { "killed, because it did not stop" };
+                    self.tell(ChildEvent::Removed { process: self.process.clone(), how });
+                    return true;
+                }
+            };
             self.forget_other(id);
             self.tell(ChildEvent::Died {
                 process: self.process.clone(),
@@ -227,6 +254,13 @@ impl Watched {
                 () = self.look() => return true,
                 _ = orders.wait_for(|order| *order != Order::Run) => return true,
             }
+        }
+    }
+
+    /// Resolves once the node was removed from the deployment: its configuration is gone.
+    async fn removed(&self) {
+        while self.process.config().is_file() {
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
@@ -288,7 +322,7 @@ impl Watched {
     async fn stop(&mut self, mut child: Child) -> bool {
         // The id belongs to this child until the child was waited for.
         if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok())
-            && *self.orders.borrow() == Order::Stop
+            && *self.orders.borrow() != Order::Kill
         {
             // If the child has ended by now, the wait below notices it.
             let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);

@@ -91,7 +91,13 @@ impl Folder {
         // An additional region begins empty and catches up. A region that is left out keeps its folder until it is used
         // again.
         let (regions, routers) = (regions.unwrap_or(made.regions), routers.unwrap_or(made.routers));
-        Ok(Settings { regions, routers, ..made })
+        let settings = Settings { regions, routers, ..made };
+        if settings.is_empty() {
+            return Err(Usage::error(format!(
+                "with --regions {regions} no region is left, because those were removed"
+            )));
+        }
+        Ok(settings)
     }
 
     /// Writes certificates and configuration; certificates that are still good stay.

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use api::client::{self, Base, Call};
 use api::members::{Member, Membership, NewMember, RemoveMember};
+use api::status::{NodeStatus, PeerStatus};
 use api::{NodeName, Position, RegionId};
 use hyper::Method;
-use node::config::NodeConfig;
 use service::authority::CertificateAuthority;
 
 use super::addresses::Addresses;
@@ -34,6 +34,8 @@ pub(crate) struct NewNode {
 /// A region whose folders are made and whose processes do not run yet.
 pub(crate) struct Grown {
     layout: Layout,
+    /// The settings with it, which count from its start on.
+    settings: Settings,
     region: RegionId,
     by: String,
     reason: String,
@@ -100,8 +102,7 @@ pub(crate) fn prepare(data: &Path, region: &RegionId, by: &str, reason: &str) ->
         authority.issue(&node.process.name, false)?;
         write_config(&node.process, toml::to_string(&layout.file(node))?)?;
     }
-    std::fs::write(data.join(MARKER), toml::to_string(&settings)?)?;
-    Ok(Grown { layout, region: region.clone(), by: by.to_owned(), reason: reason.to_owned() })
+    Ok(Grown { layout, settings, region: region.clone(), by: by.to_owned(), reason: reason.to_owned() })
 }
 
 impl Grown {
@@ -118,8 +119,18 @@ impl Grown {
         self.places().map(node).collect()
     }
 
-    /// Lets `up` start its processes.
+    /// Takes the folders back whose nodes were not added.
+    pub(crate) fn undo(&self) -> anyhow::Result<()> {
+        for place in self.places() {
+            let file = place.process.config();
+            std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Lets `up` start its processes, now and at its next start.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
+        write_settings(&self.layout.data, &self.settings)?;
         for place in self.places() {
             let file = place.process.return_file();
             std::fs::write(&file, format!("{}\n", jiff::Timestamp::now()))
@@ -129,28 +140,50 @@ impl Grown {
     }
 }
 
-/// Stops the processes of removed nodes and leaves them out of the next start. Returns the folders that stay.
-pub(crate) fn retire(data: &Path, region: &RegionId, nodes: &[NodeName]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut settings = settings(data)?;
-    let mut folders = Vec::new();
-    for node in nodes {
-        let folder = data.join(node.as_str());
-        let file = folder.join("node.toml");
-        let Ok(config) = NodeConfig::load(&file) else { continue };
-        // Without its configuration `up` sees that the process ended on purpose.
-        std::fs::remove_file(&file).with_context(|| format!("cannot remove {}", file.display()))?;
-        if let Some(pid) = config.pid_file.as_deref().and_then(deployment::running) {
-            // A process that has ended by now needs no signal.
-            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+/// From its next start on `up` leaves a region out. Returns the settings until now.
+pub(crate) fn leave_out(data: &Path, region: &RegionId) -> anyhow::Result<Left> {
+    let before = settings(data)?;
+    let mut after = before.clone();
+    if !after.removed.contains(region) {
+        after.removed.push(region.clone());
+    }
+    write_settings(data, &after)?;
+    Ok(Left { data: data.to_owned(), before })
+}
+
+/// A region that the next start leaves out.
+pub(crate) struct Left {
+    data: PathBuf,
+    before: Settings,
+}
+
+impl Left {
+    /// The region was not removed after all.
+    pub(crate) fn undo(&self) -> anyhow::Result<()> {
+        write_settings(&self.data, &self.before)
+    }
+
+    /// The nodes were removed: `up` stops their processes once their configuration is gone. Returns the folders, which
+    /// stay.
+    pub(crate) fn stop(&self, nodes: &[NodeName]) -> anyhow::Result<Vec<PathBuf>> {
+        let mut folders = Vec::new();
+        for node in nodes {
+            let folder = self.data.join(node.as_str());
+            let file = folder.join("node.toml");
+            match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", file.display()));
+                }
+                _ => folders.push(folder),
+            }
         }
-        folders.push(folder);
+        Ok(folders)
     }
-    let has_left = deployment::read(data)?.iter().all(|node| node.config.region != *region);
-    if has_left && !settings.removed.contains(region) {
-        settings.removed.push(region.clone());
-        std::fs::write(data.join(MARKER), toml::to_string(&settings)?)?;
-    }
-    Ok(folders)
+}
+
+fn write_settings(data: &Path, settings: &Settings) -> anyhow::Result<()> {
+    let file = data.join(MARKER);
+    std::fs::write(&file, toml::to_string(settings)?).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// After a start with other addresses or fewer regions than before: nodes that were added find each other by what the
@@ -159,10 +192,10 @@ pub(super) async fn tell_addresses(layout: &Layout) -> anyhow::Result<()> {
     let Some(asked) = layout.nodes.first() else { return Ok(()) };
     let base = deployment::authorised(Base::from(asked.admin), Some(&layout.data));
     let known: Vec<Member> = client::get(&base, "/v1/admin/members").await?;
-    let is_left_out = |member: &&Member| {
-        member.membership == Membership::Member && !layout.nodes.iter().any(|place| place.process.name == member.name)
-    };
-    for member in known.iter().filter(is_left_out) {
+    let status: NodeStatus = client::get(&base, "/v1/admin/status").await?;
+    let is_left_out = |peer: &&PeerStatus| !layout.nodes.iter().any(|place| place.process.name == peer.name);
+    // Those that the nodes know only because they were introduced are among them.
+    for member in status.peers.iter().filter(is_left_out) {
         let (by, reason) = ("up".to_owned(), "it is left out at this start (--regions)".to_owned());
         let call = Call::new(Method::DELETE, format!("/v1/admin/members/{}", member.name));
         let call = call.json(&RemoveMember { by, reason, force: true })?;

@@ -188,6 +188,11 @@ impl Link {
         self.greeted = true;
     }
 
+    /// Whether the peer has received our `Hello`.
+    pub(in crate::replica) fn is_greeted(&self) -> bool {
+        self.greeted
+    }
+
     /// From now on our `Hello` is to be sent.
     pub(in crate::replica) fn owe_hello(&mut self) {
         self.hello_due = true;
