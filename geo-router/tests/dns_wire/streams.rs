@@ -99,6 +99,7 @@ pub(crate) fn certificate() -> Files {
     let (certificate, key) = (folder.path().join("dns.pem"), folder.path().join("dns.key"));
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let section = format!(
         "[tls]\nlisten = '127.0.0.1:0'\ncertificate = '{}'\nkey = '{}'\n",
         certificate.display(),

@@ -142,6 +142,12 @@ impl App {
         Ok(self.handle.reader().row(key, view)?.map(|row| (*key, row)).into_iter().collect())
     }
 
+    /// Refuses an order that no other node would hear of.
+    pub(super) fn check_member(&self) -> Result<(), Problem> {
+        let is_removed = self.membership.now().is_removed;
+        if is_removed { Err(Problem::new(Kind::Removed, "give the order to another node")) } else { Ok(()) }
+    }
+
     /// Waits until what was applied so far is durable; an error if the disk takes too long.
     pub(super) async fn settle(&self) -> Result<(), Problem> {
         let settled = tokio::time::timeout(SETTLE, self.handle.settled()).await;

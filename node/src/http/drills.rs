@@ -7,7 +7,7 @@ use replication::{Change, DocumentName, Query, Reason, Wall, Write};
 use super::call::Call;
 use super::problem::{Answered, Kind, Problem};
 use super::reply::{json, no_content};
-use super::{App, audit, auth, body, members};
+use super::{App, audit, auth, body};
 use crate::drills;
 
 /// The locks that have not lapsed, with the names of their documents, and the present time.
@@ -31,7 +31,7 @@ pub(super) async fn list(call: Call) -> Answered {
 /// `POST /v1/admin/drill`: takes the lock.
 pub(super) async fn take(call: Call) -> Answered {
     let app = &call.app;
-    members::check_member(app)?;
+    app.check_member()?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let form = r#"a lock is {"id": "...", "name": "region-loss", "by": "...", "for": "5m"}"#;
     let new: NewDrillLock = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;

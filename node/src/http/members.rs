@@ -23,7 +23,7 @@ pub(super) async fn list(call: Call) -> Answered {
 /// `PUT /v1/admin/members/{node}`: a node is added, or its addresses change.
 pub(super) async fn add(call: Call) -> Answered {
     let (app, node) = (call.app.clone(), name(&call)?);
-    check_member(&app)?;
+    app.check_member()?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let form = r#"a member is {"region": "sa-east", "replication": "HOST:7081", "public"?: "IP:7080", "position"?: {...}, "by": "..."}"#;
     let new: NewMember = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
@@ -43,7 +43,7 @@ pub(super) async fn add(call: Call) -> Answered {
 /// `DELETE /v1/admin/members/{node}`: a node is removed for good.
 pub(super) async fn remove(call: Call) -> Answered {
     let (app, node) = (call.app.clone(), name(&call)?);
-    check_member(&app)?;
+    app.check_member()?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let form = r#"a removal is {"by": "...", "reason"?: "...", "force"?: true}"#;
     let new: RemoveMember = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
@@ -97,15 +97,6 @@ fn refused(error: MemberError) -> Problem {
         _ => Kind::Invalid,
     };
     Problem::new(kind, error.to_string())
-}
-
-/// Refuses an order that no other node would hear of.
-///
-/// # Errors
-/// A problem if this node was removed.
-pub(super) fn check_member(app: &App) -> Result<(), Problem> {
-    let is_removed = app.membership.now().is_removed;
-    if is_removed { Err(Problem::new(Kind::Removed, "give the order to another node")) } else { Ok(()) }
 }
 
 /// The problem of a client that reaches a node which was removed; `None` for a member.

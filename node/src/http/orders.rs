@@ -13,7 +13,7 @@ use replication::{RegionId, Status, Wall};
 use super::call::Call;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, json};
-use super::{App, audit, body, lasting, members};
+use super::{App, audit, body, lasting};
 use crate::orders::{self, Order, OrderError};
 
 /// All orders that this node durably knows.
@@ -50,7 +50,7 @@ fn line(region: &RegionId, order: Option<&Order>, now: Wall) -> RegionOrder {
 /// `PUT /v1/admin/regions/{region}/order`.
 pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     let (app, region) = (&call.app, call.region()?);
-    members::check_member(app)?;
+    app.check_member()?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let new: NewOrder = serde_json::from_slice(&body).map_err(|_| {
         if until_is_bad(&body) {

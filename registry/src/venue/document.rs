@@ -82,7 +82,10 @@ impl Venue {
             address: text(field::ADDRESS),
             timezone: text(field::TIMEZONE)?,
             retention,
-            retentions: Retentions::read(document, retention),
+            retentions: Retentions::read(
+                document.all(field::RETENTIONS).into_iter().filter_map(Value::as_text),
+                retention,
+            ),
             areas: text(field::AREAS).map(|lines| areas_of(&lines)).unwrap_or_default(),
             policy: text(field::POLICY)?,
             owner_key_hashes: hashes.filter_map(|bytes| bytes.try_into().ok()).collect(),

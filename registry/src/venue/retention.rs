@@ -16,9 +16,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use replication::{Document, Value, Wall};
-
-use crate::venue::document::field;
+use replication::{Value, Wall};
 
 /// How far back the arrival of a check-in may lie; with room for clocks.
 const REACHED: Duration = Duration::from_hours(48);
@@ -41,9 +39,8 @@ impl Retentions {
         Retentions { earlier: Vec::new(), present }
     }
 
-    /// The retentions that a document holds, of which the present one was read already.
-    pub(crate) fn read(document: &Document, present: Duration) -> Retentions {
-        let texts = document.all(field::RETENTIONS).into_iter().filter_map(Value::as_text);
+    /// The retentions that the concurrent values of a document's field hold, of which the present one was read already.
+    pub(crate) fn read<'a>(texts: impl Iterator<Item = &'a str>, present: Duration) -> Retentions {
         let entries: BTreeSet<(Wall, u64)> = texts.flat_map(str::split_whitespace).filter_map(entry).collect();
         Retentions { earlier: entries.into_iter().collect(), present }
     }
@@ -92,21 +89,16 @@ fn entry(text: &str) -> Option<(Wall, u64)> {
 mod tests {
     use std::time::Duration;
 
-    use replication::{Change, Document, Value, Wall};
+    use replication::{Value, Wall};
 
     use super::{MOST, REACHED, Retentions};
-    use crate::venue::document::field;
-    use crate::venue::id::VenueId;
 
     const NOW: Wall = Wall(1_780_000_000_000);
     const HOUR: Duration = Duration::from_hours(1);
 
-    /// The retentions by a document with these values of the field, written at once.
+    /// The retentions by these values of the field, written at once.
     fn read(values: &[Value], present: Duration) -> Retentions {
-        let key = VenueId([1; 16]).name().expiring(Wall::NEVER);
-        let changes: Vec<Change> =
-            values.iter().map(|v| Change::create(&key, &[(field::RETENTIONS, v.clone())])).collect();
-        Retentions::read(&Document::of_changes(&changes).unwrap(), present)
+        Retentions::read(values.iter().filter_map(Value::as_text), present)
     }
 
     #[test]

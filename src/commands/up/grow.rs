@@ -18,8 +18,8 @@ use service::authority::CertificateAuthority;
 
 use super::addresses::Addresses;
 use super::folder::{MARKER, write_config};
-use super::layout::{Layout, NodePlace, REGIONS};
-use super::settings::Settings;
+use super::layout::{Layout, NodePlace};
+use super::settings::{REGIONS, Settings};
 use crate::args::Usage;
 use crate::support::deployment;
 

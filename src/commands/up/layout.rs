@@ -12,17 +12,8 @@ use replication::{NodeName, RegionId};
 use service::config::PositionSection;
 
 use super::addresses::{Addresses, RouterAddresses};
-use super::settings::Settings;
+use super::settings::{REGIONS, Settings};
 use crate::support::deployment;
-
-/// The regions in their order: name, latitude, longitude.
-pub(super) const REGIONS: [(&str, f64, f64); 5] = [
-    ("eu-central", 50.11, 8.68),
-    ("us-east", 39.04, -77.49),
-    ("ap-southeast", 1.35, 103.82),
-    ("sa-east", -23.55, -46.63),
-    ("ap-northeast", 35.68, 139.69),
-];
 
 /// A whole deployment.
 pub(super) struct Layout {

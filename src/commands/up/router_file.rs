@@ -91,6 +91,7 @@ mod tests {
             let layout = Layout::new(folder.path(), &settings, &addresses);
             std::fs::write(layout.router_key(), "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef")
                 .unwrap();
+            std::fs::set_permissions(layout.router_key(), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
             for router in &layout.routers {
                 std::fs::create_dir_all(&router.process.folder).unwrap();
                 let text = toml::to_string(&layout.router_file(router).unwrap()).unwrap();

@@ -4,7 +4,14 @@ use api::RegionId;
 use node::config::Engine;
 use serde::{Deserialize, Serialize};
 
-use super::layout::REGIONS;
+/// The regions in their order: name, latitude, longitude.
+pub(super) const REGIONS: [(&str, f64, f64); 5] = [
+    ("eu-central", 50.11, 8.68),
+    ("us-east", 39.04, -77.49),
+    ("ap-southeast", 1.35, 103.82),
+    ("sa-east", -23.55, -46.63),
+    ("ap-northeast", 35.68, 139.69),
+];
 
 /// The settings on which a deployment's data depends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! `[edge]` tables that are accepted or refused.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use super::{EdgeConfig, EdgeSection};
@@ -69,6 +71,9 @@ fn a_secret_is_read_from_its_file() {
     let path = folder.path().join("secret");
     let file = format!("secret_file = {:?}", path.to_str().unwrap());
     std::fs::write(&path, "00".repeat(32) + "\n").unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    assert!(check(&file).unwrap_err().starts_with("edge.secret_file"), "others can read it");
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     assert!(check(&file).is_ok());
     std::fs::write(&path, "short").unwrap();
     assert!(check(&file).unwrap_err().starts_with("edge.secret_file"));

@@ -89,6 +89,7 @@ fn a_patch_names_what_it_changes() {
             ("a", None),
             ("t", text("Asia/Tokyo")),
             ("r", Some(Value::Int(172_800))),
+            ("h", Some(Value::Text("0:1209600 1780000000000:172800".into()))),
             ("s", text("1\n2")),
         ])
     );
