@@ -402,6 +402,15 @@ fn a_router_is_lost_and_every_region_is_restarted() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 2);
     let drill = Drill::on(&up, folder.path());
+    // Every drill that ships could begin here.
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/drills");
+    for file in std::fs::read_dir(shipped).unwrap().flatten() {
+        let mut command = Command::new(MERIDIAN);
+        command.args(["drill", "check"]).arg(file.path()).arg("--data").arg(&up.data).env_remove("MERIDIAN_TOKEN");
+        let Output { status, stdout, stderr } = command.output().unwrap();
+        let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
+        assert!(status.success(), "{}: {said}", file.path().display());
+    }
     let router = up.pid("router-2");
     let (code, report) = drill.run("router", "mode = \"router\"");
     assert_eq!(code, 0, "{}", failed(&report));
