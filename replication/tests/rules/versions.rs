@@ -5,9 +5,11 @@
 use std::time::Duration;
 
 use crate::common::mesh::Mesh;
+use crate::common::{OWN, after, config, turn};
+use replication::memory::MemoryStorage;
 use replication::{
     Body, Change, Collection, Deltas, DocumentId, DocumentKey, DocumentName, Dot, Frame, FrameError, Hello, Hlc,
-    Progress, Protocol, Reason, ReplicaId, TenantId, Value, VersionVector, Wall,
+    LinkId, Progress, Protocol, Reason, Replica, ReplicaId, TenantId, Value, VersionVector, Wall,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -153,4 +155,47 @@ fn a_node_goes_back_to_the_release_before() {
     mesh.start(1);
     mesh.write(0, 1);
     mesh.until(SOON, "both agree", |mesh| mesh.agree() && mesh.shows(1).len() == 2);
+}
+
+/// A peer that broke off before its greeting may be of the release before, so it is greeted in that version the next time.
+/// If it is not, it is told that this node speaks the newest version as well.
+#[test]
+fn a_peer_that_was_taken_for_an_older_one_is_greeted_again() {
+    let mint = Box::new(|| OWN);
+    let mut replica = Replica::open(config(), MemoryStorage::default(), mint, after(0)).unwrap();
+    let greetings = |replica: &mut Replica<MemoryStorage>, seconds: u64| -> Vec<u8> {
+        let transmits = turn(replica, after(seconds)).transmits;
+        let greetings = transmits.iter().filter(|sent| matches!(Frame::decode(&sent.frame), Ok(Frame::Hello(_))));
+        greetings.map(|sent| sent.frame[0]).collect()
+    };
+    replica.handle_link_up(after(1), LinkId(1), "b".parse().unwrap()).unwrap();
+    assert_eq!(greetings(&mut replica, 1), [4]);
+    replica.handle_link_down(after(1), LinkId(1));
+    replica.handle_link_up(after(2), LinkId(2), "b".parse().unwrap()).unwrap();
+    assert_eq!(greetings(&mut replica, 2), [3]);
+    replica.handle_link_down(after(2), LinkId(2));
+    replica.handle_link_up(after(3), LinkId(3), "b".parse().unwrap()).unwrap();
+    assert_eq!(greetings(&mut replica, 3), [4]);
+    replica.handle_link_down(after(3), LinkId(3));
+    // Its greeting meets ours of the release before.
+    replica.handle_link_up(after(4), LinkId(4), "b".parse().unwrap()).unwrap();
+    assert_eq!(greetings(&mut replica, 4), [3]);
+    greet_again(&mut replica, 4);
+    assert_eq!(greetings(&mut replica, 4), [4]);
+}
+
+/// The peer `b`, of this release, greets on a link that is up.
+fn greet_again(replica: &mut Replica<MemoryStorage>, link: u64) {
+    let [Frame::Hello(hello), ..] = frames() else { panic!("a greeting") };
+    let hello = Hello {
+        node: "b".parse().unwrap(),
+        region: "b".parse().unwrap(),
+        vector: VersionVector::default(),
+        seen: VersionVector::default(),
+        wall: after(link).wall,
+        max_retention_ms: u64::try_from(config().max_retention.as_millis()).unwrap(),
+        newest: Protocol::NEWEST,
+        ..hello
+    };
+    replica.handle_frame(after(link), LinkId(link), &Frame::Hello(hello).encode()).unwrap();
 }
