@@ -1,4 +1,4 @@
-//! What a running router takes up of a configuration file that it reads again.
+//! A running router reads its configuration file again: some keys are taken up, and the others wait for a restart.
 //!
 //! Regions, nodes, policy, overrides, database, health rules and the bounds of the TTL are taken up. Listeners, the data
 //! folder, names and everything else that sockets, connections and other routers depend on need a restart: their old

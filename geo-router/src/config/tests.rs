@@ -128,7 +128,7 @@ fn an_error_names_its_key() {
     assert!(matches!(missing, ConfigError::Read { .. }));
 }
 
-/// What a running router takes up of a changed file, and what it leaves for a restart.
+/// A running router takes up a part of a changed file, and leaves the rest for a restart.
 #[test]
 fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
     let folder = tempfile::tempdir().unwrap();
