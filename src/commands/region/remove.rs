@@ -79,7 +79,7 @@ pub(crate) async fn remove(args: RemoveArgs) -> anyhow::Result<ExitCode> {
             left.iter().try_for_each(Left::undo)?;
             return Err(error);
         }
-        say!("{name} of {} is removed. Nothing waits for it any more.", args.region);
+        say!("{name} of {} is removed. In a few seconds nothing waits for it any more.", args.region);
     }
     let heard = have_heard(&args, &leaving).await;
     match left {
