@@ -129,6 +129,13 @@ impl Document {
         self.fields.get(field).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether a field has only the values that the creating changes put, and never had another one.
+    #[must_use]
+    pub fn is_as_created(&self, field: &str) -> bool {
+        let mut shown = self.fields.get(field).into_iter().flatten();
+        shown.all(|(op, _)| self.creators.contains(&op.actor)) && !self.replaced.contains_key(field)
+    }
+
     /// Names of the fields that are set, in order.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)

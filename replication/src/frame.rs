@@ -8,6 +8,8 @@
 //! - Compressed sizes, expanded sizes and counts are bounded before anything is allocated for them.
 //! - Entries of one frame are in log order, within `(after, through]`, and of one origin.
 
+mod check;
+
 use std::cell::RefCell;
 
 use serde::de::DeserializeOwned;
@@ -26,6 +28,9 @@ use crate::protocol::Protocol;
 use crate::time::{Hlc, Wall};
 use crate::version::VersionVector;
 
+pub use check::{Check, Compare, Compared, Repair, Want};
+pub(crate) use check::{Copied, Digest, MOST_ROWS, MOST_WANTED, Scope, Slice, row_digest, slice_digest};
+
 /// Largest frame on the wire.
 pub const MAX_FRAME: usize = 1 << 20;
 /// Largest frame after expansion.
@@ -37,6 +42,7 @@ const ZSTD_LEVEL: i32 = 1;
 const HELLO: u8 = 1;
 const DELTAS: u8 = 2;
 const PROGRESS: u8 = 3;
+const CHECK: u8 = 4;
 
 /// The first frame in each direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +114,8 @@ pub enum Frame {
     Deltas(Deltas),
     /// Acknowledgement and heartbeat.
     Progress(Progress),
+    /// Comparison and repair of rows.
+    Check(Check),
 }
 
 /// Which kind of frame.
@@ -119,6 +127,8 @@ pub enum FrameKind {
     Deltas,
     /// A [`Progress`].
     Progress,
+    /// A [`Check`].
+    Check,
 }
 
 /// Why bytes are not a valid frame.
@@ -203,6 +213,7 @@ impl Frame {
                 out
             }
             Frame::Progress(progress) => plain(version, PROGRESS, progress),
+            Frame::Check(check) => plain(version, CHECK, check),
             Frame::Deltas(deltas) => {
                 let mut out = vec![version.number(), DELTAS];
                 let columns = encode(&Columns::of(deltas));
@@ -222,6 +233,7 @@ impl Frame {
             [_, HELLO, ..] => Some(FrameKind::Hello),
             [_, DELTAS, ..] => Some(FrameKind::Deltas),
             [_, PROGRESS, ..] => Some(FrameKind::Progress),
+            [version, CHECK, ..] if Protocol::of(*version).has_checks() => Some(FrameKind::Check),
             _ => None,
         }
     }
@@ -241,6 +253,9 @@ impl Frame {
             }
             [version, ..] if !Protocol::of(*version).is_spoken() => Err(FrameError::Version(Protocol::of(*version))),
             [_, PROGRESS, payload @ ..] => parse(payload).map(Frame::Progress),
+            [version, CHECK, payload @ ..] if Protocol::of(*version).has_checks() => {
+                parse::<Check>(payload)?.checked().map(Frame::Check)
+            }
             [_, DELTAS, payload @ ..] => {
                 let expanded = DECOMPRESSOR.with_borrow_mut(|zstd| zstd.decompress(payload, MAX_EXPANDED));
                 let expanded = expanded.map_err(FrameError::Compression)?;

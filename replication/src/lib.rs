@@ -30,12 +30,13 @@ mod read;
 mod recent;
 mod replica;
 mod row;
-mod seal;
+mod sealing;
 mod session;
 mod storage;
 mod time;
 mod trust;
 mod value;
+mod verify;
 mod version;
 
 pub use bounds::Bounds;
@@ -44,23 +45,27 @@ pub use chunk::{ChangeError, ChangeHash};
 pub use claim::{Claim, Completeness};
 pub use document::Document;
 pub use drive::{Action, Turn};
-pub use frame::{Deltas, Frame, FrameError, FrameKind, Hello, MAX_FRAME, Progress};
+pub use frame::{
+    Check, Compare, Compared, Deltas, Frame, FrameError, FrameKind, Hello, MAX_FRAME, Progress, Repair, Want,
+};
 pub use head::Head;
 pub use ids::{BadName, Dot, LinkId, NodeName, RegionId, ReplicaId};
 pub use key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 pub use log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
 pub use protocol::Protocol;
-pub use read::{Page, Query, Reader, View};
+pub use read::{LastingPage, Page, Query, Reader, View};
 pub use replica::{
-    BatchId, Event, LinkError, Mint, Outcome, PeerStatus, Replica, ReplicaConfig, Status, Ticket, Transmit, Write,
-    WriteError,
+    BatchId, Event, LinkError, Mint, Outcome, PeerStatus, Replica, ReplicaConfig, Restored, Restoring, STORE_FORMAT,
+    Status, Ticket, Transmit, Write, WriteError, missing_buckets,
 };
 pub use row::Row;
+pub use sealing::{Destroyed, KeyFiles, KeyName, MemoryKeys, RandomBytes, Sealed};
 pub use session::{BadToken, SessionToken};
 pub use storage::{BucketBatch, ScanVisitor, Storage, StorageError, WriteBatch, has_log_entries, log_key, scan_logs};
 pub use time::{Hlc, Monotonic, Now, Wall, millis};
 pub use trust::{ClockStatementRefused, Doubt, TrustedReading};
 pub use value::Value;
+pub use verify::{Verified, verify};
 pub use version::VersionVector;
 
 /// The example of the README is compiled and run.

@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::key::Bucket;
 use crate::storage::{BucketBatch, LOG, ScanVisitor, Storage, StorageError, WriteBatch};
+use crate::time::Wall;
 
 /// One bucket as readers see it.
 #[derive(Clone, Debug, Default)]
@@ -242,6 +243,10 @@ impl Storage for MemoryStorage {
             inner.dropped.insert(bucket, table);
         }
         inner.unsynced.remove(&bucket);
+        Ok(())
+    }
+
+    fn expire(&self, _: Wall) -> Result<(), StorageError> {
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //! | --- | --- | --- |
 //! | 3 | 0.1 | columns, rolling hashes |
 //! | 4 | 0.2 | `Hello` names the newest version; what a later one adds to `Hello` is skipped |
+//! | 5 | 0.2 | frames that compare and repair rows |
 //!
 //! Version 3 has no room for that in its `Hello` and closes a link on which it hears of another version. A peer that did
 //! not answer a `Hello` is therefore greeted in version 3 the next time, and in the newest one the time after that
@@ -23,10 +24,15 @@ impl Protocol {
     /// The oldest version that is read, that of the release before.
     pub const OLDEST: Protocol = Protocol(3);
     /// The newest version.
-    pub const NEWEST: Protocol = Protocol(4);
+    pub const NEWEST: Protocol = Protocol(5);
 
     /// The version whose `Hello` names the newest version first.
     pub(crate) const NEGOTIATED: Protocol = Protocol(4);
+
+    /// Whether rows are compared and repaired.
+    pub(crate) fn has_checks(self) -> bool {
+        self >= Protocol(5) && self.is_spoken()
+    }
 
     pub(crate) fn of(number: u8) -> Protocol {
         Protocol(number)

@@ -16,9 +16,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use crate::chunk::ChangeError;
+use crate::ids::Dot;
 use crate::key::{Bucket, Collection, DocumentId, DocumentKey, DocumentName, TenantId};
 use crate::log::{LogEntry, Tombstone};
 use crate::row::Row;
@@ -33,6 +35,7 @@ use crate::version::VersionVector;
 pub struct Reader<S> {
     storage: S,
     max_retention: Duration,
+    unreadable: Option<SyncSender<DocumentKey>>,
 }
 
 /// What one answer may show.
@@ -88,11 +91,35 @@ pub struct Page {
     pub last: Option<DocumentId>,
 }
 
+/// Lasting documents of one collection.
+#[derive(Clone, Debug, Default)]
+pub struct LastingPage {
+    /// Live rows in order of name. Rows that do not decode are left out.
+    pub rows: Vec<(DocumentKey, Row)>,
+    /// The last name that was looked at, shown or not: the next page begins after it. `None` at the end.
+    pub last: Option<DocumentName>,
+}
+
 impl<S: Storage> Reader<S> {
     /// A reader of `storage`.
     #[must_use]
     pub fn new(storage: S, max_retention: Duration) -> Reader<S> {
-        Reader { storage, max_retention }
+        Reader { storage, max_retention, unreadable: None }
+    }
+
+    /// The same reader; it also tells of rows that do not decode, for [`crate::Replica::note_unreadable`]. If the channel
+    /// is full it does not, because the next read of the row tells again.
+    #[must_use]
+    pub fn telling(self, unreadable: SyncSender<DocumentKey>) -> Reader<S> {
+        Reader { unreadable: Some(unreadable), ..self }
+    }
+
+    /// The part of a stored row that a view shows; `None` if it covers no change of it.
+    fn shown(&self, key: &DocumentKey, stored: &[u8], view: View<'_>) -> Result<Option<Row>, ChangeError> {
+        shown(stored, view).inspect_err(|_| {
+            // An error means that the channel is full, or that the replica has ended.
+            let _ = self.unreadable.as_ref().map(|tell| tell.try_send(*key));
+        })
     }
 
     /// Every live row of one name (more than one if the retention changed between two retries).
@@ -129,7 +156,7 @@ impl<S: Storage> Reader<S> {
         if self.is_erased(&key.name, key.expires_at == Wall::NEVER, view)? {
             return Ok(None);
         }
-        shown(key, stored, view).map_err(StorageError::corrupt("row", bucket))
+        self.shown(key, &stored, view).map_err(StorageError::corrupt("row", bucket))
     }
 
     /// Whether the name is erased by a tombstone.
@@ -175,7 +202,7 @@ impl<S: Storage> Reader<S> {
                 ids += 1;
                 page.last = Some(key.name.id);
             }
-            match shown(&key, stored, view) {
+            match self.shown(&key, &stored, view) {
                 Ok(Some(row)) => page.rows.entry(key.name.id).or_default().push((key, row)),
                 Ok(None) => {}
                 Err(_) => page.unreadable.push(key.name.id),
@@ -191,6 +218,42 @@ impl<S: Storage> Reader<S> {
             page.rows.values().flatten().all(|(key, _)| key.expires_at > view.as_of),
             "an expired document is shown"
         );
+        Ok(page)
+    }
+
+    /// Live rows of a collection's lasting documents of all tenants, at most `limit` of them, behind the name `after`.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the engine fails or a key or a tombstone is corrupt.
+    pub fn lasting(
+        &self,
+        collection: Collection,
+        after: Option<&DocumentName>,
+        limit: usize,
+        view: View<'_>,
+    ) -> Result<LastingPage, StorageError> {
+        let mut range = KeyRange::of_documents(&[collection.0]);
+        if let Some(after) = after {
+            range.start = KeyRange::of_documents(&after.encode()).end;
+        }
+        let (mut stored_rows, mut ended) = (Vec::new(), true);
+        scan_documents(&self.storage, Bucket::Lasting, &range, &mut |key, stored| {
+            if stored_rows.len() == limit {
+                ended = false;
+                return Ok(ControlFlow::Break(()));
+            }
+            stored_rows.push((key, stored.to_vec()));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let last = stored_rows.last().filter(|_| !ended).map(|(key, _)| key.name);
+        let mut page = LastingPage { rows: Vec::new(), last };
+        for (key, stored) in stored_rows {
+            if let Ok(Some(row)) = self.shown(&key, &stored, view)
+                && !self.is_erased(&key.name, true, view)?
+            {
+                page.rows.push((key, row));
+            }
+        }
         Ok(page)
     }
 
@@ -223,17 +286,30 @@ impl<S: Storage> Reader<S> {
     /// # Errors
     /// [`StorageError`] if the engine fails or a log entry is corrupt.
     pub fn created_at(&self, key: &DocumentKey, row: &Row, view: View<'_>) -> Result<Option<Wall>, StorageError> {
+        let times = self.times(key, row.creators(), view)?;
+        Ok(times.into_iter().min().map(Hlc::wall))
+    }
+
+    /// When the document last changed: the latest time among the log entries of its changes, by the clocks of the replicas
+    /// that took them. `None` if the view covers none of them, or they are gone.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the engine fails or a log entry is corrupt.
+    pub fn changed_at(&self, key: &DocumentKey, row: &Row, view: View<'_>) -> Result<Option<Wall>, StorageError> {
+        let times = self.times(key, row.dots(), view)?;
+        Ok(times.into_iter().max().map(Hlc::wall))
+    }
+
+    /// The times of the log entries at `dots`, as far as the view covers them and they are here.
+    fn times(&self, key: &DocumentKey, dots: Vec<Dot>, view: View<'_>) -> Result<Vec<Hlc>, StorageError> {
         let bucket = key.bucket();
-        let mut first: Option<Hlc> = None;
-        for dot in row.creators() {
-            if view.covered.is_some_and(|covered| !covered.contains(dot)) {
-                continue;
-            }
+        let mut times = Vec::new();
+        for dot in dots.into_iter().filter(|dot| view.covered.is_none_or(|covered| covered.contains(*dot))) {
             let Some(stored) = self.storage.get(bucket, &log_key(dot))? else { continue };
             let LogEntry { hlc, .. } = StorageError::decode(&stored, "log entry", bucket)?;
-            first = Some(first.map_or(hlc, |first| first.min(hlc)));
+            times.push(hlc);
         }
-        Ok(first.map(Hlc::wall))
+        Ok(times)
     }
 
     /// Every live document of the store with its row, durable or not: for tests and full comparisons.
@@ -273,7 +349,7 @@ impl<S: Storage> Reader<S> {
     ) -> Result<(), StorageError> {
         scan_documents(&self.storage, bucket, range, &mut |key, stored| {
             if key.expires_at > view.as_of {
-                let row = shown(&key, stored.to_vec(), view).map_err(StorageError::corrupt("row", bucket))?;
+                let row = self.shown(&key, stored, view).map_err(StorageError::corrupt("row", bucket))?;
                 found.extend(row.map(|row| (key, row)));
             }
             Ok(ControlFlow::Continue(()))
@@ -282,8 +358,8 @@ impl<S: Storage> Reader<S> {
 }
 
 /// The part of a stored row that a view shows; `None` if it covers no change of it.
-fn shown(key: &DocumentKey, stored: Vec<u8>, view: View<'_>) -> Result<Option<Row>, ChangeError> {
-    let row = Row::decode(key, stored)?;
+fn shown(stored: &[u8], view: View<'_>) -> Result<Option<Row>, ChangeError> {
+    let row = Row::decode(stored)?;
     let Some(covered) = view.covered else { return Ok(Some(row)) };
     let row = row.within(covered)?;
     Ok(if row.is_empty() { None } else { Some(row) })

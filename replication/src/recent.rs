@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::key::DocumentName;
-use crate::log::{Body, Delta};
+use crate::log::{Body, Delta, Reason};
 use crate::time::Wall;
 
 /// A bounded window on the end of one log.
@@ -60,6 +60,18 @@ impl Recent {
             self.bytes += size(&delta);
             self.bytes -= size(&std::mem::replace(&mut self.entries[at].0, delta));
         }
+    }
+
+    /// Puts `Erased` entries in the place of all changes of a name. Goes through the whole window, so it is for rows that do
+    /// not say any more where their changes are.
+    pub(crate) fn erase(&mut self, name: &DocumentName, until: Wall, reason: Reason) {
+        for (delta, _) in self.entries.iter_mut().filter(|(delta, _)| delta.key.name == *name) {
+            if matches!(delta.body, Body::Change(_)) {
+                delta.key = name.expiring(until);
+                delta.body = Body::Erased(reason);
+            }
+        }
+        self.bytes = self.count_bytes();
     }
 
     /// Forgets all but some entries.

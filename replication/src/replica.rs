@@ -14,6 +14,7 @@
 //! | `send.rs` | frames out: own entries first, relays if late |
 //! | `origins.rs` | which node each log belongs to; origins that are over |
 //! | `peers.rs` | peers that are added or removed while the replica runs |
+//! | `scrub.rs`, `repair.rs` | rows are compared with those of peers, and damaged ones fetched again |
 //! | `awaited.rs` | entries that the replica waits for before it is fit to serve |
 //! | `forget.rs` | removal of erased rows, expired buckets, checkpoints |
 //! | `status.rs` | the replica's state for operators and readers |
@@ -30,7 +31,10 @@ mod origins;
 mod peers;
 mod pending;
 mod receive;
+mod repair;
+mod restoring;
 mod salvage;
+mod scrub;
 mod send;
 mod status;
 mod undo;
@@ -51,7 +55,11 @@ use crate::time::{Hlc, Monotonic, Now, Wall};
 use crate::trust::{ClockStatementRefused, Doubt, TrustedClock};
 use crate::version::VersionVector;
 
+pub use headers::missing_buckets;
 pub use link::LinkError;
+pub use meta::FORMAT as STORE_FORMAT;
+pub(crate) use meta::horizon_of;
+pub use restoring::{Restored, Restoring};
 pub use status::{PeerStatus, Status};
 pub use write::{Write, WriteError};
 
@@ -60,7 +68,9 @@ use headers::BucketHeader;
 use link::Link;
 use origins::{Hearsay, Origins};
 use pending::{BatchState, InFlight, Pending};
+use repair::Repairs;
 use salvage::Orphans;
+use scrub::Scrub;
 
 /// What a replica is told at its start. `max_retention` must be equal everywhere, otherwise forgetting is not safe.
 #[derive(Clone, Debug)]
@@ -89,6 +99,8 @@ pub struct ReplicaConfig {
     pub in_flight_bytes: usize,
     /// Most payload bytes of own entries kept in memory for sending.
     pub recent_bytes: usize,
+    /// Time from the end of a scrub of the whole store to the next one.
+    pub scrub_every: Duration,
 }
 
 impl ReplicaConfig {
@@ -108,6 +120,7 @@ impl ReplicaConfig {
             relay_after: Duration::from_secs(2),
             in_flight_bytes: 4 << 20,
             recent_bytes: 16 << 20,
+            scrub_every: Duration::from_hours(6),
         }
     }
 
@@ -252,6 +265,14 @@ pub enum Event {
     },
     /// All entries of an origin are over, and its name is forgotten.
     Retired(ReplicaId),
+    /// A row of this bucket is damaged, or lacks what its log says; it is fetched from peers.
+    DamageFound(Bucket),
+    /// Such a row has everything again.
+    DamageHealed(Bucket),
+    /// No peer has what such a row lacks: it is lost.
+    DamageLost(Bucket),
+    /// The whole store was read and compared.
+    Scrubbed,
 }
 
 /// A frame to be sent.
@@ -307,6 +328,8 @@ pub struct Replica<S> {
     awaited: Awaited,
     /// Since when every peer is linked and none has more of the entries in `awaited.recover` than we have.
     lost_since: Option<Monotonic>,
+    /// Names of rows whose keys are destroyed and that no tombstone explains, because the store went back in time.
+    unexplained: Vec<DocumentKey>,
     /// Own seqs beyond the vector that a half batch had issued, until peers have said whether they know of them.
     unproven: VersionVector,
     orphans: Orphans,
@@ -340,6 +363,10 @@ pub struct Replica<S> {
     /// Tombstones up to here have had their rows removed in batches up to the one in flight.
     settled: VersionVector,
     horizon: Wall,
+    /// The end of the last hour whose keys were destroyed, or will be with `expires_with`.
+    expired: Wall,
+    /// The batch that makes durable that an hour is over. Its keys go after that.
+    expires_with: Option<BatchId>,
     /// As last told by events.
     last_reported: LastReported,
     buckets: BTreeMap<Bucket, BucketHeader>,
@@ -347,6 +374,8 @@ pub struct Replica<S> {
     in_flight: Option<InFlight>,
     /// Documents whose rows are to be compacted.
     compaction_due: BTreeSet<DocumentKey>,
+    scrub: Scrub,
+    repairs: Repairs,
     meta_written: Monotonic,
     next_batch: BatchId,
     next_ticket: Ticket,
@@ -440,6 +469,9 @@ impl<S: Storage> Replica<S> {
             self.pending.done.extend(done.pending.done_when_removed);
             self.pending.force |= !self.pending.done.is_empty();
         }
+        if self.expires_with.take_if(|batch| *batch <= through).is_some() {
+            self.destroy_expired()?;
+        }
         self.completeness.settle(&self.durable);
         self.look_at_awaited(now);
         self.look_at_orphans(now)?;
@@ -466,6 +498,8 @@ impl<S: Storage> Replica<S> {
             "the heartbeat is due again at once"
         );
         self.compact_some()?;
+        self.scrub_some(now)?;
+        self.ask_for_repairs(now)?;
         if matches!(&self.phase, StartPhase::Confirming { until, .. } if now.mono >= *until) {
             self.stop_confirming(now)?;
         }

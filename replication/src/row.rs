@@ -19,8 +19,6 @@ use crate::chunk::{ChangeError, ChangeHash};
 use crate::document::Document;
 use crate::form;
 use crate::ids::Dot;
-use crate::key::DocumentKey;
-use crate::seal;
 use crate::version::VersionVector;
 
 /// A row with this many new loose changes is compacted. One visit has one to three; only a busy venue gets here.
@@ -50,7 +48,7 @@ pub struct Row {
     left: usize,
 }
 
-/// The stored form. `left` follows it, unless it is zero; rows of older versions do not have it.
+/// The stored form. It begins with 0 or 1, which tells it from a sealed one ([`crate::Sealed`]). `left` follows it, unless it is zero; rows of older versions do not have it.
 #[derive(Serialize, Deserialize)]
 struct StoredRow {
     chunk: Option<Chunk>,
@@ -62,9 +60,8 @@ impl Row {
     ///
     /// # Errors
     /// [`ChangeError`] if the bytes are not what [`Row::encode`] wrote.
-    pub fn decode(key: &DocumentKey, sealed: Vec<u8>) -> Result<Row, ChangeError> {
-        let bytes = seal::open(key, sealed);
-        let (stored, rest) = postcard::take_from_bytes::<StoredRow>(&bytes).map_err(|_| ChangeError::Row)?;
+    pub fn decode(bytes: &[u8]) -> Result<Row, ChangeError> {
+        let (stored, rest) = postcard::take_from_bytes::<StoredRow>(bytes).map_err(|_| ChangeError::Row)?;
         let left = if rest.is_empty() { 0 } else { postcard::from_bytes(rest).map_err(|_| ChangeError::Row)? };
         let loose = stored.loose.into_iter();
         let loose = loose.map(|(dots, bytes)| Ok(Loose { dots, change: Change::from_stored(bytes.into_vec())? }));
@@ -75,14 +72,14 @@ impl Row {
     ///
     /// # Errors
     /// [`ChangeError::Row`] if it cannot be encoded.
-    pub fn encode(self, key: &DocumentKey) -> Result<Vec<u8>, ChangeError> {
+    pub fn encode(self) -> Result<Vec<u8>, ChangeError> {
         let loose = self.loose.into_iter().map(|l| (l.dots, serde_bytes::ByteBuf::from(l.change.bytes))).collect();
         let stored = StoredRow { chunk: self.chunk, loose };
         let mut bytes = postcard::to_stdvec(&stored).map_err(|_| ChangeError::Row)?;
         if self.left > 0 {
             bytes = postcard::to_extend(&self.left, bytes).map_err(|_| ChangeError::Row)?;
         }
-        Ok(seal::seal(key, bytes))
+        Ok(bytes)
     }
 
     /// Whether the change is in the set.
@@ -188,6 +185,19 @@ impl Row {
     pub fn hashes(&self) -> BTreeSet<ChangeHash> {
         let held = self.chunk.iter().flat_map(|c| &c.holds).map(|(hash, _)| *hash);
         self.loose.iter().map(|l| l.change.hash).chain(held).collect()
+    }
+
+    /// Hashes of the changes of which `known` covers at least one dot, in order.
+    pub(crate) fn hashes_within(&self, known: &VersionVector) -> BTreeSet<ChangeHash> {
+        let held = self.chunk.iter().flat_map(|c| &c.holds).map(|(hash, dots)| (*hash, dots));
+        let each = self.loose.iter().map(|l| (l.change.hash, &l.dots)).chain(held);
+        each.filter(|(_, dots)| dots.iter().any(|dot| known.contains(*dot))).map(|(hash, _)| hash).collect()
+    }
+
+    /// Whether a change of this row stands at `dot` in its log.
+    pub(crate) fn has_dot(&self, dot: Dot) -> bool {
+        let held = self.chunk.iter().flat_map(|c| &c.holds).map(|(_, dots)| dots);
+        self.loose.iter().map(|l| &l.dots).chain(held).any(|dots| dots.contains(&dot))
     }
 
     /// Every dot under which a change of this row stands in a log.

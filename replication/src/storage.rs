@@ -21,11 +21,13 @@ use std::ops::ControlFlow;
 
 use serde::Deserialize;
 
-use crate::key::Bucket;
+use crate::key::{Bucket, DocumentKey, DocumentName};
+use crate::time::Wall;
 
 pub(crate) use tables::{
-    HEADER_KEY, KeyRange, LOG, META_KEY, OLD_HEADER_KEY, document_key, scan_documents, scan_log, scan_tombstones,
-    tombstone_key,
+    Entry, HEADER_KEY, KeyRange, LOG, META_KEY, OLD_HEADER_KEY, document_key, document_of, erased_key, erased_of,
+    is_log_key, scan_documents, scan_erased, scan_everything, scan_log, scan_log_from, scan_tombstones, tombstone_key,
+    tombstone_of,
 };
 pub use tables::{has_log_entries, log_key, scan_logs};
 
@@ -62,6 +64,28 @@ pub trait Storage {
     /// [`StorageError`] if the engine fails.
     fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError>;
 
+    /// Every document that expires at `over` or before is dead for good, so its bytes may be made unreadable. An engine
+    /// that does not seal does nothing.
+    ///
+    /// # Errors
+    /// [`StorageError`] if that fails.
+    fn expire(&self, over: Wall) -> Result<(), StorageError>;
+
+    /// Whether the keys of a name were destroyed here, so that no row of that name can be stored. A storage that wraps
+    /// another one asks that one.
+    fn is_destroyed(&self, _name: &DocumentName, _lasting: bool) -> bool {
+        false
+    }
+
+    /// Documents that have rows here although their keys are destroyed: the store went back to before their erasure. A storage
+    /// that wraps another one asks that one.
+    ///
+    /// # Errors
+    /// [`StorageError`] if the engine fails or a key is corrupt.
+    fn destroyed_rows(&self) -> Result<BTreeSet<DocumentKey>, StorageError> {
+        Ok(BTreeSet::new())
+    }
+
     /// The buckets that exist, empty ones included.
     fn buckets(&self) -> BTreeSet<Bucket>;
 }
@@ -90,6 +114,15 @@ impl<S: Storage + ?Sized> Storage for std::sync::Arc<S> {
     }
     fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
         (**self).drop_bucket(bucket)
+    }
+    fn expire(&self, over: Wall) -> Result<(), StorageError> {
+        (**self).expire(over)
+    }
+    fn is_destroyed(&self, name: &DocumentName, lasting: bool) -> bool {
+        (**self).is_destroyed(name, lasting)
+    }
+    fn destroyed_rows(&self) -> Result<BTreeSet<DocumentKey>, StorageError> {
+        (**self).destroyed_rows()
     }
     fn buckets(&self) -> BTreeSet<Bucket> {
         (**self).buckets()
@@ -129,6 +162,21 @@ pub enum StorageError {
         stored: u64,
         /// The retention that is configured now.
         configured: u64,
+    },
+    /// A key file is none, or was damaged.
+    #[error("the key file `{name}` cannot be read: put it back, or begin a new store, which the other regions fill")]
+    KeyFile {
+        /// Its name in the folder of the keys.
+        name: String,
+    },
+    /// Rows are sealed and their key files are not there.
+    #[error(
+        "rows of {bucket} are sealed and their key files are missing: put the folder of the keys back, or begin a new \
+         store with an empty folder, which the other regions fill"
+    )]
+    KeysLost {
+        /// The bucket that holds the rows.
+        bucket: Bucket,
     },
     /// The store was written by a version that this one does not know.
     #[error("store has format {found}, this version reads {expected}")]

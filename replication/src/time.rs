@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// Milliseconds of one UTC day. Unix time has no leap seconds, so every day is this long.
 pub(crate) const DAY_MS: u64 = 86_400_000;
 
+/// Milliseconds of one hour.
+pub(crate) const HOUR_MS: u64 = 3_600_000;
+
 /// A wall-clock moment: milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Wall(pub u64);

@@ -65,6 +65,7 @@ fn write(folder: &Path) -> std::io::Result<()> {
         yours: Some((ReplicaId(7), replication::Head { seq: 3, hash: 4 })),
         wall: Wall(1_800_000_000_000),
         max_retention_ms: 28 * 86_400_000,
+        newest: replication::Protocol::default(),
     };
     let claim = Claim {
         node: hello.node.clone(),
@@ -96,7 +97,7 @@ fn write(folder: &Path) -> std::io::Result<()> {
             let fields = usize::from(at % 5) + 1;
             row.add(Dot { origin: ReplicaId(7), seq: u64::from(at) + 1 }, change(2, fields));
         }
-        write("row", &format!("changes-{count}"), row.encode(&key(2)).expect("in memory"))?;
+        write("row", &format!("changes-{count}"), row.encode().expect("in memory"))?;
     }
     Ok(())
 }

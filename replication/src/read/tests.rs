@@ -122,9 +122,10 @@ fn while_the_disk_hangs_a_reader_shows_what_is_durable() {
     assert_eq!(ids(&reader.scan(&query(9), node.view()).unwrap()), [old.name.id, new.name.id]);
 }
 
-/// A creation is dated by its first log entry, which later corrections, compaction and a batch in flight do not move.
+/// A creation is dated by its first log entry, which later corrections, compaction and a batch in flight do not move. The
+/// last change is dated by the last entry.
 #[test]
-fn a_creation_is_dated_by_its_first_log_entry() {
+fn a_document_is_dated_by_its_first_and_its_last_log_entry() {
     let mut node = Node::new();
     let key = key(1, 1);
     let created_at = |node: &Node, view: View<'_>| {
@@ -150,6 +151,9 @@ fn a_creation_is_dated_by_its_first_log_entry() {
         node.replica.handle_write(later(minutes), Write::Change { key, change }).unwrap();
         node.replica.settle_batches(later(minutes)).unwrap();
         assert_eq!(created_at(&node, node.view()), Some(NOW.wall), "after {minutes} minutes");
+        let row = node.reader().row(&key, node.view()).unwrap().unwrap();
+        let changed = node.reader().changed_at(&key, &row, node.view()).unwrap();
+        assert_eq!(changed, Some(later(minutes).wall), "after {minutes} minutes");
     }
 }
 
@@ -255,6 +259,9 @@ impl Storage for Counting<'_> {
     fn drop_bucket(&self, _: Bucket) -> Result<(), StorageError> {
         unreachable!("a reader writes nothing")
     }
+    fn expire(&self, _: Wall) -> Result<(), StorageError> {
+        unreachable!("a reader writes nothing")
+    }
     fn buckets(&self) -> BTreeSet<Bucket> {
         self.0.buckets()
     }
@@ -272,9 +279,50 @@ fn a_page_reads_about_a_page() {
     }
     node.settle();
     let storage = Counting(&node.storage, Cell::new(0));
-    let reader = Reader { storage, max_retention: node.reader().max_retention };
+    let reader = Reader::new(storage, node.reader().max_retention);
     let page = reader.scan(&query(100), node.view()).unwrap();
     assert_eq!(page.rows.len(), 100);
     let looked = reader.storage.1.get();
     assert!(looked < 300, "{looked} of 2,600");
+}
+
+/// Lasting documents of one collection, over all tenants, in pages; erased ones and those that are not durable are left
+/// out, and a page reads no more than its names.
+#[test]
+fn lasting_documents_are_read_in_pages() {
+    let mut node = Node::new();
+    let lasting = |collection: u8, tenant: u8| {
+        let id = DocumentId([tenant; 16]);
+        DocumentName { collection: Collection(collection), tenant: TenantId([tenant; 16]), id }.expiring(Wall::NEVER)
+    };
+    for tenant in 1..=9 {
+        for collection in [1, 3] {
+            let key = lasting(collection, tenant);
+            node.write(key, created(&key));
+        }
+    }
+    node.replica
+        .handle_write(NOW, Write::Erase { name: lasting(1, 4).name, lasting: true, reason: Reason::Owner })
+        .unwrap();
+    node.settle();
+    let late = lasting(1, 10);
+    node.write(late, created(&late));
+    node.apply();
+    let read = |limit: usize| {
+        let (mut tenants, mut after) = (Vec::new(), None);
+        loop {
+            let storage = Counting(&node.storage, Cell::new(0));
+            let reader = Reader::new(storage, node.reader().max_retention);
+            let page = reader.lasting(Collection(1), after.as_ref(), limit, node.view()).unwrap();
+            assert!(reader.storage.1.get() <= limit + 1);
+            tenants.extend(page.rows.iter().map(|(key, _)| key.name.tenant.0[0]));
+            after = page.last;
+            if after.is_none() {
+                return tenants;
+            }
+        }
+    };
+    for limit in 1..=12 {
+        assert_eq!(read(limit), [1, 2, 3, 5, 6, 7, 8, 9], "{limit}");
+    }
 }

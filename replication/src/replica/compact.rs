@@ -41,11 +41,11 @@ impl<S: Storage> Replica<S> {
                 "a row that is being written is compacted"
             );
             self.compaction_due.remove(&key);
-            let (bucket, (mut row, existed)) = (key.bucket(), self.row(&key)?);
+            let (bucket, (mut row, existed)) = (key.bucket(), self.row_or_lack(&key)?);
             // It may have been erased, or its day dropped, since it became due.
             if existed && row.wants_compaction() {
                 row.compact().map_err(StorageError::corrupt("row", bucket))?;
-                let row = row.encode(&key).map_err(StorageError::corrupt("row", bucket))?;
+                let row = row.encode().map_err(StorageError::corrupt("row", bucket))?;
                 self.pending.put(bucket, document_key(&key), row);
                 self.pending.records += 1;
             }

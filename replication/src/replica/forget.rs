@@ -4,7 +4,7 @@
 //! - A tombstone is durable before the rows that it erases go.
 //! - The log entries of an erased document's changes become `Erased` entries. So a peer that gets one, from any
 //!   replica, learns why there is no change.
-//! - Before a bucket goes, the last seq issued, the horizon and certain time are durable.
+//! - Before a bucket goes, or the keys of an hour, the last seq issued, the horizon and certain time are durable.
 //! - Nothing is dropped while the clock is in doubt. Buckets are dropped by certain time, never by trusted time.
 
 use std::collections::BTreeSet;
@@ -16,12 +16,12 @@ use crate::ids::{Dot, NodeName};
 use crate::key::{Bucket, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reference, Tombstone};
 use crate::row::Row;
-use crate::storage::{KeyRange, Storage, StorageError, document_key, log_key, scan_documents};
-use crate::time::Now;
+use crate::storage::{KeyRange, Storage, StorageError, document_key, erased_key, log_key, scan_documents};
+use crate::time::{HOUR_MS, Now, Wall, millis};
 
 impl<S: Storage> Replica<S> {
-    /// Removes every row of `name`. The log entries of its changes, in storage and in the sending window, become
-    /// `Erased`.
+    /// Removes every row of `name` and orders that its keys are destroyed. The log entries of its changes, in storage and
+    /// in the sending window, become `Erased`.
     pub(super) fn remove_rows(&mut self, name: &DocumentName, tombstone: &Tombstone) -> Result<(), StorageError> {
         let range = KeyRange::of_documents(&name.encode());
         let (first, last) = name.buckets(self.config.max_retention);
@@ -29,20 +29,31 @@ impl<S: Storage> Replica<S> {
         let mut rows = Vec::new();
         for bucket in candidates {
             scan_documents(&self.storage, *bucket, &range, &mut |key, stored| {
-                let row = Row::decode(&key, stored.to_vec()).map_err(StorageError::corrupt("row", *bucket))?;
-                rows.push((*bucket, document_key(&key), row.dots()));
+                rows.push((*bucket, key, Row::decode(stored).ok().map(|row| row.dots())));
                 Ok(ControlFlow::Continue(()))
             })?;
         }
         // After a crash `undo` may have queued the removal of a row in the same batch: skip it.
-        rows.retain(|(bucket, key, _)| self.pending.get(*bucket, key) != Some(None));
+        rows.retain(|(bucket, key, _)| self.pending.get(*bucket, &document_key(key)) != Some(None));
+        // Of a damaged or lost row it is not known where its changes are in the window.
+        if rows.is_empty() || rows.iter().any(|(_, _, dots)| dots.is_none()) || self.repairs.lacks(name) {
+            self.recent.erase(name, tombstone.until, tombstone.reason);
+        }
         for (bucket, key, dots) in rows {
-            self.pending.remove(bucket, key);
+            // A row that does not decode is erased like every other one.
+            let dots = dots.map_or_else(|| self.dots_of(&key), Ok)?;
+            self.pending.remove(bucket, document_key(&key));
             self.pending.count(bucket, -1, 0);
             for dot in dots {
                 self.erase_entry(bucket, dot, name, tombstone)?;
             }
         }
+        // Also if there is no row: a crash may have lost one that the disk still keeps.
+        let bucket = Bucket::of(tombstone.until);
+        if !self.has_passed(bucket) {
+            self.pending.put(bucket, erased_key(name), Vec::new());
+        }
+        self.end_repairs(name);
         self.frame_cache = None;
         debug_assert!(
             !self.recent.has_change_of(name, self.gone_through()),
@@ -75,6 +86,7 @@ impl<S: Storage> Replica<S> {
         if self.clock.doubt().is_some() {
             return Ok(());
         }
+        self.expire();
         let passed: Vec<Bucket> = self.buckets.keys().filter(|bucket| self.has_passed(**bucket)).copied().collect();
         let Some(latest) = passed.last() else { return self.retire(now) };
         self.horizon = self.horizon.max(latest.end());
@@ -94,6 +106,28 @@ impl<S: Storage> Replica<S> {
         self.frame_cache = None;
         self.retire_at = now.mono;
         self.retire(now)
+    }
+
+    /// Notes that an hour is over by every clock that is right within the skew. The next batch makes that durable, otherwise
+    /// a document could count as alive after a restart and have no key.
+    fn expire(&mut self) {
+        let certain = self.clock.certain().0.saturating_sub(millis(self.config.max_clock_skew));
+        let over = Wall(certain - certain % HOUR_MS);
+        if over > self.expired {
+            self.expired = over;
+            self.horizon = self.horizon.max(over);
+            self.pending.meta = true;
+            self.expires_with = Some(self.next_batch);
+        }
+    }
+
+    /// Has the keys destroyed of documents that expired in hours that are over. Their rows stay until their day is dropped,
+    /// and nobody can read them.
+    pub(super) fn destroy_expired(&mut self) -> Result<(), StorageError> {
+        debug_assert!(self.expired <= self.horizon, "keys are destroyed beyond the horizon");
+        // A row that was gathered before would get new keys.
+        self.pending.forget_expired(self.expired);
+        self.storage.expire(self.expired)
     }
 
     /// Whether a day is over by every clock that is right within the skew.

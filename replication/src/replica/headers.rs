@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::meta;
 use crate::ids::ReplicaId;
 use crate::key::Bucket;
 use crate::storage::{HEADER_KEY, OLD_HEADER_KEY, Storage, StorageError};
@@ -70,7 +71,7 @@ mod replica_or_zero {
 
 /// A header up to store format 3.
 #[derive(Deserialize)]
-struct OldBucketHeader {
+pub(super) struct OldBucketHeader {
     replica: u64,
     issued: u64,
     documents: u64,
@@ -125,6 +126,20 @@ pub(super) fn read<S: Storage>(storage: &S) -> Result<BTreeMap<Bucket, BucketHea
         headers.insert(bucket, header);
     }
     Ok(headers)
+}
+
+/// The buckets of a store that no replica uses which are missing, or older than the rest of it. A replica that opens it
+/// fetches what was in them from its peers.
+///
+/// # Errors
+/// [`StorageError`] if the engine fails, or a header or the store's own state does not decode.
+pub fn missing_buckets(storage: &impl Storage) -> Result<Vec<Bucket>, StorageError> {
+    let meta = meta::read(storage)?;
+    let horizon = meta.as_ref().map(|meta| meta.horizon).unwrap_or_default();
+    Ok(match judge(&read(storage)?, horizon, meta.is_some()) {
+        StoreState::WentBack { missing, .. } => missing,
+        StoreState::Whole(_) | StoreState::Half(_) => Vec::new(),
+    })
 }
 
 /// The header of the newest batch.

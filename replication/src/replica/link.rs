@@ -178,6 +178,7 @@ impl<S: Storage> Replica<S> {
                 Ok(())
             }
             Frame::Progress(progress) => Ok(self.progress(now, id, &peer, progress)?),
+            Frame::Check(check) => Ok(self.check(now, id, check)?),
         }
     }
 

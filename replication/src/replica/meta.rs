@@ -14,9 +14,9 @@ use crate::time::{Wall, millis};
 use crate::version::VersionVector;
 
 /// Store format. Since 2, an erased change leaves an `Erased` entry instead of a gap. 3, 4 and 5 added fields to
-/// `meta`, which read as zero in older stores. Since 4, the lasting bucket's header has a table of all buckets. Stores
-/// of formats 1 to 4 are read without migration.
-pub(super) const FORMAT: u16 = 5;
+/// `meta`, which read as zero in older stores. Since 4, the lasting bucket's header has a table of all buckets. Since 6,
+/// rows may be sealed. Stores of formats 1 to 5 are read without migration.
+pub const FORMAT: u16 = 6;
 
 /// The replica's own state, in [`Bucket::Lasting`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -56,8 +56,20 @@ pub(super) struct Meta {
 /// How many fields were added to `meta` by format 3, by 4 and by 5; they read as zero if absent.
 const ADDED: [usize; 3] = [1, 6, 2];
 
+/// The horizon of a store that no replica uses; the epoch if nothing was ever forgotten.
+///
+/// # Errors
+/// [`StorageError`] if the engine fails or the state does not decode.
+pub(crate) fn horizon_of(storage: &impl Storage) -> Result<Wall, StorageError> {
+    Ok(read(storage)?.map(|meta| meta.horizon).unwrap_or_default())
+}
+
 pub(super) fn read<S: Storage>(storage: &S) -> Result<Option<Meta>, StorageError> {
-    let Some(mut bytes) = storage.get(Bucket::Lasting, META_KEY)? else { return Ok(None) };
+    storage.get(Bucket::Lasting, META_KEY)?.map(decode).transpose()
+}
+
+/// Reads `meta` of this format or an earlier one.
+pub(super) fn decode(mut bytes: Vec<u8>) -> Result<Meta, StorageError> {
     let (format, _) =
         postcard::take_from_bytes::<u16>(&bytes).map_err(StorageError::corrupt("meta", Bucket::Lasting))?;
     if !(1..=FORMAT).contains(&format) {
@@ -65,7 +77,7 @@ pub(super) fn read<S: Storage>(storage: &S) -> Result<Option<Meta>, StorageError
     }
     let added: usize = ADDED.iter().skip(usize::from(format).saturating_sub(2)).sum();
     bytes.resize(bytes.len() + added, 0);
-    StorageError::decode(&bytes, "meta", Bucket::Lasting).map(Some)
+    StorageError::decode(&bytes, "meta", Bucket::Lasting)
 }
 
 impl<S: Storage> Replica<S> {
@@ -113,7 +125,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    use super::{ADDED, Meta};
+    use super::{ADDED, FORMAT, Meta};
     use crate::ids::ReplicaId;
     use crate::key::Bucket;
     use crate::memory::MemoryStorage;
@@ -136,7 +148,7 @@ mod tests {
         let reached = postcard::to_stdvec(&written.reached).unwrap().len();
         // Each field of formats 4 and 5 is one byte while it is empty, except for the node's name.
         let added = ADDED[1] + ADDED[2] + written.node.len();
-        for (format, missing) in [(1, added + reached), (2, added + reached), (3, added), (4, ADDED[2])] {
+        for (format, missing) in [(1, added + reached), (2, added + reached), (3, added), (4, ADDED[2]), (5, 0)] {
             let mut older = meta[..meta.len() - missing].to_vec();
             older[0] = format;
             let writes = vec![(META_KEY.to_vec(), Some(older))];
@@ -145,6 +157,8 @@ mod tests {
             let reopened = open().unwrap().status(now);
             assert_eq!(reopened.durable, status.durable);
             assert!(!reopened.dropped_too_early);
+            let meta = storage.get(Bucket::Lasting, META_KEY).unwrap().unwrap();
+            assert_eq!(u16::from(meta[0]), FORMAT, "an older version must not take it up again");
         }
     }
 }

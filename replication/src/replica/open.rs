@@ -37,13 +37,17 @@ use super::headers;
 use super::meta::{self, FORMAT, Meta};
 use super::origins::{Hearsay, Origins};
 use super::pending::Pending;
+use super::repair::Repairs;
 use super::salvage::Orphans;
+use super::scrub::Scrub;
 use super::{BatchId, Event, LastReported, Mint, Replica, ReplicaConfig, StartPhase, Ticket};
 use crate::claim::Completeness;
 use crate::head::Heads;
 use crate::ids::LinkId;
+use crate::key::{Bucket, DocumentKey};
+use crate::log::{LogEntry, Reason, Reference};
 use crate::recent::Recent;
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Storage, StorageError, document_key, scan_logs};
 use crate::time::{Hlc, Now, Wall, millis};
 use crate::trust::TrustedClock;
 use crate::version::VersionVector;
@@ -68,6 +72,7 @@ impl<S: Storage> Replica<S> {
             return Err(StorageError::Retention { stored, configured });
         }
         let horizon = stored.as_ref().map(|m| m.horizon).unwrap_or_default();
+        storage.expire(horizon)?;
         let found = headers::judge(&buckets, horizon, stored.is_some());
         let last = headers::newest(&buckets);
         let is_fresh = stored.is_none();
@@ -120,6 +125,7 @@ impl<S: Storage> Replica<S> {
             started: now.mono,
             awaited,
             lost_since: None,
+            unexplained: Vec::new(),
             unproven: begun.unproven,
             orphans: Orphans::new(begun.orphans),
             reminted: None,
@@ -141,11 +147,15 @@ impl<S: Storage> Replica<S> {
             vector: begun.vector,
             settled: begun.settled,
             horizon,
+            expired: horizon,
+            expires_with: None,
             last_reported: LastReported::default(),
             buckets,
             pending: Pending::default(),
             in_flight: None,
             compaction_due: BTreeSet::new(),
+            scrub: Scrub::new(now.mono.plus(config.scrub_every)),
+            repairs: Repairs::default(),
             meta_written: now.mono,
             next_batch: BatchId(meta.batch.max(last.batch) + 1),
             next_ticket: Ticket(1),
@@ -161,8 +171,9 @@ impl<S: Storage> Replica<S> {
             storage,
             mint,
         };
-        // `meta` must name the half batch now, because the headers of the next batch will make it look whole.
-        if is_fresh || !replica.events.is_empty() || replica.unproven != meta.unproven {
+        // `meta` must name the half batch now, because the headers of the next batch will make it look whole. It must name
+        // the format before a row is written in it.
+        if is_fresh || meta.format != FORMAT || !replica.events.is_empty() || replica.unproven != meta.unproven {
             replica.write_meta_now()?;
         }
         if !begun.filling {
@@ -172,6 +183,7 @@ impl<S: Storage> Replica<S> {
             replica.run();
         }
         replica.finish_removals()?;
+        replica.bury_destroyed_rows()?;
         debug_assert!(replica.in_flight.is_none(), "a batch of the start is left");
         debug_assert_eq!(replica.durable, replica.vector, "something that was found is not durable");
         debug_assert!(!replica.past.contains(&replica.id), "the id is an earlier one as well");
@@ -202,6 +214,7 @@ impl<S: Storage> Replica<S> {
         self.recent = Recent::new(0, self.heads.own(), self.config.recent_bytes);
         self.phase = StartPhase::Running;
         self.pending.erasures_without_tombstone = erasures_without_tombstone;
+        self.explain();
         self.events.push_back(Event::Reincarnated { old, new: self.id });
         for link in self.links.values_mut() {
             link.owe_hello();
@@ -246,5 +259,45 @@ impl<S: Storage> Replica<S> {
         // The next batch makes the raised vector durable, and only then is it told to peers.
         self.pending.meta |= !unproven.is_empty();
         self.vector.merge(&unproven);
+        self.explain();
+    }
+
+    /// Removes rows whose keys are destroyed. The log entries of their changes become `Erased`, as for every erased
+    /// document, and tombstones are issued once that is allowed.
+    fn bury_destroyed_rows(&mut self) -> Result<(), StorageError> {
+        let mut gone: BTreeMap<Bucket, BTreeSet<DocumentKey>> = BTreeMap::new();
+        for key in self.storage.destroyed_rows()? {
+            gone.entry(key.bucket()).or_default().insert(key);
+        }
+        for (bucket, keys) in gone {
+            let mut entries = Vec::new();
+            scan_logs(&self.storage, bucket, &mut |dot, entry| {
+                if let Reference::Change(key) = entry.what
+                    && keys.contains(&key)
+                {
+                    entries.push((dot, entry.hlc, key));
+                }
+            })?;
+            for (dot, hlc, key) in entries {
+                let what = Reference::Erased(key.name, self.until(&key), Reason::Subject);
+                self.put_log(bucket, dot, LogEntry { hlc, what });
+            }
+            for key in keys {
+                self.pending.remove(bucket, document_key(&key));
+                self.pending.count(bucket, -1, 0);
+                self.unexplained.push(key.name.expiring(self.until(&key)));
+            }
+        }
+        if self.phase == StartPhase::Running {
+            self.explain();
+        }
+        Ok(())
+    }
+
+    /// Rows without keys are proof of erasures. Their tombstones went back in time with the store and perhaps nobody has
+    /// them any more, so they are issued again.
+    fn explain(&mut self) {
+        let unexplained = std::mem::take(&mut self.unexplained).into_iter();
+        self.pending.erasures_without_tombstone.extend(unexplained.map(|key| (key, Reason::Subject)));
     }
 }

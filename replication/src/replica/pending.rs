@@ -8,7 +8,8 @@ use crate::encode::encode;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Delta, Reason, Tombstone};
-use crate::storage::{BucketBatch, HEADER_KEY, OLD_HEADER_KEY, WriteBatch, log_key};
+use crate::storage::{BucketBatch, HEADER_KEY, OLD_HEADER_KEY, WriteBatch, document_of, log_key};
+use crate::time::Wall;
 use crate::version::VersionVector;
 
 /// The replica's state when a batch is made; every header of the batch records it.
@@ -74,6 +75,15 @@ impl Pending {
     pub(super) fn forget(&mut self, bucket: Bucket) {
         self.writes.remove(&bucket);
         self.counts.remove(&bucket);
+    }
+
+    /// Drops the gathered rows of documents that expire before `over`. Rows that are to be removed stay in the batch.
+    pub(super) fn forget_expired(&mut self, over: Wall) {
+        for writes in self.writes.values_mut() {
+            writes.retain(|key, row| {
+                row.is_none() || document_of(key).is_none_or(|document| document.expires_at >= over)
+            });
+        }
     }
 
     /// Whether a log entry of this origin is being gathered.

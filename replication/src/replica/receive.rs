@@ -14,7 +14,7 @@ use crate::frame::{Deltas, Progress};
 use crate::head::Head;
 use crate::ids::{LinkId, NodeName};
 use crate::key::{Bucket, DocumentKey};
-use crate::log::{Body, Delta, LogEntry, Reference};
+use crate::log::{Body, Delta, LogEntry, Reason, Reference};
 use crate::storage::{Storage, StorageError};
 use crate::time::{Now, Wall};
 
@@ -112,9 +112,10 @@ impl<S: Storage> Replica<S> {
                 through = delta.dot.seq - 1;
                 break;
             }
-            // An `Erased` entry without a tombstone makes us issue one, so it waits until we may write to our own log.
+            // An `Erased` entry without a tombstone makes us issue one, so it waits until we may write to our own log. So
+            // does a change of a document whose keys we destroyed before our store went back in time.
             if self.phase != StartPhase::Running
-                && matches!(delta.body, Body::Erased(_))
+                && (matches!(delta.body, Body::Erased(_)) || self.is_destroyed(&delta.key))
                 && self.tombstone(&delta.key)?.is_none()
             {
                 through = delta.dot.seq - 1;
@@ -156,8 +157,13 @@ impl<S: Storage> Replica<S> {
         let (name, until) = (key.name, self.until(&key));
         // If the payload is not stored, the log entry still says why. A gap would be passed on without its reason.
         let what = match (body, &tombstone) {
+            (Body::Change(_), None) if self.is_destroyed(&key) => {
+                let key = name.expiring(until);
+                self.pending.erasures_without_tombstone.push((key, Reason::Subject));
+                Reference::Erased(name, until, Reason::Subject)
+            }
             (Body::Change(change), None) => {
-                let (row, existed) = self.row(&key)?;
+                let (row, existed) = self.row_or_lack(&key)?;
                 if !row.has_room(&change, Bounds::foreign(&key)) {
                     self.events.push_back(Event::Refused { peer: peer.clone(), dot });
                     return Ok(());
@@ -182,6 +188,6 @@ impl<S: Storage> Replica<S> {
 }
 
 /// Whether an id's arrival is later than `latest`.
-fn is_from_the_future(key: &DocumentKey, latest: Wall) -> bool {
+pub(super) fn is_from_the_future(key: &DocumentKey, latest: Wall) -> bool {
     key.expires_at != Wall::NEVER && key.name.id.arrival() > latest
 }

@@ -123,13 +123,13 @@ impl<S: Storage> Replica<S> {
         Ok((found, done))
     }
 
-    fn fate(&self, orphan: Dot, entry: &LogEntry) -> Result<Fate, StorageError> {
+    fn fate(&mut self, orphan: Dot, entry: &LogEntry) -> Result<Fate, StorageError> {
         let dots = match entry.what {
             Reference::Change(key) => {
                 if self.is_dead(&key)? {
                     return Ok(Fate::Goes);
                 }
-                let Some(dots) = self.row(&key)?.0.dots_beside(orphan) else { return Ok(Fate::Goes) };
+                let Some(dots) = self.row_or_lack(&key)?.0.dots_beside(orphan) else { return Ok(Fate::Goes) };
                 dots
             }
             Reference::Tombstone(name, until, _) | Reference::Erased(name, until, _) => {
@@ -151,7 +151,7 @@ impl<S: Storage> Replica<S> {
     fn issue_again(&mut self, orphan: Dot, entry: &LogEntry) -> Result<(), StorageError> {
         match entry.what {
             Reference::Change(key) => {
-                let (row, existed) = self.row(&key)?;
+                let (row, existed) = self.row_or_lack(&key)?;
                 let found = row.find(orphan).map_err(StorageError::corrupt("row", key.bucket()))?;
                 let Some(change) = found else { return Ok(()) };
                 let (dot, hlc) = self.issue();

@@ -32,6 +32,9 @@ const EAGER_FRAMES: usize = 1;
 /// A frame with this many entries does not wait.
 const FULL: u64 = MAX_ENTRIES as u64 / 2;
 
+/// The seq through which a frame goes, and its bytes.
+type Framed = (u64, Arc<[u8]>);
+
 /// The last encoded frame, for other peers that get the very same one.
 pub(super) struct CachedFrame {
     origin: ReplicaId,
@@ -150,7 +153,7 @@ impl<S: Storage> Replica<S> {
         for origin in own.chain(late.map(|(origin, _)| origin)) {
             let have = self.durable.get(origin);
             let after = link.sent_through(origin);
-            if after >= have || link.leads_to(origin) {
+            if after >= have || link.leads_to(origin) || self.repairs.holds_up(origin, now.mono) {
                 continue;
             }
             // The origin may be over, and the peer may have forgotten it for that reason: look first.
@@ -168,8 +171,10 @@ impl<S: Storage> Replica<S> {
             break;
         }
         let version = link.speaks();
-        let sent =
-            next.map(|(origin, after, have)| Ok((origin, self.frame(version, origin, after, have)?))).transpose()?;
+        let sent = match next {
+            None => None,
+            Some((origin, after, have)) => self.frame(now, version, origin, after, have)?.map(|sent| (origin, sent)),
+        };
         let Some(link) = self.links.get_mut(&id) else { return Ok(None) };
         let Some((origin, (through, frame))) = sent else {
             debug_assert!(lingers.is_none_or(|since| now.mono.since(since) < LINGER), "a frame waits too long");
@@ -217,18 +222,20 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// The frame with the entries after `after`, and the seq through which it goes.
+    /// The frame with the entries after `after`, and the seq through which it goes. `None` if the first of them is
+    /// damaged here.
     fn frame(
         &mut self,
+        now: Now,
         version: Protocol,
         origin: ReplicaId,
         after: u64,
         have: u64,
-    ) -> Result<(u64, Arc<[u8]>), StorageError> {
+    ) -> Result<Option<Framed>, StorageError> {
         if let Some(cached) = &self.frame_cache
             && (cached.origin, cached.after, cached.have, cached.version) == (origin, after, have, version)
         {
-            return Ok((cached.through, cached.frame.clone()));
+            return Ok(Some((cached.through, cached.frame.clone())));
         }
         let recent = if origin == self.id { self.recent.read(after, have, MAX_ENTRIES) } else { None };
         let gone_through = self.gone_through();
@@ -238,8 +245,11 @@ impl<S: Storage> Replica<S> {
                 let last = entries.last().map_or(have, |last| last.dot.seq);
                 (entries, last)
             }
-            None => self.read_log(origin, after, have)?,
+            None => self.read_log(now, origin, after, have)?,
         };
+        if through == after {
+            return Ok(None);
+        }
         // As when a log is read from storage, expired changes are left out.
         entries.retain(|delta| delta.key.expires_at > gone_through || !matches!(delta.body, Body::Change(_)));
         let mut bytes = 0;
@@ -264,12 +274,19 @@ impl<S: Storage> Replica<S> {
         let deltas = Frame::Deltas(Deltas { origin, after, through, heads, entries });
         let frame: Arc<[u8]> = deltas.encode_in(version).into();
         self.frame_cache = Some(CachedFrame { origin, after, have, through, version, frame: frame.clone() });
-        Ok((through, frame))
+        Ok(Some((through, frame)))
     }
 
     /// Entries of a log after `after` from storage, merged over all buckets, and the seq through which nothing else is
-    /// left to know.
-    fn read_log(&self, origin: ReplicaId, after: u64, have: u64) -> Result<(Vec<Delta>, u64), StorageError> {
+    /// left to know. It ends before a change that is damaged here, because the peer would take a gap for an expired
+    /// document.
+    fn read_log(
+        &mut self,
+        now: Now,
+        origin: ReplicaId,
+        after: u64,
+        have: u64,
+    ) -> Result<(Vec<Delta>, u64), StorageError> {
         let mut found: Vec<(u64, LogEntry)> = Vec::new();
         for bucket in self.buckets.keys() {
             found.extend(scan_log(&self.storage, *bucket, origin, (after, have), MAX_ENTRIES)?);
@@ -280,7 +297,7 @@ impl<S: Storage> Replica<S> {
         found.dedup_by_key(|(seq, _)| *seq);
         // Each bucket gave its first MAX_ENTRIES, so the first MAX_ENTRIES of all are complete.
         found.truncate(MAX_ENTRIES);
-        let through = if found.len() < MAX_ENTRIES { have } else { found.last().map_or(have, |(seq, _)| *seq) };
+        let mut through = if found.len() < MAX_ENTRIES { have } else { found.last().map_or(have, |(seq, _)| *seq) };
         // A frame opens each row once: one document may have hundreds of entries in it.
         let mut wanted: BTreeMap<DocumentKey, Vec<Dot>> = BTreeMap::new();
         for (seq, entry) in &found {
@@ -292,9 +309,17 @@ impl<S: Storage> Replica<S> {
         }
         let mut changes = BTreeMap::new();
         for (key, dots) in wanted {
-            let found = self.row(&key)?.0.find_all(&dots);
-            changes.extend(found.map_err(StorageError::corrupt("row", key.bucket()))?);
+            let row = self.row_or_lack(&key)?.0;
+            changes.extend(row.find_all(&dots).unwrap_or_default());
+            for dot in dots.into_iter().filter(|dot| !changes.contains_key(dot)) {
+                if !self.has_change_at(&key, dot)? {
+                    self.note_lack(key, dot);
+                    self.repairs.hold_up(origin, now.mono.plus(self.config.heartbeat));
+                    through = through.min(dot.seq - 1);
+                }
+            }
         }
+        found.retain(|(seq, _)| *seq <= through);
         let deltas = found.into_iter().filter_map(|(seq, entry)| {
             let dot = Dot { origin, seq };
             let (key, body) = match entry.what {

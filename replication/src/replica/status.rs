@@ -39,6 +39,8 @@ pub struct Status {
     pub tombstones: u64,
     /// Buckets in storage.
     pub buckets: usize,
+    /// Rows that are known to be damaged here and not healed yet.
+    pub damaged: usize,
     /// For each region the moment through which everything acknowledged there is here; the epoch if that is not known.
     pub complete_through: BTreeMap<RegionId, Wall>,
     /// The region of every incarnation that this replica knows of since its start.
@@ -58,6 +60,8 @@ pub struct PeerStatus {
     pub replica: Option<ReplicaId>,
     /// What it durably knows, if a link to it is up.
     pub vector: VersionVector,
+    /// When it last said what it has, if a link to it is up.
+    pub told: Option<Monotonic>,
     /// Entries that we know and it has not acknowledged.
     pub lag_entries: u64,
     /// Those of them that no other linked node writes: of our own logs, and of nodes that are away.
@@ -109,6 +113,7 @@ impl<S: Storage> Replica<S> {
             documents: self.buckets.values().map(|header| header.documents).sum(),
             tombstones: self.buckets.values().map(|header| header.tombstones).sum(),
             buckets: self.buckets.len(),
+            damaged: self.repairs.damaged(),
             complete_through,
             origins: self.origins(),
             peers: self.config.peers.iter().map(|(node, region)| self.peer(now, node, region)).collect(),
@@ -138,6 +143,7 @@ impl<S: Storage> Replica<S> {
             node: node.clone(),
             region: region.clone(),
             replica: link.and_then(Link::replica),
+            told: link.map(Link::told),
             lag_entries: self.durable.ahead_of(&vector),
             lag_from_here: self.durable.iter().filter(|(origin, _)| !is_written_elsewhere(*origin)).map(lacks).sum(),
             lag: oldest.map_or(Duration::ZERO, |delta| self.clock.trusted().since(delta.hlc.wall())),

@@ -45,13 +45,16 @@ impl<S: Storage> Replica<S> {
                 }
             }
             Reference::Change(key) => {
-                let (mut row, existed) = self.row(&key)?;
+                let (mut row, existed) = self.row_or_lack(&key)?;
+                let is_readable = !row.is_empty();
                 row.forget(dot);
-                if row.is_empty() {
+                if !is_readable {
+                    // It stays as it is until it is repaired.
+                } else if row.is_empty() {
                     self.pending.remove(bucket, document_key(&key));
                     self.pending.count(bucket, -i64::from(existed), 0);
                 } else {
-                    let row = row.encode(&key).map_err(StorageError::corrupt("row", bucket))?;
+                    let row = row.encode().map_err(StorageError::corrupt("row", bucket))?;
                     self.pending.put(bucket, document_key(&key), row);
                 }
             }

@@ -1,8 +1,11 @@
 //! Local writes, and the checks that keep dead documents out.
 
+use std::collections::BTreeSet;
+
 use super::{Outcome, Replica, StartPhase, Ticket};
 use crate::bounds::Bounds;
 use crate::change::Change;
+use crate::chunk::ChangeHash;
 use crate::encode::encode;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
@@ -52,6 +55,12 @@ pub enum WriteError {
     /// The replica started just now and does not know yet under which id to write.
     #[error("the replica is starting")]
     Starting,
+    /// The document is damaged here and is being fetched from a peer again.
+    #[error("the document is damaged here and is being repaired")]
+    Damaged,
+    /// The document is not any more what the writer saw ([`Replica::handle_write_if`]).
+    #[error("the document has changed")]
+    Changed,
     /// The engine failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -77,7 +86,7 @@ impl<S: Storage> Replica<S> {
                 if self.outlives(&key) {
                     return Err(WriteError::TooLong);
                 }
-                if key.expires_at <= self.dead_through() || self.is_dead(&key)? {
+                if key.expires_at <= self.dead_through() || self.is_destroyed(&key) || self.is_dead(&key)? {
                     return Err(WriteError::Gone);
                 }
                 let outcome = self.write_change(key, change)?;
@@ -102,8 +111,32 @@ impl<S: Storage> Replica<S> {
         Ok(ticket)
     }
 
+    /// Takes a write if it is still built on what is here: each row of `seen` holds exactly these changes, gathered ones
+    /// included, and none is erased. An empty set stands for a row that does not exist.
+    ///
+    /// This compares with the state of this replica alone. A write that another replica takes at the same time is merged,
+    /// as every concurrent write is.
+    ///
+    /// # Errors
+    /// [`WriteError::Changed`] if a row is different, otherwise as [`Replica::handle_write`].
+    pub fn handle_write_if(
+        &mut self,
+        now: Now,
+        write: Write,
+        seen: &[(DocumentKey, BTreeSet<ChangeHash>)],
+    ) -> Result<Ticket, WriteError> {
+        for (key, hashes) in seen {
+            let (row, _) = self.whole_row(key)?;
+            let standing = row.hashes().into_iter().filter(|hash| row.stands(*hash));
+            if !standing.eq(hashes.iter().copied()) || self.tombstone(key)?.is_some() {
+                return Err(WriteError::Changed);
+            }
+        }
+        self.handle_write(now, write)
+    }
+
     fn write_change(&mut self, key: DocumentKey, change: Change) -> Result<Outcome, WriteError> {
-        let (row, existed) = self.row(&key)?;
+        let (row, existed) = self.whole_row(&key)?;
         // The acknowledgement rests on the changes that are already in the row, so a claim must name them.
         let others = row.needs(&self.vector);
         let others: VersionVector = others.iter().filter(|(origin, _)| !self.is_own(*origin)).collect();
@@ -166,15 +199,11 @@ impl<S: Storage> Replica<S> {
         self.pending.issued.push((delta, head));
     }
 
-    pub(super) fn row(&self, key: &DocumentKey) -> Result<(Row, bool), StorageError> {
-        let bucket = key.bucket();
-        match self.get(bucket, &document_key(key))? {
-            Some(stored) => {
-                let row = Row::decode(key, stored).map_err(StorageError::corrupt("row", bucket))?;
-                Ok((row, true))
-            }
-            None => Ok((Row::default(), false)),
-        }
+    /// The row of a document that a client writes to, and whether it is stored.
+    fn whole_row(&mut self, key: &DocumentKey) -> Result<(Row, bool), WriteError> {
+        let (row, existed) = self.row_or_lack(key)?;
+        // An answer must not depend on what is damaged.
+        if existed && row.is_empty() { Err(WriteError::Damaged) } else { Ok((row, existed)) }
     }
 
     /// Adds a change to its row and writes the log entry that refers to it, both in one bucket.
@@ -191,7 +220,7 @@ impl<S: Storage> Replica<S> {
         debug_assert!(key.expires_at > self.gone_through(), "a change of a dead document is stored");
         row.add(dot, change);
         self.note_compaction(key, &row);
-        self.pending.put(bucket, document_key(key), row.encode(key).map_err(StorageError::corrupt("row", bucket))?);
+        self.pending.put(bucket, document_key(key), row.encode().map_err(StorageError::corrupt("row", bucket))?);
         self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Change(*key) });
         if !existed {
             self.pending.count(bucket, 1, 0);
@@ -220,6 +249,11 @@ impl<S: Storage> Replica<S> {
     /// Whether the document is expired or erased for good, so that no entry may bring it back (rule 2).
     pub(super) fn is_dead(&self, key: &DocumentKey) -> Result<bool, StorageError> {
         Ok(key.expires_at <= self.gone_through() || self.tombstone(key)?.is_some())
+    }
+
+    /// Whether the keys of a document's name were destroyed, so that it was erased here once.
+    pub(super) fn is_destroyed(&self, key: &DocumentKey) -> bool {
+        self.storage.is_destroyed(&key.name, key.expires_at == Wall::NEVER)
     }
 
     /// The tombstone of a document, if it is erased.

@@ -72,7 +72,7 @@ fn changes_that_could_not_be_compacted_wait_until_as_many_are_new() {
     row.compact().unwrap();
     assert_eq!(row.loose.len(), COMPACT_AT, "the creation is missing");
     assert!(!row.wants_compaction());
-    let mut row = Row::decode(&key, row.encode(&key).unwrap()).unwrap();
+    let mut row = Row::decode(&row.encode().unwrap()).unwrap();
     for (seq, change) in (1..).zip(&changes).skip(1 + COMPACT_AT).take(COMPACT_AT) {
         assert!(!row.wants_compaction());
         row.add(dot(seq), change.clone());
@@ -92,10 +92,10 @@ fn a_row_of_an_older_version_reads() {
     for (seq, change) in (1..).zip(history(&key, 3)) {
         row.add(dot(seq), change);
     }
-    let encoded = row.clone().encode(&key).unwrap();
+    let encoded = row.clone().encode().unwrap();
     row.left = 2;
-    assert_eq!(row.encode(&key).unwrap(), [&encoded[..], &[2]].concat(), "older versions end without it");
-    assert_eq!(Row::decode(&key, encoded).unwrap().left, 0);
+    assert_eq!(row.encode().unwrap(), [&encoded[..], &[2]].concat(), "older versions end without it");
+    assert_eq!(Row::decode(&encoded).unwrap().left, 0);
 }
 
 #[test]

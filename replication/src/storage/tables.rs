@@ -5,6 +5,7 @@
 //! | `d` | `collection, tenant, id, expires_at` | a row |
 //! | `l` | `origin, seq` | a log entry |
 //! | `t` | `collection, tenant, id` | a tombstone |
+//! | `e` | `collection, tenant, id` | empty: the keys of this name are to be destroyed ([`crate::Sealed`]) |
 //! | `m` | `0`: the replica's own state; `1`, `2`: the bucket's header | |
 //!
 //! # Invariants
@@ -21,6 +22,7 @@ use crate::log::{LogEntry, Tombstone};
 const DOCUMENTS: u8 = b'd';
 pub(crate) const LOG: u8 = b'l';
 const TOMBSTONES: u8 = b't';
+const ERASED: u8 = b'e';
 const META: u8 = b'm';
 
 /// Key of the replica's own state, in [`Bucket::Lasting`].
@@ -76,6 +78,36 @@ pub(crate) fn document_key(key: &DocumentKey) -> Vec<u8> {
     tagged(DOCUMENTS, &key.encode())
 }
 
+/// The document whose row a key names.
+pub(crate) fn document_of(key: &[u8]) -> Option<DocumentKey> {
+    key.strip_prefix(&[DOCUMENTS]).and_then(DocumentKey::decode)
+}
+
+/// Key of the record that the keys of a name are to be destroyed.
+pub(crate) fn erased_key(name: &DocumentName) -> Vec<u8> {
+    tagged(ERASED, &name.encode())
+}
+
+/// The name in such a record's key.
+pub(crate) fn erased_of(key: &[u8]) -> Option<DocumentName> {
+    key.strip_prefix(&[ERASED]).and_then(DocumentName::decode)
+}
+
+/// Calls `take` with every name of a bucket whose keys are to be destroyed, or are.
+///
+/// # Errors
+/// [`StorageError`] if the engine fails or a record is corrupt.
+pub(crate) fn scan_erased(
+    storage: &impl Storage,
+    bucket: Bucket,
+    take: &mut dyn FnMut(DocumentName),
+) -> Result<(), StorageError> {
+    scan_table(storage, bucket, &KeyRange::of_prefix(vec![ERASED]), &mut |key, _| {
+        take(erased_of(key).ok_or(StorageError::Corrupt { what: "erased key", bucket })?);
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
 /// Key of a log entry.
 #[must_use]
 pub fn log_key(dot: Dot) -> Vec<u8> {
@@ -91,6 +123,16 @@ fn read_log_key(key: &[u8]) -> Option<Dot> {
     let (origin, seq) = key.strip_prefix(&[LOG])?.split_at_checked(8)?;
     let origin = ReplicaId(u64::from_be_bytes(origin.try_into().ok()?));
     Some(Dot { origin, seq: u64::from_be_bytes(seq.try_into().ok()?) })
+}
+
+/// Whether a key is that of a log entry.
+pub(crate) fn is_log_key(key: &[u8]) -> bool {
+    read_log_key(key).is_some()
+}
+
+/// The name in a tombstone's key.
+pub(crate) fn tombstone_of(key: &[u8]) -> Option<DocumentName> {
+    key.strip_prefix(&[TOMBSTONES]).and_then(DocumentName::decode)
 }
 
 pub(crate) fn tombstone_key(name: &DocumentName) -> Vec<u8> {
@@ -133,6 +175,23 @@ pub fn scan_logs(
     })
 }
 
+/// Calls `take` with the log entries of a bucket, of all origins, behind the one at `after` until it breaks.
+///
+/// # Errors
+/// [`StorageError`] if the engine fails or an entry is corrupt.
+pub(crate) fn scan_log_from(
+    storage: &impl Storage,
+    bucket: Bucket,
+    after: Option<Dot>,
+    take: &mut dyn FnMut(Dot, LogEntry) -> ControlFlow<()>,
+) -> Result<(), StorageError> {
+    let mut range = KeyRange::of_prefix(vec![LOG]);
+    if let Some(Dot { origin, seq }) = after {
+        range.start = log_key(Dot { origin, seq: seq.saturating_add(1) });
+    }
+    scan_entries(storage, bucket, &range, take)
+}
+
 /// Whether any bucket has an entry of `origin`'s log with seq `first` or a later one.
 ///
 /// # Errors
@@ -163,8 +222,42 @@ pub(crate) fn scan_documents(
     take: &mut dyn FnMut(DocumentKey, &[u8]) -> ScanStep,
 ) -> Result<(), StorageError> {
     scan_table(storage, bucket, range, &mut |key, stored| {
-        let document = key.strip_prefix(&[DOCUMENTS]).and_then(DocumentKey::decode);
-        take(document.ok_or(StorageError::Corrupt { what: "row", bucket })?, stored)
+        take(document_of(key).ok_or(StorageError::Corrupt { what: "row", bucket })?, stored)
+    })
+}
+
+/// A pair of a bucket, as far as its key tells what it is.
+pub(crate) enum Entry<'a> {
+    /// A stored row.
+    Row(&'a [u8]),
+    /// A stored log entry.
+    Log(Dot, &'a [u8]),
+    /// A tombstone, and whether it decodes.
+    Tombstone(bool),
+    /// The key is none of ours.
+    Unknown,
+}
+
+/// Calls `take` with every row, log entry and tombstone of a bucket, damaged or not, until it breaks.
+///
+/// # Errors
+/// [`StorageError`] if the engine fails.
+pub(crate) fn scan_everything(
+    storage: &impl Storage,
+    bucket: Bucket,
+    take: &mut dyn FnMut(Entry<'_>) -> ControlFlow<()>,
+) -> Result<(), StorageError> {
+    storage.scan(bucket, &[], &[u8::MAX], &mut |key, stored| {
+        let entry = match key.first() {
+            Some(&DOCUMENTS) => document_of(key).map(|_| Entry::Row(stored)),
+            Some(&LOG) => read_log_key(key).map(|dot| Entry::Log(dot, stored)),
+            Some(&TOMBSTONES) => DocumentName::decode(&key[1..])
+                .map(|_| Entry::Tombstone(postcard::from_bytes::<Tombstone>(stored).is_ok())),
+            Some(&ERASED) if erased_of(key).is_some() => return ControlFlow::Continue(()),
+            Some(&META) => return ControlFlow::Continue(()),
+            _ => None,
+        };
+        take(entry.unwrap_or(Entry::Unknown))
     })
 }
 
@@ -179,8 +272,7 @@ pub(crate) fn scan_tombstones(
     take: &mut dyn FnMut(DocumentName, Tombstone),
 ) -> Result<(), StorageError> {
     scan_table(storage, bucket, range, &mut |key, stored| {
-        let name = key.strip_prefix(&[TOMBSTONES]).and_then(DocumentName::decode);
-        let name = name.ok_or(StorageError::Corrupt { what: "tombstone", bucket })?;
+        let name = tombstone_of(key).ok_or(StorageError::Corrupt { what: "tombstone", bucket })?;
         take(name, StorageError::decode(stored, "tombstone", bucket)?);
         Ok(ControlFlow::Continue(()))
     })

@@ -289,6 +289,7 @@ impl World {
             match Frame::decode(&transmit.frame) {
                 Ok(Frame::Hello(hello)) => told.merge(&hello.vector),
                 Ok(Frame::Progress(progress)) => told.merge(&progress.vector),
+                Ok(Frame::Check(_)) => {}
                 other => return Err(format!("replica {at} sends {other:?}")),
             }
         }

@@ -36,7 +36,7 @@ fn settle(replica: &mut Replica<MemoryStorage>) -> Vec<Event> {
 
 fn row(storage: &MemoryStorage, key: &DocumentKey) -> Row {
     let stored = storage.get(key.bucket(), &[&b"d"[..], &key.encode()].concat()).unwrap().unwrap();
-    Row::decode(key, stored).unwrap()
+    Row::decode(&stored).unwrap()
 }
 
 fn write(key: DocumentKey, number: i64) -> Write {

@@ -14,6 +14,8 @@ use replication::{
     StorageError, TenantId, Value, VersionVector, Wall, Write, WriteBatch, log_key,
 };
 
+use crate::common::mesh::Mesh;
+
 const NOW: Now = Now { mono: Monotonic(Duration::ZERO), wall: Wall(1_800_000_000_000) };
 
 const LINK: LinkId = LinkId(1);
@@ -212,6 +214,10 @@ impl Storage for Failing {
         self.0.drop_bucket(bucket)
     }
 
+    fn expire(&self, over: Wall) -> Result<(), StorageError> {
+        self.0.expire(over)
+    }
+
     fn buckets(&self) -> BTreeSet<Bucket> {
         self.0.buckets()
     }
@@ -306,4 +312,24 @@ fn an_erasure_before_its_tombstone_waits_until_the_replica_may_write() {
     next(&mut replica, &storage);
     // One peer of two has answered, and none that was linked before is missing: the old id is kept.
     assert_eq!((replica.durable().get(FAR), replica.durable().get(OWN)), (1, 2));
+}
+
+/// Bytes of a row that is erased in the batch that says that its hour is over must go with that erasure, not with the day.
+#[test]
+fn an_erasure_removes_a_row_whose_hour_ends_in_the_same_batch() {
+    let mut mesh = Mesh::new(1);
+    let key = mesh.key(1);
+    let key = key.name.expiring(key.name.id.arrival().plus(Duration::from_hours(2)));
+    let change = Change::create(&key, &[("n", Value::Text("Maria Musterfrau".into()))]);
+    let now = mesh.now(0);
+    mesh.replica(0).handle_write(now, Write::Change { key, change }).unwrap();
+    mesh.run(Duration::from_secs(1));
+    let holds = |mesh: &Mesh| mesh.storages[0].values().iter().any(|value| value.windows(5).any(|at| at == b"Maria"));
+    assert!(holds(&mesh));
+    mesh.elapsed += Duration::from_hours(4);
+    let now = mesh.now(0);
+    let erase = Write::Erase { name: key.name, lasting: false, reason: Reason::Subject };
+    mesh.replica(0).handle_write(now, erase).unwrap();
+    mesh.run(Duration::from_secs(1));
+    assert!(!holds(&mesh), "the row is left");
 }

@@ -141,7 +141,7 @@ fn a_deployment_is_renewed_node_by_node() {
     }
     mesh.versions.clear();
     mesh.run(Duration::from_secs(2));
-    assert_eq!(mesh.versions, [4].into(), "all speak the newest version in the end");
+    assert_eq!(mesh.versions, [5].into(), "all speak the newest version in the end");
 }
 
 /// The roll-back of a renewal: a node goes back to the release before.
@@ -169,19 +169,19 @@ fn a_peer_that_was_taken_for_an_older_one_is_greeted_again() {
         greetings.map(|sent| sent.frame[0]).collect()
     };
     replica.handle_link_up(after(1), LinkId(1), "b".parse().unwrap()).unwrap();
-    assert_eq!(greetings(&mut replica, 1), [4]);
+    assert_eq!(greetings(&mut replica, 1), [5]);
     replica.handle_link_down(after(1), LinkId(1));
     replica.handle_link_up(after(2), LinkId(2), "b".parse().unwrap()).unwrap();
     assert_eq!(greetings(&mut replica, 2), [3]);
     replica.handle_link_down(after(2), LinkId(2));
     replica.handle_link_up(after(3), LinkId(3), "b".parse().unwrap()).unwrap();
-    assert_eq!(greetings(&mut replica, 3), [4]);
+    assert_eq!(greetings(&mut replica, 3), [5]);
     replica.handle_link_down(after(3), LinkId(3));
     // Its greeting meets ours of the release before.
     replica.handle_link_up(after(4), LinkId(4), "b".parse().unwrap()).unwrap();
     assert_eq!(greetings(&mut replica, 4), [3]);
     greet_again(&mut replica, 4);
-    assert_eq!(greetings(&mut replica, 4), [4]);
+    assert_eq!(greetings(&mut replica, 4), [5]);
 }
 
 /// The peer `b`, of this release, greets on a link that is up.

@@ -27,6 +27,9 @@ const MOST_PATIENCE: u32 = 32;
 /// How long a partly filled frame waits at most.
 pub(in crate::replica) const LINGER: Duration = Duration::from_millis(6);
 
+/// Most questions of a peer that are answered between two heartbeats. Each one reads rows.
+const MOST_ANSWERS: usize = 64;
+
 /// A frame that was sent and is not acknowledged.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -114,6 +117,8 @@ pub(in crate::replica) struct Link {
     /// When the link came up.
     since: Monotonic,
     heard: Monotonic,
+    /// When the peer last said what it has.
+    told: Monotonic,
     rewound: Monotonic,
     /// Origins of which the peer is asked to send entries again.
     missing: BTreeSet<ReplicaId>,
@@ -121,6 +126,8 @@ pub(in crate::replica) struct Link {
     /// The peer has received our `Hello`: it sent a frame that it only sends after one.
     greeted: bool,
     progress_due: bool,
+    /// Questions of the peer that were answered since the last heartbeat.
+    answers: usize,
     /// The batch with the newest entries of this peer: its end is to be acknowledged.
     owes: Option<BatchId>,
 }
@@ -145,11 +152,13 @@ impl Link {
             late: BTreeMap::new(),
             since: now,
             heard: now,
+            told: now,
             rewound: now,
             missing: BTreeSet::new(),
             hello_due: true,
             greeted: false,
             progress_due: false,
+            answers: 0,
             owes: None,
         }
     }
@@ -181,6 +190,11 @@ impl Link {
     /// Bytes arrived.
     pub(in crate::replica) fn hear(&mut self, now: Monotonic) {
         self.heard = now;
+    }
+
+    /// When the peer last said what it has.
+    pub(in crate::replica) fn told(&self) -> Monotonic {
+        self.told
     }
 
     /// The peer sent a frame that it only sends after our `Hello`.
@@ -241,6 +255,7 @@ impl Link {
         own: ReplicaId,
         progress: &Progress,
     ) -> Vec<ReplicaId> {
+        self.told = now;
         // The peer does not name our id among its links, so it has lost our latest `Hello`: greet again.
         self.hello_due |= !progress.direct.contains(&own);
         // The peer has forgotten the origins that it no longer names, so the rest of their logs is new to it.
@@ -365,6 +380,7 @@ impl Link {
         dead_after: Duration,
     ) -> Tick {
         self.heard = self.heard.plus(stalled).min(now);
+        self.answers = 0;
         debug_assert!((LEAST_PATIENCE..=MOST_PATIENCE).contains(&self.patience), "patience is out of its bounds");
         if now.since(self.heard) >= dead_after {
             return Tick::Silent;
@@ -405,6 +421,17 @@ impl Link {
     /// Whether the peer has greeted and fewer than `limit` bytes are in flight.
     pub(in crate::replica) fn takes_entries(&self, limit: usize) -> bool {
         self.replica.is_some() && self.bytes_in_flight < limit
+    }
+
+    /// Whether the peer compares and repairs rows.
+    pub(in crate::replica) fn takes_checks(&self) -> bool {
+        self.replica.is_some() && self.speaks.has_checks()
+    }
+
+    /// Whether one more question of the peer is answered before the next heartbeat.
+    pub(in crate::replica) fn may_answer(&mut self) -> bool {
+        self.answers += 1;
+        self.answers <= MOST_ANSWERS
     }
 
     /// Frames that were sent and are not acknowledged.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use replication::memory::MemoryStorage;
 use replication::{
-    Change, Collection, DocumentId, DocumentKey, DocumentName, Event, Frame, LinkId, Monotonic, NodeName, Now,
-    Protocol, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, TenantId, Ticket, Value, Wall, Write,
+    Change, Collection, DocumentId, DocumentKey, DocumentName, Event, Frame, FrameKind, LinkId, Monotonic, NodeName,
+    Now, Protocol, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, TenantId, Ticket, Value, Wall, Write,
 };
 
 use super::START;
@@ -34,6 +34,9 @@ pub(crate) struct Mesh {
     next: u64,
     /// Frames sent, by sender and receiver.
     pub sent: BTreeMap<(usize, usize), usize>,
+    /// Frames of every kind but the usual ones: comparisons and repairs.
+    pub checks: Vec<std::sync::Arc<[u8]>>,
+    scrub_every: Duration,
 }
 
 pub(crate) fn name(at: usize) -> NodeName {
@@ -42,6 +45,11 @@ pub(crate) fn name(at: usize) -> NodeName {
 
 impl Mesh {
     pub(crate) fn new(count: usize) -> Mesh {
+        Mesh::scrubbing(count, Duration::from_hours(6))
+    }
+
+    /// Replicas with this time between two scrubs.
+    pub(crate) fn scrubbing(count: usize, scrub_every: Duration) -> Mesh {
         let mut mesh = Mesh {
             replicas: (0..count).map(|_| None).collect(),
             storages: (0..count).map(|_| MemoryStorage::default()).collect(),
@@ -57,6 +65,8 @@ impl Mesh {
             started: vec![Duration::ZERO; count],
             next: 1,
             sent: BTreeMap::new(),
+            checks: Vec::new(),
+            scrub_every,
         };
         for at in 0..count {
             mesh.start(at);
@@ -65,7 +75,8 @@ impl Mesh {
     }
 
     pub(crate) fn config(&self, at: usize, boot: u64) -> ReplicaConfig {
-        ReplicaConfig { boot, ..ReplicaConfig::new(name(at), name(at).as_str().parse().unwrap(), self.peers(at)) }
+        let config = ReplicaConfig::new(name(at), name(at).as_str().parse().unwrap(), self.peers(at));
+        ReplicaConfig { boot, scrub_every: self.scrub_every, ..config }
     }
 
     /// The other nodes of the deployment.
@@ -186,6 +197,9 @@ impl Mesh {
                 transmit.frame
             };
             self.versions.insert(frame[0]);
+            if Frame::kind(&frame) == Some(FrameKind::Check) {
+                self.checks.push(frame.clone());
+            }
             self.wire.push((to, transmit.link, frame));
         }
     }

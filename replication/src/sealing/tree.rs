@@ -1,0 +1,268 @@
+//! A puncturable pseudorandom function: the tree of Goldreich, Goldwasser and Micali ("How to construct random
+//! functions", 1986), from which leaves can be taken out for good.
+//!
+//! # Construction
+//! A node is 16 bytes. Its children are `P0(n) xor n` and `P1(n) xor n`, where `P0` and `P1` are AES-128 under two fixed,
+//! public keys. A leaf lies 64 levels below the root, at a 64-bit path. A tree is a *cover*: nodes whose subtrees
+//! do not overlap. Puncturing at a leaf replaces the node above it by the siblings along the way down, so that every
+//! other leaf can still be derived (Boneh and Waters 2013; Kiayias et al. 2013; Boyle, Goldwasser and Ivan 2014).
+//!
+//! # Why a punctured leaf is gone
+//! The map from a node to both children is a pseudorandom generator if AES with fixed keys behaves like two random
+//! permutations (Guo, Katz, Wang and Yu, "Efficient and secure multiparty computation from fixed-key block ciphers",
+//! 2020). By a hybrid argument along the path, each node on it can be replaced by a random string: first the root's
+//! child on the path, which appears nowhere but in its own children, then that child's child, down to the leaf. After
+//! the last step the leaf is independent of everything that is left, so an adversary with the whole cover tells it from
+//! random bytes with probability at most 64 times the generator's. Wherever the path was derived before (memory, swap)
+//! is outside of this argument.
+//!
+//! # Sizes
+//! A puncture removes one node and adds at most 64. With `n` punctures a cover has about `n (64 - log2 n)` nodes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aes::Aes128;
+use aes::cipher::{Array, BlockCipherEncrypt as _, KeyInit as _};
+use zeroize::Zeroize;
+
+/// Levels below the root.
+const DEPTH: u8 = 64;
+
+/// The two public permutations of the generator.
+struct Generator {
+    children: [Aes128; 2],
+}
+
+impl Generator {
+    fn new() -> Generator {
+        let cipher = |key: &[u8; 16]| Aes128::new(&Array::from(*key));
+        Generator { children: [cipher(b"meridian child 0"), cipher(b"meridian child 1")] }
+    }
+
+    /// Puts the child in the place of the node.
+    fn descend(&self, node: &mut Node, bit: usize) {
+        let mut block = Array::from(node.0);
+        self.children[bit].encrypt_block(&mut block);
+        let mixed = u128::from_ne_bytes(block.into()) ^ u128::from_ne_bytes(node.0);
+        node.0 = mixed.to_ne_bytes();
+    }
+}
+
+/// 16 secret bytes: a node of the tree, or a leaf, which is a key. Overwritten when it is dropped.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Node(pub(super) [u8; 16]);
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// Shows nothing of the secret.
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Node(..)")
+    }
+}
+
+/// The place of a node: the first `depth` bits of `path`; the other bits are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    path: u64,
+    depth: u8,
+}
+
+impl Place {
+    /// The place of the root.
+    pub(super) const ROOT: Place = Place { path: 0, depth: 0 };
+
+    /// The place at `depth` on the way to a leaf.
+    fn above(leaf: u64, depth: u8) -> Place {
+        Place { path: leaf & mask(depth), depth }
+    }
+
+    /// A place as it was stored; `None` if there is no such place.
+    pub(super) fn stored(path: u64, depth: u8) -> Option<Place> {
+        (depth <= DEPTH && path & mask(depth) == path).then_some(Place { path, depth })
+    }
+
+    pub(super) fn path(self) -> u64 {
+        self.path
+    }
+
+    pub(super) fn depth(self) -> u8 {
+        self.depth
+    }
+
+    /// The number of leaves below it.
+    fn leaves(self) -> u128 {
+        1 << (DEPTH - self.depth)
+    }
+
+    pub(super) fn covers(self, leaf: u64) -> bool {
+        leaf & mask(self.depth) == self.path
+    }
+}
+
+/// The first `depth` bits.
+fn mask(depth: u8) -> u64 {
+    u64::MAX.checked_shl(u32::from(DEPTH - depth)).unwrap_or_default()
+}
+
+/// The bit by which the path to `leaf` leaves a node at `depth`.
+fn branch(leaf: u64, depth: u8) -> usize {
+    usize::from(leaf >> (DEPTH - 1 - depth) & 1 == 1)
+}
+
+/// A node of a cover, and where it is kept.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) node: Node,
+    /// Its number in the key file. Numbers are not used twice.
+    pub(super) slot: u32,
+}
+
+/// What punctures did to a cover.
+#[derive(Debug, Default)]
+pub(super) struct Punctured {
+    /// Slots of the nodes that led to the leaves. They are not in the cover any more.
+    pub(super) removed: Vec<u32>,
+    /// The siblings that came in their place, in order of slots.
+    pub(super) added: Vec<(Place, Kept)>,
+}
+
+/// How many leaves no node of a cover leads to.
+pub(super) fn uncovered(cover: &BTreeMap<Place, Kept>) -> u128 {
+    let covered: u128 = cover.keys().map(|place| place.leaves()).sum();
+    Place::ROOT.leaves().saturating_sub(covered)
+}
+
+/// The nodes from which every leaf that was not punctured can be derived.
+pub(super) struct Tree {
+    generator: Generator,
+    cover: BTreeMap<Place, Kept>,
+    next_slot: u32,
+}
+
+impl Tree {
+    /// The tree below these nodes, whose subtrees do not overlap. The next node gets `next_slot`.
+    pub(super) fn of(cover: BTreeMap<Place, Kept>, next_slot: u32) -> Tree {
+        Tree { generator: Generator::new(), cover, next_slot }
+    }
+
+    /// The leaf at this path; `None` if it was punctured.
+    pub(super) fn leaf(&self, leaf: u64) -> Option<Node> {
+        let (place, kept) = self.above(leaf)?;
+        let mut node = kept.node.clone();
+        for depth in place.depth..DEPTH {
+            self.generator.descend(&mut node, branch(leaf, depth));
+        }
+        Some(node)
+    }
+
+    /// Whether the leaf can still be derived.
+    pub(super) fn has(&self, leaf: u64) -> bool {
+        self.above(leaf).is_some()
+    }
+
+    /// How many leaves were punctured.
+    pub(super) fn punctured(&self) -> u128 {
+        uncovered(&self.cover)
+    }
+
+    /// Takes a leaf out, and notes what that did. A second time does nothing.
+    pub(super) fn puncture(&mut self, leaf: u64, punctured: &mut Punctured) {
+        let Some(place) = self.above(leaf).map(|(place, _)| place) else { return };
+        let Some(Kept { mut node, slot }) = self.cover.remove(&place) else { return };
+        punctured.removed.push(slot);
+        for depth in place.depth..DEPTH {
+            let bit = branch(leaf, depth);
+            let sibling = Place::above(leaf ^ 1 << (DEPTH - 1 - depth), depth + 1);
+            let mut kept = Kept { node: node.clone(), slot: self.next_slot };
+            self.generator.descend(&mut kept.node, 1 - bit);
+            self.next_slot += 1;
+            punctured.added.push((sibling, kept.clone()));
+            self.cover.insert(sibling, kept);
+            self.generator.descend(&mut node, bit);
+        }
+        debug_assert!(!self.has(leaf), "a punctured leaf can still be derived");
+    }
+
+    fn above(&self, leaf: u64) -> Option<(Place, &Kept)> {
+        // The nearest place at or before the leaf, because subtrees do not overlap.
+        let (place, kept) = self.cover.range(..=Place { path: leaf, depth: DEPTH }).next_back()?;
+        place.covers(leaf).then_some((*place, kept))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::{Kept, Node, Place, Punctured, Tree};
+
+    fn whole() -> Tree {
+        let root = Kept { node: Node(*b"sixteen bytes ok"), slot: 0 };
+        Tree::of(BTreeMap::from([(Place::ROOT, root)]), 1)
+    }
+
+    fn hex(node: Option<Node>) -> Option<String> {
+        node.map(|node| node.0.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Computed apart with another implementation of AES: `openssl enc -aes-128-ecb` along the path.
+    #[test]
+    fn vectors() {
+        let tree = whole();
+        let vectors = VECTORS.iter().map(|(leaf, key)| (*leaf, (*key).to_owned()));
+        let derived = VECTORS.iter().map(|(leaf, _)| (*leaf, hex(tree.leaf(*leaf)).unwrap()));
+        assert_eq!(derived.collect::<Vec<_>>(), vectors.collect::<Vec<_>>());
+    }
+
+    const VECTORS: [(u64, &str); 3] = [
+        (0, "f84a496224dc4414ddecd43e86457a05"),
+        (u64::MAX, "8484d436a4cc20300f302b1c07f8a09f"),
+        (0x0123_4567_89ab_cdef, "1fb6a5339f4dc38102d374867f556f9b"),
+    ];
+
+    #[test]
+    fn a_tree_that_loses_all_its_leaves_below_a_node_is_empty_there() {
+        let mut tree = whole();
+        for leaf in 0..8 {
+            tree.puncture(leaf, &mut Punctured::default());
+        }
+        assert!((0..8).all(|leaf| !tree.has(leaf)) && tree.has(8));
+        assert_eq!(tree.cover.len(), 61, "one sibling on each level above the eight leaves");
+    }
+
+    proptest! {
+        /// Leaves are drawn from few, near to each other and far apart, so that punctures meet.
+        #[test]
+        fn punctured_leaves_are_gone_and_every_other_one_is_as_before(
+            punctured in prop::collection::vec(prop_oneof![0..32_u64, any::<u64>()], 0..20),
+            others in prop::collection::vec(prop_oneof![0..40_u64, any::<u64>()], 0..40),
+        ) {
+            let (before, mut tree) = (whole(), whole());
+            for leaf in &punctured {
+                let first = !tree.has(*leaf);
+                let mut punctured = Punctured::default();
+                tree.puncture(*leaf, &mut punctured);
+                prop_assert_eq!(first, punctured.removed.is_empty());
+                prop_assert!(punctured.added.len() <= 64);
+            }
+            let gone: BTreeSet<u64> = punctured.iter().copied().collect();
+            for leaf in gone.iter().chain(&others) {
+                let expected = if gone.contains(leaf) { None } else { before.leaf(*leaf) };
+                prop_assert_eq!(hex(tree.leaf(*leaf)), hex(expected));
+            }
+            // No node that is left lies above a punctured leaf, and no two overlap.
+            for place in tree.cover.keys() {
+                prop_assert!(gone.iter().all(|leaf| !place.covers(*leaf)));
+                prop_assert_eq!(tree.cover.keys().filter(|other| other.covers(place.path)).count(), 1);
+            }
+        }
+    }
+}
