@@ -6,14 +6,6 @@
   const main = $("main");
   const isKiosk = "kiosk" in main.dataset;
   const start = location.href;
-  const encode = (bytes) => btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
-  const sha256 = async (...parts) => {
-    const bytes = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) { bytes.set(part, at); at += part.length; }
-    return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  };
-  const ascii = (text) => new TextEncoder().encode(text);
   const clock = (at) => new Date(at).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
   // Shows what is only for browsers with scripts, and hides what is for others.
@@ -47,23 +39,10 @@
     focus($("#errors, .summary", main) || $("h1", main));
   };
 
-  // A visit id (UUIDv8): 48 bits of time, then 74 bits of a hash of time and secret.
-  const identity = async () => {
-    const ms = BigInt(Date.now());
-    const secret = crypto.getRandomValues(new Uint8Array(16));
-    const time = new Uint8Array(8);
-    new DataView(time.buffer).setBigUint64(0, ms);
-    const hash = await sha256(ascii("meridian visit"), time, secret);
-    const proof = hash.slice(0, 16).reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
-    const id = (ms << 80n) | (8n << 76n) | ((proof >> 116n) << 64n) | (2n << 62n) | ((proof >> 54n) & ((1n << 62n) - 1n));
-    const hex = id.toString(16).padStart(32, "0");
-    return { visit: hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5"), secret: encode(secret) };
-  };
-
   // The code that the receipt will show.
   const code = async (visit) => {
     const id = Uint8Array.from(visit.replaceAll("-", "").match(/../g), (pair) => parseInt(pair, 16));
-    const hash = await sha256(ascii("meridian receipt"), id);
+    const hash = await outbox.sha256(new TextEncoder().encode("meridian receipt"), id);
     const number = String((hash[1] * 256 + hash[2]) % 10000).padStart(4, "0");
     return `${$("#colours").textContent.trim().split(/\s+/)[hash[0] % 8]} ${number.slice(0, 2)} ${number.slice(2)}`;
   };
@@ -109,7 +88,7 @@
     focus($("h1", main));
   };
   const told = async (entry, answer) => {
-    if (waiting?.visit !== entry.visit) return;
+    if (!waiting || ![entry.visit, entry.was].includes(waiting.visit)) return;
     waiting = null;
     await showLast(entry.visit, answer);
   };
@@ -179,7 +158,7 @@
       remember(form);
       // The device's own id; without WebCrypto (a plain address) the one that the server made.
       if (crypto.subtle && !form.dataset.identity) {
-        const own = await identity();
+        const own = await outbox.identity(Date.now());
         form.elements.visit.value = own.visit;
         form.elements.secret.value = own.secret;
         form.dataset.identity = "own";
@@ -190,7 +169,11 @@
     // Kept first: if the tab is closed in the middle, the check-in is sent later. A browser may refuse to keep anything.
     const complete = isCheckIn && isComplete(form);
     const kept = complete && crypto.subtle && await outbox.put(entry).then(() => true, () => false);
-    const answer = await outbox.send(entry);
+    const answer = await outbox.deliver(entry);
+    if (isCheckIn && entry.corrected) {
+      form.elements.visit.value = entry.visit;
+      form.elements.secret.value = new URLSearchParams(entry.body).get("secret");
+    }
     if (answer) {
       // What waits for its turn does not replace what is shown now.
       waiting = null;
@@ -222,6 +205,8 @@
     if (waiting) {
       // Another tab or the worker may have sent it.
       const entry = await outbox.find(waiting.visit).catch(() => null);
+      // It was sent under another id, because this device's clock is wrong.
+      if (entry?.was === waiting.visit) waiting = { ...waiting, visit: entry.visit, secret: entry.secret ?? new URLSearchParams(entry.body).get("secret") };
       // The form tells what was refused.
       if (entry?.state === "refused") { location.replace(entry.action); return; }
       if (entry?.state !== "waiting" && (await openReceipt({ ...waiting, action: receipt(waiting) })).isSeen) waiting = null;

@@ -1,7 +1,8 @@
 //! Durable writes through the whole engine against the bare bytes.
 //!
 //! Both sides write the same keys and values with the same fsync. The bare side uses the grouping that the engine
-//! reached, and does nothing else. Compare within one run: the ratio is printed at the end.
+//! reached, and does nothing else. Compare within one run: ratios are printed at the end, that of the processor's time
+//! with and without sealing among them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
+use nix::sys::resource::{UsageWho, getrusage};
 use node::clock::{Clock, SystemClock};
 use node::driver::{self, Handle};
 use node::metrics::Metrics;
-use node::storage::{FjallStorage, SledStorage, Store};
+use node::storage::{FjallStorage, SledStorage, Store, sealed};
+use replication::memory::MemoryStorage;
 use replication::{
     Bucket, BucketBatch, Change, Collection, DocumentId, DocumentKey, DocumentName, Outcome, Reader, Replica,
     ReplicaConfig, ReplicaId, Storage as _, TenantId, Value, Wall, Write, WriteBatch,
@@ -27,6 +30,29 @@ fn open(engine: &str, folder: &std::path::Path) -> Store {
         "sled" => Arc::new(SledStorage::open(folder, 8 << 20).expect("opens")),
         _ => Arc::new(FjallStorage::open(folder, 8 << 20).expect("opens")),
     }
+}
+
+fn open_sealed(engine: &str, folder: &std::path::Path) -> Store {
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    match engine {
+        "sled" => {
+            let engine = SledStorage::open(folder, 8 << 20).expect("opens");
+            Arc::new(sealed(engine, folder, metrics).expect("opens"))
+        }
+        _ => {
+            let engine = FjallStorage::open(folder, 8 << 20).expect("opens");
+            Arc::new(sealed(engine, folder, metrics).expect("opens"))
+        }
+    }
+}
+
+/// Time that the processors spent in this process.
+fn processor_time() -> Duration {
+    let used = getrusage(UsageWho::RUSAGE_SELF).expect("this process");
+    let micros = |time: nix::sys::time::TimeVal| {
+        Duration::from_secs(time.tv_sec().unsigned_abs()) + Duration::from_micros(time.tv_usec().unsigned_abs())
+    };
+    micros(used.user_time()) + micros(used.system_time())
 }
 
 fn key(now: Wall, number: u64) -> DocumentKey {
@@ -59,7 +85,7 @@ struct Engine {
 }
 
 impl Engine {
-    fn start(engine: &str) -> Engine {
+    fn start(engine: &str, open: fn(&str, &std::path::Path) -> Store) -> Engine {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let store = open(engine, folder.path());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -143,11 +169,38 @@ fn bare(engine: &str, grouping: u64) -> impl FnMut(u64) -> Duration + use<> {
     }
 }
 
+/// Derives the key of a row and seals it, and the way back, on an engine in memory; and the same without sealing.
+fn sealing(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("one row of 300 bytes, in memory");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let in_memory = sealed(MemoryStorage::default(), folder.path(), metrics).expect("opens");
+    let stores: [(&str, Store); 2] = [("sealed", Arc::new(in_memory)), ("clear", Arc::new(MemoryStorage::default()))];
+    for (name, store) in stores {
+        let key = key(Wall(1_800_000_000_000), 1);
+        let row = [&b"d"[..], &key.encode()].concat();
+        let write = (row.clone(), Some(vec![0; 300]));
+        let batch = WriteBatch { buckets: vec![(key.bucket(), BucketBatch { writes: vec![write] })] };
+        group.bench_function(format!("write, {name}"), |b| {
+            b.iter(|| {
+                store.apply(&batch).expect("applies");
+                store.sync().expect("syncs");
+            });
+        });
+        group.bench_function(format!("read, {name}"), |b| b.iter(|| store.get(key.bucket(), &row).expect("reads")));
+    }
+    group.finish();
+}
+
 fn main() {
     let mut criterion =
         Criterion::default().sample_size(10).measurement_time(Duration::from_secs(8)).configure_from_args();
+    sealing(&mut criterion);
     for name in ["sled", "fjall"] {
-        let engine = Arc::new(Engine::start(name));
+        let engine = Arc::new(Engine::start(name, open_sealed));
+        let clear = Arc::new(Engine::start(name, open));
+        // Writes and the processor's time, with and without sealing.
+        let mut costs = [(0u64, Duration::ZERO); 2];
         let mut through = (0u64, Duration::ZERO);
         let mut alone = (0u64, Duration::ZERO);
         let mut group = criterion.benchmark_group(format!("durable writes, {name}"));
@@ -156,6 +209,17 @@ fn main() {
             b.iter_custom(|writes| {
                 let took = engine.write(writes);
                 through = (through.0 + writes, through.1 + took);
+                took
+            });
+        });
+        group.bench_function("replica, 64 writers, with and without sealing in turns", |b| {
+            b.iter_custom(|writes| {
+                let mut took = Duration::ZERO;
+                for (engine, cost) in [&engine, &clear].into_iter().zip(&mut costs) {
+                    let before = processor_time();
+                    took += engine.write(writes);
+                    *cost = (cost.0 + writes, cost.1 + (processor_time() - before));
+                }
                 took
             });
         });
@@ -169,6 +233,15 @@ fn main() {
             });
         });
         group.finish();
+        let each = costs.map(|(writes, time)| time.as_secs_f64() * 1e6 / writes.max(1) as f64);
+        if each[1] > 0.0 {
+            println!(
+                "{name}: {:.1} us of the processors for a sealed write, {:.1} for one in the clear, ratio {:.3}",
+                each[0],
+                each[1],
+                each[0] / each[1]
+            );
+        }
         if through.0 > 0 && alone.0 > 0 {
             let rate = |(writes, took): (u64, Duration)| writes as f64 / took.as_secs_f64();
             println!(

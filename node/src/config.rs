@@ -14,17 +14,21 @@ mod written;
 mod tests;
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use api::{NodeName, Position, RegionId};
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use service::config::{self, ConfigError};
 
+use crate::backup_key::{BadKey, Recipient};
+
 pub use address::PeerAddress;
 pub use written::{
-    AdminSection, DrillsSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
-    ReplicationSection, StorageSection, TlsSection,
+    AdminSection, BackupSection, DrillsSection, FaultsSection, HttpSection, LimitsSection, ListenSection, NodeFile,
+    PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
 
 /// The checked configuration of one node.
@@ -52,8 +56,12 @@ pub struct NodeConfig {
     pub replication: ReplicationConfig,
     /// Policy packs and public address.
     pub registry: RegistryConfig,
+    /// Origins whose pages may call the guest's routes; `*` stands for any.
+    pub cors_origins: Vec<String>,
     /// Limits for clients.
     pub limits: LimitsConfig,
+    /// Backups.
+    pub backup: BackupConfig,
     /// Whether operators may make faults on this node, for drills.
     pub faults: bool,
     /// Drills that the node checks again and again.
@@ -108,6 +116,15 @@ pub struct DrillsConfig {
     pub every: Duration,
 }
 
+/// `[backup]`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupConfig {
+    /// The only keys that backups are encrypted to; any if it is empty.
+    pub recipients: Vec<Recipient>,
+    /// Bytes of old values that may be kept while a backup is made.
+    pub most_kept: usize,
+}
+
 /// A storage engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -136,6 +153,12 @@ pub struct StorageConfig {
     pub engine: Engine,
     /// Memory for its cache, in bytes, over all buckets together.
     pub cache_bytes: u64,
+    /// Bytes of free space below which no new visits and venues are taken.
+    pub reserve_bytes: u64,
+    /// Time from the end of a scrub of the whole store to the next one.
+    pub scrub_every: Duration,
+    /// Bytes of the file that is given up when the disk is full; 0 for none.
+    pub ballast_bytes: u64,
 }
 
 /// `[replication]`, checked.
@@ -163,14 +186,41 @@ pub struct RegistryConfig {
     pub public_url: Option<String>,
     /// Files with the keys of the console's cookie, the one that signs first.
     pub console_keys: Vec<PathBuf>,
+    /// Who may make a venue.
+    pub new_venues: NewVenues,
+    /// After which time a venue is closed that never had a check-in; `None` for never.
+    pub unused_venues: Option<Duration>,
+}
+
+/// Who may make a venue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewVenues {
+    /// Every client, within `limits.venues_per_hour`.
+    #[default]
+    Open,
+    /// Clients with an invitation of an operator.
+    Invited,
+    /// Nobody.
+    Closed,
 }
 
 /// `[limits]`, checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "LimitsSection")]
 pub struct LimitsConfig {
     /// Client connections at one time.
     pub connections: usize,
+    /// Connections of one client at one time.
+    pub connections_per_client: usize,
+    /// How long a client may take nothing of an answer.
+    pub unread: Duration,
+    /// The networks of the routers, whose edges limit each client themselves.
+    pub routers: Vec<IpNetwork>,
+    /// New venues of one client in an hour.
+    pub venues_per_hour: NonZeroU32,
+    /// Erasures of one client in an hour of visits that are not known here.
+    pub erasures_per_hour: NonZeroU32,
 }
 
 /// A value that is well formed and yet cannot be used; every message begins with its key.
@@ -180,6 +230,20 @@ pub enum ValueError {
     /// A value that no configuration may have there.
     #[error(transparent)]
     Common(#[from] service::config::ValueError),
+    /// A recipient of backups that is none.
+    #[error("backup.recipients: \"{text}\" {source}")]
+    BadRecipient {
+        /// What was written.
+        text: String,
+        /// What is wrong with it.
+        source: BadKey,
+    },
+    /// No other node would accept an invitation.
+    #[error(
+        "registry.new_venues = \"invited\": registry.console_keys must name a key, the same in every node, otherwise no \
+         other node accepts an invitation"
+    )]
+    NoKeysForInvitations,
     /// The node would relay before a healthy peer has had a heartbeat's time to say what it has.
     #[error(
         "replication.relay_after_ms = {relay_after_ms}: must be more than replication.heartbeat_ms = {heartbeat_ms}"
@@ -235,6 +299,14 @@ pub enum ValueError {
     BadPolicy {
         /// What was written.
         policy: String,
+    },
+    /// Neither an origin nor `*`.
+    #[error(
+        "http.cors_origins has \"{origin}\": must be as a browser writes it, such as https://check-in.example.org, or \"*\""
+    )]
+    BadOrigin {
+        /// What was written.
+        origin: String,
     },
     /// A public URL that clients could not use as a prefix.
     #[error("registry.public_url = \"{url}\": must be http:// or https:// with a host, and no query")]

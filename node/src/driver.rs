@@ -43,7 +43,7 @@ use crate::metrics::Metrics;
 use crate::storage::Store;
 
 pub use changes::Follower;
-pub use handle::{Handle, Refused};
+pub use handle::{Handle, Refused, SeenRows};
 pub use pulse::{STALLED, Stall};
 
 use apply::{Driver, Outputs};
@@ -55,6 +55,8 @@ use queues::Queues;
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// Most writes that may wait; beyond that clients are told to try again later.
 const WAITING_WRITES: usize = 16 * 1024;
+/// Most damaged rows that readers may have told of before the driver's next turn.
+const WAITING_UNREADABLE: usize = 1024;
 /// Most frames that may wait for the driver, over all links.
 const WAITING_FRAMES: usize = 64;
 
@@ -149,6 +151,8 @@ pub fn start(
         // A thread that waits for the disk, or a reader, may keep the process from ending by itself.
         std::process::exit(1);
     })?;
+    let (unreadable_in, unreadable) = std::sync::mpsc::sync_channel(WAITING_UNREADABLE);
+    let reader = reader.telling(unreadable_in);
     let (status, status_out) = watch::channel(Arc::new(replica.status(clock.now())));
     let (applied, applied_out) = watch::channel(BatchId(0));
     let (durable, durable_out) = watch::channel(BatchId(0));
@@ -167,7 +171,7 @@ pub fn start(
     };
     let committed = control_in.clone();
     thread::Builder::new().name("committer".into()).spawn(move || commit(&store, &batches, &committed))?;
-    let queues = Queues { writes, links, control };
+    let queues = Queues { writes, links, control, unreadable };
     let outputs = Outputs { committer: batches_in, status, applied, durable, changes };
     let driver = Driver::new(replica, clock, metrics, queues, outputs, pulse);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;

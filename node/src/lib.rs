@@ -5,6 +5,9 @@
 //! - `driver` is the one loop that sees both the replica and the I/O.
 
 mod audit;
+pub mod backup;
+pub mod backup_key;
+mod ballast;
 pub mod clock;
 pub mod config;
 mod drills;
@@ -19,6 +22,7 @@ pub mod orders;
 pub mod peer;
 mod poster;
 mod run;
+mod space;
 pub mod storage;
 
 pub use run::{RunError, run, run_with_clock};

@@ -16,13 +16,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use api::members::{Member, Membership, NewMember, RemoveMember};
+use api::operators::{AuthorError, check_author};
 use api::orders::OrderKind;
 use api::{Moment, NodeName, Position, RegionId};
 use replication::{Document, DocumentId, DocumentKey, DocumentName, TenantId, Value, Wall};
 
 use crate::config::{NodeConfig, PeerAddress, PeerConfig};
 use crate::lasting::CLUSTER;
-use crate::orders::{Order, is_plain};
+use crate::orders::Order;
 
 /// Most nodes of a deployment, as many as a configuration may name.
 const MOST: usize = 101;
@@ -93,8 +94,8 @@ pub struct Members {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemberError {
     /// No valid author, or a reason that cannot be shown.
-    #[error("`by` and `reason`: say who orders this, each in at most 400 bytes without control characters")]
-    Author,
+    #[error(transparent)]
+    Author(#[from] AuthorError),
     /// A replication address that is not `host:port`.
     #[error("`replication`: must be host:port, such as 127.0.1.4:7081 or sa-east.example.org:7081")]
     Replication,
@@ -263,13 +264,6 @@ impl Members {
         let after = self.changes.get(name).map_or(Wall(0), |last| Wall(last.since.0.0.saturating_add(1)));
         Moment(now.max(after))
     }
-}
-
-fn check_author(by: &str, reason: &str) -> Result<(), MemberError> {
-    if by.trim().is_empty() || !is_plain(by) || !is_plain(reason) {
-        return Err(MemberError::Author);
-    }
-    Ok(())
 }
 
 /// A change as the public sees it.

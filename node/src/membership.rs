@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::members::Member;
 use replication::{Document, Reader, StorageError, View, Wall, Write};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -53,6 +54,36 @@ fn stored(reader: &Reader<Store>, view: View<'_>) -> Result<Option<Document>, St
             None
         }
     }))
+}
+
+/// The document of changes as it is durable here, if there is one.
+fn durable(handle: &Handle) -> Option<Document> {
+    let status = handle.status();
+    stored(handle.reader(), View::durable(Wall::default(), &status.durable)).unwrap_or_else(|error| {
+        tracing::error!(error = &error as &dyn std::error::Error, "the document of members cannot be read");
+        None
+    })
+}
+
+/// Takes up a change that a peer has told outside a link. The task that follows the document acts on it. An older change
+/// than the one that is known here, and one that cannot be written now, have no effect: the caller asks again.
+pub(crate) async fn take(handle: &Handle, change: &Member) {
+    let document = durable(handle);
+    let known = document.as_ref().map(members::read).unwrap_or_default();
+    if known.get(&change.name).is_some_and(|known| !change.replaces(known)) {
+        return;
+    }
+    set(handle, document.as_ref(), &[change]).await;
+}
+
+/// Sets the fields of these nodes.
+async fn set(handle: &Handle, document: Option<&Document>, changes: &[&Member]) {
+    let fields: Vec<_> = changes.iter().map(|one| (one.name.as_str(), members::value(one))).collect();
+    let key = members::key();
+    if let Some(change) = lasting::change(&key, document, &fields) {
+        // A node that cannot write now tries again with the next reason to.
+        let _ = handle.write(Write::Change { key, change }).await;
+    }
 }
 
 impl Membership {
@@ -154,33 +185,19 @@ impl MembershipKeeper {
         }
     }
 
-    /// The document of changes as it is durable here, if there is one.
-    fn document(&self, handle: &Handle) -> Option<Document> {
-        let status = handle.status();
-        stored(handle.reader(), View::durable(Wall::default(), &status.durable)).unwrap_or_else(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "the document of members cannot be read");
-            None
-        })
-    }
-
     /// Introduces the nodes that are configured here and of which the document says nothing. The node that took an order
     /// has done so for those that it knows; it may not know by which address itself is reached.
     async fn introduce(&self, handle: &Handle) {
-        let Some(document) = self.document(handle) else { return };
+        let Some(document) = durable(handle) else { return };
         let introductions = self.membership.configured.introductions(&members::read(&document));
-        let fields: Vec<_> = introductions.iter().map(|one| (one.name.as_str(), members::value(one))).collect();
-        let key = members::key();
-        if !fields.is_empty()
-            && let Some(change) = lasting::change(&key, Some(&document), &fields)
-        {
-            // A node that cannot write now introduces them at the next look.
-            let _ = handle.write(Write::Change { key, change }).await;
+        if !introductions.is_empty() {
+            set(handle, Some(&document), &introductions.iter().collect::<Vec<_>>()).await;
         }
     }
 
     /// Reads the document. Returns whether the members are others than before.
     fn look(&self, handle: &Handle) -> bool {
-        let Some(document) = self.document(handle) else { return false };
+        let Some(document) = durable(handle) else { return false };
         let changes = members::read(&document);
         let before = self.membership.now();
         // Changes only add up. A view that is older than the store at the start must not take one back.

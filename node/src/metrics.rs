@@ -16,6 +16,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, TextEncoder, exponential_buckets,
 };
 use replication::{NodeName, Outcome, Wall};
+use service::ended::EndedConnections;
 
 /// All metrics of one node.
 #[derive(Debug)]
@@ -24,12 +25,20 @@ pub struct Metrics {
     mirrored: mirror::Mirrored,
     /// Client connections that are open.
     pub http_connections: IntGauge,
+    /// Connections that this node refused or closed, by listener and reason.
+    pub ended: EndedConnections,
     http_requests: IntCounterVec,
     http_seconds: HistogramVec,
     http_writes: IntCounterVec,
     releases: IntCounterVec,
+    upkeep: IntCounterVec,
     /// Stored rows that did not decode and were left out of an answer.
     pub unreadable_rows: IntCounter,
+    pub(super) damaged_rows: IntGauge,
+    damage: IntCounterVec,
+    /// Times the whole store was read and compared.
+    pub scrubs: IntCounter,
+    erasures: IntCounterVec,
     writes: IntCounterVec,
     /// Records of each batch that was made durable.
     pub batch_records: Histogram,
@@ -55,10 +64,16 @@ pub struct Metrics {
     complete_through_seconds: GaugeVec,
     /// Until when peers accept this node's certificate; read by the status as well.
     pub(crate) certificate_until: Gauge,
+    /// Bytes that are free on the disk of the data.
+    pub(crate) disk_free: IntGauge,
     /// Whether each drill could begin, at its last check.
     pub drill_fit: IntGaugeVec,
     /// When each drill was checked last.
     pub drill_checked: GaugeVec,
+    backups: IntCounterVec,
+    backup_ended: Gauge,
+    /// Bytes of old values that are kept for the backup that is being made.
+    pub(crate) backup_kept_bytes: IntGauge,
     clock_in_doubt: IntGauge,
     faults: IntGaugeVec,
     forgot_early: IntGauge,
@@ -127,7 +142,10 @@ impl Metrics {
             "meridian_http_request_seconds",
             "Time from a request's head to its answer's, in seconds, by route template",
         );
+        let ended = EndedConnections::new("meridian")?;
+        registry.register(Box::new(ended.collector()))?;
         Ok(Metrics {
+            ended,
             http_connections: make.int("meridian_http_connections", "Client connections that are open")?,
             http_requests: make.counters(
                 "meridian_http_requests_total",
@@ -145,9 +163,33 @@ impl Metrics {
                 "Guest lists and contacts that an owner read in the console, by the reason that was stated",
                 &["reason"],
             )?,
+            upkeep: make.counters(
+                "meridian_venue_upkeep_total",
+                "Venues that this node closed because no guest ever came (expired), erased because they were closed and no \
+                 visit was left (forgotten), kept because of a visit (used), or could not change (failed)",
+                &["outcome"],
+            )?,
             unreadable_rows: make.counter(
                 "meridian_unreadable_rows_total",
                 "Stored rows that did not decode and were left out of an answer",
+            )?,
+            damaged_rows: make.int(
+                "meridian_damaged_rows",
+                "Stored rows that are damaged, or lack what their log says, and have not come back from a peer yet",
+            )?,
+            damage: make.counters(
+                "meridian_damage_total",
+                "Damaged rows: found, healed from a peer, lost because no peer has what is missing",
+                &["outcome"],
+            )?,
+            scrubs: make.counter(
+                "meridian_scrubs_total",
+                "Times the whole store was read and compared with the peers",
+            )?,
+            erasures: make.counters(
+                "meridian_erasures_total",
+                "Keys that were destroyed on the disk: of documents erased before their time (early), of hours (expired)",
+                &["kind"],
             )?,
             writes: make.counters(
                 "meridian_writes_total",
@@ -235,6 +277,10 @@ impl Metrics {
                 "meridian_certificate_until_timestamp_seconds",
                 "Moment (Unix seconds) until which peers accept this node's certificate, to the day; 0 if they do not",
             )?,
+            disk_free: make.int(
+                "meridian_disk_free_bytes",
+                "Bytes that are free on the disk of the data; below storage.reserve_mib no new visits are taken",
+            )?,
             drill_fit: make.ints(
                 "meridian_drill_fit",
                 "1 if the drill could begin at its last check, 0 if it would have been refused",
@@ -244,6 +290,19 @@ impl Metrics {
                 "meridian_drill_checked_timestamp_seconds",
                 "Moment (Unix seconds) of the last check of a drill",
                 &["drill"],
+            )?,
+            backups: make.counters(
+                "meridian_backups_total",
+                "Backups that ended, by outcome (whole, client_gone, too_much_changed, late, failed)",
+                &["outcome"],
+            )?,
+            backup_ended: make.gauge(
+                "meridian_backup_timestamp_seconds",
+                "Moment (Unix seconds) of the end of the last whole backup of this process; 0 if there was none",
+            )?,
+            backup_kept_bytes: make.int(
+                "meridian_backup_kept_bytes",
+                "Old values that are kept for the backup that is being made; backup.kept_mib bounds them",
             )?,
             clock_in_doubt: make.int("meridian_clock_in_doubt", "1 while this node does not believe its clock")?,
             forgot_early: make.int(
@@ -264,6 +323,14 @@ impl Metrics {
             registry,
             mirrored: mirror::Mirrored::default(),
         })
+    }
+
+    /// A backup ended.
+    pub(crate) fn backed_up(&self, outcome: &'static str) {
+        self.backups.with_label_values(&[outcome]).inc();
+        if outcome == "whole" {
+            self.backup_ended.set(jiff::Timestamp::now().as_duration().as_secs_f64());
+        }
     }
 
     /// Until when peers accept this node's certificate; `None` if they do not accept it at `now`.
@@ -293,6 +360,16 @@ impl Metrics {
     /// An owner read persons in the console; `reason` is one of a few fixed words.
     pub fn released(&self, reason: &str) {
         self.releases.with_label_values(&[reason]).inc();
+    }
+
+    /// Keys were destroyed on the disk; `kind` is `early` or `expired`.
+    pub(crate) fn destroyed(&self, kind: &str, count: usize) {
+        self.erasures.with_label_values(&[kind]).inc_by(count as u64);
+    }
+
+    /// A venue that no guest used, or that was closed, was looked after.
+    pub(crate) fn kept_up(&self, outcome: &'static str) {
+        self.upkeep.with_label_values(&[outcome]).inc();
     }
 
     /// The replica made a local write durable.
@@ -325,6 +402,10 @@ impl Metrics {
     }
 
     /// A peer's horizon was refused.
+    pub(crate) fn damage(&self, outcome: &str) {
+        self.damage.with_label_values(&[outcome]).inc();
+    }
+
     pub(crate) fn horizon_refused(&self, peer: &NodeName) {
         self.horizon_refused.with_label_values(&[peer.as_str()]).inc();
     }

@@ -12,14 +12,12 @@
 use std::collections::BTreeMap;
 
 use api::Moment;
+use api::operators::{AuthorError, check_author};
 use api::orders::{NewOrder, OrderKind};
 use replication::{Document, DocumentId, DocumentKey, DocumentName, RegionId, TenantId, Value, Wall};
 use serde::{Deserialize, Serialize};
 
 use crate::lasting::CLUSTER;
-
-/// Longest name of an author and longest reason, in bytes.
-const LONGEST: usize = 400;
 
 /// One order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,12 +53,9 @@ struct Kept {
 /// Why an order is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
-    /// The order has no valid author.
-    #[error("`by`: say who gives the order, in at most 400 bytes without control characters")]
-    By,
-    /// A reason that cannot be shown.
-    #[error("`reason`: at most 400 bytes without control characters")]
-    Reason,
+    /// No valid author, or a reason that cannot be shown.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
     /// The time is not valid, or has passed.
     #[error("`until`: an RFC 3339 time with an offset that is still to come")]
     Until,
@@ -73,11 +68,6 @@ pub enum OrderError {
         /// How many there must be.
         least: usize,
     },
-}
-
-/// Whether an author or a reason can be kept and shown.
-pub(crate) fn is_plain(text: &str) -> bool {
-    text.len() <= LONGEST && !text.chars().any(char::is_control)
 }
 
 fn too_few(least: usize) -> String {
@@ -104,12 +94,7 @@ impl Order {
         regions: impl Iterator<Item = &'a RegionId>,
         least: usize,
     ) -> Result<Order, OrderError> {
-        if new.by.trim().is_empty() || !is_plain(&new.by) {
-            return Err(OrderError::By);
-        }
-        if !is_plain(&new.reason) {
-            return Err(OrderError::Reason);
-        }
+        check_author(&new.by, &new.reason)?;
         if new.until.is_some_and(|until| until.0 <= now) {
             return Err(OrderError::Until);
         }
@@ -207,7 +192,7 @@ mod tests {
 
     use replication::{Change, Document, RegionId, Wall};
 
-    use super::{NewOrder, Order, OrderError, OrderKind, key, read, value};
+    use super::{AuthorError, NewOrder, Order, OrderError, OrderKind, key, read, value};
 
     const NOW: Wall = Wall(1_780_000_000_000);
 
@@ -260,9 +245,9 @@ mod tests {
     #[test]
     fn an_invalid_order_is_refused() {
         let give = |new| give(new, &BTreeMap::new());
-        assert_eq!(give(NewOrder { by: " ".into(), ..drain() }), Err(OrderError::By));
-        assert_eq!(give(NewOrder { by: "m\nk".into(), ..drain() }), Err(OrderError::By));
-        assert_eq!(give(NewOrder { reason: "x".repeat(401), ..drain() }), Err(OrderError::Reason));
+        assert_eq!(give(NewOrder { by: " ".into(), ..drain() }), Err(AuthorError::By.into()));
+        assert_eq!(give(NewOrder { by: "m\nk".into(), ..drain() }), Err(AuthorError::By.into()));
+        assert_eq!(give(NewOrder { reason: "x".repeat(401), ..drain() }), Err(AuthorError::Reason.into()));
         assert_eq!(give(NewOrder { keep: 100, ..drain() }), Err(OrderError::Keep));
         assert_eq!(give(NewOrder { keep: 5, kind: OrderKind::Serving, ..drain() }), Err(OrderError::Keep));
         assert_eq!(give(NewOrder { keep: 75, ..drain() }).unwrap().keep, 75);

@@ -13,6 +13,7 @@
 mod accept;
 mod dial;
 mod diallers;
+mod inquiry;
 mod link;
 mod tls;
 
@@ -23,12 +24,14 @@ use replication::LinkId;
 
 pub use accept::accept;
 pub use diallers::dial_members;
+pub use inquiry::ask_for_membership;
 pub use tls::{TlsError, TlsIdentity};
 
 use crate::driver::Handle;
 use crate::faults::Faults;
 use crate::membership::Membership;
 use crate::metrics::Metrics;
+use crate::space::Space;
 
 /// The state that all links share.
 #[derive(Clone)]
@@ -37,6 +40,7 @@ pub struct Links {
     identity: Arc<TlsIdentity>,
     faults: Faults,
     membership: Membership,
+    space: Space,
     metrics: Arc<Metrics>,
     next: Arc<AtomicU64>,
 }
@@ -49,9 +53,10 @@ impl Links {
         identity: Arc<TlsIdentity>,
         faults: Faults,
         membership: Membership,
+        space: Space,
         metrics: Arc<Metrics>,
     ) -> Links {
-        Links { handle, identity, faults, membership, metrics, next: Arc::new(AtomicU64::new(1)) }
+        Links { handle, identity, faults, membership, space, metrics, next: Arc::new(AtomicU64::new(1)) }
     }
 
     fn next_id(&self) -> LinkId {

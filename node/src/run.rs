@@ -1,5 +1,6 @@
 //! Runs one node from start to stop.
 
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -12,13 +13,17 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::backup::{Backups, UNFINISHED};
+use crate::ballast::Ballast;
 use crate::clock::{Clock, SystemClock};
 use crate::config::NodeConfig;
 use crate::faults::{Faults, SteppedClock};
 use crate::http::{self, App, ConsoleKeys, Loaded, Packs};
 use crate::membership::Membership;
 use crate::metrics::Metrics;
-use crate::peer::{Links, TlsError, TlsIdentity, accept, dial_members};
+use crate::peer::{Links, TlsError, TlsIdentity, accept, ask_for_membership, dial_members};
+use crate::space::Space;
+use crate::storage::Store;
 use crate::{driver, storage};
 use registry::LONGEST_RETENTION;
 use service::operators::Operators;
@@ -57,13 +62,29 @@ pub enum RunError {
     #[error(transparent)]
     PidFile(#[from] PidFileError),
     /// The folder of the data cannot be closed to other users.
-    #[error("data: {} cannot be closed to other users", path.display())]
+    #[error("data: {} cannot be made, locked or closed to other users", path.display())]
     Data {
         /// The folder.
         path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// A backup was being put into the folder of the data, and that was cut short.
+    #[error(
+        "data: a restore into {} did not finish, so the store is not whole: delete the folder and restore again, or start \
+         with an empty one, which the other regions fill",
+        path.display()
+    )]
+    Unrestored {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another process uses the folder of the data.
+    #[error("data: {} is in use by another process: stop it, or give each node a folder of its own", path.display())]
+    DataInUse {
+        /// The folder.
+        path: PathBuf,
     },
     /// The engine failed.
     #[error(transparent)]
@@ -96,9 +117,24 @@ pub async fn run_with_clock(
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
+    let data = config.data.clone();
+    let ended = serve(config, clock, metrics, shutdown).await;
+    if let Err(RunError::Storage(error)) = &ended {
+        storage::suspect(&data, error);
+    }
+    ended
+}
+
+async fn serve(
+    config: NodeConfig,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), RunError> {
     let public = listen(config.listen.public).await?;
     let replication = listen(config.listen.replication).await?;
     let admin = listen(config.listen.admin).await?;
+    let (_alone, space) = folder(&config, metrics.clone())?;
     let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let packs = Packs::load(&config.registry)?;
     let console_keys = ConsoleKeys::load(&config.registry)?;
@@ -107,20 +143,25 @@ pub async fn run_with_clock(
     let faults = Faults::new(config.faults, clock.clone(), metrics.clone());
     let clock: Arc<dyn Clock> = Arc::new(SteppedClock { right: clock, faults: faults.clone() });
 
-    let closed = private::make_folder(&config.data);
-    if closed.map_err(|source| RunError::Data { path: config.data.clone(), source })? {
-        let data = config.data.display();
-        tracing::warn!(%data, "other users of this machine could read the folder of the data: it is closed to them now");
+    if config.data.join(UNFINISHED).exists() {
+        return Err(RunError::Unrestored { path: config.data.clone() });
     }
     let data = config.data.clone();
-    let (storage_config, disk_faults) = (config.storage, faults.clone());
+    let (storage_config, disk_faults, disk_metrics) = (config.storage, faults.clone(), metrics.clone());
     // Recovery may read gigabytes, so it runs on a blocking thread.
-    let opened = tokio::task::spawn_blocking(move || storage::open(&data, &storage_config, disk_faults));
-    let store = opened.await.map_err(|_| engine_panicked())??;
+    let has_peers = !config.peers.is_empty();
+    let opened = tokio::task::spawn_blocking(move || {
+        storage::open(&data, &storage_config, has_peers, disk_faults, disk_metrics)
+    });
+    let snapshots = opened.await.map_err(|_| engine_panicked())??;
+    let backups = Backups::new(snapshots.clone(), config.backup.most_kept, metrics.clone());
+    let store: Store = snapshots;
     let reader = Reader::new(store.clone(), LONGEST_RETENTION);
     let (membership, keeper) = Membership::begin(&config, &reader)?;
     let replica_config = replica_config(&config, &membership);
-    let replica = Replica::open(replica_config, store.clone(), Box::new(mint), clock.now())?;
+    let mut replica = Replica::open(replica_config, store.clone(), Box::new(mint), clock.now())?;
+    // The process before this one may have been killed by what damaged its disk.
+    replica.scrub_now(clock.now());
     let (region, node, engine) = (&config.region, &config.name, config.storage.engine);
     tracing::info!(%region, %node, replica = %replica.id(), %engine, "the store is open");
     let (handle, mut running) =
@@ -141,14 +182,18 @@ pub async fn run_with_clock(
     }
     servers.spawn(faults.clone().keep(stop.clone()));
     servers.spawn(identity.clone().keep(stop.clone()));
-    let loaded = Loaded { packs, console_keys, operators };
+    let links_space = space.clone();
+    servers.spawn(space.clone().keep(stop.clone()));
+    let loaded = Loaded { packs, console_keys, operators, space, backups };
     let app = Arc::new(App::new(&config, handle.clone(), membership.clone(), loaded, faults.clone(), metrics.clone()));
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
+    servers.spawn(http::upkeep::keep(app.clone(), stop.clone()));
     servers.spawn(http::admin::serve(admin, app, stop));
-    let links = Links::new(handle.clone(), identity, faults, membership, metrics);
+    let links = Links::new(handle.clone(), identity, faults, membership, links_space, metrics);
     let mut peers = JoinSet::new();
     peers.spawn(accept(replication, links.clone(), stop_links.clone()));
-    peers.spawn(dial_members(links, stop_links.clone()));
+    peers.spawn(dial_members(links.clone(), stop_links.clone()));
+    peers.spawn(ask_for_membership(links, stop_links.clone()));
     peers.spawn(keeper.keep(handle, stop_links.clone()));
     let listen = &config.listen;
     tracing::info!(public = %listen.public, replication = %listen.replication, admin = %listen.admin, "serving");
@@ -170,6 +215,26 @@ pub async fn run_with_clock(
     Ok(())
 }
 
+/// Makes the folder of the data private, and keeps other processes out of it for as long as the lock lives. Gives the
+/// ballast up on a full disk, before anything is written.
+fn folder(config: &NodeConfig, metrics: Arc<Metrics>) -> Result<(File, Space), RunError> {
+    let path = &config.data;
+    let failed = |source| RunError::Data { path: path.clone(), source };
+    if private::make_folder(path).map_err(failed)? {
+        let data = path.display();
+        tracing::warn!(%data, "other users of this machine could read the folder of the data: it is closed to them now");
+    }
+    // The folder itself is locked, because a full disk may have no room for a file.
+    let alone = File::open(path).map_err(failed)?;
+    match alone.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Err(RunError::DataInUse { path: path.clone() }),
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    let ballast = Ballast::of(path, config.storage.ballast_bytes);
+    Ok((alone, Space::new(path.clone(), config.storage.reserve_bytes, ballast, metrics)))
+}
+
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
 }
@@ -183,6 +248,7 @@ fn replica_config(config: &NodeConfig, membership: &Membership) -> ReplicaConfig
         relay_after: config.replication.relay_after,
         former: membership.now().former.clone(),
         boot: random(),
+        scrub_every: config.storage.scrub_every,
         in_flight_bytes: usize::try_from(config.replication.in_flight_bytes).unwrap_or(usize::MAX),
         ..ReplicaConfig::new(config.name.clone(), config.region.clone(), peers)
     }

@@ -77,6 +77,7 @@ error-country = Bitte geben Sie das Land mit zwei Buchstaben ein, etwa DE.
 error-unknown_area = Bitte wählen Sie einen Tisch oder Raum dieses Betriebs.
 error-too_old = Dieses Formular wurde vor mehr als einem Tag geöffnet. Bitte checken Sie noch einmal ein.
 error-too_early = Die Uhr Ihres Geräts geht vor. Bitte checken Sie noch einmal ein.
+error-stay_too_long = Der Aufenthalt wäre länger, als dieser Betrieb ihn festhält. Es wurde nichts geändert.
 error-other = { $field }: bitte prüfen Sie Ihre Eingabe.
 
 ## Beleg
@@ -146,6 +147,8 @@ missing-venue-title = Betrieb nicht gefunden
 missing-venue = Diese Adresse zum Einchecken ist nicht bekannt. Bitte scannen Sie den Code an der Tür noch einmal, oder fragen Sie das Personal. Ein eben erst registrierter Betrieb braucht vielleicht eine Sekunde.
 closed-title = Betrieb geschlossen
 closed-venue = Dieser Betrieb nimmt keine Besuche mehr an.
+uninvited-title = Neue Orte nur mit Einladung
+uninvited = Bitten Sie den Betreiber des Dienstes um eine Einladung, und öffnen Sie deren Link.
 trouble-title = Das hat nicht geklappt
 trouble = Bitte versuchen Sie es in einer Minute noch einmal. Kommt es wieder vor, findet der Betreiber den Grund im Protokoll.
 
@@ -303,6 +306,8 @@ table-country = Land
 table-region = Region
 table-conflicts = Widersprüchliche Angaben
 table-visit_id = Besuch
+table-minutes = Minuten zusammen
+table-same_area = Gleicher Tisch oder Raum
 table-exact = genau
 table-end_estimated = Ende geschätzt
 table-conflicting = mehrere Angaben
@@ -315,6 +320,7 @@ table-complete_through = Vollständig bis
 table-complete_offset = UTC-Abstand
 table-unknown = unbekannt
 table-unreadable = Unlesbare Einträge, die in dieser Liste fehlen
+table-truncated = Kürzere Kontakte fehlen in dieser Liste
 table-page_of = Seite {"{page}"} von {"{pages}"}
 kiosk-take = Beleg mitnehmen
 kiosk-take-words = Scannen Sie diesen Code mit Ihrem Handy. Dort können Sie sagen, dass Sie gehen, Ihre Angaben ändern oder löschen.

@@ -77,6 +77,7 @@ error-country = Please enter the country as two letters, such as DE.
 error-unknown_area = Please choose a table or room of this venue.
 error-too_old = This form was opened more than a day ago. Please check in again.
 error-too_early = The clock of your device is ahead. Please check in again.
+error-stay_too_long = The stay would be longer than this place records. Nothing was changed.
 error-other = { $field }: please check what you entered.
 
 ## Receipt
@@ -146,6 +147,8 @@ missing-venue-title = Venue not found
 missing-venue = This check-in address is not known. Please scan the code at the door again, or ask the staff. A venue that was registered a moment ago may take a second.
 closed-title = Venue closed
 closed-venue = This venue takes no check-ins any more.
+uninvited-title = This service gives venues to those that it has invited
+uninvited = Please ask the operator of the service for an invitation, and open the link in it.
 trouble-title = That did not work
 trouble = Please try again in a minute. If it happens again, the operator finds the reason in the log.
 
@@ -303,6 +306,8 @@ table-country = Country
 table-region = Region
 table-conflicts = Conflicting values
 table-visit_id = Visit
+table-minutes = Minutes together
+table-same_area = Same area
 table-exact = exact
 table-end_estimated = end estimated
 table-conflicting = conflicting values
@@ -315,6 +320,7 @@ table-complete_through = Complete through
 table-complete_offset = UTC offset
 table-unknown = unknown
 table-unreadable = Unreadable rows, missing from this list
+table-truncated = Shorter contacts are missing from this list
 table-page_of = Page {"{page}"} of {"{pages}"}
 kiosk-take = Take your receipt along
 kiosk-take-words = Scan this code with your phone. There you can say that you are leaving, correct your details or erase them.

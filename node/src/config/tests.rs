@@ -13,6 +13,39 @@ fn example_table() -> toml::Table {
     std::fs::read_to_string(example()).unwrap().parse().unwrap()
 }
 
+/// Every text in the example with the optional keys that it only mentions: the path to it, and the text.
+fn texts() -> (toml::Value, Vec<(Vec<String>, String)>) {
+    fn look(value: &toml::Value, path: &[String], found: &mut Vec<(Vec<String>, String)>) {
+        let mut child = |key: String, value: &toml::Value| look(value, &[path, &[key]].concat(), found);
+        match value {
+            toml::Value::Table(table) => table.iter().for_each(|(key, value)| child(key.clone(), value)),
+            toml::Value::Array(items) => items.iter().enumerate().for_each(|(i, item)| child(i.to_string(), item)),
+            toml::Value::String(text) => found.push((path.to_vec(), text.clone())),
+            _ => {}
+        }
+    }
+    let mut file = toml::Value::Table(example_table());
+    for (table, key, value) in [
+        ("admin", "operators", "operators.toml".into()),
+        ("registry", "console_keys", vec!["console-key"].into()),
+        ("drills", "check", vec!["drill.toml"].into()),
+        ("http", "cors_origins", vec!["https://city.example"].into()),
+    ] {
+        file[table].as_table_mut().unwrap().insert(key.to_owned(), value);
+    }
+    let mut found = Vec::new();
+    look(&file, &[], &mut found);
+    (file, found)
+}
+
+/// The error of the example file with another text at `path`.
+fn refusal_with(file: &toml::Value, path: &[String], text: &str) -> Option<String> {
+    let mut file = file.clone();
+    *at(&mut file, path) = text.into();
+    let checked = toml::from_str::<NodeFile>(&toml::to_string(&file).unwrap()).map_err(|error| error.to_string());
+    checked.and_then(|file| validate::node(file, Path::new("/f")).map_err(|error| error.to_string())).err()
+}
+
 /// Paths to every table in `value`, such as `peers.0.position`; the root is the empty path.
 fn tables(value: &toml::Value, path: &[String], found: &mut Vec<Vec<String>>) {
     let mut child = |key: String, value: &toml::Value| tables(value, &[path, &[key]].concat(), found);
@@ -109,6 +142,32 @@ fn values_out_of_bounds_are_refused_by_name() {
 }
 
 #[test]
+fn origins_are_as_browsers_write_them() {
+    let origins = |list: &[&str]| {
+        let list = list.iter().map(|origin| toml::Value::from(*origin)).collect::<Vec<_>>();
+        with(&["http", "cors_origins"], list)
+    };
+    let good = ["https://city.example", "http://127.0.0.1:8080", "https://[::1]:1", "*"];
+    assert_eq!(origins(&good).unwrap().cors_origins, good);
+    for bad in [
+        "",
+        "city.example",
+        "https://city.example/",
+        "https://City.example",
+        "https://city.example:443",
+        "null",
+        "ftp://city.example",
+        "https://me@city.example",
+        "https://city.example/path",
+        "https://*.example/",
+        "https://",
+    ] {
+        let error = origins(&[bad]).expect_err(bad).to_string();
+        assert!(error.starts_with("http.cors_origins"), "{error}");
+    }
+}
+
+#[test]
 fn peers_that_contradict_are_refused() {
     let own = with(&["peers", "0", "name"], "eu-central").unwrap_err();
     assert!(matches!(own, ValueError::PeerIsSelf { index: 0, .. }), "{own}");
@@ -139,4 +198,38 @@ fn relative_paths_count_from_the_file() {
     let config = with(&["data"], "store").unwrap();
     assert_eq!(config.data, Path::new("/etc/meridian/store"));
     assert_eq!(with(&["data"], "/srv/store").unwrap().data, Path::new("/srv/store"));
+}
+
+#[test]
+fn no_key_takes_a_path_that_only_a_shell_understands() {
+    let (file, texts) = texts();
+    let mut paths = 0;
+    for (path, _) in texts {
+        for shell in ["~/x", "$HOME/x"] {
+            let said = refusal_with(&file, &path, shell).unwrap_or_else(|| panic!("{path:?} took {shell}"));
+            paths += usize::from(said.contains("write the whole path"));
+        }
+    }
+    assert_eq!(paths, 2 * 9, "data, pid_file, three of tls, policies, console_keys, operators, drills.check");
+}
+
+/// A name is resolved where peers dial; everywhere else the error says what to write.
+#[test]
+fn a_host_name_is_taken_or_refused_in_words() {
+    let (file, texts) = texts();
+    let mut refused = Vec::new();
+    for (path, text) in texts {
+        if text.parse::<std::net::SocketAddr>().is_err() {
+            continue;
+        }
+        match refusal_with(&file, &path, "host.example:7080") {
+            Some(said) => {
+                assert!(said.contains("is not IP:PORT, such as"), "{path:?}: {said}");
+                refused.push(path.join("."));
+            }
+            None => assert_eq!(path.last().map(String::as_str), Some("address")),
+        }
+    }
+    refused.sort();
+    assert_eq!(refused, ["listen.admin", "listen.public", "listen.replication"]);
 }

@@ -1,5 +1,6 @@
 //! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use hyper::Uri;
 use service::config;
 
 use super::{
-    DrillsConfig, DrillsSection, LimitsConfig, LimitsSection, ListenConfig, ListenSection, NodeConfig, NodeFile,
-    PeerConfig, PeerSection, RegistryConfig, RegistrySection, ReplicationConfig, ReplicationSection, StorageConfig,
-    StorageSection, TlsConfig, ValueError,
+    BackupConfig, BackupSection, DrillsConfig, DrillsSection, LimitsConfig, LimitsSection, ListenConfig, ListenSection,
+    NewVenues, NodeConfig, NodeFile, PeerConfig, PeerSection, RegistryConfig, RegistrySection, ReplicationConfig,
+    ReplicationSection, StorageConfig, StorageSection, TlsConfig, ValueError,
 };
 
 /// Checks a whole file whose relative paths count from `folder`.
@@ -36,7 +37,9 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
         storage: file.storage.try_into()?,
         replication: file.replication.try_into()?,
         registry: registry(file.registry, folder)?,
+        cors_origins: file.http.cors_origins.into_iter().map(origin).collect::<Result<_, _>>()?,
         limits: file.limits.try_into()?,
+        backup: backup(file.backup)?,
         faults: file.faults.enabled,
         drills: drills(&file.drills, folder)?,
         least_regions: config::whole("admin.least_regions", file.admin.least_regions, 1, 100)?,
@@ -46,6 +49,13 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
         listen,
         peers,
     })
+}
+
+fn backup(written: BackupSection) -> Result<BackupConfig, ValueError> {
+    let kept_mib = config::whole("backup.kept_mib", written.kept_mib, 1, 65_536)?;
+    let recipient = |text: String| text.parse().map_err(|source| ValueError::BadRecipient { text, source });
+    let recipients = written.recipients.into_iter().map(recipient).collect::<Result<_, _>>()?;
+    Ok(BackupConfig { recipients, most_kept: usize::try_from(kept_mib << 20).unwrap_or(usize::MAX) })
 }
 
 fn drills(written: &DrillsSection, folder: &Path) -> Result<DrillsConfig, ValueError> {
@@ -89,11 +99,17 @@ fn registry(written: RegistrySection, folder: &Path) -> Result<RegistryConfig, V
         return Err(ValueError::BadPolicy { policy });
     }
     let key_file = |path: &PathBuf| config::path("registry.console_keys", path, folder);
+    if written.new_venues == NewVenues::Invited && written.console_keys.is_empty() {
+        return Err(ValueError::NoKeysForInvitations);
+    }
+    let unused_days = config::whole("registry.unused_venues_days", written.unused_venues_days, 0, 3_650)?;
     Ok(RegistryConfig {
         policy,
         policies: written.policies.map(|path| config::path("registry.policies", &path, folder)).transpose()?,
         public_url: written.public_url.map(public_url).transpose()?,
         console_keys: written.console_keys.iter().map(key_file).collect::<Result<_, _>>()?,
+        new_venues: written.new_venues,
+        unused_venues: (unused_days > 0).then(|| Duration::from_hours(24 * unused_days)),
     })
 }
 
@@ -106,6 +122,25 @@ fn public_url(url: String) -> Result<String, ValueError> {
             && !url.contains('#')
     });
     if usable { Ok(url.trim_end_matches('/').to_owned()) } else { Err(ValueError::BadUrl { url }) }
+}
+
+/// An origin as browsers serialise it (RFC 6454, section 6.2), because it is compared byte by byte.
+fn origin(origin: String) -> Result<String, ValueError> {
+    let serialised = origin.parse::<Uri>().ok().and_then(|uri| {
+        let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+        let usual = match scheme {
+            "http" => Some(80),
+            "https" => Some(443),
+            _ => return None,
+        };
+        let port = authority.port_u16().filter(|port| Some(*port) != usual).map(|port| format!(":{port}"));
+        Some(format!("{scheme}://{}{}", authority.host().to_ascii_lowercase(), port.unwrap_or_default()))
+    });
+    if origin == "*" || serialised.as_ref() == Some(&origin) {
+        Ok(origin)
+    } else {
+        Err(ValueError::BadOrigin { origin })
+    }
 }
 
 impl TryFrom<ListenSection> for ListenConfig {
@@ -130,7 +165,16 @@ impl TryFrom<StorageSection> for StorageConfig {
 
     fn try_from(written: StorageSection) -> Result<Self, ValueError> {
         let cache_mib = config::whole("storage.cache_mib", written.cache_mib, 1, 65_536)?;
-        Ok(Self { engine: written.engine, cache_bytes: cache_mib << 20 })
+        let reserve_mib = config::whole("storage.reserve_mib", written.reserve_mib, 0, 1_048_576)?;
+        let scrub_every_s = config::whole("storage.scrub_every_s", written.scrub_every_s, 1, 2_592_000)?;
+        let ballast_mib = config::whole("storage.ballast_mib", written.ballast_mib, 0, 65_536)?;
+        Ok(Self {
+            engine: written.engine,
+            cache_bytes: cache_mib << 20,
+            reserve_bytes: reserve_mib << 20,
+            scrub_every: Duration::from_secs(scrub_every_s),
+            ballast_bytes: ballast_mib << 20,
+        })
     }
 }
 
@@ -158,7 +202,20 @@ impl TryFrom<LimitsSection> for LimitsConfig {
     type Error = ValueError;
 
     fn try_from(written: LimitsSection) -> Result<Self, ValueError> {
-        let connections = config::whole("limits.connections", written.connections, 1, 1_000_000)?;
-        Ok(Self { connections: usize::try_from(connections).unwrap_or(usize::MAX) })
+        let count = |key: &'static str, value: u64| -> Result<usize, ValueError> {
+            Ok(usize::try_from(config::whole(key, value, 1, 1_000_000)?).unwrap_or(usize::MAX))
+        };
+        let per_hour = |key: &'static str, value: u64| -> Result<NonZeroU32, ValueError> {
+            let value = config::whole(key, value, 1, 1_000_000)?;
+            Ok(u32::try_from(value).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
+        };
+        Ok(Self {
+            connections: count("limits.connections", written.connections)?,
+            connections_per_client: count("limits.connections_per_client", written.connections_per_client)?,
+            unread: Duration::from_secs(config::whole("limits.unread_s", written.unread_s, 1, 3_600)?),
+            routers: written.routers,
+            venues_per_hour: per_hour("limits.venues_per_hour", written.venues_per_hour)?,
+            erasures_per_hour: per_hour("limits.erasures_per_hour", written.erasures_per_hour)?,
+        })
     }
 }

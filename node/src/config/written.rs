@@ -6,14 +6,15 @@
 //! # Not here
 //! Bounds: [`super::validate`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use api::{NodeName, RegionId};
+use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use service::config::PositionSection;
 
-use super::Engine;
+use super::{Engine, NewVenues};
 
 /// A whole `node.toml`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,12 +45,18 @@ pub struct NodeFile {
     /// `[registry]`
     #[serde(default)]
     pub registry: RegistrySection,
+    /// `[http]`
+    #[serde(default)]
+    pub http: HttpSection,
     /// `[limits]`
     #[serde(default)]
     pub limits: LimitsSection,
     /// `[faults]`
     #[serde(default)]
     pub faults: FaultsSection,
+    /// `[backup]`
+    #[serde(default)]
+    pub backup: BackupSection,
     /// `[admin]`
     #[serde(default)]
     pub admin: AdminSection,
@@ -66,10 +73,13 @@ pub struct NodeFile {
 #[serde(deny_unknown_fields)]
 pub struct ListenSection {
     /// Guests, owners and probes.
+    #[serde(deserialize_with = "service::config::socket")]
     pub public: SocketAddr,
     /// Peers.
+    #[serde(deserialize_with = "service::config::socket")]
     pub replication: SocketAddr,
     /// Operators.
+    #[serde(deserialize_with = "service::config::socket")]
     pub admin: SocketAddr,
 }
 
@@ -108,11 +118,17 @@ pub struct StorageSection {
     pub engine: Engine,
     /// Cache in MiB.
     pub cache_mib: u64,
+    /// Below this much free space, in MiB, no new visits and venues are taken; 0 for no such bound.
+    pub reserve_mib: u64,
+    /// Time from the end of a scrub to the next one.
+    pub scrub_every_s: u64,
+    /// MiB of a file that is given up when the disk is full, so that what is over can be removed; 0 for none.
+    pub ballast_mib: u64,
 }
 
 impl Default for StorageSection {
     fn default() -> Self {
-        Self { engine: Engine::default(), cache_mib: 8 }
+        Self { engine: Engine::default(), cache_mib: 8, reserve_mib: 256, scrub_every_s: 21_600, ballast_mib: 16 }
     }
 }
 
@@ -150,12 +166,31 @@ pub struct RegistrySection {
     pub public_url: Option<String>,
     /// Files with the keys that sign the console's cookie.
     pub console_keys: Vec<PathBuf>,
+    /// Who may make a venue.
+    pub new_venues: NewVenues,
+    /// After how many days a venue is closed that never had a check-in; 0 for never.
+    pub unused_venues_days: u64,
 }
 
 impl Default for RegistrySection {
     fn default() -> Self {
-        Self { policy: "default".to_owned(), policies: None, public_url: None, console_keys: Vec::new() }
+        Self {
+            policy: "default".to_owned(),
+            policies: None,
+            public_url: None,
+            console_keys: Vec::new(),
+            new_venues: NewVenues::Open,
+            unused_venues_days: 90,
+        }
     }
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSection {
+    /// Origins whose pages may call the guest's routes from a browser; `*` stands for any.
+    pub cors_origins: Vec<String>,
 }
 
 /// `[faults]`
@@ -182,6 +217,22 @@ impl Default for DrillsSection {
     }
 }
 
+/// `[backup]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupSection {
+    /// Public keys (age). If there are any, backups of this node are encrypted to no others.
+    pub recipients: Vec<String>,
+    /// Memory for what changes while a backup is made, in MiB.
+    pub kept_mib: u64,
+}
+
+impl Default for BackupSection {
+    fn default() -> Self {
+        Self { recipients: Vec::new(), kept_mib: 64 }
+    }
+}
+
 /// `[admin]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -200,15 +251,34 @@ impl Default for AdminSection {
 }
 
 /// `[limits]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LimitsSection {
     /// Client connections at one time.
     pub connections: u64,
+    /// Connections of one client (an IPv4 address or an IPv6 /56) at one time.
+    pub connections_per_client: u64,
+    /// How long a client may take nothing of an answer, in seconds.
+    pub unread_s: u64,
+    /// Networks of the routers.
+    pub routers: Vec<IpNetwork>,
+    /// New venues of one client in an hour.
+    pub venues_per_hour: u64,
+    /// Erasures of one client in an hour of visits that are not known here.
+    pub erasures_per_hour: u64,
 }
 
 impl Default for LimitsSection {
     fn default() -> Self {
-        Self { connections: 10_000 }
+        let loopback = [(IpAddr::from([127, 0, 0, 0]), 8), (IpAddr::from(Ipv6Addr::LOCALHOST), 128)];
+        Self {
+            connections: 10_000,
+            connections_per_client: 4_000,
+            unread_s: 30,
+            // The prefixes are valid.
+            routers: loopback.into_iter().filter_map(|(ip, prefix)| IpNetwork::new(ip, prefix).ok()).collect(),
+            venues_per_hour: 60,
+            erasures_per_hour: 200,
+        }
     }
 }

@@ -4,9 +4,11 @@
 //! # Invariants
 //! - After each input both queues get their share, writes first, whichever input it was.
 //! - A batch that only links have filled waits for [`LINK_LINGER`] at most, and for no longer than the next local write.
+//! - "It is gone" and "it has changed" are answers about the state of this replica, and no crash may undo what an answer
+//!   rests on. They leave when everything that was gathered before them is durable.
 //! - While the node stops it takes the writes that were queued, and ends only when all of them are durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +46,13 @@ struct LinkSender {
     frames: mpsc::Sender<Arc<[u8]>>,
 }
 
+/// A refusal that leaves once the batch is durable that it rests on.
+struct Refusal {
+    rests_on: BatchId,
+    error: WriteError,
+    reply: oneshot::Sender<Result<Outcome, WriteError>>,
+}
+
 /// Where the driver tells the rest of the node what has become of the replica.
 pub(super) struct Outputs {
     pub(super) committer: std::sync::mpsc::Sender<BatchId>,
@@ -72,6 +81,8 @@ pub(super) struct Driver {
     pulse: Arc<Pulse>,
     phase: Phase,
     pub(super) waiting: BTreeMap<Ticket, oneshot::Sender<Result<Outcome, WriteError>>>,
+    /// Refusals that wait, in the order of their batches.
+    refusals: VecDeque<Refusal>,
     links: BTreeMap<LinkId, LinkSender>,
     /// Records that links have brought for the batch that is being gathered.
     link_records: usize,
@@ -103,6 +114,7 @@ impl Driver {
             pulse,
             phase: Phase::Runs,
             waiting: BTreeMap::new(),
+            refusals: VecDeque::new(),
             links: BTreeMap::new(),
             link_records: 0,
             link_since: None,
@@ -146,6 +158,9 @@ impl Driver {
             Phase::TakesLastWrites => return Ok(ControlFlow::Continue(self.waits(false))),
             // Nothing more will come for which a batch could wait.
             Phase::Settles => self.is_local = true,
+        }
+        while let Ok(key) = self.queues.unreadable.try_recv() {
+            self.replica.note_unreadable(key);
         }
         let is_sending = self.turn()?;
         Ok(if self.is_settled() { ControlFlow::Break(()) } else { ControlFlow::Continue(self.waits(is_sending)) })
@@ -273,7 +288,17 @@ impl Driver {
     }
 
     fn publish(&mut self, now: Now) {
-        self.outputs.status.send_replace(Arc::new(self.replica.status(now)));
+        let status = Arc::new(self.replica.status(now));
+        let damaged = status.damaged;
+        match self.outputs.status.send_replace(status).damaged {
+            0 if damaged > 0 => tracing::error!(
+                damaged,
+                action = "watch meridian_damaged_rows; check the disk",
+                "stored rows are damaged: they are left out of answers until they have come back from a peer"
+            ),
+            before if before > 0 && damaged == 0 => tracing::info!("no damaged row is known any more"),
+            _ => {}
+        }
         self.status_at = now.mono.0;
         self.peers_told = false;
     }
@@ -286,22 +311,49 @@ impl Driver {
         // Published before the answers leave, because a client that gets one must find its own write in the status.
         self.publish(now);
         self.outputs.durable.send_replace(batch);
+        self.refuse();
         Ok(())
     }
 
     fn write(&mut self, queued: QueuedWrite) -> Result<(), StorageError> {
-        match self.replica.handle_write(self.clock.now(), queued.write) {
+        if let Some(before) = queued.before {
+            match self.replica.handle_write(self.clock.now(), before) {
+                // Its ticket has no client: the event of its durability is only counted.
+                Ok(_) => self.is_local = true,
+                Err(WriteError::Storage(error)) => return Err(error),
+                Err(error) => tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "a write was made without the one before it"
+                ),
+            }
+        }
+        match self.replica.handle_write_if(self.clock.now(), queued.write, &queued.seen) {
             Ok(ticket) => {
                 self.is_local = true;
                 self.waiting.insert(ticket, queued.reply);
             }
             Err(WriteError::Storage(error)) => return Err(error),
+            Err(error @ (WriteError::Gone | WriteError::Changed)) => {
+                let applied = *self.outputs.applied.borrow();
+                let rests_on = if self.replica.gathered() > 0 { BatchId(applied.0 + 1) } else { applied };
+                self.refusals.push_back(Refusal { rests_on, error, reply: queued.reply });
+                self.refuse();
+            }
             Err(error) => {
                 // An error means that the client has gone away.
                 let _ = queued.reply.send(Err(error));
             }
         }
         Ok(())
+    }
+
+    /// Answers the refusals that rest on what is durable by now.
+    fn refuse(&mut self) {
+        let durable = *self.outputs.durable.borrow();
+        while let Some(refusal) = self.refusals.pop_front_if(|refusal| refusal.rests_on <= durable) {
+            // An error means that the client has gone away.
+            let _ = refusal.reply.send(Err(refusal.error));
+        }
     }
 
     fn link(&mut self, input: LinkInput) -> Result<(), StorageError> {

@@ -103,6 +103,16 @@ impl Driver {
             Event::DroppedTooEarly(None) => {
                 tracing::info!("the time to which this node's clock was ahead has come: relaying resumes")
             }
+            Event::DamageFound(_) => self.metrics.damage("found"),
+            Event::DamageHealed(_) => self.metrics.damage("healed"),
+            Event::DamageLost(bucket) => {
+                self.metrics.damage("lost");
+                tracing::error!(
+                    %bucket, action = "check the disk; if the record matters, look for it in a backup",
+                    "a damaged row is lost: no peer has what is missing"
+                );
+            }
+            Event::Scrubbed => self.metrics.scrubs.inc(),
             Event::Forgot(bucket) => tracing::info!(%bucket, "a day has expired: its bucket was removed"),
             other => tracing::debug!(?other, "event"),
         }

@@ -1,10 +1,11 @@
 //! The requests that the rest of the node may make to the driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use replication::{
-    BatchId, ClockStatementRefused, NodeName, Now, Outcome, Reader, RegionId, Status, TenantId, Wall, Write, WriteError,
+    BatchId, ChangeHash, ClockStatementRefused, DocumentKey, NodeName, Now, Outcome, Reader, RegionId, Status,
+    TenantId, Wall, Write, WriteError,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,9 +16,16 @@ use super::{Control, LinkInput};
 use crate::clock::Clock;
 use crate::storage::Store;
 
+/// Rows as the writer saw them, with all their changes. A row that does not exist has none.
+pub type SeenRows = Vec<(DocumentKey, BTreeSet<ChangeHash>)>;
+
 /// A write on its way to the driver.
 pub(super) struct QueuedWrite {
+    /// A write that must be durable no later than this one, and has no answer of its own.
+    pub(super) before: Option<Write>,
     pub(super) write: Write,
+    /// The rows that the write is built on; empty for a write without a condition.
+    pub(super) seen: SeenRows,
     pub(super) reply: oneshot::Sender<Result<Outcome, WriteError>>,
 }
 
@@ -28,6 +36,9 @@ pub enum Refused {
     /// The replica refuses the write.
     #[error(transparent)]
     Replica(#[from] WriteError),
+    /// The disk is nearly full, and the write would add a record.
+    #[error("the disk is nearly full")]
+    DiskFull,
     /// The queue of writes is full.
     #[error("too many writes are waiting")]
     Overloaded,
@@ -57,8 +68,26 @@ impl Handle {
     /// # Errors
     /// [`Refused`].
     pub async fn write(&self, write: Write) -> Result<Outcome, Refused> {
+        self.write_if(write, SeenRows::new()).await
+    }
+
+    /// Writes if the rows are still as they were seen, gathered writes included, and returns once the write is durable
+    /// here.
+    ///
+    /// # Errors
+    /// [`Refused`]; [`WriteError::Changed`] in it if a row is different.
+    pub async fn write_if(&self, write: Write, seen: SeenRows) -> Result<Outcome, Refused> {
+        self.write_after(None, write, seen).await
+    }
+
+    /// As [`write_if`](Self::write_if), with another write before it in the same batch, or in an earlier one. If the write
+    /// before is refused, this one is made all the same.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn write_after(&self, before: Option<Write>, write: Write, seen: SeenRows) -> Result<Outcome, Refused> {
         let (reply, answer) = oneshot::channel();
-        self.writes.try_send(QueuedWrite { write, reply }).map_err(|error| match error {
+        self.writes.try_send(QueuedWrite { before, write, seen, reply }).map_err(|error| match error {
             TrySendError::Full(_) => Refused::Overloaded,
             TrySendError::Closed(_) => Refused::Stopping,
         })?;

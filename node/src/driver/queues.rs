@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use replication::DocumentKey;
 use tokio::sync::mpsc;
 
 use super::handle::QueuedWrite;
@@ -12,6 +13,8 @@ pub(super) struct Queues {
     pub(super) writes: mpsc::Receiver<QueuedWrite>,
     pub(super) links: mpsc::Receiver<LinkInput>,
     pub(super) control: mpsc::UnboundedReceiver<Control>,
+    /// Rows that a reader could not decode. Nothing waits for them: they are taken at the next turn.
+    pub(super) unreadable: std::sync::mpsc::Receiver<DocumentKey>,
 }
 
 /// Which inputs the driver has room for, and how long it can wait for one.

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use api::faults::Act;
-use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
+use replication::{Bucket, DocumentKey, DocumentName, ScanVisitor, Storage, StorageError, Wall, WriteBatch};
 
 use super::Faults;
 
@@ -70,6 +70,19 @@ impl<S: Storage> Storage for DisturbedDisk<S> {
     fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
         self.write()?;
         self.engine.drop_bucket(bucket)
+    }
+
+    fn expire(&self, over: Wall) -> Result<(), StorageError> {
+        self.write()?;
+        self.engine.expire(over)
+    }
+
+    fn is_destroyed(&self, name: &DocumentName, lasting: bool) -> bool {
+        self.engine.is_destroyed(name, lasting)
+    }
+
+    fn destroyed_rows(&self) -> Result<BTreeSet<DocumentKey>, StorageError> {
+        self.engine.destroyed_rows()
     }
 
     fn buckets(&self) -> BTreeSet<Bucket> {

@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - Every request but a probe is an operator's, with the role that it needs, if operators are configured.
+//! - `openapi-admin.json` has the same resources and methods as the table; a test compares them.
 //! - Every order is in the audit trail before it is carried out, if the node can write; the end of a fault afterwards.
 
 use std::sync::{Arc, LazyLock};
@@ -10,21 +11,24 @@ use std::time::Duration;
 use api::Moment;
 use api::operators::Role;
 use api::status::{ClockStatus, NodeStatus, PeerStatus};
+use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{Method, Request, StatusCode};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, Request, StatusCode, Version};
+use service::client::Trusted;
 use service::handler;
-use service::listen::{self, Listener, Peer, Serving};
+use service::listen::{self, Listener, Serving};
+use service::places::Places;
 use service::router::{Resource, Router};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::app::reasons;
 use super::call::{Call, Operator};
 use super::guests::completeness;
 use super::problem::{Answered, Problem};
 use super::reply::{Reply, full, json};
-use super::{App, audit, drills, faults, members, operator, orders, probes};
+use super::{App, audit, backup, drills, faults, invitations, members, operator, orders, probes, venues};
 
 /// Operators are few: scrapers, `meridian status` and a drill fit in.
 const CONNECTIONS: usize = 64;
@@ -32,12 +36,17 @@ const CONNECTIONS: usize = 64;
 /// How long an operator's connection may be idle.
 const IDLE: Duration = Duration::from_secs(60);
 
+/// How long an operator may take nothing of an answer.
+const UNREAD: Duration = Duration::from_secs(30);
+
 /// Every resource of the admin listener.
 const RESOURCES: &[Resource<Call, Answered>] = &[
     Resource::new("/metrics", &[(Method::GET, handler!(metrics))]),
+    Resource::new("/v1/admin/openapi.json", &[(Method::GET, handler!(probes::openapi_admin))]),
     Resource::new("/v1/admin/status", &[(Method::GET, handler!(status))]),
     Resource::new("/v1/admin/clock/believe", &[(Method::POST, handler!(operator::trust_clock))]),
     Resource::new("/v1/admin/serve", &[(Method::POST, handler!(operator::serve_as_is))]),
+    Resource::new("/v1/admin/backup", &[(Method::POST, handler!(backup::make))]),
     Resource::new(
         "/v1/admin/faults",
         &[
@@ -55,6 +64,8 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
         "/v1/admin/members/{node}",
         &[(Method::PUT, handler!(members::add)), (Method::DELETE, handler!(members::remove))],
     ),
+    Resource::new("/v1/admin/invitations", &[(Method::POST, handler!(invitations::invite))]),
+    Resource::new("/v1/admin/venues/{venue}", &[(Method::DELETE, handler!(venues::remove))]),
     Resource::new("/v1/admin/regions", &[(Method::GET, handler!(orders::list))]),
     Resource::new("/v1/admin/regions/{region}/order", &[(Method::PUT, handler!(orders::give))]),
     Resource::new("/healthz", &[(Method::GET, handler!(probes::healthz))]),
@@ -66,35 +77,49 @@ static ROUTER: LazyLock<Router<Call, Answered>> = LazyLock::new(|| Router::new(R
 /// Serves the admin resources on `socket` until `stop` is true.
 pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
     let stopping = stop.clone();
+    let ends = app.metrics.ended.of("admin");
     let answer = move |request: Request<Incoming>| {
         let (app, stopping) = (app.clone(), stopping.clone());
         async move {
             let (parts, body) = request.into_parts();
             let (resource, names) = ROUTER.find(parts.uri.path()).unzip();
-            let mut call = Call::new(app, parts, body, names.unwrap_or_default(), stopping);
-            let found = service::head::check(&call.parts).and_then(|()| ROUTER.handler(resource, &call.parts.method));
-            let answered = match found.map_err(Problem::from) {
-                Ok(handler) => match admit(&call) {
-                    Ok(operator) => {
-                        call.operator = operator;
-                        handler(call).await
-                    }
-                    Err(problem) => Err(problem),
-                },
-                Err(problem) => Err(problem),
-            };
+            let version = parts.version;
+            let call = Call::new(app, parts, body, names.unwrap_or_default(), stopping);
+            let answered = route(resource, call).await;
+            let closes = version != Version::HTTP_2 && answered.as_ref().is_err_and(Problem::closes);
             let mut reply = answered.unwrap_or_else(Problem::into_reply);
+            if closes {
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             reply
         }
     };
-    let listener = Listener::limited(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
-    listen::serve(listener, Serving { idle: IDLE, open: None, gate: None, tell_peer: true }, stop, answer).await;
+    let places = Places::new(CONNECTIONS, CONNECTIONS, Trusted::default(), "64 on the admin listener");
+    let listener = Listener::limited(socket, places).counting(ends);
+    listen::serve(
+        listener,
+        Serving { idle: IDLE, open: None, gate: None, tell_peer: true, unread: UNREAD },
+        stop,
+        answer,
+    )
+    .await;
+}
+
+/// Lets the handler of a request answer it, if its operator may send it.
+async fn route(resource: Option<&Resource<Call, Answered>>, mut call: Call) -> Answered {
+    service::head::check(&call.parts)?;
+    if let Some(options) = ROUTER.options(&call.parts, resource) {
+        return Ok(options.map(|body| Either::Left(body.into())));
+    }
+    let handler = ROUTER.handler(resource, &call.parts.method)?;
+    call.operator = admit(&call)?;
+    handler(call).await
 }
 
 /// The operator who sends a request, if that operator may send it.
 fn admit(call: &Call) -> Result<Operator, Problem> {
-    let address = call.parts.extensions.get::<Peer>().map(|peer| peer.0.ip());
+    let address = call.peer();
     // Probes tell nothing that the public listener does not tell as well.
     if ["/healthz", "/readyz"].contains(&call.parts.uri.path()) {
         return Ok(Operator { name: None, address });
@@ -134,6 +159,7 @@ async fn status(call: Call) -> Result<Reply, Problem> {
         horizon: (status.horizon.0 > 0).then_some(Moment(status.horizon)),
         live_documents: status.documents,
         tombstones: status.tombstones,
+        damaged_rows: status.damaged as u64,
         buckets: status.buckets,
         complete_through: completeness(&status),
         peers: peers.collect(),
@@ -167,11 +193,18 @@ fn ahead_of(mut offsets: Vec<i64>) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{ROUTER, ahead_of};
+    use super::super::testing::{Description, described};
+    use super::{RESOURCES, ROUTER, ahead_of, probes};
 
     #[test]
     fn every_path_leads_to_its_resource() {
         ROUTER.check(&["/", "/v1/admin", "/v1/admin/regions/", "/v1/admin/regions/eu-central", "/v1/venues"]);
+    }
+
+    #[test]
+    fn openapi_has_the_same_resources_and_methods() {
+        let table = RESOURCES.iter().map(|resource| (resource.template(), resource.allow()));
+        assert_eq!(Description::of(probes::OPENAPI_ADMIN).methods(), described(table));
     }
 
     #[test]

@@ -11,21 +11,33 @@ use moka::sync::Cache;
 use replication::{DocumentKey, DocumentName, NodeName, Outcome, RegionId, Row, Status, View, Wall, Write};
 use tokio::sync::Semaphore;
 
+use super::console_keys::ConsoleKeys;
+use super::cors::Cors;
+use super::long_lists::LongLists;
 use super::packs::Packs;
-use super::pages::ConsoleKeys;
 use super::problem::{Kind, Problem};
+use super::strangers::Strangers;
 use super::venues::CachedVenue;
-use crate::config::NodeConfig;
-use crate::driver::{Handle, Refused, Stall};
+use crate::backup::Backups;
+use crate::backup_key::Recipient;
+use crate::config::{LimitsConfig, NewVenues, NodeConfig};
+use crate::driver::{Handle, Refused, SeenRows, Stall};
 use crate::faults::Faults;
 use crate::membership::Membership;
 use crate::metrics::Metrics;
+use crate::space::{Room, Space};
 use registry::VenueId;
 use service::operators::Operators;
 
 /// How long a cached venue is used. Every check-in reads its venue, and a region may lag by a second anyway. A client
 /// that has seen a newer state sends a session token, which no stale entry covers.
 const VENUE_FRESH: Duration = Duration::from_secs(1);
+
+/// The writes that add a record, which a node with a full disk refuses.
+const ADDING: [&str; 2] = ["check_in", "venue"];
+
+/// The write that changes a record. It is refused when there is hardly any room.
+const CORRECTION: &str = "correction";
 
 /// How long an answer that needs a batch to be durable waits for it.
 const SETTLE: Duration = Duration::from_secs(1);
@@ -35,6 +47,9 @@ const VENUES: u64 = 100_000;
 
 /// Searches for contacts that may run at one time.
 const CONTACT_SEARCHES: usize = 2;
+
+/// Erasures that may wait for their venue at one time.
+const VENUE_WAITS: usize = 64;
 
 /// How many posters are drawn at one time; further ones wait.
 const POSTERS: usize = 2;
@@ -50,6 +65,10 @@ pub struct Loaded {
     pub console_keys: ConsoleKeys,
     /// The operators that may give orders.
     pub operators: Operators,
+    /// The room on the disk.
+    pub space: Space,
+    /// Backups of the store.
+    pub backups: Backups,
 }
 
 /// The shared state.
@@ -60,11 +79,21 @@ pub struct App {
     pub(super) membership: Membership,
     /// Where guests reach the service, without a slash at the end.
     pub(super) public_url: String,
-    pub(super) connections: usize,
+    pub(super) limits: LimitsConfig,
+    pub(super) strangers: Strangers,
+    pub(super) new_venues: NewVenues,
+    /// After which time a venue is closed that never had a check-in.
+    pub(super) unused_venues: Option<Duration>,
+    /// Pages of other origins that may call the guest's routes.
+    pub(super) cors: Cors,
     pub(super) handle: Handle,
     pub(super) packs: Packs,
     pub(super) console_keys: ConsoleKeys,
     pub(super) faults: Faults,
+    pub(super) space: Space,
+    pub(super) backups: Backups,
+    /// The only keys that backups are encrypted to; any if it is empty.
+    pub(super) backup_recipients: Vec<Recipient>,
     pub(super) operators: Operators,
     /// How many other regions must be left to serve when one is drained.
     pub(super) least_regions: usize,
@@ -72,6 +101,10 @@ pub struct App {
     pub(super) venues: Cache<VenueId, Arc<CachedVenue>>,
     /// Limits searches for contacts: each reads two days of a venue and keeps what it finds until it is sorted.
     pub(super) contact_searches: Semaphore,
+    /// Limits lists that are read at one time.
+    pub(super) long_lists: LongLists,
+    /// Limits erasures that wait for their venue.
+    pub(super) venue_waits: Semaphore,
     /// Limits posters: each keeps a processor busy until it is drawn.
     pub(super) posters: Arc<Semaphore>,
     /// Limits workbooks: each keeps a processor busy and takes disk space until it is made.
@@ -91,7 +124,7 @@ impl App {
         faults: Faults,
         metrics: Arc<Metrics>,
     ) -> App {
-        let Loaded { packs, console_keys, operators } = loaded;
+        let Loaded { packs, console_keys, operators, space, backups } = loaded;
         let public_url =
             config.registry.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen.public));
         App {
@@ -99,15 +132,24 @@ impl App {
             name: config.name.clone(),
             membership,
             public_url: public_url.trim_end_matches('/').to_owned(),
-            connections: config.limits.connections,
+            strangers: Strangers::new(&config.limits),
+            new_venues: config.registry.new_venues,
+            unused_venues: config.registry.unused_venues,
+            limits: config.limits.clone(),
+            cors: Cors::new(&config.cors_origins),
             handle,
             packs,
             console_keys,
+            space,
+            backups,
+            backup_recipients: config.backup.recipients.clone(),
             faults,
             operators,
             least_regions: config.least_regions,
             metrics,
             contact_searches: Semaphore::new(CONTACT_SEARCHES),
+            long_lists: LongLists::new(),
+            venue_waits: Semaphore::new(VENUE_WAITS),
             posters: Arc::new(Semaphore::new(POSTERS)),
             workbooks: Arc::new(Semaphore::new(WORKBOOKS)),
             data: config.data.clone(),
@@ -156,7 +198,29 @@ impl App {
 
     /// Writes and counts. Returns once the write is durable here.
     pub(super) async fn write(&self, kind: &'static str, write: Write) -> Result<Outcome, Refused> {
-        let result = self.handle.write(write).await;
+        self.write_if(kind, write, SeenRows::new()).await
+    }
+
+    /// As [`write`](Self::write), if the rows are still as they were seen.
+    pub(super) async fn write_if(&self, kind: &'static str, write: Write, seen: SeenRows) -> Result<Outcome, Refused> {
+        self.write_after(kind, None, write, seen).await
+    }
+
+    /// As [`write_if`](Self::write_if), with another write that is durable no later than this one.
+    pub(super) async fn write_after(
+        &self,
+        kind: &'static str,
+        before: Option<Write>,
+        write: Write,
+        seen: SeenRows,
+    ) -> Result<Outcome, Refused> {
+        let has_room = match self.space.room() {
+            Room::Enough => true,
+            Room::Short => !ADDING.contains(&kind),
+            Room::Hardly => !ADDING.contains(&kind) && kind != CORRECTION,
+        };
+        let result =
+            if !has_room { Err(Refused::DiskFull) } else { self.handle.write_after(before, write, seen).await };
         let outcome = match &result {
             Ok(Outcome::Created(_)) => "created",
             Ok(Outcome::Amended(_)) => "amended",
@@ -176,6 +240,11 @@ pub(super) fn reasons(app: &App, status: &Status, stopping: bool) -> Vec<&'stati
         Stall::Disk(_) => "the disk has not finished a batch for a second",
         Stall::Driver(_) => "the replica has not answered for a second",
     });
+    let short = match app.space.room() {
+        Room::Enough => None,
+        Room::Short => Some("the disk is nearly full: no new visits and venues are taken"),
+        Room::Hardly => Some("the disk is full: no visits, venues and corrections are taken, and nothing from peers"),
+    };
     let fault = app.faults.is_unready().then_some("a fault that an operator ordered for a drill");
     let doubt = status.doubt.is_some().then_some("the clock is in doubt");
     let starting = status.starting.then_some("starting: the node asks its peers for its own log");
@@ -187,5 +256,8 @@ pub(super) fn reasons(app: &App, status: &Status, stopping: bool) -> Vec<&'stati
         .then_some("the clock was ahead: documents that have not expired may be missing here");
     let removed = app.membership.now().is_removed.then_some("removed from the deployment: stop this node");
     let stopping = stopping.then_some("stopping");
-    [removed, fault, stalled, doubt, starting, filling, recovering, early, stopping].into_iter().flatten().collect()
+    [removed, short, fault, stalled, doubt, starting, filling, recovering, early, stopping]
+        .into_iter()
+        .flatten()
+        .collect()
 }

@@ -29,12 +29,23 @@ impl Operator {
             None => by.to_owned(),
         }
     }
+
+    /// The author of an order whose body has `by`: without a token it must say who gives the order
+    /// ([`api::operators::check_author`]).
+    pub(super) fn author(&self, by: &str) -> String {
+        let by = by.trim();
+        if self.name.is_some() { self.named(by) } else { by.to_owned() }
+    }
 }
 
 /// Writes an order down before it is carried out. A node that cannot write now says so in its log, and the order is
 /// carried out all the same: it may be the one that mends the node.
 pub(super) async fn record(app: &App, operator: &Operator, who: String, what: String, why: &str) {
     let from = operator.address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+    enter(app, &from, who, what, why).await;
+}
+
+async fn enter(app: &App, from: &str, who: String, what: String, why: &str) {
     let status = app.handle.status();
     let at = app.now(&status);
     let from = format!("{from} at {}", app.name);
@@ -54,6 +65,11 @@ pub(super) async fn record(app: &App, operator: &Operator, who: String, what: St
         action = "write it down by hand",
         "the audit trail lacks an order: the node cannot write now"
     );
+}
+
+/// Writes down what the node did by itself, under the name of the setting that told it to.
+pub(super) async fn record_own(app: &App, setting: &str, what: String) {
+    enter(app, "by itself", setting.to_owned(), what, "").await;
 }
 
 async fn write(app: &App, status: &Status, at: Wall, entry: &AuditEntry) -> Result<(), Problem> {

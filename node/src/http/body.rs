@@ -18,12 +18,14 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reads the whole body.
 pub(super) async fn read(headers: &HeaderMap, body: Incoming) -> Result<Bytes, Problem> {
-    let media_type = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
-    if media_type.is_some_and(|text| !is_json(text)) {
-        return Err(Problem::new(Kind::MediaType, "send application/json or application/merge-patch+json, in UTF-8"));
-    }
     if body.is_end_stream() && !headers.contains_key(CONTENT_LENGTH) {
         return Err(Problem::new(Kind::LengthRequired, "the request has neither a length nor a body"));
+    }
+    // A page of any site can make a browser send a body without a type, or with one of a form, but not one of JSON.
+    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if !media_type.is_some_and(is_json) {
+        let detail = "send Content-Type: application/json or application/merge-patch+json, in UTF-8";
+        return Err(Problem::new(Kind::MediaType, detail));
     }
     let too_large = || Problem::new(Kind::TooLarge, "a body has at most 16 KiB");
     if body.size_hint().lower() > LARGEST as u64 {

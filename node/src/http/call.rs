@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use registry::{VenueId, VisitId};
 use replication::RegionId;
+use service::listen::Peer;
 use service::router::PathNames;
 use tokio::sync::watch;
 
@@ -33,6 +34,11 @@ pub(super) struct Operator {
     pub(super) address: Option<IpAddr>,
 }
 
+/// The address of the other end of a request's connection.
+pub(super) fn peer(parts: &Parts) -> Option<IpAddr> {
+    parts.extensions.get::<Peer>().map(|peer| peer.0.ip())
+}
+
 impl Call {
     pub(super) fn new(
         app: Arc<App>,
@@ -54,6 +60,11 @@ impl Call {
         self.stopping.clone()
     }
 
+    /// The address of the other end of the connection: the client, or a router.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        peer(&self.parts)
+    }
+
     /// A part of the path as it was sent.
     pub(super) fn name(&self, name: &str) -> &str {
         self.names.get(name)
@@ -67,7 +78,7 @@ impl Call {
 
     /// The visit in the path.
     pub(super) fn visit(&self) -> Result<VisitId, Problem> {
-        let detail = "a visit id is a lowercase UUID of version 8";
+        let detail = "a visit id is a hyphenated UUID of version 8";
         self.names.get("visit").parse().map_err(|_| Problem::new(Kind::MalformedId, detail))
     }
 

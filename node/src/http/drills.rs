@@ -35,8 +35,8 @@ pub(super) async fn take(call: Call) -> Answered {
     let body = body::read(&call.parts.headers, call.body).await?;
     let form = r#"a lock is {"id": "...", "name": "region-loss", "by": "...", "for": "5m"}"#;
     let new: NewDrillLock = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
+    let new = NewDrillLock { by: call.operator.author(&new.by), ..new };
     new.check().map_err(|error| Problem::new(Kind::Invalid, error.to_string()))?;
-    let new = NewDrillLock { by: call.operator.named(&new.by), ..new };
     let (known, now) = read(app)?;
     let known: Vec<DrillLock> = known.into_iter().map(|(_, lock)| lock).collect();
     let lock = drills::take(new, &known, now).map_err(|other| {

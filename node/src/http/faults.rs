@@ -24,6 +24,7 @@ pub(super) async fn begin(call: Call) -> Answered {
         // The error names a key or a place in the body, and no value.
         Problem::new(Kind::MalformedBody, format!("a fault is {form}; {}", place(&error)))
     })?;
+    let new = NewFault { by: call.operator.author(&new.by), ..new };
     new.check().map_err(|error| Problem::new(Kind::Invalid, error.to_string()))?;
     let members = call.app.membership.now();
     let stranger = new.act.peers().unwrap_or_default().iter().find(|peer| !members.peers.contains_key(*peer));
@@ -31,7 +32,6 @@ pub(super) async fn begin(call: Call) -> Answered {
         let names: Vec<&str> = members.peers.keys().map(api::NodeName::as_str).collect();
         return Err(Problem::new(Kind::Invalid, format!("`to`: the peers of this node are {}", names.join(", "))));
     }
-    let new = NewFault { by: call.operator.named(&new.by), ..new };
     let what = format!("fault {} for {}", new.act, api::duration::show(new.lasts));
     audit::record(&call.app, &call.operator, new.by.clone(), what, &new.reason).await;
     let begun = call.app.faults.begin(new).map_err(|error| {

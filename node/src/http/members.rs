@@ -27,7 +27,7 @@ pub(super) async fn add(call: Call) -> Answered {
     let body = body::read(&call.parts.headers, call.body).await?;
     let form = r#"a member is {"region": "sa-east", "replication": "HOST:7081", "public"?: "IP:7080", "position"?: {...}, "by": "..."}"#;
     let new: NewMember = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
-    let new = NewMember { by: call.operator.named(new.by.trim()), ..new };
+    let new = NewMember { by: call.operator.author(&new.by), ..new };
     let (document, members) = read(&app)?;
     let now = app.now(&app.handle.status());
     let change = members.add(app.membership.configured(), &node, new, now).map_err(refused)?;
@@ -47,7 +47,7 @@ pub(super) async fn remove(call: Call) -> Answered {
     let body = body::read(&call.parts.headers, call.body).await?;
     let form = r#"a removal is {"by": "...", "reason"?: "...", "force"?: true}"#;
     let new: RemoveMember = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
-    let new = RemoveMember { by: call.operator.named(new.by.trim()), ..new };
+    let new = RemoveMember { by: call.operator.author(&new.by), ..new };
     let forced = if new.force { ", by force" } else { "" };
     let (document, members) = read(&app)?;
     let status = app.handle.status();

@@ -64,9 +64,7 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     let document = lasting::document(app, &status, &orders::name())?;
     let known = document.as_ref().map(orders::read).unwrap_or_default();
     let now = app.now(&status);
-    // Without a token the request must say who gives the order.
-    let by = if call.operator.name.is_some() { call.operator.named(new.by.trim()) } else { new.by };
-    let new = NewOrder { by, ..new };
+    let new = NewOrder { by: call.operator.author(&new.by), ..new };
     let members = app.membership.now();
     let order = Order::give(new, &region, now, &known, members.regions.keys(), app.least_regions).map_err(refused)?;
     audit::record(app, &call.operator, order.by.clone(), describe(&region, &order) + forced, &order.reason).await;

@@ -117,7 +117,14 @@ mod tests {
     use registry::PolicyPack;
 
     fn config(policy: &str) -> RegistryConfig {
-        RegistryConfig { policy: policy.to_owned(), policies: None, public_url: None, console_keys: Vec::new() }
+        RegistryConfig {
+            policy: policy.to_owned(),
+            policies: None,
+            public_url: None,
+            console_keys: Vec::new(),
+            new_venues: crate::config::NewVenues::Open,
+            unused_venues: None,
+        }
     }
 
     #[test]

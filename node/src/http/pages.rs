@@ -42,7 +42,6 @@ use hyper::http::request::Parts;
 
 pub(super) use assets::{asset, worker};
 pub(super) use check_in::{accept, show};
-pub use console::ConsoleKeys;
 pub(super) use console::{
     ask, change, close, contacts, enter, export, leave, list, overview, poster, register, registration, settings, slip,
     speak, take,

@@ -12,6 +12,9 @@ use super::reply::{JSON, Reply, full, json};
 /// The description of the public API (OpenAPI 3.1).
 pub(super) const OPENAPI: &[u8] = include_bytes!("openapi.json");
 
+/// The description of the admin listener.
+pub(super) const OPENAPI_ADMIN: &[u8] = include_bytes!("openapi-admin.json");
+
 /// `GET /healthz`: the process answers.
 pub(super) async fn healthz(_: Call) -> Result<Reply, Problem> {
     Ok(json(StatusCode::OK, &serde_json::json!({"status": "ok"})))
@@ -27,6 +30,14 @@ pub(super) async fn readyz(call: Call) -> Result<Reply, Problem> {
     if !ready {
         reply.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
     }
+    Ok(reply)
+}
+
+/// `GET /v1/admin/openapi.json`.
+pub(super) async fn openapi_admin(_: Call) -> Result<Reply, Problem> {
+    let mut reply = full(StatusCode::OK, OPENAPI_ADMIN);
+    reply.headers_mut().insert(CONTENT_TYPE, JSON);
+    reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(reply)
 }
 

@@ -8,10 +8,11 @@
 
 use std::borrow::Cow;
 
-use api::problem::RequestError;
+use api::problem::{ClockDifference, RequestError};
 use http_body_util::Either;
 use registry::{Code, FieldError, Invalid};
 use replication::{StorageError, WriteError};
+use tokio::task::JoinError;
 
 use super::reply::Reply;
 use crate::driver::Refused;
@@ -47,9 +48,47 @@ impl Problem {
         Problem::new(Kind::ClockInDoubt, "the node takes no writes until its clock agrees with its peers' clocks")
     }
 
+    /// A row that does not decode.
+    pub(super) fn damaged() -> Problem {
+        Problem::new(
+            Kind::Damaged,
+            "it comes back from another region in a moment: repeat the request, or ask another one",
+        )
+    }
+
     /// A failure that must not happen; the log says more.
     pub(super) fn internal() -> Problem {
         Problem::new(Kind::Internal, "repeat the request; the operator finds the reason in the node's log")
+    }
+
+    /// A thread that was to read for a request did not end well. Threads are cancelled when the node stops; otherwise it
+    /// panicked.
+    pub(super) fn of_thread(error: &JoinError, what: &'static str) -> Problem {
+        if error.is_cancelled() {
+            return Problem::new(Kind::Stopping, "repeat the request elsewhere");
+        }
+        tracing::error!(%error, what, "a thread panicked: the request fails");
+        Problem::internal()
+    }
+
+    /// The same problem, with the least number of seconds until the client should repeat.
+    pub(super) fn after(self, seconds: u32) -> Problem {
+        Problem(self.0.after(seconds))
+    }
+
+    /// The same problem, with the difference between the node's clock and a time that the client stated.
+    pub(super) fn with_clock(self, clock: Option<ClockDifference>) -> Problem {
+        Problem(self.0.with_clock(clock))
+    }
+
+    /// How a time that the client stated differs from the node's, if that is the problem.
+    pub(super) fn clock(&self) -> Option<ClockDifference> {
+        self.0.clock()
+    }
+
+    /// Whether the connection must not be read further.
+    pub(super) fn closes(&self) -> bool {
+        self.0.closes()
     }
 
     pub(super) fn kind(&self) -> Kind {
@@ -79,7 +118,7 @@ impl From<Invalid> for Problem {
             n => Cow::Owned(format!("{n} rules are broken, see errors")),
         };
         let errors = invalid.errors.into_iter().map(request_error).collect();
-        Problem(service::problem::Problem::with_errors(kind, detail, errors))
+        Problem(service::problem::Problem::with_errors(kind, detail, errors)).with_clock(invalid.clock)
     }
 }
 
@@ -88,6 +127,9 @@ impl From<Refused> for Problem {
         match refused {
             Refused::Replica(WriteError::Gone) => {
                 Problem::new(Kind::Erased, "it was erased, and its id cannot be used again")
+            }
+            Refused::Replica(WriteError::Changed) => {
+                Problem::new(Kind::PreconditionFailed, "another request changed it at the same time: read it again")
             }
             Refused::Replica(WriteError::TooLong) => {
                 Problem::new(Kind::Invalid, "the visit would be kept beyond the longest retention")
@@ -99,7 +141,11 @@ impl From<Refused> for Problem {
             Refused::Replica(WriteError::Starting) => {
                 Problem::new(Kind::Starting, "it takes writes once its peers have confirmed its log")
             }
+            Refused::Replica(WriteError::Damaged) => Problem::damaged(),
             Refused::Replica(WriteError::Storage(error)) => error.into(),
+            Refused::DiskFull => {
+                Problem::new(Kind::DiskFull, "nothing was written; repeat the request at another region")
+            }
             Refused::Overloaded => Problem::new(Kind::Overloaded, "repeat the request in a moment"),
             Refused::Stopping => {
                 Problem::new(Kind::Stopping, "whether the write is durable is not known; repeat it elsewhere")
@@ -117,6 +163,10 @@ impl From<Refused> for Problem {
 
 impl From<StorageError> for Problem {
     fn from(error: StorageError) -> Problem {
+        // The reader has told the replica, which says so in the log.
+        if matches!(error, StorageError::Corrupt { what: "row", .. }) {
+            return Problem::damaged();
+        }
         tracing::error!(
             error = &error as &dyn std::error::Error,
             action = "check the disk",

@@ -7,16 +7,20 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use http_body_util::Either;
 use hyper::body::Incoming;
-use hyper::header::{HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{Method, Request};
+use hyper::header::{CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::{Method, Request, Version};
+use service::client::Trusted;
 use service::handler;
 use service::listen::{self, Listener, Serving};
+use service::places::Places;
 use service::router::{Resource, Router};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::call::Call;
+use super::cors::Sharing;
 use super::problem::{Answered, Problem};
 use super::reply::Reply;
 use super::{App, changes, cluster, guests, members, pages, probes, venues, visits};
@@ -85,13 +89,20 @@ static ROUTER: LazyLock<Router<Call, Answered>> = LazyLock::new(|| Router::new(R
 /// Serves the public API on `socket` until `stop` is true. Returns when all connections are gone, which takes until the
 /// requests in flight are answered, but five seconds at most.
 pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
-    let (permits, open) = (Arc::new(Semaphore::new(app.connections)), app.metrics.http_connections.clone());
-    let listener = Listener::limited(socket, permits, "limits.connections");
+    let limits = &app.limits;
+    let routers = Trusted::new(limits.routers.clone());
+    let places = Places::new(limits.connections, limits.connections_per_client, routers, "limits.connections");
+    let listener = Listener::limited(socket, places).counting(app.metrics.ended.of("public"));
+    let (open, unread) = (app.metrics.http_connections.clone(), limits.unread);
     let stopping = stop.clone();
     let gate = app.faults.gate();
+    let sweeping = app.clone();
     let answer = move |request: Request<Incoming>| answer(app.clone(), request, stopping.clone());
-    listen::serve(listener, Serving { idle: IDLE, open: Some(open), gate: Some(gate), tell_peer: false }, stop, answer)
-        .await;
+    let serving = Serving { idle: IDLE, open: Some(open), gate: Some(gate), tell_peer: true, unread };
+    tokio::select! {
+        () = listen::serve(listener, serving, stop, answer) => {}
+        () = sweeping.strangers.sweep() => {}
+    }
 }
 
 async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Receiver<bool>) -> Reply {
@@ -102,25 +113,30 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Rece
     let method = parts.method.clone();
     // A page's problem is told to a person, in the language and about the address of the request.
     let person = pages::is_for_person(resource.map(Resource::template), &parts).then(|| parts.clone());
+    let version = parts.version;
+    let sharing = app.cors.sharing(template, &parts);
     let call = Call::new(app.clone(), parts, body, names.unwrap_or_default(), stopping);
-    let answered = match service::head::check(&call.parts).and_then(|()| ROUTER.handler(resource, &call.parts.method)) {
-        Ok(handler) => match members::gone(&app, template) {
-            None => handler(call).await,
-            Some(problem) => Err(problem),
-        },
-        Err(problem) => Err(Problem::from(problem)),
-    };
+    let answered = route(resource, template, sharing.as_ref(), call).await;
+    let closes = version != Version::HTTP_2 && answered.as_ref().is_err_and(Problem::closes);
     let mut reply = answered.unwrap_or_else(|problem| match &person {
         Some(parts) => pages::trouble(parts, problem),
         None => problem.into_reply(),
     });
     reply.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(sharing) = sharing {
+        sharing.sign(reply.headers_mut());
+    }
+    if closes {
+        reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let (status, took) = (reply.status(), begun.elapsed());
     app.metrics.answered(template, status.as_u16(), took);
     // Whole microseconds, because more digits carry no information and could match whatever a test searches the log
     // for.
     let took_ms = (took.as_secs_f64() * 1e6).round() / 1e3;
-    if status.is_server_error() {
+    // That it is busy or not ready is counted above and logged where it begins. A line for each answer would let every
+    // client fill the log.
+    if status.is_server_error() && status != hyper::StatusCode::SERVICE_UNAVAILABLE {
         tracing::warn!(%method, route = template, status = status.as_u16(), took_ms, "answered with a server error");
     } else {
         tracing::debug!(%method, route = template, status = status.as_u16(), took_ms, "answered");
@@ -128,10 +144,30 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Rece
     reply
 }
 
+/// Lets the handler of a request answer it.
+async fn route(
+    resource: Option<&Resource<Call, Answered>>,
+    template: &str,
+    sharing: Option<&Sharing>,
+    call: Call,
+) -> Answered {
+    service::head::check(&call.parts)?;
+    if let Some(preflight) = sharing.and_then(Sharing::preflight) {
+        return Ok(preflight);
+    }
+    if let Some(options) = ROUTER.options(&call.parts, resource) {
+        return Ok(options.map(|body| Either::Left(body.into())));
+    }
+    let handler = ROUTER.handler(resource, &call.parts.method)?;
+    match members::gone(&call.app, template) {
+        None => handler(call).await,
+        Some(problem) => Err(problem),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
+    use super::super::testing::{Description, described};
     use super::{RESOURCES, ROUTER};
 
     #[test]
@@ -165,22 +201,10 @@ mod tests {
 
     #[test]
     fn openapi_has_the_same_resources_and_methods() {
-        let document: serde_json::Value = serde_json::from_slice(super::probes::OPENAPI).unwrap();
-        let paths = document["paths"].as_object().unwrap();
-        let methods = |item: &serde_json::Value| {
-            let keys = item.as_object().unwrap().keys().map(|key| key.to_uppercase());
-            keys.filter(|key| key != "PARAMETERS").collect::<BTreeSet<_>>()
-        };
-        let theirs: BTreeSet<_> = paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect();
         // Pages are for people: their forms are described by themselves.
         let is_page = |template: &str| !template.starts_with("/v1/") && !template.ends_with("z");
         let api = RESOURCES.iter().filter(|resource| !is_page(resource.template()));
-        let ours = api.map(|resource| {
-            // HEAD is GET without its body: OpenAPI need not repeat it.
-            let allow = resource.allow();
-            let methods = allow.split(", ").filter(|method| *method != "HEAD").map(str::to_owned);
-            (resource.template().to_owned(), methods.collect::<BTreeSet<_>>())
-        });
-        assert_eq!(theirs, ours.collect());
+        let table = api.map(|resource| (resource.template(), resource.allow()));
+        assert_eq!(Description::of(super::probes::OPENAPI).methods(), described(table));
     }
 }

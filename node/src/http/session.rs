@@ -7,7 +7,9 @@
 //! # Invariants
 //! - An answer shows what the durable vector of [`Session::status`] covers, and its token joins that vector. So the
 //!   token covers everything that was shown, and nothing that was not looked for.
-//! - A session waits for no entry that every replica has lost ([`attainable`]).
+//! - A session waits for no entry that every replica has lost ([`attainable`]). A node that stood still, or whose links are
+//!   cut, does not know of a peer's latest incarnation. It judges what is lost by what all peers have said since the request
+//!   came.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +19,14 @@ use api::wait;
 use data_encoding::BASE64URL_NOPAD;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
-use replication::{Dot, Outcome, ReplicaId, SessionToken, Status, VersionVector};
+use replication::{Dot, Monotonic, Outcome, ReplicaId, SessionToken, Status, VersionVector};
 
 use super::App;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, header};
+
+/// What peers sent before may arrive for so long after a node has stood still.
+const OLD_WORDS: Duration = Duration::from_millis(200);
 
 /// The session of one request: the token that the client sent, and the status of the node.
 pub(super) struct Session {
@@ -40,12 +45,12 @@ impl Session {
         let seen = read(value).ok_or_else(|| {
             Problem::new(Kind::MalformedHeader, "Meridian-Session is not a token of this service; leave the header out")
         })?;
-        let mut status = app.handle.watch();
-        let covered = status.wait_for(|status| status.durable.covers(&attainable(&seen, status)));
+        let (mut status, fresh) = (app.handle.watch(), app.handle.now().mono.plus(OLD_WORDS));
+        let covered = status.wait_for(|status| status.durable.covers(&attainable(&seen, status, fresh)));
         // Too late, or the driver is gone: the answer names what it lacks.
         let _ = tokio::time::timeout(wait.unwrap_or(wait::USUAL_FOR_SESSION), covered).await;
         let status = app.handle.status();
-        let seen = attainable(&seen, &status);
+        let seen = attainable(&seen, &status, fresh);
         let stale = missing(&seen, &status.durable);
         Ok(Session { status, seen, stale, given: true })
     }
@@ -100,6 +105,18 @@ impl Session {
         self.sign(reply);
     }
 
+    /// The answer to a write that is refused. "It was erased" is something that the session has seen, so that answer has a
+    /// token; the replica says it only of what is durable.
+    pub(super) fn refuse(mut self, app: &App, problem: Problem) -> Result<Reply, Problem> {
+        if problem.kind() != Kind::Erased {
+            return Err(problem);
+        }
+        self.seen.merge(&app.handle.status().durable);
+        let mut reply = problem.into_reply();
+        self.sign(&mut reply);
+        Ok(reply)
+    }
+
     fn sign(self, reply: &mut Reply) {
         let headers = reply.headers_mut();
         headers.insert(SESSION, header(write(self.seen)));
@@ -114,9 +131,10 @@ impl Session {
 /// An origin that is not the present incarnation of any replica issues nothing more. Once every configured peer is
 /// linked, and neither this node nor any peer has its log up to the seq that the client has seen, the entries beyond
 /// are lost with their disks. The seq is lowered to the highest that a replica has, because otherwise each request of
-/// the session would wait in vain for ever.
-fn attainable(seen: &VersionVector, status: &Status) -> VersionVector {
-    if status.peers.iter().any(|peer| peer.replica.is_none()) {
+/// the session would wait in vain for ever. Only what every peer has said after `fresh` counts, and only of an origin of which
+/// something is known.
+fn attainable(seen: &VersionVector, status: &Status, fresh: Monotonic) -> VersionVector {
+    if status.peers.iter().any(|peer| peer.replica.is_none() || peer.told.is_none_or(|told| told < fresh)) {
         return seen.clone();
     }
     let grows =
@@ -124,7 +142,9 @@ fn attainable(seen: &VersionVector, status: &Status) -> VersionVector {
     let lowered = seen.iter().map(|(origin, seq)| {
         let peers = status.peers.iter().map(|peer| peer.vector.get(origin));
         let most = peers.chain([status.durable.get(origin)]).max().unwrap_or(0);
-        (origin, if grows(origin) { seq } else { seq.min(most) })
+        // An origin without any entry may be a new incarnation of a peer that this node has not heard of yet.
+        let may_be_new = most == 0 && !status.peers.is_empty();
+        (origin, if grows(origin) || may_be_new { seq } else { seq.min(most) })
     });
     lowered.collect()
 }
@@ -157,14 +177,18 @@ fn missing(seen: &VersionVector, known: &VersionVector) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use hyper::StatusCode;
     use hyper::header::HeaderValue;
-    use replication::{ReplicaId, VersionVector};
+    use replication::{Monotonic, ReplicaId, VersionVector};
 
     use super::super::reply::full;
     use super::super::testing::{peer, status};
     use super::{SESSION, Session, attainable, missing, read, write};
+
+    /// The peers of these tests said a second after the start what they have.
+    const THEN: Monotonic = Monotonic(Duration::from_secs(1));
 
     fn vector(pairs: &[(u64, u64)]) -> VersionVector {
         pairs.iter().map(|(origin, seq)| (ReplicaId(*origin), *seq)).collect()
@@ -191,8 +215,9 @@ mod tests {
     #[test]
     fn a_session_waits_for_no_entry_that_every_replica_lost() {
         let seen = vector(&[(9, 7)]);
-        for (own, two, three, left) in [(0, 0, 0, 0), (3, 5, 4, 5), (7, 0, 0, 7), (0, 9, 0, 7), (6, 6, 6, 6)] {
-            assert_eq!(attainable(&seen, &know(own, two, three)), vector(&[(9, left)]), "{own} {two} {three}");
+        for (own, two, three, left) in [(0, 0, 0, 7), (3, 5, 4, 5), (7, 0, 0, 7), (0, 9, 0, 7), (6, 6, 6, 6)] {
+            let lowered = attainable(&seen, &know(own, two, three), THEN);
+            assert_eq!(lowered, vector(&[(9, left)]), "{own} {two} {three}");
         }
     }
 
@@ -200,12 +225,16 @@ mod tests {
     fn a_session_waits_for_entries_that_may_still_come() {
         // A present incarnation may have more entries than it has told.
         let seen = vector(&[(1, 9), (2, 9), (3, 9)]);
-        assert_eq!(attainable(&seen, &know(0, 0, 0)), seen);
+        assert_eq!(attainable(&seen, &know(0, 0, 0), THEN), seen);
         // A peer that is not linked may have what all others lack.
         let seen = vector(&[(9, 7)]);
         let mut away = know(0, 0, 0);
         away.peers[1] = peer("c", None, &[]);
-        assert_eq!(attainable(&seen, &away), seen);
+        assert_eq!(attainable(&seen, &away, THEN), seen);
+        // Nor has a peer said anything since the request came.
+        let later = Monotonic(Duration::from_millis(1_001));
+        assert_eq!(attainable(&seen, &know(3, 0, 0), later), seen);
+        assert_eq!(attainable(&seen, &know(0, 0, 0), later), seen);
     }
 
     /// The token of an answer, for a client that has seen 1/9 and a node that durably knows 1/5 and 2/3.

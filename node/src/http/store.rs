@@ -1,9 +1,10 @@
 //! Visits as they lie in the store: from rows to a visit, to the region that accepted it, and to why there is none.
 
 use registry::{LONGEST_RETENTION, VenueId, Visit, VisitId};
-use replication::{DocumentKey, Row, Status, VersionVector, Wall};
+use replication::{ChangeHash, DocumentKey, Row, Status, VersionVector, Wall};
 
 use super::App;
+use super::preconditions::{self, Current, Preconditions};
 use super::problem::{Kind, Problem};
 use super::session::Session;
 use super::venues::{self, VenueLookup};
@@ -13,6 +14,8 @@ use super::venues::{self, VenueLookup};
 pub(super) struct StoredVisit {
     /// The visit, and when the last of its rows expires.
     pub(super) visit: Option<(Visit, Wall)>,
+    /// The last changes of its rows.
+    heads: Vec<ChangeHash>,
     /// Rows that do not decode. They are left out, so that the others can still be shown.
     pub(super) unreadable: u64,
 }
@@ -35,6 +38,7 @@ pub(super) fn read_visit(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) ->
             }
         };
         let Some(visit) = Visit::from_document(id, &document) else { continue };
+        stored.heads.extend_from_slice(document.heads());
         stored.visit = Some(match stored.visit {
             None => (visit, key.expires_at),
             Some((other, expires_at)) => (other.merge(visit), expires_at.max(key.expires_at)),
@@ -46,6 +50,33 @@ pub(super) fn read_visit(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) ->
 /// The visit that rows of one name hold, and when the last of them expires.
 pub(super) fn visit_from_rows(app: &App, id: VisitId, rows: &[(DocumentKey, Row)]) -> Option<(Visit, Wall)> {
     read_visit(app, id, rows).visit
+}
+
+impl StoredVisit {
+    /// The entity tag of the visit; the same in every region that has the same changes.
+    pub(super) fn etag(&self) -> String {
+        preconditions::etag(&self.heads, &[])
+    }
+}
+
+/// Refuses a write to a visit that has these rows, if they do not meet its preconditions.
+pub(super) fn check_preconditions(
+    app: &App,
+    preconditions: &Preconditions,
+    stored: &StoredVisit,
+    rows: &[(DocumentKey, Row)],
+) -> Result<(), Problem> {
+    if stored.visit.is_none() {
+        return preconditions.check(None);
+    }
+    let mut changed = None;
+    if preconditions.ask_for_time() {
+        let (reader, status) = (app.handle.reader(), app.handle.status());
+        for (key, row) in rows {
+            changed = changed.max(reader.changed_at(key, row, app.view(&status))?);
+        }
+    }
+    preconditions.check(Some(&Current { etag: &stored.etag(), changed }))
 }
 
 /// What a replica must have to show these rows.

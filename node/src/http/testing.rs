@@ -1,5 +1,7 @@
 //! Shared parts of the handlers' tests: a status to order, and the API over a store whose disk the tests control.
 
+mod description;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -9,24 +11,29 @@ use std::time::Duration;
 
 use replication::memory::MemoryStorage;
 use replication::{
-    Bucket, DocumentName, NodeName, Now, PeerStatus, Reader, RegionId, Replica, ReplicaConfig, ReplicaId, ScanVisitor,
-    Status, Storage, StorageError, VersionVector, Wall, WriteBatch,
+    Bucket, DocumentName, Monotonic, NodeName, Now, PeerStatus, Reader, RegionId, Replica, ReplicaConfig, ReplicaId,
+    ScanVisitor, Status, Storage, StorageError, VersionVector, Wall, WriteBatch,
 };
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-use super::{App, ConsoleKeys, Loaded, Packs, public};
+use super::{App, ConsoleKeys, Loaded, Packs, admin, probes, public};
+use crate::backup::Backups;
+use crate::ballast::Ballast;
 use crate::clock::{Clock, SystemClock};
 use crate::config::NodeConfig;
 use crate::driver::{self, Running};
 use crate::faults::Faults;
 use crate::membership::Membership;
 use crate::metrics::Metrics;
-use crate::storage::Store;
+use crate::space::Space;
+use crate::storage::{Snapshots, Store};
 use registry::LONGEST_RETENTION;
 use registry::{Secret, VenueId, VisitId};
+
+pub(super) use description::{Description, described};
 
 /// The status of a replica without peers that durably knows `durable`.
 pub(super) fn status(replica: u64, durable: &[(u64, u64)]) -> Status {
@@ -44,6 +51,7 @@ pub(super) fn peer(name: &str, replica: Option<u64>, acknowledged: &[(u64, u64)]
         region: name.parse().expect("a region"),
         replica: replica.map(ReplicaId),
         vector: vector(acknowledged),
+        told: replica.map(|_| Monotonic(Duration::from_secs(1))),
         lag_entries: 0,
         lag_from_here: 0,
         lag: Duration::ZERO,
@@ -115,6 +123,9 @@ impl Storage for Disk {
     fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
         self.memory.drop_bucket(bucket)
     }
+    fn expire(&self, over: Wall) -> Result<(), StorageError> {
+        self.memory.expire(over)
+    }
     fn buckets(&self) -> BTreeSet<Bucket> {
         self.memory.buckets()
     }
@@ -133,11 +144,12 @@ impl Clock for Shifted {
     }
 }
 
-/// One node's public API, without peers.
+/// One node's public API and its admin listener, without peers.
 pub(super) struct Api {
     pub(super) disk: Disk,
     pub(super) app: Arc<App>,
     address: SocketAddr,
+    admin: SocketAddr,
     ahead_ms: Arc<AtomicI64>,
     /// Where temporary files lie.
     pub(super) data: tempfile::TempDir,
@@ -160,16 +172,34 @@ impl Api {
 
     /// A node whose venues get this policy pack.
     pub(super) async fn under(policy: &str) -> Api {
+        Api::with(|config| config.registry.policy = policy.to_owned()).await
+    }
+
+    /// A node whose venues get the default pack with this line instead of one that begins like it.
+    pub(super) async fn under_default_with(line: &str) -> Api {
+        let folder = tempfile::tempdir().expect("a folder");
+        let key = line.split(' ').next().expect("a key");
+        let pack = include_str!("../../../config/policies/default.toml").lines();
+        let pack: Vec<&str> = pack.map(|written| if written.starts_with(key) { line } else { written }).collect();
+        assert!(pack.contains(&line), "{line}");
+        std::fs::write(folder.path().join("default.toml"), pack.join("\n")).expect("writes");
+        Api::with(|config| config.registry.policies = Some(folder.path().to_owned())).await
+    }
+
+    /// A node with another configuration than the example's.
+    pub(super) async fn with(configure: impl FnOnce(&mut NodeConfig)) -> Api {
         let disk = Disk::default();
         let ahead_ms = Arc::new(AtomicI64::new(0));
         let clock: Arc<dyn Clock> = Arc::new(Shifted { machine: SystemClock::start(), ahead_ms: ahead_ms.clone() });
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/node.toml");
         let mut config = NodeConfig::load(&example).expect("the example loads");
         config.peers.clear();
-        config.registry.policy = policy.to_owned();
+        "default".clone_into(&mut config.registry.policy);
+        configure(&mut config);
         let data = tempfile::tempdir().expect("a folder");
         config.data = data.path().to_owned();
-        let store: Store = Arc::new(disk.clone());
+        let snapshots = Snapshots::new(Arc::new(disk.clone()));
+        let store: Store = snapshots.clone();
         let replica_config = ReplicaConfig {
             max_retention: LONGEST_RETENTION,
             heartbeat: Duration::from_millis(20),
@@ -185,13 +215,20 @@ impl Api {
         let packs = Packs::load(&config.registry).expect("the packs load");
         let faults = Faults::new(true, Arc::new(SystemClock::start()), metrics.clone());
         let console_keys = ConsoleKeys::load(&config.registry).expect("keys");
-        let loaded = Loaded { packs, console_keys, operators: service::operators::Operators::default() };
+        let ballast = Ballast::of(&config.data, 0);
+        let space = Space::new(config.data.clone(), config.storage.reserve_bytes, ballast, metrics.clone());
+        let operators = service::operators::Operators::default();
+        let backups = Backups::new(snapshots, config.backup.most_kept, metrics.clone());
+        let loaded = Loaded { packs, console_keys, operators, space, backups };
         let app = Arc::new(App::new(&config, handle, membership, loaded, faults, metrics));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(public::serve(listener, app.clone(), stopping));
-        Api { disk, app, address, ahead_ms, data, _stopping: (stop, running) }
+        tokio::spawn(public::serve(listener, app.clone(), stopping.clone()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let admin = listener.local_addr().expect("an address");
+        tokio::spawn(admin::serve(listener, app.clone(), stopping));
+        Api { disk, app, address, admin, ahead_ms, data, _stopping: (stop, running) }
     }
 
     /// Steps the wall clock.
@@ -225,6 +262,19 @@ impl Api {
         self.send("POST", path, headers, "application/x-www-form-urlencoded", &body).await.text()
     }
 
+    /// Asks the admin listener.
+    pub(super) async fn ask_admin(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let body = body.map(ToString::to_string).unwrap_or_default();
+        let request = request(method, path, headers, "application/json", &body);
+        answer(self.admin, &request, probes::OPENAPI_ADMIN).await.text()
+    }
+
     async fn send(
         &self,
         method: &str,
@@ -233,20 +283,17 @@ impl Api {
         media_type: &str,
         body: &str,
     ) -> Answer<Vec<u8>> {
-        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
-        headers.iter().for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
-        if !body.is_empty() {
-            request += &format!("Content-Type: {media_type}\r\nContent-Length: {}\r\n", body.len());
-        }
+        answer(self.address, &request(method, path, headers, media_type, body), probes::OPENAPI).await
+    }
+
+    /// Sends bytes as they are, ends this side, and reads all that comes.
+    pub(super) async fn raw(&self, bytes: impl AsRef<[u8]>) -> String {
         let mut connection = TcpStream::connect(self.address).await.expect("connects");
-        connection.write_all(format!("{request}\r\n{body}").as_bytes()).await.expect("sends");
+        connection.write_all(bytes.as_ref()).await.expect("sends");
+        connection.shutdown().await.expect("ends its side");
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer).await.expect("reads");
-        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
-        let (head, body) = (std::str::from_utf8(&answer[..end]).expect("text"), &answer[end + 4..]);
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let chunked = head.contains("transfer-encoding: chunked");
-        Answer { status, head: head.to_owned(), body: if chunked { joined(body) } else { body.to_vec() } }
+        String::from_utf8(answer).expect("text")
     }
 
     /// Opens a venue.
@@ -269,6 +316,32 @@ impl Api {
     }
 }
 
+/// A request as it goes over the wire.
+fn request(method: &str, path: &str, headers: &[(&str, &str)], media_type: &str, body: &str) -> String {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+    if !body.is_empty() {
+        head += &format!("Content-Type: {media_type}\r\nContent-Length: {}\r\n", body.len());
+    }
+    format!("{head}\r\n{body}")
+}
+
+/// The answer to a request, held to the description of the listener.
+async fn answer(address: SocketAddr, request: &str, description: &[u8]) -> Answer<Vec<u8>> {
+    let mut connection = TcpStream::connect(address).await.expect("connects");
+    connection.write_all(request.as_bytes()).await.expect("sends");
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).await.expect("reads");
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("a head");
+    let (head, body) = (std::str::from_utf8(&answer[..end]).expect("text"), &answer[end + 4..]);
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    let headers: Vec<_> = head.lines().filter_map(|line| line.split_once(": ")).collect();
+    let (method, path) = request.split_once(" HTTP/1.1").and_then(|(line, _)| line.split_once(' ')).expect("a target");
+    Description::of(description).hold(method, path, status, &headers);
+    let chunked = head.contains("transfer-encoding: chunked");
+    Answer { status, head: head.to_owned(), body: if chunked { joined(body) } else { body.to_vec() } }
+}
+
 impl Answer<Vec<u8>> {
     fn text(self) -> Answer {
         let Answer { status, head, body } = self;
@@ -283,6 +356,12 @@ impl Answer {
 
     pub(super) fn head(&self) -> &str {
         &self.head
+    }
+
+    /// The end of the `type` of a problem.
+    pub(super) fn kind(&self) -> String {
+        let kind = self.json()["type"].as_str().map(|kind| kind.replace("urn:meridian:problem:", ""));
+        kind.unwrap_or_else(|| panic!("no problem: {self:?}"))
     }
 
     /// The vector that the session token covers.
@@ -347,8 +426,19 @@ impl Venue {
         api.ask_bytes("GET", &format!("{}{rest}", self.path), &headers, None).await
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// A request of its owner.
+    pub(super) async fn ask(&self, api: &Api, method: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
+        let headers = [headers, &[("Authorization", self.bearer.as_str())]].concat();
+        api.ask(method, &self.path, &headers, body).await
+    }
+
     pub(super) async fn change(&self, api: &Api, patch: &Value) -> Answer {
-        api.ask("PATCH", &self.path, &[("Authorization", &self.bearer)], Some(patch)).await
+        self.ask(api, "PATCH", &[], Some(patch)).await
     }
 
     /// A guest whose device made the id `ago` before now.
@@ -361,7 +451,19 @@ impl Venue {
 
 impl Guest {
     pub(super) async fn ask(&self, api: &Api, method: &str, body: Option<&Value>) -> Answer {
-        api.ask(method, &self.path, &[("Meridian-Secret", &self.secret)], body).await
+        self.ask_with(api, method, &[], body).await
+    }
+
+    /// A request with more headers.
+    pub(super) async fn ask_with(
+        &self,
+        api: &Api,
+        method: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Answer {
+        let headers = [headers, &[("Meridian-Secret", self.secret.as_str())]].concat();
+        api.ask(method, &self.path, &headers, body).await
     }
 }
 

@@ -1,11 +1,23 @@
 //! The API over a store whose disk hangs, whose clock jumps and whose rows are damaged.
 
+mod authors;
+mod conditional;
+mod cors;
+mod repeats;
+mod space;
+mod waiting;
+mod wire;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use replication::Bounds;
-use replication::{View, Wall};
+use api::Moment;
+use api::problem::ClockDifference;
+use registry::{Secret, VisitId};
+use replication::{Bounds, View, Wall};
 use serde_json::{Value, json};
+
+use crate::clock::{Clock, SystemClock};
 
 use super::testing::{Answer, Api, Guest, Pending, Venue, until};
 
@@ -196,6 +208,47 @@ async fn while_the_clock_is_in_doubt_no_write_is_judged_by_the_time() {
     assert_eq!(fresh.ask(&api, "GET", None).await.status, 200, "readers go by the time that is believed");
 }
 
+/// A phone whose clock is wrong learns the time and by how much its own differs, whatever it asks for.
+#[tokio::test]
+async fn a_wrong_clock_of_a_phone_is_told_the_time() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let hours = |hours: i64| hours * 3_600_000;
+    let secret = Secret([9; 16]);
+    let ask = async |method: &str, ahead_ms: i64, body: Option<&Value>| {
+        let arrival = Wall(SystemClock::start().now().wall.0.saturating_add_signed(ahead_ms));
+        let path = format!("/v1/venues/{}/visits/{}", venue.id, VisitId::of(arrival, &secret));
+        api.ask(method, &path, &[("Meridian-Secret", &secret.to_string())], body).await
+    };
+    let differs = |problem: &Value, ahead_ms: i64| {
+        let clock: ClockDifference = serde_json::from_value(problem["clock"].clone()).expect("a difference");
+        let now = SystemClock::start().now().wall;
+        clock.ahead_ms.abs_diff(ahead_ms) < 60_000 && clock.now.0.0.abs_diff(now.0) < 60_000
+    };
+    for (ahead_ms, code) in [(hours(72), "too_early"), (hours(-25), "too_old")] {
+        let refused = ask("PUT", ahead_ms, Some(&body("Anna"))).await;
+        let problem = refused.json();
+        assert_eq!((refused.status, &problem["errors"][0]["code"]), (422, &json!(code)), "{refused:?}");
+        assert_eq!(problem["errors"][0]["pointer"], "/visit_id");
+        assert!(differs(&problem, ahead_ms), "{refused:?}");
+    }
+    // As far behind as a visit that has expired.
+    let refused = ask("PUT", hours(-24 * 400), Some(&body("Anna"))).await;
+    assert!(refused.status == 410 && differs(&refused.json(), hours(-24 * 400)), "{refused:?}");
+    let refused = ask("DELETE", hours(72), None).await;
+    assert!(refused.status == 422 && differs(&refused.json(), hours(72)), "{refused:?}");
+    // Without an id the arrival is in the body.
+    let mut early = body("Anna");
+    early["arrived"] = json!("9999-12-31T23:59:59Z");
+    let refused = api.ask("POST", &format!("/v1/venues/{}/visits", venue.id), &[], Some(&early)).await.json();
+    assert_eq!(refused["errors"][0]["pointer"], "/arrived");
+    assert!(refused["clock"].is_object(), "{refused}");
+    // What is wrong with something else says nothing of clocks.
+    let refused = ask("PUT", 0, Some(&json!({"persons": []}))).await;
+    assert!(refused.status == 422 && refused.json().get("clock").is_none(), "{refused:?}");
+    assert_eq!(ask("PUT", hours(-23), Some(&body("Anna"))).await.status, 201);
+}
+
 #[tokio::test]
 async fn a_list_says_how_many_rows_do_not_read() {
     let api = Api::start().await;
@@ -251,6 +304,68 @@ async fn later_pages_carry_the_completeness_of_the_first() {
     assert_eq!(third["completeness"], first["completeness"]);
     let anew = venue.list(&api, "/guests?limit=1", "application/json").await.json();
     assert_ne!(anew["completeness"], first["completeness"]);
+}
+
+/// A cursor continues its own list: with another window or area it would give an empty or a wrong page.
+#[tokio::test]
+async fn a_cursor_belongs_to_the_list_that_gave_it() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    for number in 1..=3 {
+        let guest = venue.guest(number, NOW * u32::from(number));
+        assert_eq!(guest.ask(&api, "PUT", Some(&body("Anna"))).await.status, 201);
+    }
+    let now = SystemClock::start().now().wall;
+    let (from, to) = (Moment(now.minus(NOW * 60)), Moment(now.plus(NOW)));
+    let page = async |rest: &str| venue.list(&api, &format!("/guests?limit=1{rest}"), "application/json").await;
+    for window in [String::new(), format!("&from={from}"), format!("&to={to}"), format!("&from={from}&to={to}")] {
+        let (mut ids, mut rest) = (Vec::new(), String::new());
+        loop {
+            let list = page(&format!("{window}{rest}")).await.json();
+            ids.push(list["visits"][0]["visit_id"].as_str().expect("an id").to_owned());
+            let Some(cursor) = list["cursor"].as_str() else { break };
+            rest = format!("&cursor={cursor}");
+        }
+        assert!(ids.len() == 3 && ids.is_sorted(), "{window}: {ids:?}");
+        for other in ["&area=1", "&from=2020-01-01T00:00:00Z&to=2020-01-02T00:00:00Z"] {
+            let other = if other.starts_with("&area") { window.clone() + other } else { other.to_owned() };
+            let refused = page(&format!("{other}{rest}")).await;
+            assert_eq!((refused.status, &refused.json()["errors"][0]["parameter"]), (400, &json!("cursor")));
+        }
+    }
+}
+
+/// RFC 9562 leaves the case of a UUID to its writer. What the node writes is lower case.
+#[tokio::test]
+async fn a_visit_is_found_in_either_case_of_its_id() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let guest = venue.guest(1, NOW);
+    assert_eq!(guest.ask(&api, "PUT", Some(&body("Anna"))).await.status, 201);
+    let upper = guest.id.to_string().to_uppercase();
+    let path = format!("/v1/venues/{}/visits/{upper}", venue.id);
+    let secret = [("Meridian-Secret", guest.secret.as_str())];
+    let again = api.ask("PUT", &path, &secret, Some(&body("Anna"))).await;
+    assert_eq!((again.status, &again.json()["visit_id"]), (200, &json!(guest.id.to_string())), "{again:?}");
+    let shown = api.ask("GET", &path, &secret, None).await;
+    assert_eq!((shown.status, &shown.json()["visit_id"]), (200, &json!(guest.id.to_string())), "{shown:?}");
+    let contacts = venue.list(&api, &format!("/contacts?visit={upper}"), "*/*").await;
+    assert_eq!(contacts.json()["visit"]["visit_id"], guest.id.to_string());
+    let receipt = api.form(&format!("/r/{upper}?v={}", venue.id), &[("secret", &guest.secret)]).await;
+    assert!(receipt.status == 200 && receipt.body.contains(&guest.id.to_string()), "{receipt:?}");
+}
+
+/// Two credentials have two meanings, and which one counts would depend on the server.
+#[tokio::test]
+async fn a_credential_that_is_given_twice_is_refused() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let path = format!("/v1/venues/{}/guests", venue.id);
+    for name in ["Authorization", "Meridian-Secret", "Meridian-Session", "Content-Type"] {
+        let refused = api.ask("GET", &path, &[(name, "Bearer x"), (name, "Bearer x")], None).await;
+        assert_eq!(refused.status, 400, "{name}: {refused:?}");
+        assert!(refused.body.contains("bad-request"), "{refused:?}");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api::Position;
 use api::members::{Member, Membership, NewMember, RemoveMember};
+use api::operators::AuthorError;
 use api::orders::OrderKind;
 use replication::{Change, Document, Wall};
 
@@ -149,7 +150,7 @@ fn what_is_no_valid_node_is_refused() {
     let nowhere = NewMember { position: None, ..new("sa", "127.0.0.1:9001") };
     assert_eq!(add("sa", nowhere), Err(MemberError::Position));
     let nobody = NewMember { by: " ".into(), ..new("sa", "127.0.0.1:9001") };
-    assert_eq!(add("sa", nobody), Err(MemberError::Author));
+    assert_eq!(add("sa", nobody), Err(AuthorError::By.into()));
 }
 
 #[test]

@@ -45,6 +45,7 @@ impl Metrics {
         self.live_documents.set(int(status.documents));
         self.tombstones.set(int(status.tombstones));
         self.buckets.set(int(status.buckets as u64));
+        self.damaged_rows.set(int(status.damaged as u64));
     }
 
     /// Removes the series of nodes and regions that were removed since the last status.

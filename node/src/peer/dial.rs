@@ -2,15 +2,18 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use hickory_resolver::TokioResolver;
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::Links;
 use super::link::{framed, run};
@@ -22,6 +25,8 @@ const GOOD_LINK: Duration = Duration::from_secs(5);
 /// The longest wait between two attempts, before jitter doubles it at most. A node that restarts must be dialled within
 /// [`replication::ReplicaConfig::start_grace`] (3 s), otherwise it takes a new id because it has heard no peer.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// The wait of a node that was removed: its peers refuse it, and log that, until it is added again.
+const REMOVED_WAIT: Duration = Duration::from_secs(5);
 
 fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
@@ -34,7 +39,7 @@ fn backoff() -> impl Iterator<Item = Duration> {
 
 /// Why a peer was not reached.
 #[derive(Debug, thiserror::Error)]
-enum Unreached {
+pub(super) enum Unreached {
     #[error("its host name does not resolve")]
     Resolve(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("its host name has no address")]
@@ -55,10 +60,12 @@ pub(super) async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Re
         let mut delays = backoff();
         loop {
             let started = Instant::now();
-            let reached = timeout(CONNECT_TIMEOUT, connect(&peer, &links)).await.unwrap_or(Err(Unreached::Timeout));
+            let reached = timeout(CONNECT_TIMEOUT, connect(&peer, &links, links.identity.client()))
+                .await
+                .unwrap_or(Err(Unreached::Timeout));
             match reached {
-                Ok(frames) => {
-                    if let Err(error) = run(&links, &peer.name, frames, None).await {
+                Ok(stream) => {
+                    if let Err(error) = run(&links, &peer.name, framed(stream), None).await {
                         tracing::info!(peer = %peer.name, %error, "a link broke: this node dials again");
                     }
                 }
@@ -70,7 +77,8 @@ pub(super) async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Re
             if started.elapsed() >= GOOD_LINK {
                 delays = backoff();
             }
-            sleep(delays.next().unwrap_or(CONNECT_TIMEOUT)).await;
+            let wait = if links.membership.now().is_removed { REMOVED_WAIT } else { Duration::ZERO };
+            sleep(delays.next().unwrap_or(CONNECT_TIMEOUT).max(wait)).await;
         }
     };
     tokio::select! {
@@ -79,9 +87,12 @@ pub(super) async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Re
     }
 }
 
-type Dialled = super::link::Frames<tokio_rustls::client::TlsStream<TcpStream>>;
-
-async fn connect(peer: &PeerConfig, links: &Links) -> Result<Dialled, Unreached> {
+/// Connects to a peer, whose certificate proves its name.
+pub(super) async fn connect(
+    peer: &PeerConfig,
+    links: &Links,
+    tls: Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, Unreached> {
     if links.faults.is_cut(&peer.name) {
         return Err(Unreached::Cut);
     }
@@ -99,8 +110,7 @@ async fn connect(peer: &PeerConfig, links: &Links) -> Result<Dialled, Unreached>
         // The certificate must name this peer: the certificate of another region is refused here.
         let name = ServerName::try_from(peer.name.as_str().to_owned())
             .map_err(|error| Unreached::Tls(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-        let connector = TlsConnector::from(links.identity.client());
-        return connector.connect(name, socket).await.map(framed).map_err(Unreached::Tls);
+        return TlsConnector::from(tls).connect(name, socket).await.map_err(Unreached::Tls);
     }
     Err(last)
 }

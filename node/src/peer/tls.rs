@@ -56,6 +56,9 @@ pub struct TlsIdentity {
     metrics: Arc<Metrics>,
 }
 
+/// The TLS protocol of a connection that asks whether its node is a member.
+pub(super) const INQUIRY: &[u8] = b"meridian-membership/1";
+
 const DAY: Duration = Duration::from_hours(24);
 /// How long before its end a certificate is warned of.
 const WARN_BEFORE: Duration = Duration::from_hours(30 * 24);
@@ -63,10 +66,12 @@ const WARN_BEFORE: Duration = Duration::from_hours(30 * 24);
 /// Time between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
+#[derive(Clone)]
 struct Loaded {
     changed: [Option<SystemTime>; 3],
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
+    inquirer: Arc<ClientConfig>,
 }
 
 impl TlsIdentity {
@@ -98,6 +103,12 @@ impl TlsIdentity {
     pub(super) fn client(&self) -> Arc<ClientConfig> {
         self.renew();
         self.current.load().client.clone()
+    }
+
+    /// For asking a peer about this node's membership.
+    pub(super) fn inquirer(&self) -> Arc<ClientConfig> {
+        self.renew();
+        self.current.load().inquirer.clone()
     }
 
     /// Looks once a minute whether the files have changed, because links last for weeks, until `stop` is true.
@@ -133,8 +144,8 @@ impl TlsIdentity {
                 tracing::info!("the certificates were read again");
             }
             Err(error) => {
-                let (server, client) = (self.current.load().server.clone(), self.current.load().client.clone());
-                self.current.store(Arc::new(Loaded { changed, server, client }));
+                let Loaded { server, client, inquirer, .. } = (**self.current.load()).clone();
+                self.current.store(Arc::new(Loaded { changed, server, client, inquirer }));
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     action = "replace all files that belong together",
@@ -196,11 +207,15 @@ impl Loaded {
         // A session that is resumed is not verified again, and links are too few to save a handshake.
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
+        // A peer that dials for a link names no protocol.
+        server.alpn_protocols = vec![INQUIRY.to_vec()];
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])?
             .with_root_certificates(roots)
             .with_client_auth_cert(chain, key)?;
-        Ok(Loaded { changed, server: Arc::new(server), client: Arc::new(client) })
+        let mut inquirer = client.clone();
+        inquirer.alpn_protocols = vec![INQUIRY.to_vec()];
+        Ok(Loaded { changed, server: Arc::new(server), client: Arc::new(client), inquirer: Arc::new(inquirer) })
     }
 }
 

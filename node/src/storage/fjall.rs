@@ -6,14 +6,17 @@
 //! their journal.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::fs;
+use std::io;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use parking_lot::RwLock;
-use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
+use replication::{Bucket, ScanVisitor, Storage, StorageError, Wall, WriteBatch};
 
+use super::damage::{self, Damaged};
 use super::engine;
 
 /// fjall writes a bucket's memtable out at this size, which bounds memory when a month of days is open.
@@ -21,6 +24,8 @@ const MEMTABLE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The bytes of a removed day stay in the journal until it has grown by this much, the least that fjall allows.
 const JOURNAL_BYTES: u64 = 64 * 1024 * 1024;
+
+pub(super) const FOLDER: &str = "fjall";
 
 /// One fjall keyspace per bucket.
 pub struct FjallStorage {
@@ -34,7 +39,7 @@ impl FjallStorage {
     /// # Errors
     /// [`StorageError`] if it does not open.
     pub fn open(data: &Path, cache_bytes: u64) -> Result<FjallStorage, StorageError> {
-        let folder = data.join("fjall");
+        let folder = data.join(FOLDER);
         fs::create_dir_all(&folder).map_err(engine("created its folder"))?;
         let db = Database::builder(&folder)
             .cache_size(cache_bytes)
@@ -113,7 +118,30 @@ impl Storage for FjallStorage {
         self.db.delete_keyspace(keyspace).map_err(engine("removed an expired day"))
     }
 
+    fn expire(&self, _: Wall) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     fn buckets(&self) -> BTreeSet<Bucket> {
         self.open.read().keys().copied().collect()
+    }
+}
+
+impl Damaged for FjallStorage {
+    fn is_damage(error: &(dyn Error + 'static)) -> bool {
+        if matches!(error.downcast_ref(), Some(fjall::Error::Locked | fjall::Error::Poisoned)) {
+            return false;
+        }
+        let causes = std::iter::successors(Some(error), |error| (**error).source());
+        causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).all(damage::is_damage_of_files)
+    }
+
+    fn folder(data: &Path) -> PathBuf {
+        data.to_owned()
+    }
+
+    /// All buckets are in one journal, so all of them are set aside.
+    fn set_aside(data: &Path, _: &BTreeSet<Bucket>) -> io::Result<Vec<String>> {
+        if data.join(FOLDER).exists() { Ok(vec![damage::rename(data, FOLDER)?]) } else { Ok(Vec::new()) }
     }
 }

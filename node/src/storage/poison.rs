@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
+use replication::{Bucket, DocumentKey, DocumentName, ScanVisitor, Storage, StorageError, Wall, WriteBatch};
 
 /// An engine that stays failed once it has failed.
 pub struct Poison<S> {
@@ -77,6 +77,18 @@ impl<S: Storage> Storage for Poison<S> {
         self.attempt(|engine| engine.drop_bucket(bucket))
     }
 
+    fn expire(&self, over: Wall) -> Result<(), StorageError> {
+        self.attempt(|engine| engine.expire(over))
+    }
+
+    fn is_destroyed(&self, name: &DocumentName, lasting: bool) -> bool {
+        self.engine.is_destroyed(name, lasting)
+    }
+
+    fn destroyed_rows(&self) -> Result<BTreeSet<DocumentKey>, StorageError> {
+        self.engine.destroyed_rows()
+    }
+
     fn buckets(&self) -> BTreeSet<Bucket> {
         self.engine.buckets()
     }
@@ -89,7 +101,7 @@ mod tests {
     use std::sync::Mutex;
 
     use replication::memory::MemoryStorage;
-    use replication::{Bucket, BucketBatch, ScanVisitor, Storage, StorageError, WriteBatch};
+    use replication::{Bucket, BucketBatch, ScanVisitor, Storage, StorageError, Wall, WriteBatch};
 
     use super::Poison;
 
@@ -142,6 +154,9 @@ mod tests {
         fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
             self.attempt().and_then(|()| self.memory.drop_bucket(bucket))
         }
+        fn expire(&self, over: Wall) -> Result<(), StorageError> {
+            self.attempt().and_then(|()| self.memory.expire(over))
+        }
         fn buckets(&self) -> BTreeSet<Bucket> {
             self.memory.buckets()
         }
@@ -154,8 +169,12 @@ mod tests {
         WriteBatch { buckets: vec![(Bucket::Lasting, BucketBatch { writes })] }
     }
 
-    const WRITES: [Write; 3] =
-        [|store| store.apply(&batch()), |store| store.sync(), |store| store.drop_bucket(Bucket::Day(1))];
+    const WRITES: [Write; 4] = [
+        |store| store.apply(&batch()),
+        |store| store.sync(),
+        |store| store.drop_bucket(Bucket::Day(1)),
+        |store| store.expire(Wall(1)),
+    ];
 
     #[test]
     fn after_the_first_failure_every_later_write_fails() {

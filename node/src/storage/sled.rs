@@ -18,19 +18,22 @@
 //!   cache alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use replication::{Bucket, BucketBatch, ScanVisitor, Storage, StorageError, WriteBatch};
+use replication::{Bucket, BucketBatch, ScanVisitor, Storage, StorageError, Wall, WriteBatch};
 
+use super::damage::{self, Damaged};
 use super::engine;
 use super::parts::{Head, LARGEST, RESERVED};
 
-const BUCKETS: &str = "buckets";
+pub(super) const BUCKETS: &str = "buckets";
 /// Directories under this prefix are being removed.
 const TRASH: &str = "trash-";
 /// How often a value is read again because it was replaced during the read.
@@ -282,8 +285,50 @@ impl Storage for SledStorage {
         Ok(())
     }
 
+    fn expire(&self, _: Wall) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     fn buckets(&self) -> BTreeSet<Bucket> {
         self.open.read().keys().copied().collect()
+    }
+}
+
+impl Damaged for SledStorage {
+    fn is_damage(error: &(dyn Error + 'static)) -> bool {
+        match error.downcast_ref::<sled::Error>() {
+            Some(sled::Error::Io(error)) => damage::is_damage_of_files(error),
+            Some(_) => true,
+            None => error.downcast_ref::<io::Error>().is_some_and(damage::is_damage_of_files),
+        }
+    }
+
+    fn folder(data: &Path) -> PathBuf {
+        data.join(BUCKETS)
+    }
+
+    fn set_aside(data: &Path, unreadable: &BTreeSet<Bucket>) -> io::Result<Vec<String>> {
+        let folder = data.join(BUCKETS);
+        let mut aside = Vec::new();
+        for entry in fs::read_dir(&folder)? {
+            let name = entry?.file_name();
+            let Some((name, bucket)) = name.to_str().and_then(|name| Some((name, name.parse::<Bucket>().ok()?))) else {
+                continue;
+            };
+            let path = folder.join(name);
+            remove_unfinished_snapshots(&path)?;
+            let open = || sled::Config::new().path(&path).flush_every_ms(None).open().map(drop);
+            let is_damaged = || match catch_unwind(open) {
+                Ok(Ok(())) => false,
+                Ok(Err(error)) => Self::is_damage(&error),
+                // It panicked.
+                Err(_) => true,
+            };
+            if unreadable.contains(&bucket) || is_damaged() {
+                aside.push(damage::rename(&folder, name)?);
+            }
+        }
+        Ok(aside)
     }
 }
 

@@ -145,7 +145,7 @@ mod plain {
     use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 
-    use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
+    use replication::{Bucket, ScanVisitor, Storage, StorageError, Wall, WriteBatch};
 
     use super::{BUCKETS, CACHE};
 
@@ -204,6 +204,10 @@ mod plain {
         }
 
         fn drop_bucket(&self, _: Bucket) -> Result<(), StorageError> {
+            Ok(())
+        }
+
+        fn expire(&self, _: Wall) -> Result<(), StorageError> {
             Ok(())
         }
 

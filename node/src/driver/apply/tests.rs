@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use replication::memory::MemoryStorage;
 use replication::{
-    Action, BatchId, Change, Collection, DocumentId, DocumentName, LinkId, Monotonic, NodeName, Now, Outcome, Replica,
-    ReplicaConfig, ReplicaId, Storage as _, StorageError, TenantId, Transmit, Turn, Value, Wall, Write, WriteError,
+    Action, BatchId, Change, Collection, DocumentId, DocumentName, LinkId, Monotonic, NodeName, Now, Outcome, Reason,
+    Replica, ReplicaConfig, ReplicaId, Storage as _, StorageError, TenantId, Transmit, Turn, Value, Wall, Write,
+    WriteError,
 };
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -70,7 +71,7 @@ fn desk() -> Desk {
     let outputs = Outputs { committer, status, applied, durable, changes: Arc::new(Changes::default()) };
     let pulse = Arc::new(Pulse::new(hands.clone(), Duration::from_millis(500)));
     let metrics = Arc::new(Metrics::new().unwrap());
-    let queues = Queues { writes, links, control };
+    let queues = Queues { writes, links, control, unreadable: std::sync::mpsc::sync_channel(1).1 };
     let driver = Driver::new(replica, hands.clone(), metrics, queues, outputs, pulse);
     Desk { driver, storage, hands, writes: writes_in, links: links_in, batches }
 }
@@ -111,7 +112,7 @@ fn create(number: u64) -> Write {
 
 fn write(number: u64) -> (QueuedWrite, Answer) {
     let (reply, answer) = oneshot::channel();
-    (QueuedWrite { write: create(number), reply }, answer)
+    (QueuedWrite { before: None, write: create(number), seen: Vec::new(), reply }, answer)
 }
 
 /// What the peer sends: its greeting, and then one frame for each of its own writes.
@@ -328,4 +329,45 @@ fn a_disk_that_failed_and_a_committer_that_is_gone_end_the_driver() {
     let mut desk = desk();
     drop(std::mem::replace(&mut desk.batches, std::sync::mpsc::channel().1));
     assert!(desk.driver.apply(Woken::Write(write(1).0)).is_err());
+}
+
+fn queued(write: Write) -> (QueuedWrite, Answer) {
+    let (reply, answer) = oneshot::channel();
+    (QueuedWrite { before: None, write, seen: Vec::new(), reply }, answer)
+}
+
+/// Otherwise a guest could be told that a visit is gone, and find it again after a crash.
+#[test]
+fn gone_is_answered_once_the_erasure_is_durable() {
+    for is_disk_busy in [false, true] {
+        let mut desk = desk();
+        let (first, _answer) = write(1);
+        desk.apply(Woken::Write(first));
+        let mut batch = desk.batches.try_recv().unwrap();
+        assert!(desk.sync(batch).is_continue());
+        if is_disk_busy {
+            desk.apply(Woken::Write(write(2).0));
+            batch = desk.batches.try_recv().unwrap();
+        }
+        let Write::Change { key, .. } = create(1) else { unreachable!() };
+        let erase = Write::Erase { name: key.name, lasting: false, reason: Reason::Subject };
+        desk.apply(Woken::Write(queued(erase).0));
+        let (again, mut gone) = write(1);
+        desk.apply(Woken::Write(again));
+        assert_eq!(gone.try_recv().unwrap_err(), TryRecvError::Empty, "the tombstone is not durable");
+        if is_disk_busy {
+            assert!(desk.sync(batch).is_continue());
+            assert_eq!(gone.try_recv().unwrap_err(), TryRecvError::Empty, "it is in the next batch");
+        }
+        let batch = desk.batches.try_recv().unwrap();
+        assert!(desk.sync(batch).is_continue());
+        assert!(matches!(gone.try_recv().unwrap(), Err(WriteError::Gone)));
+        // What is durable already waits for nothing.
+        while let Ok(batch) = desk.batches.try_recv() {
+            assert!(desk.sync(batch).is_continue());
+        }
+        let (again, mut gone) = write(1);
+        desk.apply(Woken::Write(again));
+        assert!(matches!(gone.try_recv().unwrap(), Err(WriteError::Gone)));
+    }
 }

@@ -1,11 +1,15 @@
-//! Which format of the guest list the client wants (RFC 9110, section 12.5.1).
+//! Which format of personal data the client wants (RFC 9110, section 12.5.1).
+//!
+//! # Invariants
+//! - Every answer that has a guest's data is in a media type that the client accepts, or 406 names those that there are.
+//!   Public answers are JSON whatever the client accepts, because a cache hands them to all.
 
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, HeaderValue};
 
 use super::super::problem::{Kind, Problem};
 
-/// A format of the guest list.
+/// A format of personal data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum Format {
     /// One object, page by page.
@@ -20,8 +24,11 @@ pub(in super::super) enum Format {
     Xlsx,
 }
 
-/// Those that have a media type of their own, in order of preference for a client that has none.
-const FORMATS: [Format; 4] = [Format::Json, Format::Ndjson, Format::Csv, Format::Xlsx];
+/// Formats of a guest list that have a media type of their own, in order of preference for a client that has none.
+pub(super) const LIST: &[Format] = &[Format::Json, Format::Ndjson, Format::Csv, Format::Xlsx];
+
+/// Those of contacts.
+pub(super) const CONTACTS: &[Format] = &[Format::Json, Format::Csv];
 
 /// The value of the parameter `dialect` that asks for the table for offices.
 const EXCEL_DE: &str = "excel-de";
@@ -29,24 +36,28 @@ const EXCEL_DE: &str = "excel-de";
 const XLSX: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 impl Format {
-    /// The format that the client prefers.
-    pub(super) fn of(headers: &HeaderMap) -> Result<Format, Problem> {
-        if !headers.contains_key(ACCEPT) {
-            return Ok(Format::Json);
-        }
+    /// The format of `available` that the client prefers; the first one if it says nothing.
+    pub(super) fn of(headers: &HeaderMap, available: &[Format]) -> Result<Format, Problem> {
         let values = headers.get_all(ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
         let ranges: Vec<(&str, u16)> = values.flat_map(|value| value.split(',')).filter_map(range).collect();
+        let anything = [("*/*", 1_000)];
+        let ranges = if headers.contains_key(ACCEPT) { ranges.as_slice() } else { &anything };
         let mut best: Option<(Format, u16)> = None;
-        for format in FORMATS {
-            let quality = format.quality(&ranges);
+        for &format in available {
+            let quality = format.quality(ranges);
             if quality > best.map_or(0, |(_, quality)| quality) {
                 best = Some((format, quality));
             }
         }
         best.map(|(format, _)| format).ok_or_else(|| {
-            let available = format!("application/json, application/x-ndjson, text/csv and {XLSX} are available");
-            Problem::new(Kind::NotAcceptable, available)
+            let names: Vec<&str> = available.iter().map(|format| format.name()).collect();
+            Problem::new(Kind::NotAcceptable, format!("available: {}", names.join(", ")))
         })
+    }
+
+    /// Refuses a client that does not accept JSON.
+    pub(in super::super) fn expect_json(headers: &HeaderMap) -> Result<(), Problem> {
+        Format::of(headers, &[Format::Json]).map(|_| ())
     }
 
     /// This format in the dialect that the query asks for. The dialect is a parameter of the query, because it selects
@@ -61,12 +72,22 @@ impl Format {
         }
     }
 
-    /// The name of the file as which a browser stores it; `None` if it is not made for that.
-    pub(super) fn file_name(self) -> Option<&'static str> {
+    /// The end of the name of the file as which a browser stores it; `None` if it is not made for that.
+    pub(super) fn extension(self) -> Option<&'static str> {
         match self {
             Format::Json | Format::Ndjson => None,
-            Format::Csv | Format::ExcelCsv => Some("guests.csv"),
-            Format::Xlsx => Some("guests.xlsx"),
+            Format::Csv | Format::ExcelCsv => Some("csv"),
+            Format::Xlsx => Some("xlsx"),
+        }
+    }
+
+    /// The media type without parameters.
+    fn name(self) -> &'static str {
+        match self {
+            Format::Json => "application/json",
+            Format::Ndjson => "application/x-ndjson",
+            Format::Csv | Format::ExcelCsv => "text/csv",
+            Format::Xlsx => XLSX,
         }
     }
 
@@ -82,12 +103,8 @@ impl Format {
 
     /// The quality of the most specific range that fits.
     fn quality(self, ranges: &[(&str, u16)]) -> u16 {
-        let (kind, name) = match self {
-            Format::Json => ("application/*", "application/json"),
-            Format::Ndjson => ("application/*", "application/x-ndjson"),
-            Format::Csv | Format::ExcelCsv => ("text/*", "text/csv"),
-            Format::Xlsx => ("application/*", XLSX),
-        };
+        let name = self.name();
+        let kind = if name.starts_with("text/") { "text/*" } else { "application/*" };
         let of = |wanted: &str| {
             ranges.iter().find(|(range, _)| range.eq_ignore_ascii_case(wanted)).map(|(_, quality)| *quality)
         };
@@ -110,17 +127,17 @@ mod tests {
     use hyper::HeaderMap;
     use hyper::header::{ACCEPT, HeaderValue};
 
-    use super::{FORMATS, Format, XLSX};
+    use super::{CONTACTS, Format, LIST, XLSX};
 
-    fn of(accept: &str) -> Option<Format> {
+    fn among(available: &[Format], accept: &str) -> Option<Format> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_str(accept).expect("a header"));
-        Format::of(&headers).ok()
+        Format::of(&headers, available).ok()
     }
 
     #[test]
     fn the_client_gets_what_it_prefers() {
-        assert_eq!(Format::of(&HeaderMap::new()).ok(), Some(Format::Json));
+        assert_eq!(Format::of(&HeaderMap::new(), LIST).ok(), Some(Format::Json));
         for (accept, format) in [
             ("*/*", Some(Format::Json)),
             ("text/csv", Some(Format::Csv)),
@@ -140,13 +157,22 @@ mod tests {
             ("image/png", None),
             ("", None),
         ] {
-            assert_eq!(of(accept), format, "{accept}");
+            assert_eq!(among(LIST, accept), format, "{accept}");
         }
     }
 
     #[test]
+    fn only_what_is_available_is_chosen() {
+        assert_eq!(among(CONTACTS, "text/csv"), Some(Format::Csv));
+        assert_eq!(among(CONTACTS, "application/x-ndjson"), None);
+        assert_eq!(among(CONTACTS, "application/x-ndjson, */*;q=0.1"), Some(Format::Json));
+        assert_eq!(among(&[Format::Json], "text/csv"), None);
+        assert_eq!(among(&[Format::Json], "application/*"), Some(Format::Json));
+    }
+
+    #[test]
     fn only_csv_has_a_dialect() {
-        for format in FORMATS {
+        for &format in LIST {
             assert_eq!(format.in_dialect(None).ok(), Some(format));
             let expected = (format == Format::Csv).then_some(Format::ExcelCsv);
             assert_eq!(format.in_dialect(Some("excel-de")).ok(), expected);

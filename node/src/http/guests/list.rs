@@ -1,10 +1,13 @@
 //! `GET /v1/venues/{venue}/guests`: who was here.
 
-use api::wait::WAIT;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use api::headers::COMPLETENESS;
+use api::wait::WAIT;
+use api::{Moment, RegionId};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hyper::StatusCode;
@@ -18,8 +21,8 @@ use super::super::reply::{BrokeOff, Reply, full, header, stream as streamed};
 use super::super::session::Session;
 use super::super::venues::{self, CachedVenue};
 use super::super::{App, auth};
-use super::accept::Format;
-use super::cursor::Cursor;
+use super::accept::{Format, LIST};
+use super::cursor::{Cursor, Scope};
 use super::listing::{Listing, Shape};
 use super::pages::Pages;
 use super::{shown, xlsx};
@@ -37,8 +40,8 @@ const MOST: usize = 10_000;
 
 /// The parameters of a request.
 struct GuestListRequest {
+    scope: Scope,
     window: Window,
-    area: Option<String>,
     limit: usize,
     cursor: Option<Cursor>,
 }
@@ -48,7 +51,7 @@ pub(in super::super) async fn list(call: Call) -> Result<Reply, Problem> {
     let venue = call.venue()?;
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
-    let format = Format::of(&call.parts.headers)?;
+    let format = Format::of(&call.parts.headers, LIST)?;
     let query = Query::parse(call.parts.uri.query(), &["from", "to", "area", "limit", "cursor", "dialect", WAIT])?;
     let format = format.in_dialect(query.get("dialect"))?;
     let session = Session::begin(app, &call.parts.headers, query.wait()?).await?;
@@ -57,15 +60,15 @@ pub(in super::super) async fn list(call: Call) -> Result<Reply, Problem> {
     let (after, through) = match asked.cursor {
         // A visit that arrived since the first page may lie before this page, so the completeness stays that of the
         // first page.
-        Some(Cursor { last, completeness }) => (Some(last), completeness),
+        Some(Cursor { last, completeness, .. }) => (Some(last), completeness),
         None => (None, session.status.complete_through.clone()),
     };
     let status = session.status.clone();
     let mut reply = if format == Format::Json {
-        let pages = Pages::new(call.app.clone(), status, known, asked.window, asked.area, after);
-        send(Listing::new(pages, Shape::Json(asked.limit), venue, through), format.media_type()).await?
+        let pages = Pages::new(call.app.clone(), status, known, asked.window, asked.scope.area.clone(), after);
+        send(Listing::new(pages, Shape::Json(asked.limit, asked.scope), through), format.media_type()).await?
     } else {
-        let asked = Export { window: asked.window, area: asked.area, format, words: TableWords::default() };
+        let asked = Export { window: asked.window, area: asked.scope.area, format, words: TableWords::default() };
         export(&call.app, status, known, asked).await?
     };
     reply.headers_mut().insert(VARY, HeaderValue::from_static("accept"));
@@ -90,24 +93,31 @@ pub(in super::super) async fn export(
     asked: Export,
 ) -> Result<Reply, Problem> {
     let Export { window, area, format, words } = asked;
-    let (venue, through) = (known.venue.id, status.complete_through.clone());
+    let through = status.complete_through.clone();
     let table = GuestTable::new(words, &known.venue.timezone);
-    let shown = shown(&through).iter().map(|(region, moment)| format!("{region}={moment}")).collect::<Vec<_>>();
+    let completeness = shown(&through);
+    let scope = Scope { venue: known.venue.id, from: Some(window.from), to: Some(window.to), area: area.clone() };
     let pages = Pages::new(app.clone(), status, known, window, area, None);
-    let send = |pages, shape| send(Listing::new(pages, shape, venue, through.clone()), format.media_type());
+    let send = |pages, shape| send(Listing::new(pages, shape, through.clone()), format.media_type());
     let mut reply = match format {
-        Format::Json => send(pages, Shape::Json(MOST)).await?,
+        Format::Json => send(pages, Shape::Json(MOST, scope)).await?,
         Format::Ndjson => send(pages, Shape::Ndjson).await?,
         Format::Csv => send(pages, Shape::Csv).await?,
         Format::ExcelCsv => send(pages.with_acceptance(), Shape::ExcelCsv(Box::new(table))).await?,
         Format::Xlsx => xlsx::answer(app, pages.with_acceptance(), table, through, xlsx::BEGIN).await?,
     };
-    if let Some(name) = format.file_name() {
-        reply.headers_mut().insert(COMPLETENESS, header(shown.join(", ")));
-        let disposition = header(format!("attachment; filename=\"{name}\""));
-        reply.headers_mut().insert(CONTENT_DISPOSITION, disposition);
-    }
+    describe_file(&mut reply, format, "guests", &completeness);
     Ok(reply)
+}
+
+/// Adds the headers of an answer that a browser stores as a file: its name, and the completeness, for which a table has no
+/// place.
+pub(super) fn describe_file(reply: &mut Reply, format: Format, name: &str, completeness: &BTreeMap<RegionId, Moment>) {
+    let Some(extension) = format.extension() else { return };
+    let regions = completeness.iter().map(|(region, moment)| format!("{region}={moment}")).collect::<Vec<_>>();
+    let headers = reply.headers_mut();
+    headers.insert(COMPLETENESS, header(regions.join(", ")));
+    headers.insert(CONTENT_DISPOSITION, header(format!("attachment; filename=\"{name}.{extension}\"")));
 }
 
 /// A list of one page goes out in one piece with its length, a longer one as a stream.
@@ -119,10 +129,14 @@ async fn send(mut listing: Listing, media_type: HeaderValue) -> Result<Reply, Pr
         reply.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         return Ok(reply);
     }
-    let rest = stream::unfold(Some(listing), |listing| async move {
-        let mut listing = listing?;
+    let place = listing.place()?;
+    let rest = stream::unfold(Some((listing, place)), |under_way| async move {
+        let (mut listing, place) = under_way?;
+        if Instant::now() >= place.until {
+            return Some((Err(BrokeOff), None));
+        }
         match listing.next().await {
-            Ok(piece) => piece.map(|piece| (Ok(piece), Some(listing))),
+            Ok(piece) => piece.map(|piece| (Ok(piece), Some((listing, place)))),
             // The status was sent already, so the only way to report an error is to break the connection off.
             Err(_) => Some((Err(BrokeOff), None)),
         }
@@ -135,6 +149,7 @@ impl GuestListRequest {
     fn read(query: &Query<'_>, venue: VenueId, format: Format, now: Wall) -> Result<GuestListRequest, Problem> {
         let to = query.time("to")?;
         let from = query.time("from")?;
+        let scope = Scope { venue, from, to, area: query.get("area").map(str::to_owned) };
         let window = window(from, to, now)?;
         if format != Format::Json && (query.get("limit").is_some() || query.get("cursor").is_some()) {
             let words = "`limit` and `cursor` page through JSON; the other formats have the whole window";
@@ -142,12 +157,14 @@ impl GuestListRequest {
         }
         let cursor = match query.get("cursor") {
             None => None,
-            Some(text) => Some(Cursor::read(venue, text).ok_or_else(|| {
-                Problem::parameter("cursor", "the cursor of an earlier page of this venue's list is expected")
+            Some(text) => Some(Cursor::read(&scope, text).ok_or_else(|| {
+                let words = "the cursor of an earlier page is expected, with the same `from`, `to` and `area`";
+                Problem::parameter("cursor", words)
             })?),
         };
-        let area = query.get("area").map(str::to_owned);
-        Ok(GuestListRequest { window, area, limit: query.count("limit", MOST)?.unwrap_or(LIMIT), cursor })
+        // Later pages have the window of the first, also if it was left to the node.
+        let window = cursor.as_ref().map_or(window, |cursor| cursor.window);
+        Ok(GuestListRequest { scope, window, limit: query.count("limit", MOST)?.unwrap_or(LIMIT), cursor })
     }
 }
 

@@ -14,16 +14,17 @@ use bytes::Bytes;
 use replication::{DocumentId, Wall};
 use serde_json::json;
 
+use super::super::long_lists::ListPlace;
 use super::super::problem::Problem;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Scope};
 use super::pages::{Item, Pages};
 use super::{Completeness, shown};
-use registry::{GuestRow, GuestTable, VenueId, guest_csv, guest_excel_csv};
+use registry::{GuestRow, GuestTable, guest_csv, guest_excel_csv};
 
 /// The form of a list that is sent while it is read.
 pub(super) enum Shape {
-    /// One object with at most so many rows.
-    Json(usize),
+    /// One object with at most so many rows of this list.
+    Json(usize, Scope),
     /// One object a line.
     Ndjson,
     /// The table for scripts.
@@ -36,7 +37,6 @@ pub(super) enum Shape {
 pub(super) struct Listing {
     pages: Pages,
     shape: Shape,
-    venue: VenueId,
     completeness: Completeness,
     /// Rows that were left out because they do not decode.
     unreadable: u64,
@@ -51,12 +51,11 @@ pub(super) struct Listing {
 
 impl Listing {
     /// A list of `pages`.
-    pub(super) fn new(pages: Pages, shape: Shape, venue: VenueId, completeness: Completeness) -> Listing {
-        let left = if let Shape::Json(limit) = shape { limit } else { usize::MAX };
+    pub(super) fn new(pages: Pages, shape: Shape, completeness: Completeness) -> Listing {
+        let left = if let Shape::Json(limit, _) = shape { limit } else { usize::MAX };
         Listing {
             pages,
             shape,
-            venue,
             completeness,
             unreadable: 0,
             unreadable_behind: 0,
@@ -65,6 +64,11 @@ impl Listing {
             begun: false,
             ended: false,
         }
+    }
+
+    /// A place for a list of more than one page, to be kept until it ends.
+    pub(super) fn place(&self) -> Result<ListPlace, Problem> {
+        self.pages.long_list()
     }
 
     /// Whether the last piece is out.
@@ -81,11 +85,11 @@ impl Listing {
         if !self.begun {
             self.begun = true;
             match &self.shape {
-                Shape::Json(_) => out.extend_from_slice(b"{\"visits\":["),
+                Shape::Json(..) => out.extend_from_slice(b"{\"visits\":["),
                 Shape::Ndjson => {}
-                Shape::Csv => out.extend_from_slice(&guest_csv::header().map_err(unwritable)?),
+                Shape::Csv => out.extend_from_slice(&guest_csv::header(&[]).map_err(unwritable)?),
                 Shape::ExcelCsv(table) => {
-                    out.extend_from_slice(&guest_excel_csv::header(table).map_err(unwritable)?);
+                    out.extend_from_slice(&guest_excel_csv::header(table, &[]).map_err(unwritable)?);
                 }
             }
         }
@@ -95,7 +99,7 @@ impl Listing {
                 self.end(&mut out, None)?;
                 break;
             };
-            let max_stay = self.pages.max_stay();
+            let assumed_stay = self.pages.assumed_stay();
             for item in items {
                 let found = match item {
                     Item::Visit(found) => found,
@@ -106,11 +110,11 @@ impl Listing {
                     }
                 };
                 if self.left == 0 {
-                    let cursor = self.last.map(|last| Cursor { last, completeness: self.completeness.clone() });
-                    self.end(&mut out, cursor.map(|cursor| cursor.write(self.venue)))?;
+                    let cursor = self.cursor();
+                    self.end(&mut out, cursor)?;
                     return Ok(Some(out.into()));
                 }
-                let row = GuestRow::of(&found.visit, &found.region, max_stay);
+                let row = GuestRow::of(&found.visit, &found.region, assumed_stay);
                 self.row(&row, found.accepted, &mut out)?;
                 self.left -= 1;
                 self.last = Some(found.visit.id.document_id());
@@ -122,9 +126,16 @@ impl Listing {
         Ok(if out.is_empty() { None } else { Some(out.into()) })
     }
 
+    /// Where the next page begins.
+    fn cursor(&self) -> Option<String> {
+        let (Shape::Json(_, scope), Some(last)) = (&self.shape, self.last) else { return None };
+        let cursor = Cursor { window: self.pages.window(), last, completeness: self.completeness.clone() };
+        Some(cursor.write(scope))
+    }
+
     fn row(&self, row: &GuestRow, accepted: Option<Wall>, out: &mut Vec<u8>) -> Result<(), Problem> {
         match &self.shape {
-            Shape::Json(_) => {
+            Shape::Json(..) => {
                 if self.last.is_some() {
                     out.push(b',');
                 }
@@ -152,7 +163,7 @@ impl Listing {
             self.unreadable += self.unreadable_behind;
         }
         match &self.shape {
-            Shape::Json(_) => {
+            Shape::Json(..) => {
                 out.extend_from_slice(b"],\"completeness\":");
                 serde_json::to_writer(&mut *out, &shown(&self.completeness)).map_err(unwritable)?;
                 if self.unreadable > 0 {
@@ -173,10 +184,11 @@ impl Listing {
             }
             // Completeness was sent as a header. The number of rows that do not decode is known only now.
             Shape::Csv if self.unreadable > 0 => {
-                out.extend_from_slice(&guest_csv::unreadable(self.unreadable).map_err(unwritable)?);
+                out.extend_from_slice(&guest_csv::last_line(&[], "unreadable", self.unreadable).map_err(unwritable)?);
             }
             Shape::ExcelCsv(table) if self.unreadable > 0 => {
-                out.extend_from_slice(&guest_excel_csv::unreadable(table, self.unreadable).map_err(unwritable)?);
+                let line = guest_excel_csv::last_line(&[], &table.words().unreadable, self.unreadable);
+                out.extend_from_slice(&line.map_err(unwritable)?);
             }
             Shape::Csv | Shape::ExcelCsv(_) => {}
         }
@@ -184,7 +196,7 @@ impl Listing {
     }
 }
 
-fn unwritable(error: impl std::error::Error + 'static) -> Problem {
+pub(super) fn unwritable(error: impl std::error::Error + 'static) -> Problem {
     tracing::error!(error = &error as &dyn std::error::Error, "a guest list could not be written");
     Problem::internal()
 }

@@ -1,7 +1,8 @@
 //! Reading the visits of a window, a page at a time and in order of arrival.
 //!
 //! # Invariants
-//! - Storage is read on the runtime's blocking threads, one page at a time, so a slow client holds no thread.
+//! - Storage is read on the runtime's blocking threads, one page at a time, so a slow client holds no thread. Few pages are
+//!   read at one time, so lists leave processors to check-ins.
 //! - Every page shows what one durable vector covers, so one session token and one completeness hold for the whole
 //!   list.
 
@@ -11,10 +12,11 @@ use std::time::Duration;
 use replication::{DocumentId, Query, Status, VersionVector, Wall};
 
 use super::super::App;
+use super::super::long_lists::ListPlace;
 use super::super::problem::Problem;
 use super::super::store::{accepting_region, first_acceptance, read_visit};
 use super::super::venues::CachedVenue;
-use registry::{VISITS, Visit, VisitId, Window};
+use registry::{LONGEST_RETENTION, VISITS, Visit, VisitId, Window};
 
 /// Ids read at a time.
 const PAGE: usize = 500;
@@ -51,6 +53,7 @@ pub(in super::super) struct Pages {
     with_acceptance: bool,
     /// The reader's knowledge at the last look.
     since: Option<Arc<VersionVector>>,
+    begun: bool,
     done: bool,
 }
 
@@ -64,9 +67,23 @@ impl Pages {
         area: Option<String>,
         after: Option<DocumentId>,
     ) -> Pages {
-        let (first, to) = window.ids();
+        // The stays of a pack that this node does not have may be as long as any visit is kept.
+        let is_known = known.pack.id == known.venue.policy;
+        let (first, to) = window.ids(if is_known { known.pack.look_back() } else { LONGEST_RETENTION });
         let from = after.and_then(successor).unwrap_or(first).max(first);
-        Pages { app, status, known, window, area, from, to, with_acceptance: false, since: None, done: false }
+        Pages {
+            app,
+            status,
+            known,
+            window,
+            area,
+            from,
+            to,
+            with_acceptance: false,
+            since: None,
+            begun: false,
+            done: false,
+        }
     }
 
     /// Reads as well when each check-in was accepted, which is one more read of the store for each visit.
@@ -79,9 +96,18 @@ impl Pages {
         Pages { since: Some(Arc::new(known)), ..self }
     }
 
+    pub(super) fn window(&self) -> Window {
+        self.window
+    }
+
     /// How long a guest who never checked out is assumed to have stayed.
-    pub(in super::super) fn max_stay(&self) -> Duration {
-        self.known.pack.max_stay
+    pub(in super::super) fn assumed_stay(&self) -> Duration {
+        self.known.pack.assumed_stay
+    }
+
+    /// A place for a list of more than one page.
+    pub(in super::super) fn long_list(&self) -> Result<ListPlace, Problem> {
+        self.app.long_lists.list(self.known.venue.id)
     }
 
     /// The next page, possibly without a visit of interest; `None` at the end.
@@ -90,20 +116,22 @@ impl Pages {
             return Ok(None);
         }
         let (app, status) = (self.app.clone(), self.status.clone());
-        let (tenant, max_stay) = (self.known.venue.id.tenant(), self.max_stay());
+        let (tenant, assumed_stay) = (self.known.venue.id.tenant(), self.assumed_stay());
         let query = Query { collection: VISITS, tenant, from: self.from, to: self.to, limit: PAGE };
         let wanted = Wanted {
             window: self.window,
             area: self.area.clone(),
-            max_stay,
+            assumed_stay,
             acceptance: self.with_acceptance,
             since: self.since.clone(),
         };
-        let read = tokio::task::spawn_blocking(move || read(&app, &status, &query, &wanted));
-        let (last, items) = read.await.map_err(|error| {
-            tracing::error!(%error, "a thread that read a page panicked: the guest list is not sent");
-            Problem::internal()
-        })??;
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        let turn = app.long_lists.page(self.known.venue.id, is_first).await?;
+        let read = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            read(&app, &status, &query, &wanted)
+        });
+        let (last, items) = read.await.map_err(|error| Problem::of_thread(&error, "a page of a guest list"))??;
         // A page lacks an id that was erased a moment ago, so a short page is not necessarily the last.
         match last.map(successor) {
             Some(Some(next)) => self.from = next,
@@ -117,7 +145,7 @@ impl Pages {
 struct Wanted {
     window: Window,
     area: Option<String>,
-    max_stay: Duration,
+    assumed_stay: Duration,
     acceptance: bool,
     since: Option<Arc<VersionVector>>,
 }
@@ -152,7 +180,7 @@ fn read(
         items.extend((0..stored.unreadable).map(|_| Item::Unreadable));
         let Some((visit, _)) = stored.visit else { continue };
         let is_there = wanted.area.as_ref().is_none_or(|wanted| visit.areas().any(|area| area == wanted));
-        if wanted.window.names(&visit, wanted.max_stay) && is_there {
+        if wanted.window.names(&visit, wanted.assumed_stay) && is_there {
             let accepted = if wanted.acceptance { first_acceptance(app, status, &rows)? } else { None };
             let region = accepting_region(status, &rows);
             let knew = |known: &Arc<VersionVector>| {

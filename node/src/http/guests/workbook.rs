@@ -5,8 +5,8 @@
 //!   a formula when a person edits the cell.
 //! - Memory is bounded: of the sheet of guests one row is in memory. The rows go to a temporary file.
 //! - Temporary files have no name (`O_TMPFILE`, or unlinked before the first byte is written), so no other user can
-//!   open them and the system frees them when the process ends, however it ends. They lie in the node's data directory:
-//!   what protects the store protects them, and a temporary folder in memory does not fill up.
+//!   open them and the system frees them when the process ends, however it ends. They lie in memory if that has the
+//!   room, because the rows are not sealed, and otherwise in the node's data directory.
 //!
 //! # Why `rust_xlsxwriter`
 //! It is the kept writer of the format, and it can write row by row (`constant_memory`). Its strings must be inline: its table of

@@ -9,12 +9,14 @@
 //! - Only few workbooks are made at one time on one node, because each keeps a processor busy and takes disk space.
 
 use std::fs::File;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
 use futures_util::{FutureExt, TryFutureExt};
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use registry::{GuestRow, GuestTable};
 use tokio::io::AsyncReadExt;
 use tokio::sync::OwnedSemaphorePermit;
@@ -47,8 +49,8 @@ pub(super) async fn answer(
 ) -> Result<Reply, Problem> {
     let busy = |_| Problem::new(Kind::Busy, "repeat the request in a moment, or elsewhere");
     let place = app.workbooks.clone().try_acquire_owned().map_err(busy)?;
-    let folder = app.data.clone();
-    let begun = on_thread(move || GuestWorkbook::begin(folder, table)).await?;
+    let data = app.data.clone();
+    let begun = on_thread(move || GuestWorkbook::begin(scratch(data), table)).await?;
     let mut making = AbortOnDropHandle::new(tokio::spawn(make(begun, pages, completeness, place)));
     let Ok(made) = tokio::time::timeout(begin, &mut making).await else {
         let made = making.map(|made| made.map_err(panicked).flatten().map(pieces).map_err(|_| BrokeOff));
@@ -61,6 +63,19 @@ pub(super) async fn answer(
     Ok(reply)
 }
 
+/// Where the rows of a workbook lie while it is made: in memory if that has the room, so that no disk keeps names that are
+/// erased later, otherwise beside the data.
+fn scratch(data: PathBuf) -> PathBuf {
+    const MEMORY: &str = "/dev/shm";
+    // The longest workbook takes half of it.
+    const ROOM: u64 = 1 << 30;
+    let has_room = statfs(MEMORY).is_ok_and(|found| {
+        let block = u64::try_from(found.block_size()).unwrap_or_default();
+        found.filesystem_type() == TMPFS_MAGIC && found.blocks_available().saturating_mul(block) >= ROOM
+    });
+    if has_room { MEMORY.into() } else { data }
+}
+
 /// Makes the workbook page by page. The place goes to the last thread, which goes on when the client has gone away.
 async fn make(
     mut workbook: GuestWorkbook,
@@ -69,13 +84,13 @@ async fn make(
     place: OwnedSemaphorePermit,
 ) -> Made {
     while let Some(items) = pages.next().await? {
-        let max_stay = pages.max_stay();
+        let assumed_stay = pages.assumed_stay();
         workbook = on_thread(move || {
             for item in items {
                 match item {
                     Item::Unreadable => workbook.add_unreadable(),
                     Item::Visit(found) => {
-                        workbook.add(&GuestRow::of(&found.visit, &found.region, max_stay), found.accepted)?;
+                        workbook.add(&GuestRow::of(&found.visit, &found.region, assumed_stay), found.accepted)?;
                     }
                 }
             }
@@ -99,12 +114,7 @@ async fn on_thread<T: Send + 'static>(
 }
 
 fn panicked(error: JoinError) -> Problem {
-    tracing::error!(
-        %error,
-        action = "see whether the disk of the data directory is full",
-        "the making of a workbook panicked: the guest list is not sent"
-    );
-    Problem::internal()
+    Problem::of_thread(&error, "a workbook; see whether the disk of the data directory is full")
 }
 
 fn failed(error: &WorkbookError) -> Problem {

@@ -153,7 +153,7 @@ mod tests {
             assert_eq!(address.len(), "/assets/".len() + name.len() + 17, "{address}");
             total += content.len();
         }
-        assert!(total < 28_000, "{total}");
+        assert!(total < 30_000, "{total}");
     }
 
     #[test]

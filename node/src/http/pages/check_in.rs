@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use api::headers::NOW;
+use api::problem::ClockDifference;
 use hyper::StatusCode;
 use hyper::header::RETRY_AFTER;
 use hyper::http::request::Parts;
@@ -18,8 +20,9 @@ use serde::Serialize;
 
 use super::super::App;
 use super::super::call::Call;
+use super::super::preconditions::Preconditions;
 use super::super::problem::{Answered, Kind, Problem};
-use super::super::reply::header;
+use super::super::reply::{Reply, header};
 use super::super::session::Session;
 use super::super::venues::{self, CachedVenue};
 use super::super::visits::{self, CheckInError};
@@ -107,11 +110,12 @@ pub(in super::super) async fn accept(call: Call) -> Answered {
     let mut typed = Typed { persons, area, identity: Some((id, secret)), ..Typed::default() };
     match error {
         CheckInError::Invalid(invalid) => {
-            let late = invalid.errors.iter().any(|error| error.pointer == "/arrived");
             typed.errors = errors(texts, &place.known.pack, &invalid, &typed.persons);
             // The id carries the arrival, so a form that is too old needs a new one.
-            typed.identity = typed.identity.filter(|_| !late);
-            form_page(&app, texts, &parts, &session, &place, StatusCode::UNPROCESSABLE_ENTITY, typed)
+            typed.identity = typed.identity.filter(|_| invalid.clock.is_none());
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            let reply = form_page(&app, texts, &parts, &session, &place, status, typed)?;
+            Ok(with_time(reply, invalid.clock))
         }
         // The guest went back, changed the form and sent it again: a correction.
         CheckInError::Problem(problem) if problem.kind() == Kind::Conflict => visitor.correct(session, &form).await,
@@ -121,8 +125,16 @@ pub(in super::super) async fn accept(call: Call) -> Answered {
             reply.headers_mut().insert(RETRY_AFTER, header(AGAIN_S.to_string()));
             Ok(reply)
         }
-        CheckInError::Problem(problem) => Ok(visitor.absent(&problem)),
+        CheckInError::Problem(problem) => Ok(with_time(visitor.absent(&problem), problem.clock())),
     }
+}
+
+/// Tells the time to a device whose check-in was refused for its time, so that it can see whether its clock is wrong.
+fn with_time(mut reply: Reply, clock: Option<ClockDifference>) -> Reply {
+    if let Some(clock) = clock {
+        reply.headers_mut().insert(NOW, header(clock.now.to_string()));
+    }
+    reply
 }
 
 /// Whether the check-in was a repeat. While the clock is in doubt the node judges no time.
@@ -136,7 +148,7 @@ async fn check_in(
     if session.status.doubt.is_some() {
         return Err(Problem::clock_in_doubt().into());
     }
-    Ok(visits::check_in(app, session, venue, id, body).await?.is_repeat())
+    Ok(visits::check_in(app, session, venue, id, body, &Preconditions::default()).await?.is_repeat())
 }
 
 fn errors(texts: &Texts, pack: &PolicyPack, invalid: &Invalid, persons: &[(usize, Person)]) -> FormErrors {

@@ -33,7 +33,6 @@ mod slips;
 mod tests;
 mod window;
 
-pub use access::ConsoleKeys;
 pub(in super::super) use contacts::contacts;
 pub(in super::super) use door::{enter, leave, register, registration, speak};
 pub(in super::super) use list::{ask, export, list};

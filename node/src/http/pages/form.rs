@@ -10,6 +10,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::HeaderMap;
 use hyper::body::Incoming;
 use hyper::header::CONTENT_TYPE;
+use hyper::http::request::Parts;
 use registry::{Person, PersonField, Secret, VisitId};
 use replication::Wall;
 
@@ -49,6 +50,13 @@ impl Form {
             Err(_) => return Err(Problem::new(Kind::BodyTimeout, "the whole form is expected within 10 seconds")),
         };
         Ok(Form::parse(&body))
+    }
+
+    /// A form with one field, filled from the query of the page's address.
+    pub(super) fn of_query(parts: &Parts, field: &str) -> Form {
+        let Form(mut pairs) = Form::parse(parts.uri.query().unwrap_or_default().as_bytes());
+        pairs.retain(|(name, _)| name == field);
+        Form(pairs)
     }
 
     fn parse(body: &[u8]) -> Form {

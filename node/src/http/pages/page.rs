@@ -182,6 +182,7 @@ pub(in super::super) fn trouble(parts: &Parts, problem: Problem) -> Reply {
         Kind::NoRoute => (StatusCode::NOT_FOUND, "missing-page-title", "missing-page"),
         Kind::NoVenue | Kind::MalformedId => (StatusCode::NOT_FOUND, "missing-venue-title", "missing-venue"),
         Kind::Closed => (StatusCode::GONE, "closed-title", "closed-venue"),
+        kind @ (Kind::Uninvited | Kind::NoNewVenues) => (kind.status(), "uninvited-title", "uninvited"),
         kind => (kind.status(), "trouble-title", "trouble"),
     };
     let home = problem.kind() == Kind::NoRoute;

@@ -21,8 +21,9 @@ use replication::{DocumentKey, Row};
 use serde_json::json;
 
 use super::super::App;
-use super::super::call::Call;
+use super::super::call::{self, Call};
 use super::super::durability::{Proof, confirmed};
+use super::super::preconditions::Preconditions;
 use super::super::problem::{Answered, Kind, Problem};
 use super::super::reply::Reply;
 use super::super::session::Session;
@@ -215,7 +216,9 @@ impl Visitor<'_> {
             return Err(Problem::clock_in_doubt());
         }
         let patch = VisitPatch::parse(patch.to_string().as_bytes())?;
-        match visits::apply_correction(app, &mut session, holder.venue, holder.id, &patch).await {
+        match visits::apply_correction(app, &mut session, holder.venue, holder.id, &patch, &Preconditions::default())
+            .await
+        {
             Ok(corrected) => {
                 let visits::Corrected { visit, expires_at, needs, .. } = corrected;
                 session.status = app.handle.status();
@@ -236,7 +239,9 @@ impl Visitor<'_> {
         if session.status.doubt.is_some() {
             return Err(Problem::clock_in_doubt());
         }
-        let outcome = visits::apply_erasure(app, session, holder.venue, holder.id).await?;
+        let outcome =
+            visits::apply_erasure(app, session, holder.venue, holder.id, &Preconditions::default(), call::peer(parts))
+                .await?;
         let has = confirmed(app, &Proof::of(app, outcome), app.membership.now().regions.len(), REGIONS_WAIT).await;
         Ok(view::erased(app, texts, parts, &holder, &has))
     }

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use registry::PolicyPack;
+use api::Moment;
+use registry::{PolicyPack, Secret, VisitId};
+use replication::Wall;
 use serde_json::json;
+
+use crate::clock::{Clock, SystemClock};
 
 use super::super::testing::{Answer, Api, Venue};
 use super::assets;
@@ -80,6 +84,29 @@ async fn a_form_that_is_sent_twice_is_one_visit_and_one_that_was_changed_is_a_co
     let list = venue.list(&api, "/guests", "application/json").await.json();
     assert_eq!(list["visits"].as_array().expect("visits").len(), 1);
     assert_eq!(list["visits"][0]["persons"], json!([{"name": "Zoë & Co", "phone": "030 2222"}]));
+}
+
+/// The page of a phone whose clock is wrong learns the time, so that it can make a right id.
+#[tokio::test]
+async fn a_check_in_that_is_refused_for_its_time_learns_the_time() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let hours = |hours: i64| hours * 3_600_000;
+    for (ahead_ms, status) in [(hours(72), 422), (hours(-25), 422), (hours(-24 * 400), 410), (0, 200)] {
+        let now = SystemClock::start().now().wall;
+        let secret = Secret([7; 16]);
+        let id = VisitId::of(Wall(now.0.saturating_add_signed(ahead_ms)), &secret).to_string();
+        let secret = secret.to_string();
+        let fields = [("visit", &*id), ("secret", &*secret), ("name-1", "Zoë"), ("phone-1", "030 1111")];
+        let page = api.form(&path(&venue), &fields).await;
+        assert_eq!(page.status, status, "{page:?}");
+        let told = page.header("meridian-now").map(|now| now.parse::<Moment>().expect("a time"));
+        assert_eq!(told.is_some(), status != 200, "{page:?}");
+        assert!(told.is_none_or(|told| told.0.0.abs_diff(now.0) < 60_000), "{page:?}");
+        if status == 422 {
+            assert_ne!(hidden(&page, "visit"), id, "the form has an id of the server's time");
+        }
+    }
 }
 
 #[tokio::test]
@@ -295,7 +322,7 @@ async fn a_browser_at_a_wrong_address_gets_words() {
     }
     let venue = api.venue().await;
     let refused = api.ask("DELETE", &path(&venue), &browser, None).await;
-    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, POST")), "{refused:?}");
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, POST, OPTIONS")), "{refused:?}");
     is_private(&refused);
 }
 

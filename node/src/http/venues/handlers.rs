@@ -8,18 +8,21 @@
 use std::sync::Arc;
 
 use api::headers::SESSION;
+use api::operators::check_author;
+use api::venues::RemoveVenue;
 use api::wait::WAIT;
-use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, LOCATION, VARY};
-use hyper::{HeaderMap, StatusCode};
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderValue, LOCATION, VARY};
 use replication::{Change, Outcome, Wall, Write};
 
 use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};
+use super::super::preconditions::{Preconditions, has_already};
 use super::super::problem::{Kind, Problem};
 use super::super::query::Query;
 use super::super::reply::{Reply, full, header, json, no_content};
 use super::super::session::Session;
-use super::super::{App, auth, body};
+use super::super::{App, audit, auth, body, invitations};
 use super::{CachedVenue, VenueLookup, closed_venue, find_open, read, unknown_venue};
 use registry::{CheckedVenue, CreatedVenue, NewVenue, OwnerKey, Venue, VenueId, VenuePatch};
 
@@ -28,10 +31,14 @@ const PUBLIC: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
 /// `POST /v1/venues`.
 pub(in super::super) async fn create(call: Call) -> Result<Reply, Problem> {
-    let app = &call.app;
+    let (app, peer) = (&call.app, call.peer());
     let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
+    // The list of venues has no representation.
+    Preconditions::read(&call.parts.headers)?.check(None)?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let checked = NewVenue::parse(&body)?.check(app.packs.default_pack())?;
+    invitations::check(app, &call.parts.headers, None)?;
+    app.strangers.take_venue(peer)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     let (id, owner, outcome) = open(app, checked).await?;
     let created =
@@ -74,7 +81,7 @@ pub(in super::super) async fn show(call: Call) -> Result<Reply, Problem> {
     let mut session = Session::begin(app, &call.parts.headers, wait).await?;
     let known = find_open(app, id, &session)?;
     session.saw(&known.vector);
-    let mut reply = if matches(&call.parts.headers, &known.etag) {
+    let mut reply = if has_already(&call.parts.headers, &known.etag) {
         full(StatusCode::NOT_MODIFIED, "")
     } else {
         json(StatusCode::OK, &known.venue.profile(&known.pack))
@@ -97,11 +104,12 @@ pub(in super::super) async fn change(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
+    let preconditions = Preconditions::read(&call.parts.headers)?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let patch = VenuePatch::parse(&body)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     super::find_owned_venue(app, id, &owner, &session)?;
-    let (known, outcome) = apply(app, id, &patch).await?;
+    let (known, outcome) = apply(app, id, &patch, &preconditions).await?;
     let mut reply = profile(&known)?;
     // The profile shows this change and all changes that it was built on.
     let needs = known.needs.clone();
@@ -116,12 +124,16 @@ pub(in super::super) async fn apply(
     app: &App,
     id: VenueId,
     patch: &VenuePatch,
+    preconditions: &Preconditions,
 ) -> Result<(Arc<CachedVenue>, Option<Outcome>), Problem> {
     // Read from the store and not from the cache, because a change builds on the current state.
     let known = read_open(app, id)?;
+    known.check(app, preconditions)?;
     let updates = patch.check(&known.venue, &known.pack, app.now(&app.handle.status()))?;
     let Some(change) = known.amend(&updates) else { return Ok((known, None)) };
-    let outcome = app.write("venue_change", Write::Change { key: known.key, change }).await.map_err(closed)?;
+    let seen = preconditions.seen([(&known.key, &known.row)]);
+    let write = Write::Change { key: known.key, change };
+    let outcome = app.write_if("venue_change", write, seen).await.map_err(closed)?;
     app.venues.invalidate(&id);
     Ok((read_open(app, id)?, Some(outcome)))
 }
@@ -132,20 +144,44 @@ pub(in super::super) async fn close(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let owner = auth::owner_key(&call.parts.headers)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
+    let preconditions = Preconditions::read(&call.parts.headers)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     super::find_owned_venue(app, id, &owner, &session)?;
-    let outcome = apply_closing(app, id, app.now(&session.status)).await?;
+    let outcome = apply_closing(app, id, app.now(&session.status), &preconditions).await?;
     let mut reply = no_content();
     wanted.confirm_always(app, &Proof::of(app, outcome), &mut reply).await;
     session.sign_write(&mut reply, app, outcome);
     Ok(reply)
 }
 
+/// `DELETE /v1/admin/venues/{venue}`: an operator closes a venue, such as one that a stranger made.
+pub(in super::super) async fn remove(call: Call) -> Result<Reply, Problem> {
+    let (app, id) = (call.app.clone(), call.venue()?);
+    let body = body::read(&call.parts.headers, call.body).await?;
+    let form = r#"a removal is {"by": "...", "reason"?: "..."}"#;
+    let new: RemoveVenue = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
+    let by = call.operator.author(&new.by);
+    check_author(&by, &new.reason).map_err(|error| Problem::new(Kind::Invalid, error.to_string()))?;
+    read_open(&app, id)?;
+    audit::record(&app, &call.operator, by, format!("venue {id} is closed"), &new.reason).await;
+    let now = app.now(&app.handle.status());
+    apply_closing(&app, id, now, &Preconditions::default()).await?;
+    Ok(no_content())
+}
+
 /// Closes a venue.
-pub(in super::super) async fn apply_closing(app: &App, id: VenueId, now: Wall) -> Result<Outcome, Problem> {
+pub(in super::super) async fn apply_closing(
+    app: &App,
+    id: VenueId,
+    now: Wall,
+    preconditions: &Preconditions,
+) -> Result<Outcome, Problem> {
     let known = read_open(app, id)?;
+    known.check(app, preconditions)?;
     let change = known.amend(&Venue::closing(now)).ok_or_else(Problem::internal)?;
-    let outcome = app.write("venue_close", Write::Change { key: known.key, change }).await.map_err(closed)?;
+    let seen = preconditions.seen([(&known.key, &known.row)]);
+    let write = Write::Change { key: known.key, change };
+    let outcome = app.write_if("venue_close", write, seen).await.map_err(closed)?;
     app.venues.invalidate(&id);
     Ok(outcome)
 }
@@ -169,32 +205,4 @@ fn profile(known: &CachedVenue) -> Result<Reply, Problem> {
 fn closed(refused: crate::driver::Refused) -> Problem {
     let problem = Problem::from(refused);
     if problem.kind() == Kind::Erased { Problem::new(Kind::Closed, "it was closed meanwhile") } else { problem }
-}
-
-/// `If-None-Match` (RFC 9110, section 13.1.2): weak comparison.
-fn matches(headers: &HeaderMap, etag: &str) -> bool {
-    let values = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
-    values
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
-}
-
-#[cfg(test)]
-mod tests {
-    use hyper::HeaderMap;
-    use hyper::header::{HeaderValue, IF_NONE_MATCH};
-
-    use super::matches;
-
-    #[test]
-    fn a_tag_matches_in_a_list_weak_or_not() {
-        let matches = |value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(IF_NONE_MATCH, HeaderValue::from_static(value));
-            matches(&headers, "\"a\"")
-        };
-        assert!(matches("\"a\"") && matches("\"b\", W/\"a\"") && matches("*"));
-        assert!(!matches("\"b\"") && !matches("a") && !matches(""));
-    }
 }

@@ -2,20 +2,22 @@
 //!
 //! # Invariants
 //! - A repeat is recognised before any check. A body that was accepted once is answered 200 in every region, for as
-//!   long as the visit lives, even if the rules have changed.
+//!   long as the visit lives, even if the rules, a bound of the pack or the stored form of a text have changed
+//!   ([`VisitBody::stored_forms`]).
 //! - The same body makes the same change in every region, so two copies of one check-in are one visit.
 
 use api::Moment;
 use hyper::StatusCode;
 use hyper::header::LOCATION;
-use replication::{Change, DocumentKey, Outcome, Row, Status, VersionVector, View, Wall, Write};
+use replication::{Change, Outcome, Row, Status, VersionVector, View, Wall, Write};
 
 use super::super::call::Call;
 use super::super::durability::{Proof, Wanted};
+use super::super::preconditions::Preconditions;
 use super::super::problem::{Kind, Problem};
 use super::super::reply::{Reply, header, json};
 use super::super::session::Session;
-use super::super::store::{visit_from_rows, why_absent};
+use super::super::store::{check_preconditions, read_visit, visit_from_rows, why_absent};
 use super::super::venues::CachedVenue;
 use super::super::{App, auth, body, venues};
 use registry::{CheckAt, CheckedVisit, Invalid, Receipt, Secret, VenueId, VisitBody, VisitId};
@@ -25,16 +27,19 @@ pub(in super::super) async fn post(call: Call) -> Result<Reply, Problem> {
     let venue = call.venue()?;
     let app = &call.app;
     let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
+    let preconditions = Preconditions::read(&call.parts.headers)?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
     let session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
     let known = venues::find_open(app, venue, &session)?;
+    // The list of visits has no representation.
+    preconditions.check(None)?;
     let at = CheckAt { now: app.now(&session.status), arrival: None };
     let checked = written.check(&known.venue, &known.pack, at)?;
     let mut secret = Secret([0; 16]);
     auth::random(&mut secret.0)?;
     let id = VisitId::of(checked.arrival, &secret);
-    let (outcome, expires_at) = store(app, &known, id, &checked).await?;
+    let (outcome, expires_at) = store(app, &known, id, &checked, &Preconditions::default()).await?;
     let mut reply = receipt(app, StatusCode::CREATED, venue, id, expires_at, &secret, true)?;
     reply.headers_mut().insert(LOCATION, header(format!("/v1/venues/{venue}/visits/{id}")));
     wanted.confirm(app, &Proof::of(app, outcome), &mut reply).await;
@@ -48,10 +53,14 @@ pub(in super::super) async fn put(call: Call) -> Result<Reply, Problem> {
     let app = &call.app;
     let secret = auth::check_secret(&call.parts.headers, id)?;
     let wanted = Wanted::read(call.parts.uri.query(), app.membership.now().regions.len())?;
+    let preconditions = Preconditions::read(&call.parts.headers)?;
     let body = body::read(&call.parts.headers, call.body).await?;
     let written = VisitBody::parse(&body)?;
     let mut session = Session::for_write(app, &call.parts.headers, wanted.wait).await?;
-    let accepted = check_in(app, &mut session, venue, id, &written).await?;
+    let accepted = match check_in(app, &mut session, venue, id, &written, &preconditions).await {
+        Ok(accepted) => accepted,
+        Err(error) => return session.refuse(app, error.into()),
+    };
     let status = if accepted.is_repeat() { StatusCode::OK } else { StatusCode::CREATED };
     let mut reply = receipt(app, status, venue, id, accepted.expires_at, &secret, false)?;
     wanted.confirm(app, &accepted.proof, &mut reply).await;
@@ -115,19 +124,32 @@ pub(in super::super) async fn check_in(
     venue: VenueId,
     id: VisitId,
     written: &VisitBody,
+    preconditions: &Preconditions,
 ) -> Result<Accepted, CheckInError> {
     let known = venues::find_taking(app, venue, session, id.arrival());
     let at = CheckAt { now: app.now(&session.status), arrival: Some(id.arrival()) };
     let checked = known.as_ref().ok().map(|known| written.check(&known.venue, &known.pack, at));
     // The search includes rows that are not durable yet, because this check-in may be on its way to the disk. If the
-    // body is valid today and the venue never changed, its key is known: one point read. Otherwise an earlier rule may
-    // have stored it under another expiry: search all buckets.
+    // body is valid today and the venue's retention never changed, its key is known: one point read. Otherwise an earlier
+    // rule may have stored it under another expiry: search all buckets.
     let applied = View::applied(app.as_of(&session.status));
     let stored = match (&known, &checked) {
-        (Ok(known), Some(Ok(checked))) if !known.has_changed() => app.row(&checked.key(id, &known.venue), applied)?,
+        (Ok(known), Some(Ok(_))) if !known.venue.retentions.have_changed() => {
+            app.row(&id.key(&known.venue), applied)?
+        }
         _ => app.rows(&id.name(venue), applied)?,
     };
-    if let Some((key, row, change)) = find_repeat(written, id, &stored) {
+    if !preconditions.are_none() && !stored.is_empty() {
+        // Evaluated on what is durable: the answer must not tell of what a crash may undo.
+        app.settle().await?;
+        let status = app.handle.status();
+        let rows = app.rows(&id.name(venue), app.view(&status))?;
+        let visit = read_visit(app, id, &rows);
+        if visit.visit.is_some() {
+            check_preconditions(app, preconditions, &visit, &rows)?;
+        }
+    }
+    if let Some((key, row, change)) = written.repeated(id, &stored) {
         if !durably(row, &session.status)?.contains(change.hash()) {
             // The first one is not durable yet. The replica answers the repeat once it is durable.
             app.write("check_in", Write::Change { key: *key, change }).await.map_err(Problem::from)?;
@@ -146,16 +168,30 @@ pub(in super::super) async fn check_in(
         return Err(Problem::new(Kind::Conflict, "correct it with PATCH").into());
     }
     let known = known?;
+    if !preconditions.are_none() {
+        // The problem of a visit that is gone comes first, because without preconditions it would be the answer as well
+        // (RFC 9110, section 13.2.1).
+        let gone = why_absent(app, venue, id, session)?;
+        if gone.kind() != Kind::NoVisit {
+            return Err(gone.into());
+        }
+        preconditions.check(None)?;
+    }
     let checked = match checked {
         Some(Ok(checked)) => checked,
         None => return Err(Problem::internal().into()),
         Some(Err(invalid)) => {
             // If the visit is gone, the guest should be told that instead of what is wrong with its time.
             let gone = why_absent(app, venue, id, session)?;
-            return Err(if gone.kind() == Kind::NoVisit { CheckInError::Invalid(invalid) } else { gone.into() });
+            // A phone whose clock is weeks behind makes ids that look like those of expired visits.
+            let clock = invalid.clock;
+            return Err(match gone.kind() {
+                Kind::NoVisit => CheckInError::Invalid(invalid),
+                _ => gone.with_clock(clock).into(),
+            });
         }
     };
-    let (outcome, expires_at) = store(app, &known, id, &checked).await?;
+    let (outcome, expires_at) = store(app, &known, id, &checked, preconditions).await?;
     Ok(Accepted { expires_at, proof: Proof::of(app, outcome), shown: Shown::Written(outcome) })
 }
 
@@ -164,10 +200,20 @@ async fn store(
     known: &CachedVenue,
     id: VisitId,
     checked: &CheckedVisit,
+    preconditions: &Preconditions,
 ) -> Result<(Outcome, Wall), Problem> {
-    let key = checked.key(id, &known.venue);
+    let key = id.key(&known.venue);
     let change = Change::create(&key, &checked.to_fields());
-    match app.write("check_in", Write::Change { key, change }).await {
+    let seen = preconditions.seen([(&key, &Row::default())]);
+    // An acknowledged check-in has always removed the mark of an unused venue, whatever crashes.
+    let first_use = known.first_use();
+    let is_first = first_use.is_some();
+    let written = app.write_after("check_in", first_use, Write::Change { key, change }, seen).await;
+    if is_first {
+        // Later check-ins read a venue without the mark.
+        app.venues.invalidate(&known.venue.id);
+    }
+    match written {
         Ok(outcome) => Ok((outcome, key.expires_at)),
         Err(refused) => {
             let problem = Problem::from(refused);
@@ -207,55 +253,4 @@ fn durably(row: &Row, status: &Status) -> Result<Row, Problem> {
         );
         Problem::internal()
     })
-}
-
-/// The stored document that this exact body made, if there is one, and the change that made it.
-fn find_repeat<'a>(
-    written: &VisitBody,
-    id: VisitId,
-    stored: &'a [(DocumentKey, Row)],
-) -> Option<(&'a DocumentKey, &'a Row, Change)> {
-    if stored.is_empty() {
-        return None;
-    }
-    let fields = written.normalised(id)?;
-    stored.iter().find_map(|(key, row)| {
-        let change = Change::create(key, &fields);
-        row.contains(change.hash()).then_some((key, row, change))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use replication::{Change, Dot, ReplicaId, Row, Wall};
-
-    use super::find_repeat;
-    use registry::{CheckAt, NewVenue, OwnerKey, PolicyPack, Secret, VenueId, VisitBody, VisitId};
-
-    const ARRIVAL: Wall = Wall(1_767_225_600_000);
-
-    /// A repeat must be recognised for any body that the real rules accept, so both must make the same stored form.
-    #[test]
-    fn a_repeat_is_recognised_after_the_rules_have_changed() {
-        let pack = PolicyPack::built_in("de-bw").expect("a pack");
-        let new = NewVenue::parse(br#"{"name": "Adler", "timezone": "Europe/Berlin", "areas": ["Garten"]}"#);
-        let venue = new.and_then(|new| new.check(&pack)).expect("a venue").open(VenueId([1; 16]), &OwnerKey([2; 32]));
-        let id = VisitId::of(ARRIVAL, &Secret([3; 16]));
-        let body = "{\"area\": \" Garten \", \"arrived\": \"2026-01-01T01:00:00+01:00\", \"persons\": [{\"name\": \
-            \"  Ju\u{308}rgen  Ærø\", \"phone\": \"0711 / 123-45\", \"street\": \"Weg 1\", \"postal_code\": \
-            \"70173\", \"city\": \"Stuttgart\", \"country\": \"DE\"}, {\"name\": \"Zoë\"}]}";
-        let written = VisitBody::parse(body.as_bytes()).expect("reads");
-        let checked = written.check(&venue, &pack, CheckAt { now: ARRIVAL, arrival: Some(ARRIVAL) });
-        let checked = checked.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(written.normalised(id), Some(checked.to_fields()));
-
-        let key = checked.key(id, &venue);
-        let mut row = Row::default();
-        row.add(Dot { origin: ReplicaId(1), seq: 1 }, Change::create(&key, &checked.to_fields()));
-        let stored = [(key, row)];
-        assert!(find_repeat(&written, id, &stored).is_some());
-        assert!(find_repeat(&written, id, &[]).is_none());
-        let other = VisitBody::parse(body.replace("Zoë", "Zoe").as_bytes()).expect("reads");
-        assert!(find_repeat(&other, id, &stored).is_none());
-    }
 }

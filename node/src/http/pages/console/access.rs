@@ -1,8 +1,7 @@
 //! Who may see a venue's console: a signed cookie that every node of every region accepts.
 //!
 //! An owner proves the key once. The cookie then says which venue it was, and until when the proof counts; nothing is
-//! kept on the server. The keys that sign it are shared by configuration: the first one signs, all of them are
-//! accepted, so a key is replaced without logging anybody out.
+//! kept on the server ([`ConsoleKeys`]).
 //!
 //! # Invariants
 //! - A browser sends the cookie only with requests that this service's own pages made (`SameSite=Strict`), and no script
@@ -12,16 +11,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use data_encoding::BASE64URL_NOPAD;
 use hyper::header::{HOST, HeaderValue, ORIGIN, SET_COOKIE};
 use hyper::http::request::Parts;
 use registry::{OwnerKey, VenueId};
 use replication::Wall;
-use service::signing::{SigningKey, SigningKeyError};
-use subtle::ConstantTimeEq;
 
-use crate::config::RegistryConfig;
 use crate::http::App;
+use crate::http::console_keys::ConsoleKeys;
 use crate::http::pages::page::{cookies, redirect};
 use crate::http::problem::Problem;
 use crate::http::reply::{Reply, header};
@@ -33,47 +29,21 @@ const NAME: &str = "meridian-console";
 /// How long an owner stays logged in.
 const LOGIN: Duration = Duration::from_secs(12 * 3_600);
 
-/// The keys that sign the cookie.
-pub struct ConsoleKeys(Vec<SigningKey>);
+/// What the keys sign here.
+const PURPOSE: &[u8] = b"meridian console 1";
 
-impl ConsoleKeys {
-    /// Reads the configured keys. Without one a random key signs, which other nodes do not accept.
-    ///
-    /// # Errors
-    /// [`SigningKeyError`], which names the file.
-    pub fn load(config: &RegistryConfig) -> Result<ConsoleKeys, SigningKeyError> {
-        if config.console_keys.is_empty() {
-            return Ok(ConsoleKeys(vec![SigningKey::random()]));
-        }
-        config.console_keys.iter().map(|path| SigningKey::load(path)).collect::<Result<_, _>>().map(ConsoleKeys)
-    }
-
-    fn sign(&self, venue: VenueId, until: Wall) -> String {
-        let mut bytes = Vec::with_capacity(40);
-        bytes.extend_from_slice(&venue.0);
-        bytes.extend_from_slice(&until.0.to_be_bytes());
-        let mac = mac(&self.0[0], &bytes);
-        bytes.extend_from_slice(&mac);
-        BASE64URL_NOPAD.encode(&bytes)
-    }
-
-    /// The venue of a cookie that one of the keys signed and that still counts.
-    fn read(&self, text: &str, now: Wall) -> Option<VenueId> {
-        let bytes: [u8; 40] = BASE64URL_NOPAD.decode(text.as_bytes()).ok()?.try_into().ok()?;
-        let (said, signed) = bytes.split_at(24);
-        if !self.0.iter().any(|key| bool::from(mac(key, said)[..].ct_eq(signed))) {
-            return None;
-        }
-        let mut venue = [0; 16];
-        venue.copy_from_slice(&said[..16]);
-        let mut until = [0; 8];
-        until.copy_from_slice(&said[16..]);
-        (now < Wall(u64::from_be_bytes(until))).then_some(VenueId(venue))
-    }
+fn sign(keys: &ConsoleKeys, venue: VenueId, until: Wall) -> String {
+    keys.sign(PURPOSE, &[&venue.0[..], &until.0.to_be_bytes()].concat())
 }
 
-fn mac(key: &SigningKey, said: &[u8]) -> [u8; 16] {
-    key.mac(&[b"meridian console 1", said])
+/// The venue of a cookie that one of the keys signed and that still counts.
+fn read(keys: &ConsoleKeys, text: &str, now: Wall) -> Option<VenueId> {
+    let said: [u8; 24] = keys.read(PURPOSE, text)?;
+    let mut venue = [0; 16];
+    venue.copy_from_slice(&said[..16]);
+    let mut until = [0; 8];
+    until.copy_from_slice(&said[16..]);
+    (now < Wall(u64::from_be_bytes(until))).then_some(VenueId(venue))
 }
 
 /// An owner who is logged in.
@@ -87,7 +57,7 @@ impl Owner {
     pub(super) fn of(app: &App, parts: &Parts) -> Option<Owner> {
         let session = Session::without(app);
         let now = app.now(&session.status);
-        let read = |(name, text): (&str, &str)| app.console_keys.read(text, now).filter(|_| name == NAME);
+        let read = |(name, text): (&str, &str)| read(&app.console_keys, text, now).filter(|_| name == NAME);
         let venue = cookies(&parts.headers).find_map(read);
         let known = venue.filter(|_| is_own(parts)).and_then(|venue| venues::find_kept(app, venue, &session).ok());
         known.map(|known| Owner { session, known })
@@ -107,7 +77,7 @@ pub(super) fn cookie(app: &App, venue: VenueId, key: &OwnerKey, session: &Sessio
 
 /// The cookie of the owner of a venue that was made a moment ago.
 pub(super) fn fresh_cookie(app: &App, venue: VenueId, session: &Session) -> HeaderValue {
-    let text = app.console_keys.sign(venue, app.now(&session.status).plus(LOGIN));
+    let text = sign(&app.console_keys, venue, app.now(&session.status).plus(LOGIN));
     let secure = if app.public_url.starts_with("https://") { "; Secure" } else { "" };
     let seconds = LOGIN.as_secs();
     header(format!("{NAME}={text}; Path=/console; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}"))
@@ -144,7 +114,7 @@ mod tests {
     use replication::Wall;
     use service::signing::SigningKey;
 
-    use super::{ConsoleKeys, is_own};
+    use super::{ConsoleKeys, is_own, read, sign};
 
     fn key(n: &str) -> SigningKey {
         SigningKey::parse(n.repeat(32).as_bytes()).expect("a key")
@@ -152,23 +122,26 @@ mod tests {
 
     #[test]
     fn a_cookie_counts_for_its_venue_until_its_time_and_under_any_of_the_keys() {
-        let (old, both, new) =
-            (ConsoleKeys(vec![key("01")]), ConsoleKeys(vec![key("02"), key("01")]), ConsoleKeys(vec![key("02")]));
+        let (old, both, new) = (
+            ConsoleKeys::of(vec![key("01")]),
+            ConsoleKeys::of(vec![key("02"), key("01")]),
+            ConsoleKeys::of(vec![key("02")]),
+        );
         let venue = VenueId([7; 16]);
-        let cookie = old.sign(venue, Wall(1_000));
-        assert_eq!(old.read(&cookie, Wall(999)), Some(venue));
-        assert_eq!(both.read(&cookie, Wall(999)), Some(venue), "while the key is being replaced");
-        assert_eq!(new.read(&cookie, Wall(999)), None);
-        assert_eq!(new.read(&both.sign(venue, Wall(1_000)), Wall(999)), Some(venue), "the first key signs");
-        assert_eq!(old.read(&cookie, Wall(1_000)), None, "its time is over");
+        let cookie = sign(&old, venue, Wall(1_000));
+        assert_eq!(read(&old, &cookie, Wall(999)), Some(venue));
+        assert_eq!(read(&both, &cookie, Wall(999)), Some(venue), "while the key is being replaced");
+        assert_eq!(read(&new, &cookie, Wall(999)), None);
+        assert_eq!(read(&new, &sign(&both, venue, Wall(1_000)), Wall(999)), Some(venue), "the first key signs");
+        assert_eq!(read(&old, &cookie, Wall(1_000)), None, "its time is over");
         let mut forged = cookie.clone().into_bytes();
         for at in 0..forged.len() {
             let kept = forged[at];
             forged[at] = if kept == b'A' { b'B' } else { b'A' };
-            assert_eq!(old.read(std::str::from_utf8(&forged).expect("text"), Wall(0)), None, "{at}");
+            assert_eq!(read(&old, std::str::from_utf8(&forged).expect("text"), Wall(0)), None, "{at}");
             forged[at] = kept;
         }
-        assert_eq!(old.read("", Wall(0)), None);
+        assert_eq!(read(&old, "", Wall(0)), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::access::{self, is_own, redirect_with};
 use crate::http::App;
 use crate::http::auth;
 use crate::http::call::Call;
+use crate::http::invitations;
 use crate::http::pages::fields::ErrorLink;
 use crate::http::pages::form::Form;
 use crate::http::pages::page::{Frame, LANGUAGE, language, redirect, render};
@@ -38,6 +39,7 @@ struct RegisterPage<'a> {
     address: &'a str,
     timezone: &'a str,
     areas: &'a str,
+    invitation: &'a str,
     zones: [&'static str; 6],
     /// Makes the venue's id and key, so that a form that is sent twice is one venue.
     seed: String,
@@ -113,12 +115,16 @@ pub(in super::super::super) async fn speak(call: Call) -> Answered {
 /// `GET /console/register`.
 pub(in super::super::super) async fn registration(call: Call) -> Answered {
     let texts = language(&call.parts);
-    register_page(texts, &call.parts, StatusCode::OK, &Form::default(), Vec::new())
+    // A link of the operator's brings the invitation along, and nothing else: the seed makes the owner's key, so a link must
+    // not choose it.
+    let form = Form::of_query(&call.parts, "invitation");
+    register_page(texts, &call.parts, StatusCode::OK, &form, Vec::new())
 }
 
 /// `POST /console/register`.
 pub(in super::super::super) async fn register(call: Call) -> Answered {
     let texts = language(&call.parts);
+    let peer = call.peer();
     let (app, parts) = (call.app, call.parts);
     let form = Form::read(&parts.headers, call.body).await?;
     if !is_own(&parts) {
@@ -140,6 +146,8 @@ pub(in super::super::super) async fn register(call: Call) -> Answered {
     };
     let name = form.get("name").trim().to_owned();
     let Ok(seed) = form.get("seed").parse::<OwnerKey>() else { return Ok(redirect("/console/register")) };
+    invitations::check(&app, &parts.headers, Some(form.get("invitation")))?;
+    app.strangers.take_venue(peer)?;
     made(&app, texts, &parts, name, checked, &seed).await
 }
 
@@ -188,6 +196,7 @@ fn register_page(texts: &Texts, parts: &Parts, status: StatusCode, form: &Form, 
         address: form.get("address"),
         timezone: if zone.is_empty() { ZONES[0] } else { zone },
         areas: form.get("areas"),
+        invitation: form.get("invitation"),
         zones: ZONES,
         seed: form.get("seed").parse::<OwnerKey>().unwrap_or(seed).to_string(),
     };

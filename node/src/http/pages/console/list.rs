@@ -193,7 +193,7 @@ async fn rows(
     if let Some((_, seen)) = &look {
         pages = pages.since(seen.clone());
     }
-    let (max_stay, rows) = (pages.max_stay(), Rows { texts, zone: &zone, window: asked.window });
+    let (assumed_stay, rows) = (pages.assumed_stay(), Rows { texts, zone: &zone, window: asked.window });
     let (mut shown, mut visits, mut persons, mut unreadable) = (Vec::new(), 0, 0, 0);
     while let Some(items) = pages.next().await? {
         for item in items {
@@ -207,7 +207,7 @@ async fn rows(
                 persons += found.visit.persons().len();
                 continue;
             }
-            let row = GuestRow::of(&found.visit, &found.region, max_stay);
+            let row = GuestRow::of(&found.visit, &found.region, assumed_stay);
             persons += row.persons.len();
             shown.push((rows.row(&row, row.overlap_minutes(asked.window), found.accepted, found.is_new), found.is_new));
         }

@@ -43,7 +43,7 @@ pub(in super::super::super) async fn show(call: Call) -> Answered {
     let (here, areas, hours) = counted(&call, &owner).await?;
     let venue = &owner.known.venue;
     // An earlier rule may have kept some visits for longer.
-    let kept = if owner.known.has_changed() { LONGEST_RETENTION } else { venue.retention };
+    let kept = if venue.retentions.have_changed() { LONGEST_RETENTION } else { venue.retention };
     let kept_until =
         venue.closed.map(|closed| times::day(texts, &times::local(closed.plus(kept), &times::zone(&venue.timezone))));
     let page = OverviewPage {
@@ -69,21 +69,21 @@ async fn counted(call: &Call, owner: &Owner) -> Result<Counted, Problem> {
     let here_now = Window { from: now, to: now.plus(std::time::Duration::from_millis(1)) };
     let status = owner.session.status.clone();
     let mut pages = Pages::new(app.clone(), status, owner.known.clone(), day, None, None);
-    let max_stay = pages.max_stay();
+    let assumed_stay = pages.assumed_stay();
     let mut hours = vec![Hour { hour: 0, persons: 0, height: 0 }; 24];
     let mut areas: Vec<(String, u64)> = venue.areas.iter().map(|area| (area.clone(), 0)).collect();
     let mut here = 0;
     while let Some(items) = pages.next().await? {
         for item in items {
             let Item::Visit(found) = item else { continue };
-            let row = GuestRow::of(&found.visit, &found.region, max_stay);
+            let row = GuestRow::of(&found.visit, &found.region, assumed_stay);
             let persons = row.persons.len() as u64;
             if row.arrived.0 >= day.from
                 && let Some(hour) = hours.get_mut(usize::from(times::local(row.arrived.0, &zone).hour().unsigned_abs()))
             {
                 hour.persons += persons;
             }
-            if here_now.names(&found.visit, max_stay) {
+            if here_now.names(&found.visit, assumed_stay) {
                 let persons = row.persons.iter().filter(|person| row.departure(person).0.0 > now).count() as u64;
                 here += persons;
                 if let Some((_, count)) = areas.iter_mut().find(|(area, _)| Some(area) == row.area.as_ref()) {

@@ -14,6 +14,7 @@ use crate::http::pages::fields::ErrorLink;
 use crate::http::pages::form::Form;
 use crate::http::pages::page::{Frame, language, redirect, render};
 use crate::http::pages::texts::Texts;
+use crate::http::preconditions::Preconditions;
 use crate::http::problem::Answered;
 use crate::http::reply::Reply;
 use crate::http::venues;
@@ -66,7 +67,7 @@ pub(in super::super::super) async fn change(call: Call) -> Answered {
         let errors = wrong(texts, &invalid);
         return Ok(page(&app, texts, &parts, &owner, Some(&form), errors, false));
     }
-    let (known, _) = venues::apply(&app, owner.known.venue.id, &patch).await?;
+    let (known, _) = venues::apply(&app, owner.known.venue.id, &patch, &Preconditions::default()).await?;
     let owner = Owner { known, ..owner };
     Ok(page(&app, texts, &parts, &owner, None, Vec::new(), true))
 }
@@ -79,7 +80,8 @@ pub(in super::super::super) async fn close(call: Call) -> Answered {
     if form.get("sure") != "yes" {
         return Ok(redirect("/console/settings"));
     }
-    venues::apply_closing(&app, owner.known.venue.id, app.now(&owner.session.status)).await?;
+    venues::apply_closing(&app, owner.known.venue.id, app.now(&owner.session.status), &Preconditions::default())
+        .await?;
     Ok(redirect("/console"))
 }
 

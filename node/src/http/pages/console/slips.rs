@@ -16,6 +16,7 @@ use crate::http::pages::form::{Form, identity};
 use crate::http::pages::page::{Frame, language, redirect, render};
 use crate::http::pages::texts::Texts;
 use crate::http::pages::times;
+use crate::http::preconditions::Preconditions;
 use crate::http::problem::{Answered, Kind};
 use crate::http::visits::{self, CheckInError};
 
@@ -85,7 +86,7 @@ pub(in super::super::super) async fn take(call: Call) -> Answered {
         ..VisitBody::default()
     };
     let venue = owner.known.venue.id;
-    match visits::check_in(&app, &mut owner.session, venue, id, &body).await {
+    match visits::check_in(&app, &mut owner.session, venue, id, &body, &Preconditions::default()).await {
         Ok(_) => {
             let code = ReceiptCode::of(id);
             let colour = texts.text(&format!("colour-{}", code.colour.name())).into_owned();
@@ -95,10 +96,9 @@ pub(in super::super::super) async fn take(call: Call) -> Answered {
         }
         Err(CheckInError::Invalid(mut invalid)) => {
             let places: Vec<usize> = typed.persons.iter().map(|(place, _)| *place).collect();
-            let before = invalid.errors.len();
             // The form has a field of its own for the time, with words of its own.
-            invalid.errors.retain(|error| error.pointer != "/arrived");
-            typed.bad_time = invalid.errors.len() < before;
+            invalid.errors.retain(|error| error.pointer != "/visit_id");
+            typed.bad_time = invalid.clock.is_some();
             typed.errors = FormErrors::of_visit(texts, &owner.known.pack, &invalid, &places);
             page(&app, texts, &parts, &owner, StatusCode::UNPROCESSABLE_ENTITY, typed)
         }

@@ -147,7 +147,7 @@ pub(super) fn receipt(app: &App, texts: &Texts, parts: &Parts, session: &Session
     let now = times::local(app.now(&session.status), &zone);
     let local = |at: Wall| times::local(at, &zone);
     let ended = visit.ended().map(local);
-    let gone = ended.as_ref().map_or_else(String::new, |ended| times::clock(texts, ended));
+    let gone = ended.as_ref().map_or_else(String::new, |ended| times::clock_on(texts, ended, &now));
     let words = match note {
         Note::None | Note::Edit | Note::Wrong(..) => None,
         Note::Repeat => Some(texts.text("receipt-repeat").into_owned()),
@@ -250,12 +250,14 @@ fn marks(app: &App, texts: &Texts, has: &BTreeSet<RegionId>) -> Vec<RegionMark> 
 /// The party: one of it can leave alone while others are still there.
 fn persons(texts: &Texts, visit: &Visit, local: &impl Fn(Wall) -> Zoned) -> Vec<PersonView> {
     let persons = visit.persons();
+    // Guests of a hotel leave on another day.
+    let arrived = local(visit.arrived());
     let here = persons.iter().filter(|person| person.left.is_none()).count();
     let splits = visit.ended().is_none() && here > 1;
     let view = |person: &Person| PersonView {
         name: person.name.clone().unwrap_or_default(),
         contact: shown::contact(person),
-        left: person.left_at().map(|left| times::clock(texts, &local(left))),
+        left: person.left_at().map(|left| times::clock_on(texts, &local(left), &arrived)),
         leaves: splits && person.left.is_none(),
     };
     persons.iter().map(view).collect()
