@@ -20,6 +20,16 @@ pub enum Coverage {
     ErasedUnseen,
     /// Two values of one field were shown.
     Conflict,
+    /// A check-in was refused because another one has its id.
+    OtherContent,
+    /// Two regions changed the retention of a venue, and neither knew of the other's change.
+    ChangedAtOnce,
+    /// A visit was taken under a second key, in a region that knew other changes of the retention than the first.
+    SecondKey,
+    /// A repeat was recognised although the retention had changed since.
+    RepeatAfterChange,
+    /// A repeat came to a region where the visit had expired.
+    RepeatAfterExpiry,
     /// A write was refused because the document is at its bounds.
     Full,
     /// Regions together took more changes of a document than one of them would have.

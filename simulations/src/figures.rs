@@ -238,7 +238,7 @@ impl Losses {
 /// Requests of one kind.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct RequestCount {
-    /// `check-in`, `correct`, `erase`, `look`, `read`.
+    /// `check-in`, `correct`, `erase`, `look`, `read`; with `[owners]` also `contradict`, `open`, `retain`.
     pub kind: String,
     /// Writes that were acknowledged as durable, reads that were shown what is there.
     pub done: u64,
@@ -250,6 +250,9 @@ pub struct RequestCount {
     pub stale: u64,
     /// Answered: the document has as many changes or bytes as it may have.
     pub full: u64,
+    /// Answered: another check-in has the id of the visit.
+    #[serde(default)]
+    pub conflict: u64,
     /// Answered by another region than the nearest, with any answer.
     pub elsewhere: u64,
     /// Refused or not answered by any region.
@@ -270,13 +273,13 @@ impl RequestCount {
     /// Acknowledged writes; none for reads and looks.
     #[must_use]
     pub fn writes(&self) -> u64 {
-        let write = [OperationKind::CheckIn, OperationKind::Correct, OperationKind::Erase];
-        if write.iter().any(|kind| kind.name() == self.kind) { self.done } else { 0 }
+        let read = [OperationKind::Look, OperationKind::Read];
+        if read.iter().any(|kind| kind.name() == self.kind) { 0 } else { self.done }
     }
 
     /// Answered, but not with what was asked for.
     #[must_use]
     pub fn otherwise(&self) -> u64 {
-        self.gone + self.unknown + self.stale + self.full
+        self.gone + self.unknown + self.stale + self.full + self.conflict
     }
 }

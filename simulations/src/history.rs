@@ -14,7 +14,7 @@ use replication::{ChangeHash, Dot, Frame, ReplicaId, VersionVector};
 
 use crate::index::{FaultIndex, NodeIndex, OperationIndex, VisitNumber};
 use crate::reply::Reply;
-use crate::scenario::{Fault, FaultKind, OperationKind};
+use crate::scenario::{Fault, FaultKind};
 
 pub use explain::explain;
 pub use export::{edn, json_lines, shiviz};
@@ -177,9 +177,4 @@ fn dots(bytes: &[u8]) -> Option<Vec<Dot>> {
         Ok(Frame::Deltas(deltas)) => Some(deltas.entries.iter().map(|delta| delta.dot).collect()),
         _ => None,
     }
-}
-
-/// Whether an operation changes something.
-pub(crate) fn is_write(kind: OperationKind) -> bool {
-    matches!(kind, OperationKind::CheckIn | OperationKind::Correct | OperationKind::Erase)
 }

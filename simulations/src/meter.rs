@@ -100,6 +100,11 @@ impl Meter {
         path.control += bytes as u64;
     }
 
+    /// A comparison or a repair of rows. A scrub at rest sends one question and one answer with each heartbeat.
+    pub(crate) fn check(&mut self, from: NodeIndex, to: NodeIndex, bytes: usize) {
+        self.path(from, to).control += bytes as u64;
+    }
+
     pub(crate) fn lost(&mut self, from: NodeIndex, to: NodeIndex, bytes: usize) {
         self.path(from, to).lost += bytes as u64;
     }
@@ -186,6 +191,7 @@ impl Meter {
             Some(Reply::Unknown) => &mut count.unknown,
             Some(Reply::Stale) => &mut count.stale,
             Some(Reply::Full) => &mut count.full,
+            Some(Reply::Conflict) => &mut count.conflict,
             Some(Reply::Unfit | Reply::Refused) | None => &mut count.failed,
         };
         *ended += 1;

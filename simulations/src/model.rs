@@ -1,6 +1,7 @@
 //! The model with which the replicas are compared: it keeps every request and answer and forgets nothing.
 
 mod losses;
+mod venues;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use replication::{ChangeHash, DocumentKey, DocumentName, Dot, ReplicaId, Version
 use crate::figures::Losses;
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::{Broken, Invariant};
+
+pub(crate) use venues::VenueTruth;
 
 /// One change of a visit that some replica took.
 #[derive(Clone, Debug)]
@@ -56,7 +59,12 @@ pub(crate) struct Again {
 /// Everything about one visit.
 #[derive(Clone, Debug)]
 pub(crate) struct VisitTruth {
+    /// Where venues are documents: that of the first check-in that was taken, and before one was, the latest possible.
     pub key: DocumentKey,
+    /// Where venues are documents: every key under which a region took a check-in.
+    pub keys: Vec<DocumentKey>,
+    /// A region that did not know the visit took another check-in under its id.
+    pub contradicted: bool,
     pub venue: u32,
     /// Changes that were taken, acknowledged or not.
     pub taken: Vec<Taken>,
@@ -73,6 +81,7 @@ pub(crate) struct VisitTruth {
 enum What {
     Change(VisitNumber, ChangeHash),
     Erasure(VisitNumber),
+    Venue(u32, ChangeHash),
 }
 
 /// What one client has seen.
@@ -88,6 +97,8 @@ pub(crate) struct Session {
 pub(crate) struct Model {
     pub visits: BTreeMap<VisitNumber, VisitTruth>,
     pub names: BTreeMap<DocumentName, VisitNumber>,
+    /// Venues, where they are documents.
+    pub venues: BTreeMap<u32, VenueTruth>,
     /// Guests' sessions by visit.
     pub guests: BTreeMap<VisitNumber, Session>,
     /// Owners' sessions by reader.
@@ -216,6 +227,12 @@ impl Model {
                     erased.lost = true;
                     note(erased.dot);
                 }
+            }
+        }
+        for taken in self.venues.values_mut().flat_map(|venue| &mut venue.taken).filter(|taken| !taken.lost) {
+            if let Some(dot) = taken.dot.filter(|dot| !is_left(*dot, taken.node)) {
+                taken.lost = true;
+                note(dot);
             }
         }
         self.dots.retain(|(origin, seq), _| lost.get(origin).is_none_or(|first| seq < first));

@@ -5,9 +5,10 @@
 //! another.
 
 mod citizens;
+mod owners;
 mod swarm;
 
-use crate::scenario::Scenario;
+use crate::scenario::{Owners, Scenario};
 
 /// The scenario with all requests and faults written out.
 #[must_use]
@@ -16,7 +17,11 @@ pub fn draw(scenario: &Scenario, seed: u64) -> Scenario {
     if let Some(swarm) = plan.swarm.take() {
         swarm::draw(&mut plan, &swarm, seed);
     }
-    let generated = citizens::draw(&plan, seed);
+    let mut generated = citizens::draw(&plan, seed);
+    if let Some(owners) = plan.owners.take() {
+        owners::draw(&plan, &owners, seed, &mut generated);
+        plan.owners = Some(Owners { changes: 0.0, again: 0, ..owners });
+    }
     plan.workload = crate::scenario::Workload { rate: 0.0, reads: 0.0, hot: 0.0, large: 0.0, ..plan.workload };
     plan.operations.extend(generated);
     plan.operations.retain(|operation| operation.at < plan.duration);

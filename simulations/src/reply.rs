@@ -30,6 +30,8 @@ pub(crate) enum Answer {
     Stale,
     /// The document has as many changes or bytes as it may have. The write was not taken.
     Full,
+    /// The region has another check-in under the id. The write was not taken.
+    Conflict,
     /// The region runs and does not serve, because its clock is in doubt or it waits for its peers.
     Unfit,
     /// No process listens there, or it has just stopped because of its disk.
@@ -54,6 +56,7 @@ impl Reply {
             Reply::Unknown => "unknown there",
             Reply::Stale => "stale",
             Reply::Full => "full: it takes no more changes",
+            Reply::Conflict => "in conflict: another check-in has the id",
             Reply::Unfit => "not fit to serve",
             Reply::Refused => "refused",
         }

@@ -178,6 +178,7 @@ fn settings(world: &World, asked: &Scenario, plan: &Scenario) -> Vec<(String, St
         ("max clock skew", long(replica.max_clock_skew)),
         ("heartbeat", long(replica.heartbeat)),
         ("relay after", long(replica.relay_after)),
+        ("scrub every", long(replica.scrub_every)),
         ("batch", format!("up to {} records", replica.batch_records)),
         (
             "mean batch",

@@ -27,7 +27,8 @@ use crate::trace::{Trace, TraceHash};
 pub use act::{Act, FaultKind, Flap};
 pub use fault::Fault;
 pub use sections::{
-    Checks, Clocks, Disks, Matrix, Network, Operation, OperationKind, ReplicaSettings, Swarm, Topology, Workload,
+    Checks, Clocks, Disks, Matrix, Network, Operation, OperationKind, Owners, ReplicaSettings, Swarm, Topology,
+    Workload,
 };
 pub use signed::SignedDuration;
 
@@ -74,6 +75,9 @@ pub struct Scenario {
     /// Generated requests.
     #[serde(default)]
     pub workload: Workload,
+    /// Venues as documents, and what their owners do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<Owners>,
     /// What is drawn for each seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swarm: Option<Swarm>,

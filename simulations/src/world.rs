@@ -18,7 +18,10 @@ mod phases;
 mod rest;
 mod router;
 mod sample;
+mod sealed;
+mod stale;
 mod turn;
+mod venues;
 mod verdict;
 mod visits;
 

@@ -51,6 +51,26 @@ fn sensible_scenarios_are_accepted() {
     }
 }
 
+/// What owners do needs venues that are documents, and retentions that their policy pack allows.
+#[test]
+fn requests_of_owners_need_owners() {
+    let open = "[[operation]]\nat = \"1s\"\nkind = \"open\"\nfrom = \"us-east\"\nvisit = 0\n";
+    Scenario::parse(&format!("{GOOD}[owners]\n{open}retention = \"20s\"\n")).unwrap();
+    for (wrong, says) in [
+        (format!("{open}retention = \"20s\""), "operation.kind"),
+        (format!("[owners]\n{open}"), "workload.retentions"),
+        (format!("[owners]\n{open}retention = \"1500ms\""), "workload.retentions"),
+        ("[owners]\nchanges = -1.0".to_owned(), "owners.changes"),
+        ("[owners]\nconcurrent = 1.5".to_owned(), "owners.concurrent"),
+        ("[owners]\nagain = 101".to_owned(), "owners.again"),
+        ("[owners]\ncontradictions = nan".to_owned(), "owners.contradictions"),
+        ("[owners]\n[workload]\nretentions = [\"29days\"]".to_owned(), "workload.retentions"),
+    ] {
+        let error = refused(&format!("{GOOD}{wrong}\n"));
+        assert!(error.contains(says), "{wrong}: {error}");
+    }
+}
+
 #[test]
 fn values_out_of_range_are_refused() {
     for (section, wrong, says) in [

@@ -150,6 +150,25 @@ fn named(name: &str) -> Scenario {
     read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("scenarios/{name}.toml"))).1
 }
 
+/// A region can go only by the changes of a retention that it has heard of: then a visit may have two keys. Nothing else
+/// may make two.
+#[test]
+fn a_visit_has_two_keys_only_where_a_change_was_not_heard_of() {
+    let outcome = run(&named("retention-unheard"), 1, Keep { history: true, ..Keep::default() }).unwrap();
+    assert_eq!(outcome.broken, None);
+    for wanted in [Coverage::SecondKey, Coverage::ChangedAtOnce, Coverage::RepeatAfterChange, Coverage::OtherContent] {
+        assert!(outcome.coverage.contains(&wanted), "{wanted:?}: {:?}", outcome.coverage);
+    }
+    let entries = outcome.history.unwrap().entries;
+    let over = entries.into_iter().filter_map(|entry| match entry.record {
+        Record::Over { reply, .. } => Some(reply.unwrap()),
+        _ => None,
+    });
+    let answers: Vec<Reply> = over.collect();
+    let (conflicts, gone) = (answers.iter().filter(|reply| **reply == Reply::Conflict), answers.last());
+    assert_eq!((answers.len(), conflicts.count(), gone), (14, 1, Some(&Reply::Gone)), "{answers:?}");
+}
+
 fn measured(scenario: &Scenario) -> Figures {
     let outcome = run(scenario, 1, Keep { figures: true, ..Keep::default() }).unwrap();
     assert_eq!(outcome.broken, None);

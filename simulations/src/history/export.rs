@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Entry, Record, is_write};
+use super::{Entry, Record};
 use crate::index::{NodeIndex, OperationIndex, VisitNumber};
 use crate::reply::Reply;
 use crate::scenario::{Operation, OperationKind};
@@ -45,19 +45,28 @@ fn name(kind: OperationKind) -> &'static str {
         OperationKind::Erase => "remove",
         OperationKind::Look => "look",
         OperationKind::Read => "read",
+        OperationKind::Contradict => "contradict",
+        OperationKind::Open => "open",
+        OperationKind::Retain => "retain",
     }
 }
 
-/// The session that asks: all requests about one visit come from its guest, all reads with one number from one reader.
+/// The session that asks: all requests about one visit come from its guest, all reads with one number from one reader, all
+/// changes of a venue from its owner.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Session {
     Guest(VisitNumber),
     Reader(VisitNumber),
+    Owner(u32),
 }
 
 impl Session {
     fn of(asked: &Operation) -> Session {
-        if asked.kind == OperationKind::Read { Session::Reader(asked.visit) } else { Session::Guest(asked.visit) }
+        match asked.kind {
+            OperationKind::Read => Session::Reader(asked.visit),
+            OperationKind::Open | OperationKind::Retain => Session::Owner(asked.venue),
+            _ => Session::Guest(asked.visit),
+        }
     }
 }
 
@@ -113,8 +122,8 @@ fn lines(entries: &[Entry]) -> Vec<ExportedLine<'_>> {
                 let Some(OpenOperation { process, asked, doubtful }) = open.remove(operation) else { continue };
                 let kind = match reply {
                     Some(Reply::Done | Reply::Shown) => "ok",
-                    Some(Reply::Gone | Reply::Unknown | Reply::Stale | Reply::Full)
-                        if !(doubtful && is_write(asked.kind)) =>
+                    Some(Reply::Gone | Reply::Unknown | Reply::Stale | Reply::Full | Reply::Conflict)
+                        if !(doubtful && asked.kind.is_write()) =>
                     {
                         "fail"
                     }
@@ -146,7 +155,10 @@ fn line<'a>(
         kind,
         f: name(asked.kind),
         venue: asked.venue,
-        value: if is_write(asked.kind) { Some(ExportedValue::One(asked.visit)) } else { seen.map(ExportedValue::All) },
+        value: match asked.kind {
+            kind if !kind.is_write() => seen.map(ExportedValue::All),
+            kind => kind.is_of_a_visit().then_some(ExportedValue::One(asked.visit)),
+        },
     }
 }
 

@@ -121,6 +121,8 @@ fn settings(plan: &mut Scenario, draws: &mut Stream) {
         plan.network.bandwidth_mbps = draws.random_range(0.2..5.0);
     }
     plan.replica.heartbeat = pick(&[ms(200), ms(500), ms(500), ms(1_000)], draws);
+    // So that every fault comes beside comparisons and repairs.
+    plan.replica.scrub_every = Duration::from_secs(15);
     plan.replica.relay_after = pick(&[ms(500), ms(1_000), ms(2_000)], draws);
     plan.replica.max_clock_skew = pick(&[ms(2_000), ms(10_000), ms(60_000)], draws);
     plan.replica.batch_records = *[1, 8, 256].choose(draws).unwrap_or(&256);

@@ -151,13 +151,14 @@ pub(super) fn figures(summary: &Summary) -> Vec<Figure> {
             label: "Requests done or shown",
             value: units::or_none(summary.done(), units::percent),
             note: format!(
-                "the others: {} gone (erased or expired), {} unknown there, {} stale, {} full, {} failed; {home} of all \
-                 answered by the nearest region",
+                "the others: {} gone (erased or expired), {} unknown there, {} stale, {} full, {} failed{}; {home} of \
+                 all answered by the nearest region",
                 units::count(requests.gone),
                 units::count(requests.unknown),
                 units::count(requests.stale),
                 units::count(requests.full),
-                units::count(requests.failed)
+                units::count(requests.failed),
+                requests.conflicts()
             ),
         },
         Figure {

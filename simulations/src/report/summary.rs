@@ -43,6 +43,7 @@ pub(super) struct Requests {
     pub(super) unknown: u64,
     pub(super) stale: u64,
     pub(super) full: u64,
+    conflict: u64,
     pub(super) failed: u64,
 }
 
@@ -53,6 +54,7 @@ impl Requests {
         self.unknown += count.unknown;
         self.stale += count.stale;
         self.full += count.full;
+        self.conflict += count.conflict;
         self.failed += count.failed;
     }
 
@@ -63,7 +65,7 @@ impl Requests {
     }
 
     fn all(&self) -> u64 {
-        self.done + self.gone + self.unknown + self.stale + self.full + self.failed
+        self.done + self.gone + self.unknown + self.stale + self.full + self.conflict + self.failed
     }
 
     fn share(&self, part: u64) -> Option<f64> {
@@ -81,7 +83,12 @@ impl Requests {
             count(self.stale),
             count(self.full),
             count(self.failed)
-        )
+        ) + &self.conflicts()
+    }
+
+    /// The check-ins under the id of another one, which only some scenarios have.
+    pub(super) fn conflicts(&self) -> String {
+        if self.conflict > 0 { format!(", {} in conflict", units::count(self.conflict)) } else { String::new() }
     }
 }
 

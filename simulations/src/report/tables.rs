@@ -265,6 +265,7 @@ fn requests(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
         "unknown_there",
         "stale",
         "full",
+        "conflict",
         "failed",
         "answered_elsewhere",
         "latency_p50_ms",
@@ -273,7 +274,8 @@ fn requests(dir: &Path, sides: &[Side]) -> Result<ShownTable, ReportError> {
     ];
     Table::create(dir, "requests.csv", "Requests by kind", sides, &columns)?.fill(|table, run| {
         for r in &run.requests {
-            let counts = [r.done, r.gone, r.unknown, r.stale, r.full, r.failed, r.elsewhere].map(|n| n.to_string());
+            let counts =
+                [r.done, r.gone, r.unknown, r.stale, r.full, r.conflict, r.failed, r.elsewhere].map(|n| n.to_string());
             let latency = r.latency_ms.map(|ms| millis(Some(ms)));
             table.row([r.kind.clone()].into_iter().chain(counts).chain(latency))?;
         }

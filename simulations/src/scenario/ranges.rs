@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::length::Length;
 use super::touched::Touched;
-use super::{FaultKind, Scenario, ScenarioError, Topology};
+use super::{FaultKind, OperationKind, Scenario, ScenarioError, Topology};
 
 /// Most requests that a scenario may draw. A run with that many takes about a quarter of an hour and 8 GB.
 const MOST_OPERATIONS: f64 = 2_000_000.0;
@@ -77,6 +77,7 @@ pub(super) fn check(scenario: &Scenario) -> Result<(), ScenarioError> {
     clocks(scenario)?;
     length("disks.sync", scenario.disks.sync, MS / 100..=10 * SECOND)?;
     workload(scenario)?;
+    owners(scenario)?;
     // Down to what no run can hold, up to what ends in a minute all the same.
     within("checks.bound", scenario.checks.bound, 1e-6..=100.0)?;
     swarm(scenario)?;
@@ -104,6 +105,7 @@ fn replica(scenario: &Scenario) -> Result<(), ScenarioError> {
     let replica = &scenario.replica;
     length("replica.heartbeat", replica.heartbeat, 50 * MS..=10 * SECOND)?;
     length("replica.relay_after", replica.relay_after, 100 * MS..=600 * SECOND)?;
+    length("replica.scrub_every", replica.scrub_every, SECOND..=30 * DAY)?;
     length("replica.max_retention", replica.max_retention, 60 * SECOND..=400 * DAY)?;
     length("replica.max_clock_skew", replica.max_clock_skew, SECOND..=HOUR)?;
     within("replica.batch_records", replica.batch_records, 1..=65_536)?;
@@ -151,6 +153,31 @@ fn workload(scenario: &Scenario) -> Result<(), ScenarioError> {
     let longest = workload.retentions.iter().max().copied().unwrap_or_default();
     if !drawn && workload.rate > 0.0 && longest > scenario.replica.max_retention {
         return wrong("workload.retentions", "has one that is longer than replica.max_retention");
+    }
+    Ok(())
+}
+
+fn owners(scenario: &Scenario) -> Result<(), ScenarioError> {
+    let Some(owners) = &scenario.owners else {
+        let mut kinds = scenario.operations.iter().map(|operation| operation.kind);
+        if kinds.any(|kind| matches!(kind, OperationKind::Open | OperationKind::Retain | OperationKind::Contradict)) {
+            return wrong("operation.kind", "needs the section [owners]: without it venues are no documents");
+        }
+        return Ok(());
+    };
+    within("owners.changes", owners.changes, 0.0..=1_000.0)?;
+    within("owners.concurrent", owners.concurrent, SHARE)?;
+    within("owners.again", owners.again, 0..=100)?;
+    within("owners.contradictions", owners.contradictions, SHARE)?;
+    let is_of_owners = |kind| matches!(kind, OperationKind::Open | OperationKind::Retain);
+    let written = scenario.operations.iter().filter(|operation| is_of_owners(operation.kind));
+    let mut all = written.map(|operation| operation.retention).chain(scenario.workload.retentions.iter().copied());
+    // As the policy pack of the simulation asks.
+    if all.any(|kept| kept.subsec_nanos() != 0 || !(SECOND..=28 * DAY).contains(&kept)) {
+        return wrong(
+            "workload.retentions",
+            "of owners are whole seconds up to 28 days, as those of `open` and `retain`",
+        );
     }
     Ok(())
 }
@@ -219,7 +246,7 @@ fn operations(scenario: &Scenario) -> Result<(), ScenarioError> {
         if operation.retention > scenario.replica.max_retention {
             return wrong("operation.retention", "is longer than replica.max_retention");
         }
-        if operation.kind == super::OperationKind::CheckIn && operation.retention < SECOND {
+        if operation.kind == OperationKind::CheckIn && operation.retention < SECOND {
             return wrong("operation.retention", "of a check-in must be at least 1s, otherwise nothing is kept");
         }
     }
@@ -245,7 +272,10 @@ fn size(scenario: &Scenario) -> Result<(), ScenarioError> {
     let corrections = workload.corrections * (1.0 + workload.concurrent);
     let each = 1.0 + workload.repeats + corrections + 0.1 + workload.erasures;
     let peak = if workload.by_hour && scenario.duration < DAY { PEAK } else { 1.0 };
-    let drawn = (workload.rate * each * peak + workload.hot + workload.reads) * seconds;
+    let owners = scenario.owners.as_ref();
+    let each = each + owners.map_or(0.0, |owners| f64::from(owners.again));
+    let changes = owners.map_or(0.0, |owners| owners.changes * (1.0 + owners.concurrent));
+    let drawn = (workload.rate * each * peak + workload.hot + workload.reads + changes) * seconds;
     // A plan that was drawn may have some more than was expected.
     let written = scenario.operations.len() as f64 / 1.1;
     if drawn.max(written) > MOST_OPERATIONS {

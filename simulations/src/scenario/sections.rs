@@ -86,6 +86,9 @@ pub struct ReplicaSettings {
     /// How long another origin's entry may be late before it is relayed.
     #[serde(with = "api::duration")]
     pub relay_after: Duration,
+    /// Time from the end of a scrub of the whole store to the next one.
+    #[serde(with = "api::duration")]
+    pub scrub_every: Duration,
     /// The longest life of a visit.
     #[serde(with = "api::duration")]
     pub max_retention: Duration,
@@ -103,6 +106,7 @@ impl Default for ReplicaSettings {
         ReplicaSettings {
             heartbeat: Duration::from_millis(500),
             relay_after: Duration::from_secs(2),
+            scrub_every: Duration::from_hours(6),
             max_retention: Duration::from_hours(28 * 24),
             max_clock_skew: Duration::from_mins(1),
             batch_records: 256,
@@ -206,6 +210,27 @@ impl Default for Workload {
     }
 }
 
+/// `[owners]`: venues are lasting documents, as in production. Owners open them and change their retention, and a check-in
+/// takes the retention from the document that its region has. Without this section a visit is kept as its request says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Owners {
+    /// Changes of the retention per second, over all venues; each takes one of `workload.retentions`.
+    pub changes: f64,
+    /// Share of them that are made in two regions at once, each to its own length.
+    pub concurrent: f64,
+    /// How often a check-in is sent again at most, to any region, until `workload.later` is over.
+    pub again: u32,
+    /// Share of those that come with another body.
+    pub contradictions: f64,
+}
+
+impl Default for Owners {
+    fn default() -> Owners {
+        Owners { changes: 0.1, concurrent: 0.3, again: 6, contradictions: 0.2 }
+    }
+}
+
 /// `[swarm]`: what is drawn for each seed. Each kind of fault is left out of a run with probability `omit`, so that
 /// rare combinations come up (swarm testing: Groce et al., 2012).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -275,6 +300,12 @@ pub enum OperationKind {
     Look,
     /// The owner reads the guest list of the last hour.
     Read,
+    /// Another check-in under the id of a visit.
+    Contradict,
+    /// The owner opens the venue. Only with `[owners]`, as the next.
+    Open,
+    /// The owner changes how long the venue's visits are kept.
+    Retain,
 }
 
 impl OperationKind {
@@ -287,7 +318,22 @@ impl OperationKind {
             OperationKind::Erase => "erase",
             OperationKind::Look => "look",
             OperationKind::Read => "read",
+            OperationKind::Contradict => "contradict",
+            OperationKind::Open => "open",
+            OperationKind::Retain => "retain",
         }
+    }
+
+    /// Whether it is about a visit and not about a venue.
+    #[must_use]
+    pub fn is_of_a_visit(self) -> bool {
+        !matches!(self, OperationKind::Read | OperationKind::Open | OperationKind::Retain)
+    }
+
+    /// Whether it changes something.
+    #[must_use]
+    pub fn is_write(self) -> bool {
+        !matches!(self, OperationKind::Look | OperationKind::Read)
     }
 }
 
@@ -302,7 +348,7 @@ pub struct Operation {
     pub kind: OperationKind,
     /// The region nearest to the client.
     pub from: String,
-    /// The number of the visit; for `read` of the reader.
+    /// The number of the visit; for `read` of the reader. Without meaning for `open` and `retain`.
     pub visit: VisitNumber,
     /// The venue.
     #[serde(default)]
@@ -310,7 +356,7 @@ pub struct Operation {
     /// When the guest arrived: part of the visit's name, the same for all requests about it.
     #[serde(default, with = "api::duration")]
     pub arrived: Duration,
-    /// How long the visit is kept.
+    /// How long the visit is kept; for `open` and `retain` the retention of the venue.
     #[serde(default, with = "api::duration")]
     pub retention: Duration,
     /// Bytes of text that a correction carries beside the new phone number.

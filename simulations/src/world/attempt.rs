@@ -20,6 +20,8 @@ pub(crate) struct Attempt {
 pub(crate) struct PendingOperation {
     pub(super) attempt: Attempt,
     pub(super) visit: VisitNumber,
+    /// The venue, if the write is about its document and not about a visit.
+    pub(super) venue: Option<u32>,
     /// `None` for an erasure.
     pub(super) hash: Option<ChangeHash>,
     /// The entries that a replica must know to show the change.

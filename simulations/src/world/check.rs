@@ -15,6 +15,7 @@ pub(super) mod forgetting;
 pub(super) mod fork;
 pub(super) mod idempotence;
 pub(super) mod resurrection;
+pub(super) mod retention;
 pub(super) mod session;
 
 use super::World;

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use registry::VISITS;
-use replication::{Change, DocumentId, Query, Reader, Reason, VersionVector, View, Write, WriteError};
+use replication::{Change, DocumentId, DocumentKey, Query, Reader, Reason, VersionVector, View, Write, WriteError};
 
 use super::attempt::{Attempt, PendingOperation, WaitingRead};
 use super::{CalendarEvent, Input, World, check, visits};
@@ -86,15 +86,21 @@ impl Clients {
 impl World {
     /// Names all visits beforehand, because a request may name a visit that no region has seen yet.
     pub(super) fn introduce_visits(&mut self) {
-        for operation in self.operations.clone().iter().filter(|operation| operation.kind != OperationKind::Read) {
+        for operation in self.operations.clone().iter().filter(|operation| operation.kind.is_of_a_visit()) {
             if self.model.visits.contains_key(&operation.visit) {
                 continue;
             }
             let arrived = self.calendar.wall_at(operation.arrived);
             let id = visits::visit_id(self.seed, operation.visit, arrived);
-            let key = visits::key(id, operation.venue, operation.retention);
+
+            // How long it is kept, the first region says that takes it.
+            let kept =
+                if self.scenario.owners.is_some() { self.scenario.replica.max_retention } else { operation.retention };
+            let key = visits::key(id, operation.venue, kept);
             let truth = VisitTruth {
                 key,
+                keys: Vec::new(),
+                contradicted: false,
                 venue: operation.venue,
                 taken: Vec::new(),
                 erase_asked: false,
@@ -197,6 +203,9 @@ impl World {
     /// Notes what the client has seen, for its next request.
     fn remember(&mut self, operation: OperationIndex, answer: &Answer) {
         let asked = self.operations[operation.0].clone();
+        if matches!(asked.kind, OperationKind::Open | OperationKind::Retain) {
+            return;
+        }
         let sessions = if asked.kind == OperationKind::Read { &mut self.model.owners } else { &mut self.model.guests };
         let session = sessions.entry(asked.visit).or_default();
         match answer {
@@ -253,10 +262,10 @@ impl World {
         );
         let asked = self.operations[operation.0].clone();
         let answer = match asked.kind {
-            OperationKind::CheckIn => {
-                let change = self.check_in(asked.visit);
-                self.write_change(attempt, change, VersionVector::default())
-            }
+            OperationKind::CheckIn if self.scenario.owners.is_none() => self.check_in(attempt),
+            OperationKind::CheckIn | OperationKind::Contradict => self.check_in_at_venue(attempt),
+            OperationKind::Open => self.open_venue(attempt),
+            OperationKind::Retain => self.change_retention(attempt),
             OperationKind::Correct => self.correct(attempt),
             OperationKind::Erase => self.erase(attempt),
             OperationKind::Look | OperationKind::Read => self.read(attempt, self.calendar.now() + SESSION_WAIT),
@@ -276,20 +285,33 @@ impl World {
         }
     }
 
-    fn check_in(&self, visit: VisitNumber) -> Option<Change> {
-        visits::check_in(visit, &self.model.visits.get(&visit)?.key)
+    fn check_in(&mut self, attempt: Attempt) -> Option<Answer> {
+        let visit = self.operations[attempt.operation.0].visit;
+        let key = self.model.visits.get(&visit).map(|truth| truth.key);
+        let Some((key, change)) = key.and_then(|key| Some((key, visits::check_in(visit, &key)?))) else {
+            return Some(Answer::Unknown);
+        };
+        self.write_change(attempt, key, change, VersionVector::default())
     }
 
-    fn write_change(&mut self, attempt: Attempt, change: Option<Change>, needs: VersionVector) -> Option<Answer> {
+    /// Writes a change of a visit.
+    pub(super) fn write_change(
+        &mut self,
+        attempt: Attempt,
+        key: DocumentKey,
+        change: Change,
+        needs: VersionVector,
+    ) -> Option<Answer> {
         let Attempt { node, operation, .. } = attempt;
         let visit = self.operations[operation.0].visit;
-        let (Some(change), Some(truth)) = (change, self.model.visits.get(&visit)) else { return Some(Answer::Unknown) };
-        let (key, hash, bytes) = (truth.key, change.hash(), change.bytes().len());
+        let (hash, bytes) = (change.hash(), change.bytes().len());
         let now = self.now_of(node);
         let Some(process) = &mut self.nodes[node].process else { return Some(Answer::Refused) };
         match process.replica.handle_write(now, Write::Change { key, change }) {
             Ok(ticket) => {
-                process.tickets.insert(ticket, PendingOperation { attempt, visit, hash: Some(hash), needs });
+                process
+                    .tickets
+                    .insert(ticket, PendingOperation { attempt, visit, venue: None, hash: Some(hash), needs });
                 self.model.take(visit, (hash, bytes), node);
                 None
             }
@@ -298,12 +320,18 @@ impl World {
                 self.check(check::bounds::document_is_full(self, node, visit, bytes));
                 Some(Answer::Full)
             }
-            Err(error) => self.refused(node, visit, &error),
+            Err(error) => self.refused(node, visit, &key, &error),
         }
     }
 
-    fn refused(&mut self, node: NodeIndex, visit: VisitNumber, error: &WriteError) -> Option<Answer> {
-        self.check(check::availability::had_reason_to_refuse(self, node, visit, error));
+    fn refused(
+        &mut self,
+        node: NodeIndex,
+        visit: VisitNumber,
+        key: &DocumentKey,
+        error: &WriteError,
+    ) -> Option<Answer> {
+        self.check(check::availability::had_reason_to_refuse(self, node, visit, key, error));
         match error {
             WriteError::Gone => Some(Answer::Gone),
             WriteError::Storage(_) => {
@@ -327,7 +355,7 @@ impl World {
         let Some(process) = &machine.process else { return Some(Answer::Refused) };
         let now = self.now_of(node);
         let as_of = process.replica.status(now).dead_through(now.mono);
-        let reader = Reader::new(machine.disk.clone(), self.scenario.replica.max_retention);
+        let reader = Reader::new(process.store.clone(), self.scenario.replica.max_retention);
         let view = View::durable(as_of, process.replica.durable());
         let row = match reader.row(&key, view) {
             Ok(Some(row)) => row,
@@ -351,7 +379,7 @@ impl World {
         match visits::correct(visit, operation, bytes, &key, &document) {
             Some(change) => {
                 self.model.depends(change.hash(), document.heads());
-                self.write_change(attempt, Some(change), needs)
+                self.write_change(attempt, key, change, needs)
             }
             None => Some(Answer::Done { dot: None, needs }),
         }
@@ -367,9 +395,10 @@ impl World {
         let erase = Write::Erase { name: key.name, lasting: false, reason: Reason::Subject };
         match process.replica.handle_write(now, erase) {
             Ok(ticket) => {
-                process
-                    .tickets
-                    .insert(ticket, PendingOperation { attempt, visit, hash: None, needs: VersionVector::default() });
+                process.tickets.insert(
+                    ticket,
+                    PendingOperation { attempt, visit, venue: None, hash: None, needs: VersionVector::default() },
+                );
                 truth.erase_asked = true;
                 let reader = self.nodes[node].reader();
                 if reader.rows(&key.name, false, View::applied(replication::Wall(0))).is_ok_and(|rows| rows.is_empty())
@@ -378,7 +407,7 @@ impl World {
                 }
                 None
             }
-            Err(error) => self.refused(node, visit, &error),
+            Err(error) => self.refused(node, visit, &key, &error),
         }
     }
 
@@ -404,7 +433,7 @@ impl World {
         let status = process.replica.status(now);
         let as_of = status.dead_through(now.mono);
         let vector = process.replica.durable().clone();
-        let reader = Reader::new(self.nodes[node].disk.clone(), self.scenario.replica.max_retention);
+        let reader = Reader::new(process.store.clone(), self.scenario.replica.max_retention);
         let view = View::durable(as_of, &vector);
         let rows = if asked.kind == OperationKind::Read {
             let now = self.calendar.true_wall();

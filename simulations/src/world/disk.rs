@@ -10,8 +10,9 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use replication::memory::{MemoryStorage, Snapshot};
-use replication::{Bucket, ScanVisitor, Storage, StorageError, WriteBatch};
+use replication::{Bucket, ScanVisitor, Storage, StorageError, Wall, WriteBatch};
 
+use super::stale::StalePages;
 use crate::seed::Stream;
 
 /// The device reported an error.
@@ -27,6 +28,8 @@ struct Faults {
     full: bool,
     read_errors: f64,
     draws: Stream,
+    /// Reads do not fail.
+    quiet: bool,
     /// How many calls failed so far.
     failed: u64,
     /// Bytes of all batches so far.
@@ -56,13 +59,15 @@ pub(crate) struct Disk {
     memory: MemoryStorage,
     engine: Engine,
     faults: Arc<Mutex<Faults>>,
+    stale: StalePages,
 }
 
 impl Disk {
     /// An empty disk; `draws` decides which reads fail.
     pub(super) fn new(draws: Stream, engine: Engine) -> Disk {
-        let faults = Faults { full: false, read_errors: 0.0, draws, failed: 0, written: 0 };
-        Disk { memory: MemoryStorage::default(), engine, faults: Arc::new(Mutex::new(faults)) }
+        let faults = Faults { full: false, read_errors: 0.0, draws, quiet: false, failed: 0, written: 0 };
+        let faults = Arc::new(Mutex::new(faults));
+        Disk { memory: MemoryStorage::default(), engine, faults, stale: StalePages::default() }
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {
@@ -73,6 +78,19 @@ impl Disk {
     #[must_use]
     pub(crate) fn contents(&self) -> &MemoryStorage {
         &self.memory
+    }
+
+    /// What the disk keeps of rows that were overwritten or removed.
+    pub(crate) fn stale(&self) -> &StalePages {
+        &self.stale
+    }
+
+    /// Runs `read` without errors of the device.
+    pub(super) fn quietly<T>(&self, read: impl FnOnce() -> T) -> T {
+        self.faults().quiet = true;
+        let result = read();
+        self.faults().quiet = false;
+        result
     }
 
     /// How many calls failed so far.
@@ -160,8 +178,9 @@ impl Disk {
 
     /// Counts the errors that the engine reports.
     fn count<T>(&self, result: Result<T, StorageError>) -> Result<T, StorageError> {
-        if result.is_err() {
-            self.faults().failed += 1;
+        let mut faults = self.faults();
+        if result.is_err() && !faults.quiet {
+            faults.failed += 1;
         }
         result
     }
@@ -177,7 +196,7 @@ impl Disk {
     fn device(&self, action: &'static str) -> Result<(), StorageError> {
         let mut faults = self.faults();
         let share = faults.read_errors;
-        if share > 0.0 && faults.draws.random_bool(share) {
+        if share > 0.0 && !faults.quiet && faults.draws.random_bool(share) {
             faults.failed += 1;
             return Err(StorageError::Engine { action, source: Box::new(DeviceError::Io) });
         }
@@ -209,6 +228,7 @@ impl Storage for Disk {
             return Err(StorageError::Engine { action: "wrote a batch", source: Box::new(DeviceError::Full) });
         }
         faults.written += size(batch);
+        self.stale.keep(batch);
         (self.engine)(&self.memory, batch)
     }
 
@@ -219,6 +239,10 @@ impl Storage for Disk {
 
     fn drop_bucket(&self, bucket: Bucket) -> Result<(), StorageError> {
         self.memory.drop_bucket(bucket)
+    }
+
+    fn expire(&self, over: Wall) -> Result<(), StorageError> {
+        self.memory.expire(over)
     }
 
     fn buckets(&self) -> BTreeSet<Bucket> {

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use rand::RngExt as _;
-use replication::memory::{MemoryStorage, Snapshot};
+use replication::memory::Snapshot;
 use replication::{
-    BatchId, Bucket, ChangeHash, DocumentKey, DocumentName, Dot, Frame, LinkId, NodeName, Reader, RegionId, Replica,
-    ReplicaId, Storage as _, Ticket, VersionVector, View, Wall, log_key,
+    BatchId, Bucket, ChangeHash, DocumentKey, DocumentName, Dot, Frame, LinkId, MemoryKeys, NodeName, Reader, RegionId,
+    Replica, ReplicaId, Storage as _, Ticket, VersionVector, View, Wall, log_key,
 };
 
 use super::attempt::{Attempt, PendingOperation, WaitingRead};
 use super::clock::WallClock;
 use super::disk::{Crash, Disk, Engine};
+use super::sealed::{self, Store, Undisturbed};
 use super::{CalendarEvent, Input, World};
 use crate::coverage::Coverage;
 use crate::history::{MachineEvent, Record};
@@ -32,6 +33,7 @@ pub(crate) struct Machine {
     pub(crate) name: NodeName,
     pub(crate) region: RegionId,
     pub(crate) disk: Disk,
+    pub(crate) keys: MemoryKeys,
     pub(super) clock: WallClock,
     pub(crate) process: Option<Process>,
     /// Whether the region is part of the deployment.
@@ -85,7 +87,8 @@ pub(crate) struct Machine {
 
 /// A running process.
 pub(crate) struct Process {
-    pub(crate) replica: Replica<Disk>,
+    pub(crate) replica: Replica<Store>,
+    pub(super) store: Store,
     /// Zero of its monotonic clock, in elapsed time.
     pub(super) started: Duration,
     pub(crate) syncing: Option<BatchId>,
@@ -118,6 +121,7 @@ impl Machine {
                 name: node,
                 region,
                 disk: Disk::new(stream(seed, "disk", index as u64), engine),
+                keys: MemoryKeys::default(),
                 clock: WallClock::new(off, ppm),
                 process: None,
                 exists: !added_later.contains(&NodeIndex(index)),
@@ -176,8 +180,12 @@ impl Machine {
     }
 
     /// A reader of its disk, as the node has it, but without errors of the device.
-    pub(super) fn reader(&self) -> Reader<MemoryStorage> {
-        Reader::new(self.disk.contents().clone(), self.max_retention)
+    pub(super) fn reader(&self) -> Reader<Undisturbed> {
+        let store = match &self.process {
+            Some(process) => Undisturbed::of(&self.disk, &process.store),
+            None => Undisturbed::at_rest(&self.disk, &self.keys, self.max_retention),
+        };
+        Reader::new(store, self.max_retention)
     }
 
     /// What readers of its replica see, by change.
@@ -229,8 +237,11 @@ impl World {
         let epoch = self.nodes[node].epoch;
         let mut ids = stream(self.seed, "ids", (node.0 as u64) << 32 | epoch);
         let mint = Box::new(move || ReplicaId(ids.random()));
-        let disk = self.nodes[node].disk.clone();
-        let Ok(replica) = Replica::open(config, disk, mint, now) else {
+        let machine = &self.nodes[node];
+        let draws = stream(self.seed, "keys", (node.0 as u64) << 32 | epoch);
+        let opened = sealed::open(&machine.disk, &machine.keys, machine.max_retention, draws);
+        let opened = opened.and_then(|store| Ok((Replica::open(config, store.clone(), mint, now)?, store)));
+        let Ok((replica, store)) = opened else {
             // After an error of the device the supervisor tries again. Without one the store must open.
             let excused = self.nodes[node].disk_has_failed();
             self.require(Invariant::Durability, Some(node), excused, || "its store does not open any more".to_owned());
@@ -249,6 +260,7 @@ impl World {
         machine.ids.insert(id);
         machine.process = Some(Process {
             replica,
+            store,
             started,
             syncing: None,
             syncing_since: Duration::ZERO,
@@ -356,13 +368,12 @@ impl World {
         let now = self.now_of(node);
         if let Some(process) = &mut self.nodes[node].process {
             process.replica.handle_stop(now);
-            let disk = self.nodes[node].disk.clone();
-            let Some(process) = &mut self.nodes[node].process else { return };
+            let store = process.store.clone();
             // One batch may be in flight, one is gathered, and the removals of erased rows make a third.
             for _ in 0..4 {
                 let syncing = process.syncing.take();
                 let done = syncing
-                    .map_or(Ok(()), |batch| disk.sync().and_then(|()| process.replica.handle_durable(now, batch)));
+                    .map_or(Ok(()), |batch| store.sync().and_then(|()| process.replica.handle_durable(now, batch)));
                 match done.and_then(|()| process.replica.poll_batch()) {
                     Ok(next) => process.syncing = next,
                     Err(_) => break,

@@ -70,6 +70,7 @@ impl Machines {
             max_clock_skew: settings.max_clock_skew,
             heartbeat: settings.heartbeat,
             relay_after: settings.relay_after,
+            scrub_every: settings.scrub_every,
             in_flight_bytes: settings.in_flight_kib * 1024,
             ..ReplicaConfig::new(machine.name.clone(), machine.region.clone(), peers)
         }

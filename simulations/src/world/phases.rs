@@ -209,6 +209,7 @@ impl World {
         self.check(check::convergence::equal_vectors_mean_equal_documents(self));
         self.check(check::fork::no_dot_stands_for_two_entries(self));
         self.check(check::durability::nothing_is_lost(self, core));
+        self.check(check::retention::no_change_of_a_venue_is_lost(self, core));
         self.check(check::clocks::clocks_of_others_do_no_harm(self));
         self.check(check::forgetting::nothing_outlives_its_expiry(self, core));
         self.check(check::idempotence::everything_is_there_once(self, core));

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rand_distr::{Distribution as _, Exp1};
 use replication::{
-    Action, BatchId, Deltas, Event as ReplicaEvent, Frame, FrameKind, Outcome, ReplicaId, Storage as _, StorageError,
-    Turn, VersionVector, View,
+    Action, BatchId, Check, Deltas, Event as ReplicaEvent, Frame, FrameKind, Outcome, ReplicaId, Storage as _,
+    StorageError, Turn, VersionVector, View,
 };
 
 use super::attempt::PendingOperation;
@@ -86,8 +86,8 @@ impl World {
         let now = self.now_of(node);
         let machine = &mut self.nodes[node];
         // A disk that lies reports a sync that it has not made.
-        let synced = if machine.lying { Ok(()) } else { machine.disk.sync() };
         let Some(process) = &mut machine.process else { return };
+        let synced = if machine.lying { Ok(()) } else { process.store.sync() };
         // A replica that takes a new id makes its batches durable itself, so another batch may be in flight by now.
         process.syncing.take_if(|syncing| *syncing <= batch);
         if synced.and_then(|()| process.replica.handle_durable(now, batch)).is_err() {
@@ -168,10 +168,14 @@ impl World {
             let payload = if self.scenario.checks.deep { self.no_erased_in(node, &bytes) } else { 0 };
             self.meter.deltas(node, peer, bytes.len(), payload);
         } else {
-            self.meter.control(node, peer, bytes.len());
+            match Frame::kind(&bytes) {
+                Some(FrameKind::Check) => self.meter.check(node, peer, bytes.len()),
+                _ => self.meter.control(node, peer, bytes.len()),
+            }
             match Frame::decode(&bytes) {
                 Ok(Frame::Hello(hello)) => self.nodes[node].told.merge(&hello.vector),
                 Ok(Frame::Progress(progress)) => self.nodes[node].told.merge(&progress.vector),
+                Ok(Frame::Check(check)) => self.no_erased_repaired(node, &check),
                 other => self.require(Invariant::Durability, Some(node), false, || format!("sends {other:?}")),
             }
         }
@@ -185,6 +189,17 @@ impl World {
             let input =
                 Input::Frame { link: transmit.link, from: node, bytes: Arc::clone(&bytes), clock: clock.clone() };
             self.calendar.schedule(arrives, CalendarEvent::Input { node: peer, input });
+        }
+    }
+
+    /// I4 for repairs: once an erasure was acknowledged here, no change of its visit is sent.
+    fn no_erased_repaired(&mut self, node: NodeIndex, check: &Check) {
+        for name in check.sends_changes_of() {
+            let visit = self.model.names.get(&name).copied();
+            let erased_here = visit.is_some_and(|visit| check::erasure::erasure_acknowledged(self, node, visit));
+            self.require(Invariant::Erasure, Some(node), !erased_here, || {
+                format!("repairs visit {} after its erasure was acknowledged here", visit.unwrap_or_default())
+            });
         }
     }
 
@@ -310,6 +325,9 @@ impl World {
             node.0,
             &u64::try_from(asked.attempt.operation.0).unwrap_or(u64::MAX).to_be_bytes(),
         );
+        if let Some(venue) = asked.venue {
+            return self.acknowledge_venue(node, venue, asked, outcome);
+        }
         let (now, wall) = (self.calendar.now(), self.calendar.true_wall());
         let mut dot = None;
         let mut needs = asked.needs.clone();

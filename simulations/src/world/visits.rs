@@ -15,8 +15,8 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 
 use crate::index::{OperationIndex, VisitNumber};
 
-/// The pack asks for a name and a way to reach the guest.
-static PACK: LazyLock<PolicyPack> = LazyLock::new(|| {
+/// The pack asks for a name and a way to reach the guest, and lets venues keep visits for seconds.
+pub(super) static PACK: LazyLock<PolicyPack> = LazyLock::new(|| {
     PolicyPack::built_in("development").unwrap_or_else(|| unreachable!("every binary carries this pack"))
 });
 
@@ -24,7 +24,7 @@ static PACK: LazyLock<PolicyPack> = LazyLock::new(|| {
 static FIRST_NAME: LazyLock<&'static str> = LazyLock::new(|| {
     let body =
         VisitBody { persons: vec![Person { name: Some("A".to_owned()), ..Person::default() }], ..VisitBody::default() };
-    let fields = body.normalised(VisitId::of(Wall(0), &Secret([0; 16]))).unwrap_or_default();
+    let fields = body.stored_forms(VisitId::of(Wall(0), &Secret([0; 16]))).into_iter().next().unwrap_or_default();
     fields.first().map_or("", |(name, _)| *name)
 });
 
@@ -57,15 +57,20 @@ pub(crate) fn canary(visit: VisitNumber) -> String {
     format!("canary-{:08x};", visit.0)
 }
 
-/// The change of a check-in: the same wherever and however often it is sent.
-pub(super) fn check_in(visit: VisitNumber, key: &DocumentKey) -> Option<Change> {
+/// The body of a check-in: the same wherever and however often it is sent. `other` is another one under the same id.
+pub(super) fn body(visit: VisitNumber, other: bool) -> VisitBody {
     let guest = Person {
-        name: Some(format!("{}Maria Musterfrau", canary(visit))),
+        name: Some(format!("{}{} Musterfrau", canary(visit), if other { "Mia" } else { "Maria" })),
         phone: Some(format!("+49 30 {:06}", visit.0)),
         ..Person::default()
     };
-    let body = VisitBody { persons: vec![guest], ..VisitBody::default() };
-    let fields = body.normalised(VisitId::from_document_id(key.name.id)?)?;
+    VisitBody { persons: vec![guest], ..VisitBody::default() }
+}
+
+/// The change of a check-in: the same wherever and however often it is sent.
+pub(super) fn check_in(visit: VisitNumber, key: &DocumentKey) -> Option<Change> {
+    let id = VisitId::from_document_id(key.name.id)?;
+    let fields = body(visit, false).stored_forms(id).into_iter().next()?;
     Some(Change::create(key, &fields))
 }
 

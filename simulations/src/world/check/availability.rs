@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use replication::{VersionVector, WriteError};
+use replication::{DocumentKey, VersionVector, WriteError};
 
 use super::require;
 use crate::index::{NodeIndex, VisitNumber};
@@ -15,6 +15,7 @@ pub(in crate::world) fn had_reason_to_refuse(
     world: &World,
     node: NodeIndex,
     visit: VisitNumber,
+    key: &DocumentKey,
     error: &WriteError,
 ) -> Result<(), Broken> {
     if is_troubled(world, node) {
@@ -26,7 +27,7 @@ pub(in crate::world) fn had_reason_to_refuse(
     })?;
     let Some(truth) = world.model.visits.get(&visit) else { return Ok(()) };
     let skew = world.scenario.replica.max_clock_skew;
-    let over = truth.key.expires_at <= world.calendar.true_wall().plus(skew);
+    let over = key.expires_at <= world.calendar.true_wall().plus(skew);
     let excused = !gone || over || truth.erase_asked;
     require(world, Invariant::Clocks, Some(node), excused, || {
         format!("takes visit {visit} for gone, which is neither erased nor over")

@@ -71,7 +71,7 @@ fn is_as_complete_as_it_says(
         knows && through.is_some_and(|through| acknowledged.plus(slack) < *through)
     };
     let wrong = world.model.visits.iter().find_map(|(visit, truth)| {
-        if truth.key.expires_at <= dead_by || !is_asked_for(truth) {
+        if truth.key.expires_at <= dead_by || truth.is_split() || !is_asked_for(truth) {
             return None;
         }
         let rows = by_visit.get(visit);

@@ -23,7 +23,7 @@ fn must_show(
     let horizon = world.calendar.true_wall().plus(world.scenario.replica.max_clock_skew * slack);
     let mut must = Vec::new();
     for (visit, truth) in &world.model.visits {
-        if truth.erase_asked || truth.key.expires_at <= horizon {
+        if truth.erase_asked || truth.is_split() || truth.key.expires_at <= horizon {
             continue;
         }
         // A node that believed a wrong clock leaves out what expires by that clock, so its own writes
@@ -96,7 +96,7 @@ fn unknown(world: &World, node: NodeIndex, heard: &BTreeSet<NodeIndex>) -> Optio
         let lacks = taken.into_iter().any(|taken| is_unknown(taken.node, taken.lost, taken.dot) && !has(&taken.hash))
             || erased.into_iter().any(|erased| is_unknown(erased.node, erased.lost, Some(erased.dot)));
         // The erasure may be there under another dot as well, and then the change need not be there.
-        lacks && !is_erased_in(world, node, &truth.key.name)
+        lacks && !truth.is_split() && !is_erased_in(world, node, &truth.key.name)
     });
     unknown.map(|(visit, _)| *visit)
 }

@@ -1,13 +1,14 @@
 //! I4: no readable byte of an erased visit is left.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::require;
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::{Broken, Invariant};
 use crate::world::World;
 use memchr::memmem::Finder;
-use replication::{View, Wall};
+use replication::{DocumentKey, DocumentName, KeyFiles as _, KeyName, View, Wall};
 
 const MARK: &[u8] = b"canary-";
 
@@ -49,6 +50,32 @@ pub(in crate::world) fn no_erased_bytes(
     let left = visits_in_bytes(world, node).into_iter().find(|visit| wanted(*visit));
     require(world, Invariant::Erasure, Some(node), left.is_none(), || {
         format!("holds bytes of visit {}, which is erased", left.unwrap_or_default())
+    })?;
+    let name = only.and_then(|visit| world.model.visits.get(&visit)).map(|truth| truth.key.name);
+    no_thief_reads(world, node, name.as_ref(), wanted)
+}
+
+/// Whoever takes the disk away reads no visit that is `gone`, and none of an hour that is over. A disk that lies about its
+/// syncs may have kept the keys.
+fn no_thief_reads(
+    world: &World,
+    node: NodeIndex,
+    name: Option<&DocumentName>,
+    gone: impl Fn(VisitNumber) -> bool,
+) -> Result<(), Broken> {
+    let machine = &world.nodes[node];
+    if machine.lying {
+        return Ok(());
+    }
+    let over = machine.keys.over().unwrap_or_default();
+    let is_gone = |key: &DocumentKey| {
+        KeyName::secret(key).is_some_and(|hour| hour.needed_until(Duration::ZERO) <= over)
+            || world.model.names.get(&key.name).is_some_and(|visit| gone(*visit))
+    };
+    let read = machine.disk.stale().readable(&machine.keys, name, is_gone);
+    require(world, Invariant::Erasure, Some(node), read.is_empty(), || {
+        let visit = read.first().and_then(|key| world.model.names.get(&key.name)).copied();
+        format!("has kept the key of visit {}, which is erased or expired", visit.unwrap_or_default())
     })
 }
 
@@ -58,7 +85,8 @@ pub(in crate::world) fn no_erased_bytes_anywhere(world: &World, node: NodeIndex)
     let left = visits_in_bytes(world, node).into_iter().find(|visit| erasure_reached(world, node, *visit));
     require(world, Invariant::Erasure, Some(node), left.is_none(), || {
         format!("holds bytes of visit {}, whose erasure it knows", left.unwrap_or_default())
-    })
+    })?;
+    no_thief_reads(world, node, None, |visit| erasure_reached(world, node, visit))
 }
 
 /// Every visit of which a stored value holds bytes.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use replication::{Bucket, ChangeHash};
+use replication::{Bucket, ChangeHash, KeyFiles as _, KeyName};
 
 use super::require;
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::{Broken, Invariant};
+use crate::model::VisitTruth;
 use crate::world::World;
 
 /// A region whose clock was never wrong, and that believes it, shows nothing that has expired.
@@ -21,8 +22,8 @@ pub(in crate::world) fn shows_no_expired(
         return Ok(());
     }
     let moment = world.calendar.true_wall().minus(world.scenario.replica.max_clock_skew);
-    let expired =
-        |visit: &VisitNumber| world.model.visits.get(visit).is_some_and(|truth| truth.key.expires_at <= moment);
+    let is_over = |truth: &VisitTruth| !truth.is_split() && truth.key.expires_at <= moment;
+    let expired = |visit: &VisitNumber| world.model.visits.get(visit).is_some_and(is_over);
     let old = shown.iter().map(|(visit, _)| *visit).find(expired);
     require(world, Invariant::Forgetting, Some(node), old.is_none(), || {
         format!("answers with visit {} after its expiry", old.unwrap_or_default())
@@ -50,6 +51,9 @@ pub(in crate::world) fn everything_is_forgotten(world: &World, core: &BTreeSet<N
             .filter(|bucket| *bucket != Bucket::Lasting)
             .collect();
         require(world, Invariant::Forgetting, Some(*node), left.is_empty(), || format!("still has {left:?}"))?;
+        let keys = world.nodes[*node].keys.all().unwrap_or_default();
+        let left = keys.into_iter().map(|(name, _)| name).find(|name| *name != KeyName::Lasting);
+        require(world, Invariant::Forgetting, Some(*node), left.is_none(), || format!("still has the keys {left:?}"))?;
         let bytes = super::erasure::visits_in_bytes(world, *node).pop_first();
         require(world, Invariant::Forgetting, Some(*node), bytes.is_none(), || {
             format!("still has bytes of visit {}", bytes.unwrap_or_default())

@@ -7,6 +7,7 @@ use replication::{DocumentName, View};
 use super::require;
 use crate::index::{NodeIndex, VisitNumber};
 use crate::invariant::{Broken, Invariant};
+use crate::model::VisitTruth;
 use crate::world::World;
 
 /// A document changed in a replica: it may have died, and may not be alive again. Returns its visit if it is dead.
@@ -34,7 +35,9 @@ pub(in crate::world) fn all_dead_stay_dead(world: &World, node: NodeIndex) -> Re
 }
 
 fn not_risen(world: &World, node: NodeIndex, visit: VisitNumber, alive: bool) -> Result<(), Broken> {
-    let was_dead = world.nodes[node].dead.contains(&visit);
+    let is_split = world.model.visits.get(&visit).is_some_and(VisitTruth::is_split);
+    // A second key is a second life, which each region gave by what it knew.
+    let was_dead = world.nodes[node].dead.contains(&visit) && !is_split;
     require(world, Invariant::Resurrection, Some(node), !(alive && was_dead), || {
         format!("visit {visit} was dead here and is alive again")
     })

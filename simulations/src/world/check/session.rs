@@ -72,7 +72,7 @@ pub(in crate::world) fn session_holds(
             && (truth.venue != asked.venue
                 || truth.key.name.id.arrival() < now.minus(std::time::Duration::from_mins(59)));
         let lost = |hash: &ChangeHash| truth.taken.iter().any(|taken| taken.hash == *hash && is_lost(taken));
-        if truth.erase_asked || truth.key.expires_at <= dead_by || out_of_view {
+        if truth.erase_asked || truth.is_split() || truth.key.expires_at <= dead_by || out_of_view {
             continue;
         }
         if hashes.iter().any(|hash| !shown(*visit, hash) && !lost(hash)) {
@@ -82,7 +82,7 @@ pub(in crate::world) fn session_holds(
     if !is_list && let Some(truth) = world.model.visits.get(&asked.visit) {
         let own = truth.taken.iter().filter(|taken| !is_lost(taken));
         let covered = own.filter(|taken| taken.dot.is_some_and(|dot| session.token.contains(dot)));
-        let alive = !truth.erase_asked && truth.key.expires_at > dead_by;
+        let alive = !truth.erase_asked && !truth.is_split() && truth.key.expires_at > dead_by;
         if alive && covered.clone().any(|taken| !shown(asked.visit, &taken.hash)) {
             missing = Some(asked.visit);
         }
