@@ -10,15 +10,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::Moment;
+use crate::operators::{AuthorError, check_author};
 
 /// Lengths of a lock.
 pub const LASTS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_hours(24);
 
 /// Longest id and longest name, in bytes.
 const LONGEST_NAME: usize = 63;
-
-/// Longest name of an author, in bytes.
-const LONGEST_AUTHOR: usize = 400;
 
 /// A drill that asks for the lock: the body of `POST /v1/admin/drill`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,8 +65,8 @@ pub enum DrillLockError {
     #[error("`name`: 1 to 63 bytes without control characters")]
     Name,
     /// The lock has no valid author.
-    #[error("`by`: say who runs the drill, in at most 400 bytes without control characters")]
-    By,
+    #[error(transparent)]
+    Author(#[from] AuthorError),
     /// It would lapse at once or hold for too long.
     #[error("`for`: from 1s to 24h")]
     Lasts,
@@ -80,19 +78,15 @@ impl NewDrillLock {
     /// # Errors
     /// [`DrillLockError`].
     pub fn check(&self) -> Result<(), DrillLockError> {
-        let shown = |text: &str, longest| {
-            !text.trim().is_empty() && text.len() <= longest && !text.chars().any(char::is_control)
-        };
         let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
         if !(1..=LONGEST_NAME).contains(&self.id.len()) || !self.id.bytes().all(plain) {
             return Err(DrillLockError::Id);
         }
-        if !shown(&self.name, LONGEST_NAME) {
+        let is_long = self.name.len() > LONGEST_NAME;
+        if self.name.trim().is_empty() || is_long || self.name.chars().any(char::is_control) {
             return Err(DrillLockError::Name);
         }
-        if !shown(&self.by, LONGEST_AUTHOR) {
-            return Err(DrillLockError::By);
-        }
+        check_author(&self.by, "")?;
         if LASTS.contains(&self.lasts) { Ok(()) } else { Err(DrillLockError::Lasts) }
     }
 }
@@ -101,7 +95,7 @@ impl NewDrillLock {
 mod tests {
     use std::time::Duration;
 
-    use super::{DrillLockError, NewDrillLock};
+    use super::{AuthorError, DrillLockError, NewDrillLock};
 
     #[test]
     fn a_lock_has_an_id_a_name_an_author_and_an_end() {
@@ -116,7 +110,7 @@ mod tests {
             assert_eq!(NewDrillLock { id: id.into(), ..good() }.check(), Err(DrillLockError::Id));
         }
         assert_eq!(NewDrillLock { name: "a\n".into(), ..good() }.check(), Err(DrillLockError::Name));
-        assert_eq!(NewDrillLock { by: " ".into(), ..good() }.check(), Err(DrillLockError::By));
+        assert_eq!(NewDrillLock { by: " ".into(), ..good() }.check(), Err(AuthorError::By.into()));
         assert_eq!(NewDrillLock { lasts: Duration::ZERO, ..good() }.check(), Err(DrillLockError::Lasts));
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::duration;
 use crate::named;
+use crate::operators::{AuthorError, check_author};
 use crate::{Moment, NodeName};
 
 /// Lengths of a fault.
@@ -29,9 +30,6 @@ const LONGEST_LATENCY: Duration = Duration::from_secs(4);
 
 /// The longest delay of a sync. A node whose disk hangs for 30 seconds ends itself, which is another fault.
 const LONGEST_SYNC: Duration = Duration::from_secs(10);
-
-/// Longest name of an author and longest reason, in bytes.
-const LONGEST_TEXT: usize = 400;
 
 named! {
     /// In which direction a link is disturbed, as seen from the node that has the fault.
@@ -168,12 +166,9 @@ pub enum FaultError {
     /// A step without effect, or one of more than a year.
     #[error("`by-ms`: not 0, and at most 366 days")]
     Step,
-    /// The fault has no valid author.
-    #[error("`by`: say who orders the fault, in at most 400 bytes without control characters")]
-    By,
-    /// A reason that cannot be shown.
-    #[error("`reason`: at most 400 bytes without control characters")]
-    Reason,
+    /// No valid author, or a reason that cannot be shown.
+    #[error(transparent)]
+    Author(#[from] AuthorError),
 }
 
 impl Act {
@@ -239,16 +234,10 @@ impl NewFault {
     /// # Errors
     /// [`FaultError`].
     pub fn check(&self) -> Result<(), FaultError> {
-        let plain = |text: &str| text.len() <= LONGEST_TEXT && !text.chars().any(char::is_control);
         if !LASTS.contains(&self.lasts) {
             return Err(FaultError::Lasts);
         }
-        if self.by.trim().is_empty() || !plain(&self.by) {
-            return Err(FaultError::By);
-        }
-        if !plain(&self.reason) {
-            return Err(FaultError::Reason);
-        }
+        check_author(&self.by, &self.reason)?;
         self.act.check()
     }
 }
@@ -280,7 +269,7 @@ impl std::fmt::Display for Act {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::{Act, FaultError, NewFault};
+    use super::{Act, AuthorError, FaultError, NewFault};
 
     fn read(act: &Value) -> Result<NewFault, serde_json::Error> {
         serde_json::from_value(json!({"act": act, "for": "30s", "by": "mk"}))
@@ -335,8 +324,8 @@ mod tests {
         assert_eq!(fault("1h", "mk", ""), Ok(()));
         assert_eq!(fault("2h", "mk", ""), Err(FaultError::Lasts));
         assert_eq!(fault("1ms", "mk", ""), Err(FaultError::Lasts));
-        assert_eq!(fault("1s", " ", ""), Err(FaultError::By));
-        assert_eq!(fault("1s", "mk", "a\nb"), Err(FaultError::Reason));
+        assert_eq!(fault("1s", " ", ""), Err(AuthorError::By.into()));
+        assert_eq!(fault("1s", "mk", "a\nb"), Err(AuthorError::Reason.into()));
         assert!(matches!(serde_json::from_value::<Act>(json!({"kind": "hung-disk"})), Ok(Act::HungDisk {})));
     }
 }

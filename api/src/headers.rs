@@ -8,6 +8,9 @@ pub const SECRET: HeaderName = HeaderName::from_static("meridian-secret");
 /// A session token: the version vector that covers what the client has seen.
 pub const SESSION: HeaderName = HeaderName::from_static("meridian-session");
 
+/// An operator's invitation to make a venue.
+pub const INVITATION: HeaderName = HeaderName::from_static("meridian-invitation");
+
 /// The origins that the answer lacks although the client's session has seen them.
 pub const STALE: HeaderName = HeaderName::from_static("meridian-stale");
 
@@ -31,3 +34,6 @@ pub const PAGE: HeaderName = HeaderName::from_static("meridian-page");
 
 /// The kind of the problem that a page tells a person about.
 pub const PROBLEM: HeaderName = HeaderName::from_static("meridian-problem");
+
+/// The server's time, on a page that refuses a check-in for its time.
+pub const NOW: HeaderName = HeaderName::from_static("meridian-now");

@@ -11,6 +11,7 @@
 //! | [`cluster`], [`orders`] | regions and nodes as one node sees them; operators' orders on regions |
 //! | [`members`] | nodes that are added, moved or removed while the deployment runs |
 //! | [`operators`] | roles of operators, and the audit trail |
+//! | [`venues`] | invitations to make a venue, and its removal by an operator |
 //! | [`faults`], [`drills`] | faults that an operator makes on a node; the lock of a drill |
 //! | [`status`] | what a node and a router tell an operator |
 //! | [`pages`] | which forms of pages may be sent twice |
@@ -42,6 +43,7 @@ pub mod pages;
 mod position;
 pub mod problem;
 pub mod status;
+pub mod venues;
 pub mod wait;
 
 pub use moment::Moment;

@@ -8,7 +8,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use hyper::StatusCode;
+use replication::Wall;
 use serde::{Deserialize, Serialize};
+
+use crate::Moment;
 
 /// The media type of a problem.
 pub const MEDIA_TYPE: &str = "application/problem+json";
@@ -65,6 +68,17 @@ kinds! {
     /// A failure of this process.
     Internal: INTERNAL_SERVER_ERROR, "internal", "The server failed to answer";
 
+    /// A head that has two meanings, or is not valid.
+    BadRequest: BAD_REQUEST, "bad-request", "The request is not understood";
+    /// A target that is longer than any that leads somewhere.
+    TargetTooLong: URI_TOO_LONG, "target-too-long", "The target is too long";
+    /// Too many fields, or too many bytes of them.
+    HeadTooLarge: REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large", "The head is too large";
+    /// A transfer coding that is not supported.
+    Coding: NOT_IMPLEMENTED, "transfer-coding", "The transfer coding is not supported";
+    /// A key for a repeat that would not be recognised.
+    IdempotencyKey: BAD_REQUEST, "idempotency-key", "The request cannot be repeated by a key";
+
     // Of a node.
     /// The body is not JSON.
     MalformedBody: BAD_REQUEST, "malformed-body", "The body is not understood";
@@ -98,6 +112,8 @@ kinds! {
     NobodyLeft: CONFLICT, "no-region-left", "No region would be left to serve";
     /// As many faults as there may be.
     TooManyFaults: CONFLICT, "too-many-faults", "Too many faults are active";
+    /// A backup while another one is made.
+    BackupRunning: CONFLICT, "backup-running", "Another backup is running";
     /// Faults on a node that does not allow them.
     FaultsDisabled: FORBIDDEN, "faults-disabled", "Faults are not enabled on this node";
     /// A fault that is not active.
@@ -120,12 +136,20 @@ kinds! {
     ClockContradicted: CONFLICT, "clock-contradicted", "The stated time contradicts the clock";
     /// Erased by its guest or with its venue.
     Erased: GONE, "erased", "The visit is erased";
+    /// A venue was wanted without an invitation.
+    Uninvited: FORBIDDEN, "invitation-needed", "A new venue needs an invitation";
+    /// The node takes no new venues.
+    NoNewVenues: FORBIDDEN, "no-new-venues", "No new venues are taken";
     /// Beyond its retention.
     Expired: GONE, "expired", "The visit has expired";
     /// A closed venue.
     Closed: GONE, "venue-closed", "The venue is closed";
+    /// A precondition that the present state does not meet.
+    PreconditionFailed: PRECONDITION_FAILED, "precondition-failed", "The precondition is not met";
     /// No body at all.
     LengthRequired: LENGTH_REQUIRED, "body-required", "A body is required";
+    /// A content coding that is not supported.
+    ContentCoding: UNSUPPORTED_MEDIA_TYPE, "content-coding", "The content coding is not supported";
     /// A body in another format.
     MediaType: UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON";
     /// A body that breaks a rule.
@@ -134,6 +158,10 @@ kinds! {
     ClockInDoubt: SERVICE_UNAVAILABLE, "clock-in-doubt", "The node's clock is in doubt";
     /// The node does not know yet under which id to write.
     Starting: SERVICE_UNAVAILABLE, "starting", "The node is starting";
+    /// The record is damaged here, and comes back from another region.
+    Damaged: SERVICE_UNAVAILABLE, "damaged", "The record is damaged at this node";
+    /// The disk is nearly full.
+    DiskFull: INSUFFICIENT_STORAGE, "disk-nearly-full", "The node's disk is nearly full";
     /// The disk does not answer.
     NotDurable: SERVICE_UNAVAILABLE, "not-durable-yet", "The node's disk does not answer in time";
     /// Too many expensive requests are running.
@@ -146,8 +174,6 @@ kinds! {
     Stopping: SERVICE_UNAVAILABLE, "stopping", "The node is stopping";
 
     // Of a router and its edge.
-    /// A head that has two meanings, or is not valid.
-    BadRequest: BAD_REQUEST, "bad-request", "The request is not understood";
     /// A router without a key that it shares with others.
     NoPeers: NOT_FOUND, "no-peers", "This router has no peers";
     /// An expectation that the edge does not support.
@@ -156,8 +182,6 @@ kinds! {
     Limited: TOO_MANY_REQUESTS, "rate-limited", "Too many requests from this network";
     /// All clients together send too many requests.
     Shed: TOO_MANY_REQUESTS, "no-capacity", "No region has capacity for the request";
-    /// A transfer coding that is not supported.
-    Coding: NOT_IMPLEMENTED, "transfer-coding", "The transfer coding is not supported";
     /// No node answered; the request may have been done.
     BadGateway: BAD_GATEWAY, "no-answer", "No node answered";
     /// No node could be reached; nothing was done.
@@ -195,12 +219,36 @@ pub struct ProblemDetails {
     /// The parts of the request that are wrong.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub errors: Vec<RequestError>,
+    /// How a stated arrival differs from the server's time, if it was refused for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockDifference>,
+}
+
+/// How a time that a device states differs from the server's. A device that finds its own clock wrong by as much can correct
+/// the time and repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockDifference {
+    /// The server's time.
+    pub now: Moment,
+    /// By how many milliseconds the stated time is ahead of that; negative if it is behind.
+    pub ahead_ms: i64,
+}
+
+impl ClockDifference {
+    /// The difference of a stated time.
+    #[must_use]
+    pub fn of(stated: Wall, now: Wall) -> ClockDifference {
+        let ahead_ms = i128::from(stated.0) - i128::from(now.0);
+        let farthest = if ahead_ms < 0 { i64::MIN } else { i64::MAX };
+        ClockDifference { now: Moment(now), ahead_ms: i64::try_from(ahead_ms).unwrap_or(farthest) }
+    }
 }
 
 /// A part of a request that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestError {
-    /// RFC 6901 JSON pointer into the body; empty for the body as a whole. Absent if the error is in the query.
+    /// RFC 6901 JSON pointer into the body; empty for the body as a whole, `/visit_id` for the id in the path. Absent if the
+    /// error is in the query.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointer: Option<String>,
     /// The name of a query parameter.
@@ -223,6 +271,7 @@ impl ProblemDetails {
             status: kind.status().as_u16(),
             detail: detail.into(),
             errors: Vec::new(),
+            clock: None,
         }
     }
 }

@@ -44,6 +44,9 @@ pub struct NodeStatus {
     pub live_documents: u64,
     /// Erasures that are still remembered.
     pub tombstones: u64,
+    /// Rows that are damaged there and have not come back from a peer yet.
+    #[serde(default)]
+    pub damaged_rows: u64,
     /// Days with data, and the bucket of what lasts.
     #[serde(default)]
     pub buckets: usize,

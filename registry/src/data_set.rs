@@ -101,7 +101,7 @@ fn every_check_in_is_accepted_and_comes_back_as_typed() {
     for line in lines::<Checkin>(CHECKINS) {
         let (venue, pack) = &venues[&line.venue];
         let (id, checked) = check(&line, venue, pack).unwrap_or_else(|error| panic!("{}: {error}", line.label));
-        let key = checked.key(id, venue);
+        let key = id.key(venue);
         let change = Change::create(&key, &checked.to_fields());
         let again = check(&line, venue, pack).expect("passes").1;
         assert_eq!(Change::create(&key, &again.to_fields()).hash(), change.hash(), "{}", line.label);
@@ -112,7 +112,7 @@ fn every_check_in_is_accepted_and_comes_back_as_typed() {
         let typed = composed(&line.visit);
         assert_eq!(shown["persons"], typed["persons"], "{}", line.label);
         assert_eq!(shown.get("area"), typed.get("area"), "{}", line.label);
-        assert!(guest_csv::lines(&GuestRow::of(&visit, "eu-central", pack.max_stay)).is_ok());
+        assert!(guest_csv::lines(&GuestRow::of(&visit, "eu-central", pack.assumed_stay)).is_ok());
         labels.push(line.label);
     }
     assert_eq!(labels.len(), 300);
@@ -129,7 +129,7 @@ fn the_persons_of_every_check_in_can_be_corrected() {
     for line in lines::<Checkin>(CHECKINS) {
         let (venue, pack) = &venues[&line.venue];
         let (id, checked) = check(&line, venue, pack).expect("passes");
-        let key = checked.key(id, venue);
+        let key = id.key(venue);
         let mut changes = vec![Change::create(&key, &checked.to_fields())];
         let typed = checked.persons.clone();
         let reversed: Vec<_> = typed.iter().rev().cloned().collect();

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use api::problem::ClockDifference;
 use serde::Serialize;
 
 api::named! {
@@ -50,7 +51,7 @@ api::named! {
         TooEarly = "too_early",
         /// A departure that is not after the arrival.
         NotAfterArrival = "not_after_arrival",
-        /// A departure more than a day after the arrival.
+        /// A departure later after the arrival than the policy pack or the retention allows.
         StayTooLong = "stay_too_long",
         /// The arrival is not the one that the visit id carries.
         ArrivalMismatch = "arrival_mismatch",
@@ -83,6 +84,9 @@ pub struct FieldError {
 pub struct Invalid {
     /// Not empty if it is returned as an error.
     pub errors: Vec<FieldError>,
+    /// How the stated arrival differs from the server's time, if it is too far from it: the device's clock may be wrong.
+    #[serde(skip)]
+    pub clock: Option<ClockDifference>,
 }
 
 impl fmt::Display for Invalid {

@@ -40,7 +40,9 @@ pub use guests::{
 pub use invalid::{Code, FieldError, Invalid};
 pub use person::{Person, PersonField};
 pub use policy::{Household, LONGEST_RETENTION, PackError, PolicyPack, VisitField};
-pub use venue::{CheckedVenue, CreatedVenue, NewVenue, OwnerKey, VENUES, Venue, VenueId, VenuePatch, VenueProfile};
+pub use venue::{
+    CheckedVenue, CreatedVenue, NewVenue, OwnerKey, Upkeep, VENUES, Venue, VenueId, VenuePatch, VenueProfile, VenueSeen,
+};
 pub use visit::{
     CheckAt, CheckedVisit, EARLIEST_ARRIVAL, Receipt, ReceiptCode, ReceiptColour, Secret, VISITS, Visit, VisitBody,
     VisitId, VisitPatch,

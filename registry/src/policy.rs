@@ -1,8 +1,10 @@
 //! Policy packs: the requirements of a rule-maker for guests and venues, as versioned data in `config/policies/*.toml`.
 //!
 //! # Invariants
-//! - To hold a [`PolicyPack`] is proof that its bounds hold: `min <= default <= max <= 28 days`, a longest stay of
-//!   a minute to a day, a name always required, a notice in English.
+//! - To hold a [`PolicyPack`] is proof that its bounds hold: `min <= default <= max <= 28 days` of retention, stays of
+//!   `1 minute <= assumed <= longest <= max`, a name always required, a notice in English.
+//! - A recorded stay is never longer than the pack's longest stay. One of more than a day ends before its visit is deleted,
+//!   because retention counts from the arrival.
 //! - An unknown key or a misspelt field name in a pack is refused.
 //!
 //! # Not here
@@ -17,7 +19,10 @@ use crate::invalid::{Code, Invalid};
 use crate::person::{Person, PersonField};
 use api::duration;
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// The shortest stay that any pack may assume.
+pub(crate) const SHORTEST_STAY: Duration = Duration::from_secs(60);
+
+/// The longest stay of a pack that names none.
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// The longest retention that any pack may allow: the four weeks of German and Austrian law.
@@ -32,7 +37,10 @@ struct PackFile {
     title: String,
     source: String,
     household: Household,
-    max_stay: String,
+    // Release 0.1 called it `max_stay`.
+    #[serde(alias = "max_stay")]
+    assumed_stay: String,
+    longest_stay: Option<String>,
     default_country: Option<String>,
     required: Required,
     retention: RetentionSection,
@@ -105,7 +113,9 @@ pub struct PolicyPack {
     /// The longest retention that a venue may choose.
     pub max_retention: Duration,
     /// How long a guest who never checked out is assumed to have stayed.
-    pub max_stay: Duration,
+    pub assumed_stay: Duration,
+    /// The longest stay that a guest can record.
+    pub longest_stay: Duration,
     /// The country of an address without one.
     pub default_country: Option<String>,
     /// Privacy notice (GDPR article 13) by language; always has `en`.
@@ -132,9 +142,12 @@ pub enum PackError {
     /// Retention bounds in the wrong order, zero, or beyond the longest retention that any pack may allow.
     #[error("`retention` must keep 1s <= min <= default <= max <= 28d")]
     Retention,
+    /// An assumed stay outside its bounds.
+    #[error("`assumed_stay` must be from 1m to `longest_stay` (1d if it is not given)")]
+    AssumedStay,
     /// A longest stay outside its bounds.
-    #[error("`max_stay` must be from 1m to 1d")]
-    MaxStay,
+    #[error("`longest_stay` must be from 1m to `retention.max`: retention counts from the arrival")]
+    LongestStay,
     /// A pack must require a name, because contact tracing needs one.
     #[error("`required.person` must have `name`")]
     Name,
@@ -182,6 +195,20 @@ impl PolicyPack {
     /// Ids of the packs that the binary carries.
     pub fn built_in_ids() -> impl Iterator<Item = &'static str> {
         BUILT_IN.iter().map(|(id, _)| *id)
+    }
+
+    /// The longest stay that a guest can record at a venue with this retention. It ends before the visit is deleted, because
+    /// no list shows what is deleted; stays of up to a day are taken at every venue, as they always were.
+    #[must_use]
+    pub(crate) fn longest_stay_within(&self, retention: Duration) -> Duration {
+        self.longest_stay.min(retention.max(DAY))
+    }
+
+    /// How far before a window the arrival of a visit can lie that the window still covers. It is a day at least, because
+    /// stays of up to a day were recorded under every pack of release 0.1.
+    #[must_use]
+    pub fn look_back(&self) -> Duration {
+        self.longest_stay.max(DAY)
     }
 
     /// Whether a postal code can belong to its country. Any code fits a country that the pack does not name.
@@ -255,7 +282,8 @@ impl TryFrom<PackFile> for PolicyPack {
         let min_retention = read("retention.min", &file.retention.min)?;
         let default_retention = read("retention.default", &file.retention.default)?;
         let max_retention = read("retention.max", &file.retention.max)?;
-        let max_stay = read("max_stay", &file.max_stay)?;
+        let assumed_stay = read("assumed_stay", &file.assumed_stay)?;
+        let longest_stay = file.longest_stay.as_deref().map(|text| read("longest_stay", text)).transpose()?;
         let id_fits = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !(1..=40).contains(&file.id.len()) || !file.id.bytes().all(id_fits) {
             return Err(PackError::Id);
@@ -264,8 +292,12 @@ impl TryFrom<PackFile> for PolicyPack {
         if !bounds.is_sorted() {
             return Err(PackError::Retention);
         }
-        if !(MINUTE..=DAY).contains(&max_stay) {
-            return Err(PackError::MaxStay);
+        if longest_stay.is_some_and(|longest| !(SHORTEST_STAY..=max_retention).contains(&longest)) {
+            return Err(PackError::LongestStay);
+        }
+        let longest_stay = longest_stay.unwrap_or(DAY);
+        if !(SHORTEST_STAY..=longest_stay).contains(&assumed_stay) {
+            return Err(PackError::AssumedStay);
         }
         if !file.required.person.contains(&PersonField::Name) {
             return Err(PackError::Name);
@@ -299,7 +331,8 @@ impl TryFrom<PackFile> for PolicyPack {
             min_retention,
             default_retention,
             max_retention,
-            max_stay,
+            assumed_stay,
+            longest_stay,
             default_country: file.default_country,
             notice: file.notice,
             postal_code_digits: file.postal_code_digits,
@@ -308,87 +341,4 @@ impl TryFrom<PackFile> for PolicyPack {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::{BUILT_IN, PackError, PolicyPack};
-
-    fn default_with(from: &str, to: &str) -> Result<PolicyPack, PackError> {
-        let text = BUILT_IN[0].1;
-        assert!(text.contains(from), "{from}");
-        PolicyPack::from_toml(&text.replacen(from, to, 1))
-    }
-
-    #[test]
-    fn every_built_in_pack_reads_under_its_own_name() {
-        for (id, text) in BUILT_IN {
-            let pack = PolicyPack::from_toml(text).unwrap_or_else(|error| panic!("{id}: {error:?}"));
-            assert_eq!(pack.id, id);
-            assert!(pack.notice.contains_key("de"), "{id}");
-            assert_eq!(PolicyPack::built_in(id), Some(pack));
-        }
-        assert_eq!(PolicyPack::built_in("atlantis"), None);
-    }
-
-    #[test]
-    fn no_pack_asks_at_check_in_when_a_guest_will_leave() {
-        assert!(matches!(default_with("\"name\"", "\"name\", \"left\""), Err(PackError::Left)));
-    }
-
-    #[test]
-    fn the_default_keeps_two_weeks() {
-        let pack = PolicyPack::built_in("default").expect("built in");
-        assert_eq!(pack.default_retention, Duration::from_secs(14 * 86_400));
-        assert_eq!(pack.ways_to_reach(), "phone or email");
-    }
-
-    #[test]
-    fn the_development_pack_differs_in_its_shortest_retention_alone() {
-        let (default, mut development) = (
-            PolicyPack::built_in("default").expect("built in"),
-            PolicyPack::built_in("development").expect("built in"),
-        );
-        assert_eq!(development.min_retention, Duration::from_secs(1));
-        development.min_retention = default.min_retention;
-        development.id.clone_from(&default.id);
-        development.title.clone_from(&default.title);
-        development.source.clone_from(&default.source);
-        assert_eq!(development, default);
-    }
-
-    #[test]
-    fn unproven_packs_are_refused() {
-        assert!(matches!(default_with("version", "colour = 1\nversion"), Err(PackError::Read(_))));
-        assert!(matches!(default_with("min =", "mean = \"1d\"\nmin ="), Err(PackError::Read(_))));
-        assert!(matches!(default_with("person = [", "shoe_size = 3\nperson = ["), Err(PackError::Read(_))));
-        assert!(matches!(default_with("\"phone\"", "\"fax\""), Err(PackError::Read(_))));
-        assert!(matches!(default_with("\"default\"", "\"De fault\""), Err(PackError::Id)));
-        assert!(matches!(
-            default_with("\"14d\"", "\"14 apples\""),
-            Err(PackError::Duration { key: "retention.default" })
-        ));
-        assert!(matches!(default_with("\"28d\"", "\"29d\""), Err(PackError::Retention)));
-        assert!(matches!(default_with("\"28d\"", "\"13d\""), Err(PackError::Retention)));
-        assert!(matches!(default_with("\"1d\"", "\"0s\""), Err(PackError::Retention)));
-        assert!(matches!(default_with("max_stay = \"4h\"", "max_stay = \"25h\""), Err(PackError::MaxStay)));
-        assert!(matches!(default_with("person = [\"name\"]", "person = [\"city\"]"), Err(PackError::Name)));
-        assert!(matches!(default_with("[\"phone\"]", "[]"), Err(PackError::EmptyGroup)));
-        assert!(matches!(default_with("DE = 5", "de = 5"), Err(PackError::Country)));
-        assert!(matches!(default_with("en = ", "fr = "), Err(PackError::Notice)));
-    }
-
-    #[test]
-    fn postal_codes_are_judged_only_where_the_pack_knows_them() {
-        let pack = PolicyPack::built_in("de-bw").expect("built in");
-        assert!(pack.postal_code_fits(None, "70173"));
-        assert!(pack.postal_code_fits(Some("de"), "01067"));
-        assert!(!pack.postal_code_fits(None, "00000"));
-        assert!(!pack.postal_code_fits(Some("DE"), "7017"));
-        assert!(!pack.postal_code_fits(Some("DE"), "D-701"));
-        assert!(pack.postal_code_fits(Some("GB"), "SW1A 1AA"));
-        // A default country would judge codes of other countries wrongly, so the world-wide default pack has none.
-        let default = PolicyPack::built_in("default").expect("built in");
-        assert!(default.postal_code_fits(None, "100-0001"));
-        assert!(!default.postal_code_fits(Some("DE"), "00000"));
-    }
-}
+mod tests;

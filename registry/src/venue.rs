@@ -4,7 +4,9 @@ pub(crate) mod body;
 pub(crate) mod document;
 pub(crate) mod id;
 pub(crate) mod retention;
+mod upkeep;
 
 pub use body::{CheckedVenue, CreatedVenue, NewVenue, VenuePatch};
 pub use document::{Venue, VenueProfile};
 pub use id::{OwnerKey, VENUES, VenueId};
+pub use upkeep::{Upkeep, VenueSeen};

@@ -19,6 +19,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::config::{self, ValueError};
 use crate::private::{self, ExposedKey};
 
 /// How often the files are checked.
@@ -35,10 +36,13 @@ pub struct CertificateSection {
 }
 
 impl CertificateSection {
-    /// The same files, with relative paths counted from `base`.
-    #[must_use]
-    pub fn within(self, base: &Path) -> CertificateSection {
-        CertificateSection { certificate: base.join(self.certificate), key: base.join(self.key) }
+    /// The same files as absolute paths; relative ones count from `base`. `table` is the table's key.
+    ///
+    /// # Errors
+    /// [`ValueError`].
+    pub fn within(self, table: &str, base: &Path) -> Result<CertificateSection, ValueError> {
+        let path = |key: &str, path: &Path| config::path(format!("{table}.{key}"), path, base);
+        Ok(CertificateSection { certificate: path("certificate", &self.certificate)?, key: path("key", &self.key)? })
     }
 }
 

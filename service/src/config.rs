@@ -5,12 +5,12 @@
 //! error names the key as it is in the file. `figment` and `config` were passed over, because both merge sources and
 //! neither refuses unknown keys in all of them; `garde` and `validator` check a struct and leave its type as it was.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use api::Position;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Why a configuration file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +89,14 @@ pub enum ValueError {
         /// Its key.
         key: String,
     },
+    /// A path that only a shell understands.
+    #[error("{key}: {why}")]
+    Path {
+        /// Its key.
+        key: String,
+        /// Why.
+        why: ShellPath,
+    },
     /// An admin listener on all addresses, although every client of it is trusted.
     #[error(
         "{key} = {address}: listens on all addresses, and without `admin.operators` every client may give orders; name one \
@@ -151,9 +159,83 @@ where
 /// An absolute path; a relative one counts from `folder`.
 ///
 /// # Errors
-/// [`ValueError::Empty`].
+/// [`ValueError::Empty`]; [`ValueError::Path`].
 pub fn path(key: impl Into<String>, path: &Path, folder: &Path) -> Result<PathBuf, ValueError> {
-    if path.as_os_str().is_empty() { Err(ValueError::Empty { key: key.into() }) } else { Ok(folder.join(path)) }
+    if path.as_os_str().is_empty() {
+        return Err(ValueError::Empty { key: key.into() });
+    }
+    match literal(path) {
+        Ok(()) => Ok(folder.join(path)),
+        Err(why) => Err(ValueError::Path { key: key.into(), why }),
+    }
+}
+
+/// A path as a shell would have to read it, such as `~/store` or `$HOME/store`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{path}` has a `~` or a variable, which nothing expands here: write the whole path, such as /var/lib/meridian, and \
+     `./~name` for a file that is called so"
+)]
+pub struct ShellPath {
+    path: String,
+}
+
+/// Checks that a path means what is written: a `~` at its beginning, or a part that begins with a variable, would make a
+/// folder of that name.
+///
+/// # Errors
+/// [`ShellPath`].
+pub fn literal(path: &Path) -> Result<(), ShellPath> {
+    let text = path.to_string_lossy();
+    let is_variable = |part: &str| {
+        part.strip_prefix('$').is_some_and(|name| name.starts_with(|c: char| c.is_alphabetic() || "_{(".contains(c)))
+    };
+    let has_variable = text.split('/').any(is_variable);
+    if text.starts_with('~') || has_variable { Err(ShellPath { path: text.into_owned() }) } else { Ok(()) }
+}
+
+/// Reads `IP:PORT`. A listener and the address of a node are compared with those of connections, put into answers of DNS
+/// and told to routers, so a name would have to be one address for ever: it is refused.
+///
+/// # Errors
+/// If it is anything else.
+pub fn socket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    parse_socket(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// Reads `IP:PORT`, as [`socket`] does.
+///
+/// # Errors
+/// [`NotSocket`].
+pub fn parse_socket(text: &str) -> Result<SocketAddr, NotSocket> {
+    text.parse().map_err(|_| NotSocket { text: text.to_owned() })
+}
+
+/// A text that is not `IP:PORT`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{text}` is not IP:PORT, such as 192.0.2.1:7080 or [2001:db8::1]:7080; host names are taken only in URLs and in \
+     `address` of a node's [[peers]], and 0.0.0.0 or [::] stands for all addresses of a listener"
+)]
+pub struct NotSocket {
+    text: String,
+}
+
+/// Reads IP addresses.
+///
+/// # Errors
+/// If one is anything else.
+pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAddr>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    let read = |text: &String| {
+        let wrong = |_| {
+            D::Error::custom(format!(
+                "`{text}` is not an IP address, such as 192.0.2.1 or 2001:db8::1; DNS answers with it, so it cannot be a name"
+            ))
+        };
+        text.parse().map_err(wrong)
+    };
+    texts.iter().map(read).collect()
 }
 
 /// Listeners that do not stand in each other's way. Port 0 (any free port) is never taken.
@@ -198,7 +280,22 @@ impl PositionSection {
 
 #[cfg(test)]
 mod tests {
-    use super::{PositionSection, distinct, range, whole};
+    use std::path::Path;
+
+    use super::{PositionSection, distinct, path, range, whole};
+
+    #[test]
+    fn a_path_means_what_is_written() {
+        let read = |text: &str| path("a.file", Path::new(text), Path::new("/f")).map_err(|error| error.to_string());
+        for shell in ["~", "~/store", "~meridian/store", "$HOME/store", "/srv/${REGION}/x", "/srv/$(id)"] {
+            let refused = read(shell).expect_err(shell);
+            assert!(refused.starts_with(&format!("a.file: `{shell}` has")), "{refused}");
+        }
+        for plain in ["store", "./~store", "a~", "/srv/US$", "/srv/$5", "a $HOME", "ü b"] {
+            assert_eq!(read(plain), Ok(Path::new("/f").join(plain)));
+        }
+        assert_eq!(read(""), Err("a.file: must not be empty".to_owned()));
+    }
 
     #[test]
     fn a_value_out_of_bounds_is_refused_by_name() {

@@ -3,6 +3,11 @@
 //! | module | concern |
 //! | --- | --- |
 //! | [`listen`] | accepts connections, serves HTTP on them, ends gracefully |
+//! | [`places`] | how many connections there may be, and of one client |
+//! | [`limit`] | how much one client may ask for |
+//! | [`ended`] | counts connections that a listener refuses or closes, by reason |
+//! | [`unread`] | answers whose clients do not read them |
+//! | [`client`] | which client is behind a connection |
 //! | [`head`] | heads of requests with exactly one meaning |
 //! | [`router`] | from a path and a method to a handler |
 //! | [`problem`] | a problem as an HTTP answer |
@@ -12,6 +17,7 @@
 //! | [`operators`] | who may use an admin listener |
 //! | [`private`] | files that no other user may read |
 //! | [`pid_file`] | the file with the process's id |
+//! | [`unreadable`] | problems for heads that are not HTTP |
 //! | [`signing`] | keys for what a process hands out and gets back |
 //! | [`authority`] | a private certificate authority for the nodes of a deployment |
 //!
@@ -21,12 +27,18 @@
 pub mod authority;
 mod browsers;
 pub mod certificates;
+pub mod client;
 pub mod config;
+pub mod ended;
 pub mod head;
+pub mod limit;
 pub mod listen;
 pub mod operators;
 pub mod pid_file;
+pub mod places;
 pub mod private;
 pub mod problem;
 pub mod router;
 pub mod signing;
+pub mod unread;
+pub mod unreadable;

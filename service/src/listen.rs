@@ -1,8 +1,10 @@
 //! A listener: accepts connections, serves HTTP on them, and ends gracefully.
 //!
 //! # Invariants
-//! - A listener with a limit never has more connections; further clients wait in the operating system's queue.
-//! - [`serve`] closes a connection that sends no whole request head in time, whatever it sends meanwhile.
+//! - A listener with places never has more connections than these. A client beyond them waits for a place for
+//!   [`PATIENCE`], at most [`WAITING`] at one time; others are refused.
+//! - [`serve`] closes a connection that sends no whole request head in time, whatever it sends meanwhile, and one whose
+//!   client takes nothing of its answers for too long ([`crate::unread`]).
 //! - After a stop the listener accepts no connection. [`serve`] finishes requests in flight and drops what is left after
 //!   [`GRACE`].
 //!
@@ -24,8 +26,13 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+
+use crate::ended::{Ended, Ends};
+use crate::places::{Full, Place, Places};
+use crate::unread::{self, Patient, Reader, Readers};
+use crate::unreadable::Explained;
 
 /// How long the head of the first request may take. This also bounds the detection of the protocol, which hyper does
 /// not bound.
@@ -34,18 +41,33 @@ const FIRST_HEAD: Duration = Duration::from_secs(10);
 /// How long requests in flight may take to finish once the process stops.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How long a client waits for a place.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Most clients that wait for a place.
+const WAITING: usize = 256;
+
 /// How long to wait after the system refused a connection, for example because it has no file descriptors left.
 const REFUSED: Duration = Duration::from_millis(100);
 
-const MAX_HEADERS: usize = 64;
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Most fields that the head of a client's request may have at an edge.
+pub const MOST_FIELDS: usize = 100;
+
+/// Most bytes of the head of a client's request at an edge.
+pub const MOST_HEAD_BYTES: usize = 32 * 1024;
+
+/// A node has room for what an edge adds to a head, so that each request that an edge lets in is let in here.
+const MAX_HEADERS: usize = MOST_FIELDS + 16;
+pub(crate) const MAX_HEAD_BYTES: usize = MOST_HEAD_BYTES + 4 * 1024;
 const MAX_STREAMS: u32 = 128;
 
 /// A socket that accepts connections.
 pub struct Listener {
     socket: TcpListener,
-    /// The places for connections, and the name of that limit for operators.
-    limit: Option<(Arc<Semaphore>, &'static str)>,
+    places: Option<Places>,
+    /// Connections that wait for a place; `None` if they got none in time.
+    waiting: JoinSet<Option<Accepted>>,
+    ends: Option<Ends>,
 }
 
 /// A connection that was accepted.
@@ -54,37 +76,61 @@ pub struct Accepted {
     pub stream: TcpStream,
     /// The other end.
     pub peer: SocketAddr,
-    /// The connection's place, if the listener has a limit. To drop it lets another connection in.
-    pub permit: Option<OwnedSemaphorePermit>,
+    /// The connection's place, if the listener has places.
+    pub place: Option<Place>,
 }
 
 impl Listener {
     /// A listener that accepts every connection at once. The caller refuses those that are too many.
     #[must_use]
     pub fn unlimited(socket: TcpListener) -> Listener {
-        Listener { socket, limit: None }
+        Listener { socket, places: None, waiting: JoinSet::new(), ends: None }
     }
 
-    /// A listener with room for the connections that `permits` allows; further ones wait. `name` is the name of that
-    /// limit for operators, such as `limits.connections`.
+    /// A listener with these places.
     #[must_use]
-    pub fn limited(socket: TcpListener, permits: Arc<Semaphore>, name: &'static str) -> Listener {
-        Listener { socket, limit: Some((permits, name)) }
+    pub fn limited(socket: TcpListener, places: Places) -> Listener {
+        Listener { socket, places: Some(places), waiting: JoinSet::new(), ends: None }
+    }
+
+    /// The same listener, which counts the connections that it ends.
+    #[must_use]
+    pub fn counting(self, ends: Ends) -> Listener {
+        Listener { ends: Some(ends), ..self }
+    }
+
+    fn count(&self, reason: Ended) {
+        if let Some(ends) = &self.ends {
+            ends.count(reason);
+        }
     }
 
     /// The next connection; `None` once `stop` is true or its sender is gone.
-    pub async fn accept(&self, stop: &mut watch::Receiver<bool>) -> Option<Accepted> {
+    pub async fn accept(&mut self, stop: &mut watch::Receiver<bool>) -> Option<Accepted> {
         loop {
             let accepted = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return None,
-                accepted = self.next() => accepted,
+                Some(waited) = self.waiting.join_next(), if !self.waiting.is_empty() => match waited {
+                    Ok(Some(accepted)) => return Some(accepted),
+                    Ok(None) => {
+                        self.count(Ended::Limit);
+                        continue;
+                    }
+                    Err(_) => continue,
+                },
+                accepted = self.socket.accept() => accepted,
             };
             match accepted {
-                Ok(accepted) => return Some(accepted),
+                Ok((stream, peer)) => {
+                    if let Some(accepted) = self.seat(stream, peer) {
+                        return Some(accepted);
+                    }
+                }
                 Err(error) => {
+                    self.count(Ended::System);
                     tracing::warn!(
-                        %error, limit = self.limit.as_ref().map(|(_, name)| name),
+                        %error, limit = self.places.as_ref().map(Places::name),
                         action = "raise the limit of open files (ulimit -n), above the limit of connections, if this goes on",
                         "the system refuses a connection: the listener waits a moment"
                     );
@@ -94,16 +140,31 @@ impl Listener {
         }
     }
 
-    async fn next(&self) -> std::io::Result<Accepted> {
-        let permit = match &self.limit {
-            Some((permits, _)) => Some(permits.clone().acquire_owned().await.map_err(std::io::Error::other)?),
-            None => None,
-        };
-        let (stream, peer) = self.socket.accept().await?;
+    /// Gives a connection its place; lets it wait or refuses it if there is none.
+    fn seat(&mut self, stream: TcpStream, peer: SocketAddr) -> Option<Accepted> {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        Ok(Accepted { stream, peer, permit })
+        let Some(places) = &self.places else { return Some(Accepted { stream, peer, place: None }) };
+        match places.take(peer.ip()) {
+            Ok(place) => Some(Accepted { stream, peer, place: Some(place) }),
+            Err(Full::All(client)) if self.waiting.len() < WAITING => {
+                let places = places.clone();
+                self.waiting.spawn(async move {
+                    let place = tokio::time::timeout(PATIENCE, places.wait(client)).await.ok()??;
+                    Some(Accepted { stream, peer, place: Some(place) })
+                });
+                None
+            }
+            Err(Full::All(_)) => {
+                self.count(Ended::Limit);
+                None
+            }
+            Err(Full::Client) => {
+                self.count(Ended::ClientLimit);
+                None
+            }
+        }
     }
 }
 
@@ -129,6 +190,8 @@ pub struct Serving {
     pub gate: Option<watch::Receiver<Gate>>,
     /// Whether each request gets its [`Peer`] as an extension.
     pub tell_peer: bool,
+    /// How long a client may take nothing of what it is sent.
+    pub unread: Duration,
 }
 
 /// The other end of a request's connection.
@@ -136,15 +199,21 @@ pub struct Serving {
 pub struct Peer(pub SocketAddr);
 
 /// Serves `answer` over HTTP/1.1 and HTTP/2, without TLS, until `stop` is true and all connections are gone.
-pub async fn serve<F, Answer, B>(listener: Listener, serving: Serving, mut stop: watch::Receiver<bool>, answer: F)
+pub async fn serve<F, Answer, B>(mut listener: Listener, serving: Serving, mut stop: watch::Receiver<bool>, answer: F)
 where
     F: Fn(Request<Incoming>) -> Answer + Clone + Send + Sync + 'static,
     Answer: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Serving { idle, open, gate, tell_peer } = serving;
+    let Serving { idle, open, gate, tell_peer, unread: limit } = serving;
     let builder = Arc::new(builder(idle));
+    let readers = Readers::new(limit);
+    let ends = listener.ends.clone();
+    let watching = tokio::spawn({
+        let readers = readers.clone();
+        async move { readers.watch().await }
+    });
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
@@ -153,28 +222,41 @@ where
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = listener.accept(&mut stop) => accepted,
         };
-        let Some(Accepted { stream, peer, permit }) = accepted else { break };
+        let Some(Accepted { stream, peer, place }) = accepted else { break };
         let peer = tell_peer.then_some(Peer(peer));
         if gate.as_ref().is_some_and(|gate| *gate.borrow() == Gate::Refuses) {
+            listener.count(Ended::Fault);
             continue;
         }
         let (builder, answer, watcher, open) = (builder.clone(), answer.clone(), graceful.watcher(), open.clone());
-        let gate = gate.clone();
+        let (gate, ends) = (gate.clone(), ends.clone());
+        let reader = Arc::new(readers.connection());
+        unread::give_up_after(&stream, limit);
+        let stream = Patient::new(stream, limit);
         connections.spawn(async move {
             let open = open.map(OpenConnection::count);
-            tokio::select! {
-                () = connection(&builder, (stream, peer), watcher, gate.clone(), answer) => {}
-                () = until(gate, |gate| gate == Gate::Refuses) => {}
+            let ended = tokio::select! {
+                ended = connection(&builder, (stream, peer), watcher, gate.clone(), (answer, reader.clone())) => ended,
+                () = until(gate, |gate| gate == Gate::Refuses) => Some(Ended::Fault),
+                () = reader.is_over() => Some(Ended::Unread),
+            };
+            drop((open, place));
+            if let (Some(ends), Some(ended)) = (ends, ended) {
+                ends.count(ended);
             }
-            drop((open, permit));
         });
     }
     drop(listener);
     if tokio::time::timeout(GRACE, graceful.shutdown()).await.is_err() {
+        while connections.try_join_next().is_some() {}
         let connections = connections.len();
+        if let Some(ends) = ends {
+            ends.add(Ended::Stop, connections);
+        }
         tracing::warn!(connections, "connections did not end in time: they are dropped, and their requests fail");
     }
     connections.shutdown().await;
+    watching.abort();
 }
 
 /// Waits until a gate is so; for ever if there is none.
@@ -187,16 +269,18 @@ async fn until(gate: Option<watch::Receiver<Gate>>, is: impl Fn(Gate) -> bool) {
     std::future::pending().await
 }
 
+/// Serves one connection. Returns why it was closed, unless its client ended it.
 async fn connection<F, Answer, B>(
     builder: &Builder<TokioExecutor>,
-    (stream, peer): (TcpStream, Option<Peer>),
+    (stream, peer): (Patient<TcpStream>, Option<Peer>),
     watcher: Watcher,
     gate: Option<watch::Receiver<Gate>>,
-    answer: F,
-) where
+    (answer, reader): (F, Arc<Reader>),
+) -> Option<Ended>
+where
     F: Fn(Request<Incoming>) -> Answer + Send + 'static,
     Answer: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let begun = Arc::new(AtomicBool::new(false));
@@ -206,15 +290,15 @@ async fn connection<F, Answer, B>(
         if let Some(peer) = peer {
             request.extensions_mut().insert(peer);
         }
-        let (answer, gate) = (answer(request), gate.clone());
+        let (answer, gate, reader) = (answer(request), gate.clone(), reader.clone());
         async move {
             if gate.is_some() {
                 until(gate, |gate| gate != Gate::Hangs).await;
             }
-            Ok::<_, Infallible>(answer.await)
+            Ok::<_, Infallible>(answer.await.map(|body| reader.watch(body)))
         }
     });
-    let served = watcher.watch(builder.serve_connection(TokioIo::new(stream), service).into_owned());
+    let served = watcher.watch(builder.serve_connection(TokioIo::new(Explained::new(stream)), service).into_owned());
     tokio::pin!(served);
     let first = tokio::select! {
         result = &mut served => Some(result),
@@ -223,11 +307,11 @@ async fn connection<F, Answer, B>(
     let result = match first {
         Some(result) => result,
         None if begun.load(Ordering::Relaxed) => served.await,
-        None => return,
+        None => return Some(Ended::HeadDeadline),
     };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection broke");
-    }
+    let error = result.err()?;
+    tracing::debug!(%error, "a connection broke");
+    Ended::of(&*error)
 }
 
 fn builder(idle: Duration) -> Builder<TokioExecutor> {
@@ -236,6 +320,8 @@ fn builder(idle: Duration) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(idle)
+        // A client may end its side after its request, and still reads the answer (RFC 9112, section 9.6).
+        .half_close(true)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD_BYTES);
     builder

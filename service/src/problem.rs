@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
-use api::problem::{Kind, MEDIA_TYPE, ProblemDetails, RequestError};
+use api::problem::{ClockDifference, Kind, MEDIA_TYPE, ProblemDetails, RequestError};
 use bytes::Bytes;
 use hyper::Response;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 /// A problem on its way to a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub struct Problem {
     kind: Kind,
     detail: Cow<'static, str>,
     errors: Vec<RequestError>,
+    clock: Option<ClockDifference>,
     allow: Option<Cow<'static, str>>,
     retry_after: Option<u32>,
 }
@@ -24,7 +25,8 @@ impl Problem {
     /// A problem with a detail.
     #[must_use]
     pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { kind, detail: detail.into(), errors: Vec::new(), allow: None, retry_after: retry_after(kind) }
+        let (detail, retry_after) = (detail.into(), retry_after(kind));
+        Problem { kind, detail, errors: Vec::new(), clock: None, allow: None, retry_after }
     }
 
     /// A problem with several parts of a request.
@@ -62,6 +64,24 @@ impl Problem {
         Problem { retry_after: Some(seconds.max(1)), ..self }
     }
 
+    /// The same problem, with the difference between the server's clock and a time that the client stated.
+    #[must_use]
+    pub fn with_clock(self, clock: Option<ClockDifference>) -> Problem {
+        Problem { clock, ..self }
+    }
+
+    /// How a time that the client stated differs from the server's, if that is the problem.
+    #[must_use]
+    pub fn clock(&self) -> Option<ClockDifference> {
+        self.clock
+    }
+
+    /// Whether the connection must not be read further: its next bytes may belong to this request or to another one.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        matches!(self.kind, Kind::BadRequest | Kind::Coding | Kind::HeadTooLarge)
+    }
+
     /// Its kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -71,7 +91,8 @@ impl Problem {
     /// The answer.
     #[must_use]
     pub fn into_response(self) -> Response<Bytes> {
-        let details = ProblemDetails { errors: self.errors, ..ProblemDetails::new(self.kind, self.detail) };
+        let (errors, clock) = (self.errors, self.clock);
+        let details = ProblemDetails { errors, clock, ..ProblemDetails::new(self.kind, self.detail) };
         // The JSON holds only text and numbers, so this cannot fail; an empty body would still have its status.
         let mut response = Response::new(Bytes::from(serde_json::to_vec(&details).unwrap_or_default()));
         *response.status_mut() = self.kind.status();
@@ -84,6 +105,9 @@ impl Problem {
         if let Some(allow) = self.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
             headers.insert(ALLOW, allow);
         }
+        if self.kind == Kind::ContentCoding {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        }
         if let Some(challenge) = challenge(self.kind) {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
@@ -94,8 +118,8 @@ impl Problem {
 /// Seconds after which a client should repeat, unless the problem has its own number.
 fn retry_after(kind: Kind) -> Option<u32> {
     match kind {
-        Kind::ClockInDoubt | Kind::Starting | Kind::Stopping => Some(5),
-        Kind::Overloaded | Kind::NotDurable | Kind::Busy => Some(1),
+        Kind::ClockInDoubt | Kind::Starting | Kind::Stopping | Kind::DiskFull => Some(5),
+        Kind::Overloaded | Kind::NotDurable | Kind::Busy | Kind::Damaged => Some(1),
         Kind::Limited | Kind::Shed | Kind::Unavailable | Kind::BadGateway | Kind::Timeout => Some(1),
         _ => None,
     }
@@ -115,7 +139,7 @@ fn challenge(kind: Kind) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use api::problem::Kind;
-    use hyper::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+    use hyper::header::{ACCEPT_ENCODING, ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 
     use super::Problem;
 
@@ -139,6 +163,8 @@ mod tests {
         let response = Problem::method("GET, HEAD").into_response();
         assert_eq!(response.headers()[ALLOW], "GET, HEAD");
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        let response = Problem::new(Kind::ContentCoding, "").into_response();
+        assert_eq!(response.headers()[ACCEPT_ENCODING], "identity");
         let response = Problem::new(Kind::OwnerKeyMissing, "").into_response();
         assert!(response.headers()[WWW_AUTHENTICATE].to_str().unwrap().starts_with("Bearer"));
         let response = Problem::new(Kind::Limited, "").after(7).into_response();

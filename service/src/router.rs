@@ -7,7 +7,10 @@
 use std::pin::Pin;
 
 use api::problem::Kind;
-use hyper::Method;
+use bytes::Bytes;
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Response, StatusCode};
 
 use crate::problem::Problem;
 
@@ -74,6 +77,40 @@ impl<C, R> Router<C, R> {
         resource.handler(method).ok_or_else(|| Problem::method(resource.allow()))
     }
 
+    /// The answer to `OPTIONS`: the methods of a resource, or with the target `*` those of the listener (RFC 9110, section
+    /// 9.3.7). `None` for other methods and where there is no resource.
+    #[must_use]
+    pub fn options(&self, parts: &Parts, resource: Option<&Resource<C, R>>) -> Option<Response<Bytes>> {
+        if parts.method != Method::OPTIONS {
+            return None;
+        }
+        let allow = match resource {
+            Some(resource) => resource.allow(),
+            None if parts.uri.path() == "*" => self.allow(),
+            None => return None,
+        };
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().insert(ALLOW, HeaderValue::from_str(&allow).ok()?);
+        Some(response)
+    }
+
+    /// All methods of all resources.
+    fn allow(&self) -> String {
+        let mut names: Vec<String> = Vec::new();
+        for resource in self.resources {
+            let allow = resource.allow();
+            names.extend(
+                allow
+                    .split(", ")
+                    .filter(|name| !names.iter().any(|known| known == name))
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>(),
+            );
+        }
+        names.join(", ")
+    }
+
     /// For tests of a table: every template leads to itself, and none of the other paths leads anywhere.
     ///
     /// # Panics
@@ -124,7 +161,7 @@ impl<C, R> Resource<C, R> {
             Method::GET if self.head => "GET, HEAD",
             ref method => method.as_str(),
         });
-        names.collect::<Vec<_>>().join(", ")
+        names.chain(["OPTIONS"]).collect::<Vec<_>>().join(", ")
     }
 
     /// The handler of a method. hyper leaves out the body of an answer to `HEAD`.
@@ -152,7 +189,7 @@ mod tests {
         router.check(&["", "/", "/a/", "/a//events", "/a/b", "/A"]);
         let (resource, names) = router.find("/a/b%20c/events").unzip();
         assert_eq!(names.unwrap().get("name"), "b%20c");
-        assert_eq!(resource.unwrap().allow(), "GET");
+        assert_eq!(resource.unwrap().allow(), "GET, OPTIONS");
         let refused = |path: &str, method| {
             router.handler(router.find(path).unzip().0, &method).err().map(|problem| problem.kind())
         };
@@ -160,6 +197,15 @@ mod tests {
         assert_eq!(refused("/a", Method::HEAD), None);
         assert_eq!(refused("/a", Method::DELETE), Some(Kind::Method));
         assert_eq!(refused("/b", Method::GET), Some(Kind::NoRoute));
+        let options = |method: &str, path: &str| {
+            let request = hyper::Request::builder().method(method).uri(path).body(()).unwrap();
+            let answer = router.options(&request.into_parts().0, router.find(path).unzip().0)?;
+            assert_eq!(answer.status(), 204);
+            Some(answer.headers()["allow"].to_str().unwrap().to_owned())
+        };
+        assert_eq!(options("OPTIONS", "/a").as_deref(), Some("GET, HEAD, PUT, OPTIONS"));
+        assert_eq!(options("OPTIONS", "*").as_deref(), Some("GET, HEAD, PUT, OPTIONS"));
+        assert_eq!((options("OPTIONS", "/b"), options("GET", "/a")), (None, None));
         let handler = router.handler(router.find("/a").unzip().0, &Method::GET).unwrap();
         assert_eq!(handler(1).await, 2);
     }

@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use replication::Wall;
 use serde::Serialize;
 
 use crate::guests::list::{GuestRow, Window};
@@ -26,6 +27,9 @@ pub struct ContactRow {
     /// The visit; its fields are shown beside the two above.
     #[serde(flatten)]
     pub visit: GuestRow,
+    /// When the first region accepted the check-in, if that is known; for tables.
+    #[serde(skip)]
+    pub accepted: Option<Wall>,
 }
 
 /// The search for the visits that overlap one visit.
@@ -33,7 +37,7 @@ pub struct ContactRow {
 pub struct ContactSearch<'a> {
     index: &'a Visit,
     stay: Window,
-    max_stay: Duration,
+    assumed_stay: Duration,
     most: usize,
     /// The best rows so far; the worst of them is the greatest.
     kept: BinaryHeap<Ranked>,
@@ -52,9 +56,9 @@ struct Ranked {
 impl<'a> ContactSearch<'a> {
     /// A search for visits that overlap `index`. It keeps the best `most`.
     #[must_use]
-    pub fn new(index: &'a Visit, max_stay: Duration, most: usize) -> ContactSearch<'a> {
-        let stay = Window { from: index.arrived(), to: index.departure(max_stay).at };
-        ContactSearch { index, stay, max_stay, most, kept: BinaryHeap::new(), truncated: false }
+    pub fn new(index: &'a Visit, assumed_stay: Duration, most: usize) -> ContactSearch<'a> {
+        let stay = Window { from: index.arrived(), to: index.departure(assumed_stay).at };
+        ContactSearch { index, stay, assumed_stay, most, kept: BinaryHeap::new(), truncated: false }
     }
 
     /// A visit overlaps if it lies in this time.
@@ -63,12 +67,13 @@ impl<'a> ContactSearch<'a> {
         self.stay
     }
 
-    /// Looks at one visit of the venue, which `region` took. The index visit may be shown too and is left out.
-    pub fn see(&mut self, visit: &Visit, region: &str) {
-        if visit.id == self.index.id || !self.stay.names(visit, self.max_stay) {
+    /// Looks at one visit of the venue, which `region` took. `accepted` is when the first region accepted it, if that is
+    /// known. The index visit may be shown too and is left out.
+    pub fn see(&mut self, visit: &Visit, region: &str, accepted: Option<Wall>) {
+        if visit.id == self.index.id || !self.stay.names(visit, self.assumed_stay) {
             return;
         }
-        let stay = Window { from: visit.arrived(), to: visit.departure(self.max_stay).at };
+        let stay = Window { from: visit.arrived(), to: visit.departure(self.assumed_stay).at };
         let minutes = self.stay.overlap_minutes(stay);
         let same_area = visit.areas().any(|area| self.index.areas().any(|own| own == area));
         let rank = (Reverse(minutes), !same_area, visit.id);
@@ -79,7 +84,7 @@ impl<'a> ContactSearch<'a> {
             }
             self.kept.pop();
         }
-        let row = ContactRow { minutes, same_area, visit: GuestRow::of(visit, region, self.max_stay) };
+        let row = ContactRow { minutes, same_area, visit: GuestRow::of(visit, region, self.assumed_stay), accepted };
         self.kept.push(Ranked { rank, row });
     }
 
@@ -123,11 +128,11 @@ mod tests {
     use crate::visit::document::tests::{BASE, visit};
 
     const MIN: u64 = 60_000;
-    const MAX_STAY: Duration = Duration::from_secs(7_200);
+    const ASSUMED_STAY: Duration = Duration::from_secs(7_200);
 
     fn contacts<'a>(index: &Visit, others: impl IntoIterator<Item = &'a Visit>) -> Vec<ContactRow> {
-        let mut search = ContactSearch::new(index, MAX_STAY, usize::MAX);
-        others.into_iter().for_each(|visit| search.see(visit, "x"));
+        let mut search = ContactSearch::new(index, ASSUMED_STAY, usize::MAX);
+        others.into_iter().for_each(|visit| search.see(visit, "x", None));
         let (rows, truncated) = search.finish();
         assert!(!truncated);
         rows
@@ -177,8 +182,8 @@ mod tests {
                 visit(BASE + from * MIN, Some(BASE + (from + stay) * MIN), Some(if *same { "1" } else { "2" }), &["B"])
             }).collect();
             let mut all = contacts(&index, &others);
-            let mut search = ContactSearch::new(&index, MAX_STAY, most);
-            others.iter().for_each(|visit| search.see(visit, "x"));
+            let mut search = ContactSearch::new(&index, ASSUMED_STAY, most);
+            others.iter().for_each(|visit| search.see(visit, "x", None));
             let (kept, truncated) = search.finish();
             prop_assert_eq!(truncated, all.len() > most);
             all.truncate(most);

@@ -7,24 +7,33 @@
 //! - No cell starts like a formula either if a spreadsheet whose own separator is the comma or the tab splits the lines
 //!   there: quotes do not help, because they no longer begin a cell. What follows such a separator is marked as well.
 //!
+//! - A telephone number with a space between its digits has no mark: no spreadsheet takes it for a number or computes with
+//!   it. One without (`+49711`) keeps the mark, otherwise Excel would show the number 49711.
+//!
 //! # Limits
 //! CSV has no types: Excel reads a cell of digits as a number and drops its leading zeros (postal code 06108). XLSX does
 //! not have this problem.
 
+use ::csv::QuoteStyle;
+
+use crate::guests::contacts::ContactRow;
 use crate::guests::csv::{self, BYTE_ORDER_MARK, CsvError, MARK, bytes, cell, starts_formula, writer};
 use crate::guests::list::GuestRow;
 use crate::guests::table::{Cell, Column, GuestTable};
+use crate::person::{PersonField, phone};
+use crate::text::shows;
 use replication::Wall;
 
 const SEPARATOR: u8 = b';';
 
-/// The first line, with the byte order mark: sent once, before any visit.
+/// The first line, with the byte order mark: sent once, before any visit. `first` are titles before the usual ones.
 ///
 /// # Errors
 /// [`CsvError`].
-pub fn header(table: &GuestTable) -> Result<Vec<u8>, CsvError> {
-    let mut writer = writer(SEPARATOR, BYTE_ORDER_MARK.to_vec());
-    writer.write_record(table.titles().map(|title| cell(title).into_owned())).map_err(CsvError)?;
+pub fn header(table: &GuestTable, first: &[&str]) -> Result<Vec<u8>, CsvError> {
+    let mut writer = writer(SEPARATOR, QuoteStyle::Necessary, BYTE_ORDER_MARK.to_vec());
+    let titles = first.iter().copied().chain(table.titles());
+    writer.write_record(titles.map(|title| cell(title).into_owned())).map_err(CsvError)?;
     bytes(writer)
 }
 
@@ -33,21 +42,42 @@ pub fn header(table: &GuestTable) -> Result<Vec<u8>, CsvError> {
 /// # Errors
 /// [`CsvError`].
 pub fn lines(table: &GuestTable, row: &GuestRow, accepted: Option<Wall>) -> Result<Vec<u8>, CsvError> {
-    let mut writer = writer(SEPARATOR, Vec::new());
+    lines_after(&[], table, row, accepted)
+}
+
+/// The lines of one contact: as [`lines`], after the cells of [`GuestTable::contact_titles`].
+///
+/// # Errors
+/// [`CsvError`].
+pub fn contact_lines(table: &GuestTable, contact: &ContactRow) -> Result<Vec<u8>, CsvError> {
+    let words = table.words();
+    let same_area = if contact.same_area { &words.yes } else { &words.no };
+    let first = [contact.minutes.to_string(), marked(same_area)];
+    lines_after(&first, table, &contact.visit, contact.accepted)
+}
+
+fn lines_after(
+    first: &[String],
+    table: &GuestTable,
+    row: &GuestRow,
+    accepted: Option<Wall>,
+) -> Result<Vec<u8>, CsvError> {
+    let mut writer = writer(SEPARATOR, QuoteStyle::Necessary, Vec::new());
     for line in table.lines(row, accepted) {
-        writer.write_record(line.map(shown)).map_err(CsvError)?;
+        let cells = Column::ALL.into_iter().zip(line).map(|(column, cell)| shown(column, cell));
+        writer.write_record(first.iter().cloned().chain(cells)).map_err(CsvError)?;
     }
     bytes(writer)
 }
 
-/// The last line of a table that lacks visits whose rows do not decode: says so, and their number.
+/// The last line of a table that lacks rows: what is missing in words, and a number.
 ///
 /// # Errors
 /// [`CsvError`].
-pub fn unreadable(table: &GuestTable, count: u64) -> Result<Vec<u8>, CsvError> {
-    let mut cells = vec![cell(&table.words().unreadable).into_owned(), count.to_string()];
-    cells.resize(Column::ALL.len(), String::new());
-    let mut writer = writer(SEPARATOR, Vec::new());
+pub fn last_line(first: &[&str], words: &str, count: u64) -> Result<Vec<u8>, CsvError> {
+    let mut cells = vec![cell(words).into_owned(), count.to_string()];
+    cells.resize(first.len() + Column::ALL.len(), String::new());
+    let mut writer = writer(SEPARATOR, QuoteStyle::Necessary, Vec::new());
     writer.write_record(cells).map_err(CsvError)?;
     bytes(writer)
 }
@@ -83,13 +113,18 @@ fn split_after_separator(text: &str) -> Option<(&str, &str)> {
     text.find([',', '\t']).map(|at| text.split_at(at + 1))
 }
 
-/// Whether a spreadsheet would begin a formula here. Quotes and white space are skipped, because it may drop them.
+/// Whether a spreadsheet would begin a formula here. Quotes, white space and what does not show are skipped, because it
+/// may drop them.
 fn begins_formula(text: &str) -> bool {
     text.trim_start_matches([MARK, '"', ' ']).starts_with(starts_formula)
+        || text.trim_start_matches(|c| matches!(c, MARK | '"') || !shows(c)).starts_with(starts_formula)
 }
 
-fn shown(typed: Cell<'_>) -> String {
+fn shown(column: Column, typed: Cell<'_>) -> String {
     match typed {
+        Cell::Text(text) if column == Column::Field(PersonField::Phone) && phone::stays_text(&text) => {
+            text.into_owned()
+        }
         Cell::Text(text) => marked(&text),
         Cell::Time(time) => time.strftime("%Y-%m-%d %H:%M").to_string(),
         Cell::Number(number) => number.to_string(),
@@ -104,12 +139,14 @@ mod tests {
     use proptest::prelude::{any, proptest};
     use proptest::{prop_assert, prop_assert_eq};
 
-    use super::{header, lines, marked, plain, unreadable};
+    use super::{contact_lines, header, last_line, lines, marked, plain};
+    use crate::guests::contacts::ContactRow;
     use crate::guests::csv::starts_formula;
     use crate::guests::list::GuestRow;
     use crate::guests::table::{Column, GuestTable};
     use crate::guests::words::TableWords;
-    use crate::person::PersonField;
+    use crate::person::{PersonField, phone};
+    use crate::text::shows;
     use crate::visit::document::tests::{BASE, visit};
     use api::Moment;
 
@@ -134,9 +171,9 @@ mod tests {
     fn semicolons_crlf_and_a_byte_order_mark() {
         let table = berlin();
         let written = [
-            header(&table).expect("writes"),
+            header(&table, &[]).expect("writes"),
             lines(&table, &row(), None).expect("writes"),
-            unreadable(&table, 3).expect("writes"),
+            last_line(&[], &table.words().unreadable, 3).expect("writes"),
         ]
         .concat();
         assert!(written.starts_with("\u{FEFF}Arrived;UTC offset (arrived);Left;".as_bytes()));
@@ -179,11 +216,40 @@ mod tests {
         }
     }
 
+    #[test]
+    fn contacts_have_two_more_columns() {
+        let table = berlin();
+        let contact = ContactRow { minutes: 7, same_area: true, visit: row(), accepted: None };
+        let first = table.contact_titles();
+        let header = parsed(&header(&table, &first).expect("writes"));
+        let cells = parsed(&contact_lines(&table, &contact).expect("writes"));
+        assert_eq!((cells[0].len(), &cells[0][..2]), (header[0].len(), &["7".to_owned(), "yes".to_owned()][..]));
+        assert_eq!(parsed(&last_line(&first, "more", 1).expect("writes"))[0].len(), header[0].len());
+        assert_eq!(header[0][1..3], ["Same area".to_owned(), "Arrived".to_owned()]);
+    }
+
+    /// LibreOffice and Excel show both as they are written here.
+    #[test]
+    fn a_telephone_number_has_a_mark_only_if_a_spreadsheet_would_change_it() {
+        let shown = |phone: &str| {
+            let mut row = row();
+            row.persons[0].phone = Some(phone.to_owned());
+            let read = parsed(&lines(&berlin(), &row, None).expect("writes"));
+            let cell = &read[0][at(Column::Field(PersonField::Phone))];
+            assert_eq!(plain(cell), phone);
+            cell.clone()
+        };
+        assert_eq!(shown("+49 711 123"), "+49 711 123");
+        assert_eq!(shown("+49711123"), "'+49711123");
+        assert_eq!(shown("+49-711-123"), "'+49-711-123");
+        assert_eq!(shown("=1 2 3"), "'=1 2 3");
+    }
+
     proptest! {
         /// For any text that guests type: after parsing no cell starts a formula, and every text comes back.
         #[test]
         fn no_cell_starts_a_formula_and_every_text_comes_back(
-            starts in vec("[=+@' \t\r\n\0＝＋－＠;,\"-]{0,6}", PersonField::DETAILS.len()), rest in any::<String>(),
+            starts in vec("[=+@' \t\r\n\0＝＋－＠;,\"\u{200b}\u{feff}\u{2800}-]{0,6}", PersonField::DETAILS.len()), rest in any::<String>(),
         ) {
             let mut row = row();
             row.area = Some(format!("{}{rest}", starts[0]));
@@ -193,10 +259,14 @@ mod tests {
             }
             let read = parsed(&lines(&berlin(), &row, None).expect("writes"));
             prop_assert_eq!(read.len(), 1);
-            for shown in &read[0] {
+            for shown in read[0].iter().filter(|shown| !phone::stays_text(shown)) {
                 prop_assert!(!shown.starts_with(starts_formula), "{:?}", shown);
+                let seen = shown.trim_start_matches(|c| !shows(c));
+                prop_assert!(!seen.starts_with(starts_formula), "{:?}", shown);
                 for piece in shown.split([',', '\t']).skip(1) {
                     prop_assert!(!piece.trim_start_matches(['"', ' ']).starts_with(starts_formula), "{:?}", shown);
+                    let seen = piece.trim_start_matches(|c| c == '"' || !shows(c));
+                    prop_assert!(!seen.starts_with(starts_formula), "{:?}", shown);
                 }
             }
             for field in PersonField::DETAILS {

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::conflicts::Conflicts;
 use crate::person::Person;
-use crate::visit::document::{LONGEST_STAY, Visit};
+use crate::visit::document::Visit;
 use crate::visit::id::VisitId;
 use api::Moment;
 
@@ -32,8 +32,8 @@ pub struct Window {
 impl Window {
     /// Whether a guest list for this time names the visit.
     #[must_use]
-    pub fn names(&self, visit: &Visit, max_stay: Duration) -> bool {
-        visit.arrived() < self.to && visit.departure(max_stay).at > self.from
+    pub fn names(&self, visit: &Visit, assumed_stay: Duration) -> bool {
+        visit.arrived() < self.to && visit.departure(assumed_stay).at > self.from
     }
 
     /// The length of the time that both windows share, rounded up to whole minutes, so that a contact of half a minute
@@ -44,11 +44,11 @@ impl Window {
         u64::try_from(shared.as_millis().div_ceil(60_000)).unwrap_or(u64::MAX)
     }
 
-    /// The ids, `[first, end)`, outside which no visit can be named, because a stay lasts a day at most and ids sort by
+    /// The ids, `[first, end)`, outside which no visit can be named whose stay is at most `look_back`, because ids sort by
     /// arrival.
     #[must_use]
-    pub fn ids(&self) -> (DocumentId, DocumentId) {
-        (DocumentId::first_of(self.from.minus(LONGEST_STAY)), DocumentId::first_of(self.to))
+    pub fn ids(&self, look_back: Duration) -> (DocumentId, DocumentId) {
+        (DocumentId::first_of(self.from.minus(look_back)), DocumentId::first_of(self.to))
     }
 }
 
@@ -86,8 +86,8 @@ impl fmt::Debug for GuestRow {
 impl GuestRow {
     /// A visit as a guest list shows it.
     #[must_use]
-    pub fn of(visit: &Visit, region: &str, max_stay: Duration) -> GuestRow {
-        let departure = visit.departure(max_stay);
+    pub fn of(visit: &Visit, region: &str, assumed_stay: Duration) -> GuestRow {
+        let departure = visit.departure(assumed_stay);
         GuestRow {
             visit_id: visit.id,
             area: visit.area().map(str::to_owned),
@@ -123,6 +123,7 @@ mod tests {
 
     use super::{GuestRow, Window};
     use crate::person::Person;
+    use crate::policy::LONGEST_RETENTION;
     use crate::visit::body::CheckedVisit;
     use crate::visit::document::tests::{BASE, visit, visit_of};
     use api::Moment;
@@ -147,10 +148,11 @@ mod tests {
     #[test]
     fn a_missing_departure_is_estimated_and_said_so() {
         let stayed = visit(BASE, None, Some("Table 1"), &["A"]);
-        let estimated = |max_stay| stayed.departure(max_stay).at.since(Wall(BASE));
+        let estimated = |assumed_stay| stayed.departure(assumed_stay).at.since(Wall(BASE));
         assert_eq!(estimated(HOUR), HOUR);
         assert_eq!(estimated(Duration::from_secs(1)), Duration::from_secs(60));
-        assert_eq!(estimated(HOUR * 48), HOUR * 24);
+        assert_eq!(estimated(HOUR * 48), HOUR * 48);
+        assert_eq!(estimated(HOUR * 24 * 365), LONGEST_RETENTION);
         let json = serde_json::to_value(GuestRow::of(&stayed, "eu-central", HOUR)).expect("serialises");
         assert_eq!(
             json,
@@ -226,7 +228,7 @@ mod tests {
     #[test]
     fn the_range_of_ids_saturates() {
         let all = Window { from: Wall(0), to: Wall::NEVER };
-        let (first, end) = all.ids();
+        let (first, end) = all.ids(HOUR);
         assert_eq!(first.arrival(), Wall(0));
         assert_eq!(end.arrival(), Wall((1 << 48) - 1));
     }
@@ -235,21 +237,23 @@ mod tests {
         /// No visit that a list names lies outside the range of ids that is read for it.
         #[test]
         fn the_range_of_ids_misses_no_visit(
-            from in 0u64..4_000, length in 1u64..4_000, arrived in 0u64..8_000, stay in proptest::option::of(1u64..=1_440),
-            max_stay in any::<u32>(),
+            from in 0u64..40_000, length in 1u64..4_000, arrived in 0u64..44_000, longest in 1u64..=40_320,
+            stay in proptest::option::of(any::<u64>()), assumed in any::<u64>(),
         ) {
             let came = BASE + arrived * MIN;
+            // A pack holds that no stay is longer than its longest.
+            let (stay, assumed) = (stay.map(|stay| 1 + stay % longest), 1 + assumed % longest);
             let stayed = visit(came, stay.map(|stay| came + stay * MIN), None, &["A"]);
             let window = window(from, from + length);
-            let max_stay = Duration::from_secs(u64::from(max_stay));
-            let (first, end) = window.ids();
+            let assumed_stay = Duration::from_secs(assumed * 60);
+            let (first, end) = window.ids(Duration::from_secs(longest * 60));
             let within = (first..end).contains(&stayed.id.document_id());
-            prop_assert!(within || !window.names(&stayed, max_stay));
+            prop_assert!(within || !window.names(&stayed, assumed_stay));
             // Compare with the rule in words: the stay and the list have some moment in common.
-            let left = stayed.departure(max_stay).at;
+            let left = stayed.departure(assumed_stay).at;
             let shared = left.min(window.to).0.saturating_sub(Wall(came).max(window.from).0);
-            prop_assert_eq!(window.names(&stayed, max_stay), shared > 0);
-            let row = GuestRow::of(&stayed, "x", max_stay);
+            prop_assert_eq!(window.names(&stayed, assumed_stay), shared > 0);
+            let row = GuestRow::of(&stayed, "x", assumed_stay);
             prop_assert_eq!(row.overlap_minutes(window), shared.div_ceil(MIN));
             prop_assert!(DocumentId::first_of(Wall(came)) <= stayed.id.document_id());
         }

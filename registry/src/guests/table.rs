@@ -130,6 +130,13 @@ impl GuestTable {
         Column::ALL.into_iter().map(|column| title(&self.words, column))
     }
 
+    /// The titles of the columns that contacts have before those: the overlap in minutes, and whether both may have been in
+    /// one area.
+    #[must_use]
+    pub fn contact_titles(&self) -> [&str; 2] {
+        [&self.words.minutes, &self.words.same_area]
+    }
+
     /// A moment as clocks at the venue show it.
     #[must_use]
     pub fn local(&self, moment: Moment) -> LocalTime {

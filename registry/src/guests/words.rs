@@ -76,6 +76,10 @@ words! {
     conflicts = "Conflicting values",
     /// Column: the visit's id.
     visit_id = "Visit",
+    /// Column of contacts: the length of the overlap in minutes.
+    minutes = "Minutes together",
+    /// Column of contacts: whether both may have been in one area.
+    same_area = "Same area",
     /// Certainty: no other mark applies.
     exact = "exact",
     /// Certainty: no departure was recorded.
@@ -100,6 +104,8 @@ words! {
     unknown = "unknown",
     /// The number of rows that could not be read and are missing from the list.
     unreadable = "Unreadable rows, missing from this list",
+    /// Contacts that are missing, because the table has as many as it may have.
+    truncated = "Shorter contacts are missing from this list",
     /// Footer of a printed page; `{page}` and `{pages}` are replaced by numbers.
     page_of = "Page {page} of {pages}",
 }

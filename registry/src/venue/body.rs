@@ -89,7 +89,7 @@ impl NewVenue {
             name: check_name(self.name.as_deref(), &mut invalid),
             address: clean(self.address.as_deref(), || "/address".to_owned(), MAX_ADDRESS_CHARS, &mut invalid),
             timezone: check_timezone(self.timezone.as_deref(), &mut invalid),
-            retention: check_retention(self.retention.as_deref(), pack, &mut invalid),
+            retention: check_retention(self.retention.as_deref(), None, pack, &mut invalid),
             areas: check_areas(self.areas.as_deref(), &mut invalid),
             policy: pack.id.clone(),
         };
@@ -112,6 +112,7 @@ impl CheckedVenue {
             policy: self.policy,
             owner_key_hashes: vec![owner.hash()],
             closed: None,
+            unused: true,
             conflicts: std::collections::BTreeMap::new(),
         }
     }
@@ -167,7 +168,7 @@ impl VenuePatch {
             updates.push((field::TIMEZONE, Some(Value::Text(check_timezone(timezone.as_deref(), &mut invalid)))));
         }
         if let Some(retention) = &self.retention {
-            let retention = check_retention(retention.as_deref(), pack, &mut invalid);
+            let retention = check_retention(retention.as_deref(), Some(venue.retention), pack, &mut invalid);
             updates.push((field::RETENTION, Some(retention_value(retention))));
             updates.extend(venue.retentions.change(retention, now).map(|all| (field::RETENTIONS, Some(all))));
         }
@@ -203,14 +204,21 @@ fn check_timezone(written: Option<&str>, invalid: &mut Invalid) -> String {
     }
 }
 
-fn check_retention(written: Option<&str>, pack: &PolicyPack, invalid: &mut Invalid) -> Duration {
+/// A retention within the bounds of the pack. The `present` one is taken as well, because a form sends it with every change
+/// and the bounds may have been others when it was chosen.
+fn check_retention(
+    written: Option<&str>,
+    present: Option<Duration>,
+    pack: &PolicyPack,
+    invalid: &mut Invalid,
+) -> Duration {
     let Some(written) = written else { return pack.default_retention };
     // The document holds whole seconds.
     let Some(retention) = duration::parse(written).ok().filter(|retention| retention.subsec_nanos() == 0) else {
         invalid.add("/retention", Code::Duration, "a number and a unit, such as 14d, 36h, 90m, 20s");
         return pack.default_retention;
     };
-    if !(pack.min_retention..=pack.max_retention).contains(&retention) {
+    if present != Some(retention) && !(pack.min_retention..=pack.max_retention).contains(&retention) {
         let (min, max) = (duration::show(pack.min_retention), duration::show(pack.max_retention));
         invalid.add("/retention", Code::Retention, format!("the policy pack asks for {min} to {max}"));
     }

@@ -16,7 +16,7 @@ use serde::Serialize;
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::conflicts::Conflicts;
-use crate::policy::{Household, PolicyPack, Required};
+use crate::policy::{Household, LONGEST_RETENTION, PolicyPack, Required};
 use crate::venue::id::{OwnerKey, VenueId};
 use crate::venue::retention::Retentions;
 use api::duration;
@@ -39,6 +39,10 @@ pub(crate) mod field {
     pub(crate) const OWNER: &str = "k";
     /// Unix milliseconds. No change takes it away again.
     pub(crate) const CLOSED: &str = "x";
+    /// 1 from the creation to the first check-in. It holds no time, so that a creation that is sent twice is one change.
+    pub(crate) const UNUSED: &str = "u";
+    /// Unix milliseconds: closed because no guest ever came. It counts only while [`UNUSED`] is there.
+    pub(crate) const EXPIRED: &str = "e";
 }
 
 /// A place that keeps a guest list.
@@ -62,8 +66,10 @@ pub struct Venue {
     pub policy: String,
     /// Hashes of the owner's key: more than one only if the venue was created twice.
     pub owner_key_hashes: Vec<[u8; 32]>,
-    /// When its owner closed it: it takes no check-ins any more, and its list stays until the last visit expires.
+    /// When it was closed: it takes no check-ins any more, and its list stays until the last visit expires.
     pub closed: Option<Wall>,
+    /// Whether no region has taken a check-in yet. Venues of releases that kept no such mark count as used.
+    pub unused: bool,
     /// Fields with several concurrent values, by JSON pointer into the profile.
     pub conflicts: Conflicts,
 }
@@ -73,28 +79,29 @@ impl Venue {
     #[must_use]
     pub fn from_document(id: VenueId, document: &Document) -> Option<Venue> {
         let text = |name| document.get(name).and_then(Value::as_text).map(str::to_owned);
-        let retention = document.get(field::RETENTION)?.as_int()?;
-        let retention = Duration::from_secs(u64::try_from(retention).ok()?);
+        let shown = document.all(field::RETENTION).into_iter().filter_map(Value::as_int);
+        let shown: Vec<Duration> = shown.filter_map(|s| u64::try_from(s).ok()).map(Duration::from_secs).collect();
+        let moments = document.all(field::RETENTIONS).into_iter().filter_map(Value::as_text);
+        let retentions = Retentions::read(moments, &shown, document.is_as_created(field::RETENTION))?;
         let hashes = document.created(field::OWNER).into_iter().filter_map(Value::as_bytes);
         Some(Venue {
             id,
             name: text(field::NAME)?,
             address: text(field::ADDRESS),
             timezone: text(field::TIMEZONE)?,
-            retention,
-            retentions: Retentions::read(
-                document.all(field::RETENTIONS).into_iter().filter_map(Value::as_text),
-                retention,
-            ),
+            retention: retentions.present(),
+            retentions,
             areas: text(field::AREAS).map(|lines| areas_of(&lines)).unwrap_or_default(),
             policy: text(field::POLICY)?,
             owner_key_hashes: hashes.filter_map(|bytes| bytes.try_into().ok()).collect(),
             closed: closed(document),
+            unused: is_unused(document),
             conflicts: conflicts(document),
         })
     }
 
-    /// A venue of this id that asks for nothing: it stands for one that is closed, or not here yet.
+    /// A venue of this id that asks for nothing and keeps for as long as any does: it stands for one that is closed, or not
+    /// here yet.
     #[must_use]
     pub fn placeholder(id: VenueId) -> Venue {
         Venue {
@@ -102,12 +109,13 @@ impl Venue {
             name: String::new(),
             address: None,
             timezone: String::new(),
-            retention: Duration::ZERO,
-            retentions: Retentions::always(Duration::ZERO),
+            retention: LONGEST_RETENTION,
+            retentions: Retentions::always(LONGEST_RETENTION),
             areas: Vec::new(),
             policy: String::new(),
             owner_key_hashes: Vec::new(),
             closed: None,
+            unused: false,
             conflicts: Conflicts::new(),
         }
     }
@@ -116,6 +124,19 @@ impl Venue {
     #[must_use]
     pub fn closing(at: Wall) -> [(&'static str, Option<Value>); 1] {
         [(field::CLOSED, i64::try_from(at.0).ok().map(Value::Int))]
+    }
+
+    /// The fields that close a venue because no guest ever came. `at` follows from the creation and the configuration, so
+    /// that all regions make the same change. A check-in that another region took meanwhile undoes it.
+    #[must_use]
+    pub fn expiring(at: Wall) -> [(&'static str, Option<Value>); 1] {
+        [(field::EXPIRED, i64::try_from(at.0).ok().map(Value::Int))]
+    }
+
+    /// The fields that say that a guest came.
+    #[must_use]
+    pub fn used() -> [(&'static str, Option<Value>); 1] {
+        [(field::UNUSED, None)]
     }
 
     /// The document's fields in their one order.
@@ -133,6 +154,9 @@ impl Venue {
         fields.push((field::POLICY, Value::Text(self.policy.clone())));
         if let Some(hash) = self.owner_key_hashes.first() {
             fields.push((field::OWNER, Value::Bytes(hash.to_vec())));
+        }
+        if self.unused {
+            fields.push((field::UNUSED, Value::Int(1)));
         }
         fields
     }
@@ -166,6 +190,8 @@ impl Venue {
                 title: &pack.title,
                 required: &pack.required,
                 household: pack.household,
+                assumed_stay: duration::show(pack.assumed_stay),
+                longest_stay: duration::show(pack.longest_stay_within(self.retention)),
                 default_country: pack.default_country.as_deref(),
                 notice: &pack.notice,
             },
@@ -197,6 +223,10 @@ struct PolicyProfile<'a> {
     title: &'a str,
     required: &'a Required,
     household: Household,
+    /// How long a guest without a departure is listed.
+    assumed_stay: String,
+    /// The longest stay that a guest who arrives now can record.
+    longest_stay: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     default_country: Option<&'a str>,
     notice: &'a BTreeMap<String, String>,
@@ -212,10 +242,19 @@ pub(crate) fn areas_value(areas: &[String]) -> Value {
     Value::Text(areas.join("\n"))
 }
 
-/// Of several moments the last one counts, because visits were taken until then.
+/// Of several moments the last one counts, because visits were taken until then. A venue that expired and was used in a
+/// region that did not know of it is open again.
 fn closed(document: &Document) -> Option<Wall> {
-    let moments = document.all(field::CLOSED).into_iter().filter_map(Value::as_int);
-    moments.filter_map(|ms| u64::try_from(ms).ok()).max().map(Wall)
+    let last = |field: &str| {
+        let moments = document.all(field).into_iter().filter_map(Value::as_int);
+        moments.filter_map(|ms| u64::try_from(ms).ok()).max().map(Wall)
+    };
+    last(field::CLOSED).or_else(|| last(field::EXPIRED).filter(|_| is_unused(document)))
+}
+
+/// Only the mark of the creation counts, so that no later change makes a venue unused again.
+fn is_unused(document: &Document) -> bool {
+    document.get(field::UNUSED).is_some() && document.is_as_created(field::UNUSED)
 }
 
 fn areas_of(lines: &str) -> Vec<String> {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use replication::{DocumentKey, Value, Wall};
+use replication::{Value, Wall};
 use serde::Deserialize;
 
 use crate::body::{objects, read_json};
@@ -15,10 +15,11 @@ use crate::person::{Person, PersonField, TIME};
 use crate::policy::{PolicyPack, VisitField};
 use crate::text::{MAX_AREA_CHARS, clean};
 use crate::venue::Venue;
-use crate::visit::document::LONGEST_STAY;
+use crate::visit::editions::Edition;
 use crate::visit::fields::{MAX_PERSONS, name_at};
 use crate::visit::id::VisitId;
-use api::Moment;
+use api::problem::ClockDifference;
+use api::{Moment, duration};
 
 /// How long a check-in may wait on a phone without a network.
 pub(crate) const OLDEST_ARRIVAL: Duration = Duration::from_secs(86_400);
@@ -82,27 +83,38 @@ impl VisitBody {
     pub fn check(&self, venue: &Venue, pack: &PolicyPack, at: CheckAt) -> Result<CheckedVisit, Invalid> {
         let mut invalid = Invalid::default();
         let arrival = check_arrival(self.arrived.as_deref(), at, &mut invalid);
-        let left = check_left(self.left.as_deref(), "/left", arrival, &mut invalid);
+        let stay = Stay::at(arrival, venue, pack);
+        let left = check_left(self.left.as_deref(), "/left", stay, &mut invalid);
         let area = check_area(self.area.as_deref(), venue, pack, &mut invalid);
-        let persons = check_persons(&self.persons, arrival, pack, &mut invalid);
+        let persons = check_persons(&self.persons, stay, pack, &mut invalid);
         invalid.or(CheckedVisit { arrival, left, area, persons })
     }
 
-    /// The fields that this body has in its document if it was ever accepted under this id; `None` if no rules could
-    /// have accepted it. Rules decide whether a body is accepted and never change what is stored, so normalising
-    /// without rules gives the same bytes.
+    /// The fields that this body has in its document if any release accepted it under this id, whatever its rules were
+    /// ([`editions`](crate::visit::editions)). Empty if no release can have accepted it.
     #[must_use]
-    pub fn normalised(&self, id: VisitId) -> Option<Vec<(&'static str, Value)>> {
-        let mut invalid = Invalid::default();
-        let at = CheckAt { now: id.arrival(), arrival: Some(id.arrival()) };
-        let arrival = check_arrival(self.arrived.as_deref(), at, &mut invalid);
-        let left = check_left(self.left.as_deref(), "/left", arrival, &mut invalid);
-        let area = normalised_area(self.area.as_deref(), &mut invalid);
-        let persons = if check_number(&self.persons, &mut invalid) { self.persons.as_slice() } else { &[] };
-        let each = |person: &Person| person.normalised("", &mut invalid);
-        let persons: Vec<Person> = persons.iter().map(each).collect();
-        check_departures(&persons, arrival, &mut invalid);
-        invalid.or(CheckedVisit { arrival, left, area, persons }).ok().map(|visit| visit.to_fields())
+    pub fn stored_forms(&self, id: VisitId) -> Vec<Vec<(&'static str, Value)>> {
+        let mut forms: Vec<_> = Edition::ALL.into_iter().filter_map(|edition| self.stored(id, edition)).collect();
+        // A document without fields is no check-in.
+        forms.retain(|fields| !fields.is_empty());
+        forms.dedup();
+        forms
+    }
+
+    fn stored(&self, id: VisitId, edition: Edition) -> Option<Vec<(&'static str, Value)>> {
+        let arrival = id.arrival();
+        // The arrival is no field, so a body that states another one makes the same fields.
+        if edition.moment_if_given(self.arrived.as_deref())?.is_some_and(|said| said != arrival) {
+            return None;
+        }
+        // More persons have no fields.
+        if self.persons.len() > MAX_PERSONS {
+            return None;
+        }
+        let left = edition.moment_if_given(self.left.as_deref())?;
+        let area = edition.text(self.area.as_deref());
+        let persons = self.persons.iter().map(|person| edition.person(person)).collect::<Option<_>>()?;
+        Some(CheckedVisit { arrival, left, area, persons }.to_fields())
     }
 }
 
@@ -116,13 +128,6 @@ impl CheckedVisit {
             PersonField::ALL.map(|field| Some((name_at(place, field)?, Value::Text(person.get(field)?.to_owned()))))
         });
         area.into_iter().chain(left).chain(persons.flatten()).collect()
-    }
-
-    /// The key of the visit's document, which expires when the retention has passed since the arrival that held at that
-    /// moment.
-    #[must_use]
-    pub fn key(&self, id: VisitId, venue: &Venue) -> DocumentKey {
-        id.name(venue.id).expiring(self.arrival.plus(venue.retentions.at(self.arrival)))
     }
 }
 
@@ -142,33 +147,47 @@ fn check_arrival(written: Option<&str>, at: CheckAt, invalid: &mut Invalid) -> W
             Some(said) => arrival = said,
         }
     }
+    // The id carries the arrival, so another arrival needs another id.
+    let pointer = if at.arrival.is_some() { "/visit_id" } else { "/arrived" };
     if arrival < at.now.minus(OLDEST_ARRIVAL) {
-        invalid.add("/arrived", Code::TooOld, "a check-in is accepted up to 24 hours after the arrival");
+        invalid.add(pointer, Code::TooOld, "a check-in is accepted up to 24 hours after the arrival");
+        invalid.clock = Some(ClockDifference::of(arrival, at.now));
     }
     if arrival > at.now.plus(EARLIEST_ARRIVAL) {
-        invalid.add("/arrived", Code::TooEarly, "the arrival may be at most 5 minutes in the future");
+        invalid.add(pointer, Code::TooEarly, "the arrival may be at most 5 minutes in the future");
+        invalid.clock = Some(ClockDifference::of(arrival, at.now));
     }
     arrival
 }
 
+/// What a departure is checked against.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stay {
+    arrival: Wall,
+    longest: Duration,
+}
+
+impl Stay {
+    /// A stay that began at `arrival`.
+    pub(crate) fn at(arrival: Wall, venue: &Venue, pack: &PolicyPack) -> Stay {
+        Stay { arrival, longest: pack.longest_stay_within(venue.retentions.at(arrival)) }
+    }
+}
+
 /// A departure: of the whole party at `/left`, of one person below its `pointer`.
-pub(crate) fn check_left(written: Option<&str>, pointer: &str, arrival: Wall, invalid: &mut Invalid) -> Option<Wall> {
+pub(crate) fn check_left(written: Option<&str>, pointer: &str, stay: Stay, invalid: &mut Invalid) -> Option<Wall> {
     let Some(left) = Moment::read(written?) else {
         invalid.add(pointer, Code::Time, TIME);
         return None;
     };
-    if left <= arrival {
+    if left <= stay.arrival {
         invalid.add(pointer, Code::NotAfterArrival, "the departure must be after the arrival");
     }
-    if left > arrival.plus(LONGEST_STAY) {
-        invalid.add(pointer, Code::StayTooLong, "the departure may be at most 24 hours after the arrival");
+    if left > stay.arrival.plus(stay.longest) {
+        let longest = duration::show(stay.longest);
+        invalid.add(pointer, Code::StayTooLong, format!("the departure may be at most {longest} after the arrival"));
     }
     Some(left)
-}
-
-/// A table or room in the stored form.
-fn normalised_area(written: Option<&str>, invalid: &mut Invalid) -> Option<String> {
-    clean(written, || "/area".to_owned(), MAX_AREA_CHARS, invalid)
 }
 
 pub(crate) fn check_area(
@@ -178,7 +197,7 @@ pub(crate) fn check_area(
     invalid: &mut Invalid,
 ) -> Option<String> {
     let before = invalid.errors.len();
-    let area = normalised_area(written, invalid);
+    let area = clean(written, || "/area".to_owned(), MAX_AREA_CHARS, invalid);
     match &area {
         Some(area) if !venue.areas.is_empty() && !venue.areas.contains(area) => {
             invalid.add("/area", Code::UnknownArea, "the venue has no such area");
@@ -191,24 +210,19 @@ pub(crate) fn check_area(
     area
 }
 
-pub(crate) fn check_persons(
-    written: &[Person],
-    arrival: Wall,
-    pack: &PolicyPack,
-    invalid: &mut Invalid,
-) -> Vec<Person> {
+pub(crate) fn check_persons(written: &[Person], stay: Stay, pack: &PolicyPack, invalid: &mut Invalid) -> Vec<Person> {
     if !check_number(written, invalid) {
         return Vec::new();
     }
     let persons = pack.check_persons(written, invalid);
-    check_departures(&persons, arrival, invalid);
+    check_departures(&persons, stay, invalid);
     persons
 }
 
 /// Checks when persons left before the rest of their party.
-fn check_departures(persons: &[Person], arrival: Wall, invalid: &mut Invalid) {
+fn check_departures(persons: &[Person], stay: Stay, invalid: &mut Invalid) {
     for (place, person) in persons.iter().enumerate() {
-        check_left(person.left.as_deref(), &format!("/persons/{place}/left"), arrival, invalid);
+        check_left(person.left.as_deref(), &format!("/persons/{place}/left"), stay, invalid);
     }
 }
 

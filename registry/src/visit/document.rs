@@ -18,15 +18,10 @@ use serde::{Serialize, Serializer};
 
 use crate::conflicts::Conflicts;
 use crate::person::{Person, PersonField};
+use crate::policy::{LONGEST_RETENTION, SHORTEST_STAY};
 use crate::visit::fields::Slot;
 use crate::visit::id::VisitId;
 use api::Moment;
-
-/// The longest stay that can be recorded or estimated.
-pub(crate) const LONGEST_STAY: Duration = Duration::from_secs(86_400);
-
-/// The shortest stay that is estimated.
-pub(crate) const SHORTEST_STAY: Duration = Duration::from_secs(60);
 
 /// One check-in.
 #[derive(Clone, PartialEq, Eq)]
@@ -59,13 +54,13 @@ pub(crate) struct Departure {
 impl Departure {
     /// The departure of a party: that of the person who stayed longest. Persons without a departure of their own left
     /// with the party.
-    pub(crate) fn of(arrived: Wall, left: Option<Wall>, persons: &[Person], max_stay: Duration) -> Departure {
+    pub(crate) fn of(arrived: Wall, left: Option<Wall>, persons: &[Person], assumed_stay: Duration) -> Departure {
         let alone = persons.iter().filter_map(Person::left_at).max();
         let all_left = !persons.is_empty() && persons.iter().all(|person| person.left_at().is_some());
         match (left.max(alone), left.is_some() || all_left) {
             (Some(at), true) => Departure { at, estimated: false },
             (alone, _) => {
-                let stay = max_stay.clamp(SHORTEST_STAY, LONGEST_STAY);
+                let stay = assumed_stay.clamp(SHORTEST_STAY, LONGEST_RETENTION);
                 Departure { at: arrived.plus(stay).max(alone.unwrap_or_default()), estimated: true }
             }
         }
@@ -131,14 +126,14 @@ impl Visit {
         (!departure.estimated).then_some(departure.at)
     }
 
-    /// When the last of the party left: as it was recorded, or the estimate: `max_stay` after the arrival, but at least a
-    /// minute and at most a day.
+    /// When the last of the party left: as it was recorded, or the estimate: `assumed_stay` after the arrival, but at least a
+    /// minute and at most as long as any visit is kept.
     #[must_use]
-    pub(crate) fn departure(&self, max_stay: Duration) -> Departure {
+    pub(crate) fn departure(&self, assumed_stay: Duration) -> Departure {
         // Few parties split, and to put persons together costs more than all the rest of a row.
         let splits = self.slots().any(|slot| matches!(slot, Slot::Person(_, PersonField::Left)));
         let persons = if splits { self.persons() } else { Vec::new() };
-        Departure::of(self.arrived(), self.left(), &persons, max_stay)
+        Departure::of(self.arrived(), self.left(), &persons, assumed_stay)
     }
 
     /// The table or room.

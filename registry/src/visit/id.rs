@@ -12,12 +12,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use data_encoding::BASE64URL_NOPAD;
-use replication::{Collection, DocumentId, DocumentName, Wall};
+use replication::{Collection, DocumentId, DocumentKey, DocumentName, Wall};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::{Uuid, Variant};
 
-use crate::venue::id::VenueId;
+use crate::venue::{Venue, VenueId};
 
 /// The collection of visits: the tenant is the venue id, the id is the visit id; they expire.
 pub const VISITS: Collection = Collection(2);
@@ -32,7 +32,7 @@ pub struct Secret(pub [u8; 16]);
 
 /// Text that is not a visit id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a visit id: a lowercase hyphenated UUID of version 8 is expected")]
+#[error("not a visit id: a hyphenated UUID of version 8 is expected")]
 pub struct NotAVisitId;
 
 /// Text that is not a secret.
@@ -89,6 +89,13 @@ impl VisitId {
     pub fn name(&self, venue: VenueId) -> DocumentName {
         DocumentName { collection: VISITS, tenant: venue.tenant(), id: self.document_id() }
     }
+
+    /// The key of the visit's document at `venue`, which expires when the retention that held at the arrival has passed
+    /// since then.
+    #[must_use]
+    pub fn key(&self, venue: &Venue) -> DocumentKey {
+        self.name(venue.id).expiring(self.arrival().plus(venue.retentions.at(self.arrival())))
+    }
 }
 
 impl fmt::Display for VisitId {
@@ -100,11 +107,11 @@ impl fmt::Display for VisitId {
 impl FromStr for VisitId {
     type Err = NotAVisitId;
 
-    /// Reads only the form that `Display` writes, so that an id has one URL.
+    /// Reads the form that `Display` writes, in either case (RFC 9562, section 4).
     fn from_str(text: &str) -> Result<VisitId, NotAVisitId> {
         let uuid = Uuid::try_parse(text).map_err(|_| NotAVisitId)?;
         let id = VisitId::from_document_id(DocumentId(uuid.into_bytes())).ok_or(NotAVisitId)?;
-        if id.to_string() == text { Ok(id) } else { Err(NotAVisitId) }
+        if id.to_string().eq_ignore_ascii_case(text) { Ok(id) } else { Err(NotAVisitId) }
     }
 }
 
@@ -149,11 +156,12 @@ mod tests {
     }
 
     #[test]
-    fn only_the_canonical_form_reads() {
+    fn only_the_hyphenated_form_reads_and_case_does_not_matter() {
         let id = "019b76da-a800-8585-ac0e-baed36724e18";
-        assert!(id.parse::<VisitId>().is_ok());
+        for typed in [id, "019B76DA-A800-8585-AC0E-BAED36724E18", "019b76DA-a800-8585-ac0e-baed36724E18"] {
+            assert_eq!(typed.parse::<VisitId>().expect("an id").to_string(), id);
+        }
         for bad in [
-            "019B76DA-A800-8585-AC0E-BAED36724E18",
             "019b76daa8008585ac0ebaed36724e18",
             "{019b76da-a800-8585-ac0e-baed36724e18}",
             "urn:uuid:019b76da-a800-8585-ac0e-baed36724e18",

@@ -8,7 +8,7 @@
 //! # Invariants
 //! - The arrival never changes, because the visit id carries it.
 
-use replication::Value;
+use replication::{Value, Wall};
 use serde::Deserialize;
 
 use crate::body::{present, present_objects, read_json};
@@ -17,7 +17,8 @@ use crate::person::Person;
 use crate::policy::PolicyPack;
 use crate::venue::Venue;
 use crate::visit::Visit;
-use crate::visit::body::{check_area, check_left, check_persons, left_value};
+use crate::visit::body::{Stay, check_area, check_left, check_persons, left_value};
+use crate::visit::editions::Edition;
 use crate::visit::fields::Slot;
 use crate::visit::persons_patch::{self, Updates};
 use api::Moment;
@@ -52,6 +53,7 @@ impl VisitPatch {
     pub fn check(&self, current: &Visit, venue: &Venue, pack: &PolicyPack) -> Result<Updates, Invalid> {
         let mut invalid = Invalid::default();
         let mut updates = Updates::new();
+        let stay = Stay::at(current.arrived(), venue, pack);
         if let Some(arrived) = &self.arrived
             && arrived.as_deref().and_then(Moment::read) != Some(current.arrived())
         {
@@ -62,14 +64,36 @@ impl VisitPatch {
             updates.push((Slot::Area.name(), area.map(Value::Text)));
         }
         if let Some(left) = &self.left {
-            let left = check_left(left.as_deref(), "/left", current.arrived(), &mut invalid);
+            let left = check_left(left.as_deref(), "/left", stay, &mut invalid);
             updates.push((Slot::Left.name(), left.and_then(left_value)));
         }
         if let Some(persons) = &self.persons {
-            let persons = check_persons(persons.as_deref().unwrap_or_default(), current.arrived(), pack, &mut invalid);
+            let persons = check_persons(persons.as_deref().unwrap_or_default(), stay, pack, &mut invalid);
             updates.extend(persons_patch::updates(current, &persons));
         }
         invalid.or(updates)
+    }
+
+    /// Whether the visit is already as the patch wants it, in the form of any release. Such a patch was accepted before, so
+    /// the rules of today have no say in it.
+    #[must_use]
+    pub fn is_repeat(&self, current: &Visit) -> bool {
+        current.conflicts().is_empty() && Edition::ALL.into_iter().any(|edition| self.describes(current, edition))
+    }
+
+    fn describes(&self, current: &Visit, edition: Edition) -> bool {
+        let is_at = |said: &Option<Option<String>>, at: Option<Wall>| {
+            said.as_ref().is_none_or(|said| edition.moment_if_given(said.as_deref()) == Some(at))
+        };
+        let is_area = |area: &Option<String>| edition.text(area.as_deref()).as_deref() == current.area();
+        let are_persons = |persons: &Option<Vec<Person>>| {
+            let persons = persons.as_deref().unwrap_or_default().iter();
+            persons.map(|person| edition.person(person)).collect::<Option<Vec<_>>>() == Some(current.persons())
+        };
+        is_at(&self.arrived, Some(current.arrived()))
+            && is_at(&self.left, current.left())
+            && self.area.as_ref().is_none_or(is_area)
+            && self.persons.as_ref().is_none_or(are_persons)
     }
 }
 

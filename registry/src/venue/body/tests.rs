@@ -70,6 +70,9 @@ fn an_error_names_its_key() {
     assert_eq!(with("retention", json!("29d")), ("/retention".into(), Code::Retention));
     assert_eq!(with("areas", json!(["1", "2", " 1"])), ("/areas/2".into(), Code::Repeated));
     assert_eq!(with("areas", json!(["1", " "])), ("/areas/1".into(), Code::Required));
+    assert_eq!(with("areas", json!(["1", "\u{2800}"])), ("/areas/1".into(), Code::Required));
+    assert_eq!(with("name", json!("\u{200b}\u{feff}")), ("/name".into(), Code::Required));
+    assert_eq!(with("name", json!("A\u{2028}B")), ("/name".into(), Code::ControlCharacter));
     assert_eq!(with("areas", json!(["a\nb"])), ("/areas/0".into(), Code::ControlCharacter));
     assert_eq!(with("areas", json!(vec!["x"; 251])), ("/areas".into(), Code::TooMany));
     assert_eq!(with("name", json!("a".repeat(121))), ("/name".into(), Code::TooLong));
@@ -97,6 +100,20 @@ fn a_patch_names_what_it_changes() {
         patched(&json!({"retention": null, "areas": null})),
         Ok(vec![("r", Some(Value::Int(1_209_600))), ("s", None)])
     );
+}
+
+/// A form sends the retention with every change. The one that a venue has was within the bounds when it was chosen.
+#[test]
+fn the_present_retention_may_be_kept_although_the_bounds_are_narrower_now() {
+    let venue = opened(&json!({"name": "A", "timezone": "UTC"})).expect("passes");
+    let mut pack = pack();
+    pack.max_retention = Duration::from_hours(24 * 7);
+    let patch = |retention: &str| {
+        let patch = json!({"name": "B", "retention": retention});
+        let patch = VenuePatch::parse(patch.to_string().as_bytes()).expect("reads");
+        patch.check(&venue, &pack, Wall(1_780_000_000_000)).map(|updates| updates.len()).map_err(|_| ())
+    };
+    assert_eq!((patch("14d"), patch("7d"), patch("8d")), (Ok(2), Ok(3), Err(())));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use replication::{Change, Document, Value};
+use replication::{Change, Document, Value, Wall};
 
 use super::{Venue, field};
 use crate::policy::PolicyPack;
@@ -26,6 +26,7 @@ pub(crate) fn venue(areas: &[&str]) -> Venue {
         policy: "default".into(),
         owner_key_hashes: vec![OWNER.hash()],
         closed: None,
+        unused: false,
         conflicts: BTreeMap::new(),
     }
 }
@@ -33,7 +34,7 @@ pub(crate) fn venue(areas: &[&str]) -> Venue {
 #[test]
 fn a_venue_comes_back_from_its_document() {
     let full = Venue { address: Some("Am Markt 1, Halle (Saale)".into()), ..venue(&["Table 1", "Garden, left"]) };
-    for opened in [venue(&[]), full] {
+    for opened in [venue(&[]), full, Venue { unused: true, ..venue(&[]) }] {
         let change = Change::create(&opened.key(), &opened.to_fields());
         let document = Document::of_changes(&[change]).expect("reads");
         assert_eq!(Venue::from_document(opened.id, &document), Some(opened));
@@ -65,6 +66,34 @@ fn conflicts_are_shown() {
     assert_eq!(merged.conflicts.keys().collect::<Vec<_>>(), ["/areas", "/retention"]);
     assert!(merged.conflicts["/retention"].contains(&"6d".into()));
     assert!(merged.conflicts["/areas"].contains(&serde_json::json!(["1", "7"])));
+}
+
+/// A venue that no guest ever used expires. A check-in in a region that had not heard of it wins.
+#[test]
+fn a_venue_that_expired_is_open_again_once_it_was_used() {
+    let opened = Venue { unused: true, ..venue(&[]) };
+    let key = opened.key();
+    let mut changes = vec![Change::create(&key, &opened.to_fields())];
+    let read = |changes: &[Change]| {
+        Venue::from_document(opened.id, &Document::of_changes(changes).expect("merges")).expect("visible")
+    };
+    let created = Document::of_changes(&changes).expect("reads");
+    let expired = created.amend(&key, &Venue::expiring(Wall(5))).expect("a change");
+    let used = created.amend(&key, &Venue::used()).expect("a change");
+    let again = created.amend(&key, &Venue::expiring(Wall(5))).expect("a change");
+    assert_eq!(expired.hash(), again.hash(), "the same in every region");
+    changes.push(expired);
+    assert_eq!((read(&changes).closed, read(&changes).unused), (Some(Wall(5)), true));
+    changes.push(used);
+    assert_eq!((read(&changes).closed, read(&changes).unused), (None, false));
+    // An owner's closing stays, whatever comes.
+    let merged = Document::of_changes(&changes).expect("merges");
+    changes.extend(merged.amend(&key, &Venue::closing(Wall(7))));
+    assert_eq!(read(&changes).closed, Some(Wall(7)));
+    // No later change makes it unused.
+    let merged = Document::of_changes(&changes).expect("merges");
+    changes.extend(merged.amend(&key, &[(field::UNUSED, Some(Value::Int(1)))]));
+    assert!(!read(&changes).unused);
 }
 
 /// A hostile peer can change a venue, but can neither take it over nor lock its owner out.

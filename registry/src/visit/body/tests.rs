@@ -1,5 +1,8 @@
 //! Check-ins accepted and refused. The data set in `tests/data` has many more.
 
+use std::time::Duration;
+
+use api::Moment;
 use proptest::prelude::proptest;
 use proptest::prop_assert_eq;
 use replication::{Value, Wall};
@@ -10,7 +13,9 @@ use crate::invalid::{Code, Invalid};
 use crate::policy::PolicyPack;
 use crate::venue::Venue;
 use crate::venue::document::tests::venue;
+use crate::venue::retention::Retentions;
 use crate::visit::document::tests::BASE;
+use crate::visit::id::{Secret, VisitId};
 
 const NOW: CheckAt = CheckAt { now: Wall(BASE), arrival: None };
 
@@ -64,8 +69,8 @@ fn an_arrival_is_accepted_for_a_day_and_a_little_ahead() {
     };
     assert!(arriving(BASE - 86_400_000).is_ok());
     assert!(arriving(BASE + 300_000).is_ok());
-    assert_eq!(refusals(arriving(BASE - 86_400_001)), [("/arrived".to_owned(), Code::TooOld)]);
-    assert_eq!(refusals(arriving(BASE + 300_001)), [("/arrived".to_owned(), Code::TooEarly)]);
+    assert_eq!(refusals(arriving(BASE - 86_400_001)), [("/visit_id".to_owned(), Code::TooOld)]);
+    assert_eq!(refusals(arriving(BASE + 300_001)), [("/visit_id".to_owned(), Code::TooEarly)]);
 }
 
 #[test]
@@ -177,4 +182,87 @@ fn one_of_a_party_may_leave_before_the_others() {
     assert!(written.to_fields().contains(&("1l", Value::Text("2026-01-01T00:00:01.000Z".into()))));
     assert_eq!(refusals(leaving("2026-01-02T00:00:00.001Z")), [("/persons/1/left".to_owned(), Code::StayTooLong)]);
     assert_eq!(refusals(leaving("soon")), [("/persons/1/left".to_owned(), Code::Time)]);
+}
+
+/// Rules decide whether a body is accepted, and have no say in its stored form.
+#[test]
+fn what_an_earlier_version_accepted_keeps_its_stored_form() {
+    let id = VisitId::of(Wall(BASE), &Secret([1; 16]));
+    let forms = |more: &str| {
+        let body = format!("{{\"persons\": [{{\"name\": \"A\", \"email\": \"a@b.c\"}}], {more}}}");
+        VisitBody::parse(body.as_bytes()).expect("reads").stored_forms(id)
+    };
+    let with = |field: &str, value: Value| {
+        let mut fields = forms("\"area\": null").remove(0);
+        fields.insert(0, (if field == "l" { "l" } else { "a" }, value));
+        fields
+    };
+    let text = |text: &str| Value::Text(text.into());
+    // A blank by today's rules, which 0.1 stored as typed.
+    assert_eq!(forms("\"area\": \"\\u200b\""), [forms("\"area\": null").remove(0), with("a", text("\u{200b}"))]);
+    // What is refused today has the form that it had.
+    assert_eq!(forms("\"area\": \"a\\u2028b\""), [with("a", text("a\u{2028}b"))]);
+    let long = "x".repeat(33);
+    assert_eq!(forms(&format!("\"area\": \"{long}\"")), [with("a", text(&long))]);
+    let left = i64::try_from(BASE + 3_600_000).expect("small");
+    assert_eq!(forms("\"left\": \"2026-01-01T01:00Z\""), [with("l", Value::Int(left))]);
+    assert_eq!(forms("\"arrived\": \"2026-01-01T00Z\""), forms("\"area\": null"));
+    // No release has accepted these.
+    for never in ["\"left\": \"soon\"", "\"arrived\": \"soon\"", "\"arrived\": \"2026-01-01T00:00:01Z\""] {
+        assert!(forms(never).is_empty(), "{never}");
+    }
+    for persons in ["[]".to_owned(), "[{}]".to_owned(), format!("[{}]", vec!["{\"name\": \"A\"}"; 13].join(","))] {
+        let body = VisitBody::parse(format!("{{\"persons\": {persons}}}").as_bytes()).expect("reads");
+        assert!(body.stored_forms(id).is_empty(), "{persons}");
+    }
+}
+
+proptest! {
+    /// The present edition makes what a check makes.
+    #[test]
+    fn what_is_accepted_has_its_stored_form(
+        name in "\\PC{1,20}",
+        phone in "[+0-9\u{200e}\u{202a} ]{0,12}",
+        area in "[A-Za-z\u{301}\u{200b} ]{0,12}",
+        minutes in proptest::option::of(0..3_000u64),
+    ) {
+        let left = minutes.map(|minutes| Moment(Wall(BASE + minutes * 60_000)).to_string());
+        let person = json!({"name": name, "phone": phone, "email": "a@b.de", "left": left});
+        let body = json!({"area": area, "left": left, "persons": [person]});
+        let body = VisitBody::parse(body.to_string().as_bytes()).expect("reads");
+        let id = VisitId::of(Wall(BASE), &Secret([1; 16]));
+        let pack = PolicyPack::built_in("default").expect("built in");
+        if let Ok(checked) = body.check(&venue(&[]), &pack, CheckAt { now: NOW.now, arrival: Some(id.arrival()) }) {
+            prop_assert_eq!(body.stored_forms(id).into_iter().next(), Some(checked.to_fields()));
+        }
+    }
+}
+
+/// A hotel's guests stay for nights. The retention counts from their arrival, so their stay ends before it does.
+#[test]
+fn a_stay_is_as_long_as_the_pack_and_the_retention_allow() {
+    let days = |days: u64| Duration::from_hours(24 * days);
+    let mut pack = PolicyPack::built_in("default").expect("built in");
+    let mut venue = venue(&[]);
+    let longest = |venue: &Venue, pack: &PolicyPack| {
+        let stays = |stay: Duration| {
+            let body = with_times(None, Some(&Moment(NOW.now.plus(stay)).to_string()));
+            let body = VisitBody::parse(body.to_string().as_bytes()).expect("reads");
+            body.check(venue, pack, NOW).is_ok()
+        };
+        (1..=30).map(days).filter(|stay| stays(*stay) && !stays(*stay + Duration::from_millis(1))).collect::<Vec<_>>()
+    };
+    assert_eq!(longest(&venue, &pack), [days(1)]);
+    pack.longest_stay = days(21);
+    assert_eq!((venue.retention, longest(&venue, &pack)), (days(14), vec![days(14)]));
+    venue.retentions = Retentions::always(days(28));
+    assert_eq!(longest(&venue, &pack), [days(21)]);
+
+    // A repeat is recognised although the pack allows less now.
+    let body = with_times(None, Some(&Moment(NOW.now.plus(days(20))).to_string()));
+    let body = VisitBody::parse(body.to_string().as_bytes()).expect("reads");
+    let checked = body.check(&venue, &pack, NOW).expect("passes");
+    pack.longest_stay = days(1);
+    assert_eq!(refusals(body.check(&venue, &pack, NOW)), [("/left".to_owned(), Code::StayTooLong)]);
+    assert_eq!(body.stored_forms(VisitId::of(NOW.now, &Secret([1; 16]))), [checked.to_fields()]);
 }

@@ -24,7 +24,7 @@ fn corrected(patch: &serde_json::Value) -> Result<Visit, Invalid> {
         area: Some("1".into()),
         persons: vec![person("A"), person("B")],
     };
-    let key = checked.key(id, &venue);
+    let key = id.key(&venue);
     let mut changes = vec![Change::create(&key, &checked.to_fields())];
     let document = Document::of_changes(&changes).expect("reads");
     let current = Visit::from_document(id, &document).expect("visible");
@@ -85,4 +85,40 @@ fn a_correction_is_checked_like_a_check_in() {
     assert_eq!(refusal(&json!({"persons": {"0": {"name": "C"}}})), (String::new(), Code::WrongType));
     assert_eq!(refusal(&json!({"visit_id": "x"})), (String::new(), Code::UnknownField));
     assert_eq!(refusal(&json!([])), (String::new(), Code::WrongType));
+}
+
+/// A correction that was accepted under other rules is one when it is sent again.
+#[test]
+fn a_correction_that_is_sent_again_is_recognised_whatever_the_rules_are() {
+    let all = json!({
+        "arrived": "2026-01-01T00:00:00Z",
+        "area": "1",
+        "left": null,
+        "persons": [{"name": "A", "phone": "0711 1"}, {"name": "B", "phone": "0711 1\u{200e}"}],
+    });
+    let is_repeat = |patch: &serde_json::Value| {
+        let current = corrected(&json!({})).expect("passes");
+        VisitPatch::parse(patch.to_string().as_bytes()).expect("reads").is_repeat(&current)
+    };
+    assert!(is_repeat(&all) && is_repeat(&json!({})));
+    for (field, other) in [
+        ("arrived", json!("2026-01-01T00:00:01Z")),
+        ("arrived", json!(null)),
+        ("area", json!("2")),
+        ("area", json!(null)),
+        ("left", json!("2026-01-01T01:00:00Z")),
+        ("left", json!("soon")),
+        ("persons", json!(null)),
+        ("persons", json!([{"name": "A", "phone": "0711 1"}])),
+    ] {
+        let mut patch = all.clone();
+        patch[field] = other;
+        assert!(!is_repeat(&patch), "{patch}");
+    }
+    let out = json!({"left": "2026-01-02T00:00:00Z"});
+    let current = corrected(&out).expect("passes");
+    let mut pack = PolicyPack::built_in("default").expect("built in");
+    pack.longest_stay = std::time::Duration::from_hours(1);
+    let patch = VisitPatch::parse(out.to_string().as_bytes()).expect("reads");
+    assert!(patch.check(&current, &venue(&["1"]), &pack).is_err() && patch.is_repeat(&current));
 }
