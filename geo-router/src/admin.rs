@@ -12,17 +12,21 @@ use api::status::{Readiness, RoutedNode, RoutedRegion, RouterStatus};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{Method, Request, Response};
+use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::http::request::Parts;
+use hyper::{Method, Request, Response, Version};
 use prometheus::{Registry, TextEncoder};
 use serde::Serialize;
+use service::client::Trusted;
+use service::ended::Ends;
 use service::handler;
 use service::listen::{self, Listener, Serving};
 use service::operators::Operators;
+use service::places::Places;
 use service::problem::Problem;
 use service::router::{Resource, Router};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::control::{BALLOT_PATH, ControlState, PeerKey};
 use crate::edge::Breakers;
@@ -34,6 +38,9 @@ const CONNECTIONS: usize = 64;
 
 /// How long a connection may be idle.
 const IDLE: Duration = Duration::from_secs(10);
+
+/// How long a client may take nothing of an answer.
+const UNREAD: Duration = Duration::from_secs(10);
 
 /// One request of an operator.
 struct Call {
@@ -75,34 +82,54 @@ pub struct Admin {
     pub operators: Operators,
     /// All metrics.
     pub registry: Registry,
+    /// Counts the connections that the listener ends.
+    pub ends: Ends,
 }
 
 impl Admin {
     /// Serves until `stop` is true.
     pub async fn serve(self: Arc<Self>, socket: TcpListener, stop: watch::Receiver<bool>) {
-        let listener = Listener::limited(socket, Arc::new(Semaphore::new(CONNECTIONS)), "64 on the admin listener");
+        let places = Places::new(CONNECTIONS, CONNECTIONS, Trusted::default(), "64 on the admin listener");
+        let listener = Listener::limited(socket, places).counting(self.ends.clone());
         let answer = move |request: Request<Incoming>| {
             let admin = Arc::clone(&self);
             async move {
-                let mut reply = admin.answer(&request).await;
+                let (parts, _) = request.into_parts();
+                let mut reply = admin.answer(&parts).await;
                 let headers = reply.headers_mut();
                 headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
                 headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
                 reply
             }
         };
-        listen::serve(listener, Serving { idle: IDLE, open: None, gate: None, tell_peer: false }, stop, answer).await;
+        listen::serve(
+            listener,
+            Serving { idle: IDLE, open: None, gate: None, tell_peer: false, unread: UNREAD },
+            stop,
+            answer,
+        )
+        .await;
     }
 
-    async fn answer<B>(self: Arc<Self>, request: &Request<B>) -> Reply {
-        let (resource, _) = ROUTER.find(request.uri().path()).unzip();
-        let query = request.uri().query().unwrap_or_default().to_owned();
+    async fn answer(self: Arc<Self>, parts: &Parts) -> Reply {
+        if let Err(problem) = service::head::check(parts) {
+            let (closes, mut reply) = (problem.closes() && parts.version != Version::HTTP_2, refuse(problem));
+            if closes {
+                reply.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            return reply;
+        }
+        let (resource, _) = ROUTER.find(parts.uri.path()).unzip();
+        if let Some(options) = ROUTER.options(parts, resource) {
+            return options.map(Full::new);
+        }
+        let query = parts.uri.query().unwrap_or_default().to_owned();
         // Probes tell nothing, and a ballot is signed with the routers' own key.
-        let is_open = ["/healthz", "/readyz", BALLOT_PATH].contains(&request.uri().path());
-        if !is_open && let Err(problem) = self.operators.admit(request.uri(), request.headers(), Role::View) {
+        let is_open = ["/healthz", "/readyz", BALLOT_PATH].contains(&parts.uri.path());
+        if !is_open && let Err(problem) = self.operators.admit(&parts.uri, &parts.headers, Role::View) {
             return refuse(problem);
         }
-        match ROUTER.handler(resource, request.method()) {
+        match ROUTER.handler(resource, &parts.method) {
             Ok(handler) => handler(Call { admin: self, query }).await,
             Err(problem) => refuse(problem),
         }

@@ -1,6 +1,6 @@
 //! The HTTP edge: takes clients' requests and forwards each to a node that answers it.
 //!
-//! The path of a request: [`listen`] reads it, [`request_check`] checks its head, [`client`] determines the client,
+//! The path of a request: [`listen`] reads it, [`request_check`] checks its head, [`service::client`] determines the client,
 //! [`limit`] its rate, and [`cache`] answers what is public. [`forward`] walks regions and nodes in the order of the view and of
 //! [`balance`], under [`breaker`]s and the table of [`retry`]. [`hop_headers`] cleans heads in both directions, and
 //! [`body`] streams.
@@ -21,7 +21,6 @@ mod balance;
 mod body;
 mod breaker;
 mod cache;
-mod client;
 mod config;
 mod expected_wait;
 mod forward;
@@ -47,10 +46,10 @@ mod upgrade;
 pub mod fuzzing {
     pub use super::balance::venue;
     pub use super::cache::rules;
-    pub use super::client::{Trusted, prefix};
     pub use super::framing::Framing;
     pub use super::hop_headers::{came_through, request, request_id, wants_websocket};
     pub use super::sticky::strip;
+    pub use service::client::{Trusted, prefix};
 }
 
 #[cfg(test)]
@@ -60,12 +59,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use governor::Quota;
 use hyper::header::HeaderValue;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
+use service::limit::PerClient;
 use service::listen::Listener;
+use service::places::Places;
+use service::unread::Readers;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -79,11 +82,11 @@ pub use forwarding::Breakers;
 pub use metrics::EdgeMetrics;
 
 use self::cache::Cache;
-use self::client::Trusted;
+use self::config::RateLimit;
 use self::forwarding::Forwarding;
-use self::limit::Prefixes;
 use crate::view::View;
 use service::certificates::{CertificateError, Certificates};
+use service::client::Trusted;
 
 /// The name of the limit of connections, for operators.
 const LIMIT: &str = "edge.limits.connections";
@@ -118,10 +121,12 @@ struct Edge {
     metrics: Arc<EdgeMetrics>,
     trusted: Trusted,
     forwarding: Arc<Forwarding>,
-    prefixes: Option<Prefixes>,
+    per_client: Option<PerClient>,
+    venues_per_client: PerClient,
     cache: Option<Arc<Cache>>,
     via: HeaderValue,
     http: Builder<TokioExecutor>,
+    readers: Readers,
     connections: TaskTracker,
     tunnels: TaskTracker,
     /// Drops the connections that are left.
@@ -157,31 +162,23 @@ impl EdgeServer {
                 Some((bind(*listen).await?, TlsAcceptor::from(Arc::new(settings)), certificates))
             }
         };
-        let permits = Arc::new(Semaphore::new(config.limits.connections));
+        let proxies = Trusted::new(config.trusted_proxies.clone());
+        let places = Places::new(config.limits.connections, config.limits.connections_per_client, proxies, LIMIT);
         let edge = Arc::new(Edge::new(config, views, metrics));
         let breakers = Breakers(edge.forwarding.clone());
         let mut tasks = JoinSet::new();
         let tls_address = tls.map(|((listener, address), acceptor, certificates)| {
             tasks.spawn(certificates.keep_fresh(stop.clone()));
-            let accepting = listen::accept(
-                edge.clone(),
-                Listener::limited(listener, permits.clone(), LIMIT),
-                Some(acceptor),
-                stop.clone(),
-            );
+            let accepting =
+                listen::accept(edge.clone(), Listener::limited(listener, places.clone()), Some(acceptor), stop.clone());
             tasks.spawn(accepting);
             address
         });
-        tasks.spawn(listen::accept(
-            edge.clone(),
-            Listener::limited(listener, permits.clone(), LIMIT),
-            None,
-            stop.clone(),
-        ));
+        tasks.spawn(listen::accept(edge.clone(), Listener::limited(listener, places), None, stop.clone()));
         let mut sweeping = tokio::spawn(sweep(edge.clone()));
         let running = tokio::spawn(async move {
             // A task that ends before `stop` has panicked. The edge is incomplete then, so it ends as a whole.
-            tokio::select! { _ = tasks.join_next() => {}, _ = &mut sweeping => {} }
+            tokio::select! { _ = tasks.join_next() => {}, _ = &mut sweeping => {}, () = edge.readers.watch() => {} }
             if *stop.borrow() {
                 while tasks.join_next().await.is_some() {}
             } else {
@@ -230,9 +227,10 @@ async fn sweep(edge: Arc<Edge>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         edge.forwarding.sweep();
-        if let Some(prefixes) = &edge.prefixes {
-            prefixes.sweep();
+        if let Some(per_client) = &edge.per_client {
+            per_client.sweep();
         }
+        edge.venues_per_client.sweep();
         if let Some(cache) = &edge.cache {
             cache.sweep();
         }
@@ -245,10 +243,12 @@ impl Edge {
         Edge {
             trusted: Trusted::new(config.trusted_proxies.clone()),
             forwarding: Arc::new(Forwarding::new(config.clone(), views, metrics.clone())),
-            prefixes: config.rate_limit.as_ref().map(Prefixes::new),
+            venues_per_client: PerClient::new(Quota::per_hour(config.limits.venues_per_hour), Vec::new()),
+            per_client: config.rate_limit.as_ref().map(RateLimit::per_client),
             cache: config.cache.map(|rules| Cache::new(rules, metrics.clone())),
             via: via.unwrap_or(HeaderValue::from_static("")),
             http: listen::http(&config.limits, &config.timeouts),
+            readers: Readers::new(config.timeouts.write),
             connections: TaskTracker::new(),
             tunnels: TaskTracker::new(),
             kill: CancellationToken::new(),

@@ -92,6 +92,7 @@ pub async fn run(
     let metrics = Arc::new(ControlMetrics::register(&registry)?);
     let dns_metrics = Arc::new(DnsMetrics::register(&registry)?);
     let edge_metrics = Arc::new(EdgeMetrics::register(&registry)?);
+    let ends = edge_metrics.ended.of("admin");
 
     // A city database has millions of networks, so it is read on a blocking thread.
     let blocking = Arc::clone(&config);
@@ -123,8 +124,8 @@ pub async fn run(
     }
     let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let name = config.name.to_string();
-    let key_of_ballots = key.clone();
-    let admin_api = Arc::new(Admin { name, views, control_state, breakers, key: key_of_ballots, operators, registry });
+    let ballots = key.clone();
+    let admin_api = Arc::new(Admin { name, views, control_state, breakers, key: ballots, operators, registry, ends });
     let mut control_tasks = JoinSet::new();
     control_tasks.spawn(admin_api.serve(admin, stop_control.clone()));
     control_tasks.spawn(control.run(key, reload, stop_control));

@@ -21,9 +21,12 @@ fn load_in(folder: &Path, text: &str) -> Result<RouterConfig, ConfigError> {
 }
 
 fn refusal(text: &str) -> String {
-    let error = load(text).expect_err("refused");
+    words(&load(text).expect_err("refused"))
+}
+
+fn words(error: &ConfigError) -> String {
     let mut words = error.to_string();
-    let mut source = std::error::Error::source(&error);
+    let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
         words = format!("{words}: {cause}");
         source = cause.source();
@@ -48,6 +51,82 @@ fn the_example_is_good_and_shows_the_defaults() {
     let mut shown = EdgeSection { trusted_proxies: Vec::new(), ..edge };
     shown.rate_limit.exempt.clear();
     assert_eq!(shown, EdgeSection::new(shown.listen));
+}
+
+/// Every text in the example with the tables that it only mentions: the path to it, and the text.
+fn texts() -> (Value, Vec<(Vec<String>, String)>) {
+    fn look(value: &Value, path: &[String], found: &mut Vec<(Vec<String>, String)>) {
+        let mut child = |key: String, value: &Value| look(value, &[path, &[key]].concat(), found);
+        match value {
+            Value::Table(table) => table.iter().for_each(|(key, value)| child(key.clone(), value)),
+            Value::Array(items) => items.iter().enumerate().for_each(|(i, item)| child(i.to_string(), item)),
+            Value::String(text) => found.push((path.to_vec(), text.clone())),
+            _ => {}
+        }
+    }
+    let mut file: Table = EXAMPLE.parse().unwrap();
+    let more: Table = r#"
+        admin.operators = "operators.toml"
+        location.database = "city.mmdb"
+        edge.secret_file = "key"
+        edge.tls = { listen = "127.0.0.1:7443", certificate = "a.pem", key = "a.key" }
+        dns.tls = { listen = "127.0.0.1:7853", certificate = "a.pem", key = "a.key" }
+    "#
+    .parse()
+    .unwrap();
+    for (table, keys) in more {
+        let Value::Table(keys) = keys else { unreachable!() };
+        file[&table].as_table_mut().unwrap().extend(keys);
+    }
+    let mut found = Vec::new();
+    look(&Value::Table(file.clone()), &[], &mut found);
+    (Value::Table(file), found)
+}
+
+/// The error of the example file with another text at `path`.
+fn refusal_with(file: &Value, path: &[String], text: &str) -> String {
+    let mut file = file.clone();
+    let place = path.iter().fold(&mut file, |value, key| match value {
+        Value::Array(items) => &mut items[key.parse::<usize>().unwrap()],
+        other => &mut other[key.as_str()],
+    });
+    *place = text.into();
+    // The edge reads its key when the file is checked.
+    let folder = tempfile::tempdir().unwrap();
+    let key = folder.path().join("key");
+    std::fs::write(&key, "00".repeat(32)).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    words(&load_in(folder.path(), &toml::to_string(&file).unwrap()).expect_err("refused"))
+}
+
+#[test]
+fn no_key_takes_a_path_that_only_a_shell_understands() {
+    let (file, texts) = texts();
+    let mut paths = 0;
+    for (path, _) in texts {
+        for shell in ["~/x", "$HOME/x"] {
+            paths += usize::from(refusal_with(&file, &path, shell).contains("write the whole path"));
+        }
+    }
+    assert_eq!(paths, 2 * 10, "data, pid_file, operators, database, secret_file, key_file and four of TLS");
+}
+
+#[test]
+fn a_host_name_is_refused_in_words() {
+    let (file, texts) = texts();
+    let mut found = [0; 2];
+    for (path, text) in texts {
+        if text.parse::<std::net::SocketAddr>().is_ok() {
+            found[0] += 1;
+            let said = refusal_with(&file, &path, "host.example:7080");
+            assert!(said.contains("is not IP:PORT, such as"), "{path:?}: {said}");
+        } else if text.parse::<std::net::IpAddr>().is_ok() {
+            found[1] += 1;
+            let said = refusal_with(&file, &path, "host.example");
+            assert!(said.contains("is not an IP address, such as"), "{path:?}: {said}");
+        }
+    }
+    assert_eq!(found, [10, 2], "five listeners, two routers, three nodes; addresses of a name server and of a node");
 }
 
 /// Puts a bogus key into every table of the example, one after the other.

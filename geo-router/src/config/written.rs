@@ -58,6 +58,7 @@ pub struct RouterFile {
 #[serde(deny_unknown_fields)]
 pub struct AdminSection {
     /// The listener for metrics, explanations and other routers.
+    #[serde(deserialize_with = "service::config::socket")]
     pub listen: SocketAddr,
     /// The file with the operators and the hashes of their tokens; without it every client of the listener may look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -177,6 +178,7 @@ pub struct PeerSection {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<RegionId>,
     /// Its admin listener.
+    #[serde(deserialize_with = "service::config::socket")]
     pub admin: SocketAddr,
 }
 
@@ -205,9 +207,10 @@ pub struct NodeSection {
     /// Its name.
     pub name: NodeName,
     /// Its public listener.
+    #[serde(deserialize_with = "service::config::socket")]
     pub http: SocketAddr,
     /// The addresses that DNS answers for it; the address of `http` unless given.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "service::config::addresses", skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
     /// Its weight among the region's nodes.
     #[serde(default = "one_whole")]

@@ -110,7 +110,7 @@ impl Listener {
 
     /// Accepts connections until `stop` is true, then waits until they have ended.
     pub(super) async fn serve(self, socket: TcpListener) {
-        let listener = service::listen::Listener::unlimited(socket);
+        let mut listener = service::listen::Listener::unlimited(socket);
         let tasks = TaskTracker::new();
         let mut stop = self.stop.clone();
         while let Some(Accepted { stream, peer: from, .. }) = listener.accept(&mut stop).await {

@@ -15,10 +15,10 @@ use pingora_ketama::{Bucket, Continuum};
 use rand::seq::SliceRandom as _;
 use siphasher::sip::SipHasher13;
 
-use super::client::prefix;
 use super::config::Balance;
 use crate::fleet::{Fleet, NodeId, Region, RegionIndex};
 use crate::rendezvous;
+use service::client::prefix;
 
 /// The parts of a request that decide the order.
 #[derive(Clone, Copy, Debug)]

@@ -21,7 +21,9 @@ pub use written::{
     TlsSection,
 };
 
+use governor::Quota;
 use service::certificates::CertificateSection;
+use service::limit::PerClient;
 use service::signing::{SigningKey, SigningKeyError};
 
 /// The checked configuration of the edge.
@@ -62,6 +64,10 @@ pub struct EdgeConfig {
 pub struct Limits {
     /// Client connections at one time.
     pub connections: usize,
+    /// Connections of one client at one time; trusted proxies have no such limit.
+    pub connections_per_client: usize,
+    /// New venues of one client in an hour.
+    pub venues_per_hour: NonZeroU32,
     /// Bytes of a request body.
     pub body: u64,
     /// Bytes of a request head.
@@ -132,6 +138,13 @@ pub struct RateLimit {
     pub burst: NonZeroU32,
     /// Networks without a limit.
     pub exempt: Vec<IpNetwork>,
+}
+
+impl RateLimit {
+    /// The limiter of these rates.
+    pub(super) fn per_client(&self) -> PerClient {
+        PerClient::new(Quota::per_second(self.per_second).allow_burst(self.burst), self.exempt.clone())
+    }
 }
 
 /// Limits of the cache.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue};
+use hyper::header::{HOST, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::Instant;
@@ -115,9 +115,14 @@ impl Sending<'_> {
         }
     }
 
-    /// Whether doing the request twice has the same effect as once.
+    /// Whether doing the request twice has the same effect and the same answer as once.
     fn is_idempotent(&self) -> bool {
-        api::pages::is_idempotent(&self.parts.method, self.parts.uri.path())
+        let (method, headers) = (&self.parts.method, &self.parts.headers);
+        // A node that has done a write with a precondition would refuse the repeat, as if it had not been done.
+        let is_conditional =
+            [IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE].iter().any(|name| headers.contains_key(name));
+        let may_change = method.is_idempotent() && !method.is_safe();
+        api::pages::is_idempotent(method, self.parts.uri.path()) && !(may_change && is_conditional)
     }
 
     async fn walk(&mut self, ranking: &[RegionIndex], progress: &mut ForwardState) -> Option<Answered> {
@@ -187,9 +192,11 @@ impl Sending<'_> {
         progress.last = Some(outcome);
         progress.may_be_done |= outcome.may_be_done();
         if answered.is_none() && outcome.may_be_done() {
-            let is_unknown =
-                |fallback_answer: &mut Answered| fallback_answer.response.status() == StatusCode::NOT_FOUND;
-            drop(progress.fallback_answer.take_if(is_unknown));
+            // Both say that nothing was done, which is no longer certain.
+            let is_no = |fallback_answer: &mut Answered| {
+                matches!(fallback_answer.response.status(), StatusCode::NOT_FOUND | StatusCode::INSUFFICIENT_STORAGE)
+            };
+            drop(progress.fallback_answer.take_if(is_no));
         }
         let again = retry::again(self.is_idempotent(), outcome, self.body.is_there())
             && progress.attempts < edge.config.retry.attempts
@@ -281,7 +288,11 @@ impl Sending<'_> {
                             Err(_) => return (AttemptOutcome::Silent, None),
                         }
                     }
-                    return (AttemptOutcome::Status(answered.response.status()), Some(answered));
+                    let outcome = match answered.response.status() {
+                        StatusCode::INSUFFICIENT_STORAGE => AttemptOutcome::NoRoom,
+                        status => AttemptOutcome::Status(status),
+                    };
+                    return (outcome, Some(answered));
                 }
                 Err(error) => error,
             };

@@ -6,33 +6,20 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use service::unread::Patient;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
 
 use super::framing::Framing;
 
 /// A guarded connection.
 pub(super) struct Guarded<S> {
-    inner: S,
+    inner: Patient<S>,
     framing: Framing,
-    write_limit: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Guarded<S> {
     pub(super) fn new(inner: S, framing: Framing, write_limit: Duration) -> Guarded<S> {
-        Guarded { inner, framing, write_limit, stalled: None }
-    }
-
-    /// Passes on the result of a write; a write that pends for too long fails.
-    fn patiently<T>(&mut self, cx: &mut Context<'_>, came: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if came.is_ready() {
-            self.stalled = None;
-            return came;
-        }
-        let write_limit = self.write_limit;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(write_limit)));
-        stalled.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        Guarded { inner: Patient::new(inner, write_limit), framing }
     }
 }
 
@@ -49,18 +36,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Guarded<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let came = Pin::new(&mut self.inner).poll_write(cx, bytes);
-        self.patiently(cx, came)
+        Pin::new(&mut self.inner).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let came = Pin::new(&mut self.inner).poll_flush(cx);
-        self.patiently(cx, came)
+        Pin::new(&mut self.inner).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let came = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.patiently(cx, came)
+        Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -68,8 +52,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guarded<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let came = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
-        self.patiently(cx, came)
+        Pin::new(&mut self.inner).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -1,9 +1,10 @@
 //! Listeners: accept connections, speak TLS, HTTP/1.1 and HTTP/2 on them, and end gracefully.
 //!
 //! # Invariants
-//! - There are never more than `limits.connections` connections; further clients wait in the operating system's queue.
+//! - There are never more than `limits.connections` connections, and of one client never more than
+//!   `limits.connections_per_client`.
 //! - The edge closes a connection that sends no whole request head in time, whatever it sends meanwhile, one on which
-//!   nothing is under way for too long, and one whose client reads nothing for too long.
+//!   nothing is under way for too long, and one whose client takes nothing of an answer for too long.
 //! - After a stop the edge accepts no connection, finishes what is under way, and drops what is left after
 //!   `timeouts.drain`.
 
@@ -17,10 +18,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use parking_lot::Mutex;
+use service::ended::{Ended, Ends};
 use service::listen::{Accepted, Listener};
+use service::places::Place;
+use service::unread::{self, Reader};
+use service::unreadable::Explained;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
@@ -38,7 +43,9 @@ pub(super) struct Connection {
     begun: AtomicBool,
     quiet_since: Mutex<Instant>,
     _counted: Counted,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Closes the connection if its client does not read.
+    pub(super) reader: Reader,
+    _place: Option<Place>,
 }
 
 impl Connection {
@@ -79,7 +86,9 @@ pub(super) async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let stopped = stop.clone();
-    while let Some(Accepted { stream, peer, permit }) = listener.accept(&mut stop).await {
+    let ends = ends(&edge, tls.is_some());
+    let mut listener = listener.counting(ends.clone());
+    while let Some(Accepted { stream, peer, place }) = listener.accept(&mut stop).await {
         let connection = Arc::new(Connection {
             peer: peer.ip().to_canonical(),
             secure: tls.is_some(),
@@ -87,24 +96,39 @@ pub(super) async fn accept(
             begun: AtomicBool::new(false),
             quiet_since: Mutex::new(Instant::now()),
             _counted: Counted::new(&edge.metrics.connections),
-            _permit: permit,
+            reader: edge.readers.connection(),
+            _place: place,
         });
-        let serving = begin(edge.clone(), stream, tls.clone(), connection, stopped.clone());
-        let kill = edge.kill.clone();
+        let serving = begin(edge.clone(), stream, tls.clone(), connection.clone(), stopped.clone());
+        let (kill, ends) = (edge.kill.clone(), ends.clone());
         edge.connections.spawn(async move {
-            tokio::select! { () = serving => {}, () = kill.cancelled() => {} }
+            let ended = tokio::select! {
+                ended = serving => ended,
+                () = connection.reader.is_over() => Some(Ended::Unread),
+                () = kill.cancelled() => Some(Ended::Stop),
+            };
+            if let Some(ended) = ended {
+                ends.count(ended);
+            }
         });
     }
 }
 
+/// The counters of one listener.
+fn ends(edge: &Edge, secure: bool) -> Ends {
+    edge.metrics.ended.of(if secure { "edge_tls" } else { "edge" })
+}
+
+/// Serves one connection. Returns why it was closed, unless its client ended it.
 async fn begin(
     edge: Arc<Edge>,
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     connection: Arc<Connection>,
     stop: watch::Receiver<bool>,
-) {
+) -> Option<Ended> {
     let timeouts = edge.config.timeouts;
+    unread::give_up_after(&stream, timeouts.write);
     let Some(tls) = tls else {
         let stream = Guarded::new(stream, Framing::http1(), timeouts.write);
         return speak(edge, stream, connection, stop).await;
@@ -115,17 +139,26 @@ async fn begin(
             let framing = if http2 { Framing::none() } else { Framing::http1() };
             // Boxed, because TLS state is large and most connections are idle most of the time.
             let stream = Guarded::new(Box::new(stream), framing, timeouts.write);
-            Box::pin(speak(edge, stream, connection, stop)).await;
+            Box::pin(speak(edge, stream, connection, stop)).await
         }
         Ok(Err(error)) => {
             edge.metrics.handshakes_failed.inc();
             tracing::debug!(%error, "a TLS handshake failed");
+            Some(Ended::Tls)
         }
-        Err(_) => edge.metrics.handshakes_failed.inc(),
+        Err(_) => {
+            edge.metrics.handshakes_failed.inc();
+            Some(Ended::Tls)
+        }
     }
 }
 
-async fn speak<S>(edge: Arc<Edge>, stream: S, connection: Arc<Connection>, mut stop: watch::Receiver<bool>)
+async fn speak<S>(
+    edge: Arc<Edge>,
+    stream: S,
+    connection: Arc<Connection>,
+    mut stop: watch::Receiver<bool>,
+) -> Option<Ended>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -137,7 +170,7 @@ where
             async move { Ok::<_, Infallible>(answer.await) }
         }
     });
-    let served = edge.http.serve_connection_with_upgrades(TokioIo::new(stream), service);
+    let served = edge.http.serve_connection_with_upgrades(TokioIo::new(Explained::new(stream)), service);
     tokio::pin!(served);
     let first = Instant::now() + timeouts.head;
     let tick = tokio::time::sleep_until(first);
@@ -153,13 +186,13 @@ where
             }
             () = tick.as_mut() => {
                 if !connection.begun.load(Ordering::Relaxed) {
-                    return;
+                    return Some(Ended::HeadDeadline);
                 }
                 let now = Instant::now();
                 let quiet = connection.quiet_since();
                 match quiet {
                     // The connection was told to end and has nothing to do, but does not end: it is broken or hostile.
-                    Some(_) if ending => return,
+                    Some(_) if ending => return Some(Ended::Idle),
                     Some(since) if now >= since + timeouts.idle => {
                         ending = true;
                         served.as_mut().graceful_shutdown();
@@ -171,8 +204,12 @@ where
             }
         }
     };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection broke");
+    match result {
+        Ok(()) => ending.then_some(Ended::Idle),
+        Err(error) => {
+            tracing::debug!(%error, "a connection broke");
+            Ended::of(&*error)
+        }
     }
 }
 
@@ -183,6 +220,8 @@ pub(super) fn http(limits: &super::config::Limits, timeouts: &super::config::Tim
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(timeouts.idle)
+        // A client may end its side after its request, and still reads the answer (RFC 9112, section 9.6).
+        .half_close(true)
         .max_headers(limits.headers)
         .max_buf_size(limits.head);
     builder

@@ -13,6 +13,7 @@ use prometheus::{
 
 use crate::fleet::Fleet;
 use crate::metrics::retain;
+use service::ended::EndedConnections;
 
 /// The region of an answer that no present region gave.
 const EDGE: &str = "edge";
@@ -30,6 +31,8 @@ pub struct EdgeMetrics {
     pub unknown_location: IntCounter,
     /// Client connections that are open.
     pub connections: IntGauge,
+    /// Connections that this router refused or closed, by listener and reason.
+    pub ended: EndedConnections,
     /// Connections that were upgraded and are open.
     pub upgraded: IntGauge,
     /// TLS handshakes that failed.
@@ -58,7 +61,10 @@ impl EdgeMetrics {
             "Seconds from sending a request to a node to the head of its answer",
         ))
         .buckets(exponential_buckets(0.0005, 2.0, 16)?);
+        let ended = EndedConnections::new("meridian_router")?;
+        registry.register(Box::new(ended.collector()))?;
         Ok(EdgeMetrics {
+            ended,
             requests: counters(
                 "requests_total",
                 "Answers by region (edge: of no present region) and status class",

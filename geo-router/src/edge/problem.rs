@@ -8,5 +8,5 @@ pub(super) use service::problem::Problem;
 
 /// Whether the connection is not read further: after an ambiguous head, or in the middle of a body.
 pub(super) fn closes(problem: &Problem) -> bool {
-    matches!(problem.kind(), Kind::BadRequest | Kind::Coding | Kind::BodyTimeout | Kind::TooLarge | Kind::Method)
+    problem.closes() || matches!(problem.kind(), Kind::BodyTimeout | Kind::TooLarge | Kind::Method)
 }

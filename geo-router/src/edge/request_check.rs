@@ -4,7 +4,7 @@
 //! hyper resolves silently. This adds what a head must have to be forwarded.
 //!
 //! # Invariants
-//! - A request that passes has at most one host, one length and no transfer coding but `chunked`.
+//! - A request that passes has at most one host, one length and no transfer coding but `chunked`, and no credential twice.
 //! - A request that passes names a path (or `*` for `OPTIONS`), which is forwarded byte for byte.
 
 use hyper::header::{CONTENT_LENGTH, EXPECT, HOST, HeaderValue, TRANSFER_ENCODING};
@@ -23,6 +23,7 @@ pub(super) fn check(parts: &mut Parts) -> Result<(), Problem> {
         return Err(problem.with_allow("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
     }
     head::framing(parts)?;
+    head::singletons(&parts.headers)?;
     upgrade(parts)?;
     host(parts)?;
     target(parts)?;
@@ -124,6 +125,9 @@ mod tests {
             ("PUT", "/", vec![host, ("transfer-encoding", "chunked"), ("content-length", "1")], Kind::BadRequest),
             ("PUT", "/", vec![host, ("content-length", "1"), ("content-length", "1")], Kind::BadRequest),
             ("PUT", "/", vec![host, ("content-length", "+1")], Kind::BadRequest),
+            ("GET", "/", vec![host, ("authorization", "a"), ("authorization", "a")], Kind::BadRequest),
+            ("PUT", "/", vec![host, ("meridian-secret", "a"), ("meridian-secret", "b")], Kind::BadRequest),
+            ("PUT", "/", vec![host, ("content-type", "a/b"), ("content-type", "a/b")], Kind::BadRequest),
             ("PUT", "/", vec![host, ("expect", "a miracle")], Kind::Expectation),
             (
                 "GET",

@@ -1,11 +1,12 @@
 //! One table that decides whether a request is tried again.
 //!
-//! | outcome of the attempt | idempotent ([`api::pages::is_idempotent`]) | other requests |
+//! | outcome of the attempt | idempotent ([`api::pages::is_idempotent`], no precondition) | other requests |
 //! | --- | --- | --- |
 //! | it was never sent | again | again |
 //! | the connection broke, or the node stayed silent | again | no: it may have been done |
 //! | the node said 502, 503 or 504 | again | no: a stopping node says 503 to writes that may be durable |
 //! | the node said 404 `no-such-venue`, the first one to say so | again | again: nothing was done |
+//! | the node said 507 | again | again: nothing was done, and the node still reads and erases |
 //! | the client did not send all of it | no | no |
 //! | any other answer | no | no |
 //!
@@ -29,6 +30,8 @@ pub(super) enum AttemptOutcome {
     Withdrawn,
     /// The node answered that it does not know the venue, and no other region was asked before.
     UnknownVenue,
+    /// The node answered that its disk has no room for the record.
+    NoRoom,
     /// The node answered.
     Status(StatusCode),
 }
@@ -39,7 +42,7 @@ impl AttemptOutcome {
     pub(super) fn is_failure(self) -> bool {
         match self {
             AttemptOutcome::NeverLeft | AttemptOutcome::Broke | AttemptOutcome::Silent => true,
-            AttemptOutcome::Withdrawn | AttemptOutcome::UnknownVenue => false,
+            AttemptOutcome::Withdrawn | AttemptOutcome::UnknownVenue | AttemptOutcome::NoRoom => false,
             AttemptOutcome::Status(status) => matches!(status.as_u16(), 502..=504),
         }
     }
@@ -47,7 +50,7 @@ impl AttemptOutcome {
     /// Whether the request may have been done.
     #[must_use]
     pub(super) fn may_be_done(self) -> bool {
-        !matches!(self, AttemptOutcome::NeverLeft | AttemptOutcome::UnknownVenue)
+        !matches!(self, AttemptOutcome::NeverLeft | AttemptOutcome::UnknownVenue | AttemptOutcome::NoRoom)
     }
 
     /// Its name in metrics.
@@ -59,6 +62,7 @@ impl AttemptOutcome {
             AttemptOutcome::Silent => "silent",
             AttemptOutcome::Withdrawn => "withdrawn",
             AttemptOutcome::UnknownVenue => "unknown-venue",
+            AttemptOutcome::NoRoom => "no-room",
             AttemptOutcome::Status(_) => "status",
         }
     }
@@ -67,7 +71,8 @@ impl AttemptOutcome {
 /// Whether a request is tried again.
 #[must_use]
 pub(super) fn again(idempotent: bool, outcome: AttemptOutcome, body_is_there: bool) -> bool {
-    let fallback_answer = outcome.is_failure() || outcome == AttemptOutcome::UnknownVenue;
+    let fallback_answer =
+        outcome.is_failure() || matches!(outcome, AttemptOutcome::UnknownVenue | AttemptOutcome::NoRoom);
     body_is_there && fallback_answer && (!outcome.may_be_done() || idempotent)
 }
 
@@ -80,7 +85,7 @@ mod tests {
     #[test]
     fn the_table() {
         let failed = [502, 503, 504].map(|status| AttemptOutcome::Status(StatusCode::from_u16(status).unwrap()));
-        let harmless = [AttemptOutcome::NeverLeft, AttemptOutcome::UnknownVenue];
+        let harmless = [AttemptOutcome::NeverLeft, AttemptOutcome::UnknownVenue, AttemptOutcome::NoRoom];
         for outcome in harmless {
             for idempotent in [true, false] {
                 assert!(again(idempotent, outcome, true), "{outcome:?}");

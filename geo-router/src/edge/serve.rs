@@ -1,7 +1,7 @@
 //! Serves one request from its head to its answer: checks and counts it, and answers it from the cache or by a node.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use api::headers::REGION;
 use http_body_util::Either;
@@ -11,6 +11,8 @@ use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
+use service::unread::Watched;
+
 use super::balance::{HashKeys, happens, venue};
 use super::body::{Prepared, prepare};
 use super::cache::{self, Cache, Flight, LookupResult, Stored, Turn};
@@ -19,8 +21,9 @@ use super::listen::{Connection, UnderWay};
 use super::problem::{Kind, Problem, closes};
 use super::relay::{Answer, Origin, Relay};
 use super::sticky::Cookies;
-use super::{Edge, hop_headers, person, request_check, sticky, upgrade};
+use super::{Edge, hop_headers, limit, person, request_check, sticky, upgrade};
 use crate::fleet::NodeId;
+use service::head;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -35,13 +38,19 @@ struct Admitted<'a> {
     websocket: Option<OnUpgrade>,
 }
 
+/// The client asks for too much.
+fn limited(detail: &'static str, wait: Duration) -> Problem {
+    let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
+    Problem::new(Kind::Limited, detail).after(seconds)
+}
+
 impl Edge {
     /// Answers a request.
     pub(super) async fn serve(
         self: Arc<Self>,
         connection: Arc<Connection>,
         request: Request<Incoming>,
-    ) -> Response<Answer> {
+    ) -> Response<Watched<Answer>> {
         let under_way = UnderWay::begin(connection.clone());
         let (parts, body) = request.into_parts();
         let (version, head) = (parts.version, parts.method == Method::HEAD);
@@ -70,7 +79,7 @@ impl Edge {
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
-        response.map(|origin| Answer::new(origin, under_way))
+        response.map(|origin| connection.reader.watch(Answer::new(origin, under_way)))
     }
 
     async fn handle(
@@ -80,18 +89,24 @@ impl Edge {
         body: Incoming,
         id: &HeaderValue,
     ) -> Result<Response<Origin>, Problem> {
+        head::bounded(&parts, self.config.limits.head).inspect_err(|_| self.metrics.refused("malformed"))?;
         request_check::check(&mut parts).inspect_err(|_| self.metrics.refused("malformed"))?;
         if hop_headers::came_through(&parts.headers, &self.config.name) {
             self.metrics.refused("loop");
             return Err(Problem::new(Kind::Loop, "a node's address leads back to this router"));
         }
         let client = self.trusted.client(connection.peer, &parts.headers);
-        if let Some(prefixes) = &self.prefixes
-            && let Err(wait) = prefixes.take(client)
+        if let Some(per_client) = &self.per_client
+            && let Err(wait) = per_client.take(client)
         {
             self.metrics.refused("rate-limit");
-            let seconds = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
-            return Err(Problem::new(Kind::Limited, "wait before the next request").after(seconds));
+            return Err(limited("wait before the next request", wait));
+        }
+        if limit::makes_a_venue(&parts) {
+            self.venues_per_client.take(client).map_err(|wait| {
+                self.metrics.refused("rate-limit");
+                limited("this network has made too many venues in the last hour", wait)
+            })?;
         }
         let cookies = if self.config.sticky { Cookies::of(&parts.headers) } else { Cookies::default() };
         sticky::strip(&mut parts.headers);

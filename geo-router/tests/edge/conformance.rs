@@ -1,5 +1,7 @@
 //! HTTP as the RFCs require it: HEAD, 1xx, trailers, chunks, bodies that break off.
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::support::{Act, Client, RawNode, World, ok, put, say, until};
 
 #[tokio::test]
@@ -168,4 +170,69 @@ async fn http_1_0_is_answered_and_closed() {
     assert!(got.starts_with("HTTP/1.0 200") || got.starts_with("HTTP/1.1 200"), "{got}");
     let request = node.request(0).to_ascii_lowercase();
     assert!(request.starts_with("get / http/1.1\r\n") && request.contains("\r\nhost: "), "{request}");
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_after_its_request_gets_the_answer() {
+    let node = RawNode::named("eu").await;
+    let world = World::one(&node, "").await;
+    for request in [put("/", "", "x"), "GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned()] {
+        let mut client = Client::connect(world.address).await;
+        client.send(request).await;
+        client.0.shutdown().await.unwrap();
+        let reply = client.reply(false).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "eu"), "{}", reply.raw);
+        assert_eq!(client.rest().await, "", "the connection ends then");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_not_http_gets_a_problem() {
+    let node = RawNode::named("eu").await;
+    let world = World::one(&node, "").await;
+    for bad in ["GET / HTTP/1.1\r\nHost a\r\n\r\n", "\u{1}\u{2}\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n X: y\r\n\r\n"]
+    {
+        let reply = world.ask(bad).await;
+        assert_eq!((reply.status, reply.header("content-type")), (400, Some("application/problem+json")), "{bad:?}");
+        assert!(reply.body.contains("urn:meridian:problem:bad-request"), "{}", reply.raw);
+    }
+    assert_eq!(node.count(), 0);
+}
+
+#[tokio::test]
+async fn options_of_the_service_as_a_whole_go_to_a_node() {
+    let node = RawNode::named("eu").await;
+    let world = World::one(&node, "").await;
+    assert_eq!(world.ask("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n").await.body, "eu");
+    assert!(node.request(0).starts_with("OPTIONS * HTTP/1.1\r\n"), "{}", node.request(0));
+}
+
+/// The node decides which pages may call; the edge passes on what it says, and keeps answers for two origins apart.
+#[tokio::test]
+async fn the_answers_to_pages_of_other_origins_cross_the_edge() {
+    let node = RawNode::start(|number, request| {
+        if request.starts_with("OPTIONS") {
+            return say("HTTP/1.1 204 No Content\r\nAccess-Control-Allow-Origin: https://a.example\r\n\
+                        Access-Control-Allow-Methods: PUT\r\nVary: origin\r\n\r\n");
+        }
+        say(format!(
+            "HTTP/1.1 200 OK\r\nAccess-Control-Allow-Origin: https://a.example\r\nVary: meridian-session\r\n\
+                     Vary: origin\r\nCache-Control: public, max-age=60\r\nContent-Length: 1\r\n\r\n{number}"
+        ))
+    })
+    .await;
+    let world = World::one(&node, "").await;
+    let asked = "Host: a\r\nOrigin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n\r\n";
+    let reply = world.ask(&format!("OPTIONS /v1 HTTP/1.1\r\n{asked}")).await;
+    assert_eq!((reply.status, reply.header("access-control-allow-origin")), (204, Some("https://a.example")));
+    assert_eq!(reply.header("access-control-allow-methods"), Some("PUT"));
+    let request = node.request(0);
+    assert!(request.contains("origin: https://a.example") && request.contains("request-method: PUT"), "{request}");
+    for (origin, body) in [("a", "1"), ("b", "2"), ("a", "1"), ("b", "2")] {
+        let reply = world.get("/v1", &format!("Origin: https://{origin}.example\r\n")).await;
+        assert_eq!(
+            (reply.body.as_str(), reply.header("access-control-allow-origin")),
+            (body, Some("https://a.example"))
+        );
+    }
 }

@@ -100,6 +100,18 @@ async fn only_repeatable_requests_leave_a_hanging_node() {
     assert!(asked.elapsed().as_millis() >= 450);
 }
 
+/// If the first region has done it, the next one would answer that the precondition is not met.
+#[tokio::test]
+async fn a_write_with_a_precondition_does_not_leave_a_hanging_node() {
+    for precondition in ["If-Match: \"a\"\r\n", "If-None-Match: *\r\n", "If-Unmodified-Since: x\r\n"] {
+        let (eu, us) = (RawNode::start(|_, _| Act::Hang).await, RawNode::named("us").await);
+        let world = World::new([&[eu.address], &[us.address], &[]], "[timeouts]\nanswer_ms = 100").await;
+        assert_eq!(world.ask(&put("/", precondition, "x")).await.status, 504, "{precondition}");
+        assert_eq!(world.get("/", precondition).await.body, "us", "a reader may ask twice");
+        assert_eq!((eu.count(), us.count()), (2, 1));
+    }
+}
+
 #[tokio::test]
 async fn a_failure_of_a_node_is_passed_on_if_there_is_no_other_answer() {
     let eu = RawNode::start(|_, _| {
@@ -240,6 +252,24 @@ async fn other_404_are_passed_on_at_once() {
         let reply = world.ask(&put("/", "", "x")).await;
         assert_eq!((reply.status, reply.body.as_str(), us.count()), (404, body, 0));
     }
+}
+
+/// A node without room has written nothing, and it still reads and erases.
+#[tokio::test]
+async fn a_node_without_room_is_passed_over_for_this_request_alone() {
+    let full =
+        RawNode::start(|_, _| say("HTTP/1.1 507 Insufficient Storage\r\nContent-Length: 0\r\n\r\n".to_owned())).await;
+    let us = RawNode::named("us").await;
+    let world = World::new([&[full.address], &[us.address], &[]], "").await;
+    for method in ["POST", "PUT", "PATCH"] {
+        let reply = world.ask(&post("body").replace("POST", method)).await;
+        assert_eq!((reply.status, reply.body.as_str()), (200, "us"), "{method}");
+    }
+    assert_eq!((full.count(), us.count()), (3, 3));
+    assert_eq!(world.breaker(0), BreakerState::Closed, "it is no failure");
+    // No region has room: the client is told so.
+    let world = World::new([&[full.address], &[], &[]], "").await;
+    assert_eq!(world.ask(&put("/", "", "x")).await.status, 507);
 }
 
 /// The second region may have done the request, so a 404 of the first would be wrong.

@@ -9,9 +9,15 @@ async fn heads_have_limits() {
     let node = RawNode::named("eu").await;
     let world = World::one(&node, "[limits]\nhead_kib = 8\nheaders = 20").await;
     let many: String = (0..30).map(|number| format!("X-{number}: y\r\n")).collect();
-    for headers in [many, format!("X: {}\r\n", "y".repeat(20_000))] {
+    for headers in [many, format!("X: {}\r\n", "y".repeat(8_190)), format!("X: {}\r\n", "y".repeat(20_000))] {
         let reply = world.get("/", &headers).await;
-        assert_eq!(reply.status, 431, "{}", reply.raw);
+        assert_eq!(
+            (reply.status, reply.header("content-type")),
+            (431, Some("application/problem+json")),
+            "{}",
+            reply.raw
+        );
+        assert!(reply.body.contains("urn:meridian:problem:head-too-large"), "{}", reply.raw);
     }
     let reply = world.get(&format!("/{}", "y".repeat(70_000)), "").await;
     assert!(matches!(reply.status, 414 | 431), "{}", reply.raw);
@@ -74,6 +80,7 @@ async fn slow_clients_are_closed() {
         }
     };
     tokio::select! { () = dripping => {}, () = until(|| world.metric("connections", "") == 0.0) => {} }
+    until(|| world.ended("edge", "head_deadline") == 6.0).await;
 
     let mut client = Client::connect(world.address).await;
     client.send("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhello").await;
@@ -85,6 +92,11 @@ async fn slow_clients_are_closed() {
     assert_eq!(client.reply(false).await.status, 200);
     client.rest().await;
     assert_eq!(node.count(), 1);
+    until(|| world.ended("edge", "idle") == 1.0).await;
+    let mut client = Client::connect(world.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nno field\r\n\r\n").await;
+    client.rest().await;
+    until(|| world.ended("edge", "protocol") == 1.0).await;
 }
 
 #[tokio::test]
@@ -165,7 +177,10 @@ async fn a_full_region_spills_to_one_with_room_and_no_region_is_overloaded() {
 #[tokio::test]
 async fn connections_have_a_limit_and_the_next_waits() {
     let node = RawNode::named("eu").await;
-    let world = World::one(&node, "[limits]\nconnections = 2").await;
+    // For trusted proxies there is a reserve.
+    let mut untrusting = crate::support::section("[limits]\nconnections = 2");
+    untrusting.trusted_proxies.clear();
+    let world = World::with(crate::support::fleet([&[node.address], &[], &[]]), [true, false, false], untrusting).await;
     let request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     let mut first = Client::connect(world.address).await;
     let mut second = Client::connect(world.address).await;
@@ -179,6 +194,18 @@ async fn connections_have_a_limit_and_the_next_waits() {
     assert!(early.is_err() && node.count() == 2);
     drop(first);
     assert_eq!(third.reply(false).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_with_too_many_connections_is_counted() {
+    let node = RawNode::named("eu").await;
+    let mut untrusting = crate::support::section("[limits]\nconnections_per_client = 1");
+    untrusting.trusted_proxies.clear();
+    let world = World::with(crate::support::fleet([&[node.address], &[], &[]]), [true, false, false], untrusting).await;
+    let _first = Client::connect(world.address).await;
+    let mut second = Client::connect(world.address).await;
+    assert_eq!(second.rest().await, "");
+    assert_eq!(world.ended("edge", "client_limit"), 1.0);
 }
 
 #[tokio::test]

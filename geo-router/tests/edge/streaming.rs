@@ -1,5 +1,7 @@
 //! Streamed bodies are never gathered: large bodies, server-sent events, WebSockets.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -130,9 +132,18 @@ async fn events_arrive_one_by_one() {
         client.read_until(&event).await;
     }
     drop(client);
-    // The node notices that the client is gone.
+    // The node notices that the client is gone once it sends something: a client may have ended only its own side.
+    let (mut from, mut to) = stream.split();
+    let sending = async {
+        while to.write_all(b"2\r\n:\n\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
     let mut rest = Vec::new();
-    soon(stream.read_to_end(&mut rest)).await.ok();
+    soon(async {
+        tokio::select! { () = sending => {}, _ = from.read_to_end(&mut rest) => {} }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -333,6 +333,13 @@ impl World {
         self.server.breakers().state(&region.name, &region.nodes[0].name)
     }
 
+    /// How many connections a listener refused or closed for this reason.
+    pub(crate) fn ended(&self, listener: &str, reason: &str) -> f64 {
+        let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        let name = format!("meridian_router_connections_ended_total{{listener=\"{listener}\",reason=\"{reason}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)).map_or(0.0, |count| count.parse().unwrap())
+    }
+
     /// The sum of a metric's samples whose labels contain this text.
     pub(crate) fn metric(&self, name: &str, labels: &str) -> f64 {
         let text = prometheus::TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();

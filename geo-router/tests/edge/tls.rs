@@ -116,4 +116,5 @@ async fn a_connection_without_tls_is_refused() {
     let rest = client.rest().await;
     assert!(!rest.contains("HTTP/1.1"), "{rest}");
     assert_eq!(node.count(), 0);
+    until(|| world.ended("edge_tls", "tls") == 1.0).await;
 }

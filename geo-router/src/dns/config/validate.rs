@@ -86,9 +86,8 @@ impl DnsConfig {
             tls: section
                 .tls
                 .map(|tls| {
-                    let certificate = config::path("dns.tls.certificate", &tls.certificate, base)?;
-                    let key = config::path("dns.tls.key", &tls.key, base)?;
-                    let files = CertificateSection { certificate, key };
+                    let files = CertificateSection { certificate: tls.certificate, key: tls.key };
+                    let files = files.within("dns.tls", base)?;
                     Ok::<_, DnsConfigError>(DnsTlsConfig { listen: tls.listen, files })
                 })
                 .transpose()?,

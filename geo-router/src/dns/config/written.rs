@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields)]
 pub struct DnsSection {
     /// The address for UDP and TCP.
+    #[serde(deserialize_with = "service::config::socket")]
     pub listen: SocketAddr,
     /// The zone, such as `meridian.test`.
     pub zone: String,
@@ -63,6 +64,7 @@ pub struct NameserverSection {
     /// Its name within the zone, such as `ns1`.
     pub name: String,
     /// Its addresses.
+    #[serde(deserialize_with = "service::config::addresses")]
     pub addresses: Vec<IpAddr>,
 }
 
@@ -91,6 +93,7 @@ impl Default for RateLimitSection {
 #[serde(deny_unknown_fields)]
 pub struct DnsTlsSection {
     /// The address of the listener.
+    #[serde(deserialize_with = "service::config::socket")]
     pub listen: SocketAddr,
     /// The certificate chain.
     pub certificate: PathBuf,

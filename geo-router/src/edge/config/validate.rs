@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use service::config;
+use service::listen::{MOST_FIELDS, MOST_HEAD_BYTES};
 use service::signing::SigningKey;
 
 use super::{
@@ -13,7 +14,8 @@ use super::{
 };
 
 pub(super) fn edge(section: EdgeSection, base: &Path) -> Result<EdgeConfig, EdgeConfigError> {
-    let tls = section.tls.map(|tls| (tls.listen, tls.files().within(base)));
+    let tls = section.tls.map(|tls| Ok::<_, EdgeConfigError>((tls.listen, tls.files().within("edge.tls", base)?)));
+    let tls = tls.transpose()?;
     if let Some((address, _)) = &tls {
         config::distinct(&[("edge.listen", section.listen), ("edge.tls.listen", *address)])?;
     }
@@ -25,9 +27,10 @@ pub(super) fn edge(section: EdgeSection, base: &Path) -> Result<EdgeConfig, Edge
         name: pseudonym(section.name)?,
         balance: section.balance,
         sticky: section.sticky,
-        secret: section
-            .secret_file
-            .map_or_else(|| Ok(SigningKey::random()), |path| SigningKey::load(&base.join(path)))?,
+        secret: match section.secret_file {
+            Some(path) => SigningKey::load(&config::path("edge.secret_file", &path, base)?)?,
+            None => SigningKey::random(),
+        },
         limits: limits(section.limits)?,
         timeouts: timeouts(section.timeouts)?,
         retry,
@@ -75,11 +78,13 @@ fn fraction(key: &'static str, value: f64) -> Result<f64, EdgeConfigError> {
 fn limits(written: LimitsSection) -> Result<Limits, EdgeConfigError> {
     Ok(Limits {
         connections: size("limits.connections", written.connections, 1, 1_000_000, 0)?,
+        connections_per_client: size("limits.connections_per_client", written.connections_per_client, 1, 1_000_000, 0)?,
+        venues_per_hour: positive("limits.venues_per_hour", written.venues_per_hour)?,
         // The nodes accept 16 KiB, so a lower limit here would refuse what they accept.
         body: range("limits.body_kib", written.body_kib, 16, 1 << 30)? << 10,
-        // The HTTP library refuses less than 8 KiB.
-        head: size("limits.head_kib", written.head_kib, 8, 1_024, 10)?,
-        headers: size("limits.headers", written.headers, 16, 1_000, 0)?,
+        // The HTTP library refuses less than 8 KiB, and nodes refuse larger heads.
+        head: size("limits.head_kib", written.head_kib, 8, (MOST_HEAD_BYTES >> 10) as u32, 10)?,
+        headers: size("limits.headers", written.headers, 16, MOST_FIELDS as u32, 0)?,
         streams: small("limits.streams", written.streams, 1, 10_000)?,
     })
 }

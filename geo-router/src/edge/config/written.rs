@@ -19,6 +19,7 @@ use service::certificates::CertificateSection;
 #[serde(deny_unknown_fields)]
 pub struct EdgeSection {
     /// The listener for HTTP without TLS.
+    #[serde(deserialize_with = "service::config::socket")]
     pub listen: SocketAddr,
     /// The pseudonym in `Via` and `Cache-Status`.
     #[serde(default = "name")]
@@ -136,6 +137,7 @@ impl Balance {
 #[serde(deny_unknown_fields)]
 pub struct TlsSection {
     /// The listener for HTTP with TLS.
+    #[serde(deserialize_with = "service::config::socket")]
     pub listen: SocketAddr,
     /// The chain, the server's own certificate first; renewed files are read while the edge runs.
     pub certificate: PathBuf,
@@ -170,13 +172,17 @@ macro_rules! numbers {
 numbers! {
     /// `[edge.limits]`
     LimitsSection {
-        /// Client connections at one time; further clients wait in the operating system's queue.
+        /// Client connections at one time; further clients wait for a moment.
         connections: u64 = 20_000,
+        /// Connections of one client (an IPv4 address or an IPv6 /56) at one time.
+        connections_per_client: u64 = 4_000,
+        /// New venues of one client in an hour.
+        venues_per_hour: u64 = 60,
         /// Largest request body in KiB.
         body_kib: u64 = 64,
-        /// Largest request head in KiB.
+        /// Largest request head in KiB, 32 at most.
         head_kib: u64 = 32,
-        /// Header lines of a request.
+        /// Header fields of a request, 100 at most.
         headers: u64 = 100,
         /// Requests at one time on one HTTP/2 connection.
         streams: u64 = 100,
