@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use clap::builder::{PathBufValueParser, TypedValueParser};
 
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -37,6 +38,11 @@ impl std::error::Error for Usage {}
 /// The default folder of `meridian up`.
 pub(crate) fn default_data() -> PathBuf {
     PathBuf::from("meridian-data")
+}
+
+/// Reads a path; one that begins with `~` or has a variable is refused, because no shell has expanded it.
+pub(crate) fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| service::config::literal(&path).map(|()| path))
 }
 
 /// Reads a length of time such as `10s`, `500ms` or `2m`.

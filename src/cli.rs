@@ -6,7 +6,9 @@
 use clap::{Parser, Subcommand};
 
 use crate::args::LogFormat;
-use crate::commands::{certs, explain, fault, manual, node, operator, region, router, simulate, status, up, venue};
+use crate::commands::{
+    backup, certs, explain, fault, manual, node, operator, region, restore, router, simulate, status, up, venue, verify,
+};
 use crate::{drill, load};
 
 /// A guest registry that keeps accepting check-ins in every region, even when regions cannot reach each other.
@@ -40,6 +42,10 @@ pub(crate) enum Command {
     /// Prove that losing a region hurts nobody: planned failures with guard rails, measurements and a report
     #[command(subcommand)]
     Drill(DrillCommand),
+    /// Take a backup of a running node, encrypted to your key; make such a key
+    Backup(backup::BackupArgs),
+    /// Put a backup into the empty folder of a node that does not run
+    Restore(restore::RestoreArgs),
     /// Show what operators ordered: who, when, from where, what, why
     Audit(operator::AuditArgs),
     /// Give an operator a token
@@ -57,6 +63,8 @@ pub(crate) enum Command {
     /// Make a venue
     #[command(subcommand)]
     Venue(VenueCommand),
+    /// Read the whole store of a node that does not run, and say what is damaged
+    Verify(verify::VerifyArgs),
     /// Make the certificates by which nodes recognise each other
     #[command(subcommand)]
     Certs(CertsCommand),
@@ -73,6 +81,10 @@ pub(crate) enum Command {
 pub(crate) enum VenueCommand {
     /// Make a venue and print its id, the owner's key and the check-in link
     Create(venue::CreateArgs),
+    /// Invite somebody to make a venue, where `registry.new_venues` is "invited"
+    Invite(venue::InviteArgs),
+    /// Close a venue, such as one that a stranger made
+    Remove(venue::RemoveArgs),
 }
 
 /// The commands for regions.
@@ -126,10 +138,86 @@ pub(crate) enum CertsCommand {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use std::any::TypeId;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::PathBuf;
+
+    use clap::{Arg, Command, CommandFactory as _};
 
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    /// Every command below `command`, with its name.
+    fn commands(command: &Command, name: &str, found: &mut Vec<(String, Command)>) {
+        found.push((name.to_owned(), command.clone()));
+        for sub in command.get_subcommands() {
+            commands(sub, &format!("{name} {}", sub.get_name()), found);
+        }
+    }
+
+    fn all() -> Vec<(String, Command)> {
+        let mut found = Vec::new();
+        commands(&super::Cli::command(), "meridian", &mut found);
+        found
+    }
+
+    /// A shell has expanded `~` before a command sees it, but not in `--data=~/x`.
+    #[test]
+    fn no_option_takes_a_path_that_only_a_shell_understands() {
+        let mut paths = 0;
+        for (name, command) in all() {
+            for option in command.get_arguments() {
+                let parser = option.get_value_parser().clone();
+                if parser.type_id() != TypeId::of::<PathBuf>() {
+                    continue;
+                }
+                paths += 1;
+                let alone = Command::new("x").arg(Arg::new("path").long("path").value_parser(parser));
+                let takes = |text: &str| alone.clone().try_get_matches_from(["x", "--path", text]);
+                let place = format!("{name}: {}", option.get_id());
+                assert!(takes("a b").is_ok(), "{place}");
+                let refused = takes("~/x").map(drop).map_err(|error| error.to_string());
+                assert!(
+                    refused.as_ref().is_err_and(|said| said.contains("write the whole path")),
+                    "{place}: {refused:?}"
+                );
+            }
+        }
+        assert!(paths >= 25, "{paths}");
+    }
+
+    /// What every command of operators shares is declared once (`support/options.rs`), so it is worded the same.
+    #[test]
+    fn options_of_operators_are_the_same_everywhere() {
+        let mut seen: BTreeMap<&str, BTreeSet<(String, Option<String>)>> = BTreeMap::new();
+        let mut authors = BTreeSet::new();
+        for (name, command) in all() {
+            let find = |id: &str| command.get_arguments().find(|option| option.get_id() == id);
+            let signs = find("by").is_some_and(|option| option.get_env().is_some());
+            let mut note = |key: &'static str, option: &Arg| {
+                let default = option.get_default_values().first().map(|text| text.to_string_lossy().into_owned());
+                seen.entry(key).or_default().insert((option.get_help().unwrap_or_default().to_string(), default));
+            };
+            if let (true, Some(by)) = (signs, find("by")) {
+                note("by", by);
+                authors.insert(name.clone());
+                // A drill says with its name why it runs.
+                match find("reason") {
+                    Some(reason) => note("reason", reason),
+                    None => assert!(name.starts_with("meridian drill"), "{name} gives no reason"),
+                }
+            }
+            if let (Some(admin), Some(data)) = (find("admin"), find("data"))
+                && matches!(admin.get_action(), clap::ArgAction::Append)
+            {
+                note("admin", admin);
+                note("data", data);
+            }
+        }
+        assert_eq!(seen.len(), 4);
+        assert!(seen.values().all(|worded| worded.len() == 1), "{seen:?}");
+        assert_eq!(authors.len(), 9, "{authors:?}");
     }
 }

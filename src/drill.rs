@@ -45,19 +45,20 @@ use self::report::Verdict;
 use self::site::Site;
 pub(crate) use self::watch::watch;
 use crate::args::default_data;
+use crate::support::options::Author;
 use crate::support::table::table;
 
 /// The drill and its deployment.
 #[derive(Debug, Args)]
 struct Asked {
     /// The drill, such as config/drills/region-loss.toml
+    #[arg(value_parser = crate::args::path())]
     file: PathBuf,
     /// The folder of a deployment that `meridian up` made, unless the drill has `[site]`
-    #[arg(long, value_name = "DIR", default_value_os_t = default_data())]
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), value_parser = crate::args::path())]
     data: PathBuf,
-    /// Author of the drill
-    #[arg(long, env = "USER", default_value = "operator")]
-    by: String,
+    #[command(flatten)]
+    author: Author,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -69,7 +70,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     asked: Asked,
     /// Folder for report.json, report.md and index.html [default: DATA/drills/NAME-TIME]
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = crate::args::path())]
     report: Option<PathBuf>,
 }
 
@@ -85,7 +86,7 @@ const REFUSED: u8 = 4;
 
 /// Runs a drill: exit code 0 objectives met, 1 missed, 3 aborted, 4 refused.
 pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let Asked { file, data, by, json } = args.asked;
+    let Asked { file, data, author: Author { by }, json } = args.asked;
     let plan = Plan::load(&file)?;
     let site = Site::find(&plan, &data)?;
     crate::support::process::raise_open_files();

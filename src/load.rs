@@ -70,9 +70,9 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     venues: u16,
     /// Check-in bodies to send instead of made-up ones: JSON objects, one per line or in one array
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path())]
     payload: Option<PathBuf>,
-    /// After a transport error or a 502, 503 or 504, repeat with the same id at the next target
+    /// After a transport error or a 502, 503, 504 or 507, repeat with the same id at the next target
     #[arg(long)]
     failover: bool,
     /// How long to wait for one answer
@@ -100,7 +100,7 @@ pub(crate) struct LoadArgs {
     #[arg(long, value_name = "PID")]
     server_pid: Vec<i32>,
     /// The deployment of `up` in which to look for server processes
-    #[arg(long, value_name = "DIR", default_value_os_t = default_data())]
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), value_parser = crate::args::path())]
     data: PathBuf,
     /// Print one JSON object with all figures
     #[arg(long)]

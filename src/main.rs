@@ -25,7 +25,9 @@ use crate::args::Usage;
 use crate::cli::{
     CertsCommand, Cli, Command, DrillCommand, FaultCommand, OperatorCommand, RegionCommand, VenueCommand,
 };
-use crate::commands::{certs, explain, fault, manual, node, operator, region, router, simulate, status, up, venue};
+use crate::commands::{
+    backup, certs, explain, fault, manual, node, operator, region, restore, router, simulate, status, up, venue, verify,
+};
 use crate::support::logging;
 
 // Each request allocates and frees many small values in many threads. The system's allocator is slower at that and
@@ -59,6 +61,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => return manual::completions(&args, Cli::command()),
         Command::Man(args) => return manual::pages(&args, Cli::command()),
         Command::Certs(CertsCommand::Init(args)) => return certs::init(&args),
+        Command::Verify(args) => return verify::run(&args),
         Command::Operator(OperatorCommand::Add(args)) => return operator::add(&args),
         _ => {}
     }
@@ -78,14 +81,19 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Fault(FaultCommand::End(args)) => fault::end(args).await,
             Command::Drill(DrillCommand::Run(args)) => drill::run(args).await,
             Command::Drill(DrillCommand::Check(args)) => drill::check(args).await,
+            Command::Backup(args) => backup::backup(args).await,
+            Command::Restore(args) => restore::restore(args).await,
             Command::Audit(args) => operator::audit(args).await,
             Command::Explain(args) => explain::explain(args).await,
             Command::Status(args) => status::status(args).await,
             Command::Load(args) => load::load(*args).await,
             Command::Venue(VenueCommand::Create(args)) => venue::create(args).await,
+            Command::Venue(VenueCommand::Invite(args)) => venue::invite(args).await,
+            Command::Venue(VenueCommand::Remove(args)) => venue::remove(args).await,
             Command::Completions(_)
             | Command::Man(_)
             | Command::Certs(_)
+            | Command::Verify(_)
             | Command::Operator(_)
             | Command::Simulate(_) => Ok(ExitCode::SUCCESS),
         }

@@ -11,7 +11,7 @@ use service::authority::{CertificateAuthority, Issued};
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     /// Folder for ca.pem, ca.key and, for each node, NAME.pem and NAME.key
-    #[arg(long, default_value = "certs")]
+    #[arg(long, default_value = "certs", value_parser = crate::args::path())]
     dir: PathBuf,
     /// A node to certify: the name in its configuration; repeat it for more
     #[arg(long = "node", value_name = "NAME")]

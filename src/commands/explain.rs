@@ -21,7 +21,7 @@ pub(crate) struct ExplainArgs {
     #[arg(long, value_name = "URL")]
     admin: Option<Base>,
     /// Without --admin: the folder of a deployment that `meridian up` made
-    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin")]
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin", value_parser = crate::args::path())]
     data: PathBuf,
     /// Print the router's answer as one JSON object
     #[arg(long)]

@@ -3,49 +3,29 @@
 //! # Not here
 //! What a fault does, and its bounds: [`api::faults`]. The node takes faults only with `[faults] enabled`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use hyper::Method;
 
-use crate::args::{Usage, default_data, duration};
-use crate::support::deployment;
+use crate::args::{Usage, duration};
+use crate::support::options::{Nodes, OneNode, Signature};
 use crate::support::table::table;
 use api::NodeName;
-use api::client::{self, Base, Call};
+use api::client::{self, Call};
 use api::faults::{Act, ActiveFault, Direction, EndedFaults, FaultList, NewFault};
-
-/// The node that has the fault.
-#[derive(Debug, Args)]
-struct Place {
-    /// The node's name, such as eu-central, in the deployment in --data
-    #[arg(long, value_name = "NAME", required_unless_present = "admin", conflicts_with = "admin")]
-    node: Option<NodeName>,
-    /// The node's admin address, such as http://127.0.1.1:7082
-    #[arg(long, value_name = "URL")]
-    admin: Option<Base>,
-    /// The folder of a deployment that `meridian up` made
-    #[arg(long, value_name = "DIR", default_value_os_t = default_data())]
-    data: PathBuf,
-}
 
 /// Options of `meridian fault begin`.
 #[derive(Debug, Args)]
 pub(crate) struct BeginArgs {
     #[command(flatten)]
-    place: Place,
+    place: OneNode,
     /// When the fault ends by itself, such as 30s; an hour at most
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     lasting: Duration,
-    /// Reason, shown to other operators
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// Author of the fault
-    #[arg(long, env = "USER", default_value = "operator")]
-    by: String,
+    #[command(flatten)]
+    signature: Signature,
     #[command(subcommand)]
     kind: KindArgs,
 }
@@ -104,12 +84,8 @@ struct LinkArgs {
 /// Options of `meridian fault list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// A node's admin address, such as http://127.0.1.1:7082; repeat it for more
-    #[arg(long, value_name = "URL", value_delimiter = ',')]
-    admin: Vec<Base>,
-    /// Without --admin: the folder of a deployment that `meridian up` made
-    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin")]
-    data: PathBuf,
+    #[command(flatten)]
+    nodes: Nodes,
     /// Print a JSON array with one object for each node
     #[arg(long)]
     json: bool,
@@ -119,25 +95,9 @@ pub(crate) struct ListArgs {
 #[derive(Debug, Args)]
 pub(crate) struct EndArgs {
     #[command(flatten)]
-    place: Place,
+    place: OneNode,
     /// Its number; all faults of the node without it
     id: Option<u64>,
-}
-
-impl Place {
-    fn base(&self) -> anyhow::Result<Base> {
-        if let Some(base) = &self.admin {
-            return Ok(deployment::authorised(base.clone(), Some(&self.data)));
-        }
-        let nodes =
-            deployment::read(&self.data).context("no node can be looked up (give --admin URL, or --data DIR)")?;
-        let wanted = |node: &&deployment::Deployed| Some(&node.config.name) == self.node.as_ref();
-        let node = nodes.iter().find(wanted).ok_or_else(|| {
-            let names: Vec<&str> = nodes.iter().map(|node| node.config.name.as_str()).collect();
-            Usage::error(format!("{} has no such node; it has {}", self.data.display(), names.join(", ")))
-        })?;
-        Ok(deployment::authorised(Base::from(node.config.listen.admin), Some(&self.data)))
-    }
 }
 
 impl KindArgs {
@@ -171,7 +131,8 @@ fn step(text: &str) -> Result<i64, String> {
 
 /// Begins a fault.
 pub(crate) async fn begin(args: BeginArgs) -> anyhow::Result<ExitCode> {
-    let new = NewFault { act: args.kind.act(), lasts: args.lasting, by: args.by, reason: args.reason };
+    let (by, reason) = args.signature.parts();
+    let new = NewFault { act: args.kind.act(), lasts: args.lasting, by, reason };
     new.check().map_err(|error| Usage::error(error.to_string()))?;
     let base = args.place.base()?;
     let answer = Call::new(Method::POST, "/v1/admin/faults").json(&new)?.send(&base).await?;
@@ -199,7 +160,7 @@ pub(crate) async fn end(args: EndArgs) -> anyhow::Result<ExitCode> {
 pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     let mut rows = table(&["node", "id", "fault", "since", "until", "by", "reason"]);
     let (mut lists, mut failed, mut any) = (Vec::new(), false, false);
-    for base in deployment::node_admins(&args.admin, &args.data)? {
+    for base in args.nodes.admins()? {
         let list: FaultList = match client::get(&base, "/v1/admin/faults").await {
             Ok(list) => list,
             Err(error) => {

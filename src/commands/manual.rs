@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Command};
 
+use crate::support::shell;
+
 /// Options of `meridian completions`.
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {
@@ -17,6 +19,7 @@ pub(crate) struct CompletionsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
     /// Folder for the pages; created if needed
+    #[arg(value_parser = crate::args::path())]
     folder: PathBuf,
 }
 
@@ -34,6 +37,6 @@ pub(crate) fn pages(args: &ManArgs, cli: Command) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(folder)
         .and_then(|()| clap_mangen::generate_to(cli, folder))
         .with_context(|| format!("cannot write the manual into {}", folder.display()))?;
-    say!("The manual is in {}: man -l {}", folder.display(), folder.join("meridian.1").display());
+    say!("The manual is in {}: {}", folder.display(), shell::line("man -l", [folder.join("meridian.1")]));
     Ok(ExitCode::SUCCESS)
 }

@@ -21,7 +21,7 @@ use crate::support::process::{raise_open_files, shutdown};
 #[derive(Debug, Args)]
 pub(crate) struct NodeArgs {
     /// The node's configuration (TOML; see config/node.toml)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path())]
     config: PathBuf,
     /// Check the configuration and the certificates that it names, then exit: 0 if they are good, 2 if not
     #[arg(long)]

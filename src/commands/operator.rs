@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 use hyper::Method;
 
-use crate::args::{Usage, default_data};
-use crate::support::deployment;
+use crate::args::Usage;
+use crate::support::options::Nodes;
 use crate::support::table::table;
-use api::client::{Base, Call};
+use api::client::Call;
 use api::operators::{AuditTrail, Role};
 use service::operators::{OperatorEntry, OperatorsFile, new_token};
 
@@ -22,19 +22,15 @@ pub(crate) struct AddArgs {
     #[arg(long, value_parser = role, default_value = "operate")]
     role: Role,
     /// The file that nodes and routers read (`admin.operators`); it is made if there is none
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path())]
     file: PathBuf,
 }
 
 /// Options of `meridian audit`.
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {
-    /// A node's admin address, such as http://127.0.1.1:7082; repeat it for more: the first that answers is asked
-    #[arg(long, value_name = "URL", value_delimiter = ',')]
-    admin: Vec<Base>,
-    /// Without --admin: the folder of a deployment that `meridian up` made
-    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin")]
-    data: PathBuf,
+    #[command(flatten)]
+    nodes: Nodes,
     /// The month, such as 2026-11 [default: the present one, in UTC]
     #[arg(long, value_name = "YYYY-MM")]
     month: Option<String>,
@@ -71,7 +67,7 @@ pub(crate) async fn audit(args: AuditArgs) -> anyhow::Result<ExitCode> {
         Some(_) => return Err(Usage::error("--month is YYYY-MM, such as 2026-11")),
         None => "/v1/admin/audit".to_owned(),
     };
-    let answer = deployment::first_answer(&args.admin, &args.data, &Call::new(Method::GET, path)).await?;
+    let answer = args.nodes.ask(&Call::new(Method::GET, path)).await?;
     let trail: AuditTrail = answer.json()?;
     if args.json {
         say!("{}", serde_json::to_string(&trail)?);

@@ -20,7 +20,7 @@ use crate::support::process;
 #[derive(Debug, Args)]
 pub(crate) struct RouterArgs {
     /// The router's configuration (TOML; see config/router.toml), read again on SIGHUP
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path())]
     config: PathBuf,
     /// Check the configuration and the location database that it names, then exit: 0 if they are good, 2 if not
     #[arg(long)]

@@ -79,7 +79,7 @@ pub(crate) enum SimulateCommand {
 #[derive(Debug, Args)]
 pub(crate) struct Source {
     /// The scenario's file, such as simulations/scenarios/transatlantic-cut.toml
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = crate::args::path())]
     pub(crate) file: PathBuf,
     /// Change a key of the file: `replica.heartbeat=100ms`; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
@@ -107,10 +107,10 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     pub(crate) keep_going: bool,
     /// Write figures, plots and a page into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = crate::args::path())]
     pub(crate) report: Option<PathBuf>,
     /// Write the plan of a failure into this folder
-    #[arg(long, value_name = "DIR", default_value = ".")]
+    #[arg(long, value_name = "DIR", default_value = ".", value_parser = crate::args::path())]
     pub(crate) failures: PathBuf,
     /// Print the result as JSON
     #[arg(long)]
@@ -129,7 +129,7 @@ pub(crate) struct RegionsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// A file that `run` or `shrink` has written
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_parser = crate::args::path())]
     pub(crate) file: PathBuf,
 }
 
@@ -142,7 +142,7 @@ pub(crate) struct ShrinkArgs {
     #[arg(long, value_name = "S")]
     pub(crate) seed: Option<u64>,
     /// The file to write; FILE with `.small.toml` if not given
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path())]
     pub(crate) out: Option<PathBuf>,
     /// Stop after this time
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = crate::args::duration)]
@@ -168,7 +168,7 @@ pub(crate) struct ExplainArgs {
     --with network.topology=mesh --with network.topology=ring --with network.topology=star --report compared")]
 pub(crate) struct CompareArgs {
     /// One scenario or several
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required = true, value_parser = crate::args::path())]
     pub(crate) files: Vec<PathBuf>,
     /// One side of the comparison: settings, separated by commas
     #[arg(long, value_name = "KEY=VALUE,...")]
@@ -180,7 +180,7 @@ pub(crate) struct CompareArgs {
     #[arg(long, value_name = "N")]
     pub(crate) jobs: Option<usize>,
     /// Write figures, plots and a page into this folder
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_parser = crate::args::path())]
     pub(crate) report: PathBuf,
 }
 
@@ -196,7 +196,7 @@ pub(crate) struct ExportArgs {
     #[arg(long, value_enum)]
     pub(crate) format: Format,
     /// The file to write; stdout if not given
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = crate::args::path())]
     pub(crate) out: Option<PathBuf>,
 }
 

@@ -3,7 +3,6 @@
 //! # Not here
 //! The figures: the admin listener of each node and router (`/v1/admin/status`).
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,8 +11,9 @@ use jiff::{Timestamp, Unit};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::args::{default_data, duration};
+use crate::args::duration;
 use crate::support::deployment;
+use crate::support::options::Nodes;
 use crate::support::table::table;
 use api::client::{self, Base};
 use api::faults::ActiveFault;
@@ -22,12 +22,8 @@ use api::status::{NodeStatus, RouterStatus};
 /// Options of `meridian status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// A node's admin address, such as http://127.0.1.1:7082; repeat it for more
-    #[arg(long, value_name = "URL", value_delimiter = ',')]
-    admin: Vec<Base>,
-    /// Without --admin: the folder of a deployment that `meridian up` made
-    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), conflicts_with = "admin")]
-    data: PathBuf,
+    #[command(flatten)]
+    nodes: Nodes,
     /// Print a JSON array with one object for each node, or for each router with --routers
     #[arg(long, conflicts_with = "watch")]
     json: bool,
@@ -58,7 +54,7 @@ type RouterAnswer = ProcessAnswer<RouterStatus>;
 /// Asks every node and prints the answers; fails unless all answer and are ready.
 pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
     if args.routers {
-        let asked: Vec<RouterAnswer> = ask(deployment::router_admins(&args.data)?).await;
+        let asked: Vec<RouterAnswer> = ask(deployment::router_admins(&args.nodes.data)?).await;
         if args.json {
             say!("{}", serde_json::to_string(&asked)?);
         } else {
@@ -68,12 +64,13 @@ pub(crate) async fn status(args: StatusArgs) -> anyhow::Result<ExitCode> {
         return Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     loop {
-        let asked: Vec<NodeAnswer> = ask(deployment::node_admins(&args.admin, &args.data)?).await;
+        let asked: Vec<NodeAnswer> = ask(args.nodes.admins()?).await;
         if args.json {
             say!("{}", serde_json::to_string(&asked)?);
         } else {
             // Routers belong to a deployment; a node's address says nothing of them.
-            let routers = if args.admin.is_empty() { deployment::router_admins(&args.data) } else { Ok(Vec::new()) };
+            let routers =
+                if args.nodes.admin.is_empty() { deployment::router_admins(&args.nodes.data) } else { Ok(Vec::new()) };
             if args.watch.is_some() {
                 // Clears the screen (ECMA-48: ED, CUP).
                 say!("\u{1b}[2J\u{1b}[H{}", Timestamp::now().round(Unit::Second)?);
@@ -163,6 +160,10 @@ fn print(asked: &[NodeAnswer]) {
         let fault = |fault: &ActiveFault| format!("{}: FAULT {} until {}", status.name, fault.act, fault.until);
         notes.extend(status.faults.iter().map(fault));
         notes.extend(status.reasons.iter().map(|reason| format!("{}: {reason}", status.name)));
+        if status.damaged_rows > 0 {
+            let (name, damaged) = (&status.name, status.damaged_rows);
+            notes.push(format!("{name}: {damaged} damaged rows, which come back from a peer; check its disk"));
+        }
         for peer in &status.peers {
             peers.add_row([
                 status.name.to_string(),

@@ -27,11 +27,11 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use geo_router::health::quorum;
 use node::config::Engine;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::children::{ChildEvent, Children};
 use self::layout::Layout;
 use crate::args::default_data;
+use crate::support::process::StopSignals;
 
 /// How long all nodes together may take to be ready.
 const READY_LIMIT: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ pub(crate) struct UpArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=5))]
     routers: Option<u8>,
     /// Folder for everything: configuration, certificates, logs, data
-    #[arg(long, value_name = "DIR", default_value_os_t = default_data())]
+    #[arg(long, value_name = "DIR", default_value_os_t = default_data(), value_parser = crate::args::path())]
     data: PathBuf,
     /// Delete the folder first, if an earlier `up` made it
     #[arg(long)]
@@ -84,8 +84,7 @@ impl From<EngineArg> for Engine {
 /// Runs a deployment until Ctrl-C or SIGTERM.
 pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     // Signal handlers come first, so that a signal never leaves children without a process that stops them.
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = StopSignals::new()?;
     // Processes inherit this, and their files are those of guests.
     service::private::hide_new_files();
     let folder = folder::Folder::open(&args.data, args.fresh)?;
@@ -101,8 +100,7 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     let mut children = Children::start(&layout)?;
     let began = tokio::select! {
         began = begin(&layout, &mut children) => began,
-        _ = terminate.recv() => Err(anyhow::anyhow!("stopped before all were ready")),
-        _ = interrupt.recv() => Err(anyhow::anyhow!("stopped before all were ready")),
+        _ = signals.next() => Err(anyhow::anyhow!("stopped before all were ready")),
     };
     if let Err(error) = began {
         children.stop(std::future::pending()).await;
@@ -113,13 +111,12 @@ pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
         tokio::select! {
             event = children.next() => tell(event),
             _ = looks.tick() => children.start_added(&layout.data),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            _ = signals.next() => break,
         }
     }
     say!("\nStopping ...");
     let impatient = async move {
-        interrupt.recv().await;
+        signals.interrupted().await;
     };
     let clean = children.stop(impatient).await;
     say!("{}", if clean { "All stopped." } else { "Some processes did not stop normally; see their logs." });

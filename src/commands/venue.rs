@@ -1,12 +1,17 @@
-//! `meridian venue create`: makes a venue through the public API.
+//! `meridian venue create`: makes a venue through the public API. `meridian venue invite` and `remove` are for operators.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
-use api::client::Base;
+use api::client::{Base, Call};
+use api::venues::{Invitation, NewInvitation, RemoveVenue};
 use clap::Args;
-use registry::NewVenue;
+use hyper::Method;
+use registry::{NewVenue, VenueId};
 
+use crate::args::duration;
 use crate::support;
+use crate::support::options::{Nodes, Signature};
 
 /// Options of `meridian venue create`.
 #[derive(Debug, Args)]
@@ -29,9 +34,67 @@ pub(crate) struct CreateArgs {
     /// A table or room; repeat it for more
     #[arg(long = "area", value_name = "AREA")]
     areas: Vec<String>,
+    /// An operator's invitation, where the service gives venues only to those that it has invited
+    #[arg(long)]
+    invitation: Option<String>,
     /// Print the answer as one JSON object
     #[arg(long)]
     json: bool,
+}
+
+/// Options of `meridian venue invite`.
+#[derive(Debug, Args)]
+pub(crate) struct InviteArgs {
+    #[command(flatten)]
+    nodes: Nodes,
+    /// How long the invitation counts, such as 30d
+    #[arg(long = "for", value_name = "TIME", value_parser = duration, default_value = "7d")]
+    lasting: Duration,
+    #[command(flatten)]
+    signature: Signature,
+    /// Print the answer as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `meridian venue remove`.
+#[derive(Debug, Args)]
+pub(crate) struct RemoveArgs {
+    /// The venue's id
+    venue: VenueId,
+    #[command(flatten)]
+    nodes: Nodes,
+    #[command(flatten)]
+    signature: Signature,
+}
+
+/// Makes an invitation and prints it.
+pub(crate) async fn invite(args: InviteArgs) -> anyhow::Result<ExitCode> {
+    let (by, reason) = args.signature.parts();
+    let new = NewInvitation { lasts: args.lasting, by, reason };
+    let call = Call::new(Method::POST, "/v1/admin/invitations").json(&new)?;
+    let made: Invitation = args.nodes.ask(&call).await?.json()?;
+    if args.json {
+        say!("{}", serde_json::to_string(&made)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    say!("{}", made.invitation);
+    say!("\nIt counts until {}. Send it in the header Meridian-Invitation, or as the link", made.until);
+    say!("  <address of the service>/console/register?invitation={}", made.invitation);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Closes a venue.
+pub(crate) async fn remove(args: RemoveArgs) -> anyhow::Result<ExitCode> {
+    let (by, reason) = args.signature.parts();
+    let removal = RemoveVenue { by, reason };
+    let call = Call::new(Method::DELETE, format!("/v1/admin/venues/{}", args.venue)).json(&removal)?;
+    let answer = args.nodes.ask(&call).await?;
+    if !answer.status.is_success() {
+        return Err(answer.refused().into());
+    }
+    say!("{} is closed: it takes no check-ins any more. Its visits stay until they expire.", args.venue);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Makes a venue and prints what its owner needs.
@@ -43,7 +106,7 @@ pub(crate) async fn create(args: CreateArgs) -> anyhow::Result<ExitCode> {
         address: args.address,
         areas: (!args.areas.is_empty()).then_some(args.areas),
     };
-    let made = support::venue::create(&args.url, &venue).await?;
+    let made = support::venue::create_invited(&args.url, &venue, args.invitation.as_deref()).await?;
     if args.json {
         say!("{}", serde_json::to_string(&made)?);
         return Ok(ExitCode::SUCCESS);

@@ -59,7 +59,8 @@ impl Guard<'_> {
         let look = std::sync::Arc::clone(&self.observer.latest.borrow());
         let regions: Vec<String> = look.disagreements().iter().map(ToString::to_string).collect();
         let differ = (!regions.is_empty()).then(|| format!("routers disagree about {}", regions.join(", ")));
-        let blind = now.saturating_sub(look.at);
+        // What a look saw may be as old as its beginning.
+        let blind = now.saturating_sub(look.began);
         self.failed(&ended)
             .or_else(|| lasting(&mut since.slow, now, WINDOW, self.slow(&ended, &waits)))
             .or_else(|| self.load(&look))

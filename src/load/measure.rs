@@ -56,12 +56,15 @@ impl RequestOutcome {
 
     /// Whether the request may have had an effect that was not acknowledged.
     pub(crate) fn is_unknown(self) -> bool {
-        matches!(self, RequestOutcome::Status(500..=599) | RequestOutcome::NoAnswer | RequestOutcome::TimedOut)
+        // 507 says that nothing was written.
+        let is_refusal = matches!(self, RequestOutcome::Status(507));
+        !is_refusal
+            && matches!(self, RequestOutcome::Status(500..=599) | RequestOutcome::NoAnswer | RequestOutcome::TimedOut)
     }
 
     /// Whether another region may succeed.
     pub(crate) fn is_retryable(self) -> bool {
-        !matches!(self, RequestOutcome::Status(status) if !matches!(status, 502..=504))
+        !matches!(self, RequestOutcome::Status(status) if !matches!(status, 502..=504 | 507))
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn init(format: LogFormat) -> anyhow::Result<()> {
         })?,
         // Automerge opens a span for every merge and formats its arguments, which at the usual level costs more than
         // the merge.
-        _ => EnvFilter::new("info,automerge=warn"),
+        _ => EnvFilter::new("info,automerge=warn,h2=error,rustls=error"),
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

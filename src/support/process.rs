@@ -3,21 +3,57 @@
 use std::io::Read as _;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 /// How long a node may take to stop after its parent ended. After that it is stuck, and no parent is left to kill it.
 const ORPHAN_GRACE: Duration = Duration::from_secs(20);
 
-/// Resolves on SIGTERM, on Ctrl-C and, with `with_parent`, when standard input closes.
+/// Signals that would end a process that does not wait for them, and that are sent to it for other reasons: a log rotation
+/// sends SIGHUP. A node reads its certificates and operators again by itself when their files change.
+const HARMLESS: [fn() -> SignalKind; 4] =
+    [SignalKind::hangup, SignalKind::user_defined1, SignalKind::user_defined2, SignalKind::alarm];
+
+/// The signals that ask a process to stop in peace. Those in [`HARMLESS`] do nothing to it from then on.
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+impl StopSignals {
+    pub(crate) fn new() -> std::io::Result<StopSignals> {
+        for kind in HARMLESS {
+            // What a signal does is changed for good once a process has waited for it.
+            drop(signal(kind())?);
+        }
+        let [terminate, interrupt, quit] =
+            [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::quit())?];
+        Ok(StopSignals { terminate, interrupt, quit })
+    }
+
+    /// Resolves at the next Ctrl-C.
+    pub(crate) async fn interrupted(&mut self) {
+        self.interrupt.recv().await;
+    }
+
+    /// Resolves with the name of the next one.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.quit.recv() => "SIGQUIT",
+        }
+    }
+}
+
+/// Resolves when a signal asks for it and, with `with_parent`, when standard input closes.
 pub(crate) fn shutdown(with_parent: bool) -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = StopSignals::new()?;
     let orphaned = with_parent.then(parent_gone).transpose()?;
     Ok(async move {
         let reason = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            name = signals.next() => name,
             () = async { match orphaned { Some(gone) => drop(gone.await), None => std::future::pending().await } } => "parent gone",
         };
         tracing::info!(reason, "stopping");

@@ -10,10 +10,11 @@ use std::time::Duration;
 use clap::Args;
 use hyper::Method;
 
-use super::{Nodes, filling};
+use super::filling;
 use crate::args::{Usage, duration};
 use crate::commands::up::grow::{self, Grown, NewNode};
 use crate::support::deployment;
+use crate::support::options::{Nodes, Signature};
 use api::client::Call;
 use api::members::{Member, NewMember};
 use api::orders::RegionOrder;
@@ -33,17 +34,13 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "HOST:PORT")]
     replication: Option<String>,
     /// Where routers and clients reach it, in plain HTTP
-    #[arg(long, value_name = "IP:PORT", requires = "replication")]
+    #[arg(long, value_name = "IP:PORT", value_parser = service::config::parse_socket, requires = "replication")]
     public: Option<SocketAddr>,
     /// Where the region is, such as -23.55,-46.63
     #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true, value_parser = position, requires = "replication")]
     position: Option<Position>,
-    /// Reason, shown to other operators
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// Author of the order
-    #[arg(long, env = "USER", default_value = "operator")]
-    by: String,
+    #[command(flatten)]
+    signature: Signature,
     /// How long to watch it fill; 0s gives the order and ends
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10m")]
     wait: Duration,
@@ -70,7 +67,7 @@ async fn order(nodes: &Nodes, new: &[NewNode]) -> anyhow::Result<()> {
 pub(crate) async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
     // The folder of a new node is closed to other users, as those that `up` makes are.
     service::private::hide_new_files();
-    let (by, reason) = (args.by.clone(), args.reason.clone());
+    let (by, reason) = args.signature.clone().parts();
     let (new, grown) = match &args.replication {
         Some(replication) => {
             let name = match args.node.clone() {

@@ -8,7 +8,7 @@ use api::status::NodeStatus;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::time::Instant;
 
-use super::Nodes;
+use crate::support::options::Nodes;
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -7,9 +7,9 @@ use clap::Args;
 use hyper::Method;
 use jiff::Timestamp;
 
-use super::Nodes;
 use crate::args::{Usage, duration};
 use crate::drill;
+use crate::support::options::{Nodes, Signature};
 use crate::support::table::table;
 use api::client::Call;
 use api::orders::{NewOrder, OrderKind, RegionOrder};
@@ -22,9 +22,8 @@ pub(crate) struct DrainArgs {
     region: String,
     #[command(flatten)]
     nodes: Nodes,
-    /// Reason, shown to other operators
-    #[arg(long, default_value = "")]
-    reason: String,
+    #[command(flatten)]
+    signature: Signature,
     /// When the order lapses by itself, such as 2h; without it, it holds until `region restore`
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     lasting: Option<Duration>,
@@ -39,9 +38,6 @@ pub(crate) struct DrainArgs {
     /// room for the region's present load (as far as the routers' configuration says what they can take)
     #[arg(long)]
     force: bool,
-    /// Author of the order
-    #[arg(long, env = "USER", default_value = "operator")]
-    by: String,
 }
 
 /// Options of `meridian region restore`.
@@ -51,12 +47,8 @@ pub(crate) struct RestoreArgs {
     region: String,
     #[command(flatten)]
     nodes: Nodes,
-    /// Reason, shown to other operators
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// Author of the order
-    #[arg(long, env = "USER", default_value = "operator")]
-    by: String,
+    #[command(flatten)]
+    signature: Signature,
 }
 
 /// Options of `meridian region list`.
@@ -81,11 +73,12 @@ pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<ExitCode> {
     {
         anyhow::bail!("the other regions have no room for {region}: {shortage}; give --force if that is what you want");
     }
+    let (by, reason) = args.signature.parts();
     let order = NewOrder {
         kind: if args.maintenance { OrderKind::Maintenance } else { OrderKind::Drained },
         keep: args.keep,
-        by: args.by,
-        reason: args.reason,
+        by,
+        reason,
         until: until.map(Moment::from),
         force: args.force,
     };
@@ -94,8 +87,8 @@ pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<ExitCode> {
 
 /// Takes a region back into service.
 pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
-    let (kind, by, reason) = (OrderKind::Serving, args.by, args.reason);
-    let order = NewOrder { kind, keep: 0, by, reason, until: None, force: false };
+    let (by, reason) = args.signature.parts();
+    let order = NewOrder { kind: OrderKind::Serving, keep: 0, by, reason, until: None, force: false };
     give(&args.nodes, &args.region, &order).await
 }
 

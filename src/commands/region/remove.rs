@@ -10,10 +10,10 @@ use clap::Args;
 use hyper::Method;
 use tokio::time::Instant;
 
-use super::Nodes;
 use crate::args::{Usage, duration};
 use crate::commands::up::grow::{self, Left};
 use crate::support::deployment;
+use crate::support::options::{Nodes, Signature};
 use api::client::{Base, Call};
 use api::members::{Member, Membership, RemoveMember};
 use api::orders::RegionOrder;
@@ -30,12 +30,8 @@ pub(crate) struct RemoveArgs {
     /// Only this node of the region
     #[arg(long, value_name = "NAME")]
     node: Option<NodeName>,
-    /// Reason, shown to other operators
-    #[arg(long, default_value = "")]
-    reason: String,
-    /// Author of the order
-    #[arg(long, env = "USER", default_value = "operator")]
-    by: String,
+    #[command(flatten)]
+    signature: Signature,
     /// How long to wait until the others have everything that the region has
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "1m")]
     wait: Duration,
@@ -106,7 +102,8 @@ async fn order(args: &RemoveArgs, others: &[Base], name: &NodeName) -> anyhow::R
     if known.iter().any(|member| member.name == *name && member.membership == Membership::Removed) {
         return Ok(());
     }
-    let order = RemoveMember { by: args.by.clone(), reason: args.reason.clone(), force: args.force };
+    let (by, reason) = args.signature.clone().parts();
+    let order = RemoveMember { by, reason, force: args.force };
     let call = Call::new(Method::DELETE, format!("/v1/admin/members/{name}")).json(&order)?;
     deployment::first_answer(others, &args.nodes.data, &call).await?.json::<Member>()?;
     Ok(())

@@ -8,6 +8,7 @@ use simulations::sweep::{Failure, SweepObserver, Swept, sweep};
 
 use super::{CompareArgs, files, jobs, run, setting};
 use crate::args::Usage;
+use crate::support::shell;
 
 struct Bar(ProgressBar);
 
@@ -50,14 +51,10 @@ pub(super) fn compare(args: &CompareArgs) -> anyhow::Result<ExitCode> {
         figures.push((label, swept.figures));
     }
     bar.0.finish_and_clear();
-    let files = args.files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ");
-    let with: String = args.with.iter().map(|with| format!(" --with {with}")).collect();
-    let command = format!(
-        "meridian simulate compare {files}{with} --seeds {}..{} --report {}",
-        args.seeds.start,
-        args.seeds.end,
-        args.report.display()
-    );
+    let command = shell::line("meridian simulate compare", &args.files);
+    let command = shell::line(&command, args.with.iter().flat_map(|with| ["--with", with]));
+    let seeds = format!("--seeds {}..{} --report", args.seeds.start, args.seeds.end);
+    let command = shell::line(&format!("{command} {seeds}"), [&args.report]);
     let written = simulations::report::write_comparison(&args.report, &figures, &command)?;
     say!("report: {}", written.index.display());
     if !all.failures.is_empty() {

@@ -8,6 +8,7 @@ use simulations::scenario::{Replay, Scenario};
 
 use super::Source;
 use crate::args::Usage;
+use crate::support::shell;
 
 /// Reads a scenario with its settings.
 pub(super) fn read(source: &Source) -> anyhow::Result<Scenario> {
@@ -70,7 +71,14 @@ pub(super) fn write(file: &Path, scenario: &Scenario) -> anyhow::Result<()> {
     std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// `--set` as it was given, for a command that repeats a run.
-pub(super) fn settings(source: &Source) -> String {
-    source.settings.iter().map(|(key, value)| format!(" --set {key}={value}")).collect()
+/// The command that runs the file of a failure again.
+pub(super) fn replay(file: &Path) -> String {
+    shell::line("meridian simulate replay", [file])
+}
+
+/// The command that runs a scenario with its settings again.
+pub(super) fn run(source: &Source) -> String {
+    let command = shell::line("meridian simulate run", [&source.file]);
+    let settings = source.settings.iter().flat_map(|(key, value)| ["--set".to_owned(), format!("{key}={value}")]);
+    shell::line(&command, settings)
 }

@@ -12,6 +12,7 @@ use simulations::sweep::{Failure, SweepObserver, Swept, sweep};
 
 use super::{Exit, RunArgs, files, jobs};
 use crate::args::Usage;
+use crate::support::shell;
 
 /// Runs the seed or the seeds.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
@@ -73,7 +74,7 @@ fn one(args: &RunArgs, scenario: &Scenario) -> anyhow::Result<ExitCode> {
     let mut written = Ok(());
     if outcome.broken.is_some() {
         match save(args, &outcome) {
-            Ok(file) => eprintln!("again: meridian simulate replay {}", file.display()),
+            Ok(file) => eprintln!("again: {}", files::replay(&file)),
             Err(error) => {
                 eprintln!("the plan could not be written; again: {}", again(args, seed));
                 written = Err(error);
@@ -96,7 +97,7 @@ fn ended(exit: Exit, written: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
 
 /// The command that repeats one seed.
 fn again(args: &RunArgs, seed: u64) -> String {
-    format!("meridian simulate run {}{} --seed {seed}", args.source.file.display(), files::settings(&args.source))
+    format!("{} --seed {seed}", files::run(&args.source))
 }
 
 fn say(scenario: &Scenario, outcome: &RunOutcome, took: Duration) {
@@ -281,7 +282,7 @@ fn tell(args: &RunArgs, scenario: &Scenario, failure: &Failure) -> anyhow::Resul
         Failure::Broken { seed, broken } => {
             eprintln!("seed {seed}: BROKEN {} at {:.3?}: {}", broken.invariant, broken.at, broken.what);
             let outcome = simulations::run::run(scenario, *seed, Keep::default())?;
-            eprintln!("  again: meridian simulate replay {}", save(args, &outcome)?.display());
+            eprintln!("  again: {}", files::replay(&save(args, &outcome)?));
         }
         Failure::Undetermined { seed, traces: [one, two] } => {
             eprintln!("seed {seed}: two runs differ: {one} and {two}\n  again: {again}");
@@ -317,9 +318,7 @@ fn json(scenario: &Scenario, swept: &Swept, took: Duration) -> serde_json::Value
 
 fn report(args: &RunArgs, runs: Vec<Figures>, seeds: &str) -> anyhow::Result<()> {
     if let Some(dir) = &args.report {
-        let file = args.source.file.display();
-        let command =
-            format!("meridian simulate run {file}{} {seeds} --report {}", files::settings(&args.source), dir.display());
+        let command = shell::line(&format!("{} {seeds} --report", files::run(&args.source)), [dir]);
         let written = simulations::report::write(dir, &runs, &command)?;
         eprintln!("report: {}", written.index.display());
     }

@@ -9,6 +9,7 @@ use simulations::scenario::Scenario;
 
 use super::{ShrinkArgs, files};
 use crate::args::Usage;
+use crate::support::shell;
 
 /// Reduces a failing run and writes the result.
 pub(super) fn shrink(args: &ShrinkArgs) -> anyhow::Result<ExitCode> {
@@ -45,7 +46,7 @@ pub(super) fn shrink(args: &ShrinkArgs) -> anyhow::Result<ExitCode> {
     if let Some(broken) = &shrunk.outcome.broken {
         say!("BROKEN {} at {:.3?}: {}", broken.invariant, broken.at, broken.what);
     }
-    say!("again: meridian simulate replay {}", out.display());
-    say!("a request's life: meridian simulate explain {} --op 0", out.display());
+    say!("again: {}", files::replay(&out));
+    say!("a request's life: {} --op 0", shell::line("meridian simulate explain", [&out]));
     Ok(ExitCode::SUCCESS)
 }

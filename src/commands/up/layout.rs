@@ -1,19 +1,20 @@
 //! The nodes and routers of a deployment on one machine, with their listeners and files.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use node::config::{
-    AdminSection, DrillsSection, FaultsSection, LimitsSection, ListenSection, NodeConfig, NodeFile, PeerSection,
-    RegistrySection, ReplicationSection, StorageSection, TlsSection,
+    AdminSection, BackupSection, DrillsSection, FaultsSection, HttpSection, LimitsSection, ListenSection, NodeConfig,
+    NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
 use replication::{NodeName, RegionId};
 use service::config::PositionSection;
 
 use super::addresses::{Addresses, RouterAddresses};
 use super::settings::{REGIONS, Settings};
-use crate::support::deployment;
+use crate::support::{deployment, shell};
 
 /// A whole deployment.
 pub(super) struct Layout {
@@ -83,7 +84,7 @@ impl Process {
     /// The command that starts it again by hand.
     pub(super) fn start_line(&self) -> String {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("meridian"));
-        format!("{} {} --config {}", quoted(&program), self.role, quoted(&self.config()))
+        shell::line(&shell::word(program), [OsStr::new(self.role), OsStr::new("--config"), self.config().as_os_str()])
     }
 
     /// The file with its process id.
@@ -185,11 +186,14 @@ impl Layout {
                 policies: None,
                 public_url: Some(format!("http://{}", self.service())),
                 console_keys: vec![self.console_key()],
+                ..RegistrySection::default()
             },
+            http: HttpSection::default(),
             limits: LimitsSection::default(),
             // Drills are what a deployment on one machine is for.
             faults: FaultsSection { enabled: true },
             admin: AdminSection { operators: Some(self.operators()), ..AdminSection::default() },
+            backup: BackupSection::default(),
             drills: DrillsSection::default(),
             peers: peers.collect(),
         }
@@ -208,13 +212,6 @@ pub(super) fn added(data: &Path) -> Vec<Process> {
         Some(Process { name, folder, role: "node", probed })
     };
     entries.filter_map(|entry| process(entry.path())).collect()
-}
-
-/// A path in the form in which a shell reads it back.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+=:@".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
@@ -244,6 +241,17 @@ mod tests {
         let shared = layout(Path::new("/d"), 2, 2, false);
         let ports: Vec<String> = shared.nodes.iter().map(|node| node.public.to_string()).collect();
         assert_eq!(ports, ["127.0.0.1:7090", "127.0.0.1:7100", "127.0.0.1:7110", "127.0.0.1:7120"]);
+    }
+
+    #[test]
+    fn the_line_that_starts_a_process_again_is_one_for_a_shell() {
+        let data = Path::new("/home/O'Neil/my $data; x");
+        let layout = layout(data, 1, 1, true);
+        for process in layout.processes() {
+            let words = shlex::split(&process.start_line()).expect("words");
+            let config = process.config().display().to_string();
+            assert_eq!(words[1..], [process.role, "--config", config.as_str()]);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use replication::Wall;
 
 use super::layout::Layout;
 use super::router_file::{SERVICE, ZONE};
+use crate::support::shell;
 use registry::{CreatedVenue, Receipt};
 
 /// Addresses of clients in Germany, the United States and Singapore, which the router sends to regions 1 to 3.
@@ -39,7 +40,8 @@ pub(super) fn print(layout: &Layout, demo: &CreatedVenue, visit: &Receipt) {
         say!("# The same by DNS, and why\ndig @{ip} -p {port} +short {SERVICE}.{ZONE} +subnet={}", CLIENTS[2]);
         say!("dig @{ip} -p {port} +short TXT explain.{SERVICE}.{ZONE} +subnet={}\n", CLIENTS[2]);
     }
-    say!("Kill a node (kill -9 $(cat {})): the others still run.", layout.region(2).process.pid_file().display());
+    let pid_file = shell::word(layout.region(2).process.pid_file());
+    say!("Kill a node (kill -9 $(cat {pid_file})): the others still run.");
     if !layout.routers.is_empty() {
         say!("The router sends a region's clients to the next region once none of its nodes is left.");
     }

@@ -126,6 +126,7 @@ pub(crate) struct SiteRouter {
     pub(crate) admin: Base,
     #[serde(deserialize_with = "url")]
     pub(crate) edge: Base,
+    #[serde(deserialize_with = "service::config::socket")]
     pub(crate) dns: SocketAddr,
 }
 
