@@ -2,6 +2,7 @@
 //! network, and while a region is dead.
 
 mod driver;
+mod wrong_clock;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, TcpListener};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -88,8 +88,13 @@ impl<'a> Drill<'a> {
     fn start(&self, name: &str, own: &str) -> std::process::Child {
         let mut command = self.command("run", name, own);
         let log = self.folder.join(format!("{name}.log"));
-        let child = command.stdout(Stdio::null()).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
-        holds("the fault is made", SOON, || std::fs::read_to_string(&log).unwrap().contains("the fault is made"));
+        let file = std::fs::File::create(&log).unwrap();
+        let mut child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+        holds("the fault is made", SOON, || {
+            let said = std::fs::read_to_string(&log).unwrap();
+            assert_eq!(child.try_wait().unwrap(), None, "{name} has ended: {said}");
+            said.contains("the fault is made")
+        });
         child
     }
 
@@ -111,6 +116,34 @@ impl<'a> Drill<'a> {
             };
             (1..=usize::from(routers)).all(is_whole) && self.all_ready()
         });
+    }
+
+    /// Makes a fault on the node of a region.
+    fn order(&self, region: usize, act: &str) {
+        let fault = serde_json::json!({"act": {"kind": act}, "for": "10m", "by": "mk"});
+        let call = Call::new("POST", "/v1/admin/faults").json(&fault).header("Authorization", self.up.operator());
+        call.to(self.up.at(1, u8::try_from(region).unwrap() + 1, 2)).expect(201);
+    }
+
+    /// While `us-east` is disturbed, `disturb` breaks a guard rail (it gets the drill's process): the drill is aborted for this
+    /// `reason`, its faults are gone, and nothing is lost.
+    fn breaks(&self, name: &str, mode: &str, guards: &str, reason: &str, disturb: impl Fn(Pid)) {
+        let mut child = self.start(name, &format!("{mode}\nguards = {{ {guards} }}"));
+        disturb(Pid::from_raw(i32::try_from(child.id()).unwrap()));
+        holds("its faults are gone", SOON, || self.faults(1) == 0);
+        // The drill now waits until all regions are equal again.
+        for region in 1..=3 {
+            let end = Call::new("DELETE", "/v1/admin/faults").header("Authorization", self.up.operator());
+            end.to(self.up.at(1, region, 2)).expect(200);
+        }
+        let code = child.wait().unwrap().code();
+        let log = std::fs::read_to_string(self.folder.join(format!("{name}.log"))).unwrap();
+        assert_eq!(code, Some(3), "{name}: {log}");
+        let report = std::fs::read(self.folder.join("reports").join(name).join("report.json")).unwrap();
+        let report: Value = serde_json::from_slice(&report).unwrap();
+        assert!(report["reason"].as_str().unwrap().contains(reason), "{name}: {}", failed(&report));
+        assert_eq!((&report["verdict"], &report["rpo"]["lost"]), (&"aborted".into(), &0.into()), "{name}: {report}");
+        self.settle();
     }
 
     fn faults(&self, region: usize) -> usize {
@@ -278,6 +311,10 @@ fn an_objective_is_missed_and_two_drills_do_not_run_at_once() {
 const HANG: &str = "mode = \"fail\"\nregion = \"us-east\"\nhow = \"hang\"\n\
     phases = { baseline = \"2s\", hold = \"5m\", after = \"0s\" }";
 
+/// A drill that holds as long, with a fault that costs no client anything.
+const ASTRAY: &str = "mode = \"clock\"\nregion = \"us-east\"\nby = \"2s\"\n\
+    phases = { baseline = \"2s\", hold = \"5m\", after = \"0s\" }";
+
 #[test]
 fn a_guard_rail_restores_everything_and_so_does_the_expiry_after_kill_9() {
     let folder = tempfile::tempdir().unwrap();
@@ -307,41 +344,73 @@ fn a_guard_rail_restores_everything_and_so_does_the_expiry_after_kill_9() {
     up.stop();
 }
 
-/// While `us-east` hangs, each of these happens to the regions that the drill does not disturb.
+/// Others than the drill's clients turn up, and replication stands still.
 #[test]
 fn a_breach_of_load_or_lag_restores_everything() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
     let drill = Drill::on(&up, folder.path());
-    let order = |region: u8, act: &str| {
-        let fault = serde_json::json!({"act": {"kind": act}, "for": "10m", "by": "mk"});
-        let call = Call::new("POST", "/v1/admin/faults").json(&fault).header("Authorization", up.operator());
-        call.to(up.at(1, region, 2)).expect(201);
-    };
-    let aborted = |name: &str, guard: &str, reason: &str, disturb: &dyn Fn()| {
-        let mut child = drill.start(name, &format!("{HANG}\nguards = {{ {guard} }}"));
-        disturb();
-        holds("its faults are gone", SOON, || drill.faults(1) == 0);
-        // The drill now waits until all regions are equal again.
-        for region in 1..=3 {
-            let end = Call::new("DELETE", "/v1/admin/faults").header("Authorization", up.operator());
-            end.to(up.at(1, region, 2)).expect(200);
-        }
-        assert_eq!(child.wait().unwrap().code(), Some(3), "{name}");
-        let report = std::fs::read(folder.path().join("reports").join(name).join("report.json")).unwrap();
-        let report: Value = serde_json::from_slice(&report).unwrap();
-        assert!(report["reason"].as_str().unwrap().contains(reason), "{name}: {}", failed(&report));
-        assert_eq!((&report["verdict"], &report["rpo"]["lost"]), (&"aborted".into(), &0.into()), "{report}");
-        drill.settle();
-    };
-    // Others than the drill's clients turn up.
-    aborted("load", "load = 0.05", "requests/s, above 100", &|| {
+    drill.breaks("load", HANG, "load = 0.05", "requests/s, above 100", |_| {
         holds("the drill is aborted", SOON, || {
             (0..100).for_each(|_| drop(Call::new("GET", "/healthz").to(up.node(0))));
             drill.faults(1) == 0
         });
     });
-    aborted("lag", "lag = \"3s\"", "lag by", &|| order(3, "partition"));
+    drill.breaks("lag", ASTRAY, "lag = \"3s\"", "lag by", |_| drill.order(2, "partition"));
+    up.stop();
+}
+
+#[test]
+fn failures_silence_disagreement_and_blindness_restore_everything() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 2);
+    let drill = Drill::on(&up, folder.path());
+    drill.breaks("failures", HANG, "failed = 0.2", "check-ins through the edge failed in 5 s, above 20 %", |_| {
+        drill.order(0, "refuse-clients");
+        drill.order(2, "refuse-clients");
+    });
+    drill.breaks(
+        "silence",
+        ASTRAY,
+        "p99 = \"30s\"",
+        "ap-southeast, which is not disturbed, is silent or not ready",
+        |_| {
+            drill.order(2, "unready");
+        },
+    );
+    // The drill itself stands still for longer than it may go without a look. Check-ins that time out meanwhile do not
+    // count here.
+    drill.breaks("blindness", ASTRAY, "failed = 1.0, p99 = \"1m\"", "the deployment was not looked at for 1", |pid| {
+        let begun = Instant::now();
+        kill(pid, Signal::SIGSTOP).unwrap();
+        holds("the drill is blind", SOON, || begun.elapsed() > Duration::from_secs(11));
+        kill(pid, Signal::SIGCONT).unwrap();
+    });
+    // No router hears another one that could outvote it. The second one takes a region for dead once its file names a
+    // port where nothing listens.
+    let file = |router: &str| up.data.join(router).join("router.toml");
+    let alone = |router: &str| {
+        let written = std::fs::read_to_string(file(router)).unwrap();
+        let mut alone: toml::Table = toml::from_str(&written).unwrap();
+        alone.remove("peers").expect("the router has a peer");
+        up.kill(router);
+        std::fs::write(file(router), alone.to_string()).unwrap();
+        up.start_again(router)
+    };
+    let _routers = ["router-1", "router-2"].map(alone);
+    drill.settle();
+    let right = std::fs::read_to_string(file("router-2")).unwrap();
+    let wrong = right.replace(&up.node(2).to_string(), &up.at(1, 3, 9).to_string());
+    let reads = |text: &str| {
+        std::fs::write(file("router-2"), text).unwrap();
+        kill(up.pid("router-2"), Signal::SIGHUP).unwrap();
+    };
+    let disagreement = "disagreement = \"2s\", p99 = \"30s\"";
+    drill.breaks("disagreement", ASTRAY, disagreement, "routers disagree about ap-southeast", |_| {
+        reads(&wrong);
+        holds("the drill is aborted", SOON, || drill.faults(1) == 0);
+        reads(&right);
+    });
     up.stop();
 }
 

@@ -5,12 +5,14 @@
 //! | `bodies.rs` | check-ins that break a rule, line by line from `tests/data` |
 //! | `strangers.rs` | ids, keys, secrets, cursors and tokens of other clients |
 //! | `wire.rs` | invalid HTTP: too large, endless, too slow, garbage |
+//! | `starving.rs` | clients that read nothing, or take more than their share |
 //! | `peers.rs` | the replication port |
 //! | `impostor.rs` | a peer that claims to be another node, for `peers.rs` |
 
 mod bodies;
 mod impostor;
 mod peers;
+mod starving;
 mod strangers;
 mod wire;
 

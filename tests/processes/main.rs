@@ -4,15 +4,19 @@
 //! | --- | --- |
 //! | `walk.rs` | the walk of the README, and visits that end at their second |
 //! | `failures.rs` | regions that are killed, frozen, cut off, or lose their disk |
+//! | `disks.rs` | disks that are full or hang, and two processes on one |
 //! | `faults.rs` | faults that an operator makes for a drill |
 //! | `drills.rs` | `meridian drill`: modes, refusals, guard rails, exit codes |
 //! | `operators.rs` | tokens, roles and the audit trail |
 //! | `router.rs` | the nearest region by DNS and by HTTP, operators' orders |
 //! | `router_changes.rs` | regions and nodes that come and go while a router runs |
 //! | `running.rs` | nodes with a fast or a wrong clock, peers by host name |
+//! | `documents.rs` | the OpenAPI documents against nodes and the edge |
 //! | `data_set.rs` | what guests typed comes back byte for byte |
 //! | `hostile.rs` | hostile bytes from clients and from peers |
+//! | `backup.rs` | backups that are taken, refused and put back |
 //! | `browser.rs` | the pages in a real browser |
+//! | `signals.rs` | signals that operators and their tools send |
 //! | `simulate.rs` | the command `meridian simulate` |
 //! | `common.rs` | deployments, proxies and clients for these tests |
 //!
@@ -20,9 +24,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod browser;
 mod common;
+mod damage;
 mod data_set;
+mod disks;
+mod documents;
 mod drills;
 mod failures;
 mod faults;
@@ -34,5 +42,6 @@ mod release;
 mod router;
 mod router_changes;
 mod running;
+mod signals;
 mod simulate;
 mod walk;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Call, Deployment, MERIDIAN, Up, Venue, holds, net, within};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
 
 /// An address in Brazil, as in the shipped location database.
 const BRAZIL: &str = "200.147.3.157";
@@ -116,6 +116,48 @@ fn a_node_that_knows_one_other_joins_moves_and_leaves() {
     deployment.wait_linked();
     deployment.wait_complete(&venue);
     assert_eq!(venue.list(deployment.nodes[joined].public).len(), 22);
+}
+
+/// A node dials peers with larger names and is dialled by those with smaller ones, so the first and the last name are tried.
+#[test]
+fn a_node_that_was_removed_while_it_was_cut_off_hears_of_it_when_it_is_back() {
+    let mut deployment = Deployment::disturbed(4);
+    let (largest, smallest) = (1, 2);
+    let venue = Venue::make(deployment.nodes[0].public, "14d");
+    deployment.wait_known(&venue);
+    let fault = json!({"act": {"kind": "partition"}, "for": "10m", "by": "mk", "reason": "a drill"});
+    for away in [largest, smallest] {
+        Call::new("POST", "/v1/admin/faults").json(&fault).to(deployment.nodes[away].admin).expect(201);
+        holds("it is cut off", SOON, || deployment.nodes[away].linked().is_empty());
+        let removal = json!({"by": "mk", "reason": "burnt down", "force": true});
+        change("DELETE", deployment.nodes[away].region, &removal).to(deployment.nodes[0].admin).expect(200);
+    }
+    let is_gone = |deployment: &Deployment, node: usize| {
+        let answer = Call::new("GET", &venue.path).send(deployment.nodes[node].public);
+        answer.is_ok_and(|answer| answer.status == 503 && answer.text().contains("urn:meridian:problem:removed"))
+    };
+    let visit = venue.visit("Zoë", "+49 151 2345678");
+    for away in [largest, smallest] {
+        visit.put().to(deployment.nodes[away].public);
+        assert!(!is_gone(&deployment, away), "it cannot know yet");
+        Call::new("DELETE", "/v1/admin/faults").to(deployment.nodes[away].admin).expect(200);
+    }
+    for away in [largest, smallest] {
+        holds("it takes no clients", SOON, || is_gone(&deployment, away));
+        assert!(deployment.nodes[away].log().contains("a peer says that this node was removed while it was away"));
+    }
+    for stays in [0, 3] {
+        holds("nothing mentions them", SOON, || names(&deployment.nodes[stays].status()).len() == 1);
+        assert!(!is_gone(&deployment, stays), "it was not removed");
+    }
+    // What it heard lies in its store. Added again, it brings what it took in the meantime.
+    deployment.nodes[smallest].stop();
+    deployment.nodes[smallest].restart();
+    holds("it still takes no clients", SOON, || is_gone(&deployment, smallest));
+    let order = change("PUT", deployment.nodes[smallest].region, &membership(&deployment, smallest));
+    order.to(deployment.nodes[3].admin).expect(200);
+    holds("its check-in is there", SOON, || venue.list(deployment.nodes[0].public).len() == 1);
+    holds("it takes clients", SOON, || !is_gone(&deployment, smallest));
 }
 
 fn command(up: &Up, arguments: &[&str]) -> Output {

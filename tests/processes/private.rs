@@ -4,8 +4,9 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use crate::common::{Call, Deployment, MERIDIAN, Up, Venue};
+use crate::common::{Call, Deployment, MERIDIAN, Up, Venue, holds};
 
 /// Every file and folder below `folder` that other users may use, with its mode.
 fn open_to_others(folder: &Path) -> Vec<String> {
@@ -98,4 +99,52 @@ fn the_folder_of_the_data_is_closed_to_other_users_at_a_start() {
     node.start_again();
     assert_eq!(std::fs::metadata(&store).unwrap().permissions().mode() & 0o777, 0o700);
     assert!(node.log().contains("other users of this machine could read the folder of the data"), "{}", node.log());
+}
+
+/// Every file below `folder` that holds one of these texts.
+fn files_with(folder: &Path, texts: &[Vec<u8>]) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files_with(&path, texts));
+        } else if let Ok(bytes) = std::fs::read(&path)
+            && texts.iter().any(|text| memchr::memmem::find(&bytes, text).is_some())
+        {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+/// `node/tests/canary.rs` looks closer, on both engines and without sealing.
+#[test]
+fn a_guest_is_in_no_file_of_any_region_and_keys_are_destroyed_in_all() {
+    let deployment = Deployment::start(2);
+    let [here, there] = &deployment.nodes[..] else { panic!("two nodes") };
+    let venue = Venue::make(here.public, "14d");
+    deployment.wait_known(&venue);
+    let (name, other) = ("Quetzalcoatlina Xylander", "Zephyrinus Quastenflosser");
+    let (erased, kept) = (venue.visit(name, "+49 151 99887766"), venue.visit(other, "+49 151 2345678"));
+    here.ask(&erased.put()).expect(201);
+    here.ask(&kept.put()).expect(201);
+    deployment.wait_complete(&venue);
+    here.ask(&erased.erase()).expect(204);
+    for node in [here, there] {
+        holds("its key is destroyed", Duration::from_secs(60), || node.metric("meridian_erasures_total") == 1.0);
+        let log = std::fs::read_to_string(node.store().join("keys/destroyed.jsonl")).unwrap();
+        assert!(log.contains("\"documents\":1") && log.lines().count() == 1, "{log}");
+        node.ask(&erased.get()).problem(410);
+        assert_eq!(node.ask(&kept.get()).expect(200).json()["persons"][0]["name"], other);
+    }
+    let forms = |text: &str| {
+        let text = text.as_bytes();
+        vec![
+            text.to_vec(),
+            data_encoding::HEXLOWER.encode(text).into_bytes(),
+            text.iter().flat_map(|b| [*b, 0]).collect(),
+        ]
+    };
+    let texts: Vec<Vec<u8>> = [name, other, "99887766", "2345678"].into_iter().flat_map(forms).collect();
+    assert_eq!(files_with(deployment.scratch(), &texts), Vec::<String>::new());
 }

@@ -184,12 +184,12 @@ fn rates(before: ([f64; 2], Instant), after: ([f64; 2], Instant)) -> [f64; 2] {
     [0, 1].map(|survivor| (after.0[survivor] - before.0[survivor]) / seconds)
 }
 
-/// Three regions run at 55 % of their capacity and one dies: the others take its clients and stay below their limit.
+/// Three regions run at half of their capacity and one dies: the others take its clients and stay below their limit.
 #[test]
 fn survivors_of_a_failover_stay_below_their_limit() {
     let folder = tempfile::tempdir().unwrap();
     let (up, _router) = with_limits(folder.path());
-    let mut load = Process::start(load_through(&up, folder.path(), "165", "20s").stdout(Stdio::piped()));
+    let mut load = Process::start(load_through(&up, folder.path(), "155", "20s").stdout(Stdio::piped()));
     holds("the load reaches America", SOON, || {
         assert!(load.runs(), "the load has ended already");
         forwarded(&up, "us-east") >= 100.0
@@ -210,8 +210,8 @@ fn survivors_of_a_failover_stay_below_their_limit() {
     let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
     let check_ins = &report["operations"].as_array().unwrap()[0];
     let (taken, failed) = (check_ins["acknowledged"].as_u64().unwrap(), check_ins["failed"].as_u64().unwrap());
-    // 165 of the 170 for which there is room: almost no request is refused, and every refusal is a 429.
-    assert!(taken > 3_000 && failed * 10 < taken, "{report:#}");
+    // 155 of the 170 for which there is room: almost no request is refused, and every refusal is a 429.
+    assert!(taken > 2_750 && failed * 10 < taken, "{report:#}");
     let failures = report["failures"].as_array().unwrap();
     assert!(failures.iter().all(|failure| failure["outcome"] == "429"), "{report:#}");
     println!("{taken} taken, {failed} refused with 429");

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use crate::common::small_disk::SmallDisk;
 use crate::common::{Call, Venue, holds, net};
 use node::clock::{Clock, SystemClock};
 use node::config::{
-    AdminSection, DrillsSection, Engine, FaultsSection, LimitsSection, ListenSection, NodeConfig, NodeFile,
-    PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
+    AdminSection, BackupSection, DrillsSection, Engine, FaultsSection, HttpSection, LimitsSection, ListenSection,
+    NodeConfig, NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
 use replication::{Monotonic, Now, Wall};
 use serde_json::{Value, json};
@@ -110,9 +111,11 @@ fn file(name: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSection
         storage: StorageSection { engine, ..StorageSection::default() },
         replication: ReplicationSection::default(),
         registry: RegistrySection { policy: "development".to_owned(), ..RegistrySection::default() },
+        http: HttpSection::default(),
         limits: LimitsSection::default(),
         faults: FaultsSection::default(),
         admin: AdminSection::default(),
+        backup: BackupSection::default(),
         drills: DrillsSection::default(),
         peers,
     }
@@ -155,6 +158,46 @@ fn a_days_folder_goes_when_its_day_has_passed() {
     holds("and the node knows it", SOON, || node.status()["tombstones"] == 0 && node.status()["live_documents"] == 1);
     assert!(node.status()["horizon"].is_string());
     Call::new("GET", &venue.path).to(node.public).expect(200);
+}
+
+/// A start writes, and forgetting writes before it frees. On a full disk the ballast makes both possible.
+#[test]
+fn a_full_disk_is_cured_by_forgetting() {
+    for engine in [Engine::Sled, Engine::Fjall] {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("eu");
+        let Some(disk) = SmallDisk::mount(&own.join("store"), 160) else { return };
+        certificates(folder.path(), &["eu"]);
+        let ports = net::free(net::address(), 3);
+        let mut file = file("eu", &ports, engine, Vec::new());
+        (file.storage.reserve_mib, file.storage.ballast_mib) = (16, 8);
+        let ballast = own.join("store/ballast");
+        let later = |days: u64| {
+            let clock = FastClock::new(1);
+            Arc::new(FastClock { wall: clock.wall + Duration::from_hours(24 * days), ..clock })
+        };
+        let node = Running::start(&file, &own, later(0));
+        holds("the ballast is made", SOON, || ballast.is_file());
+        let venue = Venue::make(node.public, "1h");
+        let check_in = |at| {
+            let persons = json!({"persons": [{"name": "Zoë", "phone": "030 23125 001"}]});
+            Call::new("POST", format!("{}/visits", venue.path)).json(&persons).to(at)
+        };
+        assert_eq!(check_in(node.public).status, 201);
+        assert_eq!(node.status()["live_documents"], 2);
+        drop(node);
+
+        disk.fill(0);
+        let node = Running::start(&file, &own, later(3));
+        assert!(!ballast.exists(), "it was given up");
+        holds("days that are over are forgotten", SOON, || node.status()["live_documents"] == 1);
+        holds("their bucket is gone", SOON, || node.status()["buckets"] == 1);
+        Call::new("GET", &venue.path).to(node.public).expect(200);
+        assert_eq!(check_in(node.public).status, 507, "the disk is still full");
+        disk.empty();
+        holds("visits are taken again", SOON, || check_in(node.public).status == 201);
+        holds("the ballast is back", SOON, || ballast.is_file());
+    }
 }
 
 /// An operator who stated a wrong time finds the consequences in `/readyz` and in the metrics.

@@ -60,6 +60,36 @@ fn a_failure_is_reported_and_can_be_followed() {
     assert!(dir.path().join(again.unwrap()).exists(), "{said}");
 }
 
+/// Every printed command works as it is printed, whatever folders are called.
+#[test]
+fn printed_commands_can_be_pasted_into_a_shell() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = "O'Neil's $HOME; runs";
+    std::fs::create_dir(dir.path().join(folder)).unwrap();
+    let copy = format!("{folder}/the canary.toml");
+    std::fs::copy(scenario("canary"), dir.path().join(&copy)).unwrap();
+    let program =
+        format!("{}:{}", Path::new(env!("CARGO_BIN_EXE_meridian")).parent().unwrap().display(), "/usr/bin:/bin");
+    let paste = |line: &str| {
+        let mut shell = Command::new("sh");
+        shell.current_dir(dir.path()).env("PATH", &program).args(["-ec", line]).output().unwrap()
+    };
+    let args = ["run", &copy, "--seed", "1", "--set", "workload.rate=5.0", "--failures", folder];
+    let output = meridian(dir.path(), &args);
+    let said = text(&output.stderr);
+    let again = said.lines().find_map(|line| line.strip_prefix("again: ")).unwrap();
+    let replayed = paste(again);
+    assert_eq!(replayed.status.code(), Some(3), "{again}: {}", text(&replayed.stderr));
+    let plan = again.strip_prefix("meridian simulate replay ").unwrap();
+    let shrunk = paste(&format!("meridian simulate shrink {plan}"));
+    let said = text(&shrunk.stdout);
+    for (printed, code) in [("again: ", 3), ("a request's life: ", 0)] {
+        let line = said.lines().find_map(|line| line.strip_prefix(printed)).unwrap();
+        let output = paste(line);
+        assert_eq!(output.status.code(), Some(code), "{line}: {}", text(&output.stderr));
+    }
+}
+
 /// One seed with other settings is another failure, so the first one's file must survive.
 #[test]
 fn failures_do_not_overwrite_each_other() {

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use node::config::{
-    AdminSection, DrillsSection, FaultsSection, LimitsSection, ListenSection, NodeFile, PeerSection, RegistrySection,
-    ReplicationSection, StorageSection, TlsSection,
+    AdminSection, BackupSection, DrillsSection, Engine, FaultsSection, HttpSection, LimitsSection, ListenSection,
+    NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
 use serde_json::Value;
 use service::authority::CertificateAuthority;
@@ -19,6 +19,7 @@ use super::client::{Answer, Call};
 use super::guest::Venue;
 use super::process::Process;
 use super::proxy::Proxy;
+use super::small_disk::SmallDisk;
 use super::wait::{holds, within};
 use super::{MERIDIAN, net};
 
@@ -46,6 +47,8 @@ pub(crate) struct Node {
     pub replication: SocketAddr,
     pub admin: SocketAddr,
     pub folder: PathBuf,
+    /// Variables of its environment besides the usual ones.
+    pub environment: Vec<(&'static str, PathBuf)>,
     log_filter: &'static str,
     process: Option<Process>,
 }
@@ -58,16 +61,60 @@ impl Deployment {
 
     /// One node for each of these policy packs, with this log filter, all ready.
     pub(crate) fn with(packs: &[&str], log_filter: &'static str) -> Deployment {
-        Deployment::make(packs, log_filter, false)
+        Deployment::make(packs, log_filter, |_| {})
+    }
+
+    /// One node with the development pack and these limits.
+    pub(crate) fn limited(limits: &LimitsSection) -> Deployment {
+        Deployment::make(&["development"], "info", |file| file.limits.clone_from(limits))
+    }
+
+    /// One node with this engine.
+    pub(crate) fn with_engine(engine: Engine) -> Deployment {
+        Deployment::make(&["development"], "info", |file| file.storage.engine = engine)
+    }
+
+    /// One node with this registry.
+    pub(crate) fn with_registry(registry: RegistrySection) -> Deployment {
+        Deployment::make(&["development"], "info", |file| file.registry = registry.clone())
     }
 
     /// This number of nodes that operators may disturb, with the development pack, all ready.
     pub(crate) fn disturbed(nodes: usize) -> Deployment {
-        Deployment::make(&vec!["development"; nodes], "info", true)
+        Deployment::make(&vec!["development"; nodes], "info", |file| file.faults.enabled = true)
     }
 
-    fn make(packs: &[&str], log_filter: &'static str, faults: bool) -> Deployment {
+    /// This number of nodes on this engine, with the development pack, all ready.
+    pub(crate) fn on(engine: Engine, nodes: usize) -> Deployment {
+        Deployment::make(&vec!["development"; nodes], "info", |file| file.storage.engine = engine)
+    }
+
+    /// So many nodes; the data of the first lies on a file system of its own, of so many MiB. `None` where the test may not mount one.
+    pub(crate) fn on_a_small_disk(
+        nodes: usize,
+        mib: u32,
+        configure: impl Fn(&mut StorageSection),
+    ) -> Option<(Deployment, SmallDisk)> {
         let folder = tempfile::tempdir().unwrap();
+        let disk = SmallDisk::mount(&folder.path().join(REGIONS[0]).join("store"), mib)?;
+        let deployment = Deployment::make_in(folder, &vec!["development"; nodes], "info", |file| {
+            if file.region.as_str() == REGIONS[0] {
+                configure(&mut file.storage);
+            }
+        });
+        Some((deployment, disk))
+    }
+
+    fn make(packs: &[&str], log_filter: &'static str, configure: impl Fn(&mut NodeFile)) -> Deployment {
+        Deployment::make_in(tempfile::tempdir().unwrap(), packs, log_filter, configure)
+    }
+
+    fn make_in(
+        folder: TempDir,
+        packs: &[&str],
+        log_filter: &'static str,
+        configure: impl Fn(&mut NodeFile),
+    ) -> Deployment {
         let authority = CertificateAuthority::create(&folder.path().join("certs"), false).unwrap();
         let address = net::address();
         // Bound before the nodes' free ports are found and released, otherwise a proxy could get one of these.
@@ -83,6 +130,7 @@ impl Deployment {
                 replication: ports[1],
                 admin: ports[2],
                 folder: folder.path().join(region),
+                environment: Vec::new(),
                 log_filter,
                 process: None,
             })
@@ -90,8 +138,9 @@ impl Deployment {
         let mut links = Vec::new();
         for (index, pack) in packs.iter().enumerate() {
             authority.issue(&nodes[index].region.parse().unwrap(), false).unwrap();
-            std::fs::create_dir(&nodes[index].folder).unwrap();
-            let mut file = nodes[index].file(pack, faults);
+            std::fs::create_dir_all(&nodes[index].folder).unwrap();
+            let mut file = nodes[index].file(pack);
+            configure(&mut file);
             for (other, peer) in nodes.iter().enumerate().filter(|(other, _)| *other != index) {
                 let mut address = peer.replication;
                 // The node with the smaller name dials, so its side of the link has the proxy.
@@ -127,12 +176,13 @@ impl Deployment {
             replication: ports[1],
             admin: ports[2],
             folder: self.folder.path().join(region),
+            environment: Vec::new(),
             log_filter: "info",
             process: None,
         };
         CertificateAuthority::load_or_create(&self.certs()).unwrap().issue(&region.parse().unwrap(), false).unwrap();
         std::fs::create_dir(&node.folder).unwrap();
-        let mut file = node.file("development", false);
+        let mut file = node.file("development");
         file.peers.push(PeerSection {
             name: known.region.parse().unwrap(),
             region: known.region.parse().unwrap(),
@@ -205,7 +255,7 @@ impl Deployment {
 }
 
 impl Node {
-    fn file(&self, pack: &str, faults: bool) -> NodeFile {
+    fn file(&self, pack: &str) -> NodeFile {
         let certs = Path::new("../certs");
         NodeFile {
             region: self.region.parse().unwrap(),
@@ -222,9 +272,11 @@ impl Node {
             storage: StorageSection::default(),
             replication: ReplicationSection::default(),
             registry: RegistrySection { policy: pack.to_owned(), ..RegistrySection::default() },
+            http: HttpSection::default(),
             limits: LimitsSection::default(),
-            faults: FaultsSection { enabled: faults },
+            faults: FaultsSection::default(),
             admin: AdminSection::default(),
+            backup: BackupSection::default(),
             drills: DrillsSection::default(),
             peers: Vec::new(),
         }
@@ -252,6 +304,7 @@ impl Node {
         let mut command = Command::new(MERIDIAN);
         command.args(["node", "--exit-with-parent", "--config"]).arg(self.config());
         command.env("MERIDIAN_LOG", self.log_filter);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         self.process = Some(Process::logged(&mut command, &self.folder.join("log")));
     }
 
@@ -298,6 +351,15 @@ impl Node {
         let (status, took) = process.ended(STOPPED);
         assert!(status.success(), "{} ended with {status}\n{}", self.region, self.log());
         took
+    }
+
+    /// Whether the node has ended by itself. If so it can be started again.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let has_ended = self.process.as_mut().is_none_or(Process::has_ended);
+        if has_ended {
+            self.process = None;
+        }
+        has_ended
     }
 
     /// Waits until the node has ended by itself.

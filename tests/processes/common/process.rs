@@ -58,6 +58,11 @@ impl Process {
         (status, begun.elapsed())
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Its standard output, if it was piped.
     pub(crate) fn stdout(&mut self) -> Option<impl io::Read + use<>> {
         self.child.stdout.take()

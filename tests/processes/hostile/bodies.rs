@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api::Moment;
 use jiff::{SignedDuration, Timestamp};
 use replication::Wall;
 use serde::Deserialize;
@@ -44,7 +45,8 @@ impl Hostile {
         let Some(visit) = &self.visit else { return self.raw.clone().unwrap() };
         let mut visit = visit.clone();
         for field in ["arrived", "left"] {
-            let time = visit.get(field).and_then(Value::as_str).and_then(|text| text.parse::<Timestamp>().ok());
+            let time = visit.get(field).and_then(Value::as_str).and_then(|text| text.parse::<Moment>().ok());
+            let time = time.map(Timestamp::from);
             let near = time.filter(|time| time.duration_since(self.now).abs() < SignedDuration::from_hours(24 * 365));
             if let Some(time) = near {
                 visit[field] = (time + shift).to_string().into();

@@ -102,12 +102,12 @@ fn cursors_tokens_queries_and_methods_are_read_strictly() {
     assert_eq!(node.ask(&call).expect(200).header("meridian-stale"), None);
 
     for (method, path, allow) in [
-        ("DELETE", "/v1/venues".to_owned(), "POST"),
-        ("PUT", venue.path.clone(), "GET, HEAD, PATCH, DELETE"),
-        ("GET", format!("{}/visits", venue.path), "POST"),
-        ("POST", format!("{}/guests", venue.path), "GET, HEAD"),
-        ("BREW", "/healthz".to_owned(), "GET, HEAD"),
-        ("TRACE", guarded.guest.path().to_owned(), "GET, HEAD, PUT, PATCH, DELETE"),
+        ("DELETE", "/v1/venues".to_owned(), "POST, OPTIONS"),
+        ("PUT", venue.path.clone(), "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        ("GET", format!("{}/visits", venue.path), "POST, OPTIONS"),
+        ("POST", format!("{}/guests", venue.path), "GET, HEAD, OPTIONS"),
+        ("BREW", "/healthz".to_owned(), "GET, HEAD, OPTIONS"),
+        ("TRACE", guarded.guest.path().to_owned(), "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"),
     ] {
         let answer = node.ask(&Call::new(method, path));
         assert_eq!(answer.header("allow"), Some(allow));

@@ -1,0 +1,147 @@
+//! Files of a node's store are damaged or lost: the node finds it, and its peers fill it again.
+
+use std::fs;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use node::config::Engine;
+
+use crate::common::guest::List;
+use crate::common::{Deployment, MERIDIAN, Venue, Visit, within};
+
+/// A node is started again by its supervisor, notices more damage, and fetches everything.
+const HEALED: Duration = Duration::from_secs(90);
+/// A supervisor starts a node again that often.
+const STARTS: usize = 4;
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+/// Flips a bit in each block of a file that holds something.
+fn damage(file: &Path) {
+    let (bytes, opened) = (fs::read(file).unwrap(), fs::File::options().write(true).open(file).unwrap());
+    for (number, block) in bytes.chunks(512).enumerate() {
+        if let Some(at) = block.iter().rposition(|byte| *byte != 0) {
+            let offset = u64::try_from(number * 512 + at / 2).unwrap();
+            opened.write_all_at(&[block[at / 2] ^ 0x10], offset).unwrap();
+        }
+    }
+}
+
+struct Damaged {
+    deployment: Deployment,
+    venue: Venue,
+    visits: Vec<Visit>,
+    whole: List,
+}
+
+impl Damaged {
+    fn new(engine: Engine) -> Damaged {
+        let deployment = Deployment::on(engine, 2);
+        let here = deployment.nodes[0].public;
+        let venue = Venue::make(here, "2d");
+        deployment.wait_known(&venue);
+        let visits: Vec<Visit> = (0..40).map(|n| venue.visit(&format!("Guest {n}"), "+49 711 123")).collect();
+        for (number, visit) in visits.iter().enumerate() {
+            visit.check_in(deployment.nodes[number % 2].public);
+        }
+        deployment.wait_complete(&venue);
+        for visit in &visits[..5] {
+            visit.erase().to(here).expect(204);
+        }
+        within("both show the same", HEALED, || {
+            let (one, other) = (venue.list(here), venue.list(deployment.nodes[1].public));
+            if one.len() == 35 && one == other { Ok(()) } else { Err((one.len(), other.len())) }
+        });
+        let whole = venue.list(here);
+        Damaged { deployment, venue, visits, whole }
+    }
+
+    /// Stops the second node, does this to its store, and starts it as often as a supervisor would.
+    fn heals(&mut self, what: &str, harm: impl FnOnce(&Path)) {
+        let node = &mut self.deployment.nodes[1];
+        node.stop();
+        assert_eq!(verify(&node.folder), Some(0), "{what}: a store that was healed is whole");
+        harm(&node.store());
+        assert_eq!(verify(&node.folder), Some(1), "{what}: the damage is seen offline");
+        node.restart();
+        let mut starts = 1;
+        within(what, HEALED, || {
+            let node = &mut self.deployment.nodes[1];
+            if node.has_ended() {
+                starts += 1;
+                assert!(starts <= STARTS, "{what}: the node does not come back: {}", node.log());
+                node.restart();
+            }
+            let guests = self.venue.call("GET", "/guests?limit=1000").send(node.public);
+            let guests = guests.map_err(|error| error.to_string())?;
+            if guests.status != 200 {
+                return Err(format!("{} {}", guests.status, guests.text()));
+            }
+            let rows = guests.json()["visits"].as_array().map_or(0, Vec::len);
+            let is_ready = crate::common::Call::new("GET", "/readyz").send(node.public).is_ok_and(|a| a.status == 200);
+            let is_whole = rows == 35 && is_ready && guests.json().get("unreadable").is_none();
+            if is_whole && self.venue.list(node.public) == self.whole && node.metric("meridian_damaged_rows") == 0.0 {
+                return Ok(());
+            }
+            Err(format!("{rows} rows, ready: {is_ready}"))
+        });
+        let node = &self.deployment.nodes[1];
+        for visit in &self.visits[..5] {
+            visit.get().to(node.public).problem(410);
+        }
+        for visit in &self.visits[5..] {
+            visit.get().to(node.public).expect(200);
+        }
+    }
+}
+
+/// The exit code of `meridian verify`.
+fn verify(folder: &Path) -> Option<i32> {
+    Command::new(MERIDIAN).arg("verify").arg(folder).output().unwrap().status.code()
+}
+
+fn is_below(file: &Path, part: &str) -> bool {
+    file.to_str().unwrap().contains(part)
+}
+
+fn damage_all(store: &Path, of: impl Fn(&Path) -> bool) {
+    let found: Vec<PathBuf> = files(store).into_iter().filter(|file| of(file)).collect();
+    assert!(!found.is_empty(), "there is no such file");
+    found.iter().for_each(|file| damage(file));
+}
+
+#[test]
+fn a_store_on_sled_heals_from_damage_in_each_of_its_files() {
+    let mut damaged = Damaged::new(Engine::Sled);
+    damaged.heals("a day's pages", |store| damage_all(store, |file| is_below(file, "day-") && file.ends_with("db")));
+    damaged.heals("a day's configuration", |store| {
+        damage_all(store, |file| is_below(file, "day-") && file.ends_with("conf"))
+    });
+    damaged.heals("the pages of what lasts", |store| {
+        damage_all(store, |file| is_below(file, "buckets/lasting") && file.ends_with("db"))
+    });
+    damaged.heals("the secrets of the hours", |store| damage_all(store, |file| is_below(file, "keys/expiries-")));
+    damaged.heals("the trees", |store| damage_all(store, |file| is_below(file, "keys/arrivals-")));
+    damaged.heals("a folder that is gone", |store| {
+        let mut days = fs::read_dir(store.join("buckets")).unwrap().map(|entry| entry.unwrap().path());
+        fs::remove_dir_all(days.find(|day| is_below(day, "/day-")).unwrap()).unwrap();
+    });
+}
+
+#[test]
+fn a_store_on_fjall_heals_from_damage_in_each_of_its_files() {
+    let mut damaged = Damaged::new(Engine::Fjall);
+    damaged.heals("the journal", |store| damage_all(store, |file| file.extension().is_some_and(|e| e == "jnl")));
+    damaged.heals("the keyspaces", |store| damage_all(store, |file| is_below(file, "fjall/keyspaces")));
+    damaged
+        .heals("the keys", |store| damage_all(store, |file| is_below(file, "keys/") && !is_below(file, "destroyed")));
+}
