@@ -13,10 +13,11 @@ mod poison;
 mod sled;
 mod snapshots;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use replication::{Sealed, Storage, StorageError};
+use replication::{KeyFiles as _, KeyName, Sealed, Storage, StorageError};
 
 pub(crate) use damage::suspect;
 pub use fjall::FjallStorage;
@@ -88,6 +89,16 @@ pub fn open_at_rest(data: &Path) -> Result<Store, StorageError> {
         Engine::Sled => Arc::new(sealed(SledStorage::open(data, CHECK_CACHE)?, data, metrics)?),
         Engine::Fjall => Arc::new(sealed(FjallStorage::open(data, CHECK_CACHE)?, data, metrics)?),
     })
+}
+
+/// The key files of a node that does not run, each with whether it has all its keys.
+///
+/// # Errors
+/// [`StorageError`] if one cannot be read.
+pub fn keys_at_rest(data: &Path) -> Result<BTreeMap<KeyName, bool>, StorageError> {
+    let metrics = Arc::new(Metrics::new().map_err(engine("made its metrics"))?);
+    let files = FolderOfKeys::open(data.join(KEYS), false, metrics)?.all()?;
+    Ok(files.into_iter().map(|(name, contents)| (name, name.is_whole(&contents))).collect())
 }
 
 /// Seals the rows of an engine; the key files lie beside its own, in `keys`.

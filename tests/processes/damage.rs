@@ -1,5 +1,6 @@
 //! Files of a node's store are damaged or lost: the node finds it, and its peers fill it again.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -25,16 +26,27 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Flips a bit in each block of a file that holds something.
+/// Flips two bits in each block of a file that holds something: in its middle and in its last byte.
 fn damage(file: &Path) {
     let (bytes, opened) = (fs::read(file).unwrap(), fs::File::options().write(true).open(file).unwrap());
     for (number, block) in bytes.chunks(512).enumerate() {
-        if let Some(at) = block.iter().rposition(|byte| *byte != 0) {
-            let offset = u64::try_from(number * 512 + at / 2).unwrap();
-            opened.write_all_at(&[block[at / 2] ^ 0x10], offset).unwrap();
+        if let Some(last) = block.iter().rposition(|byte| *byte != 0) {
+            for at in BTreeSet::from([last / 2, last]) {
+                opened.write_all_at(&[block[at] ^ 0x10], u64::try_from(number * 512 + at).unwrap()).unwrap();
+            }
         }
     }
 }
+
+/// Whether `meridian verify` sees a damage.
+enum Offline {
+    Seen,
+    /// fjall takes a broken entry of its journal for the end that a crash has torn. The store is whole then, but older, and
+    /// only its peers know that.
+    MayLookOlder,
+}
+
+use Offline::{MayLookOlder, Seen};
 
 struct Damaged {
     deployment: Deployment,
@@ -66,12 +78,15 @@ impl Damaged {
     }
 
     /// Stops the second node, does this to its store, and starts it as often as a supervisor would.
-    fn heals(&mut self, what: &str, harm: impl FnOnce(&Path)) {
+    fn heals(&mut self, what: &str, offline: Offline, harm: impl FnOnce(&Path)) {
         let node = &mut self.deployment.nodes[1];
         node.stop();
         assert_eq!(verify(&node.folder), Some(0), "{what}: a store that was healed is whole");
         harm(&node.store());
-        assert_eq!(verify(&node.folder), Some(1), "{what}: the damage is seen offline");
+        match (offline, verify(&node.folder)) {
+            (Offline::Seen, code) => assert_eq!(code, Some(1), "{what}: the damage is seen offline"),
+            (Offline::MayLookOlder, code) => assert!(matches!(code, Some(0 | 1)), "{what}: {code:?}"),
+        }
         node.restart();
         let mut starts = 1;
         within(what, HEALED, || {
@@ -122,16 +137,17 @@ fn damage_all(store: &Path, of: impl Fn(&Path) -> bool) {
 #[test]
 fn a_store_on_sled_heals_from_damage_in_each_of_its_files() {
     let mut damaged = Damaged::new(Engine::Sled);
-    damaged.heals("a day's pages", |store| damage_all(store, |file| is_below(file, "day-") && file.ends_with("db")));
-    damaged.heals("a day's configuration", |store| {
+    damaged
+        .heals("a day's pages", Seen, |store| damage_all(store, |file| is_below(file, "day-") && file.ends_with("db")));
+    damaged.heals("a day's configuration", Seen, |store| {
         damage_all(store, |file| is_below(file, "day-") && file.ends_with("conf"))
     });
-    damaged.heals("the pages of what lasts", |store| {
+    damaged.heals("the pages of what lasts", Seen, |store| {
         damage_all(store, |file| is_below(file, "buckets/lasting") && file.ends_with("db"))
     });
-    damaged.heals("the secrets of the hours", |store| damage_all(store, |file| is_below(file, "keys/expiries-")));
-    damaged.heals("the trees", |store| damage_all(store, |file| is_below(file, "keys/arrivals-")));
-    damaged.heals("a folder that is gone", |store| {
+    damaged.heals("the secrets of the hours", Seen, |store| damage_all(store, |file| is_below(file, "keys/expiries-")));
+    damaged.heals("the trees", Seen, |store| damage_all(store, |file| is_below(file, "keys/arrivals-")));
+    damaged.heals("a folder that is gone", Seen, |store| {
         let mut days = fs::read_dir(store.join("buckets")).unwrap().map(|entry| entry.unwrap().path());
         fs::remove_dir_all(days.find(|day| is_below(day, "/day-")).unwrap()).unwrap();
     });
@@ -140,8 +156,11 @@ fn a_store_on_sled_heals_from_damage_in_each_of_its_files() {
 #[test]
 fn a_store_on_fjall_heals_from_damage_in_each_of_its_files() {
     let mut damaged = Damaged::new(Engine::Fjall);
-    damaged.heals("the journal", |store| damage_all(store, |file| file.extension().is_some_and(|e| e == "jnl")));
-    damaged.heals("the keyspaces", |store| damage_all(store, |file| is_below(file, "fjall/keyspaces")));
-    damaged
-        .heals("the keys", |store| damage_all(store, |file| is_below(file, "keys/") && !is_below(file, "destroyed")));
+    damaged.heals("the journal", MayLookOlder, |store| {
+        damage_all(store, |file| file.extension().is_some_and(|e| e == "jnl"))
+    });
+    damaged.heals("the keyspaces", Seen, |store| damage_all(store, |file| is_below(file, "fjall/keyspaces")));
+    damaged.heals("the keys", Seen, |store| {
+        damage_all(store, |file| is_below(file, "keys/") && !is_below(file, "destroyed"))
+    });
 }

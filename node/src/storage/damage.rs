@@ -161,7 +161,9 @@ fn forget_suspicion(data: &Path) -> io::Result<()> {
 
 /// Renames a folder, so that the engine does not see it any more. Returns its new name.
 pub(super) fn rename(folder: &Path, name: &str) -> io::Result<String> {
-    let damaged = format!("{DAMAGED}{name}-{}", jiff::Timestamp::now().as_second());
+    // A clock that was set back names a moment twice.
+    let names = (jiff::Timestamp::now().as_second()..).map(|at| format!("{DAMAGED}{name}-{at}"));
+    let damaged = names.into_iter().find(|name| !folder.join(name).exists()).ok_or(io::ErrorKind::AlreadyExists)?;
     fs::rename(folder.join(name), folder.join(&damaged))?;
     fs::File::open(folder)?.sync_all()?;
     Ok(damaged)

@@ -5,7 +5,7 @@
 //! | `arrivals-495312`, `lasting` | a tree of keys |
 //! | `expiries-495648` | the secret of an hour |
 //! | `new-...`, `gone-...` | a file that is being made, or destroyed |
-//! | `over` | up to when every expiry is over, in Unix milliseconds |
+//! | `over` | up to when every expiry is over, in Unix milliseconds, twice because a flipped bit makes another number |
 //! | `destroyed.jsonl`, `destroyed.1.jsonl` | what was destroyed and when, without a name of any document |
 //!
 //! Keys are overwritten in place, because a new file leaves the blocks of the old one readable. That is of use only where
@@ -154,16 +154,23 @@ impl KeyFiles for FolderOfKeys {
     }
 
     fn set_over(&self, over: Wall) -> Result<(), StorageError> {
-        self.put(OVER, over.0.to_string().as_bytes()).map_err(engine("wrote which keys are over"))
+        self.put(OVER, format!("{0} {0}", over.0).as_bytes()).map_err(engine("wrote which keys are over"))
     }
 
-    fn over(&self) -> Result<Wall, StorageError> {
-        let read = match fs::read_to_string(self.folder.join(OVER)) {
-            Ok(text) => text.trim().parse().map(Wall).map_err(io::Error::other),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Wall::default()),
-            Err(error) => Err(error),
+    fn over(&self) -> Result<Option<Wall>, StorageError> {
+        let contents = match fs::read(self.folder.join(OVER)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Wall::default())),
+            contents => contents.map_err(engine("read which keys are over"))?,
         };
-        read.map_err(engine("read which keys are over"))
+        let text = str::from_utf8(&contents).unwrap_or_default();
+        let over = text.split_once(' ').filter(|(one, other)| one == other).and_then(|(over, _)| over.parse().ok());
+        if over.is_none() {
+            tracing::error!(
+                action = "check the disk",
+                "the note of which keys are over is damaged: the store's own horizon takes its place"
+            );
+        }
+        Ok(over.map(Wall))
     }
 
     fn may_replace(&self, damaged: KeyName) -> bool {
@@ -190,5 +197,60 @@ impl KeyFiles for FolderOfKeys {
                 self.log(&serde_json::json!({ "at": at, "file": name.to_string() }));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use replication::{KeyFiles as _, KeyName, Wall};
+
+    use super::{FolderOfKeys, OVER};
+    use crate::metrics::Metrics;
+
+    fn keys(folder: &tempfile::TempDir) -> FolderOfKeys {
+        FolderOfKeys::open(folder.path().join("keys"), false, Arc::new(Metrics::new().unwrap())).unwrap()
+    }
+
+    #[test]
+    fn every_flipped_bit_of_the_note_of_what_is_over_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(&folder);
+        assert_eq!(keys.over().unwrap(), Some(Wall(0)));
+        keys.set_over(Wall(1_800_000_000_000)).unwrap();
+        assert_eq!(keys.over().unwrap(), Some(Wall(1_800_000_000_000)));
+        let path = keys.folder.join(OVER);
+        let whole = fs::read(&path).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, flipped).unwrap();
+            assert_eq!(keys.over().unwrap(), None, "bit {bit}");
+        }
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert_eq!(keys.over().unwrap(), None, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_file_is_made_whole_and_destroyed_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(&folder);
+        let name = KeyName::Expiries(5);
+        keys.create(name, b"a secret").unwrap();
+        keys.write(name, 10, b"more").unwrap();
+        keys.overwrite(name, &[0], 8).unwrap();
+        assert_eq!(keys.all().unwrap(), [(name, b"\0\0\0\0\0\0\0\0\0\0more".to_vec())]);
+        // As a crash leaves them.
+        for begun in ["new-expiries-6", "gone-expiries-7"] {
+            fs::write(keys.folder.join(begun), b"a secret").unwrap();
+        }
+        keys.destroy(name).unwrap();
+        keys.destroy(name).unwrap();
+        assert_eq!(keys.all().unwrap(), []);
+        assert_eq!(fs::read_dir(&keys.folder).unwrap().count(), 0);
     }
 }

@@ -129,15 +129,16 @@ pub(super) fn read<S: Storage>(storage: &S) -> Result<BTreeMap<Bucket, BucketHea
 }
 
 /// The buckets of a store that no replica uses which are missing, or older than the rest of it. A replica that opens it
-/// fetches what was in them from its peers.
+/// fetches what was in them from its peers. `has_keys` says that rows were sealed for this store; then it is not new.
 ///
 /// # Errors
 /// [`StorageError`] if the engine fails, or a header or the store's own state does not decode.
-pub fn missing_buckets(storage: &impl Storage) -> Result<Vec<Bucket>, StorageError> {
+pub fn missing_buckets(storage: &impl Storage, has_keys: bool) -> Result<Vec<Bucket>, StorageError> {
     let meta = meta::read(storage)?;
     let horizon = meta.as_ref().map(|meta| meta.horizon).unwrap_or_default();
     Ok(match judge(&read(storage)?, horizon, meta.is_some()) {
         StoreState::WentBack { missing, .. } => missing,
+        StoreState::Whole(_) | StoreState::Half(_) if meta.is_none() && has_keys => vec![Bucket::Lasting],
         StoreState::Whole(_) | StoreState::Half(_) => Vec::new(),
     })
 }

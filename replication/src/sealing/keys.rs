@@ -45,11 +45,11 @@ pub trait KeyFiles {
     /// [`StorageError`] if that fails.
     fn set_over(&self, over: Wall) -> Result<(), StorageError>;
 
-    /// What [`KeyFiles::set_over`] was told last; the epoch if nothing.
+    /// What [`KeyFiles::set_over`] was told last; the epoch if nothing, `None` if that is damaged.
     ///
     /// # Errors
     /// [`StorageError`] if it cannot be read.
-    fn over(&self) -> Result<Wall, StorageError>;
+    fn over(&self) -> Result<Option<Wall>, StorageError>;
 
     /// Whether a new file may take the place of a damaged one. What was sealed with it is damaged then, and comes back from
     /// peers. Asked before anything is destroyed, so that the operator can be told.

@@ -125,8 +125,8 @@ impl KeyFiles for MemoryKeys {
         Ok(())
     }
 
-    fn over(&self) -> Result<Wall, StorageError> {
-        Ok(self.lock().over)
+    fn over(&self) -> Result<Option<Wall>, StorageError> {
+        Ok(Some(self.lock().over))
     }
 
     fn note(&self, destroyed: Destroyed) {

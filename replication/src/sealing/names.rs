@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::file::{SecretFile, TreeFile};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::time::{HOUR_MS, Wall};
 
@@ -29,6 +30,17 @@ impl KeyName {
     #[must_use]
     pub fn secret(key: &DocumentKey) -> Option<KeyName> {
         (key.bucket() != Bucket::Lasting).then(|| KeyName::Expiries(hour(key.expires_at)))
+    }
+
+    /// Whether these contents of the file have all their keys.
+    #[must_use]
+    pub fn is_whole(self, contents: &[u8]) -> bool {
+        match self {
+            KeyName::Expiries(_) => SecretFile::decode(contents).is_some(),
+            KeyName::Arrivals(_) | KeyName::Lasting => {
+                TreeFile::decode(contents).is_some_and(|tree| !tree.is_damaged())
+            }
+        }
     }
 
     /// The moment after which no document needs this file.

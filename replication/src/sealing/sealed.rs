@@ -10,6 +10,7 @@ use super::file::SLOT;
 use super::keyring::{Keyring, Opened};
 use super::{Destroyed, KeyFiles, KeyName, RandomBytes};
 use crate::key::{Bucket, DocumentKey, DocumentName};
+use crate::replica::horizon_of;
 use crate::storage::{
     BucketBatch, KeyRange, ScanVisitor, Storage, StorageError, WriteBatch, document_of, erased_of, scan_documents,
     scan_erased,
@@ -51,7 +52,9 @@ impl<S: Storage, K: KeyFiles> Sealed<S, K> {
         random: RandomBytes,
         max_retention: Duration,
     ) -> Result<Sealed<S, K>, StorageError> {
-        let mut ring = Keyring::new(random, max_retention, files.over()?);
+        // The replica's horizon is durable before keys are destroyed up to it.
+        let over = files.over()?.map_or_else(|| horizon_of(&engine), Ok)?;
+        let mut ring = Keyring::new(random, max_retention, over);
         for (name, contents) in files.all()? {
             let left = ring.take_up(name, &contents);
             if (left.is_err() || ring.is_damaged(name)) && files.may_replace(name) {

@@ -1,4 +1,4 @@
-//! Whoever takes the disk reads nothing of an erased or expired document, whenever the machine dies.
+//! A thief of the disk reads nothing of an erased or expired document, at whatever step the machine dies.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use replication::memory::MemoryStorage;
 use replication::{
-    Bucket, Change, Collection, Destroyed, DocumentId, DocumentKey, DocumentName, Event, KeyName, MemoryKeys,
+    Bucket, Change, Collection, Destroyed, DocumentId, DocumentKey, DocumentName, Event, KeyFiles, KeyName, MemoryKeys,
     Monotonic, Now, Outcome, RandomBytes, Reader, Reason, Replica, ReplicaConfig, ReplicaId, ScanVisitor, Sealed,
     Storage, StorageError, TenantId, Value, View, Wall, Write, WriteBatch, WriteError,
 };
@@ -341,4 +341,45 @@ fn a_store_without_its_key_files_does_not_open() {
     drop(running);
     let opened = Sealed::open(machine.engine, MemoryKeys::default(), random(2), LONGEST).map(|_| ());
     assert!(matches!(opened, Err(StorageError::KeysLost { .. })));
+}
+
+/// Key files whose note of which keys are over is damaged.
+struct NoteLost(MemoryKeys);
+
+impl KeyFiles for NoteLost {
+    fn all(&self) -> Result<Vec<(KeyName, Vec<u8>)>, StorageError> {
+        self.0.all()
+    }
+    fn create(&self, name: KeyName, contents: &[u8]) -> Result<(), StorageError> {
+        self.0.create(name, contents)
+    }
+    fn write(&self, name: KeyName, offset: u64, bytes: &[u8]) -> Result<(), StorageError> {
+        self.0.write(name, offset, bytes)
+    }
+    fn overwrite(&self, name: KeyName, offsets: &[u64], length: usize) -> Result<(), StorageError> {
+        self.0.overwrite(name, offsets, length)
+    }
+    fn destroy(&self, name: KeyName) -> Result<(), StorageError> {
+        self.0.destroy(name)
+    }
+    fn set_over(&self, over: Wall) -> Result<(), StorageError> {
+        self.0.set_over(over)
+    }
+    fn over(&self) -> Result<Option<Wall>, StorageError> {
+        Ok(None)
+    }
+    fn note(&self, destroyed: Destroyed) {
+        self.0.note(destroyed);
+    }
+}
+
+#[test]
+fn a_damaged_note_of_which_keys_are_over_keeps_the_store_from_nothing() {
+    let (machine, mut seen) = (Machine::default(), Acknowledged::default());
+    let mut running = machine.start(1).unwrap();
+    play(&mut running, &mut seen).unwrap();
+    drop(running);
+    let store = Sealed::open(machine.engine, NoteLost(machine.keys), random(2), LONGEST).unwrap();
+    let rows = Reader::new(store, LONGEST).all(Wall(0)).unwrap();
+    assert_eq!(rows.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), seen.visits[3..]);
 }

@@ -55,7 +55,7 @@ pub(in crate::world) fn no_erased_bytes(
     no_thief_reads(world, node, name.as_ref(), wanted)
 }
 
-/// Whoever takes the disk away reads no visit that is `gone`, and none of an hour that is over. A disk that lies about its
+/// A thief of the disk reads no visit that is `gone`, and none of an hour that is over. A disk that lies about its
 /// syncs may have kept the keys.
 fn no_thief_reads(
     world: &World,
@@ -67,7 +67,7 @@ fn no_thief_reads(
     if machine.lying {
         return Ok(());
     }
-    let over = machine.keys.over().unwrap_or_default();
+    let over = machine.keys.over().ok().flatten().unwrap_or_default();
     let is_gone = |key: &DocumentKey| {
         KeyName::secret(key).is_some_and(|hour| hour.needed_until(Duration::ZERO) <= over)
             || world.model.names.get(&key.name).is_some_and(|visit| gone(*visit))
