@@ -12,10 +12,11 @@ import catch_up
 import cpu
 import join
 import lag
+import overload
 import restarts
 from harness import ROOT, machine
 
-NAMES = {"lag": lag, "cpu": cpu, "catch-up": catch_up, "join": join, "restarts": restarts}
+NAMES = {"lag": lag, "cpu": cpu, "catch-up": catch_up, "join": join, "restarts": restarts, "overload": overload}
 
 
 def release():

@@ -20,6 +20,7 @@
 //! - The driver never waits for writers, links or the committer: it closes a link that cannot keep up.
 //! - A storage error, a panic or a hanging disk stops the node, because it no longer knows what is durable.
 
+mod admission;
 mod apply;
 mod changes;
 mod events;
@@ -46,6 +47,7 @@ pub use changes::Follower;
 pub use handle::{Handle, Refused, SeenRows};
 pub use pulse::{STALLED, Stall};
 
+use admission::Admission;
 use apply::{Driver, Outputs};
 use changes::Changes;
 use pulse::Pulse;
@@ -53,8 +55,6 @@ use queues::Queues;
 
 /// How long the watchdog, once it has reported, waits for the process to end before it ends the process.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Most writes that may wait; beyond that clients are told to try again later.
-const WAITING_WRITES: usize = 16 * 1024;
 /// Most damaged rows that readers may have told of before the driver's next turn.
 const WAITING_UNREADABLE: usize = 1024;
 /// Most frames that may wait for the driver, over all links.
@@ -130,7 +130,7 @@ pub fn start(
     heartbeat: Duration,
     metrics: Arc<Metrics>,
 ) -> std::io::Result<(Handle, Running)> {
-    let (writes_in, writes) = mpsc::channel(WAITING_WRITES);
+    let (writes_in, writes) = mpsc::channel(admission::MOST);
     let (links_in, links) = mpsc::channel(WAITING_FRAMES);
     let (control_in, control) = mpsc::unbounded_channel();
     let (batches_in, batches) = std::sync::mpsc::channel();
@@ -159,6 +159,7 @@ pub fn start(
     let changes = Arc::new(Changes::default());
     let handle = Handle {
         writes: writes_in,
+        admission: Admission::new(apply::BATCH_RECORDS),
         links: links_in,
         control: control_in.clone(),
         status: status_out,

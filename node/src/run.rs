@@ -211,6 +211,7 @@ async fn serve(
     stop_links_in.send_replace(true);
     peers.shutdown().await;
     running.stop().await?;
+    storage::stopped_well(&config.data);
     tracing::info!("stopped; everything acknowledged is durable");
     Ok(())
 }

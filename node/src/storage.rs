@@ -6,6 +6,7 @@
 //! [`Snapshots`], which backups read.
 
 mod damage;
+mod deaths;
 mod fjall;
 mod keys;
 mod parts;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use replication::{KeyFiles as _, KeyName, Sealed, Storage, StorageError};
 
 pub(crate) use damage::suspect;
+pub(crate) use deaths::stopped_well;
 pub use fjall::FjallStorage;
 pub use poison::Poison;
 pub use sled::SledStorage;

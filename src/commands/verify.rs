@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use indicatif::ProgressBar;
+use node::backup::UNFINISHED;
 use node::storage;
 use registry::LONGEST_RETENTION;
 use replication::{Bucket, KeyName, Verified, missing_buckets, verify};
@@ -46,6 +47,9 @@ pub(crate) fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn read(data: &Path) -> anyhow::Result<Found> {
+    if data.join(UNFINISHED).exists() {
+        bail!("a restore into {} did not finish: delete the folder, and restore again", data.display());
+    }
     let store = storage::open_at_rest(data).with_context(|| {
         format!(
             "the store in {} does not open: stop the node that uses it; if none does, it is damaged, and a node with \

@@ -83,6 +83,8 @@ impl fmt::Display for RequestOutcome {
 pub(crate) struct Recorder {
     /// One histogram for each of [`Kind::ALL`].
     pub(crate) latencies: [Histogram<u64>; 3],
+    /// Of answers that refuse an operation.
+    pub(crate) refusals: Histogram<u64>,
     /// Operations that finally failed.
     pub(crate) failures: BTreeMap<(Kind, RequestOutcome), u64>,
     /// Attempts that were repeated at another target.
@@ -104,6 +106,7 @@ impl Recorder {
     pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             latencies: [histogram(3)?, histogram(3)?, histogram(3)?],
+            refusals: histogram(3)?,
             failures: BTreeMap::new(),
             retries: BTreeMap::new(),
             repeats: 0,
@@ -113,7 +116,7 @@ impl Recorder {
 
     /// Records an acknowledged operation.
     pub(crate) fn success(&mut self, kind: Kind, latency: Duration) {
-        let us = u64::try_from(latency.min(LONGEST).as_micros()).unwrap_or(u64::MAX);
+        let us = micros(latency);
         // Not `saturating_record`, because that caps values at the present size of the histogram, while `record` lets
         // it grow.
         let _ = self.latencies[kind as usize].record(us);
@@ -121,7 +124,10 @@ impl Recorder {
     }
 
     /// Records an operation that finally failed.
-    pub(crate) fn failure(&mut self, kind: Kind, outcome: RequestOutcome) {
+    pub(crate) fn failure(&mut self, kind: Kind, outcome: RequestOutcome, latency: Duration) {
+        if let RequestOutcome::Status(_) = outcome {
+            let _ = self.refusals.record(micros(latency));
+        }
         *self.failures.entry((kind, outcome)).or_default() += 1;
     }
 
@@ -142,6 +148,7 @@ impl Recorder {
         for (sum, one) in self.latencies.iter_mut().zip(&other.latencies) {
             let _ = sum.add(one);
         }
+        let _ = self.refusals.add(&other.refusals);
         for (key, count) in &other.failures {
             *self.failures.entry(*key).or_default() += count;
         }
@@ -157,6 +164,10 @@ impl Recorder {
     }
 }
 
+fn micros(latency: Duration) -> u64 {
+    u64::try_from(latency.min(LONGEST).as_micros()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -168,10 +179,11 @@ mod tests {
         let (mut one, mut sum) = (Recorder::new().unwrap(), Recorder::new().unwrap());
         one.success(Kind::CheckIn, Duration::from_micros(80));
         one.success(Kind::CheckIn, Duration::from_secs(90));
-        one.failure(Kind::Erasure, RequestOutcome::TimedOut);
+        one.failure(Kind::Erasure, RequestOutcome::TimedOut, Duration::from_secs(10));
+        one.failure(Kind::Erasure, RequestOutcome::Status(503), Duration::from_millis(1));
         sum.add(&one);
         let latencies = &sum.latencies[0];
-        assert_eq!((latencies.len(), sum.latencies[2].len(), sum.failed()), (2, 0, 1));
+        assert_eq!((latencies.len(), sum.latencies[2].len(), sum.failed(), sum.refusals.len()), (2, 0, 2, 1));
         assert!((89_900_000..=90_100_000).contains(&latencies.max()), "{}", latencies.max());
         let mut recent = super::histogram(2).unwrap();
         one.drain_recent(&mut recent);

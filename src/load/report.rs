@@ -24,6 +24,9 @@ pub(crate) struct Report {
     check_ins_per_s: f64,
     operations: Vec<Operation>,
     failures: Vec<Failure>,
+    /// How long answers took that refuse an operation; absent if there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusals: Option<Refusals>,
     /// Attempts that were repeated at another target.
     retries: Vec<Failure>,
     /// Repeated check-ins that a server already had.
@@ -53,6 +56,13 @@ struct Operation {
     p99_ms: f64,
     p999_ms: f64,
     max_ms: f64,
+}
+
+/// Latencies in milliseconds.
+#[derive(Debug, Serialize)]
+struct Refusals {
+    p50_ms: f64,
+    p99_ms: f64,
 }
 
 /// The number of failures of one kind.
@@ -87,6 +97,7 @@ impl Report {
             operations_per_s: operations.iter().map(|one| one.acknowledged).sum::<u64>() as f64 / took,
             check_ins_per_s: operations.first().map_or(0.0, |one| one.per_s),
             failures: ran.measured.failures.iter().map(|((kind, why), n)| failure(Some(*kind), *why, *n)).collect(),
+            refusals: (!ran.measured.refusals.is_empty()).then(|| refusals(&ran.measured.refusals)),
             retries: ran.measured.retries.iter().map(|(why, n)| failure(None, *why, *n)).collect(),
             operations,
             repeats: ran.measured.repeats,
@@ -129,6 +140,11 @@ fn operation(kind: Kind, latencies: &Histogram<u64>, ran: &Ran) -> Operation {
     }
 }
 
+fn refusals(latencies: &Histogram<u64>) -> Refusals {
+    let quantile = |q: f64| latencies.value_at_quantile(q) as f64 / 1_000.0;
+    Refusals { p50_ms: quantile(0.5), p99_ms: quantile(0.99) }
+}
+
 /// Prints the figures as tables.
 pub(crate) fn print(report: &Report) {
     say!(
@@ -151,6 +167,9 @@ pub(crate) fn print(report: &Report) {
     say!("{operations}");
     for failure in &report.failures {
         say!("failed: {} {} times: {}", failure.operation.as_deref().unwrap_or(""), failure.count, failure.outcome);
+    }
+    if let Some(Refusals { p50_ms, p99_ms }) = &report.refusals {
+        say!("refusals: p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms");
     }
     for retry in &report.retries {
         say!("repeated elsewhere: {} times: {}", retry.count, retry.outcome);

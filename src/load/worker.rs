@@ -195,7 +195,7 @@ impl Worker {
             recorder.success(kind, intended.elapsed());
             recorder.repeats += u64::from(kind == Kind::CheckIn && done.outcome == RequestOutcome::Status(200));
         } else {
-            recorder.failure(kind, done.outcome);
+            recorder.failure(kind, done.outcome, intended.elapsed());
         }
     }
 

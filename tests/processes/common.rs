@@ -14,6 +14,7 @@ pub(crate) mod load;
 pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod shim;
 pub(crate) mod small_disk;
 pub(crate) mod up;
 pub(crate) mod venues;
@@ -22,6 +23,7 @@ pub(crate) mod wait;
 pub(crate) use client::{Answer, Call};
 pub(crate) use deployment::{Deployment, Node};
 pub(crate) use guest::{Venue, Visit};
+pub(crate) use shim::shim;
 pub(crate) use up::Up;
 pub(crate) use wait::{holds, within};
 

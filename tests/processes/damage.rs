@@ -10,7 +10,7 @@ use std::time::Duration;
 use node::config::Engine;
 
 use crate::common::guest::List;
-use crate::common::{Deployment, MERIDIAN, Venue, Visit, within};
+use crate::common::{Deployment, MERIDIAN, Venue, Visit, shim, within};
 
 /// A node is started again by its supervisor, notices more damage, and fetches everything.
 const HEALED: Duration = Duration::from_secs(90);
@@ -43,10 +43,10 @@ enum Offline {
     Seen,
     /// fjall takes a broken entry of its journal for the end that a crash has torn. The store is whole then, but older, and
     /// only its peers know that.
-    MayLookOlder,
+    MayBeHidden,
 }
 
-use Offline::{MayLookOlder, Seen};
+use Offline::{MayBeHidden, Seen};
 
 struct Damaged {
     deployment: Deployment,
@@ -85,7 +85,7 @@ impl Damaged {
         harm(&node.store());
         match (offline, verify(&node.folder)) {
             (Offline::Seen, code) => assert_eq!(code, Some(1), "{what}: the damage is seen offline"),
-            (Offline::MayLookOlder, code) => assert!(matches!(code, Some(0 | 1)), "{what}: {code:?}"),
+            (Offline::MayBeHidden, code) => assert!(matches!(code, Some(0 | 1)), "{what}: {code:?}"),
         }
         node.restart();
         let mut starts = 1;
@@ -156,11 +156,29 @@ fn a_store_on_sled_heals_from_damage_in_each_of_its_files() {
 #[test]
 fn a_store_on_fjall_heals_from_damage_in_each_of_its_files() {
     let mut damaged = Damaged::new(Engine::Fjall);
-    damaged.heals("the journal", MayLookOlder, |store| {
+    damaged.heals("the journal", MayBeHidden, |store| {
         damage_all(store, |file| file.extension().is_some_and(|e| e == "jnl"))
     });
     damaged.heals("the keyspaces", Seen, |store| damage_all(store, |file| is_below(file, "fjall/keyspaces")));
     damaged.heals("the keys", Seen, |store| {
         damage_all(store, |file| is_below(file, "keys/") && !is_below(file, "destroyed"))
     });
+}
+
+/// As fjall 3.1 does when it believes a damaged length and there is not enough memory.
+#[test]
+fn a_store_that_ends_each_process_which_reads_it_is_set_aside() {
+    for (engine, files) in [(Engine::Sled, "buckets"), (Engine::Fjall, "fjall")] {
+        let mut damaged = Damaged::new(engine);
+        let folder = damaged.deployment.scratch().to_owned();
+        let node = &mut damaged.deployment.nodes[1];
+        let below = node.store();
+        node.environment =
+            vec![("LD_PRELOAD", shim(&folder)), ("MERIDIAN_SHIM", folder), ("MERIDIAN_SHIM_BELOW", below)];
+        damaged.heals("a store that nobody can read", MayBeHidden, |store| {
+            let all = self::files(&store.join(files));
+            let folders: BTreeSet<&Path> = all.iter().filter_map(|file| file.parent()).collect();
+            folders.into_iter().for_each(|folder| fs::write(folder.join("deadly"), "").unwrap());
+        });
+    }
 }

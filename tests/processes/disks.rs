@@ -1,6 +1,8 @@
 //! Disks that are full or hang, and two processes on one: a node serves what is right, or says why it does not.
 
 mod failing;
+mod killed_restore;
+mod killing;
 
 use std::process::{Command, Stdio};
 use std::time::Duration;

@@ -92,7 +92,9 @@ fn every_client_reaches_the_nearest_region() {
             .all(|client| Call::new("GET", &venue.path).header("X-Forwarded-For", *client).to(up.edge()).status == 200)
     });
     let visit = venue.visit("Zoë Nguyễn", "+49 151 2345678");
-    visit.put().header("X-Forwarded-For", CLIENTS[1]).to(up.edge()).expect(201);
+    let taken = visit.put().header("X-Forwarded-For", CLIENTS[1]).to(up.edge());
+    // An edge sends it again when a node is slow, and then it may be a repeat.
+    assert!(matches!(taken.status, 200 | 201), "{taken:?}");
     holds("it is in the list in Europe", SOON, || venue.list(up.node(0)).contains_key(&visit.id));
     let mut check = Command::new(MERIDIAN);
     check.args(["router", "--check", "--config"]).arg(up.data.join("router-1/router.toml"));

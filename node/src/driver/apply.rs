@@ -29,7 +29,7 @@ use crate::metrics::Metrics;
 use crate::storage::Store;
 
 /// Most records of a batch that local writes make, because sled's memory grows with the size of a batch.
-const BATCH_RECORDS: usize = 256;
+pub(super) const BATCH_RECORDS: usize = 256;
 /// Once links have brought so many records, the rest of their records waits for the next batch.
 const LINK_RECORDS: usize = 128;
 /// How long a batch that only links have filled waits for a local write or for more frames. Otherwise each small frame

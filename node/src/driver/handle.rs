@@ -10,6 +10,7 @@ use replication::{
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::admission::Admission;
 use super::changes::{Changes, Follower};
 use super::pulse::{Pulse, STALLED, Stall};
 use super::{Control, LinkInput};
@@ -39,7 +40,7 @@ pub enum Refused {
     /// The disk is nearly full, and the write would add a record.
     #[error("the disk is nearly full")]
     DiskFull,
-    /// The queue of writes is full.
+    /// The node is sent more than it can commit.
     #[error("too many writes are waiting")]
     Overloaded,
     /// The node is stopping; whether the write is durable is not known.
@@ -51,6 +52,7 @@ pub enum Refused {
 #[derive(Clone)]
 pub struct Handle {
     pub(super) writes: mpsc::Sender<QueuedWrite>,
+    pub(super) admission: Arc<Admission>,
     pub(crate) links: mpsc::Sender<LinkInput>,
     pub(super) control: mpsc::UnboundedSender<Control>,
     pub(super) status: watch::Receiver<Arc<Status>>,
@@ -86,6 +88,7 @@ impl Handle {
     /// # Errors
     /// [`Refused`].
     pub async fn write_after(&self, before: Option<Write>, write: Write, seen: SeenRows) -> Result<Outcome, Refused> {
+        let _waiting = self.admission.admit().ok_or(Refused::Overloaded)?;
         let (reply, answer) = oneshot::channel();
         self.writes.try_send(QueuedWrite { before, write, seen, reply }).map_err(|error| match error {
             TrySendError::Full(_) => Refused::Overloaded,

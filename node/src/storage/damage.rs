@@ -10,6 +10,7 @@
 //! 2. The next start reads the whole store before it uses it. So it does if the engine does not open.
 //! 3. The smallest part that the engine can be opened without is renamed to `damaged-...`: one bucket of sled, the whole
 //!    database of fjall. The replica finds that buckets are missing and fetches everything again (`replica/open.rs`).
+//! 4. If the store ends each process that reads it ([`deaths`]), all of it is renamed.
 //!
 //! A node without peers does not start instead, because the rest of a damaged store is then all that there is.
 //!
@@ -27,18 +28,24 @@ use std::path::{Path, PathBuf};
 use registry::LONGEST_RETENTION;
 use replication::{Bucket, Storage, StorageError};
 
-use super::engine;
+use super::{deaths, engine};
 
 /// A node that failed leaves this file for the next one.
 const SUSPECT: &str = "suspect";
 /// What is set aside has a name with this prefix, beside the place where it was.
 const DAMAGED: &str = "damaged-";
 
+/// What an operator can do when something was set aside.
+const ACTION: &str = "wait; check the disk";
+
 /// What an engine does about damage in its files.
 pub(super) trait Damaged: Storage + Sized {
     /// Whether an error of the engine says that its files are damaged. A full disk, one that does not answer, and files in use
     /// are no damage.
     fn is_damage(error: &(dyn Error + 'static)) -> bool;
+
+    /// The folder of data that holds all its files.
+    const WHOLE: &'static str;
 
     /// The folder in which damaged parts are set aside.
     fn folder(data: &Path) -> PathBuf;
@@ -70,9 +77,19 @@ pub(super) fn open<S: Damaged>(
     open: impl Fn(&Path) -> Result<S, StorageError>,
 ) -> Result<S, StorageError> {
     let open = || catch_unwind(AssertUnwindSafe(|| open(data))).unwrap_or_else(|_| Err(panicked()));
-    remove_old(&S::folder(data)).map_err(engine("removed what was set aside"))?;
+    for folder in BTreeSet::from([data.to_owned(), S::folder(data)]) {
+        remove_old(&folder).map_err(engine("removed what was set aside"))?;
+    }
     if !has_peers {
         return open();
+    }
+    if data.join(S::WHOLE).exists() && deaths::is_deadly(data) {
+        let aside = rename(data, S::WHOLE).map_err(engine("set the store aside"))?;
+        tracing::error!(
+            aside,
+            action = ACTION,
+            "the store is damaged and was set aside: the peers send what was in it"
+        );
     }
     let suspected = fs::read_to_string(data.join(SUSPECT)).ok();
     let mut unreadable: BTreeSet<Bucket> = suspected.iter().filter_map(|bucket| bucket.parse().ok()).collect();
@@ -106,7 +123,7 @@ pub(super) fn open<S: Damaged>(
         }
         tracing::error!(
             ?aside,
-            action = "wait; check the disk",
+            action = ACTION,
             "parts of the store are damaged and were set aside: the peers send what was in them"
         );
     }

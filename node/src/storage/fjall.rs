@@ -128,6 +128,8 @@ impl Storage for FjallStorage {
 }
 
 impl Damaged for FjallStorage {
+    const WHOLE: &'static str = FOLDER;
+
     fn is_damage(error: &(dyn Error + 'static)) -> bool {
         if matches!(error.downcast_ref(), Some(fjall::Error::Locked | fjall::Error::Poisoned)) {
             return false;

@@ -295,6 +295,8 @@ impl Storage for SledStorage {
 }
 
 impl Damaged for SledStorage {
+    const WHOLE: &'static str = BUCKETS;
+
     fn is_damage(error: &(dyn Error + 'static)) -> bool {
         match error.downcast_ref::<sled::Error>() {
             Some(sled::Error::Io(error)) => damage::is_damage_of_files(error),

@@ -1,24 +1,12 @@
 //! A disk that fails once. The call after it would succeed, although the bytes are lost, so the node must not go on.
 
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use node::config::Engine;
 
-use crate::common::{Deployment, Venue, Visit, holds};
+use crate::common::{Deployment, Venue, Visit, holds, shim};
 
 const SOON: Duration = Duration::from_secs(30);
-
-/// Compiles the library that makes a call fail.
-fn shim(folder: &Path) -> std::path::PathBuf {
-    let library = folder.join("shim.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/processes/disks/shim.c");
-    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-O1", source, "-ldl", "-o"]).arg(&library).output();
-    let output = compiled.expect("a C compiler, which the build needs as well");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    library
-}
 
 #[test]
 fn after_one_failed_call_nothing_is_acknowledged_until_a_restart() {

@@ -75,7 +75,9 @@ fn check_in_meanwhile(
     let attack = runtime.spawn(attack);
     let (mut answered, begun) = (0, Instant::now());
     while !attack.is_finished() || answered < 20 {
-        venue.visit("Zoë", "+49 151 2345678").check_in(at).expect(201);
+        let taken = venue.visit("Zoë", "+49 151 2345678").put().to(at);
+        // An edge sends it again when a node is slow, and then it may be a repeat.
+        assert!(matches!(taken.status, 200 | 201), "{taken:?}");
         answered += 1;
         look();
         assert!(begun.elapsed() < SOON, "the attacker still has connections");
