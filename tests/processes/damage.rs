@@ -10,7 +10,7 @@ use std::time::Duration;
 use node::config::Engine;
 
 use crate::common::guest::List;
-use crate::common::{Deployment, MERIDIAN, Venue, Visit, shim, within};
+use crate::common::{Call, Deployment, MERIDIAN, Venue, Visit, shim, within};
 
 /// A node is started again by its supervisor, notices more damage, and fetches everything.
 const HEALED: Duration = Duration::from_secs(90);
@@ -102,12 +102,14 @@ impl Damaged {
                 return Err(format!("{} {}", guests.status, guests.text()));
             }
             let rows = guests.json()["visits"].as_array().map_or(0, Vec::len);
-            let is_ready = crate::common::Call::new("GET", "/readyz").send(node.public).is_ok_and(|a| a.status == 200);
+            let is_ready = Call::new("GET", "/readyz").send(node.public).is_ok_and(|a| a.status == 200);
             let is_whole = rows == 35 && is_ready && guests.json().get("unreadable").is_none();
-            if is_whole && self.venue.list(node.public) == self.whole && node.metric("meridian_damaged_rows") == 0.0 {
+            let status = Call::new("GET", "/v1/admin/status").send(node.admin);
+            let damaged = status.map_err(|error| error.to_string())?.json()["damaged_rows"].clone();
+            if is_whole && damaged == 0 && self.venue.list_if_up(node.public)? == self.whole {
                 return Ok(());
             }
-            Err(format!("{rows} rows, ready: {is_ready}"))
+            Err(format!("{rows} rows, ready: {is_ready}, damaged: {damaged}"))
         });
         let node = &self.deployment.nodes[1];
         for visit in &self.visits[..5] {

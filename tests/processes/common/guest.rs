@@ -62,17 +62,13 @@ impl Venue {
     /// The guest list by visit id, without what differs between regions; panics if a visit is in it twice.
     #[track_caller]
     pub(crate) fn list(&self, at: SocketAddr) -> List {
-        let guests = self.guests(at);
-        assert!(guests.get("cursor").is_none(), "one page is enough for a test");
-        let mut list = List::new();
-        for row in guests["visits"].as_array().unwrap() {
-            let mut row = row.clone();
-            // The region is unknown right after a restart, until a peer is heard.
-            row.as_object_mut().unwrap().remove("region");
-            let id = row["visit_id"].as_str().unwrap().to_owned();
-            assert!(list.insert(id, row).is_none(), "twice in one list: {guests}");
-        }
-        list
+        by_id(&self.guests(at))
+    }
+
+    /// The same of a node that may end at any moment.
+    pub(crate) fn list_if_up(&self, at: SocketAddr) -> Result<List, String> {
+        let guests = self.call("GET", "/guests?limit=10000").send(at).map_err(|error| error.to_string())?;
+        if guests.status == 200 { Ok(by_id(&guests.json())) } else { Err(guests.text().to_owned()) }
     }
 
     /// For each region, the moment through which the list is complete.
@@ -133,6 +129,21 @@ impl Visit {
     pub(crate) fn check_in(&self, at: SocketAddr) -> Answer {
         self.put().to(at).expect(201)
     }
+}
+
+/// The rows of a guest list by visit id, without what differs between regions.
+#[track_caller]
+fn by_id(guests: &Value) -> List {
+    assert!(guests.get("cursor").is_none(), "one page is enough for a test");
+    let mut list = List::new();
+    for row in guests["visits"].as_array().unwrap() {
+        let mut row = row.clone();
+        // The region is unknown right after a restart, until a peer is heard.
+        row.as_object_mut().unwrap().remove("region");
+        let id = row["visit_id"].as_str().unwrap().to_owned();
+        assert!(list.insert(id, row).is_none(), "twice in one list: {guests}");
+    }
+    list
 }
 
 /// The first person's phone number in a row of a guest list.

@@ -133,11 +133,7 @@ impl Killed {
         if ready.status != 200 {
             return Err(ready.text().to_owned());
         }
-        let guests = self.venue.call("GET", "/guests?limit=1").send(at).map_err(|error| error.to_string())?;
-        if guests.status != 200 {
-            return Err(guests.text().to_owned());
-        }
-        let list = self.venue.list(at);
+        let list = self.venue.list_if_up(at)?;
         if list != self.whole {
             return Err(format!("{} visits", list.len()));
         }
@@ -184,7 +180,7 @@ fn survives_kills(engine: Engine) {
         if status["ready"] != true || status["buckets"].as_u64().is_none_or(|buckets| buckets > 1) {
             return Err(status.to_string());
         }
-        let list = killed.venue.list(node.public);
+        let list = killed.venue.list_if_up(node.public)?;
         if list.is_empty() { Ok(()) } else { Err(format!("{} visits are left", list.len())) }
     };
     killed.phase("the end of days", full, is_dropped);
