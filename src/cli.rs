@@ -65,7 +65,7 @@ pub(crate) enum Command {
     Venue(VenueCommand),
     /// Read the whole store of a node that does not run, and say what is damaged
     Verify(verify::VerifyArgs),
-    /// Make the certificates by which nodes recognise each other
+    /// Make and revoke the certificates by which nodes recognise each other
     #[command(subcommand)]
     Certs(CertsCommand),
     /// Print a completion script for a shell
@@ -134,6 +134,10 @@ pub(crate) enum DrillCommand {
 pub(crate) enum CertsCommand {
     /// Make a private certificate authority, if there is none, and certificates for nodes
     Init(certs::InitArgs),
+    /// Refuse certificates of nodes from now on, such as stolen ones; exit 0 also if they are revoked already
+    Revoke(certs::RevokeArgs),
+    /// Show until when the certificates of nodes are good, and which are revoked
+    List(certs::ListArgs),
 }
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Completions(args) => return manual::completions(&args, Cli::command()),
         Command::Man(args) => return manual::pages(&args, Cli::command()),
         Command::Certs(CertsCommand::Init(args)) => return certs::init(&args),
+        Command::Certs(CertsCommand::Revoke(args)) => return certs::revoke(&args),
+        Command::Certs(CertsCommand::List(args)) => return certs::list(&args),
         Command::Verify(args) => return verify::run(&args),
         Command::Operator(OperatorCommand::Add(args)) => return operator::add(&args),
         _ => {}

@@ -21,6 +21,7 @@ use std::time::Duration;
 use api::{NodeName, Position, RegionId};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+use service::authority::IdentityFiles;
 use service::config::{self, ConfigError};
 
 use crate::backup_key::{BadKey, Recipient};
@@ -46,8 +47,8 @@ pub struct NodeConfig {
     pub pid_file: Option<PathBuf>,
     /// Its listeners.
     pub listen: ListenConfig,
-    /// Files of the private certificate authority and of this node's identity.
-    pub tls: TlsConfig,
+    /// Files of the private certificate authority and of this node's identity, as absolute paths.
+    pub tls: IdentityFiles,
     /// The other nodes it replicates with.
     pub peers: Vec<PeerConfig>,
     /// Storage engine and its memory.
@@ -81,17 +82,6 @@ pub struct ListenConfig {
     pub replication: SocketAddr,
     /// Operators: metrics, status (HTTP, not for the public).
     pub admin: SocketAddr,
-}
-
-/// PEM files of the node's identity, as absolute paths.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsConfig {
-    /// Certificate of the authority that every peer must have been certified by.
-    pub ca: PathBuf,
-    /// This node's certificate.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
 }
 
 /// One other node.

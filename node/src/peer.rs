@@ -5,6 +5,7 @@
 //!
 //! # Invariants
 //! - The replica receives nothing from a peer before the peer's certificate has proved its name.
+//! - A link ends when its peer's certificate would be refused now ([`TlsIdentity`]).
 //! - A peer that reads slowly is disconnected, not waited for. A peer that sends faster than we apply has to wait.
 //!
 //! # Not here

@@ -1,116 +1,44 @@
 //! The private certificate authority that lets the nodes of one deployment recognise each other.
 //!
 //! A folder holds `ca.pem`, `ca.key` and, for each node, `<name>.pem` and `<name>.key`; keys are readable by their
-//! owner alone. A node's certificate carries its name as the only DNS name and serves both ends of a link.
+//! owner alone. A node's certificate carries its name as the only DNS name and serves both ends of a link. `crl.pem` is the
+//! list of revoked certificates (CRL, RFC 5280, section 5); `revoked/` has a copy of each.
 //!
 //! # Invariants
 //! - An existing authority is never replaced unless the caller says so, because that would lock out every node at once.
 //! - A certificate is written only after it was verified against the `ca.pem` that peers will use.
+//! - Two authorities have two names, because a verifier finds the list for a certificate by the name of its issuer.
+//! - `crl.pem` lists every certificate in `revoked/` that this authority issued, so it can be made again at any time.
 //!
 //! # Not here
-//! Use of the files in TLS (`peer`). Revocation: a private authority this small is replaced instead.
+//! Use of the files in TLS (`peer`).
 
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+mod disk;
+mod error;
+mod identity;
+mod params;
+mod revoked;
+#[cfg(test)]
+mod tests;
+mod trust;
+
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use api::NodeName;
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
-};
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rcgen::{Issuer, KeyPair};
+use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::private::{self, ExposedKey};
+pub use error::CertsError;
+pub use identity::IdentityFiles;
+pub use revoked::Revoked;
+pub use trust::Trust;
 
-/// How long an authority lasts.
-const AUTHORITY_YEARS: i16 = 10;
-/// How long a node's certificate lasts.
-const NODE_YEARS: i16 = 2;
 /// A certificate that ends within this time counts as ended when certificates are issued.
 const RENEW_BEFORE: Duration = Duration::from_secs(30 * 86_400);
-/// The authority's name. Fixed, because the issuer's name is rebuilt from it when a folder is loaded.
-const AUTHORITY_NAME: &str = "Meridian private CA";
-
-/// Why a certificate could not be made or is not usable.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CertsError {
-    /// There is an authority already, and the caller did not ask to replace it.
-    #[error("{} exists already; replacing it locks out every node that it certified", path.display())]
-    AuthorityExists {
-        /// Its certificate.
-        path: PathBuf,
-    },
-    /// Other users can read the key.
-    #[error(transparent)]
-    Exposed(#[from] ExposedKey),
-    /// A file cannot be read or written.
-    #[error("cannot use {}", path.display())]
-    File {
-        /// Which file.
-        path: PathBuf,
-        /// What the operating system said.
-        #[source]
-        source: io::Error,
-    },
-    /// A file is not PEM of the kind that belongs there.
-    #[error("{} is not a usable PEM file", path.display())]
-    Pem {
-        /// Which file.
-        path: PathBuf,
-        /// The error in it.
-        #[source]
-        source: rustls_pki_types::pem::Error,
-    },
-    /// Making a key or a certificate failed.
-    #[error("cannot make a certificate for {name}")]
-    Issue {
-        /// The name on the certificate.
-        name: String,
-        /// Why.
-        #[source]
-        source: rcgen::Error,
-    },
-    /// The key file does not hold a key that this authority could sign with.
-    #[error("{} is not a signing key", path.display())]
-    Key {
-        /// Which file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: rcgen::Error,
-    },
-    /// A certificate that peers would refuse.
-    #[error("{} does not prove the name {name} to the authority in {}", path.display(), ca.display())]
-    Unproven {
-        /// The certificate.
-        path: PathBuf,
-        /// The authority's certificate.
-        ca: PathBuf,
-        /// The name wanted.
-        name: String,
-        /// Why it is refused.
-        #[source]
-        source: Box<webpki::Error>,
-    },
-    /// A name that no certificate can carry, such as one of digits alone.
-    #[error("{name} cannot be the DNS name in a certificate")]
-    Nameless {
-        /// The name.
-        name: NodeName,
-    },
-    /// A certificate that belongs to another private key.
-    #[error("{} is not the key of {}", key.display(), certificate.display())]
-    OtherKey {
-        /// The key.
-        key: PathBuf,
-        /// The certificate.
-        certificate: PathBuf,
-    },
-}
+/// Names that no node can have here, because its files would replace those of the authority.
+const OWN_FILES: [&str; 2] = ["ca", "crl"];
 
 /// The outcome of [`CertificateAuthority::issue`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,9 +49,21 @@ pub enum Issued {
     Kept,
 }
 
+/// What a folder has of one node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certified {
+    /// The node.
+    pub name: NodeName,
+    /// Until when peers accept it; `None` if they do not accept it now.
+    pub good_until: Option<SystemTime>,
+    /// Whether the certificate is revoked.
+    pub is_revoked: bool,
+}
+
 /// A certificate authority in a folder, able to certify nodes.
 pub struct CertificateAuthority {
     folder: PathBuf,
+    certificate: CertificateDer<'static>,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -134,7 +74,8 @@ impl std::fmt::Debug for CertificateAuthority {
 }
 
 impl CertificateAuthority {
-    /// Makes a new authority in `folder` (created if needed); an existing one is replaced only with `force`.
+    /// Makes a new authority in `folder` (created if needed), which has revoked nothing; an existing one is replaced only
+    /// with `force`.
     ///
     /// # Errors
     /// [`CertsError::AuthorityExists`], or what making and writing the files brings.
@@ -143,26 +84,47 @@ impl CertificateAuthority {
         if !force && (path.exists() || folder.join("ca.key").exists()) {
             return Err(CertsError::AuthorityExists { path });
         }
-        std::fs::create_dir_all(folder).map_err(|source| CertsError::File { path: folder.to_owned(), source })?;
-        let issue = |source| CertsError::Issue { name: AUTHORITY_NAME.to_owned(), source };
+        disk::make_folder(folder)?;
+        let issue = |source| CertsError::Issue { name: params::AUTHORITY_NAME.to_owned(), source };
         let key = KeyPair::generate().map_err(issue)?;
-        let certificate = authority().self_signed(&key).map_err(issue)?;
+        let params = params::authority(&params::name_of(&key));
+        let certificate = params.self_signed(&key).map_err(issue)?;
         // The key is written first, because a certificate without its key would look like a complete authority.
-        write(&folder.join("ca.key"), key.serialize_pem().as_bytes(), 0o600)?;
-        write(&path, certificate.pem().as_bytes(), 0o644)?;
-        Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(authority(), key) })
+        disk::write(&folder.join("ca.key"), key.serialize_pem().as_bytes(), 0o600)?;
+        disk::write(&path, certificate.pem().as_bytes(), 0o644)?;
+        let issuer = Issuer::new(params, key);
+        let made = Self { folder: folder.to_owned(), certificate: certificate.into(), issuer };
+        made.write_list()?;
+        Ok(made)
     }
 
-    /// Opens the authority in `folder`.
+    /// Opens the authority in `folder`. Makes its list of revoked certificates again if that is missing or lacks one.
     ///
     /// # Errors
-    /// If a file is missing or does not hold a key.
+    /// If a file is missing, or key and certificate do not belong together.
     pub fn load(folder: &Path) -> Result<Self, CertsError> {
-        let path = folder.join("ca.key");
+        let [path, ca] = [folder.join("ca.key"), folder.join("ca.pem")];
         let pem = std::fs::read_to_string(&path).map_err(|source| CertsError::File { path: path.clone(), source })?;
-        let key = KeyPair::from_pem(&pem).map_err(|source| CertsError::Key { path, source })?;
-        certificate(&folder.join("ca.pem"))?;
-        Ok(Self { folder: folder.to_owned(), issuer: Issuer::new(authority(), key) })
+        let key = KeyPair::from_pem(&pem).map_err(|source| CertsError::Key { path: path.clone(), source })?;
+        let authorities: Vec<CertificateDer<'static>> = disk::all(&ca)?;
+        // The issuer's name is rebuilt, so it has to be the one on the certificate.
+        let found = [params::name_of(&key), params::AUTHORITY_NAME.to_owned()].into_iter().find_map(|name| {
+            let params = params::authority(&name);
+            let made = params.self_signed(&key).ok()?;
+            let same = |other: &&CertificateDer<'_>| {
+                let [other, made] = [other, made.der()].map(webpki::anchor_from_trusted_cert);
+                matches!((other, made), (Ok(other), Ok(made)) if other == made)
+            };
+            Some((authorities.iter().find(same)?.clone(), params))
+        });
+        let Some((certificate, params)) = found else {
+            return Err(CertsError::OtherKey { key: path, certificate: ca });
+        };
+        let loaded = Self { folder: folder.to_owned(), certificate, issuer: Issuer::new(params, key) };
+        if !loaded.list_is_complete()? {
+            loaded.write_list()?;
+        }
+        Ok(loaded)
     }
 
     /// Opens the authority in `folder`, or makes one if there is none.
@@ -178,193 +140,59 @@ impl CertificateAuthority {
     }
 
     /// Gives the node `name` a key and a certificate. A certificate that is good for 30 more days is kept unless
-    /// `renew`.
+    /// `renew`; a revoked one is not good.
     ///
     /// # Errors
-    /// If the files cannot be written, or this authority's key and `ca.pem` do not belong together.
+    /// [`CertsError::OwnName`], or if the files cannot be written.
     pub fn issue(&self, name: &NodeName, renew: bool) -> Result<Issued, CertsError> {
-        let [ca, path, key_path] = [
-            self.folder.join("ca.pem"),
-            self.folder.join(format!("{name}.pem")),
-            self.folder.join(format!("{name}.key")),
-        ];
+        let files = self.files(name)?;
         let soon = UnixTime::since_unix_epoch(Duration::from_secs(UnixTime::now().as_secs()) + RENEW_BEFORE);
-        if !renew && check_at(&ca, &path, &key_path, name, soon).is_ok() {
+        if !renew && files.are_good_at(name, soon) {
             return Ok(Issued::Kept);
         }
         let issue = |source| CertsError::Issue { name: name.to_string(), source };
         let key = KeyPair::generate().map_err(issue)?;
-        let made = node(name).map_err(issue)?.signed_by(&key, &self.issuer).map_err(issue)?;
-        verify(&ca, made.der(), &path, name, UnixTime::now())?;
-        write(&key_path, key.serialize_pem().as_bytes(), 0o600)?;
-        write(&path, made.pem().as_bytes(), 0o644)?;
+        let made = params::node(name).map_err(issue)?.signed_by(&key, &self.issuer).map_err(issue)?;
+        files.trust()?.check(made.der(), &files.certificate, name, UnixTime::now())?;
+        disk::write(&files.key, key.serialize_pem().as_bytes(), 0o600)?;
+        disk::write(&files.certificate, made.pem().as_bytes(), 0o644)?;
         Ok(Issued::Written)
     }
-}
 
-/// Checks a node's files as a peer would see them: certified by `ca`, valid now, carrying `name`, with its own key.
-///
-/// # Errors
-/// The first thing that is wrong.
-pub fn check(ca: &Path, certificate_path: &Path, key_path: &Path, name: &NodeName) -> Result<(), CertsError> {
-    private::check_key(key_path)?;
-    check_at(ca, certificate_path, key_path, name, UnixTime::now())
-}
-
-/// Until when a node's files will be good, to the day; `None` if they are not good now. A peer refuses the node then,
-/// whichever of the two certificates ends first.
-///
-/// The chain is verified at days to come, because the verifier says whether a certificate is valid and not until when.
-#[must_use]
-pub fn good_until(ca: &Path, certificate_path: &Path, key_path: &Path, name: &NodeName) -> Option<SystemTime> {
-    const DAY: Duration = Duration::from_hours(24);
-    let now = Duration::from_secs(UnixTime::now().as_secs());
-    let good = |days: u32| {
-        let at = UnixTime::since_unix_epoch(now + DAY * days);
-        check_at(ca, certificate_path, key_path, name, at).is_ok()
-    };
-    if !good(0) {
-        return None;
-    }
-    // Good after `low` days, and not after `high` days: no authority lasts for a hundred years.
-    let (mut low, mut high) = (0, 36_525);
-    while low + 1 < high {
-        let middle = u32::midpoint(low, high);
-        *(if good(middle) { &mut low } else { &mut high }) = middle;
-    }
-    Some(SystemTime::UNIX_EPOCH + now + DAY * low)
-}
-
-fn check_at(
-    ca: &Path,
-    certificate_path: &Path,
-    key_path: &Path,
-    name: &NodeName,
-    at: UnixTime,
-) -> Result<(), CertsError> {
-    let der = certificate(certificate_path)?;
-    verify(ca, &der, certificate_path, name, at)?;
-    let pem = |source| CertsError::Pem { path: key_path.to_owned(), source };
-    let key = PrivateKeyDer::from_pem_file(key_path).map_err(pem)?;
-    let other = || CertsError::OtherKey { key: key_path.to_owned(), certificate: certificate_path.to_owned() };
-    let key = rustls::crypto::ring::sign::any_supported_type(&key).map_err(|_| other())?;
-    let certified = rustls::sign::CertifiedKey::new(vec![der], key);
-    certified.keys_match().map_err(|_| other())
-}
-
-fn certificate(path: &Path) -> Result<CertificateDer<'static>, CertsError> {
-    CertificateDer::from_pem_file(path).map_err(|source| CertsError::Pem { path: path.to_owned(), source })
-}
-
-fn verify(ca: &Path, der: &CertificateDer<'_>, path: &Path, name: &NodeName, at: UnixTime) -> Result<(), CertsError> {
-    let unproven = |source: webpki::Error| CertsError::Unproven {
-        path: path.to_owned(),
-        ca: ca.to_owned(),
-        name: name.to_string(),
-        source: Box::new(source),
-    };
-    // While an authority is replaced, the file holds both.
-    let pem = |source| CertsError::Pem { path: ca.to_owned(), source };
-    let authorities: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_file_iter(ca).map_err(pem)?.collect::<Result<_, _>>().map_err(pem)?;
-    let anchors = authorities.iter().map(webpki::anchor_from_trusted_cert).collect::<Result<Vec<_>, _>>();
-    let anchors = anchors.map_err(unproven)?;
-    let end = webpki::EndEntityCert::try_from(der).map_err(unproven)?;
-    for usage in [webpki::KeyUsage::server_auth(), webpki::KeyUsage::client_auth()] {
-        end.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &[], at, usage, None, None).map_err(unproven)?;
-    }
-    let server = ServerName::try_from(name.as_str()).map_err(|_| CertsError::Nameless { name: name.clone() })?;
-    end.verify_is_valid_for_subject_name(&server).map_err(unproven)
-}
-
-fn authority() -> CertificateParams {
-    let mut params = CertificateParams::default();
-    lasting(&mut params, AUTHORITY_NAME, AUTHORITY_YEARS);
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params
-}
-
-fn node(name: &NodeName) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = CertificateParams::default();
-    lasting(&mut params, name.as_str(), NODE_YEARS);
-    // Not `CertificateParams::new`, which would make an address of a name such as "10".
-    params.subject_alt_names = vec![SanType::DnsName(name.as_str().try_into()?)];
-    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.use_authority_key_identifier_extension = true;
-    Ok(params)
-}
-
-/// Names the subject and sets the time of validity: from yesterday, because clocks of regions differ.
-fn lasting(params: &mut CertificateParams, name: &str, years: i16) {
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
-    let today = jiff::Timestamp::try_from(SystemTime::now()).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    let today = today.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let yesterday = today.yesterday().unwrap_or(today);
-    let date = |date: jiff::civil::Date, years: i16| {
-        // Most years have no 29th of February; every year has the 28th.
-        let day = date.day().min(if date.month() == 2 { 28 } else { 31 });
-        rcgen::date_time_ymd(i32::from(date.year() + years), date.month().unsigned_abs(), day.unsigned_abs())
-    };
-    params.not_before = date(yesterday, 0);
-    params.not_after = date(today, years);
-}
-
-/// Replaces a file whole: a reader sees the old or the new one, and a key is never readable by others, even briefly.
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertsError> {
-    let new = path.with_added_extension("new");
-    let result = (|| {
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+    /// What the folder has of each node, in the order of their names.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn nodes(&self) -> Result<Vec<Certified>, CertsError> {
+        let failed = |source| CertsError::File { path: self.folder.clone(), source };
+        let mut nodes = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.extension().is_none_or(|extension| extension != "pem") {
+                continue;
+            }
+            // Other files may lie here as well.
+            let Some(name) = path.file_stem().and_then(OsStr::to_str).and_then(|stem| stem.parse().ok()) else {
+                continue;
+            };
+            let Ok(files) = self.files(&name) else { continue };
+            let is_revoked = matches!(files.check(&name), Err(CertsError::Revoked { .. }));
+            nodes.push(Certified { good_until: files.good_until(&name), is_revoked, name });
         }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    })();
-    result.map_err(|source| CertsError::File { path: path.to_owned(), source })
-}
+        nodes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(nodes)
+    }
 
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::{CertificateAuthority, CertsError, Issued, NODE_YEARS, check, good_until};
-
-    #[test]
-    fn an_authority_certifies_nodes_and_is_never_replaced_unasked() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str| folder.path().join(name);
-        let [first, second] = ["eu-central", "us-east"].map(|name| name.parse().unwrap());
-
-        let made = CertificateAuthority::load_or_create(folder.path()).unwrap();
-        assert_eq!(made.issue(&first, false).unwrap(), Issued::Written);
-        check(&file("ca.pem"), &file("eu-central.pem"), &file("eu-central.key"), &first).unwrap();
-        for key in ["ca.key", "eu-central.key"] {
-            assert_eq!(file(key).metadata().unwrap().permissions().mode() & 0o777, 0o600, "{key}");
+    /// The files of a node in this folder.
+    fn files(&self, name: &NodeName) -> Result<IdentityFiles, CertsError> {
+        if OWN_FILES.contains(&name.as_str()) {
+            return Err(CertsError::OwnName { name: name.clone() });
         }
-
-        assert!(matches!(CertificateAuthority::create(folder.path(), false), Err(CertsError::AuthorityExists { .. })));
-        let loaded = CertificateAuthority::load_or_create(folder.path()).unwrap();
-        assert_eq!(loaded.issue(&second, false).unwrap(), Issued::Written);
-        assert_eq!(loaded.issue(&first, false).unwrap(), Issued::Kept);
-        check(&file("ca.pem"), &file("us-east.pem"), &file("us-east.key"), &second).unwrap();
-        let until = good_until(&file("ca.pem"), &file("us-east.pem"), &file("us-east.key"), &second).unwrap();
-        let days = until.duration_since(std::time::SystemTime::now()).unwrap().as_secs() / 86_400;
-        let years = u64::try_from(NODE_YEARS).unwrap();
-        assert!((365 * years - 2..=366 * years).contains(&days), "{days} days");
-        assert_eq!(good_until(&file("ca.pem"), &file("us-east.pem"), &file("us-east.key"), &first), None);
-        let wrong_name = check(&file("ca.pem"), &file("us-east.pem"), &file("us-east.key"), &first);
-        assert!(matches!(wrong_name, Err(CertsError::Unproven { .. })), "{wrong_name:?}");
-        let wrong_key = check(&file("ca.pem"), &file("us-east.pem"), &file("eu-central.key"), &second);
-        assert!(matches!(wrong_key, Err(CertsError::OtherKey { .. })), "{wrong_key:?}");
-
-        let replaced = CertificateAuthority::create(folder.path(), true).unwrap();
-        let old = check(&file("ca.pem"), &file("us-east.pem"), &file("us-east.key"), &second);
-        assert!(matches!(old, Err(CertsError::Unproven { .. })), "{old:?}");
-        assert_eq!(replaced.issue(&second, false).unwrap(), Issued::Written);
+        Ok(IdentityFiles {
+            ca: self.folder.join("ca.pem"),
+            certificate: self.folder.join(format!("{name}.pem")),
+            key: self.folder.join(format!("{name}.key")),
+            revoked: Some(self.list()),
+        })
     }
 }

@@ -11,7 +11,7 @@ use ::node::config::NodeConfig;
 use ::node::metrics::Metrics;
 use anyhow::Context as _;
 use clap::Args;
-use service::{authority, private};
+use service::private;
 
 use crate::args::Usage;
 use crate::drill;
@@ -35,8 +35,7 @@ pub(crate) struct NodeArgs {
 pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
     private::hide_new_files();
     let config = NodeConfig::load(&args.config)?;
-    let tls = &config.tls;
-    let checked = authority::check(&tls.ca, &tls.certificate, &tls.key, &config.name);
+    let checked = config.tls.check(&config.name);
     if args.check {
         checked.map_err(|error| Usage::error(format!("{:#}", anyhow::Error::new(error))))?;
         for key in &config.registry.console_keys {
@@ -45,7 +44,7 @@ pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
         say!("{}: good (node {}, region {})", args.config.display(), config.name, config.region);
         return Ok(ExitCode::SUCCESS);
     }
-    checked.context("peers would refuse this node (`meridian certs init` makes certificates)")?;
+    checked.context("this node could not link to its peers (`meridian certs init` makes certificates)")?;
     raise_open_files();
     let shutdown = shutdown(args.exit_with_parent)?;
     let metrics = Arc::new(Metrics::new()?);

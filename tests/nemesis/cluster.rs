@@ -71,6 +71,7 @@ fn file(region: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSecti
             ca: certs.join("ca.pem"),
             certificate: certs.join(format!("{region}.pem")),
             key: certs.join(format!("{region}.key")),
+            revoked: Some(certs.join("crl.pem")),
         },
         storage: StorageSection { engine, ..StorageSection::default() },
         replication: ReplicationSection::default(),

@@ -7,10 +7,10 @@
 //! | `wire.rs` | invalid HTTP: too large, endless, too slow, garbage |
 //! | `starving.rs` | clients that read nothing, or take more than their share |
 //! | `peers.rs` | the replication port |
-//! | `impostor.rs` | a peer that claims to be another node, for `peers.rs` |
+//! | `impostor.rs` | a peer that claims to be another node |
 
 mod bodies;
-mod impostor;
+pub(crate) mod impostor;
 mod peers;
 mod starving;
 mod strangers;

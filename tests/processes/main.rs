@@ -8,6 +8,7 @@
 //! | `faults.rs` | faults that an operator makes for a drill |
 //! | `drills.rs` | `meridian drill`: modes, refusals, guard rails, exit codes |
 //! | `operators.rs` | tokens, roles and the audit trail |
+//! | `revocation.rs` | certificates that are revoked while all nodes run |
 //! | `router.rs` | the nearest region by DNS and by HTTP, operators' orders |
 //! | `router_changes.rs` | regions and nodes that come and go while a router runs |
 //! | `running.rs` | nodes with a fast or a wrong clock, peers by host name |
@@ -39,6 +40,7 @@ mod membership;
 mod operators;
 mod private;
 mod release;
+mod revocation;
 mod router;
 mod router_changes;
 mod running;

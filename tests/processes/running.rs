@@ -107,6 +107,7 @@ fn file(name: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSection
             ca: "../certs/ca.pem".into(),
             certificate: format!("../certs/{name}.pem").into(),
             key: format!("../certs/{name}.key").into(),
+            revoked: None,
         },
         storage: StorageSection { engine, ..StorageSection::default() },
         replication: ReplicationSection::default(),

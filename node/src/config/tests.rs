@@ -210,7 +210,7 @@ fn no_key_takes_a_path_that_only_a_shell_understands() {
             paths += usize::from(said.contains("write the whole path"));
         }
     }
-    assert_eq!(paths, 2 * 9, "data, pid_file, three of tls, policies, console_keys, operators, drills.check");
+    assert_eq!(paths, 2 * 10, "data, pid_file, four of tls, policies, console_keys, operators, drills.check");
 }
 
 /// A name is resolved where peers dial; everywhere else the error says what to write.

@@ -7,12 +7,13 @@ use std::time::Duration;
 use api::NodeName;
 use hyper::Uri;
 
+use service::authority::IdentityFiles;
 use service::config;
 
 use super::{
     BackupConfig, BackupSection, DrillsConfig, DrillsSection, LimitsConfig, LimitsSection, ListenConfig, ListenSection,
     NewVenues, NodeConfig, NodeFile, PeerConfig, PeerSection, RegistryConfig, RegistrySection, ReplicationConfig,
-    ReplicationSection, StorageConfig, StorageSection, TlsConfig, ValueError,
+    ReplicationSection, StorageConfig, StorageSection, ValueError,
 };
 
 /// Checks a whole file whose relative paths count from `folder`.
@@ -29,10 +30,11 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
         position: file.position.check("position")?,
         data: config::path("data", &file.data, folder)?,
         pid_file: file.pid_file.map(|path| config::path("pid_file", &path, folder)).transpose()?,
-        tls: TlsConfig {
+        tls: IdentityFiles {
             ca: config::path("tls.ca", &file.tls.ca, folder)?,
             certificate: config::path("tls.certificate", &file.tls.certificate, folder)?,
             key: config::path("tls.key", &file.tls.key, folder)?,
+            revoked: file.tls.revoked.map(|path| config::path("tls.revoked", &path, folder)).transpose()?,
         },
         storage: file.storage.try_into()?,
         replication: file.replication.try_into()?,

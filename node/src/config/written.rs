@@ -93,6 +93,9 @@ pub struct TlsSection {
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
+    /// The authority's list of revoked certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<PathBuf>,
 }
 
 /// One of `[[peers]]`.

@@ -68,7 +68,8 @@ pub async fn accept(socket: TcpListener, links: Links, mut shutdown: watch::Rece
                     Ok(Ok(None)) => {}
                     Ok(Ok(Some((peer, frames, hello)))) => {
                         drop(permit);
-                        if let Err(error) = run(&links, &peer, frames, Some(hello)).await {
+                        let shown = tls::shown(frames.get_ref().get_ref().1);
+                        if let Err(error) = run(&links, &peer, &shown, frames, Some(hello)).await {
                             tracing::info!(%peer, %error, "a link broke: the peer dials again");
                         }
                     }

@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::Links;
 use super::link::{framed, run};
+use super::{Links, tls};
 use crate::config::{PeerAddress, PeerConfig};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -54,10 +54,20 @@ pub(super) enum Unreached {
     Timeout,
 }
 
+impl Unreached {
+    /// Whether the peer showed a certificate that is not accepted: revoked, expired, or of another name or authority.
+    fn is_refusal(&self) -> bool {
+        let Unreached::Tls(error) = self else { return false };
+        let error = error.get_ref().and_then(|error| error.downcast_ref());
+        matches!(error, Some(rustls::Error::InvalidCertificate(_)))
+    }
+}
+
 /// Keeps a link to one peer until `shutdown` turns true.
 pub(super) async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Receiver<bool>) {
     let keep = async {
         let mut delays = backoff();
+        let mut is_told = false;
         loop {
             let started = Instant::now();
             let reached = timeout(CONNECT_TIMEOUT, connect(&peer, &links, links.identity.client()))
@@ -65,9 +75,17 @@ pub(super) async fn dial(peer: PeerConfig, links: Links, mut shutdown: watch::Re
                 .unwrap_or(Err(Unreached::Timeout));
             match reached {
                 Ok(stream) => {
-                    if let Err(error) = run(&links, &peer.name, framed(stream), None).await {
+                    is_told = false;
+                    let shown = tls::shown(stream.get_ref().1);
+                    if let Err(error) = run(&links, &peer.name, &shown, framed(stream), None).await {
                         tracing::info!(peer = %peer.name, %error, "a link broke: this node dials again");
                     }
+                }
+                Err(error) if error.is_refusal() && !is_told => {
+                    is_told = true;
+                    let action = "none if it was revoked on purpose; otherwise give the peer a new certificate";
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(peer = %peer.name, error, action, "the certificate of a peer is not accepted: no link to it");
                 }
                 Err(error) => {
                     let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use replication::{Frame, FrameKind, LinkId, MAX_FRAME, NodeName};
+use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -31,8 +32,15 @@ pub(super) fn framed<S: AsyncRead + AsyncWrite>(stream: S) -> Frames<S> {
     LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME).new_framed(stream)
 }
 
-/// Runs a link to its end. `first` is a frame that was already read.
-pub(super) async fn run<S>(links: &Links, peer: &NodeName, frames: Frames<S>, first: Option<Bytes>) -> io::Result<()>
+/// Runs a link to its end. `shown` are the certificates by which the peer proved its name, `first` is a frame that was
+/// already read.
+pub(super) async fn run<S>(
+    links: &Links,
+    peer: &NodeName,
+    shown: &[CertificateDer<'static>],
+    frames: Frames<S>,
+    first: Option<Bytes>,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -43,7 +51,11 @@ where
         return Ok(());
     }
     tracing::info!(link = link.0, %peer, "link up");
-    let result = pump(links, peer, link, frames, first, frames_out).await;
+    let result = tokio::select! {
+        biased;
+        () = links.identity.until_refused(peer, shown) => Ok(()),
+        result = pump(links, peer, link, frames, first, frames_out) => result,
+    };
     // An error means that the driver is gone: the node is stopping.
     let _ = links.handle.links.send(LinkInput::Down { link }).await;
     result

@@ -1,19 +1,24 @@
 //! The TLS identity of this node, and the proof of a peer's identity.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use replication::NodeName;
+use rustls::client::WebPkiServerVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, version};
+use rustls::{ClientConfig, CommonState, RootCertStore, ServerConfig, version};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 
-use crate::config::TlsConfig;
 use crate::metrics::Metrics;
+use service::authority::{CertsError, IdentityFiles};
 use service::private::{self, ExposedKey};
 use tokio::sync::watch;
 
@@ -33,6 +38,9 @@ pub enum TlsError {
     /// Other users can read the key.
     #[error(transparent)]
     Exposed(#[from] ExposedKey),
+    /// The authority or its list of revoked certificates cannot be used.
+    #[error(transparent)]
+    Trust(#[from] CertsError),
     /// The authority, the certificate and the key do not belong together.
     #[error("the certificate, its key and the authority do not belong together")]
     Unusable(#[from] rustls::Error),
@@ -41,20 +49,28 @@ pub enum TlsError {
     Authority(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// A node's certificate and the authority that its peers must have, read again when their files change.
+/// A node's certificate, the authority that its peers must have, and its list of revoked certificates, read again when
+/// their files change.
 ///
-/// A link that exists keeps the certificate with which it began. A certificate and a key that do not belong together
-/// change nothing, so an operator can replace them one after the other. A new authority counts at once for the next link:
-/// `ca.pem` should hold the old and the new one until every node has a new certificate.
+/// A link that exists goes on with the certificate with which it began, and ends if the files refuse that one now: it was
+/// revoked, its authority is gone from `ca.pem`, or it has expired. Files that do not belong together change nothing, so an
+/// operator can replace them one after the other. While an authority is replaced, `ca.pem` should hold the old and the new
+/// one until every node has a new certificate, and `crl.pem` the lists of both.
 pub struct TlsIdentity {
-    files: TlsConfig,
+    files: IdentityFiles,
     name: NodeName,
-    current: ArcSwap<Loaded>,
-    reading: Mutex<()>,
-    /// When the operator was last warned that the certificate ends soon.
+    /// Links wait for its changes.
+    current: watch::Sender<Arc<Loaded>>,
+    /// When the files had changed at the last look.
+    seen: Mutex<Times>,
+    /// Whether the own certificate is on the list.
+    is_revoked: AtomicBool,
+    /// When the operator was last warned that the certificate ends soon or is revoked.
     warned: Mutex<Option<SystemTime>>,
     metrics: Arc<Metrics>,
 }
+
+type Times = [Option<SystemTime>; 4];
 
 /// The TLS protocol of a connection that asks whether its node is a member.
 pub(super) const INQUIRY: &[u8] = b"meridian-membership/1";
@@ -63,12 +79,12 @@ const DAY: Duration = Duration::from_hours(24);
 /// How long before its end a certificate is warned of.
 const WARN_BEFORE: Duration = Duration::from_hours(30 * 24);
 
-/// Time between two looks at the files.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Time between two looks at the files, which cost four calls of the system.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-#[derive(Clone)]
 struct Loaded {
-    changed: [Option<SystemTime>; 3],
+    /// Verifies certificates of peers.
+    peers: Arc<dyn ClientCertVerifier>,
     server: Arc<ServerConfig>,
     client: Arc<ClientConfig>,
     inquirer: Arc<ClientConfig>,
@@ -79,13 +95,15 @@ impl TlsIdentity {
     ///
     /// # Errors
     /// [`TlsError`].
-    pub fn load(files: &TlsConfig, name: &NodeName, metrics: Arc<Metrics>) -> Result<TlsIdentity, TlsError> {
-        let current = ArcSwap::from_pointee(Loaded::read(files)?);
+    pub fn load(files: &IdentityFiles, name: &NodeName, metrics: Arc<Metrics>) -> Result<TlsIdentity, TlsError> {
+        // Times are read before the contents, so that a file that changes in between is read again.
+        let seen = Mutex::new(changed(files));
         let identity = TlsIdentity {
             files: files.clone(),
             name: name.clone(),
-            current,
-            reading: Mutex::new(()),
+            current: watch::Sender::new(Arc::new(Loaded::read(files)?)),
+            seen,
+            is_revoked: AtomicBool::new(false),
             warned: Mutex::new(None),
             metrics,
         };
@@ -96,22 +114,22 @@ impl TlsIdentity {
     /// For a peer that dials.
     pub(super) fn server(&self) -> Arc<ServerConfig> {
         self.renew();
-        self.current.load().server.clone()
+        self.current.borrow().server.clone()
     }
 
     /// For dialling a peer.
     pub(super) fn client(&self) -> Arc<ClientConfig> {
         self.renew();
-        self.current.load().client.clone()
+        self.current.borrow().client.clone()
     }
 
     /// For asking a peer about this node's membership.
     pub(super) fn inquirer(&self) -> Arc<ClientConfig> {
         self.renew();
-        self.current.load().inquirer.clone()
+        self.current.borrow().inquirer.clone()
     }
 
-    /// Looks once a minute whether the files have changed, because links last for weeks, until `stop` is true.
+    /// Looks again and again whether the files have changed, because links last for weeks, until `stop` is true.
     pub(crate) async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
@@ -129,23 +147,39 @@ impl TlsIdentity {
         }
     }
 
-    /// Reads the files again if one has changed. Links are few, and a look at three times costs microseconds.
+    /// Resolves once the files refuse the certificate that this peer showed, and says so.
+    pub(super) async fn until_refused(&self, peer: &NodeName, shown: &[CertificateDer<'static>]) {
+        let mut current = self.current.subscribe();
+        loop {
+            let loaded = current.borrow_and_update().clone();
+            if let Err(error) = loaded.verify(shown) {
+                let action = "none if it was revoked on purpose; otherwise give the peer a new certificate \
+                              (`meridian certs init --node NAME`), with which it links again";
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(%peer, error, action, "the certificate of a peer is not accepted any more: its link ends");
+                return;
+            }
+            if current.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Reads the files again if one has changed. Links are few, and a look at four times costs microseconds.
     fn renew(&self) {
         // Of many handshakes at once one reads.
-        let Some(_reading) = self.reading.try_lock() else { return };
+        let Some(mut seen) = self.seen.try_lock() else { return };
         let changed = changed(&self.files);
-        if self.current.load().changed == changed {
+        if std::mem::replace(&mut *seen, changed) == changed {
             return;
         }
         match Loaded::read(&self.files) {
             Ok(loaded) => {
-                self.current.store(Arc::new(loaded));
                 self.measure();
+                self.current.send_replace(Arc::new(loaded));
                 tracing::info!("the certificates were read again");
             }
             Err(error) => {
-                let Loaded { server, client, inquirer, .. } = (**self.current.load()).clone();
-                self.current.store(Arc::new(Loaded { changed, server, client, inquirer }));
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     action = "replace all files that belong together",
@@ -155,7 +189,7 @@ impl TlsIdentity {
         }
     }
 
-    /// Warns once a day that the certificate ends soon.
+    /// Warns once a day that the certificate ends soon, or that it is revoked.
     fn warn_if_it_ends(&self, now: SystemTime) {
         let until = SystemTime::UNIX_EPOCH + Duration::from_secs_f64(self.metrics.certificate_until.get());
         let left = until.duration_since(now).unwrap_or_default();
@@ -165,44 +199,66 @@ impl TlsIdentity {
             return;
         }
         *warned = Some(now);
+        if self.is_revoked.load(Ordering::Relaxed) {
+            let action = "replace it (`meridian certs init --node NAME`); it is read again without a restart";
+            tracing::warn!(action, "this node's certificate is revoked: peers refuse the node");
+            return;
+        }
         let days_left = left.as_secs() / DAY.as_secs();
         let action = "renew it (`meridian certs init --node NAME --renew`); it is read again without a restart";
         tracing::warn!(days_left, action, "this node's certificate ends soon: peers refuse the node then");
     }
 
+    /// Looks at the own certificate as a peer would.
     fn measure(&self) {
-        let TlsConfig { ca, certificate, key } = &self.files;
-        let until = service::authority::good_until(ca, certificate, key, &self.name);
+        let is_revoked = matches!(self.files.check(&self.name), Err(CertsError::Revoked { .. }));
+        if is_revoked != self.is_revoked.swap(is_revoked, Ordering::Relaxed) {
+            // The next look says so, also if there was another warning today.
+            *self.warned.lock() = None;
+        }
+        let until = self.files.good_until(&self.name);
         let until = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
         self.metrics.certificate_until.set(until.map_or(0.0, |until| until.as_secs_f64()));
     }
 }
 
-fn changed(files: &TlsConfig) -> [Option<SystemTime>; 3] {
-    [&files.ca, &files.certificate, &files.key].map(|file| std::fs::metadata(file).ok()?.modified().ok())
+fn changed(files: &IdentityFiles) -> Times {
+    let IdentityFiles { ca, certificate, key, revoked } = files;
+    let changed = |file: &PathBuf| std::fs::metadata(file).ok()?.modified().ok();
+    [changed(ca), changed(certificate), changed(key), revoked.as_ref().and_then(changed)]
 }
 
 impl Loaded {
-    fn read(files: &TlsConfig) -> Result<Loaded, TlsError> {
-        let changed = changed(files);
-        let certificates = |path: &PathBuf| -> Result<Vec<CertificateDer<'static>>, TlsError> {
-            let read = |source| TlsError::Read { path: path.clone(), source };
-            CertificateDer::pem_file_iter(path).map_err(read)?.collect::<Result<_, _>>().map_err(read)
-        };
+    fn read(files: &IdentityFiles) -> Result<Loaded, TlsError> {
         private::check_key(&files.key)?;
+        let trust = files.trust()?;
         let mut roots = RootCertStore::empty();
-        for authority in certificates(&files.ca)? {
+        for authority in trust.authorities {
             roots.add(authority)?;
         }
         let roots = Arc::new(roots);
-        let chain = certificates(&files.certificate)?;
-        let key = PrivateKeyDer::from_pem_file(&files.key)
-            .map_err(|source| TlsError::Read { path: files.key.clone(), source })?;
+        let read = |path: &PathBuf| {
+            let path = path.clone();
+            move |source| TlsError::Read { path, source }
+        };
+        let chain = CertificateDer::pem_file_iter(&files.certificate).map_err(read(&files.certificate))?;
+        let chain = chain.collect::<Result<Vec<_>, _>>().map_err(read(&files.certificate))?;
+        let key = PrivateKeyDer::from_pem_file(&files.key).map_err(read(&files.key))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone()).build()?;
+        // An authority may have no list: none was made yet, or the authority is being replaced.
+        let peers = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .with_crls(trust.lists.iter().cloned())
+            .only_check_end_entity_revocation()
+            .allow_unknown_revocation_status()
+            .build()?;
+        let dialled = WebPkiServerVerifier::builder_with_provider(roots, provider.clone())
+            .with_crls(trust.lists)
+            .only_check_end_entity_revocation()
+            .allow_unknown_revocation_status()
+            .build()?;
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&version::TLS13])?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(peers.clone())
             .with_single_cert(chain.clone(), key.clone_key())?;
         // A session that is resumed is not verified again, and links are too few to save a handshake.
         server.session_storage = Arc::new(NoServerSessionStorage {});
@@ -211,12 +267,23 @@ impl Loaded {
         server.alpn_protocols = vec![INQUIRY.to_vec()];
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])?
-            .with_root_certificates(roots)
+            .with_webpki_verifier(dialled)
             .with_client_auth_cert(chain, key)?;
         let mut inquirer = client.clone();
         inquirer.alpn_protocols = vec![INQUIRY.to_vec()];
-        Ok(Loaded { changed, server: Arc::new(server), client: Arc::new(client), inquirer: Arc::new(inquirer) })
+        Ok(Loaded { peers, server: Arc::new(server), client: Arc::new(client), inquirer: Arc::new(inquirer) })
     }
+
+    /// Verifies the certificate of a peer with a link, as if the peer dialled now. A node's certificate is one for both ends.
+    fn verify(&self, shown: &[CertificateDer<'_>]) -> Result<(), rustls::Error> {
+        let (end, intermediates) = shown.split_first().ok_or(rustls::Error::NoCertificatesPresented)?;
+        self.peers.verify_client_cert(end, intermediates, UnixTime::now()).map(drop)
+    }
+}
+
+/// The certificates that the other end of a connection has shown, its own first.
+pub(super) fn shown(connection: &CommonState) -> Vec<CertificateDer<'static>> {
+    connection.peer_certificates().unwrap_or_default().to_vec()
 }
 
 /// Whether a client's certificate, already verified against the authority, is valid for this name.

@@ -178,6 +178,7 @@ impl Layout {
                 ca: certs.join("ca.pem"),
                 certificate: certs.join(format!("{}.pem", node.process.name)),
                 key: certs.join(format!("{}.key", node.process.name)),
+                revoked: Some(certs.join("crl.pem")),
             },
             storage: StorageSection { engine: self.engine, ..StorageSection::default() },
             replication: ReplicationSection::default(),

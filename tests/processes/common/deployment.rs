@@ -268,6 +268,7 @@ impl Node {
                 ca: certs.join("ca.pem"),
                 certificate: certs.join(format!("{}.pem", self.region)),
                 key: certs.join(format!("{}.key", self.region)),
+                revoked: Some(certs.join("crl.pem")),
             },
             storage: StorageSection::default(),
             replication: ReplicationSection::default(),
