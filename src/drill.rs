@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`plan`], [`site`] | what is done, and the deployment in which it is done |
 //! | [`preflight`], [`lock`] | what must hold before; that no other drill runs |
-//! | [`disturb`] | the fault and the way back |
+//! | [`disturb`], [`beside`] | the fault and the way back; the files of a restore |
 //! | [`clients`], [`wire`], [`dns`], [`ledger`] | synthetic clients and what they saw |
 //! | [`observe`], [`guard`] | looks at nodes, routers and DNS; the bounds that end a drill |
 //! | [`mod@run`] | the phases |
@@ -15,6 +15,7 @@
 //! - Whatever is made ends by itself, also if this command is killed.
 //! - A drill disturbs nothing before every condition holds and the way back was tried.
 
+mod beside;
 mod clients;
 mod disturb;
 mod dns;
@@ -90,6 +91,9 @@ pub(crate) async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
     let plan = Plan::load(&file)?;
     let site = Site::find(&plan, &data)?;
     crate::support::process::raise_open_files();
+    if plan.takes_a_backup() {
+        service::private::hide_new_files();
+    }
     let began = jiff::Timestamp::now();
     let folder = args
         .report

@@ -5,6 +5,7 @@
 //! | `out`, `table` | printing |
 //! | `logging` | log lines |
 //! | `options` | options that the commands of operators share |
+//! | `backup` | taking a backup of a running node |
 //! | `objects` | files and objects in which backups are kept |
 //! | `shell` | commands that are printed to be copied |
 //! | `deployment` | the folder of a deployment that `meridian up` made |
@@ -15,6 +16,7 @@
 #[macro_use]
 pub(crate) mod out;
 
+pub(crate) mod backup;
 pub(crate) mod deployment;
 pub(crate) mod logging;
 pub(crate) mod objects;

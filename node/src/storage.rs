@@ -103,6 +103,16 @@ pub fn keys_at_rest(data: &Path) -> Result<BTreeMap<KeyName, bool>, StorageError
     Ok(files.into_iter().map(|(name, contents)| (name, name.is_whole(&contents))).collect())
 }
 
+/// Removes the store of a node that does not run, whatever there is of it. Its keys are overwritten first, so that what the
+/// disk keeps of its rows cannot be read.
+///
+/// # Errors
+/// If something of it may be left.
+pub fn remove(data: &Path) -> std::io::Result<()> {
+    keys::overwrite_all(&data.join(KEYS))?;
+    std::fs::remove_dir_all(data)
+}
+
 /// Seals the rows of an engine; the key files lie beside its own, in `keys`.
 ///
 /// # Errors

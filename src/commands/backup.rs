@@ -7,32 +7,19 @@ mod progress;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ::node::backup_key::{Identity, Recipient};
-use anyhow::Context as _;
-use api::client::{Base, Call, CallFailure, Connection};
 use api::status::NodeStatus;
 use clap::{Args, Subcommand};
-use http_body_util::{BodyExt as _, Limited};
-use hyper::{Method, Response, body::Incoming};
 use jiff::Timestamp;
-use object_store::{ObjectStoreExt as _, WriteMultipart};
 use serde_json::json;
 
 use crate::args::Usage;
-use crate::support::objects::{Object, cause};
+use crate::support::backup::Taking;
+use crate::support::objects::Object;
 use crate::support::options::OneNode;
 pub(crate) use progress::Progress;
-
-/// How long the node may send nothing.
-const SILENCE: Duration = Duration::from_mins(2);
-/// Parts of an upload that may be on their way.
-const PARTS: usize = 4;
-/// Bytes of a part. An object of S3 has 10,000 parts at most, so a backup has up to 78 GiB.
-const PART: usize = 8 << 20;
-/// The largest refusal that is read.
-const REFUSAL: usize = 64 << 10;
 
 /// Options of `meridian backup`.
 #[derive(Debug, Args)]
@@ -86,11 +73,11 @@ pub(crate) async fn backup(args: BackupArgs) -> anyhow::Result<ExitCode> {
     to.check_new().await?;
     let begun = Instant::now();
     let recipients: Vec<String> = args.recipients.iter().map(ToString::to_string).collect();
-    let (mut connection, answer) = order(&base, &recipients).await?;
+    let taking = Taking::begin(&base, &recipients).await?;
     let progress = Progress::new(format!("backup of {} ({} documents)", status.name, status.live_documents));
-    let bytes = store(&mut connection, answer, &to, &progress).await;
+    let bytes = taking.to(&to, &|bytes| progress.at(bytes)).await;
     progress.end();
-    let bytes = bytes.with_context(|| format!("there is no backup in {}", to.shown))?;
+    let bytes = bytes?;
     let seconds = begun.elapsed().as_secs_f64();
     if args.json {
         let (region, node, documents) = (status.region, status.name, status.live_documents);
@@ -101,71 +88,6 @@ pub(crate) async fn backup(args: BackupArgs) -> anyhow::Result<ExitCode> {
         say!("{} ({} documents, {bytes} bytes, {seconds:.1} s)", to.shown, status.live_documents);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Asks a node for a backup.
-async fn order(base: &Base, recipients: &[String]) -> anyhow::Result<(Connection, Response<Incoming>)> {
-    let call = Call::new(Method::POST, "/v1/admin/backup").json(&json!({"recipients": recipients}))?;
-    let request = call.request(base)?;
-    let mut connection = Connection::open(base).await.map_err(CallFailure::Connect).context(base.to_string())?;
-    let answer =
-        tokio::time::timeout(SILENCE, connection.send(request)).await.context("the node does not answer")??;
-    if answer.status().is_success() {
-        return Ok((connection, answer));
-    }
-    let status = answer.status();
-    let body = connection.drive(Limited::new(answer.into_body(), REFUSAL).collect()).await;
-    let problem =
-        body.ok().and_then(|body| serde_json::from_slice::<api::problem::ProblemDetails>(&body.to_bytes()).ok());
-    match problem {
-        Some(problem) if status.as_u16() == 422 => Err(Usage::error(problem.to_string())),
-        Some(problem) => Err(anyhow::anyhow!("{problem}")),
-        None => Err(anyhow::anyhow!("the node answered {status}")),
-    }
-}
-
-/// Carries the bytes of a backup to where it is kept. Returns how many there were.
-async fn store(
-    connection: &mut Connection,
-    answer: Response<Incoming>,
-    to: &Object,
-    progress: &Progress,
-) -> anyhow::Result<u64> {
-    let cannot = || format!("cannot write {}", to.shown);
-    let upload = to.store.put_multipart(&to.path).await.map_err(cause).with_context(cannot)?;
-    let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
-    let carried = carry(connection, answer.into_body(), &mut upload, progress).await;
-    match carried {
-        Ok(bytes) => {
-            upload.finish().await.map_err(cause).with_context(cannot)?;
-            Ok(bytes)
-        }
-        Err(error) => {
-            if let Err(left) = upload.abort().await {
-                eprintln!("what was written so far may be left beside {}: {left}", to.shown);
-            }
-            Err(error)
-        }
-    }
-}
-
-async fn carry(
-    connection: &mut Connection,
-    mut body: Incoming,
-    upload: &mut WriteMultipart,
-    progress: &Progress,
-) -> anyhow::Result<u64> {
-    let mut bytes = 0;
-    loop {
-        let frame = tokio::time::timeout(SILENCE, connection.drive(body.frame())).await;
-        let Some(frame) = frame.context("the node sent nothing for two minutes")? else { return Ok(bytes) };
-        let frame = frame.context("the node broke the backup off: its log says why")?;
-        let Ok(data) = frame.into_data() else { continue };
-        bytes += data.len() as u64;
-        progress.at(bytes);
-        connection.drive(upload.wait_for_capacity(PARTS)).await.map_err(cause)?;
-        upload.put(data);
-    }
 }
 
 fn key(args: &KeyArgs) -> anyhow::Result<ExitCode> {

@@ -6,6 +6,7 @@
 //!   the connection breaks, and it does not repeat a correction that may have had an effect.
 
 mod guest;
+mod later;
 mod target;
 
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::guest::Guest;
+pub(crate) use self::later::come_back;
 use self::target::Target;
 use super::ledger::{ClientKind, Ledger};
 use super::plan::Plan;

@@ -6,7 +6,9 @@
 //! - What was begun is ended before anything is taken back, so a late order cannot win against the restore.
 //! - To restore twice does no harm.
 
+mod exchange;
 mod process;
+mod undo;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,6 +25,7 @@ use nix::sys::signal::Signal;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
+use self::exchange::Exchange;
 use super::plan::{Disturbance, Plan};
 use super::site::{Node, Process, Site};
 use crate::support::deployment;
@@ -43,8 +46,8 @@ pub(crate) struct Disturber {
     site: Arc<Site>,
     /// The operator.
     by: Arc<str>,
-    /// Held while something is made, so that a restore waits for it.
-    making: Arc<Mutex<()>>,
+    /// Held while something is made, so that a restore waits for it; with what became of the store of a node.
+    making: Arc<Mutex<Exchange>>,
     /// Set by a restore: nothing is made any more.
     closed: Arc<AtomicBool>,
 }
@@ -66,7 +69,9 @@ impl Disturber {
     /// The processes that the drill ends.
     fn processes(&self) -> anyhow::Result<Vec<&Process>> {
         let processes: Vec<Option<&Process>> = match self.plan.disturbance {
-            Disturbance::Kill => self.nodes()?.into_iter().map(|node| node.process.as_ref()).collect(),
+            Disturbance::Kill | Disturbance::Restore(_) => {
+                self.nodes()?.into_iter().map(|node| node.process.as_ref()).collect()
+            }
             Disturbance::KillRouter => {
                 self.site.routers.last().map(|router| router.process.as_ref()).into_iter().collect()
             }
@@ -82,44 +87,52 @@ impl Disturber {
         match &self.plan.disturbance {
             // The token that took the lock may give orders. An order that changes nothing would still be one more.
             Disturbance::Drain(_) => Ok(()),
-            Disturbance::Kill | Disturbance::KillRouter | Disturbance::Restart => {
-                let folder = self.site.folder.as_deref().context("only processes of `meridian up` can be ended")?;
-                anyhow::ensure!(
-                    deployment::is_run_by_up(folder)?,
-                    "`meridian up` does not run in {}: nothing would start the process again",
-                    folder.display()
-                );
-                for process in self.processes()? {
-                    let pid = process.running()?;
-                    let file = &process.return_file;
-                    if process.is_left_over() {
-                        std::fs::remove_file(file)?;
-                    }
-                    anyhow::ensure!(
-                        !file.exists(),
-                        "{} says that a process is about to return; remove the file if none is",
-                        file.display()
-                    );
-                    process.returns(Timestamp::now() + TRIAL, pid.as_raw())?;
-                    std::fs::remove_file(file)?;
-                }
-                Ok(())
+            Disturbance::Kill | Disturbance::KillRouter | Disturbance::Restart => self.rehearse_return(),
+            Disturbance::Restore(_) => {
+                self.rehearse_return()?;
+                self.rehearse_faults().await
             }
-            Disturbance::Faults(_) | Disturbance::Cut(_) => {
-                for node in self.nodes()? {
-                    // The mildest fault that there is.
-                    let act = Act::Degrade {
-                        to: Vec::new(),
-                        direction: Direction::Out,
-                        latency: Duration::from_millis(1),
-                        loss: 0.0,
-                    };
-                    self.begin(node, act, TRIAL).await?;
-                    end_faults(node).await?;
-                }
-                Ok(())
-            }
+            Disturbance::Faults(_) | Disturbance::Cut(_) => self.rehearse_faults().await,
         }
+    }
+
+    fn rehearse_return(&self) -> anyhow::Result<()> {
+        let folder = self.site.folder.as_deref().context("only processes of `meridian up` can be ended")?;
+        anyhow::ensure!(
+            deployment::is_run_by_up(folder)?,
+            "`meridian up` does not run in {}: nothing would start the process again",
+            folder.display()
+        );
+        for process in self.processes()? {
+            let pid = process.running()?;
+            let file = &process.return_file;
+            if process.is_left_over() {
+                std::fs::remove_file(file)?;
+            }
+            anyhow::ensure!(
+                !file.exists(),
+                "{} says that a process is about to return; remove the file if none is",
+                file.display()
+            );
+            process.returns(Timestamp::now() + TRIAL, pid.as_raw())?;
+            std::fs::remove_file(file)?;
+        }
+        Ok(())
+    }
+
+    async fn rehearse_faults(&self) -> anyhow::Result<()> {
+        for node in self.nodes()? {
+            // The mildest fault that there is.
+            let act = Act::Degrade {
+                to: Vec::new(),
+                direction: Direction::Out,
+                latency: Duration::from_millis(1),
+                loss: 0.0,
+            };
+            self.begin(node, act, TRIAL).await?;
+            end_faults(node).await?;
+        }
+        Ok(())
     }
 
     /// Makes the disturbance; of a drain the step in which the region keeps `keep` per cent of its clients. A caller
@@ -141,7 +154,7 @@ impl Disturber {
 
     async fn make_now(&self, keep: u8) -> anyhow::Result<()> {
         match &self.plan.disturbance {
-            Disturbance::Drain(_) => self.order(OrderKind::Drained, keep).await,
+            Disturbance::Drain(_) | Disturbance::Restore(_) => self.order(OrderKind::Drained, keep).await,
             Disturbance::Kill | Disturbance::KillRouter => {
                 let returns = Timestamp::now() + self.plan.expiry();
                 self.processes()?.into_iter().try_for_each(|process| process.end(Signal::SIGKILL, returns))
@@ -181,10 +194,15 @@ impl Disturber {
     pub(crate) async fn restore(&self) -> Vec<String> {
         // Nothing new is begun, and what was begun ends first. A call takes up to its limit.
         self.closed.store(true, Ordering::SeqCst);
-        let _making = self.making.lock().await;
+        let mut making = self.making.lock().await;
         let mut errors: Vec<anyhow::Error> = Vec::new();
         match &self.plan.disturbance {
             Disturbance::Drain(_) => errors.extend(self.order(OrderKind::Serving, 0).await.err()),
+            Disturbance::Restore(_) => {
+                errors.extend(self.undo(&mut making).await.err());
+                let served = self.order(OrderKind::Serving, 0).await;
+                errors.extend(served.context("the drain ends by itself").err());
+            }
             Disturbance::Kill | Disturbance::KillRouter | Disturbance::Restart => {
                 for process in self.processes().unwrap_or_default() {
                     errors.extend(process.returns_now().err());
@@ -208,6 +226,10 @@ impl Disturber {
 
     async fn begin(&self, node: &Node, act: Act, lasts: Duration) -> anyhow::Result<ActiveFault> {
         self.check_open()?;
+        self.fault(node, act, lasts).await
+    }
+
+    async fn fault(&self, node: &Node, act: Act, lasts: Duration) -> anyhow::Result<ActiveFault> {
         let reason = format!("drill {}", self.plan.name);
         let new = NewFault { act, lasts, by: self.by.to_string(), reason };
         let call = Call::new(Method::POST, "/v1/admin/faults").json(&new)?.limits(LIMIT, LARGEST);

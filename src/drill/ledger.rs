@@ -54,6 +54,8 @@ pub(crate) struct SentVisit {
     pub(crate) corrected: Option<Acknowledged>,
     /// Whether the guest erased the visit, as far as is known.
     pub(crate) erasure: Erasure,
+    /// Whether the client that made it does nothing more with it.
+    pub(crate) settled: bool,
 }
 
 /// Whether a visit was erased.

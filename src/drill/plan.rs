@@ -56,6 +56,29 @@ pub(crate) enum Disturbance {
     KillRouter,
     /// The processes of one region after the other are stopped and started again.
     Restart,
+    /// The region is drained, and an old backup takes the place of its store.
+    Restore(OldBackup),
+}
+
+impl Disturbance {
+    /// The steps of a drain: per cent of its clients that the region keeps.
+    pub(crate) fn steps(&self) -> &[u8] {
+        match self {
+            Disturbance::Drain(keep) | Disturbance::Restore(OldBackup { keep, .. }) => keep,
+            _ => &[],
+        }
+    }
+}
+
+/// The restore of an old backup.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct OldBackup {
+    /// The steps of the drain before it.
+    pub(crate) keep: Vec<u8>,
+    /// How long guests go on after the backup, before the drain begins.
+    pub(crate) age: Duration,
+    /// How long the backup may take, and then how long the region may be without a node that has caught up.
+    pub(crate) away: Duration,
 }
 
 /// How long each phase lasts.
@@ -108,24 +131,31 @@ impl Plan {
 
     /// After what time every fault of the drill ends by itself, although its command was killed.
     pub(crate) fn expiry(&self) -> Duration {
-        let steps = match &self.disturbance {
-            Disturbance::Drain(keep) => u32::try_from(keep.len()).unwrap_or(u32::MAX).saturating_sub(1),
-            _ => 0,
-        };
+        let steps = u32::try_from(self.disturbance.steps().len()).unwrap_or(u32::MAX).saturating_sub(1);
+        let away = if let Disturbance::Restore(old) = &self.disturbance { old.away } else { Duration::ZERO };
         // The restore of a drain goes through the same steps.
-        self.phases.soak * steps * 2 + self.phases.hold + EXPIRY_MARGIN
+        self.phases.soak * steps * 2 + self.phases.hold + away + EXPIRY_MARGIN
     }
 
     /// How long the drill takes, at most.
     pub(crate) fn longest(&self) -> Duration {
-        let restarts = if self.disturbance == Disturbance::Restart { RESTART_LIMIT * 4 } else { Duration::ZERO };
-        self.phases.baseline + self.expiry() + restarts + self.phases.after + CONVERGENCE_LIMIT * 3
+        let more = match &self.disturbance {
+            Disturbance::Restart => RESTART_LIMIT * 4,
+            Disturbance::Restore(old) => old.age + old.away,
+            _ => Duration::ZERO,
+        };
+        self.phases.baseline + self.expiry() + more + self.phases.after + CONVERGENCE_LIMIT * 3
+    }
+
+    /// Whether the drill makes files with guests' data.
+    pub(crate) fn takes_a_backup(&self) -> bool {
+        matches!(self.disturbance, Disturbance::Restore(_))
     }
 
     /// Whether the writes that are in no other region can be measured: the region is cut off or dead.
     pub(crate) fn separates(&self) -> bool {
         match &self.disturbance {
-            Disturbance::Kill | Disturbance::Cut(_) => self.region.is_some(),
+            Disturbance::Kill | Disturbance::Cut(_) | Disturbance::Restore(_) => self.region.is_some(),
             Disturbance::Faults(acts) => acts.iter().any(|act| matches!(act, Act::Partition { .. })),
             _ => false,
         }
@@ -158,7 +188,7 @@ mod tests {
     fn every_drill_that_ships_is_valid_and_refuses_unknown_keys() {
         let folder = tempfile::tempdir().unwrap();
         let files = shipped();
-        assert!(files.len() >= 8, "{files:?}");
+        assert!(files.len() >= 11, "{files:?}");
         for file in files {
             let plan = Plan::load(&file).unwrap_or_else(|error| panic!("{:#}", anyhow::Error::from(error)));
             assert_eq!(Some(&*plan.name), file.file_stem().and_then(|stem| stem.to_str()));
@@ -190,6 +220,9 @@ mod tests {
             read("mode = \"drain\"\nregion = \"eu\"\nkeep = [60, 0]\n[phases]\nhold = \"10s\"\nsoak = \"5s\"").unwrap();
         assert_eq!(plan.disturbance, Disturbance::Drain(vec![60, 0]));
         assert_eq!(plan.expiry(), Duration::from_secs(40));
+        let plan =
+            read("mode = \"restore\"\nregion = \"eu\"\nkeep = [0]\naway = \"1m\"\n[phases]\nhold = \"10s\"").unwrap();
+        assert!(plan.expiry() == Duration::from_secs(90) && plan.separates());
         for (text, key) in [
             ("mode = \"fail\"", "region"),
             ("mode = \"fail\"\nregion = \"eu\"\nkeep = [5]", "keep"),
@@ -199,6 +232,12 @@ mod tests {
             ("mode = \"drain\"\nregion = \"eu\"\nkeep = [100, 0]", "keep"),
             ("mode = \"clock\"\nregion = \"eu\"\nby = \"0s\"", "by"),
             ("mode = \"partition\"\nregion = \"eu\"\nto = [\"eu\"]", "to"),
+            ("mode = \"restore\"", "region"),
+            ("mode = \"restore\"\nregion = \"eu\"\nage = \"1s\"", "age"),
+            ("mode = \"restore\"\nregion = \"eu\"\naway = \"2h\"", "away"),
+            ("mode = \"drain\"\nregion = \"eu\"\nage = \"30s\"", "age"),
+            ("mode = \"drain\"\nregion = \"eu\"\n[objectives]\ncaught-up = \"30s\"", "objectives.caught-up"),
+            ("mode = \"restore\"\nregion = \"eu\"\n[site]\nservice = \"x\"\nnodes = []\nrouters = []", "site"),
             ("mode = \"fail\"\nregion = \"eu\"\n[phases]\nhold = \"2h\"", "phases"),
             ("mode = \"fail\"\nregion = \"eu\"\n[clients]\nnetworks = []", "clients.networks"),
             ("mode = \"fail\"\nregion = \"eu\"\n[clients]\nrate = 0", "clients.rate"),

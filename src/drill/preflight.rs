@@ -1,6 +1,7 @@
 //! What must hold before a drill begins: it is refused otherwise, with figures.
 
 mod capacity;
+mod store;
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +53,11 @@ pub(crate) async fn judge(plan: &Plan, site: &Site) -> Vec<Check> {
         capacity::capacity(plan, site, &look).await,
         clients(plan, site, &look),
         window(plan, Timestamp::now()),
+        store::left_over(plan, site),
     ]
+    .into_iter()
+    .chain(store::restore(plan, site))
+    .collect()
 }
 
 /// Looks at the deployment for as long as rates need.

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use api::client::{Base, Call};
 use api::headers::SECRET;
 use api::{Moment, RegionId};
-use hyper::Method;
 use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode};
 use jiff::Timestamp;
 use registry::VisitId;
 use serde::Deserialize;
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use super::clients::Scene;
 use super::ledger::{Acknowledged, Erasure, SentVisit};
+use super::site::Node;
 use super::wire::Wire;
 use crate::load::list;
 use crate::support::poll;
@@ -159,6 +160,29 @@ pub(crate) async fn prove(scene: &Scene, visits: &[SentVisit], retention: Option
     proof
 }
 
+/// Asks a node for each visit whose erasure was acknowledged, as its guest would; returns how many are gone, and how many are
+/// not.
+pub(crate) async fn gone(scene: &Scene, node: &Node, visits: &[SentVisit]) -> anyhow::Result<(usize, usize)> {
+    let (mut gone, mut back, mut wire) = (0, 0, Wire::default());
+    for visit in visits.iter().filter(|visit| visit.erasure == Erasure::Acknowledged) {
+        let answer = wire.send(&node.public, &by_guest(scene, Method::GET, visit), scene.timeout).await;
+        match answer.map(|reply| reply.status) {
+            Ok(StatusCode::GONE) => gone += 1,
+            Ok(StatusCode::OK) => back += 1,
+            Ok(status) => anyhow::bail!("{} answered {status}", node.name),
+            Err(_) => anyhow::bail!("{} did not answer", node.name),
+        }
+    }
+    Ok((gone, back))
+}
+
+/// A request for a visit with the secret of its guest.
+fn by_guest(scene: &Scene, method: Method, visit: &SentVisit) -> Call {
+    let path = format!("/v1/venues/{}/visits/{}", scene.venue.venue_id, visit.id);
+    let secret = HeaderValue::from_str(&visit.secret.to_string()).unwrap_or(HeaderValue::from_static(""));
+    Call::new(method, path).header(SECRET, secret)
+}
+
 fn arrival(id: &VisitId) -> u64 {
     id.document_id().arrival().0
 }
@@ -174,11 +198,8 @@ pub(crate) async fn erase(scene: &Arc<Scene>) -> anyhow::Result<usize> {
             // Each eraser at its own node, because an erasure is taken anywhere.
             let base = &scene.site.nodes[eraser % scene.site.nodes.len()].public;
             for visit in visits.iter().skip(eraser).step_by(ERASERS) {
-                let path = format!("/v1/venues/{}/visits/{}", scene.venue.venue_id, visit.id);
-                let secret = HeaderValue::from_str(&visit.secret.to_string()).unwrap_or(HeaderValue::from_static(""));
-                let call = Call::new(Method::DELETE, path).header(SECRET, secret);
                 // What fails is counted below, where the lists are read again.
-                let _ = wire.send(base, &call, scene.timeout).await;
+                let _ = wire.send(base, &by_guest(&scene, Method::DELETE, visit), scene.timeout).await;
             }
         });
     }

@@ -74,6 +74,9 @@ pub(crate) struct Report {
     pub(crate) follow: FollowShown,
     /// From the restore until every region has all that every region acknowledged.
     pub(crate) converged_s: Option<f64>,
+    /// The backup that took the place of a store; absent if none was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) restored: Option<Restored>,
     /// Acknowledged check-ins that the proof looked for.
     pub(crate) acknowledged: usize,
     /// Expired or erased visits that a region showed.
@@ -95,6 +98,32 @@ pub(crate) struct Rpo {
     pub(crate) oldest_s: Option<f64>,
     /// They are lost for good.
     pub(crate) lost: usize,
+}
+
+/// A backup, and the store that was made of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Restored {
+    pub(crate) backup_bytes: u64,
+    /// How long it took to make the backup.
+    pub(crate) backup_s: f64,
+    /// Visits of the backup that guests erased afterwards.
+    pub(crate) erased_since: usize,
+    pub(crate) corrected_since: usize,
+    /// How old it was when it was put back; `null` if it was not.
+    pub(crate) age_s: Option<f64>,
+    /// How long it took to put it back.
+    pub(crate) restore_s: Option<f64>,
+    /// Documents of it that were put back, and those that had expired and were not.
+    pub(crate) documents: u64,
+    pub(crate) expired: u64,
+    /// From the start of the node until it had what the others have; `null` if never.
+    pub(crate) caught_up_s: Option<f64>,
+    /// Erased visits that the restored region was asked for and has not got.
+    pub(crate) gone: usize,
+    /// Files with guests' data that the drill made and removed.
+    pub(crate) removed: Vec<String>,
+    /// Those that it left, with what to do.
+    pub(crate) left: Vec<String>,
 }
 
 /// What else the clients did.
@@ -199,6 +228,29 @@ pub(crate) fn write(folder: &Path, report: &Report, course: &Course) -> anyhow::
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
+}
+
+impl Restored {
+    /// What is told of it, line by line.
+    fn lines(&self) -> Vec<(&'static str, String)> {
+        let files = |files: &[String]| if files.is_empty() { "nothing".to_owned() } else { files.join("; ") };
+        vec![
+            ("backup", format!("{} bytes, made in {:.1} s", self.backup_bytes, self.backup_s)),
+            ("its age when it was put back", seconds(self.age_s)),
+            (
+                "its visits that were changed since",
+                format!("{} erased, {} corrected", self.erased_since, self.corrected_since),
+            ),
+            (
+                "put back",
+                format!("{} documents in {} ({} had expired)", self.documents, seconds(self.restore_s), self.expired),
+            ),
+            ("caught up after", seconds(self.caught_up_s)),
+            ("erased visits that the region has not got", self.gone.to_string()),
+            ("files of the drill removed", files(&self.removed)),
+            ("files of the drill left", files(&self.left)),
+        ]
+    }
 }
 
 impl Report {

@@ -1,5 +1,6 @@
 //! The phases of a drill: conditions, lock, baseline, steps, hold, restore, convergence, proof.
 
+mod exchange;
 mod judge;
 mod steps;
 mod stop;
@@ -24,7 +25,7 @@ use super::observe::Observer;
 use super::plan::{CONVERGENCE_LIMIT, Plan};
 use super::preflight::{self, Check};
 use super::prove::{self, Proof, Unreplicated};
-use super::report::{Course, Event, Report, Verdict};
+use super::report::{Course, Event, Report, Restored, Verdict};
 use super::site::Site;
 use crate::load::Pool;
 use crate::support::{poll, venue};
@@ -51,7 +52,11 @@ struct Progress {
     /// `None` where nothing separates the region from the others.
     unreplicated: Option<Unreplicated>,
     converged: Option<Duration>,
+    /// Whether the regions did not become equal.
+    is_unequal: bool,
     resurrected: usize,
+    /// `None` before a backup was taken, and in drills that take none.
+    restored: Option<Restored>,
     timeline: Vec<Event>,
     errors: Vec<String>,
 }
@@ -135,6 +140,7 @@ impl Drill {
                 (Proof::default(), 0)
             }
         };
+        self.clear(&scene, disturber, &proof, &mut progress).await;
         let course = Course {
             samples: std::mem::take(&mut scene.ledger.samples.lock()),
             looks: observer.looks(),

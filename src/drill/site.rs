@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use api::client::Base;
 use api::{NodeName, RegionId};
 use geo_router::config::RouterConfig;
+use node::config::NodeConfig;
 
 use super::plan::{Plan, SiteSection};
 use crate::args::Usage;
@@ -35,6 +37,8 @@ pub(crate) struct Node {
     pub(crate) admin: Base,
     /// Its folder, if `meridian up` made it.
     pub(crate) process: Option<Process>,
+    /// Its configuration, if `meridian up` made it.
+    pub(crate) config: Option<Arc<NodeConfig>>,
 }
 
 /// One router.
@@ -101,11 +105,12 @@ impl Site {
         let nodes = deployment::read(data)
             .context("there is no deployment for the drill (start `meridian up`, or give --data or `[site]`)")?;
         let nodes = nodes.into_iter().map(|node| Node {
-            name: node.config.name,
-            region: node.config.region,
+            name: node.config.name.clone(),
+            region: node.config.region.clone(),
             public: Base::from(node.config.listen.public),
             admin: deployment::authorised(Base::from(node.config.listen.admin), Some(data)),
             process: Process::of(node.config.pid_file.as_deref()),
+            config: Some(Arc::new(node.config)),
         });
         let (mut routers, mut service, mut capacity) = (Vec::new(), None, BTreeMap::new());
         for config in deployment::routers(data)? {
@@ -130,6 +135,7 @@ impl Site {
             public: node.public.clone(),
             admin: deployment::authorised(node.admin.clone(), data),
             process: None,
+            config: None,
         });
         let routers = section.routers.iter().map(|router| Router {
             name: router.name.clone(),

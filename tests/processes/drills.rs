@@ -1,5 +1,7 @@
 //! `meridian drill` against deployments of `meridian up`: each mode, each refusal, each guard rail, each exit code.
 
+mod restore;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -86,14 +88,19 @@ impl<'a> Drill<'a> {
 
     /// Starts a drill and waits until it has made its fault.
     fn start(&self, name: &str, own: &str) -> std::process::Child {
+        self.start_until(name, own, "the fault is made")
+    }
+
+    /// Starts a drill and waits until it says this.
+    fn start_until(&self, name: &str, own: &str, what: &str) -> std::process::Child {
         let mut command = self.command("run", name, own);
         let log = self.folder.join(format!("{name}.log"));
         let file = std::fs::File::create(&log).unwrap();
         let mut child = command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
-        holds("the fault is made", SOON, || {
+        holds(what, SOON, || {
             let said = std::fs::read_to_string(&log).unwrap();
             assert_eq!(child.try_wait().unwrap(), None, "{name} has ended: {said}");
-            said.contains("the fault is made")
+            said.contains(what)
         });
         child
     }

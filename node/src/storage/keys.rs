@@ -72,10 +72,7 @@ impl FolderOfKeys {
 
     /// Overwrites a file that has no name any more that counts, and removes it.
     fn wipe(&self, path: &Path) -> io::Result<()> {
-        let file = OpenOptions::new().write(true).open(path)?;
-        let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
-        file.write_all_at(&vec![0; length], 0)?;
-        file.sync_all()?;
+        overwrite(path)?;
         fs::remove_file(path)?;
         self.force_names()
     }
@@ -93,6 +90,22 @@ impl FolderOfKeys {
             tracing::warn!(%error, "the log of destroyed keys cannot be written; the keys are destroyed");
         }
     }
+}
+
+/// Overwrites a whole file.
+fn overwrite(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    file.write_all_at(&vec![0; length], 0)?;
+    file.sync_all()
+}
+
+/// Overwrites every file in a folder of keys that no store needs any more, if there is such a folder.
+pub(super) fn overwrite_all(folder: &Path) -> io::Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    fs::read_dir(folder)?.try_for_each(|entry| overwrite(&entry?.path()))
 }
 
 impl KeyFiles for FolderOfKeys {
@@ -252,5 +265,22 @@ mod tests {
         keys.destroy(name).unwrap();
         assert_eq!(keys.all().unwrap(), []);
         assert_eq!(fs::read_dir(&keys.folder).unwrap().count(), 0);
+    }
+
+    /// A second name of the file shows what its blocks hold after the first one is gone.
+    #[test]
+    fn the_keys_of_a_store_that_is_removed_are_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(&folder);
+        keys.create(KeyName::Expiries(5), b"a secret").unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let second = other.path().join("second");
+        fs::hard_link(keys.path(KeyName::Expiries(5)), &second).unwrap();
+        crate::storage::remove(folder.path()).unwrap();
+        assert!(!folder.path().exists());
+        assert_eq!(fs::read(second).unwrap(), [0; 8]);
+        // What is no store, such as one that a restore has not finished, goes as well.
+        fs::create_dir(folder.path()).unwrap();
+        crate::storage::remove(folder.path()).unwrap();
     }
 }

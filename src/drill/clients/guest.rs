@@ -20,7 +20,7 @@ use crate::drill::ledger::{ClientKind, Erasure, Sample, SentVisit};
 use crate::drill::wire::{Failure, Reply, Wire};
 use crate::load::wall;
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The shares of check-ins after which the guest erases, corrects or reads the visit.
 const ERASES: f64 = 0.02;
@@ -77,7 +77,8 @@ impl Guest {
             self.scene.ledger.end(self.client, [sample].into_iter().chain(missed));
             if let Some(accepted) = accepted {
                 // What is due meanwhile is sent next, and charged from when it was due.
-                self.follow(accepted).await;
+                self.follow(&accepted).await;
+                self.scene.ledger.visits.lock()[accepted.place].settled = true;
             }
         }
     }
@@ -115,7 +116,8 @@ impl Guest {
         }
         let acknowledged = region.filter(|_| good).map(|region| (done, region));
         let phone = self.scene.pool.get(payload).first.first().and_then(|person| person.phone.clone());
-        let visit = SentVisit { id, secret, acknowledged, phone, corrected: None, erasure: Erasure::None };
+        let erasure = Erasure::None;
+        let visit = SentVisit { id, secret, acknowledged, phone, corrected: None, erasure, settled: false };
         let mut visits = self.scene.ledger.visits.lock();
         visits.push(visit);
         let place = visits.len() - 1;
@@ -123,12 +125,12 @@ impl Guest {
     }
 
     /// Erases, corrects or reads the visit, as some guests do.
-    async fn follow(&mut self, visit: Accepted) {
+    async fn follow(&mut self, visit: &Accepted) {
         if self.rng.random_bool(ERASES) {
-            return self.erase(&visit).await;
+            return self.erase(visit).await;
         }
         let corrects = self.rng.random_bool(CORRECTS);
-        if corrects && !self.correct(&visit).await {
+        if corrects && !self.correct(visit).await {
             return;
         }
         if !corrects && !self.rng.random_bool(READS) {

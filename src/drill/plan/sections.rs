@@ -83,13 +83,28 @@ pub(crate) struct Objectives {
     pub(crate) session_breaches: u64,
     /// From the restore until all regions are equal.
     pub(crate) converged: Option<duration::Text>,
+    /// Of a restored backup: until it is in a folder.
+    pub(crate) restore: Option<duration::Text>,
+    /// Of a restored backup: from the start of its node until the node has what the others have.
+    pub(crate) caught_up: Option<duration::Text>,
 }
 
 impl Default for Objectives {
     fn default() -> Self {
         let converged = Some(duration::Text(Duration::from_secs(30)));
-        let (detect, dns, rto_ttl, rto_edge, rpo) = (None, None, None, None, None);
-        Self { detect, dns, rto_ttl, rto_edge, failed_edge: 0, lost: 0, rpo, session_breaches: 0, converged }
+        Self {
+            detect: None,
+            dns: None,
+            rto_ttl: None,
+            rto_edge: None,
+            failed_edge: 0,
+            lost: 0,
+            rpo: None,
+            session_breaches: 0,
+            converged,
+            restore: None,
+            caught_up: None,
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use ipnetwork::IpNetwork;
 use serde::Deserialize;
 
 use super::sections::{Before, Guards, Objectives, SiteSection};
-use super::{Clients, Disturbance, Phases, Plan};
+use super::{Clients, Disturbance, OldBackup, Phases, Plan};
 
 named! {
     /// The kind of a drill.
@@ -26,6 +26,8 @@ named! {
         Router = "router",
         /// Every region is restarted, one after the other.
         Restart = "restart",
+        /// An old backup takes the place of a region's store.
+        Restore = "restore",
     }
 }
 
@@ -56,6 +58,8 @@ pub(super) struct Written {
     keep: Option<Vec<u8>>,
     to: Option<Vec<RegionId>>,
     by: Option<String>,
+    age: Option<duration::Text>,
+    away: Option<duration::Text>,
     #[serde(default)]
     phases: PhasesSection,
     #[serde(default)]
@@ -140,6 +144,7 @@ impl Written {
             return bad("name", "1 to 63 lower case letters, digits and `-`");
         }
         self.check_keys()?;
+        self.check_restore()?;
         let disturbance = self.disturbance()?;
         let Written { name, about, mode, region, phases, clients, before, guards, objectives, capacity, site, .. } =
             self;
@@ -218,9 +223,13 @@ impl Written {
         for (key, given, wanted) in [
             ("region", self.region.is_some(), has_region),
             ("how", self.how.is_some(), self.mode == Mode::Fail),
-            ("keep", self.keep.is_some(), self.mode == Mode::Drain),
+            ("keep", self.keep.is_some(), matches!(self.mode, Mode::Drain | Mode::Restore)),
             ("to", self.to.is_some(), self.mode == Mode::Partition),
             ("by", self.by.is_some(), has_by),
+            ("age", self.age.is_some(), self.mode == Mode::Restore),
+            ("away", self.away.is_some(), self.mode == Mode::Restore),
+            ("objectives.restore", self.objectives.restore.is_some(), self.mode == Mode::Restore),
+            ("objectives.caught-up", self.objectives.caught_up.is_some(), self.mode == Mode::Restore),
         ] {
             if given && !wanted {
                 return bad(key, format!("a drill with mode {} does not have it", self.mode));
@@ -232,15 +241,46 @@ impl Written {
         Ok(())
     }
 
+    fn check_restore(&self) -> Result<(), BadKey> {
+        if self.mode != Mode::Restore {
+            return Ok(());
+        }
+        if self.site.is_some() {
+            return bad("site", "a restore needs a deployment of `meridian up`, whose processes it stops and starts");
+        }
+        if self.keep.as_ref().is_some_and(|keep| keep.last() != Some(&0)) {
+            return bad("keep", "the region is stopped, so its last step is 0");
+        }
+        let within = |time: &Option<duration::Text>, least: u64, most: u64| {
+            time.is_none_or(|time| (Duration::from_secs(least)..=Duration::from_secs(most)).contains(&time.0))
+        };
+        if !within(&self.age, 2, 3_600) {
+            return bad("age", "how long guests go on after the backup: 2s to 1h");
+        }
+        if !within(&self.away, 10, 3_000) {
+            return bad("away", "how long the region may be without its node: 10s to 50m");
+        }
+        Ok(())
+    }
+
+    /// The steps of a drain.
+    fn steps(&self) -> Result<Vec<u8>, BadKey> {
+        let keep = self.keep.clone().unwrap_or_else(|| vec![75, 50, 25, 0]);
+        let falls = keep.windows(2).all(|pair| pair[0] > pair[1]);
+        if keep.is_empty() || !falls || keep[0] >= 100 {
+            return bad("keep", "per cent of its clients that the region keeps, falling from below 100");
+        }
+        Ok(keep)
+    }
+
     fn disturbance(&self) -> Result<Disturbance, BadKey> {
         Ok(match (self.mode, self.how) {
-            (Mode::Drain, _) => {
-                let keep = self.keep.clone().unwrap_or_else(|| vec![75, 50, 25, 0]);
-                let falls = keep.windows(2).all(|pair| pair[0] > pair[1]);
-                if keep.is_empty() || !falls || keep[0] >= 100 {
-                    return bad("keep", "per cent of its clients that the region keeps, falling from below 100");
-                }
-                Disturbance::Drain(keep)
+            (Mode::Drain, _) => Disturbance::Drain(self.steps()?),
+            (Mode::Restore, _) => {
+                let time = |time: Option<duration::Text>, otherwise| time.map_or(otherwise, |time| time.0);
+                let (age, away) = (Duration::from_secs(30), Duration::from_secs(180));
+                let (age, away) = (time(self.age, age), time(self.away, away));
+                Disturbance::Restore(OldBackup { keep: self.steps()?, age, away })
             }
             (Mode::Fail, None | Some(How::Kill)) => Disturbance::Kill,
             (Mode::Fail, Some(How::Hang)) => {

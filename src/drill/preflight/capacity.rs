@@ -26,7 +26,9 @@ pub(crate) async fn shortage(plan: &Plan, site: &Site) -> Option<String> {
 /// Whether the other regions can take what the disturbed one takes now and what the clients of the drill add.
 pub(super) async fn capacity(plan: &Plan, site: &Site, look: &Look) -> Check {
     let losing = match &plan.disturbance {
-        Disturbance::Drain(_) | Disturbance::Kill | Disturbance::Faults(_) => plan.region.clone().into_iter().collect(),
+        Disturbance::Drain(_) | Disturbance::Kill | Disturbance::Faults(_) | Disturbance::Restore(_) => {
+            plan.region.clone().into_iter().collect()
+        }
         // One after the other.
         Disturbance::Restart => site.regions(),
         Disturbance::Cut(_) | Disturbance::KillRouter => Vec::new(),

@@ -63,6 +63,12 @@ pub(super) fn render(report: &Report, earlier: &[Earlier]) -> String {
             report.left_behind,
         );
     }
+    if let Some(restored) = &report.restored {
+        let _ = writeln!(out, "\n## Backup\n\n| | |\n| --- | --- |");
+        for (what, value) in restored.lines() {
+            let _ = writeln!(out, "| {what} | {} |", escaped(&value));
+        }
+    }
     let _ = writeln!(out, "\n## Before it began\n\n| condition | | seen |\n| --- | --- | --- |");
     for check in &report.checks {
         let passed = if check.passed { "holds" } else { "**fails**" };

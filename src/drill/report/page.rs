@@ -6,7 +6,7 @@ use minijinja::{Environment, UndefinedBehavior};
 use serde::Serialize;
 
 use super::plot::Plot;
-use super::{Earlier, Report, Verdict, seconds};
+use super::{Earlier, Report, Restored, Verdict, seconds};
 use crate::drill::ledger::ClientKind;
 
 const TEMPLATE: &str = include_str!("page.html.j2");
@@ -25,6 +25,8 @@ struct Page<'a> {
     begun: String,
     cards: Vec<Card>,
     plots: &'a [Plot],
+    /// What is told of a backup, line by line.
+    restored: Vec<(&'static str, String)>,
     earlier: Vec<Row>,
 }
 
@@ -72,6 +74,7 @@ pub(super) fn render(report: &Report, plots: &[Plot], earlier: &[Earlier]) -> Re
         begun: report.begun.strftime("%-d %b %Y, %H:%M:%S UTC").to_string(),
         cards: if plots.is_empty() { Vec::new() } else { cards(report) },
         plots,
+        restored: report.restored.as_ref().map(Restored::lines).unwrap_or_default(),
         earlier: [Row::of_this(report)]
             .into_iter()
             .filter(|_| !plots.is_empty())
@@ -95,7 +98,12 @@ fn cards(report: &Report) -> Vec<Card> {
         (Some(count), oldest) => format!("{count} were in one region for {}", seconds(oldest)),
         (None, _) => format!("of {} acknowledged check-ins", report.acknowledged),
     };
-    vec![
+    let restored = report.restored.as_ref().map(|restored| Card {
+        label: "Backup put back in",
+        value: seconds(restored.restore_s),
+        note: format!("{} old, caught up after {}", seconds(restored.age_s), seconds(restored.caught_up_s)),
+    });
+    let cards = vec![
         Card {
             label: "Failed through the edge",
             value: failed(ClientKind::Edge).to_string(),
@@ -113,7 +121,8 @@ fn cards(report: &Report) -> Vec<Card> {
             value: seconds(report.converged_s),
             note: objective("converged"),
         },
-    ]
+    ];
+    cards.into_iter().chain(restored).collect()
 }
 
 impl Row {

@@ -110,6 +110,7 @@ fn what(report: &Report) -> String {
         Mode::Clock => format!("{region}: the clock is wrong"),
         Mode::Router => "a router is dead".to_owned(),
         Mode::Restart => "regions restart".to_owned(),
+        Mode::Restore => format!("{region} is restored from a backup"),
     }
 }
 

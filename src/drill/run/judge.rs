@@ -39,6 +39,7 @@ impl Drill {
             session_breaches: 0,
             follow: FollowShown::default(),
             converged_s: None,
+            restored: None,
             acknowledged: 0,
             resurrected: 0,
             left_behind: 0,
@@ -70,6 +71,7 @@ impl Drill {
         };
         report.acknowledged = proof.acknowledged;
         report.converged_s = progress.converged.map(|took| took.as_secs_f64());
+        report.restored = progress.restored.clone();
         report.resurrected = proof.resurrected.max(progress.resurrected);
         report.errors = progress.errors.iter().chain(&proof.errors).cloned().collect();
     }
@@ -79,6 +81,7 @@ impl Drill {
         let seconds = |bound: Option<api::duration::Text>| bound.map(|bound| bound.0.as_secs_f64());
         let rto = |kind: ClientKind| report.rto_s.get(kind.name()).copied().flatten();
         let count = |count: usize| Some(count as f64);
+        let restored = report.restored.as_ref();
         let failed = report.failed.get(ClientKind::Edge.name()).copied().unwrap_or_default();
         let all = [
             ("detect", "s", seconds(wanted.detect), report.detect_s),
@@ -90,6 +93,8 @@ impl Drill {
             ("rpo", "s", seconds(wanted.rpo), report.rpo.oldest_s),
             ("session-breaches", "", Some(wanted.session_breaches as f64), Some(report.session_breaches as f64)),
             ("resurrected", "", Some(0.0), count(report.resurrected)),
+            ("restore", "s", seconds(wanted.restore), restored.and_then(|restored| restored.restore_s)),
+            ("caught-up", "s", seconds(wanted.caught_up), restored.and_then(|restored| restored.caught_up_s)),
             ("converged", "s", seconds(wanted.converged), report.converged_s),
             ("left-behind", "", Some(0.0), count(report.left_behind)),
         ];

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::exchange::Taken;
 use super::stop::Stop;
 use super::{Drill, Progress};
 use crate::drill::clients::Scene;
@@ -12,7 +13,7 @@ use crate::drill::disturb::Disturber;
 use crate::drill::guard::Guard;
 use crate::drill::ledger::{ClientKind, SentVisit};
 use crate::drill::observe::Observer;
-use crate::drill::plan::Disturbance;
+use crate::drill::plan::{Disturbance, OldBackup};
 use crate::drill::prove;
 
 /// How long before the end of its faults a drill restores by itself.
@@ -61,7 +62,9 @@ impl Drill {
         }
         let told = if errors.is_empty() { "everything is restored" } else { "NOT everything is restored" };
         self.note(scene, progress, told);
-        progress.errors.extend(errors.into_iter().map(|error| format!("not restored, it ends by itself: {error}")));
+        // A store that is not in its place does not go back by itself.
+        let how = if self.plan.takes_a_backup() { "" } else { ", it ends by itself" };
+        progress.errors.extend(errors.into_iter().map(|error| format!("not restored{how}: {error}")));
         let settle = async {
             let converged = self.converge(scene, restored).await;
             let took = scene.start.elapsed().saturating_sub(progress.moments.restored);
@@ -71,9 +74,15 @@ impl Drill {
                     // A region that has just returned is the one that might show what is gone.
                     let proof = prove::prove(scene, &before, self.plan.clients.retention).await;
                     progress.resurrected = proof.resurrected;
+                    if progress.restored.is_some() {
+                        self.are_gone(scene, &before, progress).await;
+                    }
                     self.note(scene, progress, "every region has all that every region acknowledged");
                 }
-                Err(error) => progress.errors.push(format!("the regions do not become equal: {error:#}")),
+                Err(error) => {
+                    progress.is_unequal = true;
+                    progress.errors.push(format!("the regions do not become equal: {error:#}"));
+                }
             }
             tokio::time::sleep(self.plan.phases.after.saturating_sub(took).max(SETTLED)).await;
         };
@@ -94,6 +103,10 @@ impl Drill {
         self.note(scene, progress, "baseline");
         tokio::time::sleep(self.plan.phases.baseline).await;
         self.baseline(scene)?;
+        let taken = match &self.plan.disturbance {
+            Disturbance::Restore(old) => Some(self.take_backup(scene, observer, disturber, old, progress).await?),
+            _ => None,
+        };
         progress.disturbed = true;
         progress.moments.begun = scene.start.elapsed();
         progress.moments.fault = progress.moments.begun;
@@ -102,7 +115,7 @@ impl Drill {
         }
         // The dead man's switch of this command: before the faults end by themselves, it ends them.
         let limit = self.plan.expiry().saturating_sub(DEAD_MAN);
-        tokio::time::timeout(limit, self.hold(scene, disturber, progress)).await.unwrap_or_else(|_| {
+        tokio::time::timeout(limit, self.hold(scene, disturber, taken.as_ref(), progress)).await.unwrap_or_else(|_| {
             Err(anyhow::anyhow!("the drill takes longer than planned, and its faults are about to end"))
         })
     }
@@ -144,10 +157,16 @@ impl Drill {
         Ok(())
     }
 
-    async fn hold(&self, scene: &Scene, disturber: &Disturber, progress: &mut Progress) -> anyhow::Result<()> {
+    async fn hold(
+        &self,
+        scene: &Scene,
+        disturber: &Disturber,
+        taken: Option<&Taken>,
+        progress: &mut Progress,
+    ) -> anyhow::Result<()> {
         let phases = self.plan.phases;
         match &self.plan.disturbance {
-            Disturbance::Drain(keep) => {
+            Disturbance::Drain(keep) | Disturbance::Restore(OldBackup { keep, .. }) => {
                 for (number, keep) in keep.iter().enumerate() {
                     if number > 0 {
                         tokio::time::sleep(phases.soak).await;
@@ -157,6 +176,9 @@ impl Drill {
                     self.note(scene, progress, &format!("the region keeps {keep} % of its clients"));
                 }
                 tokio::time::sleep(phases.hold).await;
+                if let (Disturbance::Restore(old), Some(taken)) = (&self.plan.disturbance, taken) {
+                    self.exchange(scene, disturber, old, taken, progress).await?;
+                }
                 progress.moments.restore = scene.start.elapsed();
                 for keep in keep.iter().rev().skip(1) {
                     disturber.make(*keep).await?;
@@ -181,9 +203,10 @@ impl Drill {
         }
         Ok(())
     }
+
     /// Measures which writes of the disturbed region are nowhere else. A list that cannot be read costs this figure, and does
     /// not end the drill: the guard rails say whether clients fail.
-    async fn unreplicated(&self, scene: &Scene, at: Duration, progress: &mut Progress) {
+    pub(super) async fn unreplicated(&self, scene: &Scene, at: Duration, progress: &mut Progress) {
         let Some(region) = self.plan.region.as_ref().filter(|_| self.plan.separates()) else { return };
         match prove::unreplicated(scene, region, at).await {
             Ok(found) => progress.unreplicated = Some(found),
