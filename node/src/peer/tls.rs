@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,8 +62,8 @@ pub struct TlsIdentity {
     name: NodeName,
     /// Links wait for its changes.
     current: watch::Sender<Arc<Loaded>>,
-    /// When the files had changed at the last look.
-    seen: Mutex<Times>,
+    /// The files at the last look.
+    seen: Mutex<[Mark; 4]>,
     /// Whether the own certificate is on the list.
     is_revoked: AtomicBool,
     /// When the operator was last warned that the certificate ends soon or is revoked.
@@ -70,7 +71,8 @@ pub struct TlsIdentity {
     metrics: Arc<Metrics>,
 }
 
-type Times = [Option<SystemTime>; 4];
+/// What changes when a file does: its time, which is coarse, its length, and its number, because files are renamed into place.
+type Mark = Option<(SystemTime, u64, u64)>;
 
 /// The TLS protocol of a connection that asks whether its node is a member.
 pub(super) const INQUIRY: &[u8] = b"meridian-membership/1";
@@ -96,8 +98,8 @@ impl TlsIdentity {
     /// # Errors
     /// [`TlsError`].
     pub fn load(files: &IdentityFiles, name: &NodeName, metrics: Arc<Metrics>) -> Result<TlsIdentity, TlsError> {
-        // Times are read before the contents, so that a file that changes in between is read again.
-        let seen = Mutex::new(changed(files));
+        // The marks are read before the contents, so that a file that changes in between is read again.
+        let seen = Mutex::new(marks(files));
         let identity = TlsIdentity {
             files: files.clone(),
             name: name.clone(),
@@ -169,8 +171,8 @@ impl TlsIdentity {
     fn renew(&self) {
         // Of many handshakes at once one reads.
         let Some(mut seen) = self.seen.try_lock() else { return };
-        let changed = changed(&self.files);
-        if std::mem::replace(&mut *seen, changed) == changed {
+        let marks = marks(&self.files);
+        if std::mem::replace(&mut *seen, marks) == marks {
             return;
         }
         match Loaded::read(&self.files) {
@@ -222,10 +224,13 @@ impl TlsIdentity {
     }
 }
 
-fn changed(files: &IdentityFiles) -> Times {
+fn marks(files: &IdentityFiles) -> [Mark; 4] {
     let IdentityFiles { ca, certificate, key, revoked } = files;
-    let changed = |file: &PathBuf| std::fs::metadata(file).ok()?.modified().ok();
-    [changed(ca), changed(certificate), changed(key), revoked.as_ref().and_then(changed)]
+    let mark = |file: &PathBuf| {
+        let file = std::fs::metadata(file).ok()?;
+        Some((file.modified().ok()?, file.len(), file.ino()))
+    };
+    [mark(ca), mark(certificate), mark(key), revoked.as_ref().and_then(mark)]
 }
 
 impl Loaded {
