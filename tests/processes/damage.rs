@@ -48,6 +48,13 @@ enum Offline {
 
 use Offline::{MayBeHidden, Seen};
 
+/// The second half of what a file holds is gone, as after a repair of the file system. sled makes files longer than that.
+fn tear(file: &Path) {
+    let held = fs::read(file).unwrap().iter().rposition(|byte| *byte != 0).unwrap_or_default();
+    let opened = fs::File::options().write(true).open(file).unwrap();
+    opened.set_len(u64::try_from(held / 2).unwrap()).unwrap();
+}
+
 struct Damaged {
     deployment: Deployment,
     venue: Venue,
@@ -131,9 +138,14 @@ fn is_below(file: &Path, part: &str) -> bool {
 }
 
 fn damage_all(store: &Path, of: impl Fn(&Path) -> bool) {
+    each(store, of, damage);
+}
+
+/// Does this to each file of a kind.
+fn each(store: &Path, of: impl Fn(&Path) -> bool, harm: impl Fn(&Path)) {
     let found: Vec<PathBuf> = files(store).into_iter().filter(|file| of(file)).collect();
     assert!(!found.is_empty(), "there is no such file");
-    found.iter().for_each(|file| damage(file));
+    found.iter().for_each(|file| harm(file));
 }
 
 #[test]
@@ -149,6 +161,8 @@ fn a_store_on_sled_heals_from_damage_in_each_of_its_files() {
     });
     damaged.heals("the secrets of the hours", Seen, |store| damage_all(store, |file| is_below(file, "keys/expiries-")));
     damaged.heals("the trees", Seen, |store| damage_all(store, |file| is_below(file, "keys/arrivals-")));
+    damaged.heals("torn pages", Seen, |store| each(store, |file| is_below(file, "day-") && file.ends_with("db"), tear));
+    damaged.heals("torn keys", Seen, |store| each(store, |file| is_below(file, "keys/arrivals-"), tear));
     damaged.heals("a folder that is gone", Seen, |store| {
         let mut days = fs::read_dir(store.join("buckets")).unwrap().map(|entry| entry.unwrap().path());
         fs::remove_dir_all(days.find(|day| is_below(day, "/day-")).unwrap()).unwrap();
@@ -160,6 +174,9 @@ fn a_store_on_fjall_heals_from_damage_in_each_of_its_files() {
     let mut damaged = Damaged::new(Engine::Fjall);
     damaged.heals("the journal", MayBeHidden, |store| {
         damage_all(store, |file| file.extension().is_some_and(|e| e == "jnl"))
+    });
+    damaged.heals("a torn journal", MayBeHidden, |store| {
+        each(store, |file| file.extension().is_some_and(|e| e == "jnl"), tear);
     });
     damaged.heals("the keyspaces", Seen, |store| damage_all(store, |file| is_below(file, "fjall/keyspaces")));
     damaged.heals("the keys", Seen, |store| {
