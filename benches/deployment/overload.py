@@ -44,7 +44,7 @@ def measure(args):
     for engine in args.engines:
         with Deployment(args.meridian, engine) as deployment:
             node, alone = deployment.nodes[0], {"targets": deployment.nodes[0].url}
-            slow = ["fault", "begin", "--admin", f"http://{node.admin[0]}:{node.admin[1]}", "--for", "30m"]
+            slow = ["fault", "begin", "--data", deployment.folder, "--node", node.region, "--for", "30m"]
             subprocess.run([args.meridian, *slow, "slow-disk", "--by", args.sync], check=True, stdout=subprocess.DEVNULL)
             deployment.load("--max", "--connections", 64, "--duration", "5s", "--no-verify", **alone)
             closed = deployment.load("--max", "--connections", 1000, "--duration", "20s", "--no-verify", **alone)
