@@ -2,7 +2,7 @@
 //!
 //! # The problem
 //! A full disk ends a node at its next write, and it does not start again while the disk is full. Regions hold the same data,
-//! so all fill at the same hour, and then nobody can even erase.
+//! so all fill at the same hour, and then no region can even erase.
 //!
 //! # The rule
 //! | free | the node |

@@ -85,7 +85,7 @@ pub fn engine_in(data: &Path) -> Option<Engine> {
 /// [`StorageError`] if there is none, or it does not open.
 pub fn open_at_rest(data: &Path) -> Result<Store, StorageError> {
     let none = || engine("looked for a store")(std::io::Error::from(std::io::ErrorKind::NotFound));
-    // Metrics of its own, which nobody reads.
+    // Metrics of its own, which no listener shows.
     let metrics = Arc::new(Metrics::new().map_err(engine("made its metrics"))?);
     Ok(match engine_in(data).ok_or_else(none)? {
         Engine::Sled => Arc::new(sealed(SledStorage::open(data, CHECK_CACHE)?, data, metrics)?),

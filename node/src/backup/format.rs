@@ -1,4 +1,4 @@
-//! What is in a backup, before it is compressed and encrypted.
+//! The format of a backup, before it is compressed and encrypted.
 //!
 //! `meridian`, the version as two bytes, then records: the length as four bytes (little-endian) and a record in postcard.
 //! The first is the [`Head`], the last the end. The end has counts and the SHA-256 of everything before it, so that a
@@ -22,7 +22,7 @@ const VERSION: u16 = 1;
 /// The longest record: the largest row of a document, and a whole chunk.
 const LONGEST: u32 = 32 << 20;
 
-/// Whose backup it is, and of when.
+/// The first record: the node that the backup is of, and when it began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// The region of the node.

@@ -1,7 +1,7 @@
 //! Makes a backup: a thread reads a snapshot of the store, and the answer to the operator takes the pieces.
 //!
 //! # Invariants
-//! - One backup at a time. It ends when nobody takes its pieces any more, and after [`LONGEST`] in any case.
+//! - One backup at a time. It ends when the client takes its pieces no more, and after [`LONGEST`] in any case.
 //! - Memory is bounded: a few pieces wait, one chunk of pairs is in work, and old values have their own bound.
 //! - Only a backup that is whole ends with [`Piece::End`].
 
@@ -155,7 +155,7 @@ impl Backups {
 }
 
 fn gone() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "nobody takes the backup any more")
+    io::Error::new(io::ErrorKind::BrokenPipe, "the client takes the backup no more")
 }
 
 /// Gathers bytes into pieces.

@@ -47,7 +47,7 @@ pub struct Target<'a> {
 /// What was put back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Whose backup it was.
+    /// The first record of the backup.
     pub head: Head,
     /// Documents that are in the store.
     pub documents: u64,

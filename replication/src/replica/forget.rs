@@ -122,7 +122,7 @@ impl<S: Storage> Replica<S> {
     }
 
     /// Has the keys destroyed of documents that expired in hours that are over. Their rows stay until their day is dropped,
-    /// and nobody can read them.
+    /// and cannot be read.
     pub(super) fn destroy_expired(&mut self) -> Result<(), StorageError> {
         debug_assert!(self.expired <= self.horizon, "keys are destroyed beyond the horizon");
         // A row that was gathered before would get new keys.

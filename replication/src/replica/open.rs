@@ -207,7 +207,7 @@ impl<S: Storage> Replica<S> {
         }
         debug_assert!(self.in_flight.is_none(), "a batch spans two ids");
         self.id = (self.mint)();
-        debug_assert_ne!(self.id.0, 0, "0 is stored for nobody");
+        debug_assert_ne!(self.id.0, 0, "0 marks a bucket that no replica has written");
         self.is_unsaved = true;
         self.issued = 0;
         self.heads = self.heads.restart();
@@ -294,7 +294,7 @@ impl<S: Storage> Replica<S> {
         Ok(())
     }
 
-    /// Rows without keys are proof of erasures. Their tombstones went back in time with the store and perhaps nobody has
+    /// Rows without keys are proof of erasures. Their tombstones went back in time with the store and perhaps no replica has
     /// them any more, so they are issued again.
     fn explain(&mut self) {
         let unexplained = std::mem::take(&mut self.unexplained).into_iter();

@@ -125,7 +125,7 @@ impl<S: Storage> Replica<S> {
             self.apply(peer, delta)?;
         }
         debug_assert!(after <= known && !self.pending.is_empty(), "the vector jumps a gap, or moves without a batch");
-        debug_assert_ne!(origin, self.id, "our own log comes from nobody else");
+        debug_assert_ne!(origin, self.id, "a peer sends this replica its own log");
         self.advance(peer, origin, through);
         debug_assert!(self.vector.get(origin) >= known, "the vector goes back");
         self.pending.foreign.insert(origin);

@@ -8,7 +8,7 @@
 //! 3. A row that has everything again is *healed*. If every configured peer has answered and something is still missing,
 //!    it is *lost*: its log entries go, and the log is sent on without them.
 //!
-//! A replica without peers keeps a damaged row, because nobody can say that the rest of it is worth less than the whole.
+//! A replica without peers keeps a damaged row, because the rest of it may be all that there is.
 //!
 //! # Invariants
 //! - A log is sent only as far as its changes are here, because a peer takes a gap for an expired document.

@@ -40,7 +40,7 @@ impl MemoryKeys {
         (inner.left, inner.in_half) = (calls, in_half);
     }
 
-    /// Some of the files as they are now, on their own: what somebody finds on a disk that was taken away.
+    /// Some of the files as they are now, on their own: what a thief finds on a disk.
     #[must_use]
     pub fn copied(&self, wanted: impl Fn(&KeyName) -> bool) -> MemoryKeys {
         let Inner { files, over, .. } = &*self.lock();
