@@ -323,7 +323,7 @@ fn certificates_are_replaced_while_a_node_runs() {
         deployment.nodes[US].metric("meridian_replication_refused_peers_total") > 0.0
     });
     authority.issue(&"eu-central".parse().unwrap(), true).unwrap();
-    deployment.wait_linked();
-    assert!(deployment.nodes[EU].status()["certificate_until"].is_string());
+    holds("the new certificate is good", AGREED, || deployment.nodes[EU].status()["certificate_until"].is_string());
     assert!(deployment.nodes[EU].log().contains("the certificates were read again"));
+    deployment.wait_linked();
 }

@@ -124,8 +124,11 @@ fn a_list_that_cannot_be_used_is_reported_and_changes_nothing() {
     let stolen = steal(&deployment, eu.region);
     run(&["certs", "init", "--renew", "--node", eu.region], &certs);
     let file = stolen.join("eu-central.pem");
+    let before = links(us, eu.region);
     run(&["certs", "revoke", eu.region, "--certificate", file.to_str().unwrap()], &certs);
     holds("the link of the old certificate ends", SOON, || us.log().contains("its link ends"));
+    // The status shows the old link for a moment after that line.
+    holds("a link with the new certificate begins", SOON, || links(us, eu.region) > before);
     deployment.wait_linked();
 
     let good = std::fs::read(certs.join("crl.pem")).unwrap();

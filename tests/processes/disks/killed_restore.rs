@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use node::backup::UNFINISHED;
 use node::config::Engine;
-use rand::seq::IteratorRandom as _;
 
-use super::killing::{Killed, steps};
+use super::killing::{Killed, at_some};
 use crate::common::{MERIDIAN, within};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -45,10 +44,10 @@ fn a_restore_that_is_killed_leaves_no_store_that_looks_whole() {
         let begun = killed.calls.count();
         assert!(put_back(None).success());
         let calls = killed.calls.count() - begun;
-        for number in (1..=calls).sample(&mut rand::rng(), steps()).into_iter().chain([calls]) {
+        at_some(calls, |number| {
             let what = format!("{engine}: killed before call {number} of {calls}");
             if put_back(Some(number)).success() {
-                continue;
+                return false;
             }
             if store.join(UNFINISHED).exists() {
                 let refused = run(&["verify", &store.display().to_string()], &[]);
@@ -59,7 +58,8 @@ fn a_restore_that_is_killed_leaves_no_store_that_looks_whole() {
                 let verified = run(&["verify", &store.display().to_string()], &[]);
                 assert!(verified.status.success(), "{what}: {}", String::from_utf8_lossy(&verified.stdout));
             }
-        }
+            true
+        });
         assert!(put_back(None).success());
         killed.victim().restart();
         within("the restored node shows everything", SOON, || killed.shows_all());

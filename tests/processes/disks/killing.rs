@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use node::config::Engine;
-use rand::seq::IteratorRandom as _;
+use rand::RngExt as _;
 
 use crate::common::guest::List;
 use crate::common::{Call, Deployment, Node, Venue, Visit, holds, shim, within};
@@ -19,8 +19,23 @@ const SOON: Duration = Duration::from_secs(60);
 const AHEAD_S: u64 = 30 * 86_400;
 const VICTIM: usize = 1;
 
-pub(super) fn steps() -> usize {
+fn steps() -> usize {
     std::env::var("MERIDIAN_STEPS").map_or(2, |steps| steps.parse().expect("MERIDIAN_STEPS is a number"))
+}
+
+/// Kills before calls that are chosen among the first `calls`, until enough of them were reached. `kill` says whether this
+/// one was. Another run may need fewer calls, so a number that is not reached bounds the choice from then on.
+pub(super) fn at_some(calls: u64, mut kill: impl FnMut(u64) -> bool) {
+    let (mut last, mut killed) = (calls, 0);
+    while killed < steps() {
+        assert!(last > 0, "not even the first call is reached");
+        let number = rand::rng().random_range(1..=last);
+        if kill(number) {
+            killed += 1;
+        } else {
+            last = number - 1;
+        }
+    }
 }
 
 /// The calls of a process that runs with the shim.
@@ -97,27 +112,20 @@ impl Killed {
         within(what, SOON, || is_done(self));
         let calls = self.calls.count() - before;
         assert!(calls > 0, "{what}: the phase changes nothing");
-        let mut killed = 0;
-        for number in (1..=calls).sample(&mut rand::rng(), steps()) {
+        at_some(calls, |number| {
             let what = format!("{what}, killed before call {number} of {calls}");
             prepare(self);
             self.calls.kill_at(Some(number));
             self.victim().restart();
-            // Another run may need fewer calls.
-            within(&what, SOON, || {
-                if self.victim().has_ended() {
-                    killed += 1;
-                    return Ok(());
-                }
-                is_done(self)
-            });
+            within(&what, SOON, || if self.victim().has_ended() { Ok(()) } else { is_done(self) });
             self.calls.kill_at(None);
-            if self.victim().has_ended() {
+            let was_killed = self.victim().has_ended();
+            if was_killed {
                 self.victim().restart();
+                within(&what, SOON, || is_done(self));
             }
-            within(&what, SOON, || is_done(self));
-        }
-        assert!(killed > 0, "{what}: no call was reached");
+            was_killed
+        });
     }
 
     pub(super) fn down(&mut self) {
@@ -206,7 +214,7 @@ fn a_kill_under_load_loses_nothing_that_was_acknowledged() {
         for _ in 0..steps() {
             let at = killed.victim().public;
             let mut acknowledged: Vec<(Visit, &str)> = Vec::new();
-            killed.calls.kill_at((20..400).choose(&mut rand::rng()));
+            killed.calls.kill_at(Some(rand::rng().random_range(20..400)));
             holds("the node is killed", SOON, || {
                 let visit = killed.venue.visit("Zoë", "030 3");
                 if visit.put().send(at).is_ok_and(|answer| answer.status == 201) {
