@@ -13,10 +13,16 @@ import cpu
 import join
 import lag
 import overload
+import profile_nodes
 import restarts
 from harness import ROOT, machine
 
-NAMES = {"lag": lag, "cpu": cpu, "catch-up": catch_up, "join": join, "restarts": restarts, "overload": overload}
+NAMES = {
+    "lag": lag, "cpu": cpu, "catch-up": catch_up, "join": join, "restarts": restarts, "overload": overload,
+    "profile": profile_nodes,
+}  # fmt: skip
+# A profile is to be read, and has no figures to compare.
+EVERY = [name for name in NAMES if name != "profile"]
 
 
 def release():
@@ -33,7 +39,7 @@ def main():
     commands = parser.add_subparsers(dest="name", required=True)
     for name, module in NAMES.items():
         module.options(commands.add_parser(name, parents=[common], help=module.__doc__.splitlines()[0]))
-    every = commands.add_parser("all", parents=[common], help="All of them, with their defaults")
+    every = commands.add_parser("all", parents=[common], help="All figures, with their defaults")
     every.add_argument("--before", help="another binary that `lag` and `cpu` measure in turn with it")
     args = parser.parse_args()
 
@@ -42,7 +48,7 @@ def main():
     args.meridian = os.path.abspath(args.meridian) if args.meridian else release()
     figures = {"machine": machine(), "began": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     failed = False
-    for name in NAMES if args.name == "all" else [args.name]:
+    for name in EVERY if args.name == "all" else [args.name]:
         chosen = args
         if args.name == "all":
             options = [name, "--meridian", args.meridian]
