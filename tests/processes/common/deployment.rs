@@ -354,13 +354,16 @@ impl Node {
         took
     }
 
-    /// Whether the node has ended by itself. If so it can be started again.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        let has_ended = self.process.as_mut().is_none_or(Process::has_ended);
-        if has_ended {
-            self.process = None;
-        }
-        has_ended
+    /// How the node has ended by itself, if it has. Then it can be started again.
+    pub(crate) fn end(&mut self) -> Option<ExitStatus> {
+        let end = self.process.as_mut()?.end()?;
+        self.process = None;
+        Some(end)
+    }
+
+    /// Whether it was stopped or killed, or its end was seen.
+    pub(crate) fn is_down(&self) -> bool {
+        self.process.is_none()
     }
 
     /// Waits until the node has ended by itself.
