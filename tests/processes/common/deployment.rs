@@ -89,6 +89,14 @@ impl Deployment {
         Deployment::make(&vec!["development"; nodes], "info", |file| file.storage.engine = engine)
     }
 
+    /// This number of nodes, with the development pack, all ready. After a start they wait for their peers for nine
+    /// seconds instead of three before they go on without them.
+    pub(crate) fn patient(nodes: usize) -> Deployment {
+        Deployment::make(&vec!["development"; nodes], "info", |file| {
+            (file.replication.heartbeat_ms, file.replication.relay_after_ms) = (1_500, 6_000);
+        })
+    }
+
     /// So many nodes; the data of the first lies on a file system of its own, of so many MiB. `None` where the test may not mount one.
     pub(crate) fn on_a_small_disk(
         nodes: usize,
