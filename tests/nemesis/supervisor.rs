@@ -1,6 +1,6 @@
 //! Carries the plan out, and starts nodes again that have ended, as an operator's supervisor would.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ use crate::plan::{Fault, Planned};
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a node has to take a fault.
 const ORDER: Duration = Duration::from_secs(1);
+/// How long after a full disk a node may still end because of it.
+const AFTER: Duration = Duration::from_secs(5);
 
 /// All nodes, and what was done to them.
 pub(crate) struct Supervisor {
@@ -24,13 +26,13 @@ pub(crate) struct Supervisor {
     pub forwarder: Forwarder,
     /// How often each kind of fault had its effect.
     pub made: BTreeMap<&'static str, u32>,
-    /// How often nodes ended by themselves because of a disk that was full or hung.
+    /// How often nodes ended by themselves because of a disk that was full.
     pub ended: u32,
     /// Nodes that ended by themselves without such a fault.
     pub wrongly_ended: Vec<&'static str>,
     active: Vec<Planned>,
-    /// Since when a node may end by itself.
-    may_end: BTreeSet<usize>,
+    /// Until when a node may end by itself. No disk hangs for so long that the watchdog ends its node.
+    may_end: BTreeMap<usize, Instant>,
 }
 
 impl Supervisor {
@@ -42,7 +44,7 @@ impl Supervisor {
             ended: 0,
             wrongly_ended: Vec::new(),
             active: Vec::new(),
-            may_end: BTreeSet::new(),
+            may_end: BTreeMap::new(),
         }
     }
 
@@ -88,12 +90,9 @@ impl Supervisor {
             Fault::SlowDisk { node, by_ms } => {
                 order(self.nodes[node].admin, json!({"kind": "slow-disk", "by": format!("{by_ms}ms")}), lasts).await
             }
-            Fault::HungDisk { node } => {
-                self.may_end.insert(node);
-                order(self.nodes[node].admin, json!({"kind": "hung-disk"}), lasts).await
-            }
+            Fault::HungDisk { node } => order(self.nodes[node].admin, json!({"kind": "hung-disk"}), lasts).await,
             Fault::FullDisk { node } => {
-                self.may_end.insert(node);
+                self.may_end.insert(node, Instant::now() + ORDER + lasts + AFTER);
                 order(self.nodes[node].admin, json!({"kind": "full-disk"}), lasts).await
             }
             Fault::Clock { node, by_ms } => {
@@ -132,7 +131,7 @@ impl Supervisor {
             if !node.has_ended() {
                 continue;
             }
-            if self.may_end.remove(&index) {
+            if self.may_end.remove(&index).is_some_and(|until| Instant::now() < until) {
                 self.ended += 1;
             } else {
                 self.wrongly_ended.push(node.region);

@@ -156,18 +156,26 @@ fn a_guest_checks_in_corrects_leaves_and_erases() {
 
 /// The form can be reached and left with the Tab key alone, in the order in which it is read.
 fn by_keyboard(browser: &Browser) {
-    let mut order = Vec::new();
+    let mut order: Vec<Value> = Vec::new();
     browser.script("document.activeElement.blur()");
-    for _ in 0..12 {
+    let begun = Instant::now();
+    while order.last().is_none_or(|last| last[0] != "button") && begun.elapsed() < SOON {
         browser.press(TAB);
-        let focus = "const e = document.activeElement; return e.id || e.hreflang || e.localName";
-        order.push(browser.script(focus).as_str().unwrap().to_owned());
-        if order.last().is_some_and(|last| last == "button") {
-            break;
+        let focus = browser.script(
+            "const e = document.activeElement; \
+             return [e.id || e.hreflang || e.localName, [...document.querySelectorAll('*')].indexOf(e)]",
+        );
+        // A busy browser may swallow a key: the focus is where it was.
+        if focus[0] == "body" || order.last() == Some(&focus) {
+            continue;
         }
-        let outlined = browser.script("return getComputedStyle(document.activeElement).outlineStyle");
-        assert_eq!(outlined, "solid", "the focus is seen: {order:?}");
+        if focus[0] != "button" {
+            let outlined = browser.script("return getComputedStyle(document.activeElement).outlineStyle");
+            assert_eq!(outlined, "solid", "the focus is seen: {order:?}, {focus}");
+        }
+        order.push(focus);
     }
+    let order: Vec<&str> = order.iter().map(|focus| focus[0].as_str().unwrap()).collect();
     assert_eq!(order, ["en", "area", "name-1", "phone-1", "email-1", "summary", "remember", "button"]);
 }
 
@@ -271,6 +279,7 @@ fn a_check_in_without_a_network_is_sent_later_with_its_own_time_and_once() {
     let begun = guest::now();
     browser.click("form.check-in button");
     browser.reads("main", "Noch nicht gesendet");
+    let waits = guest::now();
     browser.accessible("not sent yet");
     browser.picture("not-sent");
     let shown = browser.text("h1");
@@ -287,7 +296,7 @@ fn a_check_in_without_a_network_is_sent_later_with_its_own_time_and_once() {
         let list = venue.list(at);
         let arrived: jiff::Timestamp = list.values().next().unwrap()["arrived"].as_str().unwrap().parse().unwrap();
         let arrived = u64::try_from(arrived.as_millisecond()).unwrap();
-        assert!(arrived.abs_diff(begun.0) < 5_000, "with the time at which it was made");
+        assert!((begun.0..=waits.0).contains(&arrived), "with the time at which it was made: {arrived}");
     }
     // Without a network the guest leaves with the time of the device.
     network.set_cut(true);
@@ -378,7 +387,7 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     browser.accessible("the overview");
     browser.picture("console-overview");
 
-    // Two guests, in two regions; then one region is cut off and takes a third.
+    // Two guests, in two regions; then one region is cut off, and takes a third when it is back.
     let visit = |name: &str| venue.visit(name, "030 23125 001");
     visit("Jürgen Groß").check_in(up.public[0]);
     let zoe = visit("Zoë Nguyễn");
@@ -404,8 +413,8 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     browser.accessible("the contacts");
     browser.picture("console-contacts");
 
-    // Singapore takes a check-in and is frozen before it tells anybody: the list says until when it is complete there.
-    let lost = visit("Søren Ærø");
+    // Singapore is frozen: the list says until when it is complete there. A guest checks in there once it goes on.
+    let late = visit("Søren Ærø");
     let singapore = up.pid(REGIONS[2]);
     for at in &up.public[..2] {
         assert!(venue.list(*at).len() == 2);
@@ -418,7 +427,7 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     });
     browser.picture("console-list-partition");
     kill(singapore, Signal::SIGCONT).unwrap();
-    lost.check_in(up.public[2]);
+    late.check_in(up.public[2]);
     holds("it is known", SOON, || up.public.iter().all(|at| venue.list(*at).len() == 3));
     within("the list says what was added", SOON, || {
         browser.click("form:has(input[name=reason]) button");

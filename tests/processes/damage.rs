@@ -98,7 +98,7 @@ impl Damaged {
         let mut starts = 1;
         within(what, HEALED, || {
             let node = &mut self.deployment.nodes[1];
-            if node.has_ended() {
+            if node.end().is_some() {
                 starts += 1;
                 assert!(starts <= STARTS, "{what}: the node does not come back: {}", node.log());
                 node.restart();
@@ -113,10 +113,16 @@ impl Damaged {
             let is_whole = rows == 35 && is_ready && guests.json().get("unreadable").is_none();
             let status = Call::new("GET", "/v1/admin/status").send(node.admin);
             let damaged = status.map_err(|error| error.to_string())?.json()["damaged_rows"].clone();
-            if is_whole && damaged == 0 && self.venue.list_if_up(node.public)? == self.whole {
+            // Until the whole store was read, more damage may be found, and may end the node.
+            let metrics = Call::new("GET", "/metrics").send(node.admin).map_err(|error| error.to_string())?;
+            let is_read = metrics
+                .text()
+                .lines()
+                .any(|line| line.strip_prefix("meridian_scrubs_total ").is_some_and(|scrubs| scrubs != "0"));
+            if is_whole && is_read && damaged == 0 && self.venue.list_if_up(node.public)? == self.whole {
                 return Ok(());
             }
-            Err(format!("{rows} rows, ready: {is_ready}, damaged: {damaged}"))
+            Err(format!("{rows} rows, ready: {is_ready}, damaged: {damaged}, read: {is_read}"))
         });
         let node = &self.deployment.nodes[1];
         for visit in &self.visits[..5] {

@@ -140,5 +140,5 @@ fn a_second_process_on_one_folder_is_refused() {
     let said = String::from_utf8(second.stderr).unwrap();
     assert_eq!(second.status.code(), Some(1), "{said}");
     assert!(said.contains("is in use by another process"), "{said}");
-    assert_eq!(Call::new("GET", "/readyz").to(deployment.nodes[0].public).status, 200);
+    deployment.nodes[0].wait_ready();
 }

@@ -18,13 +18,14 @@ const SOON: Duration = Duration::from_secs(60);
 /// A region that was down takes its whole share again after hold-down and ramp, 50 seconds, and later if it fell often.
 const SETTLED: Duration = Duration::from_secs(240);
 
-/// What all drills of these tests have in common: short phases and few clients.
+/// What all drills of these tests have in common: short phases, few clients, and room for a busy machine to be slow in.
 const COMMON: &str = r#"
 name = "trial"
 about = "A trial."
 phases = { baseline = "2s", soak = "2s", hold = "12s", after = "1s" }
 capacity = { eu-central = 2000, us-east = 2000, ap-southeast = 2000 }
 clients = { rate = 40, edge = 8, ttl = 8, pinned = 4, timeout = "8s" }
+guards = { p99 = "30s" }
 objectives = { converged = "60s" }
 "#;
 
@@ -336,8 +337,8 @@ fn a_guard_rail_restores_everything_and_so_does_the_expiry_after_kill_9() {
         let event = events.iter().find(|event| event["what"].as_str().unwrap().contains(what));
         event.unwrap_or_else(|| panic!("{what}: {events:?}"))["at_s"].as_f64().unwrap()
     };
-    // Two seconds on a quiet machine; the entry in the audit trail waits for the disk.
-    assert!(at("restored") - at("ABORTED") < 6.0, "{report}");
+    // Two seconds on a quiet machine; the entry in the audit trail waits for the disk. The drill would hold for minutes.
+    assert!(at("restored") - at("ABORTED") < 20.0, "{report}");
     assert_eq!((drill.faults(1), report["rpo"]["lost"].as_u64()), (0, Some(0)));
     drill.settle();
     // kill -9: what it made ends by itself, after hold and margin.
@@ -357,13 +358,20 @@ fn a_breach_of_load_or_lag_restores_everything() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 1);
     let drill = Drill::on(&up, folder.path());
-    drill.breaks("load", HANG, "load = 0.05", "requests/s, above 100", |_| {
-        holds("the drill is aborted", SOON, || {
-            (0..100).for_each(|_| drop(Call::new("GET", "/healthz").to(up.node(0))));
-            drill.faults(1) == 0
+    drill.breaks("load", HANG, "load = 0.05, p99 = \"30s\"", "requests/s, above 100", |_| {
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            // Together they are fast enough on a busy machine as well.
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    while drill.faults(1) > 0 && begun.elapsed() < SOON {
+                        (0..100).for_each(|_| drop(Call::new("GET", "/healthz").to(up.node(0))));
+                    }
+                });
+            }
         });
     });
-    drill.breaks("lag", ASTRAY, "lag = \"3s\"", "lag by", |_| drill.order(2, "partition"));
+    drill.breaks("lag", ASTRAY, "lag = \"3s\", p99 = \"30s\"", "lag by", |_| drill.order(2, "partition"));
     up.stop();
 }
 
@@ -372,7 +380,8 @@ fn failures_silence_disagreement_and_blindness_restore_everything() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 2);
     let drill = Drill::on(&up, folder.path());
-    drill.breaks("failures", HANG, "failed = 0.2", "check-ins through the edge failed in 5 s, above 20 %", |_| {
+    let failures = "failed = 0.2, p99 = \"30s\"";
+    drill.breaks("failures", HANG, failures, "check-ins through the edge failed in 5 s, above 20 %", |_| {
         drill.order(0, "refuse-clients");
         drill.order(2, "refuse-clients");
     });
@@ -464,7 +473,7 @@ fn drains_cuts_and_wrong_clocks_cost_no_check_in() {
     assert!(
         at("keeps 50 %") < at("keeps 0 %") && at("keeps 0 %") < at("gets 50 %") && at("gets 50 %") < at("restored")
     );
-    let report = met("cut", "mode = \"partition\"\nregion = \"us-east\"\nguards = { lag = \"60s\" }");
+    let report = met("cut", "mode = \"partition\"\nregion = \"us-east\"\nguards = { lag = \"60s\", p99 = \"30s\" }");
     assert!(
         report["rpo"]["unreplicated"].as_u64().unwrap() > 0,
         "a region that is alone has writes of its own: {report}"

@@ -4,10 +4,13 @@
 //! | --- | --- |
 //! | `walk.rs` | the walk of the README, and visits that end at their second |
 //! | `failures.rs` | regions that are killed, frozen, cut off, or lose their disk |
-//! | `disks.rs` | disks that are full or hang, and two processes on one |
+//! | `disks.rs` | disks that are full, hang or fail, kills before their calls, two processes on one |
+//! | `damage.rs` | files of a store that are damaged or lost |
 //! | `faults.rs` | faults that an operator makes for a drill |
 //! | `drills.rs` | `meridian drill`: modes, refusals, guard rails, exit codes |
 //! | `operators.rs` | tokens, roles and the audit trail |
+//! | `private.rs` | what other users of the machine and pages of other sites must not get at |
+//! | `membership.rs` | regions that join, move and leave |
 //! | `revocation.rs` | certificates that are revoked while all nodes run |
 //! | `router.rs` | the nearest region by DNS and by HTTP, operators' orders |
 //! | `router_changes.rs` | regions and nodes that come and go while a router runs |
@@ -19,6 +22,7 @@
 //! | `browser.rs` | the pages in a real browser |
 //! | `signals.rs` | signals that operators and their tools send |
 //! | `simulate.rs` | the command `meridian simulate` |
+//! | `release.rs` | stores of the release before |
 //! | `common.rs` | deployments, proxies and clients for these tests |
 //!
 //! They are one program because most of them wait for other processes: here their waits overlap.

@@ -158,8 +158,11 @@ fn a_list_that_cannot_be_used_is_reported_and_changes_nothing() {
     deployment.heal();
     deployment.wait_linked();
     assert!(links(us, eu.region) > before);
+    let is_read = |node: &Node| node.log().matches("the certificates were read again").count();
+    let before = [eu, us].map(is_read);
     replace(&good);
-    holds("the list is read again", SOON, || check(us).status.success());
+    holds("both read the list again", SOON, || is_read(eu) > before[0] && is_read(us) > before[1]);
+    assert!(check(us).status.success());
     is_refused(&deployment, US, &stolen);
     assert_eq!(us.linked(), [eu.region]);
 }

@@ -12,12 +12,17 @@ use crate::common::{Call, MERIDIAN, Up, Venue, dns, holds, within};
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, RecordType};
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 /// Clients in Germany, the United States and Singapore.
 const CLIENTS: [&str; 3] = ["46.4.0.1", "8.8.8.8", "202.156.0.1"];
 /// Time limit of steps that take seconds, on a busy machine.
 const SOON: Duration = Duration::from_secs(30);
+/// Longer than any load that a test ends takes, so that a slow machine does not end it.
+const DURATION: &str = "5m";
+/// How long a load may take to send what a test waits for.
+const SENT: Duration = Duration::from_secs(120);
 
 impl Up {
     /// The status of a router, counted from 1.
@@ -36,7 +41,7 @@ impl Up {
         holds("every region is up", SOON, || REGIONS.iter().all(|region| self.state(1, region) == "up"));
     }
 
-    /// The region whose address DNS gives to a client, and the TTL.
+    /// The region whose address DNS gives to a client, and the TTL; `None` without an answer within a second.
     fn resolved(&self, router: u8, client: &str) -> Option<(String, u32)> {
         let message = self.ask(router, "checkin.meridian.test.", RecordType::A, client)?;
         let record = message.answers.first()?;
@@ -46,6 +51,18 @@ impl Up {
 
     fn ask(&self, router: u8, name: &str, kind: RecordType, client: &str) -> Option<Message> {
         dns::ask(self.at(0, router, 3), name, kind, client)
+    }
+
+    /// The first answer, which a busy machine may give late.
+    #[track_caller]
+    fn told(&self, router: u8, name: &str, kind: RecordType, client: &str) -> Message {
+        within("DNS answers", SOON, || self.ask(router, name, kind, client).ok_or("no answer"))
+    }
+
+    /// The region of the first answer.
+    #[track_caller]
+    fn sent_to(&self, router: u8, client: &str) -> String {
+        within("DNS answers", SOON, || self.resolved(router, client).ok_or("no answer")).0
     }
 
     fn region_command(&self, arguments: &[&str]) -> std::process::Output {
@@ -61,15 +78,15 @@ fn every_client_reaches_the_nearest_region() {
     let up = Up::start(&folder.path().join("data"), 1);
     up.all_up();
     for (client, region) in CLIENTS.into_iter().zip(REGIONS) {
-        let message = up.ask(1, "checkin.meridian.test.", RecordType::A, client).unwrap();
+        let message = up.told(1, "checkin.meridian.test.", RecordType::A, client);
         assert!(message.metadata.authoritative);
         let edns = message.edns.as_ref().unwrap();
         let Some(EdnsOption::Subnet(subnet)) = edns.option(EdnsCode::Subnet) else { panic!("{message:?}") };
         assert_eq!(subnet.source_prefix(), 24);
         assert!((16..=24).contains(&subnet.scope_prefix()), "{subnet:?}");
-        assert_eq!(up.resolved(1, client).unwrap().0, region);
+        assert_eq!(up.sent_to(1, client), region);
         assert_eq!(up.answered(client), region);
-        let texts = up.ask(1, "explain.checkin.meridian.test.", RecordType::TXT, client).unwrap();
+        let texts = up.told(1, "explain.checkin.meridian.test.", RecordType::TXT, client);
         let texts: String = texts.answers.iter().map(|record| record.data.to_string()).collect();
         assert!(texts.contains(&format!("region={region} reason=preferred")), "{texts}");
         assert!(!texts.contains(client), "a prefix, not the address: {texts}");
@@ -86,11 +103,13 @@ fn every_client_reaches_the_nearest_region() {
     assert!(REGIONS.contains(&answer.header("meridian-region").unwrap()));
     // A check-in through the one URL, read in another region through the same URL.
     let venue = Venue::make(up.edge(), "14d");
+    // The nodes are asked: the edge asks another region as well before it says that there is no such venue.
     holds("the venue is known everywhere", SOON, || {
-        CLIENTS
-            .iter()
-            .all(|client| Call::new("GET", &venue.path).header("X-Forwarded-For", *client).to(up.edge()).status == 200)
+        (0..3).all(|region| Call::new("GET", &venue.path).to(up.node(region)).status == 200)
     });
+    for client in CLIENTS {
+        Call::new("GET", &venue.path).header("X-Forwarded-For", client).to(up.edge()).expect(200);
+    }
     let visit = venue.visit("Zoë Nguyễn", "+49 151 2345678");
     let taken = visit.put().header("X-Forwarded-For", CLIENTS[1]).to(up.edge());
     // An edge sends it again when a node is slow, and then it may be a repeat.
@@ -110,7 +129,7 @@ fn a_region_that_dies_under_load_fails_no_check_in_and_returns_by_ramp() {
     up.all_up();
     let targets: Vec<String> = (0..3).map(|region| format!("http://{}", up.node(region))).collect();
     let mut command = Command::new(MERIDIAN);
-    command.args(["load", "--json", "--rate", "150", "--duration", "15s", "--connections", "24", "--venues", "3"]);
+    command.args(["load", "--json", "--rate", "150", "--duration", DURATION, "--connections", "24", "--venues", "3"]);
     command.args(["--corrections", "0", "--erasures", "0", "--seed", "1", "--timeout", "30s"]);
     command.args(["--target", &format!("http://{}", up.edge()), "--from", &CLIENTS.join(",")]);
     command.args(["--verify-at", &targets.join(","), "--verify-timeout", "60s"]);
@@ -120,24 +139,19 @@ fn a_region_that_dies_under_load_fails_no_check_in_and_returns_by_ramp() {
         assert!(load.runs(), "the load has ended already");
         forwarded(&up, "us-east") >= 50.0
     });
-    assert_eq!(up.resolved(1, CLIENTS[1]).unwrap().0, "us-east");
+    assert_eq!(up.sent_to(1, CLIENTS[1]), "us-east");
     let killed = Instant::now();
     up.kill("us-east");
-    holds("DNS sends Americans elsewhere", SOON, || up.resolved(1, CLIENTS[1]).unwrap().0 != "us-east");
+    holds("DNS sends Americans elsewhere", SOON, || {
+        up.resolved(1, CLIENTS[1]).is_some_and(|answer| answer.0 != "us-east")
+    });
     println!("DNS changed {:.2} s after the kill", killed.elapsed().as_secs_f64());
-    assert_eq!(up.state(1, "us-east"), "down");
+    holds("it is seen", SOON, || up.state(1, "us-east") == "down");
     assert_ne!(up.answered(CLIENTS[1]), "us-east");
     let _node = up.start_again("us-east");
-    let mut report = String::new();
-    load.stdout().unwrap().read_to_string(&mut report).unwrap();
-    let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
-    assert_eq!(report["verification"]["passed"], true, "{report:#}");
-    let check_ins = &report["operations"].as_array().unwrap()[0];
-    assert_eq!(check_ins["failed"], 0, "{report:#}");
-    assert!(check_ins["acknowledged"].as_u64().unwrap() > 1_000, "{report:#}");
     // The region comes back step by step.
     let mut seen = Vec::new();
-    within("the region is up again", Duration::from_secs(120), || {
+    let mut is_back = || {
         let status = up.status(1);
         let region = status["regions"].as_array().unwrap().iter().find(|one| one["region"] == "us-east").unwrap();
         let (state, admission) = (region["state"].as_str().unwrap(), region["admission"].as_f64().unwrap());
@@ -145,18 +159,39 @@ fn a_region_that_dies_under_load_fails_no_check_in_and_returns_by_ramp() {
             seen.push(admission.to_bits());
         }
         if state == "up" { Ok(()) } else { Err(region.clone()) }
+    };
+    holds("the load goes on", SENT, || {
+        assert!(load.runs(), "the load has ended already");
+        // The first step may come while a slow machine still sends.
+        let _ = is_back();
+        REGIONS.iter().map(|region| forwarded(&up, region)).sum::<f64>() > 2_000.0
     });
+    load.signal(Signal::SIGINT);
+    // So may its verification.
+    let mut output = load.stdout().unwrap();
+    let report = std::thread::spawn(move || {
+        let mut report = String::new();
+        output.read_to_string(&mut report).unwrap();
+        report
+    });
+    within("the region is up again", Duration::from_secs(120), is_back);
     let seen: Vec<f64> = seen.into_iter().map(f64::from_bits).collect();
     assert!(seen.len() >= 5 && seen.is_sorted(), "{seen:?}");
     holds("its DNS follows", SOON, || up.resolved(1, CLIENTS[1]).is_some_and(|answer| answer.0 == "us-east"));
+    let report = report.join().unwrap();
+    let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
+    assert_eq!(report["verification"]["passed"], true, "{report:#}");
+    let check_ins = &report["operations"].as_array().unwrap()[0];
+    assert_eq!(check_ins["failed"], 0, "{report:#}");
+    assert!(check_ins["acknowledged"].as_u64().unwrap() > 1_000, "{report:#}");
     up.stop();
 }
 
-/// A deployment whose regions take 100 requests a second each, of which 85 may be used, behind its own router.
-fn with_limits(folder: &Path) -> (Up, Process) {
+/// A deployment whose regions take so many requests a second each, of which 85 % may be used, behind its own router.
+fn with_limits(folder: &Path, capacity: u32) -> (Up, Process) {
     let up = Up::start(&folder.join("data"), 0);
     let router = folder.join("router.toml");
-    std::fs::write(&router, with_capacity(&up)).unwrap();
+    std::fs::write(&router, with_capacity(&up, capacity)).unwrap();
     let mut command = Command::new(MERIDIAN);
     let router = Process::logged(command.args(["router", "--config"]).arg(&router), &folder.join("router.out"));
     holds("the router runs", SOON, || Call::new("GET", "/readyz").send(up.at(0, 1, 2)).is_ok());
@@ -169,9 +204,10 @@ fn with_limits(folder: &Path) -> (Up, Process) {
 fn load_through(up: &Up, folder: &Path, rate: &str, duration: &str) -> Command {
     let mut command = Command::new(MERIDIAN);
     command.args(["load", "--json", "--rate", rate, "--duration", duration, "--connections", "48", "--venues", "1"]);
-    command.args(["--corrections", "0", "--erasures", "0", "--seed", "1"]);
+    // The edge says what it makes of a request before the client gives it up.
+    command.args(["--corrections", "0", "--erasures", "0", "--seed", "1", "--timeout", "40s"]);
     command.args(["--target", &format!("http://{}", up.edge()), "--from", &CLIENTS.join(",")]);
-    command.args(["--verify-at", &format!("http://{}", up.node(0)), "--verify-timeout", "3s"]);
+    command.args(["--verify-at", &format!("http://{}", up.node(0)), "--verify-timeout", "10s"]);
     command.arg("--data").arg(folder.join("no-deployment"));
     command
 }
@@ -190,8 +226,8 @@ fn rates(before: ([f64; 2], Instant), after: ([f64; 2], Instant)) -> [f64; 2] {
 #[test]
 fn survivors_of_a_failover_stay_below_their_limit() {
     let folder = tempfile::tempdir().unwrap();
-    let (up, _router) = with_limits(folder.path());
-    let mut load = Process::start(load_through(&up, folder.path(), "155", "20s").stdout(Stdio::piped()));
+    let (up, _router) = with_limits(folder.path(), 100);
+    let mut load = Process::start(load_through(&up, folder.path(), "155", DURATION).stdout(Stdio::piped()));
     holds("the load reaches America", SOON, || {
         assert!(load.runs(), "the load has ended already");
         forwarded(&up, "us-east") >= 100.0
@@ -200,20 +236,24 @@ fn survivors_of_a_failover_stay_below_their_limit() {
     holds("it is seen", SOON, || up.state(1, "us-east") == "down");
     let before = survivors(&up);
     // At least ten seconds' worth, at the rate of all clients together.
-    holds("the load goes on", SOON, || {
+    holds("the load goes on", SENT, || {
         assert!(load.runs(), "the load has ended already");
-        survivors(&up).0.iter().sum::<f64>() - before.0.iter().sum::<f64>() > 1_300.0
+        survivors(&up).0.iter().sum::<f64>() - before.0.iter().sum::<f64>() > 2_000.0
     });
-    for rate in rates(before, survivors(&up)) {
-        assert!((60.0..=90.0).contains(&rate), "{rate} a second, of 85 that may be used");
+    let rates = rates(before, survivors(&up));
+    for rate in rates {
+        // A slow machine sends less, of which a third belongs to each survivor.
+        let least = rates.iter().sum::<f64>() / 4.0;
+        assert!((least..=90.0).contains(&rate), "{rate} a second, of 85 that may be used: {rates:?}");
     }
+    load.signal(Signal::SIGINT);
     let mut report = String::new();
     load.stdout().unwrap().read_to_string(&mut report).unwrap();
     let report: Value = serde_json::from_str(&report).unwrap_or_else(|error| panic!("{error}: {report}"));
     let check_ins = &report["operations"].as_array().unwrap()[0];
     let (taken, failed) = (check_ins["acknowledged"].as_u64().unwrap(), check_ins["failed"].as_u64().unwrap());
     // 155 of the 170 for which there is room: almost no request is refused, and every refusal is a 429.
-    assert!(taken > 2_750 && failed * 10 < taken, "{report:#}");
+    assert!(taken > 1_800 && failed * 10 < taken, "{report:#}");
     let failures = report["failures"].as_array().unwrap();
     assert!(failures.iter().all(|failure| failure["outcome"] == "429"), "{report:#}");
     println!("{taken} taken, {failed} refused with 429");
@@ -224,21 +264,26 @@ fn survivors_of_a_failover_stay_below_their_limit() {
 #[test]
 fn load_beyond_the_capacity_is_shed_and_accepted_check_ins_are_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let (up, _router) = with_limits(folder.path());
+    // So little that the load is beyond the capacity also if a slow machine sends a third of it.
+    let (up, _router) = with_limits(folder.path(), 50);
     up.kill("us-east");
     holds("it is seen", SOON, || up.state(1, "us-east") == "down");
     let before = survivors(&up);
     let report = load_through(&up, folder.path(), "300", "10s").output().unwrap();
     let report: Value = serde_json::from_slice(&report.stdout).unwrap_or_else(|error| panic!("{error}: {report:?}"));
     let after = survivors(&up).0;
-    for survivor in [0, 1] {
-        let rate = (after[survivor] - before.0[survivor]) / report["duration_s"].as_f64().unwrap();
-        // A bucket that was full at the beginning adds up to a second's worth.
-        assert!((40.0..=94.0).contains(&rate), "{rate} a second, of 85 that may be used");
-    }
     let check_ins = &report["operations"].as_array().unwrap()[0];
-    let (taken, shed) = (check_ins["acknowledged"].as_u64().unwrap(), check_ins["failed"].as_u64().unwrap());
-    assert!(taken > 800 && shed > 800, "{report:#}");
+    let (taken, shed) = (check_ins["acknowledged"].as_f64().unwrap(), check_ins["failed"].as_f64().unwrap());
+    let seconds = report["duration_s"].as_f64().unwrap();
+    // A third of what was sent is near to each survivor.
+    let near = ((taken + shed) / 3.0 / seconds).min(42.5);
+    for survivor in [0, 1] {
+        let rate = (after[survivor] - before.0[survivor]) / seconds;
+        // A bucket that was full at the beginning adds up to a second's worth.
+        assert!((0.47 * near..=47.0).contains(&rate), "{rate} a second, of 42.5 that may be used: {report:#}");
+    }
+    // The load was beyond what both may use, and that they took.
+    assert!(taken > 0.94 * near * seconds && shed > 0.0, "{report:#}");
     let failures = report["failures"].as_array().unwrap();
     assert!(failures.iter().all(|failure| failure["outcome"] == "429"), "{report:#}");
     let read = &report["verification"]["targets"].as_array().unwrap()[0];
@@ -248,7 +293,7 @@ fn load_beyond_the_capacity_is_shed_and_accepted_check_ins_are_kept() {
     up.stop();
 }
 
-fn with_capacity(up: &Up) -> String {
+fn with_capacity(up: &Up, capacity: u32) -> String {
     let positions = [
         "latitude = 50.11, longitude = 8.68",
         "latitude = 39.04, longitude = -77.49",
@@ -275,7 +320,7 @@ fn with_capacity(up: &Up) -> String {
             [[regions]]
             name = "{region}"
             position = {{ {} }}
-            capacity = 100.0
+            capacity = {capacity}.0
             [[regions.nodes]]
             name = "{region}"
             http = "{}"
@@ -361,7 +406,7 @@ fn a_router_that_has_lost_the_others_keeps_its_last_answer() {
         us["nodes"][0]["up"] == false
     });
     assert_eq!(up.state(1, "us-east"), "up");
-    assert_eq!(up.resolved(1, CLIENTS[1]).unwrap().0, "us-east", "the last answer");
+    assert_eq!(up.sent_to(1, CLIENTS[1]), "us-east", "the last answer");
     assert_eq!(up.answered(CLIENTS[1]), "eu-central");
     up.stop();
 }

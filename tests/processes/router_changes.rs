@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::common::fake::FakeNode;
 use crate::common::process::Process;
-use crate::common::{Call, MERIDIAN, client, dns, holds, net};
+use crate::common::{Call, MERIDIAN, client, dns, holds, net, within};
 
 /// Time limit of steps that take some seconds, on a busy machine: each change folds the location database in a debug
 /// build.
@@ -103,7 +103,8 @@ impl Router {
     }
 }
 
-/// A configuration with these nodes, each its own region. Probes are fast, and regions return at once.
+/// A configuration with these nodes, each its own region. Regions return at once, and a node that is slow on a busy machine
+/// is not down.
 fn file(at: &[SocketAddr], nodes: &[&FakeNode]) -> String {
     let mut text = format!(
         r#"
@@ -120,8 +121,10 @@ fn file(at: &[SocketAddr], nodes: &[&FakeNode]) -> String {
         service = "checkin"
         nameservers = [{{ name = "ns1", addresses = ["127.0.0.1"] }}]
         [health]
-        interval_ms = 200
-        timeout_ms = 200
+        interval_ms = 1000
+        timeout_ms = 900
+        down_after = 10
+        hold_down_s = 0
         ramp_s = 0
         "#,
         at[0], at[1], at[2]
@@ -224,7 +227,7 @@ fn a_file_is_read_again_on_sighup_and_no_request_fails() {
 
     // A bad file changes nothing, whatever is bad about it.
     for (number, bad, key) in [
-        (1, changed.replace("interval_ms = 200", "interval_ms = 1"), "health.interval_ms = 1"),
+        (1, changed.replace("interval_ms = 1000", "interval_ms = 1"), "health.interval_ms = 1"),
         (2, changed.replace("name = \"sa\"", "name = \"explain\""), "regions[0].name"),
         (3, "name = ".to_owned(), "cannot be parsed"),
         (4, format!("{changed}\n[location]\ndatabase = \"missing.mmdb\""), "location.database"),
@@ -232,7 +235,10 @@ fn a_file_is_read_again_on_sighup_and_no_request_fails() {
         router.reload(&bad);
         let refused = format!("meridian_router_reloads_total{{result=\"refused\"}} {number}\n");
         holds("the file is refused", SOON, || router.metrics().contains(&refused));
-        assert!(router.log().contains(key), "{key}: {}", router.log());
+        within("the log says why", SOON, || {
+            let log = router.log();
+            if log.contains(key) { Ok(()) } else { Err((key, log)) }
+        });
         assert_eq!(router.regions(), ["sa up", "eu up"]);
     }
     // What needs a restart is named, and stays.
@@ -240,8 +246,10 @@ fn a_file_is_read_again_on_sighup_and_no_request_fails() {
     router.reload(&changed.replace(&router.at[1].to_string(), &elsewhere).replace("name = \"ns1\"", "name = \"ns2\""));
     let taken = "meridian_router_reloads_total{result=\"taken\"} 2\n";
     holds("the file is taken up", SOON, || router.metrics().contains(taken));
-    let log = router.log();
-    assert!(log.contains("edge.listen") && log.contains("dns.nameservers"), "{log}");
+    within("the log names it", SOON, || {
+        let log = router.log();
+        if log.contains("edge.listen") && log.contains("dns.nameservers") { Ok(()) } else { Err(log) }
+    });
     assert_eq!(router.answered(BRAZILIAN), "sa");
     load.ends_without_a_failure();
     assert!(router.process.runs());
@@ -297,7 +305,7 @@ fn members_that_nodes_show_are_followed_and_no_request_fails() {
     let names: Vec<&str> =
         status["regions"].as_array().unwrap().iter().filter_map(|one| one["region"].as_str()).collect();
     assert_eq!(names, ["eu", "us"]);
-    assert!(router.resolves(AMERICAN, &moved));
+    holds("its DNS knows where the node is", SOON, || router.resolves(AMERICAN, &moved));
     // Every node is removed: the last ones stay.
     for node in [&eu, &moved] {
         node.is_silent(false);
@@ -306,5 +314,5 @@ fn members_that_nodes_show_are_followed_and_no_request_fails() {
     eu.shows(&all);
     holds("it is refused", SOON, || router.log().contains("every node was removed"));
     assert_eq!(router.status()["regions"].as_array().unwrap().len(), 2);
-    assert_eq!(router.answered(EUROPEAN), "eu");
+    holds("its edge goes on", SOON, || router.answered(EUROPEAN) == "eu");
 }

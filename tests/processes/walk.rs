@@ -215,11 +215,14 @@ fn erase(up: &Up, venue: &Venue, zoe: &Visit) {
 
 /// `meridian status` finds the deployment by its folder.
 fn status(data: &Path) {
-    let output = Command::new(MERIDIAN).args(["status", "--json", "--data"]).arg(data).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(nodes.len(), 3);
-    assert!(nodes.iter().all(|node| node["status"]["ready"] == true), "{nodes:?}");
+    within("all are ready", SOON, || {
+        let output = Command::new(MERIDIAN).args(["status", "--json", "--data"]).arg(data).output().unwrap();
+        let nodes: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(nodes.len(), 3);
+        let are_ready = nodes.iter().all(|node| node["status"]["ready"] == true);
+        assert_eq!(output.status.success(), are_ready, "{nodes:?}");
+        if are_ready { Ok(()) } else { Err(nodes) }
+    });
 }
 
 /// `load --visibility` sees each check-in that it follows in all other regions.
@@ -243,7 +246,8 @@ fn load_follows_check_ins(up: &Up) {
 fn visits_vanish_at_their_second() {
     let folder = tempfile::tempdir().unwrap();
     let up = Up::start(&folder.path().join("data"), 0);
-    let venue = Venue::make(up.public[0], "5s");
+    // Long enough for a check-in, its way to the other regions and a list of each, also on a busy machine.
+    let venue = Venue::make(up.public[0], "20s");
     holds("the venue is known in all regions", SOON, || {
         up.public.iter().all(|at| Call::new("GET", &venue.path).to(*at).status == 200)
     });
@@ -252,11 +256,11 @@ fn visits_vanish_at_their_second() {
     let expires: jiff::Timestamp = receipt["expires_at"].as_str().unwrap().parse().unwrap();
     let expires = Wall(u64::try_from(expires.as_millisecond()).unwrap());
     let arrival = visit.id.parse::<registry::VisitId>().unwrap().arrival();
-    assert_eq!(expires, arrival.plus(Duration::from_secs(5)));
+    assert_eq!(expires, arrival.plus(Duration::from_secs(20)));
 
     let mut seen_by = [false; 3];
     let mut gone_at = [false; 3];
-    holds("it has come and gone in all regions", SOON, || {
+    holds("it has come and gone in all regions", MINUTE, || {
         for (region, at) in up.public.into_iter().enumerate() {
             let asked = now();
             let shown = venue.list(at).contains_key(&visit.id);

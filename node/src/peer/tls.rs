@@ -62,8 +62,7 @@ pub struct TlsIdentity {
     name: NodeName,
     /// Links wait for its changes.
     current: watch::Sender<Arc<Loaded>>,
-    /// The files at the last look.
-    seen: Mutex<[Mark; 4]>,
+    seen: Mutex<Seen>,
     /// Whether the own certificate is on the list.
     is_revoked: AtomicBool,
     /// When the operator was last warned that the certificate ends soon or is revoked.
@@ -73,6 +72,13 @@ pub struct TlsIdentity {
 
 /// What changes when a file does: its time, which is coarse, its length, and its number, because files are renamed into place.
 type Mark = Option<(SystemTime, u64, u64)>;
+
+/// The files at the last look.
+struct Seen {
+    marks: [Mark; 4],
+    /// Whether they could be read.
+    are_read: bool,
+}
 
 /// The TLS protocol of a connection that asks whether its node is a member.
 pub(super) const INQUIRY: &[u8] = b"meridian-membership/1";
@@ -99,7 +105,7 @@ impl TlsIdentity {
     /// [`TlsError`].
     pub fn load(files: &IdentityFiles, name: &NodeName, metrics: Arc<Metrics>) -> Result<TlsIdentity, TlsError> {
         // The marks are read before the contents, so that a file that changes in between is read again.
-        let seen = Mutex::new(marks(files));
+        let seen = Mutex::new(Seen { marks: marks(files), are_read: true });
         let identity = TlsIdentity {
             files: files.clone(),
             name: name.clone(),
@@ -167,20 +173,26 @@ impl TlsIdentity {
         }
     }
 
-    /// Reads the files again if one has changed. Links are few, and a look at four times costs microseconds.
+    /// Reads the files again if one has changed, or if they could not be read at the last look: the reason may have passed,
+    /// such as too many open files. Links are few, and a look at four times costs microseconds.
     fn renew(&self) {
         // Of many handshakes at once one reads.
         let Some(mut seen) = self.seen.try_lock() else { return };
         let marks = marks(&self.files);
-        if std::mem::replace(&mut *seen, marks) == marks {
+        let have_changed = std::mem::replace(&mut seen.marks, marks) != marks;
+        if seen.are_read && !have_changed {
             return;
         }
-        match Loaded::read(&self.files) {
+        let read = Loaded::read(&self.files);
+        seen.are_read = read.is_ok();
+        match read {
             Ok(loaded) => {
                 self.measure();
                 self.current.send_replace(Arc::new(loaded));
                 tracing::info!("the certificates were read again");
             }
+            // It was said when they changed.
+            Err(_) if !have_changed => {}
             Err(error) => {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,

@@ -198,16 +198,17 @@ impl KeyFiles for FolderOfKeys {
 
     fn note(&self, destroyed: Destroyed) {
         let at = jiff::Timestamp::now();
+        // The metric comes last, because a reader who has seen it looks for the line.
         match destroyed {
             Destroyed::Documents(count) => {
-                self.metrics.destroyed("early", count);
                 self.log(&serde_json::json!({ "at": at, "documents": count }));
+                self.metrics.destroyed("early", count);
             }
             Destroyed::File(name) => {
+                self.log(&serde_json::json!({ "at": at, "file": name.to_string() }));
                 if let KeyName::Expiries(_) = name {
                     self.metrics.destroyed("expired", 1);
                 }
-                self.log(&serde_json::json!({ "at": at, "file": name.to_string() }));
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Full};
@@ -123,13 +123,13 @@ async fn a_connection_that_adds_to_many_waiting_answers_is_closed_at_once() {
     assert!(is_over(&next, SHORT).await);
 }
 
-/// A server whose answers are 1 MiB, and what it counts.
-async fn server() -> (std::net::SocketAddr, watch::Sender<bool>, EndedConnections) {
+/// A server whose answers are 1 MiB, which gives up a client that reads nothing of them for so long, and what it counts.
+async fn server(unread: Duration) -> (std::net::SocketAddr, watch::Sender<bool>, EndedConnections) {
     let ended = EndedConnections::new("x").unwrap();
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let (stop, stopped) = watch::channel(false);
-    let serving = Serving { idle: HOUR, open: None, gate: None, tell_peer: false, unread: SHORT };
+    let serving = Serving { idle: HOUR, open: None, gate: None, tell_peer: false, unread };
     let answer = |_: Request<_>| async { Response::new(Full::new(Bytes::from(vec![0; 1 << 20]))) };
     let listener = Listener::unlimited(socket).counting(ended.of("public"));
     tokio::spawn(listen::serve(listener, serving, stopped, answer));
@@ -151,7 +151,7 @@ async fn counted(ended: &EndedConnections, reasons: &[Ended], count: u64) {
 /// With a window of no bytes hyper is never asked for the body, and with one of a byte it holds the whole body.
 #[tokio::test]
 async fn http2_with_a_shut_window_is_disconnected() {
-    let (address, _stop, ended) = server().await;
+    let (address, _stop, ended) = server(SHORT).await;
     for window in [0, 1] {
         let stream = TcpStream::connect(address).await.unwrap();
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -168,7 +168,7 @@ async fn http2_with_a_shut_window_is_disconnected() {
 
 #[tokio::test]
 async fn http1_without_a_reader_is_disconnected() {
-    let (address, _stop, ended) = server().await;
+    let (address, _stop, ended) = server(SHORT).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let requests = "GET / HTTP/1.1\r\nhost: x\r\n\r\n".repeat(64);
     stream.write_all(requests.as_bytes()).await.unwrap();
@@ -192,7 +192,8 @@ async fn http1_without_a_reader_is_disconnected() {
 /// A client that reads slowly, but reads, gets everything.
 #[tokio::test]
 async fn a_slow_reader_gets_its_whole_answer() {
-    let (address, _stop, ended) = server().await;
+    let unread = Duration::from_secs(2);
+    let (address, _stop, ended) = server(unread).await;
     let stream = TcpStream::connect(address).await.unwrap();
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.initial_stream_window_size(1 << 16);
@@ -200,11 +201,12 @@ async fn a_slow_reader_gets_its_whole_answer() {
     tokio::spawn(connection);
     let request = Request::get("http://x/").body(Empty::<Bytes>::new()).unwrap();
     let mut body = send.send_request(request).await.unwrap().into_body();
-    let mut length = 0;
+    let (mut length, begun) = (0, Instant::now());
     while let Some(frame) = body.frame().await {
         length += frame.unwrap().into_data().map_or(0, |data| data.len());
-        tokio::time::sleep(SHORT / 8).await;
+        tokio::time::sleep(unread / 40).await;
     }
     assert_eq!(length, 1 << 20);
+    assert!(begun.elapsed() > unread, "no piece waits for so long, but the whole answer does");
     counted(&ended, &[], 0).await;
 }

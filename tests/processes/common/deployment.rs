@@ -89,6 +89,14 @@ impl Deployment {
         Deployment::make(&vec!["development"; nodes], "info", |file| file.storage.engine = engine)
     }
 
+    /// This number of nodes, with the development pack, all ready. After a start they wait for their peers for nine
+    /// seconds instead of three before they go on without them.
+    pub(crate) fn patient(nodes: usize) -> Deployment {
+        Deployment::make(&vec!["development"; nodes], "info", |file| {
+            (file.replication.heartbeat_ms, file.replication.relay_after_ms) = (1_500, 6_000);
+        })
+    }
+
     /// So many nodes; the data of the first lies on a file system of its own, of so many MiB. `None` where the test may not mount one.
     pub(crate) fn on_a_small_disk(
         nodes: usize,
@@ -354,13 +362,16 @@ impl Node {
         took
     }
 
-    /// Whether the node has ended by itself. If so it can be started again.
-    pub(crate) fn has_ended(&mut self) -> bool {
-        let has_ended = self.process.as_mut().is_none_or(Process::has_ended);
-        if has_ended {
-            self.process = None;
-        }
-        has_ended
+    /// How the node has ended by itself, if it has. Then it can be started again.
+    pub(crate) fn end(&mut self) -> Option<ExitStatus> {
+        let end = self.process.as_mut()?.end()?;
+        self.process = None;
+        Some(end)
+    }
+
+    /// Whether it was stopped or killed, or its end was seen.
+    pub(crate) fn is_down(&self) -> bool {
+        self.process.is_none()
     }
 
     /// Waits until the node has ended by itself.

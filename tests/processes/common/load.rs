@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::MERIDIAN;
@@ -12,7 +13,9 @@ use super::deployment::Deployment;
 use super::process::Process;
 use super::wait::holds;
 
-/// How long a load and its verification may take.
+/// Longer than any test needs: the test ends the load, however slow the machine is.
+const DURATION: &str = "5m";
+/// How long the end of a load may take after its report.
 const LIMIT: Duration = Duration::from_secs(120);
 /// How long a number of writes may take.
 const WRITES: Duration = Duration::from_secs(30);
@@ -21,10 +24,11 @@ const WRITES: Duration = Duration::from_secs(30);
 pub(crate) struct Load(Process);
 
 impl Load {
-    /// Sends check-ins, corrections and erasures to all regions, and repeats at the next region after a failure.
-    pub(crate) fn start(deployment: &Deployment, duration: &str) -> Load {
+    /// Sends check-ins, corrections and erasures to all regions until [`passed`](Self::passed), and repeats at the next
+    /// region after a failure.
+    pub(crate) fn start(deployment: &Deployment) -> Load {
         let mut command = Command::new(MERIDIAN);
-        command.args(["load", "--json", "--failover", "--rate", "150", "--duration", duration]);
+        command.args(["load", "--json", "--failover", "--rate", "150", "--duration", DURATION]);
         command.args(["--corrections", "0.1", "--erasures", "0.1", "--venues", "2", "--connections", "24"]);
         command.args(["--timeout", "3s", "--verify-timeout", "60s", "--seed", "1", "--target"]);
         command.arg(deployment.targets()).arg("--data").arg(deployment.scratch().join("no-deployment-of-up"));
@@ -41,9 +45,11 @@ impl Load {
         });
     }
 
-    /// Waits for the end; fails unless the load's own verification passed. Returns the whole report.
+    /// Ends the load; fails unless its own verification passed. Returns the whole report.
     #[track_caller]
     pub(crate) fn passed(mut self) -> Value {
+        // As Ctrl-C does: nothing more is sent, and what was sent is verified.
+        self.0.signal(Signal::SIGINT);
         let mut text = String::new();
         // The output is one line at the end, so reading it waits for the end.
         self.0.stdout().unwrap().read_to_string(&mut text).unwrap();

@@ -8,8 +8,8 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::process::Process;
-use super::{Call, MERIDIAN, net, within};
+use super::process::{Process, exists};
+use super::{Call, MERIDIAN, holds, net, within};
 
 /// The regions in the order of their numbers.
 pub(crate) const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-southeast"];
@@ -91,9 +91,13 @@ impl Up {
         Pid::from_raw(std::fs::read_to_string(self.data.join(name).join("pid")).unwrap().trim().parse().unwrap())
     }
 
-    /// Kills a process of this deployment. `up` reports it and continues.
+    /// Kills a process of this deployment and waits until it is gone. `up` reports it and continues.
+    #[track_caller]
     pub(crate) fn kill(&self, name: &str) {
-        kill(self.pid(name), Signal::SIGKILL).unwrap();
+        let pid = self.pid(name);
+        kill(pid, Signal::SIGKILL).unwrap();
+        // Only then are its ports and its store free for the next start.
+        holds("the process is gone", MINUTE, || !exists(pid));
     }
 
     /// Starts a node or router again with the command that `up` prints.

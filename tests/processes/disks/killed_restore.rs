@@ -8,7 +8,7 @@ use std::time::Duration;
 use node::backup::UNFINISHED;
 use node::config::Engine;
 
-use super::killing::{Killed, at_some};
+use super::killing::{Killed, at_some, is_kill};
 use crate::common::{MERIDIAN, within};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -46,9 +46,11 @@ fn a_restore_that_is_killed_leaves_no_store_that_looks_whole() {
         let calls = killed.calls.count() - begun;
         at_some(calls, |number| {
             let what = format!("{engine}: killed before call {number} of {calls}");
-            if put_back(Some(number)).success() {
+            let status = put_back(Some(number));
+            if status.success() {
                 return false;
             }
+            assert!(is_kill(status), "{what}: {status}");
             if store.join(UNFINISHED).exists() {
                 let refused = run(&["verify", &store.display().to_string()], &[]);
                 assert_eq!(refused.status.code(), Some(1), "{what}");

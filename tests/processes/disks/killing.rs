@@ -4,10 +4,12 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use node::config::Engine;
 use rand::RngExt as _;
 
@@ -50,8 +52,12 @@ impl Calls {
     }
 
     pub(super) fn count(&self) -> u64 {
+        self.read(0)
+    }
+
+    fn read(&self, offset: u64) -> u64 {
         let mut bytes = [0; 8];
-        self.0.read_exact_at(&mut bytes, 0).unwrap();
+        self.0.read_exact_at(&mut bytes, offset).unwrap();
         u64::from_ne_bytes(bytes)
     }
 
@@ -60,6 +66,18 @@ impl Calls {
         let at = number.map_or(0, |number| self.count() + number);
         self.0.write_all_at(&at.to_ne_bytes(), 8).unwrap();
     }
+
+    /// Ends [`kill_at`](Self::kill_at). Returns whether the process has come to that call, and so ends.
+    fn disarm(&self) -> bool {
+        let at = self.read(8);
+        self.kill_at(None);
+        self.count() >= at
+    }
+}
+
+/// Whether a process ended by the signal with which the shim kills it, and not by itself.
+pub(super) fn is_kill(status: ExitStatus) -> bool {
+    status.signal() == Some(Signal::SIGKILL as i32)
 }
 
 /// Two nodes; the second is the victim.
@@ -117,21 +135,35 @@ impl Killed {
             prepare(self);
             self.calls.kill_at(Some(number));
             self.victim().restart();
-            within(&what, SOON, || if self.victim().has_ended() { Ok(()) } else { is_done(self) });
-            self.calls.kill_at(None);
-            let was_killed = self.victim().has_ended();
-            if was_killed {
+            let mut is_killed = false;
+            within(&what, SOON, || {
+                is_killed = self.is_killed();
+                if is_killed { Ok(()) } else { is_done(self) }
+            });
+            let is_reached = self.calls.disarm();
+            if !is_killed && is_reached {
+                // The phase was over just before the kill.
+                holds(&what, SOON, || self.is_killed());
+            }
+            if is_reached {
                 self.victim().restart();
                 within(&what, SOON, || is_done(self));
             }
-            was_killed
+            is_reached
         });
     }
 
     pub(super) fn down(&mut self) {
-        if !self.victim().has_ended() {
+        if !self.victim().is_down() {
             self.victim().stop();
         }
+    }
+
+    /// Whether the shim has killed the victim, which can be started again then.
+    fn is_killed(&mut self) -> bool {
+        let Some(status) = self.victim().end() else { return false };
+        assert!(is_kill(status), "the victim ended by itself, {status}: {}", self.victim().log());
+        true
     }
 
     /// Whether the victim shows all visits, and none that is erased.
@@ -222,7 +254,7 @@ fn a_kill_under_load_loses_nothing_that_was_acknowledged() {
                     // Without an answer to the correction either number may be there.
                     acknowledged.push((visit, if is_corrected { "030 4" } else { "030 " }));
                 }
-                killed.deployment.nodes[VICTIM].has_ended()
+                killed.is_killed()
             });
             killed.calls.kill_at(None);
             killed.victim().start_again();

@@ -11,7 +11,7 @@ use super::{Drill, SETTLED, SOON, failed};
 use crate::common::{Call, Up, holds};
 
 /// The restore of an old backup, in short.
-const RESTORE: &str = "mode = \"restore\"\nregion = \"us-east\"\nkeep = [0]\nage = \"4s\"\naway = \"20s\"\n\
+const RESTORE: &str = "mode = \"restore\"\nregion = \"us-east\"\nkeep = [0]\nage = \"4s\"\naway = \"60s\"\n\
     phases = { baseline = \"4s\", soak = \"2s\", hold = \"8s\", after = \"1s\" }";
 
 /// The id of the store of `us-east`.

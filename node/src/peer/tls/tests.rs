@@ -10,7 +10,7 @@ use rustls_pki_types::ServerName;
 use rustls_pki_types::pem::PemObject as _;
 use service::authority::{CertificateAuthority, IdentityFiles};
 
-use super::{CertificateDer, TlsIdentity};
+use super::{CertificateDer, TlsIdentity, marks};
 use crate::metrics::Metrics;
 
 fn name(name: &str) -> NodeName {
@@ -74,6 +74,30 @@ fn a_revoked_certificate_is_refused_at_both_ends_and_for_both_questions() {
     authority.issue(&name("us"), false).unwrap();
     assert_eq!(handshake(eu.client(), &us, "us"), [Ok(()), Ok(())]);
     assert_eq!(handshake(us.client(), &eu, "eu"), [Ok(()), Ok(())]);
+}
+
+/// As with too many open files: the marks of the files are there, and the files cannot be read for a time.
+#[test]
+fn a_list_that_cannot_be_read_at_first_is_taken_up_later_with_the_same_marks() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = CertificateAuthority::create(folder.path(), false).unwrap();
+    for node in ["eu", "us"] {
+        authority.issue(&name(node), false).unwrap();
+    }
+    let (eu, us) = (load(folder.path(), "eu"), load(folder.path(), "us"));
+    authority.revoke(&name("us"), None).unwrap();
+    let path = folder.path().join("crl.pem");
+    let (list, before) = (std::fs::read(&path).unwrap(), marks(&eu.files));
+    let changed = std::fs::metadata(&path).unwrap().modified().unwrap();
+    let put = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_modified(changed).unwrap();
+        assert_eq!(marks(&eu.files), before);
+    };
+    put(&vec![b'x'; list.len()]);
+    assert_eq!(handshake(eu.client(), &us, "us"), [Ok(()), Ok(())], "the list cannot be read");
+    put(&list);
+    assert_eq!(handshake(eu.client(), &us, "us"), [REVOKED, Ok(())]);
 }
 
 #[tokio::test]
