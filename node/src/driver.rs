@@ -2,41 +2,41 @@
 //!
 //! | file | concern |
 //! | --- | --- |
-//! | this file | the threads: the driver's, the committer's, the watchdog's |
+//! | this file | the threads |
 //! | `queues.rs` | *select*: waits for one input, and only waits |
 //! | `apply.rs` | *apply*: carries the input out and lets the replica turn, without waiting, so tests need no runtime |
 //! | `events.rs` | what the replica reports: answers, log lines, metrics |
 //! | `handle.rs`, `changes.rs` | what the rest of the node may ask for and follow |
+//! | `commits.rs` | which thread makes a batch durable; the committer |
 //! | `pulse.rs` | whether driver and disk make progress |
 //!
 //! The driver owns the replica and runs on its own thread; a second thread, the committer, only makes batches durable.
-//! While the disk writes one batch the driver gathers the next, so group commit needs no timer: a batch holds one write
-//! under light load and dozens under heavy load.
+//! While the disk writes one batch the driver gathers the next. Small batches of a fast disk the driver makes durable
+//! itself.
 //!
 //! # Invariants
 //! - No answer and no frame leaves before its batch is durable: the replica hands out neither earlier.
 //! - Local writes come first. Links get a bounded share of each batch and of each turn (`apply.rs`). Therefore a peer or
 //!   a node that catches up does not delay guests, and guests do not starve peers.
-//! - The driver never waits for writers, links or the committer: it closes a link that cannot keep up.
+//! - The driver never waits for writers, links or the committer: it closes a link that cannot keep up. It waits for the
+//!   disk only while the disk is fast (`commits.rs`).
 //! - A storage error, a panic or a hanging disk stops the node, because it no longer knows what is durable.
 
 mod admission;
 mod apply;
 mod changes;
+mod commits;
 mod events;
 mod handle;
 mod pulse;
 mod queues;
 
 use std::collections::BTreeMap;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use replication::{
-    BatchId, ClockStatementRefused, LinkId, NodeName, Reader, RegionId, Replica, Storage, StorageError, Wall,
-};
+use replication::{BatchId, ClockStatementRefused, LinkId, NodeName, Reader, RegionId, Replica, StorageError, Wall};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::{Clock, SystemClock};
@@ -50,6 +50,7 @@ pub use pulse::{STALLED, Stall};
 use admission::Admission;
 use apply::{Driver, Outputs};
 use changes::Changes;
+use commits::Commits;
 use pulse::Pulse;
 use queues::Queues;
 
@@ -72,9 +73,14 @@ pub(crate) enum LinkInput {
 
 /// Inputs that bypass the queues of writes and frames.
 pub(crate) enum Control {
-    Durable(BatchId),
+    /// A batch is durable; the sync took so long.
+    Durable(BatchId, Duration),
     Failed(StorageError),
-    TrustWallClock { stated: Wall, force: bool, reply: oneshot::Sender<Result<(), ClockStatementRefused>> },
+    TrustWallClock {
+        stated: Wall,
+        force: bool,
+        reply: oneshot::Sender<Result<(), ClockStatementRefused>>,
+    },
     ServeAsIs,
     SetPeers(BTreeMap<NodeName, RegionId>),
     Stop,
@@ -171,10 +177,11 @@ pub fn start(
         pulse: Arc::downgrade(&pulse),
     };
     let committed = control_in.clone();
-    thread::Builder::new().name("committer".into()).spawn(move || commit(&store, &batches, &committed))?;
+    let commits = Commits::new(store.clone(), batches_in);
+    thread::Builder::new().name("committer".into()).spawn(move || commits::run(&store, &batches, &committed))?;
     let queues = Queues { writes, links, control, unreadable };
-    let outputs = Outputs { committer: batches_in, status, applied, durable, changes };
-    let driver = Driver::new(replica, clock, metrics, queues, outputs, pulse);
+    let outputs = Outputs { status, applied, durable, changes };
+    let driver = Driver::new(replica, clock, metrics, queues, outputs, commits, pulse);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     thread::Builder::new().name("replica".into()).spawn(move || {
         let result = runtime.block_on(driver.run());
@@ -182,21 +189,6 @@ pub fn start(
         let _ = ended_in.send(result);
     })?;
     Ok((handle, Running { control: control_in, ended }))
-}
-
-/// The committer: the only thread that waits for the disk.
-fn commit(store: &Store, batches: &std::sync::mpsc::Receiver<BatchId>, committed: &mpsc::UnboundedSender<Control>) {
-    while let Ok(batch) = batches.recv() {
-        // An engine that panics must end the node, otherwise it would wait for this batch for ever.
-        let synced = panic::catch_unwind(AssertUnwindSafe(|| store.sync())).unwrap_or_else(|_| Err(crashed()));
-        let told = match synced {
-            Ok(()) => committed.send(Control::Durable(batch)),
-            Err(error) => committed.send(Control::Failed(error)),
-        };
-        if told.is_err() {
-            return;
-        }
-    }
 }
 
 impl std::fmt::Debug for Running {

@@ -14,6 +14,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::peers::Store;
@@ -63,10 +64,12 @@ pub(crate) struct Options {
 async fn main() -> anyhow::Result<ExitCode> {
     let options = Options::parse();
     let local = LocalSet::new();
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         code = local.run_until(measure(&options)) => code,
         // The servers are ended when what started them is dropped.
         interrupt = tokio::signal::ctrl_c() => interrupt.map(|()| ExitCode::from(130)).context("no signals"),
+        _ = terminate.recv() => Ok(ExitCode::from(143)),
     }
 }
 

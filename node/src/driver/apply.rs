@@ -4,6 +4,7 @@
 //! # Invariants
 //! - After each input both queues get their share, writes first, whichever input it was.
 //! - A batch that only links have filled waits for [`LINK_LINGER`] at most, and for no longer than the next local write.
+//!   After a commit the driver looks at links only with the next local write, or after [`LINK_NAP`].
 //! - "It is gone" and "it has changed" are answers about the state of this replica, and no crash may undo what an answer
 //!   rests on. They leave when everything that was gathered before them is durable.
 //! - While the node stops it takes the writes that were queued, and ends only when all of them are durable.
@@ -20,6 +21,7 @@ use replication::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::changes::Changes;
+use super::commits::Commits;
 use super::handle::QueuedWrite;
 use super::pulse::Pulse;
 use super::queues::{Queues, Waits, Woken};
@@ -35,6 +37,9 @@ const LINK_RECORDS: usize = 128;
 /// How long a batch that only links have filled waits for a local write or for more frames. Otherwise each small frame
 /// of a peer would be a commit of its own, and the next local write would wait for it.
 const LINK_LINGER: Duration = Duration::from_millis(2);
+/// For so long after a commit frames wait for a local write. At a few hundred writes a second wake-ups are most of the
+/// processor time of a node, and each frame would cause one.
+const LINK_NAP: Duration = Duration::from_millis(5);
 /// Longest time that one turn sends frames to peers; the next turn continues.
 const SENDING: Duration = Duration::from_millis(4);
 /// Shortest time between two publications of what peers said.
@@ -55,7 +60,6 @@ struct Refusal {
 
 /// Where the driver tells the rest of the node what has become of the replica.
 pub(super) struct Outputs {
-    pub(super) committer: std::sync::mpsc::Sender<BatchId>,
     pub(super) status: watch::Sender<Arc<replication::Status>>,
     pub(super) applied: watch::Sender<BatchId>,
     pub(super) durable: watch::Sender<BatchId>,
@@ -78,6 +82,7 @@ pub(super) struct Driver {
     pub(super) metrics: Arc<Metrics>,
     queues: Queues,
     pub(super) outputs: Outputs,
+    commits: Commits,
     pulse: Arc<Pulse>,
     phase: Phase,
     pub(super) waiting: BTreeMap<Ticket, oneshot::Sender<Result<Outcome, WriteError>>>,
@@ -90,7 +95,8 @@ pub(super) struct Driver {
     link_since: Option<Duration>,
     /// The batch that is being gathered also holds local writes, or nothing more will come for which it could wait.
     is_local: bool,
-    batch_started: Duration,
+    /// When the last commit began.
+    batch_started: Option<Duration>,
     status_at: Duration,
     /// A peer said something after the status was published: a client may be waiting for its confirmation.
     peers_told: bool,
@@ -103,6 +109,7 @@ impl Driver {
         metrics: Arc<Metrics>,
         queues: Queues,
         outputs: Outputs,
+        commits: Commits,
         pulse: Arc<Pulse>,
     ) -> Driver {
         Driver {
@@ -111,6 +118,7 @@ impl Driver {
             metrics,
             queues,
             outputs,
+            commits,
             pulse,
             phase: Phase::Runs,
             waiting: BTreeMap::new(),
@@ -119,7 +127,7 @@ impl Driver {
             link_records: 0,
             link_since: None,
             is_local: false,
-            batch_started: Duration::ZERO,
+            batch_started: None,
             status_at: Duration::ZERO,
             peers_told: false,
         }
@@ -194,7 +202,8 @@ impl Driver {
         } else if let Some(wait) = self.lingers(now.0) {
             at_most = at_most.min(wait);
         }
-        Waits { at_most, for_writes: self.room() > 0, for_links: self.link_records < LINK_RECORDS }
+        let nap = if is_sending { Duration::ZERO } else { self.link_nap(now.0) };
+        Waits { nap, at_most, for_writes: self.room() > 0, for_links: self.link_records < LINK_RECORDS }
     }
 
     /// Whether the node is to stop and everything is durable.
@@ -211,6 +220,11 @@ impl Driver {
         waits.then(|| LINK_LINGER - waited)
     }
 
+    /// For how much longer frames alone do not wake the driver.
+    fn link_nap(&self, now: Duration) -> Duration {
+        self.batch_started.map_or(Duration::ZERO, |started| (started + LINK_NAP).saturating_sub(now))
+    }
+
     /// Records that local writes may still add to the batch.
     fn room(&self) -> usize {
         BATCH_RECORDS.saturating_sub(self.replica.gathered().saturating_sub(self.link_records))
@@ -218,7 +232,7 @@ impl Driver {
 
     fn control(&mut self, control: Control) -> Result<(), StorageError> {
         match control {
-            Control::Durable(batch) => self.committed(batch)?,
+            Control::Durable(batch, took) => self.committed(batch, took)?,
             Control::Failed(error) => return Err(error),
             Control::TrustWallClock { stated, force, reply } => {
                 // An error means that the client has gone away.
@@ -266,17 +280,21 @@ impl Driver {
         Ok(is_sending)
     }
 
-    /// Applies the gathered batch and hands it to the committer.
+    /// Applies the gathered batch, and makes it durable or hands it to the committer.
     fn commit(&mut self, now: Now, batch: BatchId) -> Result<(), StorageError> {
+        let records = self.replica.gathered();
         // The number is published before the batch is visible, so that a reader knows which batch to wait for.
         self.outputs.applied.send_replace(batch);
-        self.metrics.batch_records.observe(self.replica.gathered() as f64);
+        self.metrics.batch_records.observe(records as f64);
         self.replica.poll_batch()?;
         self.link_records = 0;
         (self.link_since, self.is_local) = (None, false);
         self.pulse.batch_begins();
-        self.batch_started = now.mono.0;
-        self.outputs.committer.send(batch).map_err(|_| crashed())
+        self.batch_started = Some(now.mono.0);
+        match self.commits.begin(batch, records)? {
+            Some(took) => self.committed(batch, took),
+            None => Ok(()),
+        }
     }
 
     fn send(&mut self, transmit: Transmit) {
@@ -303,10 +321,13 @@ impl Driver {
         self.peers_told = false;
     }
 
-    fn committed(&mut self, batch: BatchId) -> Result<(), StorageError> {
+    fn committed(&mut self, batch: BatchId, took: Duration) -> Result<(), StorageError> {
         self.pulse.batch_ends();
+        self.commits.note(took);
         let now = self.clock.now();
-        self.metrics.commit_seconds.observe(now.mono.0.saturating_sub(self.batch_started).as_secs_f64());
+        self.metrics
+            .commit_seconds
+            .observe(now.mono.0.saturating_sub(self.batch_started.unwrap_or_default()).as_secs_f64());
         self.replica.handle_durable(now, batch)?;
         // Published before the answers leave, because a client that gets one must find its own write in the status.
         self.publish(now);

@@ -20,6 +20,8 @@ pub(super) struct Queues {
 /// Which inputs the driver has room for, and how long it can wait for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waits {
+    /// For so long links do not end the wait.
+    pub(super) nap: Duration,
     pub(super) at_most: Duration,
     pub(super) for_writes: bool,
     pub(super) for_links: bool,
@@ -41,12 +43,21 @@ pub(super) enum Woken {
 impl Queues {
     /// Waits for the next input. Controls come first, then writes, then links.
     pub(super) async fn select(&mut self, waits: Waits) -> Woken {
+        if !waits.nap.is_zero() {
+            tokio::select! {
+                biased;
+                Some(control) = self.control.recv() => return Woken::Control(control),
+                Some(write) = self.writes.recv(), if waits.for_writes => return Woken::Write(write),
+                () = tokio::time::sleep(waits.nap.min(waits.at_most)) => {}
+            }
+        }
+        let at_most = waits.at_most.saturating_sub(waits.nap);
         tokio::select! {
             biased;
             Some(control) = self.control.recv() => Woken::Control(control),
             Some(write) = self.writes.recv(), if waits.for_writes => Woken::Write(write),
             Some(input) = self.links.recv(), if waits.for_links => Woken::Link(input),
-            () = tokio::time::sleep(waits.at_most) => Woken::Time,
+            () = tokio::time::sleep(at_most) => Woken::Time,
         }
     }
 

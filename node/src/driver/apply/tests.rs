@@ -16,15 +16,18 @@ use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::changes::Changes;
+use super::super::commits::Commits;
 use super::super::handle::QueuedWrite;
 use super::super::pulse::Pulse;
 use super::super::queues::{Queues, Waits, Woken};
 use super::super::{Control, LinkInput};
-use super::{BATCH_RECORDS, Driver, LINK_LINGER, LINK_RECORDS, Outputs};
+use super::{BATCH_RECORDS, Driver, LINK_LINGER, LINK_NAP, LINK_RECORDS, Outputs};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 
 const LINK: LinkId = LinkId(1);
+/// Every sync takes so long that it is left to the committer.
+const SLOW: Duration = Duration::from_millis(50);
 const START: Wall = Wall(1_800_000_000_000);
 
 /// A clock that a test sets, in microseconds.
@@ -61,18 +64,19 @@ fn desk() -> Desk {
     let peers = BTreeMap::from([("b".parse().unwrap(), "b".parse().unwrap())]);
     let config = ReplicaConfig::new("a".parse().unwrap(), "a".parse().unwrap(), peers);
     let store: crate::storage::Store = Arc::new(storage.clone());
-    let replica = Replica::open(config, store, Box::new(|| ReplicaId(1)), hands.now()).unwrap();
+    let replica = Replica::open(config, store.clone(), Box::new(|| ReplicaId(1)), hands.now()).unwrap();
     let (writes_in, writes) = mpsc::channel(1_000);
     let (links_in, links) = mpsc::channel(1_000);
     let (_, control) = mpsc::unbounded_channel();
     let (committer, batches) = std::sync::mpsc::channel();
     let status = watch::channel(Arc::new(replica.status(hands.now()))).0;
     let (applied, durable) = (watch::channel(BatchId(0)).0, watch::channel(BatchId(0)).0);
-    let outputs = Outputs { committer, status, applied, durable, changes: Arc::new(Changes::default()) };
+    let outputs = Outputs { status, applied, durable, changes: Arc::new(Changes::default()) };
     let pulse = Arc::new(Pulse::new(hands.clone(), Duration::from_millis(500)));
     let metrics = Arc::new(Metrics::new().unwrap());
     let queues = Queues { writes, links, control, unreadable: std::sync::mpsc::sync_channel(1).1 };
-    let driver = Driver::new(replica, hands.clone(), metrics, queues, outputs, pulse);
+    let commits = Commits::new(store, committer);
+    let driver = Driver::new(replica, hands.clone(), metrics, queues, outputs, commits, pulse);
     Desk { driver, storage, hands, writes: writes_in, links: links_in, batches }
 }
 
@@ -92,7 +96,7 @@ impl Desk {
     /// The disk makes a batch durable.
     fn sync(&mut self, batch: BatchId) -> ControlFlow<(), Waits> {
         self.storage.sync().unwrap();
-        self.driver.apply(Woken::Control(Control::Durable(batch))).unwrap()
+        self.driver.apply(Woken::Control(Control::Durable(batch, SLOW))).unwrap()
     }
 
     /// The peer connects. It can receive `room` frames that the test does not read.
@@ -232,6 +236,40 @@ fn a_batch_of_links_alone_waits_for_a_local_write_but_not_long() {
         }
         assert!(desk.batches.try_recv().is_ok(), "with a write: {with_write}");
     }
+}
+
+#[test]
+fn after_a_commit_frames_wait_for_a_write_or_the_end_of_a_nap() {
+    let mut desk = desk();
+    assert_eq!(desk.apply(Woken::Time).nap, Duration::ZERO, "nothing was committed");
+    desk.pass(Duration::from_secs(1));
+    let waits = desk.apply(Woken::Write(write(1).0));
+    assert_eq!(waits.nap, LINK_NAP);
+    desk.pass(LINK_NAP / 2);
+    let batch = desk.batches.try_recv().unwrap();
+    let ControlFlow::Continue(waits) = desk.sync(batch) else { panic!("the driver has stopped") };
+    assert_eq!(waits.nap, LINK_NAP / 2);
+    desk.pass(LINK_NAP / 2);
+    assert_eq!(desk.apply(Woken::Time).nap, Duration::ZERO);
+}
+
+#[test]
+fn a_small_batch_of_a_fast_disk_is_durable_when_the_turn_ends() {
+    let mut desk = desk();
+    let mut number = 0;
+    loop {
+        number += 1;
+        assert!(number < 100, "the disk counts as fast");
+        let (queued, mut answer) = write(number);
+        desk.apply(Woken::Write(queued));
+        let Ok(batch) = desk.batches.try_recv() else {
+            assert!(matches!(answer.try_recv().unwrap(), Ok(Outcome::Created(_))));
+            break;
+        };
+        desk.storage.sync().unwrap();
+        let _ = desk.driver.apply(Woken::Control(Control::Durable(batch, Duration::ZERO))).unwrap();
+    }
+    assert!(desk.driver.waiting.is_empty());
 }
 
 #[test]
