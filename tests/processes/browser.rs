@@ -382,7 +382,6 @@ fn an_owner_registers_prints_posters_and_pulls_a_list_during_a_partition() {
     browser.reads("h1", NAME);
     browser.accessible("the overview");
     browser.picture("console-overview");
-
     // Two guests, in two regions; then one region is cut off, and takes a third when it is back.
     let visit = |name: &str| venue.visit(name, "030 23125 001");
     visit("Jürgen Groß").check_in(up.public[0]);
