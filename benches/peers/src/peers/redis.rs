@@ -64,7 +64,9 @@ impl Redis {
         for region in 0..REGIONS {
             let mut connection = self.connect(region).await?.0;
             let info: String = redis::cmd("INFO").arg("replication").query_async(&mut connection).await?;
-            links += info.matches("link_status:up").count();
+            // KeyDB has a line for all links as well.
+            let is_up = |line: &&str| line.trim_end().ends_with("link_status:up") && !line.starts_with("master_global");
+            links += info.lines().filter(is_up).count();
             if info.contains("sync_in_progress:1") {
                 return Ok(false);
             }
