@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | this file | the threads |
 //! | `queues.rs` | *select*: waits for one input, and only waits |
-//! | `apply.rs` | *apply*: carries the input out and lets the replica turn, without waiting, so tests need no runtime |
+//! | `apply.rs` | *apply*: carries the input out and lets the replica turn; it waits at most for a fast disk, so tests need no runtime |
 //! | `events.rs` | what the replica reports: answers, log lines, metrics |
 //! | `handle.rs`, `changes.rs` | what the rest of the node may ask for and follow |
 //! | `commits.rs` | which thread makes a batch durable; the committer |

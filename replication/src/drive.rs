@@ -84,7 +84,7 @@ impl<S: Storage> Replica<S> {
     /// while let Some(action) = replica.drive(&mut turn)? {
     ///     match action {
     ///         Action::Timers { .. } => {} // here the node hands in the writes that wait
-    ///         Action::Batch(_) => replica.settle_batches(now)?, // the node does this on another thread
+    ///         Action::Batch(_) => replica.settle_batches(now)?, // the node leaves slow ones to another thread
     ///         Action::Send(transmit) => println!("{} bytes for {:?}", transmit.frame.len(), transmit.link),
     ///         Action::Report(event) => println!("{event:?}"),
     ///     }

@@ -47,7 +47,7 @@ const STREETS: [&str; 8] = [
 const CITIES: [&str; 8] =
     ["Augsburg", "Bremerhaven", "Czernowitz", "Düsseldorf", "Freiburg", "Göteborg", "Kraków", "Lyon"];
 
-/// What a document is called: a visit's id, for every store the same form, and the secret that proves the right to it.
+/// The name of a document: a visit's id, in the same form for every store, and the secret that proves the right to it.
 #[derive(Clone)]
 pub(crate) struct Key {
     pub(crate) id: String,

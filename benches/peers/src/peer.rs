@@ -1,4 +1,4 @@
-//! What every store must do here.
+//! The operations that each measured store offers.
 
 use anyhow::Context as _;
 use serde_json::Value;

@@ -52,7 +52,7 @@ impl Servers {
         Ok(store)
     }
 
-    /// Starts a process; what it says goes to the file `log`.
+    /// Starts a process; its output goes to the file `log`.
     pub(crate) fn start(&mut self, mut command: Command) -> anyhow::Result<i32> {
         let log = File::options().create(true).append(true).open(self.folder.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
@@ -94,7 +94,7 @@ impl Servers {
         self.stores.iter().map(|store| occupied(store)).sum()
     }
 
-    /// What the processes said, for an error.
+    /// The last lines that the processes logged, for an error.
     pub(crate) fn log(&self) -> String {
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();

@@ -1,5 +1,6 @@
-//! Apply: carries out one input, then lets the replica do all that is due. Nothing here waits, so the tests call
-//! [`Driver::apply`] with a clock, a store and queues of their own, and without a runtime.
+//! Apply: carries out one input, then lets the replica do all that is due. Nothing here waits but for
+//! a disk that is fast (`commits.rs`), so the tests call [`Driver::apply`] with a clock, a store and queues of their own,
+//! and without a runtime.
 //!
 //! # Invariants
 //! - After each input both queues get their share, writes first, whichever input it was.
