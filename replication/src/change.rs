@@ -17,7 +17,8 @@ use automerge::legacy::{Key, ObjectId, Op, OpId, OpType, SortedVec};
 use automerge::{ActorId, ExpandedChange, ScalarValue};
 use sha2::{Digest, Sha256};
 
-use crate::chunk::{ACTOR_LEN, ChangeError, ChangeHash, HEAD, actor_offset, chunk_hash, leb128};
+use crate::chunk::{ACTOR_LEN, ChangeError, ChangeHash, HEAD, Rest, actor_offset, chunk_hash};
+use crate::creation::{self, Scalar};
 use crate::form::{parse, shape};
 use crate::key::DocumentKey;
 use crate::value::Value;
@@ -68,8 +69,18 @@ impl Change {
     /// Creates a document: every field put once, in the given order.
     #[must_use]
     pub fn create(key: &DocumentKey, fields: &[(&str, Value)]) -> Change {
-        let ops = fields.iter().map(|(field, value)| FieldOp { field, value: Some(value), replaces: Vec::new() });
-        Change::build(key, &[], 1, ops.collect())
+        let ops = || fields.iter().map(|(field, value)| FieldOp { field, value: Some(value), replaces: Vec::new() });
+        if fields.is_empty() {
+            return Change::build(key, &[], 1, Vec::new());
+        }
+        let fields: Vec<(&str, Scalar<'_>)> = fields.iter().map(|(field, value)| (*field, value.into())).collect();
+        let (bytes, hash) = creation::encode(creation_actor(key, &fields), &fields);
+        debug_assert_eq!(
+            bytes,
+            Change::build(key, &[], 1, ops().collect()).bytes,
+            "Automerge encodes a creation otherwise"
+        );
+        Change { bytes, hash }
     }
 
     pub(crate) fn build(key: &DocumentKey, deps: &[ChangeHash], start_op: u64, ops: Vec<FieldOp<'_>>) -> Change {
@@ -150,8 +161,22 @@ impl Change {
     ///
     /// # Errors
     /// As [`Change::from_foreign`].
-    pub(crate) fn restore(key: &DocumentKey, mut bytes: Vec<u8>) -> Result<Change, ChangeError> {
+    pub(crate) fn restore(key: &DocumentKey, bytes: Vec<u8>) -> Result<Change, ChangeError> {
         let at = actor_offset(&bytes).ok_or(ChangeError::Operations)?;
+        if let Some(fields) = creation::decode(&bytes) {
+            let (encoded, hash) = creation::encode(creation_actor(key, &fields), &fields);
+            // The actor that was sent says nothing, so both sides of it are compared.
+            if encoded[..at] == bytes[..at] && encoded[at + ACTOR_LEN..] == bytes[at + ACTOR_LEN..] {
+                let change = Change { bytes: encoded, hash };
+                debug_assert_eq!(Change::restore_any(key, at, bytes).ok().as_ref(), Some(&change));
+                return Ok(change);
+            }
+        }
+        Change::restore_any(key, at, bytes)
+    }
+
+    /// The same for a change of any form, whose actor lies at `at`.
+    pub(crate) fn restore_any(key: &DocumentKey, at: usize, mut bytes: Vec<u8>) -> Result<Change, ChangeError> {
         let parsed = parse(&bytes)?;
         let mut expanded = shape(&parsed)?;
         let actor = content_actor(key, &expanded);
@@ -166,9 +191,9 @@ impl Change {
 
     /// Whether it depends on no other change: it creates its document.
     pub(crate) fn is_root(&self) -> bool {
-        let mut at = HEAD;
-        leb128(&self.bytes, &mut at);
-        leb128(&self.bytes, &mut at) == Some(0)
+        let mut rest = Rest::new(self.bytes.get(HEAD..).unwrap_or_default());
+        rest.number();
+        rest.number() == Some(0)
     }
 
     /// The change's identity.
@@ -194,47 +219,88 @@ fn canonical(content: ExpandedChange, bytes: Vec<u8>) -> Result<Change, ChangeEr
     }
 }
 
-/// First 16 bytes of SHA-256 over key, dependencies, start, time and operations, each length-prefixed.
-fn content_actor(key: &DocumentKey, change: &ExpandedChange) -> [u8; ACTOR_LEN] {
-    let mut hasher = Sha256::new();
-    let mut sized = |bytes: &[u8]| {
-        hasher.update((bytes.len() as u64).to_be_bytes());
-        hasher.update(bytes);
-    };
-    sized(b"meridian change 1");
-    sized(&key.encode());
-    sized(&(change.deps.len() as u64).to_be_bytes());
-    for dep in &change.deps {
-        sized(&dep.0);
-    }
-    sized(&change.start_op.get().to_be_bytes());
-    sized(&change.time.to_be_bytes());
+/// The actor of a change with this content.
+pub(crate) fn content_actor(key: &DocumentKey, change: &ExpandedChange) -> [u8; ACTOR_LEN] {
+    let deps = change.deps.iter().map(|dep| &dep.0[..]);
+    let mut content = Content::new(key, deps, change.start_op.get(), change.time);
     for op in &change.operations {
-        if let Key::Map(field) = &op.key {
-            sized(field.as_bytes());
+        let field = if let Key::Map(field) = &op.key { Some(field.as_str()) } else { None };
+        let value = match &op.action {
+            OpType::Put(ScalarValue::Str(text)) => Some(Scalar::Text(text)),
+            OpType::Put(ScalarValue::Int(int)) => Some(Scalar::Int(*int)),
+            OpType::Put(ScalarValue::Bytes(bytes)) => Some(Scalar::Bytes(bytes)),
+            _ => None,
+        };
+        content.operation(field, value, op.pred.iter().map(|pred| (pred.0, pred.1.to_bytes())));
+    }
+    content.actor()
+}
+
+/// The actor of a change that creates a document with these fields.
+fn creation_actor(key: &DocumentKey, fields: &[(&str, Scalar<'_>)]) -> [u8; ACTOR_LEN] {
+    let mut content = Content::new(key, std::iter::empty(), 1, 0);
+    for (field, value) in fields {
+        content.operation(Some(field), Some(*value), std::iter::empty());
+    }
+    content.actor()
+}
+
+/// What the actor of a change is derived from: key, dependencies, start, time and operations, each with its length.
+struct Content(Vec<u8>);
+
+impl Content {
+    fn new<'a>(key: &DocumentKey, deps: impl ExactSizeIterator<Item = &'a [u8]>, start_op: u64, time: i64) -> Content {
+        let mut content = Content(Vec::with_capacity(1024));
+        content.add(b"meridian change 1");
+        content.add(&key.encode());
+        content.add(&(deps.len() as u64).to_be_bytes());
+        deps.for_each(|dep| content.add(dep));
+        content.add(&start_op.to_be_bytes());
+        content.add(&time.to_be_bytes());
+        content
+    }
+
+    fn add(&mut self, part: &[u8]) {
+        self.0.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        self.0.extend_from_slice(part);
+    }
+
+    /// Adds an operation on a field that puts a value, or deletes it, and replaces others.
+    fn operation<'a>(
+        &mut self,
+        field: Option<&str>,
+        value: Option<Scalar<'_>>,
+        replaces: impl ExactSizeIterator<Item = (u64, &'a [u8])>,
+    ) {
+        if let Some(field) = field {
+            self.add(field.as_bytes());
         }
-        match &op.action {
-            OpType::Put(ScalarValue::Str(text)) => {
-                sized(b"text");
-                sized(text.as_bytes());
+        match value {
+            Some(Scalar::Text(text)) => {
+                self.add(b"text");
+                self.add(text.as_bytes());
             }
-            OpType::Put(ScalarValue::Int(int)) => {
-                sized(b"int");
-                sized(&int.to_be_bytes());
+            Some(Scalar::Int(int)) => {
+                self.add(b"int");
+                self.add(&int.to_be_bytes());
             }
-            OpType::Put(ScalarValue::Bytes(bytes)) => {
-                sized(b"bytes");
-                sized(bytes);
+            Some(Scalar::Bytes(bytes)) => {
+                self.add(b"bytes");
+                self.add(bytes);
             }
-            _ => sized(b"delete"),
+            None => self.add(b"delete"),
         }
-        sized(&(op.pred.len() as u64).to_be_bytes());
-        for pred in op.pred.iter() {
-            sized(&pred.0.to_be_bytes());
-            sized(pred.1.to_bytes());
+        self.add(&(replaces.len() as u64).to_be_bytes());
+        for (counter, actor) in replaces {
+            self.add(&counter.to_be_bytes());
+            self.add(actor);
         }
     }
-    let mut actor = [0u8; ACTOR_LEN];
-    actor.copy_from_slice(&hasher.finalize()[..ACTOR_LEN]);
-    actor
+
+    /// The first bytes of its SHA-256.
+    fn actor(self) -> [u8; ACTOR_LEN] {
+        let mut actor = [0u8; ACTOR_LEN];
+        actor.copy_from_slice(&Sha256::digest(&self.0)[..ACTOR_LEN]);
+        actor
+    }
 }

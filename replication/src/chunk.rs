@@ -54,23 +54,74 @@ pub(crate) fn chunk_hash(bytes: &[u8]) -> ChangeHash {
 
 /// Offset of the actor id in a change chunk (Automerge binary format, "Change"), if it has one of 16 bytes.
 pub(crate) fn actor_offset(bytes: &[u8]) -> Option<usize> {
-    let mut at = HEAD;
-    leb128(bytes, &mut at)?;
-    let deps = usize::try_from(leb128(bytes, &mut at)?).ok()?;
-    at = at.checked_add(deps.checked_mul(32)?)?;
-    let len = leb128(bytes, &mut at)?;
-    (len == ACTOR_LEN as u64 && bytes.len() >= at + ACTOR_LEN).then_some(at)
+    let mut rest = Rest::new(bytes.get(HEAD..)?);
+    rest.number()?;
+    let deps = rest.number()?;
+    rest.skip(deps.checked_mul(32)?)?;
+    let len = rest.number()?;
+    (len == ACTOR_LEN as u64 && rest.left() >= ACTOR_LEN).then(|| bytes.len() - rest.left())
 }
 
-pub(crate) fn leb128(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..63).step_by(7) {
-        let byte = *bytes.get(*at)?;
-        *at += 1;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some(value);
+/// The bytes of a chunk that are not read yet.
+#[derive(Clone, Copy)]
+pub(crate) struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Rest<'a> {
+        Rest(bytes)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many bytes are left.
+    pub(crate) fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*byte)
+    }
+
+    /// Reads unsigned LEB128, of at most nine bytes. Signed numbers of the same length are skipped as well.
+    pub(crate) fn number(&mut self) -> Option<u64> {
+        let mut value = 0u64;
+        for shift in (0..63).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    /// Reads signed LEB128.
+    pub(crate) fn signed(&mut self) -> Option<i64> {
+        let (mut value, mut shift) = (0i64, 0);
+        loop {
+            let byte = self.byte()?;
+            value |= i64::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                return Some(if byte & 0x40 == 0 { value } else { value | -1 << shift });
+            }
+            if shift >= 63 {
+                return None;
+            }
         }
     }
-    None
+
+    pub(crate) fn take(&mut self, len: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    pub(crate) fn skip(&mut self, len: u64) -> Option<()> {
+        self.take(len).map(|_| ())
+    }
 }

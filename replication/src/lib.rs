@@ -15,6 +15,7 @@ mod bounds;
 mod change;
 mod chunk;
 mod claim;
+mod creation;
 mod document;
 mod drive;
 mod encode;

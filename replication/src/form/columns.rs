@@ -4,7 +4,7 @@
 //! index beyond the list of actors makes it panic. Both are refused here. Only lengths of runs, numbers of replaced
 //! operations and actor indices are decoded (Automerge binary format, "Change" and "Columns").
 
-use crate::chunk::{HEAD, leb128};
+use crate::chunk::{HEAD, Rest};
 
 /// Most operations of one change.
 pub(super) const MAX_OPERATIONS: u64 = 1_024;
@@ -32,9 +32,9 @@ fn check(bytes: &[u8]) -> Option<()> {
     if bytes.get(HEAD - 1) != Some(&CHANGE) {
         return None;
     }
-    let mut rest = Rest { bytes, at: HEAD };
+    let mut rest = Rest::new(bytes.get(HEAD..)?);
     let len = rest.number()?;
-    if len != (bytes.len() - rest.at) as u64 {
+    if len != rest.left() as u64 {
         return None;
     }
     let deps = rest.number()?;
@@ -89,9 +89,9 @@ enum Item {
 
 /// Walks the runs of a column of at most `most` values. `each` gets the length of each run and its number.
 fn runs(values: &[u8], item: Item, most: u64, mut each: impl FnMut(u64, u64) -> Option<()>) -> Option<()> {
-    let mut rest = Rest { bytes: values, at: 0 };
+    let mut rest = Rest::new(values);
     let mut left = most;
-    while rest.at < values.len() {
+    while !rest.is_empty() {
         let run = rest.signed()?;
         let (times, literals) = match run {
             0 => (rest.number()?, 0),
@@ -117,50 +117,10 @@ fn runs(values: &[u8], item: Item, most: u64, mut each: impl FnMut(u64, u64) -> 
 
 /// Lengths of runs of `false` and `true` in turn.
 fn booleans(values: &[u8]) -> Option<()> {
-    let mut rest = Rest { bytes: values, at: 0 };
+    let mut rest = Rest::new(values);
     let mut left = MAX_OPERATIONS;
-    while rest.at < values.len() {
+    while !rest.is_empty() {
         left = left.checked_sub(rest.number()?)?;
     }
     Some(())
-}
-
-struct Rest<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Rest<'a> {
-    /// Reads LEB128. Signed numbers of the same length are skipped as well.
-    fn number(&mut self) -> Option<u64> {
-        leb128(self.bytes, &mut self.at)
-    }
-
-    /// Signed LEB128.
-    fn signed(&mut self) -> Option<i64> {
-        let (mut value, mut shift) = (0i64, 0);
-        loop {
-            let byte = *self.bytes.get(self.at)?;
-            self.at += 1;
-            value |= i64::from(byte & 0x7f) << shift;
-            shift += 7;
-            if byte & 0x80 == 0 {
-                return Some(if byte & 0x40 == 0 { value } else { value | -1 << shift });
-            }
-            if shift >= 63 {
-                return None;
-            }
-        }
-    }
-
-    fn take(&mut self, len: u64) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(usize::try_from(len).ok()?)?;
-        let taken = self.bytes.get(self.at..end)?;
-        self.at = end;
-        Some(taken)
-    }
-
-    fn skip(&mut self, len: u64) -> Option<()> {
-        self.take(len).map(|_| ())
-    }
 }
