@@ -2,7 +2,7 @@
 //!
 //! The path of a request: [`listen`] reads it, [`request_check`] checks its head, [`service::client`] determines the client,
 //! [`limit`] its rate, and [`cache`] answers what is public. [`forward`] walks regions and nodes in the order of the view and of
-//! [`balance`], under [`breaker`]s and the table of [`retry`]. [`hop_headers`] cleans heads in both directions, and
+//! [`balance`], under [`breaker`]s, the table of [`retry`] and the [`budget`]. [`hop_headers`] cleans heads in both directions, and
 //! [`body`] streams.
 //!
 //! # Invariants
@@ -20,6 +20,7 @@
 mod balance;
 mod body;
 mod breaker;
+mod budget;
 mod cache;
 mod config;
 mod expected_wait;
@@ -31,6 +32,7 @@ mod io;
 mod limit;
 mod listen;
 mod metrics;
+mod passes;
 mod person;
 mod pool;
 mod problem;
@@ -39,7 +41,7 @@ mod request_check;
 mod retry;
 mod serve;
 mod sticky;
-mod unknown;
+mod told;
 mod upgrade;
 
 /// The parsers of hostile input, for the fuzz target `edge`.
@@ -57,7 +59,7 @@ mod testing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::Quota;
 use hyper::header::HeaderValue;
@@ -81,6 +83,7 @@ pub use config::{
 pub use forwarding::Breakers;
 pub use metrics::EdgeMetrics;
 
+use self::budget::Budget;
 use self::cache::Cache;
 use self::config::RateLimit;
 use self::forwarding::Forwarding;
@@ -121,6 +124,7 @@ struct Edge {
     metrics: Arc<EdgeMetrics>,
     trusted: Trusted,
     forwarding: Arc<Forwarding>,
+    budget: Budget,
     per_client: Option<PerClient>,
     venues_per_client: PerClient,
     cache: Option<Arc<Cache>>,
@@ -243,6 +247,7 @@ impl Edge {
         Edge {
             trusted: Trusted::new(config.trusted_proxies.clone()),
             forwarding: Arc::new(Forwarding::new(config.clone(), views, metrics.clone())),
+            budget: Budget::new(config.retry.budget, config.retry.budget_floor, Instant::now()),
             venues_per_client: PerClient::new(Quota::per_hour(config.limits.venues_per_hour), Vec::new()),
             per_client: config.rate_limit.as_ref().map(RateLimit::per_client),
             cache: config.cache.map(|rules| Cache::new(rules, metrics.clone())),

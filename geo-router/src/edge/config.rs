@@ -104,10 +104,14 @@ pub struct Timeouts {
 }
 
 /// How often a request is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Retry {
     /// All attempts, the first included.
     pub attempts: u32,
+    /// The part of the requests of ten seconds that may be retries.
+    pub budget: f64,
+    /// Retries in ten seconds that are allowed however few requests there are.
+    pub budget_floor: u32,
     /// Bytes of a body that are kept to be sent again.
     pub buffer: usize,
 }

@@ -107,6 +107,8 @@ fn timeouts(written: TimeoutsSection) -> Result<Timeouts, EdgeConfigError> {
 fn retry(written: RetrySection) -> Result<Retry, EdgeConfigError> {
     Ok(Retry {
         attempts: small("retry.attempts", written.attempts, 1, 100)?,
+        budget: fraction("retry.budget", written.budget)?,
+        budget_floor: small("retry.budget_floor", written.budget_floor, 0, 1_000_000)?,
         buffer: size("retry.buffer_kib", written.buffer_kib, 0, 1_024, 10)?,
     })
 }

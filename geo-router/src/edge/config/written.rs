@@ -220,6 +220,10 @@ numbers! {
     RetrySection {
         /// All attempts of a request, the first included.
         attempts: u64 = 6,
+        /// The part of the requests of ten seconds that may be retries. A retry that succeeds does not count.
+        budget: f64 = 0.2,
+        /// Retries in ten seconds that are allowed however few requests there are.
+        budget_floor: u64 = 30,
         /// How much of a body is kept to be sent again, in KiB; a larger body is sent once, as it arrives.
         buffer_kib: u64 = 64,
     }
