@@ -118,10 +118,12 @@ impl Forwarding {
         if Arc::ptr_eq(&now.view.fleet, &now.tables.fleet) { Ok(now) } else { Err(now) }
     }
 
-    /// Closes idle connections and removes the series of what went. To be called about every second.
+    /// Closes idle connections and breakers without requests, and removes the series of what went. To be called about
+    /// every second.
     pub(super) fn sweep(&self) {
         let now = self.now();
         now.tables.pool.sweep();
+        now.tables.breakers.rest(&now.view);
         self.metrics.forget_others(&now.tables.fleet);
     }
 }
