@@ -366,6 +366,16 @@ fn operators_orders_are_followed_from_any_live_node() {
     assert_eq!(up.state(1, "us-east"), "drained");
 
     // Two of three are out; the last one cannot be drained by accident.
+    // So is a region that is down, whichever order it has: its routers know, and the node that gets the order as well.
+    holds("it is seen", SOON, || up.state(1, "ap-southeast") == "down");
+    let last = up.region_command(&["drain", "eu-central"]);
+    let words = String::from_utf8_lossy(&last.stderr).into_owned();
+    assert!(!last.status.success() && words.contains("us-east is drained, ap-southeast is down"), "{words}");
+    let order = serde_json::json!({"order": "drained", "by": "test"});
+    let order = Call::new("PUT", "/v1/admin/regions/eu-central/order").json(&order);
+    let refused = order.header("Authorization", up.operator()).to(up.at(1, 1, 2)).problem(409);
+    assert_eq!(refused["type"], "urn:meridian:problem:no-region-left");
+    assert!(refused["detail"].as_str().unwrap().contains("because ap-southeast is down"), "{refused}");
     let _node = up.start_again("ap-southeast");
     holds("it is there", SOON, || {
         Call::new("GET", "/readyz").send(up.node(2)).is_ok_and(|answer| answer.status == 200)
@@ -379,6 +389,17 @@ fn operators_orders_are_followed_from_any_live_node() {
     holds("it serves again", SOON, || ["ramping", "up"].contains(&&*up.state(1, "us-east")));
     drop(router);
     up.stop();
+}
+
+/// One router that fails would freeze the other, so two are worse than one.
+#[test]
+fn two_routers_are_not_started_by_accident() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let refused = Command::new(MERIDIAN).args(["up", "--routers", "2", "--data"]).arg(&data).output().unwrap();
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && words.contains("--routers 3, or --force"), "{words}");
+    assert!(!data.exists());
 }
 
 #[test]
