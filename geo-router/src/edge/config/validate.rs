@@ -1,5 +1,6 @@
 //! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
@@ -14,11 +15,15 @@ use super::{
 };
 
 pub(super) fn edge(section: EdgeSection, base: &Path) -> Result<EdgeConfig, EdgeConfigError> {
-    let tls = section.tls.map(|tls| Ok::<_, EdgeConfigError>((tls.listen, tls.files().within("edge.tls", base)?)));
+    let tls =
+        section.tls.map(|tls| Ok::<_, EdgeConfigError>((tls.listen.clone(), tls.files().within("edge.tls", base)?)));
     let tls = tls.transpose()?;
-    if let Some((address, _)) = &tls {
-        config::distinct(&[("edge.listen", section.listen), ("edge.tls.listen", *address)])?;
+    let mut listeners: Vec<(&'static str, SocketAddr)> = Vec::new();
+    listeners.extend(section.listen.all().iter().map(|address| ("edge.listen", *address)));
+    if let Some((listen, _)) = &tls {
+        listeners.extend(listen.all().iter().map(|address| ("edge.tls.listen", *address)));
     }
+    config::distinct(&listeners)?;
     let retry = retry(section.retry)?;
     Ok(EdgeConfig {
         listen: section.listen,

@@ -13,14 +13,14 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use service::certificates::CertificateSection;
+use service::config::Listen;
 
 /// `[edge]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeSection {
     /// The listener for HTTP without TLS.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The pseudonym in `Via` and `Cache-Status`.
     #[serde(default = "name")]
     pub name: String,
@@ -76,7 +76,7 @@ impl EdgeSection {
     #[must_use]
     pub fn new(listen: SocketAddr) -> EdgeSection {
         EdgeSection {
-            listen,
+            listen: listen.into(),
             name: name(),
             trusted_proxies: Vec::new(),
             balance: Balance::default(),
@@ -137,8 +137,7 @@ impl Balance {
 #[serde(deny_unknown_fields)]
 pub struct TlsSection {
     /// The listener for HTTP with TLS.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The chain, the server's own certificate first; renewed files are read while the edge runs.
     pub certificate: PathBuf,
     /// Its private key.
