@@ -244,7 +244,8 @@ fn survivors_of_a_failover_stay_below_their_limit() {
     for rate in rates {
         // A slow machine sends less, of which a third belongs to each survivor.
         let least = rates.iter().sum::<f64>() / 4.0;
-        assert!((least..=90.0).contains(&rate), "{rate} a second, of 85 that may be used: {rates:?}");
+        // A bucket that was full at the beginning adds a second and a half's worth in ten seconds.
+        assert!((least..=98.0).contains(&rate), "{rate} a second, of 85 that may be used: {rates:?}");
     }
     load.signal(Signal::SIGINT);
     let mut report = String::new();
@@ -279,8 +280,8 @@ fn load_beyond_the_capacity_is_shed_and_accepted_check_ins_are_kept() {
     let near = ((taken + shed) / 3.0 / seconds).min(42.5);
     for survivor in [0, 1] {
         let rate = (after[survivor] - before.0[survivor]) / seconds;
-        // A bucket that was full at the beginning adds up to a second's worth.
-        assert!((0.47 * near..=47.0).contains(&rate), "{rate} a second, of 42.5 that may be used: {report:#}");
+        // A bucket that was full at the beginning adds a second and a half's worth.
+        assert!((0.47 * near..=50.0).contains(&rate), "{rate} a second, of 42.5 that may be used: {report:#}");
     }
     // The load was beyond what both may use, and that they took.
     assert!(taken > 0.94 * near * seconds && shed > 0.0, "{report:#}");

@@ -29,6 +29,7 @@ use super::body::Prepared;
 use super::budget::RetryToken;
 use super::expected_wait::expected_wait;
 use super::forwarding::{Now, Tables};
+use super::limit::Urgency;
 use super::passes::Pass;
 use super::pool::Lease;
 use super::problem::{Kind, Problem};
@@ -54,6 +55,7 @@ pub(super) struct Sending<'a> {
     pub(super) parts: &'a Parts,
     pub(super) body: Prepared,
     pub(super) asked: HashKeys<'a>,
+    pub(super) urgency: Urgency,
     pub(super) sticky: Option<NodeId>,
     pub(super) websocket: bool,
     /// The problem for a client that did not send its whole body.
@@ -193,13 +195,14 @@ impl Sending<'_> {
             },
         };
         let Ok(token) = self.pay(progress) else { return Step::Over };
-        if !pass.ignores_limits() && !tables.capacity.take(node.region) {
+        let now = Instant::now().into_std();
+        if !pass.ignores_limits() && !tables.capacity.take(now, node.region, self.urgency) {
             token.into_iter().for_each(|token| edge.budget.give_back(token));
             progress.full = true;
             return Step::Next;
         }
         match progress.last {
-            None => edge.budget.request(Instant::now().into_std()),
+            None => edge.budget.request(now),
             Some(last) => edge.metrics.retried(last.name()),
         }
         progress.is_past_breakers |= pass == Pass::PastBreakers;

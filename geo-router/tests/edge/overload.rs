@@ -47,13 +47,13 @@ async fn load(world: &World, each: usize) -> (Vec<(&'static str, u16)>, Duration
     (statuses, begun.elapsed())
 }
 
-/// Region 0 is down and fails like this; the others take 50 requests a second each. Returns the world and its nodes.
+/// Region 0 is down and fails like this; the others take 10 requests a second each, and 15 at once. Returns the world and its nodes.
 async fn beside_the_dead(fault: &str) -> (World, Option<RawNode>, [RawNode; 2]) {
     let (dead, node) = faulty(fault).await;
     let others = [RawNode::named("us").await, RawNode::named("ap").await];
     let mut fleet = crate::support::fleet([&[dead], &[others[0].address], &[others[1].address]]);
     for region in &mut fleet.regions {
-        region.capacity = Some(100.0);
+        region.capacity = Some(20.0);
     }
     let more = "capacity_limit = 0.5\n[timeouts]\nanswer_ms = 300";
     (World::with(fleet, [true; 3], section(more)).await, node, others)
@@ -75,7 +75,7 @@ async fn overload_is_refused_and_not_sent_to_the_region_that_is_down() {
         assert_eq!(signals.load()[0], 0, "{fault}");
         assert_eq!(dead.map_or(0, |dead| dead.count()), 0, "{fault}");
         for node in &others {
-            let most = 50.0 * took.as_secs_f64() + 6.0;
+            let most = 10.0 * took.as_secs_f64() + 16.0;
             assert!(node.count() as f64 <= most, "{fault}: {} of at most {most}", node.count());
         }
     }
@@ -103,7 +103,7 @@ async fn limits_hold_before_the_verdict() {
         assert!(statuses.iter().any(|(_, status)| *status == 429), "{fault}: the load was not beyond the limits");
         // Five failures open the breaker, up to eight requests were under way then, and it tries one now and then.
         let placed: usize = others.iter().map(RawNode::count).sum();
-        let most = 2.0 * (50.0 * took.as_secs_f64() + 6.0) + 20.0;
+        let most = 2.0 * (10.0 * took.as_secs_f64() + 16.0) + 20.0;
         assert!(placed as f64 <= most, "{fault}: {placed} of at most {most}");
     }
 }
