@@ -70,7 +70,7 @@ async fn serve(threads: &str, address: &str) -> Result<(), Failure> {
     let (stop, stopping) = watch::channel(false);
     let metrics = Arc::new(DnsMetrics::register(&prometheus::Registry::new())?);
     let server = DnsServer::start(config, view, metrics, stopping).await?;
-    println!("ready on {}", server.udp_address());
+    println!("ready on {}", server.address());
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     stop.send(true)?;
     Ok(server.stopped().await?)

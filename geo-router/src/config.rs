@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::NodeName;
-use service::config::{self, ConfigError};
+use service::config::{self, ConfigError, Listen};
 
 use crate::dns::{DnsConfig, DnsConfigError};
 use crate::edge::{EdgeConfig, EdgeConfigError};
@@ -47,7 +47,7 @@ pub struct RouterConfig {
     /// File that holds the process id while the router runs.
     pub pid_file: Option<PathBuf>,
     /// The listener for operators and other routers.
-    pub admin: SocketAddr,
+    pub admin: Listen,
     /// The file with the operators.
     pub operators: Option<PathBuf>,
     /// DNS, if the router answers it.

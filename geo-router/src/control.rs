@@ -55,6 +55,7 @@ use change::Todo;
 use demand::Demand;
 use effective::Ignored;
 use probe::Probes;
+use views::FrozenNotice;
 
 /// How often the control plane looks at effects of time: ramps, lapsed orders, routers that fell silent.
 const TICK: Duration = Duration::from_millis(250);
@@ -107,6 +108,7 @@ pub struct Control {
     members: Members,
     ignored: BTreeSet<Ignored>,
     todo: Todo,
+    frozen_notice: FrozenNotice,
     rules: watch::Sender<HealthRules>,
     start: Instant,
     views: watch::Sender<Arc<View>>,
@@ -141,6 +143,7 @@ impl Control {
             rules: watch::Sender::new(config.health),
             members: kept.members.clone(),
             todo: Todo::default(),
+            frozen_notice: FrozenNotice::default(),
             start: Instant::now(),
             views: watch::Sender::new(Arc::new(view)),
             control_state: watch::Sender::new(Arc::new(control_state)),
@@ -267,6 +270,7 @@ impl Control {
         let now = self.start.elapsed();
         let fitness = self.health.assess(now, Timestamp::now());
         let last = Arc::clone(&self.views.borrow());
+        self.frozen_notice.tell(now, fitness.frozen);
         let next = views::build(last.epoch + 1, self.config.ttl, &self.tables, &self.signals, &self.demand, fitness);
         if !views::same(&last, &next) {
             views::log_changes(&last, &next);

@@ -2,7 +2,7 @@
 //!
 //! The path of a request: [`listen`] reads it, [`request_check`] checks its head, [`service::client`] determines the client,
 //! [`limit`] its rate, and [`cache`] answers what is public. [`forward`] walks regions and nodes in the order of the view and of
-//! [`balance`], under [`breaker`]s and the table of [`retry`]. [`hop_headers`] cleans heads in both directions, and
+//! [`balance`], under [`breaker`]s, the table of [`retry`] and the [`budget`]. [`hop_headers`] cleans heads in both directions, and
 //! [`body`] streams.
 //!
 //! # Invariants
@@ -20,6 +20,7 @@
 mod balance;
 mod body;
 mod breaker;
+mod budget;
 mod cache;
 mod config;
 mod expected_wait;
@@ -31,6 +32,7 @@ mod io;
 mod limit;
 mod listen;
 mod metrics;
+mod passes;
 mod person;
 mod pool;
 mod problem;
@@ -39,7 +41,7 @@ mod request_check;
 mod retry;
 mod serve;
 mod sticky;
-mod unknown;
+mod told;
 mod upgrade;
 
 /// The parsers of hostile input, for the fuzz target `edge`.
@@ -57,7 +59,7 @@ mod testing;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use governor::Quota;
 use hyper::header::HeaderValue;
@@ -81,12 +83,15 @@ pub use config::{
 pub use forwarding::Breakers;
 pub use metrics::EdgeMetrics;
 
+use self::budget::Budget;
 use self::cache::Cache;
 use self::config::RateLimit;
 use self::forwarding::Forwarding;
+use crate::sockets;
 use crate::view::View;
 use service::certificates::{CertificateError, Certificates};
 use service::client::Trusted;
+use service::config::Listen;
 
 /// The name of the limit of connections, for operators.
 const LIMIT: &str = "edge.limits.connections";
@@ -121,6 +126,7 @@ struct Edge {
     metrics: Arc<EdgeMetrics>,
     trusted: Trusted,
     forwarding: Arc<Forwarding>,
+    budget: Budget,
     per_client: Option<PerClient>,
     venues_per_client: PerClient,
     cache: Option<Arc<Cache>>,
@@ -153,13 +159,13 @@ impl EdgeServer {
         metrics: Arc<EdgeMetrics>,
         stop: watch::Receiver<bool>,
     ) -> Result<EdgeServer, EdgeError> {
-        let (listener, address) = bind(config.listen).await?;
+        let plain = bind(&config.listen)?;
         let tls = match &config.tls {
             None => None,
             Some((listen, files)) => {
                 let certificates = Certificates::load(files.clone())?;
                 let settings = certificates.server_config(&[b"h2", b"http/1.1"])?;
-                Some((bind(*listen).await?, TlsAcceptor::from(Arc::new(settings)), certificates))
+                Some((bind(listen)?, TlsAcceptor::from(Arc::new(settings)), certificates))
             }
         };
         let proxies = Trusted::new(config.trusted_proxies.clone());
@@ -167,14 +173,19 @@ impl EdgeServer {
         let edge = Arc::new(Edge::new(config, views, metrics));
         let breakers = Breakers(edge.forwarding.clone());
         let mut tasks = JoinSet::new();
-        let tls_address = tls.map(|((listener, address), acceptor, certificates)| {
+        let address = plain.first;
+        let tls_address = tls.as_ref().map(|(bound, ..)| bound.first);
+        let mut accept = |bound: Bound, acceptor: Option<TlsAcceptor>| {
+            for listener in bound.listeners {
+                let listener = Listener::limited(listener, places.clone());
+                tasks.spawn(listen::accept(edge.clone(), listener, acceptor.clone(), stop.clone()));
+            }
+        };
+        accept(plain, None);
+        if let Some((bound, acceptor, certificates)) = tls {
+            accept(bound, Some(acceptor));
             tasks.spawn(certificates.keep_fresh(stop.clone()));
-            let accepting =
-                listen::accept(edge.clone(), Listener::limited(listener, places.clone()), Some(acceptor), stop.clone());
-            tasks.spawn(accepting);
-            address
-        });
-        tasks.spawn(listen::accept(edge.clone(), Listener::limited(listener, places), None, stop.clone()));
+        }
         let mut sweeping = tokio::spawn(sweep(edge.clone()));
         let running = tokio::spawn(async move {
             // A task that ends before `stop` has panicked. The edge is incomplete then, so it ends as a whole.
@@ -191,13 +202,13 @@ impl EdgeServer {
         Ok(EdgeServer { address, tls_address, breakers, running })
     }
 
-    /// The address for HTTP.
+    /// The first address for HTTP.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The address for HTTP with TLS.
+    /// The first address for HTTP with TLS.
     #[must_use]
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls_address
@@ -216,11 +227,18 @@ impl EdgeServer {
     }
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), EdgeError> {
-    let failed = |source| EdgeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    Ok((listener, bound))
+/// The sockets of a listener.
+struct Bound {
+    listeners: Vec<TcpListener>,
+    /// The address of the first one.
+    first: SocketAddr,
+}
+
+fn bind(listen: &Listen) -> Result<Bound, EdgeError> {
+    let failed = |(address, source)| EdgeError::Listen { address, source };
+    let listeners = sockets::all_tcp(listen).map_err(failed)?;
+    let first = listeners.first().map_or(Ok(listen.first()), TcpListener::local_addr);
+    Ok(Bound { first: first.map_err(|error| failed((listen.first(), error)))?, listeners })
 }
 
 async fn sweep(edge: Arc<Edge>) {
@@ -243,6 +261,7 @@ impl Edge {
         Edge {
             trusted: Trusted::new(config.trusted_proxies.clone()),
             forwarding: Arc::new(Forwarding::new(config.clone(), views, metrics.clone())),
+            budget: Budget::new(config.retry.budget, config.retry.budget_floor, Instant::now()),
             venues_per_client: PerClient::new(Quota::per_hour(config.limits.venues_per_hour), Vec::new()),
             per_client: config.rate_limit.as_ref().map(RateLimit::per_client),
             cache: config.cache.map(|rules| Cache::new(rules, metrics.clone())),

@@ -28,4 +28,5 @@ pub mod policy;
 mod rendezvous;
 pub mod run;
 pub mod signals;
+mod sockets;
 pub mod view;

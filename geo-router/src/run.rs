@@ -9,7 +9,6 @@ use std::time::Duration;
 use prometheus::Registry;
 use service::operators::{Operators, OperatorsError};
 use service::pid_file::{PidFile, PidFileError};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -20,6 +19,7 @@ use crate::dns::{DnsError, DnsMetrics, DnsServer};
 use crate::edge::{EdgeError, EdgeMetrics, EdgeServer};
 use crate::location::Places;
 use crate::metrics::ControlMetrics;
+use crate::sockets;
 
 /// How long requests in flight may take before the router stops anyway.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -81,8 +81,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let config = Arc::new(config);
-    let admin = TcpListener::bind(config.admin).await;
-    let admin = admin.map_err(|source| RunError::Listen { address: config.admin, source })?;
+    let admin = sockets::all_tcp(&config.admin);
+    let admin = admin.map_err(|(address, source)| RunError::Listen { address, source })?;
     let operators = Operators::load(config.operators.as_deref())?;
     let key = config.key_file.as_deref().map(PeerKey::load).transpose()?;
     if let Some(weakness) = config.weakness() {
@@ -110,7 +110,7 @@ pub async fn run(
     let mut breakers = None;
     if let Some(dns) = config.dns.clone() {
         let server = DnsServer::start(dns, views.clone(), dns_metrics, stop.clone()).await?;
-        tracing::info!(udp = %server.udp_address(), tcp = %server.tcp_address(), "answering DNS");
+        tracing::info!(address = %server.address(), "answering DNS");
         servers.spawn(async { server.stopped().await.map_err(RunError::Dns) });
     }
     if let Some(edge) = config.edge.clone() {
@@ -127,9 +127,11 @@ pub async fn run(
     let ballots = key.clone();
     let admin_api = Arc::new(Admin { name, views, control_state, breakers, key: ballots, operators, registry, ends });
     let mut control_tasks = JoinSet::new();
-    control_tasks.spawn(admin_api.serve(admin, stop_control.clone()));
+    for socket in admin {
+        control_tasks.spawn(Arc::clone(&admin_api).serve(socket, stop_control.clone()));
+    }
     control_tasks.spawn(control.run(key, reload, stop_control));
-    tracing::info!(router = %config.name, admin = %config.admin, "serving");
+    tracing::info!(router = %config.name, admin = ?config.admin.all(), "serving");
 
     let mut outcome = Ok(());
     tokio::select! {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
-use crate::fleet::{Fleet, RegionIndex};
+use crate::fleet::{Fleet, NodeId, RegionIndex};
 use crate::location::{Leaf, PlaceClass, Places};
 use crate::policy::Assignment;
 use crate::rendezvous;
@@ -104,6 +104,18 @@ impl View {
         let mut ranking: Vec<RegionIndex> = order.iter().filter(allowed).copied().collect();
         ranking.sort_by_key(rank);
         ranking
+    }
+
+    /// Whether a region is down while another one is well, that is serves or is drained. The edge asks such a region
+    /// only if the others have failed, never because they are full.
+    pub(crate) fn is_spare(&self, region: RegionIndex) -> bool {
+        let is_well = |state: RegionState| state.serves() || state == RegionState::Drained;
+        self.regions[region.at()].state == RegionState::Down && self.regions.iter().any(|other| is_well(other.state))
+    }
+
+    /// Whether a node is up by this router's own probes.
+    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+        self.regions[node.region.at()].nodes_up.get(node.node).copied().unwrap_or(true)
     }
 
     /// The nodes of a region whose addresses DNS gives: those that are up, or all if none is up.

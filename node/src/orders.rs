@@ -51,7 +51,7 @@ struct Kept {
 }
 
 /// Why an order is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OrderError {
     /// No valid author, or a reason that cannot be shown.
     #[error(transparent)]
@@ -63,15 +63,27 @@ pub enum OrderError {
     #[error("`keep`: per cent of its clients that a drained region keeps, below 100")]
     Keep,
     /// Too few regions would be left to serve.
-    #[error("{} would be left to serve; give `force` if that is what you want", too_few(*least))]
+    #[error("{} would be left to serve{}; give `force` if that is what you want", too_few(*least), unheard(silent))]
     NobodyLeft {
         /// How many there must be.
         least: usize,
+        /// The regions that no order keeps from serving, but of which no node is heard.
+        silent: Vec<RegionId>,
     },
 }
 
 fn too_few(least: usize) -> String {
     if least == 1 { "no other region".to_owned() } else { format!("fewer than {least} other regions") }
+}
+
+/// Says which regions do not count because they are silent.
+fn unheard(silent: &[RegionId]) -> String {
+    if silent.is_empty() {
+        return String::new();
+    }
+    let names: Vec<&str> = silent.iter().map(RegionId::as_str).collect();
+    let (names, is) = (names.join(", "), if silent.len() == 1 { "is" } else { "are" });
+    format!(", because {names} {is} down, or cut off from the node that was asked")
 }
 
 impl Order {
@@ -81,8 +93,8 @@ impl Order {
         if self.until.is_some_and(|until| until <= now) { OrderKind::Serving } else { self.kind }
     }
 
-    /// Makes the order on `region` at `now`; `known` are the orders so far, `regions` all regions, of which `least`
-    /// others must be left to serve.
+    /// Makes the order on `region` at `now`; `known` are the orders so far, `regions` all regions, each with whether one of
+    /// its nodes is heard. Of the others `least` must be left that are heard and serve.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -91,7 +103,7 @@ impl Order {
         region: &RegionId,
         now: Wall,
         known: &BTreeMap<RegionId, Order>,
-        regions: impl Iterator<Item = &'a RegionId>,
+        regions: impl Iterator<Item = (&'a RegionId, bool)>,
         least: usize,
     ) -> Result<Order, OrderError> {
         check_author(&new.by, &new.reason)?;
@@ -102,9 +114,13 @@ impl Order {
             return Err(OrderError::Keep);
         }
         let serves = |other: &RegionId| known.get(other).is_none_or(|order| order.at(now) == OrderKind::Serving);
-        let left = regions.filter(|other| *other != region && serves(other)).count();
-        if new.kind != OrderKind::Serving && left < least && !new.force {
-            return Err(OrderError::NobodyLeft { least });
+        let others = regions.filter(|(other, _)| *other != region && serves(other));
+        let (heard, silent): (Vec<_>, Vec<_>) = others.partition(|(_, is_heard)| *is_heard);
+        if new.kind != OrderKind::Serving && heard.len() < least && !new.force {
+            return Err(OrderError::NobodyLeft {
+                least,
+                silent: silent.into_iter().map(|(other, _)| other.clone()).collect(),
+            });
         }
         let after = known.get(region).map_or(Wall(0), |order| Wall(order.since.0.saturating_add(1)));
         Ok(Order {
@@ -213,7 +229,12 @@ mod tests {
 
     fn give(new: NewOrder, known: &BTreeMap<RegionId, Order>) -> Result<Order, OrderError> {
         let regions = [region("eu"), region("us")];
-        Order::give(new, &region("eu"), NOW, known, regions.iter(), 1)
+        Order::give(new, &region("eu"), NOW, known, heard(&regions), 1)
+    }
+
+    /// These regions, all of them heard.
+    fn heard(regions: &[RegionId]) -> impl Iterator<Item = (&RegionId, bool)> {
+        regions.iter().map(|region| (region, true))
     }
 
     #[test]
@@ -233,13 +254,38 @@ mod tests {
     #[test]
     fn the_last_region_that_serves_is_not_taken_by_accident() {
         let known = BTreeMap::from([(region("us"), give(drain(), &BTreeMap::new()).unwrap())]);
-        assert_eq!(give(drain(), &known), Err(OrderError::NobodyLeft { least: 1 }));
+        assert_eq!(give(drain(), &known), Err(OrderError::NobodyLeft { least: 1, silent: Vec::new() }));
         let regions = ["eu", "us", "ap"].map(region);
-        let give_of = |least| Order::give(drain(), &region("eu"), NOW, &known, regions.iter(), least);
+        let give_of = |least| Order::give(drain(), &region("eu"), NOW, &known, heard(&regions), least);
         assert!(give_of(1).is_ok());
-        assert_eq!(give_of(2), Err(OrderError::NobodyLeft { least: 2 }), "one of the others is drained already");
+        let two = Err(OrderError::NobodyLeft { least: 2, silent: Vec::new() });
+        assert_eq!(give_of(2), two, "one of the others is drained already");
         assert!(give(NewOrder { force: true, ..drain() }, &known).is_ok());
         assert!(give(NewOrder { kind: OrderKind::Serving, ..drain() }, &known).is_ok());
+    }
+
+    /// A region that is down takes no clients, whatever its order says.
+    #[test]
+    fn a_region_that_is_not_heard_is_not_left_to_serve() {
+        let regions = ["eu", "us", "ap"].map(region);
+        let us = BTreeMap::from([(region("us"), give(drain(), &BTreeMap::new()).unwrap())]);
+        let give = |known: &BTreeMap<_, _>, silent: &[&str], new: NewOrder| {
+            let all = regions.iter().map(|region| (region, !silent.contains(&region.as_str())));
+            Order::give(new, &region("eu"), NOW, known, all, 1)
+        };
+        let none = BTreeMap::new();
+        assert!(give(&none, &["us"], drain()).is_ok() && give(&us, &[], drain()).is_ok());
+        for (known, silent, named) in [(&us, &["ap"][..], "ap is down"), (&none, &["us", "ap"], "us, ap are down")] {
+            let refused = give(known, silent, drain()).unwrap_err().to_string();
+            assert!(
+                refused.starts_with("no other region would be left to serve") && refused.contains(named),
+                "{refused}"
+            );
+            assert!(give(known, silent, NewOrder { force: true, ..drain() }).is_ok());
+            assert!(give(known, silent, NewOrder { kind: OrderKind::Serving, ..drain() }).is_ok());
+        }
+        // The region that the order is for may be down itself.
+        assert!(give(&none, &["eu"], drain()).is_ok());
     }
 
     #[test]

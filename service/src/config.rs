@@ -5,12 +5,16 @@
 //! error names the key as it is in the file. `figment` and `config` were passed over, because both merge sources and
 //! neither refuses unknown keys in all of them; `garde` and `validator` check a struct and leave its type as it was.
 
+mod listen;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use api::Position;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
+
+pub use self::listen::Listen;
 
 /// Why a configuration file was refused.
 #[derive(Debug, thiserror::Error)]
@@ -245,8 +249,11 @@ pub fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpAdd
 pub fn distinct(listeners: &[(&'static str, SocketAddr)]) -> Result<(), ValueError> {
     for (index, (key, address)) in listeners.iter().enumerate() {
         for (other, earlier) in &listeners[..index] {
-            // The unspecified address (0.0.0.0) covers every other address at its port.
-            let same = earlier.ip() == address.ip() || earlier.ip().is_unspecified() || address.ip().is_unspecified();
+            // The unspecified address (0.0.0.0) covers every other address at its port. Within one listener it covers those
+            // of its family: the socket of `[::]` leaves IPv4 to the others.
+            let covers = earlier.ip().is_unspecified() || address.ip().is_unspecified();
+            let covers = covers && (key != other || earlier.is_ipv4() == address.is_ipv4());
+            let same = earlier.ip() == address.ip() || covers;
             if same && earlier.port() == address.port() && address.port() != 0 {
                 return Err(ValueError::ListenTwice { key, other, address: *address });
             }
@@ -315,5 +322,9 @@ mod tests {
         assert!(distinct(&[open, ("other", at("127.0.0.1:81")), ("any", at("127.0.0.1:0"))]).is_ok());
         let taken = distinct(&[open, ("other", at("0.0.0.0:80"))]).unwrap_err();
         assert_eq!(taken.to_string(), "other: 0.0.0.0:80 is taken by open already");
+        // The addresses of one listener.
+        assert!(distinct(&[("one", at("0.0.0.0:80")), ("one", at("[::]:80")), ("one", at("[::]:81"))]).is_ok());
+        assert!(distinct(&[("one", at("0.0.0.0:80")), ("one", at("127.0.0.1:80"))]).is_err());
+        assert!(distinct(&[("one", at("0.0.0.0:80")), ("other", at("[::1]:80"))]).is_err());
     }
 }

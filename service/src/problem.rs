@@ -120,7 +120,8 @@ fn retry_after(kind: Kind) -> Option<u32> {
     match kind {
         Kind::ClockInDoubt | Kind::Starting | Kind::Stopping | Kind::DiskFull => Some(5),
         Kind::Overloaded | Kind::NotDurable | Kind::Busy | Kind::Damaged => Some(1),
-        Kind::Limited | Kind::Shed | Kind::Unavailable | Kind::BadGateway | Kind::Timeout => Some(1),
+        // Not `BadGateway` and `Timeout`: the request may have been done, and not every request may be done twice.
+        Kind::Limited | Kind::Shed | Kind::Unavailable => Some(1),
         _ => None,
     }
 }

@@ -30,7 +30,7 @@ use node::config::Engine;
 
 use self::children::{ChildEvent, Children};
 use self::layout::Layout;
-use crate::args::default_data;
+use crate::args::{Usage, default_data};
 use crate::support::process::StopSignals;
 
 /// How long all nodes together may take to be ready.
@@ -48,7 +48,7 @@ pub(crate) struct UpArgs {
     /// Nodes in each region [default: 1, or as the folder was made]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=9))]
     nodes: Option<u8>,
-    /// Routers, each with DNS and HTTP edge; 0 for none [default: 1, or as the folder was made]
+    /// Routers, each with DNS and HTTP edge; 0 for none, 2 only with --force [default: 1, or as the folder was made]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=5))]
     routers: Option<u8>,
     /// Folder for everything: configuration, certificates, logs, data
@@ -57,6 +57,9 @@ pub(crate) struct UpArgs {
     /// Delete the folder first, if an earlier `up` made it
     #[arg(long)]
     fresh: bool,
+    /// Start two routers all the same, although neither can decide without the other
+    #[arg(long)]
+    force: bool,
     /// First of the ports: public P, replication P+1, admin P+2, DNS P+3 [default: 7080, 7081, 7082, 7053]
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1024..=64_000))]
     base_port: Option<u16>,
@@ -85,6 +88,13 @@ impl From<EngineArg> for Engine {
 pub(crate) async fn up(args: UpArgs) -> anyhow::Result<ExitCode> {
     // Signal handlers come first, so that a signal never leaves children without a process that stops them.
     let mut signals = StopSignals::new()?;
+    // Four routers decide without one of them. Two are worse than one, because they need each other.
+    if args.routers == Some(2) && !args.force {
+        return Err(Usage::error(
+            "two routers decide nothing when one of them is gone, so a region that fails then keeps its clients: give \
+             --routers 1 or --routers 3, or --force if that is what you want",
+        ));
+    }
     // Processes inherit this, and their files are those of guests.
     service::private::hide_new_files();
     let folder = folder::Folder::open(&args.data, args.fresh)?;

@@ -121,8 +121,9 @@ impl Site {
             let known = fleet.regions.iter().filter_map(|region| Some((region.name.clone(), region.capacity?)));
             capacity.extend(known);
             let process = Process::of(pid_file.as_deref());
-            let (admin, edge) = (deployment::authorised(Base::from(admin), Some(data)), Base::from(edge.listen));
-            routers.push(Router { name, admin, edge, dns: dns.listen, process });
+            let (admin, edge) =
+                (deployment::authorised(Base::from(admin.first()), Some(data)), Base::from(edge.listen.first()));
+            routers.push(Router { name, admin, edge, dns: dns.listen.first(), process });
         }
         let service = service.unwrap_or_default();
         Ok(Site { nodes: nodes.collect(), routers, service, capacity, folder: Some(data.to_owned()) })

@@ -56,7 +56,7 @@ pub(crate) async fn first_answer(given: &[Base], data: &Path, call: &Call) -> an
 pub(crate) fn router_admin(data: &Path) -> anyhow::Result<Base> {
     let files = files(data, "router.toml").context(NOBODY)?;
     let first = files.first().ok_or_else(|| nothing_in(data, "router-1/router.toml"))?;
-    Ok(authorised(Base::from(RouterConfig::load(first)?.admin), Some(data)))
+    Ok(authorised(Base::from(RouterConfig::load(first)?.admin.first()), Some(data)))
 }
 
 /// The checked configurations of all routers of the deployment in `data`.
@@ -66,7 +66,7 @@ pub(crate) fn routers(data: &Path) -> anyhow::Result<Vec<RouterConfig>> {
 
 /// The admin listeners of all routers of the deployment in `data`.
 pub(crate) fn router_admins(data: &Path) -> anyhow::Result<Vec<Base>> {
-    Ok(routers(data)?.into_iter().map(|router| authorised(Base::from(router.admin), Some(data))).collect())
+    Ok(routers(data)?.into_iter().map(|router| authorised(Base::from(router.admin.first()), Some(data))).collect())
 }
 
 /// The variable with an operator's token, for a deployment that `meridian up` did not make.

@@ -487,7 +487,7 @@ fn drains_cuts_and_wrong_clocks_cost_no_check_in() {
 #[test]
 fn a_router_is_lost_and_every_region_is_restarted() {
     let folder = tempfile::tempdir().unwrap();
-    let up = Up::start(&folder.path().join("data"), 2);
+    let up = Up::start(&folder.path().join("data"), 3);
     let drill = Drill::on(&up, folder.path());
     // Every drill that ships could begin here.
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/drills");
@@ -498,10 +498,10 @@ fn a_router_is_lost_and_every_region_is_restarted() {
         let said = String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr);
         assert!(status.success(), "{}: {said}", file.path().display());
     }
-    let router = up.pid("router-2");
+    let router = up.pid("router-3");
     let (code, report) = drill.run("router", "mode = \"router\"");
     assert_eq!(code, 0, "{}", failed(&report));
-    assert_ne!(up.pid("router-2"), router, "it was killed, and started again");
+    assert_ne!(up.pid("router-3"), router, "it was killed, and started again");
     drill.settle();
     let before = REGIONS.map(|region| up.pid(region));
     let (code, report) = drill.run("restart", "mode = \"restart\"");

@@ -244,7 +244,8 @@ fn survivors_of_a_failover_stay_below_their_limit() {
     for rate in rates {
         // A slow machine sends less, of which a third belongs to each survivor.
         let least = rates.iter().sum::<f64>() / 4.0;
-        assert!((least..=90.0).contains(&rate), "{rate} a second, of 85 that may be used: {rates:?}");
+        // A bucket that was full at the beginning adds a second and a half's worth in ten seconds.
+        assert!((least..=98.0).contains(&rate), "{rate} a second, of 85 that may be used: {rates:?}");
     }
     load.signal(Signal::SIGINT);
     let mut report = String::new();
@@ -279,8 +280,8 @@ fn load_beyond_the_capacity_is_shed_and_accepted_check_ins_are_kept() {
     let near = ((taken + shed) / 3.0 / seconds).min(42.5);
     for survivor in [0, 1] {
         let rate = (after[survivor] - before.0[survivor]) / seconds;
-        // A bucket that was full at the beginning adds up to a second's worth.
-        assert!((0.47 * near..=47.0).contains(&rate), "{rate} a second, of 42.5 that may be used: {report:#}");
+        // A bucket that was full at the beginning adds a second and a half's worth.
+        assert!((0.47 * near..=50.0).contains(&rate), "{rate} a second, of 42.5 that may be used: {report:#}");
     }
     // The load was beyond what both may use, and that they took.
     assert!(taken > 0.94 * near * seconds && shed > 0.0, "{report:#}");
@@ -366,6 +367,16 @@ fn operators_orders_are_followed_from_any_live_node() {
     assert_eq!(up.state(1, "us-east"), "drained");
 
     // Two of three are out; the last one cannot be drained by accident.
+    // So is a region that is down, whichever order it has: its routers know, and the node that gets the order as well.
+    holds("it is seen", SOON, || up.state(1, "ap-southeast") == "down");
+    let last = up.region_command(&["drain", "eu-central"]);
+    let words = String::from_utf8_lossy(&last.stderr).into_owned();
+    assert!(!last.status.success() && words.contains("us-east is drained, ap-southeast is down"), "{words}");
+    let order = serde_json::json!({"order": "drained", "by": "test"});
+    let order = Call::new("PUT", "/v1/admin/regions/eu-central/order").json(&order);
+    let refused = order.header("Authorization", up.operator()).to(up.at(1, 1, 2)).problem(409);
+    assert_eq!(refused["type"], "urn:meridian:problem:no-region-left");
+    assert!(refused["detail"].as_str().unwrap().contains("because ap-southeast is down"), "{refused}");
     let _node = up.start_again("ap-southeast");
     holds("it is there", SOON, || {
         Call::new("GET", "/readyz").send(up.node(2)).is_ok_and(|answer| answer.status == 200)
@@ -379,6 +390,17 @@ fn operators_orders_are_followed_from_any_live_node() {
     holds("it serves again", SOON, || ["ramping", "up"].contains(&&*up.state(1, "us-east")));
     drop(router);
     up.stop();
+}
+
+/// One router that fails would freeze the other, so two are worse than one.
+#[test]
+fn two_routers_are_not_started_by_accident() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let refused = Command::new(MERIDIAN).args(["up", "--routers", "2", "--data"]).arg(&data).output().unwrap();
+    let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && words.contains("--routers 3, or --force"), "{words}");
+    assert!(!data.exists());
 }
 
 #[test]

@@ -316,3 +316,26 @@ fn members_that_nodes_show_are_followed_and_no_request_fails() {
     assert_eq!(router.status()["regions"].as_array().unwrap().len(), 2);
     holds("its edge goes on", SOON, || router.answered(EUROPEAN) == "eu");
 }
+
+/// Each listener of a router may have several addresses.
+#[test]
+fn a_router_listens_at_several_addresses() {
+    let eu = FakeNode::start("eu");
+    let folder = tempfile::tempdir().unwrap();
+    let (at, more) = (net::free(net::address(), 3), net::free(net::address(), 3));
+    let mut text = file(&at, &[&eu]);
+    for (one, other) in at.iter().zip(&more) {
+        text = text.replace(&format!("listen = \"{one}\""), &format!("listen = [\"{one}\", \"{other}\"]"));
+    }
+    std::fs::write(folder.path().join("router.toml"), text).unwrap();
+    let process = Router::process(&folder);
+    let mut router = Router { folder, at, process };
+    router.wait();
+    for at in [router.at.clone(), more] {
+        assert_eq!(Call::new("GET", "/readyz").to(at[0]).status, 200);
+        assert_eq!(Call::new("GET", "/").to(at[1]).expect(200).text(), "eu");
+        holds("DNS answers", SOON, || dns::addresses(at[2], "checkin.meridian.test.", EUROPEAN) == [eu.address.ip()]);
+    }
+    router.process.signal(Signal::SIGTERM);
+    assert!(router.process.ended(SOON).0.success());
+}

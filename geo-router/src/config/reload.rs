@@ -42,7 +42,7 @@ impl RouterConfig {
             region: region.clone(),
             data: data.clone(),
             pid_file: pid_file.clone(),
-            admin: *admin,
+            admin: admin.clone(),
             operators: operators.clone(),
             key_file: key_file.clone(),
             peers: peers.clone(),

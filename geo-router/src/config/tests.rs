@@ -44,13 +44,13 @@ fn the_example_is_good_and_shows_the_defaults() {
     assert_eq!(file.health, HealthSection::default());
     assert_eq!(file.policy, PolicySection::default());
     let dns = file.dns.unwrap();
-    let defaults = DnsSection::new(dns.listen, &dns.zone, &dns.service, dns.nameservers.clone());
+    let defaults = DnsSection::new(dns.listen.first(), &dns.zone, &dns.service, dns.nameservers.clone());
     let shown = DnsSection { hostmaster: None, negative_ttl_s: None, ..dns };
     assert_eq!(shown, defaults);
     let edge = file.edge.unwrap();
     let mut shown = EdgeSection { trusted_proxies: Vec::new(), ..edge };
     shown.rate_limit.exempt.clear();
-    assert_eq!(shown, EdgeSection::new(shown.listen));
+    assert_eq!(shown, EdgeSection::new(shown.listen.first()));
 }
 
 /// Every text in the example with the tables that it only mentions: the path to it, and the text.
@@ -249,7 +249,10 @@ fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
     for (good, bad, key) in left {
         let (now, keys) = running.taking_up(load(&changed(EXAMPLE.to_owned(), (good, bad))).unwrap());
         assert!(keys.contains(&key), "{key}: {keys:?}");
-        assert_eq!((now.name, now.data, now.admin), (running.name.clone(), running.data.clone(), running.admin));
+        assert_eq!(
+            (now.name, now.data, now.admin),
+            (running.name.clone(), running.data.clone(), running.admin.clone())
+        );
         assert_eq!((now.dns, now.peers), (running.dns.clone(), running.peers.clone()));
     }
 }

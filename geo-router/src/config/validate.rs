@@ -1,13 +1,12 @@
 //! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::RegionId;
-use service::config;
+use service::config::{self, Listen};
 
 use super::{
     HealthSection, NodeSection, OverrideSection, Peer, PeersSection, PolicySection, RegionSection, RouterConfig,
@@ -23,17 +22,20 @@ use crate::policy::{Failover, Latency, LatencyRow, Nearest, Policy, Spill, Weigh
 /// Checks a whole file whose relative paths count from `folder`.
 pub(super) fn router(file: RouterFile, folder: &Path) -> Result<RouterConfig, ValueError> {
     let fleet = fleet(file.regions)?;
-    let mut listeners: Vec<(&'static str, SocketAddr)> = vec![("admin.listen", file.admin.listen)];
+    let mut listeners: Vec<(&'static str, &Listen)> = vec![("admin.listen", &file.admin.listen)];
     if let Some(edge) = &file.edge {
-        listeners.push(("edge.listen", edge.listen));
-        listeners.extend(edge.tls.as_ref().map(|tls| ("edge.tls.listen", tls.listen)));
+        listeners.push(("edge.listen", &edge.listen));
+        listeners.extend(edge.tls.as_ref().map(|tls| ("edge.tls.listen", &tls.listen)));
     }
     if let Some(dns) = &file.dns {
-        listeners.push(("dns.listen", dns.listen));
-        listeners.extend(dns.tls.as_ref().map(|tls| ("dns.tls.listen", tls.listen)));
+        listeners.push(("dns.listen", &dns.listen));
+        listeners.extend(dns.tls.as_ref().map(|tls| ("dns.tls.listen", &tls.listen)));
     }
-    config::distinct(&listeners)?;
-    config::admin("admin.listen", file.admin.listen, file.admin.operators.is_some())?;
+    let addresses = listeners.iter().flat_map(|(key, listen)| listen.all().iter().map(|address| (*key, *address)));
+    config::distinct(&addresses.collect::<Vec<_>>())?;
+    for address in file.admin.listen.all() {
+        config::admin("admin.listen", *address, file.admin.operators.is_some())?;
+    }
     if file.dns.is_none() && file.edge.is_none() {
         return Err(ValueError::NothingToDo);
     }

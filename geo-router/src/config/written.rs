@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use api::{NodeName, RegionId};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
-use service::config::PositionSection;
+use service::config::{Listen, PositionSection};
 
 use crate::dns::DnsSection;
 use crate::edge::EdgeSection;
@@ -58,8 +58,7 @@ pub struct RouterFile {
 #[serde(deny_unknown_fields)]
 pub struct AdminSection {
     /// The listener for metrics, explanations and other routers.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The file with the operators and the hashes of their tokens; without it every client of the listener may look.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operators: Option<PathBuf>,

@@ -59,18 +59,83 @@ pub(super) fn log_changes(old: &View, new: &View) {
             tracing::info!(%region, from, to = after.name(), epoch = new.epoch, "a region changed its state");
         }
     }
-    if old.frozen != new.frozen {
-        tracing::warn!(
-            frozen = new.frozen,
-            action = "check the other routers",
-            "while frozen is true too few routers are heard to decide: the last verdicts hold"
-        );
-    }
-    if old.fail_open != new.fail_open {
-        tracing::warn!(
-            fail_open = new.fail_open,
+    match (old.fail_open, new.fail_open) {
+        (false, true) => tracing::warn!(
             action = "check the nodes",
-            "while fail_open is true no region is fit: health is ignored, and clients are sent to their normal regions"
-        );
+            "no region is fit: health is ignored, and clients are sent to their normal regions"
+        ),
+        (true, false) => tracing::info!("a region is fit again: clients are sent by health"),
+        _ => {}
+    }
+}
+
+/// How long a router that has just started may hear too few others before that is said. At a good start it hears them
+/// after a moment.
+const START: Duration = Duration::from_secs(10);
+
+/// What was said of routers that are not heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct FrozenNotice {
+    /// The router has decided since it started.
+    has_decided: bool,
+    is_told: bool,
+}
+
+/// What is to be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Notice {
+    Frozen,
+    Decides,
+}
+
+impl FrozenNotice {
+    /// Tells operators if too few routers are heard, or if enough are heard again. `now` counts from the start.
+    pub(super) fn tell(&mut self, now: Duration, frozen: bool) {
+        match self.take(now, frozen) {
+            Some(Notice::Frozen) => tracing::warn!(
+                action = "check the other routers",
+                "too few routers are heard to decide: the last verdicts hold until more are heard"
+            ),
+            Some(Notice::Decides) => tracing::info!("enough routers are heard again to decide"),
+            None => {}
+        }
+    }
+
+    fn take(&mut self, now: Duration, frozen: bool) -> Option<Notice> {
+        self.has_decided |= !frozen;
+        let is_due = frozen && (self.has_decided || now >= START);
+        let notice = match (self.is_told, frozen) {
+            (false, true) if is_due => Notice::Frozen,
+            (true, false) => Notice::Decides,
+            _ => return None,
+        };
+        self.is_told = frozen;
+        Some(notice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, FrozenNotice, Notice};
+
+    fn told(steps: &[(u64, bool)]) -> Vec<(u64, Notice)> {
+        let mut notice = FrozenNotice::default();
+        let take =
+            |(second, frozen): &(u64, bool)| Some((*second, notice.take(Duration::from_secs(*second), *frozen)?));
+        steps.iter().filter_map(take).collect()
+    }
+
+    #[test]
+    fn a_good_start_is_no_reason_to_warn() {
+        assert_eq!(told(&[(0, true), (1, true), (2, false), (60, false)]), []);
+        assert_eq!(told(&[(0, false), (60, false)]), []);
+    }
+
+    #[test]
+    fn a_router_that_hears_no_other_says_so_once_and_says_when_it_is_over() {
+        let start = [(0, true), (9, true), (10, true), (11, true), (12, false), (13, false)];
+        assert_eq!(told(&start), [(10, Notice::Frozen), (12, Notice::Decides)]);
+        let later = [(0, true), (1, false), (2, true), (3, true), (4, false), (5, true)];
+        assert_eq!(told(&later), [(2, Notice::Frozen), (4, Notice::Decides), (5, Notice::Frozen)]);
     }
 }

@@ -16,7 +16,7 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 
 use api::RegionId;
@@ -27,6 +27,7 @@ pub use validate::DnsConfigError;
 pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection};
 
 use service::certificates::CertificateSection;
+use service::config::Listen;
 
 /// The label below the service for explanations.
 pub(super) const EXPLAIN: &str = "explain";
@@ -34,8 +35,8 @@ pub(super) const EXPLAIN: &str = "explain";
 /// `[dns]`, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DnsConfig {
-    /// The address for UDP and TCP; port 0 takes any port that is free for both.
-    pub listen: SocketAddr,
+    /// The addresses for UDP and TCP; port 0 takes any port that is free for both.
+    pub listen: Listen,
     /// The zone's apex.
     pub zone: Name,
     /// The name whose answer depends on the client.
@@ -44,7 +45,7 @@ pub struct DnsConfig {
     pub hostmaster: Name,
     /// Not empty.
     pub nameservers: Vec<Nameserver>,
-    /// How many sockets and threads answer UDP.
+    /// How many sockets and threads answer UDP at each address.
     pub threads: NonZeroUsize,
     /// Lower bound of [`View::ttl`](crate::view::View::ttl) in seconds; the control plane keeps it.
     pub ttl_min: u32,
@@ -87,8 +88,8 @@ pub struct RateLimitConfig {
 /// `[dns.tls]`, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DnsTlsConfig {
-    /// The address of the listener.
-    pub listen: SocketAddr,
+    /// The addresses of the listener.
+    pub listen: Listen,
     /// Its files, as absolute paths if the base of [`DnsConfig::check`] was absolute.
     pub files: CertificateSection,
 }

@@ -21,6 +21,7 @@ use super::metrics::DnsMetrics;
 use super::stream::{Connections, Listener};
 use super::udp::{self, Worker};
 use crate::fleet::Fleet;
+use crate::sockets;
 use crate::view::View;
 use service::certificates::{CertificateError, Certificates};
 
@@ -68,8 +69,7 @@ pub enum DnsError {
 /// A running DNS server. Dropping it stops TCP and TLS; the UDP threads end when `stop` is true or gone.
 #[derive(Debug)]
 pub struct DnsServer {
-    udp: SocketAddr,
-    tcp: SocketAddr,
+    address: SocketAddr,
     tls: Option<SocketAddr>,
     parts: JoinSet<Result<(), DnsError>>,
     stop: watch::Receiver<bool>,
@@ -93,37 +93,28 @@ impl DnsServer {
         warn_of_mixed_families(&view.fleet);
         let answers = Answers::build(&config, view)?;
         let answers = Arc::new(ArcSwap::from_pointee(answers));
-        let (tcp, sockets) = bind(&config).await?;
+        let bound = bind(&config)?;
         let tls = match &config.tls {
             Some(tls) => {
                 let certificates = Certificates::load(tls.files.clone())?;
                 let settings = Arc::new(certificates.server_config(&[b"dot"])?);
-                let refused = |source| DnsError::Listen { transport: "tls", address: tls.listen, source };
-                let listener = TcpListener::bind(tls.listen).await.map_err(refused)?;
-                let address = listener.local_addr().map_err(refused)?;
-                Some((listener, address, TlsAcceptor::from(settings), certificates))
+                let refused = |(address, source)| DnsError::Listen { transport: "tls", address, source };
+                let listeners = sockets::all_tcp(&tls.listen).map_err(refused)?;
+                let first = listeners.first().map_or(Ok(tls.listen.first()), TcpListener::local_addr);
+                let first = first.map_err(|error| refused((tls.listen.first(), error)))?;
+                Some((listeners, first, TlsAcceptor::from(settings), certificates))
             }
             None => None,
         };
-        let address = |listener: &TcpListener| {
-            listener.local_addr().map_err(|source| DnsError::Listen {
-                transport: "tcp",
-                address: config.listen,
-                source,
-            })
-        };
-        // UDP uses the same address.
-        let local = address(&tcp)?;
         let mut server = DnsServer {
-            udp: local,
-            tcp: local,
+            address: bound.first,
             tls: tls.as_ref().map(|(_, address, ..)| *address),
             parts: JoinSet::new(),
             stop: stop.clone(),
         };
 
         let limiter = Arc::new(Limiter::new(&config.rate_limit));
-        for (index, socket) in sockets.into_iter().enumerate() {
+        for (index, socket) in bound.udp.into_iter().enumerate() {
             let worker = Worker::new(Arc::clone(&answers), Arc::clone(&limiter), Arc::clone(&metrics), stop.clone());
             server.thread(index, socket, worker)?;
         }
@@ -137,28 +128,26 @@ impl DnsServer {
             tls: None,
             stop: stop.clone(),
         };
-        if let Some((socket, _, acceptor, certificates)) = tls {
-            server.task("tls", Listener { tls: Some(acceptor), ..listener.clone() }.serve(socket));
+        if let Some((sockets, _, acceptor, certificates)) = tls {
+            for socket in sockets {
+                server.task("tls", Listener { tls: Some(acceptor.clone()), ..listener.clone() }.serve(socket));
+            }
             server.task("certificates", certificates.keep_fresh(stop.clone()));
         }
-        server.task("tcp", listener.serve(tcp));
+        for socket in bound.tcp {
+            server.task("tcp", listener.clone().serve(socket));
+        }
         server.task("views", follow(config, views, answers, metrics, stop));
         Ok(server)
     }
 
-    /// The address for UDP.
+    /// The first address for UDP and TCP.
     #[must_use]
-    pub fn udp_address(&self) -> SocketAddr {
-        self.udp
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
-    /// The address for TCP.
-    #[must_use]
-    pub fn tcp_address(&self) -> SocketAddr {
-        self.tcp
-    }
-
-    /// The address for TLS, if it is on.
+    /// The first address for TLS, if it is on.
     #[must_use]
     pub fn tls_address(&self) -> Option<SocketAddr> {
         self.tls
@@ -203,17 +192,39 @@ impl DnsServer {
     }
 }
 
-/// Binds TCP and UDP to one port.
-async fn bind(config: &DnsConfig) -> Result<(TcpListener, Vec<UdpSocket>), DnsError> {
-    let refused = |transport| move |source| DnsError::Listen { transport, address: config.listen, source };
+/// The sockets for UDP and TCP.
+struct Bound {
+    tcp: Vec<TcpListener>,
+    udp: Vec<UdpSocket>,
+    /// The first address.
+    first: SocketAddr,
+}
+
+/// Binds TCP and UDP to the same port of each address.
+fn bind(config: &DnsConfig) -> Result<Bound, DnsError> {
+    let mut bound = Bound { tcp: Vec::new(), udp: Vec::new(), first: config.listen.first() };
+    for address in config.listen.all() {
+        let (tcp, udp, at) = bind_one(*address, config)?;
+        if bound.tcp.is_empty() {
+            bound.first = at;
+        }
+        bound.tcp.push(tcp);
+        bound.udp.extend(udp);
+    }
+    Ok(bound)
+}
+
+fn bind_one(address: SocketAddr, config: &DnsConfig) -> Result<(TcpListener, Vec<UdpSocket>, SocketAddr), DnsError> {
+    let refused = |transport| move |source| DnsError::Listen { transport, address, source };
     let threads = if cfg!(target_os = "linux") { config.threads.get() } else { 1 };
+    let only_v6 = config.listen.is_ipv6_only(address);
     let mut tries = 0;
     loop {
-        let tcp = TcpListener::bind(config.listen).await.map_err(refused("tcp"))?;
-        let address = tcp.local_addr().map_err(refused("tcp"))?;
-        match udp::bind(address, threads) {
-            Ok(sockets) => return Ok((tcp, sockets)),
-            Err(_) if config.listen.port() == 0 && tries < TRIES => tries += 1,
+        let tcp = sockets::tcp(address, only_v6).map_err(refused("tcp"))?;
+        let at = tcp.local_addr().map_err(refused("tcp"))?;
+        match udp::bind(at, only_v6, threads) {
+            Ok(udp) => return Ok((tcp, udp, at)),
+            Err(_) if address.port() == 0 && tries < TRIES => tries += 1,
             Err(error) => return Err(refused("udp")(error)),
         }
     }

@@ -4,11 +4,14 @@
 //! - A thread waits only for its socket. It answers from the latest [`Answers`], counts in its own tally, and looks at
 //!   `stop` between two batches.
 //! - A port that another process uses is an error, although the sockets could share it with that process.
+//! - An answer leaves from the address that was asked, also if the socket listens on all addresses (on Linux).
 
 #[cfg(target_os = "linux")]
 mod batch;
 #[cfg(not(target_os = "linux"))]
 mod single;
+#[cfg(target_os = "linux")]
+mod source;
 
 #[cfg(target_os = "linux")]
 use batch as exchange;
@@ -21,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Protocol, Type};
 use tokio::sync::watch;
 
 use super::answer::{QueryOutcome, ReceivedFrom, Transport, answer};
@@ -29,6 +32,7 @@ use super::answers::Answers;
 use super::limit::{Limiter, Verdict};
 use super::metrics::{DnsMetrics, Tally};
 use super::query::DropReason;
+use crate::sockets;
 
 /// How long a thread waits for a query before it looks at `stop`.
 const WAIT: Duration = Duration::from_millis(200);
@@ -46,14 +50,16 @@ const LONGEST_QUERY: usize = 4_096;
 const TOO_MANY_FAILURES: u32 = 100;
 
 /// Binds `count` sockets to one address.
-pub(super) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<UdpSocket>> {
+pub(super) fn bind(address: SocketAddr, only_v6: bool, count: usize) -> io::Result<Vec<UdpSocket>> {
     // Bind alone first, because sockets that share a port also share it with another process of the same user.
-    drop(UdpSocket::bind(address)?);
-    (0..count).map(|_| shared(address, count > 1)).collect()
+    drop(shared(address, only_v6, false)?);
+    (0..count).map(|_| shared(address, only_v6, count > 1)).collect()
 }
 
-fn shared(address: SocketAddr, share: bool) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+fn shared(address: SocketAddr, only_v6: bool, share: bool) -> io::Result<UdpSocket> {
+    let socket = sockets::unbound(address, only_v6, Type::DGRAM, Protocol::UDP)?;
+    #[cfg(target_os = "linux")]
+    source::Sources::of(address).ask(&socket)?;
     #[cfg(unix)]
     socket.set_reuse_port(share)?;
     // A system that allows less uses its maximum.

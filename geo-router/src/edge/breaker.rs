@@ -6,10 +6,13 @@
 //! - `now` is an argument: the state machine reads no clock.
 //! - Half-open lets one request through, and a second only after the first ended or was given up.
 //! - Each failed trial doubles the time until the next, up to a bound; a successful trial closes the breaker.
+//! - Without requests a breaker closes by itself, because its next trial may never come, and its metric would tell of a
+//!   failure that is over: once its wait has been over for a window, and the node's probes succeed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use api::explanation::RegionState;
 use api::status::BreakerState;
 use api::{NodeName, RegionId};
 use parking_lot::Mutex;
@@ -18,6 +21,7 @@ use prometheus::IntGauge;
 use super::config::BreakerRules;
 use super::metrics::EdgeMetrics;
 use crate::fleet::{Fleet, NodeId};
+use crate::view::View;
 
 #[derive(Clone, Copy, Debug)]
 enum State {
@@ -89,6 +93,15 @@ impl Breaker {
     pub(super) fn give_up(&mut self, now: Instant) {
         if let State::HalfOpen { wait } = self.state {
             self.state = State::Open { until: now, wait };
+        }
+    }
+
+    /// The node is well by its probes. Closes the breaker if no request has tried it for a window after its wait.
+    pub(super) fn rest(&mut self, now: Instant) {
+        if let State::Open { until, .. } = self.state
+            && now >= until + self.rules.window
+        {
+            self.state = closed(now);
         }
     }
 
@@ -185,6 +198,18 @@ impl Breakers {
     /// Permission to send one request whatever the breaker says, because there is no better node.
     pub(super) fn force(&self, node: NodeId) -> Permit {
         Permit { breaker: self.of(node).cloned(), trial: false }
+    }
+
+    /// Lets the breakers of nodes that are up by the view, which is of this fleet, close without a request.
+    pub(super) fn rest(&self, view: &View) {
+        let now = Instant::now();
+        for (region, nodes) in self.fleet.indices().zip(&self.nodes) {
+            for (node, known) in nodes.iter().enumerate() {
+                if view.regions[region.at()].state != RegionState::Down && view.is_up(NodeId { region, node }) {
+                    known.change(|breaker| breaker.rest(now));
+                }
+            }
+        }
     }
 
     fn of(&self, node: NodeId) -> Option<&Arc<NodeBreaker>> {
@@ -312,6 +337,21 @@ mod tests {
         assert_eq!(breaker.admit(now), Admission::Trial);
         breaker.record(now, true);
         assert_eq!(breaker.admit(now), Admission::Yes);
+    }
+
+    #[test]
+    fn without_requests_a_breaker_closes_after_its_wait_and_a_window() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        breaker.rest(now + RULES.open + RULES.window - Duration::from_millis(1));
+        assert_eq!(breaker.state(), BreakerState::Open);
+        breaker.rest(now + RULES.open + RULES.window);
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        // A trial decides for itself.
+        let mut breaker = opened(now);
+        assert_eq!(breaker.admit(now + RULES.open), Admission::Trial);
+        breaker.rest(now + RULES.open_max + RULES.window);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
     }
 
     proptest! {

@@ -9,7 +9,6 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +22,7 @@ pub use written::{
 
 use governor::Quota;
 use service::certificates::CertificateSection;
+use service::config::Listen;
 use service::limit::PerClient;
 use service::signing::{SigningKey, SigningKeyError};
 
@@ -30,9 +30,9 @@ use service::signing::{SigningKey, SigningKeyError};
 #[derive(Clone, Debug)]
 pub struct EdgeConfig {
     /// The listener for HTTP without TLS.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The listener for HTTP with TLS, and its certificate.
-    pub tls: Option<(SocketAddr, CertificateSection)>,
+    pub tls: Option<(Listen, CertificateSection)>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNetwork>,
     /// Its pseudonym in `Via` and `Cache-Status`.
@@ -104,10 +104,14 @@ pub struct Timeouts {
 }
 
 /// How often a request is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Retry {
     /// All attempts, the first included.
     pub attempts: u32,
+    /// The part of the requests of ten seconds that may be retries.
+    pub budget: f64,
+    /// Retries in ten seconds that are allowed however few requests there are.
+    pub budget_floor: u32,
     /// Bytes of a body that are kept to be sent again.
     pub buffer: usize,
 }

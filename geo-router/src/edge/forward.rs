@@ -1,38 +1,40 @@
 //! Sends one request to nodes, attempt after attempt, until one answers.
 //!
-//! The order is: the node of a sticky cookie; then, region by region as the view ranks them, the nodes that are up and
-//! that their breakers admit, in the order of the balance; then the other nodes, because there is no better one. A
-//! region without room is skipped, except for a write that may have been done already, because its client must learn
-//! the outcome.
+//! The order is: the node of a sticky cookie; then the [`passes`](super::passes), each region by region as the view ranks
+//! them, and node by node in the order of the balance. A region without room is skipped, except for a write that may have
+//! been done already, because its client must learn the outcome.
 //!
 //! # Invariants
 //! - No node is tried twice for one request, except on a new connection if an idle one turned out to be closed.
-//! - [`retry::again`] alone decides whether there is another attempt.
+//! - There is another attempt only if [`retry::again`] allows it and the [`budget`](super::budget) pays for it.
+//! - At most one attempt of a request goes past an open breaker.
 //! - A 404 of one region never hides that another region may have done the request.
 //! - A request uses the view and the tables of its beginning. If its region is removed meanwhile it ends there in peace.
+
+mod attempt;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{HOST, HeaderValue, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use hyper::header::{IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::Edge;
 use super::balance::HashKeys;
 use super::body::Prepared;
-use super::breaker::Permit;
+use super::budget::RetryToken;
 use super::expected_wait::expected_wait;
 use super::forwarding::{Now, Tables};
-use super::pool::{Lease, SendError};
+use super::limit::Urgency;
+use super::passes::Pass;
+use super::pool::Lease;
 use super::problem::{Kind, Problem};
-use super::retry::{self, AttemptOutcome};
-use super::unknown;
+use super::retry::{self, AttemptOutcome, MOST_SILENCES};
 use crate::fleet::{NodeId, RegionIndex};
-use crate::signals::Observed;
 use api::explanation::RegionState;
 
 /// A node's answer.
@@ -53,6 +55,7 @@ pub(super) struct Sending<'a> {
     pub(super) parts: &'a Parts,
     pub(super) body: Prepared,
     pub(super) asked: HashKeys<'a>,
+    pub(super) urgency: Urgency,
     pub(super) sticky: Option<NodeId>,
     pub(super) websocket: bool,
     /// The problem for a client that did not send its whole body.
@@ -70,22 +73,22 @@ struct ForwardState {
     tried: Vec<NodeId>,
     orders: Vec<Option<Vec<usize>>>,
     last: Option<AttemptOutcome>,
+    /// Another attempt needs a token of the budget.
+    costs_a_token: bool,
+    /// Where nodes were silent.
+    silent_in: Vec<RegionIndex>,
+    /// An attempt went past an open breaker.
+    is_past_breakers: bool,
+    /// A node was overloaded.
+    is_overloaded: bool,
     may_be_done: bool,
     /// An answer that allows another attempt, but is better than none.
     fallback_answer: Option<Answered>,
     full: bool,
 }
 
-/// The nodes that a pass tries.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Pass {
-    /// The nodes that are up, in regions that have room.
-    Well,
-    /// All nodes, in regions that have room.
-    All,
-    /// All nodes.
-    Anywhere,
-}
+/// The retry budget is used up.
+struct OutOfBudget;
 
 /// Whether the pass goes on.
 enum Step {
@@ -105,13 +108,21 @@ impl Sending<'_> {
             tried: Vec::new(),
             orders: vec![None; self.now.view.regions.len()],
             last: None,
+            costs_a_token: false,
+            silent_in: Vec::new(),
+            is_past_breakers: false,
+            is_overloaded: false,
             may_be_done: false,
             fallback_answer: None,
             full: false,
         };
         match self.walk(&ranking, &mut progress).await {
             Some(answered) => Ok(answered),
-            None => progress.fallback_answer.take().ok_or_else(|| self.withdrawn.unwrap_or_else(|| progress.problem())),
+            None => {
+                let idempotent = self.is_idempotent();
+                let answered = progress.fallback_answer.take();
+                answered.ok_or_else(|| self.withdrawn.unwrap_or_else(|| progress.problem(idempotent)))
+            }
         }
     }
 
@@ -133,11 +144,11 @@ impl Sending<'_> {
                 Step::Next => {}
             }
         }
-        for pass in [Pass::Well, Pass::All, Pass::Anywhere] {
+        for pass in Pass::ALL {
             let must_place =
                 progress.may_be_done && self.parts.method != Method::GET && self.parts.method != Method::HEAD;
-            if pass == Pass::Anywhere && !(progress.full && must_place) {
-                break;
+            if pass.ignores_limits() && !(progress.full && must_place) {
+                continue;
             }
             for region in ranking {
                 let at = region.at();
@@ -158,9 +169,8 @@ impl Sending<'_> {
 
     /// Whether a client may stay at its node. A drained region's clients may stay until the node is down.
     fn may_stay(&self, node: NodeId) -> bool {
-        let region = &self.now.view.regions[node.region.at()];
-        (region.state.serves() || region.state == RegionState::Drained)
-            && region.nodes_up.get(node.node).copied().unwrap_or(true)
+        let state = self.now.view.regions[node.region.at()].state;
+        (state.serves() || state == RegionState::Drained) && self.now.view.is_up(node)
     }
 
     async fn try_node(&mut self, node: NodeId, pass: Pass, progress: &mut ForwardState) -> Step {
@@ -168,29 +178,53 @@ impl Sending<'_> {
         if progress.tried.contains(&node) || self.unknown_in == Some(node.region) {
             return Step::Next;
         }
+        // The next node of a region that hangs would be silent too, so the next region comes first.
+        if pass == Pass::Well && progress.silent_in.contains(&node.region) {
+            return Step::Next;
+        }
         let (edge, tables) = (self.edge, self.now.tables.clone());
-        let well = self.now.view.regions[node.region.at()].nodes_up.get(node.node).copied().unwrap_or(true);
+        if !pass.tries(&self.now.view, node, progress.full) {
+            return Step::Next;
+        }
         let permit = match pass {
-            Pass::Well if !well => return Step::Next,
-            Pass::Well => match tables.breakers.admit(node) {
+            Pass::PastBreakers if progress.is_past_breakers => return Step::Over,
+            Pass::PastBreakers => tables.breakers.force(node),
+            Pass::Well | Pass::All | Pass::Anywhere => match tables.breakers.admit(node) {
                 Some(permit) => permit,
                 None => return Step::Next,
             },
-            Pass::All | Pass::Anywhere => tables.breakers.force(node),
         };
-        if pass != Pass::Anywhere && !tables.capacity.take(node.region) {
+        let Ok(token) = self.pay(progress) else { return Step::Over };
+        let now = Instant::now().into_std();
+        if !pass.ignores_limits() && !tables.capacity.take(now, node.region, self.urgency) {
+            token.into_iter().for_each(|token| edge.budget.give_back(token));
             progress.full = true;
             return Step::Next;
         }
-        if let Some(last) = progress.last {
-            edge.metrics.retried(last.name());
+        match progress.last {
+            None => edge.budget.request(now),
+            Some(last) => edge.metrics.retried(last.name()),
         }
+        progress.is_past_breakers |= pass == Pass::PastBreakers;
         progress.attempts += 1;
         progress.tried.push(node);
         let silence_limit = progress.silence_limit.min(progress.until.saturating_duration_since(Instant::now()));
         let (outcome, answered) = self.attempt(node, permit, silence_limit, &mut progress.may_be_done).await;
+        if let Some(token) = token
+            // What one node could not take must not become load on the others, also if they can.
+            && outcome.is_given_back()
+            && !progress.is_overloaded
+        {
+            edge.budget.give_back(token);
+        }
+        let is_overloaded_again = progress.is_overloaded && outcome == AttemptOutcome::Overloaded;
+        progress.is_overloaded |= outcome == AttemptOutcome::Overloaded;
         progress.last = Some(outcome);
+        progress.costs_a_token |= outcome.costs_a_token();
         progress.may_be_done |= outcome.may_be_done();
+        if outcome == AttemptOutcome::Silent {
+            progress.silent_in.push(node.region);
+        }
         if answered.is_none() && outcome.may_be_done() {
             // Both say that nothing was done, which is no longer certain.
             let is_no = |fallback_answer: &mut Answered| {
@@ -199,6 +233,8 @@ impl Sending<'_> {
             drop(progress.fallback_answer.take_if(is_no));
         }
         let again = retry::again(self.is_idempotent(), outcome, self.body.is_there())
+            && !is_overloaded_again
+            && progress.silent_in.len() < MOST_SILENCES
             && progress.attempts < edge.config.retry.attempts
             && Instant::now() < progress.until;
         match answered {
@@ -212,119 +248,20 @@ impl Sending<'_> {
         }
     }
 
-    /// One attempt at one node.
-    async fn attempt(
-        &mut self,
-        node: NodeId,
-        permit: Permit,
-        silence_limit: Duration,
-        may_be_done: &mut bool,
-    ) -> (AttemptOutcome, Option<Answered>) {
-        let edge = self.edge;
-        self.now.view.signals.forwarded(node.region);
-        let begun = Instant::now();
-        let (outcome, answered) = self.exchange(node, silence_limit, may_be_done).await;
-        let failed = outcome.is_failure();
-        if answered.is_some() {
-            edge.metrics.upstream(begun.elapsed());
+    /// The token for another attempt, if it needs one. An error means that the budget has none left.
+    fn pay(&self, progress: &ForwardState) -> Result<Option<RetryToken>, OutOfBudget> {
+        let Some(last) = progress.last.filter(|_| progress.costs_a_token) else { return Ok(None) };
+        let token = self.edge.budget.take(Instant::now().into_std());
+        if token.is_none() {
+            self.edge.metrics.retry_refused(last.name());
         }
-        if outcome == AttemptOutcome::Withdrawn {
-            return (outcome, answered);
-        }
-        permit.record(!failed);
-        let observed = if failed { Observed::Failed } else { Observed::Answered };
-        self.now.view.signals.observed(node.region, node.node, observed);
-        (outcome, answered)
-    }
-
-    async fn exchange(
-        &mut self,
-        node: NodeId,
-        silence_limit: Duration,
-        may_be_done: &mut bool,
-    ) -> (AttemptOutcome, Option<Answered>) {
-        let mut fresh = false;
-        loop {
-            let mut lease = match self.now.tables.pool.connection(node, fresh).await {
-                Ok(lease) => lease,
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "an attempt failed");
-                    return (AttemptOutcome::NeverLeft, None);
-                }
-            };
-            let (body, uploaded) = self.body.take();
-            let mut request = Request::new(body);
-            *request.method_mut() = self.parts.method.clone();
-            *request.uri_mut() = self.parts.uri.clone();
-            *request.headers_mut() = self.parts.headers.clone();
-            if !self.parts.headers.contains_key(HOST) {
-                // HTTP/1.0 needs no host, but HTTP/1.1, which the edge speaks to nodes, does.
-                let address = self.now.view.fleet.node(node).http.to_string();
-                request
-                    .headers_mut()
-                    .insert(HOST, HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("")));
-            }
-            let error = match lease.send(request, uploaded, silence_limit).await {
-                Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !self.websocket => {
-                    return (AttemptOutcome::Broke, None);
-                }
-                Ok(response) => {
-                    let mut answered = Answered { node, tables: self.now.tables.clone(), response, read: None, lease };
-                    if self.unknown_in.is_none() && unknown::is_told(&answered.response) {
-                        self.unknown_in = Some(node.region);
-                        return (AttemptOutcome::UnknownVenue, Some(answered));
-                    }
-                    if self.unknown_in.is_none() && unknown::may_be(&answered.response) {
-                        match tokio::time::timeout(silence_limit, unknown::read(&mut answered.response)).await {
-                            Ok(Ok(body)) => {
-                                let is_unknown = unknown::is_unknown_venue(&body);
-                                answered.read = Some(body);
-                                if is_unknown {
-                                    self.unknown_in = Some(node.region);
-                                    return (AttemptOutcome::UnknownVenue, Some(answered));
-                                }
-                            }
-                            Ok(Err(_)) => return (AttemptOutcome::Broke, None),
-                            Err(_) => return (AttemptOutcome::Silent, None),
-                        }
-                    }
-                    let outcome = match answered.response.status() {
-                        StatusCode::INSUFFICIENT_STORAGE => AttemptOutcome::NoRoom,
-                        status => AttemptOutcome::Status(status),
-                    };
-                    return (outcome, Some(answered));
-                }
-                Err(error) => error,
-            };
-            tracing::debug!(error = &error as &dyn std::error::Error, "an attempt failed");
-            match error {
-                SendError::Connect(_) => return (AttemptOutcome::NeverLeft, None),
-                SendError::NeverLeft(body) => {
-                    self.body.give_back(*body);
-                    if fresh {
-                        return (AttemptOutcome::NeverLeft, None);
-                    }
-                    // The node had closed the idle connection, and connections of the same age may be closed too.
-                    fresh = true;
-                }
-                SendError::Broke { reused: true, .. } if self.body.is_there() && self.is_idempotent() => {
-                    *may_be_done = true;
-                    fresh = true;
-                }
-                SendError::Broke { .. } => return (AttemptOutcome::Broke, None),
-                SendError::Withdrawn(problem) => {
-                    self.withdrawn = Some(problem);
-                    return (AttemptOutcome::Withdrawn, None);
-                }
-                SendError::Silent => return (AttemptOutcome::Silent, None),
-            }
-        }
+        token.map(Some).ok_or(OutOfBudget)
     }
 }
 
 impl ForwardState {
     /// The problem if no node answered.
-    fn problem(&self) -> Problem {
+    fn problem(&self, idempotent: bool) -> Problem {
         match self.last {
             None if self.full => {
                 Problem::new(Kind::Shed, "all regions are at their limits; repeat the request in a moment")
@@ -332,13 +269,18 @@ impl ForwardState {
             Some(AttemptOutcome::NeverLeft) if self.full && !self.may_be_done => {
                 Problem::new(Kind::Shed, "the regions that answer are at their limits; repeat the request in a moment")
             }
-            Some(AttemptOutcome::Silent) => {
-                Problem::new(Kind::Timeout, "the request may have been done; check, or repeat it if that is safe")
-            }
-            _ if self.may_be_done => {
-                Problem::new(Kind::BadGateway, "the request may have been done; check, or repeat it if that is safe")
-            }
+            Some(AttemptOutcome::Silent) => unclear(Kind::Timeout, idempotent),
+            _ if self.may_be_done => unclear(Kind::BadGateway, idempotent),
             _ => Problem::new(Kind::Unavailable, "nothing was done; repeat the request in a moment"),
         }
+    }
+}
+
+/// The request may have been done. Only a client that may send it twice is invited to.
+fn unclear(kind: Kind, idempotent: bool) -> Problem {
+    if idempotent {
+        Problem::new(kind, "the request may have been done; repeat it in a moment").after(1)
+    } else {
+        Problem::new(kind, "the request may have been done; check before you repeat it")
     }
 }

@@ -8,6 +8,7 @@
 //! - The connections of a node that went end with the requests that use them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use api::status::BreakerState;
 use api::{NodeName, RegionId};
@@ -59,7 +60,7 @@ impl Tables {
             balancer,
             breakers: breaker::Breakers::new(config.breaker, Arc::clone(fleet), metrics, known),
             pool,
-            capacity: Capacity::new(fleet, config.capacity_limit),
+            capacity: Capacity::new(fleet, config.capacity_limit, Instant::now()),
             sticky: config.sticky.then(|| Sticky::new(&config.secret, fleet)),
             regions: fleet.regions.iter().map(|region| name(&region.name)).collect(),
             fleet: Arc::clone(fleet),
@@ -118,10 +119,12 @@ impl Forwarding {
         if Arc::ptr_eq(&now.view.fleet, &now.tables.fleet) { Ok(now) } else { Err(now) }
     }
 
-    /// Closes idle connections and removes the series of what went. To be called about every second.
+    /// Closes idle connections and breakers without requests, and removes the series of what went. To be called about
+    /// every second.
     pub(super) fn sweep(&self) {
         let now = self.now();
         now.tables.pool.sweep();
+        now.tables.breakers.rest(&now.view);
         self.metrics.forget_others(&now.tables.fleet);
     }
 }

@@ -23,6 +23,7 @@ const EDGE: &str = "edge";
 pub struct EdgeMetrics {
     requests: IntCounterVec,
     retries: IntCounterVec,
+    retries_refused: IntCounterVec,
     refused: IntCounterVec,
     breakers: IntGaugeVec,
     cache: IntCounterVec,
@@ -71,6 +72,11 @@ impl EdgeMetrics {
                 &["region", "status"],
             )?,
             retries: counters("retries_total", "Attempts after the first, by outcome of the one before", &["reason"])?,
+            retries_refused: counters(
+                "retries_refused_total",
+                "Attempts after the first that the retry budget refused, by outcome of the one before",
+                &["reason"],
+            )?,
             refused: counters("refused_total", "Requests that the edge refused to forward", &["reason"])?,
             breakers: keep(
                 registry,
@@ -105,6 +111,10 @@ impl EdgeMetrics {
 
     pub(super) fn retried(&self, reason: &str) {
         self.retries.with_label_values(&[reason]).inc();
+    }
+
+    pub(super) fn retry_refused(&self, reason: &str) {
+        self.retries_refused.with_label_values(&[reason]).inc();
     }
 
     pub(super) fn refused(&self, reason: &str) {

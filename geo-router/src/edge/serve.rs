@@ -138,7 +138,7 @@ impl Edge {
         Ok(response)
     }
 
-    /// Sends a request to the nodes, if its class of places has capacity.
+    /// Sends a request to the nodes.
     async fn forward<'a>(
         &self,
         mut admitted: Admitted<'a>,
@@ -152,17 +152,14 @@ impl Edge {
         if !view.places.place(class).is_known() {
             self.metrics.unknown_location.inc();
         }
-        if happens(view.shed(class)) {
-            self.metrics.refused("shed");
-            let problem = Problem::new(Kind::Shed, "all regions are at their limits; repeat the request in a moment");
-            return (Err(problem), admitted);
-        }
+        let is_beyond_plan = happens(view.shed(class));
         let ranking = view.ranking(admitted.client);
         let sending = Sending {
             edge: self,
             now,
             parts: &admitted.parts,
             body,
+            urgency: limit::Urgency::of(&admitted.parts, is_beyond_plan),
             asked: HashKeys { client: admitted.client, venue: venue(admitted.parts.uri.path()) },
             sticky: admitted.sticky,
             websocket: admitted.websocket.is_some(),
@@ -172,6 +169,7 @@ impl Edge {
         let result = sending.run(ranking).await;
         if let Err(problem) = &result {
             self.metrics.refused(match problem.kind() {
+                Kind::Shed if is_beyond_plan => "shed",
                 Kind::Shed => "capacity",
                 _ => "no-answer",
             });

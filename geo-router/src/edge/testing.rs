@@ -1,9 +1,16 @@
-//! Shared parts of the unit tests: fleets, heads.
+//! Shared parts of the unit tests: fleets, views, heads.
 
+use std::sync::{Arc, OnceLock};
+
+use api::Position;
+use api::explanation::RegionState;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::fleet::{Fleet, Node, Region};
-use api::Position;
+use crate::location::{Database, Locator, Places};
+use crate::policy::{Assignment, Nearest, Policy};
+use crate::signals::Signals;
+use crate::view::{RegionView, View};
 
 /// Regions with these numbers of nodes of weight 1.
 pub(super) fn fleet(nodes: &[usize]) -> Fleet {
@@ -14,6 +21,28 @@ pub(super) fn fleet(nodes: &[usize]) -> Fleet {
 /// One region with nodes of these weights.
 pub(super) fn weighted_fleet(weights: &[u32]) -> Fleet {
     Fleet { regions: vec![region(0, weights)] }
+}
+
+/// A view of a fleet whose regions and nodes are up.
+pub(super) fn view(fleet: &Arc<Fleet>) -> View {
+    static PLACES: OnceLock<Arc<Places>> = OnceLock::new();
+    let places = PLACES.get_or_init(|| {
+        let locator = Locator::new(Vec::new(), Database::shipped().expect("the shipped database"));
+        let one = self::fleet(&[1]);
+        Arc::new(Places::build(locator, |located| Nearest.order(&one, located)).expect("places"))
+    });
+    let region = |nodes: usize| RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true; nodes] };
+    View {
+        epoch: 1,
+        regions: fleet.regions.iter().map(|one| region(one.nodes.len())).collect(),
+        signals: Arc::new(Signals::new(fleet, places.classes().len())),
+        fleet: Arc::clone(fleet),
+        places: Arc::clone(places),
+        assignment: Assignment::default(),
+        ttl: 5,
+        fail_open: false,
+        frozen: false,
+    }
 }
 
 /// A head with these lines.

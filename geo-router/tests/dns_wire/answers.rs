@@ -140,7 +140,7 @@ async fn every_transport_says_the_same() {
     let running = world::start(&files.section).await;
     let mut clients = vec![
         Client::udp(running.udp()).await,
-        Client::tcp(running.server.tcp_address()).await,
+        Client::tcp(running.server.address()).await,
         Client::tls(running.server.tls_address().unwrap(), &files).await,
     ];
     for (name, kind) in [

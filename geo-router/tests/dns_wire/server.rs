@@ -90,7 +90,7 @@ async fn an_answer_that_does_not_fit_is_truncated_and_whole_over_tcp() {
     let truncated = timeout(Duration::from_secs(20), truncated).await.expect("too long for UDP");
     assert_eq!(truncated[6..8], [0, 0], "a truncated answer has no records");
     assert_eq!(truncated[11], 1, "with OPT");
-    let whole = Client::tcp(running.server.tcp_address()).await.ask(&from_us(A)).await;
+    let whole = Client::tcp(running.server.address()).await.ask(&from_us(A)).await;
     assert_eq!(whole[7], 42);
     assert_eq!(whole[2] & 0x02, 0);
     running.stop().await;
@@ -113,7 +113,7 @@ async fn above_the_limit_every_second_is_sent_to_tcp() {
             told_to_use_tcp += 1;
         }
     }
-    let answer = Client::tcp(running.server.tcp_address()).await.ask(&query).await;
+    let answer = Client::tcp(running.server.address()).await.ask(&query).await;
     assert_eq!(answer[7], 2, "TCP has no limit");
     running.stop().await;
 }
@@ -148,7 +148,7 @@ async fn a_taken_port_is_an_error() {
     let running = world::start("").await;
     let taken = |address: std::net::SocketAddr| {
         let mut config = world::config("");
-        config.listen = address;
+        config.listen = address.into();
         config
     };
     let error = world::try_start(taken(running.udp())).await.err();

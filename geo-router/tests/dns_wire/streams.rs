@@ -112,10 +112,9 @@ pub(crate) fn certificate() -> Files {
 async fn many_queries_at_once_are_answered_in_order() {
     let files = certificate();
     let running = world::start(&files.section).await;
-    for mut client in [
-        Client::tcp(running.server.tcp_address()).await,
-        Client::tls(running.server.tls_address().unwrap(), &files).await,
-    ] {
+    for mut client in
+        [Client::tcp(running.server.address()).await, Client::tls(running.server.tls_address().unwrap(), &files).await]
+    {
         let queries: Vec<Vec<u8>> = (0..500_u16)
             .map(|id| {
                 let mut query = craft::edns("checkin.meridian.test", A, &[]);
@@ -139,7 +138,7 @@ async fn many_queries_at_once_are_answered_in_order() {
 #[tokio::test]
 async fn an_answer_does_not_wait_for_the_rest_of_the_next_query() {
     let running = world::start("").await;
-    let mut client = Client::tcp(running.server.tcp_address()).await;
+    let mut client = Client::tcp(running.server.address()).await;
     let query = craft::plain("meridian.test", SOA);
     let framed = [&(query.len() as u16).to_be_bytes()[..], &query].concat();
     let Client::Stream(stream) = &mut client else { unreachable!() };
@@ -157,7 +156,7 @@ async fn an_answer_does_not_wait_for_the_rest_of_the_next_query() {
 #[tokio::test]
 async fn a_client_that_never_ends_its_query_is_left() {
     let running = world::start("").await;
-    let mut slow = Client::tcp(running.server.tcp_address()).await;
+    let mut slow = Client::tcp(running.server.address()).await;
     let started = Instant::now();
     let Client::Stream(stream) = &mut slow else { unreachable!() };
     stream.write_all(&[0, 40, 1, 2, 3]).await.unwrap();
@@ -173,7 +172,7 @@ async fn octets_that_are_not_a_query_close_the_connection() {
     let mut response = craft::plain("meridian.test", SOA);
     response[2] |= 0x80;
     for nonsense in [&response[..], &[1, 2, 3], &[]] {
-        let mut client = Client::tcp(running.server.tcp_address()).await;
+        let mut client = Client::tcp(running.server.address()).await;
         client.send(nonsense).await;
         assert_eq!(client.next().await, None);
     }
@@ -185,15 +184,15 @@ async fn one_network_has_a_part_of_all_connections_and_gives_it_back() {
     let running = world::start("connections = 8\n").await;
     let mut held = Vec::new();
     for _ in 0..2 {
-        let mut client = Client::tcp(running.server.tcp_address()).await;
+        let mut client = Client::tcp(running.server.address()).await;
         client.ask(&craft::plain("meridian.test", SOA)).await;
         held.push(client);
     }
-    let mut refused = Client::tcp(running.server.tcp_address()).await;
+    let mut refused = Client::tcp(running.server.address()).await;
     assert_eq!(refused.next().await, None);
     assert_eq!(running.metric("refused_connections_total", &[("transport", "tcp")]), 1.0);
     held.clear();
     running.until("connections", &[], 0.0).await;
-    Client::tcp(running.server.tcp_address()).await.ask(&craft::plain("meridian.test", SOA)).await;
+    Client::tcp(running.server.address()).await.ask(&craft::plain("meridian.test", SOA)).await;
     running.stop().await;
 }

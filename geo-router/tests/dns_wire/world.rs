@@ -118,7 +118,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn udp(&self) -> SocketAddr {
-        self.server.udp_address()
+        self.server.address()
     }
 
     pub(crate) async fn stop(self) {

@@ -93,7 +93,8 @@ async fn only_repeatable_requests_leave_a_hanging_node() {
     // The node that does not hang must answer in this time.
     let world = World::new([&[eu.address], &[us.address], &[]], "[timeouts]\nanswer_ms = 1000").await;
     assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
-    assert_eq!(world.ask(&post("x")).await.status, 504);
+    let reply = world.ask(&post("x")).await;
+    assert_eq!((reply.status, reply.header("retry-after")), (504, None), "{}", reply.raw);
     assert_eq!((eu.count(), us.count()), (2, 1));
     // A node that waits because it was asked to does not hang.
     let asked = std::time::Instant::now();
@@ -181,6 +182,19 @@ async fn a_breaker_opens_tries_one_and_closes() {
     well.store(true, Ordering::Relaxed);
     soon(async { while world.ask(&put("/", "", "x")).await.body != "eu" {} }).await;
     assert_eq!(state(), BreakerState::Closed);
+}
+
+/// Nobody asks the region any more, so only its probes can say that it is well again.
+#[tokio::test]
+async fn a_breaker_without_requests_closes_once_the_probes_succeed() {
+    let eu = RawNode::start(|_, _| Act::SayAndClose(String::new())).await;
+    let us = RawNode::named("us").await;
+    let more = "[breaker]\nfailures = 1\nopen_ms = 100\nopen_max_ms = 100\nwindow_ms = 100";
+    let world = World::new([&[eu.address], &[us.address], &[]], more).await;
+    assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
+    assert_eq!(world.metric("breaker_state", "node-0-0"), 2.0);
+    until(|| world.metric("breaker_state", "node-0-0") == 0.0).await;
+    assert_eq!((world.breaker(0), eu.count()), (BreakerState::Closed, 1));
 }
 
 #[tokio::test]
@@ -279,7 +293,9 @@ async fn a_404_does_not_hide_that_the_request_may_be_done() {
     let eu = RawNode::start(|_, _| not_found(UNKNOWN)).await;
     let us = RawNode::start(|_, _| Act::SayAndClose(String::new())).await;
     let world = World::new([&[eu.address], &[us.address], &[]], "").await;
-    for method in ["POST", "PUT"] {
-        assert_eq!(world.ask(&post("x").replace("POST", method)).await.status, 502, "{method}");
+    for (method, retry_after) in [("POST", None), ("PUT", Some("1"))] {
+        let reply = world.ask(&post("x").replace("POST", method)).await;
+        // A client is not invited to check in twice.
+        assert_eq!((reply.status, reply.header("retry-after")), (502, retry_after), "{method}");
     }
 }

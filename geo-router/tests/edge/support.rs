@@ -54,6 +54,8 @@ pub(crate) enum Act {
     Say(String),
     /// Sends this and closes.
     SayAndClose(String),
+    /// Resets the connection.
+    Reset,
     /// Does nothing more.
     Hang,
 }
@@ -151,6 +153,10 @@ async fn converse(
             }
             Act::SayAndClose(text) => {
                 let _ = stream.write_all(text.as_bytes()).await;
+                return;
+            }
+            Act::Reset => {
+                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
                 return;
             }
             Act::Hang => std::future::pending().await,

@@ -3,13 +3,14 @@
 //! An order lies in the replicated cluster document, so an operator can give it to any live node, every node shows it,
 //! and routers read it from any node. Its author and reason are shown here and not to the public.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::Moment;
 use api::orders::{NewOrder, OrderKind, RegionOrder};
 use hyper::StatusCode;
 use replication::{RegionId, Status, Wall};
 
+use super::app::reasons;
 use super::call::Call;
 use super::problem::{Kind, Problem};
 use super::reply::{Reply, json};
@@ -51,6 +52,7 @@ fn line(region: &RegionId, order: Option<&Order>, now: Wall) -> RegionOrder {
 pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     let (app, region) = (&call.app, call.region()?);
     app.check_member()?;
+    let is_stopping = call.is_stopping();
     let body = body::read(&call.parts.headers, call.body).await?;
     let new: NewOrder = serde_json::from_slice(&body).map_err(|_| {
         if until_is_bad(&body) {
@@ -66,11 +68,20 @@ pub(super) async fn give(call: Call) -> Result<Reply, Problem> {
     let now = app.now(&status);
     let new = NewOrder { by: call.operator.author(&new.by), ..new };
     let members = app.membership.now();
-    let order = Order::give(new, &region, now, &known, members.regions.keys(), app.least_regions).map_err(refused)?;
+    let is_ready = reasons(app, &status, is_stopping).is_empty();
+    let mut heard: BTreeSet<&RegionId> = linked(&status).collect();
+    heard.extend(Some(&app.region).filter(|_| is_ready));
+    let regions = members.regions.keys().map(|region| (region, heard.contains(region)));
+    let order = Order::give(new, &region, now, &known, regions, app.least_regions).map_err(refused)?;
     audit::record(app, &call.operator, order.by.clone(), describe(&region, &order) + forced, &order.reason).await;
     lasting::set(app, "order", &orders::key(), document, &[(region.as_str(), orders::value(&order))]).await?;
     tracing::warn!(region = %region, order = ?order.kind, "an operator gave an order for a region");
     Ok(json(StatusCode::OK, &line(&region, Some(&order), now)))
+}
+
+/// The regions of the peers to which there is a link.
+fn linked(status: &Status) -> impl Iterator<Item = &RegionId> {
+    status.peers.iter().filter(|peer| peer.replica.is_some()).map(|peer| &peer.region)
 }
 
 /// The order in words, for the audit trail.

@@ -1,18 +1,22 @@
 //! `meridian region drain`, `restore` and `list`: whether clients are sent to a region.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 use hyper::Method;
 use jiff::Timestamp;
+use tokio::task::JoinSet;
 
 use crate::args::{Usage, duration};
 use crate::drill;
+use crate::support::deployment;
 use crate::support::options::{Nodes, Signature};
 use crate::support::table::table;
-use api::client::Call;
+use api::client::{self, Call};
 use api::orders::{NewOrder, OrderKind, RegionOrder};
+use api::status::{RoutedRegion, RouterStatus};
 use api::{Moment, RegionId};
 
 /// Options of `meridian region drain`.
@@ -34,8 +38,9 @@ pub(crate) struct DrainArgs {
     /// Send nothing there at all, not even the rest of running requests
     #[arg(long)]
     maintenance: bool,
-    /// Give the order even if fewer regions are left to serve than `admin.least_regions` asks for, or if they have no
-    /// room for the region's present load (as far as the routers' configuration says what they can take)
+    /// Give the order even if fewer regions are left to serve than `admin.least_regions` asks for (regions that are
+    /// drained or down do not serve), or if they have no room for the region's present load (as far as the routers'
+    /// configuration says what they can take)
     #[arg(long)]
     force: bool,
 }
@@ -65,13 +70,22 @@ pub(crate) struct ListArgs {
 pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<ExitCode> {
     let until = args.lasting.map(|time| Timestamp::now().checked_add(time)).transpose();
     let until = until.map_err(|_| Usage::error("--for is too long"))?;
-    // Routers of a deployment say what regions can take; a node's address says nothing of them.
+    // Routers of a deployment say which regions serve and what they can take; a node's address says nothing of them.
     if !args.force
         && args.nodes.admin.is_empty()
         && let Ok(region) = args.region.parse()
-        && let Some(shortage) = drill::shortage(&args.nodes.data, &region).await.unwrap_or_default()
     {
-        anyhow::bail!("the other regions have no room for {region}: {shortage}; give --force if that is what you want");
+        let data = &args.nodes.data;
+        if let Some(states) = none_left(&routers_see(data).await, &region) {
+            anyhow::bail!(
+                "no other region would be left to serve: by the routers {states}; give --force if that is what you want"
+            );
+        }
+        if let Some(shortage) = drill::shortage(data, &region).await.unwrap_or_default() {
+            anyhow::bail!(
+                "the other regions have no room for {region}: {shortage}; give --force if that is what you want"
+            );
+        }
     }
     let (by, reason) = args.signature.parts();
     let order = NewOrder {
@@ -83,6 +97,30 @@ pub(crate) async fn drain(args: DrainArgs) -> anyhow::Result<ExitCode> {
         force: args.force,
     };
     give(&args.nodes, &args.region, &order).await
+}
+
+/// What the routers of the deployment in `data` say, as far as they answer.
+async fn routers_see(data: &Path) -> Vec<RouterStatus> {
+    let mut asking = JoinSet::new();
+    for router in deployment::router_admins(data).unwrap_or_default() {
+        // A router that does not answer has no say. The node that takes the order looks as well.
+        asking.spawn(async move { client::get(&router, "/v1/admin/status").await.ok() });
+    }
+    asking.join_all().await.into_iter().flatten().collect()
+}
+
+/// The states of the other regions if no router sends clients to any of them; `None` if one does, or if no router
+/// answers.
+fn none_left(routers: &[RouterStatus], region: &RegionId) -> Option<String> {
+    let others = |router: &RouterStatus| -> Vec<RoutedRegion> {
+        router.regions.iter().filter(|other| other.region != *region).cloned().collect()
+    };
+    if routers.iter().flat_map(others).any(|other| other.state.serves()) {
+        return None;
+    }
+    let states = others(routers.first()?);
+    let states: Vec<String> = states.iter().map(|other| format!("{} is {}", other.region, other.state)).collect();
+    Some(if states.is_empty() { "there is no other one".to_owned() } else { states.join(", ") })
 }
 
 /// Takes a region back into service.
@@ -142,4 +180,44 @@ pub(crate) async fn list(args: ListArgs) -> anyhow::Result<ExitCode> {
     }
     say!("{rows}");
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use api::explanation::RegionState;
+    use api::status::{RoutedRegion, RouterStatus};
+
+    use super::none_left;
+
+    fn router(states: [(&str, RegionState); 3]) -> RouterStatus {
+        let region = |(name, state): (&str, RegionState)| RoutedRegion {
+            region: name.parse().unwrap(),
+            state,
+            admission: 1.0,
+            order: None,
+            nodes: Vec::new(),
+        };
+        RouterStatus {
+            name: "router-1".to_owned(),
+            epoch: 1,
+            ttl: 5,
+            frozen: false,
+            fail_open: false,
+            heard: Vec::new(),
+            regions: states.into_iter().map(region).collect(),
+            prefixes: (0, 0),
+        }
+    }
+
+    #[test]
+    fn a_region_that_is_down_is_not_left_to_serve() {
+        let (up, down, drained) = (RegionState::Up, RegionState::Down, RegionState::Drained);
+        let eu = "eu".parse().unwrap();
+        let alone = router([("eu", up), ("us", down), ("ap", drained)]);
+        let others = router([("eu", up), ("us", up), ("ap", down)]);
+        assert_eq!(none_left(std::slice::from_ref(&alone), &eu).unwrap(), "us is down, ap is drained");
+        assert_eq!(none_left(std::slice::from_ref(&others), &eu), None);
+        assert_eq!(none_left(&[alone, others], &eu), None, "one router sends clients to another region");
+        assert_eq!(none_left(&[], &eu), None, "no router has a say");
+    }
 }

@@ -58,7 +58,7 @@ fn addresses(data: &Path, settings: &Settings) -> anyhow::Result<Addresses> {
     let first = nodes.first().context("the deployment has no node")?;
     let public = first.config.listen.public;
     let routers = deployment::routers(data)?;
-    let dns = routers.iter().find_map(|router| router.dns.as_ref()).map(|dns| dns.listen.port());
+    let dns = routers.iter().find_map(|router| router.dns.as_ref()).map(|dns| dns.listen.first().port());
     anyhow::ensure!(
         public.ip() != Ipv4Addr::LOCALHOST,
         "127.0.1.x cannot be bound on this machine, so the addresses of all processes depend on their number: stop \

@@ -37,7 +37,7 @@ impl Layout {
             region: None,
             data: "store".into(),
             pid_file: Some("pid".into()),
-            admin: AdminSection { listen: router.at.admin, operators: Some(self.operators()) },
+            admin: AdminSection { listen: router.at.admin.into(), operators: Some(self.operators()) },
             dns: Some(DnsSection::new(router.at.dns, ZONE, SERVICE, nameservers.collect())),
             // All clients are on this machine, so X-Forwarded-For is used to try out distance.
             edge: Some(EdgeSection {

@@ -40,7 +40,10 @@ impl Up {
 
     /// As [`start`](Self::start), at a port that an earlier start had.
     pub(crate) fn start_at(data: &Path, routers: u8, port: u16) -> Up {
-        Up::run(data, &["--regions", "3", "--routers", &routers.to_string()], port)
+        let routers = routers.to_string();
+        // Two routers need each other, so `up` refuses them by itself.
+        let force: &[&str] = if routers == "2" { &["--force"] } else { &[] };
+        Up::run(data, &[&["--regions", "3", "--routers", &routers], force].concat(), port)
     }
 
     /// Starts `up` again with the regions and routers that its folder has.

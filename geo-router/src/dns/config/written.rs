@@ -11,14 +11,14 @@ use std::path::PathBuf;
 
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+use service::config::Listen;
 
 /// `[dns]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnsSection {
-    /// The address for UDP and TCP.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub listen: SocketAddr,
+    /// The addresses for UDP and TCP.
+    pub listen: Listen,
     /// The zone, such as `meridian.test`.
     pub zone: String,
     /// The service's name within the zone, such as `checkin`.
@@ -26,7 +26,7 @@ pub struct DnsSection {
     /// The zone's mailbox as a name; `hostmaster.<zone>` unless it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostmaster: Option<String>,
-    /// UDP sockets and threads; 0 is one for each core.
+    /// UDP sockets and threads at each address; 0 is one for each core.
     #[serde(default)]
     pub threads: usize,
     /// Shortest TTL of an answer that depends on the client.
@@ -92,9 +92,8 @@ impl Default for RateLimitSection {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DnsTlsSection {
-    /// The address of the listener.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub listen: SocketAddr,
+    /// The addresses of the listener.
+    pub listen: Listen,
     /// The certificate chain.
     pub certificate: PathBuf,
     /// Its private key.
@@ -126,7 +125,7 @@ impl DnsSection {
     #[must_use]
     pub fn new(listen: SocketAddr, zone: &str, service: &str, nameservers: Vec<NameserverSection>) -> DnsSection {
         DnsSection {
-            listen,
+            listen: listen.into(),
             zone: zone.to_owned(),
             service: service.to_owned(),
             hostmaster: None,

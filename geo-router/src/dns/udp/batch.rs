@@ -1,15 +1,15 @@
 //! Receives and sends many datagrams per system call (`recvmmsg`, `sendmmsg`), which halves the cost of a query.
 //!
 //! # Not here
-//! Systems without these calls: `single.rs`.
+//! The address from which an answer leaves: [`super::source`]. Systems without these calls: `single.rs`.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
-use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmmsg};
 
+use super::source::{Answer, Senders, Source, Sources};
 use super::{Failures, LONGEST_QUERY, Worker};
 
 /// Datagrams per system call; more bring no further gain.
@@ -17,48 +17,66 @@ const BATCH: usize = 32;
 
 /// Answers to be sent.
 struct Outbox {
-    answers: [Vec<u8>; BATCH],
-    to: [SocketAddr; BATCH],
+    answers: [Answer; BATCH],
     filled: usize,
+}
+
+/// What the kernel fills for each batch.
+struct Inbox {
+    places: Vec<[u8; LONGEST_QUERY]>,
+    headers: MultiHeaders<SockaddrStorage>,
+    sources: Sources,
 }
 
 /// Receives a batch, answers it and sends the answers, until `stop` is true.
 pub(super) fn serve(socket: &UdpSocket, worker: &mut Worker) -> io::Result<()> {
-    let mut inbox = vec![[0_u8; LONGEST_QUERY]; BATCH];
+    let sources = Sources::of(socket.local_addr()?);
+    let headers = MultiHeaders::preallocate(BATCH, sources.room());
+    let mut inbox = Inbox { places: vec![[0; LONGEST_QUERY]; BATCH], headers, sources };
     let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-    let mut outbox = Outbox { answers: Default::default(), to: [nobody; BATCH], filled: 0 };
-    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(BATCH, None);
+    let answers = std::array::from_fn(|_| Answer { octets: Vec::new(), to: nobody, source: None });
+    let mut outbox = Outbox { answers, filled: 0 };
+    let mut senders = Senders::of(sources, BATCH);
     let mut failures = Failures::default();
     while worker.tick() {
-        match receive(socket, &mut inbox, &mut headers, &mut outbox, worker) {
+        match receive(socket, &mut inbox, &mut outbox, worker) {
             Ok(()) => failures.success(),
             Err(error) => failures.failure(error)?,
         }
-        send(socket, &outbox, worker);
+        send(socket, &outbox, &mut senders, worker);
         outbox.filled = 0;
     }
     Ok(())
 }
 
 /// Waits for one datagram and takes all others that have arrived.
-fn receive(
-    socket: &UdpSocket,
-    inbox: &mut [[u8; LONGEST_QUERY]],
-    headers: &mut MultiHeaders<SockaddrStorage>,
-    outbox: &mut Outbox,
-    worker: &mut Worker,
-) -> io::Result<()> {
-    let mut places = inbox.iter_mut().map(|place| [IoSliceMut::new(place)]);
+fn receive(socket: &UdpSocket, inbox: &mut Inbox, outbox: &mut Outbox, worker: &mut Worker) -> io::Result<()> {
+    let Inbox { places, headers, sources } = inbox;
+    let mut places = places.iter_mut().map(|place| [IoSliceMut::new(place)]);
     let mut places: [[IoSliceMut<'_>; 1]; BATCH] =
         std::array::from_fn(|_| places.next().unwrap_or_else(|| [IoSliceMut::new(&mut [])]));
     let received = recvmmsg(socket.as_raw_fd(), headers, places.iter_mut(), MsgFlags::MSG_WAITFORONE, None)?;
+    let mut is_lost = false;
     for message in received {
         let Some(from) = message.address.as_ref().and_then(address) else { continue };
+        let source = match sources {
+            Sources::One => None,
+            Sources::AnyV4 | Sources::AnyV6 => {
+                let told = message.cmsgs().ok().and_then(|mut told| told.find_map(|told| Source::told(&told)));
+                is_lost |= told.is_none();
+                told.filter(Source::is_one_host)
+            }
+        };
         let octets = message.iovs().next().unwrap_or_default();
-        if worker.answer(octets, from, &mut outbox.answers[outbox.filled]) {
-            outbox.to[outbox.filled] = from;
+        let answer = &mut outbox.answers[outbox.filled];
+        if worker.answer(octets, from, &mut answer.octets) {
+            (answer.to, answer.source) = (from, source);
             outbox.filled += 1;
         }
+    }
+    if is_lost {
+        // The kernel shortens the room to what it has used, and `recvmmsg` of nix does not restore it.
+        *headers = MultiHeaders::preallocate(BATCH, sources.room());
     }
     Ok(())
 }
@@ -68,25 +86,23 @@ fn address(from: &SockaddrStorage) -> Option<SocketAddr> {
     v4.or_else(|| from.as_sockaddr_in6().map(|from| SocketAddrV6::from(*from).into()))
 }
 
-/// Sends all answers. If the system refuses one, the others are still sent.
-fn send(socket: &UdpSocket, outbox: &Outbox, worker: &Worker) {
-    let mut first = 0;
-    while first < outbox.filled {
-        // Most batches are small, so the lists hold only the filled places.
-        let left = first..outbox.filled;
-        let to: Vec<SocketAddrAny> = outbox.to[left.clone()].iter().map(|to| (*to).into()).collect();
-        let parts: Vec<[IoSlice<'_>; 1]> = outbox.answers[left].iter().map(|answer| [IoSlice::new(answer)]).collect();
-        let mut controls: Vec<SendAncillaryBuffer<'_, '_, '_>> = to.iter().map(|_| Default::default()).collect();
-        let with = to.iter().zip(&parts).zip(&mut controls);
-        let mut headers: Vec<MMsgHdr<'_>> =
-            with.map(|((to, part), control)| MMsgHdr::new_with_addr(to, part, control)).collect();
-        match sendmmsg(socket, &mut headers, SendFlags::empty()) {
-            Ok(sent) => first += sent.max(1),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => {
-                worker.unsent();
-                first += 1;
+/// Sends all answers, those of one source together. If the system refuses one, the others are still sent.
+fn send(socket: &UdpSocket, outbox: &Outbox, senders: &mut Senders, worker: &Worker) {
+    let mut left: Vec<&Answer> = outbox.answers[..outbox.filled].iter().collect();
+    // Nearly always all queries of a batch were sent to one address.
+    while let Some(source) = left.first().map(|first| first.source) {
+        let (mut now, later): (Vec<&Answer>, _) = left.into_iter().partition(|answer| answer.source == source);
+        while !now.is_empty() {
+            let parts: Vec<[IoSlice<'_>; 1]> = now.iter().map(|answer| [IoSlice::new(&answer.octets)]).collect();
+            match senders.send(socket, source.as_ref(), &now, &parts) {
+                Ok(sent) => drop(now.drain(..sent.clamp(1, now.len()))),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => {
+                    worker.unsent();
+                    now.remove(0);
+                }
             }
         }
+        left = later;
     }
 }

@@ -1,5 +1,6 @@
 //! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
@@ -14,11 +15,15 @@ use super::{
 };
 
 pub(super) fn edge(section: EdgeSection, base: &Path) -> Result<EdgeConfig, EdgeConfigError> {
-    let tls = section.tls.map(|tls| Ok::<_, EdgeConfigError>((tls.listen, tls.files().within("edge.tls", base)?)));
+    let tls =
+        section.tls.map(|tls| Ok::<_, EdgeConfigError>((tls.listen.clone(), tls.files().within("edge.tls", base)?)));
     let tls = tls.transpose()?;
-    if let Some((address, _)) = &tls {
-        config::distinct(&[("edge.listen", section.listen), ("edge.tls.listen", *address)])?;
+    let mut listeners: Vec<(&'static str, SocketAddr)> = Vec::new();
+    listeners.extend(section.listen.all().iter().map(|address| ("edge.listen", *address)));
+    if let Some((listen, _)) = &tls {
+        listeners.extend(listen.all().iter().map(|address| ("edge.tls.listen", *address)));
     }
+    config::distinct(&listeners)?;
     let retry = retry(section.retry)?;
     Ok(EdgeConfig {
         listen: section.listen,
@@ -107,6 +112,8 @@ fn timeouts(written: TimeoutsSection) -> Result<Timeouts, EdgeConfigError> {
 fn retry(written: RetrySection) -> Result<Retry, EdgeConfigError> {
     Ok(Retry {
         attempts: small("retry.attempts", written.attempts, 1, 100)?,
+        budget: fraction("retry.budget", written.budget)?,
+        budget_floor: small("retry.budget_floor", written.budget_floor, 0, 1_000_000)?,
         buffer: size("retry.buffer_kib", written.buffer_kib, 0, 1_024, 10)?,
     })
 }

@@ -13,14 +13,14 @@ use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 
 use service::certificates::CertificateSection;
+use service::config::Listen;
 
 /// `[edge]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeSection {
     /// The listener for HTTP without TLS.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The pseudonym in `Via` and `Cache-Status`.
     #[serde(default = "name")]
     pub name: String,
@@ -76,7 +76,7 @@ impl EdgeSection {
     #[must_use]
     pub fn new(listen: SocketAddr) -> EdgeSection {
         EdgeSection {
-            listen,
+            listen: listen.into(),
             name: name(),
             trusted_proxies: Vec::new(),
             balance: Balance::default(),
@@ -137,8 +137,7 @@ impl Balance {
 #[serde(deny_unknown_fields)]
 pub struct TlsSection {
     /// The listener for HTTP with TLS.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// The chain, the server's own certificate first; renewed files are read while the edge runs.
     pub certificate: PathBuf,
     /// Its private key.
@@ -220,6 +219,10 @@ numbers! {
     RetrySection {
         /// All attempts of a request, the first included.
         attempts: u64 = 6,
+        /// The part of the requests of ten seconds that may be retries. A retry that succeeds does not count.
+        budget: f64 = 0.2,
+        /// Retries in ten seconds that are allowed however few requests there are.
+        budget_floor: u64 = 30,
         /// How much of a body is kept to be sent again, in KiB; a larger body is sent once, as it arrives.
         buffer_kib: u64 = 64,
     }

@@ -1,10 +1,9 @@
 //! Tables follow the fleet of the view: what stays keeps its breaker and connections, and nothing goes backwards.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, OnceLock};
 
-use api::explanation::RegionState;
 use api::status::BreakerState;
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -15,29 +14,10 @@ use super::super::metrics::EdgeMetrics;
 use super::super::testing;
 use super::Forwarding;
 use crate::fleet::{Fleet, NodeId, RegionIndex};
-use crate::location::{Database, Locator, Places};
-use crate::policy::{Assignment, Nearest, Policy};
-use crate::signals::Signals;
-use crate::view::{RegionView, View};
+use crate::view::View;
 
 fn view(fleet: &Arc<Fleet>) -> Arc<View> {
-    static PLACES: OnceLock<Arc<Places>> = OnceLock::new();
-    let places = PLACES.get_or_init(|| {
-        let locator = Locator::new(Vec::new(), Database::shipped().unwrap());
-        Arc::new(Places::build(locator, |located| Nearest.order(&testing::fleet(&[1]), located)).unwrap())
-    });
-    let region = |nodes: usize| RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true; nodes] };
-    Arc::new(View {
-        epoch: 1,
-        regions: fleet.regions.iter().map(|one| region(one.nodes.len())).collect(),
-        signals: Arc::new(Signals::new(fleet, places.classes().len())),
-        fleet: Arc::clone(fleet),
-        places: Arc::clone(places),
-        assignment: Assignment::default(),
-        ttl: 5,
-        fail_open: false,
-        frozen: false,
-    })
+    Arc::new(testing::view(fleet))
 }
 
 fn forwarding(fleet: &Arc<Fleet>) -> (Forwarding, watch::Sender<Arc<View>>, Registry) {

@@ -190,8 +190,9 @@ pub(in super::super) fn trouble(parts: &Parts, problem: Problem) -> Reply {
     let frame = Frame::new(texts, heading.clone(), parts);
     let page = MessagePage { frame, heading, words: texts.text(words).into_owned(), home };
     let mut reply = render(texts, status, "message.html", &page);
-    if problem.kind() == Kind::NoVenue {
-        reply.headers_mut().insert(api::headers::PROBLEM, HeaderValue::from_static(Kind::NoVenue.slug()));
+    // The edge asks another node then, and cannot tell it from the words.
+    if matches!(problem.kind(), Kind::NoVenue | Kind::Overloaded | Kind::Busy) {
+        reply.headers_mut().insert(api::headers::PROBLEM, HeaderValue::from_static(problem.kind().slug()));
     }
     let told = problem.into_reply();
     for name in [ALLOW, RETRY_AFTER] {
