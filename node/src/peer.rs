@@ -5,7 +5,8 @@
 //!
 //! # Invariants
 //! - The replica receives nothing from a peer before the peer's certificate has proved its name.
-//! - A link ends when its peer's certificate would be refused now ([`TlsIdentity`]).
+//! - A link ends when files that have changed refuse its peer's certificate ([`TlsIdentity`]). A certificate that expires
+//!   is refused at the next handshake, because to end links that work would stop replication in every region at once.
 //! - A peer that reads slowly is disconnected, not waited for. A peer that sends faster than we apply has to wait.
 //!
 //! # Not here

@@ -79,7 +79,8 @@ pub fn engine_in(data: &Path) -> Option<Engine> {
     }
 }
 
-/// Opens the store of a node that does not run, to read it. Nothing is repaired.
+/// Opens the store of a node that does not run, to read it. Erasures that a crash has cut short are finished
+/// ([`replication::Sealed::open`]); nothing else is repaired.
 ///
 /// # Errors
 /// [`StorageError`] if there is none, or it does not open.
