@@ -46,6 +46,20 @@ pub enum ChangeError {
 /// dependencies, the actor's length, the actor.
 pub(crate) const HEAD: usize = 9;
 pub(crate) const ACTOR_LEN: usize = 16;
+/// The type of a chunk that holds one change, not deflated.
+pub(crate) const CHANGE: u8 = 1;
+
+/// Specifications of the columns of a change that we write. Changes with others are refused.
+pub(crate) mod column {
+    pub(crate) const KEY_TEXT: u64 = 21;
+    pub(crate) const INSERT: u64 = 52;
+    pub(crate) const ACTION: u64 = 66;
+    pub(crate) const VALUE_LENGTHS: u64 = 86;
+    pub(crate) const VALUES: u64 = 87;
+    pub(crate) const REPLACED_COUNTS: u64 = 112;
+    pub(crate) const REPLACED_ACTORS: u64 = 113;
+    pub(crate) const REPLACED_COUNTERS: u64 = 115;
+}
 
 /// The hash covers the chunk from its type byte on (Automerge binary format, "Chunk").
 pub(crate) fn chunk_hash(bytes: &[u8]) -> ChangeHash {

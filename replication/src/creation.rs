@@ -12,23 +12,17 @@
 
 use std::collections::BTreeSet;
 
-use crate::chunk::{ACTOR_LEN, ChangeHash, HEAD, Rest, chunk_hash};
+use crate::chunk::column::{ACTION, INSERT, KEY_TEXT, REPLACED_COUNTS, VALUE_LENGTHS, VALUES};
+use crate::chunk::{ACTOR_LEN, CHANGE, ChangeHash, HEAD, Rest, chunk_hash};
 use crate::value::Value;
 
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
-const CHANGE: u8 = 1;
 /// Most fields that are read here.
 const MAX_FIELDS: usize = 64;
 /// No dependency; then the actor's length.
 const BEFORE_ACTOR: [u8; 2] = [0, ACTOR_LEN as u8];
 /// Seq 1, first operation 1, time 0, no message, no other actors.
 const AFTER_ACTOR: [u8; 5] = [1, 1, 0, 0, 0];
-const KEY_TEXT: u8 = 21;
-const INSERT: u8 = 52;
-const ACTION: u8 = 66;
-const VALUE_LENGTHS: u8 = 86;
-const VALUES: u8 = 87;
-const REPLACED_COUNTS: u8 = 112;
 /// The action of an operation that puts a value.
 const PUT: u64 = 1;
 const INT: u64 = 4;
@@ -100,7 +94,7 @@ pub(crate) fn encode(actor: [u8; ACTOR_LEN], fields: &[(&str, Scalar<'_>)]) -> (
     body.extend_from_slice(&AFTER_ACTOR);
     put(&mut body, columns().count() as u64);
     for (column, data) in columns() {
-        body.push(*column);
+        put(&mut body, *column);
         put(&mut body, data.len() as u64);
     }
     columns().for_each(|(_, data)| body.extend_from_slice(data));
@@ -133,7 +127,7 @@ pub(crate) fn decode(chunk: &[u8]) -> Option<Vec<(&str, Scalar<'_>)>> {
     }
     for (column, length) in columns {
         let data = rest.take(*length)?;
-        match u8::try_from(*column).ok()? {
+        match *column {
             KEY_TEXT => keys = Some(data),
             VALUE_LENGTHS => lengths = Some(data),
             VALUES => values = data,

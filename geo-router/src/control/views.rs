@@ -73,7 +73,7 @@ pub(super) fn log_changes(old: &View, new: &View) {
 /// after a moment.
 const START: Duration = Duration::from_secs(10);
 
-/// What was said of routers that are not heard.
+/// The last notice to operators about routers that are not heard.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FrozenNotice {
     /// The router has decided since it started.
@@ -81,7 +81,7 @@ pub(super) struct FrozenNotice {
     is_told: bool,
 }
 
-/// What is to be said.
+/// A notice to operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Notice {
     Frozen,

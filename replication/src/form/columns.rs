@@ -4,24 +4,15 @@
 //! index beyond the list of actors makes it panic. Both are refused here. Only lengths of runs, numbers of replaced
 //! operations and actor indices are decoded (Automerge binary format, "Change" and "Columns").
 
-use crate::chunk::{HEAD, Rest};
+use crate::chunk::column::{
+    ACTION, INSERT, KEY_TEXT, REPLACED_ACTORS, REPLACED_COUNTERS, REPLACED_COUNTS, VALUE_LENGTHS, VALUES,
+};
+use crate::chunk::{CHANGE, HEAD, Rest};
 
 /// Most operations of one change.
 pub(super) const MAX_OPERATIONS: u64 = 1_024;
 /// Most operations that the operations of one change replace.
 const MAX_REPLACED: u64 = 16_384;
-
-/// A chunk that holds one change, not deflated.
-const CHANGE: u8 = 1;
-/// Column specifications of the columns that we write. Others are refused.
-const KEY_TEXT: u64 = 21;
-const INSERT: u64 = 52;
-const ACTION: u64 = 66;
-const VALUE_LENGTHS: u64 = 86;
-const VALUES: u64 = 87;
-const REPLACED_COUNTS: u64 = 112;
-const REPLACED_ACTORS: u64 = 113;
-const REPLACED_COUNTERS: u64 = 115;
 
 /// Whether decoding these bytes takes time and memory in proportion to their length, and every actor index is valid.
 pub(super) fn are_bounded(bytes: &[u8]) -> bool {

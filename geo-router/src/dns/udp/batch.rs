@@ -21,7 +21,7 @@ struct Outbox {
     filled: usize,
 }
 
-/// What the kernel fills for each batch.
+/// The buffers that the kernel fills for each batch.
 struct Inbox {
     places: Vec<[u8; LONGEST_QUERY]>,
     headers: MultiHeaders<SockaddrStorage>,
@@ -33,8 +33,8 @@ pub(super) fn serve(socket: &UdpSocket, worker: &mut Worker) -> io::Result<()> {
     let sources = Sources::of(socket.local_addr()?);
     let headers = MultiHeaders::preallocate(BATCH, sources.room());
     let mut inbox = Inbox { places: vec![[0; LONGEST_QUERY]; BATCH], headers, sources };
-    let nobody = SocketAddr::from(([0, 0, 0, 0], 0));
-    let answers = std::array::from_fn(|_| Answer { octets: Vec::new(), to: nobody, source: None });
+    let unset = SocketAddr::from(([0, 0, 0, 0], 0));
+    let answers = std::array::from_fn(|_| Answer { octets: Vec::new(), to: unset, source: None });
     let mut outbox = Outbox { answers, filled: 0 };
     let mut senders = Senders::of(sources, BATCH);
     let mut failures = Failures::default();
