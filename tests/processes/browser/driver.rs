@@ -243,6 +243,7 @@ impl Browser {
     /// page may be cached, and none of the browser's own stores has any of them.
     #[track_caller]
     pub(crate) fn kept_private(&self, secrets: &[&str]) {
+        secrets.iter().for_each(|secret| told_by_no_chance(secret));
         let forms = secrets.iter().flat_map(|secret| {
             let encoded: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
             [(*secret).to_owned(), encoded.replace('+', "%20"), encoded]
@@ -312,6 +313,14 @@ impl Drop for Browser {
         // The driver ends its browser; an error means that it is gone already.
         let _ = self.runtime.block_on(self.client.clone().close());
     }
+}
+
+/// Checks that a text which must not be found stands nowhere by chance: a few digits alone are also in times, ports and
+/// counts.
+#[track_caller]
+pub(crate) fn told_by_no_chance(secret: &str) {
+    let digits = secret.bytes().all(|byte| byte.is_ascii_digit());
+    assert!(secret.len() >= if digits { 7 } else { 4 }, "{secret} is also found by chance");
 }
 
 fn capabilities(reader: Reader, folder: &Path) -> serde_json::Map<String, Value> {
