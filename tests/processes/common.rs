@@ -29,3 +29,11 @@ pub(crate) use wait::{holds, within};
 
 /// The binary under test.
 pub(crate) const MERIDIAN: &str = env!("CARGO_BIN_EXE_meridian");
+
+/// Checks that a text which must not be found stands nowhere by chance: a few digits alone are also in times, ports and
+/// counts.
+#[track_caller]
+pub(crate) fn told_by_no_chance(secret: &str) {
+    let digits = secret.bytes().all(|byte| byte.is_ascii_digit());
+    assert!(secret.len() >= if digits { 7 } else { 4 }, "{secret} is also found by chance");
+}

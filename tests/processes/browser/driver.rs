@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use url::{ParseError, Url};
 
 use crate::common::process::Process;
-use crate::common::{net, within};
+use crate::common::{net, told_by_no_chance, within};
 
 /// Time limit of everything that a page does.
 const SOON: Duration = Duration::from_secs(30);
@@ -313,14 +313,6 @@ impl Drop for Browser {
         // The driver ends its browser; an error means that it is gone already.
         let _ = self.runtime.block_on(self.client.clone().close());
     }
-}
-
-/// Checks that a text which must not be found stands nowhere by chance: a few digits alone are also in times, ports and
-/// counts.
-#[track_caller]
-pub(crate) fn told_by_no_chance(secret: &str) {
-    let digits = secret.bytes().all(|byte| byte.is_ascii_digit());
-    assert!(secret.len() >= if digits { 7 } else { 4 }, "{secret} is also found by chance");
 }
 
 fn capabilities(reader: Reader, folder: &Path) -> serde_json::Map<String, Value> {

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::process::{Process, exists};
-use super::{Call, MERIDIAN, holds, net, within};
+use super::{Call, MERIDIAN, holds, net, told_by_no_chance, within};
 
 /// The regions in the order of their numbers.
 pub(crate) const REGIONS: [&str; 3] = ["eu-central", "us-east", "ap-southeast"];
@@ -123,6 +123,21 @@ impl Up {
         let region = answer.json()["region"].as_str().unwrap().to_owned();
         assert_eq!(answer.header("meridian-region"), Some(&*region));
         region
+    }
+
+    /// No log of the deployment has any of these.
+    pub(crate) fn logged_nothing_of(&self, secrets: &[&str]) {
+        secrets.iter().for_each(|secret| told_by_no_chance(secret));
+        let mut logs = 0;
+        for entry in std::fs::read_dir(&self.data).unwrap() {
+            let Ok(log) = std::fs::read_to_string(entry.unwrap().path().join("log")) else { continue };
+            logs += 1;
+            for secret in secrets {
+                let told = log.lines().find(|line| line.contains(secret));
+                assert_eq!(told, None, "a log has {secret}");
+            }
+        }
+        assert!(logs >= 4, "the logs are read");
     }
 
     pub(crate) fn stop(mut self) {
