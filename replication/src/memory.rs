@@ -9,7 +9,8 @@
 //! | [`MemoryStorage::crash`]: the machine dies | a prefix of each bucket's unsynced batches, durable from now on; a bucket that was dropped since the last sync may be back |
 //! | [`MemoryStorage::restore`]: an old backup is put back | the snapshot |
 //! | [`MemoryStorage::lose_bucket`], [`MemoryStorage::revert_bucket`] | all buckets but one |
-//! | [`MemoryStorage::flip`]: a bit of the disk flips | everything, but one value cannot be read |
+//! | [`MemoryStorage::flip`]: a bit of the disk flips, and the engine sees it | everything, but one value cannot be read |
+//! | [`MemoryStorage::rot`]: a bit of the disk flips, and the engine does not see it | everything, but one value is another one |
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -95,6 +96,17 @@ impl MemoryStorage {
         let Some(table) = inner.visible.get_mut(&bucket) else { return false };
         let Some(key) = table.values.keys().nth(nth) else { return false };
         table.damaged.insert(key.clone());
+        true
+    }
+
+    /// A bit of a value flips where no checksum of the engine covers it: it is read as it is now. Returns whether there is
+    /// such a value. `bit` counts from the first bit of the value, and goes round.
+    pub fn rot(&self, bucket: Bucket, key: &[u8], bit: usize) -> bool {
+        let mut inner = self.lock();
+        let value = inner.visible.get_mut(&bucket).and_then(|table| table.values.get_mut(key));
+        let Some(value) = value.filter(|value| !value.is_empty()) else { return false };
+        let bit = bit % (value.len() * 8);
+        value[bit / 8] ^= 1 << (bit % 8);
         true
     }
 
@@ -323,6 +335,17 @@ mod tests {
         storage.crash(|_, count| count);
         assert_eq!(storage.buckets().into_iter().collect::<Vec<_>>(), [Bucket::Lasting]);
         assert_eq!(get(&storage, Bucket::Lasting, b"m").unwrap(), b"2");
+    }
+
+    #[test]
+    fn a_rotten_value_is_read_as_it_is_until_it_is_written_again() {
+        let storage = MemoryStorage::default();
+        put(&storage, DAY, b"a", b"1");
+        assert!(storage.rot(DAY, b"a", 9));
+        assert!(!storage.rot(DAY, b"b", 0) && !storage.rot(Bucket::Lasting, b"a", 0));
+        assert_eq!(get(&storage, DAY, b"a").unwrap(), b"3");
+        put(&storage, DAY, b"a", b"1");
+        assert_eq!(get(&storage, DAY, b"a").unwrap(), b"1");
     }
 
     #[test]

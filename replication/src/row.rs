@@ -48,7 +48,11 @@ pub struct Row {
     left: usize,
 }
 
-/// The stored form. It begins with 0 or 1, which tells it from a sealed one ([`crate::Sealed`]). `left` follows it, unless it is zero; rows of older versions do not have it.
+/// First byte of a row that lacks something. What follows is stored as every row is.
+const PARTIAL: u8 = 3;
+
+/// The stored form. It begins with 0 or 1, which tells it from a sealed one ([`crate::Sealed`]) and from one that lacks
+/// something. `left` follows it, unless it is zero; rows of older versions do not have it.
 #[derive(Serialize, Deserialize)]
 struct StoredRow {
     chunk: Option<Chunk>,
@@ -59,7 +63,8 @@ impl Row {
     /// Reads a stored row.
     ///
     /// # Errors
-    /// [`ChangeError`] if the bytes are not what [`Row::encode`] wrote.
+    /// [`ChangeError`] if the bytes are not what [`Row::encode`] wrote. So a row that lacks something is an error as well:
+    /// a reader must not take a part for the whole.
     pub fn decode(bytes: &[u8]) -> Result<Row, ChangeError> {
         let (stored, rest) = postcard::take_from_bytes::<StoredRow>(bytes).map_err(|_| ChangeError::Row)?;
         let left = if rest.is_empty() { 0 } else { postcard::from_bytes(rest).map_err(|_| ChangeError::Row)? };
@@ -79,6 +84,24 @@ impl Row {
         if self.left > 0 {
             bytes = postcard::to_extend(&self.left, bytes).map_err(|_| ChangeError::Row)?;
         }
+        Ok(bytes)
+    }
+
+    /// Reads what is there of a row that lacks something.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the bytes are not what [`Row::encode_partial`] wrote.
+    pub(crate) fn decode_partial(bytes: &[u8]) -> Result<Row, ChangeError> {
+        bytes.strip_prefix(&[PARTIAL]).ok_or(ChangeError::Row).and_then(Row::decode)
+    }
+
+    /// The stored form of a row that lacks something.
+    ///
+    /// # Errors
+    /// [`ChangeError::Row`] if it cannot be encoded.
+    pub(crate) fn encode_partial(self) -> Result<Vec<u8>, ChangeError> {
+        let mut bytes = self.encode()?;
+        bytes.insert(0, PARTIAL);
         Ok(bytes)
     }
 

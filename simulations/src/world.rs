@@ -16,6 +16,7 @@ mod machines;
 mod network;
 mod phases;
 mod rest;
+mod rot;
 mod router;
 mod sample;
 mod sealed;

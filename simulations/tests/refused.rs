@@ -322,6 +322,7 @@ fn every_kind_of_fault_survives_its_file() {
         region("remove", "").replace("1s", "2s"),
         region("rejoin", "").replace("1s", "3s"),
         fault("night", "for = \"9h\""),
+        region("rot", "share = 0.125"),
     ];
     let plain =
         ["bridge", "crash", "kill", "restart", "pause", "full-disk", "lying-disk", "hung-disk", "lose-bucket", "flip"];

@@ -4,7 +4,7 @@
 //! `meridian simulate run simulations/scenarios/swarm.toml --seed N` shows it again, `meridian simulate shrink` cuts it
 //! down.
 //!
-//! Three smaller swarms cover situations that the large one reaches too rarely.
+//! Four smaller swarms cover situations that the large one reaches too rarely.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use simulations::coverage::Coverage;
 use simulations::run::{Keep, run};
-use simulations::scenario::Scenario;
+use simulations::scenario::{FaultKind, Scenario};
 use simulations::sweep::{Failure, SweepObserver, Swept, sweep};
 
 fn scenario() -> Scenario {
@@ -48,6 +48,15 @@ fn finds_nothing(scenario: &Scenario, seeds: Range<u64>) -> Swept {
 #[test]
 fn the_swarm_of_erasures_finds_nothing() {
     finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-erasures.toml")).unwrap(), 0..125);
+}
+
+#[test]
+fn the_swarm_of_rot_finds_nothing() {
+    let swept = finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-rot.toml")).unwrap(), 0..75);
+    if asked().is_none() {
+        let rotten = swept.coverage.get(&Coverage::Fault(FaultKind::Rot));
+        assert!(rotten.is_some_and(|seeds| *seeds >= 15), "{:?}", swept.coverage);
+    }
 }
 
 #[test]

@@ -41,9 +41,10 @@ impl<S: Storage> Replica<S> {
                 "a row that is being written is compacted"
             );
             self.compaction_due.remove(&key);
-            let (bucket, (mut row, existed)) = (key.bucket(), self.row_or_lack(&key)?);
+            let (bucket, found) = (key.bucket(), self.row_or_lack(&key)?);
+            let mut row = found.row;
             // It may have been erased, or its day dropped, since it became due.
-            if existed && row.wants_compaction() {
+            if found.is_stored && !found.is_damaged && row.wants_compaction() {
                 row.compact().map_err(StorageError::corrupt("row", bucket))?;
                 let row = row.encode().map_err(StorageError::corrupt("row", bucket))?;
                 self.pending.put(bucket, document_key(&key), row);

@@ -163,12 +163,12 @@ impl<S: Storage> Replica<S> {
                 Reference::Erased(name, until, Reason::Subject)
             }
             (Body::Change(change), None) => {
-                let (row, existed) = self.row_or_lack(&key)?;
-                if !row.has_room(&change, Bounds::foreign(&key)) {
+                let found = self.row_or_lack(&key)?;
+                if !found.row.has_room(&change, Bounds::foreign(&key)) {
                     self.events.push_back(Event::Refused { peer: peer.clone(), dot });
                     return Ok(());
                 }
-                return self.put_change(&key, row, existed, dot, hlc, change);
+                return self.put_change(&key, found, dot, hlc, change);
             }
             (Body::Tombstone(reason), None) => {
                 self.put_tombstone(&key, reason, dot, hlc);

@@ -1,18 +1,21 @@
 //! Repair: rows that do not decode, or lack what their log says, are fetched from peers again.
 //!
 //! # The algorithm
-//! 1. A *lack* is noted when the scrub, a frame that is to be sent, a reader or a write meets a damaged row. The row stays
-//!    as it is, so that readers see that it does not decode and say so.
+//! 1. A *lack* is noted when the scrub, a frame that is to be sent, a reader or a write meets a damaged row. What comes in
+//!    from then on is put into a *partial* row, which readers cannot decode either, so they say that it is damaged.
+//!    Otherwise they would show a part of the document as the whole.
 //! 2. Each linked peer in turn is asked for the changes of rows that lack something. What it sends is checked as every
 //!    entry from outside, and taken only if the version vector covers it already: anything else comes with its log.
-//! 3. A row that has everything again is *healed*. If every configured peer has answered and something is still missing,
-//!    it is *lost*: its log entries go, and the log is sent on without them.
+//! 3. A row that has the change of every entry of its log again is *healed*, and readers see it. If every configured peer
+//!    has answered and something is still missing, it is *lost*: its log entries go, the log is sent on without them, and
+//!    readers see what is left.
 //!
 //! A replica without peers keeps a damaged row, because the rest of it may be all that there is.
 //!
 //! # Invariants
 //! - A log is sent only as far as its changes are here, because a peer takes a gap for an expired document.
 //! - A peer is believed about a change only if no other entry lies under its dot here.
+//! - A reader never sees a row that lacks a change which it had before it was damaged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -36,15 +39,33 @@ const ANSWER_BYTES: usize = 256 * 1024;
 /// What one row lacks.
 #[derive(Debug, Default)]
 struct Lack {
-    /// Log entries whose changes are not in the row. Empty if only a comparison with a peer, or a reader, found it.
+    /// Log entries whose changes may not be in the row. Empty if only a comparison with a peer, or a reader, found it.
     dots: BTreeSet<Dot>,
-    /// The row does not decode. What it held is not known; the scrub's walk through the log finds what is missing after
-    /// its repair.
+    /// The row does not decode, or is a partial one.
     unreadable: bool,
+    /// The entries of an unreadable row are in `dots`.
+    is_counted: bool,
     /// Peers that have nothing more of it.
     answered: BTreeSet<NodeName>,
     /// It came from this peer that something is missing. No other one is asked.
     only: Option<LinkId>,
+}
+
+/// The row of a document as a write finds it.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// What is there of it.
+    pub(super) row: Row,
+    pub(super) is_stored: bool,
+    pub(super) is_damaged: bool,
+}
+
+impl Found {
+    /// The form in which the row is stored again.
+    pub(super) fn encode(self, bucket: Bucket) -> Result<Vec<u8>, StorageError> {
+        let encoded = if self.is_damaged { self.row.encode_partial() } else { self.row.encode() };
+        encoded.map_err(StorageError::corrupt("row", bucket))
+    }
 }
 
 /// Rows that lack something.
@@ -123,14 +144,25 @@ impl<S: Storage> Replica<S> {
         }
     }
 
-    /// The row of a document; an empty one if it does not decode, which is noted.
-    pub(super) fn row_or_lack(&mut self, key: &DocumentKey) -> Result<(Row, bool), StorageError> {
-        let Some(stored) = self.get(key.bucket(), &document_key(key))? else { return Ok((Row::default(), false)) };
-        if let Ok(row) = Row::decode(&stored) {
-            return Ok((row, true));
+    /// The row of a document. If it is damaged, that is noted.
+    pub(super) fn row_or_lack(&mut self, key: &DocumentKey) -> Result<Found, StorageError> {
+        let found = self.found(key)?;
+        if found.is_damaged {
+            self.note_unreadable(*key);
         }
-        self.note_unreadable(*key);
-        Ok((Row::default(), true))
+        Ok(found)
+    }
+
+    /// The row of a document, with what is there of a damaged one.
+    fn found(&self, key: &DocumentKey) -> Result<Found, StorageError> {
+        let Some(stored) = self.get(key.bucket(), &document_key(key))? else { return Ok(Found::default()) };
+        Ok(match Row::decode(&stored) {
+            Ok(row) => Found { row, is_stored: true, is_damaged: false },
+            Err(_) => {
+                let row = Row::decode_partial(&stored).unwrap_or_default();
+                Found { row, is_stored: true, is_damaged: true }
+            }
+        })
     }
 
     /// Whether the row of a living document holds the change at `dot`; true if the document is over or erased.
@@ -138,9 +170,7 @@ impl<S: Storage> Replica<S> {
         if key.expires_at <= self.gone_through() {
             return Ok(true);
         }
-        let stored = self.get(key.bucket(), &document_key(key))?;
-        let is_there = stored.and_then(|stored| Row::decode(&stored).ok()).is_some_and(|row| row.has_dot(dot));
-        Ok(is_there || self.is_dead(key)? || self.is_destroyed(key))
+        Ok(self.found(key)?.row.has_dot(dot) || self.is_dead(key)? || self.is_destroyed(key))
     }
 
     /// Asks every peer that has nothing left to answer for rows that lack something.
@@ -164,8 +194,7 @@ impl<S: Storage> Replica<S> {
             }
             let mut rows = Vec::new();
             for key in &keys {
-                let stored = self.get(key.bucket(), &document_key(key))?;
-                let row = stored.and_then(|stored| Row::decode(&stored).ok()).unwrap_or_default();
+                let row = self.found(key)?.row;
                 rows.push((*key, row.hashes_within(&self.vector).into_iter().collect::<Vec<ChangeHash>>()));
             }
             self.repairs.asked.insert(id, (now.mono, keys));
@@ -180,11 +209,8 @@ impl<S: Storage> Replica<S> {
         let mut bytes = 0;
         for (key, have) in want.rows {
             let is_dead = self.is_dead(&key)?;
-            let (row, existed) = self.row_or_lack(&key)?;
-            // Of a row that does not decode here there is nothing to send.
-            debug_assert!(
-                !row.is_empty() || !existed || self.repairs.lacking.contains_key(&key) || self.repairs.is_full()
-            );
+            // Of a damaged row, what is there of it is sent.
+            let row = self.row_or_lack(&key)?.row;
             let dots: Vec<Dot> = row.dots().into_iter().filter(|dot| !is_dead && self.durable.contains(*dot)).collect();
             let mut is_whole = true;
             for (dot, change) in row.find_all(&dots).unwrap_or_default() {
@@ -224,7 +250,9 @@ impl<S: Storage> Replica<S> {
                 Err(_) => self.events.push_back(Event::Refused { peer: peer.clone(), dot }),
             }
         }
-        for key in keys.into_iter().filter(|key| repair.whole.contains(key)) {
+        let answered: Vec<DocumentKey> = keys.into_iter().filter(|key| repair.whole.contains(key)).collect();
+        self.count_entries(&answered)?;
+        for key in answered {
             self.judge(&key, id, &peer)?;
         }
         // An answer without news is not asked for again before the next heartbeat.
@@ -247,8 +275,8 @@ impl<S: Storage> Replica<S> {
                 return Ok(());
             }
         }
-        let (row, existed) = self.row_or_lack(&key)?;
-        if row.has_dot(dot) || !row.has_room(&change, Bounds::foreign(&key)) {
+        let mut found = self.row_or_lack(&key)?;
+        if found.row.has_dot(dot) || !found.row.has_room(&change, Bounds::foreign(&key)) {
             return Ok(());
         }
         // A comparison alone did not prove that something is missing; this does.
@@ -257,8 +285,13 @@ impl<S: Storage> Replica<S> {
         {
             self.events.push_back(Event::DamageFound(key.bucket()));
         }
+        if !found.is_stored {
+            // The whole row was gone. Readers must not see it before all of it is back.
+            found.is_damaged = true;
+            self.note_unreadable(key);
+        }
         self.pending.force = true;
-        self.put_change(&key, row, existed, dot, hlc, change)
+        self.put_change(&key, found, dot, hlc, change)
     }
 
     fn entry_at(&self, bucket: Bucket, dot: Dot) -> Result<Option<LogEntry>, StorageError> {
@@ -266,24 +299,59 @@ impl<S: Storage> Replica<S> {
         stored.map(|stored| StorageError::decode(&stored, "log entry", bucket)).transpose()
     }
 
+    /// Finds the log entries of damaged rows. Reads the log of a bucket once for all of its rows that are new.
+    fn count_entries(&mut self, answered: &[DocumentKey]) -> Result<(), StorageError> {
+        let is_new = |lack: &Lack| lack.unreadable && !lack.is_counted;
+        let new = answered.iter().filter(|key| self.repairs.lacking.get(key).is_some_and(is_new));
+        for bucket in new.map(DocumentKey::bucket).collect::<BTreeSet<Bucket>>() {
+            let lacking = &mut self.repairs.lacking;
+            let mut found: BTreeMap<DocumentKey, &mut Lack> = lacking
+                .iter_mut()
+                .filter(|(key, lack)| key.bucket() == bucket && is_new(lack))
+                .map(|(key, lack)| (*key, lack))
+                .collect();
+            found.values_mut().for_each(|lack| lack.is_counted = true);
+            scan_logs(&self.storage, bucket, &mut |dot, entry| {
+                if let Reference::Change(key) = entry.what
+                    && let Some(lack) = found.get_mut(&key)
+                {
+                    lack.dots.insert(dot);
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     /// A peer has sent everything that it has of a row.
     fn judge(&mut self, key: &DocumentKey, id: LinkId, peer: &NodeName) -> Result<(), StorageError> {
-        let stored = self.get(key.bucket(), &document_key(key))?;
-        let row = stored.map(|stored| Row::decode(&stored)).transpose().ok();
+        let found = self.found(key)?;
         let Some(lack) = self.repairs.lacking.get_mut(key) else { return Ok(()) };
         if lack.only == Some(id) {
             self.repairs.lacking.remove(key);
             return Ok(());
         }
-        if let Some(row) = &row {
-            lack.unreadable = false;
-            lack.dots.retain(|dot| !row.as_ref().is_some_and(|row| row.has_dot(*dot)));
-        }
+        lack.dots.retain(|dot| !found.row.has_dot(*dot));
         lack.answered.insert(peer.clone());
-        if lack.dots.is_empty() && !lack.unreadable {
-            self.repairs.lacking.remove(key);
-            self.events.push_back(Event::DamageHealed(key.bucket()));
+        // A damaged row without entries has nothing to be healed by: it is lost once all peers have said so.
+        if !lack.dots.is_empty() || (found.is_damaged && found.row.is_empty()) {
+            return Ok(());
         }
+        self.repairs.lacking.remove(key);
+        if found.is_damaged {
+            self.put_whole(key, found.row)?;
+        }
+        self.events.push_back(Event::DamageHealed(key.bucket()));
+        Ok(())
+    }
+
+    /// A damaged row has everything that there is of it: readers see it again.
+    fn put_whole(&mut self, key: &DocumentKey, row: Row) -> Result<(), StorageError> {
+        let bucket = key.bucket();
+        let row = row.encode().map_err(StorageError::corrupt("row", bucket))?;
+        self.pending.put(bucket, document_key(key), row);
+        self.pending.records += 1;
+        self.pending.changed.push(key.name);
+        self.pending.force = true;
         Ok(())
     }
 
@@ -308,12 +376,16 @@ impl<S: Storage> Replica<S> {
     fn lose(&mut self, key: &DocumentKey, lack: Lack) -> Result<(), StorageError> {
         let bucket = key.bucket();
         let mut dots = lack.dots;
-        // An entry of a peer may have written the row anew since it was read last.
-        let stored = self.get(bucket, &document_key(key))?;
-        if lack.unreadable && stored.is_some_and(|stored| Row::decode(&stored).is_err()) {
+        let found = self.found(key)?;
+        if found.is_damaged {
             dots.extend(self.dots_of(key)?);
-            self.pending.remove(bucket, document_key(key));
-            self.pending.count(bucket, -1, 0);
+            dots.retain(|dot| !found.row.has_dot(*dot));
+            if found.row.is_empty() {
+                self.pending.remove(bucket, document_key(key));
+                self.pending.count(bucket, -1, 0);
+            } else {
+                self.put_whole(key, found.row)?;
+            }
         }
         for dot in dots {
             self.pending.remove(bucket, log_key(dot));

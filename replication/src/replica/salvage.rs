@@ -129,7 +129,7 @@ impl<S: Storage> Replica<S> {
                 if self.is_dead(&key)? {
                     return Ok(Fate::Goes);
                 }
-                let Some(dots) = self.row_or_lack(&key)?.0.dots_beside(orphan) else { return Ok(Fate::Goes) };
+                let Some(dots) = self.row_or_lack(&key)?.row.dots_beside(orphan) else { return Ok(Fate::Goes) };
                 dots
             }
             Reference::Tombstone(name, until, _) | Reference::Erased(name, until, _) => {
@@ -151,11 +151,11 @@ impl<S: Storage> Replica<S> {
     fn issue_again(&mut self, orphan: Dot, entry: &LogEntry) -> Result<(), StorageError> {
         match entry.what {
             Reference::Change(key) => {
-                let (row, existed) = self.row_or_lack(&key)?;
-                let found = row.find(orphan).map_err(StorageError::corrupt("row", key.bucket()))?;
-                let Some(change) = found else { return Ok(()) };
+                let found = self.row_or_lack(&key)?;
+                let change = found.row.find(orphan).map_err(StorageError::corrupt("row", key.bucket()))?;
+                let Some(change) = change else { return Ok(()) };
                 let (dot, hlc) = self.issue();
-                self.put_change(&key, row, existed, dot, hlc, change.clone())?;
+                self.put_change(&key, found, dot, hlc, change.clone())?;
                 self.note_issued(Delta { dot, hlc, key, body: Body::Change(change) });
             }
             Reference::Tombstone(name, until, reason) | Reference::Erased(name, until, reason) => {

@@ -309,7 +309,7 @@ impl<S: Storage> Replica<S> {
         }
         let mut changes = BTreeMap::new();
         for (key, dots) in wanted {
-            let row = self.row_or_lack(&key)?.0;
+            let row = self.row_or_lack(&key)?.row;
             changes.extend(row.find_all(&dots).unwrap_or_default());
             for dot in dots.into_iter().filter(|dot| !changes.contains_key(dot)) {
                 if !self.has_change_at(&key, dot)? {

@@ -81,6 +81,12 @@ impl Status {
 }
 
 impl<S: Storage> Replica<S> {
+    /// Whether it takes no writes yet, because it waits for its peers to confirm that its log did not go back in time.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.phase != StartPhase::Running
+    }
+
     /// The replica's state now.
     #[must_use]
     pub fn status(&self, now: Now) -> Status {
@@ -106,7 +112,7 @@ impl<S: Storage> Replica<S> {
             clock: self.clock.reading(),
             horizon: self.horizon,
             doubt: self.clock.doubt(),
-            starting: self.phase != StartPhase::Running,
+            starting: self.is_starting(),
             recovering: self.is_recovering(now),
             filling: self.is_filling(now),
             dropped_too_early: self.dropped_too_early(),

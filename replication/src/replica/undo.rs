@@ -45,17 +45,14 @@ impl<S: Storage> Replica<S> {
                 }
             }
             Reference::Change(key) => {
-                let (mut row, existed) = self.row_or_lack(&key)?;
-                let is_readable = !row.is_empty();
-                row.forget(dot);
-                if !is_readable {
-                    // It stays as it is until it is repaired.
-                } else if row.is_empty() {
+                let mut found = self.row_or_lack(&key)?;
+                found.row.forget(dot);
+                if !found.row.is_empty() {
+                    self.pending.put(bucket, document_key(&key), found.encode(bucket)?);
+                } else if !found.is_damaged {
+                    // A damaged row stays as it is until it is repaired.
                     self.pending.remove(bucket, document_key(&key));
-                    self.pending.count(bucket, -i64::from(existed), 0);
-                } else {
-                    let row = row.encode().map_err(StorageError::corrupt("row", bucket))?;
-                    self.pending.put(bucket, document_key(&key), row);
+                    self.pending.count(bucket, -i64::from(found.is_stored), 0);
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::repair::Found;
 use super::{Outcome, Replica, StartPhase, Ticket};
 use crate::bounds::Bounds;
 use crate::change::Change;
@@ -10,7 +11,6 @@ use crate::encode::encode;
 use crate::ids::{Dot, ReplicaId};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::log::{Body, Delta, LogEntry, Reason, Reference, Tombstone};
-use crate::row::Row;
 use crate::storage::{Storage, StorageError, document_key, log_key, tombstone_key};
 use crate::time::{Hlc, Now, Wall};
 use crate::version::VersionVector;
@@ -126,7 +126,7 @@ impl<S: Storage> Replica<S> {
         seen: &[(DocumentKey, BTreeSet<ChangeHash>)],
     ) -> Result<Ticket, WriteError> {
         for (key, hashes) in seen {
-            let (row, _) = self.whole_row(key)?;
+            let row = self.whole_row(key)?.row;
             let standing = row.hashes().into_iter().filter(|hash| row.stands(*hash));
             if !standing.eq(hashes.iter().copied()) || self.tombstone(key)?.is_some() {
                 return Err(WriteError::Changed);
@@ -136,7 +136,8 @@ impl<S: Storage> Replica<S> {
     }
 
     fn write_change(&mut self, key: DocumentKey, change: Change) -> Result<Outcome, WriteError> {
-        let (row, existed) = self.whole_row(&key)?;
+        let found = self.whole_row(&key)?;
+        let (row, existed) = (&found.row, found.is_stored);
         // The acknowledgement rests on the changes that are already in the row, so a claim must name them.
         let others = row.needs(&self.vector);
         let others: VersionVector = others.iter().filter(|(origin, _)| !self.is_own(*origin)).collect();
@@ -148,7 +149,7 @@ impl<S: Storage> Replica<S> {
             return Err(WriteError::Full);
         }
         let (dot, hlc) = self.issue();
-        self.put_change(&key, row, existed, dot, hlc, change.clone())?;
+        self.put_change(&key, found, dot, hlc, change.clone())?;
         self.note_issued(Delta { dot, hlc, key, body: Body::Change(change) });
         Ok(if existed { Outcome::Amended(dot) } else { Outcome::Created(dot) })
     }
@@ -199,28 +200,27 @@ impl<S: Storage> Replica<S> {
         self.pending.issued.push((delta, head));
     }
 
-    /// The row of a document that a client writes to, and whether it is stored.
-    fn whole_row(&mut self, key: &DocumentKey) -> Result<(Row, bool), WriteError> {
-        let (row, existed) = self.row_or_lack(key)?;
+    /// The row of a document that a client writes to.
+    fn whole_row(&mut self, key: &DocumentKey) -> Result<Found, WriteError> {
+        let found = self.row_or_lack(key)?;
         // An answer must not depend on what is damaged.
-        if existed && row.is_empty() { Err(WriteError::Damaged) } else { Ok((row, existed)) }
+        if found.is_damaged { Err(WriteError::Damaged) } else { Ok(found) }
     }
 
     /// Adds a change to its row and writes the log entry that refers to it, both in one bucket.
     pub(super) fn put_change(
         &mut self,
         key: &DocumentKey,
-        mut row: Row,
-        existed: bool,
+        mut found: Found,
         dot: Dot,
         hlc: Hlc,
         change: Change,
     ) -> Result<(), StorageError> {
-        let bucket = key.bucket();
+        let (bucket, existed) = (key.bucket(), found.is_stored);
         debug_assert!(key.expires_at > self.gone_through(), "a change of a dead document is stored");
-        row.add(dot, change);
-        self.note_compaction(key, &row);
-        self.pending.put(bucket, document_key(key), row.encode().map_err(StorageError::corrupt("row", bucket))?);
+        found.row.add(dot, change);
+        self.note_compaction(key, &found.row);
+        self.pending.put(bucket, document_key(key), found.encode(bucket)?);
         self.put_log(bucket, dot, LogEntry { hlc, what: Reference::Change(*key) });
         if !existed {
             self.pending.count(bucket, 1, 0);

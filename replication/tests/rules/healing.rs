@@ -122,6 +122,65 @@ fn one_change_of_several_comes_back() {
     mesh.until(SOON, "it is back", |mesh| shows_the_same(mesh, 1, 0) && healed(mesh, 1) == 1);
 }
 
+/// What a peer corrects meanwhile is kept, and no reader takes it for the whole document.
+#[test]
+fn a_part_of_a_damaged_document_is_not_shown() {
+    let (mut mesh, keys) = mesh(3, 3);
+    let key = keys[1];
+    mesh.cut(0, 1);
+    damage(&mesh, 1, &key);
+    // The second correction rests on the first one.
+    for number in [7, 8] {
+        let reader = Reader::new(mesh.storages[2].clone(), mesh.config(2, 0).max_retention);
+        let row = reader.row(&key, View::applied(Wall(0))).unwrap().unwrap();
+        let change = row.document().unwrap().amend(&key, &[("n", Some(Value::Int(number)))]).unwrap();
+        let now = mesh.now(2);
+        mesh.replica(2).handle_write(now, Write::Change { key, change }).unwrap();
+        mesh.turn(2);
+        let seen = std::cell::Cell::new(false);
+        mesh.until(SOON, "the correction is here", |mesh| {
+            let reader = Reader::new(mesh.storages[1].clone(), mesh.config(1, 0).max_retention);
+            let row = reader.row(&key, View::applied(Wall(0)));
+            // Damaged, or everything that it had and what is new.
+            seen.set(seen.get() || row.is_err());
+            assert!(row.is_err() || row.unwrap().unwrap().hashes().len() > 1);
+            mesh.agree()
+        });
+        assert!(seen.get() || number == 8, "the damage was there");
+    }
+    mesh.until(SOON, "it is healed", |mesh| shows_the_same(mesh, 1, 2) && healed(mesh, 1) == 1);
+    assert_eq!(lost(&mesh, 1), 0);
+}
+
+/// What comes in for a damaged document that no peer has whole is kept, and shown once the rest is known to be lost.
+#[test]
+fn what_is_left_of_a_lost_document_is_shown() {
+    let (mut mesh, keys) = mesh(2, 2);
+    let key = keys[0];
+    let reader = Reader::new(mesh.storages[0].clone(), mesh.config(0, 0).max_retention);
+    let row = reader.row(&key, View::applied(Wall(0))).unwrap().unwrap();
+    let change = row.document().unwrap().amend(&key, &[("n", Some(Value::Int(7)))]).unwrap();
+    mesh.cut(0, 1);
+    damage(&mesh, 1, &key);
+    let now = mesh.now(0);
+    mesh.replica(0).handle_write(now, Write::Change { key, change: change.clone() }).unwrap();
+    mesh.turn(0);
+    // The creation is damaged on both disks, and the correction is on its way.
+    let of = entries(&mesh, 0, &key).into_iter().map(|(dot, _)| dot).max_by_key(|dot| dot.seq).unwrap();
+    let mut left = replication::Row::default();
+    left.add(of, change.clone());
+    overwrite(&mesh, 0, key.bucket(), row_key(&key), Some(&left.encode().unwrap()));
+    mesh.cuts.clear();
+    let shown = |mesh: &Mesh, at: usize| {
+        let reader = Reader::new(mesh.storages[at].clone(), mesh.config(at, 0).max_retention);
+        Some(reader.row(&key, View::applied(Wall(0))).ok()??.hashes())
+    };
+    mesh.until(SOON, "what is left is shown", |mesh| {
+        shown(mesh, 1) == Some(BTreeSet::from([change.hash()])) && lost(mesh, 1) == 1
+    });
+    assert_eq!(shown(&mesh, 0), shown(&mesh, 1));
+}
+
 #[test]
 fn a_damaged_row_is_not_sent_as_an_expired_one() {
     let (mut mesh, keys) = mesh(3, 1);

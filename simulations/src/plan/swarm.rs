@@ -244,6 +244,7 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
             world.removed = Some(some);
             if kind == FaultKind::Remove { Act::Remove { region } } else { Act::Rejoin { region } }
         }
+        FaultKind::Rot => Act::Rot { region, share: draws.random_range(0.05..1.0) },
         FaultKind::Night => {
             let hours = [2, 9, 23, 49, 120].choose(draws).copied().unwrap_or(9);
             lasts = Duration::from_hours(hours);

@@ -160,10 +160,20 @@ pub enum Act<N = String> {
     Rejoin { region: N },
     /// Every machine is suspended for `for`: clocks go on, and nothing else happens.
     Night {},
+    /// Bits flip in a share of the documents that another region has as well, and the engine does not see it.
+    Rot {
+        region: N,
+        #[serde(default = "a_quarter")]
+        share: f64,
+    },
 }
 
 fn one_percent() -> f64 {
     0.01
+}
+
+fn a_quarter() -> f64 {
+    0.25
 }
 
 impl FaultKind {
@@ -174,7 +184,8 @@ impl FaultKind {
 
     /// Whether a fault of this kind ends by itself, after its `for`.
     pub(crate) fn has_length(self) -> bool {
-        !matches!(self, FaultKind::BelieveClock | FaultKind::Add | FaultKind::Remove | FaultKind::Rejoin)
+        use FaultKind::{Add, BelieveClock, Rejoin, Remove, Rot};
+        !matches!(self, BelieveClock | Add | Remove | Rejoin | Rot)
     }
 
     /// Whether a kind needs a third region: for a majority of clocks, a bridge, or two regions after a removal.
@@ -192,7 +203,7 @@ impl FaultKind {
 
     /// Whether it breaks an assumption of the algorithm, so that a swarm draws it only if it is named.
     pub(crate) fn breaks_assumption(self) -> bool {
-        matches!(self, FaultKind::LyingDisk | FaultKind::BelieveClock)
+        matches!(self, FaultKind::LyingDisk | FaultKind::BelieveClock | FaultKind::Rot)
     }
 }
 
@@ -226,7 +237,8 @@ impl<N> Act<N> {
             | Act::OldBucket { region, .. }
             | Act::Flip { region }
             | Act::Restarts { region, .. }
-            | Act::Restore { region, .. } => Touched::Machine(region),
+            | Act::Restore { region, .. }
+            | Act::Rot { region, .. } => Touched::Machine(region),
             Act::ClockStep { region, .. } | Act::ClockDrift { region, .. } | Act::BelieveClock { region } => {
                 Touched::Clock(region)
             }
@@ -360,6 +372,11 @@ impl Act {
             Act::Remove { region } => Act::Remove { region: node(region)? },
             Act::Rejoin { region } => Act::Rejoin { region: node(region)? },
             Act::Night {} => Act::Night {},
+            Act::Rot { region, share } => {
+                value("share", *share, SHARE)?;
+                not_zero("share", *share, "no document would decay")?;
+                Act::Rot { region: node(region)?, share: *share }
+            }
         })
     }
 }

@@ -8,6 +8,7 @@ use registry::VISITS;
 use replication::{Change, DocumentId, DocumentKey, Query, Reader, Reason, VersionVector, View, Write, WriteError};
 
 use super::attempt::{Attempt, PendingOperation, WaitingRead};
+use super::rot::telling;
 use super::{CalendarEvent, Input, World, check, visits};
 use crate::coverage::Coverage;
 use crate::history::Record;
@@ -355,7 +356,8 @@ impl World {
         let Some(process) = &machine.process else { return Some(Answer::Refused) };
         let now = self.now_of(node);
         let as_of = process.replica.status(now).dead_through(now.mono);
-        let reader = Reader::new(process.store.clone(), self.scenario.replica.max_retention);
+        let (tell, met) = telling();
+        let reader = Reader::new(process.store.clone(), self.scenario.replica.max_retention).telling(tell);
         let view = View::durable(as_of, process.replica.durable());
         let row = match reader.row(&key, view) {
             Ok(Some(row)) => row,
@@ -363,8 +365,8 @@ impl World {
                 return Some(Answer::Gone);
             }
             Ok(None) => return Some(Answer::Unknown),
-            Err(_) => {
-                self.fail(node);
+            Err(error) => {
+                self.read_failed(node, &error, met.try_iter());
                 return Some(Answer::Refused);
             }
         };
@@ -433,7 +435,8 @@ impl World {
         let status = process.replica.status(now);
         let as_of = status.dead_through(now.mono);
         let vector = process.replica.durable().clone();
-        let reader = Reader::new(process.store.clone(), self.scenario.replica.max_retention);
+        let (tell, met) = telling();
+        let reader = Reader::new(process.store.clone(), self.scenario.replica.max_retention).telling(tell);
         let view = View::durable(as_of, &vector);
         let rows = if asked.kind == OperationKind::Read {
             let now = self.calendar.true_wall();
@@ -451,10 +454,17 @@ impl World {
                 .get(&asked.visit)
                 .map_or(Ok(Vec::new()), |truth| reader.rows(&truth.key.name, false, view))
         };
-        let Ok(rows) = rows else {
-            self.fail(node);
-            return Some(Answer::Refused);
+        let rows = match rows {
+            Ok(rows) => rows,
+            Err(error) => {
+                self.read_failed(node, &error, met.try_iter());
+                return Some(Answer::Refused);
+            }
         };
+        // A list that had to leave rows out says so, and the reader asks elsewhere.
+        if self.note_met(node, met.try_iter()) {
+            return Some(Answer::Refused);
+        }
         let mut seen = Vec::new();
         // Reading a document is expensive, so only some of a long list are read, others each time.
         let every = rows.len().div_ceil(LOOKED_INTO).max(1);

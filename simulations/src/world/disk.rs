@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use rand::RngExt as _;
 use replication::memory::{MemoryStorage, Snapshot};
-use replication::{Bucket, ScanVisitor, Storage, StorageError, Wall, WriteBatch};
+use replication::{Bucket, DocumentKey, ScanVisitor, Storage, StorageError, Wall, WriteBatch};
 
 use super::stale::StalePages;
 use crate::seed::Stream;
@@ -169,6 +169,13 @@ impl Disk {
         counted.ok()?;
         let nth = self.faults().draws.random_range(0..count.max(1));
         self.memory.flip(bucket, nth).then_some(bucket)
+    }
+
+    /// With this probability a bit of a document's row flips, and the engine does not see it. Returns whether it did.
+    pub(super) fn rot(&self, key: &DocumentKey, share: f64) -> bool {
+        let draws = &mut self.faults().draws;
+        let bit = draws.random_range(0..1 << 20);
+        draws.random_bool(share) && self.memory.rot(key.bucket(), &[b"d", &key.encode()[..]].concat(), bit)
     }
 
     /// Whether a value of this bucket cannot be read.

@@ -205,6 +205,10 @@ impl World {
                 let damaged = self.nodes[*region].disk.flip();
                 self.nodes[*region].damaged.extend(damaged);
             }
+            Act::Rot { region, share } => {
+                let happened = self.rot(*region, *share);
+                self.coverage.fault_if(kind, happened);
+            }
             Act::Restarts { .. } => self.restart_again(fault),
             // These two are marked when a call fails.
             Act::FullDisk { region } => self.nodes[*region].disk.set_full(true),
@@ -368,7 +372,12 @@ impl World {
                 self.nodes[*region].clock.stop_drift(elapsed);
                 self.nodes[*region].clock.heal();
             }
-            Act::BelieveClock { .. } | Act::Add { .. } | Act::Remove { .. } | Act::Rejoin { .. } | Act::Night {} => {}
+            Act::BelieveClock { .. }
+            | Act::Add { .. }
+            | Act::Remove { .. }
+            | Act::Rejoin { .. }
+            | Act::Rot { .. }
+            | Act::Night {} => {}
         }
         self.watch_recovery();
     }

@@ -55,6 +55,8 @@ pub(crate) struct Machine {
     pub(super) hung_sync: Option<(u64, BatchId)>,
     /// The buckets in which a value cannot be read.
     pub(super) damaged: BTreeSet<Bucket>,
+    /// Documents of its store have decayed.
+    pub(super) rotten: bool,
     /// A bucket of its store was gone, or older than the others, at some time.
     pub(crate) lost_bucket: bool,
     /// If it began empty and has not been ready yet: the vector of each peer at its greeting.
@@ -135,6 +137,7 @@ impl Machine {
                 hung: false,
                 hung_sync: None,
                 damaged: BTreeSet::new(),
+                rotten: false,
                 lost_bucket: false,
                 filling: added_later.contains(&NodeIndex(index)).then(BTreeMap::new),
                 failures_seen: 0,
@@ -159,9 +162,11 @@ impl Machine {
         self.process.is_some() && self.paused == 0
     }
 
-    /// Whether its visible state is exactly what its vector covers: no batch is gathered or in flight.
+    /// Whether its visible state is exactly what its vector covers: no batch is gathered or in flight, and no entry of its
+    /// own waits for the word of peers, as those of half a batch do after a crash.
     pub(super) fn is_settled(&self) -> bool {
-        self.process.as_ref().is_some_and(|process| process.replica.gathered() == 0 && process.syncing.is_none())
+        let is_settled = |replica: &Replica<Store>| replica.gathered() == 0 && !replica.is_starting();
+        self.process.as_ref().is_some_and(|process| is_settled(&process.replica) && process.syncing.is_none())
     }
 
     pub(super) fn has_link_to(&self, peer: NodeIndex) -> bool {

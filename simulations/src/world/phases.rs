@@ -75,7 +75,7 @@ impl World {
     }
 
     /// The regions that heal: those named, otherwise all that exist.
-    fn core(&self) -> BTreeSet<NodeIndex> {
+    pub(super) fn core(&self) -> BTreeSet<NodeIndex> {
         let named = self.scenario.checks.core.iter().filter_map(|name| self.scenario.region(name).ok());
         let named: BTreeSet<NodeIndex> = named.filter(|region| self.nodes[*region].exists).collect();
         if named.is_empty() {
@@ -110,7 +110,15 @@ impl World {
             |act: &Act<NodeIndex>| matches!(act, Act::LoseBucket { .. } | Act::OldBucket { .. } | Act::Flip { .. });
         let given_up =
             if self.faults.iter().any(|fault| is_bucket(&fault.act)) { heartbeat * 250 } else { Duration::ZERO };
-        (connect + start + given_up + per_hop * hops.max(1) + backlog + sync).mul_f64(self.scenario.checks.bound)
+        // The scrub reads the store once more, in slices that a peer answers for, and asks the peers in turn.
+        let is_rot = |act: &Act<NodeIndex>| matches!(act, Act::Rot { .. });
+        let scrubbed = if self.faults.iter().any(|fault| is_rot(&fault.act)) {
+            settings.scrub_every + heartbeat * 60
+        } else {
+            Duration::ZERO
+        };
+        (connect + start + given_up + scrubbed + per_hop * hops.max(1) + backlog + sync)
+            .mul_f64(self.scenario.checks.bound)
     }
 
     /// Whether frames vanished on links that stayed up.
@@ -157,6 +165,9 @@ impl World {
             let known = self.nodes[*node].known_of(&left)?;
             if known != all {
                 return Some(format!("{} lacks {} entries that others have", name(*node), all.ahead_of(&known)));
+            }
+            if self.is_rotten(*node) {
+                return Some(format!("a document of {} does not open", name(*node)));
             }
             if !self.nodes[*node].is_settled() {
                 return Some(format!("a batch of {} is not durable", name(*node)));

@@ -15,6 +15,7 @@ use replication::{
 };
 
 use super::attempt::{Attempt, PendingOperation};
+use super::rot::{Tell, telling};
 use super::{World, check, visits};
 use crate::coverage::Coverage;
 use crate::index::{NodeIndex, VisitNumber};
@@ -32,12 +33,13 @@ struct Known {
 
 impl World {
     /// The venue as it is durable in a region; `None` if it has not arrived there.
-    fn venue_at(&self, node: NodeIndex, number: u32) -> Result<Option<Known>, StorageError> {
+    fn venue_at(&self, node: NodeIndex, number: u32, tell: &Tell) -> Result<Option<Known>, StorageError> {
         let Some(process) = &self.nodes[node].process else { return Ok(None) };
         let status = process.replica.status(self.now_of(node));
         let as_of = status.dead_through(self.now_of(node).mono);
         let id = visits::venue_id(number);
-        let rows = self.nodes[node].reader().rows(&id.name(), true, View::durable(as_of, process.replica.durable()))?;
+        let reader = self.nodes[node].reader().telling(tell.clone());
+        let rows = reader.rows(&id.name(), true, View::durable(as_of, process.replica.durable()))?;
         let Some((_, row)) = rows.into_iter().next() else { return Ok(None) };
         let Ok(document) = row.document() else { return Ok(None) };
         let changes = self.model.visible(&row.hashes());
@@ -69,11 +71,12 @@ impl World {
         let Some(process) = &self.nodes[node].process else { return Some(Answer::Refused) };
         // As the node judges a request: by the trusted time.
         let moment = process.replica.status(now).clock.at(now.mono);
-        let known = match self.venue_at(node, asked.venue) {
+        let (tell, met) = telling();
+        let known = match self.venue_at(node, asked.venue, &tell) {
             Ok(Some(known)) => known,
             Ok(None) => return Some(Answer::Unknown),
-            Err(_) => {
-                self.fail(node);
+            Err(error) => {
+                self.read_failed(node, &error, met.try_iter());
                 return Some(Answer::Refused);
             }
         };
@@ -149,23 +152,26 @@ impl World {
 
     /// A check-in, or another one under the id of a visit, at a venue that is a document.
     pub(super) fn check_in_at_venue(&mut self, attempt: Attempt) -> Option<Answer> {
-        match self.try_check_in(attempt) {
+        let (tell, met) = telling();
+        match self.try_check_in(attempt, &tell) {
             Ok(answer) => answer,
-            Err(_) => {
-                self.fail(attempt.node);
+            Err(error) => {
+                self.read_failed(attempt.node, &error, met.try_iter());
                 Some(Answer::Refused)
             }
         }
     }
 
-    fn try_check_in(&mut self, attempt: Attempt) -> Result<Option<Answer>, StorageError> {
+    fn try_check_in(&mut self, attempt: Attempt, tell: &Tell) -> Result<Option<Answer>, StorageError> {
         let Attempt { node, operation, .. } = attempt;
         let asked = self.operations[operation.0].clone();
         let (visit, other) = (asked.visit, asked.kind == OperationKind::Contradict);
         let id = self.model.visits.get(&visit).and_then(|truth| VisitId::from_document_id(truth.key.name.id));
-        let (Some(id), Some(known)) = (id, self.venue_at(node, asked.venue)?) else { return Ok(Some(Answer::Unknown)) };
+        let (Some(id), Some(known)) = (id, self.venue_at(node, asked.venue, tell)?) else {
+            return Ok(Some(Answer::Unknown));
+        };
         let body = visits::body(visit, other);
-        let stored = self.stored(node, id, &known.venue)?;
+        let stored = self.stored(node, id, &known.venue, tell)?;
         if let Some((key, _, change)) = body.repeated(id, &stored) {
             if known.venue.retentions.at(id.arrival()) != known.venue.retentions.present() {
                 self.coverage.insert(Coverage::RepeatAfterChange);
@@ -203,11 +209,17 @@ impl World {
 
     /// The rows among which a region looks for a repeat, durable or not: under the key of the venue's retention if that
     /// never changed, otherwise under every key.
-    fn stored(&self, node: NodeIndex, id: VisitId, venue: &Venue) -> Result<Vec<(DocumentKey, Row)>, StorageError> {
+    fn stored(
+        &self,
+        node: NodeIndex,
+        id: VisitId,
+        venue: &Venue,
+        tell: &Tell,
+    ) -> Result<Vec<(DocumentKey, Row)>, StorageError> {
         let Some(process) = &self.nodes[node].process else { return Ok(Vec::new()) };
         let now = self.now_of(node);
         let applied = View::applied(process.replica.status(now).dead_through(now.mono));
-        let reader: Reader<_> = self.nodes[node].reader();
+        let reader: Reader<_> = self.nodes[node].reader().telling(tell.clone());
         if venue.retentions.have_changed() {
             return reader.rows(&id.name(venue.id), false, applied);
         }
