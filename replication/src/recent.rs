@@ -101,6 +101,11 @@ impl Recent {
         Some(wanted.take(limit).cloned().collect())
     }
 
+    /// The entry at `seq`, if the window has it.
+    pub(crate) fn at(&self, seq: u64) -> Option<&Delta> {
+        self.first_after(seq.checked_sub(1)?).filter(|delta| delta.dot.seq == seq)
+    }
+
     /// When the first entry after `seq` was written, if the window reaches back that far.
     pub(crate) fn first_after(&self, seq: u64) -> Option<&Delta> {
         self.entries.get(self.entries.partition_point(|(delta, _)| delta.dot.seq <= seq)).map(|(delta, _)| delta)

@@ -48,8 +48,9 @@ pub struct Row {
     left: usize,
 }
 
-/// First byte of a row that lacks something. What follows is stored as every row is.
-const PARTIAL: u8 = 3;
+/// First byte of a row that lacks something. What follows is stored as every row is. One flipped bit makes it of no other
+/// first byte but 1, whose rows are longer.
+const PARTIAL: u8 = 5;
 
 /// The stored form. It begins with 0 or 1, which tells it from a sealed one ([`crate::Sealed`]) and from one that lacks
 /// something. `left` follows it, unless it is zero; rows of older versions do not have it.
@@ -67,7 +68,12 @@ impl Row {
     /// a reader must not take a part for the whole.
     pub fn decode(bytes: &[u8]) -> Result<Row, ChangeError> {
         let (stored, rest) = postcard::take_from_bytes::<StoredRow>(bytes).map_err(|_| ChangeError::Row)?;
-        let left = if rest.is_empty() { 0 } else { postcard::from_bytes(rest).map_err(|_| ChangeError::Row)? };
+        let (left, rest) =
+            if rest.is_empty() { (0, rest) } else { postcard::take_from_bytes(rest).map_err(|_| ChangeError::Row)? };
+        // No empty row is stored. A sealed row whose first byte has lost its bit would be taken for one.
+        if !rest.is_empty() || (stored.chunk.is_none() && stored.loose.is_empty()) {
+            return Err(ChangeError::Row);
+        }
         let loose = stored.loose.into_iter();
         let loose = loose.map(|(dots, bytes)| Ok(Loose { dots, change: Change::from_stored(bytes.into_vec())? }));
         Ok(Row { chunk: stored.chunk, loose: loose.collect::<Result<_, ChangeError>>()?, left })

@@ -253,6 +253,7 @@ impl<S: Storage> Replica<S> {
         let answered: Vec<DocumentKey> = keys.into_iter().filter(|key| repair.whole.contains(key)).collect();
         self.count_entries(&answered)?;
         for key in answered {
+            self.put_back_own(&key)?;
             self.judge(&key, id, &peer)?;
         }
         // An answer without news is not asked for again before the next heartbeat.
@@ -292,6 +293,17 @@ impl<S: Storage> Replica<S> {
         }
         self.pending.force = true;
         self.put_change(&key, found, dot, hlc, change)
+    }
+
+    /// Puts own changes back that the sending window still has. No peer need have them yet.
+    fn put_back_own(&mut self, key: &DocumentKey) -> Result<(), StorageError> {
+        let Some(lack) = self.repairs.lacking.get(key) else { return Ok(()) };
+        let own = lack.dots.iter().filter(|dot| dot.origin == self.id);
+        let kept = own.filter_map(|dot| self.recent.at(dot.seq)).filter(|delta| delta.key == *key);
+        for delta in kept.cloned().collect::<Vec<Delta>>() {
+            self.put_back(delta)?;
+        }
+        Ok(())
     }
 
     fn entry_at(&self, bucket: Bucket, dot: Dot) -> Result<Option<LogEntry>, StorageError> {

@@ -98,6 +98,21 @@ fn a_row_of_an_older_version_reads() {
     assert_eq!(Row::decode(&encoded).unwrap().left, 0);
 }
 
+/// The first byte of a sealed row lies outside of its seal. One flipped bit of it is 0, as of a row without a seal, and the
+/// name of the generation that follows is 0 for lasting documents.
+#[test]
+fn other_bytes_are_not_taken_for_an_empty_row() {
+    for bytes in [&[0, 0][..], &[0, 0, 0], &[0, 0, 0, 0, 7, 7], &[0; 40], &[]] {
+        assert!(Row::decode(bytes).is_err(), "{bytes:?}");
+        assert!(Row::decode_partial(&[&[super::PARTIAL], bytes].concat()).is_err(), "{bytes:?}");
+    }
+    let mut row = Row::default();
+    row.add(dot(1), history(&key(Wall::NEVER), 1).remove(0));
+    let mut encoded = row.encode().unwrap();
+    encoded.extend([1, 1]);
+    assert!(Row::decode(&encoded).is_err(), "bytes behind the row");
+}
+
 #[test]
 fn a_row_has_room_up_to_its_bounds() {
     let key = key(Wall(1_800_000_000_000));

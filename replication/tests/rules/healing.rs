@@ -152,6 +152,29 @@ fn a_part_of_a_damaged_document_is_not_shown() {
     assert_eq!(lost(&mesh, 1), 0);
 }
 
+/// Both regions took the same check-in, so the peer has the change, under its own dot alone. The place in this log is still
+/// in the sending window.
+#[test]
+fn an_own_entry_that_no_peer_has_comes_back_from_the_sending_window() {
+    let (mut mesh, _) = mesh(2, 1);
+    mesh.cut(0, 1);
+    let key = mesh.write(0, 50).0;
+    assert_eq!(mesh.write(1, 50).0, key);
+    mesh.run(Duration::from_secs(2));
+    damage(&mesh, 0, &key);
+    // The first one hears of the other's entry, and cannot send its own.
+    mesh.mute.insert(0);
+    mesh.cuts.clear();
+    mesh.run(Duration::from_secs(20));
+    mesh.mute.clear();
+    mesh.until(SOON, "it is healed", |mesh| mesh.agree() && shows_the_same(mesh, 0, 1) && healed(mesh, 0) == 1);
+    assert_eq!((lost(&mesh, 0), entries(&mesh, 0, &key).len()), (0, 2));
+    let now = mesh.now(0);
+    let erase = Write::Erase { name: key.name, lasting: false, reason: Reason::Subject };
+    mesh.replica(0).handle_write(now, erase).unwrap();
+    mesh.until(SOON, "it is erased", |mesh| mesh.agree() && !mesh.shows(1).contains(&key));
+}
+
 /// What comes in for a damaged document that no peer has whole is kept, and shown once the rest is known to be lost.
 #[test]
 fn what_is_left_of_a_lost_document_is_shown() {
@@ -241,12 +264,18 @@ fn a_client_does_not_write_to_a_damaged_row() {
 #[test]
 fn what_no_peer_has_is_lost_and_holds_up_nothing() {
     let (mut mesh, keys) = mesh(3, 4);
-    for at in 0..3 {
-        damage(&mesh, at, &keys[1]);
-    }
+    let damage_all = |mesh: &Mesh| (0..3).for_each(|at| damage(mesh, at, &keys[1]));
+    damage_all(&mesh);
+    mesh.until(SOON, "the sending window of its origin has it", |mesh| (0..3).all(|at| healed(mesh, at) == 1));
+    // A new process has no window.
+    mesh.kill(0);
+    mesh.start(0);
+    mesh.run(Duration::from_secs(5));
+    damage_all(&mesh);
     mesh.until(SOON, "all say that it is lost", |mesh| (0..3).all(|at| lost(mesh, at) == 1));
     let late = mesh.write(0, 9).0;
-    mesh.until(SOON, "logs go on", |mesh| (0..3).all(|at| mesh.shows(at).contains(&late)) && mesh.agree());
+    mesh.until(SOON, "logs go on", |mesh| mesh.agree() && (0..3).all(|at| shows_the_same(mesh, at, at)));
+    assert!((0..3).all(|at| mesh.shows(at).contains(&late)));
     assert!((0..3).all(|at| mesh.shows(at).len() == 4 && entries(&mesh, at, &keys[1]).is_empty()));
 }
 

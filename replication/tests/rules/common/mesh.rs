@@ -27,6 +27,8 @@ pub(crate) struct Mesh {
     pub versions: BTreeSet<u8>,
     /// Pairs that no frame passes.
     pub cuts: BTreeSet<(usize, usize)>,
+    /// Nodes whose frames with entries are lost.
+    pub mute: BTreeSet<usize>,
     links: BTreeMap<(usize, usize), LinkId>,
     wire: Vec<(usize, LinkId, std::sync::Arc<[u8]>)>,
     pub elapsed: Duration,
@@ -59,6 +61,7 @@ impl Mesh {
             refused_by_previous: 0,
             versions: BTreeSet::new(),
             cuts: BTreeSet::new(),
+            mute: BTreeSet::new(),
             links: BTreeMap::new(),
             wire: Vec::new(),
             elapsed: Duration::ZERO,
@@ -199,6 +202,9 @@ impl Mesh {
             self.versions.insert(frame[0]);
             if Frame::kind(&frame) == Some(FrameKind::Check) {
                 self.checks.push(frame.clone());
+            }
+            if Frame::kind(&frame) == Some(FrameKind::Deltas) && self.mute.contains(&at) {
+                continue;
             }
             self.wire.push((to, transmit.link, frame));
         }
