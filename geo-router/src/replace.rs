@@ -25,7 +25,8 @@
 //! - A message of the other process is bounded, and no content of it can panic.
 //!
 //! The descriptors go by rustix, which is here already: it gives owned descriptors, so no `unsafe` is needed. nix gives
-//! plain numbers, `sendfd` and `passfd` have not been kept for years, and `listenfd` only reads what systemd hands over.
+//! plain numbers, `sendfd` and `passfd` would be a dependency for two calls, and `listenfd` only reads what systemd hands
+//! over.
 
 mod predecessor;
 mod successor;
