@@ -264,7 +264,7 @@ impl Servers {
         let edge_ended = edge.await.is_ok();
         stop_dns.send_replace(true);
         let dns = tokio::time::timeout(MARGIN, async { while self.dns.join_next().await.is_some() {} });
-        if !dns.await.is_ok() || !edge_ended {
+        if dns.await.is_err() || !edge_ended {
             tracing::warn!("some connections did not end in time: their requests fail, and the router stops");
         }
     }
