@@ -112,13 +112,49 @@ fn a_file_is_read_again_on_sighup_and_no_request_fails() {
     holds("the file is taken up", SOON, || router.metrics().contains(taken));
     within("the log names it", SOON, || {
         let log = router.log();
-        if log.contains("edge.listen") && log.contains("dns.nameservers") { Ok(()) } else { Err(log) }
+        let named = ["edge.listen", "dns.nameservers", "meridian router --replace"];
+        if named.iter().all(|named| log.contains(named)) { Ok(()) } else { Err(log) }
     });
     assert_eq!(router.answered(BRAZILIAN), "sa");
     load.ends_without_a_failure();
     assert!(router.process.runs());
     router.process.signal(Signal::SIGTERM);
     assert!(router.process.ended(SOON).0.success());
+}
+
+/// The database of the next month at the same path is taken up; a broken one is refused.
+#[test]
+fn a_location_database_that_changes_is_read_again_on_sighup() {
+    const GERMAN: &str = "46.4.0.1";
+    let (eu, sa) = (FakeNode::start("eu"), FakeNode::start("sa"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("country.mmdb");
+    let shipped = std::fs::read("config/geo/dbip-country.mmdb").unwrap();
+    std::fs::write(&path, &shipped).unwrap();
+    let mut router = Router::start_with(&[&eu, &sa], |text| {
+        text.replace("[health]", &format!("[location]\ndatabase = {path:?}\n[health]"))
+    });
+    let text = std::fs::read_to_string(router.folder.path().join("router.toml")).unwrap();
+    holds("both regions are up", SOON, || router.regions() == ["eu up", "sa up"]);
+    assert_eq!(router.answered(GERMAN), "eu");
+    let load = Load::start(router.at[1]);
+    std::fs::write(&path, &shipped[..shipped.len() / 2]).unwrap();
+    router.reload(&text);
+    holds("the broken one is refused", SOON, || {
+        router.metrics().contains("meridian_router_reloads_total{result=\"refused\"} 1\n")
+    });
+    assert!(router.log().contains("location.database"), "{}", router.log());
+    assert_eq!(router.answered(GERMAN), "eu");
+    // Germany has moved to Brazil. A string of two octets begins with 0x42 in this format.
+    let (from, to) = (b"\x42DE", b"\x42BR");
+    let mut moved = shipped;
+    let at: Vec<usize> = (0..moved.len() - 3).filter(|at| moved[*at..].starts_with(from)).collect();
+    assert!(!at.is_empty());
+    at.into_iter().for_each(|at| moved[at..at + 3].copy_from_slice(to));
+    std::fs::write(&path, moved).unwrap();
+    router.reload(&text);
+    holds("the new one is used", SOON, || router.answered(GERMAN) == "sa");
+    load.ends_without_a_failure();
 }
 
 fn member(node: &FakeNode, membership: &str, since: &str) -> Value {
