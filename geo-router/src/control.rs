@@ -22,6 +22,7 @@ mod kept;
 mod members;
 mod orders;
 mod probe;
+mod succession;
 mod tables;
 mod views;
 
@@ -35,7 +36,7 @@ use api::members::Member;
 use api::orders::Order;
 use api::{NodeName, RegionId};
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
@@ -43,6 +44,7 @@ pub(crate) use ballots::PATH as BALLOT_PATH;
 pub use ballots::{PeerKey, PeerKeyError};
 pub use kept::Kept;
 use members::Members;
+pub(crate) use succession::{ControlHandle, ControlMemory, LookProgress};
 pub use tables::{Tables, TablesError};
 
 use crate::config::RouterConfig;
@@ -55,6 +57,7 @@ use change::Todo;
 use demand::Demand;
 use effective::Ignored;
 use probe::Probes;
+use succession::FirstLook;
 use views::FrozenNotice;
 
 /// How often the control plane looks at effects of time: ramps, lapsed orders, routers that fell silent.
@@ -115,6 +118,9 @@ pub struct Control {
     control_state: watch::Sender<Arc<ControlState>>,
     kept: Kept,
     kept_file: PathBuf,
+    first_look: FirstLook,
+    handle: ControlHandle,
+    asks: mpsc::Receiver<oneshot::Sender<ControlMemory>>,
 }
 
 impl Control {
@@ -139,6 +145,7 @@ impl Control {
         metrics.mirror(&view);
         let control_state =
             ControlState { ballot: health.ballot(), heard: Vec::new(), orders: health.orders().clone() };
+        let (handle, asks) = ControlHandle::new();
         Ok(Control {
             rules: watch::Sender::new(config.health),
             members: kept.members.clone(),
@@ -156,6 +163,9 @@ impl Control {
             ignored,
             kept,
             kept_file,
+            first_look: FirstLook::default(),
+            handle,
+            asks,
         })
     }
 
@@ -193,7 +203,11 @@ impl Control {
                     self.take_up(built);
                     probes.follow(&mut tasks, &self.tables.fleet);
                 }
-                Some(event) = events.recv() => self.handle(event),
+                Some(answer) = self.asks.recv() => {
+                    // An error means that the successor has ended.
+                    let _ = answer.send(self.memory());
+                }
+                Some(event) = events.recv() => self.observe(event),
                 _ = ticks.tick() => self.tick(),
                 Some(ended) = tasks.join_next() => {
                     // The probes of a node that went are cancelled.
@@ -214,21 +228,26 @@ impl Control {
             {
                 changes.spawn_blocking(move || change.build());
             }
-            self.publish().await;
+            self.refresh();
+            self.keep().await;
         }
         tasks.shutdown().await;
     }
 
-    fn handle(&mut self, event: Observation) {
+    fn observe(&mut self, event: Observation) {
         let now = self.start.elapsed();
         match event {
             Observation::Probed { name, http, good } => {
+                self.first_look.probed(&name, http, good);
                 // The node may have gone while its probe waited here.
                 if let Some(id) = self.tables.fleet.find_node(&name, http) {
                     self.health.handle_probe(now, id.region, id.node, good);
                 }
             }
-            Observation::Heard(ballot) => self.health.handle_ballot(now, ballot),
+            Observation::Heard(ballot) => {
+                self.first_look.heard(&ballot.router);
+                self.health.handle_ballot(now, ballot);
+            }
             Observation::Shown { orders, members } => {
                 for (region, order) in orders {
                     let kind = order.kind;
@@ -266,7 +285,8 @@ impl Control {
         }
     }
 
-    async fn publish(&mut self) {
+    /// Decides what can be decided, and publishes the view if it is another one.
+    fn refresh(&mut self) {
         let now = self.start.elapsed();
         let fitness = self.health.assess(now, Timestamp::now());
         let last = Arc::clone(&self.views.borrow());
@@ -289,11 +309,18 @@ impl Control {
             }
             changed
         });
+    }
+
+    async fn keep(&mut self) {
         let (agreed, orders) = (self.health.agreed(), self.health.orders().clone());
         let kept = Kept { agreed, orders, members: self.members.clone() };
         if kept != self.kept {
-            kept.save(&self.kept_file).await;
-            self.kept = kept;
+            // Held while the file is written.
+            let keeps = self.handle.keeps().lock().await;
+            if *keeps {
+                kept.save(&self.kept_file).await;
+                self.kept = kept;
+            }
         }
     }
 }

@@ -46,5 +46,6 @@ pub use config::{
 };
 pub use metrics::DnsMetrics;
 pub use query::DropReason;
+pub(crate) use server::DnsSockets;
 pub use server::{DnsError, DnsServer};
 pub use wire::Rcode;

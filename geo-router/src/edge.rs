@@ -41,6 +41,7 @@ mod request_check;
 mod retry;
 mod serve;
 mod sticky;
+mod streams;
 mod told;
 mod upgrade;
 
@@ -87,7 +88,8 @@ use self::budget::Budget;
 use self::cache::Cache;
 use self::config::RateLimit;
 use self::forwarding::Forwarding;
-use crate::sockets;
+use crate::sockets::Sockets;
+use crate::succession::Succession;
 use crate::view::View;
 use service::certificates::{CertificateError, Certificates};
 use service::client::Trusted;
@@ -135,6 +137,11 @@ struct Edge {
     readers: Readers,
     connections: TaskTracker,
     tunnels: TaskTracker,
+    views: watch::Receiver<Arc<View>>,
+    stop: watch::Receiver<bool>,
+    succession: Succession,
+    /// Ends the connections that go on without a request after the router has got a successor.
+    hurry: CancellationToken,
     /// Drops the connections that are left.
     kill: CancellationToken,
 }
@@ -159,18 +166,21 @@ impl EdgeServer {
         metrics: Arc<EdgeMetrics>,
         stop: watch::Receiver<bool>,
     ) -> Result<EdgeServer, EdgeError> {
-        let plain = bind(&config.listen)?;
-        let tls = match &config.tls {
-            None => None,
-            Some((listen, files)) => {
-                let certificates = Certificates::load(files.clone())?;
-                let settings = certificates.server_config(&[b"h2", b"http/1.1"])?;
-                Some((bind(listen)?, TlsAcceptor::from(Arc::new(settings)), certificates))
-            }
-        };
+        let bound = EdgeSockets::bind(&config, &mut Sockets::default())?;
+        Ok(EdgeServer::serve(config, bound, views, metrics, (stop, Succession::default())))
+    }
+
+    /// Starts to serve at these sockets, until `stop` is true.
+    pub(crate) fn serve(
+        config: EdgeConfig,
+        EdgeSockets { plain, tls }: EdgeSockets,
+        views: watch::Receiver<Arc<View>>,
+        metrics: Arc<EdgeMetrics>,
+        (stop, succession): (watch::Receiver<bool>, Succession),
+    ) -> EdgeServer {
         let proxies = Trusted::new(config.trusted_proxies.clone());
         let places = Places::new(config.limits.connections, config.limits.connections_per_client, proxies, LIMIT);
-        let edge = Arc::new(Edge::new(config, views, metrics));
+        let edge = Arc::new(Edge::new(config, views, metrics, (stop.clone(), succession)));
         let breakers = Breakers(edge.forwarding.clone());
         let mut tasks = JoinSet::new();
         let address = plain.first;
@@ -199,7 +209,7 @@ impl EdgeServer {
             sweeping.abort();
         });
         tracing::info!(%address, tls = ?tls_address, "the edge takes requests");
-        Ok(EdgeServer { address, tls_address, breakers, running })
+        EdgeServer { address, tls_address, breakers, running }
     }
 
     /// The first address for HTTP.
@@ -234,9 +244,34 @@ struct Bound {
     first: SocketAddr,
 }
 
-fn bind(listen: &Listen) -> Result<Bound, EdgeError> {
+/// The sockets of an edge, and its certificate.
+pub(crate) struct EdgeSockets {
+    plain: Bound,
+    tls: Option<(Bound, TlsAcceptor, Arc<Certificates>)>,
+}
+
+impl EdgeSockets {
+    /// Binds the listeners.
+    ///
+    /// # Errors
+    /// [`EdgeError`]: an address is taken, or a certificate is not usable.
+    pub(crate) fn bind(config: &EdgeConfig, sockets: &mut Sockets) -> Result<EdgeSockets, EdgeError> {
+        let plain = bind(&config.listen, sockets)?;
+        let tls = match &config.tls {
+            None => None,
+            Some((listen, files)) => {
+                let certificates = Certificates::load(files.clone())?;
+                let settings = certificates.server_config(&[b"h2", b"http/1.1"])?;
+                Some((bind(listen, sockets)?, TlsAcceptor::from(Arc::new(settings)), certificates))
+            }
+        };
+        Ok(EdgeSockets { plain, tls })
+    }
+}
+
+fn bind(listen: &Listen, sockets: &mut Sockets) -> Result<Bound, EdgeError> {
     let failed = |(address, source)| EdgeError::Listen { address, source };
-    let listeners = sockets::all_tcp(listen).map_err(failed)?;
+    let listeners = sockets.all_tcp(listen).map_err(failed)?;
     let first = listeners.first().map_or(Ok(listen.first()), TcpListener::local_addr);
     Ok(Bound { first: first.map_err(|error| failed((listen.first(), error)))?, listeners })
 }
@@ -256,11 +291,20 @@ async fn sweep(edge: Arc<Edge>) {
 }
 
 impl Edge {
-    fn new(config: EdgeConfig, views: watch::Receiver<Arc<View>>, metrics: Arc<EdgeMetrics>) -> Edge {
+    fn new(
+        config: EdgeConfig,
+        views: watch::Receiver<Arc<View>>,
+        metrics: Arc<EdgeMetrics>,
+        (stop, succession): (watch::Receiver<bool>, Succession),
+    ) -> Edge {
         let via = HeaderValue::try_from(format!("1.1 {}", config.name));
         Edge {
             trusted: Trusted::new(config.trusted_proxies.clone()),
-            forwarding: Arc::new(Forwarding::new(config.clone(), views, metrics.clone())),
+            forwarding: Arc::new(Forwarding::new(config.clone(), views.clone(), metrics.clone())),
+            views,
+            stop,
+            succession,
+            hurry: CancellationToken::new(),
             budget: Budget::new(config.retry.budget, config.retry.budget_floor, Instant::now()),
             venues_per_client: PerClient::new(Quota::per_hour(config.limits.venues_per_hour), Vec::new()),
             per_client: config.rate_limit.as_ref().map(RateLimit::per_client),
@@ -276,15 +320,30 @@ impl Edge {
         }
     }
 
+    /// Whether the edge stops, so that every connection ends with its next answer.
+    fn stops(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// Waits for what is under way, then drops what is left.
     async fn drain(&self) {
         self.connections.close();
         self.tunnels.close();
+        let limit = self.config.timeouts.drain;
+        let end = tokio::time::Instant::now() + limit;
         let ended = async {
             self.connections.wait().await;
             self.tunnels.wait().await;
         };
-        if tokio::time::timeout(self.config.timeouts.drain, ended).await.is_err() {
+        tokio::pin!(ended);
+        if self.succession.has_happened() {
+            // Half of the time belongs to connections without a request, the other half to what is under way then.
+            if tokio::time::timeout(limit / 2, &mut ended).await.is_ok() {
+                return;
+            }
+            self.hurry.cancel();
+        }
+        if tokio::time::timeout_at(end, ended).await.is_err() {
             let (connections, tunnels) = (self.connections.len(), self.tunnels.len());
             tracing::warn!(
                 connections,

@@ -25,6 +25,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use quorum::{Ballot, Decision};
+pub(crate) use state::HealthMemory;
 pub use state::{Fitness, Health};
 pub use track::Track;
 

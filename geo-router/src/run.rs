@@ -7,22 +7,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use service::certificates::Certificates;
 use service::operators::{Operators, OperatorsError};
 use service::pid_file::{PidFile, PidFileError};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::admin::Admin;
 use crate::config::RouterConfig;
 use crate::control::{Control, PeerKey, PeerKeyError, Reload, Tables, TablesError};
-use crate::dns::{DnsError, DnsMetrics, DnsServer};
-use crate::edge::{EdgeError, EdgeMetrics, EdgeServer};
+use crate::dns::{DnsError, DnsMetrics, DnsServer, DnsSockets};
+use crate::edge::{EdgeError, EdgeMetrics, EdgeServer, EdgeSockets};
 use crate::location::Places;
 use crate::metrics::ControlMetrics;
-use crate::sockets;
+use crate::replace::{self, Door};
+use crate::sockets::Sockets;
+use crate::succession::Succession;
 
-/// How long requests in flight may take before the router stops anyway.
-const DRAIN: Duration = Duration::from_secs(10);
+pub use crate::replace::ReplaceError;
+
+/// How long a part may take to stop, beyond the time for what is under way.
+const MARGIN: Duration = Duration::from_secs(6);
 
 /// Why a router cannot run, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -58,31 +64,50 @@ pub enum RunError {
     /// The edge does not start.
     #[error(transparent)]
     Edge(#[from] EdgeError),
+    /// The router that runs is not replaced.
+    #[error("the running router is not replaced, and goes on")]
+    Replace(#[from] ReplaceError),
     /// A part of the router panicked; its message is in the log.
     #[error("a part of the router panicked; its message is in the log")]
     Panicked,
 }
 
-/// Reads the location database and folds it into the table that answers come from.
+/// Checks the files that a configuration names, except those of the other routers' key and of the operators: certificates,
+/// and the location database, which is folded into the table that answers come from.
 ///
 /// # Errors
-/// [`RunError`] if the database cannot be used.
-pub fn locate(config: &RouterConfig) -> Result<Arc<Places>, RunError> {
+/// [`RunError`] if a file cannot be used.
+pub fn check(config: &RouterConfig) -> Result<Arc<Places>, RunError> {
+    if let Some(tls) = config.dns.as_ref().and_then(|dns| dns.tls.as_ref()) {
+        Certificates::load(tls.files.clone()).map_err(DnsError::from)?;
+    }
+    if let Some((_, files)) = config.edge.as_ref().and_then(|edge| edge.tls.as_ref()) {
+        Certificates::load(files.clone()).map_err(EdgeError::from)?;
+    }
     Ok(Arc::clone(Tables::configured(config)?.places()))
 }
 
-/// Runs a router until `shutdown` resolves. It reads its configuration file again whenever `reload` asks for it.
+/// How a router comes to its sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It binds them.
+    Alone,
+    /// It takes those of the router that runs with its data folder, and that router ends. If none runs, it binds them.
+    Replacing,
+}
+
+/// Runs a router until `shutdown` resolves or another one has replaced it. It reads its configuration file again whenever
+/// `reload` asks for it.
 ///
 /// # Errors
 /// [`RunError`].
 pub async fn run(
     config: RouterConfig,
+    start: Start,
     reload: Reload,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
     let config = Arc::new(config);
-    let admin = sockets::all_tcp(&config.admin);
-    let admin = admin.map_err(|(address, source)| RunError::Listen { address, source })?;
     let operators = Operators::load(config.operators.as_deref())?;
     let key = config.key_file.as_deref().map(PeerKey::load).transpose()?;
     if let Some(weakness) = config.weakness() {
@@ -93,61 +118,154 @@ pub async fn run(
     let dns_metrics = Arc::new(DnsMetrics::register(&registry)?);
     let edge_metrics = Arc::new(EdgeMetrics::register(&registry)?);
     let ends = edge_metrics.ended.of("admin");
+    // A taken address is told before the long work, unless it is the one of the router that is to be replaced.
+    let mut sockets = Sockets::default();
+    let mut bound = match start {
+        Start::Alone => Some(Bound::bind(&config, &mut sockets)?),
+        Start::Replacing => None,
+    };
 
     // A city database has millions of networks, so it is read on a blocking thread.
     let blocking = Arc::clone(&config);
     let control = tokio::task::spawn_blocking(move || Control::new(blocking, metrics));
-    let control = control.await.map_err(|_| RunError::Panicked)??;
-    let (views, control_state) = (control.views(), control.state());
-    let places = Arc::clone(&views.borrow().places);
+    let mut control = control.await.map_err(|_| RunError::Panicked)??;
+    let places = Arc::clone(&control.views().borrow().places);
     let (v4, v6) = places.size();
     tracing::info!(v4, v6, classes = places.classes().len(), "the table of places is built");
     drop(places);
 
-    let (stop_in, stop) = watch::channel(false);
-    let (stop_control_in, stop_control) = watch::channel(false);
-    let mut servers = JoinSet::new();
-    let mut breakers = None;
-    if let Some(dns) = config.dns.clone() {
-        let server = DnsServer::start(dns, views.clone(), dns_metrics, stop.clone()).await?;
-        tracing::info!(address = %server.address(), "answering DNS");
-        servers.spawn(async { server.stopped().await.map_err(RunError::Dns) });
+    let (predecessor, outlook) = match start {
+        Start::Alone => (None, None),
+        Start::Replacing => replace::take_over(&config.data, &mut sockets, &mut control).await?,
+    };
+    let Bound { admin, dns, edge } = match bound.take() {
+        Some(bound) => bound,
+        None => Bound::bind(&config, &mut sockets)?,
+    };
+    let held = sockets.held();
+    let door = Door::make(&config.data);
+
+    let (views, control_state, handle) = (control.views(), control.state(), control.handle());
+    handle.keeps_state(predecessor.is_none()).await;
+    let (stop_edge, edge_stops) = watch::channel(false);
+    let (stop_dns, dns_stops) = watch::channel(false);
+    let (stop_admin, admin_stops) = watch::channel(false);
+    let (stop_control, control_stops) = watch::channel(false);
+    let succession = Succession::default();
+    let mut control_tasks = JoinSet::new();
+    control_tasks.spawn(control.run(key.clone(), reload, control_stops));
+    tokio::pin!(shutdown);
+    if let Some(outlook) = outlook {
+        tokio::select! {
+            ready = replace::look_around(outlook, &config.health) => ready?,
+            () = &mut shutdown => {
+                tracing::info!("stopped before it has replaced the router that runs");
+                return Ok(());
+            }
+        }
     }
-    if let Some(edge) = config.edge.clone() {
-        let server = EdgeServer::start(edge, views.clone(), edge_metrics, stop.clone()).await?;
+
+    let mut servers = Servers::default();
+    let mut breakers = None;
+    // Only DNS can still fail, so it is first: a router that is to replace another must not take a connection and end.
+    if let Some((dns, bound)) = config.dns.clone().zip(dns) {
+        let server = DnsServer::serve(dns, bound, views.clone(), dns_metrics, (dns_stops, succession.clone()))?;
+        tracing::info!(address = %server.address(), "answering DNS");
+        servers.dns.spawn(async { server.stopped().await.map_err(RunError::Dns) });
+    }
+    if let Some((edge, bound)) = config.edge.clone().zip(edge) {
+        let server = EdgeServer::serve(edge, bound, views.clone(), edge_metrics, (edge_stops, succession.clone()));
         tracing::info!(address = %server.address(), "forwarding HTTP");
         breakers = Some(server.breakers());
-        servers.spawn(async {
+        servers.edge.spawn(async {
             server.stopped().await;
             Ok(())
         });
     }
-    let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let name = config.name.to_string();
-    let ballots = key.clone();
-    let admin_api = Arc::new(Admin { name, views, control_state, breakers, key: ballots, operators, registry, ends });
-    let mut control_tasks = JoinSet::new();
+    let admin_api = Arc::new(Admin { name, views, control_state, breakers, key, operators, registry, ends });
     for socket in admin {
-        control_tasks.spawn(Arc::clone(&admin_api).serve(socket, stop_control.clone()));
+        servers.admin.spawn(Arc::clone(&admin_api).serve(socket, admin_stops.clone()));
     }
-    control_tasks.spawn(control.run(key, reload, stop_control));
+    if let Some(predecessor) = predecessor {
+        predecessor.retire().await;
+        handle.keeps_state(true).await;
+    }
+    let door = replace::open(door);
+    let pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     tracing::info!(router = %config.name, admin = ?config.admin.all(), "serving");
 
     let mut outcome = Ok(());
     tokio::select! {
         () = shutdown => {}
+        () = replace::successor(door, held, handle) => succession.happens(),
         // A part that ends before it is told to is broken. The process then ends as well, so that a supervisor notices.
-        Some(ended) = servers.join_next() => outcome = ended.unwrap_or(Ok(())).and(Err(RunError::Panicked)),
+        ended = servers.broken() => outcome = ended,
         Some(_) = control_tasks.join_next() => outcome = Err(RunError::Panicked),
     }
-    // Clients go first; health checks continue while their requests end.
-    stop_in.send_replace(true);
-    let drained = async { while servers.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, drained).await.is_err() {
-        tracing::warn!("some connections did not end in time: their requests fail, and the router stops");
+    let drain = config.edge.as_ref().map_or(Duration::ZERO, |edge| edge.timeouts.drain) + MARGIN;
+    stop_edge.send_replace(true);
+    if succession.has_happened() {
+        // The successor answers at the same sockets.
+        stop_dns.send_replace(true);
+        stop_admin.send_replace(true);
     }
-    stop_control_in.send_replace(true);
+    // Clients of HTTP go first. DNS, which names the regions and not this router, and health checks continue meanwhile.
+    servers.end(drain, &stop_dns).await;
+    drop(pid);
+    stop_admin.send_replace(true);
+    stop_control.send_replace(true);
+    while servers.admin.join_next().await.is_some() {}
     while control_tasks.join_next().await.is_some() {}
     tracing::info!("stopped");
     outcome
+}
+
+/// The sockets of all listeners.
+struct Bound {
+    admin: Vec<TcpListener>,
+    dns: Option<DnsSockets>,
+    edge: Option<EdgeSockets>,
+}
+
+impl Bound {
+    fn bind(config: &RouterConfig, sockets: &mut Sockets) -> Result<Bound, RunError> {
+        let admin = sockets.all_tcp(&config.admin);
+        Ok(Bound {
+            admin: admin.map_err(|(address, source)| RunError::Listen { address, source })?,
+            dns: config.dns.as_ref().map(|dns| DnsSockets::bind(dns, sockets)).transpose()?,
+            edge: config.edge.as_ref().map(|edge| EdgeSockets::bind(edge, sockets)).transpose()?,
+        })
+    }
+}
+
+/// The parts that serve.
+#[derive(Default)]
+struct Servers {
+    dns: JoinSet<Result<(), RunError>>,
+    edge: JoinSet<Result<(), RunError>>,
+    admin: JoinSet<()>,
+}
+
+impl Servers {
+    /// Resolves when a part ends by itself.
+    async fn broken(&mut self) -> Result<(), RunError> {
+        let ended = tokio::select! {
+            Some(ended) = self.dns.join_next() => ended.unwrap_or(Ok(())),
+            Some(ended) = self.edge.join_next() => ended.unwrap_or(Ok(())),
+            Some(_) = self.admin.join_next() => Ok(()),
+        };
+        ended.and(Err(RunError::Panicked))
+    }
+
+    /// Waits for what the edge has under way, then stops DNS and waits for it as well.
+    async fn end(&mut self, drain: Duration, stop_dns: &watch::Sender<bool>) {
+        let edge = tokio::time::timeout(drain, async { while self.edge.join_next().await.is_some() {} });
+        let edge_ended = edge.await.is_ok();
+        stop_dns.send_replace(true);
+        let dns = tokio::time::timeout(MARGIN, async { while self.dns.join_next().await.is_some() {} });
+        if dns.await.is_err() || !edge_ended {
+            tracing::warn!("some connections did not end in time: their requests fail, and the router stops");
+        }
+    }
 }

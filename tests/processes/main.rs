@@ -14,6 +14,7 @@
 //! | `revocation.rs` | certificates that are revoked while all nodes run |
 //! | `router.rs` | the nearest region by DNS and by HTTP, operators' orders |
 //! | `router_changes.rs` | regions and nodes that come and go while a router runs |
+//! | `replace.rs` | a router that replaces another, and event streams that end when their node or router does |
 //! | `running.rs` | nodes with a fast or a wrong clock, peers by host name |
 //! | `documents.rs` | the OpenAPI documents against nodes and the edge |
 //! | `data_set.rs` | what guests typed comes back byte for byte |
@@ -44,6 +45,7 @@ mod membership;
 mod operators;
 mod private;
 mod release;
+mod replace;
 mod revocation;
 mod router;
 mod router_changes;

@@ -2,143 +2,16 @@
 //! what operators added, moved and removed. Clients notice nothing but the other region.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use crate::common::fake::FakeNode;
-use crate::common::process::Process;
-use crate::common::{Call, MERIDIAN, client, dns, holds, net, within};
-
-/// Time limit of steps that take some seconds, on a busy machine: each change folds the location database in a debug
-/// build.
-const SOON: Duration = Duration::from_secs(120);
-
-/// Clients near Frankfurt, Ashburn and São Paulo, by the overrides of every file here.
-const EUROPEAN: &str = "10.1.0.1";
-const AMERICAN: &str = "10.2.0.1";
-const BRAZILIAN: &str = "10.3.0.1";
-const PLACES: [(&str, &str, &str); 3] = [
-    ("eu", "latitude = 50.11, longitude = 8.68", "10.1.0.0/16"),
-    ("us", "latitude = 39.04, longitude = -77.49", "10.2.0.0/16"),
-    ("sa", "latitude = -23.55, longitude = -46.63", "10.3.0.0/16"),
-];
-
-/// A router process of its own.
-struct Router {
-    folder: TempDir,
-    at: Vec<SocketAddr>,
-    process: Process,
-}
-
-impl Router {
-    /// A router with these nodes, each its own region.
-    fn start(nodes: &[&FakeNode]) -> Router {
-        let folder = tempfile::tempdir().unwrap();
-        let at = net::free(net::address(), 3);
-        std::fs::write(folder.path().join("router.toml"), file(&at, nodes)).unwrap();
-        let process = Router::process(&folder);
-        let router = Router { folder, at, process };
-        router.wait();
-        router
-    }
-
-    fn process(folder: &TempDir) -> Process {
-        let mut command = Command::new(MERIDIAN);
-        command.args(["router", "--config"]).arg(folder.path().join("router.toml"));
-        Process::logged(&mut command, &folder.path().join("log"))
-    }
-
-    fn start_again(&mut self) {
-        self.process.signal(Signal::SIGTERM);
-        assert!(self.process.ended(SOON).0.success());
-        self.process = Router::process(&self.folder);
-        self.wait();
-    }
-
-    fn wait(&self) {
-        holds("the router runs", SOON, || Call::new("GET", "/readyz").send(self.at[0]).is_ok());
-    }
-
-    /// Writes the file and tells the router to read it.
-    fn reload(&mut self, text: &str) {
-        std::fs::write(self.folder.path().join("router.toml"), text).unwrap();
-        self.process.signal(Signal::SIGHUP);
-    }
-
-    fn log(&self) -> String {
-        let log: PathBuf = self.folder.path().join("log");
-        std::fs::read_to_string(log).unwrap()
-    }
-
-    fn status(&self) -> Value {
-        Call::new("GET", "/v1/admin/status").to(self.at[0]).expect(200).json()
-    }
-
-    /// Region and state, in the router's order.
-    fn regions(&self) -> Vec<String> {
-        let status = self.status();
-        let regions = status["regions"].as_array().unwrap().iter();
-        regions.map(|one| format!("{} {}", one["region"].as_str().unwrap(), one["state"].as_str().unwrap())).collect()
-    }
-
-    fn metrics(&self) -> String {
-        Call::new("GET", "/metrics").to(self.at[0]).expect(200).text().to_owned()
-    }
-
-    /// The node that answers a client at the edge.
-    fn answered(&self, client: &str) -> String {
-        Call::new("GET", "/").header("X-Forwarded-For", client).to(self.at[1]).expect(200).text().to_owned()
-    }
-
-    /// Whether DNS sends a client to this node.
-    fn resolves(&self, client: &str, node: &FakeNode) -> bool {
-        dns::addresses(self.at[2], "checkin.meridian.test.", client) == [node.address.ip()]
-    }
-}
-
-/// A configuration with these nodes, each its own region. Regions return at once, and a node that is slow on a busy machine
-/// is not down.
-fn file(at: &[SocketAddr], nodes: &[&FakeNode]) -> String {
-    let mut text = format!(
-        r#"
-        name = "router-1"
-        data = "store"
-        [admin]
-        listen = "{}"
-        [edge]
-        listen = "{}"
-        trusted_proxies = ["127.0.0.0/8"]
-        [dns]
-        listen = "{}"
-        zone = "meridian.test"
-        service = "checkin"
-        nameservers = [{{ name = "ns1", addresses = ["127.0.0.1"] }}]
-        [health]
-        interval_ms = 1000
-        timeout_ms = 900
-        down_after = 10
-        hold_down_s = 0
-        ramp_s = 0
-        "#,
-        at[0], at[1], at[2]
-    );
-    for (_, place, network) in PLACES {
-        text.push_str(&format!("[[location.overrides]]\nnetwork = \"{network}\"\nposition = {{ {place} }}\n"));
-    }
-    for node in nodes {
-        let (name, place, _) = PLACES.into_iter().find(|(name, ..)| *name == node.name).unwrap();
-        text.push_str(&format!("[[regions]]\nname = \"{name}\"\nposition = {{ {place} }}\n"));
-        text.push_str(&format!("[[regions.nodes]]\nname = \"{name}\"\nhttp = \"{}\"\n", node.address));
-    }
-    text
-}
+use crate::common::router::{AMERICAN, BRAZILIAN, EUROPEAN, Router, SOON, file, hold};
+use crate::common::{Call, client, dns, holds, net, within};
 
 /// Clients that keep their connections and send one request after the other.
 struct Load {
@@ -185,15 +58,6 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         self.clients.into_iter().for_each(|client| client.join().unwrap());
     }
-}
-
-/// Begins a request that its node holds; the answer is read by the returned closure.
-fn hold(edge: SocketAddr, address: &str) -> impl FnOnce() -> client::Answer {
-    // The edge waits as long as the request says.
-    let call = Call::new("GET", "/held?wait=30s").header("X-Forwarded-For", address);
-    let mut stream = client::connect(edge).unwrap();
-    std::io::Write::write_all(&mut stream, &call.render("meridian.test")).unwrap();
-    move || client::read(&mut stream).unwrap()
 }
 
 #[test]
@@ -248,13 +112,49 @@ fn a_file_is_read_again_on_sighup_and_no_request_fails() {
     holds("the file is taken up", SOON, || router.metrics().contains(taken));
     within("the log names it", SOON, || {
         let log = router.log();
-        if log.contains("edge.listen") && log.contains("dns.nameservers") { Ok(()) } else { Err(log) }
+        let named = ["edge.listen", "dns.nameservers", "meridian router --replace"];
+        if named.iter().all(|named| log.contains(named)) { Ok(()) } else { Err(log) }
     });
     assert_eq!(router.answered(BRAZILIAN), "sa");
     load.ends_without_a_failure();
     assert!(router.process.runs());
     router.process.signal(Signal::SIGTERM);
     assert!(router.process.ended(SOON).0.success());
+}
+
+/// The database of the next month at the same path is taken up; a broken one is refused.
+#[test]
+fn a_location_database_that_changes_is_read_again_on_sighup() {
+    const GERMAN: &str = "46.4.0.1";
+    let (eu, sa) = (FakeNode::start("eu"), FakeNode::start("sa"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("country.mmdb");
+    let shipped = std::fs::read("config/geo/dbip-country.mmdb").unwrap();
+    std::fs::write(&path, &shipped).unwrap();
+    let mut router = Router::start_with(&[&eu, &sa], |text| {
+        text.replace("[health]", &format!("[location]\ndatabase = {path:?}\n[health]"))
+    });
+    let text = std::fs::read_to_string(router.folder.path().join("router.toml")).unwrap();
+    holds("both regions are up", SOON, || router.regions() == ["eu up", "sa up"]);
+    assert_eq!(router.answered(GERMAN), "eu");
+    let load = Load::start(router.at[1]);
+    std::fs::write(&path, &shipped[..shipped.len() / 2]).unwrap();
+    router.reload(&text);
+    holds("the broken one is refused", SOON, || {
+        router.metrics().contains("meridian_router_reloads_total{result=\"refused\"} 1\n")
+    });
+    assert!(router.log().contains("location.database"), "{}", router.log());
+    assert_eq!(router.answered(GERMAN), "eu");
+    // Germany has moved to Brazil. A string of two octets begins with 0x42 in this format.
+    let (from, to) = (b"\x42DE", b"\x42BR");
+    let mut moved = shipped;
+    let at: Vec<usize> = (0..moved.len() - 3).filter(|at| moved[*at..].starts_with(from)).collect();
+    assert!(!at.is_empty());
+    at.into_iter().for_each(|at| moved[at..at + 3].copy_from_slice(to));
+    std::fs::write(&path, moved).unwrap();
+    router.reload(&text);
+    holds("the new one is used", SOON, || router.answered(GERMAN) == "sa");
+    load.ends_without_a_failure();
 }
 
 fn member(node: &FakeNode, membership: &str, since: &str) -> Value {

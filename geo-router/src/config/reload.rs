@@ -1,8 +1,10 @@
-//! A running router reads its configuration file again: some keys are taken up, and the others wait for a restart.
+//! A running router reads its configuration file again: some keys are taken up, and the others wait for the process that
+//! replaces it (`meridian router --replace`).
 //!
 //! Regions, nodes, policy, overrides, database, health rules and the bounds of the TTL are taken up. Listeners, the data
-//! folder, names and everything else that sockets, connections and other routers depend on need a restart: their old
-//! values stay, and their keys are named.
+//! folder, names and everything else that sockets, connections and other routers depend on need another process: their old
+//! values stay, and their keys are named. Certificates and operators need neither, because their files are looked at again
+//! and again.
 //!
 //! # Invariants
 //! - The new configuration and the fields that are compared are written out. So a new field does not compile before it
@@ -101,8 +103,8 @@ fn changed_edge(old: &EdgeConfig, new: &EdgeConfig) -> Vec<&'static str> {
         name,
         balance,
         sticky,
-        // A random key differs each time that a file is read, so keys cannot be compared.
-        secret: _,
+        secret,
+        secret_file,
         limits,
         timeouts,
         retry,
@@ -118,6 +120,8 @@ fn changed_edge(old: &EdgeConfig, new: &EdgeConfig) -> Vec<&'static str> {
         ("edge.name", new.name == *name),
         ("edge.balance", new.balance == *balance),
         ("edge.sticky", new.sticky == *sticky),
+        // A random key differs each time that the configuration is read.
+        ("edge.secret_file", new.secret_file == *secret_file && (new.secret == *secret || secret_file.is_none())),
         ("edge.limits", new.limits == *limits),
         ("edge.timeouts", new.timeouts == *timeouts),
         ("edge.retry", new.retry == *retry),

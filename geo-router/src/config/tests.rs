@@ -246,6 +246,16 @@ fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
     assert_eq!((&*now.fleet, now.health, &now.overrides), (&*new.fleet, new.health, &new.overrides));
     assert_eq!((now.ttl, now.database.is_some()), (new.ttl, true));
     assert_eq!(format!("{:?}", now.policy), "Weighted");
+    let key = |file: &str, digit: &str| {
+        let path = folder.path().join(file);
+        std::fs::write(&path, digit.repeat(64)).unwrap();
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        changed(EXAMPLE.to_owned(), ("# secret_file = \"router-key\"", &format!("secret_file = \"{file}\"")))
+    };
+    let with_key = load(&key("cookie-key", "a")).unwrap();
+    assert_eq!(running.taking_up(with_key.clone()).1, ["edge.secret_file"]);
+    assert_eq!(with_key.taking_up(load(&key("cookie-key", "a")).unwrap()).1, Vec::<&str>::new());
+    assert_eq!(with_key.taking_up(load(&key("cookie-key", "b")).unwrap()).1, ["edge.secret_file"]);
     for (good, bad, key) in left {
         let (now, keys) = running.taking_up(load(&changed(EXAMPLE.to_owned(), (good, bad))).unwrap());
         assert!(keys.contains(&key), "{key}: {keys:?}");

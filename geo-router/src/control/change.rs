@@ -131,8 +131,8 @@ impl Control {
             if !keys.is_empty() {
                 tracing::warn!(
                     ?keys,
-                    action = "restart the router when it suits",
-                    "these keys have changed but need a restart: their old values stay"
+                    action = "start `meridian router --replace` with this file: it takes over without losing a request",
+                    "these keys have changed but need another process: their old values stay"
                 );
             }
         }

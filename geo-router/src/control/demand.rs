@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use api::explanation::LocationSource;
+use serde::{Deserialize, Serialize};
 
 use crate::fleet::Fleet;
 use crate::location::Place;
@@ -53,6 +54,23 @@ impl Demand {
         demand
     }
 
+    /// The rates by what survives another table: the source and the order of the regions of a place.
+    pub(super) fn memory(&self, fleet: &Fleet, places: &[Place]) -> DemandMemory {
+        let rates = places.iter().zip(&self.rates).filter(|(_, rate)| **rate > 0.0);
+        let rates = rates.map(|(place, rate)| (place.source, names(place, fleet), *rate)).collect();
+        DemandMemory { rates }
+    }
+
+    /// Goes on from the rates of another router, sampled at `now`.
+    pub(super) fn go_on_from(&mut self, memory: DemandMemory, now: Duration, fleet: &Fleet, places: &[Place]) {
+        let known: HashMap<_, f64> =
+            memory.rates.into_iter().map(|(source, names, rate)| ((source, names), rate)).collect();
+        for (place, rate) in places.iter().zip(&mut self.rates) {
+            *rate = known.get(&(place.source, names(place, fleet))).copied().unwrap_or_default();
+        }
+        self.sampled = now;
+    }
+
     pub(super) fn by_class(&self) -> &[f64] {
         &self.rates
     }
@@ -86,6 +104,18 @@ impl Demand {
     }
 }
 
+/// What a router hands to its successor of the demand.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct DemandMemory {
+    rates: Vec<(LocationSource, Vec<String>, f64)>,
+}
+
+/// The names of the regions in a place's order.
+fn names(place: &Place, fleet: &Fleet) -> Vec<String> {
+    place.order.iter().map(|region| fleet.region(*region).name.to_string()).collect()
+}
+
 /// What two tables have in common of a place: its source, and the names of the regions of both fleets in its order.
 fn preference<'a>(place: &Place, own: &'a Fleet, other: &Fleet) -> (LocationSource, Vec<&'a str>) {
     let common = place.order.iter().filter(|region| own.carry(**region, other).is_some());
@@ -115,6 +145,17 @@ mod tests {
     fn place(order: &[u8]) -> Place {
         let order = order.iter().map(|region| RegionIndex(*region)).collect();
         Place { source: LocationSource::Database, order }
+    }
+
+    #[test]
+    fn a_successor_knows_the_demand() {
+        let (old, new) = (fleet(&["eu", "us"]), fleet(&["us", "eu"]));
+        let (old_places, new_places) = ([place(&[0, 1]), place(&[1, 0])], [place(&[0, 1]), place(&[1, 0])]);
+        let demand = Demand { rates: vec![8.0, 0.0], ..Demand::new(2, 2) };
+        let mut next = Demand::new(2, 2);
+        let now = std::time::Duration::from_secs(9);
+        next.go_on_from(demand.memory(&old, &old_places), now, &new, &new_places);
+        assert_eq!((next.by_class(), next.sampled), (&[0.0, 8.0][..], now));
     }
 
     #[test]

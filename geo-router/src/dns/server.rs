@@ -21,7 +21,8 @@ use super::metrics::DnsMetrics;
 use super::stream::{Connections, Listener};
 use super::udp::{self, Worker};
 use crate::fleet::Fleet;
-use crate::sockets;
+use crate::sockets::Sockets;
+use crate::succession::Succession;
 use crate::view::View;
 use service::certificates::{CertificateError, Certificates};
 
@@ -82,9 +83,24 @@ impl DnsServer {
     /// [`DnsError`]; nothing runs then.
     pub async fn start(
         config: DnsConfig,
-        mut views: watch::Receiver<Arc<View>>,
+        views: watch::Receiver<Arc<View>>,
         metrics: Arc<DnsMetrics>,
         stop: watch::Receiver<bool>,
+    ) -> Result<DnsServer, DnsError> {
+        let bound = DnsSockets::bind(&config, &mut Sockets::default())?;
+        DnsServer::serve(config, bound, views, metrics, (stop, Succession::default()))
+    }
+
+    /// Starts threads and tasks at these sockets.
+    ///
+    /// # Errors
+    /// [`DnsError`]; nothing runs then.
+    pub(crate) fn serve(
+        config: DnsConfig,
+        bound: DnsSockets,
+        mut views: watch::Receiver<Arc<View>>,
+        metrics: Arc<DnsMetrics>,
+        (stop, succession): (watch::Receiver<bool>, Succession),
     ) -> Result<DnsServer, DnsError> {
         let view = Arc::clone(&views.borrow_and_update());
         if view.fleet.find(EXPLAIN).is_some() {
@@ -93,28 +109,16 @@ impl DnsServer {
         warn_of_mixed_families(&view.fleet);
         let answers = Answers::build(&config, view)?;
         let answers = Arc::new(ArcSwap::from_pointee(answers));
-        let bound = bind(&config)?;
-        let tls = match &config.tls {
-            Some(tls) => {
-                let certificates = Certificates::load(tls.files.clone())?;
-                let settings = Arc::new(certificates.server_config(&[b"dot"])?);
-                let refused = |(address, source)| DnsError::Listen { transport: "tls", address, source };
-                let listeners = sockets::all_tcp(&tls.listen).map_err(refused)?;
-                let first = listeners.first().map_or(Ok(tls.listen.first()), TcpListener::local_addr);
-                let first = first.map_err(|error| refused((tls.listen.first(), error)))?;
-                Some((listeners, first, TlsAcceptor::from(settings), certificates))
-            }
-            None => None,
-        };
+        let DnsSockets { tcp, udp, first, tls } = bound;
         let mut server = DnsServer {
-            address: bound.first,
-            tls: tls.as_ref().map(|(_, address, ..)| *address),
+            address: first,
+            tls: tls.as_ref().map(|tls| tls.first),
             parts: JoinSet::new(),
             stop: stop.clone(),
         };
 
         let limiter = Arc::new(Limiter::new(&config.rate_limit));
-        for (index, socket) in bound.udp.into_iter().enumerate() {
+        for (index, socket) in udp.into_iter().enumerate() {
             let worker = Worker::new(Arc::clone(&answers), Arc::clone(&limiter), Arc::clone(&metrics), stop.clone());
             server.thread(index, socket, worker)?;
         }
@@ -127,14 +131,15 @@ impl DnsServer {
             connections: Connections::new(config.connections),
             tls: None,
             stop: stop.clone(),
+            succession,
         };
-        if let Some((sockets, _, acceptor, certificates)) = tls {
-            for socket in sockets {
+        if let Some(TlsSockets { listeners, acceptor, certificates, .. }) = tls {
+            for socket in listeners {
                 server.task("tls", Listener { tls: Some(acceptor.clone()), ..listener.clone() }.serve(socket));
             }
             server.task("certificates", certificates.keep_fresh(stop.clone()));
         }
-        for socket in bound.tcp {
+        for socket in tcp {
             server.task("tcp", listener.clone().serve(socket));
         }
         server.task("views", follow(config, views, answers, metrics, stop));
@@ -192,37 +197,64 @@ impl DnsServer {
     }
 }
 
-/// The sockets for UDP and TCP.
-struct Bound {
+/// The sockets of a DNS server, and its certificate.
+pub(crate) struct DnsSockets {
     tcp: Vec<TcpListener>,
     udp: Vec<UdpSocket>,
     /// The first address.
     first: SocketAddr,
+    tls: Option<TlsSockets>,
 }
 
-/// Binds TCP and UDP to the same port of each address.
-fn bind(config: &DnsConfig) -> Result<Bound, DnsError> {
-    let mut bound = Bound { tcp: Vec::new(), udp: Vec::new(), first: config.listen.first() };
-    for address in config.listen.all() {
-        let (tcp, udp, at) = bind_one(*address, config)?;
-        if bound.tcp.is_empty() {
-            bound.first = at;
+struct TlsSockets {
+    listeners: Vec<TcpListener>,
+    /// The first address.
+    first: SocketAddr,
+    acceptor: TlsAcceptor,
+    certificates: Arc<Certificates>,
+}
+
+impl DnsSockets {
+    /// Binds TCP and UDP to the same port of each address, and TLS if it is configured.
+    ///
+    /// # Errors
+    /// [`DnsError`]: an address is taken, or the certificate is not usable.
+    pub(crate) fn bind(config: &DnsConfig, sockets: &mut Sockets) -> Result<DnsSockets, DnsError> {
+        let mut bound = DnsSockets { tcp: Vec::new(), udp: Vec::new(), first: config.listen.first(), tls: None };
+        for address in config.listen.all() {
+            let (tcp, udp, at) = bind_one(*address, config, sockets)?;
+            if bound.tcp.is_empty() {
+                bound.first = at;
+            }
+            bound.tcp.push(tcp);
+            bound.udp.extend(udp);
         }
-        bound.tcp.push(tcp);
-        bound.udp.extend(udp);
+        if let Some(tls) = &config.tls {
+            let certificates = Certificates::load(tls.files.clone())?;
+            let settings = Arc::new(certificates.server_config(&[b"dot"])?);
+            let refused = |(address, source)| DnsError::Listen { transport: "tls", address, source };
+            let listeners = sockets.all_tcp(&tls.listen).map_err(refused)?;
+            let first = listeners.first().map_or(Ok(tls.listen.first()), TcpListener::local_addr);
+            let first = first.map_err(|error| refused((tls.listen.first(), error)))?;
+            bound.tls = Some(TlsSockets { listeners, first, acceptor: TlsAcceptor::from(settings), certificates });
+        }
+        Ok(bound)
     }
-    Ok(bound)
 }
 
-fn bind_one(address: SocketAddr, config: &DnsConfig) -> Result<(TcpListener, Vec<UdpSocket>, SocketAddr), DnsError> {
+fn bind_one(
+    address: SocketAddr,
+    config: &DnsConfig,
+    sockets: &mut Sockets,
+) -> Result<(TcpListener, Vec<UdpSocket>, SocketAddr), DnsError> {
     let refused = |transport| move |source| DnsError::Listen { transport, address, source };
     let threads = if cfg!(target_os = "linux") { config.threads.get() } else { 1 };
     let only_v6 = config.listen.is_ipv6_only(address);
     let mut tries = 0;
     loop {
-        let tcp = sockets::tcp(address, only_v6).map_err(refused("tcp"))?;
+        let tcp = sockets.tcp(address, only_v6).map_err(refused("tcp"))?;
         let at = tcp.local_addr().map_err(refused("tcp"))?;
-        match udp::bind(at, only_v6, threads) {
+        match udp::bind(sockets, at, only_v6, threads) {
             Ok(udp) => return Ok((tcp, udp, at)),
             Err(_) if address.port() == 0 && tries < TRIES => tries += 1,
             Err(error) => return Err(refused("udp")(error)),

@@ -17,10 +17,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use service::listen::Accepted;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
 
@@ -28,12 +28,19 @@ use super::answer::{QueryOutcome, ReceivedFrom, Transport, answer};
 use super::answers::Answers;
 use super::limit::network;
 use super::metrics::{DnsMetrics, Tally};
+use crate::succession::Succession;
 
 /// How long a client may be silent between two queries (RFC 7766, section 6.2.3: a few seconds).
 const IDLE: Duration = Duration::from_secs(10);
 
 /// How long one query, one answer or one handshake may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a connection goes on after its router has got a successor.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// How long after that a client that sends query after query is still read. What has been read is answered.
+const LAST: Duration = Duration::from_millis(100);
 
 /// Answers that wait to be sent together, in octets.
 const WRITE_TOGETHER: usize = 16 << 10;
@@ -101,6 +108,7 @@ pub(super) struct Listener {
     /// TLS, if the listener speaks it.
     pub tls: Option<TlsAcceptor>,
     pub stop: watch::Receiver<bool>,
+    pub succession: Succession,
 }
 
 impl Listener {
@@ -108,7 +116,7 @@ impl Listener {
         if self.tls.is_some() { Transport::Tls } else { Transport::Tcp }
     }
 
-    /// Accepts connections until `stop` is true, then waits until they have ended.
+    /// Accepts connections until `stop` is true, then waits until they have ended: every query that has arrived is answered.
     pub(super) async fn serve(self, socket: TcpListener) {
         let mut listener = service::listen::Listener::unlimited(socket);
         let tasks = TaskTracker::new();
@@ -136,7 +144,6 @@ impl Listener {
         let open = self.metrics.connections.with_label_values(&[transport.name()]);
         open.inc();
         let asked = ReceivedFrom { from: from.ip().to_canonical(), transport, limited: false };
-        let mut stop = self.stop.clone();
         let work = async {
             stream.set_nodelay(true)?;
             match &self.tls {
@@ -147,11 +154,8 @@ impl Listener {
                 None => self.converse(stream, asked).await,
             }
         };
-        let ended: Option<io::Result<()>> = tokio::select! {
-            ended = work => Some(ended),
-            _ = stop.wait_for(|stop| *stop) => None,
-        };
-        if let Some(Err(error)) = ended {
+        let ended: io::Result<()> = work.await;
+        if let Err(error) = ended {
             tracing::trace!(transport = transport.name(), kind = ?error.kind(), "connection ended early");
         }
         open.dec();
@@ -172,6 +176,7 @@ impl Listener {
     ) -> io::Result<()> {
         let mut stream = BufReader::new(stream);
         let (mut query, mut reply, mut together) = (Vec::new(), Vec::new(), Vec::new());
+        let mut until = None;
         loop {
             // If more queries have already arrived, their answers leave together.
             if !together.is_empty() && (!holds_query(stream.buffer()) || together.len() >= WRITE_TOGETHER) {
@@ -180,12 +185,11 @@ impl Listener {
                 together.clear();
             }
             // Only the first octet may take long, otherwise a client could hold a connection for years.
-            let first = match timeout(IDLE, stream.read_u8()).await? {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
-                first => first?,
-            };
+            if !self.begins(&mut stream, &mut until).await? {
+                break;
+            }
             timeout(PATIENCE, async {
-                let length = u16::from_be_bytes([first, stream.read_u8().await?]);
+                let length = stream.read_u16().await?;
                 query.resize(usize::from(length), 0);
                 stream.read_exact(&mut query).await
             })
@@ -204,6 +208,35 @@ impl Listener {
         }
         send(&mut stream, &together).await?;
         timeout(PATIENCE, stream.shutdown()).await?
+    }
+}
+
+impl Listener {
+    /// Waits for the first octet of a query. Returns whether there is one; otherwise the connection ends, because the
+    /// client has ended it or because the server stops. `until` is how long a connection of a stopping server goes on.
+    async fn begins<S: AsyncRead + Unpin>(
+        &self,
+        stream: &mut BufReader<S>,
+        until: &mut Option<Instant>,
+    ) -> io::Result<bool> {
+        let mut stop = self.stop.clone();
+        if until.is_none() {
+            tokio::select! {
+                biased;
+                read = timeout(IDLE, stream.fill_buf()) => return Ok(!read??.is_empty()),
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        }
+        let linger = if self.succession.has_happened() { LINGER } else { Duration::ZERO };
+        let until = *until.get_or_insert_with(|| Instant::now() + linger);
+        if Instant::now() >= until + LAST {
+            return Ok(!stream.buffer().is_empty());
+        }
+        // A query that has arrived is still answered.
+        match timeout_at(until, stream.fill_buf()).await {
+            Ok(read) => Ok(!read?.is_empty()),
+            Err(_) => Ok(false),
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! # Invariants
 //! - A thread waits only for its socket. It answers from the latest [`Answers`], counts in its own tally, and looks at
 //!   `stop` between two batches.
-//! - A port that another process uses is an error, although the sockets could share it with that process.
+//! - A port that another process uses is an error, although the sockets could share it with that process. Only the router
+//!   that this one replaces hands its sockets over.
 //! - An answer leaves from the address that was asked, also if the socket listens on all addresses (on Linux).
 
 #[cfg(target_os = "linux")]
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
-use socket2::{Protocol, Type};
+use socket2::{Protocol, Socket, Type};
 use tokio::sync::watch;
 
 use super::answer::{QueryOutcome, ReceivedFrom, Transport, answer};
@@ -32,7 +33,7 @@ use super::answers::Answers;
 use super::limit::{Limiter, Verdict};
 use super::metrics::{DnsMetrics, Tally};
 use super::query::DropReason;
-use crate::sockets;
+use crate::sockets::{self, Sockets};
 
 /// How long a thread waits for a query before it looks at `stop`.
 const WAIT: Duration = Duration::from_millis(200);
@@ -49,14 +50,21 @@ const LONGEST_QUERY: usize = 4_096;
 /// Number of failures in a row of a socket that end its thread.
 const TOO_MANY_FAILURES: u32 = 100;
 
-/// Binds `count` sockets to one address.
-pub(super) fn bind(address: SocketAddr, only_v6: bool, count: usize) -> io::Result<Vec<UdpSocket>> {
-    // Bind alone first, because sockets that share a port also share it with another process of the same user.
-    drop(shared(address, only_v6, false)?);
-    (0..count).map(|_| shared(address, only_v6, count > 1)).collect()
+/// `count` sockets at one address, or those that were taken over there.
+pub(super) fn bind(
+    sockets: &mut Sockets,
+    address: SocketAddr,
+    only_v6: bool,
+    count: usize,
+) -> io::Result<Vec<UdpSocket>> {
+    sockets.udp(address, only_v6, || {
+        // Bind alone first, because sockets that share a port also share it with another process of the same user.
+        drop(shared(address, only_v6, false)?);
+        (0..count).map(|_| shared(address, only_v6, count > 1)).collect()
+    })
 }
 
-fn shared(address: SocketAddr, only_v6: bool, share: bool) -> io::Result<UdpSocket> {
+fn shared(address: SocketAddr, only_v6: bool, share: bool) -> io::Result<Socket> {
     let socket = sockets::unbound(address, only_v6, Type::DGRAM, Protocol::UDP)?;
     #[cfg(target_os = "linux")]
     source::Sources::of(address).ask(&socket)?;
@@ -69,7 +77,7 @@ fn shared(address: SocketAddr, only_v6: bool, share: bool) -> io::Result<UdpSock
     }
     socket.set_read_timeout(Some(WAIT))?;
     socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 /// The state of a thread that answers.

@@ -10,7 +10,7 @@ mod written;
 mod tests;
 
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -43,6 +43,8 @@ pub struct EdgeConfig {
     pub sticky: bool,
     /// The key for the cookies that the edge signs.
     pub secret: SigningKey,
+    /// Where the key is from; without a file it is random.
+    pub secret_file: Option<PathBuf>,
     /// Limits per client and for all clients together.
     pub limits: Limits,
     /// Limits of time.

@@ -7,6 +7,9 @@
 //!   nothing is under way for too long, and one whose client takes nothing of an answer for too long.
 //! - After a stop the edge accepts no connection, finishes what is under way, and drops what is left after
 //!   `timeouts.drain`.
+//! - If there is a successor, a connection of HTTP/1.1 ends only after an answer with `Connection: close`, or when nothing
+//!   was sent on it for half of `timeouts.drain`. Closing it at once would lose a request that is on its way. HTTP/2 says
+//!   which requests it has taken (GOAWAY), so its clients repeat the others by themselves.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -14,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use hyper::Version;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -25,7 +29,7 @@ use service::unread::{self, Reader};
 use service::unreadable::Explained;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
@@ -41,6 +45,10 @@ pub(super) struct Connection {
     /// Requests under way.
     busy: AtomicUsize,
     begun: AtomicBool,
+    /// It speaks HTTP/2, as its first request showed.
+    is_http2: AtomicBool,
+    /// A first request came after the stop.
+    came_late: Notify,
     quiet_since: Mutex<Instant>,
     _counted: Counted,
     /// Closes the connection if its client does not read.
@@ -64,9 +72,12 @@ impl Connection {
 pub(super) struct UnderWay(Arc<Connection>);
 
 impl UnderWay {
-    pub(super) fn begin(connection: Arc<Connection>) -> UnderWay {
+    pub(super) fn begin(connection: Arc<Connection>, version: Version) -> UnderWay {
         connection.busy.fetch_add(1, Ordering::AcqRel);
-        connection.begun.store(true, Ordering::Relaxed);
+        if !connection.begun.swap(true, Ordering::Relaxed) {
+            connection.is_http2.store(version == Version::HTTP_2, Ordering::Relaxed);
+            connection.came_late.notify_one();
+        }
         UnderWay(connection)
     }
 }
@@ -94,6 +105,8 @@ pub(super) async fn accept(
             secure: tls.is_some(),
             busy: AtomicUsize::new(0),
             begun: AtomicBool::new(false),
+            is_http2: AtomicBool::new(false),
+            came_late: Notify::new(),
             quiet_since: Mutex::new(Instant::now()),
             _counted: Counted::new(&edge.metrics.connections),
             reader: edge.readers.connection(),
@@ -176,12 +189,26 @@ where
     let tick = tokio::time::sleep_until(first);
     tokio::pin!(tick);
     let mut stopping = false;
+    let mut lingers = false;
     let mut ending = false;
     let result = loop {
         tokio::select! {
             result = served.as_mut() => break result,
             _ = stop.wait_for(|stop| *stop), if !stopping => {
                 stopping = true;
+                lingers = edge.succession.has_happened() && !connection.is_http2.load(Ordering::Relaxed);
+                if !lingers {
+                    served.as_mut().graceful_shutdown();
+                }
+            }
+            () = connection.came_late.notified(), if lingers => {
+                lingers = !connection.is_http2.load(Ordering::Relaxed);
+                if !lingers {
+                    served.as_mut().graceful_shutdown();
+                }
+            }
+            () = edge.hurry.cancelled(), if lingers => {
+                lingers = false;
                 served.as_mut().graceful_shutdown();
             }
             () = tick.as_mut() => {

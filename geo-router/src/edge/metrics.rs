@@ -11,6 +11,7 @@ use prometheus::{
     exponential_buckets,
 };
 
+use super::streams::StreamEnd;
 use crate::fleet::Fleet;
 use crate::metrics::retain;
 use service::ended::EndedConnections;
@@ -27,6 +28,7 @@ pub struct EdgeMetrics {
     refused: IntCounterVec,
     breakers: IntGaugeVec,
     cache: IntCounterVec,
+    streams_ended: IntCounterVec,
     upstream_seconds: Histogram,
     /// Requests of clients whose location is unknown.
     pub unknown_location: IntCounter,
@@ -83,6 +85,11 @@ impl EdgeMetrics {
                 IntGaugeVec::new(opts("breaker_state", "0 closed, 1 half-open, 2 open"), &["region", "node"]),
             )?,
             cache: counters("cache_total", "Requests that may be answered from the cache, by result", &["result"])?,
+            streams_ended: counters(
+                "streams_ended_total",
+                "Streams of events that the edge ended, by reason",
+                &["reason"],
+            )?,
             upstream_seconds: keep(registry, Histogram::with_opts(seconds))?,
             unknown_location: counter(
                 "unknown_location_total",
@@ -123,6 +130,10 @@ impl EdgeMetrics {
 
     pub(super) fn cached(&self, result: &str) {
         self.cache.with_label_values(&[result]).inc();
+    }
+
+    pub(super) fn stream_ended(&self, why: StreamEnd) {
+        self.streams_ended.with_label_values(&[why.name()]).inc();
     }
 
     pub(super) fn upstream(&self, took: Duration) {

@@ -1,7 +1,8 @@
 //! The body of an answer on its way to the client.
 //!
 //! # Invariants
-//! - If a node's body breaks off, the client's connection (HTTP/2: stream) breaks off too; it never ends cleanly.
+//! - If a node's body breaks off, the client's connection (HTTP/2: stream) breaks off too; it never ends cleanly. Only a
+//!   stream of events ends cleanly before its node ends it ([`super::streams`]).
 //! - The connection to the node goes back to the pool only after the whole body was read.
 
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use super::body::Cut;
 use super::cache::Filling;
 use super::listen::UnderWay;
 use super::pool::Lease;
+use super::streams::{self, Boundary, UntilEnd};
 
 /// The body that a client gets: the edge's own, or a node's.
 pub(super) struct Answer {
@@ -73,11 +75,19 @@ pub(super) struct Relay {
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     broke_off: IntCounter,
+    stream: Option<Stream>,
+}
+
+/// A stream of events that the edge may end.
+struct Stream {
+    /// `None` once it has ended.
+    until_end: Option<UntilEnd>,
+    boundary: Boundary,
 }
 
 impl Relay {
     pub(super) fn new(body: Incoming, lease: Lease, idle: Duration, broke_off: IntCounter) -> Relay {
-        let mut relay = Relay { body, lease: Some(lease), filling: None, idle, timer: None, broke_off };
+        let mut relay = Relay { body, lease: Some(lease), filling: None, idle, timer: None, broke_off, stream: None };
         relay.end_if_ended();
         relay
     }
@@ -86,6 +96,11 @@ impl Relay {
     pub(super) fn fill(&mut self, filling: Filling) {
         self.filling = Some(filling);
         self.end_if_ended();
+    }
+
+    /// This is a stream of events, which ends when `until_end` resolves.
+    pub(super) fn ends_by(&mut self, until_end: UntilEnd) {
+        self.stream = Some(Stream { until_end: Some(until_end), boundary: Boundary::default() });
     }
 
     fn end_if_ended(&mut self) {
@@ -103,10 +118,29 @@ impl Relay {
         }
     }
 
+    /// The last frame, and then the end, of a stream that the edge ends.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        let Some(stream) = &mut self.stream else { return Poll::Pending };
+        let Some(until_end) = &mut stream.until_end else { return Poll::Ready(None) };
+        let why = std::task::ready!(until_end.as_mut().poll(cx));
+        stream.until_end = None;
+        let speaks = stream.boundary.is_between_events();
+        // The node notices by the end of its connection. An incomplete answer is not cached.
+        (self.lease, self.filling) = (None, None);
+        tracing::debug!(why = why.name(), "a stream of events ends: its client connects again");
+        Poll::Ready(speaks.then(|| Frame::data(streams::farewell())))
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        if let Poll::Ready(last) = self.poll_farewell(cx) {
+            return Poll::Ready(last.map(Ok));
+        }
         let cut = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.timer = None;
+                if let (Some(stream), Some(data)) = (&mut self.stream, frame.data_ref()) {
+                    stream.boundary.pass(data);
+                }
                 // An answer with trailers is not cached, because no client needs one.
                 let keeps = match (&mut self.filling, frame.data_ref()) {
                     (Some(filling), Some(data)) => filling.push(data),

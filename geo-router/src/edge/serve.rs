@@ -21,7 +21,7 @@ use super::listen::{Connection, UnderWay};
 use super::problem::{Kind, Problem, closes};
 use super::relay::{Answer, Origin, Relay};
 use super::sticky::Cookies;
-use super::{Edge, hop_headers, limit, person, request_check, sticky, upgrade};
+use super::{Edge, hop_headers, limit, person, request_check, sticky, streams, upgrade};
 use crate::fleet::NodeId;
 use service::head;
 
@@ -51,8 +51,8 @@ impl Edge {
         connection: Arc<Connection>,
         request: Request<Incoming>,
     ) -> Response<Watched<Answer>> {
-        let under_way = UnderWay::begin(connection.clone());
         let (parts, body) = request.into_parts();
+        let under_way = UnderWay::begin(connection.clone(), parts.version);
         let (version, head) = (parts.version, parts.method == Method::HEAD);
         let person = person::reads(&parts);
         let id = hop_headers::request_id(&parts.headers, self.trusted.contains(connection.peer));
@@ -78,6 +78,9 @@ impl Edge {
         // hyper sets it from the body. A wrong length from elsewhere would give the answer a second end.
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        if self.stops() && version != Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         response.map(|origin| connection.reader.watch(Answer::new(origin, under_way)))
     }
@@ -214,7 +217,16 @@ impl Edge {
                 lease.give_back();
                 response.map(|_| Either::Left(bytes))
             }
-            None => response.map(|body| Either::Right(Box::new(Relay::new(body, lease, idle, broke_off)))),
+            None => {
+                let is_stream = streams::is_stream(&response);
+                response.map(|body| {
+                    let mut relay = Relay::new(body, lease, idle, broke_off);
+                    if is_stream {
+                        relay.ends_by(self.stream_of(&tables.fleet, node));
+                    }
+                    Either::Right(Box::new(relay))
+                })
+            }
         }
     }
 

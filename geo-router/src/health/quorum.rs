@@ -32,7 +32,7 @@ impl Ballot {
 }
 
 /// A ballot with the time at which it was heard.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Heard {
     /// The ballot.
     pub ballot: Ballot,

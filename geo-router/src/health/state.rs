@@ -1,16 +1,21 @@
 //! The health of all regions as one state machine.
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use api::orders::{Order, OrderKind};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use memory::HealthMemory;
 
 use super::orders::Orders;
 use super::quorum::{Ballot, Decision, Heard, decide};
 use super::{HealthRules, Track, Verdict};
-use crate::fleet::{Fleet, Node, Region, RegionIndex};
+use crate::fleet::{Fleet, RegionIndex};
 use crate::view::RegionView;
 use api::explanation::RegionState;
 
@@ -41,7 +46,8 @@ pub struct Fitness {
     pub until_change: Duration,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 struct Agreed {
     verdict: Verdict,
     /// When its share began to come back.
@@ -96,23 +102,9 @@ impl Health {
     /// stays at its address keeps its probes, also if it moves to another region. A new region takes no clients before
     /// it is up, and then ramps; a new node takes none before its first good probe.
     pub(crate) fn go_on_with(&mut self, fleet: Arc<Fleet>, rules: HealthRules) {
-        let track = |region: &Region, node: &Node| {
-            let known = self.fleet.find_node(&node.name, node.http);
-            let known = known.map(|id| self.tracks[id.region.at()][id.node].clone());
-            // The nodes of a region that is down prove themselves like any node that is down.
-            let is_down = self.fleet.find(region.name.as_str());
-            let is_down = is_down.is_some_and(|index| self.agreed[index.at()].verdict == Verdict::Down);
-            known.unwrap_or_else(|| if is_down { Track::down() } else { Track::added() })
-        };
-        let tracks = fleet.regions.iter().map(|region| region.nodes.iter().map(|node| track(region, node)).collect());
-        let tracks = tracks.collect();
-        let new = Agreed { keeps: 100, is_new: true, ..Agreed::default() };
-        let agreed = |region: &Region| {
-            let known = self.fleet.find(region.name.as_str());
-            known.map_or_else(|| new.clone(), |index| self.agreed[index.at()].clone())
-        };
-        let agreed = fleet.regions.iter().map(agreed).collect();
-        (self.tracks, self.agreed, self.fleet, self.rules) = (tracks, agreed, fleet, rules);
+        let memory = self.memory();
+        (self.fleet, self.rules) = (fleet, rules);
+        self.place(&memory);
     }
 
     /// A probe of a node ended.

@@ -9,13 +9,16 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::{HealthRules, Verdict};
 
 /// Falls beyond this many make no difference.
 const MOST_FALLS: usize = 64;
 
 /// The probes of one node and their result.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Track {
     verdict: Verdict,
     failures: u32,

@@ -1,4 +1,5 @@
-//! Nodes that a test plays: they are ready, show what the test has them show, and answer with their names.
+//! Nodes that a test plays: they are ready, show what the test has them show, and answer with their names. A request for
+//! `.../changes` gets a stream of events without an end.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -21,7 +22,15 @@ pub(crate) struct FakeNode {
 struct Acts {
     /// `members` of its cluster document.
     members: Mutex<Vec<Value>>,
+    /// Orders of its cluster document.
+    orders: Mutex<Vec<(&'static str, &'static str)>>,
     is_silent: AtomicBool,
+    /// Nothing is answered, as by a process that was stopped.
+    hangs: AtomicBool,
+    /// Requests with a body that were answered.
+    written: AtomicUsize,
+    /// Streams of events that are open.
+    streams: AtomicUsize,
     /// Requests for `/held` that wait.
     held: AtomicUsize,
     is_released: AtomicBool,
@@ -57,9 +66,35 @@ impl FakeNode {
         self.acts.is_silent.store(silent, Ordering::Relaxed);
     }
 
+    /// The node answers nothing and says nothing on its streams while it hangs.
+    pub(crate) fn hangs(&self, hangs: bool) {
+        self.acts.hangs.store(hangs, Ordering::Relaxed);
+    }
+
+    /// How many requests with a body were answered.
+    pub(crate) fn written(&self) -> usize {
+        self.acts.written.load(Ordering::Relaxed)
+    }
+
+    /// How many streams of events are open.
+    pub(crate) fn streams(&self) -> usize {
+        self.acts.streams.load(Ordering::Relaxed)
+    }
+
     /// How many requests for `/held` wait.
     pub(crate) fn held(&self) -> usize {
         self.acts.held.load(Ordering::Relaxed)
+    }
+
+    /// Holds requests for `/held` again, once those that were released have ended.
+    pub(crate) fn hold_again(&self) {
+        self.acts.is_released.store(false, Ordering::Relaxed);
+        self.acts.held.store(0, Ordering::Relaxed);
+    }
+
+    /// The node shows these orders from now on: regions and what is ordered.
+    pub(crate) fn orders(&self, orders: &[(&'static str, &'static str)]) {
+        *self.acts.orders.lock().unwrap() = orders.to_vec();
     }
 
     /// Lets the requests for `/held` end.
@@ -83,12 +118,38 @@ fn converse(name: &str, mut stream: TcpStream, acts: &Acts) -> Option<()> {
         };
         let head = String::from_utf8_lossy(&bytes.drain(..end).collect::<Vec<_>>()).into_owned();
         let path = head.split(' ').nth(1)?;
+        let length = head
+            .to_ascii_lowercase()
+            .split_once("content-length: ")
+            .and_then(|(_, rest)| rest.lines().next()?.parse::<usize>().ok());
+        while length.is_some_and(|length| bytes.len() < length) {
+            match stream.read(&mut piece).ok()? {
+                0 => return None,
+                read => bytes.extend_from_slice(&piece[..read]),
+            }
+        }
+        if let Some(length) = length.filter(|length| *length > 0) {
+            bytes.drain(..length);
+            acts.written.fetch_add(1, Ordering::Relaxed);
+        }
+        while acts.hangs.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if path.ends_with("/changes") {
+            return events(&mut stream, acts);
+        }
         let silent = acts.is_silent.load(Ordering::Relaxed);
         let (status, body) = match path {
             _ if silent => ("503 Service Unavailable", "{}".to_owned()),
             "/v1/cluster" => {
                 let members = acts.members.lock().unwrap().clone();
-                let cluster = json!({"node": name, "region": name, "ready": true, "regions": [], "members": members});
+                let order = |(region, order): &(&str, &str)| {
+                    let order = json!({"order": order, "since": "2026-05-01T10:00:00Z"});
+                    json!({"region": region, "order": order})
+                };
+                let regions: Vec<Value> = acts.orders.lock().unwrap().iter().map(order).collect();
+                let cluster =
+                    json!({"node": name, "region": name, "ready": true, "regions": regions, "members": members});
                 ("200 OK", cluster.to_string())
             }
             path if path.starts_with("/held") => {
@@ -102,5 +163,21 @@ fn converse(name: &str, mut stream: TcpStream, acts: &Acts) -> Option<()> {
         };
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         stream.write_all(answer.as_bytes()).ok()?;
+    }
+}
+
+/// A stream of events: a greeting, then a comment now and then until its client is gone.
+fn events(stream: &mut TcpStream, acts: &Acts) -> Option<()> {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).ok()?;
+    acts.streams.fetch_add(1, Ordering::Relaxed);
+    let piece = ": here\n\n";
+    let chunk = format!("{:x}\r\n{piece}\r\n", piece.len());
+    loop {
+        if !acts.hangs.load(Ordering::Relaxed) && stream.write_all(chunk.as_bytes()).is_err() {
+            acts.streams.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn edge(section: EdgeSection, base: &Path) -> Result<EdgeConfig, Edge
     }
     config::distinct(&listeners)?;
     let retry = retry(section.retry)?;
+    let secret_file = section.secret_file.map(|path| config::path("edge.secret_file", &path, base)).transpose()?;
     Ok(EdgeConfig {
         listen: section.listen,
         tls,
@@ -32,10 +33,8 @@ pub(super) fn edge(section: EdgeSection, base: &Path) -> Result<EdgeConfig, Edge
         name: pseudonym(section.name)?,
         balance: section.balance,
         sticky: section.sticky,
-        secret: match section.secret_file {
-            Some(path) => SigningKey::load(&config::path("edge.secret_file", &path, base)?)?,
-            None => SigningKey::random(),
-        },
+        secret: secret_file.as_deref().map_or_else(|| Ok(SigningKey::random()), SigningKey::load)?,
+        secret_file,
         limits: limits(section.limits)?,
         timeouts: timeouts(section.timeouts)?,
         retry,
