@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use replication::{Reader, Replica, ReplicaConfig, ReplicaId, StorageError};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::backup::{Backups, UNFINISHED};
 use crate::ballast::Ballast;
@@ -26,6 +26,9 @@ use crate::space::Space;
 use crate::storage::Store;
 use crate::{driver, storage};
 use registry::LONGEST_RETENTION;
+use service::certificates::{CertificateError, Certificates};
+use service::config::Listen;
+use service::listen::Socket;
 use service::operators::Operators;
 use service::pid_file::{PidFile, PidFileError};
 use service::private;
@@ -49,6 +52,12 @@ pub enum RunError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The certificate of the public listener cannot be used.
+    #[error("listen.public_tls: its certificate (`[tls.public]`, otherwise `[tls]`) cannot be used")]
+    PublicTls(#[from] CertificateError),
+    /// TLS of the public listener cannot be set up.
+    #[error("listen.public_tls: TLS cannot be set up")]
+    Acceptor(#[from] rustls::Error),
     /// The policy packs cannot be used.
     #[error(transparent)]
     Packs(#[from] http::PacksError),
@@ -131,9 +140,17 @@ async fn serve(
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    let public = listen(config.listen.public).await?;
-    let replication = listen(config.listen.replication).await?;
-    let admin = listen(config.listen.admin).await?;
+    let mut public = listen(&config.listen.public, None)?;
+    let replication = listen(&config.listen.replication.into(), None)?;
+    let admin = listen(&config.listen.admin, None)?;
+    let certificates = match &config.listen.public_tls {
+        Some(addresses) => {
+            let certificates = Certificates::load(config.public_certificate.clone())?;
+            public.extend(listen(addresses, Some(&certificates.acceptor()?))?);
+            Some(certificates)
+        }
+        None => None,
+    };
     let (_alone, space) = folder(&config, metrics.clone())?;
     let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let packs = Packs::load(&config.registry)?;
@@ -177,6 +194,14 @@ async fn serve(
             "no operators are configured: every client that reaches the admin listener may do everything"
         );
     }
+    let plain: Vec<SocketAddr> = config.plain_addresses().collect();
+    if !plain.is_empty() && config.listen.public_tls.is_none() {
+        tracing::warn!(
+            addresses = ?plain, action = "set `listen.public_tls`, and name it as `https` in the routers",
+            "the public API is served without TLS alone: names, telephone numbers and secrets of guests cross the network \
+             in the clear, unless a proxy in front of this node speaks TLS"
+        );
+    }
     if faults.is_enabled() {
         tracing::warn!("[faults] is enabled: operators can disturb this node");
     }
@@ -188,15 +213,26 @@ async fn serve(
     let app = Arc::new(App::new(&config, handle.clone(), membership.clone(), loaded, faults.clone(), metrics.clone()));
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
     servers.spawn(http::upkeep::keep(app.clone(), stop.clone()));
-    servers.spawn(http::admin::serve(admin, app, stop));
+    if let Some(certificates) = certificates {
+        servers.spawn(certificates.keep_fresh(stop.clone()));
+    }
+    for admin in admin {
+        servers.spawn(http::admin::serve(admin.tcp, app.clone(), stop.clone()));
+    }
+    drop(app);
     let links = Links::new(handle.clone(), identity, faults, membership, links_space, metrics);
     let mut peers = JoinSet::new();
-    peers.spawn(accept(replication, links.clone(), stop_links.clone()));
+    for replication in replication {
+        peers.spawn(accept(replication.tcp, links.clone(), stop_links.clone()));
+    }
     peers.spawn(dial_members(links.clone(), stop_links.clone()));
     peers.spawn(ask_for_membership(links, stop_links.clone()));
     peers.spawn(keeper.keep(handle, stop_links.clone()));
     let listen = &config.listen;
-    tracing::info!(public = %listen.public, replication = %listen.replication, admin = %listen.admin, "serving");
+    let public_tls = listen.public_tls.as_ref().map(Listen::all);
+    tracing::info!(
+        public = ?listen.public.all(), ?public_tls, replication = %listen.replication, admin = ?listen.admin.all(), "serving"
+    );
 
     tokio::select! {
         () = shutdown => {}
@@ -236,8 +272,8 @@ fn folder(config: &NodeConfig, metrics: Arc<Metrics>) -> Result<(File, Space), R
     Ok((alone, Space::new(path.clone(), config.storage.reserve_bytes, ballast, metrics)))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+fn listen(addresses: &Listen, tls: Option<&TlsAcceptor>) -> Result<Vec<Socket>, RunError> {
+    Socket::bind_all(addresses, tls).map_err(|(address, source)| RunError::Listen { address, source })
 }
 
 fn replica_config(config: &NodeConfig, membership: &Membership) -> ReplicaConfig {

@@ -132,7 +132,8 @@ fn a_second_process_on_one_folder_is_refused() {
     let [public, replication, admin] = crate::common::net::free(deployment.nodes[0].public.ip(), 3)[..] else {
         panic!("three ports")
     };
-    file.listen = node::config::ListenSection { public, replication, admin };
+    file.listen =
+        node::config::ListenSection { public: public.into(), public_tls: None, replication, admin: admin.into() };
     file.pid_file = None;
     let other = folder.join("other.toml");
     std::fs::write(&other, toml::to_string(&file).unwrap()).unwrap();

@@ -37,6 +37,8 @@ fn member(name: &str, region: &str, public: Option<&str>) -> Member {
         since: "2026-05-01T10:00:00Z".parse().unwrap(),
         position: Some(AT),
         public: public.map(|address| address.parse().unwrap()),
+        public_tls: None,
+        server_name: None,
         replication: None,
         introduced: false,
         by: None,
