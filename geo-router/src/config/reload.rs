@@ -1,6 +1,6 @@
 //! A running router reads its configuration file again: some keys are taken up, and the others wait for a restart.
 //!
-//! Regions, nodes, policy, overrides, database, health rules and the bounds of the TTL are taken up. Listeners, the data
+//! Regions, nodes and how they are found and trusted, policy, overrides, database, health rules and the bounds of the TTL are taken up. Listeners, the data
 //! folder, names and everything else that sockets, connections and other routers depend on need a restart: their old
 //! values stay, and their keys are named.
 //!
@@ -53,6 +53,7 @@ impl RouterConfig {
             overrides: new.overrides,
             policy: new.policy,
             health: new.health,
+            nodes: new.nodes,
             fleet: new.fleet,
         };
         (taken, keys)

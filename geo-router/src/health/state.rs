@@ -97,7 +97,7 @@ impl Health {
     /// it is up, and then ramps; a new node takes none before its first good probe.
     pub(crate) fn go_on_with(&mut self, fleet: Arc<Fleet>, rules: HealthRules) {
         let track = |region: &Region, node: &Node| {
-            let known = self.fleet.find_node(&node.name, node.http);
+            let known = self.fleet.find_node(&node.name, &node.at);
             let known = known.map(|id| self.tracks[id.region.at()][id.node].clone());
             // The nodes of a region that is down prove themselves like any node that is down.
             let is_down = self.fleet.find(region.name.as_str());
