@@ -143,7 +143,12 @@ impl Control {
         let kept_file = config.data.join("state.json");
         let kept = Kept::load(&kept_file);
         let mut names = kept.names.clone();
-        names::ask_now(&config.fleet, &config.nodes.resolve.servers, &mut names);
+        let wanted = names::wanted(&config.fleet);
+        let unresolved = names::ask_now(wanted, &config.nodes.resolve.servers, &mut names);
+        let mut troubles = Troubles::default();
+        for (host, why) in unresolved {
+            troubles.resolved(&host, Err(why));
+        }
         let (tables, ignored) = Tables::at_start(&config, &kept.members, &names)?;
         change::warn_exposed(&tables.fleet, None);
         change::log_ignored(&BTreeSet::new(), &ignored);
@@ -167,7 +172,7 @@ impl Control {
             resolve: watch::Sender::new(config.nodes.resolve.clone()),
             connector: watch::Sender::new(Arc::clone(&tables.connector)),
             names,
-            troubles: Troubles::default(),
+            troubles,
             members: kept.members.clone(),
             todo: Todo::default(),
             frozen_notice: FrozenNotice::default(),

@@ -31,7 +31,7 @@ const US: usize = 1;
 const EUROPEAN: &str = "10.1.0.1";
 const AMERICAN: &str = "10.2.0.1";
 
-/// A router process of its own, with quick probes.
+/// A router process of its own. A node that is slow on a busy machine is not down.
 struct Router {
     folder: PathBuf,
     admin: SocketAddr,
@@ -54,9 +54,9 @@ impl Router {
             listen = "{}"
             trusted_proxies = ["127.0.0.0/8"]
             [health]
-            interval_ms = 300
-            timeout_ms = 300
-            down_after = 3
+            interval_ms = 1000
+            timeout_ms = 900
+            down_after = 5
             up_after = 2
             hold_down_s = 0
             ramp_s = 0
@@ -87,6 +87,15 @@ impl Router {
         assert!(self.process.ended(SOON).0.success());
         self.process = Router::process(&self.folder);
         holds("the router runs", SOON, || Call::new("GET", "/readyz").send(self.admin).is_ok());
+    }
+
+    /// Writes another rest of the file and tells the router to read it.
+    fn reload(&mut self, from: &str, to: &str) {
+        let file = self.folder.join("router.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replace(from, to)).unwrap();
+        self.process.signal(Signal::SIGHUP);
     }
 
     fn log(&self) -> String {
@@ -262,10 +271,10 @@ fn a_node_that_does_not_prove_its_name_gets_nothing_and_renewals_fail_no_request
     };
     let revoked = certs.join("crl.pem");
     let nodes = format!("[nodes]\nca = \"{}\"\nrevoked = \"{}\"\n", ca.display(), revoked.display());
-    let router = Router::start(&scratch.join("router"), &format!("{nodes}{}{}", at(EU), at(US)));
+    let router = Router::start(&scratch.join("router-1"), &format!("{nodes}{}{}", at(EU), at(US)));
     let are_up = || router.is_up("eu-central") && router.is_up(us);
     holds("both nodes are up", SOON, are_up);
-    assert_eq!([EUROPEAN, AMERICAN].map(|client| router.answered(client)), ["eu-central", us]);
+    holds("both answer", SOON, || [EUROPEAN, AMERICAN].map(|client| router.answered(client)) == ["eu-central", us]);
     let venue = Venue::make(router.edge, "14d");
     deployment.wait_known(&venue);
 
@@ -277,11 +286,13 @@ fn a_node_that_does_not_prove_its_name_gets_nothing_and_renewals_fail_no_request
         authority.issue(&us.parse().unwrap(), true).unwrap();
         deployment.certify(US, &certs, us);
         holds("the node has read it", SOON, || {
-            assert!(router.node(us)["trouble"].is_null(), "{}", router.node(us));
+            // A busy machine may be late for a probe.
+            let trouble = router.node(us)["trouble"].to_string();
+            assert!(!trouble.contains("certificate") && !trouble.contains("TLS"), "{trouble}");
             is_read(US) == round
         });
         load.goes_on();
-        assert_eq!(router.answered(AMERICAN), us);
+        holds("the node answers", SOON, || router.answered(AMERICAN) == us);
     }
     load.ends_without_a_failure();
 
@@ -301,6 +312,10 @@ fn a_node_that_does_not_prove_its_name_gets_nothing_and_renewals_fail_no_request
                 Err(node)
             }
         });
+        let mut status = Command::new(MERIDIAN);
+        let shown = status.args(["status", "--routers", "--data"]).arg(scratch).output().unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(shown.contains("node us-east is down: its certificate is not accepted"), "{shown}");
         let before = asked(&deployment, US);
         for _ in 0..20 {
             Call::new("GET", &venue.path).header("X-Forwarded-For", AMERICAN).to(router.edge).expect(200);
@@ -345,15 +360,19 @@ fn a_host_name_that_moves_is_followed_and_no_request_fails() {
     let names = NameServer::start(v4(here));
     let other = FakeNode::start("other");
     let nodes = format!("[nodes]\nresolve_every_s = 1\nresolvers = [\"{}\"]\n", names.address);
-    let eu = region("eu-central", &format!("http = \"node-1.eu.example:{port}\""));
+    let eu = region("eu-central", &format!("http = \"{here}:{port}\""));
     let us = region("us-east", &format!("http = \"{}\"", other.address));
     let mut router = Router::start(folder.path(), &format!("{nodes}{eu}{us}"));
     let text = |router: &Router| {
         Call::new("GET", "/").header("X-Forwarded-For", EUROPEAN).to(router.edge).expect(200).text().to_owned()
     };
     holds("the node is up", SOON, || router.is_up("eu-central") && router.is_up("us-east"));
-    assert_eq!(text(&router), first.name);
+    holds("the node answers", SOON, || text(&router) == first.name);
     let load = Load::start(router.edge);
+    // The node gets a name, which leads to where it is.
+    router.reload(&format!("http = \"{here}:{port}\""), &format!("http = \"node-1.eu.example:{port}\""));
+    holds("the file is taken up", SOON, || router.log().contains("the configuration file was read again"));
+    assert_eq!(router.node("eu-central")["up"], true, "{}", router.node("eu-central"));
     for (ip, node) in [(there, &second), (here, &first), (there, &second)] {
         names.answers(Some(v4(ip)));
         holds("the router follows", SOON, || text(&router) == node.name);

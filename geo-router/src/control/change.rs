@@ -11,7 +11,7 @@ use tokio::task::JoinError;
 use super::Control;
 use super::effective::Ignored;
 use super::members::Members;
-use super::names::Names;
+use super::names::{self, Names};
 use super::tables::{self, Tables, TablesError};
 use crate::config::RouterConfig;
 use crate::fleet::{Fleet, Node, Region};
@@ -58,6 +58,7 @@ pub(super) struct Changed {
     pub(super) config: Arc<RouterConfig>,
     /// `None` if fleet, places and policy are as they were.
     pub(super) tables: Option<Tables>,
+    pub(super) names: Names,
     pub(super) ignored: BTreeSet<Ignored>,
     /// If the file was read: the keys whose new values need a restart.
     pub(super) need_restart: Option<Vec<&'static str>>,
@@ -84,7 +85,14 @@ impl Change {
             }
             None => (self.config, None),
         };
-        let (fleet, ignored) = tables::derive(&config, &self.members, &self.names, &self.tables.fleet);
+        let mut names = self.names;
+        let (mut fleet, mut ignored) = tables::derive(&config, &self.members, &names, &self.tables.fleet);
+        // A node that gets a name must not be nowhere until it is asked for the next time.
+        let unknown = names.unknown(&fleet);
+        if !unknown.is_empty() {
+            names::ask_now(unknown, &config.nodes.resolve.servers, &mut names);
+            (fleet, ignored) = tables::derive(&config, &self.members, &names, &self.tables.fleet);
+        }
         let same = need_restart.is_none() && Arc::ptr_eq(&fleet, &self.tables.fleet);
         let tables = if same {
             None
@@ -99,7 +107,7 @@ impl Change {
                 None => self.tables.with_fleet(&config, fleet)?,
             })
         };
-        Ok(Changed { config, tables, ignored, need_restart })
+        Ok(Changed { config, tables, names, ignored, need_restart })
     }
 }
 
@@ -143,6 +151,7 @@ impl Control {
                 );
             }
         }
+        self.names.adopt(changed.names);
         self.config = changed.config;
         self.rules.send_replace(self.config.health);
         self.resolve.send_replace(self.config.nodes.resolve.clone());

@@ -36,6 +36,18 @@ impl Names {
         before.as_ref() != Some(&addresses)
     }
 
+    /// The hosts of a fleet of which no address was ever known.
+    pub(super) fn unknown(&self, fleet: &Fleet) -> BTreeSet<HostPort> {
+        wanted(fleet).into_iter().filter(|name| !self.0.contains_key(name.host())).collect()
+    }
+
+    /// Takes the addresses of hosts that are not known here.
+    pub(super) fn adopt(&mut self, other: Names) {
+        for (host, addresses) in other.0 {
+            self.0.entry(host).or_insert(addresses);
+        }
+    }
+
     /// Forgets what no node of these fleets has.
     pub(super) fn keep(&mut self, fleets: &[&Fleet]) {
         let wanted: BTreeSet<HostPort> = fleets.iter().flat_map(|fleet| wanted(fleet)).collect();
@@ -60,7 +72,7 @@ impl Names {
 }
 
 /// The hosts of a fleet that have to be resolved.
-fn wanted(fleet: &Fleet) -> BTreeSet<HostPort> {
+pub(super) fn wanted(fleet: &Fleet) -> BTreeSet<HostPort> {
     fleet.nodes().filter_map(|id| fleet.node(id).at.name().cloned()).collect()
 }
 
@@ -77,19 +89,25 @@ async fn ask_all(wanted: BTreeSet<HostPort>, servers: &[SocketAddr]) -> Vec<(Str
     futures_util::future::join_all(asked).await
 }
 
-/// Asks for the names of a fleet before the first view. Call it on a blocking thread of a runtime.
-pub(super) fn ask_now(fleet: &Fleet, servers: &[SocketAddr], names: &mut Names) {
-    let wanted = wanted(fleet);
-    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+/// Asks for these names at once, before a view with them. Returns those that have no address, and why. Call it on a
+/// blocking thread of a runtime.
+pub(super) fn ask_now(
+    wanted: BTreeSet<HostPort>,
+    servers: &[SocketAddr],
+    names: &mut Names,
+) -> BTreeMap<String, String> {
+    let mut unresolved = BTreeMap::new();
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return unresolved };
     if wanted.is_empty() {
-        return;
+        return unresolved;
     }
     for (host, found) in runtime.block_on(ask_all(wanted, servers)) {
         match found {
             Ok(addresses) => _ = names.take(host, addresses),
-            Err(why) => told_unresolved(&host, &why),
+            Err(why) => _ = unresolved.insert(host, why),
         }
     }
+    unresolved
 }
 
 /// Starts the task that asks for the names of the latest view.
