@@ -6,7 +6,7 @@
 //! - No error but a refusal contains what the other side sent.
 //!
 //! # Not here
-//! TLS, because the public and admin listeners of a node speak plain HTTP. Pools and repeats: the edge has its own.
+//! TLS: a router makes such connections itself ([`Call::send_over`]). Pools and repeats: the edge has its own.
 //! `reqwest` and `hyper-util`'s client were passed over, because they hide whether a request was sent, and a load
 //! generator must know.
 
@@ -168,8 +168,20 @@ impl Call {
     /// # Errors
     /// [`CallError`] if there is no answer.
     pub async fn send(self, base: &Base) -> Result<Answer, CallError> {
+        self.send_over(base, Connection::open(base)).await
+    }
+
+    /// Sends the request over the connection that `open` makes, within the time limit, and reads the whole answer.
+    ///
+    /// # Errors
+    /// [`CallError`] if there is no answer.
+    pub async fn send_over(
+        self,
+        base: &Base,
+        open: impl Future<Output = io::Result<Connection>>,
+    ) -> Result<Answer, CallError> {
         let (limit, request) = (self.time_limit, format!("{} {base}{}", self.method, self.path));
-        let answered = tokio::time::timeout(limit, self.exchange(base)).await;
+        let answered = tokio::time::timeout(limit, self.exchange(base, open)).await;
         match answered.unwrap_or(Err(CallFailure::Late { limit })) {
             Ok((status, headers, body)) => Ok(Answer { status, headers, body, request }),
             Err(cause) => Err(CallError { request, cause }),
@@ -193,11 +205,15 @@ impl Call {
         Ok(request)
     }
 
-    async fn exchange(self, base: &Base) -> Result<(StatusCode, HeaderMap, Bytes), CallFailure> {
+    async fn exchange(
+        self,
+        base: &Base,
+        open: impl Future<Output = io::Result<Connection>>,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), CallFailure> {
         let limit = self.size_limit;
         let mut request = self.request(base)?;
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        let mut connection = Connection::open(base).await.map_err(CallFailure::Connect)?;
+        let mut connection = open.await.map_err(CallFailure::Connect)?;
         let (head, body) = connection.send(request).await?.into_parts();
         let body = connection.drive(Limited::new(body, limit).collect()).await;
         let body = body.map_err(|_| CallFailure::Body { limit })?.to_bytes();

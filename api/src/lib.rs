@@ -16,7 +16,7 @@
 //! | [`status`] | what a node and a router tell an operator |
 //! | [`pages`] | which forms of pages may be sent twice |
 //! | [`explanation`] | why an address is sent where it is |
-//! | [`duration`], [`Moment`], [`Position`] | lengths of time, moments and places as text |
+//! | [`duration`], [`Moment`], [`Position`], [`HostPort`] | lengths of time, moments, places and addresses as text |
 //! | [`client`] | the HTTP client that asks for all of these |
 //!
 //! # Architecture invariants
@@ -34,6 +34,7 @@ pub mod duration;
 pub mod explanation;
 pub mod faults;
 pub mod headers;
+mod host_port;
 pub mod members;
 mod moment;
 mod named;
@@ -46,6 +47,7 @@ pub mod status;
 pub mod venues;
 pub mod wait;
 
+pub use host_port::{BadHostPort, HostPort};
 pub use moment::Moment;
 pub use position::{BadPosition, Position};
 pub use replication::{NodeName, RegionId};

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::named;
-use crate::{Moment, NodeName, Position, RegionId};
+use crate::{HostPort, Moment, NodeName, Position, RegionId};
 
 named! {
     /// Whether a node belongs to the deployment.
@@ -36,9 +36,16 @@ pub struct Member {
     /// Where its region is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub position: Option<Position>,
-    /// Its public listener, to which routers send clients; without it no router learns of the node.
+    /// Its public listener without TLS. A router sends clients there if the node has no other one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<SocketAddr>,
+    /// Its public listener with TLS, to which routers send clients. Without both no router learns of the node. Releases up
+    /// to 0.1 neither know nor show it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_tls: Option<HostPort>,
+    /// The name that its certificate shows there; the host of `public_tls` if that is a name, otherwise the node's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
     /// Its replication listener, as `host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replication: Option<String>,
@@ -55,10 +62,12 @@ pub struct Member {
 
 impl Member {
     /// Whether this change replaces `other`, which is about the same node: it was ordered later, or at the same moment
-    /// and leaves fewer nodes.
+    /// and leaves fewer nodes. A node of release 0.1 shows a change without its TLS listener, so the same change with it
+    /// replaces that.
     #[must_use]
     pub fn replaces(&self, other: &Member) -> bool {
-        (self.since, self.membership) > (other.since, other.membership)
+        let rank = |one: &Member| (one.since, one.membership, one.public_tls.is_some());
+        rank(self) > rank(other)
     }
 }
 
@@ -78,9 +87,15 @@ pub struct NewMember {
     pub position: Option<Position>,
     /// Its replication listener, as `host:port`.
     pub replication: String,
-    /// Its public listener.
+    /// Its public listener without TLS. An order that names neither public listener leaves both as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<SocketAddr>,
+    /// Its public listener with TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_tls: Option<HostPort>,
+    /// The name that its certificate shows there; the host of `public_tls` if that is a name, otherwise the node's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
     /// The operator who adds it.
     pub by: String,
     /// Why; may be empty.

@@ -141,6 +141,9 @@ pub struct RoutedNode {
     pub name: NodeName,
     /// Whether the router's own probes find it fit to serve.
     pub up: bool,
+    /// What is wrong with it or the way to it, by the latest probe; absent if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// The state of the edge's circuit breaker; absent without an edge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<BreakerState>,

@@ -26,8 +26,8 @@ fn fleet() -> Result<Fleet, Failure> {
     let mut regions = Vec::new();
     for (name, latitude, longitude, index) in places {
         let addresses = vec![Ipv4Addr::new(192, 0, 2, index).into(), format!("2001:db8::{index}").parse()?];
-        let http = ([127, 0, 0, 1], 80).into();
-        let node = Node { name: name.to_owned().try_into()?, http, addresses, weight: 1 };
+        let at = std::net::SocketAddr::from(([127, 0, 0, 1], 80)).into();
+        let node = Node { name: name.to_owned().try_into()?, at, addresses, weight: 1 };
         regions.push(Region {
             name: name.to_owned().try_into()?,
             position: Position { latitude, longitude },
@@ -49,6 +49,7 @@ fn view() -> Result<View, Failure> {
     let well = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true] };
     Ok(View {
         epoch: 1,
+        connector: Arc::default(),
         signals: Arc::new(Signals::new(&fleet, places.classes().len())),
         regions: vec![well; 3],
         fleet: Arc::new(fleet),

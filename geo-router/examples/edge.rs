@@ -22,9 +22,9 @@ type Failed = Box<dyn std::error::Error>;
 async fn main() -> Result<(), Failed> {
     let mut addresses = std::env::args().skip(1).map(|address| address.parse::<SocketAddr>());
     let listen = addresses.next().ok_or("the address to listen on is missing")??;
-    let nodes = addresses.enumerate().map(|(index, http)| {
+    let nodes = addresses.enumerate().map(|(index, at)| {
         let name = format!("node-{index}").try_into()?;
-        Ok(Node { name, http: http?, addresses: Vec::new(), weight: 1 })
+        Ok(Node { name, at: at?.into(), addresses: Vec::new(), weight: 1 })
     });
     let region = Region {
         name: "local".to_owned().try_into()?,
@@ -41,6 +41,7 @@ async fn main() -> Result<(), Failed> {
     let up = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true; fleet.regions[0].nodes.len()] };
     let view = View {
         epoch: 1,
+        connector: Arc::default(),
         fleet: fleet.clone(),
         signals: Arc::new(Signals::new(&fleet, places.classes().len())),
         regions: vec![up],

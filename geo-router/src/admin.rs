@@ -183,6 +183,7 @@ impl Admin {
             let nodes = region.nodes.iter().zip(&seen.nodes_up).map(|(node, up)| RoutedNode {
                 name: node.name.clone(),
                 up: *up,
+                trouble: control_state.troubles.get(&node.name).cloned(),
                 breaker: self.breakers.as_ref().map(|breakers| breakers.state(&region.name, &node.name)),
             });
             RoutedRegion {

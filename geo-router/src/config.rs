@@ -23,16 +23,18 @@ use std::time::Duration;
 use api::NodeName;
 use service::config::{self, ConfigError, Listen};
 
+use crate::connector::TrustFiles;
 use crate::dns::{DnsConfig, DnsConfigError};
 use crate::edge::{EdgeConfig, EdgeConfigError};
+use crate::endpoint::Endpoint;
 use crate::fleet::Fleet;
 use crate::health::{HealthRules, quorum};
 use crate::location::Override;
 use crate::policy::Policy;
 
 pub use written::{
-    AdminSection, HealthSection, LocationSection, NodeSection, OverrideSection, PeerSection, PeersSection,
-    PolicySection, RegionSection, RouterFile,
+    AdminSection, HealthSection, LocationSection, NodeSection, NodesSection, OverrideSection, PeerSection,
+    PeersSection, PolicySection, RegionSection, RouterFile,
 };
 
 /// The checked configuration of one router.
@@ -68,8 +70,28 @@ pub struct RouterConfig {
     pub key_file: Option<PathBuf>,
     /// The other routers.
     pub peers: Vec<Peer>,
+    /// How nodes are found and trusted.
+    pub nodes: NodesConfig,
     /// Regions and nodes.
     pub fleet: Arc<Fleet>,
+}
+
+/// `[nodes]`, checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodesConfig {
+    /// The files by which the certificates of nodes are verified.
+    pub trust: TrustFiles,
+    /// How host names of nodes are resolved.
+    pub resolve: ResolveRules,
+}
+
+/// How host names of nodes are resolved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResolveRules {
+    /// Time between two questions.
+    pub every: Duration,
+    /// The name servers; those of the system if there are none.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// Another router.
@@ -138,6 +160,25 @@ pub enum ValueError {
         /// What was written.
         address: SocketAddr,
     },
+    /// A node with two public listeners, or none.
+    #[error("{key}: give either `https` (TLS) or `http`, not {both}", both = if *has_both { "both" } else { "neither" })]
+    Listener {
+        /// The key of the node.
+        key: String,
+        /// Whether both are given.
+        has_both: bool,
+    },
+    /// A name that no certificate can show, or one for a node without TLS.
+    #[error("{key}.server_name = \"{name}\": goes with `https`, and must be a host name or an IP address")]
+    ServerName {
+        /// The key of the node.
+        key: String,
+        /// What was written.
+        name: String,
+    },
+    /// A list of revoked certificates without their authority.
+    #[error("nodes.revoked: belongs to the authority in nodes.ca, which must be named too")]
+    RevokedAlone,
     /// A region whose name DNS cannot have below the service.
     #[error("{key} = \"{name}\": DNS needs this name itself, or it is too long for the zone")]
     RegionName {
@@ -155,6 +196,12 @@ pub enum ValueError {
 }
 
 impl RouterConfig {
+    /// Nodes on other machines that are reached without TLS: their names and addresses.
+    pub fn exposed(&self) -> impl Iterator<Item = (&NodeName, &Endpoint)> {
+        let nodes = self.fleet.nodes().map(|id| self.fleet.node(id));
+        nodes.filter(|node| node.at.is_exposed()).map(|node| (&node.name, &node.at))
+    }
+
     /// Why the routers could not decide in some failure; `None` if they can.
     #[must_use]
     pub fn weakness(&self) -> Option<&'static str> {

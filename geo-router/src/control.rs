@@ -20,14 +20,17 @@ mod demand;
 mod effective;
 mod kept;
 mod members;
+mod names;
 mod orders;
 mod probe;
+mod question;
 mod succession;
 mod tables;
+mod troubles;
 mod views;
 
-use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -44,10 +47,13 @@ pub(crate) use ballots::PATH as BALLOT_PATH;
 pub use ballots::{PeerKey, PeerKeyError};
 pub use kept::Kept;
 use members::Members;
+use names::Names;
 pub(crate) use succession::{ControlHandle, ControlMemory, LookProgress};
 pub use tables::{Tables, TablesError};
 
-use crate::config::RouterConfig;
+use crate::config::{ResolveRules, RouterConfig};
+use crate::connector::Connector;
+use crate::endpoint::Endpoint;
 use crate::health::orders::Orders;
 use crate::health::{Ballot, Health, HealthRules};
 use crate::metrics::ControlMetrics;
@@ -57,7 +63,9 @@ use change::Todo;
 use demand::Demand;
 use effective::Ignored;
 use probe::Probes;
+use question::Trouble;
 use succession::FirstLook;
+use troubles::Troubles;
 use views::FrozenNotice;
 
 /// How often the control plane looks at effects of time: ramps, lapsed orders, routers that fell silent.
@@ -72,8 +80,10 @@ const QUEUE: usize = 1_024;
 /// A new observation.
 #[derive(Debug)]
 enum Observation {
-    /// A probe of the node of this name at this address ended.
-    Probed { name: NodeName, http: SocketAddr, good: bool },
+    /// A probe of the node of this name at this endpoint ended, well unless there is a trouble.
+    Probed { name: NodeName, at: Endpoint, trouble: Option<Trouble> },
+    /// A host name was asked: its addresses, or why it has none.
+    Resolved { host: String, found: Result<Vec<IpAddr>, String> },
     /// Another router sent its verdicts.
     Heard(Ballot),
     /// A node showed operators' orders and the changes of members.
@@ -89,6 +99,8 @@ pub struct ControlState {
     pub heard: Vec<String>,
     /// Operators' orders.
     pub orders: Orders,
+    /// What is wrong with nodes, by the latest probes.
+    pub troubles: BTreeMap<NodeName, String>,
 }
 
 /// How a running router is told to read its configuration file again.
@@ -109,10 +121,14 @@ pub struct Control {
     health: Health,
     demand: Demand,
     members: Members,
+    names: Names,
+    troubles: Troubles,
     ignored: BTreeSet<Ignored>,
     todo: Todo,
     frozen_notice: FrozenNotice,
     rules: watch::Sender<HealthRules>,
+    resolve: watch::Sender<ResolveRules>,
+    connector: watch::Sender<Arc<Connector>>,
     start: Instant,
     views: watch::Sender<Arc<View>>,
     control_state: watch::Sender<Arc<ControlState>>,
@@ -132,7 +148,15 @@ impl Control {
     pub fn new(config: Arc<RouterConfig>, metrics: Arc<ControlMetrics>) -> Result<Control, TablesError> {
         let kept_file = config.data.join("state.json");
         let kept = Kept::load(&kept_file);
-        let (tables, ignored) = Tables::at_start(&config, &kept.members)?;
+        let mut names = kept.names.clone();
+        let wanted = names::wanted(&config.fleet);
+        let unresolved = names::ask_now(wanted, &config.nodes.resolve.servers, &mut names);
+        let mut troubles = Troubles::default();
+        for (host, why) in unresolved {
+            troubles.resolved(&host, Err(why));
+        }
+        let (tables, ignored) = Tables::at_start(&config, &kept.members, &names)?;
+        change::warn_exposed(&tables.fleet, None);
         change::log_ignored(&BTreeSet::new(), &ignored);
         let me = (config.name.to_string(), config.region.clone());
         let (fleet, routers) = (Arc::clone(&tables.fleet), config.peers.len() + 1);
@@ -143,11 +167,19 @@ impl Control {
         let signals = Arc::new(Signals::new(&tables.fleet, classes));
         let view = views::build(0, config.ttl, &tables, &signals, &demand, fitness);
         metrics.mirror(&view);
-        let control_state =
-            ControlState { ballot: health.ballot(), heard: Vec::new(), orders: health.orders().clone() };
+        let control_state = ControlState {
+            ballot: health.ballot(),
+            heard: Vec::new(),
+            orders: health.orders().clone(),
+            troubles: BTreeMap::new(),
+        };
         let (handle, asks) = ControlHandle::new();
         Ok(Control {
             rules: watch::Sender::new(config.health),
+            resolve: watch::Sender::new(config.nodes.resolve.clone()),
+            connector: watch::Sender::new(Arc::clone(&tables.connector)),
+            names,
+            troubles,
             members: kept.members.clone(),
             todo: Todo::default(),
             frozen_notice: FrozenNotice::default(),
@@ -185,9 +217,11 @@ impl Control {
     pub async fn run(mut self, key: Option<PeerKey>, mut reload: Reload, mut stop: watch::Receiver<bool>) {
         let (sender, mut events) = mpsc::channel(QUEUE);
         let (mut tasks, mut changes) = (JoinSet::new(), JoinSet::new());
-        let mut probes = Probes::new(self.rules.subscribe(), Arc::clone(&self.metrics), sender.clone());
+        let (rules, connector) = (self.rules.subscribe(), self.connector.subscribe());
+        let mut probes = Probes::new(rules, connector, Arc::clone(&self.metrics), sender.clone());
         probes.follow(&mut tasks, &self.tables.fleet);
         orders::spawn(&mut tasks, self.rules.subscribe(), self.views.subscribe(), sender.clone());
+        names::spawn(&mut tasks, self.resolve.subscribe(), self.views.subscribe(), sender.clone());
         if let Some(key) = key {
             ballots::spawn_all(&mut tasks, &self.config.peers, &self.rules.subscribe(), &key, &sender);
         }
@@ -237,12 +271,17 @@ impl Control {
     fn observe(&mut self, event: Observation) {
         let now = self.start.elapsed();
         match event {
-            Observation::Probed { name, http, good } => {
-                self.first_look.probed(&name, http, good);
+            Observation::Probed { name, at, trouble } => {
+                self.first_look.probed(&name, &at, trouble.is_none());
                 // The node may have gone while its probe waited here.
-                if let Some(id) = self.tables.fleet.find_node(&name, http) {
-                    self.health.handle_probe(now, id.region, id.node, good);
+                if let Some(id) = self.tables.fleet.find_node(&name, &at) {
+                    self.health.handle_probe(now, id.region, id.node, trouble.is_none());
+                    self.troubles.probed(&name, trouble);
                 }
+            }
+            Observation::Resolved { host, found } => {
+                let found = self.troubles.resolved(&host, found);
+                self.todo.derive_fleet |= found.is_some_and(|addresses| self.names.take(host, addresses));
             }
             Observation::Heard(ballot) => {
                 self.first_look.heard(&ballot.router);
@@ -261,12 +300,12 @@ impl Control {
     }
 
     fn handle_member(&mut self, member: Member) {
-        let (name, region, membership, public) =
-            (member.name.clone(), member.region.clone(), member.membership, member.public);
+        let (name, region, membership) = (member.name.clone(), member.region.clone(), member.membership);
+        let (public, public_tls) = (member.public, member.public_tls.clone());
         let was_full = self.members.is_full();
         if self.members.take(member) {
             self.todo.derive_fleet = true;
-            tracing::info!(node = %name, %region, %membership, ?public, "a node shows a change of the members");
+            tracing::info!(node = %name, %region, %membership, ?public, ?public_tls, "a node shows a change of the members");
             if !was_full && self.members.is_full() {
                 tracing::warn!(
                     action = "find out which node shows so many members",
@@ -299,11 +338,13 @@ impl Control {
         }
         let heard: Vec<String> = self.health.heard(now).into_iter().map(str::to_owned).collect();
         self.metrics.routers_heard.set(heard.len() as i64 + 1);
-        let control_state = ControlState { ballot: self.health.ballot(), heard, orders: self.health.orders().clone() };
+        let (orders, troubles) = (self.health.orders().clone(), self.troubles.shown(&self.tables.fleet));
+        let control_state = ControlState { ballot: self.health.ballot(), heard, orders, troubles };
         self.control_state.send_if_modified(|old| {
             let changed = old.ballot != control_state.ballot
                 || old.heard != control_state.heard
-                || old.orders != control_state.orders;
+                || old.orders != control_state.orders
+                || old.troubles != control_state.troubles;
             if changed {
                 *old = Arc::new(control_state);
             }
@@ -313,7 +354,7 @@ impl Control {
 
     async fn keep(&mut self) {
         let (agreed, orders) = (self.health.agreed(), self.health.orders().clone());
-        let kept = Kept { agreed, orders, members: self.members.clone() };
+        let kept = Kept { agreed, orders, members: self.members.clone(), names: self.names.clone() };
         if kept != self.kept {
             // Held while the file is written.
             let keeps = self.handle.keeps().lock().await;

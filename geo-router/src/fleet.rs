@@ -4,9 +4,11 @@
 //! - A fleet never changes. A router that takes up other regions or nodes builds another [`Fleet`], and everything that
 //!   is kept by index is built for it. An index therefore belongs to one fleet; names are what two fleets share.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use api::{NodeName, Position, RegionId};
+
+use crate::endpoint::Endpoint;
 
 /// A region's place in the order of one fleet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,7 +59,7 @@ pub struct Node {
     /// Its name, for people and metrics.
     pub name: NodeName,
     /// Its public listener, which is probed and to which the edge forwards.
-    pub http: SocketAddr,
+    pub at: Endpoint,
     /// The addresses that DNS answers for it.
     pub addresses: Vec<IpAddr>,
     /// Its weight among the region's nodes; more than 0.
@@ -96,12 +98,12 @@ impl Fleet {
         self.indices().flat_map(|region| (0..self.region(region).nodes.len()).map(move |node| NodeId { region, node }))
     }
 
-    /// The place of the node that has this name and listens at this address.
+    /// The place of the node that has this name and is still the same listener.
     #[must_use]
-    pub fn find_node(&self, name: &NodeName, http: SocketAddr) -> Option<NodeId> {
+    pub fn find_node(&self, name: &NodeName, at: &Endpoint) -> Option<NodeId> {
         self.nodes().find(|id| {
             let node = self.node(*id);
-            node.name == *name && node.http == http
+            node.name == *name && node.at.continues(at)
         })
     }
 

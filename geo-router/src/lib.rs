@@ -16,9 +16,11 @@
 
 pub mod admin;
 pub mod config;
+pub mod connector;
 pub mod control;
 pub mod dns;
 pub mod edge;
+pub mod endpoint;
 pub mod explain;
 pub mod fleet;
 pub mod health;

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
-use service::certificates::Certificates;
 use service::operators::{Operators, OperatorsError};
 use service::pid_file::{PidFile, PidFileError};
 use tokio::net::TcpListener;
@@ -72,18 +71,11 @@ pub enum RunError {
     Panicked,
 }
 
-/// Checks the files that a configuration names, except those of the other routers' key and of the operators: certificates,
-/// and the location database, which is folded into the table that answers come from.
+/// Folds the location database of a configuration into the table that answers come from.
 ///
 /// # Errors
-/// [`RunError`] if a file cannot be used.
-pub fn check(config: &RouterConfig) -> Result<Arc<Places>, RunError> {
-    if let Some(tls) = config.dns.as_ref().and_then(|dns| dns.tls.as_ref()) {
-        Certificates::load(tls.files.clone()).map_err(DnsError::from)?;
-    }
-    if let Some((_, files)) = config.edge.as_ref().and_then(|edge| edge.tls.as_ref()) {
-        Certificates::load(files.clone()).map_err(EdgeError::from)?;
-    }
+/// [`RunError`] if it cannot be used.
+pub fn locate(config: &RouterConfig) -> Result<Arc<Places>, RunError> {
     Ok(Arc::clone(Tables::configured(config)?.places()))
 }
 
@@ -118,12 +110,11 @@ pub async fn run(
     let dns_metrics = Arc::new(DnsMetrics::register(&registry)?);
     let edge_metrics = Arc::new(EdgeMetrics::register(&registry)?);
     let ends = edge_metrics.ended.of("admin");
-    // A taken address is told before the long work, unless it is the one of the router that is to be replaced.
-    let mut sockets = Sockets::default();
-    let mut bound = match start {
-        Start::Alone => Some(Bound::bind(&config, &mut sockets)?),
-        Start::Replacing => None,
-    };
+    // A taken address is told before the long work, unless it is the one of the router that is to be replaced. Nothing
+    // listens during that work, because a client whose connection is taken waits, and one that is refused asks elsewhere.
+    if start == Start::Alone {
+        drop(Bound::bind(&config, &mut Sockets::default())?);
+    }
 
     // A city database has millions of networks, so it is read on a blocking thread.
     let blocking = Arc::clone(&config);
@@ -134,14 +125,12 @@ pub async fn run(
     tracing::info!(v4, v6, classes = places.classes().len(), "the table of places is built");
     drop(places);
 
+    let mut sockets = Sockets::default();
     let (predecessor, outlook) = match start {
         Start::Alone => (None, None),
         Start::Replacing => replace::take_over(&config.data, &mut sockets, &mut control).await?,
     };
-    let Bound { admin, dns, edge } = match bound.take() {
-        Some(bound) => bound,
-        None => Bound::bind(&config, &mut sockets)?,
-    };
+    let Bound { admin, dns, edge } = Bound::bind(&config, &mut sockets)?;
     let held = sockets.held();
     let door = Door::make(&config.data);
 

@@ -7,15 +7,12 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
 use service::config::Listen;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::TcpListener;
-
-/// Connections that wait to be accepted, as in the standard library.
-const BACKLOG: i32 = 1_024;
 
 /// How a socket was bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,21 +83,16 @@ impl Sockets {
     /// A TCP listener.
     pub(crate) fn tcp(&mut self, address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
         let binding = Binding { transport: Transport::Tcp, address, only_v6 };
-        let socket = match self.take(binding) {
-            Some(taken) => Socket::from(taken),
-            None => {
-                let socket = unbound(address, only_v6, Type::STREAM, Protocol::TCP)?;
-                // A restart takes the port although connections of the last run may still be closing.
-                #[cfg(unix)]
-                socket.set_reuse_address(true)?;
-                socket.bind(&address.into())?;
-                socket.listen(BACKLOG)?;
-                socket
+        let listener = match self.take(binding) {
+            Some(taken) => {
+                let socket = Socket::from(taken);
+                socket.set_nonblocking(true)?;
+                TcpListener::from_std(socket.into())?
             }
+            None => service::listen::bind(address, only_v6)?,
         };
-        socket.set_nonblocking(true)?;
-        self.hold(binding, &socket)?;
-        TcpListener::from_std(socket.into())
+        self.hold(binding, &listener)?;
+        Ok(listener)
     }
 
     /// A TCP listener at each of the addresses of `listen`; an error comes with the address.
@@ -134,7 +126,7 @@ impl Sockets {
         Some(self.taken_over.remove(at).descriptor)
     }
 
-    fn hold(&mut self, binding: Binding, socket: &Socket) -> io::Result<()> {
+    fn hold(&mut self, binding: Binding, socket: &impl AsFd) -> io::Result<()> {
         self.held.push(HeldSocket { binding, descriptor: socket.as_fd().try_clone_to_owned()? });
         Ok(())
     }

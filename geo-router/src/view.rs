@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use siphasher::sip::SipHasher13;
 
+use crate::connector::Connector;
 use crate::fleet::{Fleet, NodeId, RegionIndex};
 use crate::location::{Leaf, PlaceClass, Places};
 use crate::policy::Assignment;
@@ -50,6 +51,8 @@ pub struct View {
     pub epoch: u64,
     /// The regions and nodes. Another fleet is another `Arc`, so tables that were built for one are recognised by it.
     pub fleet: Arc<Fleet>,
+    /// The way to the nodes.
+    pub connector: Arc<Connector>,
     /// Where the data plane counts what it sends to this fleet.
     pub signals: Arc<Signals>,
     /// The table of places.

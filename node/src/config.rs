@@ -6,7 +6,6 @@
 //! Whether the certificates are usable ([`service::authority`]) and which policy packs exist (`registry`): a configuration
 //! can be valid before the files that it names exist.
 
-mod address;
 mod validate;
 mod written;
 
@@ -18,15 +17,15 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use api::{NodeName, Position, RegionId};
+use api::{HostPort, NodeName, Position, RegionId};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use service::authority::IdentityFiles;
-use service::config::{self, ConfigError};
+use service::certificates::CertificateSection;
+use service::config::{self, ConfigError, Listen};
 
 use crate::backup_key::{BadKey, Recipient};
 
-pub use address::PeerAddress;
 pub use written::{
     AdminSection, BackupSection, DrillsSection, FaultsSection, HttpSection, LimitsSection, ListenSection, NodeFile,
     PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
@@ -49,6 +48,8 @@ pub struct NodeConfig {
     pub listen: ListenConfig,
     /// Files of the private certificate authority and of this node's identity, as absolute paths.
     pub tls: IdentityFiles,
+    /// Certificate and key of `listen.public_tls`.
+    pub public_certificate: CertificateSection,
     /// The other nodes it replicates with.
     pub peers: Vec<PeerConfig>,
     /// Storage engine and its memory.
@@ -73,15 +74,17 @@ pub struct NodeConfig {
     pub operators: Option<PathBuf>,
 }
 
-/// The three listeners of a node; no two share an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The listeners of a node; no two share an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenConfig {
     /// Guests, owners and probes (HTTP).
-    pub public: SocketAddr,
+    pub public: Listen,
+    /// The same over TLS, for routers and clients on other machines.
+    pub public_tls: Option<Listen>,
     /// Peers (mutual TLS).
     pub replication: SocketAddr,
     /// Operators: metrics, status (HTTP, not for the public).
-    pub admin: SocketAddr,
+    pub admin: Listen,
 }
 
 /// One other node.
@@ -92,7 +95,7 @@ pub struct PeerConfig {
     /// The region that it serves.
     pub region: RegionId,
     /// Its replication listener.
-    pub address: PeerAddress,
+    pub address: HostPort,
     /// Where its region is, if known.
     pub position: Option<Position>,
 }
@@ -272,7 +275,7 @@ pub enum ValueError {
         /// Which peer, from 0.
         index: usize,
         /// The address.
-        address: PeerAddress,
+        address: HostPort,
     },
     /// Two peers with one name or one address, although each certificate and each socket belongs to one node.
     #[error("peers[{index}].{field}: the same as that of peers[{other}]")]
@@ -307,6 +310,11 @@ pub enum ValueError {
 }
 
 impl NodeConfig {
+    /// Addresses at which clients on other machines reach the public API without TLS.
+    pub fn plain_addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.listen.public.all().iter().copied().filter(|address| !address.ip().to_canonical().is_loopback())
+    }
+
     /// Reads and checks a file; its relative paths count from the folder that the file is in.
     ///
     /// # Errors

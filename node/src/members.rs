@@ -18,10 +18,11 @@ use std::net::SocketAddr;
 use api::members::{Member, Membership, NewMember, RemoveMember};
 use api::operators::{AuthorError, check_author};
 use api::orders::OrderKind;
-use api::{Moment, NodeName, Position, RegionId};
+use api::{HostPort, Moment, NodeName, Position, RegionId};
 use replication::{Document, DocumentId, DocumentKey, DocumentName, TenantId, Value, Wall};
+use rustls_pki_types::ServerName;
 
-use crate::config::{NodeConfig, PeerAddress, PeerConfig};
+use crate::config::{NodeConfig, PeerConfig};
 use crate::lasting::CLUSTER;
 use crate::orders::Order;
 
@@ -63,6 +64,8 @@ impl Configured {
             since: Moment(Wall(0)),
             position,
             public: None,
+            public_tls: None,
+            server_name: None,
             replication: Some(replication),
             introduced: true,
             by: None,
@@ -102,6 +105,12 @@ pub enum MemberError {
     /// A public address to which no client could be sent.
     #[error("`public`: name the address and port at which the node is reached")]
     Public,
+    /// A public address with TLS to which no client could be sent.
+    #[error("`public_tls`: name the address and port at which the node is reached over TLS")]
+    PublicTls,
+    /// No certificate could show this name, or it belongs to no listener.
+    #[error("`server_name`: must be the name or address on the node's certificate, beside `public_tls`")]
+    ServerName,
     /// Another node has this replication address.
     #[error("`replication`: {0} is at this address")]
     Taken(NodeName),
@@ -143,7 +152,7 @@ impl Members {
                 continue;
             }
             // A change without an address that can be read is skipped; the node stays as it is configured.
-            let address = change.replication.as_ref().and_then(|address| address.parse::<PeerAddress>().ok());
+            let address = change.replication.as_ref().and_then(|address| address.parse::<HostPort>().ok());
             match (change.membership, address) {
                 (Membership::Removed, _) => drop(peers.remove(name)),
                 (Membership::Member, Some(address)) => {
@@ -178,9 +187,16 @@ impl Members {
     /// [`MemberError`].
     pub fn add(&self, own: &Configured, name: &NodeName, new: NewMember, now: Wall) -> Result<Member, MemberError> {
         check_author(&new.by, &new.reason)?;
-        let address: PeerAddress = new.replication.parse().map_err(|_| MemberError::Replication)?;
+        let address: HostPort = new.replication.parse().map_err(|_| MemberError::Replication)?;
         if new.public.is_some_and(|public| public.port() == 0 || public.ip().is_unspecified()) {
             return Err(MemberError::Public);
+        }
+        let leads_nowhere = |address: &HostPort| address.literal().is_some_and(|address| address.ip().is_unspecified());
+        if new.public_tls.as_ref().is_some_and(leads_nowhere) {
+            return Err(MemberError::PublicTls);
+        }
+        if new.server_name.as_ref().is_some_and(|name| !is_server_name(name) || new.public_tls.is_none()) {
+            return Err(MemberError::ServerName);
         }
         if let Some(other) = self.peers.values().find(|peer| peer.address == address && peer.name != *name) {
             return Err(MemberError::Taken(other.name.clone()));
@@ -197,13 +213,23 @@ impl Members {
         }
         let position = new.position.or_else(|| self.regions.get(&new.region).copied().flatten());
         let Some(position) = position else { return Err(MemberError::Position) };
+        // A node that moves leaves both of its public addresses, so an order that names one of them names all.
+        let (public, public_tls, server_name) = if new.public.is_some() || new.public_tls.is_some() {
+            (new.public, new.public_tls, new.server_name)
+        } else {
+            let known = self.changes.get(name);
+            let known = known.map(|known| (known.public, known.public_tls.clone(), known.server_name.clone()));
+            known.unwrap_or_default()
+        };
         Ok(Member {
             name: name.clone(),
             region: new.region,
             membership: Membership::Member,
             since: self.next(name, now),
             position: Some(position),
-            public: new.public.or_else(|| self.changes.get(name)?.public),
+            public,
+            public_tls,
+            server_name,
             replication: Some(new.replication),
             introduced: false,
             by: Some(new.by),
@@ -251,6 +277,8 @@ impl Members {
             since: self.next(name, now),
             position: None,
             public: None,
+            public_tls: None,
+            server_name: None,
             replication: None,
             introduced: false,
             by: Some(new.by),
@@ -264,6 +292,10 @@ impl Members {
         let after = self.changes.get(name).map_or(Wall(0), |last| Wall(last.since.0.0.saturating_add(1)));
         Moment(now.max(after))
     }
+}
+
+fn is_server_name(name: &str) -> bool {
+    ServerName::try_from(name).is_ok()
 }
 
 /// A change as the public sees it.

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use replication::{Reader, Replica, ReplicaConfig, ReplicaId, StorageError};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::backup::{Backups, UNFINISHED};
 use crate::ballast::Ballast;
@@ -26,6 +26,9 @@ use crate::space::Space;
 use crate::storage::Store;
 use crate::{driver, storage};
 use registry::LONGEST_RETENTION;
+use service::certificates::{CertificateError, Certificates};
+use service::config::Listen;
+use service::listen::Socket;
 use service::operators::Operators;
 use service::pid_file::{PidFile, PidFileError};
 use service::private;
@@ -49,6 +52,12 @@ pub enum RunError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The certificate of the public listener cannot be used.
+    #[error("listen.public_tls: its certificate (`[tls.public]`, otherwise `[tls]`) cannot be used")]
+    PublicTls(#[from] CertificateError),
+    /// TLS of the public listener cannot be set up.
+    #[error("listen.public_tls: TLS cannot be set up")]
+    Acceptor(#[from] rustls::Error),
     /// The policy packs cannot be used.
     #[error(transparent)]
     Packs(#[from] http::PacksError),
@@ -131,9 +140,12 @@ async fn serve(
     metrics: Arc<Metrics>,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), RunError> {
-    let public = listen(config.listen.public).await?;
-    let replication = listen(config.listen.replication).await?;
-    let admin = listen(config.listen.admin).await?;
+    let has_tls = config.listen.public_tls.is_some();
+    let certificates = has_tls.then(|| Certificates::load(config.public_certificate.clone())).transpose()?;
+    let acceptor = certificates.as_ref().map(Certificates::acceptor).transpose()?;
+    // A taken address is told before the long work. Nothing listens during that work, because a client whose connection is
+    // taken waits, and one that is refused asks another region at once.
+    drop(Sockets::bind(&config, acceptor.as_ref())?);
     let (_alone, space) = folder(&config, metrics.clone())?;
     let _pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
     let packs = Packs::load(&config.registry)?;
@@ -164,6 +176,7 @@ async fn serve(
     replica.scrub_now(clock.now());
     let (region, node, engine) = (&config.region, &config.name, config.storage.engine);
     tracing::info!(%region, %node, replica = %replica.id(), %engine, "the store is open");
+    let Sockets { public, replication, admin } = Sockets::bind(&config, acceptor.as_ref())?;
     let (handle, mut running) =
         driver::start(replica, store, reader, clock, config.replication.heartbeat, metrics.clone())
             .map_err(RunError::Thread)?;
@@ -177,6 +190,14 @@ async fn serve(
             "no operators are configured: every client that reaches the admin listener may do everything"
         );
     }
+    let plain: Vec<SocketAddr> = config.plain_addresses().collect();
+    if !plain.is_empty() && config.listen.public_tls.is_none() {
+        tracing::warn!(
+            addresses = ?plain, action = "set `listen.public_tls`, and name it as `https` in the routers",
+            "the public API is served without TLS alone: names, telephone numbers and secrets of guests cross the network \
+             in the clear, unless a proxy in front of this node speaks TLS"
+        );
+    }
     if faults.is_enabled() {
         tracing::warn!("[faults] is enabled: operators can disturb this node");
     }
@@ -188,15 +209,26 @@ async fn serve(
     let app = Arc::new(App::new(&config, handle.clone(), membership.clone(), loaded, faults.clone(), metrics.clone()));
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
     servers.spawn(http::upkeep::keep(app.clone(), stop.clone()));
-    servers.spawn(http::admin::serve(admin, app, stop));
+    if let Some(certificates) = certificates {
+        servers.spawn(certificates.keep_fresh(stop.clone()));
+    }
+    for admin in admin {
+        servers.spawn(http::admin::serve(admin.tcp, app.clone(), stop.clone()));
+    }
+    drop(app);
     let links = Links::new(handle.clone(), identity, faults, membership, links_space, metrics);
     let mut peers = JoinSet::new();
-    peers.spawn(accept(replication, links.clone(), stop_links.clone()));
+    for replication in replication {
+        peers.spawn(accept(replication.tcp, links.clone(), stop_links.clone()));
+    }
     peers.spawn(dial_members(links.clone(), stop_links.clone()));
     peers.spawn(ask_for_membership(links, stop_links.clone()));
     peers.spawn(keeper.keep(handle, stop_links.clone()));
     let listen = &config.listen;
-    tracing::info!(public = %listen.public, replication = %listen.replication, admin = %listen.admin, "serving");
+    let public_tls = listen.public_tls.as_ref().map(Listen::all);
+    tracing::info!(
+        public = ?listen.public.all(), ?public_tls, replication = %listen.replication, admin = ?listen.admin.all(), "serving"
+    );
 
     tokio::select! {
         () = shutdown => {}
@@ -236,8 +268,25 @@ fn folder(config: &NodeConfig, metrics: Arc<Metrics>) -> Result<(File, Space), R
     Ok((alone, Space::new(path.clone(), config.storage.reserve_bytes, ballast, metrics)))
 }
 
-async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
+/// The sockets of all listeners.
+struct Sockets {
+    public: Vec<Socket>,
+    replication: Vec<Socket>,
+    admin: Vec<Socket>,
+}
+
+impl Sockets {
+    fn bind(config: &NodeConfig, tls: Option<&TlsAcceptor>) -> Result<Sockets, RunError> {
+        let bind = |addresses: &Listen, tls| {
+            Socket::bind_all(addresses, tls).map_err(|(address, source)| RunError::Listen { address, source })
+        };
+        let mut public = bind(&config.listen.public, None)?;
+        if let Some(addresses) = &config.listen.public_tls {
+            public.extend(bind(addresses, tls)?);
+        }
+        let replication = bind(&config.listen.replication.into(), None)?;
+        Ok(Sockets { public, replication, admin: bind(&config.listen.admin, None)? })
+    }
 }
 
 fn replica_config(config: &NodeConfig, membership: &Membership) -> ReplicaConfig {

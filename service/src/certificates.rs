@@ -18,6 +18,7 @@ use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, ValueError};
 use crate::private::{self, ExposedKey};
@@ -142,7 +143,17 @@ impl Certificates {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        // Sessions in tickets need no memory here, so many clients that come again are as cheap as few.
+        config.ticketer = ring::Ticketer::new()?;
         Ok(config)
+    }
+
+    /// What accepts connections of HTTP/2 and HTTP/1.1 with these certificates.
+    ///
+    /// # Errors
+    /// As [`server_config`](Self::server_config).
+    pub fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, rustls::Error> {
+        Ok(TlsAcceptor::from(Arc::new(self.server_config(&[b"h2", b"http/1.1"])?)))
     }
 }
 

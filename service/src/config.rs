@@ -198,13 +198,22 @@ pub fn literal(path: &Path) -> Result<(), ShellPath> {
     if text.starts_with('~') || has_variable { Err(ShellPath { path: text.into_owned() }) } else { Ok(()) }
 }
 
-/// Reads `IP:PORT`. A listener and the address of a node are compared with those of connections, put into answers of DNS
-/// and told to routers, so a name would have to be one address for ever: it is refused.
+/// Reads `IP:PORT`. A listener is compared with the addresses of connections, so a name would have to be one address for
+/// ever: it is refused.
 ///
 /// # Errors
 /// If it is anything else.
 pub fn socket<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     parse_socket(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+/// Reads a list of `IP:PORT`.
+///
+/// # Errors
+/// If one is anything else.
+pub fn sockets<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| parse_socket(text).map_err(D::Error::custom)).collect()
 }
 
 /// Reads `IP:PORT`, as [`socket`] does.
@@ -218,8 +227,8 @@ pub fn parse_socket(text: &str) -> Result<SocketAddr, NotSocket> {
 /// A text that is not `IP:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is not IP:PORT, such as 192.0.2.1:7080 or [2001:db8::1]:7080; host names are taken only in URLs and in \
-     `address` of a node's [[peers]], and 0.0.0.0 or [::] stands for all addresses of a listener"
+    "`{text}` is not IP:PORT, such as 192.0.2.1:7080 or [2001:db8::1]:7080; host names are taken only in URLs, in \
+     `address` of a node's [[peers]], and in `http` and `https` of a router's [[regions.nodes]]; 0.0.0.0 or [::] stands for all addresses of a listener"
 )]
 pub struct NotSocket {
     text: String,

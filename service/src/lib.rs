@@ -15,6 +15,7 @@
 //! | [`certificates`] | certificates from files, read again when they are renewed |
 //! | `browsers` | what keeps pages of other sites away from an admin listener |
 //! | [`operators`] | who may use an admin listener |
+//! | [`resolve`] | addresses of a host name |
 //! | [`private`] | files that no other user may read |
 //! | [`pid_file`] | the file with the process's id |
 //! | [`unreadable`] | problems for heads that are not HTTP |
@@ -38,6 +39,7 @@ pub mod pid_file;
 pub mod places;
 pub mod private;
 pub mod problem;
+pub mod resolve;
 pub mod router;
 pub mod signing;
 pub mod unread;

@@ -1,6 +1,7 @@
 //! A listener: accepts connections, serves HTTP on them, and ends gracefully.
 //!
 //! # Invariants
+//! - A connection of a listener with TLS is served only after a handshake, which must end in time as well.
 //! - A listener with places never has more connections than these. A client beyond them waits for a place for
 //!   [`PATIENCE`], at most [`WAITING`] at one time; others are refused.
 //! - [`serve`] closes a connection that sends no whole request head in time, whatever it sends meanwhile, and one whose
@@ -9,7 +10,9 @@
 //!   [`GRACE`].
 //!
 //! # Not here
-//! TLS, upgrades and the limits of a router's edge: `geo_router::edge`, which accepts its connections here.
+//! Upgrades, and the TLS and limits of a router's edge: `geo_router::edge`, which accepts its connections here.
+
+mod sockets;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -25,17 +28,21 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use prometheus::IntGauge;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+pub use sockets::{Socket, bind};
 
 use crate::ended::{Ended, Ends};
 use crate::places::{Full, Place, Places};
 use crate::unread::{self, Patient, Reader, Readers};
 use crate::unreadable::Explained;
 
-/// How long the head of the first request may take. This also bounds the detection of the protocol, which hyper does
-/// not bound.
+/// How long a TLS handshake may take, and then the head of the first request. This also bounds the detection of the
+/// protocol, which hyper does not bound.
 const FIRST_HEAD: Duration = Duration::from_secs(10);
 
 /// How long requests in flight may take to finish once the process stops.
@@ -68,6 +75,7 @@ pub struct Listener {
     /// Connections that wait for a place; `None` if they got none in time.
     waiting: JoinSet<Option<Accepted>>,
     ends: Option<Ends>,
+    tls: Option<TlsAcceptor>,
 }
 
 /// A connection that was accepted.
@@ -84,13 +92,19 @@ impl Listener {
     /// A listener that accepts every connection at once. The caller refuses those that are too many.
     #[must_use]
     pub fn unlimited(socket: TcpListener) -> Listener {
-        Listener { socket, places: None, waiting: JoinSet::new(), ends: None }
+        Listener { socket, places: None, waiting: JoinSet::new(), ends: None, tls: None }
     }
 
     /// A listener with these places.
     #[must_use]
     pub fn limited(socket: TcpListener, places: Places) -> Listener {
-        Listener { socket, places: Some(places), waiting: JoinSet::new(), ends: None }
+        Listener { socket, places: Some(places), waiting: JoinSet::new(), ends: None, tls: None }
+    }
+
+    /// The same listener, whose connections [`serve`] serves with TLS if there is an acceptor.
+    #[must_use]
+    pub fn secured(self, tls: Option<TlsAcceptor>) -> Listener {
+        Listener { tls, ..self }
     }
 
     /// The same listener, which counts the connections that it ends.
@@ -198,7 +212,7 @@ pub struct Serving {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// Serves `answer` over HTTP/1.1 and HTTP/2, without TLS, until `stop` is true and all connections are gone.
+/// Serves `answer` over HTTP/1.1 and HTTP/2 until `stop` is true and all connections are gone.
 pub async fn serve<F, Answer, B>(mut listener: Listener, serving: Serving, mut stop: watch::Receiver<bool>, answer: F)
 where
     F: Fn(Request<Incoming>) -> Answer + Clone + Send + Sync + 'static,
@@ -209,7 +223,7 @@ where
     let Serving { idle, open, gate, tell_peer, unread: limit } = serving;
     let builder = Arc::new(builder(idle));
     let readers = Readers::new(limit);
-    let ends = listener.ends.clone();
+    let (ends, tls) = (listener.ends.clone(), listener.tls.clone());
     let watching = tokio::spawn({
         let readers = readers.clone();
         async move { readers.watch().await }
@@ -229,14 +243,15 @@ where
             continue;
         }
         let (builder, answer, watcher, open) = (builder.clone(), answer.clone(), graceful.watcher(), open.clone());
-        let (gate, ends) = (gate.clone(), ends.clone());
+        let (gate, ends, tls) = (gate.clone(), ends.clone(), tls.clone());
         let reader = Arc::new(readers.connection());
         unread::give_up_after(&stream, limit);
-        let stream = Patient::new(stream, limit);
         connections.spawn(async move {
             let open = open.map(OpenConnection::count);
+            let served =
+                serve_one(&builder, (stream, peer), tls, limit, watcher, gate.clone(), (answer, reader.clone()));
             let ended = tokio::select! {
-                ended = connection(&builder, (stream, peer), watcher, gate.clone(), (answer, reader.clone())) => ended,
+                ended = served => ended,
                 () = until(gate, |gate| gate == Gate::Refuses) => Some(Ended::Fault),
                 () = reader.is_over() => Some(Ended::Unread),
             };
@@ -259,6 +274,39 @@ where
     watching.abort();
 }
 
+/// Serves one connection, after its handshake if it speaks TLS. Returns why it was closed, unless its client ended it.
+async fn serve_one<F, Answer, B>(
+    builder: &Builder<TokioExecutor>,
+    (stream, peer): (TcpStream, Option<Peer>),
+    tls: Option<TlsAcceptor>,
+    limit: Duration,
+    watcher: Watcher,
+    gate: Option<watch::Receiver<Gate>>,
+    answering: (F, Arc<Reader>),
+) -> Option<Ended>
+where
+    F: Fn(Request<Incoming>) -> Answer + Send + 'static,
+    Answer: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let Some(tls) = tls else {
+        return connection(builder, (Patient::new(stream, limit), peer), watcher, gate, answering).await;
+    };
+    match tokio::time::timeout(FIRST_HEAD, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            // Boxed, because TLS state is large and most connections are idle most of the time.
+            let stream = Patient::new(Box::new(stream), limit);
+            Box::pin(connection(builder, (stream, peer), watcher, gate, answering)).await
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            Some(Ended::Tls)
+        }
+        Err(_) => Some(Ended::Tls),
+    }
+}
+
 /// Waits until a gate is so; for ever if there is none.
 async fn until(gate: Option<watch::Receiver<Gate>>, is: impl Fn(Gate) -> bool) {
     if let Some(mut gate) = gate
@@ -270,14 +318,15 @@ async fn until(gate: Option<watch::Receiver<Gate>>, is: impl Fn(Gate) -> bool) {
 }
 
 /// Serves one connection. Returns why it was closed, unless its client ended it.
-async fn connection<F, Answer, B>(
+async fn connection<S, F, Answer, B>(
     builder: &Builder<TokioExecutor>,
-    (stream, peer): (Patient<TcpStream>, Option<Peer>),
+    (stream, peer): (S, Option<Peer>),
     watcher: Watcher,
     gate: Option<watch::Receiver<Gate>>,
     (answer, reader): (F, Arc<Reader>),
 ) -> Option<Ended>
 where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> Answer + Send + 'static,
     Answer: Future<Output = Response<B>> + Send + 'static,
     B: Body<Data = Bytes> + Unpin + Send + 'static,

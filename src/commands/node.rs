@@ -11,6 +11,7 @@ use ::node::config::NodeConfig;
 use ::node::metrics::Metrics;
 use anyhow::Context as _;
 use clap::Args;
+use service::certificates::Certificates;
 use service::private;
 
 use crate::args::Usage;
@@ -41,7 +42,20 @@ pub(crate) async fn node(args: NodeArgs) -> anyhow::Result<ExitCode> {
         for key in &config.registry.console_keys {
             private::check_key(key).map_err(|error| Usage::error(format!("registry.console_keys: {error}")))?;
         }
+        if config.listen.public_tls.is_some() {
+            let read = Certificates::load(config.public_certificate.clone()).context("listen.public_tls");
+            read.map_err(|error| Usage::error(format!("{error:#}")))?;
+        }
         say!("{}: good (node {}, region {})", args.config.display(), config.name, config.region);
+        let plain: Vec<String> = config.plain_addresses().map(|address| address.to_string()).collect();
+        if !plain.is_empty() {
+            say!(
+                "warning: listen.public = {} takes clients of other machines without TLS: names, telephone numbers and \
+                 secrets of guests cross the network in the clear. Set `listen.public_tls` for routers and clients, and \
+                 keep `listen.public` on this machine.",
+                plain.join(", ")
+            );
+        }
         return Ok(ExitCode::SUCCESS);
     }
     checked.context("this node could not link to its peers (`meridian certs init` makes certificates)")?;

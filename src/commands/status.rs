@@ -118,6 +118,12 @@ fn print_routers(asked: &[RouterAnswer]) {
             notes.extend(error.iter().map(|error| format!("{admin}: {error}")));
             continue;
         };
+        let nodes = status.regions.iter().flat_map(|region| &region.nodes);
+        let troubles = nodes.filter_map(|node| Some((&node.name, node.up, node.trouble.as_ref()?)));
+        notes.extend(troubles.map(|(node, up, trouble)| {
+            let state = if up { "up" } else { "down" };
+            format!("{}: node {node} is {state}: {trouble}", status.name)
+        }));
         for region in &status.regions {
             let up = region.nodes.iter().filter(|node| node.up).count();
             rows.add_row([

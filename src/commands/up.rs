@@ -60,7 +60,7 @@ pub(crate) struct UpArgs {
     /// Start two routers all the same, although neither can decide without the other
     #[arg(long)]
     force: bool,
-    /// First of the ports: public P, replication P+1, admin P+2, DNS P+3 [default: 7080, 7081, 7082, 7053]
+    /// First of the ports: public P, replication P+1, admin P+2, DNS and a node's TLS P+3 [default: 7080 to 7083, DNS 7053]
     #[arg(long, value_name = "P", value_parser = clap::value_parser!(u16).range(1024..=64_000))]
     base_port: Option<u16>,
     /// Storage engine [default: sled, or as the folder was made]

@@ -107,8 +107,8 @@ impl Site {
         let nodes = nodes.into_iter().map(|node| Node {
             name: node.config.name.clone(),
             region: node.config.region.clone(),
-            public: Base::from(node.config.listen.public),
-            admin: deployment::authorised(Base::from(node.config.listen.admin), Some(data)),
+            public: Base::from(node.config.listen.public.first()),
+            admin: deployment::authorised(Base::from(node.config.listen.admin.first()), Some(data)),
             process: Process::of(node.config.pid_file.as_deref()),
             config: Some(Arc::new(node.config)),
         });

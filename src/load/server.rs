@@ -56,7 +56,7 @@ impl Servers {
             pids.iter().map(|pid| Process { pid: *pid, name: pid.to_string(), data: None }).collect();
         // A missing deployment is not an error, because the servers may run on other machines.
         for node in deployment::read(data).unwrap_or_default() {
-            let targeted = targets.contains(&Base::from(node.config.listen.public));
+            let targeted = targets.contains(&Base::from(node.config.listen.public.first()));
             if let Some(pid) = node.pid().filter(|_| targeted) {
                 let pid = pid.as_raw();
                 processes.retain(|process| process.pid != pid);

@@ -34,7 +34,7 @@ pub(crate) fn node_admins(given: &[Base], data: &Path) -> anyhow::Result<Vec<Bas
     if nodes.is_empty() {
         return Err(nothing_in(data, "<region>/node.toml"));
     }
-    Ok(nodes.into_iter().map(|node| authorised(Base::from(node.config.listen.admin), Some(data))).collect())
+    Ok(nodes.into_iter().map(|node| authorised(Base::from(node.config.listen.admin.first()), Some(data))).collect())
 }
 
 /// The first answer of any node. A node that does not answer or cannot write now is skipped.

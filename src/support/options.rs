@@ -74,7 +74,7 @@ impl OneNode {
             let names: Vec<&str> = nodes.iter().map(|node| node.config.name.as_str()).collect();
             Usage::error(format!("{} has no such node; it has {}", self.data.display(), names.join(", ")))
         })?;
-        Ok(deployment::authorised(Base::from(node.config.listen.admin), Some(&self.data)))
+        Ok(deployment::authorised(Base::from(node.config.listen.admin.first()), Some(&self.data)))
     }
 }
 

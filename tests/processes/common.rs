@@ -14,6 +14,7 @@ pub(crate) mod load;
 pub(crate) mod net;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod recorder;
 pub(crate) mod router;
 pub(crate) mod shim;
 pub(crate) mod small_disk;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::common::{Call, Deployment, MERIDIAN, Venue, holds, within};
+use crate::common::{Call, Deployment, MERIDIAN, Venue, holds, shim, within};
 
 const SOON: Duration = Duration::from_secs(30);
 const MIB: u64 = 1 << 20;
@@ -123,6 +123,31 @@ fn a_disk_that_hangs_makes_the_node_not_ready_within_seconds() {
     deployment.nodes[0].wait_ready();
 }
 
+/// A client whose connection is taken waits for its answer, and one that is refused asks another region at once.
+#[test]
+fn a_node_takes_no_connection_before_its_store_is_open() {
+    let mut deployment = Deployment::start(1);
+    let folder = deployment.scratch().to_owned();
+    let node = &mut deployment.nodes[0];
+    node.kill();
+    node.environment =
+        vec![("LD_PRELOAD", shim(&folder)), ("MERIDIAN_SHIM", folder.clone()), ("MERIDIAN_SHIM_BELOW", node.store())];
+    let held = folder.join("held");
+    std::fs::write(&held, "").unwrap();
+    node.restart();
+    let listeners = [node.public, node.admin, node.replication];
+    let is_refused = |at: &std::net::SocketAddr| {
+        let tried = std::net::TcpStream::connect_timeout(at, SOON);
+        tried.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+    };
+    // It stands still where it opens the first file of its store.
+    holds("it waits for its disk", SOON, || folder.join("waits").exists());
+    assert!(listeners.iter().all(is_refused), "it takes connections");
+    std::fs::remove_file(&held).unwrap();
+    node.wait_ready();
+    assert!(!listeners.iter().any(is_refused));
+}
+
 #[test]
 fn a_second_process_on_one_folder_is_refused() {
     let deployment = Deployment::start(1);
@@ -132,7 +157,8 @@ fn a_second_process_on_one_folder_is_refused() {
     let [public, replication, admin] = crate::common::net::free(deployment.nodes[0].public.ip(), 3)[..] else {
         panic!("three ports")
     };
-    file.listen = node::config::ListenSection { public, replication, admin };
+    file.listen =
+        node::config::ListenSection { public: public.into(), public_tls: None, replication, admin: admin.into() };
     file.pid_file = None;
     let other = folder.join("other.toml");
     std::fs::write(&other, toml::to_string(&file).unwrap()).unwrap();

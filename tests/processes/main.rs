@@ -13,6 +13,7 @@
 //! | `membership.rs` | regions that join, move and leave |
 //! | `revocation.rs` | certificates that are revoked while all nodes run |
 //! | `router.rs` | the nearest region by DNS and by HTTP, operators' orders |
+//! | `node_tls.rs` | TLS between routers and nodes, and nodes by host name |
 //! | `router_changes.rs` | regions and nodes that come and go while a router runs |
 //! | `replace.rs` | a router that replaces another, and event streams that end when their node or router does |
 //! | `running.rs` | nodes with a fast or a wrong clock, peers by host name |
@@ -42,6 +43,7 @@ mod failures;
 mod faults;
 mod hostile;
 mod membership;
+mod node_tls;
 mod operators;
 mod private;
 mod release;

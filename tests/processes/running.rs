@@ -74,8 +74,12 @@ impl Running {
             let metrics = std::sync::Arc::new(node::metrics::Metrics::new().unwrap());
             runtime.block_on(node::run_with_clock(config, clock, metrics, shutdown)).unwrap();
         });
-        let running =
-            Running { public: file.listen.public, admin: file.listen.admin, stop: Some(stop), thread: Some(thread) };
+        let running = Running {
+            public: file.listen.public.first(),
+            admin: file.listen.admin.first(),
+            stop: Some(stop),
+            thread: Some(thread),
+        };
         holds("the node answers", SOON, || Call::new("GET", "/healthz").send(running.public).is_ok());
         running
     }
@@ -102,12 +106,18 @@ fn file(name: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSection
         data: "store".into(),
         pid_file: None,
         position: PositionSection { latitude: 0.0, longitude: 0.0 },
-        listen: ListenSection { public: ports[0], replication: ports[1], admin: ports[2] },
+        listen: ListenSection {
+            public: ports[0].into(),
+            public_tls: None,
+            replication: ports[1],
+            admin: ports[2].into(),
+        },
         tls: TlsSection {
             ca: "../certs/ca.pem".into(),
             certificate: format!("../certs/{name}.pem").into(),
             key: format!("../certs/{name}.key").into(),
             revoked: None,
+            public: None,
         },
         storage: StorageSection { engine, ..StorageSection::default() },
         replication: ReplicationSection::default(),

@@ -7,9 +7,13 @@ use std::str::FromStr;
 use hyper::Uri;
 use hyper::header::HeaderValue;
 
+use crate::HostPort;
+
 /// `http://host[:port][/prefix]`, and the token that is shown there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
+    /// `http`, or `https` if the caller makes its connections with TLS.
+    scheme: &'static str,
     host: String,
     port: u16,
     prefix: String,
@@ -45,6 +49,22 @@ impl Base {
         &self.prefix
     }
 
+    /// The server at `address`, to which the caller makes connections with TLS if `secure` ([`super::Call::send_over`]).
+    #[must_use]
+    pub fn at(address: &HostPort, secure: bool) -> Base {
+        // A host name has only characters that a header may have.
+        let authority = HeaderValue::from_str(&address.to_string()).unwrap_or(HeaderValue::from_static("localhost"));
+        let (host, port) = (address.host().to_owned(), address.port());
+        Base {
+            scheme: if secure { "https" } else { "http" },
+            host,
+            port,
+            prefix: String::new(),
+            authority,
+            token: None,
+        }
+    }
+
     /// The same server, with an operator's token for every request that brings no other. A token with characters that
     /// a header cannot have is left out.
     #[must_use]
@@ -73,6 +93,7 @@ impl From<SocketAddr> for Base {
     fn from(address: SocketAddr) -> Self {
         let authority = HeaderValue::from_str(&address.to_string());
         Self {
+            scheme: "http",
             host: match address {
                 // The zone of a link-local address (RFC 4007) is needed to connect.
                 SocketAddr::V6(v6) if v6.scope_id() != 0 => format!("{}%{}", v6.ip(), v6.scope_id()),
@@ -105,6 +126,7 @@ impl FromStr for Base {
         let host = authority.host();
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         Ok(Self {
+            scheme: "http",
             host: host.to_owned(),
             port: authority.port_u16().unwrap_or(80),
             prefix: uri.path().trim_end_matches('/').to_owned(),
@@ -116,7 +138,7 @@ impl FromStr for Base {
 
 impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority.to_str().unwrap_or(&self.host), self.prefix)
+        write!(f, "{}://{}{}", self.scheme, self.authority.to_str().unwrap_or(&self.host), self.prefix)
     }
 }
 
@@ -134,6 +156,11 @@ mod tests {
         assert_eq!(base.to_string(), "http://[::1]/at");
         let with = base.clone().with_token("secret");
         assert!(with.token().is_some_and(|token| token == "Bearer secret") && !format!("{with:?}").contains("secret"));
+        let secure = Base::at(&"a.example:7443".parse().unwrap(), true);
+        assert_eq!(
+            (secure.to_string(), secure.authority()),
+            ("https://a.example:7443".to_owned(), "a.example:7443".parse().unwrap())
+        );
         for bad in ["", "127.0.1.1:7080", "https://a", "ftp://a", "http://", "http://a?b", "http://u@a"] {
             assert!(bad.parse::<Base>().is_err(), "{bad}");
         }

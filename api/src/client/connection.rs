@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::Base;
@@ -44,6 +45,14 @@ impl Connection {
     pub async fn open(base: &Base) -> io::Result<Connection> {
         let stream = TcpStream::connect((base.host(), base.port())).await?;
         stream.set_nodelay(true)?;
+        Connection::over(stream).await
+    }
+
+    /// Speaks HTTP on a connection that the caller has made, for example with TLS.
+    ///
+    /// # Errors
+    /// If it is closed already.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> io::Result<Connection> {
         let (sender, driver) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         Ok(Connection { sender, driver: Some(Box::pin(driver)) })
     }

@@ -1,7 +1,7 @@
 //! Datagrams from anybody: answering never panics, and whatever is answered is a sound message that fits.
 #![no_main]
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -22,7 +22,7 @@ const ZONE: &str = "listen = '127.0.0.1:0'\nzone = 'a.test'\nservice = 's'\n\
 fn region(name: &str, latitude: f64) -> Region {
     let node = Node {
         name: name.to_owned().try_into().expect("a label"),
-        http: ([127, 0, 0, 1], 80).into(),
+        at: SocketAddr::from(([127, 0, 0, 1], 80)).into(),
         addresses: (1..=60).map(|host| [192, 0, 2, host].into()).collect(),
         weight: 1,
     };
@@ -49,6 +49,7 @@ fn answers() -> &'static Answers {
         let well = RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true] };
         let view = View {
             epoch: 1,
+            connector: Arc::default(),
             signals: Arc::new(Signals::new(&fleet, places.classes().len())),
             regions: vec![well; 2],
             fleet: Arc::new(fleet),

@@ -1,10 +1,10 @@
 //! A running router reads its configuration file again: some keys are taken up, and the others wait for the process that
 //! replaces it (`meridian router --replace`).
 //!
-//! Regions, nodes, policy, overrides, database, health rules and the bounds of the TTL are taken up. Listeners, the data
-//! folder, names and everything else that sockets, connections and other routers depend on need another process: their old
-//! values stay, and their keys are named. Certificates and operators need neither, because their files are looked at again
-//! and again.
+//! Regions, nodes and how they are found and trusted, policy, overrides, database, health rules and the bounds of the TTL
+//! are taken up. Listeners, the data folder, names and everything else that sockets, connections and other routers depend
+//! on need another process: their old values stay, and their keys are named. Certificates and operators need neither,
+//! because their files are looked at again and again.
 //!
 //! # Invariants
 //! - The new configuration and the fields that are compared are written out. So a new field does not compile before it
@@ -55,6 +55,7 @@ impl RouterConfig {
             overrides: new.overrides,
             policy: new.policy,
             health: new.health,
+            nodes: new.nodes,
             fleet: new.fleet,
         };
         (taken, keys)

@@ -71,6 +71,7 @@ fn texts() -> (Value, Vec<(Vec<String>, String)>) {
         edge.secret_file = "key"
         edge.tls = { listen = "127.0.0.1:7443", certificate = "a.pem", key = "a.key" }
         dns.tls = { listen = "127.0.0.1:7853", certificate = "a.pem", key = "a.key" }
+        nodes = { ca = "ca.pem", revoked = "crl.pem", resolvers = ["192.0.2.53:53"] }
     "#
     .parse()
     .unwrap();
@@ -108,15 +109,19 @@ fn no_key_takes_a_path_that_only_a_shell_understands() {
             paths += usize::from(refusal_with(&file, &path, shell).contains("write the whole path"));
         }
     }
-    assert_eq!(paths, 2 * 10, "data, pid_file, operators, database, secret_file, key_file and four of TLS");
+    assert_eq!(paths, 2 * 12, "data, pid_file, operators, database, secret_file, key_file and six of TLS");
 }
 
 #[test]
 fn a_host_name_is_refused_in_words() {
     let (file, texts) = texts();
-    let mut found = [0; 2];
+    let mut found = [0; 3];
     for (path, text) in texts {
-        if text.parse::<std::net::SocketAddr>().is_ok() {
+        if path.last().is_some_and(|key| key == "https") {
+            found[2] += 1;
+            let said = refusal_with(&file, &path, "host.example");
+            assert!(said.contains("must be host:port, such as"), "{path:?}: {said}");
+        } else if text.parse::<std::net::SocketAddr>().is_ok() {
             found[0] += 1;
             let said = refusal_with(&file, &path, "host.example:7080");
             assert!(said.contains("is not IP:PORT, such as"), "{path:?}: {said}");
@@ -126,7 +131,11 @@ fn a_host_name_is_refused_in_words() {
             assert!(said.contains("is not an IP address, such as"), "{path:?}: {said}");
         }
     }
-    assert_eq!(found, [10, 2], "five listeners, two routers, three nodes; addresses of a name server and of a node");
+    assert_eq!(
+        found,
+        [8, 2, 3],
+        "five listeners, two routers, a resolver; addresses of a name server and of a node; nodes"
+    );
 }
 
 /// Puts a bogus key into every table of the example, one after the other.
@@ -193,7 +202,13 @@ fn an_error_names_its_key() {
         ("weight = 1\n", "weight = 0\n", "regions[0].nodes.weight = 0"),
         ("listen = \"127.0.0.1:7082\"", "listen = \"127.0.0.1:7080\"", "edge.listen"),
         ("timeout_ms = 900", "timeout_ms = 5000", "health.timeout_ms = 5000"),
-        ("http = \"127.0.1.2:7080\"", "http = \"0.0.0.0:7080\"", "regions[1].nodes.http = 0.0.0.0:7080"),
+        ("https = \"127.0.1.2:7083\"", "https = \"0.0.0.0:7083\"", "regions[1].nodes.https = 0.0.0.0:7083"),
+        ("https = \"127.0.1.2:7083\"", "", "regions[1].nodes: give either `https` (TLS) or `http`, not neither"),
+        ("https = \"127.0.1.2:7083\"", "https = \"a:1\"\nhttp = \"a:2\"", "regions[1].nodes: give either"),
+        ("https = \"127.0.1.2:7083\"", "http = \"a:1\"\nserver_name = \"a\"", "regions[1].nodes.server_name = \"a\""),
+        ("server_name = \"eu-central\"", "server_name = \"a b\"", "regions[0].nodes.server_name = \"a b\""),
+        ("# revoked = ", "revoked = ", "nodes.revoked"),
+        ("resolve_every_s = 5", "resolve_every_s = 0", "nodes.resolve_every_s = 0"),
         ("listen = \"127.0.0.1:7053\"", "listen = \"0.0.0.0:7080\"", "dns.listen"),
         ("ttl_min_s = 5", "ttl_min_s = 500", "dns.ttl_min_s"),
         ("name = \"ap-southeast\"\nposition", "name = \"explain\"\nposition", "regions[2].name = \"explain\""),
@@ -218,7 +233,8 @@ fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
     let taken = [
         ("ttl_min_s = 5", "ttl_min_s = 7"),
         ("negative_ttl_s = 5", "negative_ttl_s = 5"),
-        ("http = \"127.0.1.3:7080\"", "http = \"127.0.1.4:7080\""),
+        ("https = \"127.0.1.3:7083\"", "https = \"127.0.1.4:7083\""),
+        ("resolve_every_s = 5", "resolve_every_s = 6"),
         ("[policy.nearest]", "[policy.weighted]"),
         ("up_after = 5", "up_after = 6"),
         ("latitude = 48.14", "latitude = 47.14"),
@@ -244,6 +260,7 @@ fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
     let (now, keys) = running.taking_up(load(&text).unwrap());
     assert_eq!(keys, Vec::<&str>::new());
     assert_eq!((&*now.fleet, now.health, &now.overrides), (&*new.fleet, new.health, &new.overrides));
+    assert_eq!((&now.nodes, now.nodes.resolve.every), (&new.nodes, std::time::Duration::from_secs(6)));
     assert_eq!((now.ttl, now.database.is_some()), (new.ttl, true));
     assert_eq!(format!("{:?}", now.policy), "Weighted");
     let key = |file: &str, digit: &str| {

@@ -1,6 +1,7 @@
 //! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,11 +10,13 @@ use api::RegionId;
 use service::config::{self, Listen};
 
 use super::{
-    HealthSection, NodeSection, OverrideSection, Peer, PeersSection, PolicySection, RegionSection, RouterConfig,
-    RouterFile, ValueError,
+    HealthSection, NodeSection, NodesConfig, NodesSection, OverrideSection, Peer, PeersSection, PolicySection,
+    RegionSection, ResolveRules, RouterConfig, RouterFile, ValueError,
 };
+use crate::connector::TrustFiles;
 use crate::dns::DnsConfig;
 use crate::edge::EdgeConfig;
+use crate::endpoint::Endpoint;
 use crate::fleet::{Fleet, Node, Region, RegionIndex};
 use crate::health::HealthRules;
 use crate::location::{Country, Override, Target};
@@ -69,6 +72,7 @@ pub(super) fn router(file: RouterFile, folder: &Path) -> Result<RouterConfig, Va
         health: health(&file.health)?,
         key_file: key_file(&file.peers, folder)?,
         peers: peers(file.peers, file.name.as_str(), &fleet)?,
+        nodes: nodes(file.nodes, folder)?,
         name: file.name,
         region: file.region.map(String::from),
         fleet: Arc::new(fleet),
@@ -95,9 +99,6 @@ fn fleet(written: Vec<RegionSection>) -> Result<Fleet, ValueError> {
         }
         for node in &region.nodes {
             config::range(format!("{key}.nodes.weight"), node.weight.into(), 1.0, 1_000.0)?;
-            if node.http.port() == 0 || node.http.ip().is_unspecified() {
-                return Err(ValueError::NoAddress { key: format!("{key}.nodes.http"), address: node.http });
-            }
             if !nodes.insert(node.name.clone()) {
                 return Err(ValueError::Twice { key: format!("{key}.nodes.name"), name: node.name.to_string() });
             }
@@ -110,16 +111,48 @@ fn fleet(written: Vec<RegionSection>) -> Result<Fleet, ValueError> {
             position: region.position.check(&format!("{key}.position"))?,
             weight: config::range(format!("{key}.weight"), region.weight, 0.001, 1e6)?,
             capacity,
-            nodes: region.nodes.into_iter().map(node).collect(),
+            nodes: region.nodes.into_iter().map(|one| node(one, &key)).collect::<Result<_, _>>()?,
             name: region.name,
         });
     }
     Ok(Fleet { regions })
 }
 
-fn node(written: NodeSection) -> Node {
-    let addresses = if written.addresses.is_empty() { vec![written.http.ip()] } else { written.addresses };
-    Node { name: written.name, http: written.http, addresses, weight: written.weight }
+/// `region` is the key of its region.
+fn node(written: NodeSection, region: &str) -> Result<Node, ValueError> {
+    let key = format!("{region}.nodes");
+    let (host, listener) = match (written.https, written.http) {
+        (Some(host), None) => (host, "https"),
+        (None, Some(host)) => (host, "http"),
+        (https, _) => return Err(ValueError::Listener { key, has_both: https.is_some() }),
+    };
+    if let Some(address) = host.literal().filter(|address| address.ip().is_unspecified()) {
+        return Err(ValueError::NoAddress { key: format!("{key}.{listener}"), address });
+    }
+    let bad_name = |name: Option<String>| ValueError::ServerName { key: key.clone(), name: name.unwrap_or_default() };
+    let at = match (listener, written.server_name) {
+        ("https", name) => Endpoint::tls(host, name.as_deref(), &written.name).map_err(|_| bad_name(name))?,
+        (_, None) => Endpoint::plain(host),
+        (_, name) => return Err(bad_name(name)),
+    };
+    let addresses = match written.addresses {
+        // Those of a name are known when it has resolved.
+        none if none.is_empty() => at.sockets().iter().map(SocketAddr::ip).collect(),
+        given => given,
+    };
+    Ok(Node { name: written.name, at, addresses, weight: written.weight })
+}
+
+fn nodes(written: NodesSection, folder: &Path) -> Result<NodesConfig, ValueError> {
+    if written.ca.is_none() && written.revoked.is_some() {
+        return Err(ValueError::RevokedAlone);
+    }
+    let file = |key: &str, path: Option<PathBuf>| path.map(|path| config::path(key, &path, folder)).transpose();
+    let every = config::whole("nodes.resolve_every_s", written.resolve_every_s, 1, 3_600)?;
+    Ok(NodesConfig {
+        trust: TrustFiles { ca: file("nodes.ca", written.ca)?, revoked: file("nodes.revoked", written.revoked)? },
+        resolve: ResolveRules { every: Duration::from_secs(every), servers: written.resolvers },
+    })
 }
 
 fn overrides(written: Vec<OverrideSection>, fleet: &Fleet) -> Result<Vec<Override>, ValueError> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use api::{NodeName, RegionId};
+use api::{HostPort, NodeName, RegionId};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
 use service::config::{Listen, PositionSection};
@@ -49,6 +49,9 @@ pub struct RouterFile {
     /// `[peers]`
     #[serde(default)]
     pub peers: PeersSection,
+    /// `[nodes]`
+    #[serde(default)]
+    pub nodes: NodesSection,
     /// `[[regions]]`
     pub regions: Vec<RegionSection>,
 }
@@ -181,6 +184,29 @@ pub struct PeerSection {
     pub admin: SocketAddr,
 }
 
+/// `[nodes]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodesSection {
+    /// A file with the authorities that certify nodes; those that the system trusts without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<PathBuf>,
+    /// A file with their lists of revoked certificates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<PathBuf>,
+    /// Seconds between two questions for the addresses of host names.
+    pub resolve_every_s: u64,
+    /// The name servers that are asked; those of the system unless given.
+    #[serde(deserialize_with = "service::config::sockets", skip_serializing_if = "Vec::is_empty")]
+    pub resolvers: Vec<SocketAddr>,
+}
+
+impl Default for NodesSection {
+    fn default() -> Self {
+        Self { ca: None, revoked: None, resolve_every_s: 5, resolvers: Vec::new() }
+    }
+}
+
 /// One of `[[regions]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -205,10 +231,16 @@ pub struct RegionSection {
 pub struct NodeSection {
     /// Its name.
     pub name: NodeName,
-    /// Its public listener.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub http: SocketAddr,
-    /// The addresses that DNS answers for it; the address of `http` unless given.
+    /// Its public listener with TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub https: Option<HostPort>,
+    /// The name that its certificate shows; the host of `https` if that is a name, otherwise the node's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Its public listener without TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HostPort>,
+    /// The addresses that DNS answers for it; those of its listener unless given.
     #[serde(default, deserialize_with = "service::config::addresses", skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
     /// Its weight among the region's nodes.

@@ -11,9 +11,10 @@ use tokio::task::JoinError;
 use super::Control;
 use super::effective::Ignored;
 use super::members::Members;
+use super::names::{self, Names};
 use super::tables::{self, Tables, TablesError};
 use crate::config::RouterConfig;
-use crate::fleet::{Fleet, Region};
+use crate::fleet::{Fleet, Node, Region};
 use crate::signals::Signals;
 
 /// What the next change has to do. It gathers while an earlier change is being built.
@@ -21,7 +22,7 @@ use crate::signals::Signals;
 pub(super) struct Todo {
     /// Read the configuration file again.
     pub(super) read_file: bool,
-    /// Derive the fleet again, because a member changed.
+    /// Derive the fleet again, because a member or the addresses of a name changed.
     pub(super) derive_fleet: bool,
 }
 
@@ -48,6 +49,7 @@ pub(super) struct Change {
     pub(super) file: Option<PathBuf>,
     pub(super) config: Arc<RouterConfig>,
     pub(super) members: Members,
+    pub(super) names: Names,
     pub(super) tables: Tables,
 }
 
@@ -56,6 +58,7 @@ pub(super) struct Changed {
     pub(super) config: Arc<RouterConfig>,
     /// `None` if fleet, places and policy are as they were.
     pub(super) tables: Option<Tables>,
+    pub(super) names: Names,
     pub(super) ignored: BTreeSet<Ignored>,
     /// If the file was read: the keys whose new values need a restart.
     pub(super) need_restart: Option<Vec<&'static str>>,
@@ -82,18 +85,29 @@ impl Change {
             }
             None => (self.config, None),
         };
-        let (fleet, ignored) = tables::derive(&config, &self.members, &self.tables.fleet);
+        let mut names = self.names;
+        let (mut fleet, mut ignored) = tables::derive(&config, &self.members, &names, &self.tables.fleet);
+        // A node that gets a name must not be nowhere until it is asked for the next time.
+        let unknown = names.unknown(&fleet);
+        if !unknown.is_empty() {
+            names::ask_now(unknown, &config.nodes.resolve.servers, &mut names);
+            (fleet, ignored) = tables::derive(&config, &self.members, &names, &self.tables.fleet);
+        }
         let same = need_restart.is_none() && Arc::ptr_eq(&fleet, &self.tables.fleet);
         let tables = if same {
             None
         } else {
             Some(match &need_restart {
                 // The database is read again as well, because a new one may be at the same path.
-                Some(_) => Tables::build(&config, fleet, tables::open(&config)?)?,
+                Some(_) => {
+                    let connector =
+                        tables::connect(&config, Some(&self.tables.connector)).map_err(TablesError::from)?;
+                    Tables::build(&config, fleet, tables::open(&config)?, connector)?
+                }
                 None => self.tables.with_fleet(&config, fleet)?,
             })
         };
-        Ok(Changed { config, tables, ignored, need_restart })
+        Ok(Changed { config, tables, names, ignored, need_restart })
     }
 }
 
@@ -105,6 +119,7 @@ impl Control {
             file: read_file.then(|| file.to_owned()),
             config: Arc::clone(&self.config),
             members: self.members.clone(),
+            names: self.names.clone(),
             tables: self.tables.clone(),
         })
     }
@@ -136,18 +151,24 @@ impl Control {
                 );
             }
         }
+        self.names.adopt(changed.names);
         self.config = changed.config;
         self.rules.send_replace(self.config.health);
+        self.resolve.send_replace(self.config.nodes.resolve.clone());
         let Some(tables) = changed.tables else { return };
         let (old, new) = (&self.tables, &tables);
         if !Arc::ptr_eq(&old.fleet, &new.fleet) {
             log_fleet(&old.fleet, &new.fleet);
+            warn_exposed(&new.fleet, Some(&old.fleet));
+            self.names.keep(&[&new.fleet, &self.config.fleet]);
+            self.troubles.keep(&new.fleet);
         }
         let classes = new.places.classes();
         self.demand = self.demand.carried((&old.fleet, old.places.classes()), (&new.fleet, classes));
         self.signals = Arc::new(Signals::new(&new.fleet, classes.len()));
         self.health.go_on_with(Arc::clone(&new.fleet), self.config.health);
         self.metrics.forget_others(&new.fleet);
+        self.connector.send_replace(Arc::clone(&new.connector));
         self.tables = tables;
     }
 
@@ -176,15 +197,30 @@ pub(super) fn log_fleet(old: &Fleet, new: &Fleet) {
     let names = |one: &Fleet, other: &Fleet| -> Vec<String> {
         let new = one.nodes().filter(|id| {
             let node = one.node(*id);
-            other.find_node(&node.name, node.http).is_none()
+            other.find_node(&node.name, &node.at).is_none()
         });
-        new.map(|id| format!("{}={}", one.node(id).name, one.node(id).http)).collect()
+        new.map(|id| format!("{}={}", one.node(id).name, one.node(id).at)).collect()
     };
     let regions: Vec<&str> = new.regions.iter().map(|region| region.name.as_str()).collect();
     tracing::info!(
         ?regions, came = ?names(new, old), went = ?names(old, new),
         "the regions and nodes have changed: clients are sent to these from now on"
     );
+}
+
+/// Warns of nodes on other machines that are reached without TLS, of which `known` has none.
+pub(super) fn warn_exposed(fleet: &Fleet, known: Option<&Fleet>) {
+    let is_new = |node: &Node| known.is_none_or(|known| known.find_node(&node.name, &node.at).is_none());
+    let nodes = fleet.nodes().map(|id| fleet.node(id)).filter(|node| node.at.is_exposed() && is_new(node));
+    let nodes: Vec<String> = nodes.map(|node| format!("{}={}", node.name, node.at)).collect();
+    if !nodes.is_empty() {
+        tracing::warn!(
+            ?nodes,
+            action = "give the nodes `listen.public_tls`, and name it here as `https`",
+            "nodes on other machines are reached without TLS: names, telephone numbers and secrets of guests cross the \
+             network in the clear"
+        );
+    }
 }
 
 /// Warns of what is not followed, once as long as it stays so.

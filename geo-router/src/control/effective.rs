@@ -8,14 +8,16 @@
 //! - No input panics, and every region of the result has a node.
 //! - The same configuration and changes give the same fleet in every router, in the same order.
 //! - A change that cannot be followed changes nothing; it is reported as [`Ignored`].
+//! - No change makes the edge speak plain HTTP to a node for which TLS is configured.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use api::members::{Member, Membership};
-use api::{NodeName, Position, RegionId};
+use api::{HostPort, NodeName, Position, RegionId};
 
 use super::members::Members;
+use crate::endpoint::Endpoint;
 use crate::fleet::{Fleet, Node, Region};
 
 /// Why a change of membership is not followed.
@@ -27,7 +29,25 @@ pub(super) enum Ignored {
         /// The node.
         node: NodeName,
         /// What was ordered.
-        address: SocketAddr,
+        address: HostPort,
+    },
+    /// The name on the certificate is none.
+    #[error("node {node}: \"{name}\" is not a name that a certificate shows")]
+    ServerName {
+        /// The node.
+        node: NodeName,
+        /// What was ordered.
+        name: String,
+    },
+    /// The node is configured with TLS, and the order has an address without TLS alone.
+    #[error(
+        "node {node}: {address} is without TLS, and the configuration has `https`: the node stays where it is configured"
+    )]
+    Plain {
+        /// The node.
+        node: NodeName,
+        /// What was ordered.
+        address: HostPort,
     },
     /// The region is not configured, and no member of it says where it is.
     #[error("region {region}: no member of it has a position, so no client is near it")]
@@ -66,21 +86,24 @@ pub(super) fn effective(configured: &Fleet, members: &Members, is_fit: impl Fn(&
     let is_removed = |node: &NodeName| members.of(node).is_some_and(|one| one.membership == Membership::Removed);
     let mut regions: Vec<Region> =
         configured.regions.iter().map(|one| Region { nodes: Vec::new(), ..one.clone() }).collect();
-    let added: Vec<&Member> = members.iter().filter(|member| public(member, &mut ignored).is_some()).collect();
+    let reached: BTreeMap<&NodeName, (&Member, Endpoint)> = members
+        .iter()
+        .filter_map(|member| Some((&member.name, (member, reached(member, configured, &mut ignored)?))))
+        .collect();
+    let added: Vec<&Member> = reached.values().map(|(member, _)| *member).collect();
     let stays = |region: &&Region| {
         region.nodes.iter().any(|node| !is_removed(&node.name)) || added.iter().any(|one| one.region == region.name)
     };
     let room = Fleet::MAX_REGIONS.saturating_sub(configured.regions.iter().filter(stays).count());
     regions.extend(new_regions(configured, &added, room, is_fit, &mut ignored));
 
-    let added: BTreeMap<&NodeName, &Member> = added.into_iter().map(|member| (&member.name, member)).collect();
     let place = |regions: &mut [Region], name: &RegionId, node: Node| {
         let known = regions.iter_mut().find(|region| region.name == *name);
         known.map(|region| region.nodes.push(node)).is_some()
     };
     for region in &configured.regions {
         for node in region.nodes.iter().filter(|node| !is_removed(&node.name)) {
-            let moved = added.get(&node.name).and_then(|member| Some((&member.region, moved(node, member.public?))));
+            let moved = reached.get(&node.name).map(|(member, at)| (&member.region, moved(node, at)));
             // A node that moves to a region that cannot be used stays where it is configured.
             let is_placed = moved.is_some_and(|(region, node)| place(&mut regions, region, node));
             if !is_placed {
@@ -89,11 +112,9 @@ pub(super) fn effective(configured: &Fleet, members: &Members, is_fit: impl Fn(&
         }
     }
     let is_configured = |name: &NodeName| configured.nodes().any(|id| configured.node(id).name == *name);
-    for member in added.values().filter(|member| !is_configured(&member.name)) {
-        if let Some(http) = member.public {
-            let node = Node { name: member.name.clone(), http, addresses: vec![http.ip()], weight: 1 };
-            place(&mut regions, &member.region, node);
-        }
+    for (member, at) in reached.values().filter(|(member, _)| !is_configured(&member.name)) {
+        let node = Node { name: member.name.clone(), at: at.clone(), addresses: addresses(at), weight: 1 };
+        place(&mut regions, &member.region, node);
     }
     regions.retain(|region| !region.nodes.is_empty());
     let fleet = (!regions.is_empty()).then_some(Fleet { regions });
@@ -103,15 +124,40 @@ pub(super) fn effective(configured: &Fleet, members: &Members, is_fit: impl Fn(&
     Effective { fleet, ignored }
 }
 
-/// Where clients reach a member; `None` if it has no public address, or one that leads nowhere.
-fn public(member: &Member, ignored: &mut BTreeSet<Ignored>) -> Option<SocketAddr> {
-    let address = member.public.filter(|_| member.membership == Membership::Member)?;
-    let ip = address.ip().to_canonical();
-    if address.port() == 0 || ip.is_unspecified() || ip.is_multicast() {
-        ignored.insert(Ignored::Address { node: member.name.clone(), address });
+/// Where clients reach a member, over TLS if it says how; `None` if it has no public address, or one that is not followed.
+/// A node of release 0.1 shows no address with TLS.
+fn reached(member: &Member, configured: &Fleet, ignored: &mut BTreeSet<Ignored>) -> Option<Endpoint> {
+    if member.membership != Membership::Member {
         return None;
     }
-    Some(address)
+    let host = member.public_tls.clone().or_else(|| member.public.map(HostPort::from))?;
+    let node = member.name.clone();
+    let leads_nowhere = |address: SocketAddr| {
+        let ip = address.ip().to_canonical();
+        address.port() == 0 || ip.is_unspecified() || ip.is_multicast()
+    };
+    if host.literal().is_some_and(leads_nowhere) {
+        ignored.insert(Ignored::Address { node, address: host });
+        return None;
+    }
+    if member.public_tls.is_some() {
+        let at = Endpoint::tls(host, member.server_name.as_deref(), &member.name).ok();
+        if at.is_none() {
+            ignored.insert(bad_name(member));
+        }
+        return at;
+    }
+    let known = configured.nodes().map(|id| configured.node(id)).find(|known| known.name == member.name);
+    if known.is_some_and(|known| known.at.server_name().is_some()) {
+        ignored.insert(Ignored::Plain { node, address: host });
+        return None;
+    }
+    Some(Endpoint::plain(host))
+}
+
+fn bad_name(member: &Member) -> Ignored {
+    let host = || member.public_tls.as_ref().map(ToString::to_string).unwrap_or_default();
+    Ignored::ServerName { node: member.name.clone(), name: member.server_name.clone().unwrap_or_else(host) }
 }
 
 /// The regions of members that are not configured, without nodes, by name.
@@ -148,13 +194,21 @@ fn new_regions(
     regions
 }
 
-/// A configured node at the address that an operator ordered.
-fn moved(node: &Node, http: SocketAddr) -> Node {
-    if node.http == http {
+/// A configured node at the endpoint that an operator ordered. At its own host the configuration knows it better.
+fn moved(node: &Node, at: &Endpoint) -> Node {
+    let is_secured = |at: &Endpoint| at.server_name().is_some();
+    if node.at.host() == at.host() && is_secured(&node.at) == is_secured(at) {
         return node.clone();
     }
+    let at = at.clone();
     // The configured addresses are those of the old place.
-    Node { http, addresses: vec![http.ip()], ..node.clone() }
+    let stays = node.at.host().host() == at.host().host();
+    Node { addresses: if stays { node.addresses.clone() } else { addresses(&at) }, at, ..node.clone() }
+}
+
+/// The addresses that DNS gives for an endpoint; a name has to be resolved first.
+fn addresses(at: &Endpoint) -> Vec<IpAddr> {
+    at.sockets().iter().map(SocketAddr::ip).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::members::Members;
+use super::names::Names;
 use crate::health::Verdict;
 use crate::health::orders::Orders;
 
@@ -20,6 +21,9 @@ pub struct Kept {
     /// Nodes that operators added, moved or removed.
     #[serde(default)]
     pub members: Members,
+    /// The addresses to which the nodes' host names led last.
+    #[serde(default)]
+    pub names: Names,
 }
 
 impl Kept {

@@ -65,6 +65,8 @@ mod tests {
             since: since.parse().unwrap(),
             position: None,
             public: None,
+            public_tls: None,
+            server_name: None,
             replication: Some("10.0.0.1:7081".to_owned()),
             introduced: false,
             by: Some("ana".to_owned()),

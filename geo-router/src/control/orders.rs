@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use api::client::{Base, Call};
+use api::client::Call;
 use api::cluster::Cluster;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::question::ask;
 use super::{Observation, SIZE_LIMIT};
+use crate::endpoint::Endpoint;
 use crate::health::HealthRules;
 use crate::view::View;
 
@@ -29,17 +31,18 @@ pub(super) fn spawn(
         loop {
             tokio::time::sleep_until(round).await;
             round = Instant::now() + rules.borrow().interval;
-            let addresses = live(&views.borrow());
-            let Some(address) = addresses.get(next % addresses.len().max(1)).copied() else { continue };
+            let view = Arc::clone(&views.borrow());
+            let live = live(&view);
+            let Some(at) = live.get(next % live.len().max(1)).copied() else { continue };
             next = next.wrapping_add(1);
             let call = Call::get("/v1/cluster").limits(LIMIT, SIZE_LIMIT);
-            let Ok(answer) = call.send(&Base::from(address)).await else { continue };
+            let Ok(answer) = ask(&view.connector, at, call, LIMIT).await else { continue };
             let cluster = match answer.json::<Cluster>() {
                 Ok(cluster) => cluster,
                 Err(error) => {
                     if std::mem::replace(&mut readable, false) {
                         tracing::warn!(
-                            node = %address, error = &error as &dyn std::error::Error,
+                            node = %at, error = &error as &dyn std::error::Error,
                             action = "compare the versions of this router and of that node",
                             "a node's orders and members cannot be read: they do not count until they can"
                         );
@@ -57,11 +60,11 @@ pub(super) fn spawn(
     });
 }
 
-fn live(view: &View) -> Vec<std::net::SocketAddr> {
+fn live(view: &View) -> Vec<&Endpoint> {
     let nodes = view.fleet.regions.iter().zip(&view.regions);
     nodes
         .flat_map(|(region, seen)| region.nodes.iter().zip(&seen.nodes_up))
         .filter(|(_, up)| **up)
-        .map(|(node, _)| node.http)
+        .map(|(node, _)| &node.at)
         .collect()
 }

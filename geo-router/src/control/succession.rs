@@ -4,8 +4,8 @@
 //! predecessor's last one. It then has to prove that it can see for itself, before it takes clients: every node was probed
 //! once, and the routers that the predecessor heard were heard ([`FirstLook`]).
 
+use crate::endpoint::Endpoint;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ impl ControlHandle {
 /// What a successor has still to see for itself.
 #[derive(Debug)]
 pub(super) struct FirstLook {
-    unprobed: BTreeSet<(NodeName, SocketAddr)>,
+    unprobed: Vec<(NodeName, Endpoint)>,
     unheard: BTreeSet<String>,
     needs_a_good_probe: bool,
     progress: watch::Sender<LookProgress>,
@@ -91,13 +91,13 @@ impl Default for FirstLook {
     /// There is nothing to be seen.
     fn default() -> FirstLook {
         let progress = watch::Sender::new(LookProgress { has_probed: true, sees: true, unheard: Vec::new() });
-        FirstLook { unprobed: BTreeSet::new(), unheard: BTreeSet::new(), needs_a_good_probe: false, progress }
+        FirstLook { unprobed: Vec::new(), unheard: BTreeSet::new(), needs_a_good_probe: false, progress }
     }
 }
 
 impl FirstLook {
     fn of(fleet: &Fleet, unheard: BTreeSet<String>, needs_a_good_probe: bool) -> FirstLook {
-        let node = |id| (fleet.node(id).name.clone(), fleet.node(id).http);
+        let node = |id| (fleet.node(id).name.clone(), fleet.node(id).at.clone());
         let look = FirstLook {
             unprobed: fleet.nodes().map(node).collect(),
             unheard,
@@ -108,11 +108,11 @@ impl FirstLook {
         look
     }
 
-    pub(super) fn probed(&mut self, name: &NodeName, http: SocketAddr, good: bool) {
+    pub(super) fn probed(&mut self, name: &NodeName, at: &Endpoint, good: bool) {
         if self.unprobed.is_empty() && !self.needs_a_good_probe {
             return;
         }
-        self.unprobed.remove(&(name.clone(), http));
+        self.unprobed.retain(|(other, endpoint)| !(other == name && endpoint.continues(at)));
         self.needs_a_good_probe &= !good;
         self.tell();
     }
@@ -181,7 +181,7 @@ mod tests {
     fn a_successor_is_ready_once_it_has_seen_everything_for_itself() {
         let node = |name: &str, port: u16| Node {
             name: name.parse().unwrap(),
-            http: ([127, 0, 0, 1], port).into(),
+            at: std::net::SocketAddr::from(([127, 0, 0, 1], port)).into(),
             addresses: Vec::new(),
             weight: 1,
         };
@@ -194,7 +194,7 @@ mod tests {
         };
         let fleet = Fleet { regions: vec![region] };
         let [(a, at_a), (b, at_b)] =
-            [0, 1].map(|at| (&fleet.regions[0].nodes[at].name, fleet.regions[0].nodes[at].http));
+            [0, 1].map(|at| (&fleet.regions[0].nodes[at].name, &fleet.regions[0].nodes[at].at));
         let mut look = FirstLook::of(&fleet, BTreeSet::from(["router-2".to_owned()]), true);
         let progress = look.progress.subscribe();
         let is_ready = || (progress.borrow().is_complete(), progress.borrow().sees);

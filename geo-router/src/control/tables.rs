@@ -10,7 +10,9 @@ use api::RegionId;
 
 use super::effective::{Effective, Ignored, effective};
 use super::members::Members;
+use super::names::Names;
 use crate::config::RouterConfig;
+use crate::connector::{Connector, TrustError};
 use crate::fleet::{Fleet, Region};
 use crate::location::{Database, DatabaseError, Locator, Override, Places, PlacesError};
 use crate::policy::Policy;
@@ -25,6 +27,9 @@ pub enum TablesError {
     /// The table of places cannot be built from it.
     #[error(transparent)]
     Places(#[from] PlacesError),
+    /// No certificate of a node could be verified.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 /// Everything that depends on the fleet's indices and never changes with health.
@@ -33,6 +38,8 @@ pub struct Tables {
     pub(super) fleet: Arc<Fleet>,
     pub(super) places: Arc<Places>,
     pub(super) policy: Arc<dyn Policy>,
+    /// The way to the nodes.
+    pub(super) connector: Arc<Connector>,
 }
 
 impl Tables {
@@ -45,11 +52,12 @@ impl Tables {
         config: &RouterConfig,
         fleet: Arc<Fleet>,
         database: Arc<Database>,
+        connector: Arc<Connector>,
     ) -> Result<Tables, TablesError> {
         let policy = config.policy.carried(&config.fleet, &fleet);
         let overrides: Vec<Override> = config.overrides.iter().map(|one| one.carried(&config.fleet, &fleet)).collect();
         let places = Places::build(Locator::new(overrides, database), |located| policy.order(&fleet, located))?;
-        Ok(Tables { places: Arc::new(places), fleet, policy })
+        Ok(Tables { places: Arc::new(places), fleet, policy, connector })
     }
 
     /// Tables for another fleet under the same configuration. If only nodes differ, the table of places stays, because
@@ -61,9 +69,10 @@ impl Tables {
         let without_nodes = |region: &Region| Region { nodes: Vec::new(), ..region.clone() };
         let (old, new) = (self.fleet.regions.iter().map(without_nodes), fleet.regions.iter().map(without_nodes));
         if old.eq(new) {
-            return Ok(Tables { fleet, places: Arc::clone(&self.places), policy: Arc::clone(&self.policy) });
+            return Ok(Tables { fleet, ..self.clone() });
         }
-        Tables::build(config, fleet, Arc::clone(self.places.locator().database()))
+        let database = Arc::clone(self.places.locator().database());
+        Tables::build(config, fleet, database, Arc::clone(&self.connector))
     }
 
     /// Tables for the fleet of a configuration alone.
@@ -71,7 +80,7 @@ impl Tables {
     /// # Errors
     /// [`TablesError`].
     pub fn configured(config: &RouterConfig) -> Result<Tables, TablesError> {
-        Tables::build(config, Arc::clone(&config.fleet), open(config)?)
+        Tables::build(config, Arc::clone(&config.fleet), open(config)?, connect(config, None)?)
     }
 
     /// Tables for the configuration as members have changed it until the router stopped, and what is not followed. If
@@ -82,10 +91,11 @@ impl Tables {
     pub(super) fn at_start(
         config: &RouterConfig,
         members: &Members,
+        names: &Names,
     ) -> Result<(Tables, BTreeSet<Ignored>), TablesError> {
-        let database = open(config)?;
-        let (fleet, ignored) = derive(config, members, &config.fleet);
-        match Tables::build(config, fleet, Arc::clone(&database)) {
+        let (database, connector) = (open(config)?, connect(config, None)?);
+        let (fleet, ignored) = derive(config, members, names, &config.fleet);
+        match Tables::build(config, fleet, Arc::clone(&database), Arc::clone(&connector)) {
             Ok(tables) => Ok((tables, ignored)),
             Err(error) => {
                 tracing::error!(
@@ -93,7 +103,8 @@ impl Tables {
                     action = "check the members (GET /v1/admin/members)",
                     "the regions that operators added cannot be taken up: the router starts with the configured ones"
                 );
-                Ok((Tables::build(config, Arc::clone(&config.fleet), database)?, ignored))
+                let (fleet, _) = derive(config, &Members::default(), names, &config.fleet);
+                Ok((Tables::build(config, fleet, database, connector)?, ignored))
             }
         }
     }
@@ -114,11 +125,32 @@ pub(super) fn open(config: &RouterConfig) -> Result<Arc<Database>, TablesError> 
     Ok(Arc::new(database))
 }
 
-/// The fleet of a configuration as members change it, and what is not followed. Without a node the `last` fleet stays.
-pub(super) fn derive(config: &RouterConfig, members: &Members, last: &Arc<Fleet>) -> (Arc<Fleet>, BTreeSet<Ignored>) {
+/// The way to the nodes by a configuration: the one `before` if it has the same files.
+pub(super) fn connect(config: &RouterConfig, before: Option<&Arc<Connector>>) -> Result<Arc<Connector>, TrustError> {
+    let connector = match before.filter(|before| *before.files() == config.nodes.trust) {
+        Some(before) => Arc::clone(before),
+        None => Arc::new(Connector::load(config.nodes.trust.clone())?),
+    };
+    if config.fleet.nodes().any(|id| config.fleet.node(id).at.server_name().is_some()) {
+        connector.check()?;
+    }
+    Ok(connector)
+}
+
+/// The fleet of a configuration as members change it and names resolve, and what is not followed. Without a node the
+/// `last` fleet stays.
+pub(super) fn derive(
+    config: &RouterConfig,
+    members: &Members,
+    names: &Names,
+    last: &Arc<Fleet>,
+) -> (Arc<Fleet>, BTreeSet<Ignored>) {
     let is_fit = |region: &RegionId| config.dns.as_ref().is_none_or(|dns| dns.takes_region(region));
     let Effective { fleet, ignored } = effective(&config.fleet, members, is_fit);
     // The same regions and nodes are the same fleet, so that nothing is built anew.
-    let fleet = fleet.filter(|fleet| *fleet != **last).map_or_else(|| Arc::clone(last), Arc::new);
+    let fleet = fleet
+        .map(|fleet| names.fill(fleet))
+        .filter(|fleet| *fleet != **last)
+        .map_or_else(|| Arc::clone(last), Arc::new);
     (fleet, ignored)
 }

@@ -31,6 +31,7 @@ pub(super) fn build(
         epoch,
         assignment: tables.policy.assign(&moment),
         fleet: Arc::clone(&tables.fleet),
+        connector: Arc::clone(&tables.connector),
         places: Arc::clone(&tables.places),
         signals: Arc::clone(signals),
         ttl: u32::try_from(ttl).unwrap_or(u32::MAX),
@@ -43,6 +44,7 @@ pub(super) fn build(
 /// Whether the data plane would do the same with both.
 pub(super) fn same(one: &View, other: &View) -> bool {
     Arc::ptr_eq(&one.fleet, &other.fleet)
+        && Arc::ptr_eq(&one.connector, &other.connector)
         && Arc::ptr_eq(&one.places, &other.places)
         && one.regions == other.regions
         && one.assignment == other.assignment

@@ -6,7 +6,7 @@
 //!   elsewhere.
 
 use std::hash::Hasher;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -16,7 +16,7 @@ use rand::seq::SliceRandom as _;
 use siphasher::sip::SipHasher13;
 
 use super::config::Balance;
-use crate::fleet::{Fleet, NodeId, Region, RegionIndex};
+use crate::fleet::{Fleet, Node, NodeId, Region, RegionIndex};
 use crate::rendezvous;
 use service::client::prefix;
 
@@ -44,7 +44,7 @@ struct Nodes {
     /// The saved-up credit of each node, for nginx's smooth weighted round robin.
     credit: Mutex<Vec<i64>>,
     names: Vec<u64>,
-    ring: Option<(Continuum, Vec<std::net::SocketAddr>)>,
+    ring: Option<(Continuum, Vec<SocketAddr>)>,
 }
 
 /// The nodes of all regions.
@@ -72,7 +72,7 @@ impl Balancer {
         let mut balancer = Balancer::new(self.how, to);
         for id in to.nodes() {
             let node = to.node(id);
-            if let Some(known) = from.find_node(&node.name, node.http) {
+            if let Some(known) = from.find_node(&node.name, &node.at) {
                 balancer.regions[id.region.at()].busy[id.node] = Arc::clone(self.busy(known));
             }
         }
@@ -107,8 +107,12 @@ impl Nodes {
         let count = region.nodes.len();
         let ring = (how == Balance::VenueHash).then(|| {
             // The ring hashes addresses. A weight is at least 1, because the configuration refuses 0.
-            let buckets: Vec<_> = region.nodes.iter().map(|node| Bucket::new(node.http, node.weight.max(1))).collect();
-            (Continuum::new(&buckets), region.nodes.iter().map(|node| node.http).collect())
+            // A node whose name was never resolved gets a place of its own.
+            let nowhere = |index: usize| SocketAddr::from(([0; 4], u16::try_from(index).unwrap_or(u16::MAX)));
+            let address = |(index, node): (usize, &Node)| node.at.sockets().first().copied().unwrap_or(nowhere(index));
+            let addresses: Vec<SocketAddr> = region.nodes.iter().enumerate().map(address).collect();
+            let buckets = addresses.iter().zip(&region.nodes).map(|(at, node)| Bucket::new(*at, node.weight.max(1)));
+            (Continuum::new(&buckets.collect::<Vec<_>>()), addresses)
         });
         Nodes {
             weights: region.nodes.iter().map(|node| node.weight.max(1)).collect(),

@@ -159,7 +159,7 @@ impl Breakers {
             let named = fleet.region(region);
             let of_region = named.nodes.iter().map(|node| {
                 let kept = before.and_then(|before| {
-                    let kept = before.of(before.fleet.find_node(&node.name, node.http)?)?;
+                    let kept = before.of(before.fleet.find_node(&node.name, &node.at)?)?;
                     (kept.region == named.name).then(|| Arc::clone(kept))
                 });
                 kept.unwrap_or_else(|| {

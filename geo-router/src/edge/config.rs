@@ -93,7 +93,7 @@ pub struct Timeouts {
     pub idle: Duration,
     /// How long a client may read nothing of what it is sent.
     pub write: Duration,
-    /// Connecting to a node.
+    /// Connecting to a node, the TLS handshake included.
     pub connect: Duration,
     /// A node's silence before its answer begins.
     pub answer: Duration,

@@ -1,10 +1,11 @@
-//! Connections to nodes: HTTP/1.1, kept open between requests.
+//! Connections to nodes: HTTP/1.1 over what the [`Connector`] gives, kept open between requests.
 //!
 //! hyper-util's pooled client hides what the retry rules need to know: whether a request was sent at all, and whether
 //! the connection had been used before. Therefore this file has its own pool around hyper's connection.
 //!
 //! # Invariants
 //! - A connection serves one request at a time, and returns to the pool only after the whole answer was read.
+//! - A connection whose certificate was verified by files that have changed since serves no further request.
 //! - A request on a connection that its node had already closed was never sent: it continues on another connection.
 
 use std::sync::Arc;
@@ -17,11 +18,12 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::balance::Balancer;
 use super::body::{Outgoing, UploadProgress};
 use super::problem::Problem;
+use crate::connector::{ConnectError, Connector, NodeStream, Purpose, Trusted};
 use crate::fleet::{Fleet, NodeId};
 
 /// Idle connections that are kept for one node.
@@ -39,7 +41,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 pub(super) enum SendError {
     /// There is no connection; the request was not touched.
     #[error("no connection to the node")]
-    Connect(#[source] std::io::Error),
+    Connect(#[source] ConnectError),
     /// The request was not sent; here is its body.
     #[error("the connection was closed before the request was sent")]
     NeverLeft(Box<Outgoing>),
@@ -63,6 +65,8 @@ pub(super) enum SendError {
 struct Idle {
     sender: SendRequest<Outgoing>,
     since: Instant,
+    /// How its certificate was verified; `None` for plain HTTP.
+    trusted: Option<Arc<Trusted>>,
 }
 
 /// The idle connections of one node.
@@ -84,13 +88,13 @@ impl Pool {
         Pool { fleet, balancer, idle, connect, connects }
     }
 
-    /// A pool for another fleet. A node that stays at its address keeps its connections, and those that are in use return
-    /// to them.
+    /// A pool for another fleet. A node that is still the same listener keeps its connections, and those that are in use
+    /// return to them.
     pub(super) fn carried(&self, fleet: Arc<Fleet>, balancer: Arc<Balancer>) -> Pool {
         let mut pool = Pool::new(Arc::clone(&fleet), balancer, self.connect, self.connects.clone());
         for id in fleet.nodes() {
             let node = fleet.node(id);
-            if let Some(known) = self.fleet.find_node(&node.name, node.http) {
+            if let Some(known) = self.fleet.find_node(&node.name, &node.at) {
                 pool.idle[id.region.at()][id.node] = Arc::clone(&self.idle[known.region.at()][known.node]);
             }
         }
@@ -102,47 +106,44 @@ impl Pool {
     }
 
     /// A ready connection: the one used last. If there is none, or with `fresh`, a new one.
-    pub(super) async fn connection(&self, node: NodeId, fresh: bool) -> Result<Lease, SendError> {
-        if !fresh && let Some(sender) = self.idle_one(node) {
-            return Ok(self.lease(node, sender, true));
+    pub(super) async fn connection(
+        &self,
+        connector: &Connector,
+        node: NodeId,
+        fresh: bool,
+    ) -> Result<Lease, SendError> {
+        let at = &self.fleet.node(node).at;
+        let failed = SendError::Connect;
+        let trusted = at.server_name().map(|_| connector.trusted()).transpose();
+        let trusted = trusted.map_err(|error| failed(error.into()))?;
+        if !fresh && let Some(sender) = self.idle_one(node, trusted.as_ref()) {
+            return Ok(self.lease(node, sender, trusted, true));
         }
-        let address = self.fleet.node(node).http;
-        let connect = tokio::time::timeout(self.connect, TcpStream::connect(address));
-        let stream = match connect.await {
-            Ok(connected) => connected.map_err(SendError::Connect)?,
-            Err(late) => return Err(SendError::Connect(late.into())),
-        };
+        let stream = connector.connect(at, Purpose::Requests, self.connect).await.map_err(failed)?;
         self.connects.inc();
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-        let (sender, connection) = http1::Builder::new()
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| SendError::Connect(std::io::Error::other(error)))?;
-        // The task ends when the sender and the answer's body are gone, or when the node closes.
-        tokio::spawn(async move {
-            if let Err(error) = connection.with_upgrades().await {
-                tracing::debug!(%error, "a connection to a node broke");
-            }
-        });
-        Ok(self.lease(node, sender, false))
+        let sender = match stream {
+            NodeStream::Plain(stream) => speak(stream).await,
+            NodeStream::Tls(stream) => speak(stream).await,
+        };
+        let sender = sender.map_err(|error| failed(ConnectError::Tcp(std::io::Error::other(error))))?;
+        Ok(self.lease(node, sender, trusted, false))
     }
 
-    fn idle_one(&self, node: NodeId) -> Option<SendRequest<Outgoing>> {
+    fn idle_one(&self, node: NodeId, trusted: Option<&Arc<Trusted>>) -> Option<SendRequest<Outgoing>> {
+        let is_trusted = |idle: &Idle| idle.trusted.as_ref().map(Arc::as_ptr) == trusted.map(Arc::as_ptr);
         let mut slot = self.slot(node).lock();
         while let Some(idle) = slot.pop() {
-            if idle.sender.is_ready() && idle.since.elapsed() < IDLE {
+            if idle.sender.is_ready() && idle.since.elapsed() < IDLE && is_trusted(&idle) {
                 return Some(idle.sender);
             }
         }
         None
     }
 
-    fn lease(&self, node: NodeId, sender: SendRequest<Outgoing>, reused: bool) -> Lease {
+    fn lease(&self, node: NodeId, sender: SendRequest<Outgoing>, trusted: Option<Arc<Trusted>>, reused: bool) -> Lease {
         let busy = Arc::clone(self.balancer.busy(node));
         busy.fetch_add(1, Ordering::Relaxed);
-        Lease { slot: Arc::clone(self.slot(node)), busy, sender: Some(sender), reused }
+        Lease { slot: Arc::clone(self.slot(node)), busy, sender: Some(sender), trusted, reused }
     }
 
     /// Closes connections that were idle for too long. To be called every few seconds.
@@ -155,12 +156,28 @@ impl Pool {
     }
 }
 
+/// Speaks HTTP on a connection.
+async fn speak<S>(stream: S) -> hyper::Result<SendRequest<Outgoing>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
+    // The task ends when the sender and the answer's body are gone, or when the node closes.
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "a connection to a node broke");
+        }
+    });
+    Ok(sender)
+}
+
 /// One connection in use. It is closed if this is dropped without [`give_back`](Self::give_back).
 pub(super) struct Lease {
     slot: Slot,
     /// Requests under way at the node.
     busy: Arc<AtomicUsize>,
     sender: Option<SendRequest<Outgoing>>,
+    trusted: Option<Arc<Trusted>>,
     reused: bool,
 }
 
@@ -214,7 +231,7 @@ impl Lease {
     fn put(&self, sender: SendRequest<Outgoing>) {
         let mut slot = self.slot.lock();
         if slot.len() < MOST_IDLE {
-            slot.push(Idle { sender, since: Instant::now() });
+            slot.push(Idle { sender, since: Instant::now(), trusted: self.trusted.clone() });
         }
     }
 }

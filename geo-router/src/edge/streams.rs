@@ -11,7 +11,7 @@
 //!   node is that one would come back for ever.
 //! - While no other node serves, a stream stays.
 
-use std::net::SocketAddr;
+use crate::endpoint::Endpoint;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -92,18 +92,18 @@ impl Boundary {
 struct Source {
     region: RegionId,
     name: NodeName,
-    http: SocketAddr,
+    at: Endpoint,
 }
 
 impl Source {
     fn of(fleet: &Fleet, id: NodeId) -> Source {
         let (region, node) = (fleet.region(id.region), fleet.node(id));
-        Source { region: region.name.clone(), name: node.name.clone(), http: node.http }
+        Source { region: region.name.clone(), name: node.name.clone(), at: node.at.clone() }
     }
 
     /// Why clients are better off elsewhere.
     fn is_out(&self, view: &View) -> Option<StreamEnd> {
-        let id = view.fleet.find_node(&self.name, self.http);
+        let id = view.fleet.find_node(&self.name, &self.at);
         let Some(id) = id.filter(|id| view.fleet.region(id.region).name == self.region) else {
             return Some(StreamEnd::Gone);
         };

@@ -1,5 +1,6 @@
 //! Shared parts of the unit tests: fleets, views, heads.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use api::Position;
@@ -34,6 +35,7 @@ pub(super) fn view(fleet: &Arc<Fleet>) -> View {
     let region = |nodes: usize| RegionView { state: RegionState::Up, admission: 1.0, nodes_up: vec![true; nodes] };
     View {
         epoch: 1,
+        connector: Arc::default(),
         regions: fleet.regions.iter().map(|one| region(one.nodes.len())).collect(),
         signals: Arc::new(Signals::new(fleet, places.classes().len())),
         fleet: Arc::clone(fleet),
@@ -57,7 +59,7 @@ pub(super) fn headers(lines: &[(&str, &str)]) -> HeaderMap {
 fn region(index: usize, weights: &[u32]) -> Region {
     let node = |(node, weight): (usize, &u32)| Node {
         name: format!("node-{index}-{node}").try_into().expect("a name"),
-        http: format!("127.0.{index}.{}:7080", node + 1).parse().expect("an address"),
+        at: format!("127.0.{index}.{}:7080", node + 1).parse::<SocketAddr>().expect("an address").into(),
         addresses: Vec::new(),
         weight: *weight,
     };

@@ -24,7 +24,7 @@ fn fleet() -> Arc<Fleet> {
         capacity: None,
         nodes: vec![Node {
             name: name.parse().unwrap(),
-            http: SocketAddr::from(([127, 0, 1, index as u8 + 1], 7080)),
+            at: SocketAddr::from(([127, 0, 1, index as u8 + 1], 7080)).into(),
             addresses: vec![],
             weight: 1,
         }],
@@ -256,7 +256,7 @@ fn with_nodes(names: &[(&str, &[(&str, u8)])]) -> Arc<Fleet> {
             .iter()
             .map(|(name, host)| Node {
                 name: name.parse().unwrap(),
-                http: SocketAddr::from(([127, 0, 1, *host], 7080)),
+                at: SocketAddr::from(([127, 0, 1, *host], 7080)).into(),
                 addresses: vec![],
                 weight: 1,
             })

@@ -22,7 +22,7 @@ fn fleet(capacities: &[Option<f64>]) -> Fleet {
         capacity: *capacity,
         nodes: vec![Node {
             name: format!("n{index}").parse().unwrap(),
-            http: SocketAddr::from(([127, 0, 1, index as u8 + 1], 7080)),
+            at: SocketAddr::from(([127, 0, 1, index as u8 + 1], 7080)).into(),
             addresses: vec![],
             weight: 1,
         }],

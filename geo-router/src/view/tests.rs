@@ -22,7 +22,7 @@ fn fleet() -> Arc<Fleet> {
         nodes: (1..=2)
             .map(|k| Node {
                 name: format!("{name}-{k}").parse().unwrap(),
-                http: SocketAddr::from(([127, 0, k, index as u8 + 1], 7080)),
+                at: SocketAddr::from(([127, 0, k, index as u8 + 1], 7080)).into(),
                 addresses: vec![IpAddr::from([127, 0, k, index as u8 + 1])],
                 weight: 1,
             })
@@ -46,6 +46,7 @@ fn view(policy: &dyn Policy, states: [RegionState; 3]) -> View {
     let regions = regions.map(|(state, admission)| RegionView { state, admission, nodes_up: vec![true, true] });
     View {
         epoch: 1,
+        connector: Arc::default(),
         signals: Arc::new(Signals::new(&fleet, PLACES.classes().len())),
         places: Arc::clone(&PLACES),
         regions: regions.collect(),

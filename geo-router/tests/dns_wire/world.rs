@@ -35,7 +35,7 @@ pub(crate) fn fleet() -> Fleet {
     let region = |(index, (latitude, longitude)): (usize, (f64, f64))| {
         let node = |node: u8| Node {
             name: format!("{}-{node}", REGIONS[index]).try_into().unwrap(),
-            http: ([127, 0, 0, 1], 80).into(),
+            at: std::net::SocketAddr::from(([127, 0, 0, 1], 80)).into(),
             addresses: vec![
                 [192, 0, 2, 16 * (index as u8 + 1) + node].into(),
                 format!("2001:db8::{}:{node}", index + 1).parse().unwrap(),
@@ -75,6 +75,7 @@ pub(crate) fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
         |at: usize| RegionView { state: states[at], admission: admission[at], nodes_up: vec![states[at].serves(); 2] };
     Arc::new(View {
         epoch: 1,
+        connector: Arc::default(),
         signals: Arc::new(Signals::new(&fleet, places.classes().len())),
         regions: (0..3).map(region).collect(),
         fleet: Arc::new(fleet),

@@ -225,7 +225,7 @@ pub(crate) fn fleet(nodes: [&[SocketAddr]; 3]) -> Fleet {
         let addresses = if nodes.is_empty() { vec![nowhere()] } else { nodes.to_vec() };
         let node = |(node, http): (usize, &SocketAddr)| Node {
             name: format!("node-{index}-{node}").try_into().unwrap(),
-            http: *http,
+            at: (*http).into(),
             addresses: Vec::new(),
             weight: 1,
         };
@@ -271,6 +271,7 @@ pub(crate) fn view(fleet: &Arc<Fleet>, states: [RegionState; 3], demand: f64) ->
     });
     Arc::new(View {
         epoch: 1,
+        connector: Arc::default(),
         signals: Arc::new(Signals::new(fleet, places.classes().len())),
         fleet: fleet.clone(),
         regions: regions.collect(),

@@ -1,5 +1,6 @@
 //! Turns the written form into the checked one: checks bounds of single values, then contradictions between them.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,12 +9,13 @@ use api::NodeName;
 use hyper::Uri;
 
 use service::authority::IdentityFiles;
-use service::config;
+use service::certificates::CertificateSection;
+use service::config::{self, Listen};
 
 use super::{
     BackupConfig, BackupSection, DrillsConfig, DrillsSection, LimitsConfig, LimitsSection, ListenConfig, ListenSection,
     NewVenues, NodeConfig, NodeFile, PeerConfig, PeerSection, RegistryConfig, RegistrySection, ReplicationConfig,
-    ReplicationSection, StorageConfig, StorageSection, ValueError,
+    ReplicationSection, StorageConfig, StorageSection, TlsSection, ValueError,
 };
 
 /// Checks a whole file whose relative paths count from `folder`.
@@ -24,18 +26,17 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
             .map_err(|_| config::ValueError::Empty { key: "name".to_owned() })?,
     };
     let listen = ListenConfig::try_from(file.listen)?;
-    config::admin("listen.admin", listen.admin, file.admin.operators.is_some())?;
+    for address in listen.admin.all() {
+        config::admin("listen.admin", *address, file.admin.operators.is_some())?;
+    }
     let peers = peers(file.peers, &name, &listen)?;
+    let (tls, public_certificate) = tls(file.tls, folder)?;
     Ok(NodeConfig {
         position: file.position.check("position")?,
         data: config::path("data", &file.data, folder)?,
         pid_file: file.pid_file.map(|path| config::path("pid_file", &path, folder)).transpose()?,
-        tls: IdentityFiles {
-            ca: config::path("tls.ca", &file.tls.ca, folder)?,
-            certificate: config::path("tls.certificate", &file.tls.certificate, folder)?,
-            key: config::path("tls.key", &file.tls.key, folder)?,
-            revoked: file.tls.revoked.map(|path| config::path("tls.revoked", &path, folder)).transpose()?,
-        },
+        tls,
+        public_certificate,
         storage: file.storage.try_into()?,
         replication: file.replication.try_into()?,
         registry: registry(file.registry, folder)?,
@@ -51,6 +52,21 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
         listen,
         peers,
     })
+}
+
+/// The node's identity, and the certificate of its public listener.
+fn tls(written: TlsSection, folder: &Path) -> Result<(IdentityFiles, CertificateSection), ValueError> {
+    let identity = IdentityFiles {
+        ca: config::path("tls.ca", &written.ca, folder)?,
+        certificate: config::path("tls.certificate", &written.certificate, folder)?,
+        key: config::path("tls.key", &written.key, folder)?,
+        revoked: written.revoked.map(|path| config::path("tls.revoked", &path, folder)).transpose()?,
+    };
+    let public = match written.public {
+        Some(public) => public.within("tls.public", folder)?,
+        None => CertificateSection { certificate: identity.certificate.clone(), key: identity.key.clone() },
+    };
+    Ok((identity, public))
 }
 
 fn backup(written: BackupSection) -> Result<BackupConfig, ValueError> {
@@ -71,7 +87,7 @@ fn peers(written: Vec<PeerSection>, own: &NodeName, listen: &ListenConfig) -> Re
     config::whole("peers (their number)", written.len() as u64, 0, 100)?;
     let mut peers: Vec<PeerConfig> = Vec::with_capacity(written.len());
     for (index, peer) in written.into_iter().enumerate() {
-        let Ok(address) = peer.address.parse::<super::PeerAddress>() else {
+        let Ok(address) = peer.address.parse::<api::HostPort>() else {
             return Err(ValueError::BadAddress { index, address: peer.address });
         };
         if peer.name == *own {
@@ -149,16 +165,18 @@ impl TryFrom<ListenSection> for ListenConfig {
     type Error = ValueError;
 
     fn try_from(written: ListenSection) -> Result<Self, ValueError> {
-        let listeners = [
-            ("listen.public", written.public),
-            ("listen.replication", written.replication),
-            ("listen.admin", written.admin),
-        ];
+        let ListenSection { public, public_tls, replication, admin } = written;
+        let mut listeners: Vec<(&'static str, SocketAddr)> = Vec::new();
+        let mut add = |key, listen: &Listen| listeners.extend(listen.all().iter().map(|address| (key, *address)));
+        add("listen.public", &public);
+        public_tls.iter().for_each(|listen| add("listen.public_tls", listen));
+        add("listen.replication", &replication.into());
+        add("listen.admin", &admin);
         if let Some((key, _)) = listeners.iter().find(|(_, address)| address.port() == 0) {
             return Err(ValueError::PortZero { key });
         }
         config::distinct(&listeners)?;
-        Ok(Self { public: written.public, replication: written.replication, admin: written.admin })
+        Ok(Self { public, public_tls, replication, admin })
     }
 }
 

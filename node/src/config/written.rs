@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use api::{NodeName, RegionId};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
-use service::config::PositionSection;
+use service::certificates::CertificateSection;
+use service::config::{Listen, PositionSection};
 
 use super::{Engine, NewVenues};
 
@@ -69,18 +70,19 @@ pub struct NodeFile {
 }
 
 /// `[listen]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListenSection {
     /// Guests, owners and probes.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub public: SocketAddr,
+    pub public: Listen,
+    /// The same over TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_tls: Option<Listen>,
     /// Peers.
     #[serde(deserialize_with = "service::config::socket")]
     pub replication: SocketAddr,
     /// Operators.
-    #[serde(deserialize_with = "service::config::socket")]
-    pub admin: SocketAddr,
+    pub admin: Listen,
 }
 
 /// `[tls]`: PEM files.
@@ -96,6 +98,9 @@ pub struct TlsSection {
     /// The authority's list of revoked certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<PathBuf>,
+    /// `[tls.public]`: the certificate of `listen.public_tls`, if not this node's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public: Option<CertificateSection>,
 }
 
 /// One of `[[peers]]`.

@@ -126,7 +126,7 @@ impl App {
     ) -> App {
         let Loaded { packs, console_keys, operators, space, backups } = loaded;
         let public_url =
-            config.registry.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen.public));
+            config.registry.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen.public.first()));
         App {
             region: config.region.clone(),
             name: config.name.clone(),

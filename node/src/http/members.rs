@@ -25,7 +25,7 @@ pub(super) async fn add(call: Call) -> Answered {
     let (app, node) = (call.app.clone(), name(&call)?);
     app.check_member()?;
     let body = body::read(&call.parts.headers, call.body).await?;
-    let form = r#"a member is {"region": "sa-east", "replication": "HOST:7081", "public"?: "IP:7080", "position"?: {...}, "by": "..."}"#;
+    let form = r#"a member is {"region": "sa-east", "replication": "HOST:7081", "public"?: "IP:7080", "public_tls"?: "HOST:7443", "server_name"?: "...", "position"?: {...}, "by": "..."}"#;
     let new: NewMember = serde_json::from_slice(&body).map_err(|_| Problem::new(Kind::MalformedBody, form))?;
     let new = NewMember { by: call.operator.author(&new.by), ..new };
     let (document, members) = read(&app)?;

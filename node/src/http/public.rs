@@ -13,11 +13,11 @@ use hyper::header::{CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{Method, Request, Version};
 use service::client::Trusted;
 use service::handler;
-use service::listen::{self, Listener, Serving};
+use service::listen::{self, Listener, Serving, Socket};
 use service::places::Places;
 use service::router::{Resource, Router};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::call::Call;
 use super::cors::Sharing;
@@ -86,22 +86,26 @@ const RESOURCES: &[Resource<Call, Answered>] = &[
 
 static ROUTER: LazyLock<Router<Call, Answered>> = LazyLock::new(|| Router::new(RESOURCES));
 
-/// Serves the public API on `socket` until `stop` is true. Returns when all connections are gone, which takes until the
-/// requests in flight are answered, but five seconds at most.
-pub async fn serve(socket: TcpListener, app: Arc<App>, stop: watch::Receiver<bool>) {
+/// Serves the public API on these sockets until `stop` is true. They share the limits of connections. Returns when all
+/// connections are gone, which takes until the requests in flight are answered, but five seconds at most.
+pub async fn serve(sockets: Vec<Socket>, app: Arc<App>, stop: watch::Receiver<bool>) {
     let limits = &app.limits;
     let routers = Trusted::new(limits.routers.clone());
     let places = Places::new(limits.connections, limits.connections_per_client, routers, "limits.connections");
-    let listener = Listener::limited(socket, places).counting(app.metrics.ended.of("public"));
-    let (open, unread) = (app.metrics.http_connections.clone(), limits.unread);
-    let stopping = stop.clone();
-    let gate = app.faults.gate();
-    let sweeping = app.clone();
-    let answer = move |request: Request<Incoming>| answer(app.clone(), request, stopping.clone());
-    let serving = Serving { idle: IDLE, open: Some(open), gate: Some(gate), tell_peer: true, unread };
+    let mut serving = JoinSet::new();
+    for Socket { tcp, tls } in sockets {
+        let name = if tls.is_some() { "public_tls" } else { "public" };
+        let listener = Listener::limited(tcp, places.clone()).secured(tls).counting(app.metrics.ended.of(name));
+        let (open, unread) = (app.metrics.http_connections.clone(), app.limits.unread);
+        let (app, stopping, gate) = (app.clone(), stop.clone(), app.faults.gate());
+        let answer = move |request: Request<Incoming>| answer(app.clone(), request, stopping.clone());
+        let how = Serving { idle: IDLE, open: Some(open), gate: Some(gate), tell_peer: true, unread };
+        serving.spawn(listen::serve(listener, how, stop.clone(), answer));
+    }
+    let served = async { while serving.join_next().await.is_some() {} };
     tokio::select! {
-        () = listen::serve(listener, serving, stop, answer) => {}
-        () = sweeping.strangers.sweep() => {}
+        () = served => {}
+        () = app.strangers.sweep() => {}
     }
 }
 

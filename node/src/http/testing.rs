@@ -224,7 +224,11 @@ impl Api {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("an address");
         let (stop, stopping) = watch::channel(false);
-        tokio::spawn(public::serve(listener, app.clone(), stopping.clone()));
+        tokio::spawn(public::serve(
+            vec![service::listen::Socket { tcp: listener, tls: None }],
+            app.clone(),
+            stopping.clone(),
+        ));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let admin = listener.local_addr().expect("an address");
         tokio::spawn(admin::serve(listener, app.clone(), stopping));

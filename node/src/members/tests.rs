@@ -32,6 +32,8 @@ fn position() -> Position {
 
 fn new(region: &str, replication: &str) -> NewMember {
     NewMember {
+        public_tls: None,
+        server_name: None,
         region: region.parse().unwrap(),
         position: Some(position()),
         replication: replication.into(),

@@ -1,14 +1,13 @@
 //! Dials peers with larger names, and resolves their host names again at each attempt.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
-use hickory_resolver::TokioResolver;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use service::resolve::{ResolveError, resolve};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -17,7 +16,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::link::{framed, run};
 use super::{Links, tls};
-use crate::config::{PeerAddress, PeerConfig};
+use crate::config::PeerConfig;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A link that lasted this long was good: the next attempt follows at once.
@@ -40,10 +39,8 @@ fn backoff() -> impl Iterator<Item = Duration> {
 /// Why a peer was not reached.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unreached {
-    #[error("its host name does not resolve")]
-    Resolve(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("its host name has no address")]
-    NoAddress,
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
     #[error("cannot connect")]
     Connect(#[source] io::Error),
     #[error("TLS handshake failed")]
@@ -114,8 +111,8 @@ pub(super) async fn connect(
     if links.faults.is_cut(&peer.name) {
         return Err(Unreached::Cut);
     }
-    let mut last = Unreached::NoAddress;
-    for address in resolve(&peer.address).await? {
+    let mut last = Unreached::Resolve(ResolveError::NoAddress);
+    for address in resolve(&peer.address, &[]).await? {
         let socket = match TcpStream::connect(address).await {
             Ok(socket) => socket,
             Err(error) => {
@@ -131,16 +128,6 @@ pub(super) async fn connect(
         return TlsConnector::from(tls).connect(name, socket).await.map_err(Unreached::Tls);
     }
     Err(last)
-}
-
-async fn resolve(address: &PeerAddress) -> Result<Vec<SocketAddr>, Unreached> {
-    if let Some(literal) = address.literal() {
-        return Ok(vec![literal]);
-    }
-    let failed = |error: hickory_resolver::net::NetError| Unreached::Resolve(Box::new(error));
-    let resolver = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build).map_err(failed)?;
-    let found = resolver.lookup_ip(address.host()).await.map_err(failed)?;
-    Ok(found.iter().map(|ip: IpAddr| SocketAddr::new(ip, address.port())).collect())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::support::options::{Nodes, Signature};
 use api::client::Call;
 use api::members::{Member, NewMember};
 use api::orders::RegionOrder;
-use api::{NodeName, Position, RegionId};
+use api::{HostPort, NodeName, Position, RegionId};
 
 /// Options of `meridian region add`.
 #[derive(Debug, Args)]
@@ -33,7 +33,13 @@ pub(crate) struct AddArgs {
     /// Where the other nodes reach it; without it the region is added to the deployment of `meridian up` in --data
     #[arg(long, value_name = "HOST:PORT")]
     replication: Option<String>,
-    /// Where routers and clients reach it, in plain HTTP
+    /// Where routers and clients reach it over TLS
+    #[arg(long, value_name = "HOST:PORT", requires = "replication")]
+    public_tls: Option<HostPort>,
+    /// The name on its certificate there [default: the host of --public-tls if that is a name, else the node's name]
+    #[arg(long, value_name = "NAME", requires = "public_tls")]
+    server_name: Option<String>,
+    /// Where clients reach it without TLS; routers too, if it has no --public-tls
     #[arg(long, value_name = "IP:PORT", value_parser = service::config::parse_socket, requires = "replication")]
     public: Option<SocketAddr>,
     /// Where the region is, such as -23.55,-46.63
@@ -74,8 +80,16 @@ pub(crate) async fn add(args: AddArgs) -> anyhow::Result<ExitCode> {
                 Some(name) => name,
                 None => NodeName::try_from(args.region.to_string())?,
             };
-            let (region, position, public) = (args.region.clone(), args.position, args.public);
-            let order = NewMember { region, position, replication: replication.clone(), public, by, reason };
+            let order = NewMember {
+                region: args.region.clone(),
+                position: args.position,
+                replication: replication.clone(),
+                public: args.public,
+                public_tls: args.public_tls.clone(),
+                server_name: args.server_name.clone(),
+                by,
+                reason,
+            };
             (vec![NewNode { name, order }], None)
         }
         None if !args.nodes.admin.is_empty() => {

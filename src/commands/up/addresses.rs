@@ -13,7 +13,7 @@ const DEFAULT_DNS_PORT: u16 = 7053;
 pub(super) struct Addresses {
     /// Whether each node has its own address.
     pub(super) aliased: bool,
-    /// Public port, followed by those of replication and admin.
+    /// Public port, followed by those of replication, admin and the public API over TLS.
     pub(super) base_port: u16,
     /// The routers' DNS port.
     pub(super) dns_port: u16,
@@ -35,15 +35,15 @@ pub(super) struct RouterAddresses {
 }
 
 impl Addresses {
-    /// Public, replication and admin listener of node `k` of region `i`, both counted from 1.
-    pub(super) fn of(&self, i: u8, k: u8) -> [SocketAddr; 3] {
+    /// Public, replication, admin and public listener with TLS of node `k` of region `i`, both counted from 1.
+    pub(super) fn of(&self, i: u8, k: u8) -> [SocketAddr; 4] {
         let (ip, port) = if self.aliased {
             (Ipv4Addr::new(127, 0, k, i), self.base_port)
         } else {
             let number = u16::from(i) + u16::from(self.regions) * u16::from(k - 1);
             (Ipv4Addr::LOCALHOST, self.base_port + 10 * number)
         };
-        [0, 1, 2].map(|offset| SocketAddr::new(IpAddr::V4(ip), port + offset))
+        [0, 1, 2, 3].map(|offset| SocketAddr::new(IpAddr::V4(ip), port + offset))
     }
 
     /// The listeners of router `r`, counted from 1.

@@ -56,7 +56,7 @@ fn settings(data: &Path) -> anyhow::Result<Settings> {
 fn addresses(data: &Path, settings: &Settings) -> anyhow::Result<Addresses> {
     let nodes = deployment::read(data)?;
     let first = nodes.first().context("the deployment has no node")?;
-    let public = first.config.listen.public;
+    let public = first.config.listen.public.first();
     let routers = deployment::routers(data)?;
     let dns = routers.iter().find_map(|router| router.dns.as_ref()).map(|dns| dns.listen.first().port());
     anyhow::ensure!(
@@ -205,7 +205,8 @@ pub(super) async fn tell_addresses(layout: &Layout) -> anyhow::Result<()> {
         let Some(member) = known.iter().find(|member| member.name == place.process.name) else { continue };
         let is_right = member.membership == Membership::Member
             && member.replication == Some(place.replication.to_string())
-            && member.public == Some(place.public);
+            && member.public == Some(place.public)
+            && member.public_tls == Some(place.public_tls.into());
         if !is_right {
             let order = new_member(place, "up", "the deployment was started at these addresses");
             let call = Call::new(Method::PUT, format!("/v1/admin/members/{}", member.name)).json(&order)?;
@@ -222,6 +223,8 @@ fn new_member(place: &NodePlace, by: &str, reason: &str) -> NewMember {
         position: Position::new(latitude, longitude).ok(),
         replication: place.replication.to_string(),
         public: Some(place.public),
+        public_tls: Some(place.public_tls.into()),
+        server_name: None,
         by: by.to_owned(),
         reason: reason.to_owned(),
     }

@@ -46,6 +46,8 @@ pub(super) struct NodePlace {
     pub(super) region: RegionId,
     /// Public listener.
     pub(super) public: SocketAddr,
+    /// Public listener with TLS, for the routers.
+    pub(super) public_tls: SocketAddr,
     /// Replication listener.
     pub(super) replication: SocketAddr,
     /// Admin listener.
@@ -105,10 +107,10 @@ impl Layout {
                 let name = if settings.nodes == 1 { region.to_owned() } else { format!("{region}-{k}") };
                 // The names above are valid labels, also with a number.
                 let (Ok(region), Ok(label)) = (region.parse(), name.parse()) else { continue };
-                let [public, replication, admin] = addresses.of(i, k);
+                let [public, replication, admin, public_tls] = addresses.of(i, k);
                 let process = Process { name: label, folder: data.join(name), role: "node", probed: public };
                 let position = PositionSection { latitude, longitude };
-                nodes.push(NodePlace { process, region, public, replication, admin, position });
+                nodes.push(NodePlace { process, region, public, public_tls, replication, admin, position });
             }
         }
         let routers = (1..=settings.routers).filter_map(|r| {
@@ -173,12 +175,18 @@ impl Layout {
             data: "store".into(),
             pid_file: Some("pid".into()),
             position: node.position,
-            listen: ListenSection { public: node.public, replication: node.replication, admin: node.admin },
+            listen: ListenSection {
+                public: node.public.into(),
+                public_tls: Some(node.public_tls.into()),
+                replication: node.replication,
+                admin: node.admin.into(),
+            },
             tls: TlsSection {
                 ca: certs.join("ca.pem"),
                 certificate: certs.join(format!("{}.pem", node.process.name)),
                 key: certs.join(format!("{}.key", node.process.name)),
                 revoked: Some(certs.join("crl.pem")),
+                public: None,
             },
             storage: StorageSection { engine: self.engine, ..StorageSection::default() },
             replication: ReplicationSection::default(),
@@ -209,7 +217,7 @@ pub(super) fn added(data: &Path) -> Vec<Process> {
         if !folder.join("node.toml").is_file() || !deployment::return_file(&folder).is_file() {
             return None;
         }
-        let probed = NodeConfig::load(&folder.join("node.toml")).ok()?.listen.public;
+        let probed = NodeConfig::load(&folder.join("node.toml")).ok()?.listen.public.first();
         Some(Process { name, folder, role: "node", probed })
     };
     entries.filter_map(|entry| process(entry.path())).collect()

@@ -8,9 +8,12 @@ use crate::args::Usage;
 
 /// Checks that every listener's port is free, so that an error appears here and not in the log of a node.
 pub(super) fn check_free(layout: &Layout) -> anyhow::Result<()> {
-    let nodes = layout.nodes.iter().map(|node| (&node.process, [node.public, node.replication, node.admin]));
+    let nodes = layout
+        .nodes
+        .iter()
+        .map(|node| (&node.process, vec![node.public, node.replication, node.admin, node.public_tls]));
     let routers =
-        layout.routers.iter().map(|router| (&router.process, [router.at.edge, router.at.dns, router.at.admin]));
+        layout.routers.iter().map(|router| (&router.process, vec![router.at.edge, router.at.dns, router.at.admin]));
     for (process, addresses) in nodes.chain(routers) {
         for address in addresses {
             match TcpListener::bind(address) {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use geo_router::config::{
-    AdminSection, HealthSection, LocationSection, NodeSection, PeerSection, PeersSection, PolicySection, RegionSection,
-    RouterFile,
+    AdminSection, HealthSection, LocationSection, NodeSection, NodesSection, PeerSection, PeersSection, PolicySection,
+    RegionSection, RouterFile,
 };
 use geo_router::dns::{DnsSection, NameserverSection};
 use geo_router::edge::EdgeSection;
@@ -21,7 +21,7 @@ pub(super) const SERVICE: &str = "checkin";
 impl Layout {
     /// The configuration file of a router.
     pub(super) fn router_file(&self, router: &RouterPlace) -> anyhow::Result<RouterFile> {
-        let key = Path::new("../router-key");
+        let (key, certs) = (Path::new("../router-key"), Path::new("../certs"));
         let loopback = "127.0.0.0/8".parse().context("a network")?;
         let nameservers = self.routers.iter().enumerate().map(|(index, router)| NameserverSection {
             name: format!("ns{}", index + 1),
@@ -49,6 +49,11 @@ impl Layout {
             policy: PolicySection::default(),
             health: HealthSection::default(),
             peers: PeersSection { key_file: Some(key.into()), routers: peers.collect() },
+            nodes: NodesSection {
+                ca: Some(certs.join("ca.pem")),
+                revoked: Some(certs.join("crl.pem")),
+                ..NodesSection::default()
+            },
             regions: self.region_sections(),
         })
     }
@@ -56,8 +61,14 @@ impl Layout {
     fn region_sections(&self) -> Vec<RegionSection> {
         let mut regions: Vec<RegionSection> = Vec::new();
         for node in &self.nodes {
-            let section =
-                NodeSection { name: node.process.name.clone(), http: node.public, addresses: Vec::new(), weight: 1 };
+            let section = NodeSection {
+                name: node.process.name.clone(),
+                https: Some(node.public_tls.into()),
+                server_name: None,
+                http: None,
+                addresses: Vec::new(),
+                weight: 1,
+            };
             let known = regions.iter_mut().find(|region: &&mut RegionSection| region.name == node.region);
             match known {
                 Some(region) => region.nodes.push(section),
@@ -100,6 +111,8 @@ mod tests {
                 assert_eq!(config.peers.len(), usize::from(routers) - 1);
                 assert_eq!(config.fleet.regions.len(), 3);
                 assert!(config.fleet.regions.iter().all(|region| region.nodes.len() == 2));
+                let mut nodes = config.fleet.nodes().map(|id| config.fleet.node(id));
+                assert!(nodes.all(|node| node.at.server_name().is_some()), "the edge speaks TLS to every node");
             }
         }
     }

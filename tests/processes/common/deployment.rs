@@ -12,6 +12,7 @@ use node::config::{
 };
 use serde_json::Value;
 use service::authority::CertificateAuthority;
+use service::certificates::CertificateSection;
 use service::config::PositionSection;
 use tempfile::TempDir;
 
@@ -44,6 +45,8 @@ pub(crate) struct Deployment {
 pub(crate) struct Node {
     pub region: &'static str,
     pub public: SocketAddr,
+    /// Its public listener with TLS.
+    pub public_tls: SocketAddr,
     pub replication: SocketAddr,
     pub admin: SocketAddr,
     pub folder: PathBuf,
@@ -128,15 +131,16 @@ impl Deployment {
         // Bound before the nodes' free ports are found and released, otherwise a proxy could get one of these.
         let pairs = packs.len() * packs.len().saturating_sub(1) / 2;
         let mut dialled: Vec<TcpListener> = (0..pairs).map(|_| TcpListener::bind((address, 0)).unwrap()).collect();
-        let ports = net::free(address, 3 * packs.len());
-        let mut nodes: Vec<Node> = REGIONS
+        let ports = net::free(address, 4 * packs.len());
+        let nodes: Vec<Node> = REGIONS
             .iter()
-            .zip(ports.chunks(3))
+            .zip(ports.chunks(4))
             .map(|(region, ports)| Node {
                 region,
                 public: ports[0],
                 replication: ports[1],
                 admin: ports[2],
+                public_tls: ports[3],
                 folder: folder.path().join(region),
                 environment: Vec::new(),
                 log_filter,
@@ -166,8 +170,11 @@ impl Deployment {
             }
             std::fs::write(nodes[index].config(), toml::to_string(&file).unwrap()).unwrap();
         }
-        nodes.iter_mut().for_each(Node::spawn);
-        let deployment = Deployment { nodes, links, folder };
+        let mut deployment = Deployment { nodes, links, folder };
+        for node in 0..deployment.nodes.len() {
+            deployment.certify(node, &deployment.certs(), deployment.nodes[node].region);
+        }
+        deployment.nodes.iter_mut().for_each(Node::spawn);
         deployment.nodes.iter().for_each(Node::wait_ready);
         deployment.wait_linked();
         deployment
@@ -177,18 +184,20 @@ impl Deployment {
     pub(crate) fn join(&mut self, knows: usize) -> usize {
         let region = REGIONS[self.nodes.len()];
         let known = &self.nodes[knows];
-        let ports = net::free(known.public.ip(), 3);
+        let ports = net::free(known.public.ip(), 4);
         let mut node = Node {
             region,
             public: ports[0],
             replication: ports[1],
             admin: ports[2],
+            public_tls: ports[3],
             folder: self.folder.path().join(region),
             environment: Vec::new(),
             log_filter: "info",
             process: None,
         };
         CertificateAuthority::load_or_create(&self.certs()).unwrap().issue(&region.parse().unwrap(), false).unwrap();
+        let certs = self.certs();
         std::fs::create_dir(&node.folder).unwrap();
         let mut file = node.file("development");
         file.peers.push(PeerSection {
@@ -198,9 +207,15 @@ impl Deployment {
             position: None,
         });
         std::fs::write(node.config(), toml::to_string(&file).unwrap()).unwrap();
+        install(self.scratch(), &certs, region, region);
         node.spawn();
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// Gives the public TLS listener of a node the certificate `NAME.pem` and the key `NAME.key` of a folder.
+    pub(crate) fn certify(&self, node: usize, from: &Path, name: &str) {
+        install(self.scratch(), from, name, self.nodes[node].region);
     }
 
     /// The folder with the authority and all certificates.
@@ -262,6 +277,18 @@ impl Deployment {
     }
 }
 
+/// Puts a certificate where the public TLS listener of `region` has it, each file whole.
+fn install(scratch: &Path, from: &Path, name: &str, region: &str) {
+    let public = scratch.join("public");
+    std::fs::create_dir_all(&public).unwrap();
+    // The key comes first: the node reads both again when the certificate changes.
+    for extension in ["key", "pem"] {
+        let (new, at) = (public.join("new"), public.join(format!("{region}.{extension}")));
+        std::fs::copy(from.join(format!("{name}.{extension}")), &new).unwrap();
+        std::fs::rename(new, at).unwrap();
+    }
+}
+
 impl Node {
     fn file(&self, pack: &str) -> NodeFile {
         let certs = Path::new("../certs");
@@ -271,12 +298,21 @@ impl Node {
             data: "store".into(),
             pid_file: Some("pid".into()),
             position: PositionSection { latitude: 0.0, longitude: 0.0 },
-            listen: ListenSection { public: self.public, replication: self.replication, admin: self.admin },
+            listen: ListenSection {
+                public: self.public.into(),
+                public_tls: Some(self.public_tls.into()),
+                replication: self.replication,
+                admin: self.admin.into(),
+            },
             tls: TlsSection {
                 ca: certs.join("ca.pem"),
                 certificate: certs.join(format!("{}.pem", self.region)),
                 key: certs.join(format!("{}.key", self.region)),
                 revoked: Some(certs.join("crl.pem")),
+                public: Some(CertificateSection {
+                    certificate: format!("../public/{}.pem", self.region).into(),
+                    key: format!("../public/{}.key", self.region).into(),
+                }),
             },
             storage: StorageSection::default(),
             replication: ReplicationSection::default(),

@@ -2,7 +2,7 @@
 //! `.../changes` gets a stream of events without an end.
 
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -39,12 +39,13 @@ struct Acts {
 impl FakeNode {
     /// A node that is ready. Its region has its name.
     pub(crate) fn start(name: &'static str) -> FakeNode {
-        FakeNode::start_at(name, net::address())
+        FakeNode::start_at(name, net::free(net::address(), 1)[0])
     }
 
-    fn start_at(name: &'static str, address: IpAddr) -> FakeNode {
-        let listener = TcpListener::bind(net::free(address, 1)[0]).unwrap();
-        let (address, acts) = (listener.local_addr().unwrap(), Arc::<Acts>::default());
+    /// The same at an address and port of the caller's choice.
+    pub(crate) fn start_at(name: &'static str, address: SocketAddr) -> FakeNode {
+        let listener = TcpListener::bind(address).unwrap();
+        let acts = Arc::<Acts>::default();
         let node = FakeNode { name, address, acts: Arc::clone(&acts) };
         // The threads end with the test's process: a client that waits for one of them is itself a test that fails.
         std::thread::spawn(move || {

@@ -5,6 +5,7 @@
  * - The file `calls` in that folder counts the calls that change a file or a name; its second number says before which of
  *   them the process kills itself, with a write half done. Zero is never.
  * - A process that opens a file beside one called `deadly` aborts.
+ * - A process that opens a file waits while a file called `held` lies in MERIDIAN_SHIM. It makes a file `waits` there.
  * - The wall clock is MERIDIAN_SHIM_CLOCK seconds ahead.
  */
 #define _GNU_SOURCE
@@ -66,6 +67,13 @@ static void die_of(const char *path) {
     char beside[PATH_MAX];
     const char *name = strrchr(path, '/');
     if (!is_below(path) || !name) return;
+    snprintf(beside, sizeof beside, "%s/held", folder ? folder : "");
+    while (folder && access(beside, F_OK) == 0) {
+        char waits[PATH_MAX];
+        snprintf(waits, sizeof waits, "%s/waits", folder);
+        close(NEXT(open)(waits, O_CREAT | O_WRONLY, 0600));
+        usleep(10000);
+    }
     snprintf(beside, sizeof beside, "%.*s/deadly", (int)(name - path), path);
     if (strcmp(beside, path) != 0 && access(beside, F_OK) == 0) abort();
 }

@@ -9,13 +9,14 @@ use proptest::prelude::*;
 
 use super::super::members::Members;
 use super::{Ignored, effective};
+use crate::endpoint::Endpoint;
 use crate::fleet::{Fleet, Node, Region};
 
 const AT: Position = Position { latitude: 50.0, longitude: 8.0 };
 
 fn node(name: &str, http: &str) -> Node {
     let http: SocketAddr = http.parse().unwrap();
-    Node { name: name.parse().unwrap(), http, addresses: vec![http.ip()], weight: 3 }
+    Node { name: name.parse().unwrap(), at: http.into(), addresses: vec![http.ip()], weight: 3 }
 }
 
 fn region(name: &str, nodes: Vec<Node>) -> Region {
@@ -37,6 +38,8 @@ fn member(name: &str, region: &str, public: Option<&str>) -> Member {
         since: "2026-05-01T10:00:00Z".parse().unwrap(),
         position: Some(AT),
         public: public.map(|address| address.parse().unwrap()),
+        public_tls: None,
+        server_name: None,
         replication: None,
         introduced: false,
         by: None,
@@ -65,8 +68,9 @@ fn derived(changes: impl IntoIterator<Item = Member>) -> (Vec<String>, Vec<Ignor
     let members = taken(changes);
     let found = effective(&configured(), &members, fit);
     let fleet = found.fleet.unwrap_or(Fleet { regions: Vec::new() });
-    let nodes =
-        |region: &Region| region.nodes.iter().map(|node| format!(" {}={}", node.name, node.http)).collect::<String>();
+    let nodes = |region: &Region| {
+        region.nodes.iter().map(|node| format!(" {}={}", node.name, node.at.host())).collect::<String>()
+    };
     let text = fleet.regions.iter().map(|region| format!("{}:{}", region.name, nodes(region)));
     (text.collect(), found.ignored.into_iter().collect())
 }
@@ -117,8 +121,8 @@ fn a_node_that_moves_takes_the_addresses_of_its_new_place() {
     let fleet = effective(&configured(), &members, fit).fleet.unwrap();
     let us = &fleet.regions[1].nodes[0];
     assert_eq!(
-        (us.http, &us.addresses[..], us.weight),
-        ("10.9.9.9:80".parse().unwrap(), &["10.9.9.9".parse().unwrap()][..], 3)
+        (us.at.sockets(), &us.addresses[..], us.weight),
+        (&["10.9.9.9:80".parse().unwrap()][..], &["10.9.9.9".parse().unwrap()][..], 3)
     );
     // To another region, and to one that cannot be used.
     assert_eq!(derived([member("eu-2", "us", Some("10.0.0.2:80"))]).0[1], "us: eu-2=10.0.0.2:80 us=10.0.0.3:80");
@@ -150,6 +154,47 @@ fn what_leads_nowhere_is_refused_by_name() {
     let (fleet, ignored) = derived([member("x", "explain", Some("10.0.0.5:80"))]);
     assert_eq!(fleet, derived([]).0);
     assert_eq!(ignored, [Ignored::Name { region: "explain".parse().unwrap() }]);
+}
+
+fn secured(name: &str, region: &str, at: &str) -> Member {
+    Member { public_tls: Some(at.parse().unwrap()), ..member(name, region, Some("10.0.0.9:80")) }
+}
+
+#[test]
+fn a_member_is_reached_over_tls_if_it_says_how() {
+    let mut members = Members::default();
+    members.take(secured("us", "us", "10.0.0.3:7443"));
+    members.take(Member { server_name: Some("x".to_owned()), ..secured("sa", "sa", "sa.example:7443") });
+    let fleet = effective(&configured(), &members, fit).fleet.unwrap();
+    let (us, sa) = (&fleet.regions[1].nodes[0], &fleet.regions[2].nodes[0]);
+    assert_eq!(us.at, Endpoint::tls("10.0.0.3:7443".parse().unwrap(), Some("us"), &us.name).unwrap());
+    assert_eq!(us.addresses.len(), 2, "another port of the same host");
+    assert_eq!(sa.at, Endpoint::tls("sa.example:7443".parse().unwrap(), Some("x"), &sa.name).unwrap());
+    assert_eq!(sa.addresses, Vec::<std::net::IpAddr>::new(), "the name is not resolved yet");
+    let (fleet, ignored) = derived([
+        secured("eu-1", "eu", "0.0.0.0:7443"),
+        Member { server_name: Some("not a name".to_owned()), ..secured("eu-2", "eu", "10.0.0.2:7443") },
+    ]);
+    assert_eq!((fleet, ignored.len()), (derived([]).0, 2));
+}
+
+#[test]
+fn a_node_that_is_configured_with_tls_is_never_reached_without() {
+    let mut configured = configured();
+    let node = &mut configured.regions[1].nodes[0];
+    node.at = Endpoint::tls("10.0.0.3:7443".parse().unwrap(), None, &node.name).unwrap();
+    let plain = member("us", "us", Some("10.0.0.4:80"));
+    let found = effective(&configured, &taken([plain.clone()]), fit);
+    assert_eq!(found.fleet, Some(configured.clone()));
+    let address = "10.0.0.4:80".parse().unwrap();
+    assert_eq!(found.ignored.into_iter().collect::<Vec<_>>(), [Ignored::Plain { node: plain.name.clone(), address }]);
+    // The same change, as a node of this release shows it, replaces what a node of the release before has shown.
+    let whole = Member { public_tls: Some("10.0.0.4:7443".parse().unwrap()), ..plain.clone() };
+    for shown in [[plain.clone(), whole.clone()], [whole, plain]] {
+        let found = effective(&configured, &taken(shown), fit);
+        let node = &found.fleet.unwrap().regions[1].nodes[0];
+        assert_eq!((node.at.host().to_string(), node.at.server_name().is_some()), ("10.0.0.4:7443".to_owned(), true));
+    }
 }
 
 #[test]
@@ -200,7 +245,8 @@ proptest! {
             prop_assert!(region.weight > 0.0);
             for node in &region.nodes {
                 prop_assert!(nodes.insert(node.name.clone()), "one node is in one region");
-                prop_assert!(node.http.port() != 0 && !node.http.ip().is_unspecified() && !node.addresses.is_empty());
+                let at = node.at.sockets()[0];
+                prop_assert!(at.port() != 0 && !at.ip().is_unspecified() && !node.addresses.is_empty());
             }
         }
     }

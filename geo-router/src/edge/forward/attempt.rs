@@ -52,7 +52,8 @@ impl Sending<'_> {
     ) -> (AttemptOutcome, Option<Answered>) {
         let mut fresh = false;
         loop {
-            let mut lease = match self.now.tables.pool.connection(node, fresh).await {
+            let connector = &self.now.view.connector;
+            let mut lease = match self.now.tables.pool.connection(connector, node, fresh).await {
                 Ok(lease) => lease,
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "an attempt failed");
@@ -66,7 +67,7 @@ impl Sending<'_> {
             *request.headers_mut() = self.parts.headers.clone();
             if !self.parts.headers.contains_key(HOST) {
                 // HTTP/1.0 needs no host, but HTTP/1.1, which the edge speaks to nodes, does.
-                let address = self.now.view.fleet.node(node).http.to_string();
+                let address = self.now.view.fleet.node(node).at.host().to_string();
                 request
                     .headers_mut()
                     .insert(HOST, HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("")));

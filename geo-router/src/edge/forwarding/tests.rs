@@ -13,6 +13,7 @@ use super::super::config::{EdgeConfig, EdgeSection};
 use super::super::metrics::EdgeMetrics;
 use super::super::testing;
 use super::Forwarding;
+use crate::connector::Connector;
 use crate::fleet::{Fleet, NodeId, RegionIndex};
 use crate::view::View;
 
@@ -44,7 +45,7 @@ fn shown(registry: &Registry, metric: &str) -> Vec<String> {
 async fn nodes_that_stay_keep_breaker_and_connections_at_their_new_index() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut old = testing::fleet(&[1, 2]);
-    old.regions[1].nodes[1].http = listener.local_addr().unwrap();
+    old.regions[1].nodes[1].at = listener.local_addr().unwrap().into();
     let old = Arc::new(old);
     let (forwarding, views, registry) = forwarding(&old);
     let before = forwarding.now();
@@ -52,7 +53,9 @@ async fn nodes_that_stay_keep_breaker_and_connections_at_their_new_index() {
     for _ in 0..5 {
         before.tables.breakers.force(id(1, 1)).record(false);
     }
-    let Ok(lease) = before.tables.pool.connection(id(1, 1), false).await else { panic!("no connection") };
+    let Ok(lease) = before.tables.pool.connection(&Connector::default(), id(1, 1), false).await else {
+        panic!("no connection")
+    };
     // The task of the connection runs, and the connection is ready.
     for _ in 0..10 {
         tokio::task::yield_now().await;
@@ -74,7 +77,9 @@ async fn nodes_that_stay_keep_breaker_and_connections_at_their_new_index() {
     // The request of before ends: its connection serves requests of the new fleet.
     lease.give_back();
     assert_eq!(after.tables.balancer.busy(id(0, 1)).load(Ordering::Relaxed), 0);
-    let Ok(again) = after.tables.pool.connection(id(0, 1), false).await else { panic!("no connection") };
+    let Ok(again) = after.tables.pool.connection(&Connector::default(), id(0, 1), false).await else {
+        panic!("no connection")
+    };
     assert_eq!(shown(&registry, "upstream_connects_total"), [" 1"]);
     drop(again);
     // A request in the region that went ends in peace, and its series does not come back.

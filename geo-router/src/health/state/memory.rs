@@ -1,8 +1,8 @@
 //! What [`Health`] knows, by the names of regions and nodes: it outlives the fleet, and the router that hands it to its
 //! successor.
 
+use crate::endpoint::Endpoint;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use api::NodeName;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use crate::health::{Track, Verdict};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct HealthMemory {
-    nodes: Vec<(NodeName, SocketAddr, Track)>,
+    nodes: Vec<(NodeName, Endpoint, Track)>,
     regions: BTreeMap<String, Agreed>,
     heard: BTreeMap<String, Heard>,
     orders: Orders,
@@ -41,7 +41,7 @@ impl Health {
     pub(crate) fn memory(&self) -> HealthMemory {
         let node = |id| {
             let node = self.fleet.node(id);
-            (node.name.clone(), node.http, self.tracks[id.region.at()][id.node].clone())
+            (node.name.clone(), node.at.clone(), self.tracks[id.region.at()][id.node].clone())
         };
         let names = self.fleet.regions.iter().map(|region| region.name.to_string());
         HealthMemory {
@@ -63,10 +63,10 @@ impl Health {
 
     /// Gives each region and node of the fleet what the memory has of it.
     pub(super) fn place(&mut self, memory: &HealthMemory) {
-        let known: BTreeMap<(&NodeName, SocketAddr), &Track> =
-            memory.nodes.iter().map(|(name, http, track)| ((name, *http), track)).collect();
+        let known: BTreeMap<&NodeName, (&Endpoint, &Track)> =
+            memory.nodes.iter().map(|(name, at, track)| (name, (at, track))).collect();
         let track = |region: &Region, node: &Node| {
-            if let Some(track) = known.get(&(&node.name, node.http)) {
+            if let Some((_, track)) = known.get(&node.name).filter(|(at, _)| node.at.continues(at)) {
                 return (*track).clone();
             }
             // The nodes of a region that is down prove themselves like any node that is down.
@@ -100,7 +100,7 @@ mod tests {
     fn fleet(names: &[&str]) -> Arc<Fleet> {
         let node = |name: String, port: u16| Node {
             name: name.parse().unwrap(),
-            http: ([127, 0, 0, 1], port).into(),
+            at: std::net::SocketAddr::from(([127, 0, 0, 1], port)).into(),
             addresses: Vec::new(),
             weight: 1,
         };
