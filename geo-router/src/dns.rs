@@ -42,7 +42,7 @@ pub use answer::{Answered, QueryOutcome, ReceivedFrom, Routed, Transport, answer
 pub use answers::Answers;
 pub use config::{
     DnsConfig, DnsConfigError, DnsSection, DnsTlsConfig, DnsTlsSection, Nameserver, NameserverSection, RateLimitConfig,
-    RateLimitSection,
+    RateLimitSection, RecordSection, StaticRecords,
 };
 pub use metrics::DnsMetrics;
 pub use query::DropReason;

@@ -69,6 +69,7 @@ fn changed_dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
         service,
         hostmaster,
         nameservers,
+        records,
         threads,
         // The control plane keeps these bounds, so they are taken up.
         ttl_min: _,
@@ -86,6 +87,7 @@ fn changed_dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
         ("dns.service", new.service == *service),
         ("dns.hostmaster", new.hostmaster == *hostmaster),
         ("dns.nameservers", new.nameservers == *nameservers),
+        ("dns.records", new.records == *records),
         ("dns.threads", new.threads == *threads),
         ("dns.static_ttl_s", new.static_ttl == *static_ttl),
         ("dns.negative_ttl_s", new.negative_ttl == *negative_ttl),

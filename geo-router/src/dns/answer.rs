@@ -14,7 +14,8 @@ use super::answers::{Answers, NameRecords, RecordSet};
 use super::edns::ClientSubnet;
 use super::query::{self, DropReason, Fault, Query, Question};
 use super::wire::{
-    CLASS_IN, HEADER, Rcode, TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_IXFR, TYPE_OPT, TYPE_TXT,
+    CLASS_IN, HEADER, Rcode, TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_OPT,
+    TYPE_TXT,
 };
 use crate::fleet::RegionIndex;
 use api::explanation::AddressSource;
@@ -157,11 +158,7 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
     match (node, question.kind) {
         (NameRecords::Fixed(sets), TYPE_ANY) if sets.is_empty() => negative(Rcode::NoError),
         (_, TYPE_ANY) => kept(&answers.any),
-        (NameRecords::Fixed(sets), kind) => {
-            let set = sets.iter().find(|(known, _)| *known == kind);
-            set.map_or_else(|| negative(Rcode::NoError), |(_, set)| kept(set))
-        }
-        (NameRecords::Routed, TYPE_A | TYPE_AAAA) => {
+        (NameRecords::Routed(_), TYPE_A | TYPE_AAAA) => {
             let client = Client::of(subnet, from);
             let route = answers.view.route(client.address);
             let addresses = &answers.regions[route.region.at()];
@@ -173,13 +170,18 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
             let routed = Routed { region: route.region, reason: route.reason, source: client.source, known };
             Reply { routed: Some(routed), scope: client.scope(route.leaf.prefix), ..reply }
         }
+        // An alias stands alone at its name, and is the answer whatever is asked for (RFC 1034, section 3.6.2).
+        (NameRecords::Fixed(sets) | NameRecords::Routed(sets), kind) => {
+            let set = sets.iter().find(|(known, _)| *known == kind || *known == TYPE_CNAME);
+            set.map_or_else(|| negative(Rcode::NoError), |(_, set)| kept(set))
+        }
         (NameRecords::Explain, TYPE_TXT) => {
             let client = Client::of(subnet, from);
             let records = Records::Made(answers.explanation(client.address, client.source));
             let scope = client.scope(answers.view.places.leaf(client.address).prefix);
             Reply { authoritative: true, records, scope, ..Reply::refusal(Rcode::NoError) }
         }
-        (NameRecords::Routed | NameRecords::Explain, _) => negative(Rcode::NoError),
+        (NameRecords::Explain, _) => negative(Rcode::NoError),
     }
 }
 

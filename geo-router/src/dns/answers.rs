@@ -41,8 +41,8 @@ pub(super) struct RecordSet {
 pub(super) enum NameRecords {
     /// The same for every client. Empty if only names below it exist.
     Fixed(Vec<(u16, RecordSet)>),
-    /// The addresses of the client's region.
-    Routed,
+    /// The addresses of the client's region, and records that are the same for every client.
+    Routed(Vec<(u16, RecordSet)>),
     /// The explanation of the client's region.
     Explain,
 }
@@ -78,11 +78,17 @@ impl Answers {
             view.fleet.indices().map(|region| Addresses::new(view.published(region), view.ttl)).collect();
         let mut names = Names { apex: config.zone.clone(), known: HashMap::new() };
         names.insert(&config.zone, NameRecords::Fixed(apex(config)?))?;
+        names.add(&config.service, Vec::new())?;
         for server in &config.nameservers {
             let addresses = Addresses::new(server.addresses.iter().copied(), config.static_ttl);
             names.insert(&server.name, addresses.into_node())?;
         }
-        names.insert(&config.service, NameRecords::Routed)?;
+        for records in &config.records {
+            let mut set = RecordSet::default();
+            records.data.iter().for_each(|data| set.push(records.kind.into(), records.ttl, data));
+            names.add(&records.name, vec![(records.kind.into(), set)])?;
+        }
+        names.make_routed(&config.service)?;
         for (region, addresses) in view.fleet.regions.iter().zip(&regions) {
             names.insert(&config.service.prepend_label(region.name.as_str())?, addresses.clone().into_node())?;
         }
@@ -174,6 +180,24 @@ struct Names {
 }
 
 impl Names {
+    /// Adds records of a name to those that it has.
+    fn add(&mut self, name: &Name, records: Vec<(u16, RecordSet)>) -> Result<(), ProtoError> {
+        let mut all = match self.known.remove(&*name_bytes(&name.to_lowercase())?) {
+            Some(NameRecords::Fixed(known)) => known,
+            _ => Vec::new(),
+        };
+        all.extend(records);
+        self.insert(name, NameRecords::Fixed(all))
+    }
+
+    /// The addresses of a name depend on the client from now on.
+    fn make_routed(&mut self, name: &Name) -> Result<(), ProtoError> {
+        if let Some(NameRecords::Fixed(records)) = self.known.remove(&*name_bytes(&name.to_lowercase())?) {
+            self.insert(name, NameRecords::Routed(records))?;
+        }
+        Ok(())
+    }
+
     /// Adds a name and those between it and the apex.
     fn insert(&mut self, name: &Name, node: NameRecords) -> Result<(), ProtoError> {
         self.known.insert(name_bytes(&name.to_lowercase())?.into(), node);

@@ -10,6 +10,7 @@
 //! # Not here
 //! Whether the certificates are usable ([`service::certificates`]), and the regions' names ([`super::DnsServer::start`]).
 
+mod records;
 mod validate;
 mod written;
 
@@ -23,8 +24,9 @@ use api::RegionId;
 use hickory_proto::rr::Name;
 use ipnetwork::IpNetwork;
 
+pub use records::StaticRecords;
 pub use validate::DnsConfigError;
-pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection};
+pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection, RecordSection};
 
 use service::certificates::CertificateSection;
 use service::config::Listen;
@@ -39,12 +41,14 @@ pub struct DnsConfig {
     pub listen: Listen,
     /// The zone's apex.
     pub zone: Name,
-    /// The name whose answer depends on the client.
+    /// The name whose answer depends on the client; it may be the apex.
     pub service: Name,
     /// The mailbox of the person responsible, as a name (RFC 1035, section 8).
     pub hostmaster: Name,
     /// Not empty.
     pub nameservers: Vec<Nameserver>,
+    /// Records that are the same for every client.
+    pub records: Vec<StaticRecords>,
     /// How many sockets and threads answer UDP at each address.
     pub threads: NonZeroUsize,
     /// Lower bound of [`View::ttl`](crate::view::View::ttl) in seconds; the control plane keeps it.
@@ -98,7 +102,9 @@ impl DnsConfig {
     /// Whether `<region>.<service>` can be the name of a region: it is not too long, and no other record has it.
     #[must_use]
     pub fn takes_region(&self, region: &RegionId) -> bool {
-        let name = self.service.prepend_label(region.as_str());
-        region.as_str() != EXPLAIN && name.is_ok_and(|name| self.nameservers.iter().all(|server| server.name != name))
+        let Ok(name) = self.service.prepend_label(region.as_str()) else { return false };
+        let is_free = self.nameservers.iter().all(|server| server.name != name)
+            && self.records.iter().all(|records| records.name != name);
+        region.as_str() != EXPLAIN && is_free
     }
 }

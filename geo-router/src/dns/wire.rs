@@ -9,6 +9,7 @@ pub(super) const CLASS_IN: u16 = 1;
 
 pub(super) const TYPE_A: u16 = 1;
 pub(super) const TYPE_NS: u16 = 2;
+pub(super) const TYPE_CNAME: u16 = 5;
 pub(super) const TYPE_SOA: u16 = 6;
 pub(super) const TYPE_HINFO: u16 = 13;
 pub(super) const TYPE_TXT: u16 = 16;

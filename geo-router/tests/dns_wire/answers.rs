@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use geo_router::dns::Answers;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 
@@ -17,6 +18,10 @@ fn resolve(query: &[u8]) -> Message {
 
 fn texts(message: &Message) -> Vec<String> {
     message.answers.iter().map(|record| record.data.to_string()).collect()
+}
+
+fn own(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 fn addresses(region: usize) -> Vec<String> {
@@ -132,6 +137,72 @@ fn an_explanation_is_about_whose_subnet_was_told() {
     }
     let by_resolver = resolve(&craft::plain("explain.checkin.meridian.test", TXT));
     assert!(texts(&by_resolver)[0].contains("from=resolver"));
+}
+
+fn with_records() -> Answers {
+    let more = r#"records = [
+        { name = "@", type = "CAA", value = '0 issue "ca.example"' },
+        { name = "@", type = "MX", value = "10 mail.example." },
+        { name = "checkin", type = "TXT", value = '"one text"', ttl_s = 77 },
+        { name = "_acme-challenge.checkin", type = "CNAME", value = "x.acme.example." },
+        { name = "www", type = "AAAA", value = "2001:db8::80" },
+        { name = "a.b", type = "TXT", value = "deep" },
+    ]"#;
+    Answers::build(&world::config(more), world::view(UP, 30)).unwrap()
+}
+
+#[test]
+fn static_records_stand_beside_what_depends_on_the_client() {
+    let answers = with_records();
+    let resolve = |name: &str, kind: u16| {
+        let (_, octets) = ask(&answers, [127, 0, 0, 1].into(), &craft::plain(name, kind)).unwrap();
+        Message::from_vec(&octets).unwrap()
+    };
+    let cases: [(&str, RecordType, &[&str]); 9] = [
+        ("meridian.test", RecordType::CAA, &["0 issue \"ca.example\""]),
+        ("meridian.test", RecordType::MX, &["10 mail.example."]),
+        ("meridian.test", RecordType::NS, &["ns1.meridian.test."]),
+        ("CHECKIN.meridian.test", RecordType::TXT, &["one text"]),
+        ("checkin.meridian.test", RecordType::A, &["192.0.2.17", "192.0.2.18"]),
+        // An alias is the answer for every type.
+        ("_acme-challenge.checkin.meridian.test", RecordType::TXT, &["x.acme.example."]),
+        ("_acme-challenge.checkin.meridian.test", RecordType::CNAME, &["x.acme.example."]),
+        ("www.meridian.test", RecordType::AAAA, &["2001:db8::80"]),
+        ("a.b.meridian.test", RecordType::TXT, &["deep"]),
+    ];
+    for (name, kind, expected) in cases {
+        let said = resolve(name, kind.into());
+        assert_eq!(
+            (said.metadata.response_code, texts(&said)),
+            (ResponseCode::NoError, own(expected)),
+            "{name} {kind}"
+        );
+        assert!(said.metadata.authoritative);
+    }
+    assert_eq!(resolve("checkin.meridian.test", TXT).answers[0].ttl, 77);
+    // A name between two others exists and has nothing (RFC 8020).
+    let between = resolve("b.meridian.test", A);
+    assert_eq!((between.metadata.response_code, between.answers.len()), (ResponseCode::NoError, 0));
+    let other = resolve("www.meridian.test", A);
+    assert_eq!((other.metadata.response_code, other.authorities.len()), (ResponseCode::NoError, 1));
+}
+
+#[test]
+fn the_zone_itself_may_be_the_service() {
+    let config = world::config_of("@", "records = [{ name = '@', type = 'TXT', value = 'x' }]");
+    let answers = Answers::build(&config, world::view(UP, 30)).unwrap();
+    let resolve = |name: &str, kind: u16| {
+        let (_, octets) = ask(&answers, [127, 0, 0, 1].into(), &craft::plain(name, kind)).unwrap();
+        Message::from_vec(&octets).unwrap()
+    };
+    assert_eq!(texts(&resolve("meridian.test", A)), addresses(EU));
+    assert_eq!(texts(&resolve("us-east.meridian.test", A)), addresses(US));
+    assert_eq!(texts(&resolve("meridian.test", TXT)), ["x"]);
+    for (kind, count) in [(SOA, 1), (NS, 1), (MX, 0)] {
+        assert_eq!(resolve("meridian.test", kind).answers.len(), count, "{kind}");
+    }
+    assert!(texts(&resolve("explain.meridian.test", TXT))[0].contains("region="));
+    assert_eq!(resolve("nowhere.meridian.test", A).metadata.response_code, ResponseCode::NXDomain);
 }
 
 #[tokio::test]

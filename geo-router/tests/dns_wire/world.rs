@@ -89,8 +89,15 @@ pub(crate) fn view(states: [RegionState; 3], ttl: u32) -> Arc<View> {
 
 /// The configuration of all tests, with additional lines at its end.
 pub(crate) fn config(more: &str) -> DnsConfig {
-    let written = "listen = '127.0.0.1:0'\nzone = 'meridian.test'\nservice = 'checkin'\n\
-         nameservers = [{ name = 'ns1', addresses = ['192.0.2.53', '2001:db8::53'] }]\n";
+    config_of("checkin", more)
+}
+
+/// The same with another name of the service.
+pub(crate) fn config_of(service: &str, more: &str) -> DnsConfig {
+    let written = format!(
+        "listen = '127.0.0.1:0'\nzone = 'meridian.test'\nservice = '{service}'\n\
+         nameservers = [{{ name = 'ns1', addresses = ['192.0.2.53', '2001:db8::53'] }}]\n"
+    );
     let section: DnsSection = toml::from_str(&format!("{written}{more}")).unwrap();
     DnsConfig::check(section, Path::new("/")).unwrap()
 }

@@ -46,6 +46,70 @@ fn a_whole_table_is_checked_and_written_back() {
     assert_eq!(toml::from_str::<DnsSection>(&toml::to_string(&section).unwrap()).unwrap(), section);
 }
 
+fn with_records(records: &str) -> Result<DnsConfig, DnsConfigError> {
+    check(&WHOLE.replace("[[nameservers]]", &format!("records = [{records}]\n[[nameservers]]")))
+}
+
+#[test]
+fn records_are_read_as_in_a_zone_file() {
+    let config = with_records(
+        r#"{ name = "@", type = "CAA", value = '0 issue "ca.example"', ttl_s = 60 },
+           { name = "@", type = "caa", value = '0 iodef "mailto:a@b.example"', ttl_s = 60 },
+           { name = "_acme-challenge.CheckIn", type = "CNAME", value = "x.acme.example." },
+           { name = "checkin", type = "HTTPS", value = '1 . alpn="h2"' }"#,
+    );
+    let records = config.unwrap().records;
+    let names: Vec<_> =
+        records.iter().map(|set| (set.name.to_ascii(), set.kind.to_string(), set.ttl, set.data.len())).collect();
+    let expected = [
+        ("meridian.test.", "CAA", 60, 2),
+        ("checkin.meridian.test.", "HTTPS", 3_600, 1),
+        ("_acme-challenge.checkin.meridian.test.", "CNAME", 3_600, 1),
+    ];
+    for (name, kind, ttl, count) in expected {
+        assert!(names.contains(&(name.to_owned(), kind.to_owned(), ttl, count)), "{name} {kind}: {names:?}");
+    }
+    assert_eq!(names.len(), 3);
+}
+
+#[test]
+fn a_record_that_the_zone_cannot_have_is_refused_with_the_reason() {
+    let record =
+        |name: &str, kind: &str, value: &str| format!("{{ name = '{name}', type = '{kind}', value = '{value}' }}");
+    for (records, why) in [
+        (record("a..b", "TXT", "x"), "not one within the zone"),
+        (record("a", "NS", "b.example."), "its type is none of"),
+        (record("a", "A", "192.0.2.256"), "cannot be read"),
+        (record("a", "CNAME", "b"), "does not end with a dot"),
+        (record("a", "MX", "10 b"), "does not end with a dot"),
+        (record("checkin", "A", "192.0.2.1"), "those of its regions"),
+        (record("checkin", "CNAME", "b.example."), "those of its regions"),
+        (record("@", "CNAME", "b.example."), "cannot be an alias"),
+        (record("ns1", "TXT", "x"), "that of a name server"),
+        (record("explain.checkin", "TXT", "x"), "explains where"),
+        ([record("a", "TXT", "x"), record("a", "TXT", "x")].join(","), "there twice"),
+        ([record("a", "CNAME", "b.example."), record("a", "CNAME", "c.example.")].join(","), "another CNAME"),
+        ([record("a", "CNAME", "b.example."), record("a", "TXT", "x")].join(","), "must stand alone"),
+    ] {
+        let error = with_records(&records).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("dns.records"), "{records}: {error}");
+    }
+    let ttls =
+        "{ name = 'a', type = 'TXT', value = 'x', ttl_s = 1 }, { name = 'a', type = 'TXT', value = 'y', ttl_s = 2 }";
+    assert!(with_records(ttls).unwrap_err().to_string().contains("another ttl_s"));
+    let config = with_records(&record("us-east.checkin", "TXT", "x")).unwrap();
+    assert!(!config.takes_region(&"us-east".parse().unwrap()) && config.takes_region(&"eu".parse().unwrap()));
+}
+
+#[test]
+fn the_service_may_be_the_zone_itself() {
+    let config = check(&WHOLE.replace("\"checkin\"", "\"@\"")).unwrap();
+    assert_eq!(config.service, config.zone);
+    assert!(!config.takes_region(&"ns1".parse().unwrap()) && config.takes_region(&"us-east".parse().unwrap()));
+    let explain = WHOLE.replace("\"checkin\"", "\"@\"").replace("\"ns1\"", "\"explain\"");
+    assert!(check(&explain).is_err());
+}
+
 #[test]
 fn most_keys_have_defaults() {
     let text =

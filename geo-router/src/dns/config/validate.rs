@@ -7,7 +7,7 @@ use std::path::Path;
 use hickory_proto::rr::Name;
 use service::config;
 
-use super::{DnsConfig, DnsSection, DnsTlsConfig, NameserverSection, RateLimitConfig};
+use super::{DnsConfig, DnsSection, DnsTlsConfig, EXPLAIN, NameserverSection, RateLimitConfig, records};
 use super::{Nameserver, RateLimitSection};
 use service::certificates::CertificateSection;
 
@@ -42,6 +42,16 @@ pub enum DnsConfigError {
         /// The name.
         name: String,
     },
+    /// A record that the zone cannot have.
+    #[error("dns.records: the record {name} {kind}: {why}")]
+    Record {
+        /// Its name, as it is written.
+        name: String,
+        /// Its type, as it is written.
+        kind: String,
+        /// The reason.
+        why: String,
+    },
     /// A name server without an address.
     #[error("dns.nameservers: {name} has no address")]
     NoAddress {
@@ -57,7 +67,10 @@ impl DnsConfig {
     /// [`DnsConfigError`] names the key.
     pub fn check(section: DnsSection, base: &Path) -> Result<DnsConfig, DnsConfigError> {
         let zone = name("dns.zone", &section.zone, &Name::root())?;
-        let service = name("dns.service", &section.service, &zone)?;
+        let service = match section.service.as_str() {
+            "@" => zone.clone(),
+            below => name("dns.service", below, &zone)?,
+        };
         let hostmaster = match &section.hostmaster {
             Some(whole) => name("dns.hostmaster", whole, &Name::root())?,
             None => name("dns.zone", "hostmaster", &zone)?,
@@ -71,13 +84,18 @@ impl DnsConfig {
             0 => std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             written => NonZeroUsize::new(config::whole("dns.threads", written, 1, 256)?).unwrap_or(NonZeroUsize::MIN),
         };
+        let nameservers = nameservers(section.nameservers, &zone, &service)?;
+        let static_ttl = config::whole("dns.static_ttl_s", section.static_ttl_s, 1, 604_800)?;
+        let names = records::Zone { apex: &zone, service: &service, nameservers: &nameservers, static_ttl };
+        let records = records::check(section.records, &names)?;
         Ok(DnsConfig {
             listen: section.listen,
-            nameservers: nameservers(section.nameservers, &zone, &service)?,
+            nameservers,
+            records,
             threads,
             ttl_min,
             ttl_max,
-            static_ttl: config::whole("dns.static_ttl_s", section.static_ttl_s, 1, 604_800)?,
+            static_ttl,
             negative_ttl: config::whole("dns.negative_ttl_s", section.negative_ttl_s.unwrap_or(ttl_min), 1, 86_400)?,
             // No resolver expects a truncated answer below 512; above 4096 fragments get lost on the way.
             edns_udp_size: config::whole("dns.edns_udp_size", section.edns_udp_size, 512, 4_096)?,
@@ -125,8 +143,10 @@ fn nameservers(
     let mut checked = Vec::with_capacity(written.len());
     for one in written {
         let name = name(KEY, &one.name, zone)?;
-        // The names below the service are the regions' names.
-        if service.zone_of(&name) || !known.insert(name.clone()) {
+        // The names below the service are the regions' names. At the apex everything is below the service, and a region
+        // is refused that has the name of a name server.
+        let is_taken = if service == zone { is_explanation(&name, service) } else { service.zone_of(&name) };
+        if is_taken || !known.insert(name.clone()) {
             return Err(DnsConfigError::NameTwice { key: KEY, name: name.to_ascii() });
         }
         if one.addresses.is_empty() {
@@ -138,6 +158,10 @@ fn nameservers(
         checked.push(Nameserver { name, addresses });
     }
     Ok(checked)
+}
+
+fn is_explanation(name: &Name, service: &Name) -> bool {
+    service.prepend_label(EXPLAIN).is_ok_and(|explain| explain == *name)
 }
 
 fn rate_limit(written: RateLimitSection) -> Result<RateLimitConfig, DnsConfigError> {

@@ -21,7 +21,7 @@ pub struct DnsSection {
     pub listen: Listen,
     /// The zone, such as `meridian.test`.
     pub zone: String,
-    /// The service's name within the zone, such as `checkin`.
+    /// The service's name within the zone, such as `checkin`; `@` is the zone itself.
     pub service: String,
     /// The zone's mailbox as a name; `hostmaster.<zone>` unless it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,6 +49,9 @@ pub struct DnsSection {
     pub connections: usize,
     /// `[[dns.nameservers]]`
     pub nameservers: Vec<NameserverSection>,
+    /// `[[dns.records]]`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<RecordSection>,
     /// `[dns.rate_limit]`
     #[serde(default)]
     pub rate_limit: RateLimitSection,
@@ -66,6 +69,22 @@ pub struct NameserverSection {
     /// Its addresses.
     #[serde(deserialize_with = "service::config::addresses")]
     pub addresses: Vec<IpAddr>,
+}
+
+/// One of `[[dns.records]]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordSection {
+    /// Its name within the zone, such as `_acme-challenge.checkin`; `@` is the zone itself.
+    pub name: String,
+    /// Its type, such as `CAA`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its data, as in a zone file; names in it end with a dot.
+    pub value: String,
+    /// Its TTL; `static_ttl_s` unless it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u32>,
 }
 
 /// `[dns.rate_limit]`
@@ -137,6 +156,7 @@ impl DnsSection {
             edns_udp_size: edns_udp_size(),
             connections: connections(),
             nameservers,
+            records: Vec::new(),
             rate_limit: RateLimitSection::default(),
             tls: None,
         }
