@@ -97,7 +97,12 @@ impl ConnectError {
 
     /// Whether an operator has to act: the node cannot prove its name, or does not speak TLS.
     pub(crate) fn is_about_tls(&self) -> bool {
-        matches!(self, ConnectError::Refused(_) | ConnectError::Tls(_) | ConnectError::Trust(_))
+        match self {
+            ConnectError::Refused(_) | ConnectError::Trust(_) => true,
+            // Without an error of TLS the connection has only ended.
+            ConnectError::Tls(error) => error.get_ref().is_some_and(|cause| cause.is::<rustls::Error>()),
+            ConnectError::NoAddress | ConnectError::Tcp(_) | ConnectError::Late => false,
+        }
     }
 }
 

@@ -112,6 +112,7 @@ pub async fn run(
     let ends = edge_metrics.ended.of("admin");
     // A taken address is told before the long work, unless it is the one of the router that is to be replaced. Nothing
     // listens during that work, because a client whose connection is taken waits, and one that is refused asks elsewhere.
+    config.pid_file.as_deref().map(PidFile::check).transpose()?;
     if start == Start::Alone {
         drop(Bound::bind(&config, &mut Sockets::default())?);
     }
@@ -181,7 +182,14 @@ pub async fn run(
         handle.keeps_state(true).await;
     }
     let door = replace::open(door);
-    let pid = config.pid_file.as_deref().map(PidFile::write).transpose()?;
+    let pid = config.pid_file.as_deref().and_then(|path| {
+        // It serves, and a router that it has replaced is gone, so this is no reason to end.
+        let written = PidFile::write(path).inspect_err(|error| {
+            let action = "give it a place where it can be written; scripts that read it do not find this process";
+            tracing::error!(error = error as &dyn std::error::Error, action, "the process id cannot be written");
+        });
+        written.ok()
+    });
     tracing::info!(router = %config.name, admin = ?config.admin.all(), "serving");
 
     let mut outcome = Ok(());

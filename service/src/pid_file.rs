@@ -22,6 +22,17 @@ pub struct PidFileError {
 }
 
 impl PidFile {
+    /// Checks that it can be written, and changes nothing.
+    ///
+    /// # Errors
+    /// [`PidFileError`].
+    pub fn check(path: &Path) -> Result<(), PidFileError> {
+        let is_new = !path.exists();
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        let checked = opened.and_then(|_| if is_new { std::fs::remove_file(path) } else { Ok(()) });
+        checked.map_err(|source| PidFileError { path: path.to_owned(), source })
+    }
+
     /// Writes it.
     ///
     /// # Errors
@@ -40,5 +51,22 @@ impl Drop for PidFile {
             let action = "remove the file; it names a process that has ended";
             tracing::warn!(path = %self.0.display(), %error, action, "the pid file cannot be removed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::PidFile;
+
+    #[test]
+    fn a_check_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
+        PidFile::check(&path).unwrap();
+        assert!(!path.exists());
+        std::fs::write(&path, "1\n").unwrap();
+        PidFile::check(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n");
+        assert!(PidFile::check(&folder.path().join("no/pid")).is_err());
     }
 }

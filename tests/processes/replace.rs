@@ -193,6 +193,11 @@ fn a_replacement_changes_addresses_and_what_sighup_cannot() {
     assert!(answer.answers.iter().any(|record| record.data.to_string().contains("ns2")), "{answer:?}");
 }
 
+/// The file without the key at its head.
+fn without_pid_file(text: &str) -> String {
+    text.lines().filter(|line| !line.starts_with("pid_file")).map(|line| format!("{line}\n")).collect()
+}
+
 #[test]
 fn a_replacement_that_fails_changes_nothing() {
     let eu = FakeNode::start("eu");
@@ -205,6 +210,7 @@ fn a_replacement_that_fails_changes_nothing() {
         // Refused before the running router notices.
         (text.replace("interval_ms = 1000", "interval_ms = 1"), 2, "health.interval_ms"),
         (text.replace("[health]", "[location]\ndatabase = \"missing.mmdb\"\n[health]"), 1, "location.database"),
+        (format!("pid_file = \"missing/pid\"\n{}", without_pid_file(&text)), 1, "cannot write the process id"),
         // Refused when the sockets are there already.
         (text.replace(&router.at[1].to_string(), &foreign.local_addr().unwrap().to_string()), 1, "cannot listen on"),
         (text.replace(&eu.address.to_string(), &nowhere.to_string()), 1, "reaches none of the nodes"),

@@ -80,13 +80,27 @@ pub(super) fn wanted(fleet: &Fleet) -> BTreeSet<HostPort> {
 async fn ask_all(wanted: BTreeSet<HostPort>, servers: &[SocketAddr]) -> Vec<(String, Result<Vec<IpAddr>, String>)> {
     let asked = wanted.into_iter().map(|name| async move {
         let found = match tokio::time::timeout(LIMIT, resolve(&name, servers)).await {
-            Ok(Ok(found)) => Ok(found.iter().map(SocketAddr::ip).collect()),
+            Ok(Ok(found)) => leading(found.iter().map(SocketAddr::ip).collect()),
             Ok(Err(error)) => Err(error.to_string()),
             Err(_) => Err("no name server answers".to_owned()),
         };
         (name.host().to_owned(), found)
     });
     futures_util::future::join_all(asked).await
+}
+
+/// The addresses at which a node can be. A name server that blocks a name answers 0.0.0.0, and a router that connects to
+/// that reaches itself.
+fn leading(found: Vec<IpAddr>) -> Result<Vec<IpAddr>, String> {
+    let is_nowhere = |ip: &IpAddr| {
+        let ip = ip.to_canonical();
+        ip.is_unspecified() || ip.is_multicast()
+    };
+    let (nowhere, leading): (Vec<IpAddr>, Vec<IpAddr>) = found.into_iter().partition(is_nowhere);
+    match nowhere.first() {
+        Some(ip) if leading.is_empty() => Err(format!("the name server answers {ip}, which leads nowhere")),
+        _ => Ok(leading),
+    }
 }
 
 /// Asks for these names at once, before a view with them. Returns those that have no address, and why. Call it on a
@@ -163,6 +177,16 @@ mod tests {
         let position = Position { latitude: 0.0, longitude: 0.0 };
         let region = Region { name: "a".parse().unwrap(), position, weight: 1.0, capacity: None, nodes: vec![node] };
         Fleet { regions: vec![region] }
+    }
+
+    #[test]
+    fn an_address_that_leads_nowhere_is_none() {
+        let leading = |found: &[&str]| super::leading(found.iter().map(|ip| ip.parse().unwrap()).collect());
+        for nowhere in ["0.0.0.0", "::", "::ffff:0.0.0.0", "224.0.0.1", "ff02::1"] {
+            assert!(leading(&[nowhere]).unwrap_err().contains("leads nowhere"), "{nowhere}");
+            assert_eq!(leading(&[nowhere, "192.0.2.1"]).unwrap().len(), 1, "{nowhere}");
+        }
+        assert_eq!(leading(&["127.0.0.1", "::1"]).unwrap().len(), 2);
     }
 
     #[test]

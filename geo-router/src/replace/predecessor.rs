@@ -30,7 +30,9 @@ const MOST_SOCKETS: usize = 4_096;
 #[non_exhaustive]
 pub enum ReplaceError {
     /// The running router does not hand over its sockets.
-    #[error("the running router (process {process}) does not hand over its sockets: stop it, then start this one")]
+    #[error(
+        "the running router (process {process}) does not hand over its sockets, and its log says why: start this one as the user of that process, and not while another one replaces it; if it hangs, stop it first"
+    )]
     NoOffer {
         /// Its process id, if it is known.
         process: String,

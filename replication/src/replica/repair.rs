@@ -15,7 +15,8 @@
 //! # Invariants
 //! - A log is sent only as far as its changes are here, because a peer takes a gap for an expired document.
 //! - A peer is believed about a change only if no other entry lies under its dot here.
-//! - A reader never sees a row that lacks a change which it had before it was damaged.
+//! - A reader never sees a part of a row that does not decode. (A row that is gone altogether is a document that is not
+//!   there, until the scrub or a peer says otherwise.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,6 +46,10 @@ struct Lack {
     unreadable: bool,
     /// The entries of an unreadable row are in `dots`.
     is_counted: bool,
+    /// A part of it has come back.
+    has_part: bool,
+    /// An answer was not whole, so the next question names what is here.
+    names_held: bool,
     /// Peers that have nothing more of it.
     answered: BTreeSet<NodeName>,
     /// It came from this peer that something is missing. No other one is asked.
@@ -194,8 +199,13 @@ impl<S: Storage> Replica<S> {
             }
             let mut rows = Vec::new();
             for key in &keys {
-                let row = self.found(key)?.row;
-                rows.push((*key, row.hashes_within(&self.vector).into_iter().collect::<Vec<ChangeHash>>()));
+                let found = self.found(key)?;
+                // A change that is here under one dot may be missing under another one, so only a row that is too large
+                // for one answer names what it has.
+                let names_held = self.repairs.lacking.get(key).is_some_and(|lack| lack.names_held);
+                let is_named = names_held || !found.is_damaged;
+                let held = if is_named { found.row.hashes_within(&self.vector) } else { BTreeSet::new() };
+                rows.push((*key, held.into_iter().collect::<Vec<ChangeHash>>()));
             }
             self.repairs.asked.insert(id, (now.mono, keys));
             self.say(id, Check::Want(Want { rows }));
@@ -250,7 +260,11 @@ impl<S: Storage> Replica<S> {
                 Err(_) => self.events.push_back(Event::Refused { peer: peer.clone(), dot }),
             }
         }
-        let answered: Vec<DocumentKey> = keys.into_iter().filter(|key| repair.whole.contains(key)).collect();
+        let (answered, cut_short): (Vec<DocumentKey>, Vec<DocumentKey>) =
+            keys.into_iter().partition(|key| repair.whole.contains(key));
+        for key in cut_short {
+            self.repairs.lacking.entry(key).and_modify(|lack| lack.names_held = true);
+        }
         self.count_entries(&answered)?;
         for key in answered {
             self.put_back_own(&key)?;
@@ -342,10 +356,16 @@ impl<S: Storage> Replica<S> {
             self.repairs.lacking.remove(key);
             return Ok(());
         }
-        lack.dots.retain(|dot| !found.row.has_dot(*dot));
+        if found.is_damaged && found.row.is_empty() && lack.has_part {
+            // The partial row was damaged as well: everything begins again.
+            *lack = Lack { unreadable: true, ..Lack::default() };
+            return Ok(());
+        }
+        lack.has_part |= !found.row.is_empty();
         lack.answered.insert(peer.clone());
         // A damaged row without entries has nothing to be healed by: it is lost once all peers have said so.
-        if !lack.dots.is_empty() || (found.is_damaged && found.row.is_empty()) {
+        let is_missing = lack.dots.iter().any(|dot| !found.row.has_dot(*dot));
+        if is_missing || (found.is_damaged && found.row.is_empty()) {
             return Ok(());
         }
         self.repairs.lacking.remove(key);
@@ -391,7 +411,9 @@ impl<S: Storage> Replica<S> {
         let found = self.found(key)?;
         if found.is_damaged {
             dots.extend(self.dots_of(key)?);
-            dots.retain(|dot| !found.row.has_dot(*dot));
+        }
+        dots.retain(|dot| !found.row.has_dot(*dot));
+        if found.is_damaged {
             if found.row.is_empty() {
                 self.pending.remove(bucket, document_key(key));
                 self.pending.count(bucket, -1, 0);

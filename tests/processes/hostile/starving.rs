@@ -22,7 +22,7 @@ use crate::common::{Call, Deployment, MERIDIAN, Up, Venue, holds};
 const SOON: Duration = Duration::from_secs(60);
 
 /// What a process may grow by under each of these attacks. An attacker sends a few hundred KiB.
-const CEILING_MIB: u64 = 250;
+const CEILING_MIB: u64 = 400;
 
 /// The resident memory of a process in MiB.
 fn resident(pid: Pid) -> u64 {
