@@ -17,6 +17,7 @@ use api::status::BreakerState;
 use api::{NodeName, RegionId};
 use parking_lot::Mutex;
 use prometheus::IntGauge;
+use tokio::sync::Notify;
 
 use super::config::BreakerRules;
 use super::metrics::EdgeMetrics;
@@ -134,6 +135,8 @@ pub(super) enum Admission {
 #[derive(Debug)]
 struct NodeBreaker {
     breaker: Mutex<Breaker>,
+    /// It opened.
+    opened: Notify,
     shown: IntGauge,
     region: RegionId,
     node: NodeName,
@@ -166,7 +169,8 @@ impl Breakers {
                     let shown = metrics.breaker(named.name.as_str(), node.name.as_str());
                     shown.set(value(BreakerState::Closed));
                     let breaker = Mutex::new(Breaker::new(rules, now));
-                    Arc::new(NodeBreaker { breaker, shown, region: named.name.clone(), node: node.name.clone() })
+                    let (region, node) = (named.name.clone(), node.name.clone());
+                    Arc::new(NodeBreaker { breaker, opened: Notify::new(), shown, region, node })
                 })
             });
             of_region.collect()
@@ -191,13 +195,14 @@ impl Breakers {
         if admission == Admission::Trial {
             known.shown.set(value(state));
         }
-        let permit = || Permit { breaker: Some(Arc::clone(known)), trial: admission == Admission::Trial };
+        let trial = admission == Admission::Trial;
+        let permit = || Permit { breaker: Some(Arc::clone(known)), trial, is_test: trial };
         (admission != Admission::No).then(permit)
     }
 
     /// Permission to send one request whatever the breaker says, because there is no better node.
     pub(super) fn force(&self, node: NodeId) -> Permit {
-        Permit { breaker: self.of(node).cloned(), trial: false }
+        Permit { breaker: self.of(node).cloned(), trial: false, is_test: true }
     }
 
     /// Lets the breakers of nodes that are up by the view, which is of this fleet, close without a request.
@@ -225,6 +230,9 @@ impl NodeBreaker {
         let after = breaker.state();
         drop(breaker);
         if before != after {
+            if after == BreakerState::Open {
+                self.opened.notify_waiters();
+            }
             // The series of a node that went stays away, whatever is counted into it.
             self.shown.set(value(after));
             let (region, node) = (&self.region, &self.node);
@@ -247,9 +255,24 @@ fn value(state: BreakerState) -> i64 {
 pub(super) struct Permit {
     breaker: Option<Arc<NodeBreaker>>,
     trial: bool,
+    /// The request was sent although the breaker was not closed.
+    is_test: bool,
 }
 
 impl Permit {
+    /// Waits until the breaker opens. A request that tests the node waits for the node's answer instead.
+    pub(super) async fn opened(&self) {
+        if let Some(known) = self.breaker.as_ref().filter(|_| !self.is_test) {
+            // Registered before the state is read, otherwise an opening in between would be missed.
+            let opened = known.opened.notified();
+            if known.breaker.lock().state() != BreakerState::Closed {
+                return;
+            }
+            return opened.await;
+        }
+        std::future::pending().await
+    }
+
     /// Records the outcome of the request.
     pub(super) fn record(mut self, answered: bool) {
         self.trial = false;

@@ -161,15 +161,12 @@ impl Edge {
             edge: self,
             now,
             parts: &admitted.parts,
-            body,
             urgency: limit::Urgency::of(&admitted.parts, is_beyond_plan),
             asked: HashKeys { client: admitted.client, venue: venue(admitted.parts.uri.path()) },
             sticky: admitted.sticky,
             websocket: admitted.websocket.is_some(),
-            withdrawn: None,
-            unknown_in: None,
         };
-        let result = sending.run(ranking).await;
+        let result = sending.run(body, ranking).await;
         if let Err(problem) = &result {
             self.metrics.refused(match problem.kind() {
                 Kind::Shed if is_beyond_plan => "shed",
