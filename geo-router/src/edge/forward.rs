@@ -27,8 +27,8 @@ use self::attempt::{Attempt, Plan};
 use super::Edge;
 use super::balance::HashKeys;
 use super::body::Prepared;
-use super::breaker::Permit;
 use super::budget::RetryToken;
+use super::exclusion::{Permit, Witness};
 use super::expected_wait::expected_wait;
 use super::forwarding::{Now, Tables};
 use super::limit::Urgency;
@@ -48,6 +48,8 @@ pub(super) struct Answered {
     /// The body, if it was already read.
     pub(super) read: Option<Bytes>,
     pub(super) lease: Lease,
+    /// Sees how the rest of the answer ends.
+    pub(super) witness: Option<Witness>,
 }
 
 /// A request that is being sent.

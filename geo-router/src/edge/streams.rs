@@ -153,19 +153,22 @@ async fn until_end(
 }
 
 /// Waits until a node to which a request was sent by `view` is lost: a verdict finds it or its region down, or it goes,
-/// while another node serves. A node that was out already when the request was sent must have been in first.
+/// while another node serves. A node that was out by `view` already, or that had gone when the request was sent, must
+/// have been in first.
 pub(super) async fn until_lost(view: &View, node: NodeId, mut views: watch::Receiver<Arc<View>>) {
     views.mark_unchanged();
     // A view that came between `view` and the line above must not be missed.
     let mut is_news = !std::ptr::eq(Arc::as_ptr(&views.borrow()), view);
     // Made only when the view changes, because most requests are answered before.
     let mut known: Option<(Source, bool)> = None;
+    let mut is_first = true;
     loop {
         if is_news {
             let (source, was_in) = known.get_or_insert_with(|| {
                 let source = Source::of(&view.fleet, node);
-                let was_in = !source.is_out(view).is_some_and(StreamEnd::is_loss);
-                (source, was_in)
+                let was_out = source.is_out(view).is_some_and(StreamEnd::is_loss);
+                let had_gone = is_first && source.is_out(&views.borrow()) == Some(StreamEnd::Gone);
+                (source, !was_out && !had_gone)
             });
             match source.is_out(&views.borrow_and_update()).is_some_and(StreamEnd::is_loss) {
                 true if *was_in => return,
@@ -177,7 +180,7 @@ pub(super) async fn until_lost(view: &View, node: NodeId, mut views: watch::Rece
             // The control plane has ended, so nothing changes any more.
             return std::future::pending().await;
         }
-        is_news = true;
+        (is_news, is_first) = (true, false);
     }
 }
 

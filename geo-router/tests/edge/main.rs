@@ -13,6 +13,7 @@ mod conformance;
 mod failover;
 mod http2;
 mod limits;
+mod outliers;
 mod overload;
 mod routing;
 mod smuggling;

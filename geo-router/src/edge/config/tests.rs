@@ -43,6 +43,8 @@ fn a_value_out_of_bounds_is_named_by_its_key() {
         ("[timeouts]\nanswer_ms = 0", "edge.timeouts.answer_ms"),
         ("[retry]\nattempts = 0", "edge.retry.attempts"),
         ("[breaker]\nratio = nan", "edge.breaker.ratio"),
+        ("[breaker]\nabove_others = 0.0", "edge.breaker.above_others"),
+        ("[breaker]\nmost_excluded = 1.1", "edge.breaker.most_excluded"),
         ("[breaker]\nopen_ms = 5000\nopen_max_ms = 4000", "edge.breaker.open_max_ms"),
         ("[rate_limit]\nburst = 0", "edge.rate_limit.burst"),
         ("[cache]\nmax_object_kib = 0", "edge.cache.max_object_kib"),

@@ -123,10 +123,12 @@ fn breaker(written: BreakerSection) -> Result<BreakerRules, EdgeConfigError> {
     Ok(BreakerRules {
         failures: small("breaker.failures", written.failures, 1, 1_000)?,
         ratio: fraction("breaker.ratio", written.ratio)?,
+        above_others: fraction("breaker.above_others", written.above_others)?,
         requests: small("breaker.requests", written.requests, 1, 1_000_000)?,
         window: millis("breaker.window_ms", written.window_ms)?,
         open,
         open_max: Duration::from_millis(written.open_max_ms),
+        most_excluded: fraction("breaker.most_excluded", written.most_excluded)?,
     })
 }
 

@@ -235,14 +235,18 @@ numbers! {
         failures: u64 = 5,
         /// The part of failures within a window after which a node is excluded.
         ratio: f64 = 0.5,
-        /// How many requests a window must have for that.
+        /// A node is also excluded if its part of failures is this much above that of the other nodes together.
+        above_others: f64 = 0.2,
+        /// How many requests a window must have for `ratio` and `above_others`, of the node and of the others.
         requests: u64 = 20,
         /// The window in milliseconds.
         window_ms: u64 = 10_000,
-        /// How long a node is excluded at first, in milliseconds; doubled each time it fails again.
+        /// How long a node is excluded at first, in milliseconds; doubled each time it fails again soon.
         open_ms: u64 = 1_000,
         /// How long a node is excluded at most, in milliseconds.
         open_max_ms: u64 = 30_000,
+        /// The part of the nodes that may be excluded at one time. One of several always may, the last one never.
+        most_excluded: f64 = 0.7,
     }
 }
 

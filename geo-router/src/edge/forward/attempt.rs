@@ -8,6 +8,7 @@
 //! # Not here
 //! Whether there is another attempt: [`super`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::header::{HOST, HeaderValue};
@@ -16,8 +17,8 @@ use tokio::time::Instant;
 
 use super::{Answered, Sending};
 use crate::edge::body::Prepared;
-use crate::edge::breaker::Permit;
 use crate::edge::budget::RetryToken;
+use crate::edge::exclusion::Permit;
 use crate::edge::pool::SendError;
 use crate::edge::problem::{Kind, Problem};
 use crate::edge::retry::AttemptOutcome;
@@ -85,7 +86,10 @@ impl Sending<'_> {
         attempt = Attempt { outcome, answered, paid, ..attempt };
         if outcome != AttemptOutcome::Withdrawn {
             let failed = outcome.is_failure();
-            plan.permit.record(!failed);
+            match attempt.answered.as_mut().filter(|answered| !failed && answered.read.is_none()) {
+                Some(answered) => answered.witness = Some(plan.permit.watch(Arc::clone(&self.now.view.signals))),
+                None => plan.permit.record(!failed),
+            }
             let observed = if failed { Observed::Failed } else { Observed::Answered };
             self.now.view.signals.observed(node.region, node.node, observed);
         }
@@ -136,7 +140,8 @@ impl Sending<'_> {
                     return (AttemptOutcome::Broke, None);
                 }
                 Ok(response) => {
-                    let answered = Answered { node, tables: self.now.tables.clone(), response, read: None, lease };
+                    let answered =
+                        Answered { node, tables: self.now.tables.clone(), response, read: None, lease, witness: None };
                     return told(answered, plan).await;
                 }
                 Err(error) => error,
