@@ -59,6 +59,8 @@ pub struct EdgeConfig {
     pub cache: Option<CacheRules>,
     /// The part of a region's capacity that is used.
     pub capacity_limit: f64,
+    /// After how long without an answer a read or a PUT is sent to a second node as well.
+    pub hedge_after: Option<Duration>,
 }
 
 /// Limits per client and for all clients together.

@@ -127,6 +127,12 @@ impl Breakers {
         self.nodes.get(node.region.at())?.get(node.node)
     }
 
+    /// A request that waited at this node was answered sooner by another one.
+    pub(super) fn overtaken(&self, node: NodeId) {
+        let is_test = self.of(node).is_some_and(|known| known.breaker.lock().state() == BreakerState::HalfOpen);
+        self.record(node, false, is_test);
+    }
+
     /// Records an outcome, and excludes the node if it is to be and may be.
     fn record(&self, node: NodeId, answered: bool, is_test: bool) {
         let (Some(known), now) = (self.of(node), Instant::now()) else { return };

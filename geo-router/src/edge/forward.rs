@@ -8,10 +8,12 @@
 //! - No node is tried twice for one request, except on a new connection if an idle one turned out to be closed.
 //! - There is another attempt only if [`retry::again`] allows it and the [`budget`](super::budget) pays for it.
 //! - At most one attempt of a request goes past an open breaker.
+//! - At most one hedge waits beside an attempt ([`hedge`]).
 //! - A 404 of one region never hides that another region may have done the request.
 //! - A request uses the view and the tables of its beginning. If its region is removed meanwhile it ends there in peace.
 
 mod attempt;
+mod hedge;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,7 +156,7 @@ impl Sending<'_> {
 
     async fn walk(&self, ranking: &[RegionIndex], progress: &mut ForwardState) -> Option<Answered> {
         if let Some(node) = self.sticky.filter(|node| self.may_stay(*node)) {
-            match self.try_node(node, Pass::Well, progress).await {
+            match self.try_node(node, Pass::Well, ranking, progress).await {
                 Step::Done(answered) => return Some(*answered),
                 Step::Over => return None,
                 Step::Next => {}
@@ -167,12 +169,8 @@ impl Sending<'_> {
                 continue;
             }
             for region in ranking {
-                let at = region.at();
-                let asked = self.asked;
-                let order =
-                    progress.orders[at].get_or_insert_with(|| self.now.tables.balancer.order(*region, &asked)).clone();
-                for node in order {
-                    match self.try_node(NodeId { region: *region, node }, pass, progress).await {
+                for node in self.order(*region, progress) {
+                    match self.try_node(NodeId { region: *region, node }, pass, ranking, progress).await {
                         Step::Done(answered) => return Some(*answered),
                         Step::Over => return None,
                         Step::Next => {}
@@ -189,21 +187,35 @@ impl Sending<'_> {
         (state.serves() || state == RegionState::Drained) && self.now.view.is_up(node)
     }
 
-    /// Tries a node, if the pass has it try that node.
-    async fn try_node(&self, node: NodeId, pass: Pass, progress: &mut ForwardState) -> Step {
-        let (permit, token) = match self.choose(node, pass, progress) {
+    /// The order in which the nodes of a region are tried, the same for the whole request.
+    fn order(&self, region: RegionIndex, progress: &mut ForwardState) -> Vec<usize> {
+        let order = || self.now.tables.balancer.order(region, &self.asked);
+        progress.orders[region.at()].get_or_insert_with(order).clone()
+    }
+
+    /// Tries a node, if the pass has it try that node; if the node is slow, another one beside it.
+    async fn try_node(&self, node: NodeId, pass: Pass, ranking: &[RegionIndex], progress: &mut ForwardState) -> Step {
+        let (permit, token) = match self.choose(node, pass, false, progress) {
             Choice::Take(permit, token) => (permit, token),
             Choice::Skip => return Step::Next,
             Choice::Over => return Step::Over,
         };
+        let plan = self.plan(node, permit, progress);
+        let delay = self.hedge_delay(progress).filter(|delay| *delay < plan.silence_limit);
+        let mut attempt = std::pin::pin!(self.attempt(plan, progress.body.hand_over()));
+        match delay {
+            Some(delay) => self.hedged((node, attempt), token, (delay, ranking), progress).await,
+            None => self.fold(attempt.as_mut().await, token, progress),
+        }
+    }
+
+    fn plan(&self, node: NodeId, permit: Permit, progress: &ForwardState) -> Plan {
         let silence_limit = progress.silence_limit.min(progress.until.saturating_duration_since(Instant::now()));
-        let plan = Plan { node, permit, silence_limit, unknown_in: progress.unknown_in };
-        let attempt = self.attempt(plan, progress.body.hand_over()).await;
-        self.fold(attempt, token, progress)
+        Plan { node, permit, silence_limit, unknown_in: progress.unknown_in }
     }
 
     /// Whether a node is tried now, and if so, permission and payment for it.
-    fn choose(&self, node: NodeId, pass: Pass, progress: &mut ForwardState) -> Choice {
+    fn choose(&self, node: NodeId, pass: Pass, is_hedge: bool, progress: &mut ForwardState) -> Choice {
         // Another node of that region does not know the venue either.
         if progress.tried.contains(&node) || progress.unknown_in == Some(node.region) {
             return Choice::Skip;
@@ -224,7 +236,7 @@ impl Sending<'_> {
                 None => return Choice::Skip,
             },
         };
-        let Ok(token) = self.pay(progress) else { return Choice::Over };
+        let Ok(token) = self.pay(is_hedge, progress) else { return Choice::Over };
         let now = Instant::now().into_std();
         if !pass.ignores_limits() && !tables.capacity.take(now, node.region, self.urgency) {
             token.into_iter().for_each(|token| edge.budget.give_back(token));
@@ -232,6 +244,7 @@ impl Sending<'_> {
             return Choice::Skip;
         }
         match progress.last {
+            _ if is_hedge => edge.metrics.hedged("sent"),
             None => edge.budget.request(now),
             Some(last) => edge.metrics.retried(last.name()),
         }
@@ -247,7 +260,7 @@ impl Sending<'_> {
         let edge = self.edge;
         progress.body = body;
         progress.withdrawn = withdrawn;
-        progress.paid = paid;
+        progress.paid = paid.or(progress.paid.take());
         progress.may_be_done |= may_be_done;
         if outcome == AttemptOutcome::UnknownVenue {
             progress.unknown_in = Some(node.region);
@@ -291,11 +304,15 @@ impl Sending<'_> {
     }
 
     /// The token for another attempt, if it needs one. An error means that the budget has none left.
-    fn pay(&self, progress: &mut ForwardState) -> Result<Option<RetryToken>, OutOfBudget> {
-        let Some(last) = progress.last.filter(|_| progress.costs_a_token) else { return Ok(None) };
+    fn pay(&self, is_hedge: bool, progress: &mut ForwardState) -> Result<Option<RetryToken>, OutOfBudget> {
+        let reason = match progress.last {
+            _ if is_hedge => "hedge",
+            Some(last) if progress.costs_a_token => last.name(),
+            _ => return Ok(None),
+        };
         let token = progress.paid.take().or_else(|| self.edge.budget.take(Instant::now().into_std()));
         if token.is_none() {
-            self.edge.metrics.retry_refused(last.name());
+            self.edge.metrics.retry_refused(reason);
         }
         token.map(Some).ok_or(OutOfBudget)
     }

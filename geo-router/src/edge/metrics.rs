@@ -28,6 +28,7 @@ pub struct EdgeMetrics {
     retries_refused: IntCounterVec,
     refused: IntCounterVec,
     breakers: IntGaugeVec,
+    hedges: IntCounterVec,
     exclusions: IntCounterVec,
     exclusions_refused: IntCounterVec,
     cache: IntCounterVec,
@@ -86,6 +87,11 @@ impl EdgeMetrics {
             breakers: keep(
                 registry,
                 IntGaugeVec::new(opts("breaker_state", "0 closed, 1 half-open, 2 open"), &["region", "node"]),
+            )?,
+            hedges: counters(
+                "hedges_total",
+                "Requests that were sent to a second node because the first was slow: sent, and of these won or lost",
+                &["result"],
             )?,
             exclusions: counters(
                 "exclusions_total",
@@ -151,6 +157,10 @@ impl EdgeMetrics {
 
     pub(super) fn upstream(&self, took: Duration) {
         self.upstream_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn hedged(&self, result: &str) {
+        self.hedges.with_label_values(&[result]).inc();
     }
 
     pub(super) fn excluded(&self, region: &str, node: &str, reason: Reason) {

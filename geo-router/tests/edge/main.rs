@@ -11,6 +11,7 @@ mod support;
 mod cache;
 mod conformance;
 mod failover;
+mod hedging;
 mod http2;
 mod limits;
 mod outliers;

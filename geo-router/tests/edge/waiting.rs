@@ -8,7 +8,7 @@ use api::status::BreakerState;
 use crate::support::{Act, Client, RawNode, World, fleet, put, soon, until, view};
 
 /// Nodes are silent for longer than the tests are patient, so only the loss of a node ends a wait.
-const PATIENT: &str = "[timeouts]\nanswer_ms = 60000\nrequest_ms = 60000\n";
+const PATIENT: &str = "hedge_after_ms = 0\n[timeouts]\nanswer_ms = 60000\nrequest_ms = 60000\n";
 
 /// A node that never answers.
 async fn hung() -> RawNode {

@@ -48,6 +48,7 @@ fn a_value_out_of_bounds_is_named_by_its_key() {
         ("[breaker]\nopen_ms = 5000\nopen_max_ms = 4000", "edge.breaker.open_max_ms"),
         ("[rate_limit]\nburst = 0", "edge.rate_limit.burst"),
         ("[cache]\nmax_object_kib = 0", "edge.cache.max_object_kib"),
+        ("hedge_after_ms = 5", "edge.hedge_after_ms"),
         ("capacity_limit = 1.5", "edge.capacity_limit"),
         ("name = \"two words\"", "edge.name"),
         ("secret_file = \"nowhere\"", "edge.secret_file"),

@@ -42,6 +42,10 @@ pub(super) fn edge(section: EdgeSection, base: &Path) -> Result<EdgeConfig, Edge
         rate_limit: rate_limit(section.rate_limit)?,
         cache: cache(section.cache)?,
         capacity_limit: fraction("capacity_limit", section.capacity_limit)?,
+        hedge_after: match section.hedge_after_ms {
+            0 => None,
+            after => Some(millis("hedge_after_ms", after)?),
+        },
     })
 }
 

@@ -40,6 +40,9 @@ pub struct EdgeSection {
     /// The part of a region's `capacity` that is used; beyond it requests go elsewhere or are refused.
     #[serde(default = "capacity_limit")]
     pub capacity_limit: f64,
+    /// After how many milliseconds without an answer a GET, HEAD or PUT is sent to a second node as well; 0 is never.
+    #[serde(default = "hedge_after_ms")]
+    pub hedge_after_ms: u64,
     /// `[edge.tls]`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSection>,
@@ -71,6 +74,11 @@ fn capacity_limit() -> f64 {
     0.85
 }
 
+/// Above a round trip between any two regions and a commit, so that a distant node alone causes no hedge.
+fn hedge_after_ms() -> u64 {
+    300
+}
+
 impl EdgeSection {
     /// The defaults, with this listener.
     #[must_use]
@@ -83,6 +91,7 @@ impl EdgeSection {
             sticky: false,
             secret_file: None,
             capacity_limit: capacity_limit(),
+            hedge_after_ms: hedge_after_ms(),
             tls: None,
             limits: LimitsSection::default(),
             timeouts: TimeoutsSection::default(),
