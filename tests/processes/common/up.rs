@@ -61,7 +61,8 @@ impl Up {
         within("`up` is ready", MINUTE, || {
             let said = std::fs::read_to_string(&log).unwrap();
             assert!(process.runs(), "`up` ended: {said}");
-            if said.contains("\nReady.") { Ok(()) } else { Err(said) }
+            // The addresses come after the first of these lines, and before the last.
+            if said.contains("\nReady.") && said.contains("\nCtrl-C stops all.") { Ok(()) } else { Err(said) }
         });
         let said = std::fs::read_to_string(&log).unwrap();
         let public = REGIONS.map(|region| {
