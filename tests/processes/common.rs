@@ -6,6 +6,7 @@
 //! - Every deployment listens on its own address, so that no other test and no outgoing connection uses its ports.
 
 pub(crate) mod client;
+pub(crate) mod clients;
 pub(crate) mod deployment;
 pub(crate) mod dns;
 pub(crate) mod fake;

@@ -6,8 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -15,6 +13,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use serde_json::Value;
 use service::authority::CertificateAuthority;
 
+use crate::common::clients::Clients;
 use crate::common::dns::NameServer;
 use crate::common::fake::FakeNode;
 use crate::common::process::Process;
@@ -129,51 +128,6 @@ fn region(name: &str, listener: &str) -> String {
     )
 }
 
-/// Clients that keep their connections and send one request after the other.
-struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    clients: Vec<std::thread::JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(edge: SocketAddr) -> Load {
-        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let clients = [EUROPEAN, AMERICAN].into_iter().cycle().take(6).map(|address| {
-            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            std::thread::spawn(move || {
-                let mut stream = client::connect(edge).unwrap();
-                let request =
-                    format!("GET /v1/cluster HTTP/1.1\r\nHost: meridian.test\r\nX-Forwarded-For: {address}\r\n\r\n");
-                while !stop.load(Ordering::Relaxed) {
-                    stream.write_all(request.as_bytes()).unwrap();
-                    client::read(&mut stream).unwrap().expect(200);
-                    answered.fetch_add(1, Ordering::Relaxed);
-                    // The router and its probes need processor time as well.
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-            })
-        });
-        let clients = clients.collect();
-        Load { stop, answered, clients }
-    }
-
-    /// Waits until some more requests were answered.
-    #[track_caller]
-    fn goes_on(&self) {
-        let before = self.answered.load(Ordering::Relaxed);
-        holds("the load goes on", SOON, || self.answered.load(Ordering::Relaxed) >= before + 200);
-    }
-
-    /// Ends the load; fails if one request failed.
-    #[track_caller]
-    fn ends_without_a_failure(self) {
-        self.goes_on();
-        self.stop.store(true, Ordering::Relaxed);
-        self.clients.into_iter().for_each(|client| client.join().unwrap());
-    }
-}
-
 /// Lets a guest check in, reads the list and the event stream, and returns what must not be readable on the way.
 fn use_everything(edge: SocketAddr) -> Vec<String> {
     let venue = Venue::make(edge, "14d");
@@ -279,8 +233,8 @@ fn a_node_that_does_not_prove_its_name_gets_nothing_and_renewals_fail_no_request
     deployment.wait_known(&venue);
 
     // A certificate that is renewed while requests pass.
-    let load = Load::start(router.edge);
-    load.goes_on();
+    let clients = Clients::start(router.edge, "/v1/cluster", &[EUROPEAN, AMERICAN]);
+    clients.go_on();
     let is_read = |node: usize| deployment.nodes[node].log().matches("the renewed certificate is in use").count();
     for round in 1..=2 {
         authority.issue(&us.parse().unwrap(), true).unwrap();
@@ -291,10 +245,10 @@ fn a_node_that_does_not_prove_its_name_gets_nothing_and_renewals_fail_no_request
             assert!(!trouble.contains("certificate") && !trouble.contains("TLS"), "{trouble}");
             is_read(US) == round
         });
-        load.goes_on();
+        clients.go_on();
         holds("the node answers", SOON, || router.answered(AMERICAN) == us);
     }
-    load.ends_without_a_failure();
+    clients.end_without_a_failure();
 
     let bad = [
         (&foreign, us, "UnknownIssuer"),
@@ -368,7 +322,7 @@ fn a_host_name_that_moves_is_followed_and_no_request_fails() {
     };
     holds("the node is up", SOON, || router.is_up("eu-central") && router.is_up("us-east"));
     holds("the node answers", SOON, || text(&router) == first.name);
-    let load = Load::start(router.edge);
+    let clients = Clients::start(router.edge, "/v1/cluster", &[EUROPEAN, AMERICAN]);
     // The node gets a name, which leads to where it is.
     router.reload(&format!("http = \"{here}:{port}\""), &format!("http = \"node-1.eu.example:{port}\""));
     holds("the file is taken up", SOON, || router.log().contains("the configuration file was read again"));
@@ -376,13 +330,13 @@ fn a_host_name_that_moves_is_followed_and_no_request_fails() {
     for (ip, node) in [(there, &second), (here, &first), (there, &second)] {
         names.answers(Some(v4(ip)));
         holds("the router follows", SOON, || text(&router) == node.name);
-        load.goes_on();
+        clients.go_on();
     }
     // A name that is gone leads where it led last, and the router says so.
     names.answers(None);
     let says = |router: &Router| router.node("eu-central")["trouble"].as_str().unwrap_or_default().to_owned();
     holds("the router says so", SOON, || says(&router).contains("node-1.eu.example: its host name does not resolve"));
-    load.ends_without_a_failure();
+    clients.end_without_a_failure();
     assert_eq!((router.node("eu-central")["up"].as_bool(), text(&router).as_str()), (Some(true), second.name));
     assert_eq!(router.log().matches("a host name of a node does not resolve").count(), 1, "{}", router.log());
     router.start_again();

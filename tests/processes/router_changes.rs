@@ -1,64 +1,13 @@
 //! A router whose regions and nodes change while it runs: its configuration file is read again on SIGHUP, and nodes show
 //! what operators added, moved and removed. Clients notice nothing but the other region.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::common::clients::Clients;
 use crate::common::fake::FakeNode;
 use crate::common::router::{AMERICAN, BRAZILIAN, EUROPEAN, Router, SOON, file, hold};
-use crate::common::{Call, client, dns, holds, net, within};
-
-/// Clients that keep their connections and send one request after the other.
-struct Load {
-    stop: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
-    clients: Vec<std::thread::JoinHandle<()>>,
-}
-
-impl Load {
-    fn start(edge: SocketAddr) -> Load {
-        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
-        let clients = [EUROPEAN, AMERICAN, BRAZILIAN].into_iter().cycle().take(6).map(|address| {
-            let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-            std::thread::spawn(move || {
-                // One connection for the whole load: if the router dropped it, the next request would fail.
-                let mut stream = client::connect(edge).unwrap();
-                let request = format!("GET / HTTP/1.1\r\nHost: meridian.test\r\nX-Forwarded-For: {address}\r\n\r\n");
-                while !stop.load(Ordering::Relaxed) {
-                    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
-                    client::read(&mut stream).unwrap().expect(200);
-                    answered.fetch_add(1, Ordering::Relaxed);
-                    // The router and its probes need processor time as well.
-                    std::thread::sleep(Duration::from_millis(2));
-                }
-            })
-        });
-        let clients = clients.collect();
-        let load = Load { stop, answered, clients };
-        load.goes_on();
-        load
-    }
-
-    /// Waits until some more requests were answered.
-    #[track_caller]
-    fn goes_on(&self) {
-        let before = self.answered.load(Ordering::Relaxed);
-        holds("the load goes on", SOON, || self.answered.load(Ordering::Relaxed) >= before + 200);
-    }
-
-    /// Ends the load; fails if one request failed.
-    #[track_caller]
-    fn ends_without_a_failure(self) {
-        self.goes_on();
-        self.stop.store(true, Ordering::Relaxed);
-        self.clients.into_iter().for_each(|client| client.join().unwrap());
-    }
-}
+use crate::common::{Call, dns, holds, net, within};
 
 #[test]
 fn a_file_is_read_again_on_sighup_and_no_request_fails() {
@@ -66,7 +15,7 @@ fn a_file_is_read_again_on_sighup_and_no_request_fails() {
     let mut router = Router::start(&[&eu, &us]);
     holds("both regions are up", SOON, || router.regions() == ["eu up", "us up"]);
     assert_eq!([EUROPEAN, AMERICAN, BRAZILIAN].map(|client| router.answered(client)), ["eu", "us", "us"]);
-    let load = Load::start(router.at[1]);
+    let clients = Clients::start(router.at[1], "/", &[EUROPEAN, AMERICAN, BRAZILIAN]);
     let held = hold(router.at[1], AMERICAN);
     holds("a request is under way in America", SOON, || us.held() == 1);
 
@@ -81,7 +30,7 @@ fn a_file_is_read_again_on_sighup_and_no_request_fails() {
         (explained.json()["region"].as_str(), explained.json()["ranking"].as_array().unwrap().len()),
         (Some("sa"), 2)
     );
-    load.goes_on();
+    clients.go_on();
     let gone = |text: &str| !text.contains("region=\"us\"") && !text.contains("node=\"us\"");
     holds("the series of the region that went are gone", SOON, || gone(&router.metrics()));
     // The request that was under way there ends in peace.
@@ -116,7 +65,7 @@ fn a_file_is_read_again_on_sighup_and_no_request_fails() {
         if named.iter().all(|named| log.contains(named)) { Ok(()) } else { Err(log) }
     });
     assert_eq!(router.answered(BRAZILIAN), "sa");
-    load.ends_without_a_failure();
+    clients.end_without_a_failure();
     assert!(router.process.runs());
     router.process.signal(Signal::SIGTERM);
     assert!(router.process.ended(SOON).0.success());
@@ -137,7 +86,7 @@ fn a_location_database_that_changes_is_read_again_on_sighup() {
     let text = std::fs::read_to_string(router.folder.path().join("router.toml")).unwrap();
     holds("both regions are up", SOON, || router.regions() == ["eu up", "sa up"]);
     assert_eq!(router.answered(GERMAN), "eu");
-    let load = Load::start(router.at[1]);
+    let clients = Clients::start(router.at[1], "/", &[EUROPEAN, AMERICAN, BRAZILIAN]);
     std::fs::write(&path, &shipped[..shipped.len() / 2]).unwrap();
     router.reload(&text);
     holds("the broken one is refused", SOON, || {
@@ -154,7 +103,7 @@ fn a_location_database_that_changes_is_read_again_on_sighup() {
     std::fs::write(&path, moved).unwrap();
     router.reload(&text);
     holds("the new one is used", SOON, || router.answered(GERMAN) == "sa");
-    load.ends_without_a_failure();
+    clients.end_without_a_failure();
 }
 
 fn member(node: &FakeNode, membership: &str, since: &str) -> Value {
@@ -170,7 +119,7 @@ fn members_that_nodes_show_are_followed_and_no_request_fails() {
         (FakeNode::start("eu"), FakeNode::start("us"), FakeNode::start("sa"), FakeNode::start("us"));
     let mut router = Router::start(&[&eu, &us]);
     holds("both regions are up", SOON, || router.regions() == ["eu up", "us up"]);
-    let load = Load::start(router.at[1]);
+    let clients = Clients::start(router.at[1], "/", &[EUROPEAN, AMERICAN, BRAZILIAN]);
     // A region comes, and values that cannot be followed come with it.
     let added = member(&sa, "member", "2026-05-01T10:00:00Z");
     let nowhere = json!({"name": "x", "region": "x", "membership": "member", "since": "2026-05-01T10:00:00Z",
@@ -181,7 +130,7 @@ fn members_that_nodes_show_are_followed_and_no_request_fails() {
     holds("the region is taken up", SOON, || router.regions() == ["eu up", "us up", "sa up"]);
     assert_eq!(router.answered(BRAZILIAN), "sa");
     holds("its DNS follows", SOON, || router.resolves(BRAZILIAN, &sa));
-    load.goes_on();
+    clients.go_on();
     // A node moves to another address.
     let shown = json!({"name": "us", "region": "us", "membership": "member", "since": "2026-05-02T10:00:00Z",
         "public": moved.address.to_string()});
@@ -193,8 +142,8 @@ fn members_that_nodes_show_are_followed_and_no_request_fails() {
     moved.shows(&[removed]);
     holds("the region is gone", SOON, || router.regions() == ["eu up", "us up"]);
     assert_eq!(router.answered(BRAZILIAN), "us");
-    load.goes_on();
-    load.ends_without_a_failure();
+    clients.go_on();
+    clients.end_without_a_failure();
     assert!(router.log().matches("0.0.0.0:0 is not an address").count() == 1, "{}", router.log());
     // After a restart the router knows it all, though no node shows anything.
     for node in [&eu, &us, &moved] {
