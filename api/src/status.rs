@@ -141,7 +141,7 @@ pub struct RoutedNode {
     pub name: NodeName,
     /// Whether the router's own probes find it fit to serve.
     pub up: bool,
-    /// What is wrong with it or the way to it, by the latest probe; absent if nothing is.
+    /// The fault of the node or of the way to it, by the latest probe; absent if that probe was good.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
     /// The state of the edge's circuit breaker; absent without an edge.

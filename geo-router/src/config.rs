@@ -131,7 +131,7 @@ pub enum ValueError {
     /// A country code that is not valid.
     #[error("policy.latency.table.{code}: must be an ISO 3166 code of two letters, such as DE")]
     NoSuchCountry {
-        /// What was written.
+        /// The value, as the file has it.
         code: String,
     },
     /// A failover order that misses a region.
@@ -157,7 +157,7 @@ pub enum ValueError {
     NoAddress {
         /// Its key.
         key: String,
-        /// What was written.
+        /// The value, as the file has it.
         address: SocketAddr,
     },
     /// A node with two public listeners, or none.
@@ -173,7 +173,7 @@ pub enum ValueError {
     ServerName {
         /// The key of the node.
         key: String,
-        /// What was written.
+        /// The value, as the file has it.
         name: String,
     },
     /// A list of revoked certificates without their authority.

@@ -106,7 +106,7 @@ impl ConnectError {
     }
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// Requests of clients, over sessions that are resumed.
@@ -130,7 +130,7 @@ pub(crate) struct Trusted {
     probes: Arc<ClientConfig>,
 }
 
-/// What changes when a file does: its time, which is coarse, and its length.
+/// A file's time, which is coarse, and its length: one of them changes when the file does.
 type Mark = Option<(SystemTime, u64)>;
 
 /// The way to all nodes of a deployment.

@@ -226,7 +226,7 @@ pub enum ValueError {
     /// A recipient of backups that is none.
     #[error("backup.recipients: \"{text}\" {source}")]
     BadRecipient {
-        /// What was written.
+        /// The value, as the file has it.
         text: String,
         /// What is wrong with it.
         source: BadKey,
@@ -258,7 +258,7 @@ pub enum ValueError {
     BadAddress {
         /// Which peer, from 0.
         index: usize,
-        /// What was written.
+        /// The value, as the file has it.
         address: String,
     },
     /// A peer that is this node itself.
@@ -290,7 +290,7 @@ pub enum ValueError {
     /// A policy id that is not a valid pack id.
     #[error("registry.policy = \"{policy}\": must be 1 to 40 of a-z, 0-9 and '-', as the id in a pack")]
     BadPolicy {
-        /// What was written.
+        /// The value, as the file has it.
         policy: String,
     },
     /// Neither an origin nor `*`.
@@ -298,13 +298,13 @@ pub enum ValueError {
         "http.cors_origins has \"{origin}\": must be as a browser writes it, such as https://check-in.example.org, or \"*\""
     )]
     BadOrigin {
-        /// What was written.
+        /// The value, as the file has it.
         origin: String,
     },
     /// A public URL that clients could not use as a prefix.
     #[error("registry.public_url = \"{url}\": must be http:// or https:// with a host, and no query")]
     BadUrl {
-        /// What was written.
+        /// The value, as the file has it.
         url: String,
     },
 }

@@ -80,7 +80,7 @@ pub enum ValueError {
     OutOfRange {
         /// Its key.
         key: String,
-        /// What was written.
+        /// The value, as the file has it.
         value: f64,
         /// Least.
         min: f64,

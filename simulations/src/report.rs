@@ -38,7 +38,7 @@ use page::{Page, Section, Source};
 use summary::{Summary, telling};
 use tables::Side;
 
-/// What was written.
+/// The files of a report.
 #[derive(Clone, Debug)]
 pub struct Written {
     /// The page to open.

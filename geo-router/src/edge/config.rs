@@ -174,7 +174,7 @@ pub enum EdgeConfigError {
     /// A pseudonym that cannot be part of `Via`.
     #[error("edge.name = \"{name}\": must be 1 to 40 letters, digits, \"-\", \".\" or \"_\"")]
     BadName {
-        /// What was written.
+        /// The value, as the file has it.
         name: String,
     },
     /// The secret's file cannot be used.

@@ -70,7 +70,7 @@ pub struct TlsIdentity {
     metrics: Arc<Metrics>,
 }
 
-/// What changes when a file does: its time, which is coarse, its length, and its number, because files are renamed into place.
+/// A file's time, which is coarse, its length, and its number: one of them changes when the file does, also by a rename.
 type Mark = Option<(SystemTime, u64, u64)>;
 
 /// The files at the last look.
