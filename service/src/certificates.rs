@@ -23,9 +23,6 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{self, ValueError};
 use crate::private::{self, ExposedKey};
 
-/// Bytes of a TLS record that a server sends.
-const RECORD: usize = 4 * 1_024;
-
 /// How often the files are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -148,8 +145,6 @@ impl Certificates {
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         // Sessions in tickets need no memory here, so many clients that come again are as cheap as few.
         config.ticketer = ring::Ticketer::new()?;
-        // A client that waits with a part of an answer holds whole records of it, up to 16 KiB each.
-        config.max_fragment_size = Some(RECORD);
         Ok(config)
     }
 
