@@ -18,6 +18,7 @@ use crate::common::dns::NameServer;
 use crate::common::fake::FakeNode;
 use crate::common::process::Process;
 use crate::common::recorder::Recorder;
+use crate::common::router::head;
 use crate::common::{Call, Deployment, MERIDIAN, Venue, client, holds, net, within};
 
 /// Time limit of steps that take some seconds, on a busy machine.
@@ -43,15 +44,7 @@ impl Router {
     fn start(folder: &Path, nodes: &str) -> Router {
         std::fs::create_dir_all(folder).unwrap();
         let at = net::free(net::address(), 2);
-        let head = format!(
-            r#"
-            name = "router-1"
-            data = "store"
-            [admin]
-            listen = "{}"
-            [edge]
-            listen = "{}"
-            trusted_proxies = ["127.0.0.0/8"]
+        let rules = r#"
             [health]
             interval_ms = 1000
             timeout_ms = 900
@@ -65,10 +58,8 @@ impl Router {
             [[location.overrides]]
             network = "10.2.0.0/16"
             region = "us-east"
-            "#,
-            at[0], at[1]
-        );
-        std::fs::write(folder.join("router.toml"), head + nodes).unwrap();
+            "#;
+        std::fs::write(folder.join("router.toml"), head(at[0], at[1]) + rules + nodes).unwrap();
         let process = Router::process(folder);
         let router = Router { folder: folder.to_owned(), admin: at[0], edge: at[1], process };
         holds("the router runs", SOON, || Call::new("GET", "/readyz").send(router.admin).is_ok());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::process::Process;
 use crate::common::up::REGIONS;
-use crate::common::{Call, MERIDIAN, Up, Venue, dns, holds, within};
+use crate::common::{Call, MERIDIAN, Up, Venue, dns, holds, router, within};
 use hickory_proto::op::Message;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::rr::{RData, RecordType};
@@ -300,21 +300,7 @@ fn with_capacity(up: &Up, capacity: u32) -> String {
         "latitude = 39.04, longitude = -77.49",
         "latitude = 1.35, longitude = 103.82",
     ];
-    let mut text = format!(
-        r#"
-        name = "router-1"
-        data = "store"
-        [admin]
-        listen = "{}"
-        [edge]
-        listen = "{}"
-        trusted_proxies = ["127.0.0.0/8"]
-        [policy.spill]
-        limit = 0.85
-        "#,
-        up.at(0, 1, 2),
-        up.edge()
-    );
+    let mut text = router::head(up.at(0, 1, 2), up.edge()) + "[policy.spill]\nlimit = 0.85\n";
     for (number, region) in REGIONS.into_iter().enumerate() {
         text.push_str(&format!(
             r#"

@@ -106,18 +106,27 @@ impl Router {
     }
 }
 
-/// A configuration with these nodes, each its own region. Regions return at once, and a node that is slow on a busy machine
-/// is not down.
-pub(crate) fn file(at: &[SocketAddr], nodes: &[&FakeNode]) -> String {
-    let mut text = format!(
+/// The beginning of the configuration of a router with an admin listener and an edge.
+pub(crate) fn head(admin: SocketAddr, edge: SocketAddr) -> String {
+    format!(
         r#"
         name = "router-1"
         data = "store"
         [admin]
-        listen = "{}"
+        listen = "{admin}"
         [edge]
-        listen = "{}"
+        listen = "{edge}"
         trusted_proxies = ["127.0.0.0/8"]
+        "#
+    )
+}
+
+/// A configuration with these nodes, each its own region. Regions return at once, and a node that is slow on a busy machine
+/// is not down.
+pub(crate) fn file(at: &[SocketAddr], nodes: &[&FakeNode]) -> String {
+    let mut text = head(at[0], at[1]);
+    text.push_str(&format!(
+        r#"
         [dns]
         listen = "{}"
         zone = "meridian.test"
@@ -130,8 +139,8 @@ pub(crate) fn file(at: &[SocketAddr], nodes: &[&FakeNode]) -> String {
         hold_down_s = 0
         ramp_s = 0
         "#,
-        at[0], at[1], at[2]
-    );
+        at[2]
+    ));
     for (_, place, network) in PLACES {
         text.push_str(&format!("[[location.overrides]]\nnetwork = \"{network}\"\nposition = {{ {place} }}\n"));
     }
