@@ -8,11 +8,17 @@
 //! Connecting ([`crate::connector`]) and resolving (`service::resolve`).
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use api::{HostPort, NodeName};
 use rustls_pki_types::ServerName;
 use serde::{Deserialize, Serialize};
+
+/// Whether no node can be at an address.
+pub(crate) fn leads_nowhere(ip: &IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    ip.is_unspecified() || ip.is_multicast()
+}
 
 /// The public listener of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

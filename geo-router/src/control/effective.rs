@@ -17,7 +17,7 @@ use api::members::{Member, Membership};
 use api::{HostPort, NodeName, Position, RegionId};
 
 use super::members::Members;
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, leads_nowhere};
 use crate::fleet::{Fleet, Node, Region};
 
 /// Why a change of membership is not followed.
@@ -132,11 +132,7 @@ fn reached(member: &Member, configured: &Fleet, ignored: &mut BTreeSet<Ignored>)
     }
     let host = member.public_tls.clone().or_else(|| member.public.map(HostPort::from))?;
     let node = member.name.clone();
-    let leads_nowhere = |address: SocketAddr| {
-        let ip = address.ip().to_canonical();
-        address.port() == 0 || ip.is_unspecified() || ip.is_multicast()
-    };
-    if host.literal().is_some_and(leads_nowhere) {
+    if host.literal().is_some_and(|address| address.port() == 0 || leads_nowhere(&address.ip())) {
         ignored.insert(Ignored::Address { node, address: host });
         return None;
     }

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::Observation;
 use crate::config::ResolveRules;
+use crate::endpoint::leads_nowhere;
 use crate::fleet::{Fleet, Node, Region};
 use crate::view::View;
 
@@ -92,11 +93,7 @@ async fn ask_all(wanted: BTreeSet<HostPort>, servers: &[SocketAddr]) -> Vec<(Str
 /// The addresses at which a node can be. A name server that blocks a name answers 0.0.0.0, and a router that connects to
 /// that reaches itself.
 fn leading(found: Vec<IpAddr>) -> Result<Vec<IpAddr>, String> {
-    let is_nowhere = |ip: &IpAddr| {
-        let ip = ip.to_canonical();
-        ip.is_unspecified() || ip.is_multicast()
-    };
-    let (nowhere, leading): (Vec<IpAddr>, Vec<IpAddr>) = found.into_iter().partition(is_nowhere);
+    let (nowhere, leading): (Vec<IpAddr>, Vec<IpAddr>) = found.into_iter().partition(leads_nowhere);
     match nowhere.first() {
         Some(ip) if leading.is_empty() => Err(format!("the name server answers {ip}, which leads nowhere")),
         _ => Ok(leading),

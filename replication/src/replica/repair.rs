@@ -263,7 +263,7 @@ impl<S: Storage> Replica<S> {
         let (answered, cut_short): (Vec<DocumentKey>, Vec<DocumentKey>) =
             keys.into_iter().partition(|key| repair.whole.contains(key));
         for key in cut_short {
-            self.repairs.lacking.entry(key).and_modify(|lack| lack.names_held = true);
+            self.repairs.lacking.get_mut(&key).into_iter().for_each(|lack| lack.names_held = true);
         }
         self.count_entries(&answered)?;
         for key in answered {

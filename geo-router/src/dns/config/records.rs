@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::super::wire::data_bytes;
-use super::{DnsConfigError, EXPLAIN, Nameserver, RecordSection};
+use super::validate::{below, is_explanation};
+use super::{DnsConfigError, Nameserver, RecordSection};
 use service::config;
 
 /// Most records of a zone.
@@ -48,7 +49,9 @@ pub(super) fn check(written: Vec<RecordSection>, zone: &Zone<'_>) -> Result<Vec<
     for one in written {
         let wrong =
             |why: &str| DnsConfigError::Record { name: one.name.clone(), kind: one.kind.clone(), why: why.to_owned() };
-        let name = name(&one.name, zone.apex).ok_or_else(|| {
+        let within = || below(&one.name, zone.apex, |byte| matches!(byte, b'-' | b'_'));
+        let name = if one.name == "@" { Some(zone.apex.clone()) } else { within() };
+        let name = name.ok_or_else(|| {
             wrong("its name is not one within the zone (labels of letters, digits, '-' and '_'; \"@\" is the zone itself)")
         })?;
         let kind = kind(&one.kind)
@@ -99,7 +102,7 @@ impl Zone<'_> {
         if self.nameservers.iter().any(|server| server.name == *name) {
             return Err("its name is that of a name server");
         }
-        if self.service.prepend_label(EXPLAIN).is_ok_and(|explain| explain == *name) {
+        if is_explanation(name, self.service) {
             return Err("this name explains where a client is sent");
         }
         Ok(())
@@ -110,23 +113,6 @@ fn kind(text: &str) -> Option<RecordType> {
     use RecordType::{A, AAAA, CAA, CNAME, HTTPS, MX, SRV, SVCB, TLSA, TXT};
     let all = [A, AAAA, CAA, CNAME, HTTPS, MX, SRV, SVCB, TLSA, TXT];
     all.into_iter().find(|kind| text.eq_ignore_ascii_case(&kind.to_string()))
-}
-
-/// A name within the zone, whole and in lower case.
-fn name(text: &str, apex: &Name) -> Option<Name> {
-    if text == "@" {
-        return Some(apex.clone());
-    }
-    let label = |label: &str| {
-        let allowed = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        allowed && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    if !text.split('.').all(label) {
-        return None;
-    }
-    let mut name = Name::from_ascii(text.to_ascii_lowercase()).ok()?;
-    name.set_fqdn(false);
-    name.append_domain(apex).ok()
 }
 
 /// Whether every name in the data ends at the root. A name that does not would be taken for one below the root.

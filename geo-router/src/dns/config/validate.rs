@@ -120,16 +120,21 @@ impl DnsConfig {
 fn name(key: &'static str, text: &str, parent: &Name) -> Result<Name, DnsConfigError> {
     let bad = || DnsConfigError::BadName { key, name: text.to_owned() };
     let relative = text.strip_suffix('.').filter(|_| parent.is_root()).unwrap_or(text);
+    below(relative, parent, |byte| byte == b'-').ok_or_else(bad)
+}
+
+/// `text` below `parent`, whole and in lower case. Its labels have letters, digits and the bytes that `allows` takes.
+pub(super) fn below(text: &str, parent: &Name, allows: fn(u8) -> bool) -> Option<Name> {
     let label = |label: &str| {
-        let allowed = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let allowed = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || allows(byte));
         allowed && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
     };
-    if !relative.split('.').all(label) {
-        return Err(bad());
+    if !text.split('.').all(label) {
+        return None;
     }
-    let mut name = Name::from_ascii(relative.to_ascii_lowercase()).map_err(|_| bad())?;
+    let mut name = Name::from_ascii(text.to_ascii_lowercase()).ok()?;
     name.set_fqdn(false);
-    name.append_domain(parent).map_err(|_| bad())
+    name.append_domain(parent).ok()
 }
 
 fn nameservers(
@@ -160,7 +165,8 @@ fn nameservers(
     Ok(checked)
 }
 
-fn is_explanation(name: &Name, service: &Name) -> bool {
+/// Whether the name is the one that explains where a client is sent.
+pub(super) fn is_explanation(name: &Name, service: &Name) -> bool {
     service.prepend_label(EXPLAIN).is_ok_and(|explain| explain == *name)
 }
 
