@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::super::wire::data_bytes;
-use super::validate::{below, is_explanation};
+use super::names::{below, is_explanation};
 use super::{DnsConfigError, Nameserver, RecordSection};
 use service::config;
 

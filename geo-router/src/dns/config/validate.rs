@@ -7,7 +7,8 @@ use std::path::Path;
 use hickory_proto::rr::Name;
 use service::config;
 
-use super::{DnsConfig, DnsSection, DnsTlsConfig, EXPLAIN, NameserverSection, RateLimitConfig, records};
+use super::names::{below, is_explanation};
+use super::{DnsConfig, DnsSection, DnsTlsConfig, NameserverSection, RateLimitConfig, records};
 use super::{Nameserver, RateLimitSection};
 use service::certificates::CertificateSection;
 
@@ -123,20 +124,6 @@ fn name(key: &'static str, text: &str, parent: &Name) -> Result<Name, DnsConfigE
     below(relative, parent, |byte| byte == b'-').ok_or_else(bad)
 }
 
-/// `text` below `parent`, whole and in lower case. Its labels have letters, digits and the bytes that `allows` takes.
-pub(super) fn below(text: &str, parent: &Name, allows: fn(u8) -> bool) -> Option<Name> {
-    let label = |label: &str| {
-        let allowed = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || allows(byte));
-        allowed && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    if !text.split('.').all(label) {
-        return None;
-    }
-    let mut name = Name::from_ascii(text.to_ascii_lowercase()).ok()?;
-    name.set_fqdn(false);
-    name.append_domain(parent).ok()
-}
-
 fn nameservers(
     written: Vec<NameserverSection>,
     zone: &Name,
@@ -163,11 +150,6 @@ fn nameservers(
         checked.push(Nameserver { name, addresses });
     }
     Ok(checked)
-}
-
-/// Whether the name is the one that explains where a client is sent.
-pub(super) fn is_explanation(name: &Name, service: &Name) -> bool {
-    service.prepend_label(EXPLAIN).is_ok_and(|explain| explain == *name)
 }
 
 fn rate_limit(written: RateLimitSection) -> Result<RateLimitConfig, DnsConfigError> {
