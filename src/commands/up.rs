@@ -167,6 +167,9 @@ fn tell(event: ChildEvent) {
                 process.name
             );
         }
+        ChildEvent::Replaced { process, by } => {
+            say!("\n{at}  {} was replaced by process {by}; Ctrl-C here does not stop that.", process.name);
+        }
         ChildEvent::Returned { process } => {
             say!("{at}  {} is started again, as the drill had ordered.", process.name);
         }

@@ -16,7 +16,7 @@ use crate::common::fake::FakeNode;
 use crate::common::process::Process;
 use crate::common::router::{AMERICAN, EUROPEAN, Router, SOON, hold};
 use crate::common::traffic::Traffic;
-use crate::common::{Call, MERIDIAN, client, dns, holds, net, within};
+use crate::common::{Call, MERIDIAN, Up, client, dns, holds, net, within};
 
 /// Replacements in a row, unless `MERIDIAN_REPLACEMENTS` says how many.
 const REPLACEMENTS: usize = 4;
@@ -283,6 +283,21 @@ fn strangers_at_the_socket_change_nothing() {
     }
     let mut old = router.replace();
     assert!(old.ended(SOON).0.success());
+}
+
+/// As the README has an operator do it.
+#[test]
+fn up_says_that_its_router_was_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let up = Up::start(&folder.path().join("data"), 1);
+    let mut command = Command::new(MERIDIAN);
+    command.args(["router", "--replace", "--config"]).arg(up.data.join("router-1/router.toml"));
+    let successor = Process::logged(&mut command, &folder.path().join("successor.log"));
+    let said = || std::fs::read_to_string(up.data.with_extension("out")).unwrap();
+    holds("`up` says so", SOON, || said().contains("router-1 was replaced by process"));
+    assert!(!said().contains("died") && !said().contains("is back"), "{}", said());
+    assert!(said().contains(&format!("by process {};", successor.pid())), "{}", said());
+    Call::new("GET", "/v1/cluster").to(up.edge()).expect(200);
 }
 
 #[test]

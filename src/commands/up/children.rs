@@ -31,6 +31,9 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often `up` looks whether a drill lets a process return.
 const RETURN_EVERY: Duration = Duration::from_millis(100);
+/// How often `up` looks whether a router that has ended well was replaced, and how many times.
+const SUCCESSOR_EVERY: Duration = Duration::from_millis(50);
+const SUCCESSOR_LOOKS: u32 = 20;
 /// Number of unanswered looks after which a node that was started by hand counts as gone.
 const LOOKS: u32 = 3;
 
@@ -39,6 +42,8 @@ const LOOKS: u32 = 3;
 pub(super) enum ChildEvent {
     /// A child ended by itself or was killed; a drill may have said when it returns.
     Died { process: Process, how: String, returns: Option<Timestamp> },
+    /// A router was replaced by another process.
+    Replaced { process: Process, by: Pid },
     /// A child was started again, as a drill had said.
     Returned { process: Process },
     /// A node that was added to the deployment is started.
@@ -205,8 +210,8 @@ fn log_end(process: &Process) -> String {
 
 /// Why a task no longer waits for its child.
 enum End {
-    /// It has ended by itself; how.
-    Died(String),
+    /// It has ended by itself; how, and whether that was well.
+    Died { how: String, well: bool },
     /// Everything stops.
     Ordered,
     /// It was removed from the deployment.
@@ -230,12 +235,15 @@ impl Watched {
             let _stdin = child.stdin.take();
             let id = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
             let ended = tokio::select! {
-                status = child.wait() => End::Died(status.map_or_else(|error| error.to_string(), describe)),
+                status = child.wait() => match status {
+                    Ok(status) => End::Died { how: describe(status), well: status.success() },
+                    Err(error) => End::Died { how: error.to_string(), well: false },
+                },
                 _ = orders.wait_for(|order| *order != Order::Run) => End::Ordered,
                 () = self.removed() => End::Removed,
             };
-            let how = match ended {
-                End::Died(how) => how,
+            let (how, well) = match ended {
+                End::Died { how, well } => (how, well),
                 End::Ordered => return self.stop(child).await,
                 End::Removed => {
                     let how = if self.stop(child).await { "stopped" } else { "killed, because it did not stop" };
@@ -244,14 +252,16 @@ impl Watched {
                 }
             };
             self.forget_other(id);
-            self.tell(ChildEvent::Died {
-                process: self.process.clone(),
-                how,
-                returns: self.returns().map(|(at, _)| at),
+            let may_be_replaced = well && self.process.role == "router";
+            let by = if may_be_replaced { self.successor(id).await } else { None };
+            let process = self.process.clone();
+            self.tell(match by {
+                Some(by) => ChildEvent::Replaced { process, by },
+                None => ChildEvent::Died { process, how, returns: self.returns().map(|(at, _)| at) },
             });
             tokio::select! {
                 again = self.again(id) => child = again,
-                () = self.look() => return true,
+                () = self.look(by.is_some()) => return true,
                 _ = orders.wait_for(|order| *order != Order::Run) => return true,
             }
         }
@@ -336,9 +346,23 @@ impl Watched {
         false
     }
 
-    /// Looks repeatedly whether the node was started by hand.
-    async fn look(&self) {
-        let (mut back, mut silent) = (false, 0);
+    /// The process that has replaced a router which ended well. It writes its id once it serves, and the old one may end a
+    /// moment earlier.
+    async fn successor(&self, dead: Option<Pid>) -> Option<Pid> {
+        let mut looks = tokio::time::interval(SUCCESSOR_EVERY);
+        for _ in 0..SUCCESSOR_LOOKS {
+            looks.tick().await;
+            let running = deployment::running(&self.process.pid_file()).filter(|pid| Some(*pid) != dead);
+            if running.is_some() {
+                return running;
+            }
+        }
+        None
+    }
+
+    /// Looks repeatedly whether the node was started by hand; `back` if it is there already.
+    async fn look(&self, mut back: bool) {
+        let mut silent = 0;
         let mut looks = tokio::time::interval(LOOK_EVERY);
         loop {
             looks.tick().await;
