@@ -2,7 +2,7 @@
 //!
 //! The path of a request: [`listen`] reads it, [`request_check`] checks its head, [`service::client`] determines the client,
 //! [`limit`] its rate, and [`cache`] answers what is public. [`forward`] walks regions and nodes in the order of the view and of
-//! [`balance`], under [`breaker`]s, the table of [`retry`] and the [`budget`]. [`hop_headers`] cleans heads in both directions, and
+//! [`balance`], under [`breaker`]s ([`exclusion`]), the table of [`retry`] and the [`budget`]. [`hop_headers`] cleans heads in both directions, and
 //! [`body`] streams.
 //!
 //! # Invariants
@@ -23,6 +23,7 @@ mod breaker;
 mod budget;
 mod cache;
 mod config;
+mod exclusion;
 mod expected_wait;
 mod forward;
 mod forwarding;

@@ -33,6 +33,12 @@ pub struct RegionView {
     pub nodes_up: Vec<bool>,
 }
 
+impl RegionView {
+    fn is_well(&self) -> bool {
+        self.state.serves() || self.state == RegionState::Drained
+    }
+}
+
 /// The route of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route {
@@ -112,8 +118,12 @@ impl View {
     /// Whether a region is down while another one is well, that is serves or is drained. The edge asks such a region
     /// only if the others have failed, never because they are full.
     pub(crate) fn is_spare(&self, region: RegionIndex) -> bool {
-        let is_well = |state: RegionState| state.serves() || state == RegionState::Drained;
-        self.regions[region.at()].state == RegionState::Down && self.regions.iter().any(|other| is_well(other.state))
+        self.regions[region.at()].state == RegionState::Down && self.regions.iter().any(RegionView::is_well)
+    }
+
+    /// Whether a region serves or is drained, so that it answers.
+    pub(crate) fn is_well(&self, region: RegionIndex) -> bool {
+        self.regions[region.at()].is_well()
     }
 
     /// Whether a node is up by this router's own probes.

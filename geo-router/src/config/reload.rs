@@ -115,6 +115,7 @@ fn changed_edge(old: &EdgeConfig, new: &EdgeConfig) -> Vec<&'static str> {
         rate_limit,
         cache,
         capacity_limit,
+        hedge_after,
     } = old;
     changed(&[
         ("edge.listen", new.listen == *listen),
@@ -132,6 +133,7 @@ fn changed_edge(old: &EdgeConfig, new: &EdgeConfig) -> Vec<&'static str> {
         ("edge.rate_limit", new.rate_limit == *rate_limit),
         ("edge.cache", new.cache == *cache),
         ("edge.capacity_limit", new.capacity_limit == *capacity_limit),
+        ("edge.hedge_after_ms", new.hedge_after == *hedge_after),
     ])
 }
 

@@ -59,6 +59,8 @@ pub struct EdgeConfig {
     pub cache: Option<CacheRules>,
     /// The part of a region's capacity that is used.
     pub capacity_limit: f64,
+    /// After how long without an answer a read or a PUT is sent to a second node as well.
+    pub hedge_after: Option<Duration>,
 }
 
 /// Limits per client and for all clients together.
@@ -125,7 +127,9 @@ pub struct BreakerRules {
     pub failures: u32,
     /// The part of failures within a window that opens it.
     pub ratio: f64,
-    /// The least number of requests in a window for which `ratio` counts.
+    /// By how much this part must be above that of the other nodes together to open it.
+    pub above_others: f64,
+    /// The least number of requests in a window for which `ratio` and `above_others` count.
     pub requests: u32,
     /// The window.
     pub window: Duration,
@@ -133,6 +137,8 @@ pub struct BreakerRules {
     pub open: Duration,
     /// How long it stays open at most.
     pub open_max: Duration,
+    /// The part of the nodes that may be excluded at one time.
+    pub most_excluded: f64,
 }
 
 /// The rate limit of a client prefix.

@@ -8,10 +8,12 @@
 //! - No node is tried twice for one request, except on a new connection if an idle one turned out to be closed.
 //! - There is another attempt only if [`retry::again`] allows it and the [`budget`](super::budget) pays for it.
 //! - At most one attempt of a request goes past an open breaker.
+//! - At most one hedge waits beside an attempt ([`hedge`]).
 //! - A 404 of one region never hides that another region may have done the request.
 //! - A request uses the view and the tables of its beginning. If its region is removed meanwhile it ends there in peace.
 
 mod attempt;
+mod hedge;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,10 +25,12 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tokio::time::Instant;
 
+use self::attempt::{Attempt, Plan};
 use super::Edge;
 use super::balance::HashKeys;
 use super::body::Prepared;
 use super::budget::RetryToken;
+use super::exclusion::{Permit, Witness};
 use super::expected_wait::expected_wait;
 use super::forwarding::{Now, Tables};
 use super::limit::Urgency;
@@ -46,6 +50,8 @@ pub(super) struct Answered {
     /// The body, if it was already read.
     pub(super) read: Option<Bytes>,
     pub(super) lease: Lease,
+    /// Sees how the rest of the answer ends.
+    pub(super) witness: Option<Witness>,
 }
 
 /// A request that is being sent.
@@ -53,19 +59,19 @@ pub(super) struct Sending<'a> {
     pub(super) edge: &'a Edge,
     pub(super) now: Now,
     pub(super) parts: &'a Parts,
-    pub(super) body: Prepared,
     pub(super) asked: HashKeys<'a>,
     pub(super) urgency: Urgency,
     pub(super) sticky: Option<NodeId>,
     pub(super) websocket: bool,
-    /// The problem for a client that did not send its whole body.
-    pub(super) withdrawn: Option<Problem>,
-    /// The region that first answered that it does not know the venue.
-    pub(super) unknown_in: Option<RegionIndex>,
 }
 
 /// The progress of the request.
 struct ForwardState {
+    body: Prepared,
+    /// The problem for a client that did not send its whole body.
+    withdrawn: Option<Problem>,
+    /// The region that first answered that it does not know the venue.
+    unknown_in: Option<RegionIndex>,
     until: Instant,
     /// How long one node may be silent.
     silence_limit: Duration,
@@ -75,6 +81,8 @@ struct ForwardState {
     last: Option<AttemptOutcome>,
     /// Another attempt needs a token of the budget.
     costs_a_token: bool,
+    /// The token of the next attempt, if it is paid already.
+    paid: Option<RetryToken>,
     /// Where nodes were silent.
     silent_in: Vec<RegionIndex>,
     /// An attempt went past an open breaker.
@@ -90,6 +98,13 @@ struct ForwardState {
 /// The retry budget is used up.
 struct OutOfBudget;
 
+/// Whether a node is tried.
+enum Choice {
+    Take(Permit, Option<RetryToken>),
+    Skip,
+    Over,
+}
+
 /// Whether the pass goes on.
 enum Step {
     Next,
@@ -99,9 +114,12 @@ enum Step {
 
 impl Sending<'_> {
     /// The first good answer of a node, or the problem for the client.
-    pub(super) async fn run(mut self, ranking: Vec<RegionIndex>) -> Result<Answered, Problem> {
+    pub(super) async fn run(self, body: Prepared, ranking: Vec<RegionIndex>) -> Result<Answered, Problem> {
         let waits = expected_wait(self.parts.uri.query(), &self.parts.headers);
         let mut progress = ForwardState {
+            body,
+            withdrawn: None,
+            unknown_in: None,
             until: Instant::now() + self.edge.config.timeouts.request + waits,
             silence_limit: self.edge.config.timeouts.answer + waits,
             attempts: 0,
@@ -109,6 +127,7 @@ impl Sending<'_> {
             orders: vec![None; self.now.view.regions.len()],
             last: None,
             costs_a_token: false,
+            paid: None,
             silent_in: Vec::new(),
             is_past_breakers: false,
             is_overloaded: false,
@@ -116,13 +135,12 @@ impl Sending<'_> {
             fallback_answer: None,
             full: false,
         };
-        match self.walk(&ranking, &mut progress).await {
+        let answered = self.walk(&ranking, &mut progress).await;
+        // The token of an attempt for which there was no node.
+        progress.paid.take().into_iter().for_each(|token| self.edge.budget.give_back(token));
+        match answered.or_else(|| progress.fallback_answer.take()) {
             Some(answered) => Ok(answered),
-            None => {
-                let idempotent = self.is_idempotent();
-                let answered = progress.fallback_answer.take();
-                answered.ok_or_else(|| self.withdrawn.unwrap_or_else(|| progress.problem(idempotent)))
-            }
+            None => Err(progress.withdrawn.take().unwrap_or_else(|| progress.problem(self.is_idempotent()))),
         }
     }
 
@@ -136,9 +154,9 @@ impl Sending<'_> {
         api::pages::is_idempotent(method, self.parts.uri.path()) && !(may_change && is_conditional)
     }
 
-    async fn walk(&mut self, ranking: &[RegionIndex], progress: &mut ForwardState) -> Option<Answered> {
+    async fn walk(&self, ranking: &[RegionIndex], progress: &mut ForwardState) -> Option<Answered> {
         if let Some(node) = self.sticky.filter(|node| self.may_stay(*node)) {
-            match self.try_node(node, Pass::Well, progress).await {
+            match self.try_node(node, Pass::Well, ranking, progress).await {
                 Step::Done(answered) => return Some(*answered),
                 Step::Over => return None,
                 Step::Next => {}
@@ -151,12 +169,8 @@ impl Sending<'_> {
                 continue;
             }
             for region in ranking {
-                let at = region.at();
-                let asked = self.asked;
-                let order =
-                    progress.orders[at].get_or_insert_with(|| self.now.tables.balancer.order(*region, &asked)).clone();
-                for node in order {
-                    match self.try_node(NodeId { region: *region, node }, pass, progress).await {
+                for node in self.order(*region, progress) {
+                    match self.try_node(NodeId { region: *region, node }, pass, ranking, progress).await {
                         Step::Done(answered) => return Some(*answered),
                         Step::Over => return None,
                         Step::Next => {}
@@ -173,43 +187,84 @@ impl Sending<'_> {
         (state.serves() || state == RegionState::Drained) && self.now.view.is_up(node)
     }
 
-    async fn try_node(&mut self, node: NodeId, pass: Pass, progress: &mut ForwardState) -> Step {
+    /// The order in which the nodes of a region are tried, the same for the whole request.
+    fn order(&self, region: RegionIndex, progress: &mut ForwardState) -> Vec<usize> {
+        let order = || self.now.tables.balancer.order(region, &self.asked);
+        progress.orders[region.at()].get_or_insert_with(order).clone()
+    }
+
+    /// Tries a node, if the pass has it try that node; if the node is slow, another one beside it.
+    async fn try_node(&self, node: NodeId, pass: Pass, ranking: &[RegionIndex], progress: &mut ForwardState) -> Step {
+        let (permit, token) = match self.choose(node, pass, false, progress) {
+            Choice::Take(permit, token) => (permit, token),
+            Choice::Skip => return Step::Next,
+            Choice::Over => return Step::Over,
+        };
+        let plan = self.plan(node, permit, progress);
+        let delay = self.hedge_delay(progress).filter(|delay| *delay < plan.silence_limit);
+        let mut attempt = std::pin::pin!(self.attempt(plan, progress.body.hand_over()));
+        match delay {
+            Some(delay) => self.hedged((node, attempt), token, (delay, ranking), progress).await,
+            None => self.fold(attempt.as_mut().await, token, progress),
+        }
+    }
+
+    fn plan(&self, node: NodeId, permit: Permit, progress: &ForwardState) -> Plan {
+        let silence_limit = progress.silence_limit.min(progress.until.saturating_duration_since(Instant::now()));
+        Plan { node, permit, silence_limit, unknown_in: progress.unknown_in }
+    }
+
+    /// Whether a node is tried now, and if so, permission and payment for it.
+    fn choose(&self, node: NodeId, pass: Pass, is_hedge: bool, progress: &mut ForwardState) -> Choice {
         // Another node of that region does not know the venue either.
-        if progress.tried.contains(&node) || self.unknown_in == Some(node.region) {
-            return Step::Next;
+        if progress.tried.contains(&node) || progress.unknown_in == Some(node.region) {
+            return Choice::Skip;
         }
         // The next node of a region that hangs would be silent too, so the next region comes first.
         if pass == Pass::Well && progress.silent_in.contains(&node.region) {
-            return Step::Next;
+            return Choice::Skip;
         }
-        let (edge, tables) = (self.edge, self.now.tables.clone());
+        let (edge, tables) = (self.edge, &self.now.tables);
         if !pass.tries(&self.now.view, node, progress.full) {
-            return Step::Next;
+            return Choice::Skip;
         }
         let permit = match pass {
-            Pass::PastBreakers if progress.is_past_breakers => return Step::Over,
+            Pass::PastBreakers if progress.is_past_breakers => return Choice::Over,
             Pass::PastBreakers => tables.breakers.force(node),
             Pass::Well | Pass::All | Pass::Anywhere => match tables.breakers.admit(node) {
                 Some(permit) => permit,
-                None => return Step::Next,
+                None => return Choice::Skip,
             },
         };
-        let Ok(token) = self.pay(progress) else { return Step::Over };
+        let Ok(token) = self.pay(is_hedge, progress) else { return Choice::Over };
         let now = Instant::now().into_std();
         if !pass.ignores_limits() && !tables.capacity.take(now, node.region, self.urgency) {
             token.into_iter().for_each(|token| edge.budget.give_back(token));
             progress.full = true;
-            return Step::Next;
+            return Choice::Skip;
         }
         match progress.last {
+            _ if is_hedge => edge.metrics.hedged("sent"),
             None => edge.budget.request(now),
             Some(last) => edge.metrics.retried(last.name()),
         }
         progress.is_past_breakers |= pass == Pass::PastBreakers;
         progress.attempts += 1;
         progress.tried.push(node);
-        let silence_limit = progress.silence_limit.min(progress.until.saturating_duration_since(Instant::now()));
-        let (outcome, answered) = self.attempt(node, permit, silence_limit, &mut progress.may_be_done).await;
+        Choice::Take(permit, token)
+    }
+
+    /// Takes what an attempt came to into the progress, and says whether there is another one.
+    fn fold(&self, attempt: Attempt, token: Option<RetryToken>, progress: &mut ForwardState) -> Step {
+        let Attempt { node, outcome, answered, body, withdrawn, may_be_done, paid } = attempt;
+        let edge = self.edge;
+        progress.body = body;
+        progress.withdrawn = withdrawn;
+        progress.paid = paid.or(progress.paid.take());
+        progress.may_be_done |= may_be_done;
+        if outcome == AttemptOutcome::UnknownVenue {
+            progress.unknown_in = Some(node.region);
+        }
         if let Some(token) = token
             // What one node could not take must not become load on the others, also if they can.
             && outcome.is_given_back()
@@ -232,7 +287,7 @@ impl Sending<'_> {
             };
             drop(progress.fallback_answer.take_if(is_no));
         }
-        let again = retry::again(self.is_idempotent(), outcome, self.body.is_there())
+        let again = retry::again(self.is_idempotent(), outcome, progress.body.is_there())
             && !is_overloaded_again
             && progress.silent_in.len() < MOST_SILENCES
             && progress.attempts < edge.config.retry.attempts
@@ -249,11 +304,15 @@ impl Sending<'_> {
     }
 
     /// The token for another attempt, if it needs one. An error means that the budget has none left.
-    fn pay(&self, progress: &ForwardState) -> Result<Option<RetryToken>, OutOfBudget> {
-        let Some(last) = progress.last.filter(|_| progress.costs_a_token) else { return Ok(None) };
-        let token = self.edge.budget.take(Instant::now().into_std());
+    fn pay(&self, is_hedge: bool, progress: &mut ForwardState) -> Result<Option<RetryToken>, OutOfBudget> {
+        let reason = match progress.last {
+            _ if is_hedge => "hedge",
+            Some(last) if progress.costs_a_token => last.name(),
+            _ => return Ok(None),
+        };
+        let token = progress.paid.take().or_else(|| self.edge.budget.take(Instant::now().into_std()));
         if token.is_none() {
-            self.edge.metrics.retry_refused(last.name());
+            self.edge.metrics.retry_refused(reason);
         }
         token.map(Some).ok_or(OutOfBudget)
     }

@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::balance::Balancer;
-use super::breaker;
 use super::config::EdgeConfig;
+use super::exclusion;
 use super::limit::Capacity;
 use super::metrics::EdgeMetrics;
 use super::pool::Pool;
@@ -31,7 +31,7 @@ use crate::view::View;
 pub(super) struct Tables {
     pub(super) fleet: Arc<Fleet>,
     pub(super) balancer: Arc<Balancer>,
-    pub(super) breakers: breaker::Breakers,
+    pub(super) breakers: Arc<exclusion::Breakers>,
     pub(super) pool: Pool,
     pub(super) capacity: Capacity,
     pub(super) sticky: Option<Sticky>,
@@ -40,7 +40,13 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    fn new(config: &EdgeConfig, metrics: &EdgeMetrics, fleet: &Arc<Fleet>, before: Option<&Tables>) -> Tables {
+    fn new(
+        config: &EdgeConfig,
+        metrics: &Arc<EdgeMetrics>,
+        views: &watch::Receiver<Arc<View>>,
+        fleet: &Arc<Fleet>,
+        before: Option<&Tables>,
+    ) -> Tables {
         let (balancer, pool) = match before {
             None => {
                 let balancer = Arc::new(Balancer::new(config.balance, fleet));
@@ -54,11 +60,13 @@ impl Tables {
                 (balancer, pool)
             }
         };
-        let known = before.map(|before| &before.breakers);
+        let known = before.map(|before| &*before.breakers);
         let name = |name: &RegionId| HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static(""));
+        let (views, metrics) = (views.clone(), Arc::clone(metrics));
+        let breakers = exclusion::Breakers::new(config.breaker, Arc::clone(fleet), views, metrics, known);
         Tables {
             balancer,
-            breakers: breaker::Breakers::new(config.breaker, Arc::clone(fleet), metrics, known),
+            breakers: Arc::new(breakers),
             pool,
             capacity: Capacity::new(fleet, config.capacity_limit, Instant::now()),
             sticky: config.sticky.then(|| Sticky::new(&config.secret, fleet)),
@@ -88,7 +96,7 @@ pub(super) struct Forwarding {
 impl Forwarding {
     /// Tables for the fleet of the present view.
     pub(super) fn new(config: EdgeConfig, views: watch::Receiver<Arc<View>>, metrics: Arc<EdgeMetrics>) -> Forwarding {
-        let tables = Tables::new(&config, &metrics, &views.borrow().fleet, None);
+        let tables = Tables::new(&config, &metrics, &views, &Arc::clone(&views.borrow().fleet), None);
         Forwarding { config, metrics, views, tables: ArcSwap::from_pointee(tables), building: Mutex::new(()) }
     }
 
@@ -100,7 +108,8 @@ impl Forwarding {
             // Another caller may have built them meanwhile. The view is read again under the lock, otherwise a caller
             // that was slow could bring tables of an earlier fleet back.
             self.fitting().unwrap_or_else(|Now { view, tables }| {
-                let tables = Arc::new(Tables::new(&self.config, &self.metrics, &view.fleet, Some(&tables)));
+                let tables =
+                    Arc::new(Tables::new(&self.config, &self.metrics, &self.views, &view.fleet, Some(&tables)));
                 self.tables.store(Arc::clone(&tables));
                 Now { view, tables }
             })

@@ -11,6 +11,7 @@ use prometheus::{
     exponential_buckets,
 };
 
+use super::breaker::Reason;
 use super::streams::StreamEnd;
 use crate::fleet::Fleet;
 use crate::metrics::retain;
@@ -27,6 +28,9 @@ pub struct EdgeMetrics {
     retries_refused: IntCounterVec,
     refused: IntCounterVec,
     breakers: IntGaugeVec,
+    hedges: IntCounterVec,
+    exclusions: IntCounterVec,
+    exclusions_refused: IntCounterVec,
     cache: IntCounterVec,
     streams_ended: IntCounterVec,
     upstream_seconds: Histogram,
@@ -84,6 +88,21 @@ impl EdgeMetrics {
                 registry,
                 IntGaugeVec::new(opts("breaker_state", "0 closed, 1 half-open, 2 open"), &["region", "node"]),
             )?,
+            hedges: counters(
+                "hedges_total",
+                "Requests that were sent to a second node because the first was slow: sent, and of these won or lost",
+                &["result"],
+            )?,
+            exclusions: counters(
+                "exclusions_total",
+                "Times that a node was excluded because it failed requests, by reason",
+                &["region", "node", "reason"],
+            )?,
+            exclusions_refused: counters(
+                "exclusions_refused_total",
+                "Failures after which a node was not excluded because too few others serve",
+                &["region", "node"],
+            )?,
             cache: counters("cache_total", "Requests that may be answered from the cache, by result", &["result"])?,
             streams_ended: counters(
                 "streams_ended_total",
@@ -140,6 +159,19 @@ impl EdgeMetrics {
         self.upstream_seconds.observe(took.as_secs_f64());
     }
 
+    pub(super) fn hedged(&self, result: &str) {
+        self.hedges.with_label_values(&[result]).inc();
+    }
+
+    pub(super) fn excluded(&self, region: &str, node: &str, reason: Reason) {
+        self.exclusions.with_label_values(&[region, node, reason.name()]).inc();
+    }
+
+    /// A node that should have been excluded was kept.
+    pub(super) fn kept(&self, region: &str, node: &str) {
+        self.exclusions_refused.with_label_values(&[region, node]).inc();
+    }
+
     /// The series of one node's breaker.
     pub(super) fn breaker(&self, region: &str, node: &str) -> IntGauge {
         self.breakers.with_label_values(&[region, node])
@@ -148,10 +180,13 @@ impl EdgeMetrics {
     /// Removes the series of regions and nodes that are not in this fleet.
     pub(super) fn forget_others(&self, fleet: &Fleet) {
         retain(&self.requests, |labels| labels["region"] == EDGE || fleet.find(labels["region"]).is_some());
-        retain(&self.breakers, |labels| {
-            let region = fleet.find(labels["region"]).map(|region| fleet.region(region));
-            region.is_some_and(|region| region.nodes.iter().any(|node| node.name.as_str() == labels["node"]))
-        });
+        let is_node = |region: &str, node: &str| {
+            let region = fleet.find(region).map(|region| fleet.region(region));
+            region.is_some_and(|region| region.nodes.iter().any(|one| one.name.as_str() == node))
+        };
+        retain(&self.breakers, |labels| is_node(labels["region"], labels["node"]));
+        retain(&self.exclusions, |labels| is_node(labels["region"], labels["node"]));
+        retain(&self.exclusions_refused, |labels| is_node(labels["region"], labels["node"]));
     }
 }
 

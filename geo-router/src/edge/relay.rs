@@ -3,11 +3,12 @@
 //! # Invariants
 //! - If a node's body breaks off, the client's connection (HTTP/2: stream) breaks off too; it never ends cleanly. Only a
 //!   stream of events ends cleanly before its node ends it ([`super::streams`]).
+//! - An answer that its node breaks off is a failure of the node ([`super::exclusion`]).
 //! - The connection to the node goes back to the pool only after the whole body was read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{Either, Full};
@@ -17,6 +18,7 @@ use tokio::time::Sleep;
 
 use super::body::Cut;
 use super::cache::Filling;
+use super::exclusion::{CLIENT_IS_SLOW, Witness};
 use super::listen::UnderWay;
 use super::pool::Lease;
 use super::streams::{self, Boundary, UntilEnd};
@@ -75,6 +77,10 @@ pub(super) struct Relay {
     idle: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     broke_off: IntCounter,
+    /// Sees how the answer ends. `None` once that is known.
+    witness: Option<Witness>,
+    /// When the client last took something or was waiting.
+    taken: Instant,
     stream: Option<Stream>,
 }
 
@@ -86,8 +92,17 @@ struct Stream {
 }
 
 impl Relay {
-    pub(super) fn new(body: Incoming, lease: Lease, idle: Duration, broke_off: IntCounter) -> Relay {
-        let mut relay = Relay { body, lease: Some(lease), filling: None, idle, timer: None, broke_off, stream: None };
+    pub(super) fn new(
+        body: Incoming,
+        lease: Lease,
+        idle: Duration,
+        broke_off: IntCounter,
+        witness: Option<Witness>,
+    ) -> Relay {
+        let lease = Some(lease);
+        let taken = Instant::now();
+        let mut relay =
+            Relay { body, lease, filling: None, idle, timer: None, broke_off, witness, taken, stream: None };
         relay.end_if_ended();
         relay
     }
@@ -100,6 +115,8 @@ impl Relay {
 
     /// This is a stream of events, which ends when `until_end` resolves.
     pub(super) fn ends_by(&mut self, until_end: UntilEnd) {
+        // It has no end by which it could be judged.
+        self.witness.iter_mut().for_each(Witness::is_good);
         self.stream = Some(Stream { until_end: Some(until_end), boundary: Boundary::default() });
     }
 
@@ -115,6 +132,9 @@ impl Relay {
         }
         if let Some(filling) = self.filling.take() {
             filling.finish();
+        }
+        if let Some(mut witness) = self.witness.take() {
+            witness.is_good();
         }
     }
 
@@ -135,6 +155,8 @@ impl Relay {
         if let Poll::Ready(last) = self.poll_farewell(cx) {
             return Poll::Ready(last.map(Ok));
         }
+        let waited = self.taken.elapsed();
+        self.taken = Instant::now();
         let cut = match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 self.timer = None;
@@ -165,6 +187,12 @@ impl Relay {
             }
         };
         self.broke_off.inc();
+        // A client that takes nothing for long may be why the node gave up, unless the client waited for the node.
+        if let Some(witness) = self.witness.take()
+            && (waited < CLIENT_IS_SLOW || self.timer.is_some())
+        {
+            witness.broke_off();
+        }
         tracing::debug!(error = &cut as &dyn std::error::Error, "an answer broke off");
         Poll::Ready(Some(Err(cut)))
     }

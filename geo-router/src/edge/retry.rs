@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | it was never sent | again | again |
 //! | the connection broke, or the node stayed silent | again | no: it may have been done |
+//! | the node was found to be out while the request waited there | again | it waits on: it may have been done |
 //! | the node said 502, 503 or 504 | again | no: a stopping node says 503 to writes that may be durable |
 //! | the node said 503 `overloaded` or `busy` | again, once | no |
 //! | the node said 404 `no-such-venue`, the first one to say so | again | again: nothing was done |
@@ -36,6 +37,8 @@ pub(super) enum AttemptOutcome {
     Broke,
     /// No answer in time.
     Silent,
+    /// The node was found to be out while the request waited for its answer.
+    Lost,
     /// The client did not send the whole request, which says nothing about the node.
     Withdrawn,
     /// The node answered that it does not know the venue, and no other region was asked before.
@@ -53,7 +56,7 @@ impl AttemptOutcome {
     #[must_use]
     pub(super) fn is_failure(self) -> bool {
         match self {
-            AttemptOutcome::NeverLeft | AttemptOutcome::Broke | AttemptOutcome::Silent => true,
+            AttemptOutcome::NeverLeft | AttemptOutcome::Broke | AttemptOutcome::Silent | AttemptOutcome::Lost => true,
             // A node that refuses what is too much goes on with the rest. Without it all of its requests would go to the
             // others.
             AttemptOutcome::Overloaded => false,
@@ -93,6 +96,7 @@ impl AttemptOutcome {
             AttemptOutcome::NeverLeft => "never-left",
             AttemptOutcome::Broke => "broke",
             AttemptOutcome::Silent => "silent",
+            AttemptOutcome::Lost => "lost",
             AttemptOutcome::Withdrawn => "withdrawn",
             AttemptOutcome::UnknownVenue => "unknown-venue",
             AttemptOutcome::NoRoom => "no-room",
@@ -128,7 +132,7 @@ mod tests {
                 assert!(!again(idempotent, outcome, false), "{outcome:?}");
             }
         }
-        let unclear = [AttemptOutcome::Broke, AttemptOutcome::Silent, AttemptOutcome::Overloaded];
+        let unclear = [AttemptOutcome::Broke, AttemptOutcome::Silent, AttemptOutcome::Lost, AttemptOutcome::Overloaded];
         for outcome in unclear.into_iter().chain(failed) {
             assert!(again(true, outcome, true), "{outcome:?}");
             assert!(!again(true, outcome, false), "{outcome:?}");
@@ -148,6 +152,7 @@ mod tests {
             (AttemptOutcome::UnknownVenue, false, true),
             (AttemptOutcome::Broke, true, false),
             (AttemptOutcome::Silent, true, false),
+            (AttemptOutcome::Lost, true, false),
             (AttemptOutcome::NoRoom, true, false),
             (AttemptOutcome::Overloaded, true, false),
             (status(503), true, false),

@@ -16,6 +16,7 @@ use service::unread::Watched;
 use super::balance::{HashKeys, happens, venue};
 use super::body::{Prepared, prepare};
 use super::cache::{self, Cache, Flight, LookupResult, Stored, Turn};
+use super::exclusion::Witness;
 use super::forward::{Answered, Sending};
 use super::listen::{Connection, UnderWay};
 use super::problem::{Kind, Problem, closes};
@@ -161,15 +162,12 @@ impl Edge {
             edge: self,
             now,
             parts: &admitted.parts,
-            body,
             urgency: limit::Urgency::of(&admitted.parts, is_beyond_plan),
             asked: HashKeys { client: admitted.client, venue: venue(admitted.parts.uri.path()) },
             sticky: admitted.sticky,
             websocket: admitted.websocket.is_some(),
-            withdrawn: None,
-            unknown_in: None,
         };
-        let result = sending.run(ranking).await;
+        let result = sending.run(body, ranking).await;
         if let Err(problem) = &result {
             self.metrics.refused(match problem.kind() {
                 Kind::Shed if is_beyond_plan => "shed",
@@ -182,11 +180,12 @@ impl Edge {
 
     /// A node's answer in the form that the client gets.
     fn answer(self: &Arc<Self>, answered: Answered, admitted: Admitted<'_>) -> Response<Origin> {
-        let Answered { node, tables, mut response, read, lease } = answered;
+        let Answered { node, tables, mut response, read, lease, mut witness } = answered;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = admitted.websocket
         {
             let upstream = hyper::upgrade::on(&mut response);
+            witness.iter_mut().for_each(Witness::is_good);
             upgrade::tunnel(self, admitted.connection.clone(), client, upstream, lease);
             let mut response = response.map(|_| Either::Left(bytes::Bytes::new()));
             response.headers_mut().insert(REGION, tables.regions[node.region.at()].clone());
@@ -220,7 +219,7 @@ impl Edge {
             None => {
                 let is_stream = streams::is_stream(&response);
                 response.map(|body| {
-                    let mut relay = Relay::new(body, lease, idle, broke_off);
+                    let mut relay = Relay::new(body, lease, idle, broke_off, witness);
                     if is_stream {
                         relay.ends_by(self.stream_of(&tables.fleet, node));
                     }

@@ -4,6 +4,8 @@
 //! sends it to a node that serves. It ends when the router stops, when its node goes, when a verdict finds its node or its
 //! region down, and when an operator orders maintenance for the region.
 //!
+//! The same verdicts decide when a request that may be sent twice no longer waits at its node ([`until_lost`]).
+//!
 //! # Invariants
 //! - Only an answer of `text/event-stream` without a length ends early. The end of any other answer would be taken for the
 //!   whole of it.
@@ -44,6 +46,13 @@ api::named! {
         Maintenance = "maintenance",
         /// Its node or its region is down.
         Down = "down",
+    }
+}
+
+impl StreamEnd {
+    /// Whether the node gives no answer any more. Under maintenance it still ends what it has begun.
+    fn is_loss(self) -> bool {
+        matches!(self, StreamEnd::Gone | StreamEnd::Down)
     }
 }
 
@@ -140,6 +149,38 @@ async fn until_end(
             Some(_) => {}
             None => was_in = true,
         }
+    }
+}
+
+/// Waits until a node to which a request was sent by `view` is lost: a verdict finds it or its region down, or it goes,
+/// while another node serves. A node that was out by `view` already, or that had gone when the request was sent, must
+/// have been in first.
+pub(super) async fn until_lost(view: &View, node: NodeId, mut views: watch::Receiver<Arc<View>>) {
+    views.mark_unchanged();
+    // A view that came between `view` and the line above must not be missed.
+    let mut is_news = !std::ptr::eq(Arc::as_ptr(&views.borrow()), view);
+    // Made only when the view changes, because most requests are answered before.
+    let mut known: Option<(Source, bool)> = None;
+    let mut is_first = true;
+    loop {
+        if is_news {
+            let (source, was_in) = known.get_or_insert_with(|| {
+                let source = Source::of(&view.fleet, node);
+                let was_out = source.is_out(view).is_some_and(StreamEnd::is_loss);
+                let had_gone = is_first && source.is_out(&views.borrow()) == Some(StreamEnd::Gone);
+                (source, !was_out && !had_gone)
+            });
+            match source.is_out(&views.borrow_and_update()).is_some_and(StreamEnd::is_loss) {
+                true if *was_in => return,
+                true => {}
+                false => *was_in = true,
+            }
+        }
+        if views.changed().await.is_err() {
+            // The control plane has ended, so nothing changes any more.
+            return std::future::pending().await;
+        }
+        (is_news, is_first) = (true, false);
     }
 }
 

@@ -91,7 +91,8 @@ async fn the_next_node_of_the_region_comes_before_the_next_region() {
 async fn only_repeatable_requests_leave_a_hanging_node() {
     let (eu, us) = (RawNode::start(|_, _| Act::Hang).await, RawNode::named("us").await);
     // The node that does not hang must answer in this time.
-    let world = World::new([&[eu.address], &[us.address], &[]], "[timeouts]\nanswer_ms = 1000").await;
+    let world =
+        World::new([&[eu.address], &[us.address], &[]], "hedge_after_ms = 0\n[timeouts]\nanswer_ms = 1000").await;
     assert_eq!(world.ask(&put("/", "", "x")).await.body, "us");
     let reply = world.ask(&post("x")).await;
     assert_eq!((reply.status, reply.header("retry-after")), (504, None), "{}", reply.raw);

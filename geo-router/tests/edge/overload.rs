@@ -143,7 +143,7 @@ async fn if_all_nodes_fail_the_requests_do_not_multiply() {
 
 #[tokio::test]
 async fn if_all_nodes_hang_the_requests_do_not_multiply_and_end_soon() {
-    let (world, nodes) = all(|| Act::Hang, "[timeouts]\nanswer_ms = 1000").await;
+    let (world, nodes) = all(|| Act::Hang, "hedge_after_ms = 0\n[timeouts]\nanswer_ms = 1000").await;
     let begun = Instant::now();
     let (statuses, _) = load(&world, 8).await;
     assert!(statuses.iter().all(|(_, status)| *status == 504), "{statuses:?}");

@@ -39,6 +39,11 @@ impl Prepared {
         !matches!(self, Prepared::Gone)
     }
 
+    /// Whether it is in memory, so that it can be sent any number of times.
+    pub(in crate::edge) fn is_kept(&self) -> bool {
+        matches!(self, Prepared::Whole(_))
+    }
+
     /// The body for an attempt, and how to see that it makes progress.
     pub(in crate::edge) fn take(&mut self) -> (Outgoing, Option<UploadProgress>) {
         match std::mem::replace(self, Prepared::Gone) {
@@ -51,6 +56,14 @@ impl Prepared {
                 (Either::Right(*streamed), Some(progress))
             }
             Prepared::Gone => (Either::Left(Full::default()), None),
+        }
+    }
+
+    /// The body for an attempt that owns it: a copy if it is kept, otherwise the body itself.
+    pub(in crate::edge) fn hand_over(&mut self) -> Prepared {
+        match self {
+            Prepared::Whole(bytes) => Prepared::Whole(bytes.clone()),
+            Prepared::Once(_) | Prepared::Gone => std::mem::replace(self, Prepared::Gone),
         }
     }
 

@@ -42,6 +42,10 @@ pub(super) fn edge(section: EdgeSection, base: &Path) -> Result<EdgeConfig, Edge
         rate_limit: rate_limit(section.rate_limit)?,
         cache: cache(section.cache)?,
         capacity_limit: fraction("capacity_limit", section.capacity_limit)?,
+        hedge_after: match section.hedge_after_ms {
+            0 => None,
+            after => Some(millis("hedge_after_ms", after)?),
+        },
     })
 }
 
@@ -123,10 +127,12 @@ fn breaker(written: BreakerSection) -> Result<BreakerRules, EdgeConfigError> {
     Ok(BreakerRules {
         failures: small("breaker.failures", written.failures, 1, 1_000)?,
         ratio: fraction("breaker.ratio", written.ratio)?,
+        above_others: fraction("breaker.above_others", written.above_others)?,
         requests: small("breaker.requests", written.requests, 1, 1_000_000)?,
         window: millis("breaker.window_ms", written.window_ms)?,
         open,
         open_max: Duration::from_millis(written.open_max_ms),
+        most_excluded: fraction("breaker.most_excluded", written.most_excluded)?,
     })
 }
 

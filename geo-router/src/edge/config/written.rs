@@ -40,6 +40,9 @@ pub struct EdgeSection {
     /// The part of a region's `capacity` that is used; beyond it requests go elsewhere or are refused.
     #[serde(default = "capacity_limit")]
     pub capacity_limit: f64,
+    /// After how many milliseconds without an answer a GET, HEAD or PUT is sent to a second node as well; 0 is never.
+    #[serde(default = "hedge_after_ms")]
+    pub hedge_after_ms: u64,
     /// `[edge.tls]`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSection>,
@@ -71,6 +74,11 @@ fn capacity_limit() -> f64 {
     0.85
 }
 
+/// Above a round trip between any two regions and a commit, so that a distant node alone causes no hedge.
+fn hedge_after_ms() -> u64 {
+    300
+}
+
 impl EdgeSection {
     /// The defaults, with this listener.
     #[must_use]
@@ -83,6 +91,7 @@ impl EdgeSection {
             sticky: false,
             secret_file: None,
             capacity_limit: capacity_limit(),
+            hedge_after_ms: hedge_after_ms(),
             tls: None,
             limits: LimitsSection::default(),
             timeouts: TimeoutsSection::default(),
@@ -235,14 +244,18 @@ numbers! {
         failures: u64 = 5,
         /// The part of failures within a window after which a node is excluded.
         ratio: f64 = 0.5,
-        /// How many requests a window must have for that.
+        /// A node is also excluded if its part of failures is this much above that of the other nodes together.
+        above_others: f64 = 0.2,
+        /// How many requests a window must have for `ratio` and `above_others`, of the node and of the others.
         requests: u64 = 20,
         /// The window in milliseconds.
         window_ms: u64 = 10_000,
-        /// How long a node is excluded at first, in milliseconds; doubled each time it fails again.
+        /// How long a node is excluded at first, in milliseconds; doubled each time it fails again soon.
         open_ms: u64 = 1_000,
         /// How long a node is excluded at most, in milliseconds.
         open_max_ms: u64 = 30_000,
+        /// The part of the nodes that may be excluded at one time. One of several always may, the last one never.
+        most_excluded: f64 = 0.7,
     }
 }
 
