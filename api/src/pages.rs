@@ -2,15 +2,34 @@
 
 use hyper::Method;
 
-/// Whether doing the request twice has the same effect as once: HTTP's idempotent methods (RFC 9110, section 9.2.2), and
-/// the forms of check-ins (`/c/`) and receipts (`/r/`), because each names the visit that it makes or changes.
+/// Forms of the console that only read, or that put what they hold in the place of what was.
+const REPEATABLE_FORMS: [&str; 6] = [
+    "/console/login",
+    "/console/logout",
+    "/console/guests",
+    "/console/export",
+    "/console/contacts",
+    "/console/settings",
+];
+
+/// Whether doing the request twice has the same effect as once: HTTP's idempotent methods (RFC 9110, section 9.2.2), the
+/// forms of check-ins (`/c/`) and receipts (`/r/`), because each names the visit that it makes or changes, and most forms of
+/// the console.
 #[must_use]
 pub fn is_idempotent(method: &Method, path: &str) -> bool {
     match *method {
         Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS => true,
-        Method::POST => path.starts_with("/c/") || path.starts_with("/r/"),
+        Method::POST => path.starts_with("/c/") || path.starts_with("/r/") || REPEATABLE_FORMS.contains(&path),
         _ => false,
     }
+}
+
+/// Whether the request may be under way at two nodes at once: it may be done twice, and neither answer differs because the
+/// other node has done it. After an erasure, one of two nodes would say that there is no such visit.
+#[must_use]
+pub fn may_be_hedged(method: &Method, path: &str) -> bool {
+    let erases = *method == Method::DELETE || path.starts_with("/r/");
+    is_idempotent(method, path) && (method.is_safe() || !erases)
 }
 
 /// Whether a person opens this path in a browser: a page, or a path that leads nowhere. Everything below `/v1/` is for
@@ -24,7 +43,7 @@ pub fn is_page(path: &str) -> bool {
 mod tests {
     use hyper::Method;
 
-    use super::{is_idempotent, is_page};
+    use super::{REPEATABLE_FORMS, is_idempotent, is_page, may_be_hedged};
 
     #[test]
     fn a_person_opens_pages_and_wrong_addresses() {
@@ -38,9 +57,20 @@ mod tests {
             assert!(is_idempotent(&method, "/v1/venues"), "{method}");
         }
         assert!(is_idempotent(&Method::POST, "/c/venue/area") && is_idempotent(&Method::POST, "/r/visit"));
-        for path in ["/v1/venues", "/v1/venues/v/visits", "/console", "/c", "/"] {
+        assert!(REPEATABLE_FORMS.iter().all(|path| is_idempotent(&Method::POST, path)));
+        for path in ["/v1/venues", "/v1/venues/v/visits", "/console", "/console/register", "/console/slips", "/c", "/"]
+        {
             assert!(!is_idempotent(&Method::POST, path), "{path}");
         }
         assert!(!is_idempotent(&Method::PATCH, "/c/venue"));
+    }
+
+    #[test]
+    fn what_erases_is_at_one_node_at_a_time() {
+        let at_two =
+            [(Method::PUT, "/v1/x"), (Method::GET, "/r/x"), (Method::POST, "/c/x"), (Method::POST, "/console/guests")];
+        assert!(at_two.iter().all(|(method, path)| may_be_hedged(method, path)));
+        let at_one = [(Method::DELETE, "/v1/x"), (Method::POST, "/r/x"), (Method::POST, "/console/slips")];
+        assert!(!at_one.iter().any(|(method, path)| may_be_hedged(method, path)));
     }
 }

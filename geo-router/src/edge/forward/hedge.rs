@@ -1,6 +1,6 @@
-//! Hedging: a read or a PUT whose node has not answered after a while is sent to the next node as well.
+//! Hedging: a read or a check-in whose node has not answered after a while is sent to the next node as well.
 //!
-//! PUT is safe, because a visit has the guest's own id and a repeat has the effect of one. See "The Tail at Scale" (Dean
+//! A check-in is safe, because it names its visit and a repeat has the effect of one. See "The Tail at Scale" (Dean
 //! and Barroso, 2013) and Envoy's `hedge_policy`.
 //!
 //! # Invariants
@@ -17,7 +17,6 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use hyper::Method;
 use hyper::header::{ACCEPT, HeaderMap};
 use tokio::time::{Instant, timeout};
 
@@ -51,12 +50,12 @@ impl Sending<'_> {
     /// How long this request waits for its first node alone; `None` if it is not hedged.
     pub(super) fn hedge_delay(&self, progress: &ForwardState) -> Option<Duration> {
         let after = self.edge.config.hedge_after?;
-        let (method, headers) = (&self.parts.method, &self.parts.headers);
-        let may_be_hedged = matches!(*method, Method::GET | Method::HEAD | Method::PUT)
+        let (method, path) = (&self.parts.method, self.parts.uri.path());
+        let may_be_hedged = api::pages::may_be_hedged(method, path)
             && self.is_idempotent()
             && progress.body.is_kept()
             && !self.websocket
-            && !is_stream(self.parts.uri.path(), headers);
+            && !is_stream(path, &self.parts.headers);
         // A node that waits as it was asked is not slow.
         may_be_hedged.then(|| after + expected_wait(self.parts.uri.query(), &HeaderMap::new()))
     }
