@@ -39,6 +39,7 @@
 
 mod arrivals;
 mod file;
+mod generator;
 mod keyring;
 mod keys;
 mod memory;

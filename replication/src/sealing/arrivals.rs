@@ -2,7 +2,8 @@
 
 use super::KeyName;
 use super::file::{self, TreeFile};
-use super::tree::{Kept, Node, Punctured, Tree};
+use super::generator::Node;
+use super::tree::{Kept, Punctured, Tree};
 use crate::key::DocumentName;
 use crate::storage::StorageError;
 

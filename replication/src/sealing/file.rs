@@ -31,7 +31,8 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
 
-use super::tree::{self, Kept, Node, Place};
+use super::generator::Node;
+use super::tree::{self, Kept, Place};
 
 const MAGIC: [u8; 16] = *b"meridian keys 1\n";
 const HEADER: usize = 64;
@@ -177,7 +178,8 @@ fn checksum(salt: &[u8; 16], body: &[u8]) -> [u8; 7] {
 #[cfg(test)]
 mod tests {
     use super::{HEADER, SLOT, SecretFile, TreeFile, encode_slot};
-    use crate::sealing::tree::{Node, Place, Punctured, Tree};
+    use crate::sealing::generator::Node;
+    use crate::sealing::tree::{Place, Punctured, Tree};
 
     fn new() -> Vec<u8> {
         TreeFile::encode_new(*b"salt of one hour", &Node([7; 16]))

@@ -10,7 +10,7 @@ use aes_gcm_siv::{Aes128GcmSiv, Nonce, Tag};
 
 use super::arrivals::{Arrivals, NoLeaf, Unwritten};
 use super::file::{Generation, SecretFile, TreeFile};
-use super::tree::Node;
+use super::generator::Node;
 use super::{KeyName, RandomBytes};
 use crate::key::{Bucket, DocumentKey, DocumentName};
 use crate::storage::StorageError;

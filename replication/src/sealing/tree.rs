@@ -2,9 +2,8 @@
 //! functions", 1986), from which leaves can be taken out for good.
 //!
 //! # Construction
-//! A node is 16 bytes. Its children are `P0(n) xor n` and `P1(n) xor n`, where `P0` and `P1` are AES-128 under two fixed,
-//! public keys. A leaf lies 64 levels below the root, at a 64-bit path. A tree is a *cover*: nodes whose subtrees
-//! do not overlap. Puncturing at a leaf replaces the node above it by the siblings along the way down, so that every
+//! A node is 16 bytes, and the [`generator`](super::generator) makes two children of it. A leaf lies 64 levels below the
+//! root, at a 64-bit path. A tree is a *cover*: nodes whose subtrees do not overlap. Puncturing at a leaf replaces the node above it by the siblings along the way down, so that every
 //! other leaf can still be derived (Boneh and Waters 2013; Kiayias et al. 2013; Boyle, Goldwasser and Ivan 2014).
 //!
 //! # Why a punctured leaf is gone
@@ -21,51 +20,8 @@
 //! which takes 24 bytes of memory.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use aes::Aes128;
-use aes::cipher::{Array, BlockCipherEncrypt as _, KeyInit as _};
-use zeroize::Zeroize;
-
-/// Levels below the root.
-const DEPTH: u8 = 64;
-
-/// The two public permutations of the generator.
-struct Generator {
-    children: [Aes128; 2],
-}
-
-impl Generator {
-    fn new() -> Generator {
-        let cipher = |key: &[u8; 16]| Aes128::new(&Array::from(*key));
-        Generator { children: [cipher(b"meridian child 0"), cipher(b"meridian child 1")] }
-    }
-
-    /// Puts the child in the place of the node.
-    fn descend(&self, node: &mut Node, bit: usize) {
-        let mut block = Array::from(node.0);
-        self.children[bit].encrypt_block(&mut block);
-        let mixed = u128::from_ne_bytes(block.into()) ^ u128::from_ne_bytes(node.0);
-        node.0 = mixed.to_ne_bytes();
-    }
-}
-
-/// 16 secret bytes: a node of the tree, or a leaf, which is a key. Overwritten when it is dropped.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Node(pub(super) [u8; 16]);
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-/// Shows nothing of the secret.
-impl fmt::Debug for Node {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Node(..)")
-    }
-}
+use super::generator::{DEPTH, Generator, Node};
 
 /// The place of a node: the first `depth` bits of `path`; the other bits are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,11 +71,6 @@ impl Place {
 /// The first `depth` bits.
 fn mask(depth: u8) -> u64 {
     u64::MAX.checked_shl(u32::from(DEPTH - depth)).unwrap_or_default()
-}
-
-/// The bit by which the path to `leaf` leaves a node at `depth`.
-fn branch(leaf: u64, depth: u8) -> usize {
-    usize::from(leaf >> (DEPTH - 1 - depth) & 1 == 1)
 }
 
 /// A node of a cover, and where it is kept.
@@ -232,9 +183,7 @@ impl Tree {
     pub(super) fn leaf(&self, leaf: u64) -> Option<Node> {
         let (top, kept) = self.above(leaf)?;
         let mut node = kept.node.clone();
-        for depth in top..DEPTH {
-            self.generator.descend(&mut node, branch(leaf, depth));
-        }
+        self.generator.descend(&mut node, leaf, top..DEPTH);
         Some(node)
     }
 
@@ -259,11 +208,8 @@ impl Tree {
         let Subtree::Whole(Kept { mut node, slot }) = std::mem::replace(at, Subtree::Gone) else { return };
         punctured.removed.push(slot);
         let mut beside = Vec::with_capacity(usize::from(DEPTH - top));
-        for depth in top..DEPTH {
-            let bit = branch(leaf, depth);
-            let mut sibling = Kept { node: node.clone(), slot: self.next_slot };
-            self.generator.descend(&mut sibling.node, 1 - bit);
-            self.generator.descend(&mut node, bit);
+        for (depth, sibling) in (top..).zip(self.generator.siblings(&mut node, leaf, top..DEPTH)) {
+            let sibling = Kept { node: sibling, slot: self.next_slot };
             self.next_slot += 1;
             punctured.added.push((Place::above(leaf ^ 1 << (DEPTH - 1 - depth), depth + 1), sibling.clone()));
             beside.push(Subtree::Whole(sibling));
