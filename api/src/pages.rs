@@ -2,14 +2,16 @@
 
 use hyper::Method;
 
-/// Forms of the console that only read, or that put what they hold in the place of what was.
-const REPEATABLE_FORMS: [&str; 6] = [
+/// Forms of the console that only read, that name what they make, or that put what they hold in the place of what was.
+const REPEATABLE_FORMS: [&str; 8] = [
     "/console/login",
     "/console/logout",
+    "/console/register",
     "/console/guests",
     "/console/export",
     "/console/contacts",
     "/console/settings",
+    "/console/slips",
 ];
 
 /// Whether doing the request twice has the same effect as once: HTTP's idempotent methods (RFC 9110, section 9.2.2), the
@@ -58,8 +60,7 @@ mod tests {
         }
         assert!(is_idempotent(&Method::POST, "/c/venue/area") && is_idempotent(&Method::POST, "/r/visit"));
         assert!(REPEATABLE_FORMS.iter().all(|path| is_idempotent(&Method::POST, path)));
-        for path in ["/v1/venues", "/v1/venues/v/visits", "/console", "/console/register", "/console/slips", "/c", "/"]
-        {
+        for path in ["/v1/venues", "/v1/venues/v/visits", "/console", "/console/close", "/c", "/"] {
             assert!(!is_idempotent(&Method::POST, path), "{path}");
         }
         assert!(!is_idempotent(&Method::PATCH, "/c/venue"));
@@ -70,7 +71,7 @@ mod tests {
         let at_two =
             [(Method::PUT, "/v1/x"), (Method::GET, "/r/x"), (Method::POST, "/c/x"), (Method::POST, "/console/guests")];
         assert!(at_two.iter().all(|(method, path)| may_be_hedged(method, path)));
-        let at_one = [(Method::DELETE, "/v1/x"), (Method::POST, "/r/x"), (Method::POST, "/console/slips")];
+        let at_one = [(Method::DELETE, "/v1/x"), (Method::POST, "/r/x"), (Method::POST, "/console/close")];
         assert!(!at_one.iter().any(|(method, path)| may_be_hedged(method, path)));
     }
 }

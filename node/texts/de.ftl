@@ -60,6 +60,7 @@ checkin-foot = Ohne Konto, ohne Standort, ohne Cookies.
 checkin-foot-offline = Geht auch ohne Netz: dann senden wir, sobald Sie wieder online sind.
 checkin-remember = Meine Angaben auf diesem Gerät merken
 checkin-refusing = Im Augenblick können hier keine Besuche gespeichert werden. Bitte füllen Sie das Formular trotzdem aus und senden Sie es ab: die meisten Geräte behalten es und senden es später. Sagt Ihres etwas anderes, bitten Sie das Personal um einen Papierzettel.
+checkin-incomplete = Das Formular kam nicht vollständig an, deshalb wurde nichts gespeichert. Ihre Eingaben sind noch da: bitte senden Sie es noch einmal ab.
 checkin-not-stored = Ihr Besuch wurde nicht gespeichert, weil der Dienst überlastet ist oder repariert wird. Ihre Eingaben sind noch da: bitte senden Sie sie in einer Minute noch einmal ab, oder bitten Sie das Personal um einen Papierzettel.
 
 ## Fehler eines Formulars

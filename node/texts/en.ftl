@@ -60,6 +60,7 @@ checkin-foot = No account, no location, no cookies.
 checkin-foot-offline = Works without a network too: your check-in is sent as soon as you are online again.
 checkin-remember = Remember my details on this device
 checkin-refusing = This place cannot store check-ins at the moment. Please fill in the form and send it all the same: most devices keep it and send it later. If yours says otherwise, ask the staff for a paper slip.
+checkin-incomplete = The form did not arrive whole, so nothing was stored. What you typed is still here: please send it again.
 checkin-not-stored = Your check-in was not stored, because the service is busy or being repaired. Nothing you typed is lost: please send it again in a minute, or ask the staff for a paper slip.
 
 ## Errors of a form

@@ -6,6 +6,7 @@
 //! # Invariants
 //! - The page is there while the node refuses writes, and says so.
 //! - A form that is not accepted comes back with everything that was typed.
+//! - A form that names no visit is not accepted, because a router may send it to two nodes, which would make two visits.
 
 use std::sync::Arc;
 
@@ -90,13 +91,14 @@ pub(in super::super) async fn accept(call: Call) -> Answered {
     let place = find(&call, venues::find_kept(&app, call.venue()?, &session)?);
     let parts = call.parts;
     let form = Form::read(&parts.headers, call.body).await?;
-    let (venue, now) = (place.known.venue.id, app.now(&session.status));
-    let (id, secret) = match form.identity() {
-        Some(identity) => identity,
-        None => identity(now)?,
-    };
+    let venue = place.known.venue.id;
     let persons = form.persons();
     let area = place.area.clone().unwrap_or_else(|| form.get("area").trim().to_owned());
+    let Some((id, secret)) = form.identity() else {
+        let trouble = Some(texts.text("checkin-incomplete").into_owned());
+        let typed = Typed { persons, area, trouble, ..Typed::default() };
+        return form_page(&app, texts, &parts, &session, &place, StatusCode::UNPROCESSABLE_ENTITY, typed);
+    };
     let body = VisitBody {
         area: Some(area.clone()).filter(|area| !area.is_empty()),
         persons: persons.iter().map(|(_, person)| person.clone()).collect(),

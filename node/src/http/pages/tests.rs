@@ -109,12 +109,35 @@ async fn a_check_in_that_is_refused_for_its_time_learns_the_time() {
     }
 }
 
+/// A router may send a form to two nodes, and two ids would be two visits.
+#[tokio::test]
+async fn a_form_that_names_no_visit_is_not_accepted_and_comes_back_with_one() {
+    let api = Api::start().await;
+    let venue = api.venue().await;
+    let typed = [("name-1", "Zoë"), ("phone-1", "030 1111")];
+    let wrong = [("visit", "01a2318b-1483-85ce-bc18-00bde9a33b81"), ("secret", "H7QetPkIM9WbTS8qNAXE7w")];
+    for identity in [&wrong[..0], &wrong[..1], &wrong[..]] {
+        let page = api.form(&path(&venue), &[identity, &typed[..]].concat()).await;
+        assert_eq!((page.status, page.body.contains("did not arrive whole")), (422, true), "{page:?}");
+        assert!(page.body.contains("value=\"Zoë\""), "{page:?}");
+        let identity = [("visit", hidden(&page, "visit")), ("secret", hidden(&page, "secret"))];
+        assert_ne!(identity[0], wrong[0]);
+    }
+    let page = api.form(&path(&venue), &typed).await;
+    let identity = [("visit", hidden(&page, "visit")), ("secret", hidden(&page, "secret"))];
+    assert_eq!(api.form(&path(&venue), &[&identity[..], &typed[..]].concat()).await.status, 200);
+    let list = venue.list(&api, "/guests", "text/csv").await;
+    assert_eq!(list.body.matches("Zoë").count(), 1, "{list:?}");
+}
+
 #[tokio::test]
 async fn a_wrong_form_comes_back_with_what_was_typed() {
     let api = Api::start().await;
     let venue = api.venue_of(&json!({"name": "V", "timezone": "Europe/Berlin", "areas": ["Bar"]})).await;
-    let fields = [("name-1", "<b>"), ("phone-1", "x"), ("name-3", "Third"), ("area", "Cellar")];
-    let page = api.form(&path(&venue), &fields).await;
+    let form = api.ask("GET", &path(&venue), &[], None).await;
+    let identity = [("visit", hidden(&form, "visit")), ("secret", hidden(&form, "secret"))];
+    let typed = [("name-1", "<b>"), ("phone-1", "x"), ("name-3", "Third"), ("area", "Cellar")];
+    let page = api.form(&path(&venue), &[&identity[..], &typed[..]].concat()).await;
     assert_eq!(page.status, 422);
     is_private(&page);
     for wanted in [
