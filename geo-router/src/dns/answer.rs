@@ -6,11 +6,14 @@
 //! - An answer that depends on the client states the network for which it holds: a leaf of the merged, disjoint table,
 //!   which health never changes. Every other answer, and every negative one, holds for all (scope 0; RFC 7871, section
 //!   7.4).
+//! - The addresses of the client's own region come first in an answer. Those of further regions follow as far as they fit,
+//!   and are never a reason to truncate it.
 //! - Over UDP an answer is no longer than the client accepts, and no longer than `udp_size`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::answers::{Answers, NameRecords, RecordSet};
+use super::config::MOST_REGIONS;
 use super::edns::ClientSubnet;
 use super::query::{self, DropReason, Fault, Query, Question};
 use super::wire::{
@@ -92,6 +95,8 @@ struct Reply<'a> {
 enum Records<'a> {
     None,
     Kept(&'a RecordSet),
+    /// The addresses of several regions, the client's own first.
+    Regions([Option<&'a RecordSet>; MOST_REGIONS]),
     Made(RecordSet),
     /// The SOA record; the zone's name begins at this offset within the question's name.
     Start(usize),
@@ -161,14 +166,31 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
         (NameRecords::Routed(_), TYPE_A | TYPE_AAAA) => {
             let client = Client::of(subnet, from);
             let route = answers.view.route(client.address);
-            let addresses = &answers.regions[route.region.at()];
-            let reply = kept(if question.kind == TYPE_A { &addresses.a } else { &addresses.aaaa });
-            if matches!(reply.records, Records::Start(_)) {
-                return reply;
+            let addresses = |region: RegionIndex| {
+                let of_region = &answers.regions[region.at()];
+                if question.kind == TYPE_A { &of_region.a } else { &of_region.aaaa }
+            };
+            // Another region is no substitute: clients prefer IPv6, so they would leave their region for it.
+            if addresses(route.region).count == 0 {
+                return negative(Rcode::NoError);
+            }
+            let mut regions = [route.region; MOST_REGIONS];
+            let takes = |region: RegionIndex| answers.takes_more[region.at()] && addresses(region).count > 0;
+            let count = answers.view.others(&route, takes, &mut regions[..answers.regions_per_answer]);
+            let mut sets = [None; MOST_REGIONS];
+            for (set, region) in sets.iter_mut().zip(&regions[..count]) {
+                *set = Some(addresses(*region));
             }
             let known = answers.view.places.place(route.leaf.class).is_known();
             let routed = Routed { region: route.region, reason: route.reason, source: client.source, known };
-            Reply { routed: Some(routed), scope: client.scope(route.leaf.prefix), ..reply }
+            let scope = client.scope(route.leaf.prefix);
+            Reply {
+                rcode: Rcode::NoError,
+                authoritative: true,
+                records: Records::Regions(sets),
+                scope,
+                routed: Some(routed),
+            }
         }
         // An alias stands alone at its name, and is the answer whatever is asked for (RFC 1034, section 3.6.2).
         (NameRecords::Fixed(sets) | NameRecords::Routed(sets), kind) => {
@@ -237,22 +259,31 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &An
     let room = usize::from(limit).saturating_sub(always);
 
     let (mut counts, mut authority, mut additional) = ([0_u16; 3], None, &[][..]);
-    let mut records = match &reply.records {
-        Records::Kept(set) => Some(*set),
-        Records::Made(set) => Some(set),
-        Records::None | Records::Start(_) => None,
+    let mut sets = match &reply.records {
+        Records::Kept(set) => [Some(*set), None, None, None],
+        Records::Made(set) => [Some(set), None, None, None],
+        Records::Regions(sets) => *sets,
+        Records::None | Records::Start(_) => [None; MOST_REGIONS],
     };
     let mut truncated = asked.limited;
-    if let Some(set) = records {
+    if let Some(set) = sets[0] {
         truncated |= set.bytes.len() > room;
         if truncated {
-            records = None;
-        } else {
-            counts[0] = set.count;
+            sets = [None; MOST_REGIONS];
+        } else if set.bytes.len() + set.additional.len() <= room {
             // Additional records were not asked for, so leaving them out is not a reason to ask again.
-            if set.bytes.len() + set.additional.len() <= room {
-                additional = &set.additional;
-                counts[2] = set.additional_count;
+            additional = &set.additional;
+            counts[2] = set.additional_count;
+        }
+        // The first one fits. The order of regions has no gaps: behind one that does not fit there is no other.
+        let mut left = room;
+        for slot in &mut sets {
+            match slot.and_then(|set| left.checked_sub(set.bytes.len()).map(|left| (set.count, left))) {
+                Some((count, now)) => (counts[0], left) = (counts[0] + count, now),
+                None => {
+                    left = 0;
+                    *slot = None;
+                }
             }
         }
     } else if let Records::Start(zone) = reply.records {
@@ -272,9 +303,7 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &An
     out.extend_from_slice(&[0, u8::from(query.question.is_some())]);
     counts.iter().for_each(|count| out.extend_from_slice(&count.to_be_bytes()));
     out.extend_from_slice(question);
-    if let Some(set) = records {
-        out.extend_from_slice(&set.bytes);
-    }
+    sets.iter().flatten().for_each(|set| out.extend_from_slice(&set.bytes));
     if let Some(owner) = authority {
         out.extend_from_slice(&owner.to_be_bytes());
         out.extend_from_slice(&answers.negative);

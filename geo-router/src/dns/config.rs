@@ -32,6 +32,9 @@ pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection
 use service::certificates::CertificateSection;
 use service::config::Listen;
 
+/// Most regions in one answer.
+pub(super) const MOST_REGIONS: usize = 4;
+
 /// The label below the service for explanations.
 pub(super) const EXPLAIN: &str = "explain";
 
@@ -60,6 +63,8 @@ pub struct DnsConfig {
     pub static_ttl: u32,
     /// TTL in seconds of negative answers.
     pub negative_ttl: u32,
+    /// The number of regions in an answer that depends on the client, from 1 to 4: its own first, then the next ones.
+    pub regions_per_answer: usize,
     /// The largest answer over UDP, in bytes.
     pub edns_udp_size: u16,
     /// The rate limit per network.

@@ -8,6 +8,7 @@ mod battery;
 mod craft;
 mod gdnsd;
 mod properties;
+mod regions;
 mod server;
 mod streams;
 mod world;

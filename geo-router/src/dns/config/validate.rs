@@ -8,7 +8,7 @@ use hickory_proto::rr::Name;
 use service::config;
 
 use super::names::{below, is_explanation};
-use super::{DnsConfig, DnsSection, DnsTlsConfig, NameserverSection, RateLimitConfig, records};
+use super::{DnsConfig, DnsSection, DnsTlsConfig, MOST_REGIONS, NameserverSection, RateLimitConfig, records};
 use super::{Nameserver, RateLimitSection};
 use service::certificates::CertificateSection;
 
@@ -98,6 +98,12 @@ impl DnsConfig {
             ttl_max,
             static_ttl,
             negative_ttl: config::whole("dns.negative_ttl_s", section.negative_ttl_s.unwrap_or(ttl_min), 1, 86_400)?,
+            regions_per_answer: config::whole(
+                "dns.regions_per_answer",
+                section.regions_per_answer,
+                1,
+                MOST_REGIONS as u64,
+            )?,
             // No resolver expects a truncated answer below 512; above 4096 fragments get lost on the way.
             edns_udp_size: config::whole("dns.edns_udp_size", section.edns_udp_size, 512, 4_096)?,
             rate_limit: rate_limit(section.rate_limit)?,

@@ -41,6 +41,9 @@ pub struct DnsSection {
     /// TTL of negative answers; `ttl_min_s` unless it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negative_ttl_s: Option<u32>,
+    /// Number of regions in an answer that depends on the client, from 1 to 4.
+    #[serde(default = "regions_per_answer")]
+    pub regions_per_answer: usize,
     /// Largest answer over UDP in bytes.
     #[serde(default = "edns_udp_size")]
     pub edns_udp_size: u16,
@@ -131,6 +134,10 @@ fn static_ttl_s() -> u32 {
     3_600
 }
 
+fn regions_per_answer() -> usize {
+    1
+}
+
 fn edns_udp_size() -> u16 {
     1_232
 }
@@ -153,6 +160,7 @@ impl DnsSection {
             ttl_max_s: ttl_max_s(),
             static_ttl_s: static_ttl_s(),
             negative_ttl_s: None,
+            regions_per_answer: regions_per_answer(),
             edns_udp_size: edns_udp_size(),
             connections: connections(),
             nameservers,
