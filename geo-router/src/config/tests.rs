@@ -283,3 +283,11 @@ fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
         assert_eq!((now.dns, now.peers), (running.dns.clone(), running.peers.clone()));
     }
 }
+
+#[test]
+fn dns_tells_the_name_of_the_router_unless_it_has_another_one() {
+    let nsid = |line: &str| load(&EXAMPLE.replace("# nsid = \"router-1\"\n", line)).unwrap().dns.unwrap().nsid;
+    for (line, told) in [("", "router-1"), ("nsid = \"fra-1\"\n", "fra-1"), ("nsid = \"\"\n", "")] {
+        assert_eq!(nsid(line), told);
+    }
+}

@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::answers::{Answers, NameRecords, RecordSet};
 use super::config::MOST_REGIONS;
-use super::edns::ClientSubnet;
+use super::edns::{ClientSubnet, Told};
 use super::query::{self, DropReason, Fault, Query, Question};
 use super::wire::{
     CLASS_IN, HEADER, Rcode, TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_OPT,
@@ -255,7 +255,9 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &An
         Transport::Tcp | Transport::Tls => u16::MAX,
     };
     let question = query.question.map_or(&[][..], |question| question.bytes);
-    let always = HEADER + question.len() + query.edns.map_or(0, |edns| edns.written_len());
+    let code = reply.rcode as u8;
+    let told = Told { payload: answers.udp_size, extended_rcode: code >> 4, scope: reply.scope, nsid: &answers.nsid };
+    let always = HEADER + question.len() + query.edns.map_or(0, |edns| edns.written_len(&told));
     let room = usize::from(limit).saturating_sub(always);
 
     let (mut counts, mut authority, mut additional) = ([0_u16; 3], None, &[][..]);
@@ -295,7 +297,6 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &An
     }
     counts[2] += u16::from(query.edns.is_some());
 
-    let code = reply.rcode as u8;
     let mut flags = RESPONSE | query.flags & KEPT_FLAGS | u16::from(code & 0x0F);
     flags |= if reply.authoritative { AUTHORITATIVE } else { 0 } | if truncated { TRUNCATED } else { 0 };
     out.extend_from_slice(&query.id);
@@ -310,7 +311,7 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &An
     }
     out.extend_from_slice(additional);
     if let Some(edns) = query.edns {
-        edns.write(out, answers.udp_size, code >> 4, reply.scope);
+        edns.write(out, &told);
     }
     truncated
 }

@@ -70,6 +70,8 @@ pub struct Answers {
     pub(super) negative: Vec<u8>,
     pub(super) any: RecordSet,
     pub(super) udp_size: u16,
+    /// The name that says which server answers; empty if it is not told.
+    pub(super) nsid: Box<[u8]>,
     names: HashMap<Box<[u8]>, NameRecords>,
     apex: Box<[u8]>,
 }
@@ -112,6 +114,7 @@ impl Answers {
             negative,
             any,
             udp_size: config.edns_udp_size,
+            nsid: config.nsid.as_bytes().into(),
             names: names.known,
             apex: name_bytes(&config.zone)?.into(),
             view,

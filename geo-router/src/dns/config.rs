@@ -65,6 +65,8 @@ pub struct DnsConfig {
     pub negative_ttl: u32,
     /// The number of regions in an answer that depends on the client, from 1 to 4: its own first, then the next ones.
     pub regions_per_answer: usize,
+    /// The name by which an answer tells, if it is asked, which server it is from (RFC 5001); empty if none does.
+    pub nsid: String,
     /// The largest answer over UDP, in bytes.
     pub edns_udp_size: u16,
     /// The rate limit per network.

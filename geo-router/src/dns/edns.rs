@@ -1,4 +1,4 @@
-//! EDNS(0) and client subnet, exactly as in RFC 6891 and RFC 7871.
+//! EDNS(0), client subnet and the name of the server, exactly as in RFC 6891, RFC 7871 and RFC 5001.
 //!
 //! # Invariants
 //! - A client's subnet is written back bit by bit; only the scope is ours.
@@ -8,6 +8,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::wire::{Reader, TYPE_OPT};
+
+/// Option code of the server's name (RFC 5001).
+const NSID: u16 = 3;
 
 /// Option code of client subnet.
 const CLIENT_SUBNET: u16 = 8;
@@ -24,6 +27,20 @@ pub(super) struct Edns {
     /// Copied into the answer (RFC 3225).
     pub dnssec_ok: bool,
     pub subnet: Option<ClientSubnet>,
+    /// The client asks which server answers (RFC 5001).
+    pub asks_nsid: bool,
+}
+
+/// The contents of an answer's OPT record that are not in the query's.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told<'a> {
+    /// The largest UDP message that we send.
+    pub payload: u16,
+    pub extended_rcode: u8,
+    /// The scope of the client's subnet.
+    pub scope: u8,
+    /// Our name, for a client that asks for it; empty if we have none.
+    pub nsid: &'a [u8],
 }
 
 /// A client's network, as a resolver sent it.
@@ -43,7 +60,7 @@ impl Edns {
     /// The fields of an OPT record that are always valid.
     pub(super) fn new(class: u16, ttl: u32) -> Edns {
         let version = (ttl >> 16) as u8;
-        Edns { payload: class, version, dnssec_ok: ttl as u16 & DNSSEC_OK != 0, subnet: None }
+        Edns { payload: class, version, dnssec_ok: ttl as u16 & DNSSEC_OK != 0, subnet: None, asks_nsid: false }
     }
 
     /// Reads the options and ignores unknown ones.
@@ -52,55 +69,80 @@ impl Edns {
         while !reader.is_empty() {
             let (code, length) = (reader.u16().ok_or(BadOption)?, reader.u16().ok_or(BadOption)?);
             let option = reader.take(usize::from(length)).ok_or(BadOption)?;
-            if code == CLIENT_SUBNET {
-                let subnet = ClientSubnet::read(option)?;
-                // Two subnets contradict each other, and nothing says which one is right.
-                if self.subnet.replace(subnet).is_some() {
-                    return Err(BadOption);
+            match code {
+                CLIENT_SUBNET => {
+                    let subnet = ClientSubnet::read(option)?;
+                    // Two subnets contradict each other, and nothing says which one is right.
+                    if self.subnet.replace(subnet).is_some() {
+                        return Err(BadOption);
+                    }
                 }
+                // It should be empty, and a server ignores what is in it (RFC 5001, section 2.1).
+                NSID => self.asks_nsid = true,
+                _ => {}
             }
         }
         Ok(())
     }
 
     /// The length of what [`Edns::write`] writes.
-    pub(super) fn written_len(&self) -> usize {
-        11 + self.subnet.map_or(0, |subnet| 8 + subnet.octets())
+    pub(super) fn written_len(&self, told: &Told<'_>) -> usize {
+        11 + self.options_len(told)
+    }
+
+    fn options_len(&self, told: &Told<'_>) -> usize {
+        let subnet = self.subnet.map_or(0, |subnet| 8 + subnet.octets());
+        subnet + self.nsid(told).map_or(0, |name| 4 + name.len())
+    }
+
+    /// Our name, if the client asks for it.
+    fn nsid<'a>(&self, told: &Told<'a>) -> Option<&'a [u8]> {
+        Some(told.nsid).filter(|name| self.asks_nsid && !name.is_empty())
     }
 
     /// The OPT record of an answer.
-    pub(super) fn write(&self, out: &mut Vec<u8>, payload: u16, extended_rcode: u8, scope: u8) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, told: &Told<'_>) {
         out.push(0);
         out.extend_from_slice(&TYPE_OPT.to_be_bytes());
-        out.extend_from_slice(&payload.to_be_bytes());
+        out.extend_from_slice(&told.payload.to_be_bytes());
         // We speak version 0, whatever the query asked for.
-        out.extend_from_slice(&[extended_rcode, 0]);
+        out.extend_from_slice(&[told.extended_rcode, 0]);
         out.extend_from_slice(&(if self.dnssec_ok { DNSSEC_OK } else { 0 }).to_be_bytes());
-        let Some(subnet) = self.subnet else {
-            out.extend_from_slice(&[0, 0]);
-            return;
-        };
-        let octets = subnet.octets() as u16;
-        out.extend_from_slice(&(octets + 8).to_be_bytes());
-        out.extend_from_slice(&CLIENT_SUBNET.to_be_bytes());
-        out.extend_from_slice(&(octets + 4).to_be_bytes());
-        match subnet.address {
-            IpAddr::V4(address) => {
-                out.extend_from_slice(&[0, 1, subnet.source, scope]);
-                out.extend_from_slice(&address.octets()[..subnet.octets()]);
-            }
-            IpAddr::V6(address) => {
-                out.extend_from_slice(&[0, 2, subnet.source, scope]);
-                out.extend_from_slice(&address.octets()[..subnet.octets()]);
-            }
+        out.extend_from_slice(&(self.options_len(told) as u16).to_be_bytes());
+        if let Some(name) = self.nsid(told) {
+            push_head(out, NSID, name.len());
+            out.extend_from_slice(name);
+        }
+        if let Some(subnet) = self.subnet {
+            push_head(out, CLIENT_SUBNET, 4 + subnet.octets());
+            subnet.write(out, told.scope);
         }
     }
+}
+
+/// Code and length of an option. No option of ours has more than some dozens of octets.
+fn push_head(out: &mut Vec<u8>, code: u16, length: usize) {
+    out.extend_from_slice(&code.to_be_bytes());
+    out.extend_from_slice(&(length as u16).to_be_bytes());
 }
 
 impl ClientSubnet {
     /// How many octets of the address are on the wire.
     fn octets(self) -> usize {
         usize::from(self.source.div_ceil(8))
+    }
+
+    fn write(self, out: &mut Vec<u8>, scope: u8) {
+        match self.address {
+            IpAddr::V4(address) => {
+                out.extend_from_slice(&[0, 1, self.source, scope]);
+                out.extend_from_slice(&address.octets()[..self.octets()]);
+            }
+            IpAddr::V6(address) => {
+                out.extend_from_slice(&[0, 2, self.source, scope]);
+                out.extend_from_slice(&address.octets()[..self.octets()]);
+            }
+        }
     }
 
     /// Section 6 of RFC 7871: a known family, no scope in a query, as many octets as the prefix needs, and no bit

@@ -45,40 +45,15 @@ impl std::fmt::Display for Seen {
     }
 }
 
-/// Reads an answer in which every record except OPT has an owner of two octets.
 fn seen(answer: &[u8]) -> Seen {
-    let count = |at: usize| usize::from(u16::from_be_bytes([answer[at], answer[at + 1]]));
-    let mut at = 12;
-    let owner = |mut at: usize| loop {
-        match usize::from(answer[at]) {
-            0 => return at + 1,
-            0xC0.. => return at + 2,
-            length => at += length + 1,
-        }
-    };
-    for _ in 0..count(4) {
-        at = owner(at) + 4;
+    let opt = craft::opt_of(answer);
+    let extended = opt.as_ref().map_or(0, |(extended, _)| *extended);
+    let subnet = |options: Vec<(u16, Vec<u8>)>| options.into_iter().find(|(code, _)| *code == 8).map(|(_, data)| data);
+    Seen {
+        rcode: Some(extended << 4 | u16::from(answer[3] & 0x0F)),
+        question: answer[4..6] == [0, 1],
+        opt: opt.map(|(_, options)| Opt { subnet: subnet(options) }),
     }
-    let (mut opt, mut extended) = (None, 0);
-    for _ in 0..count(6) + count(8) + count(10) {
-        at = owner(at);
-        let length = count(at + 8);
-        if count(at) == usize::from(craft::OPT) {
-            extended = u16::from(answer[at + 4]);
-            let mut options = &answer[at + 10..at + 10 + length];
-            let mut subnet = None;
-            while let [code_high, code_low, high, low, rest @ ..] = options {
-                let (data, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
-                if [*code_high, *code_low] == [0, 8] {
-                    subnet = Some(data.to_vec());
-                }
-                options = rest;
-            }
-            opt = Some(Opt { subnet });
-        }
-        at += 10 + length;
-    }
-    Seen { rcode: Some(extended << 4 | u16::from(answer[3] & 0x0F)), question: count(4) == 1, opt }
 }
 
 /// Sends a query and a good one behind it, whose answer shows whether the first has none.

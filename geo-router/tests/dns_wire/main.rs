@@ -7,6 +7,7 @@ mod answers;
 mod battery;
 mod craft;
 mod gdnsd;
+mod options;
 mod properties;
 mod regions;
 mod server;

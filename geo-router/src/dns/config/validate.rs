@@ -12,6 +12,9 @@ use super::{DnsConfig, DnsSection, DnsTlsConfig, MOST_REGIONS, NameserverSection
 use super::{Nameserver, RateLimitSection};
 use service::certificates::CertificateSection;
 
+/// Longest name of a server. It is in each answer that asks for it, so it takes room from the records.
+const MOST_NSID: usize = 64;
+
 /// An error in a `[dns]` table.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -35,6 +38,9 @@ pub enum DnsConfigError {
         /// What it says.
         name: String,
     },
+    /// Not a name of a server for RFC 5001.
+    #[error("dns.nsid: must have at most {MOST_NSID} characters, all of them visible ASCII")]
+    BadNsid,
     /// Two items with one name.
     #[error("{key}: {name} is used twice")]
     NameTwice {
@@ -104,6 +110,7 @@ impl DnsConfig {
                 1,
                 MOST_REGIONS as u64,
             )?,
+            nsid: nsid(section.nsid.unwrap_or_default())?,
             // No resolver expects a truncated answer below 512; above 4096 fragments get lost on the way.
             edns_udp_size: config::whole("dns.edns_udp_size", section.edns_udp_size, 512, 4_096)?,
             rate_limit: rate_limit(section.rate_limit)?,
@@ -156,6 +163,11 @@ fn nameservers(
         checked.push(Nameserver { name, addresses });
     }
     Ok(checked)
+}
+
+fn nsid(written: String) -> Result<String, DnsConfigError> {
+    let is_good = written.len() <= MOST_NSID && written.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_good { Ok(written) } else { Err(DnsConfigError::BadNsid) }
 }
 
 fn rate_limit(written: RateLimitSection) -> Result<RateLimitConfig, DnsConfigError> {

@@ -44,6 +44,10 @@ pub struct DnsSection {
     /// Number of regions in an answer that depends on the client, from 1 to 4.
     #[serde(default = "regions_per_answer")]
     pub regions_per_answer: usize,
+    /// The name that tells which server answers (RFC 5001), at most 64 visible ASCII characters; the router's name unless it
+    /// is given, and none if it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nsid: Option<String>,
     /// Largest answer over UDP in bytes.
     #[serde(default = "edns_udp_size")]
     pub edns_udp_size: u16,
@@ -161,6 +165,7 @@ impl DnsSection {
             static_ttl_s: static_ttl_s(),
             negative_ttl_s: None,
             regions_per_answer: regions_per_answer(),
+            nsid: None,
             edns_udp_size: edns_udp_size(),
             connections: connections(),
             nameservers,

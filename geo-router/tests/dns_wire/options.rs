@@ -1,0 +1,60 @@
+//! The options of EDNS besides the client's subnet, over every transport.
+
+use geo_router::dns::Answers;
+
+use crate::craft::{self, A, option, option_of, subnet};
+use crate::streams::Client;
+use crate::world::{self, UP, ask, snapshot, view};
+
+const NSID: u16 = 3;
+
+const NAME: &str = "checkin.meridian.test";
+
+/// RFC 5001: the name comes in each answer that asks for it, and in no other.
+#[tokio::test]
+async fn a_server_tells_its_name_if_it_is_asked() {
+    let running = world::start("nsid = 'ns1-fra'\n").await;
+    for mut client in [Client::udp(running.udp()).await, Client::tcp(running.udp()).await] {
+        let both = [option(NSID, &[]), subnet(1, 24, 0, &[10, 1, 2])].concat();
+        for (name, options) in [
+            (NAME, option(NSID, &[])),
+            (NAME, both.clone()),
+            // What the client writes into it is ignored (section 2.1).
+            (NAME, option(NSID, b"somebody")),
+            (NAME, option(NSID, &[]).repeat(3)),
+            ("nowhere.meridian.test", option(NSID, &[])),
+            ("example.org", option(NSID, &[])),
+        ] {
+            let answer = client.ask(&craft::edns(name, A, &options)).await;
+            assert_eq!(option_of(&answer, NSID).as_deref(), Some(&b"ns1-fra"[..]), "{name}");
+        }
+        let answer = client.ask(&craft::edns(NAME, A, &both)).await;
+        assert_eq!(option_of(&answer, 8).unwrap()[..3], [0, 1, 24]);
+        for options in [vec![], subnet(1, 24, 0, &[10, 1, 2])] {
+            assert_eq!(option_of(&client.ask(&craft::edns(NAME, A, &options)).await, NSID), None);
+        }
+        assert_eq!(craft::opt_of(&client.ask(&craft::plain(NAME, A)).await), None);
+    }
+    running.stop().await;
+}
+
+#[test]
+fn a_server_without_a_name_tells_none() {
+    let (_, answer) = ask(&snapshot(UP), [127, 0, 0, 1].into(), &craft::edns(NAME, A, &option(NSID, &[]))).unwrap();
+    assert_eq!(craft::opt_of(&answer), Some((0, vec![])));
+}
+
+#[test]
+fn the_longest_name_leaves_an_answer_within_what_its_client_takes() {
+    let name = "n".repeat(64);
+    let answers = Answers::build(&world::config(&format!("nsid = '{name}'\n")), view(UP, 30)).unwrap();
+    let options = [option(NSID, &[]), subnet(2, 128, 0, &[0x20; 16])].concat();
+    let opt = craft::opt(512, 0, 0, &options);
+    for label in [1, 20, 50] {
+        let long = ["l".repeat(label), "l".repeat(60), "l".repeat(60), "l".repeat(50), NAME.to_owned()].join(".");
+        let query = [craft::header(0, [1, 0, 0, 1]), craft::question(&long, A), opt.clone()].concat();
+        let (answered, answer) = ask(&answers, [127, 0, 0, 1].into(), &query).unwrap();
+        assert!(answer.len() <= 512 && !answered.truncated, "{}", answer.len());
+        assert_eq!(option_of(&answer, NSID), Some(name.clone().into_bytes()));
+    }
+}
