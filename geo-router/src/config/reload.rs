@@ -79,6 +79,8 @@ fn changed_dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
         regions_per_answer,
         nsid,
         edns_udp_size,
+        cookie_secret_file,
+        cookie_secrets,
         rate_limit,
         connections,
         tls,
@@ -96,6 +98,12 @@ fn changed_dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
         ("dns.regions_per_answer", new.regions_per_answer == *regions_per_answer),
         ("dns.nsid", new.nsid == *nsid),
         ("dns.edns_udp_size", new.edns_udp_size == *edns_udp_size),
+        // Random secrets differ each time that the configuration is read.
+        (
+            "dns.cookie_secret_file",
+            new.cookie_secret_file == *cookie_secret_file
+                && (new.cookie_secrets == *cookie_secrets || cookie_secret_file.is_none()),
+        ),
         ("dns.rate_limit", new.rate_limit == *rate_limit),
         ("dns.connections", new.connections == *connections),
         ("dns.tls", new.tls == *tls),

@@ -14,7 +14,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::answers::{Answers, NameRecords, RecordSet};
 use super::config::MOST_REGIONS;
+use super::cookie::Proof;
 use super::edns::{ClientSubnet, Told};
+use super::limit::Verdict;
 use super::query::{self, DropReason, Fault, Query, Question};
 use super::wire::{
     CLASS_IN, HEADER, Rcode, TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_OPT,
@@ -42,8 +44,8 @@ pub struct ReceivedFrom {
     pub from: IpAddr,
     /// The transport.
     pub transport: Transport,
-    /// It is above the rate limit: the answer only tells it to use TCP.
-    pub limited: bool,
+    /// Seconds since 1970, of which only the low 32 bits count: cookies have a time.
+    pub time: u32,
 }
 
 /// The outcome of a query.
@@ -68,6 +70,8 @@ pub struct Answered {
     pub subnet: bool,
     /// Where the client was sent.
     pub routed: Option<Routed>,
+    /// What the query's cookie shows, if it had one.
+    pub(super) cookie: Option<Proof>,
 }
 
 /// Where a client was sent.
@@ -108,29 +112,57 @@ const TRUNCATED: u16 = 0x0200;
 const KEPT_FLAGS: u16 = 0x7910;
 const RESPONSE: u16 = 0x8000;
 
-/// Answers one query into `out`, for any input.
-pub fn answer(message: &[u8], asked: ReceivedFrom, answers: &Answers, out: &mut Vec<u8>) -> QueryOutcome {
+/// Answers one query into `out`, for any input. `limit` says how the rate limit treats it, given whether a cookie shows
+/// that its address is not forged.
+pub fn answer(
+    message: &[u8],
+    asked: ReceivedFrom,
+    answers: &Answers,
+    limit: impl FnOnce(bool) -> Verdict,
+    out: &mut Vec<u8>,
+) -> QueryOutcome {
     out.clear();
     let query = match query::read(message) {
         Ok(query) => query,
         Err(reason) => return QueryOutcome::Dropped(reason),
     };
+    let cookie = query.edns.and_then(|edns| edns.cookie);
+    let cookie = cookie.map(|cookie| answers.cookie_secrets.check(&cookie, asked.from, asked.time));
+    let is_limited = match limit(cookie.is_some_and(|cookie| cookie.proof == Proof::Good)) {
+        Verdict::Answer => false,
+        Verdict::Slip => true,
+        Verdict::Drop => return QueryOutcome::Dropped(DropReason::Limited),
+    };
     let reply = match (query.fault, &query.question) {
         // A resolver that relies on an answer does not send malformed queries at such a rate.
-        (Some(_), _) if asked.limited => return QueryOutcome::Dropped(DropReason::Limited),
+        (Some(_), _) if is_limited => return QueryOutcome::Dropped(DropReason::Limited),
         (Some(Fault::Operation), _) => Reply::refusal(Rcode::NotImp),
         (Some(Fault::Version), _) => Reply::refusal(Rcode::BadVers),
-        (Some(Fault::Format), _) | (None, None) => Reply::refusal(Rcode::FormErr),
-        (None, Some(_)) if asked.limited => Reply::refusal(Rcode::NoError),
+        (Some(Fault::Format), _) => Reply::refusal(Rcode::FormErr),
+        // Only a query for a cookie has no question.
+        (None, None) => Reply::refusal(Rcode::NoError),
+        (None, Some(_)) if is_limited => Reply::refusal(Rcode::NoError),
         (None, Some(question)) => resolve(question, query.edns.and_then(|edns| edns.subnet), asked.from, answers),
     };
-    let truncated = write(&query, &reply, asked, answers, out);
+    let most = match asked.transport {
+        Transport::Udp => query.edns.map_or(512, |edns| edns.payload.clamp(512, answers.udp_size)),
+        Transport::Tcp | Transport::Tls => u16::MAX,
+    };
+    let told = Told {
+        payload: answers.udp_size,
+        extended_rcode: reply.rcode as u8 >> 4,
+        scope: reply.scope,
+        nsid: &answers.nsid,
+        cookie: cookie.map(|cookie| cookie.answer),
+    };
+    let truncated = write(&query, &reply, &told, Room { most, is_limited }, answers, out);
     QueryOutcome::Answered(Answered {
         kind: query.question.map(|question| question.kind),
         rcode: reply.rcode,
         truncated,
         subnet: query.edns.is_some_and(|edns| edns.subnet.is_some()),
         routed: reply.routed,
+        cookie: cookie.map(|cookie| cookie.proof),
     })
 }
 
@@ -248,17 +280,28 @@ impl Reply<'_> {
     }
 }
 
+/// The room of an answer.
+#[derive(Clone, Copy)]
+struct Room {
+    /// In octets.
+    most: u16,
+    /// It is above the rate limit: the answer only tells the client to use TCP.
+    is_limited: bool,
+}
+
 /// Writes an answer. Returns whether something was left out, so that the client must ask again over TCP.
-fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &Answers, out: &mut Vec<u8>) -> bool {
-    let limit = match asked.transport {
-        Transport::Udp => query.edns.map_or(512, |edns| edns.payload.clamp(512, answers.udp_size)),
-        Transport::Tcp | Transport::Tls => u16::MAX,
-    };
+fn write(
+    query: &Query<'_>,
+    reply: &Reply<'_>,
+    told: &Told<'_>,
+    room: Room,
+    answers: &Answers,
+    out: &mut Vec<u8>,
+) -> bool {
+    let Room { most, is_limited } = room;
     let question = query.question.map_or(&[][..], |question| question.bytes);
-    let code = reply.rcode as u8;
-    let told = Told { payload: answers.udp_size, extended_rcode: code >> 4, scope: reply.scope, nsid: &answers.nsid };
-    let always = HEADER + question.len() + query.edns.map_or(0, |edns| edns.written_len(&told));
-    let room = usize::from(limit).saturating_sub(always);
+    let always = HEADER + question.len() + query.edns.map_or(0, |edns| edns.written_len(told));
+    let room = usize::from(most).saturating_sub(always);
 
     let (mut counts, mut authority, mut additional) = ([0_u16; 3], None, &[][..]);
     let mut sets = match &reply.records {
@@ -267,7 +310,7 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &An
         Records::Regions(sets) => *sets,
         Records::None | Records::Start(_) => [None; MOST_REGIONS],
     };
-    let mut truncated = asked.limited;
+    let mut truncated = is_limited;
     if let Some(set) = sets[0] {
         truncated |= set.bytes.len() > room;
         if truncated {
@@ -297,7 +340,7 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &An
     }
     counts[2] += u16::from(query.edns.is_some());
 
-    let mut flags = RESPONSE | query.flags & KEPT_FLAGS | u16::from(code & 0x0F);
+    let mut flags = RESPONSE | query.flags & KEPT_FLAGS | u16::from(reply.rcode as u8 & 0x0F);
     flags |= if reply.authoritative { AUTHORITATIVE } else { 0 } | if truncated { TRUNCATED } else { 0 };
     out.extend_from_slice(&query.id);
     out.extend_from_slice(&flags.to_be_bytes());
@@ -311,7 +354,7 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &An
     }
     out.extend_from_slice(additional);
     if let Some(edns) = query.edns {
-        edns.write(out, &told);
+        edns.write(out, told);
     }
     truncated
 }

@@ -21,6 +21,7 @@ use hickory_proto::rr::rdata::{HINFO, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData};
 
 use super::config::{DnsConfig, EXPLAIN, MOST_REGIONS};
+use super::cookie::CookieSecrets;
 use super::wire::{
     TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT, data_bytes, name_bytes, push_record,
 };
@@ -72,6 +73,7 @@ pub struct Answers {
     pub(super) udp_size: u16,
     /// The name that says which server answers; empty if it is not told.
     pub(super) nsid: Box<[u8]>,
+    pub(super) cookie_secrets: CookieSecrets,
     names: HashMap<Box<[u8]>, NameRecords>,
     apex: Box<[u8]>,
 }
@@ -115,6 +117,7 @@ impl Answers {
             any,
             udp_size: config.edns_udp_size,
             nsid: config.nsid.as_bytes().into(),
+            cookie_secrets: config.cookie_secrets.clone(),
             names: names.known,
             apex: name_bytes(&config.zone)?.into(),
             view,

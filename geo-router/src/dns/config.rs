@@ -20,6 +20,7 @@ mod tests;
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 
 use api::RegionId;
 use hickory_proto::rr::Name;
@@ -29,6 +30,7 @@ pub use records::StaticRecords;
 pub use validate::DnsConfigError;
 pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection, RecordSection};
 
+use super::cookie::CookieSecrets;
 use service::certificates::CertificateSection;
 use service::config::Listen;
 
@@ -69,6 +71,9 @@ pub struct DnsConfig {
     pub nsid: String,
     /// The largest answer over UDP, in bytes.
     pub edns_udp_size: u16,
+    /// The file with the secrets of cookies, which all routers of an anycast set share; without one they are random.
+    pub(crate) cookie_secret_file: Option<PathBuf>,
+    pub(crate) cookie_secrets: CookieSecrets,
     /// The rate limit per network.
     pub rate_limit: RateLimitConfig,
     /// TCP and TLS connections at one time, over all clients.

@@ -1,4 +1,4 @@
-//! EDNS(0), client subnet and the name of the server, exactly as in RFC 6891, RFC 7871 and RFC 5001.
+//! EDNS(0), client subnet, cookies and the name of the server, exactly as in RFC 6891, 7871, 7873 and 5001.
 //!
 //! # Invariants
 //! - A client's subnet is written back bit by bit; only the scope is ours.
@@ -7,6 +7,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::cookie::{self, Cookie};
 use super::wire::{Reader, TYPE_OPT};
 
 /// Option code of the server's name (RFC 5001).
@@ -14,6 +15,9 @@ const NSID: u16 = 3;
 
 /// Option code of client subnet.
 const CLIENT_SUBNET: u16 = 8;
+
+/// Option code of cookies.
+const COOKIE: u16 = 10;
 
 /// The bit of the OPT record's flags that asks for DNSSEC records.
 const DNSSEC_OK: u16 = 0x8000;
@@ -29,6 +33,7 @@ pub(super) struct Edns {
     pub subnet: Option<ClientSubnet>,
     /// The client asks which server answers (RFC 5001).
     pub asks_nsid: bool,
+    pub cookie: Option<Cookie>,
 }
 
 /// The contents of an answer's OPT record that are not in the query's.
@@ -41,6 +46,8 @@ pub(super) struct Told<'a> {
     pub scope: u8,
     /// Our name, for a client that asks for it; empty if we have none.
     pub nsid: &'a [u8],
+    /// The contents of the answer's cookie, if the query had one.
+    pub cookie: Option<[u8; cookie::WHOLE]>,
 }
 
 /// A client's network, as a resolver sent it.
@@ -52,7 +59,7 @@ pub(super) struct ClientSubnet {
     pub source: u8,
 }
 
-/// A rule of RFC 6891 or RFC 7871 is broken.
+/// A rule of RFC 6891, RFC 7871 or RFC 7873 is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BadOption;
 
@@ -60,7 +67,8 @@ impl Edns {
     /// The fields of an OPT record that are always valid.
     pub(super) fn new(class: u16, ttl: u32) -> Edns {
         let version = (ttl >> 16) as u8;
-        Edns { payload: class, version, dnssec_ok: ttl as u16 & DNSSEC_OK != 0, subnet: None, asks_nsid: false }
+        let dnssec_ok = ttl as u16 & DNSSEC_OK != 0;
+        Edns { payload: class, version, dnssec_ok, subnet: None, asks_nsid: false, cookie: None }
     }
 
     /// Reads the options and ignores unknown ones.
@@ -79,6 +87,8 @@ impl Edns {
                 }
                 // It should be empty, and a server ignores what is in it (RFC 5001, section 2.1).
                 NSID => self.asks_nsid = true,
+                // The first one counts, and the others are ignored (RFC 7873, section 5.2).
+                COOKIE if self.cookie.is_none() => self.cookie = Some(Cookie::read(option).ok_or(BadOption)?),
                 _ => {}
             }
         }
@@ -92,7 +102,8 @@ impl Edns {
 
     fn options_len(&self, told: &Told<'_>) -> usize {
         let subnet = self.subnet.map_or(0, |subnet| 8 + subnet.octets());
-        subnet + self.nsid(told).map_or(0, |name| 4 + name.len())
+        let cookie = told.cookie.map_or(0, |cookie| 4 + cookie.len());
+        subnet + cookie + self.nsid(told).map_or(0, |name| 4 + name.len())
     }
 
     /// Our name, if the client asks for it.
@@ -112,6 +123,10 @@ impl Edns {
         if let Some(name) = self.nsid(told) {
             push_head(out, NSID, name.len());
             out.extend_from_slice(name);
+        }
+        if let Some(cookie) = told.cookie {
+            push_head(out, COOKIE, cookie.len());
+            out.extend_from_slice(&cookie);
         }
         if let Some(subnet) = self.subnet {
             push_head(out, CLIENT_SUBNET, 4 + subnet.octets());

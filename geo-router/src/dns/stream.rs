@@ -26,7 +26,8 @@ use tokio_util::task::TaskTracker;
 
 use super::answer::{QueryOutcome, ReceivedFrom, Transport, answer};
 use super::answers::Answers;
-use super::limit::network;
+use super::cookie;
+use super::limit::{Verdict, network};
 use super::metrics::{DnsMetrics, Tally};
 use crate::succession::Succession;
 
@@ -143,7 +144,7 @@ impl Listener {
         let transport = self.transport();
         let open = self.metrics.connections.with_label_values(&[transport.name()]);
         open.inc();
-        let asked = ReceivedFrom { from: from.ip().to_canonical(), transport, limited: false };
+        let asked = ReceivedFrom { from: from.ip().to_canonical(), transport, time: cookie::now() };
         let work = async {
             stream.set_nodelay(true)?;
             match &self.tls {
@@ -196,7 +197,9 @@ impl Listener {
             .await??;
             let outcome = {
                 let answers = self.answers.load();
-                let outcome = answer(&query, asked, &answers, &mut reply);
+                let asked = ReceivedFrom { time: cookie::now(), ..asked };
+                // TCP needs no limit, because its addresses are not forged.
+                let outcome = answer(&query, asked, &answers, |_| Verdict::Answer, &mut reply);
                 tally.count(&outcome, &answers.view.fleet);
                 outcome
             };

@@ -95,6 +95,9 @@ const SEVERAL: &str = "same code";
 /// We recognise a transfer and refuse it (RFC 5936, section 2.2.1).
 const KNOWN: &str = "same, other code";
 
+/// A query for a cookie alone (RFC 7873, section 5.4).
+const COOKIES: &str = "a cookie";
+
 const NAME: &str = "checkin.meridian.test";
 
 /// A query for the service with these options.
@@ -151,6 +154,30 @@ fn options() -> Vec<Case> {
         case("no EDNS", craft::plain(NAME, A), "NOERROR"),
         case("EDNS", with(&[]), "NOERROR OPT"),
         case("unknown option", with(&option(65_001, &[1, 2, 3])), "NOERROR OPT"),
+        case("client's cookie", with(&option(10, &[7; 8])), "NOERROR OPT"),
+        case("cookie of another server", with(&option(10, &[7; 40])), "NOERROR OPT"),
+        case("empty cookie", with(&option(10, &[])), "FORMERR OPT"),
+        case("cookie of 7 octets", with(&option(10, &[7; 7])), "FORMERR OPT"),
+        case("cookie of 9 octets", with(&option(10, &[7; 9])), "FORMERR OPT"),
+        case("cookie of 15 octets", with(&option(10, &[7; 15])), "FORMERR OPT"),
+        case("cookie of 41 octets", with(&option(10, &[7; 41])), "FORMERR OPT"),
+        case("a bad cookie behind a good one", with(&[option(10, &[7; 8]), option(10, &[7])].concat()), "NOERROR OPT"),
+        case(
+            "a bad cookie behind a bad subnet",
+            with(&[subnet(3, 0, 0, &[]), option(10, &[7])].concat()),
+            "FORMERR OPT",
+        ),
+        case(
+            "a cookie and no question",
+            [header(0, [0, 0, 0, 1]), opt(1_232, 0, 0, &option(10, &[7; 8]))].concat(),
+            "NOERROR no-question OPT",
+        )
+        .because(COOKIES),
+        case(
+            "EDNS and no question",
+            [header(0, [0, 0, 0, 1]), opt(1_232, 0, 0, &[])].concat(),
+            "FORMERR no-question OPT",
+        ),
         case("unknown flags", followed([1, 0, 0, 1], &opt(1_232, 0, 0x7FFF, &[])), "NOERROR OPT"),
         case("payload 0", followed([1, 0, 0, 1], &opt(0, 0, 0, &[])), "NOERROR OPT"),
         case("version 1", followed([1, 0, 0, 1], &opt(1_232, 1, 0, &[])), "BADVERS OPT"),

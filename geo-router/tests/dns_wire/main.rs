@@ -5,6 +5,7 @@
 mod addresses;
 mod answers;
 mod battery;
+mod cookies;
 mod craft;
 mod gdnsd;
 mod options;

@@ -150,6 +150,9 @@ fn an_invalid_value_is_refused_with_its_key() {
         ("\"ns1\"", "\"a.checkin\"", "dns.nameservers"),
         ("\"Meridian.test\"", "\"a..test\"", "dns.zone"),
         ("[\"192.0.2.53\", \"2001:db8::53\"]", "[]", "dns.nameservers"),
+        ("slip = 2", "slip = 101", "dns.rate_limit.slip"),
+        ("nsid = ", "cookie_secret_file = \"nowhere\"\nnsid = ", "dns.cookie_secret_file"),
+        ("nsid = ", "cookie_secret_file = \"~/a\"\nnsid = ", "dns.cookie_secret_file"),
         ("key = \"dns.key\"", "key = \"\"", "dns.tls.key"),
     ] {
         assert!(WHOLE.contains(from), "{from}");

@@ -7,6 +7,7 @@ use std::path::Path;
 use hickory_proto::rr::Name;
 use service::config;
 
+use super::super::cookie::{CookieSecretError, CookieSecrets};
 use super::names::{below, is_explanation};
 use super::{DnsConfig, DnsSection, DnsTlsConfig, MOST_REGIONS, NameserverSection, RateLimitConfig, records};
 use super::{Nameserver, RateLimitSection};
@@ -16,7 +17,7 @@ use service::certificates::CertificateSection;
 const MOST_NSID: usize = 64;
 
 /// An error in a `[dns]` table.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DnsConfigError {
     /// A value that no configuration may have there.
@@ -41,6 +42,9 @@ pub enum DnsConfigError {
     /// Not a name of a server for RFC 5001.
     #[error("dns.nsid: must have at most {MOST_NSID} characters, all of them visible ASCII")]
     BadNsid,
+    /// The secrets of cookies.
+    #[error("dns.cookie_secret_file")]
+    CookieSecrets(#[from] CookieSecretError),
     /// Two items with one name.
     #[error("{key}: {name} is used twice")]
     NameTwice {
@@ -95,7 +99,11 @@ impl DnsConfig {
         let static_ttl = config::whole("dns.static_ttl_s", section.static_ttl_s, 1, 604_800)?;
         let names = records::Zone { apex: &zone, service: &service, nameservers: &nameservers, static_ttl };
         let records = records::check(section.records, &names)?;
+        let secrets = section.cookie_secret_file.map(|path| config::path("dns.cookie_secret_file", &path, base));
+        let secrets = secrets.transpose()?;
         Ok(DnsConfig {
+            cookie_secrets: secrets.as_deref().map_or_else(|| Ok(CookieSecrets::random()), CookieSecrets::load)?,
+            cookie_secret_file: secrets,
             listen: section.listen,
             nameservers,
             records,

@@ -51,6 +51,9 @@ pub struct DnsSection {
     /// Largest answer over UDP in bytes.
     #[serde(default = "edns_udp_size")]
     pub edns_udp_size: u16,
+    /// The file with the secrets of cookies, the same on all routers of an anycast set; random secrets unless it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie_secret_file: Option<PathBuf>,
     /// TCP and TLS connections at one time.
     #[serde(default = "connections")]
     pub connections: usize,
@@ -166,6 +169,7 @@ impl DnsSection {
             negative_ttl_s: None,
             regions_per_answer: regions_per_answer(),
             nsid: None,
+            cookie_secret_file: None,
             edns_udp_size: edns_udp_size(),
             connections: connections(),
             nameservers,
