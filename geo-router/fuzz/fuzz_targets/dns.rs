@@ -71,7 +71,7 @@ fuzz_target!(init: { answers(); }, |octets: &[u8]| {
         (Transport::Tcp, Verdict::Answer, 65_535),
         (Transport::Tls, Verdict::Answer, 65_535),
     ] {
-        let asked = ReceivedFrom { from: IpAddr::V4(Ipv4Addr::LOCALHOST), transport, time: 1_559_731_985 };
+        let asked = ReceivedFrom { from: IpAddr::V4(Ipv4Addr::LOCALHOST), transport, time: 1_559_731_985, idle: (transport != Transport::Udp).then_some(100) };
         if let QueryOutcome::Answered(answered) = answer(octets, asked, answers(), |_| verdict, &mut out) {
             assert!(out.len() <= most, "{} octets over {transport:?}", out.len());
             assert_eq!(out[..2], octets[..2], "the identifier");

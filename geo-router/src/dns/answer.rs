@@ -46,6 +46,8 @@ pub struct ReceivedFrom {
     pub transport: Transport,
     /// Seconds since 1970, of which only the low 32 bits count: cookies have a time.
     pub time: u32,
+    /// How long its connection may be idle, in tenths of a second; `None` over UDP.
+    pub idle: Option<u16>,
 }
 
 /// The outcome of a query.
@@ -154,6 +156,7 @@ pub fn answer(
         scope: reply.scope,
         nsid: &answers.nsid,
         cookie: cookie.map(|cookie| cookie.answer),
+        idle: asked.idle,
     };
     let truncated = write(&query, &reply, &told, Room { most, is_limited }, answers, out);
     QueryOutcome::Answered(Answered {

@@ -1,4 +1,5 @@
-//! EDNS(0), client subnet, cookies and the name of the server, exactly as in RFC 6891, 7871, 7873 and 5001.
+//! EDNS(0), client subnet, cookies, the name of the server and how long a connection may be idle, exactly as in RFC 6891,
+//! 7871, 7873, 5001 and 7828.
 //!
 //! # Invariants
 //! - A client's subnet is written back bit by bit; only the scope is ours.
@@ -19,6 +20,9 @@ const CLIENT_SUBNET: u16 = 8;
 /// Option code of cookies.
 const COOKIE: u16 = 10;
 
+/// Option code of how long a TCP connection may be idle (RFC 7828).
+const TCP_KEEPALIVE: u16 = 11;
+
 /// The bit of the OPT record's flags that asks for DNSSEC records.
 const DNSSEC_OK: u16 = 0x8000;
 
@@ -34,6 +38,8 @@ pub(super) struct Edns {
     /// The client asks which server answers (RFC 5001).
     pub asks_nsid: bool,
     pub cookie: Option<Cookie>,
+    /// The client asks how long a connection may be idle (RFC 7828).
+    pub asks_idle: bool,
 }
 
 /// The contents of an answer's OPT record that are not in the query's.
@@ -48,6 +54,8 @@ pub(super) struct Told<'a> {
     pub nsid: &'a [u8],
     /// The contents of the answer's cookie, if the query had one.
     pub cookie: Option<[u8; cookie::WHOLE]>,
+    /// How long the connection may be idle, in tenths of a second, for a client that asks for it; `None` over UDP.
+    pub idle: Option<u16>,
 }
 
 /// A client's network, as a resolver sent it.
@@ -68,7 +76,7 @@ impl Edns {
     pub(super) fn new(class: u16, ttl: u32) -> Edns {
         let version = (ttl >> 16) as u8;
         let dnssec_ok = ttl as u16 & DNSSEC_OK != 0;
-        Edns { payload: class, version, dnssec_ok, subnet: None, asks_nsid: false, cookie: None }
+        Edns { payload: class, version, dnssec_ok, subnet: None, asks_nsid: false, cookie: None, asks_idle: false }
     }
 
     /// Reads the options and ignores unknown ones.
@@ -89,6 +97,8 @@ impl Edns {
                 NSID => self.asks_nsid = true,
                 // The first one counts, and the others are ignored (RFC 7873, section 5.2).
                 COOKIE if self.cookie.is_none() => self.cookie = Some(Cookie::read(option).ok_or(BadOption)?),
+                // Its time is the server's to tell; one in a query means nothing.
+                TCP_KEEPALIVE => self.asks_idle = true,
                 _ => {}
             }
         }
@@ -103,7 +113,13 @@ impl Edns {
     fn options_len(&self, told: &Told<'_>) -> usize {
         let subnet = self.subnet.map_or(0, |subnet| 8 + subnet.octets());
         let cookie = told.cookie.map_or(0, |cookie| 4 + cookie.len());
-        subnet + cookie + self.nsid(told).map_or(0, |name| 4 + name.len())
+        let idle = self.idle(told).map_or(0, |_| 6);
+        subnet + cookie + idle + self.nsid(told).map_or(0, |name| 4 + name.len())
+    }
+
+    /// The time that a connection may be idle, if there is one and the client asks for it.
+    fn idle(&self, told: &Told<'_>) -> Option<u16> {
+        told.idle.filter(|_| self.asks_idle)
     }
 
     /// Our name, if the client asks for it.
@@ -127,6 +143,10 @@ impl Edns {
         if let Some(cookie) = told.cookie {
             push_head(out, COOKIE, cookie.len());
             out.extend_from_slice(&cookie);
+        }
+        if let Some(idle) = self.idle(told) {
+            push_head(out, TCP_KEEPALIVE, 2);
+            out.extend_from_slice(&idle.to_be_bytes());
         }
         if let Some(subnet) = self.subnet {
             push_head(out, CLIENT_SUBNET, 4 + subnet.octets());

@@ -117,7 +117,7 @@ impl Worker {
         }
         let from: IpAddr = from.ip().to_canonical();
         let answers = self.answers.load();
-        let asked = ReceivedFrom { from, transport: Transport::Udp, time: self.time };
+        let asked = ReceivedFrom { from, transport: Transport::Udp, time: self.time, idle: None };
         let mut verdict = Verdict::Answer;
         let limit = |is_proven| {
             verdict = self.limiter.check(from, is_proven);

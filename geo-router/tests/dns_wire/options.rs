@@ -3,10 +3,11 @@
 use geo_router::dns::Answers;
 
 use crate::craft::{self, A, option, option_of, subnet};
-use crate::streams::Client;
+use crate::streams::{Client, certificate};
 use crate::world::{self, UP, ask, snapshot, view};
 
 const NSID: u16 = 3;
+const TCP_KEEPALIVE: u16 = 11;
 
 const NAME: &str = "checkin.meridian.test";
 
@@ -57,4 +58,30 @@ fn the_longest_name_leaves_an_answer_within_what_its_client_takes() {
         assert!(answer.len() <= 512 && !answered.truncated, "{}", answer.len());
         assert_eq!(option_of(&answer, NSID), Some(name.clone().into_bytes()));
     }
+}
+
+/// RFC 7828: ten seconds, in each answer over TCP and TLS whose query asks, and in none over UDP.
+#[tokio::test]
+async fn a_connection_is_told_how_long_it_may_be_idle() {
+    let files = certificate();
+    let running = world::start(&files.section).await;
+    let asks = option(TCP_KEEPALIVE, &[]);
+    let tls = Client::tls(running.server.tls_address().unwrap(), &files).await;
+    for mut client in [Client::tcp(running.udp()).await, tls] {
+        for options in [asks.clone(), asks.repeat(2), option(TCP_KEEPALIVE, &[0, 1]), option(TCP_KEEPALIVE, &[7; 9])] {
+            for name in [NAME, "nowhere.meridian.test", "example.org"] {
+                let answer = client.ask(&craft::edns(name, A, &options)).await;
+                assert_eq!(option_of(&answer, TCP_KEEPALIVE), Some(vec![0, 100]), "{name}");
+            }
+        }
+        let all = [asks.clone(), option(NSID, &[]), subnet(1, 24, 0, &[10, 1, 2])].concat();
+        let answer = client.ask(&craft::edns(NAME, A, &all)).await;
+        assert_eq!(option_of(&answer, TCP_KEEPALIVE), Some(vec![0, 100]));
+        assert!(option_of(&answer, 8).is_some());
+        assert_eq!(option_of(&client.ask(&craft::edns(NAME, A, &[])).await, TCP_KEEPALIVE), None);
+        assert_eq!(craft::opt_of(&client.ask(&craft::plain(NAME, A)).await), None);
+    }
+    let answer = Client::udp(running.udp()).await.ask(&craft::edns(NAME, A, &asks)).await;
+    assert_eq!(craft::opt_of(&answer), Some((0, vec![])));
+    running.stop().await;
 }

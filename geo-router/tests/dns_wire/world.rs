@@ -112,7 +112,7 @@ pub(crate) const TIME: u32 = 1_559_731_985;
 /// The answer of the pure function over UDP.
 pub(crate) fn ask(answers: &Answers, from: IpAddr, query: &[u8]) -> Option<(Answered, Vec<u8>)> {
     let mut out = Vec::new();
-    let asked = ReceivedFrom { from, transport: Transport::Udp, time: TIME };
+    let asked = ReceivedFrom { from, transport: Transport::Udp, time: TIME, idle: None };
     match answer(query, asked, answers, |_| Verdict::Answer, &mut out) {
         QueryOutcome::Answered(answered) => Some((answered, out)),
         QueryOutcome::Dropped(_) => None,
