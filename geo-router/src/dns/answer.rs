@@ -157,6 +157,7 @@ pub fn answer(
         nsid: &answers.nsid,
         cookie: cookie.map(|cookie| cookie.answer),
         idle: asked.idle,
+        is_private: asked.transport == Transport::Tls,
     };
     let truncated = write(&query, &reply, &told, Room { most, is_limited }, answers, out);
     QueryOutcome::Answered(Answered {

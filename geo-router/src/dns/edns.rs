@@ -1,8 +1,9 @@
 //! EDNS(0), client subnet, cookies, the name of the server and how long a connection may be idle, exactly as in RFC 6891,
-//! 7871, 7873, 5001 and 7828.
+//! 7871, 7873, 5001 and 7828; padding as in RFC 7830 and RFC 8467.
 //!
 //! # Invariants
 //! - A client's subnet is written back bit by bit; only the scope is ours.
+//! - The OPT record is the last of an answer, and padding is its last option, so that its length is known.
 //! - An OPT record that breaks a rule is a fault of the query. The answer still has an OPT record, so the sender learns
 //!   that we speak EDNS.
 
@@ -23,6 +24,15 @@ const COOKIE: u16 = 10;
 /// Option code of how long a TCP connection may be idle (RFC 7828).
 const TCP_KEEPALIVE: u16 = 11;
 
+/// Option code of padding (RFC 7830).
+const PADDING: u16 = 12;
+
+/// Answers are padded to multiples of this number of octets (RFC 8467, section 4.1).
+const BLOCK: usize = 468;
+
+/// Most octets of a message over TCP and TLS.
+const MOST: usize = u16::MAX as usize;
+
 /// The bit of the OPT record's flags that asks for DNSSEC records.
 const DNSSEC_OK: u16 = 0x8000;
 
@@ -40,6 +50,8 @@ pub(super) struct Edns {
     pub cookie: Option<Cookie>,
     /// The client asks how long a connection may be idle (RFC 7828).
     pub asks_idle: bool,
+    /// The client pads its queries, so it wants padded answers (RFC 7830).
+    pub asks_padding: bool,
 }
 
 /// The contents of an answer's OPT record that are not in the query's.
@@ -56,6 +68,8 @@ pub(super) struct Told<'a> {
     pub cookie: Option<[u8; cookie::WHOLE]>,
     /// How long the connection may be idle, in tenths of a second, for a client that asks for it; `None` over UDP.
     pub idle: Option<u16>,
+    /// The transport hides everything but lengths, so padding has a purpose.
+    pub is_private: bool,
 }
 
 /// A client's network, as a resolver sent it.
@@ -76,7 +90,16 @@ impl Edns {
     pub(super) fn new(class: u16, ttl: u32) -> Edns {
         let version = (ttl >> 16) as u8;
         let dnssec_ok = ttl as u16 & DNSSEC_OK != 0;
-        Edns { payload: class, version, dnssec_ok, subnet: None, asks_nsid: false, cookie: None, asks_idle: false }
+        Edns {
+            payload: class,
+            version,
+            dnssec_ok,
+            subnet: None,
+            asks_nsid: false,
+            cookie: None,
+            asks_idle: false,
+            asks_padding: false,
+        }
     }
 
     /// Reads the options and ignores unknown ones.
@@ -99,13 +122,14 @@ impl Edns {
                 COOKIE if self.cookie.is_none() => self.cookie = Some(Cookie::read(option).ok_or(BadOption)?),
                 // Its time is the server's to tell; one in a query means nothing.
                 TCP_KEEPALIVE => self.asks_idle = true,
+                PADDING => self.asks_padding = true,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// The length of what [`Edns::write`] writes.
+    /// The length of what [`Edns::write`] writes, without padding, for which there always is room.
     pub(super) fn written_len(&self, told: &Told<'_>) -> usize {
         11 + self.options_len(told)
     }
@@ -127,7 +151,7 @@ impl Edns {
         Some(told.nsid).filter(|name| self.asks_nsid && !name.is_empty())
     }
 
-    /// The OPT record of an answer.
+    /// The OPT record at the end of an answer.
     pub(super) fn write(&self, out: &mut Vec<u8>, told: &Told<'_>) {
         out.push(0);
         out.extend_from_slice(&TYPE_OPT.to_be_bytes());
@@ -135,7 +159,11 @@ impl Edns {
         // We speak version 0, whatever the query asked for.
         out.extend_from_slice(&[told.extended_rcode, 0]);
         out.extend_from_slice(&(if self.dnssec_ok { DNSSEC_OK } else { 0 }).to_be_bytes());
-        out.extend_from_slice(&(self.options_len(told) as u16).to_be_bytes());
+        let options = self.options_len(told);
+        // Behind the length of the options, which is written now, come the options.
+        let padding = padding(out.len() + 2 + options).filter(|_| self.asks_padding && told.is_private);
+        let all = options + padding.map_or(0, |padding| 4 + padding);
+        out.extend_from_slice(&(all as u16).to_be_bytes());
         if let Some(name) = self.nsid(told) {
             push_head(out, NSID, name.len());
             out.extend_from_slice(name);
@@ -152,10 +180,21 @@ impl Edns {
             push_head(out, CLIENT_SUBNET, 4 + subnet.octets());
             subnet.write(out, told.scope);
         }
+        if let Some(padding) = padding {
+            push_head(out, PADDING, padding);
+            out.resize(out.len() + padding, 0);
+        }
     }
 }
 
-/// Code and length of an option. No option of ours has more than some dozens of octets.
+/// The number of octets that pad a message of this length, apart from the option's head; `None` if there is no room for it.
+/// A message that a whole block would make too long gets as much as there is room for (RFC 8467, section 4.1).
+fn padding(length: usize) -> Option<usize> {
+    let with_head = length + 4;
+    with_head.next_multiple_of(BLOCK).min(MOST).checked_sub(with_head)
+}
+
+/// Code and length of an option. No option of ours is longer than a block.
 fn push_head(out: &mut Vec<u8>, code: u16, length: usize) {
     out.extend_from_slice(&code.to_be_bytes());
     out.extend_from_slice(&(length as u16).to_be_bytes());
@@ -204,5 +243,24 @@ fn padded<const N: usize>(told: &[u8], source: u8) -> Result<[u8; N], BadOption>
     match told.last() {
         Some(last) if last.trailing_zeros() < u32::from(host_bits) => Err(BadOption),
         _ => Ok(octets),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BLOCK, MOST, padding};
+
+    #[test]
+    fn padded_lengths_are_multiples_of_a_block_as_far_as_a_message_goes() {
+        for length in 12..MOST + 100 {
+            match padding(length) {
+                Some(padding) => {
+                    let all = length + 4 + padding;
+                    assert!(all.is_multiple_of(BLOCK) || all == MOST && length + 4 > MOST / BLOCK * BLOCK, "{length}");
+                    assert!(padding < BLOCK, "{length}");
+                }
+                None => assert!(length + 4 > MOST, "{length}"),
+            }
+        }
     }
 }

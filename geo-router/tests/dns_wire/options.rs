@@ -2,12 +2,13 @@
 
 use geo_router::dns::Answers;
 
-use crate::craft::{self, A, option, option_of, subnet};
+use crate::craft::{self, A, TXT, option, option_of, subnet};
 use crate::streams::{Client, certificate};
 use crate::world::{self, UP, ask, snapshot, view};
 
 const NSID: u16 = 3;
 const TCP_KEEPALIVE: u16 = 11;
+const PADDING: u16 = 12;
 
 const NAME: &str = "checkin.meridian.test";
 
@@ -83,5 +84,39 @@ async fn a_connection_is_told_how_long_it_may_be_idle() {
     }
     let answer = Client::udp(running.udp()).await.ask(&craft::edns(NAME, A, &asks)).await;
     assert_eq!(craft::opt_of(&answer), Some((0, vec![])));
+    running.stop().await;
+}
+
+/// RFC 8467, section 4.1: answers over TLS to queries with the option are multiples of 468 octets. Without TLS, or without
+/// the option in the query, there is no padding (RFC 7830, section 4).
+#[tokio::test]
+async fn only_answers_over_tls_are_padded() {
+    let files = certificate();
+    let text = format!("{{ name = 'long', type = 'TXT', value = '{}' }}", "x".repeat(200));
+    let other = |text: String, with: &str| text.replace("xx", with);
+    let records = ["ab", "cd", "ef"].map(|with| other(text.clone(), with)).join(", ");
+    let running = world::start(&format!("records = [{records}]\n{}", files.section)).await;
+    let mut tls = Client::tls(running.server.tls_address().unwrap(), &files).await;
+    let plain = [Client::udp(running.udp()).await, Client::tcp(running.udp()).await];
+    let asks = option(PADDING, &[0; 60]);
+    let mut lengths = std::collections::BTreeSet::new();
+    for name in [NAME, "long.meridian.test", "nowhere.meridian.test", "example.org"] {
+        for more in [vec![], option(NSID, &[]), option(TCP_KEEPALIVE, &[]), subnet(1, 24, 0, &[10, 1, 2]), asks.clone()]
+        {
+            for options in [[&asks[..], &more].concat(), [&more[..], &asks].concat()] {
+                let answer = tls.ask(&craft::edns(name, TXT, &options)).await;
+                assert!(answer.len().is_multiple_of(468), "{name}: {}", answer.len());
+                assert!(option_of(&answer, PADDING).unwrap().iter().all(|octet| *octet == 0));
+                lengths.insert(answer.len());
+            }
+        }
+        assert_eq!(option_of(&tls.ask(&craft::edns(name, TXT, &option(NSID, &[]))).await, PADDING), None);
+        assert_eq!(craft::opt_of(&tls.ask(&craft::plain(name, TXT)).await), None);
+    }
+    assert_eq!(lengths, [468, 936].into());
+    for mut client in plain {
+        let answer = client.ask(&craft::edns(NAME, TXT, &asks)).await;
+        assert_eq!(craft::opt_of(&answer), Some((0, vec![])));
+    }
     running.stop().await;
 }
