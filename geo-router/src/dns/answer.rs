@@ -110,8 +110,10 @@ enum Records<'a> {
 
 const AUTHORITATIVE: u16 = 0x0400;
 const TRUNCATED: u16 = 0x0200;
-/// Operation, "recursion desired" and "checking disabled" come back as they were sent.
-const KEPT_FLAGS: u16 = 0x7910;
+/// Operation and "recursion desired" come back as they were sent (RFC 1035, section 4.1.1). "Checking disabled" does not: it
+/// is for validating resolvers, and an authority clears it (RFC 4035, section 3.1.6). That holds for operations that we do
+/// not know as well (RFC 8906, section 8.1.4).
+const KEPT_FLAGS: u16 = 0x7900;
 const RESPONSE: u16 = 0x8000;
 
 /// Answers one query into `out`, for any input. `limit` says how the rate limit treats it, given whether a cookie shows

@@ -55,7 +55,6 @@ pub(super) struct Question<'a> {
 
 const RESPONSE: u16 = 0x8000;
 const OPERATION: u16 = 0x7800;
-const TRUNCATED: u16 = 0x0200;
 
 /// Reads a message.
 pub(super) fn read(message: &[u8]) -> Result<Query<'_>, DropReason> {
@@ -89,7 +88,8 @@ impl<'a> Query<'a> {
         let [questions, answers, authorities, additionals] = counts;
         let mut reader = Reader::new(message);
         reader.take(message.len() - rest.len())?;
-        let mut sound = questions <= 1 && self.flags & TRUNCATED == 0;
+        // TC means nothing in a query, so it is ignored like other flags that do not (RFC 8906, section 3.1.3).
+        let mut sound = questions <= 1;
         let mut first = None;
         for _ in 0..questions {
             let bytes = reader.clone();
