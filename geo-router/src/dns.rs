@@ -29,6 +29,7 @@
 mod answer;
 mod answers;
 mod config;
+mod cookie;
 mod edns;
 mod limit;
 mod metrics;
@@ -44,6 +45,7 @@ pub use config::{
     DnsConfig, DnsConfigError, DnsSection, DnsTlsConfig, DnsTlsSection, Nameserver, NameserverSection, RateLimitConfig,
     RateLimitSection, RecordSection, StaticRecords,
 };
+pub use limit::Verdict;
 pub use metrics::DnsMetrics;
 pub use query::DropReason;
 pub(crate) use server::DnsSockets;

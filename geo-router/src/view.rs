@@ -115,6 +115,40 @@ impl View {
         ranking
     }
 
+    /// Whether a region may get clients beyond its shares. One that ramps, fails requests, gives up a part of its clients
+    /// by an order or is full may not, because its share is small for that reason.
+    #[must_use]
+    pub(crate) fn takes_more(&self, region: RegionIndex) -> bool {
+        // Only relative fitness counts, as it does for the shares.
+        let most = self.regions.iter().map(|region| region.admission).fold(0.0, f64::max);
+        let RegionView { state, admission, nodes_up } = &self.regions[region.at()];
+        let is_fit = state.serves() && *admission > 0.0 && *admission >= most;
+        is_fit && nodes_up.contains(&true) && !self.assignment.is_full(region)
+    }
+
+    /// Puts other regions behind the first of `regions`, which is the one of `route`, in the order in which its clients
+    /// would get them if those before were gone: by the shares of their class, then by their preference. Returns how many
+    /// there are with the first. `takes` says which regions may be among them.
+    pub(crate) fn others(
+        &self,
+        route: &Route,
+        takes: impl Fn(RegionIndex) -> bool,
+        regions: &mut [RegionIndex],
+    ) -> usize {
+        let shares = self.assignment.shares(route.leaf.class);
+        let order = &self.places.place(route.leaf.class).order;
+        let mut count = 1;
+        while count < regions.len() {
+            let is_next = |region: RegionIndex| takes(region) && !regions[..count].contains(&region);
+            let shared = shares.iter().filter(|(region, _)| is_next(*region));
+            let next = self.best(&route.leaf, shared).or_else(|| order.iter().copied().find(|one| is_next(*one)));
+            let Some(next) = next else { break };
+            regions[count] = next;
+            count += 1;
+        }
+        count
+    }
+
     /// Whether a region is down while another one is well, that is serves or is drained. The edge asks such a region
     /// only if the others have failed, never because they are full.
     pub(crate) fn is_spare(&self, region: RegionIndex) -> bool {
@@ -145,9 +179,14 @@ impl View {
         if let [(region, _)] = shares {
             return *region;
         }
+        self.best(leaf, shares.iter()).unwrap_or_else(|| self.least_bad(leaf.class))
+    }
+
+    /// The region of these shares that takes a leaf.
+    fn best<'a>(&self, leaf: &Leaf, shares: impl Iterator<Item = &'a (RegionIndex, f64)>) -> Option<RegionIndex> {
         let score = |region: RegionIndex, share: f64| rendezvous::score(self.hash(leaf, region), share);
-        let best = shares.iter().max_by(|(a, x), (b, y)| score(*a, *x).total_cmp(&score(*b, *y)));
-        best.map_or_else(|| self.least_bad(leaf.class), |(region, _)| *region)
+        let best = shares.max_by(|(a, x), (b, y)| score(*a, *x).total_cmp(&score(*b, *y)));
+        best.map(|(region, _)| *region)
     }
 
     /// The region for a class without capacity: DNS must name one, and the edge sheds. It is a region that serves,

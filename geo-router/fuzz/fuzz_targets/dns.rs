@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use geo_router::dns::{Answers, ReceivedFrom, DnsConfig, DnsSection, QueryOutcome, Transport, answer};
+use geo_router::dns::{Answers, DnsConfig, DnsSection, QueryOutcome, ReceivedFrom, Transport, Verdict, answer};
 use api::Position;
 use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Locator, Places};
@@ -65,16 +65,19 @@ fn answers() -> &'static Answers {
 
 fuzz_target!(init: { answers(); }, |octets: &[u8]| {
     let mut out = Vec::new();
-    for (transport, limited, most) in
-        [(Transport::Udp, false, 1_232), (Transport::Udp, true, 1_232), (Transport::Tcp, false, 65_535)]
-    {
-        let asked = ReceivedFrom { from: IpAddr::V4(Ipv4Addr::LOCALHOST), transport, limited };
-        if let QueryOutcome::Answered(answered) = answer(octets, asked, answers(), &mut out) {
+    for (transport, verdict, most) in [
+        (Transport::Udp, Verdict::Answer, 1_232),
+        (Transport::Udp, Verdict::Slip, 1_232),
+        (Transport::Tcp, Verdict::Answer, 65_535),
+        (Transport::Tls, Verdict::Answer, 65_535),
+    ] {
+        let asked = ReceivedFrom { from: IpAddr::V4(Ipv4Addr::LOCALHOST), transport, time: 1_559_731_985, idle: (transport != Transport::Udp).then_some(100) };
+        if let QueryOutcome::Answered(answered) = answer(octets, asked, answers(), |_| verdict, &mut out) {
             assert!(out.len() <= most, "{} octets over {transport:?}", out.len());
             assert_eq!(out[..2], octets[..2], "the identifier");
             let message = Message::from_vec(&out).expect("a sound answer");
             assert_eq!(message.metadata.truncation, answered.truncated);
-            assert!(!limited || message.answers.is_empty());
+            assert!(verdict == Verdict::Answer || message.answers.is_empty());
         }
     }
 });

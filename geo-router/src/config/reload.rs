@@ -76,7 +76,11 @@ fn changed_dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
         ttl_max: _,
         static_ttl,
         negative_ttl,
+        regions_per_answer,
+        nsid,
         edns_udp_size,
+        cookie_secret_file,
+        cookie_secrets,
         rate_limit,
         connections,
         tls,
@@ -91,7 +95,15 @@ fn changed_dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
         ("dns.threads", new.threads == *threads),
         ("dns.static_ttl_s", new.static_ttl == *static_ttl),
         ("dns.negative_ttl_s", new.negative_ttl == *negative_ttl),
+        ("dns.regions_per_answer", new.regions_per_answer == *regions_per_answer),
+        ("dns.nsid", new.nsid == *nsid),
         ("dns.edns_udp_size", new.edns_udp_size == *edns_udp_size),
+        // Random secrets differ each time that the configuration is read.
+        (
+            "dns.cookie_secret_file",
+            new.cookie_secret_file == *cookie_secret_file
+                && (new.cookie_secrets == *cookie_secrets || cookie_secret_file.is_none()),
+        ),
         ("dns.rate_limit", new.rate_limit == *rate_limit),
         ("dns.connections", new.connections == *connections),
         ("dns.tls", new.tls == *tls),

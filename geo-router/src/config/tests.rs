@@ -69,6 +69,7 @@ fn texts() -> (Value, Vec<(Vec<String>, String)>) {
         admin.operators = "operators.toml"
         location.database = "city.mmdb"
         edge.secret_file = "key"
+        dns.cookie_secret_file = "cookies"
         edge.tls = { listen = "127.0.0.1:7443", certificate = "a.pem", key = "a.key" }
         dns.tls = { listen = "127.0.0.1:7853", certificate = "a.pem", key = "a.key" }
         nodes = { ca = "ca.pem", revoked = "crl.pem", resolvers = ["192.0.2.53:53"] }
@@ -92,11 +93,13 @@ fn refusal_with(file: &Value, path: &[String], text: &str) -> String {
         other => &mut other[key.as_str()],
     });
     *place = text.into();
-    // The edge reads its key when the file is checked.
+    // The edge and DNS read their keys when the file is checked.
     let folder = tempfile::tempdir().unwrap();
-    let key = folder.path().join("key");
-    std::fs::write(&key, "00".repeat(32)).unwrap();
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    for (name, bytes) in [("key", 32), ("cookies", 16)] {
+        let key = folder.path().join(name);
+        std::fs::write(&key, "00".repeat(bytes)).unwrap();
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
     words(&load_in(folder.path(), &toml::to_string(&file).unwrap()).expect_err("refused"))
 }
 
@@ -109,7 +112,7 @@ fn no_key_takes_a_path_that_only_a_shell_understands() {
             paths += usize::from(refusal_with(&file, &path, shell).contains("write the whole path"));
         }
     }
-    assert_eq!(paths, 2 * 12, "data, pid_file, operators, database, secret_file, key_file and six of TLS");
+    assert_eq!(paths, 2 * 13, "data, pid_file, operators, database, three secrets and six of TLS");
 }
 
 #[test]
@@ -263,16 +266,22 @@ fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
     assert_eq!((&now.nodes, now.nodes.resolve.every), (&new.nodes, std::time::Duration::from_secs(6)));
     assert_eq!((now.ttl, now.database.is_some()), (new.ttl, true));
     assert_eq!(format!("{:?}", now.policy), "Weighted");
-    let key = |file: &str, digit: &str| {
-        let path = folder.path().join(file);
-        std::fs::write(&path, digit.repeat(64)).unwrap();
-        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-        changed(EXAMPLE.to_owned(), ("# secret_file = \"router-key\"", &format!("secret_file = \"{file}\"")))
-    };
-    let with_key = load(&key("cookie-key", "a")).unwrap();
-    assert_eq!(running.taking_up(with_key.clone()).1, ["edge.secret_file"]);
-    assert_eq!(with_key.taking_up(load(&key("cookie-key", "a")).unwrap()).1, Vec::<&str>::new());
-    assert_eq!(with_key.taking_up(load(&key("cookie-key", "b")).unwrap()).1, ["edge.secret_file"]);
+    let secrets = [
+        ("# secret_file = \"router-key\"", "secret_file", 64, "edge.secret_file"),
+        ("# cookie_secret_file = \"dns-cookies\"", "cookie_secret_file", 32, "dns.cookie_secret_file"),
+    ];
+    for (commented, key, digits, named) in secrets {
+        let with = |digit: &str| {
+            let path = folder.path().join(key);
+            std::fs::write(&path, digit.repeat(digits)).unwrap();
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            load(&changed(EXAMPLE.to_owned(), (commented, &format!("{key} = \"{key}\"")))).unwrap()
+        };
+        let with_key = with("a");
+        assert_eq!(running.taking_up(with_key.clone()).1, [named]);
+        assert_eq!(with_key.taking_up(with("a")).1, Vec::<&str>::new());
+        assert_eq!(with_key.taking_up(with("b")).1, [named]);
+    }
     for (good, bad, key) in left {
         let (now, keys) = running.taking_up(load(&changed(EXAMPLE.to_owned(), (good, bad))).unwrap());
         assert!(keys.contains(&key), "{key}: {keys:?}");
@@ -281,5 +290,13 @@ fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
             (running.name.clone(), running.data.clone(), running.admin.clone())
         );
         assert_eq!((now.dns, now.peers), (running.dns.clone(), running.peers.clone()));
+    }
+}
+
+#[test]
+fn dns_tells_the_name_of_the_router_unless_it_has_another_one() {
+    let nsid = |line: &str| load(&EXAMPLE.replace("# nsid = \"router-1\"\n", line)).unwrap().dns.unwrap().nsid;
+    for (line, told) in [("", "router-1"), ("nsid = \"fra-1\"\n", "fra-1"), ("nsid = \"\"\n", "")] {
+        assert_eq!(nsid(line), told);
     }
 }

@@ -14,7 +14,7 @@ use super::{
     RegionSection, ResolveRules, RouterConfig, RouterFile, ValueError,
 };
 use crate::connector::TrustFiles;
-use crate::dns::DnsConfig;
+use crate::dns::{DnsConfig, DnsSection};
 use crate::edge::EdgeConfig;
 use crate::endpoint::Endpoint;
 use crate::fleet::{Fleet, Node, Region, RegionIndex};
@@ -42,11 +42,12 @@ pub(super) fn router(file: RouterFile, folder: &Path) -> Result<RouterConfig, Va
     if file.dns.is_none() && file.edge.is_none() {
         return Err(ValueError::NothingToDo);
     }
-    let seconds = |dns: &crate::dns::DnsSection| {
-        (Duration::from_secs(dns.ttl_min_s.into()), Duration::from_secs(dns.ttl_max_s.into()))
-    };
+    let seconds =
+        |dns: &DnsSection| (Duration::from_secs(dns.ttl_min_s.into()), Duration::from_secs(dns.ttl_max_s.into()));
     let ttl = file.dns.as_ref().map_or((Duration::from_secs(5), Duration::from_mins(1)), seconds);
-    let dns = file.dns.map(|dns| DnsConfig::check(dns, folder)).transpose()?;
+    // Without a name of its own, DNS tells that of the router.
+    let named = |dns: DnsSection| DnsSection { nsid: dns.nsid.or_else(|| Some(file.name.to_string())), ..dns };
+    let dns = file.dns.map(|dns| DnsConfig::check(named(dns), folder)).transpose()?;
     for (index, region) in fleet.regions.iter().enumerate() {
         if dns.as_ref().is_some_and(|dns| !dns.takes_region(&region.name)) {
             return Err(ValueError::RegionName {

@@ -6,12 +6,17 @@
 //! - An answer that depends on the client states the network for which it holds: a leaf of the merged, disjoint table,
 //!   which health never changes. Every other answer, and every negative one, holds for all (scope 0; RFC 7871, section
 //!   7.4).
+//! - The addresses of the client's own region come first in an answer. Those of further regions follow as far as they fit,
+//!   and are never a reason to truncate it.
 //! - Over UDP an answer is no longer than the client accepts, and no longer than `udp_size`.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::answers::{Answers, NameRecords, RecordSet};
-use super::edns::ClientSubnet;
+use super::config::MOST_REGIONS;
+use super::cookie::Proof;
+use super::edns::{ClientSubnet, Told};
+use super::limit::Verdict;
 use super::query::{self, DropReason, Fault, Query, Question};
 use super::wire::{
     CLASS_IN, HEADER, Rcode, TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_OPT,
@@ -39,8 +44,10 @@ pub struct ReceivedFrom {
     pub from: IpAddr,
     /// The transport.
     pub transport: Transport,
-    /// It is above the rate limit: the answer only tells it to use TCP.
-    pub limited: bool,
+    /// Seconds since 1970, of which only the low 32 bits count: cookies have a time.
+    pub time: u32,
+    /// How long its connection may be idle, in tenths of a second; `None` over UDP.
+    pub idle: Option<u16>,
 }
 
 /// The outcome of a query.
@@ -65,6 +72,8 @@ pub struct Answered {
     pub subnet: bool,
     /// Where the client was sent.
     pub routed: Option<Routed>,
+    /// What the query's cookie shows, if it had one.
+    pub(super) cookie: Option<Proof>,
 }
 
 /// Where a client was sent.
@@ -92,6 +101,8 @@ struct Reply<'a> {
 enum Records<'a> {
     None,
     Kept(&'a RecordSet),
+    /// The addresses of several regions, the client's own first.
+    Regions([Option<&'a RecordSet>; MOST_REGIONS]),
     Made(RecordSet),
     /// The SOA record; the zone's name begins at this offset within the question's name.
     Start(usize),
@@ -99,33 +110,65 @@ enum Records<'a> {
 
 const AUTHORITATIVE: u16 = 0x0400;
 const TRUNCATED: u16 = 0x0200;
-/// Operation, "recursion desired" and "checking disabled" come back as they were sent.
-const KEPT_FLAGS: u16 = 0x7910;
+/// Operation and "recursion desired" come back as they were sent (RFC 1035, section 4.1.1). "Checking disabled" does not: it
+/// is for validating resolvers, and an authority clears it (RFC 4035, section 3.1.6). That holds for operations that we do
+/// not know as well (RFC 8906, section 8.1.4).
+const KEPT_FLAGS: u16 = 0x7900;
 const RESPONSE: u16 = 0x8000;
 
-/// Answers one query into `out`, for any input.
-pub fn answer(message: &[u8], asked: ReceivedFrom, answers: &Answers, out: &mut Vec<u8>) -> QueryOutcome {
+/// Answers one query into `out`, for any input. `limit` says how the rate limit treats it, given whether a cookie shows
+/// that its address is not forged.
+pub fn answer(
+    message: &[u8],
+    asked: ReceivedFrom,
+    answers: &Answers,
+    limit: impl FnOnce(bool) -> Verdict,
+    out: &mut Vec<u8>,
+) -> QueryOutcome {
     out.clear();
     let query = match query::read(message) {
         Ok(query) => query,
         Err(reason) => return QueryOutcome::Dropped(reason),
     };
+    let cookie = query.edns.and_then(|edns| edns.cookie);
+    let cookie = cookie.map(|cookie| answers.cookie_secrets.check(&cookie, asked.from, asked.time));
+    let is_limited = match limit(cookie.is_some_and(|cookie| cookie.proof == Proof::Good)) {
+        Verdict::Answer => false,
+        Verdict::Slip => true,
+        Verdict::Drop => return QueryOutcome::Dropped(DropReason::Limited),
+    };
     let reply = match (query.fault, &query.question) {
         // A resolver that relies on an answer does not send malformed queries at such a rate.
-        (Some(_), _) if asked.limited => return QueryOutcome::Dropped(DropReason::Limited),
+        (Some(_), _) if is_limited => return QueryOutcome::Dropped(DropReason::Limited),
         (Some(Fault::Operation), _) => Reply::refusal(Rcode::NotImp),
         (Some(Fault::Version), _) => Reply::refusal(Rcode::BadVers),
-        (Some(Fault::Format), _) | (None, None) => Reply::refusal(Rcode::FormErr),
-        (None, Some(_)) if asked.limited => Reply::refusal(Rcode::NoError),
+        (Some(Fault::Format), _) => Reply::refusal(Rcode::FormErr),
+        // Only a query for a cookie has no question.
+        (None, None) => Reply::refusal(Rcode::NoError),
+        (None, Some(_)) if is_limited => Reply::refusal(Rcode::NoError),
         (None, Some(question)) => resolve(question, query.edns.and_then(|edns| edns.subnet), asked.from, answers),
     };
-    let truncated = write(&query, &reply, asked, answers, out);
+    let most = match asked.transport {
+        Transport::Udp => query.edns.map_or(512, |edns| edns.payload.clamp(512, answers.udp_size)),
+        Transport::Tcp | Transport::Tls => u16::MAX,
+    };
+    let told = Told {
+        payload: answers.udp_size,
+        extended_rcode: reply.rcode as u8 >> 4,
+        scope: reply.scope,
+        nsid: &answers.nsid,
+        cookie: cookie.map(|cookie| cookie.answer),
+        idle: asked.idle,
+        is_private: asked.transport == Transport::Tls,
+    };
+    let truncated = write(&query, &reply, &told, Room { most, is_limited }, answers, out);
     QueryOutcome::Answered(Answered {
         kind: query.question.map(|question| question.kind),
         rcode: reply.rcode,
         truncated,
         subnet: query.edns.is_some_and(|edns| edns.subnet.is_some()),
         routed: reply.routed,
+        cookie: cookie.map(|cookie| cookie.proof),
     })
 }
 
@@ -161,14 +204,31 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
         (NameRecords::Routed(_), TYPE_A | TYPE_AAAA) => {
             let client = Client::of(subnet, from);
             let route = answers.view.route(client.address);
-            let addresses = &answers.regions[route.region.at()];
-            let reply = kept(if question.kind == TYPE_A { &addresses.a } else { &addresses.aaaa });
-            if matches!(reply.records, Records::Start(_)) {
-                return reply;
+            let addresses = |region: RegionIndex| {
+                let of_region = &answers.regions[region.at()];
+                if question.kind == TYPE_A { &of_region.a } else { &of_region.aaaa }
+            };
+            // Another region is no substitute: clients prefer IPv6, so they would leave their region for it.
+            if addresses(route.region).count == 0 {
+                return negative(Rcode::NoError);
+            }
+            let mut regions = [route.region; MOST_REGIONS];
+            let takes = |region: RegionIndex| answers.takes_more[region.at()] && addresses(region).count > 0;
+            let count = answers.view.others(&route, takes, &mut regions[..answers.regions_per_answer]);
+            let mut sets = [None; MOST_REGIONS];
+            for (set, region) in sets.iter_mut().zip(&regions[..count]) {
+                *set = Some(addresses(*region));
             }
             let known = answers.view.places.place(route.leaf.class).is_known();
             let routed = Routed { region: route.region, reason: route.reason, source: client.source, known };
-            Reply { routed: Some(routed), scope: client.scope(route.leaf.prefix), ..reply }
+            let scope = client.scope(route.leaf.prefix);
+            Reply {
+                rcode: Rcode::NoError,
+                authoritative: true,
+                records: Records::Regions(sets),
+                scope,
+                routed: Some(routed),
+            }
         }
         // An alias stands alone at its name, and is the answer whatever is asked for (RFC 1034, section 3.6.2).
         (NameRecords::Fixed(sets) | NameRecords::Routed(sets), kind) => {
@@ -226,33 +286,55 @@ impl Reply<'_> {
     }
 }
 
+/// The room of an answer.
+#[derive(Clone, Copy)]
+struct Room {
+    /// In octets.
+    most: u16,
+    /// It is above the rate limit: the answer only tells the client to use TCP.
+    is_limited: bool,
+}
+
 /// Writes an answer. Returns whether something was left out, so that the client must ask again over TCP.
-fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &Answers, out: &mut Vec<u8>) -> bool {
-    let limit = match asked.transport {
-        Transport::Udp => query.edns.map_or(512, |edns| edns.payload.clamp(512, answers.udp_size)),
-        Transport::Tcp | Transport::Tls => u16::MAX,
-    };
+fn write(
+    query: &Query<'_>,
+    reply: &Reply<'_>,
+    told: &Told<'_>,
+    room: Room,
+    answers: &Answers,
+    out: &mut Vec<u8>,
+) -> bool {
+    let Room { most, is_limited } = room;
     let question = query.question.map_or(&[][..], |question| question.bytes);
-    let always = HEADER + question.len() + query.edns.map_or(0, |edns| edns.written_len());
-    let room = usize::from(limit).saturating_sub(always);
+    let always = HEADER + question.len() + query.edns.map_or(0, |edns| edns.written_len(told));
+    let room = usize::from(most).saturating_sub(always);
 
     let (mut counts, mut authority, mut additional) = ([0_u16; 3], None, &[][..]);
-    let mut records = match &reply.records {
-        Records::Kept(set) => Some(*set),
-        Records::Made(set) => Some(set),
-        Records::None | Records::Start(_) => None,
+    let mut sets = match &reply.records {
+        Records::Kept(set) => [Some(*set), None, None, None],
+        Records::Made(set) => [Some(set), None, None, None],
+        Records::Regions(sets) => *sets,
+        Records::None | Records::Start(_) => [None; MOST_REGIONS],
     };
-    let mut truncated = asked.limited;
-    if let Some(set) = records {
+    let mut truncated = is_limited;
+    if let Some(set) = sets[0] {
         truncated |= set.bytes.len() > room;
         if truncated {
-            records = None;
-        } else {
-            counts[0] = set.count;
+            sets = [None; MOST_REGIONS];
+        } else if set.bytes.len() + set.additional.len() <= room {
             // Additional records were not asked for, so leaving them out is not a reason to ask again.
-            if set.bytes.len() + set.additional.len() <= room {
-                additional = &set.additional;
-                counts[2] = set.additional_count;
+            additional = &set.additional;
+            counts[2] = set.additional_count;
+        }
+        // The first one fits. The order of regions has no gaps: behind one that does not fit there is no other.
+        let mut left = room;
+        for slot in &mut sets {
+            match slot.and_then(|set| left.checked_sub(set.bytes.len()).map(|left| (set.count, left))) {
+                Some((count, now)) => (counts[0], left) = (counts[0] + count, now),
+                None => {
+                    left = 0;
+                    *slot = None;
+                }
             }
         }
     } else if let Records::Start(zone) = reply.records {
@@ -264,24 +346,21 @@ fn write(query: &Query<'_>, reply: &Reply<'_>, asked: ReceivedFrom, answers: &An
     }
     counts[2] += u16::from(query.edns.is_some());
 
-    let code = reply.rcode as u8;
-    let mut flags = RESPONSE | query.flags & KEPT_FLAGS | u16::from(code & 0x0F);
+    let mut flags = RESPONSE | query.flags & KEPT_FLAGS | u16::from(reply.rcode as u8 & 0x0F);
     flags |= if reply.authoritative { AUTHORITATIVE } else { 0 } | if truncated { TRUNCATED } else { 0 };
     out.extend_from_slice(&query.id);
     out.extend_from_slice(&flags.to_be_bytes());
     out.extend_from_slice(&[0, u8::from(query.question.is_some())]);
     counts.iter().for_each(|count| out.extend_from_slice(&count.to_be_bytes()));
     out.extend_from_slice(question);
-    if let Some(set) = records {
-        out.extend_from_slice(&set.bytes);
-    }
+    sets.iter().flatten().for_each(|set| out.extend_from_slice(&set.bytes));
     if let Some(owner) = authority {
         out.extend_from_slice(&owner.to_be_bytes());
         out.extend_from_slice(&answers.negative);
     }
     out.extend_from_slice(additional);
     if let Some(edns) = query.edns {
-        edns.write(out, answers.udp_size, code >> 4, reply.scope);
+        edns.write(out, told);
     }
     truncated
 }

@@ -2,6 +2,9 @@
 //!
 //! # Invariants
 //! - Nothing is encoded while a query waits, except explanations, which are asked for rarely.
+//! - Each region's addresses are kept once. An answer with several regions is put together when it is written, because
+//!   the records of a region are the same octets in every answer. So the number of kept records does not grow with the
+//!   number of regions in an answer.
 //! - Every name with a name below it exists. Otherwise a resolver would conclude from an NXDOMAIN that there is nothing
 //!   below it (RFC 8020).
 //!
@@ -17,7 +20,8 @@ use hickory_proto::ProtoError;
 use hickory_proto::rr::rdata::{HINFO, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData};
 
-use super::config::{DnsConfig, EXPLAIN};
+use super::config::{DnsConfig, EXPLAIN, MOST_REGIONS};
+use super::cookie::CookieSecrets;
 use super::wire::{
     TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT, data_bytes, name_bytes, push_record,
 };
@@ -60,10 +64,16 @@ pub struct Answers {
     pub(super) view: Arc<View>,
     /// In the fleet's order.
     pub(super) regions: Vec<Addresses>,
+    /// In the fleet's order: whether the region may follow another one in an answer.
+    pub(super) takes_more: Vec<bool>,
+    pub(super) regions_per_answer: usize,
     /// The SOA record of a negative answer, without its owner.
     pub(super) negative: Vec<u8>,
     pub(super) any: RecordSet,
     pub(super) udp_size: u16,
+    /// The name that says which server answers; empty if it is not told.
+    pub(super) nsid: Box<[u8]>,
+    pub(super) cookie_secrets: CookieSecrets,
     names: HashMap<Box<[u8]>, NameRecords>,
     apex: Box<[u8]>,
 }
@@ -101,9 +111,13 @@ impl Answers {
         any.push(TYPE_HINFO, config.static_ttl, &data_bytes(&RData::HINFO(HINFO::new("RFC8482".into(), "".into())))?);
         Ok(Answers {
             regions,
+            takes_more: view.fleet.indices().map(|region| view.takes_more(region)).collect(),
+            regions_per_answer: config.regions_per_answer.clamp(1, MOST_REGIONS),
             negative,
             any,
             udp_size: config.edns_udp_size,
+            nsid: config.nsid.as_bytes().into(),
+            cookie_secrets: config.cookie_secrets.clone(),
             names: names.known,
             apex: name_bytes(&config.zone)?.into(),
             view,

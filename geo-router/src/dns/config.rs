@@ -20,6 +20,7 @@ mod tests;
 
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 
 use api::RegionId;
 use hickory_proto::rr::Name;
@@ -29,8 +30,12 @@ pub use records::StaticRecords;
 pub use validate::DnsConfigError;
 pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection, RecordSection};
 
+use super::cookie::CookieSecrets;
 use service::certificates::CertificateSection;
 use service::config::Listen;
+
+/// Most regions in one answer.
+pub(super) const MOST_REGIONS: usize = 4;
 
 /// The label below the service for explanations.
 pub(super) const EXPLAIN: &str = "explain";
@@ -60,8 +65,15 @@ pub struct DnsConfig {
     pub static_ttl: u32,
     /// TTL in seconds of negative answers.
     pub negative_ttl: u32,
+    /// The number of regions in an answer that depends on the client, from 1 to 4: its own first, then the next ones.
+    pub regions_per_answer: usize,
+    /// The name by which an answer tells, if it is asked, which server it is from (RFC 5001); empty if none does.
+    pub nsid: String,
     /// The largest answer over UDP, in bytes.
     pub edns_udp_size: u16,
+    /// The file with the secrets of cookies, which all routers of an anycast set share; without one they are random.
+    pub(crate) cookie_secret_file: Option<PathBuf>,
+    pub(crate) cookie_secrets: CookieSecrets,
     /// The rate limit per network.
     pub rate_limit: RateLimitConfig,
     /// TCP and TLS connections at one time, over all clients.

@@ -4,6 +4,7 @@
 //! - Memory depends on the networks of the last moments and not on all that were ever seen: a network whose allowance
 //!   is full again is forgotten within a second.
 //! - A real resolver above the limit still gets through, because every n-th of its answers tells it to use TCP.
+//! - A query with a good cookie ([`super::cookie`]) is neither limited nor counted, because its address is not forged.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,12 +22,14 @@ use super::config::RateLimitConfig;
 /// How often networks are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(1);
 
-/// The treatment of a query.
+/// The treatment of a query by the rate limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
+    /// It is answered.
     Answer,
     /// A truncated answer, which tells the client to use TCP.
     Slip,
+    /// It is not answered.
     Drop,
 }
 
@@ -49,10 +52,13 @@ impl Limiter {
         }
     }
 
-    /// The treatment of a query from an address in its canonical form.
-    pub(super) fn check(&self, from: IpAddr) -> Verdict {
+    /// The treatment of a query from an address in its canonical form; `is_proven` if a cookie shows that it is not forged.
+    pub(super) fn check(&self, from: IpAddr, is_proven: bool) -> Verdict {
         let Some(allowances) = &self.allowances else { return Verdict::Answer };
-        if self.exempt.iter().any(|network| network.contains(from)) || allowances.check_key(&network(from)).is_ok() {
+        if is_proven
+            || self.exempt.iter().any(|network| network.contains(from))
+            || allowances.check_key(&network(from)).is_ok()
+        {
             return Verdict::Answer;
         }
         // Counted over all networks, so that a network that sends in a rhythm cannot choose which queries slip.
@@ -101,23 +107,26 @@ mod tests {
     #[test]
     fn a_network_has_its_allowance_and_every_second_answer_above_slips() {
         let limiter = limiter(3, 2);
-        let verdicts: Vec<Verdict> = (0..7).map(|host| limiter.check([198, 51, 100, host].into())).collect();
+        let verdicts: Vec<Verdict> = (0..7).map(|host| limiter.check([198, 51, 100, host].into(), false)).collect();
         assert_eq!(verdicts[..3], [Verdict::Answer; 3]);
         assert_eq!(verdicts[3..], [Verdict::Slip, Verdict::Drop, Verdict::Slip, Verdict::Drop]);
-        assert_eq!(limiter.check([198, 51, 101, 0].into()), Verdict::Answer);
+        assert_eq!(limiter.check([198, 51, 101, 0].into(), false), Verdict::Answer);
         for _ in 0..9 {
-            assert_eq!(limiter.check([192, 0, 2, 1].into()), Verdict::Answer);
+            assert_eq!(limiter.check([192, 0, 2, 1].into(), false), Verdict::Answer);
+            assert_eq!(limiter.check([198, 51, 100, 0].into(), true), Verdict::Answer);
+            assert_eq!(limiter.check([198, 51, 102, 0].into(), true), Verdict::Answer);
         }
+        assert_eq!(limiter.check([198, 51, 102, 0].into(), false), Verdict::Answer, "proven addresses are not counted");
     }
 
     #[test]
     fn no_limit_and_no_slip() {
         let (unlimited, silent) = (limiter(0, 2), limiter(1, 0));
         for _ in 0..9 {
-            assert_eq!(unlimited.check([198, 51, 100, 1].into()), Verdict::Answer);
+            assert_eq!(unlimited.check([198, 51, 100, 1].into(), false), Verdict::Answer);
         }
-        assert_eq!(silent.check([198, 51, 100, 1].into()), Verdict::Answer);
-        assert_eq!(silent.check([198, 51, 100, 1].into()), Verdict::Drop);
+        assert_eq!(silent.check([198, 51, 100, 1].into(), false), Verdict::Answer);
+        assert_eq!(silent.check([198, 51, 100, 1].into(), false), Verdict::Drop);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::answer::{Answered, QueryOutcome, Routed, Transport};
+use super::cookie::Proof;
 use super::query::DropReason;
 use super::wire::{Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT};
 use crate::fleet::Fleet;
@@ -31,6 +32,7 @@ const KINDS: [(u16, &str); 7] = [
 ];
 const REASONS: [RouteReason; 4] =
     [RouteReason::Preferred, RouteReason::Failover, RouteReason::Split, RouteReason::FailOpen];
+const PROOFS: [(Proof, &str); 3] = [(Proof::New, "new"), (Proof::Good, "good"), (Proof::Bad, "bad")];
 const DROPS: [DropReason; 3] = [DropReason::Short, DropReason::Response, DropReason::Limited];
 
 /// All metrics of the DNS server.
@@ -41,6 +43,7 @@ pub struct DnsMetrics {
     routed: IntCounterVec,
     unknown_location: IntCounterVec,
     client_subnet: IntCounterVec,
+    cookies: IntCounterVec,
     truncated: IntCounterVec,
     dropped: IntCounterVec,
     slipped: IntCounter,
@@ -79,6 +82,12 @@ impl DnsMetrics {
                 &["source"],
             )?,
             client_subnet: counters("client_subnet_total", "Queries that carried a client's subnet", &["transport"])?,
+            cookies: counters(
+                "cookies_total",
+                "Queries that carried a cookie, by what it showed: no cookie of ours yet (new), an address that is not \
+                 forged (good), nothing because it was not ours or too old (bad)",
+                &["transport", "proof"],
+            )?,
             truncated: counters("truncated_total", "Answers that did not fit and were left out", &["transport"])?,
             dropped: counters("dropped_total", "Messages without an answer", &["transport", "reason"])?,
             slipped: counter("rate_limited_truncated_total", "Queries above the limit that were told to use TCP")?,
@@ -132,6 +141,7 @@ pub(super) struct Tally {
     /// By client subnet, and by resolver.
     unknown: [u64; 2],
     subnets: u64,
+    cookies: [u64; PROOFS.len()],
     truncated: u64,
     slipped: u64,
 }
@@ -148,6 +158,7 @@ impl Tally {
             fleet: None,
             unknown: Default::default(),
             subnets: 0,
+            cookies: Default::default(),
             truncated: 0,
             slipped: 0,
         }
@@ -174,6 +185,9 @@ impl Tally {
         self.rcodes[Rcode::ALL.iter().position(|known| *known == answered.rcode).unwrap_or_default()] += 1;
         self.subnets += u64::from(answered.subnet);
         self.truncated += u64::from(answered.truncated);
+        if let Some(at) = PROOFS.iter().position(|(proof, _)| Some(*proof) == answered.cookie) {
+            self.cookies[at] += 1;
+        }
         if let Some(Routed { region, reason, source, known }) = answered.routed {
             if !self.fleet.as_ref().is_some_and(|known| Arc::ptr_eq(known, fleet)) {
                 self.flush_regions(fleet);
@@ -205,6 +219,9 @@ impl Tally {
         }
         for (source, count) in ["client-subnet", "resolver"].iter().zip(&mut self.unknown) {
             add(&metrics.unknown_location, &[source], count);
+        }
+        for ((_, proof), count) in PROOFS.iter().zip(&mut self.cookies) {
+            add(&metrics.cookies, &[transport, proof], count);
         }
         add(&metrics.client_subnet, &[transport], &mut self.subnets);
         add(&metrics.truncated, &[transport], &mut self.truncated);

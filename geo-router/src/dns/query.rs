@@ -55,7 +55,6 @@ pub(super) struct Question<'a> {
 
 const RESPONSE: u16 = 0x8000;
 const OPERATION: u16 = 0x7800;
-const TRUNCATED: u16 = 0x0200;
 
 /// Reads a message.
 pub(super) fn read(message: &[u8]) -> Result<Query<'_>, DropReason> {
@@ -89,7 +88,8 @@ impl<'a> Query<'a> {
         let [questions, answers, authorities, additionals] = counts;
         let mut reader = Reader::new(message);
         reader.take(message.len() - rest.len())?;
-        let mut sound = questions == 1 && self.flags & TRUNCATED == 0;
+        // TC means nothing in a query, so it is ignored like other flags that do not (RFC 8906, section 3.1.3).
+        let mut sound = questions <= 1;
         let mut first = None;
         for _ in 0..questions {
             let bytes = reader.clone();
@@ -115,7 +115,9 @@ impl<'a> Query<'a> {
             }
             record.data?;
         }
-        (sound && reader.is_empty()).then_some(())
+        // Without a question a client asks for a cookie alone (RFC 7873, section 5.4).
+        let asks = self.question.is_some() || self.edns.is_some_and(|edns| edns.cookie.is_some());
+        (sound && asks && reader.is_empty()).then_some(())
     }
 
     /// Whether its options are valid.
@@ -124,7 +126,7 @@ impl<'a> Query<'a> {
         // The form of options in other versions is unknown.
         let sound = edns.version != 0 || record.data.is_some_and(|data| edns.read_options(data).is_ok());
         if !sound {
-            edns.subnet = None;
+            (edns.subnet, edns.cookie) = (None, None);
         }
         self.edns = Some(edns);
         sound

@@ -26,12 +26,16 @@ use tokio_util::task::TaskTracker;
 
 use super::answer::{QueryOutcome, ReceivedFrom, Transport, answer};
 use super::answers::Answers;
-use super::limit::network;
+use super::cookie;
+use super::limit::{Verdict, network};
 use super::metrics::{DnsMetrics, Tally};
 use crate::succession::Succession;
 
 /// How long a client may be silent between two queries (RFC 7766, section 6.2.3: a few seconds).
 const IDLE: Duration = Duration::from_secs(10);
+
+/// The same in tenths of a second, as clients that ask are told it (RFC 7828).
+const IDLE_TENTHS: u16 = (IDLE.as_millis() / 100) as u16;
 
 /// How long one query, one answer or one handshake may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -143,7 +147,7 @@ impl Listener {
         let transport = self.transport();
         let open = self.metrics.connections.with_label_values(&[transport.name()]);
         open.inc();
-        let asked = ReceivedFrom { from: from.ip().to_canonical(), transport, limited: false };
+        let asked = ReceivedFrom { from: from.ip().to_canonical(), transport, time: cookie::now(), idle: None };
         let work = async {
             stream.set_nodelay(true)?;
             match &self.tls {
@@ -196,7 +200,11 @@ impl Listener {
             .await??;
             let outcome = {
                 let answers = self.answers.load();
-                let outcome = answer(&query, asked, &answers, &mut reply);
+                // A server that stops tells clients to leave by a time of 0 (RFC 7828, section 3.2.2).
+                let idle = if *self.stop.borrow() { 0 } else { IDLE_TENTHS };
+                let asked = ReceivedFrom { time: cookie::now(), idle: Some(idle), ..asked };
+                // TCP needs no limit, because its addresses are not forged.
+                let outcome = answer(&query, asked, &answers, |_| Verdict::Answer, &mut reply);
                 tally.count(&outcome, &answers.view.fleet);
                 outcome
             };

@@ -30,9 +30,9 @@ use tokio::sync::watch;
 
 use super::answer::{QueryOutcome, ReceivedFrom, Transport, answer};
 use super::answers::Answers;
+use super::cookie;
 use super::limit::{Limiter, Verdict};
 use super::metrics::{DnsMetrics, Tally};
-use super::query::DropReason;
 use crate::sockets::{self, Sockets};
 
 /// How long a thread waits for a query before it looks at `stop`.
@@ -87,6 +87,8 @@ pub(super) struct Worker {
     metrics: Arc<DnsMetrics>,
     tally: Tally,
     flushed: Instant,
+    /// For [`ReceivedFrom::time`]: that of the last batch, because no cookie depends on a part of a second.
+    time: u32,
     stop: watch::Receiver<bool>,
 }
 
@@ -98,7 +100,8 @@ impl Worker {
         stop: watch::Receiver<bool>,
     ) -> Worker {
         let tally = Tally::new(Transport::Udp, Arc::clone(&metrics));
-        Worker { answers: Cache::new(answers), limiter, metrics, tally, flushed: Instant::now(), stop }
+        let (flushed, time) = (Instant::now(), cookie::now());
+        Worker { answers: Cache::new(answers), limiter, metrics, tally, flushed, time, stop }
     }
 
     /// Answers queries until `stop` is true.
@@ -113,15 +116,14 @@ impl Worker {
             return false;
         }
         let from: IpAddr = from.ip().to_canonical();
-        let verdict = self.limiter.check(from);
         let answers = self.answers.load();
-        let outcome = match verdict {
-            Verdict::Drop => QueryOutcome::Dropped(DropReason::Limited),
-            Verdict::Answer | Verdict::Slip => {
-                let asked = ReceivedFrom { from, transport: Transport::Udp, limited: verdict == Verdict::Slip };
-                answer(message, asked, answers, out)
-            }
+        let asked = ReceivedFrom { from, transport: Transport::Udp, time: self.time, idle: None };
+        let mut verdict = Verdict::Answer;
+        let limit = |is_proven| {
+            verdict = self.limiter.check(from, is_proven);
+            verdict
         };
+        let outcome = answer(message, asked, answers, limit, out);
         self.tally.count(&outcome, &answers.view.fleet);
         let answered = matches!(outcome, QueryOutcome::Answered(_));
         if answered && verdict == Verdict::Slip {
@@ -133,6 +135,7 @@ impl Worker {
     /// Runs between two batches. Returns whether to go on.
     fn tick(&mut self) -> bool {
         let now = Instant::now();
+        self.time = cookie::now();
         if now.duration_since(self.flushed) >= FLUSH_EVERY {
             self.flushed = now;
             self.tally.flush(&self.answers.load().view.fleet);

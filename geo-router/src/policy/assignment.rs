@@ -17,6 +17,8 @@ struct Parts {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Assignment {
     classes: Vec<Parts>,
+    /// Regions that these shares fill.
+    full: Vec<RegionIndex>,
 }
 
 impl Assignment {
@@ -46,6 +48,17 @@ impl Assignment {
             shares.iter_mut().for_each(|(_, share)| *share /= sum);
         }
         self.push(shares);
+    }
+
+    /// The shares use all the room that a region has.
+    pub(crate) fn fill(&mut self, region: RegionIndex) {
+        self.full.push(region);
+    }
+
+    /// Whether the shares leave no room in a region.
+    #[must_use]
+    pub(crate) fn is_full(&self, region: RegionIndex) -> bool {
+        self.full.contains(&region)
     }
 
     /// The regions that take a part of a class; empty if all of it is shed.

@@ -17,6 +17,9 @@ use crate::location::Located;
 /// The demand that is assumed for a class without demand, in requests per second, because it needs shares as well.
 const FAINT: f64 = 1e-6;
 
+/// The part of a region's capacity below which its room is a rounding error.
+const NO_ROOM: f64 = 1e-9;
+
 /// Rounds of pouring: each round fills at least one region to its limit, or places everything.
 const ROUNDS: usize = 1 + Fleet::MAX_REGIONS;
 
@@ -67,6 +70,12 @@ impl Policy for Spill {
         let mut assignment = Assignment::default();
         for (class, demand) in demand.iter().enumerate() {
             assignment.push(moment.fleet.indices().map(|region| (region, pour.placed[class][region.at()] / demand)));
+        }
+        for region in moment.fleet.indices() {
+            let least = moment.fleet.region(region).capacity.unwrap_or_default() * NO_ROOM;
+            if pour.room[region.at()] <= least {
+                assignment.fill(region);
+            }
         }
         assignment
     }

@@ -145,3 +145,47 @@ fn addresses_of_nodes_that_are_well_are_published() {
     view.regions[0].nodes_up = vec![false, false];
     assert_eq!(published(&view), ["127.0.1.1", "127.0.2.1"], "no node is up: all addresses are better than none");
 }
+
+/// The regions of a client in the order in which an answer names them.
+fn named(view: &View, client: IpAddr, most: usize) -> Vec<RegionIndex> {
+    let route = view.route(client);
+    let mut regions = vec![route.region; most];
+    let count = view.others(&route, |region| view.takes_more(region), &mut regions);
+    regions.truncate(count);
+    regions
+}
+
+/// The second region of an answer is the one that the client would get without the first, also if shares are split.
+#[test]
+fn the_next_region_is_where_the_clients_of_a_lost_one_go() {
+    for policy in [&Nearest as &dyn Policy, &Weighted] {
+        let before = view(policy, ALL_UP);
+        for client in clients().step_by(10) {
+            let regions = named(&before, client, 2);
+            let mut states = ALL_UP;
+            states[regions[0].at()] = RegionState::Down;
+            assert_eq!(regions[1], view(policy, states).route(client).region, "{policy:?} {client}");
+        }
+    }
+}
+
+/// A region without room follows no other one, whether it is filled by its own clients or by those of others.
+#[test]
+fn a_full_region_gets_no_clients_beyond_its_shares() {
+    let german: IpAddr = "46.4.0.1".parse().unwrap();
+    let plan = |us: Option<f64>| {
+        let capacity = |region: &Region| if region.name.as_str() == "us" { us } else { Some(1e9) };
+        let fleet = Fleet {
+            regions: fleet().regions.iter().map(|one| Region { capacity: capacity(one), ..one.clone() }).collect(),
+        };
+        let demand = vec![30.0; PLACES.classes().len()];
+        let moment = PolicyInput { fleet: &fleet, admission: &[1.0; 3], places: PLACES.classes(), demand: &demand };
+        let mut view = view(&Nearest, ALL_UP);
+        view.assignment = Spill { limit: 0.85 }.assign(&moment);
+        named(&view, german, 3)
+    };
+    let [eu, us, ap] = [0, 1, 2].map(RegionIndex);
+    assert_eq!(plan(None), [eu, us, ap]);
+    assert_eq!(plan(Some(1e9)), [eu, us, ap]);
+    assert_eq!(plan(Some(4.0)), [eu, ap]);
+}

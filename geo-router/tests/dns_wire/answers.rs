@@ -101,6 +101,24 @@ fn every_name_has_what_it_should() {
     assert!(texts(&resolve(&craft::plain("meridian.test", ANY)))[0].contains("RFC8482"));
 }
 
+/// RFC 8906, sections 3.1.3 and 8.1.4: of the flags of a query only "recursion desired" comes back.
+#[test]
+fn no_flag_of_a_query_comes_back_that_means_nothing_in_an_answer() {
+    let (truncated, recursion, checking) = (0x0200, 0x0100, 0x0010);
+    // AA, TC, RD, RA, Z, AD and CD.
+    for flags in [0, 0x07F0, truncated, recursion, checking, recursion | checking] {
+        for operation in 0..16_u16 {
+            let query = [craft::header(operation << 11 | flags, [1, 0, 0, 0]), craft::question("meridian.test", SOA)];
+            let (_, octets) = ask(&snapshot(UP), [127, 0, 0, 1].into(), &query.concat()).unwrap();
+            let expected = match operation {
+                0 => 0x8400 | flags & recursion,
+                _ => 0x8000 | operation << 11 | flags & recursion | 4,
+            };
+            assert_eq!(u16::from_be_bytes([octets[2], octets[3]]), expected, "{operation} {flags:04x}");
+        }
+    }
+}
+
 #[test]
 fn names_inside_of_labels_are_not_the_zone() {
     // One label that contains the octets of the zone's name.

@@ -45,40 +45,15 @@ impl std::fmt::Display for Seen {
     }
 }
 
-/// Reads an answer in which every record except OPT has an owner of two octets.
 fn seen(answer: &[u8]) -> Seen {
-    let count = |at: usize| usize::from(u16::from_be_bytes([answer[at], answer[at + 1]]));
-    let mut at = 12;
-    let owner = |mut at: usize| loop {
-        match usize::from(answer[at]) {
-            0 => return at + 1,
-            0xC0.. => return at + 2,
-            length => at += length + 1,
-        }
-    };
-    for _ in 0..count(4) {
-        at = owner(at) + 4;
+    let opt = craft::opt_of(answer);
+    let extended = opt.as_ref().map_or(0, |(extended, _)| *extended);
+    let subnet = |options: Vec<(u16, Vec<u8>)>| options.into_iter().find(|(code, _)| *code == 8).map(|(_, data)| data);
+    Seen {
+        rcode: Some(extended << 4 | u16::from(answer[3] & 0x0F)),
+        question: answer[4..6] == [0, 1],
+        opt: opt.map(|(_, options)| Opt { subnet: subnet(options) }),
     }
-    let (mut opt, mut extended) = (None, 0);
-    for _ in 0..count(6) + count(8) + count(10) {
-        at = owner(at);
-        let length = count(at + 8);
-        if count(at) == usize::from(craft::OPT) {
-            extended = u16::from(answer[at + 4]);
-            let mut options = &answer[at + 10..at + 10 + length];
-            let mut subnet = None;
-            while let [code_high, code_low, high, low, rest @ ..] = options {
-                let (data, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
-                if [*code_high, *code_low] == [0, 8] {
-                    subnet = Some(data.to_vec());
-                }
-                options = rest;
-            }
-            opt = Some(Opt { subnet });
-        }
-        at += 10 + length;
-    }
-    Seen { rcode: Some(extended << 4 | u16::from(answer[3] & 0x0F)), question: count(4) == 1, opt }
 }
 
 /// Sends a query and a good one behind it, whose answer shows whether the first has none.
@@ -119,6 +94,9 @@ const GRAIN: &str = "finer leaf";
 const SEVERAL: &str = "same code";
 /// We recognise a transfer and refuse it (RFC 5936, section 2.2.1).
 const KNOWN: &str = "same, other code";
+
+/// A query for a cookie alone (RFC 7873, section 5.4).
+const COOKIES: &str = "a cookie";
 
 const NAME: &str = "checkin.meridian.test";
 
@@ -176,6 +154,30 @@ fn options() -> Vec<Case> {
         case("no EDNS", craft::plain(NAME, A), "NOERROR"),
         case("EDNS", with(&[]), "NOERROR OPT"),
         case("unknown option", with(&option(65_001, &[1, 2, 3])), "NOERROR OPT"),
+        case("client's cookie", with(&option(10, &[7; 8])), "NOERROR OPT"),
+        case("cookie of another server", with(&option(10, &[7; 40])), "NOERROR OPT"),
+        case("empty cookie", with(&option(10, &[])), "FORMERR OPT"),
+        case("cookie of 7 octets", with(&option(10, &[7; 7])), "FORMERR OPT"),
+        case("cookie of 9 octets", with(&option(10, &[7; 9])), "FORMERR OPT"),
+        case("cookie of 15 octets", with(&option(10, &[7; 15])), "FORMERR OPT"),
+        case("cookie of 41 octets", with(&option(10, &[7; 41])), "FORMERR OPT"),
+        case("a bad cookie behind a good one", with(&[option(10, &[7; 8]), option(10, &[7])].concat()), "NOERROR OPT"),
+        case(
+            "a bad cookie behind a bad subnet",
+            with(&[subnet(3, 0, 0, &[]), option(10, &[7])].concat()),
+            "FORMERR OPT",
+        ),
+        case(
+            "a cookie and no question",
+            [header(0, [0, 0, 0, 1]), opt(1_232, 0, 0, &option(10, &[7; 8]))].concat(),
+            "NOERROR no-question OPT",
+        )
+        .because(COOKIES),
+        case(
+            "EDNS and no question",
+            [header(0, [0, 0, 0, 1]), opt(1_232, 0, 0, &[])].concat(),
+            "FORMERR no-question OPT",
+        ),
         case("unknown flags", followed([1, 0, 0, 1], &opt(1_232, 0, 0x7FFF, &[])), "NOERROR OPT"),
         case("payload 0", followed([1, 0, 0, 1], &opt(0, 0, 0, &[])), "NOERROR OPT"),
         case("version 1", followed([1, 0, 0, 1], &opt(1_232, 1, 0, &[])), "BADVERS OPT"),
@@ -235,7 +237,7 @@ fn messages() -> Vec<Case> {
         case("an authority in a query", followed([1, 0, 1, 0], &record), "FORMERR"),
         case("another additional record", followed([1, 0, 0, 1], &record), "NOERROR"),
         case("a pointer ahead", followed([1, 0, 0, 1], &forward), "FORMERR"),
-        case("truncation bit", [header(0x0200, [1, 0, 0, 0]), question(NAME, A)].concat(), "FORMERR"),
+        case("truncation bit", [header(0x0200, [1, 0, 0, 0]), question(NAME, A)].concat(), "NOERROR"),
         case("inverse query", operation(1), "NOTIMP"),
         case("status", operation(2), "NOTIMP"),
         case("notify, with EDNS", edns, "NOTIMP OPT"),

@@ -58,6 +58,49 @@ pub(crate) fn opt(payload: u16, version: u8, flags: u16, options: &[u8]) -> Vec<
     octets
 }
 
+/// The contents of an OPT record: the upper bits of the code, and the options in their order.
+pub(crate) type OptRecord = (u16, Vec<(u16, Vec<u8>)>);
+
+/// The OPT record of an answer in which every other record has an owner of two octets or a whole name.
+pub(crate) fn opt_of(answer: &[u8]) -> Option<OptRecord> {
+    let count = |at: usize| usize::from(u16::from_be_bytes([answer[at], answer[at + 1]]));
+    let owner = |mut at: usize| loop {
+        match usize::from(answer[at]) {
+            0 => return at + 1,
+            0xC0.. => return at + 2,
+            length => at += length + 1,
+        }
+    };
+    let mut at = 12;
+    for _ in 0..count(4) {
+        at = owner(at) + 4;
+    }
+    let mut found = None;
+    for _ in 0..count(6) + count(8) + count(10) {
+        at = owner(at);
+        let length = count(at + 8);
+        if count(at) == usize::from(OPT) {
+            let mut left = &answer[at + 10..at + 10 + length];
+            let mut options = Vec::new();
+            while let [code_high, code_low, high, low, rest @ ..] = left {
+                let (data, rest) = rest.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+                options.push((u16::from_be_bytes([*code_high, *code_low]), data.to_vec()));
+                left = rest;
+            }
+            found = Some((u16::from(answer[at + 4]), options));
+        }
+        at += 10 + length;
+    }
+    assert_eq!(at, answer.len(), "nothing is behind the records");
+    found
+}
+
+/// An option of an answer.
+pub(crate) fn option_of(answer: &[u8], code: u16) -> Option<Vec<u8>> {
+    let (_, options) = opt_of(answer)?;
+    options.into_iter().find(|(known, _)| *known == code).map(|(_, data)| data)
+}
+
 /// A plain query.
 pub(crate) fn plain(text: &str, kind: u16) -> Vec<u8> {
     [header(0x0100, [1, 0, 0, 0]), question(text, kind)].concat()

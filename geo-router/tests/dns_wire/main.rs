@@ -5,9 +5,12 @@
 mod addresses;
 mod answers;
 mod battery;
+mod cookies;
 mod craft;
 mod gdnsd;
+mod options;
 mod properties;
+mod regions;
 mod server;
 mod streams;
 mod world;

@@ -75,6 +75,15 @@ fn within(address: IpAddr, scope: u8, random: u128) -> (IpAddr, u8) {
     }
 }
 
+/// Options that are valid, broken or unknown.
+fn any_options() -> impl Strategy<Value = Vec<u8>> {
+    let code = prop_oneof![Just(3_u16), Just(8), Just(10), Just(11), Just(12), any::<u16>()];
+    let data =
+        prop_oneof![prop::collection::vec(any::<u8>(), 0..48), Just(vec![]), Just(vec![7; 8]), Just(vec![7; 24])];
+    let one = (code, data).prop_map(|(code, data)| craft::option(code, &data));
+    prop::collection::vec(one, 0..6).prop_map(|all| all.concat())
+}
+
 fn judge(query: &[u8], limit: usize) -> Result<(), TestCaseError> {
     for answers in snapshots() {
         let Some((answered, octets)) = ask(answers, HERE, query) else {
@@ -119,6 +128,14 @@ proptest! {
             }
         }
         judge(&query, 4_096)?;
+    }
+
+    #[test]
+    fn options_get_a_valid_answer_that_fits(name in any_name(), options in any_options(), payload in any::<u16>(), one in any::<bool>()) {
+        let opt = craft::opt(payload, 0, 0, &options);
+        let question = if one { craft::question(&name, A) } else { vec![] };
+        let query = [craft::header(0, [one.into(), 0, 0, 1]), question, opt].concat();
+        judge(&query, usize::from(payload.clamp(512, 1_232)))?;
     }
 
     #[test]

@@ -153,6 +153,26 @@ async fn an_answer_does_not_wait_for_the_rest_of_the_next_query() {
     running.stop().await;
 }
 
+/// RFC 7828: a server that stops still answers a query that it reads, and tells the client to leave.
+#[tokio::test]
+async fn a_server_that_stops_gives_its_connections_no_more_time() {
+    let running = world::start("").await;
+    let mut client = Client::tcp(running.server.address()).await;
+    let query = craft::edns("meridian.test", SOA, &craft::option(11, &[]));
+    assert_eq!(craft::option_of(&client.ask(&query).await, 11), Some(vec![0, 100]));
+    let framed = [&(query.len() as u16).to_be_bytes()[..], &query].concat();
+    let Client::Stream(stream) = &mut client else { unreachable!() };
+    // The second query is begun, so the server waits for the rest of it.
+    stream.write_all(&[&framed[..], &framed[..5]].concat()).await.unwrap();
+    assert!(client.next().await.is_some());
+    running.stop.send(true).unwrap();
+    let Client::Stream(stream) = &mut client else { unreachable!() };
+    stream.write_all(&framed[5..]).await.unwrap();
+    assert_eq!(craft::option_of(&client.next().await.unwrap(), 11), Some(vec![0, 0]));
+    assert_eq!(client.next().await, None);
+    running.server.stopped().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_client_that_never_ends_its_query_is_left() {
     let running = world::start("").await;

@@ -14,6 +14,8 @@ ttl_min_s = 5
 ttl_max_s = 60
 static_ttl_s = 3600
 negative_ttl_s = 10
+nsid = "ns1-fra"
+regions_per_answer = 4
 edns_udp_size = 1232
 connections = 100
 [[nameservers]]
@@ -117,6 +119,7 @@ fn most_keys_have_defaults() {
     let config = check(text).unwrap();
     assert_eq!((config.ttl_min, config.ttl_max, config.negative_ttl, config.edns_udp_size), (5, 60, 5, 1_232));
     assert_eq!(config.hostmaster.to_ascii(), "hostmaster.a.test.");
+    assert_eq!((config.regions_per_answer, config.nsid.as_str()), (1, ""));
     assert_eq!(config.rate_limit.exempt.len(), 2);
     assert!(config.threads.get() >= 1);
 }
@@ -135,6 +138,10 @@ fn an_invalid_value_is_refused_with_its_key() {
     for (from, to, key) in [
         ("ttl_min_s = 5", "ttl_min_s = 61", "dns.ttl_min_s"),
         ("ttl_min_s = 5", "ttl_min_s = 0", "dns.ttl_min_s"),
+        ("regions_per_answer = 4", "regions_per_answer = 5", "dns.regions_per_answer"),
+        ("regions_per_answer = 4", "regions_per_answer = 0", "dns.regions_per_answer"),
+        ("\"ns1-fra\"", "\"a b\"", "dns.nsid"),
+        ("ns1-fra", &"x".repeat(65), "dns.nsid"),
         ("edns_udp_size = 1232", "edns_udp_size = 511", "dns.edns_udp_size"),
         ("threads = 2", "threads = 1000", "dns.threads"),
         ("\"checkin\"", "\"check_in\"", "dns.service"),
@@ -143,6 +150,9 @@ fn an_invalid_value_is_refused_with_its_key() {
         ("\"ns1\"", "\"a.checkin\"", "dns.nameservers"),
         ("\"Meridian.test\"", "\"a..test\"", "dns.zone"),
         ("[\"192.0.2.53\", \"2001:db8::53\"]", "[]", "dns.nameservers"),
+        ("slip = 2", "slip = 101", "dns.rate_limit.slip"),
+        ("nsid = ", "cookie_secret_file = \"nowhere\"\nnsid = ", "dns.cookie_secret_file"),
+        ("nsid = ", "cookie_secret_file = \"~/a\"\nnsid = ", "dns.cookie_secret_file"),
         ("key = \"dns.key\"", "key = \"\"", "dns.tls.key"),
     ] {
         assert!(WHOLE.contains(from), "{from}");

@@ -7,13 +7,17 @@ use std::path::Path;
 use hickory_proto::rr::Name;
 use service::config;
 
+use super::super::cookie::{CookieSecretError, CookieSecrets};
 use super::names::{below, is_explanation};
-use super::{DnsConfig, DnsSection, DnsTlsConfig, NameserverSection, RateLimitConfig, records};
+use super::{DnsConfig, DnsSection, DnsTlsConfig, MOST_REGIONS, NameserverSection, RateLimitConfig, records};
 use super::{Nameserver, RateLimitSection};
 use service::certificates::CertificateSection;
 
+/// Longest name of a server. It is in each answer that asks for it, so it takes room from the records.
+const MOST_NSID: usize = 64;
+
 /// An error in a `[dns]` table.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DnsConfigError {
     /// A value that no configuration may have there.
@@ -35,6 +39,12 @@ pub enum DnsConfigError {
         /// What it says.
         name: String,
     },
+    /// Not a name of a server for RFC 5001.
+    #[error("dns.nsid: must have at most {MOST_NSID} characters, all of them visible ASCII")]
+    BadNsid,
+    /// The secrets of cookies.
+    #[error("dns.cookie_secret_file")]
+    CookieSecrets(#[from] CookieSecretError),
     /// Two items with one name.
     #[error("{key}: {name} is used twice")]
     NameTwice {
@@ -89,7 +99,11 @@ impl DnsConfig {
         let static_ttl = config::whole("dns.static_ttl_s", section.static_ttl_s, 1, 604_800)?;
         let names = records::Zone { apex: &zone, service: &service, nameservers: &nameservers, static_ttl };
         let records = records::check(section.records, &names)?;
+        let secrets = section.cookie_secret_file.map(|path| config::path("dns.cookie_secret_file", &path, base));
+        let secrets = secrets.transpose()?;
         Ok(DnsConfig {
+            cookie_secrets: secrets.as_deref().map_or_else(|| Ok(CookieSecrets::random()), CookieSecrets::load)?,
+            cookie_secret_file: secrets,
             listen: section.listen,
             nameservers,
             records,
@@ -98,6 +112,13 @@ impl DnsConfig {
             ttl_max,
             static_ttl,
             negative_ttl: config::whole("dns.negative_ttl_s", section.negative_ttl_s.unwrap_or(ttl_min), 1, 86_400)?,
+            regions_per_answer: config::whole(
+                "dns.regions_per_answer",
+                section.regions_per_answer,
+                1,
+                MOST_REGIONS as u64,
+            )?,
+            nsid: nsid(section.nsid.unwrap_or_default())?,
             // No resolver expects a truncated answer below 512; above 4096 fragments get lost on the way.
             edns_udp_size: config::whole("dns.edns_udp_size", section.edns_udp_size, 512, 4_096)?,
             rate_limit: rate_limit(section.rate_limit)?,
@@ -150,6 +171,11 @@ fn nameservers(
         checked.push(Nameserver { name, addresses });
     }
     Ok(checked)
+}
+
+fn nsid(written: String) -> Result<String, DnsConfigError> {
+    let is_good = written.len() <= MOST_NSID && written.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_good { Ok(written) } else { Err(DnsConfigError::BadNsid) }
 }
 
 fn rate_limit(written: RateLimitSection) -> Result<RateLimitConfig, DnsConfigError> {

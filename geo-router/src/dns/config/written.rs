@@ -41,9 +41,19 @@ pub struct DnsSection {
     /// TTL of negative answers; `ttl_min_s` unless it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub negative_ttl_s: Option<u32>,
+    /// Number of regions in an answer that depends on the client, from 1 to 4.
+    #[serde(default = "regions_per_answer")]
+    pub regions_per_answer: usize,
+    /// The name that tells which server answers (RFC 5001), at most 64 visible ASCII characters; the router's name unless it
+    /// is given, and none if it is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nsid: Option<String>,
     /// Largest answer over UDP in bytes.
     #[serde(default = "edns_udp_size")]
     pub edns_udp_size: u16,
+    /// The file with the secrets of cookies, the same on all routers of an anycast set; random secrets unless it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cookie_secret_file: Option<PathBuf>,
     /// TCP and TLS connections at one time.
     #[serde(default = "connections")]
     pub connections: usize,
@@ -131,6 +141,10 @@ fn static_ttl_s() -> u32 {
     3_600
 }
 
+fn regions_per_answer() -> usize {
+    1
+}
+
 fn edns_udp_size() -> u16 {
     1_232
 }
@@ -153,6 +167,9 @@ impl DnsSection {
             ttl_max_s: ttl_max_s(),
             static_ttl_s: static_ttl_s(),
             negative_ttl_s: None,
+            regions_per_answer: regions_per_answer(),
+            nsid: None,
+            cookie_secret_file: None,
             edns_udp_size: edns_udp_size(),
             connections: connections(),
             nameservers,
