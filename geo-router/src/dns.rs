@@ -22,7 +22,7 @@
 //! - No log and no metric contains a name that was asked for or an address.
 //!
 //! # Not here
-//! DNSSEC, zone transfers, and names of other zones. How long a TTL is: [`View::ttl`](crate::view::View::ttl). If some
+//! DNSSEC, zone transfers, and records of other zones, delegated ones included. How long a TTL is: [`View::ttl`](crate::view::View::ttl). If some
 //! regions have IPv6 addresses and others do not, a negative answer has no scope, as section 7.4 of RFC 7871 asks. A
 //! resolver may then apply it to all regions, so the server logs a warning for each fleet of this kind.
 
@@ -30,16 +30,18 @@ mod answer;
 mod answers;
 mod config;
 mod cookie;
+mod delegations;
 mod edns;
 mod limit;
 mod metrics;
 mod query;
+mod reply;
 mod server;
 mod stream;
 mod udp;
 mod wire;
 
-pub use answer::{Answered, QueryOutcome, ReceivedFrom, Routed, Transport, answer};
+pub use answer::{Answered, QueryOutcome, ReceivedFrom, Transport, answer};
 pub use answers::Answers;
 pub use config::{
     DnsConfig, DnsConfigError, DnsSection, DnsTlsConfig, DnsTlsSection, Nameserver, NameserverSection, RateLimitConfig,
@@ -48,6 +50,7 @@ pub use config::{
 pub use limit::Verdict;
 pub use metrics::DnsMetrics;
 pub use query::DropReason;
+pub use reply::Routed;
 pub(crate) use server::DnsSockets;
 pub use server::{DnsError, DnsServer};
 pub use wire::Rcode;

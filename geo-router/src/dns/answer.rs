@@ -17,14 +17,13 @@ use super::config::MOST_REGIONS;
 use super::cookie::Proof;
 use super::edns::{ClientSubnet, Told};
 use super::limit::Verdict;
-use super::query::{self, DropReason, Fault, Query, Question};
+use super::query::{self, DropReason, Fault, Question};
+use super::reply::{Records, Reply, Room, Routed, write};
 use super::wire::{
-    CLASS_IN, HEADER, Rcode, TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_CNAME, TYPE_IXFR, TYPE_OPT,
-    TYPE_TXT,
+    CLASS_IN, Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_CNAME, TYPE_DS, TYPE_IXFR, TYPE_OPT, TYPE_TXT,
 };
 use crate::fleet::RegionIndex;
 use api::explanation::AddressSource;
-use api::explanation::RouteReason;
 
 /// The transport of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,46 +74,6 @@ pub struct Answered {
     /// What the query's cookie shows, if it had one.
     pub(super) cookie: Option<Proof>,
 }
-
-/// Where a client was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Routed {
-    /// The region.
-    pub region: RegionIndex,
-    /// The reason.
-    pub reason: RouteReason,
-    /// The source of the address that was looked up.
-    pub source: AddressSource,
-    /// Whether the location of that address is known.
-    pub known: bool,
-}
-
-/// An answer before it is written.
-struct Reply<'a> {
-    rcode: Rcode,
-    authoritative: bool,
-    records: Records<'a>,
-    scope: u8,
-    routed: Option<Routed>,
-}
-
-enum Records<'a> {
-    None,
-    Kept(&'a RecordSet),
-    /// The addresses of several regions, the client's own first.
-    Regions([Option<&'a RecordSet>; MOST_REGIONS]),
-    Made(RecordSet),
-    /// The SOA record; the zone's name begins at this offset within the question's name.
-    Start(usize),
-}
-
-const AUTHORITATIVE: u16 = 0x0400;
-const TRUNCATED: u16 = 0x0200;
-/// Operation and "recursion desired" come back as they were sent (RFC 1035, section 4.1.1). "Checking disabled" does not: it
-/// is for validating resolvers, and an authority clears it (RFC 4035, section 3.1.6). That holds for operations that we do
-/// not know as well (RFC 8906, section 8.1.4).
-const KEPT_FLAGS: u16 = 0x7900;
-const RESPONSE: u16 = 0x8000;
 
 /// Answers one query into `out`, for any input. `limit` says how the rate limit treats it, given whether a cookie shows
 /// that its address is not forged.
@@ -191,6 +150,11 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
     };
     if question.class != CLASS_IN || matches!(question.kind, TYPE_AXFR | TYPE_IXFR) {
         return Reply::refusal(Rcode::Refused);
+    }
+    // The question for DS is the only one at a delegation that this zone answers (RFC 4035, section 3.1.4.1).
+    let referral = answers.delegations.find(name, zone).filter(|(at, _)| *at > 0 || question.kind != TYPE_DS);
+    if let Some((at, delegation)) = referral {
+        return Reply { records: Records::Referral(at, delegation), ..Reply::refusal(Rcode::NoError) };
     }
     let negative = |rcode| Reply { authoritative: true, records: Records::Start(zone), ..Reply::refusal(rcode) };
     let Some(node) = node else { return negative(Rcode::NxDomain) };
@@ -277,90 +241,4 @@ impl Client {
             AddressSource::Resolver | AddressSource::Given => 0,
         }
     }
-}
-
-impl Reply<'_> {
-    /// An answer that is only a code.
-    fn refusal(rcode: Rcode) -> Reply<'static> {
-        Reply { rcode, authoritative: false, records: Records::None, scope: 0, routed: None }
-    }
-}
-
-/// The room of an answer.
-#[derive(Clone, Copy)]
-struct Room {
-    /// In octets.
-    most: u16,
-    /// It is above the rate limit: the answer only tells the client to use TCP.
-    is_limited: bool,
-}
-
-/// Writes an answer. Returns whether something was left out, so that the client must ask again over TCP.
-fn write(
-    query: &Query<'_>,
-    reply: &Reply<'_>,
-    told: &Told<'_>,
-    room: Room,
-    answers: &Answers,
-    out: &mut Vec<u8>,
-) -> bool {
-    let Room { most, is_limited } = room;
-    let question = query.question.map_or(&[][..], |question| question.bytes);
-    let always = HEADER + question.len() + query.edns.map_or(0, |edns| edns.written_len(told));
-    let room = usize::from(most).saturating_sub(always);
-
-    let (mut counts, mut authority, mut additional) = ([0_u16; 3], None, &[][..]);
-    let mut sets = match &reply.records {
-        Records::Kept(set) => [Some(*set), None, None, None],
-        Records::Made(set) => [Some(set), None, None, None],
-        Records::Regions(sets) => *sets,
-        Records::None | Records::Start(_) => [None; MOST_REGIONS],
-    };
-    let mut truncated = is_limited;
-    if let Some(set) = sets[0] {
-        truncated |= set.bytes.len() > room;
-        if truncated {
-            sets = [None; MOST_REGIONS];
-        } else if set.bytes.len() + set.additional.len() <= room {
-            // Additional records were not asked for, so leaving them out is not a reason to ask again.
-            additional = &set.additional;
-            counts[2] = set.additional_count;
-        }
-        // The first one fits. The order of regions has no gaps: behind one that does not fit there is no other.
-        let mut left = room;
-        for slot in &mut sets {
-            match slot.and_then(|set| left.checked_sub(set.bytes.len()).map(|left| (set.count, left))) {
-                Some((count, now)) => (counts[0], left) = (counts[0] + count, now),
-                None => {
-                    left = 0;
-                    *slot = None;
-                }
-            }
-        }
-    } else if let Records::Start(zone) = reply.records {
-        truncated |= 2 + answers.negative.len() > room;
-        if !truncated {
-            authority = Some(TO_QUESTION + zone as u16);
-            counts[1] = 1;
-        }
-    }
-    counts[2] += u16::from(query.edns.is_some());
-
-    let mut flags = RESPONSE | query.flags & KEPT_FLAGS | u16::from(reply.rcode as u8 & 0x0F);
-    flags |= if reply.authoritative { AUTHORITATIVE } else { 0 } | if truncated { TRUNCATED } else { 0 };
-    out.extend_from_slice(&query.id);
-    out.extend_from_slice(&flags.to_be_bytes());
-    out.extend_from_slice(&[0, u8::from(query.question.is_some())]);
-    counts.iter().for_each(|count| out.extend_from_slice(&count.to_be_bytes()));
-    out.extend_from_slice(question);
-    sets.iter().flatten().for_each(|set| out.extend_from_slice(&set.bytes));
-    if let Some(owner) = authority {
-        out.extend_from_slice(&owner.to_be_bytes());
-        out.extend_from_slice(&answers.negative);
-    }
-    out.extend_from_slice(additional);
-    if let Some(edns) = query.edns {
-        edns.write(out, told);
-    }
-    truncated
 }

@@ -18,10 +18,11 @@ use std::sync::Arc;
 
 use hickory_proto::ProtoError;
 use hickory_proto::rr::rdata::{HINFO, NS, SOA, TXT};
-use hickory_proto::rr::{Name, RData};
+use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::config::{DnsConfig, EXPLAIN, MOST_REGIONS};
 use super::cookie::CookieSecrets;
+use super::delegations::Delegations;
 use super::wire::{
     TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT, data_bytes, name_bytes, push_record,
 };
@@ -70,6 +71,7 @@ pub struct Answers {
     /// The SOA record of a negative answer, without its owner.
     pub(super) negative: Vec<u8>,
     pub(super) any: RecordSet,
+    pub(super) delegations: Delegations,
     pub(super) udp_size: u16,
     /// The name that says which server answers; empty if it is not told.
     pub(super) nsid: Box<[u8]>,
@@ -93,7 +95,17 @@ impl Answers {
             let addresses = Addresses::new(server.addresses.iter().copied(), config.static_ttl);
             names.insert(&server.name, addresses.into_node())?;
         }
+        let delegations = Delegations::build(&config.records)?;
+        let apex = name_bytes(&config.zone)?;
         for records in &config.records {
+            let name = name_bytes(&records.name)?;
+            if delegations.find(&name, name.len() - apex.len()).is_some() {
+                // It exists, and so do the names between it and the apex; its records are not answered from here.
+                if records.kind == RecordType::NS {
+                    names.add(&records.name, Vec::new())?;
+                }
+                continue;
+            }
             let mut set = RecordSet::default();
             records.data.iter().for_each(|data| set.push(records.kind.into(), records.ttl, data));
             names.add(&records.name, vec![(records.kind.into(), set)])?;
@@ -119,7 +131,8 @@ impl Answers {
             nsid: config.nsid.as_bytes().into(),
             cookie_secrets: config.cookie_secrets.clone(),
             names: names.known,
-            apex: name_bytes(&config.zone)?.into(),
+            delegations,
+            apex: apex.into(),
             view,
         })
     }

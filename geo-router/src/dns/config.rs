@@ -10,6 +10,7 @@
 //! # Not here
 //! Whether the certificates are usable ([`service::certificates`]), and the regions' names ([`super::DnsServer::start`]).
 
+mod delegations;
 mod names;
 mod records;
 mod validate;

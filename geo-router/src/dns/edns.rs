@@ -116,7 +116,7 @@ impl Edns {
                         return Err(BadOption);
                     }
                 }
-                // It should be empty, and a server ignores what is in it (RFC 5001, section 2.1).
+                // It should be empty, and a server ignores what is in it (RFC 5001, section 2).
                 NSID => self.asks_nsid = true,
                 // The first one counts, and the others are ignored (RFC 7873, section 5.2).
                 COOKIE if self.cookie.is_none() => self.cookie = Some(Cookie::read(option).ok_or(BadOption)?),

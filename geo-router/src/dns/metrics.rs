@@ -11,9 +11,10 @@ use std::sync::Arc;
 use prometheus::core::Collector;
 use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
-use super::answer::{Answered, QueryOutcome, Routed, Transport};
+use super::answer::{Answered, QueryOutcome, Transport};
 use super::cookie::Proof;
 use super::query::DropReason;
+use super::reply::Routed;
 use super::wire::{Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT};
 use crate::fleet::Fleet;
 use crate::metrics::retain;

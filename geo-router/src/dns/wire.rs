@@ -15,6 +15,7 @@ pub(super) const TYPE_HINFO: u16 = 13;
 pub(super) const TYPE_TXT: u16 = 16;
 pub(super) const TYPE_AAAA: u16 = 28;
 pub(super) const TYPE_OPT: u16 = 41;
+pub(super) const TYPE_DS: u16 = 43;
 pub(super) const TYPE_IXFR: u16 = 251;
 pub(super) const TYPE_AXFR: u16 = 252;
 pub(super) const TYPE_ANY: u16 = 255;

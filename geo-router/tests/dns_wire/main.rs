@@ -7,6 +7,7 @@ mod answers;
 mod battery;
 mod cookies;
 mod craft;
+mod delegations;
 mod gdnsd;
 mod options;
 mod properties;

@@ -21,7 +21,7 @@ async fn a_server_tells_its_name_if_it_is_asked() {
         for (name, options) in [
             (NAME, option(NSID, &[])),
             (NAME, both.clone()),
-            // What the client writes into it is ignored (section 2.1).
+            // What the client writes into it is ignored (section 2).
             (NAME, option(NSID, b"somebody")),
             (NAME, option(NSID, &[]).repeat(3)),
             ("nowhere.meridian.test", option(NSID, &[])),

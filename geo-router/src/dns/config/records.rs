@@ -1,5 +1,5 @@
 //! Records of the zone that are the same for every client: certificates' authorities (CAA), mail (MX), proofs (TXT), aliases
-//! (CNAME), services (HTTPS, SVCB, SRV, TLSA) and fixed addresses (A, AAAA).
+//! (CNAME), services (HTTPS, SVCB, SRV, TLSA), fixed addresses (A, AAAA) and delegations (NS).
 //!
 //! Data is written as in a zone file (RFC 1035, section 5.1) and parsed by `hickory-proto`.
 //!
@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::super::wire::data_bytes;
+use super::delegations;
 use super::names::{below, is_explanation};
 use super::{DnsConfigError, Nameserver, RecordSection};
 use service::config;
@@ -55,7 +56,7 @@ pub(super) fn check(written: Vec<RecordSection>, zone: &Zone<'_>) -> Result<Vec<
             wrong("its name is not one within the zone (labels of letters, digits, '-' and '_'; \"@\" is the zone itself)")
         })?;
         let kind = kind(&one.kind)
-            .ok_or_else(|| wrong("its type is none of A, AAAA, CAA, CNAME, HTTPS, MX, SRV, SVCB, TLSA and TXT"))?;
+            .ok_or_else(|| wrong("its type is none of A, AAAA, CAA, CNAME, HTTPS, MX, NS, SRV, SVCB, TLSA and TXT"))?;
         zone.allows(&name, kind).map_err(wrong)?;
         let data = RData::try_from_str(kind, &one.value)
             .map_err(|error| wrong(&format!("its value cannot be read: {error}")))?;
@@ -87,11 +88,19 @@ pub(super) fn check(written: Vec<RecordSection>, zone: &Zone<'_>) -> Result<Vec<
             return Err(DnsConfigError::Record { name: name.to_ascii(), kind: "CNAME".to_owned(), why });
         }
     }
+    delegations::check(&sets).map_err(|(name, kind, why)| DnsConfigError::Record {
+        name: name.to_ascii(),
+        kind: kind.to_string(),
+        why: why.to_owned(),
+    })?;
     Ok(sets.into_values().collect())
 }
 
 impl Zone<'_> {
     fn allows(&self, name: &Name, kind: RecordType) -> Result<(), &'static str> {
+        if kind == RecordType::NS {
+            return delegations::allows(self, name);
+        }
         let is_address = matches!(kind, RecordType::A | RecordType::AAAA);
         if name == self.service && (is_address || kind == RecordType::CNAME) {
             return Err("the addresses of the service are those of its regions");
@@ -110,8 +119,8 @@ impl Zone<'_> {
 }
 
 fn kind(text: &str) -> Option<RecordType> {
-    use RecordType::{A, AAAA, CAA, CNAME, HTTPS, MX, SRV, SVCB, TLSA, TXT};
-    let all = [A, AAAA, CAA, CNAME, HTTPS, MX, SRV, SVCB, TLSA, TXT];
+    use RecordType::{A, AAAA, CAA, CNAME, HTTPS, MX, NS, SRV, SVCB, TLSA, TXT};
+    let all = [A, AAAA, CAA, CNAME, HTTPS, MX, NS, SRV, SVCB, TLSA, TXT];
     all.into_iter().find(|kind| text.eq_ignore_ascii_case(&kind.to_string()))
 }
 
@@ -119,6 +128,7 @@ fn kind(text: &str) -> Option<RecordType> {
 fn are_whole(data: &RData) -> bool {
     match data {
         RData::CNAME(to) => to.0.is_fqdn(),
+        RData::NS(server) => server.0.is_fqdn(),
         RData::MX(mx) => mx.exchange.is_fqdn(),
         RData::SRV(srv) => srv.target.is_fqdn(),
         RData::SVCB(svcb) => svcb.target_name.is_fqdn(),

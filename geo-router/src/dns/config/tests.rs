@@ -80,7 +80,7 @@ fn a_record_that_the_zone_cannot_have_is_refused_with_the_reason() {
         |name: &str, kind: &str, value: &str| format!("{{ name = '{name}', type = '{kind}', value = '{value}' }}");
     for (records, why) in [
         (record("a..b", "TXT", "x"), "not one within the zone"),
-        (record("a", "NS", "b.example."), "its type is none of"),
+        (record("a", "PTR", "b.example."), "its type is none of"),
         (record("a", "A", "192.0.2.256"), "cannot be read"),
         (record("a", "CNAME", "b"), "does not end with a dot"),
         (record("a", "MX", "10 b"), "does not end with a dot"),
@@ -96,6 +96,35 @@ fn a_record_that_the_zone_cannot_have_is_refused_with_the_reason() {
         let error = with_records(&records).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains("dns.records"), "{records}: {error}");
     }
+    let [a, b] = ["a", "x.a"].map(|name| record(name, "NS", "ns.other.example."));
+    for (records, why) in [
+        (record("@", "NS", "ns.example."), "dns.nameservers"),
+        (record("checkin", "NS", "ns.example."), "the service is at or below"),
+        (record("ns1", "NS", "ns.example."), "a name server of this zone"),
+        (record("a", "NS", "ns"), "does not end with a dot"),
+        ([a.clone(), b].join(","), "below another delegation"),
+        ([a.clone(), record("a", "TXT", "x")].join(","), "not the address of one of its name servers"),
+        ([a.clone(), record("x.a", "CNAME", "b.example.")].join(","), "not the address of one of its name servers"),
+        ([a.clone(), record("ns.a", "A", "192.0.2.7")].join(","), "not the address of one of its name servers"),
+        (record("a", "NS", "ns.A.meridian.test."), "has no A or AAAA record"),
+        (record("a", "NS", "a.meridian.test."), "has no A or AAAA record"),
+    ] {
+        let error = with_records(&records).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("dns.records"), "{records}: {error}");
+    }
+    let long = |at: usize| format!("a{at}.{}.{0}.{0}.a", "x".repeat(63));
+    let servers = (0..75).map(|at| {
+        let server = record("a", "NS", &format!("{}.meridian.test.", long(at)));
+        [server, record(&long(at), "A", "192.0.2.7"), record(&long(at), "AAAA", "2001:db8::7")].join(",")
+    });
+    let error = with_records(&servers.collect::<Vec<_>>().join(",")).unwrap_err().to_string();
+    assert!(error.contains("longer than 32 KiB"), "{error}");
+    // The same octets inside of a label are another name.
+    assert!(with_records(&record("a", "NS", "xa.meridian.test.")).is_ok());
+    let glue = [record("a", "NS", "Ns.a.meridian.test."), record("ns.a", "AAAA", "2001:db8::7")].join(",");
+    assert!(with_records(&glue).is_ok());
+    let region = with_records(&record("us-east.checkin", "NS", "ns.example.")).unwrap();
+    assert!(!region.takes_region(&"us-east".parse().unwrap()));
     let ttls =
         "{ name = 'a', type = 'TXT', value = 'x', ttl_s = 1 }, { name = 'a', type = 'TXT', value = 'y', ttl_s = 2 }";
     assert!(with_records(ttls).unwrap_err().to_string().contains("another ttl_s"));
