@@ -5,6 +5,7 @@ use std::time::Duration;
 use geo_router::dns::DnsError;
 use tokio::time::timeout;
 
+use crate::addresses;
 use crate::craft::{self, A, TXT};
 use crate::streams::Client;
 use crate::world::{self, UP, US_DOWN, ask, snapshot, view};
@@ -156,8 +157,9 @@ async fn a_taken_port_is_an_error() {
     // Another server that would share the port and has no TCP.
     let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None).unwrap();
     other.set_reuse_port(true).unwrap();
-    other.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let address = other.local_addr().unwrap().as_socket().unwrap();
+    // The system would give it a port that a connection of another test may have.
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], addresses::port()));
+    other.bind(&address.into()).unwrap();
     let error = world::try_start(taken(address)).await.err();
     assert!(matches!(error, Some(DnsError::Listen { transport: "udp", .. })), "{error:?}");
     running.stop().await;
