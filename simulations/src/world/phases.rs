@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use replication::{Bucket, VersionVector};
+use replication::{Bucket, KeyName, VersionVector};
 
 use super::links::LAST_BACKOFF;
 use super::{World, check};
@@ -237,12 +237,17 @@ impl World {
     }
 
     /// Time passes, in nights with some waking between them, until no region may have anything of any visit: by every
-    /// clock that is right within the skew, the last day of the longest retention is over.
+    /// clock that is right within the skew, the last day of the longest retention is over, and so is every document that
+    /// may have arrived in the hour of the last visit, because one key file is for all of them.
     fn forget(&mut self, core: &BTreeSet<NodeIndex>) {
         const NIGHTS: u32 = 3;
         let settings = self.scenario.replica.clone();
-        let last_day = |truth: &VisitTruth| Bucket::of(truth.key.name.id.arrival().plus(settings.max_retention)).end();
-        let last = self.model.visits.values().map(last_day).max().unwrap_or_default();
+        let is_over = |truth: &VisitTruth| {
+            let (name, longest) = (&truth.key.name, settings.max_retention);
+            let last_day = Bucket::of(name.id.arrival().plus(longest)).end();
+            last_day.max(KeyName::tree(name, false).needed_until(longest))
+        };
+        let last = self.model.visits.values().map(is_over).max().unwrap_or_default();
         for nights in (1..=NIGHTS).rev() {
             let left = last.plus(settings.max_clock_skew * 2).since(self.calendar.true_wall());
             self.calendar.sleep(left / nights);
