@@ -268,6 +268,11 @@ impl EdgeSockets {
         };
         Ok(EdgeSockets { plain, tls })
     }
+
+    /// The certificates that it serves.
+    pub(crate) fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.tls.as_ref().map(|(.., certificates)| Arc::clone(certificates))
+    }
 }
 
 fn bind(listen: &Listen, sockets: &mut Sockets) -> Result<Bound, EdgeError> {

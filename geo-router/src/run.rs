@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use service::certificates::Certificates;
+use service::expiry::Expiries;
 use service::operators::{Operators, OperatorsError};
 use service::pid_file::{PidFile, PidFileError};
+use service::process_metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -106,6 +109,8 @@ pub async fn run(
         tracing::warn!(weakness, "the routers cannot decide on the health of regions in some failures");
     }
     let registry = Registry::new();
+    process_metrics::register(&registry, "router")?;
+    let expiries = Expiries::register(&registry)?;
     let metrics = Arc::new(ControlMetrics::register(&registry)?);
     let dns_metrics = Arc::new(DnsMetrics::register(&registry)?);
     let edge_metrics = Arc::new(EdgeMetrics::register(&registry)?);
@@ -159,11 +164,16 @@ pub async fn run(
     let mut breakers = None;
     // Only DNS can still fail, so it is first: a router that is to replace another must not take a connection and end.
     if let Some((dns, bound)) = config.dns.clone().zip(dns) {
+        // The server keeps its certificates to itself.
+        if let Some(tls) = &dns.tls {
+            expiries.show_files_of("dns", Certificates::load(tls.files.clone()).map_err(DnsError::from)?);
+        }
         let server = DnsServer::serve(dns, bound, views.clone(), dns_metrics, (dns_stops, succession.clone()))?;
         tracing::info!(address = %server.address(), "answering DNS");
         servers.dns.spawn(async { server.stopped().await.map_err(RunError::Dns) });
     }
     if let Some((edge, bound)) = config.edge.clone().zip(edge) {
+        bound.certificates().into_iter().for_each(|certificates| expiries.show("edge", certificates));
         let server = EdgeServer::serve(edge, bound, views.clone(), edge_metrics, (edge_stops, succession.clone()));
         tracing::info!(address = %server.address(), "forwarding HTTP");
         breakers = Some(server.breakers());

@@ -210,6 +210,7 @@ async fn serve(
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
     servers.spawn(http::upkeep::keep(app.clone(), stop.clone()));
     if let Some(certificates) = certificates {
+        metrics.expiries.show("public", certificates.clone());
         servers.spawn(certificates.keep_fresh(stop.clone()));
     }
     for admin in admin {

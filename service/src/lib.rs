@@ -13,6 +13,8 @@
 //! | [`problem`] | a problem as an HTTP answer |
 //! | [`config`] | loads a configuration file; has the checks that all configurations share |
 //! | [`certificates`] | certificates from files, read again when they are renewed |
+//! | [`expiry`] | when certificates end, as a metric |
+//! | [`process_metrics`] | metrics of every process: its build, its processor time and memory |
 //! | `browsers` | what keeps pages of other sites away from an admin listener |
 //! | [`operators`] | who may use an admin listener |
 //! | [`resolve`] | addresses of a host name |
@@ -31,6 +33,7 @@ pub mod certificates;
 pub mod client;
 pub mod config;
 pub mod ended;
+pub mod expiry;
 pub mod head;
 pub mod limit;
 pub mod listen;
@@ -39,6 +42,7 @@ pub mod pid_file;
 pub mod places;
 pub mod private;
 pub mod problem;
+pub mod process_metrics;
 pub mod resolve;
 pub mod router;
 pub mod signing;
