@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use service::access_log::{AccessLog, AccessLogError};
 use service::certificates::Certificates;
 use service::expiry::Expiries;
 use service::operators::{Operators, OperatorsError};
@@ -54,6 +55,9 @@ pub enum RunError {
     /// The routers' key cannot be used.
     #[error(transparent)]
     Key(#[from] PeerKeyError),
+    /// The access log cannot be opened.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
     /// The pid file cannot be written.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
@@ -115,6 +119,11 @@ pub async fn run(
     let dns_metrics = Arc::new(DnsMetrics::register(&registry)?);
     let edge_metrics = Arc::new(EdgeMetrics::register(&registry)?);
     let ends = edge_metrics.ended.of("admin");
+    // What waits is written when `_written` is dropped, after all requests have ended.
+    let opened = config.access_log.as_deref().map(|path| AccessLog::open(path, &registry)).transpose()?;
+    let (access_log, _written) = opened.unzip();
+    let mut following = JoinSet::new();
+    access_log.iter().cloned().for_each(|log| drop(following.spawn(log.reopen_on_hangup())));
     // A taken address is told before the long work, unless it is the one of the router that is to be replaced. Nothing
     // listens during that work, because a client whose connection is taken waits, and one that is refused asks elsewhere.
     config.pid_file.as_deref().map(PidFile::check).transpose()?;
@@ -174,7 +183,8 @@ pub async fn run(
     }
     if let Some((edge, bound)) = config.edge.clone().zip(edge) {
         bound.certificates().into_iter().for_each(|certificates| expiries.show("edge", certificates));
-        let server = EdgeServer::serve(edge, bound, views.clone(), edge_metrics, (edge_stops, succession.clone()));
+        let records = (edge_metrics, access_log);
+        let server = EdgeServer::serve(edge, bound, views.clone(), records, (edge_stops, succession.clone()));
         tracing::info!(address = %server.address(), "forwarding HTTP");
         breakers = Some(server.breakers());
         servers.edge.spawn(async {

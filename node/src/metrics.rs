@@ -329,6 +329,11 @@ impl Metrics {
         })
     }
 
+    /// For parts that have metrics of their own.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// A backup ended.
     pub(crate) fn backed_up(&self, outcome: &'static str) {
         self.backups.with_label_values(&[outcome]).inc();

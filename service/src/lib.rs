@@ -15,6 +15,7 @@
 //! | [`certificates`] | certificates from files, read again when they are renewed |
 //! | [`expiry`] | when certificates end, as a metric |
 //! | [`process_metrics`] | metrics of every process: its build, its processor time and memory |
+//! | [`access_log`], [`request_id`] | one line for each request in a file, and what names the request there |
 //! | `browsers` | what keeps pages of other sites away from an admin listener |
 //! | [`operators`] | who may use an admin listener |
 //! | [`resolve`] | addresses of a host name |
@@ -27,6 +28,7 @@
 //! # Architecture invariant
 //! Nothing here knows what a node or a router is for.
 
+pub mod access_log;
 pub mod authority;
 mod browsers;
 pub mod certificates;
@@ -43,6 +45,7 @@ pub mod places;
 pub mod private;
 pub mod problem;
 pub mod process_metrics;
+pub mod request_id;
 pub mod resolve;
 pub mod router;
 pub mod signing;

@@ -8,7 +8,7 @@
 //! | `damage.rs` | files of a store that are damaged or lost |
 //! | `faults.rs` | faults that an operator makes for a drill |
 //! | `drills.rs` | `meridian drill`: modes, refusals, guard rails, exit codes |
-//! | `observed.rs` | metrics of real processes |
+//! | `observed.rs` | metrics and access logs of real processes |
 //! | `operators.rs` | tokens, roles and the audit trail |
 //! | `private.rs` | what other users of the machine and pages of other sites must not get at |
 //! | `membership.rs` | regions that join, move and leave |
