@@ -3,6 +3,7 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `walk.rs` | the walk of the README, and visits that end at their second |
+//! | `failover_matrix.rs` | every failure of a node against every kind of request, at one router |
 //! | `failures.rs` | regions that are killed, frozen, cut off, or lose their disk |
 //! | `disks.rs` | disks that are full, hang or fail, kills before their calls, two processes on one |
 //! | `damage.rs` | files of a store that are damaged or lost |
@@ -40,6 +41,7 @@ mod data_set;
 mod disks;
 mod documents;
 mod drills;
+mod failover_matrix;
 mod failures;
 mod faults;
 mod hostile;
