@@ -15,6 +15,7 @@
 //! | [`faults`], [`drills`] | faults that an operator makes on a node; the lock of a drill |
 //! | [`status`] | what a node and a router tell an operator |
 //! | [`pages`] | which forms of pages may be sent twice |
+//! | [`routes`] | path templates, by which logs name a request |
 //! | [`explanation`] | why an address is sent where it is |
 //! | [`duration`], [`Moment`], [`Position`], [`HostPort`] | lengths of time, moments, places and addresses as text |
 //! | [`client`] | the HTTP client that asks for all of these |
@@ -43,6 +44,7 @@ pub mod orders;
 pub mod pages;
 mod position;
 pub mod problem;
+pub mod routes;
 pub mod status;
 pub mod venues;
 pub mod wait;

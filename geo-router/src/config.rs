@@ -52,6 +52,8 @@ pub struct RouterConfig {
     pub admin: Listen,
     /// The file with the operators.
     pub operators: Option<PathBuf>,
+    /// The file of the access log.
+    pub access_log: Option<PathBuf>,
     /// DNS, if the router answers it.
     pub dns: Option<DnsConfig>,
     /// Bounds of the TTL of answers that depend on health.

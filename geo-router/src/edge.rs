@@ -40,6 +40,7 @@ mod problem;
 mod relay;
 mod request_check;
 mod retry;
+mod route;
 mod serve;
 mod sticky;
 mod streams;
@@ -51,9 +52,10 @@ pub mod fuzzing {
     pub use super::balance::venue;
     pub use super::cache::rules;
     pub use super::framing::Framing;
-    pub use super::hop_headers::{came_through, request, request_id, wants_websocket};
+    pub use super::hop_headers::{came_through, request, wants_websocket};
     pub use super::sticky::strip;
     pub use service::client::{Trusted, prefix};
+    pub use service::request_id::of as request_id;
 }
 
 #[cfg(test)]
@@ -92,6 +94,7 @@ use self::forwarding::Forwarding;
 use crate::sockets::Sockets;
 use crate::succession::Succession;
 use crate::view::View;
+use service::access_log::AccessLog;
 use service::certificates::{CertificateError, Certificates};
 use service::client::Trusted;
 use service::config::Listen;
@@ -127,6 +130,7 @@ pub enum EdgeError {
 struct Edge {
     config: EdgeConfig,
     metrics: Arc<EdgeMetrics>,
+    access_log: Option<AccessLog>,
     trusted: Trusted,
     forwarding: Arc<Forwarding>,
     budget: Budget,
@@ -168,7 +172,7 @@ impl EdgeServer {
         stop: watch::Receiver<bool>,
     ) -> Result<EdgeServer, EdgeError> {
         let bound = EdgeSockets::bind(&config, &mut Sockets::default())?;
-        Ok(EdgeServer::serve(config, bound, views, metrics, (stop, Succession::default())))
+        Ok(EdgeServer::serve(config, bound, views, (metrics, None), (stop, Succession::default())))
     }
 
     /// Starts to serve at these sockets, until `stop` is true.
@@ -176,12 +180,12 @@ impl EdgeServer {
         config: EdgeConfig,
         EdgeSockets { plain, tls }: EdgeSockets,
         views: watch::Receiver<Arc<View>>,
-        metrics: Arc<EdgeMetrics>,
+        records: (Arc<EdgeMetrics>, Option<AccessLog>),
         (stop, succession): (watch::Receiver<bool>, Succession),
     ) -> EdgeServer {
         let proxies = Trusted::new(config.trusted_proxies.clone());
         let places = Places::new(config.limits.connections, config.limits.connections_per_client, proxies, LIMIT);
-        let edge = Arc::new(Edge::new(config, views, metrics, (stop.clone(), succession)));
+        let edge = Arc::new(Edge::new(config, views, records, (stop.clone(), succession)));
         let breakers = Breakers(edge.forwarding.clone());
         let mut tasks = JoinSet::new();
         let address = plain.first;
@@ -268,6 +272,11 @@ impl EdgeSockets {
         };
         Ok(EdgeSockets { plain, tls })
     }
+
+    /// The certificates that it serves.
+    pub(crate) fn certificates(&self) -> Option<Arc<Certificates>> {
+        self.tls.as_ref().map(|(.., certificates)| Arc::clone(certificates))
+    }
 }
 
 fn bind(listen: &Listen, sockets: &mut Sockets) -> Result<Bound, EdgeError> {
@@ -295,7 +304,7 @@ impl Edge {
     fn new(
         config: EdgeConfig,
         views: watch::Receiver<Arc<View>>,
-        metrics: Arc<EdgeMetrics>,
+        (metrics, access_log): (Arc<EdgeMetrics>, Option<AccessLog>),
         (stop, succession): (watch::Receiver<bool>, Succession),
     ) -> Edge {
         let via = HeaderValue::try_from(format!("1.1 {}", config.name));
@@ -318,6 +327,7 @@ impl Edge {
             kill: CancellationToken::new(),
             config,
             metrics,
+            access_log,
         }
     }
 

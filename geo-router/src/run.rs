@@ -7,8 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::Registry;
+use service::access_log::{AccessLog, AccessLogError};
+use service::certificates::Certificates;
+use service::expiry::Expiries;
 use service::operators::{Operators, OperatorsError};
 use service::pid_file::{PidFile, PidFileError};
+use service::process_metrics;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -51,6 +55,9 @@ pub enum RunError {
     /// The routers' key cannot be used.
     #[error(transparent)]
     Key(#[from] PeerKeyError),
+    /// The access log cannot be opened.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
     /// The pid file cannot be written.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
@@ -106,10 +113,17 @@ pub async fn run(
         tracing::warn!(weakness, "the routers cannot decide on the health of regions in some failures");
     }
     let registry = Registry::new();
+    process_metrics::register(&registry, "router")?;
+    let expiries = Expiries::register(&registry)?;
     let metrics = Arc::new(ControlMetrics::register(&registry)?);
     let dns_metrics = Arc::new(DnsMetrics::register(&registry)?);
     let edge_metrics = Arc::new(EdgeMetrics::register(&registry)?);
     let ends = edge_metrics.ended.of("admin");
+    // What waits is written when `_written` is dropped, after all requests have ended.
+    let opened = config.access_log.as_deref().map(|path| AccessLog::open(path, &registry)).transpose()?;
+    let (access_log, _written) = opened.unzip();
+    let mut following = JoinSet::new();
+    access_log.iter().cloned().for_each(|log| drop(following.spawn(log.reopen_on_hangup())));
     // A taken address is told before the long work, unless it is the one of the router that is to be replaced. Nothing
     // listens during that work, because a client whose connection is taken waits, and one that is refused asks elsewhere.
     config.pid_file.as_deref().map(PidFile::check).transpose()?;
@@ -159,12 +173,18 @@ pub async fn run(
     let mut breakers = None;
     // Only DNS can still fail, so it is first: a router that is to replace another must not take a connection and end.
     if let Some((dns, bound)) = config.dns.clone().zip(dns) {
+        // The server keeps its certificates to itself.
+        if let Some(tls) = &dns.tls {
+            expiries.show_files_of("dns", Certificates::load(tls.files.clone()).map_err(DnsError::from)?);
+        }
         let server = DnsServer::serve(dns, bound, views.clone(), dns_metrics, (dns_stops, succession.clone()))?;
         tracing::info!(address = %server.address(), "answering DNS");
         servers.dns.spawn(async { server.stopped().await.map_err(RunError::Dns) });
     }
     if let Some((edge, bound)) = config.edge.clone().zip(edge) {
-        let server = EdgeServer::serve(edge, bound, views.clone(), edge_metrics, (edge_stops, succession.clone()));
+        bound.certificates().into_iter().for_each(|certificates| expiries.show("edge", certificates));
+        let records = (edge_metrics, access_log);
+        let server = EdgeServer::serve(edge, bound, views.clone(), records, (edge_stops, succession.clone()));
         tracing::info!(address = %server.address(), "forwarding HTTP");
         breakers = Some(server.breakers());
         servers.edge.spawn(async {

@@ -72,6 +72,8 @@ pub struct NodeConfig {
     pub least_regions: usize,
     /// The file with the operators.
     pub operators: Option<PathBuf>,
+    /// The file of the access log.
+    pub access_log: Option<PathBuf>,
 }
 
 /// The listeners of a node; no two share an address.

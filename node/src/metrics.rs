@@ -17,6 +17,8 @@ use prometheus::{
 };
 use replication::{NodeName, Outcome, Wall};
 use service::ended::EndedConnections;
+use service::expiry::Expiries;
+use service::process_metrics;
 
 /// All metrics of one node.
 #[derive(Debug)]
@@ -64,6 +66,8 @@ pub struct Metrics {
     complete_through_seconds: GaugeVec,
     /// Until when peers accept this node's certificate; read by the status as well.
     pub(crate) certificate_until: Gauge,
+    /// When the certificates end that this node shows.
+    pub(crate) expiries: Expiries,
     /// Bytes that are free on the disk of the data.
     pub(crate) disk_free: IntGauge,
     /// Whether each drill could begin, at its last check.
@@ -132,8 +136,7 @@ impl Metrics {
     /// [`Error`] if a name is used twice or not allowed, which is a mistake in this file.
     pub fn new() -> Result<Metrics, Error> {
         let registry = Registry::new();
-        #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        process_metrics::register(&registry, "node")?;
         let make = Maker(&registry);
         let (peer, peer_region) = (&["peer"], &["peer", "region"]);
         // Half a millisecond to about 16 seconds.
@@ -277,6 +280,7 @@ impl Metrics {
                 "meridian_certificate_until_timestamp_seconds",
                 "Moment (Unix seconds) until which peers accept this node's certificate, to the day; 0 if they do not",
             )?,
+            expiries: Expiries::register(&registry)?,
             disk_free: make.int(
                 "meridian_disk_free_bytes",
                 "Bytes that are free on the disk of the data; below storage.reserve_mib no new visits are taken",
@@ -323,6 +327,11 @@ impl Metrics {
             registry,
             mirrored: mirror::Mirrored::default(),
         })
+    }
+
+    /// For parts that have metrics of their own.
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// A backup ended.

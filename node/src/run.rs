@@ -26,6 +26,7 @@ use crate::space::Space;
 use crate::storage::Store;
 use crate::{driver, storage};
 use registry::LONGEST_RETENTION;
+use service::access_log::{AccessLog, AccessLogError};
 use service::certificates::{CertificateError, Certificates};
 use service::config::Listen;
 use service::listen::Socket;
@@ -67,6 +68,9 @@ pub enum RunError {
     /// The operators cannot be read.
     #[error("admin.operators")]
     Operators(#[from] service::operators::OperatorsError),
+    /// The access log cannot be opened.
+    #[error(transparent)]
+    AccessLog(#[from] AccessLogError),
     /// The pid file cannot be written.
     #[error(transparent)]
     PidFile(#[from] PidFileError),
@@ -151,6 +155,11 @@ async fn serve(
     let packs = Packs::load(&config.registry)?;
     let console_keys = ConsoleKeys::load(&config.registry)?;
     let operators = Operators::load(config.operators.as_deref())?;
+    // What waits is written when `_written` is dropped, after all requests have ended.
+    let opened = config.access_log.as_deref().map(|path| AccessLog::open(path, metrics.registry())).transpose()?;
+    let (access_log, _written) = opened.unzip();
+    let mut following = JoinSet::new();
+    access_log.iter().cloned().for_each(|log| drop(following.spawn(log.reopen_on_hangup())));
     let identity = Arc::new(TlsIdentity::load(&config.tls, &config.name, metrics.clone())?);
     let faults = Faults::new(config.faults, clock.clone(), metrics.clone());
     let clock: Arc<dyn Clock> = Arc::new(SteppedClock { right: clock, faults: faults.clone() });
@@ -205,11 +214,12 @@ async fn serve(
     servers.spawn(identity.clone().keep(stop.clone()));
     let links_space = space.clone();
     servers.spawn(space.clone().keep(stop.clone()));
-    let loaded = Loaded { packs, console_keys, operators, space, backups };
+    let loaded = Loaded { packs, console_keys, operators, space, backups, access_log };
     let app = Arc::new(App::new(&config, handle.clone(), membership.clone(), loaded, faults.clone(), metrics.clone()));
     servers.spawn(http::public::serve(public, app.clone(), stop.clone()));
     servers.spawn(http::upkeep::keep(app.clone(), stop.clone()));
     if let Some(certificates) = certificates {
+        metrics.expiries.show("public", certificates.clone());
         servers.spawn(certificates.keep_fresh(stop.clone()));
     }
     for admin in admin {

@@ -107,6 +107,11 @@ impl Certificates {
         Ok(true)
     }
 
+    /// The chain in use, the server's own certificate first.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        self.current.load().cert.clone()
+    }
+
     /// Checks for renewed files until `stop` is true.
     pub async fn keep_fresh(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let stopped = stop.wait_for(|stop| *stop);

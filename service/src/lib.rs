@@ -13,6 +13,9 @@
 //! | [`problem`] | a problem as an HTTP answer |
 //! | [`config`] | loads a configuration file; has the checks that all configurations share |
 //! | [`certificates`] | certificates from files, read again when they are renewed |
+//! | [`expiry`] | when certificates end, as a metric |
+//! | [`process_metrics`] | metrics of every process: its build, its processor time and memory |
+//! | [`access_log`], [`request_id`] | one line for each request in a file, and what names the request there |
 //! | `browsers` | what keeps pages of other sites away from an admin listener |
 //! | [`operators`] | who may use an admin listener |
 //! | [`resolve`] | addresses of a host name |
@@ -25,12 +28,14 @@
 //! # Architecture invariant
 //! Nothing here knows what a node or a router is for.
 
+pub mod access_log;
 pub mod authority;
 mod browsers;
 pub mod certificates;
 pub mod client;
 pub mod config;
 pub mod ended;
+pub mod expiry;
 pub mod head;
 pub mod limit;
 pub mod listen;
@@ -39,6 +44,8 @@ pub mod pid_file;
 pub mod places;
 pub mod private;
 pub mod problem;
+pub mod process_metrics;
+pub mod request_id;
 pub mod resolve;
 pub mod router;
 pub mod signing;

@@ -10,6 +10,7 @@ use node::config::{
     AdminSection, BackupSection, DrillsSection, Engine, FaultsSection, HttpSection, LimitsSection, ListenSection,
     NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
+use service::access_log::LogSection;
 use service::authority::CertificateAuthority;
 use service::config::PositionSection;
 
@@ -87,6 +88,7 @@ fn file(region: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSecti
         limits: LimitsSection { erasures_per_hour: 1_000_000, ..LimitsSection::default() },
         faults: FaultsSection { enabled: true },
         admin: AdminSection::default(),
+        log: LogSection::default(),
         drills: DrillsSection::default(),
         backup: BackupSection::default(),
         peers,

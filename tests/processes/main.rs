@@ -3,11 +3,13 @@
 //! | file | concern |
 //! | --- | --- |
 //! | `walk.rs` | the walk of the README, and visits that end at their second |
+//! | `failover_matrix.rs` | every failure of a node against every kind of request, at one router |
 //! | `failures.rs` | regions that are killed, frozen, cut off, or lose their disk |
 //! | `disks.rs` | disks that are full, hang or fail, kills before their calls, two processes on one |
 //! | `damage.rs` | files of a store that are damaged or lost |
 //! | `faults.rs` | faults that an operator makes for a drill |
 //! | `drills.rs` | `meridian drill`: modes, refusals, guard rails, exit codes |
+//! | `observed.rs` | metrics and access logs of real processes |
 //! | `operators.rs` | tokens, roles and the audit trail |
 //! | `private.rs` | what other users of the machine and pages of other sites must not get at |
 //! | `membership.rs` | regions that join, move and leave |
@@ -39,11 +41,13 @@ mod data_set;
 mod disks;
 mod documents;
 mod drills;
+mod failover_matrix;
 mod failures;
 mod faults;
 mod hostile;
 mod membership;
 mod node_tls;
+mod observed;
 mod operators;
 mod private;
 mod release;

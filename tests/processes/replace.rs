@@ -5,7 +5,6 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use crate::common::fake::FakeNode;
 use crate::common::process::Process;
 use crate::common::router::{AMERICAN, EUROPEAN, Router, SOON, hold};
 use crate::common::traffic::Traffic;
-use crate::common::{Call, MERIDIAN, Up, client, dns, holds, net, within};
+use crate::common::{Call, MERIDIAN, Up, client, dns, holds, net};
 
 /// Replacements in a row, unless `MERIDIAN_REPLACEMENTS` says how many.
 const REPLACEMENTS: usize = 4;
@@ -65,27 +64,6 @@ impl Stream {
         // The last words tell when to come back, and nothing else.
         assert!(text.contains("\r\nretry: "), "{text}");
         begun.elapsed()
-    }
-}
-
-impl Router {
-    /// Replaces the router. Returns the process that is replaced.
-    fn replace(&mut self) -> Process {
-        let seen = self.log().matches("this router has replaced the one that ran").count();
-        let new = self.replacement(&self.folder.path().join("router.toml"));
-        let old = std::mem::replace(&mut self.process, new);
-        within("the new router has taken over", SOON, || {
-            let log = self.log();
-            let is_there = log.matches("this router has replaced the one that ran").count() > seen;
-            if is_there { Ok(()) } else { Err(log) }
-        });
-        old
-    }
-
-    fn replacement(&self, config: &Path) -> Process {
-        let mut command = Command::new(MERIDIAN);
-        command.args(["router", "--replace", "--config"]).arg(config);
-        Process::logged(&mut command, &self.folder.path().join("log"))
     }
 }
 

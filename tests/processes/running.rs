@@ -15,6 +15,7 @@ use node::config::{
 };
 use replication::{Monotonic, Now, Wall};
 use serde_json::{Value, json};
+use service::access_log::LogSection;
 use service::authority::CertificateAuthority;
 use service::config::PositionSection;
 use tokio::sync::oneshot;
@@ -127,6 +128,7 @@ fn file(name: &str, ports: &[SocketAddr], engine: Engine, peers: Vec<PeerSection
         faults: FaultsSection::default(),
         admin: AdminSection::default(),
         backup: BackupSection::default(),
+        log: LogSection::default(),
         drills: DrillsSection::default(),
         peers,
     }

@@ -18,7 +18,9 @@ impl RouterConfig {
     /// This configuration with what can be taken up of a new one, and the keys whose new values need a restart.
     #[must_use]
     pub fn taking_up(&self, new: RouterConfig) -> (RouterConfig, Vec<&'static str>) {
-        let RouterConfig { name, region, data, pid_file, admin, operators, key_file, peers, dns, edge, .. } = self;
+        let RouterConfig {
+            name, region, data, pid_file, admin, operators, access_log, key_file, peers, dns, edge, ..
+        } = self;
         let mut keys = changed(&[
             ("name", new.name == *name),
             ("region", new.region == *region),
@@ -26,6 +28,7 @@ impl RouterConfig {
             ("pid_file", new.pid_file == *pid_file),
             ("admin.listen", new.admin == *admin),
             ("admin.operators", new.operators == *operators),
+            ("log.access", new.access_log == *access_log),
             ("peers.key_file", new.key_file == *key_file),
             ("peers.routers", new.peers == *peers),
             ("dns", new.dns.is_some() == dns.is_some()),
@@ -46,6 +49,7 @@ impl RouterConfig {
             pid_file: pid_file.clone(),
             admin: admin.clone(),
             operators: operators.clone(),
+            access_log: access_log.clone(),
             key_file: key_file.clone(),
             peers: peers.clone(),
             dns: dns.clone(),

@@ -67,6 +67,7 @@ fn texts() -> (Value, Vec<(Vec<String>, String)>) {
     let mut file: Table = EXAMPLE.parse().unwrap();
     let more: Table = r#"
         admin.operators = "operators.toml"
+        log.access = "access.log"
         location.database = "city.mmdb"
         edge.secret_file = "key"
         dns.cookie_secret_file = "cookies"
@@ -112,7 +113,7 @@ fn no_key_takes_a_path_that_only_a_shell_understands() {
             paths += usize::from(refusal_with(&file, &path, shell).contains("write the whole path"));
         }
     }
-    assert_eq!(paths, 2 * 13, "data, pid_file, operators, database, three secrets and six of TLS");
+    assert_eq!(paths, 2 * 14, "data, pid_file, operators, log.access, database, three secrets and six of TLS");
 }
 
 #[test]
@@ -248,6 +249,7 @@ fn a_changed_file_is_taken_up_in_part_and_the_rest_is_named() {
         ("region = \"eu-central\"\n# Folder", "# Folder", "region"),
         ("data = \"store\"", "data = \"other\"", "data"),
         ("listen = \"127.0.0.1:7082\"", "listen = \"127.0.0.1:9082\"", "admin.listen"),
+        ("# access = \"access.log\"", "access = \"access.log\"", "log.access"),
         ("admin = \"127.0.0.3:7082\"", "admin = \"127.0.0.4:7082\"", "peers.routers"),
         ("zone = \"meridian.test\"", "zone = \"other.test\"", "dns.zone"),
         ("listen = \"127.0.0.1:7080\"", "listen = \"127.0.0.1:9080\"", "edge.listen"),

@@ -64,6 +64,7 @@ pub(super) fn router(file: RouterFile, folder: &Path) -> Result<RouterConfig, Va
         pid_file: file.pid_file.map(|path| config::path("pid_file", &path, folder)).transpose()?,
         admin: file.admin.listen,
         operators: file.admin.operators.map(|path| config::path("admin.operators", &path, folder)).transpose()?,
+        access_log: file.log.access.map(|path| config::path("log.access", &path, folder)).transpose()?,
         dns,
         ttl,
         edge: file.edge.map(|edge| EdgeConfig::check(edge, folder)).transpose()?,

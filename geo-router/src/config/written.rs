@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use api::{HostPort, NodeName, RegionId};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+use service::access_log::LogSection;
 use service::config::{Listen, PositionSection};
 
 use crate::dns::DnsSection;
@@ -31,6 +32,9 @@ pub struct RouterFile {
     pub pid_file: Option<PathBuf>,
     /// `[admin]`
     pub admin: AdminSection,
+    /// `[log]`
+    #[serde(default)]
+    pub log: LogSection,
     /// `[dns]`; without it the router answers no DNS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns: Option<DnsSection>,

@@ -113,8 +113,8 @@ enum Step {
 }
 
 impl Sending<'_> {
-    /// The first good answer of a node, or the problem for the client.
-    pub(super) async fn run(self, body: Prepared, ranking: Vec<RegionIndex>) -> Result<Answered, Problem> {
+    /// The first good answer of a node, or the problem for the client, and the number of attempts.
+    pub(super) async fn run(self, body: Prepared, ranking: Vec<RegionIndex>) -> (Result<Answered, Problem>, u32) {
         let waits = expected_wait(self.parts.uri.query(), &self.parts.headers);
         let mut progress = ForwardState {
             body,
@@ -138,10 +138,10 @@ impl Sending<'_> {
         let answered = self.walk(&ranking, &mut progress).await;
         // The token of an attempt for which there was no node.
         progress.paid.take().into_iter().for_each(|token| self.edge.budget.give_back(token));
-        match answered.or_else(|| progress.fallback_answer.take()) {
-            Some(answered) => Ok(answered),
-            None => Err(progress.withdrawn.take().unwrap_or_else(|| progress.problem(self.is_idempotent()))),
-        }
+        let answered = answered.or_else(|| progress.fallback_answer.take());
+        let answered =
+            answered.ok_or_else(|| progress.withdrawn.take().unwrap_or_else(|| progress.problem(self.is_idempotent())));
+        (answered, progress.attempts)
     }
 
     /// Whether doing the request twice has the same effect and the same answer as once.

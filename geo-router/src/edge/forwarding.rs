@@ -15,6 +15,7 @@ use api::{NodeName, RegionId};
 use arc_swap::ArcSwap;
 use hyper::header::HeaderValue;
 use parking_lot::Mutex;
+use prometheus::Histogram;
 use tokio::sync::watch;
 
 use super::balance::Balancer;
@@ -37,6 +38,8 @@ pub(super) struct Tables {
     pub(super) sticky: Option<Sticky>,
     /// Each region's name as a header.
     pub(super) regions: Vec<HeaderValue>,
+    /// How long each region's nodes take.
+    pub(super) upstream: Vec<Histogram>,
 }
 
 impl Tables {
@@ -62,6 +65,7 @@ impl Tables {
         };
         let known = before.map(|before| &*before.breakers);
         let name = |name: &RegionId| HeaderValue::try_from(name.as_str()).unwrap_or(HeaderValue::from_static(""));
+        let upstream = fleet.regions.iter().map(|region| metrics.upstream(region.name.as_str())).collect();
         let (views, metrics) = (views.clone(), Arc::clone(metrics));
         let breakers = exclusion::Breakers::new(config.breaker, Arc::clone(fleet), views, metrics, known);
         Tables {
@@ -71,6 +75,7 @@ impl Tables {
             capacity: Capacity::new(fleet, config.capacity_limit, Instant::now()),
             sticky: config.sticky.then(|| Sticky::new(&config.secret, fleet)),
             regions: fleet.regions.iter().map(|region| name(&region.name)).collect(),
+            upstream,
             fleet: Arc::clone(fleet),
         }
     }

@@ -11,9 +11,7 @@
 use hyper::header::{
     self, CONNECTION, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
-
-/// Identifies a request in the logs of every server on its way.
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+use service::request_id::REQUEST_ID;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -110,21 +108,6 @@ pub fn came_through(headers: &HeaderMap, name: &str) -> bool {
     lines.flat_map(|line| line.split(',')).any(|hop| hop.split_ascii_whitespace().nth(1) == Some(name))
 }
 
-/// The id of a request: a trusted proxy's, or a new one.
-pub fn request_id(headers: &HeaderMap, trusted: bool) -> HeaderValue {
-    let good = |id: &&HeaderValue| {
-        (1..=64).contains(&id.len())
-            && id.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-    };
-    match headers.get(REQUEST_ID).filter(good) {
-        Some(id) if trusted => id.clone(),
-        _ => {
-            let id = format!("{:032x}", rand::random::<u128>());
-            HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("none"))
-        }
-    }
-}
-
 /// Whether a request asks to become a WebSocket. Every other upgrade is declined by not passing it on, above all `h2c`,
 /// which would carry requests that the edge cannot see.
 pub fn wants_websocket(headers: &HeaderMap) -> bool {
@@ -148,7 +131,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::testing::headers;
-    use super::{REQUEST_ID, came_through, request, request_id, response, wants_websocket};
+    use super::{REQUEST_ID, came_through, request, response, wants_websocket};
 
     fn via() -> HeaderValue {
         HeaderValue::from_static("1.1 edge")
@@ -232,10 +215,10 @@ mod tests {
     #[test]
     fn an_id_is_kept_only_from_a_trusted_proxy() {
         let good = headers(&[("x-request-id", "abc-1")]);
-        assert_eq!(request_id(&good, true), "abc-1");
-        assert_ne!(request_id(&good, false), "abc-1");
+        assert_eq!(service::request_id::of(&good, true), "abc-1");
+        assert_ne!(service::request_id::of(&good, false), "abc-1");
         let bad = headers(&[("x-request-id", "a b")]);
-        assert_eq!(request_id(&bad, true).len(), 32);
+        assert_eq!(service::request_id::of(&bad, true).len(), 32);
     }
 
     #[test]

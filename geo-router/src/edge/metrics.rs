@@ -3,11 +3,9 @@
 //! # Invariants
 //! - Labels are regions, nodes and kinds; never a path, a venue or a client.
 
-use std::time::Duration;
-
 use prometheus::core::Collector;
 use prometheus::{
-    Error, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Error, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     exponential_buckets,
 };
 
@@ -33,7 +31,7 @@ pub struct EdgeMetrics {
     exclusions_refused: IntCounterVec,
     cache: IntCounterVec,
     streams_ended: IntCounterVec,
-    upstream_seconds: Histogram,
+    upstream_seconds: HistogramVec,
     /// Requests of clients whose location is unknown.
     pub unknown_location: IntCounter,
     /// Client connections that are open.
@@ -65,7 +63,7 @@ impl EdgeMetrics {
         let counter = |short, help| keep(registry, IntCounter::with_opts(opts(short, help)));
         let seconds = HistogramOpts::from(opts(
             "upstream_seconds",
-            "Seconds from sending a request to a node to the head of its answer",
+            "Seconds from sending a request to a node to the head of its answer, by region",
         ))
         .buckets(exponential_buckets(0.0005, 2.0, 16)?);
         let ended = EndedConnections::new("meridian_router")?;
@@ -109,7 +107,7 @@ impl EdgeMetrics {
                 "Streams of events that the edge ended, by reason",
                 &["reason"],
             )?,
-            upstream_seconds: keep(registry, Histogram::with_opts(seconds))?,
+            upstream_seconds: keep(registry, HistogramVec::new(seconds, &["region"]))?,
             unknown_location: counter(
                 "unknown_location_total",
                 "Requests of clients whose location is unknown, so that a stable hash chose their region",
@@ -155,8 +153,9 @@ impl EdgeMetrics {
         self.streams_ended.with_label_values(&[why.name()]).inc();
     }
 
-    pub(super) fn upstream(&self, took: Duration) {
-        self.upstream_seconds.observe(took.as_secs_f64());
+    /// How long the nodes of a region take. The tables of a fleet keep it, so that no request looks it up.
+    pub(super) fn upstream(&self, region: &str) -> Histogram {
+        self.upstream_seconds.with_label_values(&[region])
     }
 
     pub(super) fn hedged(&self, result: &str) {
@@ -180,6 +179,7 @@ impl EdgeMetrics {
     /// Removes the series of regions and nodes that are not in this fleet.
     pub(super) fn forget_others(&self, fleet: &Fleet) {
         retain(&self.requests, |labels| labels["region"] == EDGE || fleet.find(labels["region"]).is_some());
+        retain(&self.upstream_seconds, |labels| fleet.find(labels["region"]).is_some());
         let is_node = |region: &str, node: &str| {
             let region = fleet.find(region).map(|region| fleet.region(region));
             region.is_some_and(|region| region.nodes.iter().any(|one| one.name.as_str() == node))

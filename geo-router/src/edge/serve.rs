@@ -11,6 +11,8 @@ use hyper::http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
+use service::access_log::{AccessLog, Logged};
+use service::request_id;
 use service::unread::Watched;
 
 use super::balance::{HashKeys, happens, venue};
@@ -18,19 +20,29 @@ use super::body::{Prepared, prepare};
 use super::cache::{self, Cache, Flight, LookupResult, Stored, Turn};
 use super::exclusion::Witness;
 use super::forward::{Answered, Sending};
+use super::forwarding::Tables;
 use super::listen::{Connection, UnderWay};
 use super::problem::{Kind, Problem, closes};
 use super::relay::{Answer, Origin, Relay};
 use super::sticky::Cookies;
-use super::{Edge, hop_headers, limit, person, request_check, sticky, streams, upgrade};
+use super::{Edge, hop_headers, limit, person, request_check, route, sticky, streams, upgrade};
 use crate::fleet::NodeId;
 use service::head;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
+/// How a request went, for the access log.
+#[derive(Default)]
+struct Trace {
+    attempts: u32,
+    /// The node that answered, and the tables of its fleet.
+    node: Option<(NodeId, Arc<Tables>)>,
+}
+
 /// A request that was let in.
 struct Admitted<'a> {
     connection: &'a Arc<Connection>,
+    trace: &'a mut Trace,
     parts: Parts,
     client: std::net::IpAddr,
     cookies: Cookies,
@@ -51,13 +63,16 @@ impl Edge {
         self: Arc<Self>,
         connection: Arc<Connection>,
         request: Request<Incoming>,
-    ) -> Response<Watched<Answer>> {
+    ) -> Response<Watched<Logged<Answer>>> {
         let (parts, body) = request.into_parts();
         let under_way = UnderWay::begin(connection.clone(), parts.version);
         let (version, head) = (parts.version, parts.method == Method::HEAD);
         let person = person::reads(&parts);
-        let id = hop_headers::request_id(&parts.headers, self.trusted.contains(connection.peer));
-        let mut response = match self.handle(&connection, parts, body, &id).await {
+        let id = request_id::of(&parts.headers, self.trusted.contains(connection.peer));
+        let begin = |log: &AccessLog| log.begin(id.clone(), &parts.method, route::template(parts.uri.path()));
+        let mut entry = self.access_log.as_ref().map(begin);
+        let mut trace = Trace::default();
+        let mut response = match self.handle((&connection, &mut trace), parts, body, &id).await {
             Ok(response) => response,
             Err(problem) => {
                 let closes = closes(&problem);
@@ -75,7 +90,14 @@ impl Edge {
             }
         };
         let region = response.headers().get(REGION).and_then(|region| region.to_str().ok());
-        self.metrics.answered(region.filter(|region| self.forwarding.knows(region)), response.status());
+        let region = region.filter(|region| self.forwarding.knows(region));
+        self.metrics.answered(region, response.status());
+        if let Some(entry) = &mut entry {
+            let node = trace.node.as_ref().map(|(node, tables)| tables.fleet.node(*node).name.as_str());
+            entry.answered(response.status());
+            entry.came_from(region, node);
+            entry.sent(trace.attempts);
+        }
         // hyper sets it from the body. A wrong length from elsewhere would give the answer a second end.
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
@@ -83,12 +105,12 @@ impl Edge {
         if self.stops() && version != Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response.map(|origin| connection.reader.watch(Answer::new(origin, under_way)))
+        response.map(|origin| connection.reader.watch(Logged::new(Answer::new(origin, under_way), entry)))
     }
 
     async fn handle(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        (connection, trace): (&Arc<Connection>, &mut Trace),
         mut parts: Parts,
         body: Incoming,
         id: &HeaderValue,
@@ -122,7 +144,7 @@ impl Edge {
         }
         // The length is set from the body as it is sent.
         parts.headers.remove(CONTENT_LENGTH);
-        let admitted = Admitted { connection, parts, client, cookies, sticky: None, websocket };
+        let admitted = Admitted { connection, trace, parts, client, cookies, sticky: None, websocket };
         let limits = &self.config.limits;
         let body = prepare(body, self.config.retry.buffer, limits, &self.config.timeouts)
             .await
@@ -167,7 +189,8 @@ impl Edge {
             sticky: admitted.sticky,
             websocket: admitted.websocket.is_some(),
         };
-        let result = sending.run(body, ranking).await;
+        let (result, attempts) = sending.run(body, ranking).await;
+        admitted.trace.attempts = attempts;
         if let Err(problem) = &result {
             self.metrics.refused(match problem.kind() {
                 Kind::Shed if is_beyond_plan => "shed",
@@ -181,6 +204,7 @@ impl Edge {
     /// A node's answer in the form that the client gets.
     fn answer(self: &Arc<Self>, answered: Answered, admitted: Admitted<'_>) -> Response<Origin> {
         let Answered { node, tables, mut response, read, lease, mut witness } = answered;
+        admitted.trace.node = Some((node, Arc::clone(&tables)));
         if response.status() == StatusCode::SWITCHING_PROTOCOLS
             && let Some(client) = admitted.websocket
         {

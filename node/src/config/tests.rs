@@ -27,6 +27,7 @@ fn texts() -> (toml::Value, Vec<(Vec<String>, String)>) {
     let mut file = toml::Value::Table(example_table());
     for (table, key, value) in [
         ("admin", "operators", "operators.toml".into()),
+        ("log", "access", "access.log".into()),
         ("registry", "console_keys", vec!["console-key"].into()),
         ("drills", "check", vec!["drill.toml"].into()),
         ("http", "cors_origins", vec!["https://city.example"].into()),
@@ -198,7 +199,11 @@ fn no_key_takes_a_path_that_only_a_shell_understands() {
             paths += usize::from(said.contains("write the whole path"));
         }
     }
-    assert_eq!(paths, 2 * 10, "data, pid_file, four of tls, policies, console_keys, operators, drills.check");
+    assert_eq!(
+        paths,
+        2 * 11,
+        "data, pid_file, four of tls, policies, console_keys, operators, log.access, drills.check"
+    );
 }
 
 /// A name is resolved where peers dial; everywhere else the error says what to write.

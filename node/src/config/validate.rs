@@ -47,6 +47,7 @@ pub(super) fn node(file: NodeFile, folder: &Path) -> Result<NodeConfig, ValueErr
         drills: drills(&file.drills, folder)?,
         least_regions: config::whole("admin.least_regions", file.admin.least_regions, 1, 100)?,
         operators: file.admin.operators.map(|path| config::path("admin.operators", &path, folder)).transpose()?,
+        access_log: file.log.access.map(|path| config::path("log.access", &path, folder)).transpose()?,
         region: file.region,
         name,
         listen,

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use api::{NodeName, RegionId};
 use ipnetwork::IpNetwork;
 use serde::{Deserialize, Serialize};
+use service::access_log::LogSection;
 use service::certificates::CertificateSection;
 use service::config::{Listen, PositionSection};
 
@@ -61,6 +62,9 @@ pub struct NodeFile {
     /// `[admin]`
     #[serde(default)]
     pub admin: AdminSection,
+    /// `[log]`
+    #[serde(default)]
+    pub log: LogSection,
     /// `[drills]`
     #[serde(default)]
     pub drills: DrillsSection,

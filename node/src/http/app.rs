@@ -27,6 +27,8 @@ use crate::membership::Membership;
 use crate::metrics::Metrics;
 use crate::space::{Room, Space};
 use registry::VenueId;
+use service::access_log::AccessLog;
+use service::client::Trusted;
 use service::operators::Operators;
 
 /// How long a cached venue is used. Every check-in reads its venue, and a region may lag by a second anyway. A client
@@ -69,6 +71,8 @@ pub struct Loaded {
     pub space: Space,
     /// Backups of the store.
     pub backups: Backups,
+    /// The access log, if there is one.
+    pub access_log: Option<AccessLog>,
 }
 
 /// The shared state.
@@ -80,6 +84,9 @@ pub struct App {
     /// Where guests reach the service, without a slash at the end.
     pub(super) public_url: String,
     pub(super) limits: LimitsConfig,
+    /// The routers, whose ids of requests are taken over.
+    pub(super) routers: Trusted,
+    pub(super) access_log: Option<AccessLog>,
     pub(super) strangers: Strangers,
     pub(super) new_venues: NewVenues,
     /// After which time a venue is closed that never had a check-in.
@@ -124,7 +131,7 @@ impl App {
         faults: Faults,
         metrics: Arc<Metrics>,
     ) -> App {
-        let Loaded { packs, console_keys, operators, space, backups } = loaded;
+        let Loaded { packs, console_keys, operators, space, backups, access_log } = loaded;
         let public_url =
             config.registry.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen.public.first()));
         App {
@@ -135,6 +142,8 @@ impl App {
             strangers: Strangers::new(&config.limits),
             new_venues: config.registry.new_venues,
             unused_venues: config.registry.unused_venues,
+            routers: Trusted::new(config.limits.routers.clone()),
+            access_log,
             limits: config.limits.clone(),
             cors: Cors::new(&config.cors_origins),
             handle,

@@ -1,7 +1,7 @@
 //! The public listener: the table of its resources, and the path of a request from the socket to its handler.
 //!
 //! # Invariants
-//! - Every request is counted and timed by its resource's template; its path is never logged.
+//! - Every request is counted, timed and logged by its resource's template; its path is never logged.
 //! - `openapi.json` has the same resources and methods as the table; a test compares them.
 
 use std::sync::{Arc, LazyLock};
@@ -10,19 +10,20 @@ use std::time::{Duration, Instant};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{Method, Request, Version};
-use service::client::Trusted;
+use hyper::{Method, Request, Response, Version};
+use service::access_log::Logged;
 use service::handler;
 use service::listen::{self, Listener, Serving, Socket};
 use service::places::Places;
+use service::request_id;
 use service::router::{Resource, Router};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::call::Call;
+use super::call::{self, Call};
 use super::cors::Sharing;
 use super::problem::{Answered, Problem};
-use super::reply::Reply;
+use super::reply::Body;
 use super::{App, changes, cluster, guests, members, pages, probes, venues, visits};
 
 /// How long a client's connection may be idle.
@@ -90,7 +91,7 @@ static ROUTER: LazyLock<Router<Call, Answered>> = LazyLock::new(|| Router::new(R
 /// connections are gone, which takes until the requests in flight are answered, but five seconds at most.
 pub async fn serve(sockets: Vec<Socket>, app: Arc<App>, stop: watch::Receiver<bool>) {
     let limits = &app.limits;
-    let routers = Trusted::new(limits.routers.clone());
+    let routers = app.routers.clone();
     let places = Places::new(limits.connections, limits.connections_per_client, routers, "limits.connections");
     let mut serving = JoinSet::new();
     for Socket { tcp, tls } in sockets {
@@ -109,12 +110,16 @@ pub async fn serve(sockets: Vec<Socket>, app: Arc<App>, stop: watch::Receiver<bo
     }
 }
 
-async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Receiver<bool>) -> Reply {
+async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Receiver<bool>) -> Response<Logged<Body>> {
     let begun = Instant::now();
     let (parts, body) = request.into_parts();
     let (resource, names) = ROUTER.find(parts.uri.path()).unzip();
-    let template = resource.map_or("none", |resource| resource.template());
+    let template = resource.map_or(api::routes::NONE, |resource| resource.template());
     let method = parts.method.clone();
+    let mut entry = app.access_log.as_ref().map(|log| {
+        let is_router = call::peer(&parts).is_some_and(|peer| app.routers.contains(peer.to_canonical()));
+        log.begin(request_id::of(&parts.headers, is_router), &method, template)
+    });
     // A page's problem is told to a person, in the language and about the address of the request.
     let person = pages::is_for_person(resource.map(Resource::template), &parts).then(|| parts.clone());
     let version = parts.version;
@@ -145,7 +150,11 @@ async fn answer(app: Arc<App>, request: Request<Incoming>, stopping: watch::Rece
     } else {
         tracing::debug!(%method, route = template, status = status.as_u16(), took_ms, "answered");
     }
-    reply
+    if let Some(entry) = &mut entry {
+        entry.answered(status);
+        entry.came_from(Some(app.region.as_str()), Some(app.name.as_str()));
+    }
+    reply.map(|body| Logged::new(body, entry))
 }
 
 /// Lets the handler of a request answer it.
@@ -172,7 +181,7 @@ async fn route(
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Description, described};
-    use super::{RESOURCES, ROUTER};
+    use super::{RESOURCES, ROUTER, Resource};
 
     #[test]
     fn every_path_leads_to_its_resource() {
@@ -201,6 +210,13 @@ mod tests {
             "/healthz/x",
             "/metrics",
         ]);
+    }
+
+    /// A router names requests by the list in `api`.
+    #[test]
+    fn the_list_of_templates_is_the_table() {
+        let table: Vec<&str> = RESOURCES.iter().map(Resource::template).collect();
+        assert_eq!(table, [&api::routes::PUBLIC[..], &api::routes::PROBES].concat());
     }
 
     #[test]

@@ -219,7 +219,7 @@ impl Api {
         let space = Space::new(config.data.clone(), config.storage.reserve_bytes, ballast, metrics.clone());
         let operators = service::operators::Operators::default();
         let backups = Backups::new(snapshots, config.backup.most_kept, metrics.clone());
-        let loaded = Loaded { packs, console_keys, operators, space, backups };
+        let loaded = Loaded { packs, console_keys, operators, space, backups, access_log: None };
         let app = Arc::new(App::new(&config, handle, membership, loaded, faults, metrics));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
         let address = listener.local_addr().expect("an address");

@@ -91,6 +91,8 @@ const WARN_BEFORE: Duration = Duration::from_hours(30 * 24);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 struct Loaded {
+    /// The own chain.
+    chain: Vec<CertificateDer<'static>>,
     /// Verifies certificates of peers.
     peers: Arc<dyn ClientCertVerifier>,
     server: Arc<ServerConfig>,
@@ -106,16 +108,17 @@ impl TlsIdentity {
     pub fn load(files: &IdentityFiles, name: &NodeName, metrics: Arc<Metrics>) -> Result<TlsIdentity, TlsError> {
         // The marks are read before the contents, so that a file that changes in between is read again.
         let seen = Mutex::new(Seen { marks: marks(files), are_read: true });
+        let loaded = Arc::new(Loaded::read(files)?);
         let identity = TlsIdentity {
             files: files.clone(),
             name: name.clone(),
-            current: watch::Sender::new(Arc::new(Loaded::read(files)?)),
+            current: watch::Sender::new(Arc::clone(&loaded)),
             seen,
             is_revoked: AtomicBool::new(false),
             warned: Mutex::new(None),
             metrics,
         };
-        identity.measure();
+        identity.measure(&loaded);
         Ok(identity)
     }
 
@@ -187,7 +190,7 @@ impl TlsIdentity {
         seen.are_read = read.is_ok();
         match read {
             Ok(loaded) => {
-                self.measure();
+                self.measure(&loaded);
                 self.current.send_replace(Arc::new(loaded));
                 tracing::info!("the certificates were read again");
             }
@@ -224,7 +227,7 @@ impl TlsIdentity {
     }
 
     /// Looks at the own certificate as a peer would.
-    fn measure(&self) {
+    fn measure(&self, loaded: &Loaded) {
         let is_revoked = matches!(self.files.check(&self.name), Err(CertsError::Revoked { .. }));
         if is_revoked != self.is_revoked.swap(is_revoked, Ordering::Relaxed) {
             // The next look says so, also if there was another warning today.
@@ -233,6 +236,7 @@ impl TlsIdentity {
         let until = self.files.good_until(&self.name);
         let until = until.and_then(|until| until.duration_since(SystemTime::UNIX_EPOCH).ok());
         self.metrics.certificate_until.set(until.map_or(0.0, |until| until.as_secs_f64()));
+        self.metrics.expiries.set("replication", &loaded.chain);
     }
 }
 
@@ -285,10 +289,10 @@ impl Loaded {
         let client = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])?
             .with_webpki_verifier(dialled)
-            .with_client_auth_cert(chain, key)?;
+            .with_client_auth_cert(chain.clone(), key)?;
         let mut inquirer = client.clone();
         inquirer.alpn_protocols = vec![INQUIRY.to_vec()];
-        Ok(Loaded { peers, server: Arc::new(server), client: Arc::new(client), inquirer: Arc::new(inquirer) })
+        Ok(Loaded { chain, peers, server: Arc::new(server), client: Arc::new(client), inquirer: Arc::new(inquirer) })
     }
 
     /// Verifies the certificate of a peer with a link, as if the peer dialled now. A node's certificate is one for both ends.

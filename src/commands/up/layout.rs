@@ -10,6 +10,7 @@ use node::config::{
     NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
 use replication::{NodeName, RegionId};
+use service::access_log::LogSection;
 use service::config::PositionSection;
 
 use super::addresses::{Addresses, RouterAddresses};
@@ -203,6 +204,7 @@ impl Layout {
             faults: FaultsSection { enabled: true },
             admin: AdminSection { operators: Some(self.operators()), ..AdminSection::default() },
             backup: BackupSection::default(),
+            log: LogSection::default(),
             drills: DrillsSection::default(),
             peers: peers.collect(),
         }

@@ -10,6 +10,7 @@ use geo_router::config::{
 use geo_router::dns::{DnsSection, NameserverSection};
 use geo_router::edge::EdgeSection;
 use replication::RegionId;
+use service::access_log::LogSection;
 use service::config::PositionSection;
 
 use super::layout::{Layout, RouterPlace};
@@ -38,6 +39,7 @@ impl Layout {
             data: "store".into(),
             pid_file: Some("pid".into()),
             admin: AdminSection { listen: router.at.admin.into(), operators: Some(self.operators()) },
+            log: LogSection::default(),
             dns: Some(DnsSection::new(router.at.dns, ZONE, SERVICE, nameservers.collect())),
             // All clients are on this machine, so X-Forwarded-For is used to try out distance.
             edge: Some(EdgeSection {

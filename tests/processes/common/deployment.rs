@@ -11,6 +11,7 @@ use node::config::{
     NodeFile, PeerSection, RegistrySection, ReplicationSection, StorageSection, TlsSection,
 };
 use serde_json::Value;
+use service::access_log::LogSection;
 use service::authority::CertificateAuthority;
 use service::certificates::CertificateSection;
 use service::config::PositionSection;
@@ -70,6 +71,11 @@ impl Deployment {
     /// One node with the development pack and these limits.
     pub(crate) fn limited(limits: &LimitsSection) -> Deployment {
         Deployment::make(&["development"], "info", |file| file.limits.clone_from(limits))
+    }
+
+    /// One node with an access log.
+    pub(crate) fn logged() -> Deployment {
+        Deployment::make(&["development"], "info", |file| file.log.access = Some("access.log".into()))
     }
 
     /// One node with this engine.
@@ -322,6 +328,7 @@ impl Node {
             faults: FaultsSection::default(),
             admin: AdminSection::default(),
             backup: BackupSection::default(),
+            log: LogSection::default(),
             drills: DrillsSection::default(),
             peers: Vec::new(),
         }

@@ -1,7 +1,7 @@
 //! One `meridian router` in front of nodes that the test plays.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::fake::FakeNode;
 use super::process::Process;
-use super::{Call, MERIDIAN, client, dns, holds, net};
+use super::{Call, MERIDIAN, client, dns, holds, net, within};
 
 /// Time limit of steps that take some seconds, on a busy machine: each change folds the location database in a debug
 /// build.
@@ -56,6 +56,25 @@ impl Router {
         let mut command = Command::new(MERIDIAN);
         command.args(["router", "--config"]).arg(folder.path().join("router.toml"));
         Process::logged(&mut command, &folder.path().join("log"))
+    }
+
+    /// Replaces the router. Returns the process that is replaced.
+    pub(crate) fn replace(&mut self) -> Process {
+        let seen = self.log().matches("this router has replaced the one that ran").count();
+        let new = self.replacement(&self.folder.path().join("router.toml"));
+        let old = std::mem::replace(&mut self.process, new);
+        within("the new router has taken over", SOON, || {
+            let log = self.log();
+            let is_there = log.matches("this router has replaced the one that ran").count() > seen;
+            if is_there { Ok(()) } else { Err(log) }
+        });
+        old
+    }
+
+    pub(crate) fn replacement(&self, config: &Path) -> Process {
+        let mut command = Command::new(MERIDIAN);
+        command.args(["router", "--replace", "--config"]).arg(config);
+        Process::logged(&mut command, &self.folder.path().join("log"))
     }
 
     pub(crate) fn start_again(&mut self) {

@@ -57,7 +57,7 @@ type Exchanged = (AttemptOutcome, Option<Answered>);
 impl Sending<'_> {
     /// One attempt at one node.
     pub(super) async fn attempt(&self, plan: Plan, body: Prepared) -> Attempt {
-        let (edge, node) = (self.edge, plan.node);
+        let node = plan.node;
         self.now.view.signals.forwarded(node.region);
         let begun = Instant::now();
         let mut attempt = Attempt {
@@ -81,7 +81,7 @@ impl Sending<'_> {
             (exchange.await, None)
         };
         if answered.is_some() {
-            edge.metrics.upstream(begun.elapsed());
+            self.now.tables.upstream[node.region.at()].observe(begun.elapsed().as_secs_f64());
         }
         attempt = Attempt { outcome, answered, paid, ..attempt };
         if outcome != AttemptOutcome::Withdrawn {

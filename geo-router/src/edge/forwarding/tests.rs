@@ -74,6 +74,12 @@ async fn nodes_that_stay_keep_breaker_and_connections_at_their_new_index() {
     assert_eq!(after.tables.balancer.busy(id(0, 1)).load(Ordering::Relaxed), 1);
     assert_eq!(after.tables.balancer.order(RegionIndex(1), &keys()).len(), 3);
 
+    // Times are counted by region, also by requests that began before.
+    before.tables.upstream[1].observe(0.1);
+    after.tables.upstream[0].observe(0.1);
+    before.tables.upstream[0].observe(0.1);
+    assert!(shown(&registry, "upstream_seconds_count").contains(&"{region=\"region-1\"} 2".to_owned()));
+
     // The request of before ends: its connection serves requests of the new fleet.
     lease.give_back();
     assert_eq!(after.tables.balancer.busy(id(0, 1)).load(Ordering::Relaxed), 0);
@@ -85,6 +91,7 @@ async fn nodes_that_stay_keep_breaker_and_connections_at_their_new_index() {
     // A request in the region that went ends in peace, and its series does not come back.
     forwarding.sweep();
     gone.record(false);
+    assert_eq!(shown(&registry, "upstream_seconds_count"), ["{region=\"region-1\"} 2", "{region=\"region-2\"} 0"]);
     let shown = shown(&registry, "breaker_state");
     assert_eq!(shown.len(), 5, "{shown:?}");
     assert!(shown.iter().all(|labels| !labels.contains("region-0")), "{shown:?}");

@@ -141,10 +141,21 @@ fn a_revoked_node_says_so_itself() {
         eu.warn_if_it_ends(SystemTime::now());
         eu.warned.lock().is_some()
     };
+    let expires = || {
+        let text = eu.metrics.render().unwrap();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("meridian_certificate_expires_seconds{certificate=\"replication\"} "));
+        line.map(|seconds| seconds.parse::<f64>().unwrap())
+    };
+    let ends = expires().unwrap();
+    // The other one is whole days from now.
+    assert!((0.0..=86_400.0).contains(&(ends - until())), "{ends}, {}", until());
     assert!(until() > 0.0 && !is_warned());
     authority.revoke(&name("eu"), None).unwrap();
     eu.renew();
     assert!(until() == 0.0 && is_warned());
+    assert_eq!(expires(), Some(ends), "it ends when it did, and is of no use before");
     authority.issue(&name("eu"), false).unwrap();
     eu.renew();
     assert!(until() > 0.0 && !is_warned());
