@@ -229,7 +229,10 @@ pub async fn run(
     }
     // Clients of HTTP go first. DNS, which names the regions and not this router, and health checks continue meanwhile.
     servers.end(drain, &stop_dns).await;
-    drop(pid);
+    match pid {
+        Some(pid) if succession.has_happened() => pid.leave(),
+        pid => drop(pid),
+    }
     stop_admin.send_replace(true);
     stop_control.send_replace(true);
     while servers.admin.join_next().await.is_some() {}

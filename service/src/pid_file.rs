@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// A file with this process's id, removed when the value is dropped.
 #[derive(Debug)]
-pub struct PidFile(PathBuf);
+pub struct PidFile {
+    path: PathBuf,
+    is_left: bool,
+}
 
 /// Why the file cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -40,16 +43,26 @@ impl PidFile {
     pub fn write(path: &Path) -> Result<PidFile, PidFileError> {
         let written = std::fs::write(path, format!("{}\n", std::process::id()));
         written.map_err(|source| PidFileError { path: path.to_owned(), source })?;
-        Ok(PidFile(path.to_owned()))
+        Ok(PidFile { path: path.to_owned(), is_left: false })
+    }
+
+    /// Leaves the file to the process that has replaced this one, which writes it at any moment: between a look at the file
+    /// and its removal it may have become that process's.
+    pub fn leave(mut self) {
+        self.is_left = true;
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        let own = std::fs::read_to_string(&self.0).is_ok_and(|text| text.trim() == std::process::id().to_string());
-        if own && let Err(error) = std::fs::remove_file(&self.0) {
+        let is_own =
+            || std::fs::read_to_string(&self.path).is_ok_and(|text| text.trim() == std::process::id().to_string());
+        if !self.is_left
+            && is_own()
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
             let action = "remove the file; it names a process that has ended";
-            tracing::warn!(path = %self.0.display(), %error, action, "the pid file cannot be removed");
+            tracing::warn!(path = %self.path.display(), %error, action, "the pid file cannot be removed");
         }
     }
 }
@@ -68,5 +81,19 @@ mod tests {
         PidFile::check(&path).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "1\n");
         assert!(PidFile::check(&folder.path().join("no/pid")).is_err());
+    }
+
+    #[test]
+    fn the_file_goes_with_its_process_unless_it_is_left_to_another_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pid");
+        drop(PidFile::write(&path).unwrap());
+        assert!(!path.exists());
+        PidFile::write(&path).unwrap().leave();
+        assert!(path.exists());
+        let pid = PidFile::write(&path).unwrap();
+        std::fs::write(&path, "1\n").unwrap();
+        drop(pid);
+        assert!(path.exists(), "it is another process's");
     }
 }

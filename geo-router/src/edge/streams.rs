@@ -49,13 +49,6 @@ api::named! {
     }
 }
 
-impl StreamEnd {
-    /// Whether the node gives no answer any more. Under maintenance it still ends what it has begun.
-    fn is_loss(self) -> bool {
-        matches!(self, StreamEnd::Gone | StreamEnd::Down)
-    }
-}
-
 /// Resolves when a stream is to end.
 pub(super) type UntilEnd = Pin<Box<dyn Future<Output = StreamEnd> + Send>>;
 
@@ -152,35 +145,33 @@ async fn until_end(
     }
 }
 
-/// Waits until a node to which a request was sent by `view` is lost: a verdict finds it or its region down, or it goes,
-/// while another node serves. A node that was out by `view` already, or that had gone when the request was sent, must
-/// have been in first.
+/// Waits until a node to which a request was sent by `view` is lost: a verdict finds it or its region down, while another
+/// node serves. A node that was down by `view` already must have been up first. One that goes is not lost, because it may
+/// end what it has begun.
 pub(super) async fn until_lost(view: &View, node: NodeId, mut views: watch::Receiver<Arc<View>>) {
     views.mark_unchanged();
     // A view that came between `view` and the line above must not be missed.
     let mut is_news = !std::ptr::eq(Arc::as_ptr(&views.borrow()), view);
     // Made only when the view changes, because most requests are answered before.
     let mut known: Option<(Source, bool)> = None;
-    let mut is_first = true;
     loop {
         if is_news {
-            let (source, was_in) = known.get_or_insert_with(|| {
+            let (source, was_up) = known.get_or_insert_with(|| {
                 let source = Source::of(&view.fleet, node);
-                let was_out = source.is_out(view).is_some_and(StreamEnd::is_loss);
-                let had_gone = is_first && source.is_out(&views.borrow()) == Some(StreamEnd::Gone);
-                (source, !was_out && !had_gone)
+                let was_up = source.is_out(view) != Some(StreamEnd::Down);
+                (source, was_up)
             });
-            match source.is_out(&views.borrow_and_update()).is_some_and(StreamEnd::is_loss) {
-                true if *was_in => return,
-                true => {}
-                false => *was_in = true,
+            match source.is_out(&views.borrow_and_update()) {
+                Some(StreamEnd::Down) if *was_up => return,
+                Some(StreamEnd::Down) => {}
+                _ => *was_up = true,
             }
         }
         if views.changed().await.is_err() {
             // The control plane has ended, so nothing changes any more.
             return std::future::pending().await;
         }
-        (is_news, is_first) = (true, false);
+        is_news = true;
     }
 }
 

@@ -31,8 +31,9 @@ const REFUSED: Duration = Duration::from_millis(100);
 pub(crate) struct Door {
     listener: UnixListener,
     path: PathBuf,
-    /// The file that is ours.
-    inode: u64,
+    /// The file that is ours. `None` once a successor serves: it puts its own file there at any moment, so between a look at
+    /// the file and its removal it may have become the successor's.
+    inode: Option<u64>,
     user: u32,
 }
 
@@ -87,7 +88,7 @@ impl Door {
         std::fs::set_permissions(&next, Permissions::from_mode(0o600))?;
         let made = std::fs::symlink_metadata(&next)?;
         // The file is this process's own, so its user is this process's.
-        Ok(Door { listener, path, inode: made.ino(), user: made.uid() })
+        Ok(Door { listener, path, inode: Some(made.ino()), user: made.uid() })
     }
 
     /// Puts the socket in the place of the predecessor's.
@@ -95,7 +96,7 @@ impl Door {
         std::fs::rename(next(&self.path), &self.path)
     }
 
-    async fn successor(&self, sockets: &HeldSockets, control: &ControlHandle) {
+    async fn successor(mut self, sockets: &HeldSockets, control: &ControlHandle) {
         loop {
             let stream = match self.listener.accept().await {
                 Ok((stream, _)) => stream,
@@ -109,6 +110,7 @@ impl Door {
             match self.hand_over(stream, sockets, control).await {
                 Ok(()) => {
                     tracing::info!(process, "another router has taken over: this one ends");
+                    self.inode = None;
                     return;
                 }
                 Err(why) => tracing::warn!(
@@ -164,9 +166,10 @@ impl Door {
 
 impl Drop for Door {
     fn drop(&mut self) {
-        // A successor has put its own socket there.
+        // It is not ours any more if somebody has put another one there.
+        let Some(inode) = self.inode else { return };
         for path in [&self.path, &next(&self.path)] {
-            if std::fs::symlink_metadata(path).is_ok_and(|file| file.ino() == self.inode) {
+            if std::fs::symlink_metadata(path).is_ok_and(|file| file.ino() == inode) {
                 // A file that stays does no harm, because nothing listens at it.
                 let _ = std::fs::remove_file(path);
             }

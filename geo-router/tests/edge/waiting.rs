@@ -45,8 +45,9 @@ async fn what_may_be_sent_twice_leaves_a_node_when_its_verdict_falls() {
     assert_eq!((eu.count(), us.count()), (4, 3));
 }
 
+/// It may end what it has begun.
 #[tokio::test]
-async fn what_may_be_sent_twice_leaves_a_node_that_goes() {
+async fn a_request_waits_on_at_a_node_that_goes() {
     let (eu, us) = (hung().await, RawNode::named("us").await);
     let world = World::new([&[eu.address], &[us.address], &[]], PATIENT).await;
     let mut client = sent(&world, "PUT").await;
@@ -54,7 +55,11 @@ async fn what_may_be_sent_twice_leaves_a_node_that_goes() {
     let other = RawNode::named("other").await;
     let fleet = Arc::new(fleet([&[other.address], &[us.address], &[]]));
     world.views.send_replace(view(&fleet, [Up, Up, Maintenance], 0.0));
+    // New requests follow, which shows that the edge has seen the change.
+    assert_eq!(world.ask(&put("/", "", "x")).await.body, "other");
+    assert_eq!((eu.count(), us.count()), (1, 0));
     // A request ends with the view of its beginning, so the next node is one of that fleet.
+    eu.kill();
     assert_eq!(client.reply(false).await.body, "us");
 }
 
