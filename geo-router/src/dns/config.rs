@@ -15,6 +15,7 @@ mod names;
 mod records;
 mod validate;
 mod written;
+mod zone;
 
 #[cfg(test)]
 mod tests;
@@ -27,9 +28,9 @@ use api::RegionId;
 use hickory_proto::rr::Name;
 use ipnetwork::IpNetwork;
 
-pub use records::StaticRecords;
 pub use validate::DnsConfigError;
 pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection, RecordSection};
+pub use zone::StaticRecords;
 
 use super::cookie::CookieSecrets;
 use service::certificates::CertificateSection;

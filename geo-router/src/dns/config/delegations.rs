@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use hickory_proto::rr::{Name, RecordType};
 
 use super::super::wire::name_bytes;
-use super::records::{StaticRecords, Zone};
+use super::zone::{StaticRecords, Zone};
 
 /// Most octets of a referral's records, so that an answer over TCP holds them.
 const MOST_BYTES: usize = 32 * 1_024;

@@ -15,34 +15,14 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use super::super::wire::data_bytes;
 use super::delegations;
 use super::names::{below, is_explanation};
-use super::{DnsConfigError, Nameserver, RecordSection};
+use super::zone::{StaticRecords, Zone};
+use super::{DnsConfigError, RecordSection};
 use service::config;
 
 /// Most records of a zone.
 const MOST: u64 = 1_000;
 /// Most octets of all records of one name and type, so that an answer over TCP holds them.
 const MOST_BYTES: usize = 16 * 1_024;
-
-/// Records of one name and type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StaticRecords {
-    /// Their name, in lower case.
-    pub name: Name,
-    /// Their type (RFC 1035, section 3.2.2, and its successors).
-    pub kind: RecordType,
-    /// Seconds.
-    pub ttl: u32,
-    /// The data of each, as in a message without compression.
-    pub data: Vec<Vec<u8>>,
-}
-
-/// What the names of records are checked against.
-pub(super) struct Zone<'a> {
-    pub(super) apex: &'a Name,
-    pub(super) service: &'a Name,
-    pub(super) nameservers: &'a [Nameserver],
-    pub(super) static_ttl: u32,
-}
 
 pub(super) fn check(written: Vec<RecordSection>, zone: &Zone<'_>) -> Result<Vec<StaticRecords>, DnsConfigError> {
     config::whole("dns.records (their number)", written.len(), 0, MOST)?;

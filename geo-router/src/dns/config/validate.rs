@@ -9,6 +9,7 @@ use service::config;
 
 use super::super::cookie::{CookieSecretError, CookieSecrets};
 use super::names::{below, is_explanation};
+use super::zone::Zone;
 use super::{DnsConfig, DnsSection, DnsTlsConfig, MOST_REGIONS, NameserverSection, RateLimitConfig, records};
 use super::{Nameserver, RateLimitSection};
 use service::certificates::CertificateSection;
@@ -97,7 +98,7 @@ impl DnsConfig {
         };
         let nameservers = nameservers(section.nameservers, &zone, &service)?;
         let static_ttl = config::whole("dns.static_ttl_s", section.static_ttl_s, 1, 604_800)?;
-        let names = records::Zone { apex: &zone, service: &service, nameservers: &nameservers, static_ttl };
+        let names = Zone { apex: &zone, service: &service, nameservers: &nameservers, static_ttl };
         let records = records::check(section.records, &names)?;
         let secrets = section.cookie_secret_file.map(|path| config::path("dns.cookie_secret_file", &path, base));
         let secrets = secrets.transpose()?;
