@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use replication::{Bucket, KeyName, VersionVector};
+use replication::{Bucket, KeyName, VersionVector, Wall};
 
 use super::links::LAST_BACKOFF;
 use super::{World, check};
@@ -238,14 +238,16 @@ impl World {
 
     /// Time passes, in nights with some waking between them, until no region may have anything of any visit: by every
     /// clock that is right within the skew, the last day of the longest retention is over, and so is every document that
-    /// may have arrived in the hour of the last visit, because one key file is for all of them.
+    /// may have arrived in the hour of the last visit, because one key file is for all of them. Keys go at whole hours.
     fn forget(&mut self, core: &BTreeSet<NodeIndex>) {
         const NIGHTS: u32 = 3;
+        const HOUR_MS: u64 = 3_600_000;
         let settings = self.scenario.replica.clone();
         let is_over = |truth: &VisitTruth| {
             let (name, longest) = (&truth.key.name, settings.max_retention);
             let last_day = Bucket::of(name.id.arrival().plus(longest)).end();
-            last_day.max(KeyName::tree(name, false).needed_until(longest))
+            let keys = KeyName::tree(name, false).needed_until(longest).0.next_multiple_of(HOUR_MS);
+            last_day.max(Wall(keys))
         };
         let last = self.model.visits.values().map(is_over).max().unwrap_or_default();
         for nights in (1..=NIGHTS).rev() {
