@@ -82,8 +82,14 @@ pub(in crate::world) fn nothing_is_lost(world: &World, core: &BTreeSet<NodeIndex
 fn unknown(world: &World, node: NodeIndex, heard: &BTreeSet<NodeIndex>) -> Option<VisitNumber> {
     let known = world.nodes[node].process.as_ref()?.replica.durable();
     let live = world.nodes[node].live()?;
+    // A log under an earlier id is over with its last entry, which for a node that believed a wrong clock may be too early.
+    let is_over_early = |by: NodeIndex, dot: Dot| {
+        let machine = &world.nodes[by];
+        let is_earlier = machine.process.as_ref().is_none_or(|process| process.replica.id() != dot.origin);
+        machine.believed_wrong_clock && is_earlier
+    };
     let is_unknown = |by: NodeIndex, lost: bool, dot: Option<Dot>| {
-        heard.contains(&by) && !lost && dot.is_some_and(|dot| !known.contains(dot))
+        heard.contains(&by) && !lost && dot.is_some_and(|dot| !known.contains(dot) && !is_over_early(by, dot))
     };
     // If all entries of an origin are over the vector no longer names it, so visits that are over are skipped.
     let over = world.calendar.true_wall().plus(world.scenario.replica.max_clock_skew);
