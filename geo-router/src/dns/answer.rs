@@ -71,7 +71,7 @@ pub struct Answered {
     pub subnet: bool,
     /// Where the client was sent.
     pub routed: Option<Routed>,
-    /// What the query's cookie shows, if it had one.
+    /// The proof of the query's cookie, if it had one.
     pub(super) cookie: Option<Proof>,
 }
 

@@ -104,33 +104,44 @@ impl FakeNode {
     }
 }
 
+/// A request as a node gets it.
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The next request of a connection, of which `bytes` has what was read too much; `None` at its end.
+pub(crate) fn read_request(stream: &mut TcpStream, bytes: &mut Vec<u8>) -> Option<Asked> {
+    let more = |stream: &mut TcpStream, bytes: &mut Vec<u8>| {
+        let mut piece = [0; 4_096];
+        let read = stream.read(&mut piece).ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&piece[..read]);
+        Some(())
+    };
+    let end = loop {
+        match bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            Some(end) => break end + 4,
+            None => more(stream, bytes)?,
+        }
+    };
+    let head = String::from_utf8_lossy(&bytes.drain(..end).collect::<Vec<_>>()).into_owned();
+    let (method, path) = head.split_once(' ').and_then(|(method, rest)| Some((method, rest.split(' ').next()?)))?;
+    let fields = head.to_ascii_lowercase();
+    let length = fields.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+    let length: usize = length.unwrap_or(0);
+    while bytes.len() < length {
+        more(stream, bytes)?;
+    }
+    Some(Asked { method: method.to_owned(), path: path.to_owned(), body: bytes.drain(..length).collect() })
+}
+
 fn converse(name: &str, mut stream: TcpStream, acts: &Acts) -> Option<()> {
     stream.set_nodelay(true).unwrap();
-    let (mut bytes, mut piece) = (Vec::new(), [0; 4_096]);
+    let mut bytes = Vec::new();
     loop {
-        let end = loop {
-            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                break end + 4;
-            }
-            match stream.read(&mut piece).ok()? {
-                0 => return None,
-                read => bytes.extend_from_slice(&piece[..read]),
-            }
-        };
-        let head = String::from_utf8_lossy(&bytes.drain(..end).collect::<Vec<_>>()).into_owned();
-        let path = head.split(' ').nth(1)?;
-        let length = head
-            .to_ascii_lowercase()
-            .split_once("content-length: ")
-            .and_then(|(_, rest)| rest.lines().next()?.parse::<usize>().ok());
-        while length.is_some_and(|length| bytes.len() < length) {
-            match stream.read(&mut piece).ok()? {
-                0 => return None,
-                read => bytes.extend_from_slice(&piece[..read]),
-            }
-        }
-        if let Some(length) = length.filter(|length| *length > 0) {
-            bytes.drain(..length);
+        let Asked { path, body, .. } = read_request(&mut stream, &mut bytes)?;
+        if !body.is_empty() {
             acts.written.fetch_add(1, Ordering::Relaxed);
         }
         while acts.hangs.load(Ordering::Relaxed) {
@@ -140,7 +151,7 @@ fn converse(name: &str, mut stream: TcpStream, acts: &Acts) -> Option<()> {
             return events(&mut stream, acts);
         }
         let silent = acts.is_silent.load(Ordering::Relaxed);
-        let (status, body) = match path {
+        let (status, body) = match path.as_str() {
             _ if silent => ("503 Service Unavailable", "{}".to_owned()),
             "/v1/cluster" => {
                 let members = acts.members.lock().unwrap().clone();

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use socket2::{Domain, SockRef, Socket, Type};
 
+use crate::common::fake::{Asked, read_request};
 use crate::common::process::Process;
 
 /// Connections that the system takes for a node which takes none.
@@ -154,29 +155,9 @@ fn a_node_in_a_process_of_its_own() {
 
 fn converse(mut stream: TcpStream, acts: &Acts) -> Option<()> {
     stream.set_nodelay(true).ok()?;
-    let (mut bytes, mut piece) = (Vec::new(), [0; 4_096]);
+    let mut bytes = Vec::new();
     loop {
-        let end = loop {
-            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-                break end + 4;
-            }
-            match stream.read(&mut piece).ok()? {
-                0 => return None,
-                read => bytes.extend_from_slice(&piece[..read]),
-            }
-        };
-        let head = String::from_utf8_lossy(&bytes.drain(..end).collect::<Vec<_>>()).into_owned();
-        let (method, path) = head.split_once(' ').and_then(|(method, rest)| Some((method, rest.split(' ').next()?)))?;
-        let length = head.to_ascii_lowercase();
-        let length = length.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next()?.parse().ok());
-        let length: usize = length.unwrap_or(0);
-        while bytes.len() < length {
-            match stream.read(&mut piece).ok()? {
-                0 => return None,
-                read => bytes.extend_from_slice(&piece[..read]),
-            }
-        }
-        let body: Vec<u8> = bytes.drain(..length).collect();
+        let Asked { method, path, body } = read_request(&mut stream, &mut bytes)?;
         let is_probe = path == "/readyz";
         let mode = acts.mode();
         if mode == Mode::BlackHole {
@@ -199,7 +180,7 @@ fn converse(mut stream: TcpStream, acts: &Acts) -> Option<()> {
         if path.ends_with("/changes") {
             return events(&mut stream, acts);
         }
-        let (status, body) = match path {
+        let (status, body) = match path.as_str() {
             "/readyz" if mode == Mode::NotReady => ("503 Service Unavailable", "{}".to_owned()),
             "/v1/cluster" => ("200 OK", acts.orders.cluster(&acts.name)),
             _ => ("200 OK", acts.name.clone()),

@@ -1,4 +1,4 @@
-//! What a checked configuration has of the zone: sets of records, and the names that they are checked against.
+//! The zone of a checked configuration: its sets of records, and the names that these are checked against.
 
 use hickory_proto::rr::{Name, RecordType};
 
@@ -17,7 +17,7 @@ pub struct StaticRecords {
     pub data: Vec<Vec<u8>>,
 }
 
-/// What the names of records are checked against.
+/// The parts of the zone against which records are checked.
 pub(super) struct Zone<'a> {
     pub(super) apex: &'a Name,
     pub(super) service: &'a Name,
