@@ -266,6 +266,7 @@ fn faults_that_would_test_nothing_are_refused() {
         "bridge",
         "degrade",
         "crash",
+        "torn-batch",
         "restart",
         "pause",
         "slow-node",

@@ -47,7 +47,12 @@ fn finds_nothing(scenario: &Scenario, seeds: Range<u64>) -> Swept {
 
 #[test]
 fn the_swarm_of_erasures_finds_nothing() {
-    finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-erasures.toml")).unwrap(), 0..125);
+    let swept = finds_nothing(&Scenario::parse(include_str!("../scenarios/swarm-erasures.toml")).unwrap(), 0..125);
+    if asked().is_none() {
+        for wanted in [Coverage::Fault(FaultKind::TornBatch), Coverage::BatchTorn] {
+            assert!(swept.coverage.get(&wanted).is_some_and(|seeds| *seeds >= 15), "{wanted:?}: {:?}", swept.coverage);
+        }
+    }
 }
 
 #[test]

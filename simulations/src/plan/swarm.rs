@@ -188,6 +188,7 @@ fn fault(plan: &Scenario, kind: FaultKind, world: &mut Drawn, draws: &mut Stream
         }
         FaultKind::Bridge => Act::Bridge { region },
         FaultKind::Crash => Act::Crash { region },
+        FaultKind::TornBatch => Act::TornBatch { region },
         FaultKind::Kill => Act::Kill { region },
         FaultKind::LoseBucket => Act::LoseBucket { region },
         FaultKind::Restart => Act::Restart { region },

@@ -93,6 +93,8 @@ pub enum Act<N = String> {
     },
     /// The process of `region` is killed and started again after `for`. Unsynced batches are lost in part.
     Crash { region: N },
+    /// As `Crash`, but the machine dies when its next batch has reached a part of its days, whichever they are.
+    TornBatch { region: N },
     /// The process is killed and the machine goes on. Unsynced batches are in the page cache, in part, and a later
     /// crash may lose them.
     Kill { region: N },
@@ -201,9 +203,9 @@ impl FaultKind {
         )
     }
 
-    /// Whether it breaks an assumption of the algorithm, so that a swarm draws it only if it is named.
-    pub(crate) fn breaks_assumption(self) -> bool {
-        matches!(self, FaultKind::LyingDisk | FaultKind::BelieveClock | FaultKind::Rot)
+    /// Whether a swarm draws it only if it is named: it breaks an assumption of the algorithm, or is a crash at a chosen time.
+    pub(crate) fn must_be_named(self) -> bool {
+        matches!(self, FaultKind::LyingDisk | FaultKind::BelieveClock | FaultKind::Rot | FaultKind::TornBatch)
     }
 }
 
@@ -224,6 +226,7 @@ impl<N> Act<N> {
             Act::Partition { from, to, .. } | Act::Degrade { from, to, .. } => Touched::Links(from, to),
             Act::Bridge { region } => Touched::LinksPast(region),
             Act::Crash { region }
+            | Act::TornBatch { region }
             | Act::Kill { region }
             | Act::Restart { region }
             | Act::Pause { region }
@@ -325,6 +328,7 @@ impl Act {
                 }
             }
             Act::Crash { region } => Act::Crash { region: node(region)? },
+            Act::TornBatch { region } => Act::TornBatch { region: node(region)? },
             Act::Kill { region } => Act::Kill { region: node(region)? },
             Act::Restart { region } => Act::Restart { region: node(region)? },
             Act::Pause { region } => Act::Pause { region: node(region)? },

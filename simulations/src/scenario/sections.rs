@@ -256,7 +256,7 @@ impl Swarm {
         if !self.kinds.is_empty() {
             return self.kinds.clone();
         }
-        super::FaultKind::all().filter(|kind| !kind.breaks_assumption()).collect()
+        super::FaultKind::all().filter(|kind| !kind.must_be_named()).collect()
     }
 }
 

@@ -154,6 +154,8 @@ impl World {
                 self.coverage.fault_if(kind, self.nodes[*region].process.is_some());
                 self.kill(*region);
             }
+            // Marked when the batch comes.
+            Act::TornBatch { region } => self.nodes[*region].is_doomed = true,
             Act::Kill { region } => {
                 self.coverage.fault_if(kind, self.nodes[*region].process.is_some());
                 self.kill_process(*region);
@@ -347,6 +349,10 @@ impl World {
                 }
             }
             Act::Degrade { .. } => self.net.restore(fault),
+            Act::TornBatch { region } => {
+                self.nodes[*region].is_doomed = false;
+                self.start(*region);
+            }
             Act::Crash { region }
             | Act::Kill { region }
             | Act::Restart { region }
@@ -451,6 +457,7 @@ impl World {
             node.clock.heal();
             node.slow_sync = None;
             node.lying = false;
+            node.is_doomed = false;
             node.disk.set_full(false);
             node.disk.set_read_errors(0.0);
             self.unhang(*region);

@@ -48,6 +48,8 @@ pub(crate) struct Machine {
     pub(super) slow: Duration,
     busy_until: Duration,
     pub(super) slow_sync: Option<Duration>,
+    /// It dies with its next batch.
+    pub(super) is_doomed: bool,
     pub(super) lying: bool,
     /// Syncs do not return.
     pub(super) hung: bool,
@@ -133,6 +135,7 @@ impl Machine {
                 slow: Duration::ZERO,
                 busy_until: Duration::ZERO,
                 slow_sync: None,
+                is_doomed: false,
                 lying: false,
                 hung: false,
                 hung_sync: None,

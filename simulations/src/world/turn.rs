@@ -158,6 +158,11 @@ impl World {
         let takes = machine.slow_sync.unwrap_or_else(|| mean.mul_f64(drawn.clamp(0.1, 8.0)));
         self.meter.batch(records, machine.disk.written() - written);
         let epoch = machine.epoch;
+        if std::mem::take(&mut machine.is_doomed) {
+            self.coverage.fault(FaultKind::TornBatch);
+            self.kill(node);
+            return Ok(());
+        }
         self.calendar.schedule(self.calendar.now() + takes, CalendarEvent::Synced { node, epoch, batch });
         Ok(())
     }
