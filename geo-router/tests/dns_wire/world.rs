@@ -103,7 +103,7 @@ pub(crate) fn config_of(service: &str, more: &str) -> DnsConfig {
 }
 
 pub(crate) fn snapshot(states: [RegionState; 3]) -> Answers {
-    Answers::build(&config(""), view(states, 30)).unwrap()
+    Answers::build(&config(""), view(states, 30), TIME).unwrap()
 }
 
 /// The time of the pure function.
