@@ -31,7 +31,7 @@ const ANSWERED: [(&str, &str); 13] = [
     ("a.b.meridian.test", "TXT"),
     ("secure.meridian.test", "DS"),
 ];
-const DENIED: [(&str, &str); 8] = [
+const DENIED: [(&str, &str); 9] = [
     ("meridian.test", "A"),
     ("checkin.meridian.test", "MX"),
     ("explain.checkin.meridian.test", "A"),
@@ -40,6 +40,7 @@ const DENIED: [(&str, &str); 8] = [
     ("insecure.meridian.test", "DS"),
     ("nowhere.meridian.test", "A"),
     ("x.y.ns1.meridian.test", "AAAA"),
+    ("*.meridian.test", "A"),
 ];
 
 /// The zone's DS record, and one of a key that the zone does not have.

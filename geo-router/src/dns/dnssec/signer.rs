@@ -14,6 +14,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use governor::clock::DefaultClock;
 use governor::state::{InMemoryState, NotKeyed};
@@ -80,6 +81,11 @@ pub(in crate::dns) struct Made {
 
 type Kept = Cache<[u8; 32], Arc<[u8]>>;
 
+/// What was made on one day is of no use on the next.
+fn kept() -> Kept {
+    Cache::builder().max_capacity(KEPT).time_to_live(Duration::from_secs(DAY.into())).build()
+}
+
 /// Signs for one zone.
 pub(crate) struct Signer {
     keys: ZoneKeys,
@@ -106,8 +112,8 @@ impl Signer {
         Ok(Signer {
             keys,
             apex: name_bytes(zone)?.into(),
-            ahead: Cache::new(KEPT),
-            asked: Cache::new(KEPT),
+            ahead: kept(),
+            asked: kept(),
             allowance: RateLimiter::direct(Quota::per_second(rate)),
             made_ahead: AtomicU64::new(0),
             made_asked: AtomicU64::new(0),
