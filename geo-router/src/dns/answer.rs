@@ -46,7 +46,7 @@ pub struct ReceivedFrom {
     pub from: IpAddr,
     /// The transport.
     pub transport: Transport,
-    /// Seconds since 1970, of which only the low 32 bits count: cookies have a time.
+    /// Seconds since 1970, of which only the low 32 bits count: cookies and signatures have a time.
     pub time: u32,
     /// How long its connection may be idle, in tenths of a second; `None` over UDP.
     pub idle: Option<u16>,
@@ -130,8 +130,10 @@ pub fn answer(
     {
         let asker = Asker { time: asked.time, is_proven: is_proven || asked.transport != Transport::Udp };
         let room = Room::of(most, &query, &told, is_limited).records;
-        // An answer without its signatures would be taken for a forged one.
-        is_limited |= secure(&mut reply, question, edns.compact_ok, room, answers, signer, asker).is_err();
+        if secure(&mut reply, question, edns.compact_ok, room, answers, signer, asker).is_err() {
+            // An answer without its signatures would be taken for a forged one, and a code without a proof as well.
+            (reply.rcode, is_limited) = (Rcode::NoError, true);
+        }
     }
     let room = Room::of(most, &query, &told, is_limited);
     let truncated = write(&query, &reply, &told, room, answers, out);

@@ -113,6 +113,10 @@ impl DnsServer {
             return Err(DnsError::RegionName);
         }
         warn_of_mixed_families(&view.fleet);
+        let tags: Vec<u16> = config.keys()?.iter().map(|key| key.tag).collect();
+        if !tags.is_empty() {
+            tracing::info!(?tags, "the zone is signed, by the first of these keys");
+        }
         let answers = Answers::build(&config, view, cookie::now())?;
         let answers = Arc::new(ArcSwap::from_pointee(answers));
         let DnsSockets { tcp, udp, first, tls } = bound;

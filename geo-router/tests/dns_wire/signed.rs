@@ -306,6 +306,43 @@ fn without_the_flag_nothing_is_signed() {
     }
 }
 
+#[test]
+fn the_zone_itself_may_be_the_service() {
+    let keys = keys(1);
+    let config = world::config_of("@", &keys.line);
+    let answers = Answers::build(&config, view(UP, 30), TIME).unwrap();
+    let keys = dnskeys(&answers);
+    for (name, kind, sets) in [
+        ("meridian.test", A, 1),
+        ("meridian.test", AAAA, 1),
+        ("meridian.test", SOA, 1),
+        ("meridian.test", DNSKEY, 1),
+        ("us-east.meridian.test", A, 1),
+        ("meridian.test", MX, 2),
+        ("nowhere.meridian.test", A, 2),
+    ] {
+        assert_eq!(sound(&ask(&answers, name, kind), &keys), sets, "{name} {kind}");
+    }
+    let types = nsec(&ask(&answers, "meridian.test", MX)).unwrap().2;
+    assert_eq!(types, [A, NS, SOA, AAAA, RRSIG, NSEC, DNSKEY]);
+}
+
+/// What was signed on one day is signed again on the next, with the same records.
+#[test]
+fn another_day_has_other_signatures() {
+    let keys = keys(1);
+    let config = world::config(&keys.line);
+    let build = |time| Answers::build(&config, view(UP, 30), time).unwrap();
+    let octets = |answers: &Answers, flags: u16| {
+        let query = query(&craft::name("checkin.meridian.test"), A, flags, &[]);
+        world::ask(answers, [127, 0, 0, 1].into(), &query).unwrap().1
+    };
+    let (today, later, tomorrow) = (build(TIME), build(TIME + 60), build(TIME + 86_400));
+    assert_eq!(octets(&today, DO), octets(&later, DO), "kept over a view");
+    assert_ne!(octets(&today, DO), octets(&tomorrow, DO));
+    assert_eq!(octets(&today, 0), octets(&tomorrow, 0));
+}
+
 /// The keys of a roll-over: all are shown and sign the keys, and the first one signs the rest.
 #[test]
 fn a_further_key_is_shown_and_signs_the_keys_alone() {
@@ -397,7 +434,12 @@ fn a_flood_of_random_names_is_told_to_use_tcp() {
     let is_told = |name: &Vec<u8>| over(Transport::Udp, name).metadata.truncation;
     let first = name(0);
     assert!(!is_told(&first));
-    let told = (1..1_000_000).map(name).find(is_told).expect("a bound");
+    let refused = |name: &Vec<u8>| {
+        let said = over(Transport::Udp, name);
+        assert_eq!(said.metadata.response_code, ResponseCode::NoError, "no NXDOMAIN without its proof");
+        said.metadata.truncation && said.authorities.is_empty()
+    };
+    let told = (1..1_000_000).map(name).find(refused).expect("a bound");
     let said = over(Transport::Tcp, &told);
     assert_eq!((said.metadata.truncation, said.authorities.len()), (false, 4));
     assert!(!is_told(&told) && !is_told(&first), "what is kept costs nothing");

@@ -1,6 +1,6 @@
 //! Makes signatures (RRSIG records), and keeps them while they can be used again.
 //!
-//! A signature costs about 30 µs of processor time. Those of sets that are the same for many queries are made before anybody
+//! A signature costs about 20 µs of processor time. Those of sets that are the same for many queries are made before anybody
 //! asks ([`Signer::sign`]). The others depend on the question or on the client, and are made when they are first needed
 //! ([`Signer::sign_asked`]): the proof that a name does not exist, and the addresses of several regions.
 //!
@@ -29,7 +29,7 @@ use super::super::wire::{TYPE_DNSKEY, TYPE_RRSIG, name_bytes, push_record};
 use super::canonical::RrSet;
 use super::keys::{KeyFacts, ZoneKey, ZoneKeys};
 
-/// New signatures a second for clients over UDP without a good cookie, from all networks together: an eighth of a core.
+/// New signatures a second for clients over UDP without a good cookie, from all networks together: a twelfth of a core.
 const FORGEABLE_PER_SECOND: NonZeroU32 = NonZeroU32::new(4_000).unwrap();
 
 /// Most kept signatures of each kind, of about 250 octets each.
