@@ -1,6 +1,7 @@
 //! A signed zone: every answer convinces an independent validator (hickory-proto), and one that is changed does not.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use geo_router::dns::{Answered, Answers, DnsConfig, QueryOutcome, Rcode, ReceivedFrom, Transport, Verdict, answer};
@@ -41,18 +42,30 @@ pub(crate) const RECORDS: &str = r#"records = [
 /// A folder with keys, and the line that configures them.
 pub(crate) struct Keys {
     pub line: String,
+    /// The line with the last key in front.
+    pub reversed: String,
     _folder: tempfile::TempDir,
 }
 
 pub(crate) fn keys(count: usize) -> Keys {
     let folder = tempfile::tempdir().unwrap();
-    let mut keys: Vec<std::path::PathBuf> = Vec::new();
-    while keys.len() < count {
-        let file = folder.path().join(format!("{}.pem", keys.len()));
+    let line = |keys: &[PathBuf]| format!("dnssec_keys = {keys:?}\n");
+    let mut keys: Vec<PathBuf> = Vec::new();
+    for attempt in 0.. {
+        if keys.len() == count {
+            break;
+        }
+        let file = folder.path().join(format!("{attempt}.pem"));
         geo_router::dns::create_key(&file).unwrap();
         keys.push(file);
+        // One key in 65,536 has the tag of another one.
+        if world::check_of("checkin", &line(&keys)).is_err() {
+            keys.pop();
+        }
     }
-    Keys { line: format!("dnssec_keys = {keys:?}\n"), _folder: folder }
+    let in_order = line(&keys);
+    keys.reverse();
+    Keys { line: in_order, reversed: line(&keys), _folder: folder }
 }
 
 /// A signed zone with these keys and lines, and its configuration.

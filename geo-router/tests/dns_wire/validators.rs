@@ -2,7 +2,7 @@
 //! (`unbound-host`, of the same name). Each asks the running server, with the DS record that the zone above would have.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -43,6 +43,15 @@ const DENIED: [(&str, &str); 9] = [
     ("*.meridian.test", "A"),
 ];
 
+/// The file in which `delv` finds a DS record.
+fn anchor_file(folder: &Path, name: &str, ds: &str) -> PathBuf {
+    let [tag, algorithm, kind, digest] = ds.split(' ').skip(3).collect::<Vec<_>>()[..] else { panic!("{ds}") };
+    let text = format!("trust-anchors {{ meridian.test. static-ds {tag} {algorithm} {kind} \"{digest}\"; }};\n");
+    let file = folder.join(name);
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
 /// The zone's DS record, and one of a key that the zone does not have.
 fn anchors(more: &str) -> (signed::Keys, String, [String; 2]) {
     let (keys, others) = (signed::keys(1), signed::keys(1));
@@ -80,13 +89,8 @@ async fn delv_believes_every_answer_of_the_zone_and_none_of_another_key() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (_keys, lines, anchors) = anchors(RECORDS);
-    let [own, other] = [("own", &anchors[0]), ("other", &anchors[1])].map(|(name, ds)| {
-        let [tag, algorithm, kind, digest] = ds.split(' ').skip(3).collect::<Vec<_>>()[..] else { panic!("{ds}") };
-        let text = format!("trust-anchors {{ meridian.test. static-ds {tag} {algorithm} {kind} \"{digest}\"; }};\n");
-        let file = folder.path().join(name);
-        std::fs::write(&file, text).unwrap();
-        file
-    });
+    let [own, other] =
+        [("own", &anchors[0]), ("other", &anchors[1])].map(|(name, ds)| anchor_file(folder.path(), name, ds));
     let running = world::start(&lines).await;
     for (name, kind) in ANSWERED {
         let said = delv(running.udp(), &own, name, kind).await;
@@ -101,6 +105,31 @@ async fn delv_believes_every_answer_of_the_zone_and_none_of_another_key() {
         assert!(said.contains("resolution failed") && !said.contains("fully validated"), "{name} {kind}:\n{said}");
     }
     running.stop().await;
+}
+
+/// While a key is replaced, the zone above has the DS record of either key, whichever of the two signs.
+#[tokio::test]
+async fn either_key_of_a_roll_over_is_believed_in_every_step() {
+    if !is_installed("delv", "bind9-dnsutils") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let keys = signed::keys(2);
+    let facts = world::config(&keys.line).keys().unwrap();
+    let anchors = ["first", "second"].iter().zip(&facts).map(|(name, key)| anchor_file(folder.path(), name, &key.ds));
+    let anchors: Vec<PathBuf> = anchors.collect();
+    for line in [&keys.line, &keys.reversed] {
+        let running = world::start(line).await;
+        for anchor in &anchors {
+            for (name, kind) in
+                [("meridian.test", "DNSKEY"), ("checkin.meridian.test", "A"), ("nowhere.meridian.test", "A")]
+            {
+                let said = delv(running.udp(), anchor, name, kind).await;
+                assert!(said.contains("fully validated"), "{name} {kind}:\n{said}");
+            }
+        }
+        running.stop().await;
+    }
 }
 
 async fn unbound(config: &Path, anchor: &str, name: &str, kind: &str) -> String {
