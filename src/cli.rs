@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 
 use crate::args::LogFormat;
 use crate::commands::{
-    backup, certs, explain, fault, manual, node, operator, region, restore, router, simulate, status, up, venue, verify,
+    backup, certs, dnssec, explain, fault, manual, node, operator, region, restore, router, simulate, status, up,
+    venue, verify,
 };
 use crate::{drill, load};
 
@@ -68,6 +69,9 @@ pub(crate) enum Command {
     /// Make and revoke the certificates by which nodes recognise each other
     #[command(subcommand)]
     Certs(CertsCommand),
+    /// Make the keys of a signed zone, and show its DS records for the zone above
+    #[command(subcommand)]
+    Dnssec(DnssecCommand),
     /// Print a completion script for a shell
     #[command(hide = true)]
     Completions(manual::CompletionsArgs),
@@ -138,6 +142,15 @@ pub(crate) enum CertsCommand {
     Revoke(certs::RevokeArgs),
     /// Show until when the certificates of nodes are good, and which are revoked
     List(certs::ListArgs),
+}
+
+/// The commands for a signed zone.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DnssecCommand {
+    /// Make a key
+    Key(dnssec::KeyArgs),
+    /// Show the DS and DNSKEY records of the keys in a router's configuration
+    Ds(dnssec::DsArgs),
 }
 
 #[cfg(test)]

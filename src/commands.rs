@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 pub(crate) mod certs;
+pub(crate) mod dnssec;
 pub(crate) mod explain;
 pub(crate) mod fault;
 pub(crate) mod manual;

@@ -23,10 +23,11 @@ use service::config::ConfigError;
 
 use crate::args::Usage;
 use crate::cli::{
-    CertsCommand, Cli, Command, DrillCommand, FaultCommand, OperatorCommand, RegionCommand, VenueCommand,
+    CertsCommand, Cli, Command, DnssecCommand, DrillCommand, FaultCommand, OperatorCommand, RegionCommand, VenueCommand,
 };
 use crate::commands::{
-    backup, certs, explain, fault, manual, node, operator, region, restore, router, simulate, status, up, venue, verify,
+    backup, certs, dnssec, explain, fault, manual, node, operator, region, restore, router, simulate, status, up,
+    venue, verify,
 };
 use crate::support::logging;
 
@@ -63,6 +64,8 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Certs(CertsCommand::Init(args)) => return certs::init(&args),
         Command::Certs(CertsCommand::Revoke(args)) => return certs::revoke(&args),
         Command::Certs(CertsCommand::List(args)) => return certs::list(&args),
+        Command::Dnssec(DnssecCommand::Key(args)) => return dnssec::key(&args),
+        Command::Dnssec(DnssecCommand::Ds(args)) => return dnssec::ds(&args),
         Command::Verify(args) => return verify::run(&args),
         Command::Operator(OperatorCommand::Add(args)) => return operator::add(&args),
         _ => {}
@@ -95,6 +98,7 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
             Command::Completions(_)
             | Command::Man(_)
             | Command::Certs(_)
+            | Command::Dnssec(_)
             | Command::Verify(_)
             | Command::Operator(_)
             | Command::Simulate(_) => Ok(ExitCode::SUCCESS),

@@ -1,6 +1,7 @@
 //! A DNS server with a view that never changes, for measurements: three regions, the shipped database, no health.
 //!
-//! - `dns_static serve <threads> <address>` prints a line when it is ready, and answers until its standard input ends.
+//! - `dns_static serve <threads> <address>` prints a line when it is ready, and answers until its standard input ends. A key
+//!   as a third argument signs the zone; the file is made if it is missing.
 //! - `dns_static nets` prints the IPv4 table of places in the form of gdnsd's `nets`, so that gdnsd can be measured
 //!   with the same table.
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use api::Position;
 use api::explanation::RegionState;
-use geo_router::dns::{DnsConfig, DnsMetrics, DnsSection, DnsServer};
+use geo_router::dns::{DnsConfig, DnsMetrics, DnsSection, DnsServer, create_key};
 use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Leaf, Locator, Places};
 use geo_router::policy::{Nearest, Policy, PolicyInput};
@@ -61,9 +62,13 @@ fn view() -> Result<View, Failure> {
     })
 }
 
-async fn serve(threads: &str, address: &str) -> Result<(), Failure> {
+async fn serve(threads: &str, address: &str, key: Option<&Path>) -> Result<(), Failure> {
+    if let Some(key) = key.filter(|key| !key.exists()) {
+        create_key(key)?;
+    }
+    let keys: Vec<&Path> = key.into_iter().collect();
     let section: DnsSection = toml::from_str(&format!(
-        "listen = '{address}'\nzone = 'meridian.test'\nservice = 'checkin'\nthreads = {threads}\n\
+        "listen = '{address}'\nzone = 'meridian.test'\nservice = 'checkin'\nthreads = {threads}\ndnssec_keys = {keys:?}\n\
          [[nameservers]]\nname = 'ns1'\naddresses = ['192.0.2.53']\n"
     ))?;
     let config = DnsConfig::check(section, Path::new("."))?;
@@ -98,8 +103,9 @@ fn nets() -> Result<(), Failure> {
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["serve", threads, address] => serve(threads, address).await,
+        ["serve", threads, address] => serve(threads, address, None).await,
+        ["serve", threads, address, key] => serve(threads, address, Some(Path::new(key))).await,
         ["nets"] => nets(),
-        _ => Err("usage: dns_static serve <threads> <address> | dns_static nets".into()),
+        _ => Err("usage: dns_static serve <threads> <address> [key] | dns_static nets".into()),
     }
 }

@@ -22,7 +22,7 @@
 //! - No log and no metric contains a name that was asked for or an address.
 //!
 //! # Not here
-//! DNSSEC, zone transfers, and records of other zones, delegated ones included. How long a TTL is: [`View::ttl`](crate::view::View::ttl). If some
+//! Zone transfers, and records of other zones, delegated ones included. How long a TTL is: [`View::ttl`](crate::view::View::ttl). If some
 //! regions have IPv6 addresses and others do not, a negative answer has no scope, as section 7.4 of RFC 7871 asks. A
 //! resolver may then apply it to all regions, so the server logs a warning for each fleet of this kind.
 
@@ -31,11 +31,13 @@ mod answers;
 mod config;
 mod cookie;
 mod delegations;
+mod dnssec;
 mod edns;
 mod limit;
 mod metrics;
 mod query;
 mod reply;
+mod secure;
 mod server;
 mod stream;
 mod udp;
@@ -47,6 +49,7 @@ pub use config::{
     DnsConfig, DnsConfigError, DnsSection, DnsTlsConfig, DnsTlsSection, Nameserver, NameserverSection, RateLimitConfig,
     RateLimitSection, RecordSection, StaticRecords,
 };
+pub use dnssec::{KeyFacts, ZoneKeyError, create_key};
 pub use limit::Verdict;
 pub use metrics::DnsMetrics;
 pub use query::DropReason;

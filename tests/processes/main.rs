@@ -24,6 +24,7 @@
 //! | `hostile.rs` | hostile bytes from clients and from peers |
 //! | `backup.rs` | backups that are taken, refused and put back |
 //! | `browser.rs` | the pages in a real browser |
+//! | `dnssec.rs` | the keys of a signed zone on the command line |
 //! | `signals.rs` | signals that operators and their tools send |
 //! | `simulate.rs` | the command `meridian simulate` |
 //! | `release.rs` | stores of the release before |
@@ -39,6 +40,7 @@ mod common;
 mod damage;
 mod data_set;
 mod disks;
+mod dnssec;
 mod documents;
 mod drills;
 mod failover_matrix;

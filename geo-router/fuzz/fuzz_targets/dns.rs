@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use geo_router::dns::{Answers, DnsConfig, DnsSection, QueryOutcome, ReceivedFrom, Transport, Verdict, answer};
+use geo_router::dns::{Answers, DnsConfig, DnsSection, QueryOutcome, ReceivedFrom, Transport, Verdict, answer, create_key};
 use api::Position;
 use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Locator, Places};
@@ -15,6 +15,9 @@ use geo_router::signals::Signals;
 use geo_router::view::{RegionView, View};
 use hickory_proto::op::Message;
 use libfuzzer_sys::fuzz_target;
+
+/// The time of every query.
+const TIME: u32 = 1_559_731_985;
 
 const ZONE: &str = "listen = '127.0.0.1:0'\nzone = 'a.test'\nservice = 's'\n\
                     nameservers = [{ name = 'n', addresses = ['192.0.2.1'] }]";
@@ -35,11 +38,18 @@ fn region(name: &str, latitude: f64) -> Region {
     }
 }
 
-fn answers() -> &'static Answers {
-    static ANSWERS: OnceLock<Answers> = OnceLock::new();
+/// A zone that is not signed, and one that is.
+fn answers() -> &'static [Answers; 2] {
+    static ANSWERS: OnceLock<[Answers; 2]> = OnceLock::new();
     ANSWERS.get_or_init(|| {
-        let section: DnsSection = toml::from_str(ZONE).expect("a [dns] table");
-        let config = DnsConfig::check(section, Path::new("/")).expect("a sound table");
+        let key = std::env::temp_dir().join(format!("geo-router-fuzz-{}.pem", std::process::id()));
+        create_key(&key).expect("a key");
+        let check = |keys: &str| {
+            let section: DnsSection = toml::from_str(&format!("{keys}{ZONE}")).expect("a [dns] table");
+            DnsConfig::check(section, Path::new("/")).expect("a sound table")
+        };
+        let configs = [check(""), check(&format!("dnssec_keys = [{key:?}]\nregions_per_answer = 2\n"))];
+        std::fs::remove_file(&key).expect("it was read");
         let locator = Locator::new(Vec::new(), Database::shipped().expect("the shipped database"));
         let fleet = Fleet { regions: vec![region("x", 50.0), region("y", -30.0)] };
         let places = Places::build(locator, |located| Nearest.order(&fleet, located)).expect("places");
@@ -59,20 +69,21 @@ fn answers() -> &'static Answers {
             fail_open: false,
             frozen: false,
         };
-        Answers::build(&config, Arc::new(view)).expect("answers")
+        let view = Arc::new(view);
+        configs.map(|config| Answers::build(&config, Arc::clone(&view), TIME).expect("answers"))
     })
 }
 
 fuzz_target!(init: { answers(); }, |octets: &[u8]| {
     let mut out = Vec::new();
-    for (transport, verdict, most) in [
+    for (answers, (transport, verdict, most)) in answers().iter().flat_map(|answers| [
         (Transport::Udp, Verdict::Answer, 1_232),
         (Transport::Udp, Verdict::Slip, 1_232),
         (Transport::Tcp, Verdict::Answer, 65_535),
         (Transport::Tls, Verdict::Answer, 65_535),
-    ] {
-        let asked = ReceivedFrom { from: IpAddr::V4(Ipv4Addr::LOCALHOST), transport, time: 1_559_731_985, idle: (transport != Transport::Udp).then_some(100) };
-        if let QueryOutcome::Answered(answered) = answer(octets, asked, answers(), |_| verdict, &mut out) {
+    ].map(|case| (answers, case))) {
+        let asked = ReceivedFrom { from: IpAddr::V4(Ipv4Addr::LOCALHOST), transport, time: TIME, idle: (transport != Transport::Udp).then_some(100) };
+        if let QueryOutcome::Answered(answered) = answer(octets, asked, answers, |_| verdict, &mut out) {
             assert!(out.len() <= most, "{} octets over {transport:?}", out.len());
             assert_eq!(out[..2], octets[..2], "the identifier");
             let message = Message::from_vec(&out).expect("a sound answer");

@@ -85,6 +85,8 @@ fn changed_dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
         edns_udp_size,
         cookie_secret_file,
         cookie_secrets,
+        dnssec_keys,
+        signer,
         rate_limit,
         connections,
         tls,
@@ -108,6 +110,7 @@ fn changed_dns(old: &DnsConfig, new: &DnsConfig) -> Vec<&'static str> {
             new.cookie_secret_file == *cookie_secret_file
                 && (new.cookie_secrets == *cookie_secrets || cookie_secret_file.is_none()),
         ),
+        ("dns.dnssec_keys", new.dnssec_keys == *dnssec_keys && new.signer == *signer),
         ("dns.rate_limit", new.rate_limit == *rate_limit),
         ("dns.connections", new.connections == *connections),
         ("dns.tls", new.tls == *tls),

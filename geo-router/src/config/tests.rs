@@ -71,6 +71,7 @@ fn texts() -> (Value, Vec<(Vec<String>, String)>) {
         location.database = "city.mmdb"
         edge.secret_file = "key"
         dns.cookie_secret_file = "cookies"
+        dns.dnssec_keys = ["zone-key"]
         edge.tls = { listen = "127.0.0.1:7443", certificate = "a.pem", key = "a.key" }
         dns.tls = { listen = "127.0.0.1:7853", certificate = "a.pem", key = "a.key" }
         nodes = { ca = "ca.pem", revoked = "crl.pem", resolvers = ["192.0.2.53:53"] }
@@ -101,6 +102,7 @@ fn refusal_with(file: &Value, path: &[String], text: &str) -> String {
         std::fs::write(&key, "00".repeat(bytes)).unwrap();
         std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     }
+    crate::dns::create_key(&folder.path().join("zone-key")).unwrap();
     words(&load_in(folder.path(), &toml::to_string(&file).unwrap()).expect_err("refused"))
 }
 
@@ -113,7 +115,7 @@ fn no_key_takes_a_path_that_only_a_shell_understands() {
             paths += usize::from(refusal_with(&file, &path, shell).contains("write the whole path"));
         }
     }
-    assert_eq!(paths, 2 * 14, "data, pid_file, operators, log.access, database, three secrets and six of TLS");
+    assert_eq!(paths, 2 * 15, "data, pid_file, operators, log.access, database, four secrets and six of TLS");
 }
 
 #[test]

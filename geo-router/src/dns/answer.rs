@@ -15,12 +15,15 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::answers::{Answers, NameRecords, RecordSet};
 use super::config::MOST_REGIONS;
 use super::cookie::Proof;
+use super::dnssec::Asker;
 use super::edns::{ClientSubnet, Told};
 use super::limit::Verdict;
 use super::query::{self, DropReason, Fault, Question};
 use super::reply::{Records, Reply, Room, Routed, write};
+use super::secure::secure;
 use super::wire::{
-    CLASS_IN, Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_CNAME, TYPE_DS, TYPE_IXFR, TYPE_OPT, TYPE_TXT,
+    CLASS_IN, Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_AXFR, TYPE_CNAME, TYPE_DS, TYPE_IXFR, TYPE_NSEC, TYPE_NXNAME,
+    TYPE_OPT, TYPE_RRSIG, TYPE_TXT,
 };
 use crate::fleet::RegionIndex;
 use api::explanation::AddressSource;
@@ -43,7 +46,7 @@ pub struct ReceivedFrom {
     pub from: IpAddr,
     /// The transport.
     pub transport: Transport,
-    /// Seconds since 1970, of which only the low 32 bits count: cookies have a time.
+    /// Seconds since 1970, of which only the low 32 bits count: cookies and signatures have a time.
     pub time: u32,
     /// How long its connection may be idle, in tenths of a second; `None` over UDP.
     pub idle: Option<u16>,
@@ -91,12 +94,13 @@ pub fn answer(
     };
     let cookie = query.edns.and_then(|edns| edns.cookie);
     let cookie = cookie.map(|cookie| answers.cookie_secrets.check(&cookie, asked.from, asked.time));
-    let is_limited = match limit(cookie.is_some_and(|cookie| cookie.proof == Proof::Good)) {
+    let is_proven = cookie.is_some_and(|cookie| cookie.proof == Proof::Good);
+    let mut is_limited = match limit(is_proven) {
         Verdict::Answer => false,
         Verdict::Slip => true,
         Verdict::Drop => return QueryOutcome::Dropped(DropReason::Limited),
     };
-    let reply = match (query.fault, &query.question) {
+    let mut reply = match (query.fault, &query.question) {
         // A resolver that relies on an answer does not send malformed queries at such a rate.
         (Some(_), _) if is_limited => return QueryOutcome::Dropped(DropReason::Limited),
         (Some(Fault::Operation), _) => Reply::refusal(Rcode::NotImp),
@@ -119,8 +123,20 @@ pub fn answer(
         cookie: cookie.map(|cookie| cookie.answer),
         idle: asked.idle,
         is_private: asked.transport == Transport::Tls,
+        is_signed: answers.signer.is_some(),
     };
-    let truncated = write(&query, &reply, &told, Room { most, is_limited }, answers, out);
+    if let (Some(signer), Some(edns), Some(question)) = (&answers.signer, &query.edns, &query.question)
+        && edns.dnssec_ok
+    {
+        let asker = Asker { time: asked.time, is_proven: is_proven || asked.transport != Transport::Udp };
+        let room = Room::of(most, &query, &told, is_limited).records;
+        if secure(&mut reply, question, edns.compact_ok, room, answers, signer, asker).is_err() {
+            // An answer without its signatures would be taken for a forged one, and a code without a proof as well.
+            (reply.rcode, is_limited) = (Rcode::NoError, true);
+        }
+    }
+    let room = Room::of(most, &query, &told, is_limited);
+    let truncated = write(&query, &reply, &told, room, answers, out);
     QueryOutcome::Answered(Answered {
         kind: query.question.map(|question| question.kind),
         rcode: reply.rcode,
@@ -133,7 +149,7 @@ pub fn answer(
 
 /// The zone's records for a question.
 fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAddr, answers: &'a Answers) -> Reply<'a> {
-    if question.kind == TYPE_OPT {
+    if matches!(question.kind, TYPE_OPT | TYPE_NXNAME) {
         return Reply::refusal(Rcode::FormErr);
     }
     let mut lower = [0; 256];
@@ -165,6 +181,12 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
     match (node, question.kind) {
         (NameRecords::Fixed(sets), TYPE_ANY) if sets.is_empty() => negative(Rcode::NoError),
         (_, TYPE_ANY) => kept(&answers.any),
+        // Signatures are no more to be asked for than everything is (RFC 8482, section 7).
+        (_, TYPE_RRSIG) if answers.signer.is_some() => kept(&answers.any),
+        (_, TYPE_NSEC) if answers.signer.is_some() => {
+            let records = Records::Made(answers.existence(node, name));
+            Reply { authoritative: true, records, ..Reply::refusal(Rcode::NoError) }
+        }
         (NameRecords::Routed(_), TYPE_A | TYPE_AAAA) => {
             let client = Client::of(subnet, from);
             let route = answers.view.route(client.address);
@@ -192,6 +214,7 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
                 records: Records::Regions(sets),
                 scope,
                 routed: Some(routed),
+                secured: None,
             }
         }
         // An alias stands alone at its name, and is the answer whatever is asked for (RFC 1034, section 3.6.2).

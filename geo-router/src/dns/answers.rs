@@ -1,7 +1,8 @@
 //! All answers as of one view, ready to be sent: built when the view changes, and swapped whole.
 //!
 //! # Invariants
-//! - Nothing is encoded while a query waits, except explanations, which are asked for rarely.
+//! - Nothing is encoded or signed while a query waits, except explanations, which are asked for rarely, and in a signed zone
+//!   what depends on the name that is asked for ([`super::secure`]).
 //! - Each region's addresses are kept once. An answer with several regions is put together when it is written, because
 //!   the records of a region are the same octets in every answer. So the number of kept records does not grow with the
 //!   number of regions in an answer.
@@ -10,6 +11,8 @@
 //!
 //! # Not here
 //! Which answer a query gets: [`super::answer`].
+
+mod signing;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -20,11 +23,13 @@ use hickory_proto::ProtoError;
 use hickory_proto::rr::rdata::{HINFO, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use super::config::{DnsConfig, EXPLAIN, MOST_REGIONS};
+use super::config::{DnsConfig, EXPLAIN, MOST_REGIONS, StaticRecords};
 use super::cookie::CookieSecrets;
 use super::delegations::Delegations;
+use super::dnssec::{Signer, Validity};
 use super::wire::{
-    TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT, data_bytes, name_bytes, push_record,
+    TO_QUESTION, TYPE_A, TYPE_AAAA, TYPE_DNSKEY, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT, data_bytes, name_bytes,
+    push_record,
 };
 use crate::explain::{explain, to_texts};
 use crate::view::View;
@@ -39,6 +44,9 @@ pub(super) struct RecordSet {
     /// Records of other names that the resolver will need next.
     pub additional: Vec<u8>,
     pub additional_count: u16,
+    /// Whole RRSIG records, if they were made ahead.
+    pub signatures: Vec<u8>,
+    pub signature_count: u16,
 }
 
 /// The records of a name.
@@ -76,16 +84,24 @@ pub struct Answers {
     /// The name that says which server answers; empty if it is not told.
     pub(super) nsid: Box<[u8]>,
     pub(super) cookie_secrets: CookieSecrets,
+    /// `None` if the zone is not signed.
+    pub(super) signer: Option<Arc<Signer>>,
+    /// The signature of the SOA record of a negative answer, without its owner.
+    pub(super) negative_signature: Vec<u8>,
+    /// TTL in seconds of NSEC records (RFC 9077).
+    pub(super) nsec_ttl: u32,
+    /// When the signatures that were made ahead end; they are made again long before.
+    pub(super) validity: Validity,
     names: HashMap<Box<[u8]>, NameRecords>,
     apex: Box<[u8]>,
 }
 
 impl Answers {
-    /// The answers of a zone as of `view`.
+    /// The answers of a zone as of `view`, signed at `now`, in seconds since 1970, if the zone has keys.
     ///
     /// # Errors
-    /// [`ProtoError`] if the regions' names make one that is too long.
-    pub fn build(config: &DnsConfig, view: Arc<View>) -> Result<Answers, ProtoError> {
+    /// [`ProtoError`] if the regions' names make one that is too long, or if nothing can be signed.
+    pub fn build(config: &DnsConfig, view: Arc<View>, now: u32) -> Result<Answers, ProtoError> {
         let regions: Vec<Addresses> =
             view.fleet.indices().map(|region| Addresses::new(view.published(region), view.ttl)).collect();
         let mut names = Names { apex: config.zone.clone(), known: HashMap::new() };
@@ -100,15 +116,15 @@ impl Answers {
         for records in &config.records {
             let name = name_bytes(&records.name)?;
             if delegations.find(&name, name.len() - apex.len()).is_some() {
-                // It exists, and so do the names between it and the apex; its records are not answered from here.
-                if records.kind == RecordType::NS {
-                    names.add(&records.name, Vec::new())?;
+                // It exists, and so do the names between it and the apex. Of its records only DS are answered from here.
+                match records.kind {
+                    RecordType::NS => names.add(&records.name, Vec::new())?,
+                    RecordType::DS => names.add(&records.name, fixed(records))?,
+                    _ => {}
                 }
                 continue;
             }
-            let mut set = RecordSet::default();
-            records.data.iter().for_each(|data| set.push(records.kind.into(), records.ttl, data));
-            names.add(&records.name, vec![(records.kind.into(), set)])?;
+            names.add(&records.name, fixed(records))?;
         }
         names.make_routed(&config.service)?;
         for (region, addresses) in view.fleet.regions.iter().zip(&regions) {
@@ -121,7 +137,7 @@ impl Answers {
         // RFC 8482: one small record, because a forger could have a large answer sent to a victim.
         let mut any = RecordSet::default();
         any.push(TYPE_HINFO, config.static_ttl, &data_bytes(&RData::HINFO(HINFO::new("RFC8482".into(), "".into())))?);
-        Ok(Answers {
+        let mut answers = Answers {
             regions,
             takes_more: view.fleet.indices().map(|region| view.takes_more(region)).collect(),
             regions_per_answer: config.regions_per_answer.clamp(1, MOST_REGIONS),
@@ -130,11 +146,19 @@ impl Answers {
             udp_size: config.edns_udp_size,
             nsid: config.nsid.as_bytes().into(),
             cookie_secrets: config.cookie_secrets.clone(),
+            signer: None,
+            negative_signature: Vec::new(),
+            nsec_ttl: config.negative_ttl.min(config.static_ttl),
+            validity: Validity::at(now),
             names: names.known,
             delegations,
             apex: apex.into(),
             view,
-        })
+        };
+        if let Some(signer) = &config.signer {
+            answers.sign(config, signer, now)?;
+        }
+        Ok(answers)
     }
 
     /// The records of a name, which must be in lower case.
@@ -239,7 +263,15 @@ impl Names {
     }
 }
 
-/// SOA and NS.
+/// The records of the configuration with one name and type.
+fn fixed(records: &StaticRecords) -> Vec<(u16, RecordSet)> {
+    let kind = records.kind.into();
+    let mut set = RecordSet::default();
+    records.data.iter().for_each(|data| set.push(kind, records.ttl, data));
+    vec![(kind, set)]
+}
+
+/// SOA, NS, and the keys of a signed zone.
 fn apex(config: &DnsConfig) -> Result<Vec<(u16, RecordSet)>, ProtoError> {
     let (mut start, mut servers) = (RecordSet::default(), RecordSet::default());
     start.push(TYPE_SOA, config.static_ttl, &soa(config)?);
@@ -253,7 +285,13 @@ fn apex(config: &DnsConfig) -> Result<Vec<(u16, RecordSet)>, ProtoError> {
             }
         }
     }
-    Ok(vec![(TYPE_SOA, start), (TYPE_NS, servers)])
+    let mut sets = vec![(TYPE_SOA, start), (TYPE_NS, servers)];
+    if let Some(signer) = &config.signer {
+        let mut keys = RecordSet::default();
+        signer.dnskeys().for_each(|key| keys.push(TYPE_DNSKEY, config.static_ttl, key));
+        sets.push((TYPE_DNSKEY, keys));
+    }
+    Ok(sets)
 }
 
 /// The serial never changes, because the zone is never transferred. Otherwise monitors would compare the serials of two

@@ -23,8 +23,10 @@ mod tests;
 use std::net::IpAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use api::RegionId;
+use hickory_proto::ProtoError;
 use hickory_proto::rr::Name;
 use ipnetwork::IpNetwork;
 
@@ -33,6 +35,7 @@ pub use written::{DnsSection, DnsTlsSection, NameserverSection, RateLimitSection
 pub use zone::StaticRecords;
 
 use super::cookie::CookieSecrets;
+use super::dnssec::{KeyFacts, Signer};
 use service::certificates::CertificateSection;
 use service::config::Listen;
 
@@ -76,6 +79,10 @@ pub struct DnsConfig {
     /// The file with the secrets of cookies, which all routers of an anycast set share; without one they are random.
     pub(crate) cookie_secret_file: Option<PathBuf>,
     pub(crate) cookie_secrets: CookieSecrets,
+    /// The files with the keys of a signed zone, the one that signs first.
+    pub(crate) dnssec_keys: Vec<PathBuf>,
+    /// `None` if the zone is not signed.
+    pub(crate) signer: Option<Arc<Signer>>,
     /// The rate limit per network.
     pub rate_limit: RateLimitConfig,
     /// TCP and TLS connections at one time, over all clients.
@@ -114,6 +121,14 @@ pub struct DnsTlsConfig {
 }
 
 impl DnsConfig {
+    /// What is public about the keys of the zone; empty if it is not signed.
+    ///
+    /// # Errors
+    /// [`ProtoError`] if the zone's name cannot be encoded.
+    pub fn keys(&self) -> Result<Vec<KeyFacts>, ProtoError> {
+        self.signer.as_ref().map_or_else(|| Ok(Vec::new()), |signer| signer.facts(&self.zone))
+    }
+
     /// Whether `<region>.<service>` can be the name of a region: it is not too long, and no other record has it.
     #[must_use]
     pub fn takes_region(&self, region: &RegionId) -> bool {

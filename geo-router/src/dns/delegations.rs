@@ -1,8 +1,8 @@
 //! Delegations: names whose records, and those of all names below, other name servers have (RFC 1034, section 4.3.2).
 //!
 //! # Not here
-//! Which delegations a zone may have, and that they do not lie within each other: [`super::config`]. DS records, because
-//! the zone is not signed; the question for them at a delegation is this zone's to answer (RFC 4035, section 3.1.4.1).
+//! Which delegations a zone may have, and that they do not lie within each other: [`super::config`]. Answers to questions for
+//! DS records, which are this zone's to answer (RFC 4035, section 3.1.4.1): [`super::answers`].
 
 use std::collections::HashMap;
 
@@ -21,6 +21,8 @@ pub(super) struct Delegation {
     /// them, so an answer without them is not whole (RFC 9471, section 3.1).
     pub glue: Vec<u8>,
     pub glue_count: u16,
+    /// In a signed zone, the DS records or the proof that there are none, with the signature; without their owner.
+    pub proof: Vec<Vec<u8>>,
 }
 
 /// All delegations of a zone.
@@ -58,6 +60,16 @@ impl Delegations {
             by_name.insert(name_bytes(&set.name)?.into(), delegation);
         }
         Ok(Delegations { by_name })
+    }
+
+    /// All delegations, with their names in lower case.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = (&[u8], &mut Delegation)> {
+        self.by_name.iter_mut().map(|(name, delegation)| (&**name, delegation))
+    }
+
+    /// Whether a name, which must be in lower case, is delegated itself.
+    pub(super) fn is_at(&self, name: &[u8]) -> bool {
+        self.by_name.contains_key(name)
     }
 
     /// The delegation at or above a name, which must be in lower case and within the zone, whose name begins at `zone`

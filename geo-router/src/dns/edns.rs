@@ -36,6 +36,9 @@ const MOST: usize = u16::MAX as usize;
 /// The bit of the OPT record's flags that asks for DNSSEC records.
 const DNSSEC_OK: u16 = 0x8000;
 
+/// The bit that allows NXDOMAIN together with a compact proof (RFC 9824, section 5.1).
+const COMPACT_OK: u16 = 0x4000;
+
 /// The contents of a query's OPT record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Edns {
@@ -44,6 +47,8 @@ pub(super) struct Edns {
     pub version: u8,
     /// Copied into the answer (RFC 3225).
     pub dnssec_ok: bool,
+    /// The client takes NXDOMAIN with a compact proof. Copied into answers that are signed.
+    pub compact_ok: bool,
     pub subnet: Option<ClientSubnet>,
     /// The client asks which server answers (RFC 5001).
     pub asks_nsid: bool,
@@ -70,6 +75,8 @@ pub(super) struct Told<'a> {
     pub idle: Option<u16>,
     /// The transport hides everything but lengths, so padding has a purpose.
     pub is_private: bool,
+    /// The zone is signed.
+    pub is_signed: bool,
 }
 
 /// A client's network, as a resolver sent it.
@@ -89,11 +96,13 @@ impl Edns {
     /// The fields of an OPT record that are always valid.
     pub(super) fn new(class: u16, ttl: u32) -> Edns {
         let version = (ttl >> 16) as u8;
-        let dnssec_ok = ttl as u16 & DNSSEC_OK != 0;
+        let flags = ttl as u16;
+        let dnssec_ok = flags & DNSSEC_OK != 0;
         Edns {
             payload: class,
             version,
             dnssec_ok,
+            compact_ok: dnssec_ok && flags & COMPACT_OK != 0,
             subnet: None,
             asks_nsid: false,
             cookie: None,
@@ -158,7 +167,8 @@ impl Edns {
         out.extend_from_slice(&told.payload.to_be_bytes());
         // We speak version 0, whatever the query asked for.
         out.extend_from_slice(&[told.extended_rcode, 0]);
-        out.extend_from_slice(&(if self.dnssec_ok { DNSSEC_OK } else { 0 }).to_be_bytes());
+        let compact_ok = if self.compact_ok && told.is_signed { COMPACT_OK } else { 0 };
+        out.extend_from_slice(&(if self.dnssec_ok { DNSSEC_OK | compact_ok } else { 0 }).to_be_bytes());
         let options = self.options_len(told);
         // Behind the length of the options, which is written now, come the options.
         let padding = padding(out.len() + 2 + options).filter(|_| self.asks_padding && told.is_private);

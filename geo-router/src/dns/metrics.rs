@@ -13,16 +13,17 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use super::answer::{Answered, QueryOutcome, Transport};
 use super::cookie::Proof;
+use super::dnssec::{Made, Validity};
 use super::query::DropReason;
 use super::reply::Routed;
-use super::wire::{Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT};
+use super::wire::{Rcode, TYPE_A, TYPE_AAAA, TYPE_ANY, TYPE_DNSKEY, TYPE_DS, TYPE_HINFO, TYPE_NS, TYPE_SOA, TYPE_TXT};
 use crate::fleet::Fleet;
 use crate::metrics::retain;
 use api::explanation::AddressSource;
 use api::explanation::RouteReason;
 
 /// Types with a label of their own.
-const KINDS: [(u16, &str); 7] = [
+const KINDS: [(u16, &str); 9] = [
     (TYPE_A, "A"),
     (TYPE_AAAA, "AAAA"),
     (TYPE_NS, "NS"),
@@ -30,6 +31,8 @@ const KINDS: [(u16, &str); 7] = [
     (TYPE_TXT, "TXT"),
     (TYPE_ANY, "ANY"),
     (TYPE_HINFO, "HINFO"),
+    (TYPE_DS, "DS"),
+    (TYPE_DNSKEY, "DNSKEY"),
 ];
 const REASONS: [RouteReason; 4] =
     [RouteReason::Preferred, RouteReason::Failover, RouteReason::Split, RouteReason::FailOpen];
@@ -56,6 +59,8 @@ pub struct DnsMetrics {
     pub(super) refused_connections: IntCounterVec,
     /// Views from which no answers could be built.
     pub(super) bad_views: IntCounter,
+    signatures: IntCounterVec,
+    signatures_end: IntGaugeVec,
 }
 
 impl DnsMetrics {
@@ -106,7 +111,33 @@ impl DnsMetrics {
                 &["transport"],
             )?,
             bad_views: counter("bad_views_total", "Views from which no answers could be built")?,
+            signatures: counters(
+                "signatures_total",
+                "DNSSEC signatures: made before anybody asked (ahead), made for a query (asked), not made because there \
+                 were too many in that second, so that the client was told to use TCP (refused)",
+                &["result"],
+            )?,
+            signatures_end: keep(
+                registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "meridian_router_dns_signatures_end_seconds",
+                        "When the DNSSEC signatures that are answered end, in seconds since 1970; between three and four \
+                         days ahead",
+                    ),
+                    &[],
+                )?,
+            )?,
         })
+    }
+
+    /// Shows the signatures since the start, and until when those of the present answers hold. One task calls this.
+    pub(super) fn show_signatures(&self, made: Made, validity: Validity) {
+        for (result, count) in [("ahead", made.ahead), ("asked", made.asked), ("refused", made.refused)] {
+            let counter = self.signatures.with_label_values(&[result]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        self.signatures_end.with_label_values(&[] as &[&str]).set(validity.expiration.into());
     }
 
     /// Removes the series of regions that are not in this fleet.

@@ -1,10 +1,12 @@
-//! Writes an answer: the header, the records as far as they fit, and the OPT record.
+//! Writes an answer: the header, the records as far as they fit, with their signatures and proofs, and the OPT record.
 //!
 //! # Invariants
 //! - Records are whole or left out. What was asked for and is left out is a reason to ask again over TCP.
 //!
 //! # Not here
 //! What the answer to a query is: [`super::answer`].
+
+use std::borrow::Cow;
 
 use super::answers::{Answers, RecordSet};
 use super::config::MOST_REGIONS;
@@ -36,6 +38,19 @@ pub(super) struct Reply<'a> {
     /// The scope of the client's subnet.
     pub scope: u8,
     pub routed: Option<Routed>,
+    /// Signatures and proofs, for a client that asks for them.
+    pub secured: Option<Box<Secured<'a>>>,
+}
+
+/// The records of DNSSEC that go with an answer, whole.
+#[derive(Debug, Default)]
+pub(super) struct Secured<'a> {
+    /// The signatures of the answer.
+    pub answer: Cow<'a, [u8]>,
+    pub answer_count: u16,
+    /// Signatures and proofs of the authority section.
+    pub authority: Vec<u8>,
+    pub authority_count: u16,
 }
 
 /// The records of an answer.
@@ -62,17 +77,26 @@ const RESPONSE: u16 = 0x8000;
 impl Reply<'_> {
     /// An answer that is only a code.
     pub(super) fn refusal(rcode: Rcode) -> Reply<'static> {
-        Reply { rcode, authoritative: false, records: Records::None, scope: 0, routed: None }
+        Reply { rcode, authoritative: false, records: Records::None, scope: 0, routed: None, secured: None }
     }
 }
 
 /// The room of an answer.
 #[derive(Clone, Copy)]
 pub(super) struct Room {
-    /// In octets.
-    pub most: u16,
+    /// For records, in octets.
+    pub records: usize,
     /// It is above the rate limit: the answer only tells the client to use TCP.
     pub is_limited: bool,
+}
+
+impl Room {
+    /// What header, question and OPT record leave of an answer of `most` octets.
+    pub(super) fn of(most: u16, query: &Query<'_>, told: &Told<'_>, is_limited: bool) -> Room {
+        let question = query.question.map_or(0, |question| question.bytes.len());
+        let always = HEADER + question + query.edns.map_or(0, |edns| edns.written_len(told));
+        Room { records: usize::from(most).saturating_sub(always), is_limited }
+    }
 }
 
 /// Writes an answer. Returns whether something was left out, so that the client must ask again over TCP.
@@ -84,10 +108,8 @@ pub(super) fn write(
     answers: &Answers,
     out: &mut Vec<u8>,
 ) -> bool {
-    let Room { most, is_limited } = room;
+    let Room { records: room, is_limited } = room;
     let question = query.question.map_or(&[][..], |question| question.bytes);
-    let always = HEADER + question.len() + query.edns.map_or(0, |edns| edns.written_len(told));
-    let room = usize::from(most).saturating_sub(always);
 
     let (mut counts, mut additional) = ([0_u16; 3], &[][..]);
     let (mut owner, mut authority): (usize, &[Vec<u8>]) = (0, &[]);
@@ -98,17 +120,20 @@ pub(super) fn write(
         Records::None | Records::Start(_) | Records::Referral(..) => [None; MOST_REGIONS],
     };
     let mut truncated = is_limited;
+    let mut secured = reply.secured.as_deref();
+    let signatures = secured.map_or(0, |secured| secured.answer.len());
     if let Some(set) = sets[0] {
-        truncated |= set.bytes.len() > room;
+        truncated |= set.bytes.len() + signatures > room;
         if truncated {
             sets = [None; MOST_REGIONS];
-        } else if set.bytes.len() + set.additional.len() <= room {
-            // Additional records were not asked for, so leaving them out is not a reason to ask again.
+        } else if set.bytes.len() + set.additional.len() <= room && signatures == 0 {
+            // Additional records were not asked for, so leaving them out is not a reason to ask again. They are left out of
+            // signed answers, because their signatures would have to be there (RFC 4035, section 3.1.1).
             additional = &set.additional;
             counts[2] = set.additional_count;
         }
         // The first one fits. The order of regions has no gaps: behind one that does not fit there is no other.
-        let mut left = room;
+        let mut left = room.saturating_sub(signatures);
         for slot in &mut sets {
             match slot.and_then(|set| left.checked_sub(set.bytes.len()).map(|left| (set.count, left))) {
                 Some((count, now)) => (counts[0], left) = (counts[0] + count, now),
@@ -130,11 +155,17 @@ pub(super) fn write(
     if !authority.is_empty() {
         // A resolver cannot go on without glue, so it is no less necessary than the rest (RFC 9471, section 3.1).
         let length: usize = authority.iter().map(|record| 2 + record.len()).sum();
-        truncated |= length + additional.len() > room;
+        let proofs = secured.map_or(0, |secured| secured.authority.len());
+        truncated |= length + proofs + additional.len() > room;
         if truncated {
             (authority, additional, counts[2]) = (&[], &[], 0);
         }
         counts[1] = authority.len() as u16;
+    }
+    secured = secured.filter(|_| !truncated);
+    if let Some(secured) = secured {
+        counts[0] += secured.answer_count;
+        counts[1] += secured.authority_count;
     }
     counts[2] += u16::from(query.edns.is_some());
 
@@ -146,13 +177,24 @@ pub(super) fn write(
     counts.iter().for_each(|count| out.extend_from_slice(&count.to_be_bytes()));
     out.extend_from_slice(question);
     sets.iter().flatten().for_each(|set| out.extend_from_slice(&set.bytes));
+    if let Some(secured) = secured {
+        out.extend_from_slice(&secured.answer);
+    }
     for record in authority {
-        out.extend_from_slice(&(TO_QUESTION + owner as u16).to_be_bytes());
-        out.extend_from_slice(record);
+        push_owned(out, owner, record);
+    }
+    if let Some(secured) = secured {
+        out.extend_from_slice(&secured.authority);
     }
     out.extend_from_slice(additional);
     if let Some(edns) = query.edns {
         edns.write(out, told);
     }
     truncated
+}
+
+/// Appends a record whose owner is the part of the question's name that begins at `owner`.
+pub(super) fn push_owned(out: &mut Vec<u8>, owner: usize, record: &[u8]) {
+    out.extend_from_slice(&(TO_QUESTION + owner as u16).to_be_bytes());
+    out.extend_from_slice(record);
 }

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -16,6 +17,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::answers::Answers;
 use super::config::{DnsConfig, EXPLAIN};
+use super::cookie;
+use super::dnssec::Validity;
 use super::limit::Limiter;
 use super::metrics::DnsMetrics;
 use super::stream::{Connections, Listener};
@@ -25,6 +28,9 @@ use crate::sockets::Sockets;
 use crate::succession::Succession;
 use crate::view::View;
 use service::certificates::{CertificateError, Certificates};
+
+/// How often a signed zone looks whether a new day has begun.
+const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often port 0 is tried until a port is free for both UDP and TCP.
 const TRIES: u32 = 32;
@@ -107,7 +113,11 @@ impl DnsServer {
             return Err(DnsError::RegionName);
         }
         warn_of_mixed_families(&view.fleet);
-        let answers = Answers::build(&config, view)?;
+        let tags: Vec<u16> = config.keys()?.iter().map(|key| key.tag).collect();
+        if !tags.is_empty() {
+            tracing::info!(?tags, "the zone is signed, by the first of these keys");
+        }
+        let answers = Answers::build(&config, view, cookie::now())?;
         let answers = Arc::new(ArcSwap::from_pointee(answers));
         let DnsSockets { tcp, udp, first, tls } = bound;
         let mut server = DnsServer {
@@ -262,8 +272,8 @@ fn bind_one(
     }
 }
 
-/// Builds the answers of each new view, whose fleet and places may be others, until `stop` is true. The last answers stay
-/// if there is no new view.
+/// Builds the answers of each new view, whose fleet and places may be others, until `stop` is true, and signs them again
+/// when a new day has begun, or the clock was set. The last answers stay if there is no new view.
 async fn follow(
     config: DnsConfig,
     mut views: watch::Receiver<Arc<View>>,
@@ -271,31 +281,43 @@ async fn follow(
     metrics: Arc<DnsMetrics>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let build = |view: Arc<View>| match Answers::build(&config, view, cookie::now()) {
+        Ok(new) => {
+            let new = Arc::new(new);
+            answers.store(Arc::clone(&new));
+            metrics.forget_others(&new.view.fleet);
+        }
+        Err(error) => {
+            metrics.bad_views.inc();
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                action = "restart the router; shorten the names if it happens again",
+                "a view cannot be turned into answers: DNS keeps its last answers and does not follow health"
+            );
+        }
+    };
     let changes = async {
         while views.changed().await.is_ok() {
             let view = Arc::clone(&views.borrow_and_update());
             if !Arc::ptr_eq(&view.fleet, &answers.load().view.fleet) {
                 warn_of_mixed_families(&view.fleet);
             }
-            match Answers::build(&config, view) {
-                Ok(new) => {
-                    let new = Arc::new(new);
-                    answers.store(Arc::clone(&new));
-                    metrics.forget_others(&new.view.fleet);
-                }
-                Err(error) => {
-                    metrics.bad_views.inc();
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        action = "restart the router; shorten the names if it happens again",
-                        "a view cannot be turned into answers: DNS keeps its last answers and does not follow health"
-                    );
-                }
-            }
+            build(view);
         }
         std::future::pending::<()>().await;
     };
-    tokio::select! { _ = stop.wait_for(|stop| *stop) => {}, () = changes => {} }
+    let renewals = async {
+        let Some(signer) = &config.signer else { return std::future::pending::<()>().await };
+        loop {
+            let present = answers.load_full();
+            if Validity::at(cookie::now()) != present.validity {
+                build(Arc::clone(&present.view));
+            }
+            metrics.show_signatures(signer.made(), answers.load().validity);
+            tokio::time::sleep(LOOK_AT_CLOCK_EVERY).await;
+        }
+    };
+    tokio::select! { _ = stop.wait_for(|stop| *stop) => {}, () = changes => {}, () = renewals => {} }
 }
 
 /// Warns if a region lacks a family that others have: it tells resolvers so, and they may believe it of all regions.

@@ -12,10 +12,17 @@ pub(super) const TYPE_NS: u16 = 2;
 pub(super) const TYPE_CNAME: u16 = 5;
 pub(super) const TYPE_SOA: u16 = 6;
 pub(super) const TYPE_HINFO: u16 = 13;
+pub(super) const TYPE_MX: u16 = 15;
 pub(super) const TYPE_TXT: u16 = 16;
 pub(super) const TYPE_AAAA: u16 = 28;
+pub(super) const TYPE_SRV: u16 = 33;
 pub(super) const TYPE_OPT: u16 = 41;
 pub(super) const TYPE_DS: u16 = 43;
+pub(super) const TYPE_RRSIG: u16 = 46;
+pub(super) const TYPE_NSEC: u16 = 47;
+pub(super) const TYPE_DNSKEY: u16 = 48;
+/// It stands in NSEC records at names that do not exist, and cannot be asked for (RFC 9824, section 3.1).
+pub(super) const TYPE_NXNAME: u16 = 128;
 pub(super) const TYPE_IXFR: u16 = 251;
 pub(super) const TYPE_AXFR: u16 = 252;
 pub(super) const TYPE_ANY: u16 = 255;

@@ -135,7 +135,7 @@ fn empty_names_on_the_way_to_others_exist() {
     let config = world::config("").clone();
     let mut section = config;
     section.service = "in.the.check.meridian.test.".parse().unwrap();
-    let answers = geo_router::dns::Answers::build(&section, world::view(UP, 30)).unwrap();
+    let answers = geo_router::dns::Answers::build(&section, world::view(UP, 30), world::TIME).unwrap();
     for name in ["check.meridian.test", "THE.check.meridian.test"] {
         let (_, octets) = ask(&answers, [127, 0, 0, 1].into(), &craft::plain(name, A)).unwrap();
         let message = Message::from_vec(&octets).unwrap();
@@ -166,7 +166,7 @@ fn with_records() -> Answers {
         { name = "www", type = "AAAA", value = "2001:db8::80" },
         { name = "a.b", type = "TXT", value = "deep" },
     ]"#;
-    Answers::build(&world::config(more), world::view(UP, 30)).unwrap()
+    Answers::build(&world::config(more), world::view(UP, 30), world::TIME).unwrap()
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn static_records_stand_beside_what_depends_on_the_client() {
 #[test]
 fn the_zone_itself_may_be_the_service() {
     let config = world::config_of("@", "records = [{ name = '@', type = 'TXT', value = 'x' }]");
-    let answers = Answers::build(&config, world::view(UP, 30)).unwrap();
+    let answers = Answers::build(&config, world::view(UP, 30), world::TIME).unwrap();
     let resolve = |name: &str, kind: u16| {
         let (_, octets) = ask(&answers, [127, 0, 0, 1].into(), &craft::plain(name, kind)).unwrap();
         Message::from_vec(&octets).unwrap()

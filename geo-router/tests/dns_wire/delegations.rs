@@ -21,7 +21,7 @@ const RECORDS: &str = r#"records = [
 "#;
 
 fn resolve(name: &str, kind: u16) -> Message {
-    let answers = Answers::build(&world::config(RECORDS), view(UP, 30)).unwrap();
+    let answers = Answers::build(&world::config(RECORDS), view(UP, 30), world::TIME).unwrap();
     let (_, octets) = ask(&answers, [127, 0, 0, 1].into(), &craft::plain(name, kind)).unwrap();
     Message::from_vec(&octets).unwrap()
 }

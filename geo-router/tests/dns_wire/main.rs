@@ -13,5 +13,7 @@ mod options;
 mod properties;
 mod regions;
 mod server;
+mod signed;
 mod streams;
+mod validators;
 mod world;

@@ -49,7 +49,7 @@ fn a_server_without_a_name_tells_none() {
 #[test]
 fn the_longest_name_leaves_an_answer_within_what_its_client_takes() {
     let name = "n".repeat(64);
-    let answers = Answers::build(&world::config(&format!("nsid = '{name}'\n")), view(UP, 30)).unwrap();
+    let answers = Answers::build(&world::config(&format!("nsid = '{name}'\n")), view(UP, 30), world::TIME).unwrap();
     let options = [option(NSID, &[]), subnet(2, 128, 0, &[0x20; 16])].concat();
     let opt = craft::opt(512, 0, 0, &options);
     for label in [1, 20, 50] {

@@ -17,7 +17,7 @@ use crate::world::{self, AP, EU, UP, US, ask, view};
 fn answers(regions: usize, states: [RegionState; 3], change: impl FnOnce(&mut View)) -> Answers {
     let mut view = Arc::into_inner(view(states, 30)).unwrap();
     change(&mut view);
-    Answers::build(&world::config(&format!("regions_per_answer = {regions}\n")), Arc::new(view)).unwrap()
+    Answers::build(&world::config(&format!("regions_per_answer = {regions}\n")), Arc::new(view), world::TIME).unwrap()
 }
 
 /// The regions of an answer to a client, in the order of its records; each has two nodes.

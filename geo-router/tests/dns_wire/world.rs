@@ -8,7 +8,8 @@ use api::Position;
 use api::explanation::RegionState;
 use geo_router::dns::{Answered, answer};
 use geo_router::dns::{
-    Answers, DnsConfig, DnsError, DnsMetrics, DnsSection, DnsServer, QueryOutcome, ReceivedFrom, Transport, Verdict,
+    Answers, DnsConfig, DnsConfigError, DnsError, DnsMetrics, DnsSection, DnsServer, QueryOutcome, ReceivedFrom,
+    Transport, Verdict,
 };
 use geo_router::fleet::{Fleet, Node, Region, RegionIndex};
 use geo_router::location::{Database, Locator, Override, Places, Target};
@@ -94,16 +95,20 @@ pub(crate) fn config(more: &str) -> DnsConfig {
 
 /// The same with another name of the service.
 pub(crate) fn config_of(service: &str, more: &str) -> DnsConfig {
+    check_of(service, more).unwrap()
+}
+
+pub(crate) fn check_of(service: &str, more: &str) -> Result<DnsConfig, DnsConfigError> {
     let written = format!(
         "listen = '127.0.0.1:0'\nzone = 'meridian.test'\nservice = '{service}'\n\
          nameservers = [{{ name = 'ns1', addresses = ['192.0.2.53', '2001:db8::53'] }}]\n"
     );
     let section: DnsSection = toml::from_str(&format!("{written}{more}")).unwrap();
-    DnsConfig::check(section, Path::new("/")).unwrap()
+    DnsConfig::check(section, Path::new("/"))
 }
 
 pub(crate) fn snapshot(states: [RegionState; 3]) -> Answers {
-    Answers::build(&config(""), view(states, 30)).unwrap()
+    Answers::build(&config(""), view(states, 30), TIME).unwrap()
 }
 
 /// The time of the pure function.

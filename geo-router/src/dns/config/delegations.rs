@@ -2,8 +2,10 @@
 //!
 //! # Invariants
 //! - No delegation is at or above a name that the zone needs itself: the service with its regions, and name servers.
-//! - At and below a delegation there is nothing but addresses of its name servers. Everything else would never be
-//!   answered, because a resolver asks the other name servers for it (RFC 1034, section 4.2.1).
+//! - At and below a delegation there is nothing but addresses of its name servers, and the DS records of the zone that is
+//!   delegated. Everything else would never be answered, because a resolver asks the other name servers for it (RFC 1034,
+//!   section 4.2.1).
+//! - DS records are at a delegation and nowhere else (RFC 4035, section 2.4).
 //! - A name server below its own delegation has an address, otherwise no resolver finds it.
 
 use std::collections::BTreeMap;
@@ -39,8 +41,14 @@ pub(super) fn check(sets: &Sets) -> Result<(), (&Name, RecordType, &'static str)
     let delegations = || sets.values().filter(|set| set.kind == RecordType::NS);
     for set in sets.values() {
         let above = delegations().find(|delegation| delegation.name.zone_of(&set.name));
-        let Some(above) = above.filter(|above| !std::ptr::eq(*above, set)) else { continue };
         let wrong = |why| Err((&set.name, set.kind, why));
+        if set.kind == RecordType::DS {
+            if above.is_some_and(|above| above.name == set.name) {
+                continue;
+            }
+            return wrong("its name is not delegated: there are no NS records of this name");
+        }
+        let Some(above) = above.filter(|above| !std::ptr::eq(*above, set)) else { continue };
         if set.kind == RecordType::NS {
             return wrong("its name is below another delegation");
         }

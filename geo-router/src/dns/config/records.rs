@@ -1,5 +1,5 @@
 //! Records of the zone that are the same for every client: certificates' authorities (CAA), mail (MX), proofs (TXT), aliases
-//! (CNAME), services (HTTPS, SVCB, SRV, TLSA), fixed addresses (A, AAAA) and delegations (NS).
+//! (CNAME), services (HTTPS, SVCB, SRV, TLSA), fixed addresses (A, AAAA) and delegations (NS, DS).
 //!
 //! Data is written as in a zone file (RFC 1035, section 5.1) and parsed by `hickory-proto`.
 //!
@@ -35,8 +35,9 @@ pub(super) fn check(written: Vec<RecordSection>, zone: &Zone<'_>) -> Result<Vec<
         let name = name.ok_or_else(|| {
             wrong("its name is not one within the zone (labels of letters, digits, '-' and '_'; \"@\" is the zone itself)")
         })?;
-        let kind = kind(&one.kind)
-            .ok_or_else(|| wrong("its type is none of A, AAAA, CAA, CNAME, HTTPS, MX, NS, SRV, SVCB, TLSA and TXT"))?;
+        let kind = kind(&one.kind).ok_or_else(|| {
+            wrong("its type is none of A, AAAA, CAA, CNAME, DS, HTTPS, MX, NS, SRV, SVCB, TLSA and TXT")
+        })?;
         zone.allows(&name, kind).map_err(wrong)?;
         let data = RData::try_from_str(kind, &one.value)
             .map_err(|error| wrong(&format!("its value cannot be read: {error}")))?;
@@ -99,8 +100,8 @@ impl Zone<'_> {
 }
 
 fn kind(text: &str) -> Option<RecordType> {
-    use RecordType::{A, AAAA, CAA, CNAME, HTTPS, MX, NS, SRV, SVCB, TLSA, TXT};
-    let all = [A, AAAA, CAA, CNAME, HTTPS, MX, NS, SRV, SVCB, TLSA, TXT];
+    use RecordType::{A, AAAA, CAA, CNAME, DS, HTTPS, MX, NS, SRV, SVCB, TLSA, TXT};
+    let all = [A, AAAA, CAA, CNAME, DS, HTTPS, MX, NS, SRV, SVCB, TLSA, TXT];
     all.into_iter().find(|kind| text.eq_ignore_ascii_case(&kind.to_string()))
 }
 

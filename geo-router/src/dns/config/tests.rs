@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::{DnsConfig, DnsConfigError, DnsSection};
+use crate::dns::create_key;
 
 const WHOLE: &str = r#"
 listen = "127.0.0.1:0"
@@ -96,6 +97,7 @@ fn a_record_that_the_zone_cannot_have_is_refused_with_the_reason() {
         let error = with_records(&records).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains("dns.records"), "{records}: {error}");
     }
+    let ds = format!("55648 13 2 {}", "B4".repeat(32));
     let [a, b] = ["a", "x.a"].map(|name| record(name, "NS", "ns.other.example."));
     for (records, why) in [
         (record("@", "NS", "ns.example."), "dns.nameservers"),
@@ -106,6 +108,9 @@ fn a_record_that_the_zone_cannot_have_is_refused_with_the_reason() {
         ([a.clone(), record("a", "TXT", "x")].join(","), "not the address of one of its name servers"),
         ([a.clone(), record("x.a", "CNAME", "b.example.")].join(","), "not the address of one of its name servers"),
         ([a.clone(), record("ns.a", "A", "192.0.2.7")].join(","), "not the address of one of its name servers"),
+        (record("a", "DS", &ds), "its name is not delegated"),
+        ([a.clone(), record("b.a", "DS", &ds)].join(","), "its name is not delegated"),
+        (record("a", "DS", "7 13 2 zz"), "cannot be read"),
         (record("a", "NS", "ns.A.meridian.test."), "has no A or AAAA record"),
         (record("a", "NS", "a.meridian.test."), "has no A or AAAA record"),
     ] {
@@ -121,6 +126,7 @@ fn a_record_that_the_zone_cannot_have_is_refused_with_the_reason() {
     assert!(error.contains("longer than 32 KiB"), "{error}");
     // The same octets inside of a label are another name.
     assert!(with_records(&record("a", "NS", "xa.meridian.test.")).is_ok());
+    assert!(with_records(&[a.clone(), record("a", "DS", &ds)].join(",")).is_ok());
     let glue = [record("a", "NS", "Ns.a.meridian.test."), record("ns.a", "AAAA", "2001:db8::7")].join(",");
     assert!(with_records(&glue).is_ok());
     let region = with_records(&record("us-east.checkin", "NS", "ns.example.")).unwrap();
@@ -181,11 +187,48 @@ fn an_invalid_value_is_refused_with_its_key() {
         ("[\"192.0.2.53\", \"2001:db8::53\"]", "[]", "dns.nameservers"),
         ("slip = 2", "slip = 101", "dns.rate_limit.slip"),
         ("nsid = ", "cookie_secret_file = \"nowhere\"\nnsid = ", "dns.cookie_secret_file"),
+        ("nsid = ", "dnssec_keys = [\"nowhere\"]\nnsid = ", "dns.dnssec_keys"),
+        ("nsid = ", "dnssec_keys = [\"~/a\"]\nnsid = ", "dns.dnssec_keys"),
         ("nsid = ", "cookie_secret_file = \"~/a\"\nnsid = ", "dns.cookie_secret_file"),
         ("key = \"dns.key\"", "key = \"\"", "dns.tls.key"),
     ] {
         assert!(WHOLE.contains(from), "{from}");
         let error = check(&WHOLE.replace(from, to)).unwrap_err();
         assert!(error.to_string().contains(key), "{to}: {error}");
+    }
+}
+
+#[test]
+fn keys_of_a_zone_are_different_private_keys_that_only_their_user_can_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let with_keys = |names: &[&str]| {
+        let paths: Vec<_> = names.iter().map(|name| at(name)).collect();
+        check(&WHOLE.replacen("nsid = ", &format!("dnssec_keys = {paths:?}\nnsid = "), 1))
+    };
+    create_key(&at("key")).unwrap();
+    assert!(create_key(&at("key")).is_err(), "a key is never written over");
+    let config = with_keys(&["key"]).unwrap();
+    let [key] = &config.keys().unwrap()[..] else { panic!("one key") };
+    assert!(key.signs && key.ds.starts_with(&format!("meridian.test. IN DS {} 13 2 ", key.tag)), "{key:?}");
+    assert!(key.dnskey.starts_with("meridian.test. IN DNSKEY 257 3 13 "), "{key:?}");
+    assert_eq!(check(WHOLE).unwrap().keys().unwrap(), []);
+
+    std::fs::write(at("text"), "no key").unwrap();
+    std::fs::write(at("other"), rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem()).unwrap();
+    std::fs::copy(at("key"), at("open")).unwrap();
+    for (name, mode) in [("text", 0o600), ("other", 0o600), ("open", 0o644)] {
+        std::fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+    for (names, why) in [
+        (&["key", "text"][..], "must hold a private key of ECDSA"),
+        (&["other"], "must hold a private key of ECDSA"),
+        (&["open"], "can be read by other users"),
+        (&["key", "key"], "the same key"),
+        (&["key"; 4], "more than 3 keys"),
+    ] {
+        let error = with_keys(names).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.to_string() == "dns.dnssec_keys" && cause.contains(why), "{names:?}: {cause}");
     }
 }

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
+use std::sync::Arc;
 
 use hickory_proto::rr::Name;
 use service::config;
 
 use super::super::cookie::{CookieSecretError, CookieSecrets};
+use super::super::dnssec::{Signer, ZoneKeyError, ZoneKeys};
 use super::names::{below, is_explanation};
 use super::zone::Zone;
 use super::{DnsConfig, DnsSection, DnsTlsConfig, MOST_REGIONS, NameserverSection, RateLimitConfig, records};
@@ -46,6 +48,12 @@ pub enum DnsConfigError {
     /// The secrets of cookies.
     #[error("dns.cookie_secret_file")]
     CookieSecrets(#[from] CookieSecretError),
+    /// The keys of a signed zone.
+    #[error("dns.dnssec_keys")]
+    ZoneKeys(#[from] ZoneKeyError),
+    /// Names that are too long together.
+    #[error("dns.zone: a name of the zone cannot be encoded")]
+    Encode(#[from] hickory_proto::ProtoError),
     /// Two items with one name.
     #[error("{key}: {name} is used twice")]
     NameTwice {
@@ -102,9 +110,14 @@ impl DnsConfig {
         let records = records::check(section.records, &names)?;
         let secrets = section.cookie_secret_file.map(|path| config::path("dns.cookie_secret_file", &path, base));
         let secrets = secrets.transpose()?;
+        let keys = section.dnssec_keys.iter().map(|path| config::path("dns.dnssec_keys", path, base));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let signer = if keys.is_empty() { None } else { Some(Arc::new(Signer::new(ZoneKeys::load(&keys)?, &zone)?)) };
         Ok(DnsConfig {
             cookie_secrets: secrets.as_deref().map_or_else(|| Ok(CookieSecrets::random()), CookieSecrets::load)?,
             cookie_secret_file: secrets,
+            dnssec_keys: keys,
+            signer,
             listen: section.listen,
             nameservers,
             records,

@@ -54,6 +54,10 @@ pub struct DnsSection {
     /// The file with the secrets of cookies, the same on all routers of an anycast set; random secrets unless it is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cookie_secret_file: Option<PathBuf>,
+    /// The files with the private keys of a signed zone, at most three: the first signs everything, the others are shown
+    /// besides while one is replaced. Without one the zone is not signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dnssec_keys: Vec<PathBuf>,
     /// TCP and TLS connections at one time.
     #[serde(default = "connections")]
     pub connections: usize,
@@ -170,6 +174,7 @@ impl DnsSection {
             regions_per_answer: regions_per_answer(),
             nsid: None,
             cookie_secret_file: None,
+            dnssec_keys: Vec::new(),
             edns_udp_size: edns_udp_size(),
             connections: connections(),
             nameservers,
