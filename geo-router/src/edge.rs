@@ -13,8 +13,8 @@
 //! - Clients' connections outlive the fleet: what is sized by it is in [`forwarding`], which follows the view.
 //!
 //! pingora was passed over, only its consistent hash is used. Its smallest forward path, without any of the rules here,
-//! took 2.27 times nginx's processor time for a GET and 2.95 for a PUT, where this edge took 2.23 and 2.51, and 88 KiB for an
-//! idle connection: more code of others, the same rules still to write, and no gain (`docs/adr/0004-hyper-at-the-edge.md`).
+//! took 2.63 times nginx's processor time for a GET and 2.68 for a PUT, where this edge took 2.20 and 2.41 in the same run, and
+//! 87 KiB for an idle connection, where this edge takes 3.4: the rules would still have to be written, for no gain (`docs/adr/0004-hyper-at-the-edge.md`).
 //!
 //! # Not here
 //! Which regions are healthy ([`crate::health`]) and which suit which client ([`crate::policy`]).
