@@ -1,6 +1,8 @@
 //! An edge in front of given nodes, without a control plane: every node counts as healthy. For measurements.
 //!
 //! `cargo run --release -p geo-router --example edge -- 127.0.0.1:8080 127.0.0.1:7080 [more nodes]`
+//!
+//! With `EDGE_TLS="127.0.0.1:8443 CERTIFICATE KEY"` it listens with TLS as well.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,13 +10,17 @@ use std::sync::Arc;
 
 use api::Position;
 use api::explanation::RegionState;
-use geo_router::edge::{EdgeConfig, EdgeMetrics, EdgeSection, EdgeServer};
+use geo_router::edge::{EdgeConfig, EdgeMetrics, EdgeSection, EdgeServer, TlsSection};
 use geo_router::fleet::{Fleet, Node, Region};
 use geo_router::location::{Database, Locator, Places};
 use geo_router::policy::{Nearest, Policy, PolicyInput};
 use geo_router::signals::Signals;
 use geo_router::view::{RegionView, View};
 use tokio::sync::watch;
+
+/// The allocator of `meridian`, otherwise the memory would be that of another program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -58,6 +64,14 @@ async fn main() -> Result<(), Failed> {
     // Idle connections are the subject of the measurement, so they must not time out.
     section.timeouts.idle_ms = 600_000;
     section.timeouts.head_ms = 600_000;
+    section.limits.connections_per_client = section.limits.connections;
+    if let Ok(tls) = std::env::var("EDGE_TLS") {
+        let [listen, certificate, key] = tls.split(' ').collect::<Vec<_>>()[..] else {
+            return Err("EDGE_TLS is an address, a certificate and a key".into());
+        };
+        let listen = listen.parse::<SocketAddr>()?.into();
+        section.tls = Some(TlsSection { listen, certificate: certificate.into(), key: key.into() });
+    }
     let config = EdgeConfig::check(section, Path::new("/"))?;
     let server = EdgeServer::start(config, views, metrics, stopping).await?;
     println!("{}", server.address());

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use pingora_ketama::{Bucket, Continuum};
 use rand::seq::SliceRandom as _;
 use siphasher::sip::SipHasher13;
+use smallvec::{SmallVec, smallvec};
 
 use super::config::Balance;
 use crate::fleet::{Fleet, Node, NodeId, Region, RegionIndex};
@@ -34,6 +35,9 @@ pub(super) struct HashKeys<'a> {
 pub fn venue(path: &str) -> Option<&str> {
     path.strip_prefix("/v1/venues/")?.split('/').next().filter(|venue| !venue.is_empty())
 }
+
+/// The nodes of a region in the order in which they are tried.
+pub(super) type Order = SmallVec<[usize; 4]>;
 
 /// One region's nodes.
 struct Nodes {
@@ -81,10 +85,10 @@ impl Balancer {
 
     /// All nodes of a region, in the order in which they should be tried.
     #[must_use]
-    pub(super) fn order(&self, region: RegionIndex, asked: &HashKeys<'_>) -> Vec<usize> {
+    pub(super) fn order(&self, region: RegionIndex, asked: &HashKeys<'_>) -> Order {
         let nodes = &self.regions[region.at()];
         if nodes.weights.len() == 1 {
-            return vec![0];
+            return smallvec![0];
         }
         match self.how {
             Balance::RoundRobin => nodes.in_turn(),
@@ -124,16 +128,16 @@ impl Nodes {
         }
     }
 
-    fn from(&self, first: usize) -> Vec<usize> {
+    fn from(&self, first: usize) -> Order {
         let count = self.weights.len();
         (0..count).map(|step| (first + step) % count).collect()
     }
 
-    fn in_turn(&self) -> Vec<usize> {
+    fn in_turn(&self) -> Order {
         self.from(self.turn.fetch_add(1, Ordering::Relaxed) % self.weights.len())
     }
 
-    fn weighted(&self) -> Vec<usize> {
+    fn weighted(&self) -> Order {
         let mut credit = self.credit.lock();
         let mut all = 0;
         let mut best = 0;
@@ -150,7 +154,7 @@ impl Nodes {
         self.from(best)
     }
 
-    fn least_busy(&self) -> Vec<usize> {
+    fn least_busy(&self) -> Order {
         // Nodes with equal load are taken in turn.
         let mut order = self.in_turn();
         let load = |node: usize| self.busy[node].load(Ordering::Relaxed) as f64 + 1.0;
@@ -160,13 +164,13 @@ impl Nodes {
         order
     }
 
-    fn by_chance(&self) -> Vec<usize> {
+    fn by_chance(&self) -> Order {
         let mut order = self.from(0);
         order.shuffle(&mut rand::rng());
         order
     }
 
-    fn by_client(&self, client: IpAddr) -> Vec<usize> {
+    fn by_client(&self, client: IpAddr) -> Order {
         let key = prefix(client).to_be_bytes();
         let score = |node: usize| rendezvous::score(hash(self.names[node], &key), f64::from(self.weights[node]));
         let mut order = self.from(0);
@@ -174,10 +178,10 @@ impl Nodes {
         order
     }
 
-    fn by_venue(&self, venue: &str) -> Vec<usize> {
+    fn by_venue(&self, venue: &str) -> Order {
         let Some((ring, addresses)) = &self.ring else { return self.from(0) };
         let count = addresses.len();
-        let mut order = Vec::with_capacity(count);
+        let mut order = Order::with_capacity(count);
         for address in ring.node_iter(venue.as_bytes()) {
             if let Some(node) = addresses.iter().position(|one| one == address)
                 && !order.contains(&node)
@@ -223,7 +227,7 @@ mod tests {
     fn orders(balancer: &Balancer, count: u32) -> Vec<Vec<usize>> {
         let order = |number| {
             let (client, venue) = asked(number);
-            balancer.order(REGION, &HashKeys { client, venue: Some(&venue) })
+            balancer.order(REGION, &HashKeys { client, venue: Some(&venue) }).into_vec()
         };
         (0..count).map(order).collect()
     }

@@ -23,11 +23,12 @@ use hyper::body::Incoming;
 use hyper::header::{IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use self::attempt::{Attempt, Plan};
 use super::Edge;
-use super::balance::HashKeys;
+use super::balance::{HashKeys, Order};
 use super::body::Prepared;
 use super::budget::RetryToken;
 use super::exclusion::{Permit, Witness};
@@ -76,8 +77,9 @@ struct ForwardState {
     /// How long one node may be silent.
     silence_limit: Duration,
     attempts: u32,
-    tried: Vec<NodeId>,
-    orders: Vec<Option<Vec<usize>>>,
+    tried: SmallVec<[NodeId; 4]>,
+    /// The order of the nodes of each region that was reached, once it is drawn.
+    orders: SmallVec<[(RegionIndex, Order); 1]>,
     last: Option<AttemptOutcome>,
     /// Another attempt needs a token of the budget.
     costs_a_token: bool,
@@ -123,8 +125,8 @@ impl Sending<'_> {
             until: Instant::now() + self.edge.config.timeouts.request + waits,
             silence_limit: self.edge.config.timeouts.answer + waits,
             attempts: 0,
-            tried: Vec::new(),
-            orders: vec![None; self.now.view.regions.len()],
+            tried: SmallVec::new(),
+            orders: SmallVec::new(),
             last: None,
             costs_a_token: false,
             paid: None,
@@ -188,9 +190,13 @@ impl Sending<'_> {
     }
 
     /// The order in which the nodes of a region are tried, the same for the whole request.
-    fn order(&self, region: RegionIndex, progress: &mut ForwardState) -> Vec<usize> {
-        let order = || self.now.tables.balancer.order(region, &self.asked);
-        progress.orders[region.at()].get_or_insert_with(order).clone()
+    fn order(&self, region: RegionIndex, progress: &mut ForwardState) -> Order {
+        if let Some((_, order)) = progress.orders.iter().find(|(drawn, _)| *drawn == region) {
+            return order.clone();
+        }
+        let order = self.now.tables.balancer.order(region, &self.asked);
+        progress.orders.push((region, order.clone()));
+        order
     }
 
     /// Tries a node, if the pass has it try that node; if the node is slow, another one beside it.

@@ -13,6 +13,9 @@
 /// Longest line that matters: a field's name, a length or a chunk's size.
 const MOST: usize = 64;
 
+/// The first bytes of HTTP/2's preface.
+const H2: &[u8] = b"PRI ";
+
 /// The position in the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
@@ -68,12 +71,24 @@ impl Framing {
         Framing { at: At::Lost, ..Framing::http1() }
     }
 
+    /// Whether all that was read belongs to whole requests.
+    pub(super) fn is_between_requests(&self) -> bool {
+        self.at == At::Start && self.line.is_empty()
+    }
+
     /// Reads the bytes, and makes a forbidden field's name invalid.
     pub fn watch(&mut self, mut bytes: &mut [u8]) {
         while !bytes.is_empty() {
             let read = match self.at {
                 At::Lost => return,
                 At::Body(left) | At::Chunk(left) => self.skip(left, bytes.len()),
+                // Only the end of these lines matters.
+                At::Value(Field::Coding | Field::Upgrade | Field::Other) | At::ChunkExtension if bytes[0] != b'\n' => {
+                    memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())
+                }
+                At::Start if self.line.len() >= H2.len() && bytes[0] != b'\n' => {
+                    memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())
+                }
                 _ => {
                     self.byte(&mut bytes[0]);
                     1
@@ -142,7 +157,7 @@ impl Framing {
 
     fn start(&mut self) {
         // HTTP/2's preface.
-        let other = self.line.starts_with(b"PRI ");
+        let other = self.line.starts_with(H2);
         *self = Framing { at: if other { At::Lost } else { At::Name }, ..Framing::http1() };
     }
 

@@ -12,6 +12,7 @@ use hyper::header::{
     self, CONNECTION, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
 };
 use service::request_id::REQUEST_ID;
+use smallvec::SmallVec;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -59,27 +60,34 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
+    remove(headers, is_hop_by_hop);
+}
+
+/// Removes the fields with such a name. Most heads have few of them, so one walk is cheaper than a look-up for each name.
+fn remove(headers: &mut HeaderMap, is_gone: impl Fn(&HeaderName) -> bool) {
+    let gone: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| is_gone(name)).cloned().collect();
+    for name in gone {
         headers.remove(name);
     }
+}
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    HOP_BY_HOP.contains(name)
+}
+
+/// Whether a field ends at the edge on the way to a node.
+fn ends_here(name: &HeaderName) -> bool {
+    // The edge has asked for the body itself, and does not use trailers.
+    [EXPECT, TRAILER, FORWARDED].contains(name)
+        || ADDRESSES.contains(&name.as_str())
+        || name.as_str().starts_with("x-forwarded-")
 }
 
 /// Prepares a request's head for a node. The code that sends the body sets its framing.
 pub fn request(headers: &mut HeaderMap, scheme: &str, via: &HeaderValue, id: &HeaderValue) {
     let trailers = wants_trailers(headers);
     strip_hop_by_hop(headers);
-    // The edge has asked for the body itself, and does not use trailers.
-    headers.remove(EXPECT);
-    headers.remove(TRAILER);
-    headers.remove(FORWARDED);
-    for name in ADDRESSES {
-        headers.remove(name);
-    }
-    let forwarded: Vec<HeaderName> =
-        headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")).cloned().collect();
-    for name in forwarded {
-        headers.remove(name);
-    }
+    remove(headers, ends_here);
     if trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }

@@ -38,6 +38,8 @@ pub struct EdgeMetrics {
     pub connections: IntGauge,
     /// Connections that this router refused or closed, by listener and reason.
     pub ended: EndedConnections,
+    /// Connections that hold no buffers, because nothing is on its way.
+    pub resting: IntGauge,
     /// Connections that were upgraded and are open.
     pub upgraded: IntGauge,
     /// TLS handshakes that failed.
@@ -113,6 +115,7 @@ impl EdgeMetrics {
                 "Requests of clients whose location is unknown, so that a stable hash chose their region",
             )?,
             connections: gauge("connections", "Client connections that are open")?,
+            resting: gauge("resting_connections", "Client connections without buffers: nothing is on its way on them")?,
             upgraded: gauge("upgraded_connections", "Upgraded connections that are open")?,
             handshakes_failed: counter("tls_handshakes_failed_total", "TLS handshakes that failed")?,
             broke_off: counter("answers_broken_off_total", "Answers that broke off after their head was sent")?,

@@ -1,5 +1,8 @@
 //! Connections to nodes: HTTP/1.1 over what the [`Connector`] gives, kept open between requests.
 //!
+//! The task of a request drives the connection that it uses: a task for each connection would be two more wake-ups for each
+//! request.
+//!
 //! hyper-util's pooled client hides what the retry rules need to know: whether a request was sent at all, and whether
 //! the connection had been used before. Therefore this file has its own pool around hyper's connection.
 //!
@@ -8,8 +11,11 @@
 //! - A connection whose certificate was verified by files that have changed since serves no further request.
 //! - A request on a connection that its node had already closed was never sent: it continues on another connection.
 
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
@@ -19,7 +25,9 @@ use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use prometheus::IntCounter;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::unconstrained;
 
+use super::alarms::{Alarms, Wait};
 use super::balance::Balancer;
 use super::body::{Outgoing, UploadProgress};
 use super::problem::Problem;
@@ -62,8 +70,56 @@ pub(super) enum SendError {
     Silent,
 }
 
-struct Idle {
+/// One connection.
+struct Link {
     sender: SendRequest<Outgoing>,
+    driver: Driver,
+}
+
+/// What reads and writes on a connection.
+enum Driver {
+    /// The task that uses it.
+    User(Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>),
+    /// A task of its own.
+    Task,
+    /// It has ended.
+    Ended,
+}
+
+impl Link {
+    /// Reads and writes what there is.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Driver::User(connection) = &mut self.driver
+            && let Poll::Ready(ended) = connection.as_mut().poll(cx)
+        {
+            self.driver = Driver::Ended;
+            log_end(ended);
+        }
+    }
+
+    /// Gives the connection a task, which ends when the sender and the answer's body are gone, or when the node closes.
+    fn detach(&mut self) {
+        match std::mem::replace(&mut self.driver, Driver::Task) {
+            Driver::User(connection) => drop(tokio::spawn(async move { log_end(connection.await) })),
+            driver => self.driver = driver,
+        }
+    }
+
+    /// Whether it can take a request now.
+    fn is_ready(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.sender.is_ready()
+    }
+}
+
+fn log_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection to a node broke");
+    }
+}
+
+struct Idle {
+    link: Link,
     since: Instant,
     /// How its certificate was verified; `None` for plain HTTP.
     trusted: Option<Arc<Trusted>>,
@@ -116,59 +172,54 @@ impl Pool {
         let failed = SendError::Connect;
         let trusted = at.server_name().map(|_| connector.trusted()).transpose();
         let trusted = trusted.map_err(|error| failed(error.into()))?;
-        if !fresh && let Some(sender) = self.idle_one(node, trusted.as_ref()) {
-            return Ok(self.lease(node, sender, trusted, true));
+        if !fresh && let Some(link) = self.idle_one(node, trusted.as_ref()) {
+            return Ok(self.lease(node, link, trusted, true));
         }
-        let stream = connector.connect(at, Purpose::Requests, self.connect).await.map_err(failed)?;
+        // Boxed, because most requests find a connection.
+        let stream = Box::pin(connector.connect(at, Purpose::Requests, self.connect)).await.map_err(failed)?;
         self.connects.inc();
-        let sender = match stream {
+        let link = match stream {
             NodeStream::Plain(stream) => speak(stream).await,
             NodeStream::Tls(stream) => speak(stream).await,
         };
-        let sender = sender.map_err(|error| failed(ConnectError::Tcp(std::io::Error::other(error))))?;
-        Ok(self.lease(node, sender, trusted, false))
+        let link = link.map_err(|error| failed(ConnectError::Tcp(std::io::Error::other(error))))?;
+        Ok(self.lease(node, link, trusted, false))
     }
 
-    fn idle_one(&self, node: NodeId, trusted: Option<&Arc<Trusted>>) -> Option<SendRequest<Outgoing>> {
+    fn idle_one(&self, node: NodeId, trusted: Option<&Arc<Trusted>>) -> Option<Link> {
         let is_trusted = |idle: &Idle| idle.trusted.as_ref().map(Arc::as_ptr) == trusted.map(Arc::as_ptr);
         let mut slot = self.slot(node).lock();
-        while let Some(idle) = slot.pop() {
-            if idle.sender.is_ready() && idle.since.elapsed() < IDLE && is_trusted(&idle) {
-                return Some(idle.sender);
+        while let Some(mut idle) = slot.pop() {
+            if idle.since.elapsed() < IDLE && is_trusted(&idle) && idle.link.is_ready() {
+                return Some(idle.link);
             }
         }
         None
     }
 
-    fn lease(&self, node: NodeId, sender: SendRequest<Outgoing>, trusted: Option<Arc<Trusted>>, reused: bool) -> Lease {
+    fn lease(&self, node: NodeId, link: Link, trusted: Option<Arc<Trusted>>, reused: bool) -> Lease {
         let busy = Arc::clone(self.balancer.busy(node));
         busy.fetch_add(1, Ordering::Relaxed);
-        Lease { slot: Arc::clone(self.slot(node)), busy, sender: Some(sender), trusted, reused }
+        Lease { slot: Arc::clone(self.slot(node)), busy, link: Some(link), trusted, reused }
     }
 
     /// Closes connections that were idle for too long. To be called every few seconds.
     pub(super) fn sweep(&self) {
         for slot in self.idle.iter().flatten() {
             let mut slot = slot.lock();
-            slot.retain(|idle| idle.since.elapsed() < IDLE && !idle.sender.is_closed());
+            slot.retain_mut(|idle| idle.since.elapsed() < IDLE && idle.link.is_ready());
             slot.shrink_to(16);
         }
     }
 }
 
 /// Speaks HTTP on a connection.
-async fn speak<S>(stream: S) -> hyper::Result<SendRequest<Outgoing>>
+async fn speak<S>(stream: S) -> hyper::Result<Link>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new().handshake(TokioIo::new(stream)).await?;
-    // The task ends when the sender and the answer's body are gone, or when the node closes.
-    tokio::spawn(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            tracing::debug!(%error, "a connection to a node broke");
-        }
-    });
-    Ok(sender)
+    Ok(Link { sender, driver: Driver::User(Box::pin(connection.with_upgrades())) })
 }
 
 /// One connection in use. It is closed if this is dropped without [`give_back`](Self::give_back).
@@ -176,7 +227,7 @@ pub(super) struct Lease {
     slot: Slot,
     /// Requests under way at the node.
     busy: Arc<AtomicUsize>,
-    sender: Option<SendRequest<Outgoing>>,
+    link: Option<Link>,
     trusted: Option<Arc<Trusted>>,
     reused: bool,
 }
@@ -187,16 +238,29 @@ impl Lease {
         &mut self,
         request: Request<Outgoing>,
         progress: Option<UploadProgress>,
-        silence_limit: Duration,
+        (alarms, silence_limit): (&Alarms, Duration),
     ) -> Result<Response<Incoming>, SendError> {
-        let Some(sender) = &mut self.sender else { return Err(SendError::NeverLeft(Box::new(request.into_body()))) };
-        let answer = sender.try_send_request(request);
-        tokio::pin!(answer);
+        let Some(link) = &mut self.link else { return Err(SendError::NeverLeft(Box::new(request.into_body()))) };
+        if progress.is_some() {
+            // The body goes on while nothing reads the answer.
+            link.detach();
+        }
+        let mut answer = pin!(unconstrained(link.sender.try_send_request(request)));
+        let mut answer = poll_fn(|cx| match &link.driver {
+            Driver::Task => answer.as_mut().poll(cx),
+            Driver::User(_) | Driver::Ended => {
+                link.drive(cx);
+                // Only driving brings the answer, so it wakes nothing. The budget of the task must not hide that the
+                // answer is there, hence `unconstrained`.
+                answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+            }
+        });
         let mut seen = progress.as_ref().map(UploadProgress::pieces);
         let result = loop {
-            match tokio::time::timeout(silence_limit, &mut answer).await {
-                Ok(result) => break result,
-                Err(_) => {
+            let deadline = tokio::time::Instant::now() + silence_limit;
+            match alarms.until(Wait::Answer, deadline, &mut answer).await {
+                Some(result) => break result,
+                None => {
                     let now = progress.as_ref().map(UploadProgress::pieces);
                     let client_is_slow = progress.as_ref().is_some_and(UploadProgress::waits_for_client);
                     if now == seen && !client_is_slow {
@@ -213,25 +277,38 @@ impl Lease {
         })
     }
 
+    /// Reads and writes what there is, for the body of the answer.
+    pub(super) fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(link) = &mut self.link {
+            link.drive(cx);
+        }
+    }
+
+    /// Lets the connection become something else than HTTP.
+    pub(super) fn detach(&mut self) {
+        self.link.iter_mut().for_each(Link::detach);
+    }
+
     /// Returns the connection to the pool after the whole answer was read.
     pub(super) fn give_back(mut self) {
-        let Some(mut sender) = self.sender.take() else { return };
-        if sender.is_ready() {
-            self.put(sender);
-        } else if !sender.is_closed() {
+        let Some(mut link) = self.link.take() else { return };
+        if link.is_ready() {
+            self.put(link);
+        } else if !link.sender.is_closed() {
             // The last piece of the request may still be on its way.
+            link.detach();
             tokio::spawn(async move {
-                if let Ok(Ok(())) = tokio::time::timeout(SETTLE, sender.ready()).await {
-                    self.put(sender);
+                if let Ok(Ok(())) = tokio::time::timeout(SETTLE, link.sender.ready()).await {
+                    self.put(link);
                 }
             });
         }
     }
 
-    fn put(&self, sender: SendRequest<Outgoing>) {
+    fn put(&self, link: Link) {
         let mut slot = self.slot.lock();
         if slot.len() < MOST_IDLE {
-            slot.push(Idle { sender, since: Instant::now(), trusted: self.trusted.clone() });
+            slot.push(Idle { link, since: Instant::now(), trusted: self.trusted.clone() });
         }
     }
 }

@@ -18,8 +18,8 @@ use tokio::time::Sleep;
 
 use super::body::Cut;
 use super::cache::Filling;
+use super::connection::UnderWay;
 use super::exclusion::{CLIENT_IS_SLOW, Witness};
-use super::listen::UnderWay;
 use super::pool::Lease;
 use super::streams::{self, Boundary, UntilEnd};
 
@@ -82,6 +82,10 @@ pub(super) struct Relay {
     /// When the client last took something or was waiting.
     taken: Instant,
     stream: Option<Stream>,
+    /// hyper may not have written what came last.
+    is_unsent: bool,
+    /// The end of the body, held back until what came before it is written.
+    broken: Option<hyper::Error>,
 }
 
 /// A stream of events that the edge may end.
@@ -101,8 +105,19 @@ impl Relay {
     ) -> Relay {
         let lease = Some(lease);
         let taken = Instant::now();
-        let mut relay =
-            Relay { body, lease, filling: None, idle, timer: None, broke_off, witness, taken, stream: None };
+        let mut relay = Relay {
+            body,
+            lease,
+            filling: None,
+            idle,
+            timer: None,
+            broke_off,
+            witness,
+            taken,
+            stream: None,
+            is_unsent: true,
+            broken: None,
+        };
         relay.end_if_ended();
         relay
     }
@@ -155,11 +170,21 @@ impl Relay {
         if let Poll::Ready(last) = self.poll_farewell(cx) {
             return Poll::Ready(last.map(Ok));
         }
-        let waited = self.taken.elapsed();
-        self.taken = Instant::now();
-        let cut = match Pin::new(&mut self.body).poll_frame(cx) {
+        let now = Instant::now();
+        let waited = now.saturating_duration_since(self.taken);
+        self.taken = now;
+        if let Some(lease) = &mut self.lease {
+            lease.drive(cx);
+        }
+        let came = match self.broken.take() {
+            Some(error) => Poll::Ready(Some(Err(error))),
+            None => Pin::new(&mut self.body).poll_frame(cx),
+        };
+        let was_unsent = std::mem::replace(&mut self.is_unsent, false);
+        let cut = match came {
             Poll::Ready(Some(Ok(frame))) => {
                 self.timer = None;
+                self.is_unsent = true;
                 if let (Some(stream), Some(data)) = (&mut self.stream, frame.data_ref()) {
                     stream.boundary.pass(data);
                 }
@@ -177,6 +202,12 @@ impl Relay {
             Poll::Ready(None) => {
                 self.end();
                 return Poll::Ready(None);
+            }
+            // hyper writes what it has before it asks again, and nothing of it after an error.
+            Poll::Ready(Some(Err(error))) if was_unsent => {
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             Poll::Ready(Some(Err(error))) => Cut::Broke(error),
             Poll::Pending => {

@@ -1,5 +1,6 @@
 //! Serves one request from its head to its answer: checks and counts it, and answers it from the cache or by a node.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,10 +19,10 @@ use service::unread::Watched;
 use super::balance::{HashKeys, happens, venue};
 use super::body::{Prepared, prepare};
 use super::cache::{self, Cache, Flight, LookupResult, Stored, Turn};
+use super::connection::{Connection, UnderWay};
 use super::exclusion::Witness;
 use super::forward::{Answered, Sending};
 use super::forwarding::Tables;
-use super::listen::{Connection, UnderWay};
 use super::problem::{Kind, Problem, closes};
 use super::relay::{Answer, Origin, Relay};
 use super::sticky::Cookies;
@@ -58,12 +59,12 @@ fn limited(detail: &'static str, wait: Duration) -> Problem {
 }
 
 impl Edge {
-    /// Answers a request.
+    /// Answers a request. It never fails, and is a `Result` because hyper's services are.
     pub(super) async fn serve(
         self: Arc<Self>,
         connection: Arc<Connection>,
         request: Request<Incoming>,
-    ) -> Response<Watched<Logged<Answer>>> {
+    ) -> Result<Response<Watched<Logged<Answer>>>, Infallible> {
         let (parts, body) = request.into_parts();
         let under_way = UnderWay::begin(connection.clone(), parts.version);
         let (version, head) = (parts.version, parts.method == Method::HEAD);
@@ -105,7 +106,7 @@ impl Edge {
         if self.stops() && version != Version::HTTP_2 && response.status() != StatusCode::SWITCHING_PROTOCOLS {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        response.map(|origin| connection.reader.watch(Logged::new(Answer::new(origin, under_way), entry)))
+        Ok(response.map(|origin| connection.reader.watch(Logged::new(Answer::new(origin, under_way), entry))))
     }
 
     async fn handle(
@@ -146,7 +147,7 @@ impl Edge {
         parts.headers.remove(CONTENT_LENGTH);
         let admitted = Admitted { connection, trace, parts, client, cookies, sticky: None, websocket };
         let limits = &self.config.limits;
-        let body = prepare(body, self.config.retry.buffer, limits, &self.config.timeouts)
+        let body = prepare(body, self.config.retry.buffer, limits, (&self.alarms, &self.config.timeouts))
             .await
             .inspect_err(|_| self.metrics.refused("body"))?;
         let mut response = match &self.cache {

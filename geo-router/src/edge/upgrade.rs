@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::Edge;
-use super::listen::Connection;
+use super::connection::Connection;
 use super::metrics::Counted;
 use super::pool::Lease;
 
@@ -21,7 +21,14 @@ use super::pool::Lease;
 const PIECE: usize = 8 * 1024;
 
 /// Joins a client's connection and a node's until one of them ends.
-pub(super) fn tunnel(edge: &Arc<Edge>, connection: Arc<Connection>, client: OnUpgrade, node: OnUpgrade, lease: Lease) {
+pub(super) fn tunnel(
+    edge: &Arc<Edge>,
+    connection: Arc<Connection>,
+    client: OnUpgrade,
+    node: OnUpgrade,
+    mut lease: Lease,
+) {
+    lease.detach();
     let (idle, killed) = (edge.config.timeouts.answer_idle, edge.kill.clone());
     let counted = Counted::new(&edge.metrics.upgraded);
     edge.tunnels.spawn(async move {

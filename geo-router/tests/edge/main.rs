@@ -16,6 +16,7 @@ mod http2;
 mod limits;
 mod outliers;
 mod overload;
+mod resting;
 mod routing;
 mod smuggling;
 mod streaming;

@@ -16,11 +16,12 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
 use super::Cut;
+use crate::edge::alarms::{Alarms, Wait};
 use crate::edge::config::{Limits, Timeouts};
 use crate::edge::problem::{Kind, Problem};
 
 /// A body on its way to a node.
-pub(in crate::edge) type Outgoing = Either<Full<Bytes>, Streamed>;
+pub(in crate::edge) type Outgoing = Either<Full<Bytes>, Box<Streamed>>;
 
 /// A request's body before it is sent.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Prepared {
             }
             Prepared::Once(streamed) => {
                 let progress = streamed.progress.clone();
-                (Either::Right(*streamed), Some(progress))
+                (Either::Right(streamed), Some(progress))
             }
             Prepared::Gone => (Either::Left(Full::default()), None),
         }
@@ -70,7 +71,7 @@ impl Prepared {
     /// Takes the body of an attempt that was never sent back.
     pub(in crate::edge) fn give_back(&mut self, body: Outgoing) {
         if let Either::Right(streamed) = body {
-            *self = Prepared::Once(Box::new(streamed));
+            *self = Prepared::Once(streamed);
         }
     }
 }
@@ -80,7 +81,7 @@ pub(in crate::edge) async fn prepare(
     mut body: Incoming,
     buffer: usize,
     limits: &Limits,
-    timeouts: &Timeouts,
+    (alarms, timeouts): (&Alarms, &Timeouts),
 ) -> Result<Prepared, Problem> {
     let hint = body.size_hint();
     if hint.lower() > limits.body {
@@ -95,11 +96,11 @@ pub(in crate::edge) async fn prepare(
         let until = Instant::now() + timeouts.body;
         loop {
             let deadline = until.min(Instant::now() + timeouts.body_idle);
-            let frame = match tokio::time::timeout_at(deadline, body.frame()).await {
-                Err(_) => return Err(slow()),
-                Ok(None) => return Ok(Prepared::Whole(join(kept, size))),
-                Ok(Some(Err(_))) => return Err(broke_off()),
-                Ok(Some(Ok(frame))) => frame,
+            let frame = match alarms.until(Wait::Body, deadline, body.frame()).await {
+                None => return Err(slow()),
+                Some(None) => return Ok(Prepared::Whole(join(kept, size))),
+                Some(Some(Err(_))) => return Err(broke_off()),
+                Some(Some(Ok(frame))) => frame,
             };
             // Trailers are dropped, because a field that comes after the body must never count as a field of the head.
             let Ok(data) = frame.into_data() else { continue };

@@ -8,14 +8,19 @@
 //! # Not here
 //! Whether there is another attempt: [`super`].
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::future::{Either, select};
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, StatusCode};
 use tokio::time::Instant;
 
 use super::{Answered, Sending};
+use crate::edge::alarms::Wait;
 use crate::edge::body::Prepared;
 use crate::edge::budget::RetryToken;
 use crate::edge::exclusion::Permit;
@@ -25,6 +30,9 @@ use crate::edge::retry::AttemptOutcome;
 use crate::edge::{streams, told};
 use crate::fleet::{NodeId, RegionIndex};
 use crate::signals::Observed;
+
+/// How long an attempt waits before it is watched whether its node is lost. Most are answered before.
+const WATCH_AFTER: Duration = Duration::from_millis(50);
 
 /// Where and how an attempt is made.
 pub(super) struct Plan {
@@ -70,15 +78,20 @@ impl Sending<'_> {
             paid: None,
         };
         let may_leave = self.is_idempotent() && attempt.body.is_kept();
-        let exchange = self.exchange(&plan, &mut attempt);
-        let ((outcome, answered), paid) = if may_leave {
-            tokio::select! {
-                biased;
-                exchanged = exchange => (exchanged, None),
-                token = self.lost(&plan) => ((AttemptOutcome::Lost, None), Some(token)),
+        let ((outcome, answered), paid) = {
+            let mut exchange = pin!(self.exchange(&plan, &mut attempt));
+            if may_leave {
+                match self.edge.alarms.until(Wait::Watch, begun + WATCH_AFTER, exchange.as_mut()).await {
+                    Some(exchanged) => (exchanged, None),
+                    // Boxed, because few requests get here.
+                    None => match select(exchange, Box::pin(self.lost(&plan))).await {
+                        Either::Left((exchanged, _)) => (exchanged, None),
+                        Either::Right((token, _)) => ((AttemptOutcome::Lost, None), Some(token)),
+                    },
+                }
+            } else {
+                (exchange.await, None)
             }
-        } else {
-            (exchange.await, None)
         };
         if answered.is_some() {
             self.now.tables.upstream[node.region.at()].observe(begun.elapsed().as_secs_f64());
@@ -135,7 +148,7 @@ impl Sending<'_> {
                     .headers_mut()
                     .insert(HOST, HeaderValue::try_from(address).unwrap_or(HeaderValue::from_static("")));
             }
-            let error = match lease.send(request, uploaded, plan.silence_limit).await {
+            let error = match lease.send(request, uploaded, (&self.edge.alarms, plan.silence_limit)).await {
                 Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS && !self.websocket => {
                     return (AttemptOutcome::Broke, None);
                 }
@@ -172,13 +185,23 @@ impl Sending<'_> {
     }
 }
 
+/// The whole body of a problem, of a connection that is driven meanwhile.
+async fn read(Answered { response, lease, .. }: &mut Answered) -> hyper::Result<Bytes> {
+    let mut read = pin!(told::read(response));
+    poll_fn(|cx| {
+        lease.drive(cx);
+        read.as_mut().poll(cx)
+    })
+    .await
+}
+
 /// The outcome of an answer. Of some problems the body decides, which is read then.
 async fn told(mut answered: Answered, plan: &Plan) -> Exchanged {
     let status = answered.response.status();
     let is_second_404 = status == StatusCode::NOT_FOUND && plan.unknown_in.is_some();
     let told = match told::in_head(&answered.response) {
         None if !is_second_404 && told::may_be(&answered.response) => {
-            match tokio::time::timeout(plan.silence_limit, told::read(&mut answered.response)).await {
+            match Box::pin(tokio::time::timeout(plan.silence_limit, read(&mut answered))).await {
                 Ok(Ok(body)) => {
                     let told = told::in_body(&body);
                     answered.read = Some(body);

@@ -18,10 +18,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use hyper::header::{ACCEPT, HeaderMap};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::attempt::Attempt;
 use super::{Choice, ForwardState, Sending, Step};
+use crate::edge::alarms::Wait;
 use crate::edge::budget::RetryToken;
 use crate::edge::expected_wait::expected_wait;
 use crate::edge::passes::Pass;
@@ -69,7 +70,7 @@ impl Sending<'_> {
         progress: &mut ForwardState,
     ) -> Step {
         let begun = Instant::now();
-        if let Ok(attempt) = timeout(delay, first.as_mut()).await {
+        if let Some(attempt) = self.edge.alarms.until(Wait::Hedge, begun + delay, first.as_mut()).await {
             return self.fold(attempt, token, progress);
         }
         let Some((hedge_token, hedge)) = self.hedge(ranking, progress) else {
