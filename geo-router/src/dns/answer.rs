@@ -222,6 +222,7 @@ fn resolve<'a>(question: &Question<'_>, subnet: Option<ClientSubnet>, from: IpAd
             let set = sets.iter().find(|(known, _)| *known == kind || *known == TYPE_CNAME);
             set.map_or_else(|| negative(Rcode::NoError), |(_, set)| kept(set))
         }
+        (NameRecords::Explain, TYPE_TXT) if !answers.explains_to(from) => Reply::refusal(Rcode::Refused),
         (NameRecords::Explain, TYPE_TXT) => {
             let client = Client::of(subnet, from);
             let records = Records::Made(answers.explanation(client.address, client.source));

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use hickory_proto::ProtoError;
 use hickory_proto::rr::rdata::{HINFO, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
+use ipnetwork::IpNetwork;
 
 use super::config::{DnsConfig, EXPLAIN, MOST_REGIONS, StaticRecords};
 use super::cookie::CookieSecrets;
@@ -84,6 +85,7 @@ pub struct Answers {
     /// The name that says which server answers; empty if it is not told.
     pub(super) nsid: Box<[u8]>,
     pub(super) cookie_secrets: CookieSecrets,
+    explain_to: Option<Vec<IpNetwork>>,
     /// `None` if the zone is not signed.
     pub(super) signer: Option<Arc<Signer>>,
     /// The signature of the SOA record of a negative answer, without its owner.
@@ -146,6 +148,7 @@ impl Answers {
             udp_size: config.edns_udp_size,
             nsid: config.nsid.as_bytes().into(),
             cookie_secrets: config.cookie_secrets.clone(),
+            explain_to: config.explain_to.clone(),
             signer: None,
             negative_signature: Vec::new(),
             nsec_ttl: config.negative_ttl.min(config.static_ttl),
@@ -180,6 +183,11 @@ impl Answers {
             label += usize::from(name[label]) + 1;
         }
         (label == at && name[at..] == *self.apex).then_some(at)
+    }
+
+    /// Whether a client at this address may ask for explanations.
+    pub(super) fn explains_to(&self, from: IpAddr) -> bool {
+        self.explain_to.as_ref().is_none_or(|networks| networks.iter().any(|network| network.contains(from)))
     }
 
     /// The explanation as a TXT record; not to be kept, because it is about this very moment.

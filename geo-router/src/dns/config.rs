@@ -83,6 +83,8 @@ pub struct DnsConfig {
     pub(crate) dnssec_keys: Vec<PathBuf>,
     /// `None` if the zone is not signed.
     pub(crate) signer: Option<Arc<Signer>>,
+    /// The networks whose queries for explanations are answered; `None` stands for all of them.
+    pub(crate) explain_to: Option<Vec<IpNetwork>>,
     /// The rate limit per network.
     pub rate_limit: RateLimitConfig,
     /// TCP and TLS connections at one time, over all clients.

@@ -223,6 +223,28 @@ fn the_zone_itself_may_be_the_service() {
     assert_eq!(resolve("nowhere.meridian.test", A).metadata.response_code, ResponseCode::NXDomain);
 }
 
+/// The address that asks decides, not the client's subnet, which anybody can make up.
+#[test]
+fn explanations_may_be_for_some_networks_only() {
+    let client = craft::subnet(1, 24, 0, &[10, 1, 2]);
+    for (to, from, is_answered) in [
+        ("['10.0.0.0/8']", IpAddr::from([10, 9, 9, 9]), true),
+        ("['10.0.0.0/8']", [192, 0, 2, 1].into(), false),
+        ("['2001:db8::/32']", "2001:db8::1".parse().unwrap(), true),
+        ("[]", [10, 9, 9, 9].into(), false),
+    ] {
+        let config = world::config(&format!("explain_to = {to}"));
+        let answers = Answers::build(&config, world::view(UP, 30), world::TIME).unwrap();
+        let code = |kind: u16| {
+            let (_, octets) =
+                ask(&answers, from, &craft::edns("explain.checkin.meridian.test", kind, &client)).unwrap();
+            Message::from_vec(&octets).unwrap().metadata.response_code
+        };
+        let expected = if is_answered { ResponseCode::NoError } else { ResponseCode::Refused };
+        assert_eq!((code(TXT), code(A)), (expected, ResponseCode::NoError), "{to} {from}");
+    }
+}
+
 #[tokio::test]
 async fn every_transport_says_the_same() {
     let files = streams::certificate();

@@ -18,6 +18,7 @@ negative_ttl_s = 10
 nsid = "ns1-fra"
 regions_per_answer = 4
 edns_udp_size = 1232
+explain_to = ["10.0.0.0/8"]
 connections = 100
 [[nameservers]]
 name = "ns1"

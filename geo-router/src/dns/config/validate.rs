@@ -135,6 +135,7 @@ impl DnsConfig {
             nsid: nsid(section.nsid.unwrap_or_default())?,
             // No resolver expects a truncated answer below 512; above 4096 fragments get lost on the way.
             edns_udp_size: config::whole("dns.edns_udp_size", section.edns_udp_size, 512, 4_096)?,
+            explain_to: section.explain_to,
             rate_limit: rate_limit(section.rate_limit)?,
             connections: config::whole("dns.connections", section.connections, 1, 1_000_000)?,
             tls: section

@@ -58,6 +58,9 @@ pub struct DnsSection {
     /// besides while one is replaced. Without one the zone is not signed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dnssec_keys: Vec<PathBuf>,
+    /// The networks whose queries for explanations are answered; all of them unless it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explain_to: Option<Vec<IpNetwork>>,
     /// TCP and TLS connections at one time.
     #[serde(default = "connections")]
     pub connections: usize,
@@ -176,6 +179,7 @@ impl DnsSection {
             cookie_secret_file: None,
             dnssec_keys: Vec::new(),
             edns_udp_size: edns_udp_size(),
+            explain_to: None,
             connections: connections(),
             nameservers,
             records: Vec::new(),
