@@ -325,8 +325,19 @@ fn every_kind_of_fault_survives_its_file() {
         fault("night", "for = \"9h\""),
         region("rot", "share = 0.125"),
     ];
-    let plain =
-        ["bridge", "crash", "kill", "restart", "pause", "full-disk", "lying-disk", "hung-disk", "lose-bucket", "flip"];
+    let plain = [
+        "bridge",
+        "crash",
+        "torn-batch",
+        "kill",
+        "restart",
+        "pause",
+        "full-disk",
+        "lying-disk",
+        "hung-disk",
+        "lose-bucket",
+        "flip",
+    ];
     let text = format!("{GOOD}{}{}", faults.concat(), plain.map(|kind| lasts(kind, "")).concat());
     let scenario = Scenario::parse(&text).unwrap();
     let kinds: BTreeSet<FaultKind> = scenario.faults.iter().map(Fault::kind).collect();
