@@ -123,7 +123,7 @@ pub struct DnsTlsConfig {
 }
 
 impl DnsConfig {
-    /// What is public about the keys of the zone; empty if it is not signed.
+    /// The public facts of each key of the zone; empty if the zone is not signed.
     ///
     /// # Errors
     /// [`ProtoError`] if the zone's name cannot be encoded.

@@ -113,7 +113,7 @@ impl DnsMetrics {
             bad_views: counter("bad_views_total", "Views from which no answers could be built")?,
             signatures: counters(
                 "signatures_total",
-                "DNSSEC signatures: made before anybody asked (ahead), made for a query (asked), not made because there \
+                "DNSSEC signatures: made before a query needed them (ahead), made for a query (asked), not made because there \
                  were too many in that second, so that the client was told to use TCP (refused)",
                 &["result"],
             )?,

@@ -1,8 +1,8 @@
 //! Proofs that a name or a type does not exist: compact denial of existence (RFC 9824).
 //!
 //! An NSEC record at the very name that was asked for says which types exist there, and that the next name is the smallest
-//! possible one behind it. So it denies nothing else, and nobody can list the names of the zone. A name that does not exist
-//! is shown as one with the type NXNAME.
+//! possible one behind it. So it denies nothing else, and the names of the zone cannot be listed. The record of a name that does
+//! not exist has the type NXNAME.
 
 use hickory_proto::ProtoError;
 use hickory_proto::dnssec::rdata::{DNSSECRData, NSEC};

@@ -120,7 +120,7 @@ impl ZoneKeys {
         Ok(ZoneKeys { keys, files: files.to_vec() })
     }
 
-    /// What is public about each key.
+    /// The public facts of each key.
     pub(crate) fn facts(&self, zone: &Name) -> Result<Vec<KeyFacts>, ProtoError> {
         let facts = |(at, (key, file)): (usize, (&ZoneKey, &PathBuf))| {
             let digest = key.public.to_digest(zone, DigestType::SHA256)?;

@@ -1,7 +1,7 @@
 //! Makes signatures (RRSIG records), and keeps them while they can be used again.
 //!
-//! A signature costs about 20 µs of processor time. Those of sets that are the same for many queries are made before anybody
-//! asks ([`Signer::sign`]). The others depend on the question or on the client, and are made when they are first needed
+//! A signature costs about 20 µs of processor time. Those of sets that are the same for many queries are made before the
+//! first query ([`Signer::sign`]). The others depend on the question or on the client, and are made when they are first needed
 //! ([`Signer::sign_asked`]): the proof that a name does not exist, and the addresses of several regions.
 //!
 //! # Invariants
@@ -71,7 +71,7 @@ pub(in crate::dns) struct Exhausted;
 /// The signatures since the start of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::dns) struct Made {
-    /// Before anybody asked.
+    /// Before a query needed them.
     pub ahead: u64,
     /// For a query.
     pub asked: u64,
@@ -121,7 +121,7 @@ impl Signer {
         })
     }
 
-    /// What is public about each key.
+    /// The public facts of each key.
     pub(crate) fn facts(&self, zone: &Name) -> Result<Vec<KeyFacts>, ProtoError> {
         self.keys.facts(zone)
     }
