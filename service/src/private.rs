@@ -25,6 +25,24 @@ pub struct ExposedKey {
     mode: u32,
 }
 
+/// Why the file of a key cannot be used, whatever it holds.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyFileError {
+    /// It cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Other users can read it.
+    #[error(transparent)]
+    Exposed(#[from] ExposedKey),
+}
+
 /// From now on this process makes files that only its own user can read (umask 077).
 pub fn hide_new_files() {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
@@ -40,6 +58,15 @@ pub fn check_key(path: &Path) -> Result<(), ExposedKey> {
     let mode = metadata.permissions().mode() & 0o777;
     let is_exposed = mode & OTHERS != 0 || mode & GROUP != 0 && metadata.uid() != 0;
     if is_exposed { Err(ExposedKey { path: path.to_owned(), mode }) } else { Ok(()) }
+}
+
+/// The contents of a key's file that no other user can read.
+///
+/// # Errors
+/// [`KeyFileError`].
+pub fn read_key(path: &Path) -> Result<Vec<u8>, KeyFileError> {
+    check_key(path)?;
+    std::fs::read(path).map_err(|source| KeyFileError::Read { path: path.to_owned(), source })
 }
 
 /// Makes a folder that only this process's user can enter, or takes the rights of other users away from one that exists.

@@ -7,7 +7,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::private::{self, ExposedKey};
+use crate::private::{self, KeyFileError};
 
 /// 32 bytes that sign (HMAC-SHA-256, RFC 2104, cut to 128 bits).
 #[derive(Clone, PartialEq, Eq)]
@@ -17,18 +17,9 @@ pub struct SigningKey([u8; 32]);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SigningKeyError {
-    /// It cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Other users can read it.
+    /// Its file cannot be used.
     #[error(transparent)]
-    Exposed(#[from] ExposedKey),
+    File(#[from] KeyFileError),
     /// It holds something else.
     #[error("{} must hold 32 random bytes in hexadecimal or base64", path.display())]
     NotAKey {
@@ -43,8 +34,7 @@ impl SigningKey {
     /// # Errors
     /// [`SigningKeyError`].
     pub fn load(path: &Path) -> Result<SigningKey, SigningKeyError> {
-        private::check_key(path)?;
-        let text = std::fs::read(path).map_err(|source| SigningKeyError::Read { path: path.to_owned(), source })?;
+        let text = private::read_key(path)?;
         SigningKey::parse(&text).ok_or_else(|| SigningKeyError::NotAKey { path: path.to_owned() })
     }
 

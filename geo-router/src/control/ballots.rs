@@ -11,7 +11,7 @@ use api::client::{Base, Call};
 use api::headers::MAC;
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, KeyInit, Mac};
-use service::private::{self, ExposedKey};
+use service::private::{self, KeyFileError};
 use sha2::Sha256;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -38,18 +38,9 @@ pub struct PeerKey(Arc<[u8]>);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerKeyError {
-    /// It cannot be read.
-    #[error("cannot read the routers' key {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Other users can read it.
-    #[error(transparent)]
-    Exposed(#[from] ExposedKey),
+    /// Its file cannot be used.
+    #[error("the routers' key")]
+    File(#[from] KeyFileError),
     /// It is too short to be a secret.
     #[error("the routers' key {} is shorter than 16 bytes", path.display())]
     Short {
@@ -64,8 +55,7 @@ impl PeerKey {
     /// # Errors
     /// [`PeerKeyError`].
     pub fn load(path: &Path) -> Result<PeerKey, PeerKeyError> {
-        private::check_key(path)?;
-        let bytes = std::fs::read(path).map_err(|source| PeerKeyError::Read { path: path.to_owned(), source })?;
+        let bytes = private::read_key(path)?;
         let key = bytes.trim_ascii();
         if key.len() < SHORTEST {
             return Err(PeerKeyError::Short { path: path.to_owned() });

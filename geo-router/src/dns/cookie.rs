@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use data_encoding::HEXLOWER_PERMISSIVE;
-use service::private::{self, ExposedKey};
+use service::private::{self, KeyFileError};
 use siphasher::sip::SipHasher24;
 
 /// Octets of a client's cookie, and of ours.
@@ -84,18 +84,9 @@ pub(crate) struct CookieSecrets {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CookieSecretError {
-    /// It cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// Other users can read it.
+    /// Its file cannot be used.
     #[error(transparent)]
-    Exposed(#[from] ExposedKey),
+    File(#[from] KeyFileError),
     /// It holds something else.
     #[error(
         "{} must hold one to three lines, each with 16 random bytes in hexadecimal (`openssl rand -hex 16`)",
@@ -126,8 +117,7 @@ impl CookieSecrets {
     /// # Errors
     /// [`CookieSecretError`].
     pub(super) fn load(path: &Path) -> Result<CookieSecrets, CookieSecretError> {
-        private::check_key(path)?;
-        let text = std::fs::read(path).map_err(|source| CookieSecretError::Read { path: path.to_owned(), source })?;
+        let text = private::read_key(path)?;
         CookieSecrets::parse(&text).ok_or_else(|| CookieSecretError::NotSecrets { path: path.to_owned() })
     }
 

@@ -125,5 +125,5 @@ fn a_file_has_one_to_three_secrets() {
     assert_ne!(random, CookieSecrets::random());
     assert_eq!(format!("{random:?}"), "CookieSecrets(..)");
     let missing = CookieSecrets::load("/nowhere/at/all".as_ref());
-    assert!(matches!(missing, Err(CookieSecretError::Read { .. })));
+    assert!(matches!(missing, Err(CookieSecretError::File(_))));
 }

@@ -15,7 +15,7 @@ use hickory_proto::dnssec::{Algorithm, DigestType, PublicKey as _, SigningKey as
 use hickory_proto::rr::{Name, RData};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
-use service::private::{self, ExposedKey};
+use service::private::{self, KeyFileError};
 
 use super::super::wire::data_bytes;
 
@@ -26,15 +26,9 @@ const MOST: usize = 3;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ZoneKeyError {
-    /// A file cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// Its file cannot be used.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
     /// A file cannot be written, or exists.
     #[error("cannot make {}", path.display())]
     Write {
@@ -44,9 +38,6 @@ pub enum ZoneKeyError {
         #[source]
         source: io::Error,
     },
-    /// Other users can read it.
-    #[error(transparent)]
-    Exposed(#[from] ExposedKey),
     /// It holds something else.
     #[error(
         "{} must hold a private key of ECDSA with P-256 in PEM form, PKCS #8 (`meridian dnssec key` makes one)",
@@ -154,8 +145,7 @@ impl fmt::Debug for ZoneKeys {
 
 impl ZoneKey {
     fn load(path: &Path) -> Result<ZoneKey, ZoneKeyError> {
-        private::check_key(path)?;
-        let text = std::fs::read(path).map_err(|source| ZoneKeyError::Read { path: path.to_owned(), source })?;
+        let text = private::read_key(path)?;
         ZoneKey::parse(&text).ok_or_else(|| ZoneKeyError::NotAKey { path: path.to_owned() })
     }
 
